@@ -1,0 +1,1 @@
+"""The dry-run system itself: content generator, mock CRM and mock platform."""

@@ -1,0 +1,65 @@
+"""Errors that a user can act on; each class maps to one exit code (docs/exit-codes.md)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One line of what is wrong: where it stands (`file:line`, a URL, an option) and the next command to type."""
+
+    message: str
+    where: str | None = None
+    hint: str | None = None
+
+
+class ToombosError(Exception):
+    """An expected failure. It is printed as message, place and hint, never as a traceback."""
+
+    exit_code: ClassVar[int] = 4
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.problems: tuple[Problem, ...] = (Problem(message=message, where=where, hint=hint),)
+
+
+class UsageError(ToombosError):
+    """The command line asks for something that does not exist or contradicts itself."""
+
+    exit_code = 2
+
+
+class ConfigurationError(ToombosError):
+    """A manifest, `.env` or setting is invalid; nothing was done. May carry several problems."""
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        problems: tuple[Problem, ...] = (),
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        if problems:
+            self.problems = problems
+
+
+class OperationError(ToombosError):
+    """The operation failed or could not be judged: could not start, probe crashed, disk full."""
+
+    exit_code = 4
+
+
+class RefusedError(ToombosError):
+    """Refused for safety: a target that is not local, a prune that would leave no good backup, live mode."""
+
+    exit_code = 5
+
+
+class LockedError(ToombosError):
+    """Another toombos holds the lock; the message names its pid."""
+
+    exit_code = 6
