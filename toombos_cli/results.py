@@ -1,5 +1,6 @@
 """What features return: a verdict, and reports that any renderer can show."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -15,11 +16,11 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
-_SEVERITY = (Verdict.SKIP, Verdict.PASS, Verdict.WARN, Verdict.FAIL, Verdict.ERROR)
+_SEVERITY = (Verdict.SKIP, Verdict.PASS, Verdict.WARN, Verdict.ERROR, Verdict.FAIL)
 
 
-def worst(verdicts: "tuple[Verdict, ...] | list[Verdict]") -> Verdict:
-    """The most severe verdict; PASS when there is none or all were skipped."""
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict of a whole: a definite FAIL beats ERROR; PASS when there is none or all were skipped."""
     top = max(verdicts, key=_SEVERITY.index, default=Verdict.PASS)
     return Verdict.PASS if top is Verdict.SKIP else top
 
