@@ -1,0 +1,281 @@
+"""Reads `toombos.toml`: merges it over the packaged manifest, checks all of it, reports every problem with its line."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from graphlib import CycleError
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from toombos_cli.errors import ConfigurationError, Problem
+from toombos_cli.manifest.model import Manifest, Source, start_order
+from toombos_cli.manifest.placeholders import expand_service
+from toombos_cli.manifest.positions import Path as KeyPath
+from toombos_cli.manifest.positions import key_lines, nearest_line
+from toombos_cli.manifest.service import Service, Table
+from toombos_cli.spelling import nearest
+
+FILE_NAME = "toombos.toml"
+PACKAGED = "toombos"
+_MARKERS = (FILE_NAME, ".env", ".env.example", "run/state.json")
+_T = TypeVar("_T", bound=Table)
+
+
+def find_project(start: Path) -> Path:
+    """The nearest directory from `start` upward that holds a toombos project, else `start` itself; absolute."""
+    start = start.resolve()
+    for directory in (start, *start.parents):
+        if any((directory / marker).is_file() for marker in _MARKERS):
+            return directory
+    return start
+
+
+def load_manifest(project: Path) -> Manifest:
+    """The project's manifest, or the packaged one where the project has none.
+
+    A `toombos.toml` stands for itself, or with `extends = "toombos"` overrides the packaged manifest: tables are
+    merged, everything else is replaced. Raises ConfigurationError with one Problem for each thing that is wrong.
+    """
+    project = project.resolve()
+    path = project / FILE_NAME
+    layers: tuple[_Layer, ...] = ()
+    if not path.is_file():
+        layers = (_packaged(),)
+    else:
+        own = _Layer.parse(_read(path), str(path))
+        layers = (own, _packaged()) if _extends(own) else (own,)
+    tree: dict[str, Any] = {}
+    for layer in reversed(layers):
+        tree = _merge(tree, layer.tree)
+    tree.pop("extends", None)
+    return _Check(layers).manifest(tree, Source(path=path if path.is_file() else None, project=project))
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    label: str
+    tree: dict[str, Any]
+    lines: dict[KeyPath, int]
+
+    @classmethod
+    def parse(cls, text: str, label: str) -> "_Layer":
+        try:
+            return cls(label, tomllib.loads(text), key_lines(text))
+        except tomllib.TOMLDecodeError as error:
+            at = re.search(r"\(at line (\d+)", str(error))
+            message = re.sub(r" \(at .*\)$", "", str(error))
+            raise ConfigurationError(
+                f"not valid TOML: {message}", where=f"{label}:{at[1]}" if at else label, hint="correct that line"
+            ) from None
+
+
+@cache
+def _packaged() -> _Layer:
+    text = resources.files("toombos_cli.manifest").joinpath(FILE_NAME).read_text("utf-8")
+    return _Layer.parse(text, f"{FILE_NAME} (packaged)")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"not UTF-8 at byte {error.start}", where=str(path)) from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _extends(own: _Layer) -> bool:
+    if "extends" not in own.tree:
+        return False
+    if own.tree["extends"] == PACKAGED:
+        return True
+    where = f"{own.label}:{own.lines.get(('extends',), 1)}"
+    raise ConfigurationError(
+        f"extends = {own.tree['extends']!r} names no packaged manifest", where=where, hint=f'extends = "{PACKAGED}"'
+    )
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+class _Check:
+    """Decodes one merged tree and gathers the problems on the way."""
+
+    def __init__(self, layers: tuple[_Layer, ...]) -> None:
+        self.layers = layers
+        self.problems: list[Problem] = []
+
+    def manifest(self, tree: dict[str, Any], source: Source) -> Manifest:
+        services = self._services(tree.pop("services", {}), source.project)
+        sections = {}
+        for field in msgspec.structs.fields(Manifest):
+            if field.name in tree and field.name not in ("services", "source"):
+                sections[field.name] = self._section(tree.pop(field.name), field.type, (field.name,))
+        known = [field.name for field in msgspec.structs.fields(Manifest) if field.name != "source"]
+        for key in tree:
+            self._unknown((key,), key, known)
+        sections.setdefault("name", source.project.name)
+        if not services and not self.problems:
+            self._add((), "no services", hint=f'add [services.NAME] tables, or extends = "{PACKAGED}"')
+        self._relations(services)
+        if self.problems:
+            raise ConfigurationError("the manifest is invalid", problems=tuple(sorted(self.problems, key=_place)))
+        return Manifest(services=services, source=source, **sections)
+
+    def _services(self, tables: Any, project: Path) -> dict[str, Service]:
+        if not isinstance(tables, dict):
+            self._add(("services",), "services must be a table of tables: [services.NAME]")
+            return {}
+        decoded: dict[str, Service] = {}
+        for name, table in tables.items():
+            path = ("services", name)
+            if not isinstance(table, dict):
+                self._add(path, f"must be a table: [services.{name}]")
+            elif "name" in table:
+                self._unknown((*path, "name"), "name", [])
+            else:
+                names = table.get("depends_on")
+                if isinstance(names, list):
+                    table = table | {"depends_on": dict.fromkeys(map(str, names), "ready")}
+                service = self._decode(table | {"name": name}, Service, path)
+                if service is not None:
+                    decoded[name] = service
+        return self._expanded(decoded, project)
+
+    def _expanded(self, services: dict[str, Service], project: Path) -> dict[str, Service]:
+        if self.problems:  # placeholders may name a service that could not be decoded
+            return services
+        expanded = {}
+        for name, service in services.items():
+            if not service.enabled:
+                continue
+            try:
+                expanded[name] = expand_service(service, services, project)
+            except ValueError as error:
+                self._add(("services", name), str(error))
+        disabled = services.keys() - expanded.keys()
+        return {
+            name: msgspec.structs.replace(
+                service, depends_on={k: v for k, v in service.depends_on.items() if k not in disabled}
+            )
+            for name, service in expanded.items()
+        }
+
+    def _relations(self, services: dict[str, Service]) -> None:
+        taken: dict[tuple[str, int], str] = {}
+        for name, service in services.items():
+            for dependency in service.depends_on:
+                if dependency not in services:
+                    guess = nearest(dependency, services)
+                    self._add(
+                        ("services", name, "depends_on"),
+                        f"{name} depends on {dependency!r}, which is no service",
+                        hint=f"did you mean {guess!r}?" if guess else f"services: {', '.join(services)}",
+                    )
+            other = taken.setdefault((service.host, service.port), name)
+            if other != name:
+                self._add(("services", name, "port"), f"port {service.port} is already that of {other}")
+        try:
+            start_order(services)
+        except CycleError as error:
+            circle = " -> ".join(reversed(error.args[1]))
+            self._add(("services", error.args[1][0], "depends_on"), f"dependencies form a cycle: {circle}")
+
+    def _section(self, value: Any, kind: Any, path: KeyPath) -> Any:
+        """Decodes a section; a table of tables or an array of tables is decoded one table at a time."""
+        arguments = getattr(kind, "__args__", ())
+        if isinstance(value, dict) and len(arguments) == 2 and _is_table(arguments[1]):
+            return {key: self._decode(table, arguments[1], (*path, key)) for key, table in value.items()}
+        if isinstance(value, list) and arguments and _is_table(arguments[0]):
+            return tuple(self._decode(table, arguments[0], (*path, i)) for i, table in enumerate(value))
+        return self._decode(value, kind, path)
+
+    def _decode(self, value: Any, kind: Any, path: KeyPath) -> Any:
+        """The decoded value, or None with the problems noted; goes on after each problem to find the next."""
+        left_out: set[str | int] = set()
+        while True:
+            try:
+                decoded = msgspec.convert(value, kind)
+            except msgspec.ValidationError as error:
+                culprit = self._note(error, path, left_out)
+                value = _without(value, culprit) if culprit else None
+                if value is None:
+                    return None
+                left_out.update(culprit)
+            else:
+                return None if left_out else decoded
+
+    def _note(self, error: msgspec.ValidationError, path: KeyPath, left_out: set[str | int]) -> KeyPath:
+        """Records one problem; returns the path below `path` of the key to leave out, () when there is none."""
+        text, _, at = str(error).partition(" - at `$")
+        inner = tuple(re.findall(r"[A-Za-z0-9_-]+", at.split("[")[0]))
+        if unknown := re.match(r"Object contains unknown field `(.+)`$", text):
+            self._unknown((*path, *inner, unknown[1]), unknown[1], _fields(path, inner))
+            return (*inner, unknown[1])
+        if text.startswith("Object missing required field"):
+            missing = text.split("`")[1]
+            if missing not in left_out:
+                self._add((*path, *inner), f"{'.'.join(map(str, path))}: {missing} is missing")
+            return ()
+        name = ".".join(map(str, (*path, *inner)))
+        self._add((*path, *inner), f"{name}: {text[0].lower() + text[1:]}")
+        return inner
+
+    def _unknown(self, path: KeyPath, key: str, known: list[str]) -> None:
+        guess = nearest(key, known)
+        hint = f"did you mean {guess!r}?" if guess else (f"known keys: {', '.join(known)}" if known else None)
+        self._add(path, f"unknown key {'.'.join(map(str, path))}", hint=hint)
+
+    def _add(self, path: KeyPath, message: str, *, hint: str | None = None) -> None:
+        for layer in self.layers:
+            line = nearest_line(layer.lines, path)
+            if line is not None:
+                self.problems.append(Problem(message=message, where=f"{layer.label}:{line}", hint=hint))
+                return
+        self.problems.append(Problem(message=message, where=self.layers[0].label, hint=hint))
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    label, _, line = (problem.where or "").rpartition(":")
+    return (label, int(line)) if line.isdigit() else (line, 0)
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Table)
+
+
+def _fields(path: KeyPath, inner: KeyPath) -> list[str]:
+    """The keys that the table at this path may have."""
+    kind: Any = Manifest
+    for part in (*path, *inner):
+        if _is_table(kind):
+            types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+            kind = types.get(str(part))
+        else:
+            arguments = [a for a in getattr(kind, "__args__", ()) if _is_table(a)]
+            kind = arguments[0] if arguments else None
+    return [field.name for field in msgspec.structs.fields(kind) if field.name != "name"] if _is_table(kind) else []
+
+
+def _without(value: Any, path: KeyPath) -> Any:
+    """A copy of the tree without the key at `path`; None when there is no such key."""
+    if not path or not isinstance(value, dict) or path[0] not in value:
+        return None
+    rest = dict(value)
+    if len(path) == 1:
+        del rest[path[0]]
+        return rest
+    inner = _without(rest[path[0]], path[1:])
+    if inner is None:
+        return None
+    rest[path[0]] = inner
+    return rest

@@ -1,0 +1,83 @@
+"""The whole manifest as one immutable value; sections belong to the features that use them."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from toombos_cli.manifest.alerts import Alerts
+from toombos_cli.manifest.backup import BackupScope
+from toombos_cli.manifest.environment import Variable
+from toombos_cli.manifest.load import LoadDefaults
+from toombos_cli.manifest.service import Service, Table
+from toombos_cli.manifest.smoke import Step
+
+
+class Mode(Table):
+    """A named way to run the system (`--dry-run` is the mode `dry_run`): variables set on top of all others."""
+
+    env: dict[str, str] = {}
+
+
+class Logs(Table):
+    """Rotation of every service's log: when either limit is reached, with the newest archive left uncompressed."""
+
+    max_mb: int = 50
+    daily: bool = True
+    keep: int = 30
+    compress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_mb < 1 or self.keep < 1:
+            raise ValueError("max_mb and keep must be at least 1")
+
+
+class Source(Table):
+    """Where a manifest came from: `path` is None for the packaged default alone."""
+
+    path: Path | None
+    project: Path
+
+
+class Manifest(Table):
+    """Everything toombos knows about a system. All paths below `project` unless absolute."""
+
+    name: str
+    services: dict[str, Service]
+    source: Source
+    schema_version: Literal[1] = 1
+    modes: dict[str, Mode] = {}
+    environment: dict[str, Variable] = {}
+    logs: Logs = Logs()
+    smoke: tuple[Step, ...] = ()
+    load: LoadDefaults = LoadDefaults()
+    backup: BackupScope = BackupScope()
+    alerts: Alerts = Alerts()
+
+    @property
+    def project(self) -> Path:
+        """The project directory, absolute."""
+        return self.source.project
+
+    def dependents_of(self, name: str) -> tuple[str, ...]:
+        """Names of the enabled services that depend directly on `name`, in manifest order."""
+        return tuple(s.name for s in self.services.values() if name in s.depends_on)
+
+
+def start_order(services: dict[str, Service]) -> tuple[tuple[str, ...], ...]:
+    """Batches of names: all of a batch may start at once after the batches before it. Raises graphlib.CycleError."""
+    from graphlib import TopologicalSorter
+
+    sorter = TopologicalSorter({name: set(s.depends_on) & services.keys() for name, s in services.items()})
+    sorter.prepare()
+    batches = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        batches.append(tuple(name for name in services if name in ready))
+        sorter.done(*ready)
+    return tuple(batches)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The manifest as JSON bytes, as one process hands it to another."""
+    return msgspec.json.encode(manifest, enc_hook=str)

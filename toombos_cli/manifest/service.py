@@ -1,0 +1,103 @@
+"""The manifest's `[services.NAME]` tables: how one service is started, judged and stopped."""
+
+from typing import Literal
+
+import msgspec
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A manifest table: immutable, and every key it does not know is an error."""
+
+
+class Restart(Table):
+    """What happens after an unexpected exit: exponential backoff with jitter, then `crash-loop`."""
+
+    policy: Literal["always", "on-failure", "never"] = "always"
+    backoff_initial_s: float = 0.5
+    backoff_max_s: float = 30.0
+    crash_loop_count: int = 5
+    crash_loop_window_s: float = 60.0
+    reset_after_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.backoff_initial_s <= self.backoff_max_s:
+            raise ValueError("backoff_initial_s must be above 0 and at most backoff_max_s")
+        if self.crash_loop_count < 1:
+            raise ValueError("crash_loop_count must be at least 1")
+
+
+class Limits(Table):
+    """Resource limits of one service's process tree; 0 means no limit."""
+
+    memory_warn_mb: int = 0
+    memory_restart_mb: int = 0
+    cpu_warn_percent: float = 0.0
+    cpu_restart_percent: float = 0.0
+    sustained_s: float = 30.0
+
+
+class Service(Table):
+    """One supervised HTTP service.
+
+    `name` is the table's key. Placeholders in `command`, `cwd`, `env`, `default_env` and `log` are already
+    expanded when the loader returns it: `{python}`, `{project}`, `{host}`, `{port}`, `{url}` and
+    `{services.NAME.url|host|port}`.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    port: int
+    title: str = ""
+    role: Literal["app", "mock", "monitoring"] = "app"
+    optional: bool = False
+    """An optional service is started and judged only when it is asked for or already running."""
+    enabled: bool = True
+    cwd: str = "{project}"
+    host: str = "127.0.0.1"
+    scheme: Literal["http", "https"] = "http"
+    env: dict[str, str] = {}
+    """Set for the service whatever the environment and `.env` say."""
+    default_env: dict[str, str] = {}
+    """Set unless the environment or `.env` names it."""
+    health: str = "/health"
+    ready: str | None = None
+    live: str | None = None
+    metrics: str | None = None
+    openapi: str | None = None
+    depends_on: dict[str, Literal["started", "ready"]] = {}
+    log: str = "logs/{name}.log"
+    startup_timeout_s: float = 60.0
+    grace_period_s: float = 10.0
+    probe_interval_s: float = 5.0
+    probe_timeout_s: float = 2.0
+    unhealthy_after: int = 3
+    """So many failed liveness probes in a row make a ready service `unhealthy`."""
+    latency_warn_ms: float = 2000.0
+    exit_codes_of_invalid_configuration: tuple[int, ...] = ()
+    """Exit codes by which the service says that its configuration is wrong: a restart cannot help."""
+    restart: Restart = Restart()
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        if not self.command:
+            raise ValueError("command must name a program")
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"port must be 1 to 65535, not {self.port}")
+        for field in ("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"):
+            if getattr(self, field) <= 0:
+                raise ValueError(f"{field} must be above 0 seconds")
+        for field in ("health", "ready", "live", "metrics", "openapi"):
+            path = getattr(self, field)
+            if path is not None and not path.startswith("/"):
+                raise ValueError(f"{field} must be a path that begins with /, not {path!r}")
+
+    @property
+    def url(self) -> str:
+        """Base URL without a trailing slash; an IPv6 host is bracketed."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    @property
+    def label(self) -> str:
+        """What a person reads: the title, or the name where none is given."""
+        return self.title or self.name

@@ -1,0 +1,109 @@
+"""Other systems than Linux, through psutil: start times stand for ticks, and nothing is reparented to us."""
+
+import os
+from collections.abc import Collection
+
+import psutil
+
+from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow
+
+
+def boot_id() -> str:
+    """The boot time: the nearest thing to a boot id."""
+    return str(int(psutil.boot_time()))
+
+
+def pid_namespace() -> int:
+    """0: there is one namespace."""
+    return 0
+
+
+def read_row(pid: int) -> ProcessRow | None:
+    """The process's row, or None when there is no such process or it may not be seen."""
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            cpu, zombie = process.cpu_times(), process.status() == psutil.STATUS_ZOMBIE
+            return ProcessRow(
+                pid=pid,
+                parent=process.ppid(),
+                group=os.getpgid(pid),
+                session=os.getsid(pid),
+                start_ticks=int(process.create_time() * 100),
+                cpu_s=cpu.user + cpu.system,
+                rss_bytes=0 if zombie else process.memory_info().rss,
+                zombie=zombie,
+            )
+    except (psutil.Error, OSError):
+        return None
+
+
+def process_table() -> dict[int, ProcessRow]:
+    """All visible processes by pid."""
+    rows = (read_row(pid) for pid in psutil.pids())
+    return {row.pid: row for row in rows if row is not None}
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The identity of a running process; None when it is gone or a zombie."""
+    row = read_row(pid)
+    if row is None or row.zombie:
+        return None
+    return ProcessIdentity(boot_id=boot_id(), pid_namespace=0, pid=pid, start_ticks=row.start_ticks)
+
+
+def is_alive(identity: ProcessIdentity) -> bool:
+    """Whether exactly this process still runs."""
+    return identify(identity.pid) == identity
+
+
+def send_signal(identity: ProcessIdentity, number: int) -> bool:
+    """Signals the process; False when it is gone. Between the check and the signal a pid could be reused."""
+    if not is_alive(identity):
+        return False
+    try:
+        os.kill(identity.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def open_pidfd(pid: int) -> int | None:
+    """None: there are no pidfds here, so adopted processes are polled."""
+    return None
+
+
+def become_subreaper() -> None:
+    """Does nothing: orphans go to init here and are found by their tag."""
+
+
+def read_environment(pid: int) -> bytes:
+    """The environment a process was started with, NUL-separated; empty when it may not be seen."""
+    try:
+        return b"\0".join(f"{k}={v}".encode() for k, v in psutil.Process(pid).environ().items())
+    except (psutil.Error, OSError):
+        return b""
+
+
+def command_line(pid: int) -> str | None:
+    """The command, at most 200 characters; None when the process is gone."""
+    try:
+        process = psutil.Process(pid)
+        return " ".join(process.cmdline())[:200] or process.name()
+    except (psutil.Error, OSError):
+        return None
+
+
+def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) -> tuple[Listener, ...]:
+    """The listening TCP sockets of the processes that may be seen, or of the given ones."""
+    found = []
+    for pid in psutil.pids() if pids is None else pids:
+        try:
+            connections = psutil.Process(pid).net_connections("tcp")
+        except (psutil.Error, OSError):
+            continue
+        for connection in connections:
+            if connection.status == psutil.CONN_LISTEN and (not ports or connection.laddr.port in ports):
+                host, port = connection.laddr
+                found.append(Listener(host=host, port=port, pid=pid, command=command_line(pid)))
+    return tuple(found)

@@ -1,0 +1,174 @@
+"""Linux: the process table, identities and listening sockets, read from /proc (proc(5))."""
+
+import contextlib
+import ctypes
+import os
+import socket
+import struct
+import sys
+from collections.abc import Collection, Iterator
+from functools import cache
+from pathlib import Path
+
+from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow
+
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TCP_LISTEN = "0A"
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@cache
+def boot_id() -> str:
+    """The kernel's id of this boot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+
+
+@cache
+def pid_namespace() -> int:
+    """The inode of this process's pid namespace: pids of another one mean nothing here."""
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
+def read_row(pid: int) -> ProcessRow | None:
+    """The process's row, or None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command in parentheses may itself hold spaces and parentheses: fields are counted from the last one.
+    fields = text[text.rindex(b")") + 2 :].split()
+    return ProcessRow(
+        pid=pid,
+        parent=int(fields[1]),
+        group=int(fields[2]),
+        session=int(fields[3]),
+        start_ticks=int(fields[19]),
+        cpu_s=(int(fields[11]) + int(fields[12])) * _TICK_S,
+        rss_bytes=int(fields[21]) * _PAGE_BYTES,
+        zombie=fields[0] in (b"Z", b"X"),
+    )
+
+
+def process_table() -> dict[int, ProcessRow]:
+    """All processes of this pid namespace by pid, zombies included."""
+    rows = (read_row(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return {row.pid: row for row in rows if row is not None}
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """The identity of a running process; None when it is gone or a zombie."""
+    row = read_row(pid)
+    if row is None or row.zombie:
+        return None
+    return ProcessIdentity(boot_id=boot_id(), pid_namespace=pid_namespace(), pid=pid, start_ticks=row.start_ticks)
+
+
+def is_alive(identity: ProcessIdentity) -> bool:
+    """Whether exactly this process still runs (a zombie does not)."""
+    return identify(identity.pid) == identity
+
+
+def send_signal(identity: ProcessIdentity, number: int) -> bool:
+    """Signals exactly this process; False when it is gone. A pid that was reused meanwhile is never hit."""
+    with contextlib.suppress(ProcessLookupError):
+        fd = os.pidfd_open(identity.pid)
+        try:
+            if is_alive(identity):
+                import signal
+
+                signal.pidfd_send_signal(fd, number)
+                return True
+        finally:
+            os.close(fd)
+    return False
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends; None when it is gone."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def become_subreaper() -> None:
+    """Makes orphaned descendants children of this process, so that none escapes (PR_SET_CHILD_SUBREAPER)."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+
+
+def read_environment(pid: int) -> bytes:
+    """The environment a process was started with, NUL-separated; empty when it is gone or another user's."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def command_line(pid: int) -> str | None:
+    """The command as `ps` shows it, at most 200 characters; None when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            text = file.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        return text[:200] or Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
+    except OSError:
+        return None
+
+
+def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) -> tuple[Listener, ...]:
+    """The listening TCP sockets, on the given ports or on all, each with its owner as far as it may be seen.
+
+    With `pids`, owners are looked for among these alone: cheap on a machine with thousands of processes.
+    """
+    found = [(host, port, inode) for host, port, inode in _listening_sockets() if not ports or port in ports]
+    if not found:
+        return ()
+    candidates = pids if pids is not None else [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    owners = _socket_owners({inode for _, _, inode in found}, candidates)
+    return tuple(
+        Listener(host=host, port=port, pid=pid, command=command_line(pid) if pid else None)
+        for host, port, inode in found
+        for pid in (owners.get(inode),)
+    )
+
+
+def _listening_sockets() -> Iterator[tuple[str, int, int]]:
+    """(host, port, inode) of each listening TCP socket of this network namespace."""
+    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        try:
+            with open(f"/proc/net/{name}", encoding="ascii") as file:
+                lines = file.readlines()[1:]
+        except FileNotFoundError:  # a kernel without IPv6
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == _TCP_LISTEN:
+                address, port = fields[1].split(":")
+                yield _host(address, family), int(port, 16), int(fields[9])
+
+
+def _socket_owners(inodes: Collection[int], pids: Collection[int]) -> dict[int, int]:
+    """Which of the pids holds which of the sockets, as {inode: pid}; the first holder of each is named."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    owners: dict[int, int] = {}
+    for pid in pids:
+        try:
+            with os.scandir(f"/proc/{pid}/fd") as entries:
+                for entry in entries:
+                    with contextlib.suppress(OSError):
+                        inode = wanted.get(os.readlink(entry.path))
+                        if inode is not None:
+                            owners.setdefault(inode, pid)
+        except OSError:  # gone, or another user's
+            continue
+    return owners
+
+
+def _host(hexadecimal: str, family: socket.AddressFamily) -> str:
+    """The kernel prints each 32-bit word of an address in the machine's byte order."""
+    words = struct.unpack(f">{len(hexadecimal) // 8}I", bytes.fromhex(hexadecimal))
+    order = "<" if sys.byteorder == "little" else ">"
+    return socket.inet_ntop(family, struct.pack(f"{order}{len(words)}I", *words))

@@ -1,0 +1,37 @@
+"""What one process is, as plain values."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessIdentity:
+    """One process for ever: a pid alone is reused, and start ticks count from one boot in one pid namespace."""
+
+    boot_id: str
+    pid_namespace: int
+    pid: int
+    start_ticks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRow:
+    """One line of the process table. `cpu_s` is user plus system time since its start."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    start_ticks: int
+    cpu_s: float
+    rss_bytes: int
+    zombie: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """One listening TCP socket. `pid` and `command` are None when another user's process holds it."""
+
+    host: str
+    port: int
+    pid: int | None
+    command: str | None
