@@ -5,7 +5,7 @@ from typing import Literal
 from toombos_cli.manifest.service import Table
 
 
-class Contact(Table):
+class Contact(Table, frozen=True):
     """Who answers for a severity, and how soon."""
 
     name: str
@@ -13,14 +13,14 @@ class Contact(Table):
     method: str
 
 
-class Channel(Table):
+class Channel(Table, frozen=True):
     """An apprise URL, usually `${NAME}` of a secret in `.env`, and the severities that it carries."""
 
     url: str
     severities: tuple[Literal["P0", "P1", "P2", "P3"], ...] = ("P0", "P1", "P2", "P3")
 
 
-class Alerts(Table):
+class Alerts(Table, frozen=True):
     """Escalation contacts by severity and the channels that reach them."""
 
     contacts: dict[Literal["P0", "P1", "P2", "P3"], Contact] = {}

@@ -3,7 +3,7 @@
 from toombos_cli.manifest.service import Table
 
 
-class Retention(Table):
+class Retention(Table, frozen=True):
     """Which archives stay: the union of the newest `last` and the newest of each of so many periods."""
 
     last: int = 7
@@ -14,7 +14,7 @@ class Retention(Table):
     trash_days: int = 7
 
 
-class BackupScope(Table):
+class BackupScope(Table, frozen=True):
     """Roots below the project; a root that does not exist is left out and listed as absent."""
 
     roots: tuple[str, ...] = (".env", "toombos.toml", "data", "logs")

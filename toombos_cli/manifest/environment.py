@@ -5,7 +5,7 @@ from typing import Literal
 from toombos_cli.manifest.service import Table
 
 
-class Variable(Table):
+class Variable(Table, frozen=True):
     """One setting of the system. `default` is what the services assume when nobody sets it."""
 
     description: str

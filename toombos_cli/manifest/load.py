@@ -5,7 +5,7 @@ from typing import Any, Literal
 from toombos_cli.manifest.service import Table
 
 
-class LoadDefaults(Table):
+class LoadDefaults(Table, frozen=True):
     """The default target: a service's route, the request to send, and how often."""
 
     service: str | None = None

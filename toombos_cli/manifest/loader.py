@@ -7,7 +7,7 @@ from functools import cache
 from graphlib import CycleError
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, get_args
 
 import msgspec
 
@@ -22,7 +22,6 @@ from toombos_cli.spelling import nearest
 FILE_NAME = "toombos.toml"
 PACKAGED = "toombos"
 _MARKERS = (FILE_NAME, ".env", ".env.example", "run/state.json")
-_T = TypeVar("_T", bound=Table)
 
 
 def find_project(start: Path) -> Path:
@@ -192,7 +191,7 @@ class _Check:
 
     def _section(self, value: Any, kind: Any, path: KeyPath) -> Any:
         """Decodes a section; a table of tables or an array of tables is decoded one table at a time."""
-        arguments = getattr(kind, "__args__", ())
+        arguments: tuple[Any, ...] = get_args(kind)
         if isinstance(value, dict) and len(arguments) == 2 and _is_table(arguments[1]):
             return {key: self._decode(table, arguments[1], (*path, key)) for key, table in value.items()}
         if isinstance(value, list) and arguments and _is_table(arguments[0]):
@@ -261,7 +260,7 @@ def _fields(path: KeyPath, inner: KeyPath) -> list[str]:
             types = {field.name: field.type for field in msgspec.structs.fields(kind)}
             kind = types.get(str(part))
         else:
-            arguments = [a for a in getattr(kind, "__args__", ()) if _is_table(a)]
+            arguments = [a for a in get_args(kind) if _is_table(a)]
             kind = arguments[0] if arguments else None
     return [field.name for field in msgspec.structs.fields(kind) if field.name != "name"] if _is_table(kind) else []
 

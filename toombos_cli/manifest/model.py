@@ -13,13 +13,13 @@ from toombos_cli.manifest.service import Service, Table
 from toombos_cli.manifest.smoke import Step
 
 
-class Mode(Table):
+class Mode(Table, frozen=True):
     """A named way to run the system (`--dry-run` is the mode `dry_run`): variables set on top of all others."""
 
     env: dict[str, str] = {}
 
 
-class Logs(Table):
+class Logs(Table, frozen=True):
     """Rotation of every service's log: when either limit is reached, with the newest archive left uncompressed."""
 
     max_mb: int = 50
@@ -32,14 +32,14 @@ class Logs(Table):
             raise ValueError("max_mb and keep must be at least 1")
 
 
-class Source(Table):
+class Source(Table, frozen=True):
     """Where a manifest came from: `path` is None for the packaged default alone."""
 
     path: Path | None
     project: Path
 
 
-class Manifest(Table):
+class Manifest(Table, frozen=True):
     """Everything toombos knows about a system. All paths below `project` unless absolute."""
 
     name: str

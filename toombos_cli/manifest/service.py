@@ -9,7 +9,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A manifest table: immutable, and every key it does not know is an error."""
 
 
-class Restart(Table):
+class Restart(Table, frozen=True):
     """What happens after an unexpected exit: exponential backoff with jitter, then `crash-loop`."""
 
     policy: Literal["always", "on-failure", "never"] = "always"
@@ -26,7 +26,7 @@ class Restart(Table):
             raise ValueError("crash_loop_count must be at least 1")
 
 
-class Limits(Table):
+class Limits(Table, frozen=True):
     """Resource limits of one service's process tree; 0 means no limit."""
 
     memory_warn_mb: int = 0
@@ -36,7 +36,7 @@ class Limits(Table):
     sustained_s: float = 30.0
 
 
-class Service(Table):
+class Service(Table, frozen=True):
     """One supervised HTTP service.
 
     `name` is the table's key. Placeholders in `command`, `cwd`, `env`, `default_env` and `log` are already

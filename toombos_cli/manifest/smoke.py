@@ -5,7 +5,7 @@ from typing import Any, Literal
 from toombos_cli.manifest.service import Table
 
 
-class Step(Table):
+class Step(Table, frozen=True):
     """One request and what must be true of its answer.
 
     `json` maps a JSON path to the expected value; `capture` maps a name to a JSON path, and later steps use it

@@ -1,0 +1,14 @@
+"""Text for people: one view a kind of report, looked up in VIEWS and imported when it is needed."""
+
+from importlib import import_module
+
+from toombos_cli.render.formats import Output
+from toombos_cli.results import Report
+
+VIEWS: dict[str, str] = {}
+
+
+def show(report: Report, output: Output, exit_code: int) -> None:
+    """Prints the report with its view, whose `show(report, output)` writes to `output.stdout`."""
+    del exit_code  # the shell shows it
+    import_module(VIEWS[report.kind]).show(report, output)

@@ -1,0 +1,81 @@
+"""What every test may need: a free port, a temporary project, programs that may be absent, waiting with a deadline."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+T = TypeVar("T")
+REQUIRE_ALL = os.environ.get("TOOMBOS_REQUIRE_ALL") == "1"
+
+
+def needs(program: str, *, search: tuple[str, ...] = ()) -> str:
+    """The path of `program`; skips the test that asked, or fails it under TOOMBOS_REQUIRE_ALL=1, when it is absent."""
+    found = shutil.which(program) or next((str(p) for d in search for p in Path("/").glob(f"{d}/{program}")), None)
+    if found:
+        return found
+    message = f"{program} is not installed"
+    if REQUIRE_ALL:
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def wait_for(condition: Callable[[], T], *, within_s: float = 10.0, what: str = "the condition") -> T:
+    """The first truthy answer of `condition`; fails the test when there is none within the deadline."""
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not become true within {within_s} s")
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """An empty project directory whose toombos.toml gives the dry-run system free ports."""
+    services = "".join(f"[services.{name}]\nport = {free_port()}\n" for name in ("crm", "platform", "generator"))
+    (tmp_path / "toombos.toml").write_text(f'extends = "toombos"\n{services}')
+    return tmp_path
+
+
+Toombos = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def toombos(project: Path) -> Iterator[Toombos]:
+    """Runs `toombos ARGS` in the project as a process of its own; stops whatever it started at the end."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("TOOMBOS_", "DRY_RUN", "USE_MOCK", "API_KEY"))}
+
+    def run(
+        *args: str, env: dict[str, str] | None = None, cwd: Path | None = None, timeout_s: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "toombos_cli", *args],
+            cwd=cwd or project,
+            env=clean | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    yield run
+    run("stop")

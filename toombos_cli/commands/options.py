@@ -1,0 +1,29 @@
+"""Every option that more than one command takes, declared once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_GLOBAL = "Global options"
+
+Project = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        metavar="DIR",
+        envvar="TOOMBOS_PROJECT",
+        help="Project directory; by default the nearest one upward that has a toombos.toml or .env.",
+        rich_help_panel=_GLOBAL,
+        show_default=False,
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", envvar="TOOMBOS_JSON", help="Print one JSON document.", rich_help_panel=_GLOBAL)
+]
+NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR too).", rich_help_panel=_GLOBAL)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more detail.", rich_help_panel=_GLOBAL)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only what is wrong.", rich_help_panel=_GLOBAL)]
+Strict = Annotated[bool, typer.Option("--strict", help="A warning counts as a failure (exit 1).")]
+
+Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", show_default=False, help="Default: all.")]

@@ -1,0 +1,132 @@
+"""The `toombos` program: registers the commands, and turns every outcome into an exit code."""
+
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from toombos_cli import __version__
+from toombos_cli.commands import options
+from toombos_cli.commands.invocation import GlobalOptions, Invocation
+from toombos_cli.errors import Problem, ToombosError
+
+# In the order of the help: `module`, or `module:name` for a function that is not called like its module.
+COMMANDS: tuple[tuple[str, str], ...] = ()
+
+app = typer.Typer(
+    name="toombos",
+    help="Start, watch, test, load, diagnose, back up and restore the dry-run system, or services of your own.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,  # a traceback may hold secrets: main() reports bugs itself
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"toombos {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    project: options.Project = None,
+    json: options.Json = False,
+    no_color: options.NoColor = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    context.obj = GlobalOptions(project=project, json=json, no_color=no_color, verbose=verbose, quiet=quiet)
+
+
+def _register() -> None:
+    for name, target in COMMANDS:
+        module_name, _, attribute = target.partition(":")
+        found = getattr(import_module(f"toombos_cli.commands.{module_name}"), attribute or "app")
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name=name)(found)
+
+
+_register()
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command line (without the program's name) and returns its exit code; never raises but for bugs in it."""
+    try:
+        return int(app(argv, prog_name="toombos", standalone_mode=False) or 0)
+    except typer.TyperException as error:
+        return _usage(argv, error)
+    except ToombosError as error:
+        return _fail(argv, error.problems, error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has enough; nothing may be flushed to the closed pipe at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as error:
+        return _bug(argv, error)
+
+
+def run() -> None:
+    """Entry point of the console script."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    code = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)
+
+
+def _usage(argv: list[str], error: typer.TyperException) -> int:
+    message = str(getattr(error, "format_message", lambda: error)())
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "toombos"
+    if not message:  # a command group without a command: its help has been printed
+        return 2
+    return _fail(argv, (Problem(message=message, hint=f"{path} --help"),), 2)
+
+
+def _bug(argv: list[str], error: Exception) -> int:
+    """Names the place and the type; the message is left out, for it may quote a secret."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else None
+    if os.environ.get("TOOMBOS_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    problem = Problem(
+        message=f"a bug in toombos: {type(error).__name__}",
+        where=where,
+        hint="repeat it with TOOMBOS_DEBUG=1 for the traceback, and report it",
+    )
+    return _fail(argv, (problem,), 70)
+
+
+def _fail(argv: list[str], problems: tuple[Problem, ...], code: int) -> int:
+    """Prints the problems on stderr, or as the JSON envelope on stdout where JSON was asked for."""
+    wants_json = "--json" in argv or bool(os.environ.get("TOOMBOS_JSON"))
+    names = {name for name, _ in COMMANDS}
+    command = next((word for word in argv if word in names), "")
+    invocation = Invocation(command=command, options=GlobalOptions(json=wants_json, no_color="--no-color" in argv))
+    if wants_json:
+        from toombos_cli.render.envelope import print_envelope
+
+        print_envelope(invocation, verdict="error", exit_code=code, data={}, errors=problems)
+    else:
+        from toombos_cli.render.problems import print_problems
+
+        print_problems(problems, invocation.stderr)
+    return code

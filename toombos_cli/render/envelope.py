@@ -1,0 +1,57 @@
+"""The JSON envelope: the one document that every command prints with `--json`, on failure too."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+
+from toombos_cli.errors import Problem
+from toombos_cli.render.formats import Output
+from toombos_cli.results import Report
+
+SCHEMA_VERSION = 1
+
+
+def show(report: Report, output: Output, exit_code: int) -> None:
+    """Prints the report's envelope."""
+    hidden: frozenset[str] = getattr(report, "hidden", frozenset())
+    data = {name: value for name, value in plain(report).items() if name not in hidden}
+    print_envelope(output, verdict=report.verdict.value, exit_code=exit_code, data=data)
+
+
+def print_envelope(
+    output: Output, *, verdict: str, exit_code: int, data: dict[str, Any], errors: tuple[Problem, ...] = ()
+) -> None:
+    """Prints one envelope: `schema_version, command, verdict, exit_code, data, errors`."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "command": output.command,
+        "verdict": verdict,
+        "exit_code": exit_code,
+        "data": data,
+        "errors": [plain(problem) for problem in errors],
+    }
+    stream = output.stdout.file
+    json.dump(document, stream, indent=2 if stream.isatty() else None, ensure_ascii=True)
+    stream.write("\n")
+    stream.flush()
+
+
+def plain(value: Any) -> Any:
+    """`value` in JSON's own types: dataclasses become objects, tuples arrays, enums their values, times ISO 8601."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(plain(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, PurePath):
+        return str(value)
+    return value

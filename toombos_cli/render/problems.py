@@ -1,0 +1,18 @@
+"""Errors as people read them: what failed, where, and the next command."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.errors import Problem
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_problems(problems: tuple[Problem, ...], stderr: "Console") -> None:
+    """Prints each problem on stderr: `error: place: message`, then its hint on an unwrapped line of its own."""
+    for problem in problems:
+        place = f"{problem.where}: " if problem.where else ""
+        stderr.print("error: ", style="bold red", end="")
+        stderr.print(f"{place}{problem.message}", soft_wrap=True)
+        if problem.hint:
+            stderr.print(f"hint: {problem.hint}", style="cyan", soft_wrap=True)
