@@ -1,0 +1,72 @@
+"""Answers that all services give: the operations' models and errors, as OpenAPI shows them."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+
+class HealthStatus(StrEnum):
+    """From best to worst."""
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+
+
+class HealthAnswer(BaseModel):
+    status: HealthStatus
+    service: str
+    version: str
+    environment: str
+    timestamp: AwareDatetime
+    uptime_seconds: float
+    dry_run: bool
+
+
+class ComponentHealth(BaseModel):
+    """One part that the service depends on. `response_time_ms` is null when nothing was measured."""
+
+    name: str
+    status: HealthStatus
+    message: str
+    response_time_ms: float | None = None
+
+
+class DetailedHealthAnswer(HealthAnswer):
+    components: list[ComponentHealth]
+
+
+class LiveAnswer(BaseModel):
+    alive: bool
+    pid: int
+    timestamp: AwareDatetime
+
+
+class ReadyCheck(BaseModel):
+    """A check that is not required may fail without keeping traffic away."""
+
+    name: str
+    ready: bool
+    message: str
+    required: bool = True
+
+
+class ReadyAnswer(BaseModel):
+    ready: bool
+    checks: list[ReadyCheck]
+
+
+class ErrorAnswer(BaseModel):
+    detail: str = Field(description="What is wrong, for people")
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route or router that may answer with these statuses and `{"detail": text}`."""
+    return {status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

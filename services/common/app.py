@@ -1,0 +1,64 @@
+"""The app factory: a FastAPI app that behaves as every Toombos service does."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
+
+from services.common import errors
+from services.common.metrics import ServiceMetrics
+from services.common.middleware import RequestMiddleware
+from services.common.operations import HealthCheck, Operations, ReadinessCheck
+from services.common.settings import ServiceSettings
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
+
+
+def package_version() -> str:
+    try:
+        return version("toombos")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0"
+
+
+def create_app(
+    settings: ServiceSettings,
+    *,
+    service: str,
+    title: str,
+    routers: Sequence[APIRouter],
+    description: str = "",
+    metrics: ServiceMetrics | None = None,
+    readiness: Sequence[ReadinessCheck] = (),
+    health: Sequence[HealthCheck] = (),
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """The service's app: its routes, the operations' routes, request ids, limits, errors, metrics and logs.
+
+    Routers must carry whole paths and their own `responses=errors(...)`: their routes are taken as they stand, since
+    including a router makes each request match twice. Give `metrics` when the service adds some of its own.
+    """
+    metrics = metrics or ServiceMetrics(service=service, version=package_version())
+    operations = Operations(
+        service=service,
+        version=package_version(),
+        environment=settings.environment,
+        dry_run=settings.dry_run_mode,
+        metrics=metrics,
+        readiness=readiness,
+        health=health,
+    )
+    app = FastAPI(
+        title=title,
+        description=description,
+        version=package_version(),
+        lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would answer a wrong path with no JSON
+        routes=[route for router in (*routers, operations.router()) for route in router.routes],
+        middleware=[Middleware(RequestMiddleware, metrics=metrics, max_body_bytes=settings.max_body_bytes)],
+    )
+    errors.install(app)
+    return app

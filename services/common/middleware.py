@@ -1,0 +1,115 @@
+"""One layer around every request: request id, body limit, unexpected errors, metrics, log line.
+
+Pure ASGI and a single layer: each further one costs every request.
+"""
+
+import logging
+import re
+from asyncio import CancelledError
+from time import perf_counter
+from uuid import uuid4
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.common import logs
+from services.common.metrics import UNMATCHED, ServiceMetrics
+
+logger = logging.getLogger("services.requests")
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_QUIET = frozenset({"/health", "/live", "/ready", "/metrics"})  # polled every few seconds: logged at DEBUG
+
+
+class RequestMiddleware:
+    def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics, max_body_bytes: int) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        status = 0  # none sent yet
+        request_id, length = _read_headers(scope)
+        logs.request_id.set(request_id)
+        id_header = (b"x-request-id", request_id.encode())
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], id_header]
+            await send(message)
+
+        try:
+            if length is not None and length > self._max_body_bytes:
+                answer = _error(413, self._too_large())
+                await answer(scope, receive, send_with_id)
+                return
+            await self._app(scope, receive if length is not None else self._limited(receive), send_with_id)
+        except CancelledError:  # swallowed: this is the task's outermost frame, and uvicorn would log a traceback
+            logger.warning("%s %s cut off: the service is stopping", scope["method"], scope["path"])
+        except Exception:
+            logger.exception("unexpected error in %s %s", scope["method"], scope["path"])
+            if status:
+                raise  # the answer has begun: only a broken connection can tell the client
+            await _error(500, "Internal server error; the log has it under this X-Request-ID")(
+                scope, receive, send_with_id
+            )
+        finally:
+            self._record(scope, status, perf_counter() - started)
+
+    def _record(self, scope: Scope, status: int, duration_s: float) -> None:
+        route = scope.get("route")
+        path: str = UNMATCHED if route is None else route.path
+        self._metrics.count_request(scope["method"], path, status, duration_s)
+        level = logging.DEBUG if path in _QUIET else logging.ERROR if status >= 500 or not status else logging.INFO
+        if logger.isEnabledFor(level):
+            extra = {
+                "method": scope["method"],
+                "path": scope["path"],  # without the query, which may hold a key
+                "status": status,
+                "duration_ms": round(duration_s * 1000, 3),
+            }
+            logger.log(level, "%s %s %d", scope["method"], scope["path"], status, extra=extra)
+
+    def _limited(self, receive: Receive) -> Receive:
+        """For bodies of unannounced length (chunked)."""
+        received_bytes = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received_bytes
+            message = await receive()
+            received_bytes += len(message.get("body", b""))
+            if received_bytes > self._max_body_bytes:
+                raise HTTPException(413, self._too_large())
+            return message
+
+        return receive_limited
+
+    def _too_large(self) -> str:
+        return f"The body is larger than {self._max_body_bytes} bytes"
+
+
+def _read_headers(scope: Scope) -> tuple[str, int | None]:
+    """The request id (the client's, when it is harmless) and the body's length (None when only its end will tell)."""
+    request_id: bytes | None = None
+    length: int | None = 0
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            request_id = value
+        elif name == b"content-length":
+            length = int(value)
+        elif name == b"transfer-encoding":
+            length = None
+    if request_id is not None and _REQUEST_ID.fullmatch(request_id):
+        return request_id.decode(), length
+    return uuid4().hex, length
+
+
+def _error(status: int, detail: str) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status_code=status)

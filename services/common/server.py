@@ -1,0 +1,88 @@
+"""Runs a service's app in this process until SIGTERM or SIGINT; `main` is the whole of a service's `__main__`."""
+
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+
+from services.common import logs
+from services.common.settings import ServiceSettings, SettingsError, SettingsT
+
+logger = logging.getLogger("services.server")
+
+EXIT_OK, EXIT_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED = 0, 3, 4, 130
+
+
+def main(settings_class: type[SettingsT], build: Callable[[SettingsT], object]) -> int:
+    """Load the settings, build the app, serve it. The exit code: 0 stopped by SIGTERM, 3 settings or address, 4 failed.
+
+    `build` imports the app itself, so that wrong settings are told before the slow imports.
+    """
+    logs.configure("INFO")
+    try:
+        settings = settings_class.load()
+    except SettingsError as error:
+        for problem in error.problems:
+            sys.stderr.write(f"{problem.name}: {problem.reason}\n")
+        logger.critical("invalid settings", extra={"problems": [asdict(problem) for problem in error.problems]})
+        return EXIT_CONFIGURATION
+    logs.configure(settings.log_level, secrets=settings.secret_values())
+    try:
+        listener = _listener(settings.host, settings.port)
+    except OSError as error:
+        logger.critical("cannot listen on %s:%d: %s", settings.host, settings.port, error.strerror or error)
+        return EXIT_CONFIGURATION
+    with listener:
+        return _serve(build(settings), settings, listener)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A socket that listens already: a taken port is known before the app starts, and early clients wait."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _serve(app: object, settings: ServiceSettings, listener: socket.socket) -> int:
+    from uvicorn.config import Config
+    from uvicorn.server import Server
+
+    class AnnouncingServer(Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            logger.info("startup complete, listening on %s:%d", *listener.getsockname()[:2])
+
+    config = Config(
+        app,  # type: ignore[arg-type]  # an ASGI app; typing it here would import Starlette before the settings
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,  # longer than clients keep idle connections (httpx: 5 s), so that they close first
+        timeout_graceful_shutdown=settings.shutdown_grace_s,  # type: ignore[arg-type]  # waits fractions as well
+    )
+    # Uvicorn raises the signal again once all is stopped. By itself that kills: a clean end is to read as one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))
+    try:
+        AnnouncingServer(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    except SystemExit as stop:  # also uvicorn's way of saying that the lifespan failed; it has logged why
+        code = EXIT_FAILED if stop.code else EXIT_OK
+    else:
+        code = EXIT_OK
+    logger.info("stopped", extra={"exit_code": code})
+    return code

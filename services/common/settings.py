@@ -1,0 +1,125 @@
+"""Settings of a service: the environment beats the `.env` file, which beats the default.
+
+An empty value counts as unset. The `.env` file is the one that TOOMBOS_ENV_FILE names, else `.env` in the working
+directory; it need not exist.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from dotenv.parser import parse_stream
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.common.secrets import ENCRYPTED_PREFIX, decrypt
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingProblem:
+    """One setting that cannot be used: the variable's name (or the file's place) and why. Never its value."""
+
+    name: str
+    reason: str
+
+
+class SettingsError(Exception):
+    """The settings are invalid: nothing was started."""
+
+    def __init__(self, problems: tuple[SettingProblem, ...]) -> None:
+        super().__init__("; ".join(f"{problem.name}: {problem.reason}" for problem in problems))
+        self.problems = problems
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+class ServiceSettings(BaseSettings):
+    """What every service reads. Field `dry_run_mode` is the variable DRY_RUN_MODE, and so on.
+
+    The encryption key stands first: the later fields are decrypted with it.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True, env_file_encoding="utf-8"
+    )
+
+    api_key_encryption_key: SecretStr | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(ge=0, le=65535, description="0 takes any free port; the log names it")
+    environment: str = "development"
+    log_level: Annotated[LogLevel, BeforeValidator(_upper)] = "INFO"
+    dry_run_mode: bool = True
+    use_mock_services: bool = True
+    shutdown_grace_s: float = Field(default=5.0, ge=0.1, le=60, description="for running requests, after SIGTERM")
+    max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _decrypt(cls, value: object, info: ValidationInfo) -> object:
+        if not (isinstance(value, str) and value.startswith(ENCRYPTED_PREFIX)):
+            return value
+        if info.field_name == "api_key_encryption_key":
+            raise ValueError("the key cannot itself be encrypted")
+        key: SecretStr | None = info.data.get("api_key_encryption_key")
+        if key is None:
+            raise ValueError("is encrypted (enc:), and API_KEY_ENCRYPTION_KEY is missing or invalid")
+        return decrypt(value, key=key.get_secret_value())
+
+    def secret_values(self) -> tuple[str, ...]:
+        """Every secret in clear, for the log to mask."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of this process. Raises SettingsError with every problem, not only the first."""
+        return _load(cls)
+
+
+SettingsT = TypeVar("SettingsT", bound=ServiceSettings)
+
+
+def env_file() -> Path:
+    """Where the `.env` file is looked for."""
+    return Path(os.environ.get("TOOMBOS_ENV_FILE") or ".env")
+
+
+def _load(cls: type[SettingsT]) -> SettingsT:
+    path = env_file()
+    problems = _env_file_problems(path)
+    if problems:
+        raise SettingsError(problems)
+    arguments: dict[str, Any] = {"_env_file": path}
+    try:
+        return cls(**arguments)
+    except ValidationError as error:
+        raise SettingsError(tuple(_problem(detail) for detail in error.errors(include_input=False))) from None
+
+
+def _problem(detail: Any) -> SettingProblem:
+    name = "_".join(str(part) for part in detail["loc"]).upper() or "settings"
+    reason: str = detail["msg"].removeprefix("Value error, ")
+    return SettingProblem(name=name, reason="is required" if detail["type"] == "missing" else reason)
+
+
+def _env_file_problems(path: Path) -> tuple[SettingProblem, ...]:
+    """Lines that python-dotenv would skip with a warning, and files that it could not read at all."""
+    try:
+        with path.open(encoding="utf-8") as stream:
+            lines = tuple(parse_stream(stream))
+    except FileNotFoundError:
+        return ()
+    except UnicodeDecodeError:
+        return (SettingProblem(name=str(path), reason="is not UTF-8 text"),)
+    except OSError as error:
+        return (SettingProblem(name=str(path), reason=error.strerror or type(error).__name__),)
+    return tuple(
+        SettingProblem(name=f"{path}:{line.original.line}", reason="is not a NAME=value line")
+        for line in lines
+        if line.error
+    )
