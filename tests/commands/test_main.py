@@ -1,0 +1,118 @@
+"""The program's edges: exit codes, error texts, JSON on failure, closed pipes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toombos_cli import __version__, errors
+from toombos_cli.commands.invocation import command
+from toombos_cli.main import app, main
+
+RAISED = {
+    "usage": (errors.UsageError("no such thing", hint="toombos --help"), 2),
+    "configuration": (errors.ConfigurationError("bad line", where="toombos.toml:3"), 3),
+    "operation": (errors.OperationError("could not start"), 4),
+    "refused": (errors.RefusedError("not local"), 5),
+    "locked": (errors.LockedError("pid 7 holds the lock"), 6),
+    "bug": (ZeroDivisionError("the password is swordfish"), 70),
+    "interrupt": (KeyboardInterrupt(), 130),
+}
+
+
+@pytest.fixture(params=RAISED.items(), ids=lambda item: item[0])
+def failing(request):
+    """A command that raises, registered for this test alone."""
+    name, (error, code) = request.param
+
+    def fail(invocation):
+        raise error
+
+    app.command(name=f"raise-{name}")(command(fail))
+    yield f"raise-{name}", error, code
+    app.registered_commands.pop()
+
+
+def test_each_kind_of_error_has_its_exit_code_and_no_traceback(failing, capsys):
+    name, error, code = failing
+    assert main([name]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    if isinstance(error, errors.ToombosError):
+        problem = error.problems[0]
+        assert problem.message in err
+        assert (problem.where or "") in err
+        assert (f"hint: {problem.hint}\n" in err) == bool(problem.hint)
+
+
+def test_the_envelope_is_printed_on_failure_too(failing, capsys):
+    name, error, code = failing
+    assert main([name, "--json"]) == code
+    out = capsys.readouterr().out
+    if isinstance(error, KeyboardInterrupt):
+        return
+    document = json.loads(out)
+    assert list(document) == ["schema_version", "command", "verdict", "exit_code", "data", "errors"]
+    assert (document["exit_code"], document["verdict"]) == (code, "error")
+    assert document["errors"][0]["message"]
+
+
+def test_a_bug_names_its_place_but_never_its_message(failing, capsys):
+    name, error, code = failing
+    main([name])
+    err = capsys.readouterr().err
+    assert "swordfish" not in err
+    if code == 70:
+        assert "a bug in toombos: ZeroDivisionError" in err
+        assert Path(__file__).name in err
+
+
+def run(*argv, **kwargs):
+    return subprocess.run([sys.executable, "-m", "toombos_cli", *argv], capture_output=True, text=True, **kwargs)
+
+
+def test_version():
+    assert run("--version").stdout == f"toombos {__version__}\n"
+
+
+def test_an_unknown_command_is_exit_2_with_the_nearest_name():
+    done = run("helth")
+    assert done.returncode == 2
+    assert "Did you mean 'health'?" in done.stderr
+    assert "hint: toombos --help" in done.stderr
+
+
+def test_an_unknown_option_is_exit_2_with_the_commands_help_as_hint():
+    done = run("health", "--timout", "3")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "hint: toombos health --help" in done.stderr
+
+
+def test_a_project_that_is_no_directory_is_exit_2(tmp_path):
+    done = run("--project", str(tmp_path / "gone"), "health")
+    assert done.returncode == 2
+    assert "--project names no directory" in done.stderr
+
+
+def test_global_options_stand_before_or_behind_the_command(tmp_path):
+    (tmp_path / "toombos.toml").write_text("nam = 1\n")
+    for argv in (["--project", tmp_path, "--json", "health"], ["health", "--json", "--project", tmp_path]):
+        done = run(*map(str, argv))
+        assert done.returncode == 3
+        document = json.loads(done.stdout)
+        assert document["command"] == "health"
+        assert document["errors"][0]["where"] == f"{tmp_path / 'toombos.toml'}:1"
+        assert done.stderr == ""
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly():
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {sys.executable} -m toombos_cli --help | true"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    assert done.returncode in (0, 141)

@@ -1,0 +1,62 @@
+"""Rules of the layout that a reader relies on."""
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import pytest
+
+import toombos_cli.commands
+import toombos_cli.render.text
+from toombos_cli.main import COMMANDS
+from toombos_cli.render.formats import FORMATS
+from toombos_cli.render.text import VIEWS
+
+ROOT = Path(__file__).parents[2]
+NOT_COMMANDS = {"invocation", "options"}
+SHARED_BY_VIEWS = {"tables"}
+
+
+def test_imports_go_one_way():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_command_module_is_registered_and_every_registered_one_exists():
+    modules = {m.name for m in iter_modules(toombos_cli.commands.__path__)} - NOT_COMMANDS
+    assert {target.partition(":")[0] for _, target in COMMANDS} == modules
+
+
+def test_every_view_is_registered_under_the_kind_of_a_report():
+    modules = {m.name for m in iter_modules(toombos_cli.render.text.__path__)} - SHARED_BY_VIEWS
+    assert {target.rpartition(".")[2] for target in VIEWS.values()} == modules
+
+
+@pytest.mark.parametrize("target", [*FORMATS.values(), *VIEWS.values()])
+def test_every_registered_renderer_can_show(target):
+    assert callable(import_module(target).show)
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["health", "--help"]], ids=" ".join)
+def test_help_and_version_import_nothing_heavy(argv):
+    code = (
+        "import sys\nfrom toombos_cli.main import main\nmain(sys.argv[1:])\n"
+        "print([m for m in ('httpx', 'pydantic', 'psutil', 'sqlalchemy', 'uvloop', 'cryptography') if m in sys.modules],"
+        " file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", [name for name, _ in COMMANDS])
+def test_every_command_has_help_that_takes_the_global_options(name, capsys):
+    from toombos_cli.main import main
+
+    assert main([name, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.count("\n") > 5
+    assert "--json" in text or "COMMAND" in text

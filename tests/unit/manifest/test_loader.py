@@ -1,0 +1,132 @@
+"""What a toombos.toml may say, and what is answered when it says something else."""
+
+import sys
+
+import pytest
+
+from toombos_cli.errors import ConfigurationError
+from toombos_cli.manifest.loader import find_project, load_manifest
+from toombos_cli.manifest.model import start_order
+
+OWN = '[services.shop]\ncommand = ["{python}", "shop.py", "--port", "{port}"]\nport = 7001\n'
+
+
+def load(directory, text):
+    (directory / "toombos.toml").write_text(text)
+    return load_manifest(directory)
+
+
+def problems(directory, text):
+    with pytest.raises(ConfigurationError) as caught:
+        load(directory, text)
+    return caught.value.problems
+
+
+def test_without_a_file_the_packaged_manifest_describes_the_dry_run_system(tmp_path):
+    manifest = load_manifest(tmp_path)
+    ports = {s.name: s.port for s in manifest.services.values() if not s.optional}
+    assert ports == {"crm": 8001, "platform": 8002, "generator": 8000}
+    assert manifest.modes["dry_run"].env == {"DRY_RUN_MODE": "true", "USE_MOCK_SERVICES": "true"}
+    assert manifest.source.path is None
+
+
+def test_a_file_of_its_own_replaces_the_packaged_manifest(tmp_path):
+    manifest = load(tmp_path, OWN)
+    assert list(manifest.services) == ["shop"]
+    assert manifest.services["shop"].command == (sys.executable, "shop.py", "--port", "7001")
+    assert manifest.services["shop"].cwd == str(tmp_path)
+    assert manifest.name == tmp_path.name
+
+
+def test_extends_merges_tables_and_replaces_everything_else(tmp_path):
+    manifest = load(tmp_path, 'extends = "toombos"\n[services.crm]\nport = 9001\n[backup]\nroots = ["x"]\n')
+    assert manifest.services["crm"].port == 9001
+    assert manifest.services["crm"].title == "Mock CRM"
+    assert manifest.services["generator"].default_env["MOCK_CRM_BASE_URL"] == "http://127.0.0.1:9001"
+    assert manifest.backup.roots == ("x",)
+
+
+def test_a_disabled_service_is_gone_and_nobody_depends_on_it(tmp_path):
+    manifest = load(tmp_path, 'extends = "toombos"\n[services.crm]\nenabled = false\n')
+    assert "crm" not in manifest.services
+    assert manifest.services["generator"].depends_on == {"platform": "started"}
+
+
+def test_a_list_of_dependencies_waits_until_each_is_ready(tmp_path):
+    manifest = load(tmp_path, OWN + '[services.cart]\ncommand = ["x"]\nport = 7002\ndepends_on = ["shop"]\n')
+    assert manifest.services["cart"].depends_on == {"shop": "ready"}
+    assert start_order(manifest.services) == (("shop",), ("cart",))
+
+
+def test_an_ipv6_host_is_bracketed_in_the_url(tmp_path):
+    assert load(tmp_path, OWN + 'host = "::1"\n').services["shop"].url == "http://[::1]:7001"
+
+
+WRONG = [
+    pytest.param("[services.shop\n", 1, "not valid TOML", None, id="not TOML"),
+    pytest.param(OWN + "prot = 1\n", 4, "unknown key services.shop.prot", "did you mean 'port'?", id="unknown key"),
+    pytest.param("nam = 'x'\n" + OWN, 1, "unknown key nam", "did you mean 'name'?", id="unknown top-level key"),
+    pytest.param('[services.a]\ncommand = ["x"]\nport = "80"\n', 3, "services.a.port: expected `int`", None, id="type"),
+    pytest.param('[services.a]\ncommand = ["x"]\n', 1, "port is missing", None, id="missing key"),
+    pytest.param('[services.a]\ncommand = ["x"]\nport = 0\n', 1, "port must be 1 to 65535", None, id="port 0"),
+    pytest.param("[services.a]\ncommand = []\nport = 1\n", 1, "command must name a program", None, id="no command"),
+    pytest.param(OWN + 'health = "x"\n', 1, "health must be a path", None, id="path without a slash"),
+    pytest.param(OWN + "grace_period_s = 0\n", 1, "grace_period_s must be above 0", None, id="no grace"),
+    pytest.param(OWN + 'depends_on = ["shap"]\n', 4, "depends on 'shap'", "did you mean 'shop'?", id="dependency"),
+    pytest.param(OWN + 'depends_on = ["shop"]\n', 4, "cycle: shop -> shop", None, id="depends on itself"),
+    pytest.param(OWN + 'env = { A = "{prot}" }\n', 1, "unknown placeholder {prot}", None, id="placeholder"),
+    pytest.param(
+        OWN + '[services.b]\ncommand = ["x"]\nport = 7001\n', 6, "port 7001 is already that of shop", None, id="clash"
+    ),
+    pytest.param('extends = "tombos"\n', 1, "names no packaged manifest", 'extends = "toombos"', id="extends"),
+    pytest.param("", None, "no services", 'add [services.NAME] tables, or extends = "toombos"', id="empty"),
+    pytest.param("services = 3\n", 1, "services must be a table of tables", None, id="services is no table"),
+    pytest.param("[services]\na = 1\n", 2, "must be a table", None, id="a service is no table"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "message", "hint"), WRONG)
+def test_what_is_wrong_is_named_with_its_line(tmp_path, text, line, message, hint):
+    found = problems(tmp_path, text)
+    assert len(found) == 1, found
+    assert message in found[0].message
+    assert found[0].where == str(tmp_path / "toombos.toml") + (f":{line}" if line else "")
+    if hint:
+        assert found[0].hint == hint
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path):
+    found = problems(tmp_path, "nam = 1\n" + OWN + "prot = 1\nhost = 3\n[logs]\nkep = 1\n")
+    assert [p.where.rpartition(":")[2] for p in found] == ["1", "5", "6", "8"]
+
+
+def test_a_cycle_is_printed_in_the_order_of_waiting(tmp_path):
+    text = "".join(
+        f'[services.{name}]\ncommand = ["x"]\nport = {port}\ndepends_on = ["{after}"]\n'
+        for name, port, after in (("a", 1, "b"), ("b", 2, "c"), ("c", 3, "a"))
+    )
+    (found,) = problems(tmp_path, text)
+    assert found.message in {
+        "dependencies form a cycle: a -> b -> c -> a",
+        "dependencies form a cycle: b -> c -> a -> b",
+        "dependencies form a cycle: c -> a -> b -> c",
+    }
+
+
+def test_a_file_that_is_not_utf8_is_refused_with_the_byte(tmp_path):
+    (tmp_path / "toombos.toml").write_bytes(b"name = '\xe9'\n")
+    with pytest.raises(ConfigurationError, match="not UTF-8 at byte 8"):
+        load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("marker", ["toombos.toml", ".env", ".env.example", "run/state.json"])
+def test_the_project_is_the_nearest_directory_upward_with_a_marker(tmp_path, marker):
+    outer, inner = tmp_path / "outer", tmp_path / "outer" / "a" / "b"
+    inner.mkdir(parents=True)
+    (outer / marker).parent.mkdir(exist_ok=True)
+    (outer / marker).touch()
+    assert find_project(inner) == outer
+
+
+def test_without_a_marker_the_project_is_the_directory_itself(tmp_path):
+    assert find_project(tmp_path) == tmp_path
