@@ -69,9 +69,11 @@ def main(argv: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # Whoever read the output has enough; nothing may be flushed to the closed pipe at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _closed_pipe()
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich turns a closed pipe into exit 1
+            return _closed_pipe()
+        raise
     except Exception as error:
         return _bug(argv, error)
 
@@ -83,9 +85,14 @@ def run() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+        code = _closed_pipe()
     sys.exit(code)
+
+
+def _closed_pipe() -> int:
+    """Whoever read the output has enough; nothing may be flushed to the closed pipe at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def _usage(argv: list[str], error: typer.TyperException) -> int:

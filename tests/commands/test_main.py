@@ -61,7 +61,7 @@ def test_the_envelope_is_printed_on_failure_too(failing, capsys):
 
 
 def test_a_bug_names_its_place_but_never_its_message(failing, capsys):
-    name, error, code = failing
+    name, _, code = failing
     main([name])
     err = capsys.readouterr().err
     assert "swordfish" not in err
