@@ -53,8 +53,8 @@ class ServiceSettings(BaseSettings):
     port: int = Field(ge=0, le=65535, description="0 takes any free port; the log names it")
     environment: str = "development"
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = "INFO"
-    dry_run_mode: bool = True
-    use_mock_services: bool = True
+    dry_run_mode: bool = False
+    use_mock_services: bool = False
     shutdown_grace_s: float = Field(default=5.0, ge=0.1, le=60, description="for running requests, after SIGTERM")
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
 
