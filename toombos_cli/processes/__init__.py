@@ -8,7 +8,7 @@ import sys
 from collections.abc import Collection, Iterable
 
 from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow
-from toombos_cli.processes.trees import carries_tag, descendants
+from toombos_cli.processes.trees import descendants, tag_in
 
 if sys.platform == "linux":
     from toombos_cli.processes import procfs as _system
@@ -16,6 +16,7 @@ else:
     from toombos_cli.processes import portable as _system
 
 __all__ = [
+    "TAG",
     "Listener",
     "ProcessIdentity",
     "ProcessRow",
@@ -25,6 +26,7 @@ __all__ = [
     "conflicts",
     "descendants",
     "find_tagged",
+    "holders_of",
     "identify",
     "is_alive",
     "listeners",
@@ -32,27 +34,31 @@ __all__ = [
     "open_pidfd",
     "pid_namespace",
     "process_table",
+    "read_row",
     "send_signal",
 ]
 
 become_subreaper = _system.become_subreaper
 boot_id = _system.boot_id
 command_line = _system.command_line
+holders_of = _system.holders_of
 identify = _system.identify
 is_alive = _system.is_alive
 listeners = _system.listeners
 open_pidfd = _system.open_pidfd
 pid_namespace = _system.pid_namespace
 process_table = _system.process_table
+read_row = _system.read_row
 send_signal = _system.send_signal
 
 TAG = "TOOMBOS_RUN_ID"
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  (compared with, not bound)
 
 
-def find_tagged(prefix: str, pids: Iterable[int]) -> set[int]:
-    """Those of the pids whose start-up environment sets TOOMBOS_RUN_ID to a value that begins with `prefix`."""
-    return {pid for pid in pids if carries_tag(_system.read_environment(pid), TAG, prefix)}
+def find_tagged(prefix: str, pids: Iterable[int]) -> dict[int, str]:
+    """TOOMBOS_RUN_ID of those pids whose start-up environment sets it to a value that begins with `prefix`."""
+    tags = ((pid, tag_in(_system.read_environment(pid), TAG)) for pid in pids)
+    return {pid: tag for pid, tag in tags if tag is not None and tag.startswith(prefix)}
 
 
 def conflicts(host: str, listener_host: str) -> bool:

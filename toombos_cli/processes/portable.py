@@ -107,3 +107,16 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
                 host, port = connection.laddr
                 found.append(Listener(host=host, port=port, pid=pid, command=command_line(pid)))
     return tuple(found)
+
+
+def holders_of(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """The pids that have this file open, as far as they may be seen."""
+    wanted = os.path.realpath(path)
+    found = []
+    for pid in psutil.pids():
+        try:
+            if any(file.path == wanted for file in psutil.Process(pid).open_files()):
+                found.append(pid)
+        except (psutil.Error, OSError):
+            continue
+    return tuple(found)

@@ -1,8 +1,12 @@
 """Linux: the process table, identities and listening sockets, read from /proc (proc(5))."""
 
+# Plain strings: a Path object for each of some thousand small files would cost more than reading them.
+# ruff: noqa: PTH115, PTH116, PTH118, PTH123, PTH208
+
 import contextlib
 import ctypes
 import os
+import signal
 import socket
 import struct
 import sys
@@ -53,7 +57,7 @@ def read_row(pid: int) -> ProcessRow | None:
 
 def process_table() -> dict[int, ProcessRow]:
     """All processes of this pid namespace by pid, zombies included."""
-    rows = (read_row(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    rows = (read_row(pid) for pid in _pids())
     return {row.pid: row for row in rows if row is not None}
 
 
@@ -76,8 +80,6 @@ def send_signal(identity: ProcessIdentity, number: int) -> bool:
         fd = os.pidfd_open(identity.pid)
         try:
             if is_alive(identity):
-                import signal
-
                 signal.pidfd_send_signal(fd, number)
                 return True
         finally:
@@ -126,13 +128,34 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
     found = [(host, port, inode) for host, port, inode in _listening_sockets() if not ports or port in ports]
     if not found:
         return ()
-    candidates = pids if pids is not None else [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    candidates = pids if pids is not None else _pids()
     owners = _socket_owners({inode for _, _, inode in found}, candidates)
     return tuple(
         Listener(host=host, port=port, pid=pid, command=command_line(pid) if pid else None)
         for host, port, inode in found
         for pid in (owners.get(inode),)
     )
+
+
+def holders_of(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """The pids that have this file open, as far as they may be seen."""
+    wanted = os.path.realpath(path)
+    return tuple(pid for pid in _pids() if wanted in _open_files(pid))
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    """What each descriptor of the process leads to; nothing when it is gone or another user's."""
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return
+    for name in names:
+        with contextlib.suppress(OSError):
+            yield os.readlink(f"/proc/{pid}/fd/{name}")
 
 
 def _listening_sockets() -> Iterator[tuple[str, int, int]]:
@@ -155,15 +178,9 @@ def _socket_owners(inodes: Collection[int], pids: Collection[int]) -> dict[int, 
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     owners: dict[int, int] = {}
     for pid in pids:
-        try:
-            with os.scandir(f"/proc/{pid}/fd") as entries:
-                for entry in entries:
-                    with contextlib.suppress(OSError):
-                        inode = wanted.get(os.readlink(entry.path))
-                        if inode is not None:
-                            owners.setdefault(inode, pid)
-        except OSError:  # gone, or another user's
-            continue
+        for target in _open_files(pid):
+            if target in wanted:
+                owners.setdefault(wanted[target], pid)
     return owners
 
 

@@ -6,12 +6,15 @@ from toombos_cli.processes.rows import ProcessRow
 
 
 def descendants(roots: Iterable[int], table: Mapping[int, ProcessRow]) -> set[int]:
-    """The roots that live and all that descend from them, joined with the members of the roots' sessions."""
+    """All that descends from the roots, the roots and the members of their sessions and groups included.
+
+    The roots must have been verified against this very table: a reused pid would bring a stranger's family.
+    """
     children: dict[int, list[int]] = {}
     for row in table.values():
         children.setdefault(row.parent, []).append(row.pid)
     wanted = set(roots)
-    pending = [row.pid for row in table.values() if row.pid in wanted or row.session in wanted or row.group in wanted]
+    pending = [row.pid for row in table.values() if wanted & {row.pid, row.session, row.group}]
     found: set[int] = set()
     while pending:
         pid = pending.pop()
@@ -21,7 +24,10 @@ def descendants(roots: Iterable[int], table: Mapping[int, ProcessRow]) -> set[in
     return found
 
 
-def carries_tag(environment: bytes, name: str, prefix: str) -> bool:
-    """Whether an environment block sets `name` to a value that begins with `prefix`."""
-    entry = f"{name}={prefix}".encode()
-    return environment.startswith(entry) or b"\0" + entry in environment
+def tag_in(environment: bytes, name: str) -> str | None:
+    """The value of `name` in a NUL-separated environment block; None when it is not set."""
+    start = f"{name}=".encode()
+    for entry in environment.split(b"\0"):
+        if entry.startswith(start):
+            return entry[len(start) :].decode("utf-8", "replace")
+    return None

@@ -1,0 +1,55 @@
+"""`python -P -m toombos_cli.supervisor PROJECT FD`: the detached supervisor; FD is its first control connection."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from toombos_cli.run_state import RunDirectory
+from toombos_cli.supervisor import locks
+from toombos_cli.supervisor.control import serve
+from toombos_cli.supervisor.core import Supervisor
+from toombos_cli.supervisor.protocol import Broken, Busy, Reply, encode
+
+
+def main(project: Path, handed_over: socket.socket) -> int:
+    """Supervises until nothing is left to do; 0 also when another supervisor has the project."""
+    run = RunDirectory(project)
+    try:
+        run.create()
+        lock = locks.take(run.supervisor_lock)
+    except OSError as error:
+        return _leave(handed_over, Broken(message=f"{error.filename or run.path}: {error.strerror}"))
+    if lock is None:
+        return _leave(handed_over, Busy())
+    try:
+        asyncio.run(supervise(Supervisor(project), handed_over))
+    finally:
+        os.close(lock)
+    return 0
+
+
+async def supervise(supervisor: Supervisor, handed_over: socket.socket | None) -> None:
+    """Runs a supervisor to its end: SIGTERM and SIGINT stop every service in order first."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.finished.set)
+    await supervisor.begin()
+    try:
+        await serve(supervisor, handed_over)
+    finally:
+        await supervisor.end()
+        supervisor.run.socket.unlink(missing_ok=True)
+
+
+def _leave(connection: socket.socket, reply: Reply) -> int:
+    connection.sendall(encode(reply))
+    connection.close()
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sys.exit(main(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))

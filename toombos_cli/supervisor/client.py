@@ -1,0 +1,118 @@
+"""The command line's side of the control channel: finds the supervisor or begins one, asks, and hears the answer."""
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from toombos_cli import processes
+from toombos_cli.errors import OperationError
+from toombos_cli.run_state import RunDirectory
+from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, decode_reply, encode
+
+_SETTLE_S = 30.0
+_RETRY_S = 0.02
+
+
+def ask_running(project: Path, request: Request, *, timeout_s: float | None = None) -> Done | None:
+    """The supervisor's answer, or None when no supervisor runs (or it leaves just now). Raises OperationError."""
+    connection = _connect(RunDirectory(project))
+    if connection is None:
+        return None
+    with connection:
+        connection.settimeout(timeout_s)
+        answer = _converse(connection, request, None)
+    return answer if isinstance(answer, Done) else None
+
+
+def ask(project: Path, request: Request, on_progress: Callable[[Progress], None] | None = None) -> Done:
+    """The answer of the project's supervisor, which is begun when there is none. Raises OperationError.
+
+    Two commands at once, or one that meets a supervisor which is just leaving, find each other again here.
+    """
+    run = RunDirectory(project)
+    deadline = time.monotonic() + _SETTLE_S
+    while True:
+        connection = _connect(run) or _begin(run)
+        with connection:
+            answer = _converse(connection, request, on_progress)
+        if isinstance(answer, Done):
+            return answer
+        if time.monotonic() > deadline:
+            raise OperationError(
+                f"no answer from the supervisor within {_SETTLE_S:g} s",
+                where=str(run.socket),
+                hint=f"cat {run.supervisor_log}",
+            )
+        time.sleep(_RETRY_S)
+
+
+def _connect(run: RunDirectory) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(run.socket))
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        connection.close()
+        return None
+    except OSError as error:
+        connection.close()
+        raise OperationError(f"the supervisor cannot be asked: {error.strerror}", where=str(run.socket)) from None
+    return connection
+
+
+def _begin(run: RunDirectory) -> socket.socket:
+    """Starts a detached supervisor and returns its first connection. Raises OperationError."""
+    try:
+        run.create()
+        log = os.open(run.supervisor_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise OperationError(f"cannot be written: {error.strerror}", where=str(error.filename or run.path)) from None
+    ours, theirs = socket.socketpair()
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.set_inheritable(theirs.fileno(), True)
+        os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-P", "-m", "toombos_cli.supervisor", str(run.project), str(theirs.fileno())],
+            {name: value for name, value in os.environ.items() if name != processes.TAG},
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, null, 0),
+                (os.POSIX_SPAWN_DUP2, null, 1),
+                (os.POSIX_SPAWN_DUP2, log, 2),
+            ],
+            setsid=True,
+        )
+    finally:
+        theirs.close()
+        os.close(null)
+        os.close(log)
+    return ours
+
+
+def _converse(
+    connection: socket.socket, request: Request, on_progress: Callable[[Progress], None] | None
+) -> Done | Busy | None:
+    """The final reply; None when the supervisor left before it answered. Raises OperationError."""
+    with contextlib.suppress(ConnectionError), connection.makefile("rwb") as stream:
+        stream.write(encode(request))
+        stream.flush()
+        for line in stream:
+            try:
+                reply = decode_reply(line)
+            except msgspec.DecodeError as error:
+                raise OperationError(
+                    f"the running supervisor is of another version: {error}", hint="toombos stop && toombos start"
+                ) from None
+            if isinstance(reply, Progress):
+                if on_progress is not None:
+                    on_progress(reply)
+            elif isinstance(reply, Broken):
+                raise OperationError(reply.message)
+            else:
+                return reply
+    return None

@@ -1,0 +1,153 @@
+"""The supervisor: owns the units, reaps every child, writes the state down, and leaves when nothing is left to do."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from toombos_cli import processes
+from toombos_cli.run_state import EnvFileStamp, Phase, RunDirectory, ServiceState, SystemState, read_state
+from toombos_cli.supervisor import requests
+from toombos_cli.supervisor.adoption import find_survivors
+from toombos_cli.supervisor.protocol import Done, Plan, Progress, Request
+from toombos_cli.supervisor.state_file import StateFile
+from toombos_cli.supervisor.tree import Tree
+from toombos_cli.supervisor.unit import Unit
+
+Listener = Callable[[Progress], None]
+_LEFTOVER_GRACE_S = 2.0
+
+
+class Supervisor:
+    """One project's supervisor. Everything happens in one event loop; only log rotation uses a thread."""
+
+    def __init__(self, project: Path) -> None:
+        self.run = RunDirectory(project)
+        self.units: dict[str, Unit] = {}
+        self.finished = asyncio.Event()
+        self.plan: Plan | None = None
+        self._state_file = StateFile(self.run)
+        self._children: dict[int, tuple[subprocess.Popen[bytes], Callable[[int], None]]] = {}
+        self._listeners: set[Listener] = set()
+        self._requests = 0
+        self._started_at = time.time()
+        self._identity = processes.identify(os.getpid())
+        self._settings: tuple[str | None, bool, EnvFileStamp] = (
+            None,
+            False,
+            EnvFileStamp(path="", mtime_ns=0, sha256=""),
+        )
+
+    async def begin(self) -> None:
+        """Takes over what an earlier supervisor left running, and ends the leftovers of what did not survive it."""
+        processes.become_subreaper()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
+        self._reap()
+        old = read_state(self.run.project)
+        if old is not None:
+            self._settings = (old.mode, old.dry_run, old.env_file)
+            self.units = {name: Unit(_at_rest(state), None, self) for name, state in old.services.items()}
+        for survivor in find_survivors(self.run.project, old):
+            if survivor.adoptable and survivor.service in self.units:
+                self.units[survivor.service].adopt(survivor.leader, survivor.run_id)
+            else:
+                await Tree(survivor.leader, survivor.run_id).end(_LEFTOVER_GRACE_S)
+
+    async def end(self) -> None:
+        """Stops everything, dependents first, then whoever of it is still a child of this process."""
+        await requests.stop(self, tuple(self.units))
+        own = os.getpid()
+        for row in processes.process_table().values():
+            if row.parent == own and not row.zombie:
+                leader = processes.identify(row.pid)
+                if leader is not None:
+                    await Tree(leader, "no tag").end(_LEFTOVER_GRACE_S)
+        self._reap()
+
+    async def carry_out(self, request: Request, listener: Listener) -> Done:
+        """Does what is asked and returns how it ended; progress goes to `listener` meanwhile."""
+        self._requests += 1
+        self._listeners.add(listener)
+        try:
+            outcome = await requests.carry_out(self, request)
+            return Done(state=self.state(), failures=outcome.failures, started=outcome.started, stopped=outcome.stopped)
+        finally:
+            self._listeners.discard(listener)
+            self._requests -= 1
+            self.leave_if_idle()
+
+    def take(self, plan: Plan) -> None:
+        """Makes a unit of every service of the plan that has none yet, and keeps the plan's settings."""
+        self.plan = plan
+        self._settings = (plan.mode, plan.dry_run, plan.env_file)
+        for name, planned in plan.services.items():
+            unit = self.units.get(name)
+            if unit is None:
+                service = msgspec.structs.replace(planned.service, env={}, default_env={})
+                idle = ServiceState(service=service, desired=False, phase=Phase.STOPPED)
+                self.units[name] = Unit(idle, None, self)
+            elif unit.plan is None:
+                unit.plan = planned
+
+    def leave_if_idle(self) -> None:
+        """Ends the supervisor when nobody asks anything and nothing runs."""
+        if self._requests == 0 and not any(unit.is_active for unit in self.units.values()):
+            self.finished.set()
+
+    def changed(self, unit: Unit) -> None:
+        """Writes the state down and tells those who listen."""
+        self._state_file.write(self.state())
+        progress = Progress(service=unit.name, phase=unit.state.phase, detail=unit.state.detail)
+        for listener in tuple(self._listeners):
+            listener(progress)
+
+    def state(self) -> SystemState:
+        """The whole state at this moment."""
+        mode, dry_run, env_file = self._settings
+        return SystemState(
+            boot_id=processes.boot_id(),
+            pid_namespace=processes.pid_namespace(),
+            supervisor_pid=os.getpid(),
+            supervisor_start_ticks=self._identity.start_ticks if self._identity else 0,
+            dry_run=dry_run,
+            mode=mode,
+            started_at=self._started_at,
+            env_file=env_file,
+            services={name: unit.state for name, unit in self.units.items()},
+            warnings=(self._state_file.problem,) if self._state_file.problem else (),
+        )
+
+    def watch_child(self, child: "subprocess.Popen[bytes]", ended: Callable[[int], None]) -> None:
+        """Calls `ended(return code)` once, when the child has ended and was reaped."""
+        self._children[child.pid] = (child, ended)
+        self._reap()
+
+    def _reap(self) -> None:
+        """Takes leave of every ended child: services, and orphans that came to us as their subreaper."""
+        while (pid := self._next_ended()) is not None:
+            child, ended = self._children.pop(pid, (None, None))
+            if child is not None and ended is not None:
+                ended(child.wait())
+            else:
+                os.waitpid(pid, 0)
+
+    @staticmethod
+    def _next_ended() -> int | None:
+        try:
+            result = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return None
+        return result.si_pid if result is not None else None
+
+
+def _at_rest(state: ServiceState) -> ServiceState:
+    """A service's entry as it is before survivors are looked for."""
+    kept = state.phase if state.phase in (Phase.FAILED, Phase.CRASH_LOOP) else Phase.STOPPED
+    return msgspec.structs.replace(
+        state, phase=kept, pid=0, start_ticks=0, desired=False, cpu_percent=None, rss_bytes=None
+    )

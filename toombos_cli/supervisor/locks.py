@@ -1,0 +1,33 @@
+"""Advisory locks that are never stale: the kernel drops them with the last process that holds the file open."""
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+
+
+def take(path: Path) -> int | None:
+    """A descriptor that holds the lock until it (and every inherited copy) is closed; None when another has it.
+
+    Raises OSError when the file cannot be made.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock."""
+    if not path.exists():
+        return False
+    fd = None
+    with contextlib.suppress(OSError):
+        fd = take(path)
+    if fd is None:
+        return True
+    os.close(fd)
+    return False

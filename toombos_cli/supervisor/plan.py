@@ -1,0 +1,83 @@
+"""Turns manifest, `.env`, environment and mode into the plan that the supervisor carries out."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from toombos_cli.env_file import EnvFile, read_env_file
+from toombos_cli.manifest.model import Manifest, start_order
+from toombos_cli.manifest.service import Service
+from toombos_cli.run_state import EnvFileStamp
+from toombos_cli.settings import Origin, effective_values, is_true
+from toombos_cli.supervisor.protocol import Plan, ServicePlan
+
+DRY_RUN = "dry_run"
+
+
+def build_plan(manifest: Manifest, *, mode: str | None) -> Plan:
+    """The plan of every service of the manifest. Raises ConfigurationError for an unreadable `.env`."""
+    env_file = read_env_file(manifest.project)
+    return Plan(
+        mode=mode,
+        dry_run=is_dry_run(manifest, env_file, mode=mode),
+        env_file=stamp(env_file),
+        logs=manifest.logs,
+        services={
+            name: _plan_service(manifest, service, env_file, mode=mode) for name, service in manifest.services.items()
+        },
+    )
+
+
+def is_dry_run(manifest: Manifest, env_file: EnvFile, *, mode: str | None) -> bool:
+    """Whether the system runs dry: by its mode, or because every variable of that mode has its value anyway."""
+    wanted = manifest.modes[DRY_RUN].env if DRY_RUN in manifest.modes else {}
+    if mode == DRY_RUN or not wanted:
+        return mode == DRY_RUN
+    values = effective_values(manifest, None, env_file, mode=mode)
+    return all(name in values and _same(values[name].value, value) for name, value in wanted.items())
+
+
+def stamp(env_file: EnvFile) -> EnvFileStamp:
+    """What tells later whether `.env` has changed since."""
+    try:
+        return EnvFileStamp(
+            path=str(env_file.path),
+            mtime_ns=env_file.path.stat().st_mtime_ns,
+            sha256=hashlib.sha256(env_file.path.read_bytes()).hexdigest(),
+        )
+    except OSError:
+        return EnvFileStamp(path=str(env_file.path), mtime_ns=0, sha256="")
+
+
+def with_dependencies(services: Mapping[str, Service], names: Iterable[str]) -> tuple[str, ...]:
+    """The names and all they depend on, in an order in which they may be started."""
+    wanted: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name in services and name not in wanted:
+            wanted.add(name)
+            pending.extend(services[name].depends_on)
+    return tuple(name for batch in start_order(dict(services)) for name in batch if name in wanted)
+
+
+def default_names(services: Mapping[str, Service]) -> tuple[str, ...]:
+    """What a bare `start` starts: all that is not optional."""
+    return tuple(name for name, service in services.items() if not service.optional)
+
+
+def _plan_service(manifest: Manifest, service: Service, env_file: EnvFile, *, mode: str | None) -> ServicePlan:
+    values = effective_values(manifest, service, env_file, mode=mode)
+    environment = {name: v.value for name, v in values.items() if v.origin is not Origin.DEFAULT}
+    # Without it, what a Python service printed last before it died would be lost in its buffer.
+    environment.setdefault("PYTHONUNBUFFERED", "1")
+    # The rest of the environment differs from one terminal to the next and says nothing about the service.
+    known = manifest.environment
+    configured = {name: v.value for name, v in values.items() if v.origin is not Origin.ENVIRONMENT or name in known}
+    fingerprint = hashlib.sha256(msgspec.json.encode((service, sorted(configured.items())))).hexdigest()[:16]
+    return ServicePlan(service=service, environment=environment, fingerprint=fingerprint)
+
+
+def _same(value: str, wanted: str) -> bool:
+    return is_true(value) if is_true(wanted) else value == wanted

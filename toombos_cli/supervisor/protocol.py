@@ -1,0 +1,116 @@
+"""What the command line and the supervisor say to each other: one JSON object a line, request first, `Done` last."""
+
+from typing import Literal
+
+import msgspec
+
+from toombos_cli.manifest.model import Logs
+from toombos_cli.manifest.service import Service
+from toombos_cli.run_state import EnvFileStamp, SystemState
+
+
+class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One service ready to be spawned. `fingerprint` changes when anything that was configured changes."""
+
+    service: Service
+    environment: dict[str, str]
+    fingerprint: str
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole system as the command line resolved it: manifest, `.env`, environment and mode."""
+
+    mode: str | None
+    dry_run: bool
+    env_file: EnvFileStamp
+    logs: Logs
+    services: dict[str, ServicePlan]
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Bring these services and what they depend on to `ready`."""
+
+    plan: Plan
+    names: tuple[str, ...]
+    timeout_s: float | None = None
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """End these services, dependents first; () is every one."""
+
+    names: tuple[str, ...] = ()
+
+
+class Restart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Stop and start again with a fresh plan; `only_changed` leaves alone what the plan does not change."""
+
+    plan: Plan
+    names: tuple[str, ...]
+    only_changed: bool = False
+    timeout_s: float | None = None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Ask for the present state, with fresh figures."""
+
+
+Request = Start | Stop | Restart | Status
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one service could not be brought up or ended, as a person needs it."""
+
+    service: str
+    kind: Literal["command", "directory", "log", "port", "lock", "exited", "configuration", "timeout", "dependency"]
+    message: str
+    hint: str | None = None
+    last_lines: tuple[str, ...] = ()
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A service changed its phase, or what it waits for."""
+
+    service: str
+    phase: str
+    detail: str
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The answer. `started` and `stopped` are the names that this request itself started or stopped."""
+
+    state: SystemState
+    failures: tuple[Failure, ...] = ()
+    started: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+
+
+class Busy(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Another supervisor holds the project's lock (or this one is leaving): connect to the socket again."""
+
+
+class Broken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The supervisor cannot work at all: `run/` cannot be written, or the request is not one."""
+
+    message: str
+
+
+Reply = Progress | Done | Busy | Broken
+
+
+def encode(message: Request | Reply) -> bytes:
+    """One line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+_REQUEST: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+_REPLY: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+
+
+def decode_request(line: bytes) -> Request:
+    """The request on one line. Raises msgspec.DecodeError."""
+    return _REQUEST.decode(line)
+
+
+def decode_reply(line: bytes) -> Reply:
+    """The reply on one line. Raises msgspec.DecodeError."""
+    return _REPLY.decode(line)

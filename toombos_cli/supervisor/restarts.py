@@ -1,0 +1,39 @@
+"""When a service that ended may start again: exponential backoff with jitter, and the end of patience."""
+
+import random
+from collections import deque
+
+from toombos_cli.manifest.service import Restart
+
+
+class RestartPolicy:
+    """Counts the restarts of one service; times are seconds on one monotonic clock."""
+
+    def __init__(self, settings: Restart, *, jitter: random.Random | None = None) -> None:
+        self._settings = settings
+        self._recent: deque[float] = deque()
+        self._attempt = 0
+        self._jitter = jitter or random.Random()  # noqa: S311  (spreads restarts in time, protects nothing)
+
+    def wants_restart(self, exit_code: int | None) -> bool:
+        """Whether the policy restarts after this exit at all; None is an unknown exit code."""
+        if self._settings.policy == "on-failure":
+            return exit_code != 0
+        return self._settings.policy == "always"
+
+    def delay_s(self, now: float, *, healthy_s: float) -> float | None:
+        """Seconds to wait before the next start, or None: too many in the window, it is a crash loop.
+
+        `healthy_s` is how long the service had been ready; after `reset_after_s` of that all is forgiven.
+        """
+        if healthy_s >= self._settings.reset_after_s:
+            self._attempt = 0
+            self._recent.clear()
+        while self._recent and now - self._recent[0] > self._settings.crash_loop_window_s:
+            self._recent.popleft()
+        if len(self._recent) >= self._settings.crash_loop_count:
+            return None
+        self._recent.append(now)
+        full: float = min(self._settings.backoff_initial_s * 2**self._attempt, self._settings.backoff_max_s)
+        self._attempt += 1
+        return full * self._jitter.uniform(0.75, 1.0)

@@ -1,0 +1,139 @@
+"""Starts one service's process: everything that can be wrong is checked first and told in a person's words."""
+
+import os
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from toombos_cli import processes
+from toombos_cli.manifest.service import Service
+from toombos_cli.run_state import RunDirectory, run_id_prefix
+from toombos_cli.supervisor import locks
+from toombos_cli.supervisor.protocol import Failure, ServicePlan
+
+
+class CannotStartError(Exception):
+    """A service could not be started; nothing of it is left running."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass(slots=True, kw_only=True)
+class Spawned:
+    """A process that was just started. `log_offset` is where its own output begins in the log."""
+
+    child: "subprocess.Popen[bytes]"
+    identity: processes.ProcessIdentity
+    log_offset: int
+
+
+def new_run_id(run: RunDirectory, service: str) -> str:
+    """The tag of one spawn: names project and service, and is never repeated."""
+    return run_id_prefix(run.project, service) + secrets.token_hex(6)
+
+
+def check(plan: ServicePlan) -> None:
+    """Raises CannotStartError when the command, the directory or the port is not there to be used."""
+    service = plan.service
+    if not Path(service.cwd).is_dir():
+        problem = "is no directory" if Path(service.cwd).exists() else "does not exist"
+        raise _refused(service, "directory", f"its working directory {service.cwd} {problem}")
+    if _find_program(plan) is None:
+        raise _refused(
+            service, "command", f"its command {service.command[0]!r} was not found", hint="correct `command`, or PATH"
+        )
+    check_port(service)
+
+
+def check_port(service: Service) -> None:
+    """Raises CannotStartError that names the process which holds the service's port."""
+    for listener in processes.listeners_at(service.host, service.port):
+        owner = f"pid {listener.pid} ({listener.command})" if listener.pid else "a process of another user"
+        raise _refused(
+            service,
+            "port",
+            f"port {service.port} is taken by {owner}",
+            hint=f"end that process, or give {service.name} another port in toombos.toml",
+        )
+
+
+def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
+    """Starts the process in a session of its own, tagged, holding its lock, appending to its log.
+
+    Raises CannotStartError.
+    """
+    service = plan.service
+    log = open_log(service)
+    try:
+        lock = _take_lock(service, run)
+        try:
+            child = subprocess.Popen(
+                service.command,
+                executable=_find_program(plan),
+                cwd=service.cwd,
+                env=plan.environment | {processes.TAG: run_id},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(lock,),
+            )
+        except OSError as error:
+            reason = f"its command {service.command[0]!r} cannot be run: {error.strerror}"
+            raise _refused(service, "command", reason) from None
+        finally:
+            os.close(lock)
+        # The child is not reaped yet, so its pid cannot have been reused even if it has ended already.
+        row = processes.read_row(child.pid)
+        identity = processes.ProcessIdentity(
+            boot_id=processes.boot_id(),
+            pid_namespace=processes.pid_namespace(),
+            pid=child.pid,
+            start_ticks=row.start_ticks if row else 0,
+        )
+        return Spawned(child=child, identity=identity, log_offset=os.fstat(log).st_size)
+    finally:
+        os.close(log)
+
+
+def open_log(service: Service) -> int:
+    """A descriptor that appends to the service's log, made private where it is new. Raises CannotStartError."""
+    path = Path(service.log)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        place = error.filename or path
+        reason = "is a file, not a directory" if isinstance(error, FileExistsError | NotADirectoryError) else None
+        raise _refused(
+            service, "log", f"its log {path} cannot be written: {place} {reason or error.strerror}"
+        ) from None
+
+
+def _take_lock(service: Service, run: RunDirectory) -> int:
+    path = run.service_lock(service.name)
+    try:
+        lock = locks.take(path)
+    except OSError as error:
+        raise _refused(service, "lock", f"{path} cannot be made: {error.strerror}") from None
+    if lock is None:
+        holders = [f"pid {pid} ({processes.command_line(pid)})" for pid in processes.holders_of(path)]
+        named = ", ".join(holders) or "a process of another user"
+        raise _refused(service, "lock", f"another instance of it still runs: {named} holds {path}")
+    return lock
+
+
+def _find_program(plan: ServicePlan) -> str | None:
+    """The program's path as exec would find it: PATH of the service, relative to its working directory."""
+    name = plan.service.command[0]
+    if os.sep in name:
+        return shutil.which(Path(plan.service.cwd) / name)
+    return shutil.which(name, path=plan.environment.get("PATH", os.defpath))
+
+
+def _refused(service: Service, kind: str, message: str, hint: str | None = None) -> CannotStartError:
+    return CannotStartError(Failure(service=service.name, kind=kind, message=message, hint=hint))  # type: ignore[arg-type]  # callers pass the literals

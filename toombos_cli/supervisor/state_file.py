@@ -1,0 +1,54 @@
+"""Writes `run/state.json` so that a reader, or a crash at any moment, finds a whole one."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from toombos_cli.run_state import RunDirectory, SystemState
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replaces the file at once, readable by its owner alone, on disk when this returns. Raises OSError.
+
+    On any error the file is as it was before.
+    """
+    temporary = path.with_name(f"{path.name}.new")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(fd, content[written:])
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+class StateFile:
+    """The state on disk; remembers why the last write failed, and that it did."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._path = run.state
+        self._backed_up = False
+        self.problem: str | None = None
+
+    def write(self, state: SystemState) -> None:
+        """Writes the state; when that fails the old one stays and `problem` says why."""
+        try:
+            if not self._backed_up and self._path.exists():
+                self._path.replace(self._path.with_suffix(".json.bak"))
+            self._backed_up = True
+            write_private(self._path, msgspec.json.encode(state))
+            self.problem = None
+        except OSError as error:
+            self.problem = f"{self._path} could not be written and is out of date: {error.strerror}"

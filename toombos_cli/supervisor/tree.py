@@ -1,0 +1,89 @@
+"""The processes of one service, however far they ran away, and how all of them are ended."""
+
+import asyncio
+import os
+import signal
+
+from toombos_cli import processes
+from toombos_cli.processes import ProcessIdentity, ProcessRow
+
+_UNKILLABLE_AFTER_S = 5.0
+_FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.1
+
+
+class StubbornError(Exception):
+    """Processes that outlived SIGKILL: they sit in the kernel, for example on a dead network disk."""
+
+    def __init__(self, pids: tuple[int, ...]) -> None:
+        super().__init__(f"still alive after SIGKILL: pid {', '.join(map(str, pids))}")
+
+
+class Tree:
+    """A leader and everything that came from it.
+
+    Members are found by parent, by the leader's session and group, by having been seen before (so that a process
+    which cleared its environment and left is still known) and, where asked, by the tag in the environment.
+    Whoever is found was verified by pid and start ticks against the same look at the process table.
+    """
+
+    def __init__(self, leader: ProcessIdentity, run_id: str) -> None:
+        self.leader = leader
+        self.run_id = run_id
+        self._seen: dict[int, int] = {leader.pid: leader.start_ticks}
+
+    def members(
+        self, table: dict[int, ProcessRow] | None = None, *, look_for_tag: bool = False
+    ) -> dict[int, ProcessRow]:
+        """The living members (no zombies) by pid."""
+        table = processes.process_table() if table is None else table
+        own = os.getpid()
+        roots = {pid for pid, ticks in self._seen.items() if pid in table and table[pid].start_ticks == ticks}
+        # An orphan comes to this process, its subreaper; the session still tells whose it was.
+        roots |= {row.pid for row in table.values() if row.parent == own and row.session == self.leader.pid}
+        if look_for_tag:
+            roots |= processes.find_tagged(self.run_id, table).keys()
+        roots.discard(own)
+        found = {pid: table[pid] for pid in processes.descendants(roots, table) if pid != own}
+        living = {pid: row for pid, row in found.items() if not row.zombie}
+        self._seen = {pid: row.start_ticks for pid, row in living.items()}
+        if self.leader.pid in found:  # a zombie leader keeps its pid from being reused until it is reaped
+            self._seen[self.leader.pid] = self.leader.start_ticks
+        return living
+
+    async def end(self, grace_s: float) -> bool:
+        """Ends every member; True when some had to be killed. Raises StubbornError.
+
+        SIGTERM goes to the leader, which knows its workers best, and to the others when it is gone; SIGCONT lets a
+        stopped process hear it. Who is left after the grace period is killed. Done when a fresh look for the tag
+        finds nobody.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace_s
+        asked: set[int] = set()
+        killed = False
+        pause_s = _FIRST_LOOK_S
+        while members := self.members() or self.members(look_for_tag=True):
+            now = loop.time()
+            if now >= deadline + _UNKILLABLE_AFTER_S:
+                raise StubbornError(tuple(sorted(members)))
+            if now >= deadline:
+                killed = True
+                self._signal(members, signal.SIGKILL)
+            else:
+                targets = {self.leader.pid} if self.leader.pid in members else set(members)
+                self._signal({pid: members[pid] for pid in targets - asked}, signal.SIGTERM, signal.SIGCONT)
+                asked |= targets
+            await asyncio.sleep(min(pause_s, max(deadline - now, _FIRST_LOOK_S)))
+            pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
+        return killed
+
+    def _signal(self, members: dict[int, ProcessRow], *numbers: int) -> None:
+        for pid, row in members.items():
+            identity = ProcessIdentity(
+                boot_id=self.leader.boot_id,
+                pid_namespace=self.leader.pid_namespace,
+                pid=pid,
+                start_ticks=row.start_ticks,
+            )
+            for number in numbers:
+                processes.send_signal(identity, number)
