@@ -4,20 +4,55 @@ from typing import Literal
 
 from toombos_cli.manifest.service import Table
 
+Role = Literal[
+    "",
+    "dry_run",  # switches dry-run mode
+    "use_mocks",  # sends what is published to the mocks
+    "stage",  # development, production and so on
+    "log_level",
+    "access_key",  # what callers must show
+    "encryption_key",  # decrypts the `enc:` values of .env
+    "mock_url",  # where the mock named by `service` is found
+    "live_url",  # the real counterpart, used in live mode only
+    "live_key",
+    "database",
+    "bind_host",
+    "bind_port",
+    "simulation",  # makes a mock slow or faulty on purpose
+]
+
 
 class Variable(Table, frozen=True):
-    """One setting of the system. `default` is what the services assume when nobody sets it."""
+    """One setting of the system. `default` is what the services assume when nobody sets it.
+
+    `role` tells the rules of `config check` what the variable means; `channel` joins the variables of one publisher.
+    """
 
     description: str
-    type: Literal["str", "bool", "int", "float", "url", "path", "json", "choice"] = "str"
+    type: Literal["str", "bool", "int", "float", "url", "path", "json", "choice", "dsn"] = "str"
     default: str = ""
     choices: tuple[str, ...] = ()
     secret: bool = False
+    generate: bool = False
+    """`config init` gives it a fresh random secret."""
     required_in_live: bool = False
     minimum_length: int = 0
+    """In live mode; a shorter value is a warning in dry-run mode."""
     minimum: float | None = None
+    maximum: float | None = None
+    role: Role = ""
+    service: str = ""
+    channel: str = ""
+    environment_only: bool = False
+    """Read from the process environment alone: in `.env` it would have no effect."""
     used_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.type == "choice") != bool(self.choices):
             raise ValueError("choices go with type = 'choice', and that type needs them")
+        if self.default and self.type == "choice" and self.default not in self.choices:
+            raise ValueError("default must be one of the choices")
+        if self.generate and not self.secret:
+            raise ValueError("generate goes with secret = true")
+        if self.secret and self.default:
+            raise ValueError("a secret has no default")

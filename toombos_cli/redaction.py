@@ -1,0 +1,129 @@
+"""Takes secrets out of everything that leaves the program: the one sink for findings, logs, bundles and tracebacks.
+
+First the known secret values in every spelling that they travel in, then whatever stands behind a key that sounds
+secret, then the user part of URLs. Equal secrets get equal tokens, so that a reader can still see what is the same.
+"""
+
+import base64
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, TypeVar
+from urllib.parse import quote, quote_plus
+
+T = TypeVar("T")
+
+MASK = "********"
+SHORTEST_SECRET = 5
+"""Shorter values are not looked for: they occur everywhere by chance."""
+
+_WORDS = (
+    r"api[_-]?key|secret[_-]?key|access[_-]?key|secret|token|passw(?:or)?d|passphrase"
+    r"|credentials?|private[_-]?key|encryption[_-]?key|auth[_-]?key"
+)
+_SECRET_NAME = re.compile(rf"(?i)(?:^|_|-|\b)(?:{_WORDS}|key|pwd|auth|dsn)(?:_json|_b64|_base64)?$")
+_KEY_VALUE = re.compile(
+    rf"""(?imx)
+    (?P<head> (?<![A-Za-z0-9]) [A-Za-z0-9_.-]{{0,60}}? (?:{_WORDS}) (?:_json)? \\?["']? \s* (?:=>|[:=]) \s* )
+    (?: (?P<quote>\\?["']) (?P<quoted>.*?) (?P<end>(?P=quote)|$) | (?P<bare>[^\s"',;&<>()\[\]{{}}\\]+) )
+    """
+)
+_AUTHORIZATION = re.compile(
+    r"""(?i)((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)((?:bearer|basic|token|digest)\s+)?([^\s"'\\,;]+)"""
+)
+_BEARER = re.compile(r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})")
+_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^\s/?#\"'<>]+)@")
+_HARMLESS = frozenset({"", "true", "false", "none", "null", "yes", "no", "missing", "invalid", "required", "set", MASK})
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable or header of this name sounds as if its value were a secret."""
+    return bool(_SECRET_NAME.search(name))
+
+
+class Redactor:
+    """Replaces secrets by tokens, the same for the same secret: `<API_KEY>` for a known one, else `<secret 1>`."""
+
+    def __init__(self, secrets: Iterable[tuple[str, str]] = ()) -> None:
+        """`secrets` are pairs of name and clear value; a value that two names share is called by the first."""
+        self._tokens: dict[str, str] = {}
+        self._spellings: dict[str, str] = {}
+        for name, value in secrets:
+            if len(value) >= SHORTEST_SECRET:
+                token = self._tokens.setdefault(value, f"<{name}>")
+                for spelling in spellings(value):
+                    self._spellings.setdefault(spelling, token)
+        longest_first = sorted(self._spellings, key=len, reverse=True)
+        self._literals = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def text(self, text: str) -> str:
+        """`text` without secrets."""
+        if self._literals is not None:
+            text = self._literals.sub(lambda match: self._spellings[match[0]], text)
+        text = _AUTHORIZATION.sub(lambda m: f"{m[1]}{m[2] or ''}{self._token(m[3])}", text)
+        text = _BEARER.sub(lambda m: f"{m[1]}{self._token(m[2])}", text)
+        text = _KEY_VALUE.sub(self._key_value, text)
+        return _USERINFO.sub(self._userinfo, text)
+
+    def value(self, value: T) -> T:
+        """The same structure (dataclasses, mappings, sequences) with every text in it redacted."""
+        return self._value(value)  # type: ignore[no-any-return]  # the structure is kept, which types cannot say
+
+    def leaks(self, text: str) -> tuple[str, ...]:
+        """The tokens of the known secrets that still stand in `text`, in any spelling; () when it is clean."""
+        if self._literals is None:
+            return ()
+        return tuple(sorted({self._spellings[match[0]] for match in self._literals.finditer(text)}))
+
+    def _value(self, value: Any) -> Any:
+        if isinstance(value, str) and not isinstance(value, Enum):
+            return self.text(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changed = {f.name: self._value(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+            return dataclasses.replace(value, **changed)
+        if isinstance(value, Mapping):
+            return {self._value(key): self._entry(key, item) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            return type(value)(self._value(item) for item in value)
+        return type(value)(self.text(str(value))) if isinstance(value, PurePath) else value
+
+    def _entry(self, key: object, item: Any) -> Any:
+        if isinstance(key, str) and isinstance(item, str) and is_secret_name(key):
+            return self._token(item)
+        return self._value(item)
+
+    def _key_value(self, match: re.Match[str]) -> str:
+        if match["bare"] is not None:
+            return match["head"] + self._token(match["bare"])
+        return match["head"] + match["quote"] + self._token(match["quoted"]) + match["end"]
+
+    def _userinfo(self, match: re.Match[str]) -> str:
+        user, colon, password = match["userinfo"].partition(":")
+        kept = f"{user}:{self._token(password)}" if colon else self._token(user)
+        return f"{match['scheme']}{kept}@"
+
+    def _token(self, value: str) -> str:
+        if value.lower() in _HARMLESS or re.match(r"<[\w ]+>|\$\{?\w|\*{3,}", value):
+            return value
+        unknown = sum(token.startswith("<secret ") for token in self._tokens.values())
+        return self._tokens.setdefault(value, f"<secret {unknown + 1}>")
+
+
+def spellings(value: str) -> frozenset[str]:
+    """`value` raw, URL-encoded, base64 (at every alignment) and JSON-escaped (once and twice)."""
+    once = json.dumps(value)[1:-1]
+    found = {value, once, json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(once)[1:-1], repr(value)[1:-1]}
+    for encoded in (quote(value), quote(value, safe=""), quote_plus(value)):
+        found |= {encoded, re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)}
+    raw = value.encode("utf-8", "surrogateescape")
+    for shift in range(3):
+        # Which characters of base64 depend on the secret alone: whole groups of three bytes between its neighbours.
+        start = (-shift) % 3
+        whole = raw[start : start + (len(raw) - start) // 3 * 3]
+        if len(whole) >= 6:
+            plain = base64.b64encode(whole).decode()
+            found |= {plain, plain.replace("+", "-").replace("/", "_")}
+    return frozenset(found)
