@@ -9,6 +9,8 @@ from toombos_cli.manifest.alerts import Alerts
 from toombos_cli.manifest.backup import BackupScope
 from toombos_cli.manifest.environment import Variable
 from toombos_cli.manifest.load import LoadDefaults
+from toombos_cli.manifest.monitoring import Monitoring
+from toombos_cli.manifest.schedule import Job
 from toombos_cli.manifest.service import Service, Table
 from toombos_cli.manifest.smoke import Step
 
@@ -53,6 +55,8 @@ class Manifest(Table, frozen=True):
     load: LoadDefaults = LoadDefaults()
     backup: BackupScope = BackupScope()
     alerts: Alerts = Alerts()
+    monitoring: Monitoring = Monitoring()
+    schedule: dict[str, Job] = {}
 
     @property
     def project(self) -> Path:
