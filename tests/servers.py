@@ -1,0 +1,167 @@
+"""Real TCP servers that behave as a test says, well or badly."""
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+Handler = Callable[[socket.socket], None]
+
+
+@contextlib.contextmanager
+def serve(handler: Handler, *, host: str = "127.0.0.1", backlog: int = 64) -> Iterator[int]:
+    """The port of a server that runs `handler` in a thread for each connection, until the block ends."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    open_sockets: set[socket.socket] = set()
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.bind((host, 0))
+        listener.listen(backlog)
+
+        def work(connection: socket.socket) -> None:
+            with contextlib.suppress(OSError), connection:
+                handler(connection)
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    open_sockets.add(connection)
+                    threading.Thread(target=work, args=(connection,), daemon=True).start()
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            for connection in open_sockets:  # wakes handlers that wait
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            thread.join(5)
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """The head of one request, and whatever of its body came along."""
+    data = b""
+    while b"\r\n\r\n" not in data and (part := connection.recv(65536)):
+        data += part
+    return data
+
+
+def answer(body: bytes = b"", *, status: str = "200 OK", headers: str = "", after_s: float = 0) -> Handler:
+    """Answers every request alike."""
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        time.sleep(after_s)  # a slow server, not a wait for a state
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+        connection.sendall(head.encode() + body)
+
+    return handle
+
+
+def json_answer(body: str, **kwargs: str) -> Handler:
+    """Answers every request with this JSON."""
+    return answer(body.encode(), headers="Content-Type: application/json\r\n", **kwargs)
+
+
+def hang(connection: socket.socket) -> None:
+    """Takes the request and never answers."""
+    while connection.recv(65536):
+        pass
+
+
+def raw(data: bytes) -> Handler:
+    """Sends these bytes, whatever they are, and hangs up."""
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(data)
+
+    return handle
+
+
+def reset(connection: socket.socket) -> None:
+    """Ends the connection with a TCP reset."""
+    read_request(connection)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def drip(head: bytes) -> Handler:
+    """Sends `head`, then a byte every 20 ms for as long as somebody reads."""
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(head)
+        while True:
+            connection.sendall(b"x")
+            time.sleep(0.02)
+
+    return handle
+
+
+def endless(connection: socket.socket) -> None:
+    """A body of 1 GB."""
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n")
+    block = b"x" * 1_048_576
+    for _ in range(1024):
+        connection.sendall(block)
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[int]:
+    """The port of a listener whose backlog is full: new connections get no answer at all."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def serve_tls(handler: Handler, directory: Path) -> Iterator[int]:
+    """The port of a server of TLS with a certificate that it made itself."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_certificate(directory))
+
+    def handle(connection: socket.socket) -> None:
+        with contextlib.suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as secured:
+            handler(secured)
+
+    with serve(handle) as port:
+        yield port
+
+
+def _certificate(directory: Path) -> Path:
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    path = directory / "server.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path

@@ -1,0 +1,53 @@
+"""What a health answer's body says, whatever its status line claims."""
+
+import pytest
+
+from toombos_cli.probes import ProbeResult, Reason, judge_health, read_json
+
+JSON = (("content-type", "application/json"),)
+# body, headers, (complaint where a status is expected, complaint where anything will do)
+BODIES = {
+    "healthy": (b'{"status": "healthy"}', JSON, ("", "")),
+    "ok in capitals": (b'{"status": "OK"}', JSON, ("", "")),
+    "true": (b'{"status": true}', JSON, ("", "")),
+    "unhealthy": (b'{"status": "unhealthy"}', JSON, ("says status 'unhealthy'",) * 2),
+    "degraded": (b'{"status": "degraded"}', JSON, ("says status 'degraded'",) * 2),
+    "unknown": (b'{"status": "unknown"}', JSON, ("says status 'unknown'",) * 2),
+    "a word nobody knows": (b'{"status": "meh"}', JSON, ("says status 'meh'",) * 2),
+    "no status": (b'{"database": "ok"}', JSON, ("has no `status`", "")),
+    "a list": (b"[1]", JSON, ("has no `status`", "")),
+    "half of a JSON text": (b'{"status": "hea', JSON, ("not JSON",) * 2),
+    "nested too deeply": (b"[" * 100_000, JSON, ("nested too deeply",) * 2),
+    "not UTF-8": (b'{"status": "\xff"}', JSON, ("not JSON",) * 2),
+    "empty": (b"", (), ("is empty", "")),
+    "plain text": (b"Prometheus Server is Healthy.\n", (), ("not JSON", "")),
+    "a web page": (b"<!DOCTYPE html><html>Log in</html>", (), ("not JSON", "web page")),
+}
+
+
+@pytest.mark.parametrize("expects", ["status", "any"])
+@pytest.mark.parametrize(("body", "headers", "complaints"), BODIES.values(), ids=BODIES)
+def test_a_2xx_is_up_only_when_its_body_says_so(body, headers, complaints, expects):
+    result = ProbeResult(url="http://x/", reason=Reason.OK, http_status=200, body=body, headers=headers)
+    judged = judge_health(result, expects=expects)
+    complaint = complaints[expects == "any"]
+    assert judged.reason is (Reason.BODY if complaint else Reason.OK)
+    assert complaint in judged.detail
+
+
+def test_a_slow_wrong_body_is_a_wrong_body():
+    result = ProbeResult(url="http://x/", reason=Reason.SLOW, http_status=200, body=b'{"status": "unhealthy"}')
+    assert judge_health(result).reason is Reason.BODY
+
+
+@pytest.mark.parametrize("reason", [Reason.STATUS, Reason.REFUSED, Reason.TIMEOUT])
+def test_what_failed_already_keeps_its_reason(reason):
+    result = ProbeResult(url="http://x/", reason=reason, detail="why", body=b'{"status": "unhealthy"}')
+    assert judge_health(result, expects="status") is result
+
+
+def test_an_answer_that_was_cut_off_is_no_health_answer():
+    result = ProbeResult(url="http://x/", reason=Reason.OK, body=b'{"a": 1}', truncated=True)
+    assert "longer than 8 bytes" in judge_health(result).detail
+    with pytest.raises(ValueError, match="longer than 8 bytes"):
+        read_json(result)

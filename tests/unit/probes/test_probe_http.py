@@ -1,0 +1,238 @@
+"""Every reason of an HTTP probe, each from a real socket."""
+
+import contextlib
+import resource
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.conftest import free_port
+from tests.servers import answer, black_hole, drip, endless, hang, raw, read_request, reset, serve, serve_tls
+from toombos_cli.errors import OperationError
+from toombos_cli.probes import Reason, probe_http
+
+CASES = {
+    "a plain 200": (answer(b"fine"), Reason.OK, ""),
+    "an empty 204": (raw(b"HTTP/1.1 204 No Content\r\n\r\n"), Reason.OK, ""),
+    "a body that ends with the connection": (raw(b"HTTP/1.0 200 OK\r\n\r\nbody"), Reason.OK, ""),
+    "chunks": (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), Reason.OK, ""),
+    "an interim answer first": (raw(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), Reason.OK, ""),
+    "500 with JSON": (answer(b"{}", status="500 Oops"), Reason.STATUS, "HTTP 500"),
+    "a redirect": (
+        answer(status="302 Found", headers="Location: http://127.0.0.1:1/else\r\n"),
+        Reason.STATUS,
+        "HTTP 302, redirects to http://127.0.0.1:1/else",
+    ),
+    "a reset": (reset, Reason.RESET, "the connection was reset without an answer"),
+    "closed without a word": (raw(b""), Reason.RESET, "the connection was closed without an answer"),
+    "closed in the middle of the head": (raw(b"HTTP/1.1 200"), Reason.RESET, "closed after 12 bytes"),
+    "closed in the middle of the body": (
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
+        Reason.RESET,
+        "closed after",
+    ),
+    "an answer that is not HTTP": (raw(b"220 mail.example ESMTP\r\n\r\n"), Reason.BODY, "not valid HTTP"),
+    "a TLS alert": (raw(b"\x15\x03\x01\x00\x02\x02\x46"), Reason.TLS, "the port speaks TLS"),
+    "a head without end": (
+        raw(b"HTTP/1.1 200 OK\r\n" + b"X-Fill: " + b"x" * 100_000),
+        Reason.BODY,
+        "not valid HTTP",
+    ),
+    "no answer": (hang, Reason.TIMEOUT, "connected, and no answer within 0.3 s"),
+    "a head that drips": (drip(b"HTTP/1.1 200 OK\r\nX-Slow: "), Reason.TIMEOUT, "not complete within 0.3 s"),
+    "a body that drips": (drip(b"HTTP/1.1 200 OK\r\n\r\n"), Reason.TIMEOUT, "not complete within 0.3 s"),
+}
+
+
+@pytest.mark.parametrize(("handler", "reason", "detail"), CASES.values(), ids=CASES)
+def test_each_behaviour_of_a_server_has_its_reason(handler, reason, detail):
+    with serve(handler) as port:
+        result = probe_http(f"http://127.0.0.1:{port}/health", timeout_s=0.3)
+    assert result.reason is reason, result
+    assert detail in result.detail
+    assert (result.address, result.family) == ("127.0.0.1", "ipv4")
+
+
+def test_nobody_listens():
+    port = free_port()
+    result = probe_http(f"http://127.0.0.1:{port}/")
+    assert (result.reason, result.address) == (Reason.REFUSED, None)
+    assert f"127.0.0.1:{port} refused" in result.detail
+
+
+def test_a_black_hole_is_a_timeout_of_the_connection():
+    with black_hole() as port:
+        result = probe_http(f"http://127.0.0.1:{port}/", timeout_s=0.3)
+    assert result.reason is Reason.TIMEOUT
+    assert result.detail == f"no connection to 127.0.0.1:{port} within the time limit"
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".invalid"], ids=["unknown", "impossible"])
+def test_a_name_that_does_not_resolve(host):
+    result = probe_http(f"http://{host}:80/")
+    assert result.reason is Reason.DNS
+    assert f"{host} does not resolve" in result.detail
+
+
+def test_a_name_lookup_that_hangs_ends_at_the_deadline(monkeypatch):
+    done = threading.Event()
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host, *args, flags=0, **kwargs):
+        if not flags & socket.AI_NUMERICHOST:
+            done.wait(10)
+        return real(host, *args, flags=flags, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)  # no resolver can be told to hang
+    started = time.monotonic()
+    result = probe_http("http://some.host:1/", timeout_s=0.2)
+    done.set()
+    assert (result.reason, time.monotonic() - started < 5) == (Reason.DNS, True)
+
+
+def test_an_ipv6_only_listener_is_found_by_name_and_by_address():
+    with serve(answer(b"six"), host="::1") as port:
+        for host in ("localhost", "[::1]"):
+            result = probe_http(f"http://{host}:{port}/")
+            assert (result.reason, result.family, result.address) == (Reason.OK, "ipv6", "::1"), host
+        assert probe_http(f"http://127.0.0.1:{port}/").reason is Reason.REFUSED
+
+
+def test_an_ipv4_only_listener_is_found_by_name():
+    with serve(answer(b"four")) as port:
+        result = probe_http(f"http://localhost:{port}/")
+    assert (result.reason, result.family) == (Reason.OK, "ipv4")
+
+
+def test_tls_where_the_url_says_http(tmp_path):
+    with serve_tls(answer(b"secret"), tmp_path) as port:
+        result = probe_http(f"http://127.0.0.1:{port}/")
+    assert (result.reason, result.detail) == (Reason.TLS, "the port speaks TLS, and the URL says http")
+
+
+def test_plain_http_where_the_url_says_https():
+    def handler(connection):
+        connection.recv(100)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    with serve(handler) as port:
+        result = probe_http(f"https://127.0.0.1:{port}/")
+    assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, and the URL says https")
+
+
+def test_a_self_made_certificate_is_accepted_on_the_loopback(tmp_path):
+    with serve_tls(answer(b"secured"), tmp_path) as port:
+        result = probe_http(f"https://localhost:{port}/")
+    assert (result.reason, result.body) == (Reason.OK, b"secured")
+
+
+def test_a_tls_handshake_that_hangs_ends_at_the_deadline():
+    with serve(hang) as port:
+        assert probe_http(f"https://127.0.0.1:{port}/", timeout_s=0.2).reason is Reason.TIMEOUT
+
+
+def test_a_body_of_a_gigabyte_is_read_up_to_the_limit_only():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with serve(endless) as port:
+        result = probe_http(f"http://127.0.0.1:{port}/", timeout_s=10, max_body_bytes=1000)
+    assert (result.reason, result.truncated, len(result.body)) == (Reason.OK, True, 1000)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"])
+def test_a_proxy_in_the_environment_is_ignored(monkeypatch, name):
+    monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    with serve(answer(b"direct")) as port:
+        assert probe_http(f"http://127.0.0.1:{port}/").reason is Reason.OK
+
+
+def test_a_late_right_answer_is_slow_and_a_late_wrong_one_is_not():
+    with serve(answer(after_s=0.05)) as port:
+        result = probe_http(f"http://127.0.0.1:{port}/", slow_after_ms=20)
+        assert result.reason is Reason.SLOW
+        assert result.latency_ms > 50
+    with serve(answer(after_s=0.05, status="503 Busy")) as port:
+        assert probe_http(f"http://127.0.0.1:{port}/", slow_after_ms=20).reason is Reason.STATUS
+
+
+def test_the_request_carries_method_path_headers_and_body():
+    seen = []
+
+    def handler(connection):
+        data = read_request(connection)
+        while not data.endswith(b"{}"):
+            data += connection.recv(100)
+        seen.append(data)
+        answer(b"")(connection)
+
+    with serve(handler) as port:
+        probe_http(
+            f"http://127.0.0.1:{port}/a b?q=ä&x=1", method="POST", headers={"X-API-Key": "k"}, body=b"{}", timeout_s=0.3
+        )
+    head, _, body = seen[0].partition(b"\r\n\r\n")
+    lines = head.decode().lower().split("\r\n")
+    assert lines[0] == "post /a%20b?q=%c3%a4&x=1 http/1.1"
+    assert {f"host: 127.0.0.1:{port}", "content-length: 2", "x-api-key: k", "connection: close"} <= set(lines)
+    assert body == b"{}"
+
+
+def test_an_answer_sent_before_the_request_was_read_is_still_the_answer():
+    def handler(connection):
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+
+    with serve(handler) as port:
+        result = probe_http(f"http://127.0.0.1:{port}/", method="POST", body=b"x" * 5_000_000)
+    assert (result.reason, result.http_status) == (Reason.STATUS, 413)
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "127.0.0.1:80", "http://", "http://127.0.0.1:99999/"])
+def test_what_is_no_http_url_is_refused(url):
+    with pytest.raises(ValueError, match=r"URL|Port"):
+        probe_http(url)
+
+
+def test_a_header_that_would_smuggle_another_is_refused():
+    with pytest.raises(ValueError, match="cannot be sent as HTTP"):
+        probe_http("http://127.0.0.1:1/", headers={"X-Id": "1\r\nX-Other: 2"})
+
+
+def test_escape_codes_of_a_server_do_not_reach_the_detail():
+    with serve(answer(status="302 Found", headers="Location: http://a/\t\x80[31m\r\n")) as port:
+        result = probe_http(f"http://127.0.0.1:{port}/")
+    assert result.detail.isprintable()
+
+
+def test_having_no_socket_left_is_an_error_of_this_machine_not_of_the_service():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(socket.socket())
+        with pytest.raises(OperationError, match="cannot probe: Too many open files"):
+            probe_http("http://127.0.0.1:1/")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for sock in held:
+            sock.close()
+
+
+def test_many_threads_may_probe_at_once():
+    results = []
+    with serve(answer(b"ok", after_s=0.1)) as port:
+        threads = [
+            threading.Thread(target=lambda: results.append(probe_http(f"http://127.0.0.1:{port}/", timeout_s=5)))
+            for _ in range(20)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert {result.reason for result in results} == {Reason.OK}
+    assert len(results) == 20

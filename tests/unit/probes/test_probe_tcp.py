@@ -1,0 +1,26 @@
+"""A TCP probe, against real sockets."""
+
+from tests.conftest import free_port
+from tests.servers import black_hole, hang, serve
+from toombos_cli.probes import Reason, probe_tcp
+
+
+def test_a_listener_is_ok_with_its_latency():
+    with serve(hang) as port:
+        result = probe_tcp("127.0.0.1", port)
+    assert (result.reason, result.url, result.family) == (Reason.OK, f"tcp://127.0.0.1:{port}", "ipv4")
+    assert result.latency_ms >= 0
+
+
+def test_nobody_listens():
+    assert probe_tcp("localhost", free_port()).reason is Reason.REFUSED
+
+
+def test_a_black_hole_times_out():
+    with black_hole() as port:
+        assert probe_tcp("127.0.0.1", port, timeout_s=0.2).reason is Reason.TIMEOUT
+
+
+def test_an_ipv6_address_is_bracketed_in_the_url():
+    with serve(hang, host="::1") as port:
+        assert probe_tcp("::1", port).url == f"tcp://[::1]:{port}"

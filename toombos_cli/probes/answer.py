@@ -1,0 +1,54 @@
+"""What the body of a health answer says, whatever its status line claims."""
+
+import re
+from dataclasses import replace
+from typing import Any, Literal
+
+from toombos_cli.probes.result import ProbeResult, Reason, printable
+
+# Words that services use for "all is well", in lower case; any other word is degraded, never up.
+_WELL = frozenset({"healthy", "ok", "up", "pass", "passing", "alive", "ready", "success", "green", "true"})
+_HTML = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
+
+
+def judge_health(result: ProbeResult, *, expects: Literal["status", "any"] = "any") -> ProbeResult:
+    """The result with reason body and a detail, when a 2xx does not say that the service is well; else unchanged.
+
+    `status` expects a JSON object with a `status`. `any` takes what is not JSON as it is, but no web page: that comes
+    from a catch-all route or another server.
+    """
+    if result.reason not in (Reason.OK, Reason.SLOW):
+        return result
+    complaint = _complaint(result, expects)
+    return replace(result, reason=Reason.BODY, detail=complaint) if complaint else result
+
+
+def read_json(result: ProbeResult) -> Any:
+    """The body as JSON. Raises ValueError that says why it is none."""
+    if result.truncated:
+        raise ValueError(f"the body is longer than {len(result.body)} bytes")
+    if not result.body.strip():
+        raise ValueError("the body is empty")
+    import msgspec
+
+    try:
+        return msgspec.json.decode(result.body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("the body is JSON nested too deeply") from None
+
+
+def _complaint(result: ProbeResult, expects: Literal["status", "any"]) -> str:
+    try:
+        document = read_json(result)
+    except ValueError as error:
+        claims_json = "json" in (result.header("content-type") or "")
+        if expects == "status" or result.truncated or (claims_json and result.body.strip()):
+            return printable(str(error))
+        return "the body is a web page, not a health answer" if _HTML.match(result.body) else ""
+    status = document.get("status") if isinstance(document, dict) else None
+    if status is None:
+        return "the body has no `status`" if expects == "status" else ""
+    word = str(status).lower()
+    return "" if word in _WELL else printable(f"the body says status {word!r}")

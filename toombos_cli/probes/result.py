@@ -1,0 +1,60 @@
+"""What one probe found."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class Reason(StrEnum):
+    """Why a probe succeeded or not. The values are contract (`health --json`, Nagios, Prometheus labels)."""
+
+    OK = "ok"
+    SLOW = "slow"
+    """It answered rightly, and later than the service's latency threshold."""
+    STATUS = "status"
+    """An HTTP status that is not 2xx; redirects are not followed."""
+    BODY = "body"
+    """A 2xx whose body says otherwise, is not what was promised, or is not HTTP at all."""
+    REFUSED = "refused"
+    """Nobody listens there, or the address cannot be reached."""
+    TIMEOUT = "timeout"
+    STOPPED = "stopped"
+    """No answer because the process is suspended (SIGSTOP). Found from the process table, not by a probe."""
+    DNS = "dns"
+    TLS = "tls"
+    """The handshake failed, or one side speaks TLS and the other does not."""
+    RESET = "reset"
+    """The connection was closed or reset before the answer was complete."""
+    WRONG_OWNER = "wrong-owner"
+    """A process that is not the service's listens on its port. Found from the process table, not by a probe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """One request's outcome. `latency_ms` runs from the first connection attempt to the end of the answer."""
+
+    url: str
+    reason: Reason
+    detail: str = ""
+    """One line for a person; printable characters only, "" when all is well."""
+    http_status: int | None = None
+    latency_ms: float | None = None
+    """None when no answer came."""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Names in lower case, in the order received."""
+    body: bytes = field(default=b"", repr=False)
+    """At most the limit that was asked for; `truncated` tells that there was more."""
+    truncated: bool = False
+    address: str | None = None
+    """The IP address that was connected to; None when none was."""
+    family: Literal["ipv4", "ipv6"] | None = None
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name (any case), or None."""
+        return next((value for key, value in self.headers if key == name.lower()), None)
+
+
+def printable(text: str, *, limit: int = 200) -> str:
+    """`text` on one line, without control characters, at most `limit` characters."""
+    flat = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

@@ -1,0 +1,27 @@
+"""One TCP probe: whether anybody accepts a connection."""
+
+from time import monotonic
+
+from toombos_cli.probes.connection import Deadline, ProbeError, connect
+from toombos_cli.probes.result import ProbeResult, Reason
+
+
+def probe_tcp(host: str, port: int, *, timeout_s: float = 2.0) -> ProbeResult:
+    """Whether `host:port` accepts a connection; `latency_ms` is the time that took.
+
+    The url of the result is `tcp://host:port`. Raises OperationError when this machine has no socket to spare.
+    """
+    url = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    started = monotonic()
+    try:
+        connected = connect(host, port, Deadline(timeout_s))
+    except ProbeError as error:
+        return ProbeResult(url=url, reason=error.reason, detail=error.detail)
+    with connected.sock:
+        return ProbeResult(
+            url=url,
+            reason=Reason.OK,
+            latency_ms=(monotonic() - started) * 1000,
+            address=connected.address,
+            family=connected.family,
+        )
