@@ -63,6 +63,16 @@ class ErrorAnswer(BaseModel):
     detail: str = Field(description="What is wrong, for people")
 
 
+class InvalidField(BaseModel):
+    loc: list[str | int] = Field(description="body, query, path or header, then the way to the field")
+    msg: str
+    type: str
+
+
+class InvalidAnswer(BaseModel):
+    detail: list[InvalidField]
+
+
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The `responses=` of a route or router that may answer with these statuses and `{"detail": text}`."""
     return {status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase} for status in statuses}

@@ -5,9 +5,9 @@ Pure ASGI and a single layer: each further one costs every request.
 
 import logging
 import re
+import secrets
 from asyncio import CancelledError
 from time import perf_counter
-from uuid import uuid4
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -68,14 +68,9 @@ class RequestMiddleware:
         path: str = UNMATCHED if route is None else route.path
         self._metrics.count_request(scope["method"], path, status, duration_s)
         level = logging.DEBUG if path in _QUIET else logging.ERROR if status >= 500 or not status else logging.INFO
-        if logger.isEnabledFor(level):
-            extra = {
-                "method": scope["method"],
-                "path": scope["path"],  # without the query, which may hold a key
-                "status": status,
-                "duration_ms": round(duration_s * 1000, 3),
-            }
-            logger.log(level, "%s %s %d", scope["method"], scope["path"], status, extra=extra)
+        method, real_path = scope["method"], scope["path"]  # without the query, which may hold a key
+        extra = {"method": method, "path": real_path, "status": status, "duration_ms": round(duration_s * 1000, 3)}
+        logs.write_request(level, f"{method} {real_path} {status}", extra)
 
     def _limited(self, receive: Receive) -> Receive:
         """For bodies of unannounced length (chunked)."""
@@ -108,7 +103,7 @@ def _read_headers(scope: Scope) -> tuple[str, int | None]:
             length = None
     if request_id is not None and _REQUEST_ID.fullmatch(request_id):
         return request_id.decode(), length
-    return uuid4().hex, length
+    return secrets.token_hex(16), length
 
 
 def _error(status: int, detail: str) -> JSONResponse:

@@ -1,0 +1,34 @@
+"""Field types that the mocks' requests share."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Query
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+
+class Request(BaseModel):
+    """A request body: JSON's types as they stand (no "1" for 1), unknown keys ignored as most such services do."""
+
+    model_config = ConfigDict(strict=True)
+
+
+def _to_utc(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("should be a text like 2030-01-31T12:00:00Z")  # noqa: TRY004  (pydantic wants ValueError)
+    try:
+        instant = datetime.fromisoformat(value.upper()) if len(value) > len("2030-01-31") else None
+        if instant is not None:
+            return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except (ValueError, OverflowError):  # no date, or one that its offset moves out of the calendar
+        pass
+    raise ValueError("should be a date and time like 2030-01-31T12:00:00Z")
+
+
+Instant = Annotated[datetime, BeforeValidator(_to_utc)]
+"""A moment, kept in UTC. Without an offset it is read as UTC."""
+
+EmailAddress = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)]
+Metadata = dict[str, JsonValue]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Offset = Annotated[int, Query(ge=0, le=1_000_000_000)]

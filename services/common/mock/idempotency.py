@@ -1,0 +1,45 @@
+"""One answer for each Idempotency-Key, also for duplicates that arrive while the first is still being worked on.
+
+Only answers that did something (2xx) are kept. After a failure nothing was done: the repetition is a real new try.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from fastapi import Response
+
+from services.common.mock.records import Records
+
+KEY_MAX_CHARS = 255
+_Key = tuple[str, str]
+"""The route's path and the client's key."""
+
+
+class Answers:
+    """The newest 10,000 answers by route and key; a key older than those is new again."""
+
+    def __init__(self) -> None:
+        self._kept: Records[_Key, tuple[int, bytes]] = Records(max_records=10_000, max_bytes=8 * 1024 * 1024)
+        self._running: dict[_Key, asyncio.Event] = {}
+
+    async def once(self, key: _Key, answer: Callable[[], Awaitable[Response]]) -> Response:
+        """The kept answer (marked `Idempotent-Replayed: true`), else the one that `answer` gives now."""
+        while (running := self._running.get(key)) is not None:
+            await running.wait()
+        kept = self._kept.get(key)
+        if kept is not None:
+            status, body = kept
+            return Response(body, status, {"Idempotent-Replayed": "true"}, media_type="application/json")
+        done = self._running[key] = asyncio.Event()
+        try:
+            response = await answer()
+            if response.status_code < 300:
+                body = bytes(response.body)
+                self._kept.put(key, (response.status_code, body), size_bytes=len(body) + sum(map(len, key)))
+            return response
+        finally:
+            del self._running[key]
+            done.set()
+
+    def clear(self) -> None:
+        self._kept.clear()

@@ -1,0 +1,132 @@
+"""Failures on request: a word in the text (`error`, `timeout`, ...), the header X-Simulate, or a share of all requests.
+
+`SimulatedRoute` applies the header, the latency and the error rate to a route, and answers an Idempotency-Key once.
+"""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+
+from services.common.answers import InvalidAnswer
+from services.common.mock.idempotency import KEY_MAX_CHARS, Answers
+from services.common.mock.settings import MockSettings
+
+logger = logging.getLogger("services.simulation")
+
+SLOW = "slow"
+_SIMULATE, _IDEMPOTENCY = "X-Simulate", "Idempotency-Key"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What a simulated failure answers."""
+
+    status: int
+    detail: str
+
+
+class Behaviour:
+    """How one mock misbehaves and what it has answered. `failures` holds the names that X-Simulate and texts may use.
+
+    `others` are names that a route treats itself (`draft`): they pass through here.
+    """
+
+    def __init__(
+        self, settings: MockSettings, *, label: str, failures: Mapping[str, Failure], others: tuple[str, ...] = ()
+    ) -> None:
+        self.answers = Answers()
+        self.names = (*failures, SLOW, *others)
+        self._failures = failures
+        self._label = label
+        self._latency_s = settings.mock_latency_ms / 1000
+        self._slow_s = settings.mock_slow_s
+        self._error_rate = settings.mock_error_rate
+        self._random = random.Random(settings.mock_seed)  # noqa: S311  (repeatable on purpose)
+        words = "|".join(map(re.escape, self.names))
+        self._words = re.compile(rf"(?<![a-z])(?:{words})(?![a-z])", re.IGNORECASE)
+
+    def named_in(self, text: str) -> str | None:
+        """The simulation that a whole word of the text asks for; the first in the order of `names` when several do."""
+        found = {word.lower() for word in self._words.findall(text)}
+        return next((name for name in self.names if name in found), None) if found else None
+
+    async def simulate(self, name: str | None) -> None:
+        """Fail or be slow as the name says. Raises HTTPException for a failure."""
+        if name is None:
+            return
+        failure = self._failures.get(name)
+        if failure is not None:
+            logger.warning("%s", failure.detail, extra={"simulation": name, "status": failure.status})
+            raise HTTPException(failure.status, failure.detail)
+        if name == SLOW:
+            await asyncio.sleep(self._slow_s)
+
+    async def disturb(self, requested: str | None) -> None:
+        """What happens before a route runs: latency, a drawn failure, then what the header asks for."""
+        if self._latency_s:
+            await asyncio.sleep(self._latency_s)
+        if self._error_rate and self._random.random() < self._error_rate:
+            detail = f"Simulated {self._label} error: MOCK_ERROR_RATE"
+            logger.warning("%s", detail, extra={"simulation": "error rate", "status": 503})
+            raise HTTPException(503, detail)
+        if requested is not None:
+            if requested not in self.names:
+                raise _invalid_header(_SIMULATE, f"Input should be one of: {', '.join(self.names)}")
+            await self.simulate(requested)
+
+
+class SimulatedRoute(APIRoute):
+    """A route under `app.state.behaviour`. `X-Simulate` and, for POST, `Idempotency-Key` stand in its OpenAPI.
+
+    The headers are read here rather than declared as parameters of each endpoint: that would cost a fifth of the
+    whole request.
+    """
+
+    simulations: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        parameters = [_header_parameter(_SIMULATE, {"type": "string", "enum": list(self.simulations)})]
+        if "POST" in (options.get("methods") or ()):
+            key_schema = {"type": "string", "minLength": 1, "maxLength": KEY_MAX_CHARS}
+            parameters.append(_header_parameter(_IDEMPOTENCY, key_schema))
+        super().__init__(path, endpoint, **options | {"openapi_extra": {"parameters": parameters}})
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+        once_per_key = "POST" in (self.methods or ())
+
+        async def simulated(request: Request) -> Response:
+            behaviour: Behaviour = request.app.state.behaviour
+            headers = request.headers
+            await behaviour.disturb(headers.get(_SIMULATE))
+            key = headers.get(_IDEMPOTENCY) if once_per_key else None
+            if key is None:
+                return await handler(request)
+            if not 0 < len(key) <= KEY_MAX_CHARS:
+                raise _invalid_header(_IDEMPOTENCY, f"String should have 1 to {KEY_MAX_CHARS} characters")
+            return await behaviour.answers.once((self.path, key), lambda: handler(request))
+
+        return simulated
+
+
+def simulated_router(simulations: tuple[str, ...], **options: Any) -> APIRouter:
+    """A router whose routes can be asked for these simulations."""
+    route_class = type("SimulatedRoute", (SimulatedRoute,), {"simulations": simulations})
+    responses = {422: {"model": InvalidAnswer, "description": "Invalid request"}, **options.pop("responses", {})}
+    return APIRouter(route_class=route_class, responses=responses, **options)
+
+
+def _header_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": schema}
+
+
+def _invalid_header(name: str, reason: str) -> RequestValidationError:
+    return RequestValidationError([{"type": "value_error", "loc": ("header", name), "msg": reason}])
