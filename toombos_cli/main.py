@@ -14,7 +14,12 @@ from toombos_cli.commands.invocation import GlobalOptions, Invocation
 from toombos_cli.errors import Problem, ToombosError
 
 # In the order of the help: `module`, or `module:name` for a function that is not called like its module.
-COMMANDS: tuple[tuple[str, str], ...] = ()
+COMMANDS: tuple[tuple[str, str], ...] = (
+    ("start", "start:start"),
+    ("stop", "stop:stop"),
+    ("restart", "restart:restart"),
+    ("status", "status:status"),
+)
 
 app = typer.Typer(
     name="toombos",

@@ -24,6 +24,16 @@ Json = Annotated[
 NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR too).", rich_help_panel=_GLOBAL)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more detail.", rich_help_panel=_GLOBAL)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only what is wrong.", rich_help_panel=_GLOBAL)]
+StartTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        min=0.1,
+        metavar="SECONDS",
+        help="Give up after so long; by default each service's startup_timeout_s counts.",
+        show_default=False,
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="A warning counts as a failure (exit 1).")]
 
 Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", show_default=False, help="Default: all.")]

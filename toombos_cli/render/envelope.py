@@ -19,7 +19,8 @@ def show(report: Report, output: Output, exit_code: int) -> None:
     """Prints the report's envelope."""
     hidden: frozenset[str] = getattr(report, "hidden", frozenset())
     data = {name: value for name, value in plain(report).items() if name not in hidden}
-    print_envelope(output, verdict=report.verdict.value, exit_code=exit_code, data=data)
+    problems: tuple[Problem, ...] = getattr(report, "problems", ())
+    print_envelope(output, verdict=report.verdict.value, exit_code=exit_code, data=data, errors=problems)
 
 
 def print_envelope(

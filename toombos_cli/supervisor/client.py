@@ -12,22 +12,39 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.errors import OperationError
-from toombos_cli.run_state import RunDirectory
+from toombos_cli.run_state import RunDirectory, read_state
+from toombos_cli.supervisor.adoption import find_survivors
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, decode_reply, encode
 
 _SETTLE_S = 30.0
 _RETRY_S = 0.02
 
 
-def ask_running(project: Path, request: Request, *, timeout_s: float | None = None) -> Done | None:
+def ask_running(
+    project: Path,
+    request: Request,
+    on_progress: Callable[[Progress], None] | None = None,
+    *,
+    timeout_s: float | None = None,
+) -> Done | None:
     """The supervisor's answer, or None when no supervisor runs (or it leaves just now). Raises OperationError."""
-    connection = _connect(RunDirectory(project))
+    run = RunDirectory(project)
+    connection = _connect(run)
     if connection is None:
         return None
     with connection:
         connection.settimeout(timeout_s)
-        answer = _converse(connection, request, None)
+        try:
+            answer = _converse(connection, request, on_progress)
+        except TimeoutError:
+            message = f"the supervisor has not answered for {timeout_s:g} s"
+            raise OperationError(message, where=str(run.socket), hint=f"cat {run.supervisor_log}") from None
     return answer if isinstance(answer, Done) else None
+
+
+def survivors(project: Path) -> bool:
+    """Whether a process of this project still runs, as its tag or the written state tells."""
+    return bool(find_survivors(project, read_state(project)))
 
 
 def ask(project: Path, request: Request, on_progress: Callable[[Progress], None] | None = None) -> Done:

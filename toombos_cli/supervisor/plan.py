@@ -67,6 +67,12 @@ def default_names(services: Mapping[str, Service]) -> tuple[str, ...]:
     return tuple(name for name, service in services.items() if not service.optional)
 
 
+def with_monitoring(services: Mapping[str, Service], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names (none: the default ones) and every monitoring service."""
+    monitoring = tuple(name for name, service in services.items() if service.role == "monitoring")
+    return tuple(dict.fromkeys((*(names or default_names(services)), *monitoring)))
+
+
 def _plan_service(manifest: Manifest, service: Service, env_file: EnvFile, *, mode: str | None) -> ServicePlan:
     values = effective_values(manifest, service, env_file, mode=mode)
     environment = {name: v.value for name, v in values.items() if v.origin is not Origin.DEFAULT}

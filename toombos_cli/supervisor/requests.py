@@ -168,5 +168,6 @@ def _reached(unit: Unit, condition: str) -> bool:
 
 
 async def _undo(system: System, begun: list[str]) -> None:
-    """Ends what was begun and failed or is wanted by nobody else; how it failed stays written down."""
-    await stop(system, [name for name in begun if system.units[name].waiting == 0])
+    """Ends what was begun and nobody else waits for; how a service failed stays written down."""
+    units = system.units
+    await stop(system, [name for name in begun if units[name].is_active and units[name].waiting == 0])

@@ -5,7 +5,11 @@ from importlib import import_module
 from toombos_cli.render.formats import Output
 from toombos_cli.results import Report
 
-VIEWS: dict[str, str] = {}
+VIEWS: dict[str, str] = {
+    "change": "toombos_cli.render.text.change",
+    "plan": "toombos_cli.render.text.plan",
+    "status": "toombos_cli.render.text.status",
+}
 
 
 def show(report: Report, output: Output, exit_code: int) -> None:

@@ -1,0 +1,32 @@
+"""The services a command may name when the manifest may be broken: stopping and looking must work even then."""
+
+from toombos_cli.commands.invocation import Invocation
+from toombos_cli.errors import ConfigurationError, UsageError
+from toombos_cli.manifest.service import Service
+from toombos_cli.run_state import read_state
+
+
+def known_services(invocation: Invocation, asked: list[str] | None) -> tuple[dict[str, Service], tuple[str, ...]]:
+    """The manifest's services, or those last started when the manifest cannot be read; and the asked names.
+
+    Raises UsageError for an unknown name.
+    """
+    state = read_state(invocation.project)
+    running = {name: entry.service for name, entry in state.services.items()} if state else {}
+    try:
+        known = dict(invocation.manifest.services)
+    except ConfigurationError as error:
+        if not running:
+            raise
+        from toombos_cli.render.problems import print_problems
+
+        print_problems(error.problems, invocation.stderr)
+        known = running
+    unknown = [name for name in asked or () if name not in known and name not in running]
+    if unknown:
+        from toombos_cli.spelling import nearest
+
+        guess = nearest(unknown[0], known)
+        hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(known)}"
+        raise UsageError(f"no service is named {unknown[0]!r}", hint=hint)
+    return known, tuple(dict.fromkeys(asked or ()))

@@ -1,0 +1,35 @@
+"""`toombos restart`."""
+
+from typing import Annotated
+
+import typer
+
+from toombos_cli.commands import options
+from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.progress import Waiting
+
+
+@command
+def restart(
+    invocation: Invocation,
+    services: options.Services = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Start again in dry-run mode.")] = False,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Only what the manifest, .env or environment changes.")
+    ] = False,
+    timeout: options.StartTimeout = None,
+) -> None:
+    """Stop the services and start them again with the present manifest and `.env`; the mode stays as it was."""
+    from toombos_cli.supervisor.operations import run_restart
+
+    names = invocation.service_names(services)
+    with Waiting(invocation) as waiting:
+        report = run_restart(
+            invocation.manifest,
+            names,
+            dry_run=dry_run,
+            only_changed=changed,
+            timeout_s=timeout,
+            on_progress=waiting.note,
+        )
+    invocation.finish(report)

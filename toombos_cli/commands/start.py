@@ -1,0 +1,53 @@
+"""`toombos start`."""
+
+from typing import Annotated
+
+import typer
+
+from toombos_cli.commands import options
+from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.progress import Waiting
+
+
+@command
+def start(
+    invocation: Invocation,
+    services: options.Services = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Start the dry-run system: the mocks and the generator, with nothing published outside. "
+            "(To see what would be started, use --plan.)",
+        ),
+    ] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would be started, and start nothing.")] = False,
+    monitoring: Annotated[
+        bool, typer.Option("--monitoring", help="Start the manifest's monitoring services as well.")
+    ] = False,
+    foreground: Annotated[
+        bool,
+        typer.Option("--foreground", help="Stay, print the services' output, stop all at the end (for containers)."),
+    ] = False,
+    timeout: options.StartTimeout = None,
+) -> None:
+    """Start the services and wait until each is ready.
+
+    Ends when all are ready, or with the cause and the last log lines, and then leaves nothing of this start running.
+    What runs already is left alone.
+    """
+    names = invocation.service_names(services)
+    manifest = invocation.manifest
+    if monitoring:
+        from toombos_cli.supervisor.plan import with_monitoring
+
+        names = with_monitoring(manifest.services, names)
+    if plan:
+        from toombos_cli.supervisor.rehearsal import run_plan
+
+        invocation.finish(run_plan(manifest, names, dry_run=dry_run))
+    from toombos_cli.supervisor.operations import run_start
+
+    with Waiting(invocation) as waiting:
+        report = run_start(manifest, names, dry_run=dry_run, timeout_s=timeout, on_progress=waiting.note)
+    invocation.finish(report)

@@ -1,0 +1,33 @@
+"""`toombos status`."""
+
+from typing import Annotated
+
+import typer
+
+from toombos_cli.commands import options
+from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.known_services import known_services
+
+
+@command
+def status(
+    invocation: Invocation,
+    services: options.Services = None,
+    watch: Annotated[
+        float | None,
+        typer.Option("--watch", min=0.1, metavar="SECONDS", help="Show it again and again.", show_default=False),
+    ] = None,
+    strict: options.Strict = False,
+) -> None:
+    """Show what runs where: phase, pid, port, uptime, restarts, CPU and memory of each service.
+
+    Ends with 0 when every service is ready, with 1 when one is stopped, failed, unhealthy or unsupervised.
+    """
+    from toombos_cli.supervisor.operations import run_status
+
+    known, names = known_services(invocation, services)
+    if watch is None:
+        invocation.finish(run_status(invocation.project, known, names), strict=strict)
+    from toombos_cli.commands.watching import watch_report
+
+    watch_report(invocation, lambda: run_status(invocation.project, known, names), every_s=watch)

@@ -1,0 +1,31 @@
+"""`toombos stop`."""
+
+from typing import Annotated
+
+import typer
+
+from toombos_cli.commands import options
+from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.known_services import known_services
+from toombos_cli.commands.progress import Waiting
+from toombos_cli.errors import UsageError
+
+
+@command
+def stop(
+    invocation: Invocation,
+    services: options.Services = None,
+    everything: Annotated[bool, typer.Option("--all", help="All services (as without names).")] = False,
+) -> None:
+    """Stop the services, dependents first, and wait until their processes are gone and their ports are free.
+
+    Ends with 0 also when nothing ran.
+    """
+    from toombos_cli.supervisor.operations import run_stop
+
+    if everything and services:
+        raise UsageError("--all and names of services exclude each other")
+    known, names = known_services(invocation, services)
+    with Waiting(invocation) as waiting:
+        report = run_stop(invocation.project, known, names, on_progress=waiting.note)
+    invocation.finish(report)

@@ -1,0 +1,38 @@
+"""What start, stop and restart did."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.render.formats import Output
+from toombos_cli.render.problems import print_problems
+from toombos_cli.render.text import status
+
+if TYPE_CHECKING:
+    from toombos_cli.supervisor.reports import ChangeReport
+
+_LINES_SHOWN = 10
+
+
+def show(report: "ChangeReport", output: Output) -> None:
+    """One sentence, the table, and for a failure its cause with the last log lines."""
+    output.stdout.print(_sentence(report))
+    if report.services:
+        output.stdout.print(status.table(report.services))
+    for failure, problem in zip(report.failures, report.problems, strict=True):
+        print_problems((problem,), output.stderr)
+        for line in failure.last_lines[-_LINES_SHOWN:]:
+            output.stderr.print(f"  | {line}", soft_wrap=True)
+    for note in report.notes:
+        output.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
+
+
+def _sentence(report: "ChangeReport") -> str:
+    if report.failures:
+        return f"not started: {', '.join(f.service for f in report.failures)}"
+    if report.started:
+        mode = " in dry-run mode" if report.dry_run else ""
+        return f"started{mode}: {', '.join(report.started)}"
+    if report.stopped:
+        return f"stopped: {', '.join(report.stopped)}"
+    if any(row.pid for row in report.services):
+        return f"already running{' in dry-run mode' if report.dry_run else ''}"
+    return "nothing is running"

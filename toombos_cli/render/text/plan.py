@@ -1,0 +1,25 @@
+"""What `start --plan` would start."""
+
+import shlex
+from typing import TYPE_CHECKING
+
+from toombos_cli.render.formats import Output
+
+if TYPE_CHECKING:
+    from toombos_cli.supervisor.rehearsal import PlanReport
+
+
+def show(report: "PlanReport", output: Output) -> None:
+    """The services in start order; commands stand unwrapped, so that they can be pasted."""
+    console = output.stdout
+    mode = "dry-run" if report.dry_run else "live"
+    console.print(f"Would start {len(report.services)} services in {mode} mode, in this order; nothing was started.")
+    for number, service in enumerate(report.services, 1):
+        console.print(f"\n{number}. {service.name} on {service.host}:{service.port}", style="bold", soft_wrap=True)
+        console.print(f"   command  {shlex.join(service.command)}", soft_wrap=True)
+        console.print(f"   cwd      {service.cwd}", soft_wrap=True)
+        console.print(f"   log      {service.log}", soft_wrap=True)
+        for name, condition in service.depends_on.items():
+            console.print(f"   after    {name} is {condition}", soft_wrap=True)
+        for name, value in service.environment.items():
+            console.print(f"   env      {name}={value}", soft_wrap=True)

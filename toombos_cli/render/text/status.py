@@ -1,0 +1,107 @@
+"""The table of services that start, stop, restart and status show."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.render.formats import Output
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from toombos_cli.supervisor.reports import ServiceRow, SystemReport
+
+_STYLES = {
+    "ready": "green",
+    "starting": "yellow",
+    "stopping": "yellow",
+    "stopped": "dim",
+    "unhealthy": "red",
+    "failed": "red",
+    "crash-loop": "bold red",
+    "unsupervised": "bold yellow",
+}
+
+
+def show(report: "SystemReport", output: Output) -> None:
+    """Prints mode and table, then what needs a person's attention."""
+    console = output.stdout
+    running = any(row.pid for row in report.services)
+    console.print(f"{'dry-run' if report.dry_run else 'live'} mode" if running else "not running")
+    console.print(table(report.services))
+    notes(report.services, output)
+    for warning in report.warnings:
+        output.stderr.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    if any(row.phase == "unsupervised" for row in report.services):
+        output.stderr.print("The services run, but no supervisor watches them.", soft_wrap=True)
+        output.stderr.print("hint: toombos start", style="cyan", soft_wrap=True)
+
+
+def table(rows: "tuple[ServiceRow, ...]") -> "Table":
+    """One line a service; words beside the colours."""
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, right in _COLUMNS:
+        grid.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="fold")
+    for row in rows:
+        grid.add_row(
+            row.name,
+            Text(_word(row), style=_STYLES.get(row.phase, "")),
+            _or_dash(row.pid),
+            str(row.port),
+            "-" if row.ready_after_s is None else f"{row.ready_after_s:.1f} s",
+            duration(row.uptime_s),
+            str(row.restarts),
+            "-" if row.cpu_percent is None else f"{row.cpu_percent:.0f} %",
+            "-" if row.rss_bytes is None else f"{row.rss_bytes / 1e6:.0f} MB",
+            row.log,
+        )
+    return grid
+
+
+def notes(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
+    """Why a service is not simply ready, with its last output where it failed."""
+    for row in rows:
+        if row.detail and row.phase != "ready":
+            output.stdout.print(f"{row.name}: {row.detail}", soft_wrap=True)
+        for warning in row.warnings:
+            output.stdout.print(f"{row.name}: warning: {warning}", soft_wrap=True)
+        if row.phase in ("failed", "crash-loop"):
+            for line in row.last_lines[-5:]:
+                output.stdout.print(f"  | {line}", soft_wrap=True)
+
+
+def duration(seconds: float | None) -> str:
+    """As a person says it: 42s, 3m10s, 2h05m, 3d04h."""
+    if seconds is None:
+        return "-"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    if whole < 86400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
+
+
+_COLUMNS = (
+    ("SERVICE", False),
+    ("PHASE", False),
+    ("PID", True),
+    ("PORT", True),
+    ("READY", True),
+    ("UPTIME", True),
+    ("RESTARTS", True),
+    ("CPU", True),
+    ("MEMORY", True),
+    ("LOG", False),
+)
+
+
+def _word(row: "ServiceRow") -> str:
+    return row.phase.upper() if row.phase == "unsupervised" else row.phase
+
+
+def _or_dash(value: int | None) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,143 @@
+"""What the commands call: start, stop, restart and status of a project, whether or not a supervisor runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from toombos_cli.errors import RefusedError
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.service import Service
+from toombos_cli.run_state import SystemState, observed, read_state
+from toombos_cli.supervisor import client
+from toombos_cli.supervisor.plan import DRY_RUN, build_plan, default_names
+from toombos_cli.supervisor.protocol import Done, Plan, Progress, Restart, Start, Status, Stop
+from toombos_cli.supervisor.reports import ChangeReport, SupervisorRow, SystemReport, rows
+
+OnProgress = Callable[[Progress], None]
+_STATUS_TIMEOUT_S = 5.0
+
+
+def run_start(
+    manifest: Manifest,
+    names: tuple[str, ...],
+    *,
+    dry_run: bool = False,
+    timeout_s: float | None = None,
+    on_progress: OnProgress | None = None,
+) -> ChangeReport:
+    """Brings the services (none named: all that are not optional) to ready.
+
+    A system that runs in dry-run mode stays in it. Raises RefusedError when it runs in live mode and a dry run is
+    asked for, ConfigurationError for an unreadable `.env`, OperationError when no supervisor can be had.
+    """
+    before = present_state(manifest.project)
+    running = [name for name, s in before.services.items() if s.pid] if before else []
+    mode = DRY_RUN if dry_run else (before.mode if before and running else None)
+    if dry_run and before and running and not before.dry_run:
+        raise RefusedError(
+            f"{', '.join(running)} runs in live mode, and a dry run would join it",
+            hint="toombos stop && toombos start --dry-run",
+        )
+    plan = build_plan(manifest, mode=mode)
+    wanted = names or default_names(manifest.services)
+    done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress)
+    return _change(done, manifest.services, manifest.project, names, notes=_stale(done, plan))
+
+
+def run_restart(
+    manifest: Manifest,
+    names: tuple[str, ...],
+    *,
+    dry_run: bool = False,
+    only_changed: bool = False,
+    timeout_s: float | None = None,
+    on_progress: OnProgress | None = None,
+) -> ChangeReport:
+    """Stops and starts the services (none named: those that run, else all that are not optional) with fresh settings.
+
+    The mode stays what it was. Raises as `run_start`.
+    """
+    before = present_state(manifest.project)
+    running = (
+        tuple(name for name, s in before.services.items() if s.pid and name in manifest.services) if before else ()
+    )
+    plan = build_plan(manifest, mode=DRY_RUN if dry_run else (before.mode if before else None))
+    request = Restart(
+        plan=plan,
+        names=names or running or default_names(manifest.services),
+        only_changed=only_changed,
+        timeout_s=timeout_s,
+    )
+    done = client.ask(manifest.project, request, on_progress)
+    return _change(done, manifest.services, manifest.project, names)
+
+
+def run_stop(
+    project: Path, services: dict[str, Service], names: tuple[str, ...], *, on_progress: OnProgress | None = None
+) -> ChangeReport:
+    """Ends the services (none named: all) and whatever an earlier supervisor left of them; nothing running is fine."""
+    request = Stop(names=names)
+    done = client.ask_running(project, request, on_progress)
+    if done is None and client.survivors(project):
+        done = client.ask(project, request, on_progress)
+    if done is None:
+        report = run_status(project, services, names)
+        return ChangeReport(services=report.services, dry_run=report.dry_run, supervisor=report.supervisor)
+    return _change(done, services, project, names)
+
+
+def run_status(project: Path, services: dict[str, Service], names: tuple[str, ...]) -> SystemReport:
+    """The system now: from its supervisor, or without one from what was written down, checked against /proc.
+
+    Raises OperationError when the supervisor does not answer.
+    """
+    done = client.ask_running(project, Status(), timeout_s=_STATUS_TIMEOUT_S)
+    state = done.state if done else _unsupervised(project)
+    return SystemReport(
+        services=rows(state, services, names, project),
+        dry_run=bool(state and state.dry_run),
+        supervisor=SupervisorRow(pid=done.state.supervisor_pid if done else None, alive=done is not None),
+        warnings=state.warnings if state else (),
+    )
+
+
+def present_state(project: Path) -> SystemState | None:
+    """The state now, or None when nothing was ever started here. Raises OperationError."""
+    done = client.ask_running(project, Status(), timeout_s=_STATUS_TIMEOUT_S)
+    return done.state if done else _unsupervised(project)
+
+
+def _unsupervised(project: Path) -> SystemState | None:
+    state = read_state(project)
+    return observed(state) if state else None
+
+
+def _change(
+    done: Done, services: dict[str, Service], project: Path, names: tuple[str, ...], *, notes: tuple[str, ...] = ()
+) -> ChangeReport:
+    return ChangeReport(
+        services=rows(done.state, services, names, project),
+        dry_run=done.state.dry_run,
+        supervisor=_supervisor_of(done),
+        started=done.started,
+        stopped=done.stopped,
+        failures=done.failures,
+        notes=notes,
+    )
+
+
+def _supervisor_of(done: Done) -> SupervisorRow:
+    """The supervisor as it is after its answer: it leaves when nothing runs any more."""
+    stays = any(state.pid for state in done.state.services.values())
+    return SupervisorRow(pid=done.state.supervisor_pid if stays else None, alive=stays)
+
+
+def _stale(done: Done, plan: Plan) -> tuple[str, ...]:
+    """Names what runs with an older configuration than the plan's."""
+    stale = [
+        name
+        for name, state in done.state.services.items()
+        if state.pid and name in plan.services and state.fingerprint != plan.services[name].fingerprint
+    ]
+    if not stale:
+        return ()
+    return (f"{', '.join(stale)} still runs with the configuration of before: toombos restart --changed",)

@@ -1,0 +1,72 @@
+"""`start --plan`: what would be started, in which order and how, without starting it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from toombos_cli.env_file import read_env_file
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.results import Verdict
+from toombos_cli.settings import Origin, effective_values
+from toombos_cli.supervisor.plan import DRY_RUN, default_names, is_dry_run, with_dependencies
+
+_SHOWN = (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedService:
+    """One service as it would be started. `environment` is what toombos itself sets, not what it passes on."""
+
+    name: str
+    command: tuple[str, ...]
+    cwd: str
+    host: str
+    port: int
+    log: str
+    depends_on: dict[str, str]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanReport:
+    """The services in start order."""
+
+    kind: ClassVar[str] = "plan"
+
+    services: tuple[PlannedService, ...]
+    dry_run: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS: a plan that cannot be made is an error."""
+        return Verdict.PASS
+
+
+def run_plan(manifest: Manifest, names: tuple[str, ...], *, dry_run: bool) -> PlanReport:
+    """The plan of a start of these services (none named: all that are not optional) and their dependencies.
+
+    Raises ConfigurationError for an unreadable `.env`.
+    """
+    env_file = read_env_file(manifest.project)
+    mode = DRY_RUN if dry_run else None
+    planned = []
+    for name in with_dependencies(manifest.services, names or default_names(manifest.services)):
+        service = manifest.services[name]
+        values = effective_values(manifest, service, env_file, mode=mode)
+        planned.append(
+            PlannedService(
+                name=name,
+                command=service.command,
+                cwd=service.cwd,
+                host=service.host,
+                port=service.port,
+                log=service.log,
+                depends_on=dict(service.depends_on),
+                environment={key: _shown(manifest, key, v.value) for key, v in values.items() if v.origin in _SHOWN},
+            )
+        )
+    return PlanReport(services=tuple(planned), dry_run=is_dry_run(manifest, env_file, mode=mode))
+
+
+def _shown(manifest: Manifest, name: str, value: str) -> str:
+    variable = manifest.environment.get(name)
+    return "***" if variable is not None and variable.secret else value

@@ -1,0 +1,167 @@
+"""What start, stop, restart and status answer: frozen rows made of the supervisor's state."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from toombos_cli.errors import Problem
+from toombos_cli.manifest.service import Service
+from toombos_cli.results import Case, Verdict
+from toombos_cli.run_state import Phase, ServiceState, SystemState
+from toombos_cli.supervisor.protocol import Failure
+
+_VERDICTS = {
+    Phase.READY: Verdict.PASS,
+    Phase.STARTING: Verdict.WARN,
+    Phase.STOPPING: Verdict.WARN,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestartRow:
+    """One restart that the supervisor made; `at` is ISO 8601, UTC."""
+
+    at: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceRow:
+    """One service. `log` is relative to the project where it lies below it; None stands for "does not apply"."""
+
+    name: str
+    phase: Phase
+    pid: int | None
+    port: int
+    ready_after_s: float | None
+    restarts: int
+    cpu_percent: float | None
+    rss_bytes: int | None
+    uptime_s: float | None
+    log: str
+    detail: str
+    restart_history: tuple[RestartRow, ...]
+    warnings: tuple[str, ...]
+    last_lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupervisorRow:
+    """The supervising process; None when there is none."""
+
+    pid: int | None
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemReport:
+    """The system as it is: passes when every service that belongs to it is ready."""
+
+    kind: ClassVar[str] = "status"
+
+    services: tuple[ServiceRow, ...]
+    dry_run: bool
+    supervisor: SupervisorRow
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL when a service is not up and supervised, WARN while one is starting or stopping or warns."""
+        from toombos_cli.results import worst
+
+        return worst([case.verdict for case in self.cases()] + [Verdict.WARN] * bool(self.warnings))
+
+    def cases(self) -> tuple[Case, ...]:
+        """One judged item a service."""
+        return tuple(
+            Case(
+                name=row.name, verdict=_judge(row), duration_s=row.ready_after_s or 0.0, detail=row.detail or row.phase
+            )
+            for row in self.services
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeReport:
+    """What start, stop or restart did, and the system after it. `failures` make it exit 4, or 3 where a service
+    refused its configuration."""
+
+    kind: ClassVar[str] = "change"
+
+    services: tuple[ServiceRow, ...]
+    dry_run: bool
+    supervisor: SupervisorRow
+    started: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """ERROR when something could not be done."""
+        return Verdict.ERROR if self.failures else Verdict.PASS
+
+    @property
+    def exit_code(self) -> int:
+        """0; 3 when a configuration is invalid; 4 for every other failure."""
+        if not self.failures:
+            return 0
+        return 3 if any(f.kind == "configuration" for f in self.failures) else 4
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The failures as errors that name the service and the next command."""
+        return tuple(Problem(message=f.message, where=f.service, hint=f.hint) for f in self.failures)
+
+
+def rows(
+    state: SystemState | None, manifest_services: dict[str, Service], names: tuple[str, ...], project: Path
+) -> tuple[ServiceRow, ...]:
+    """The rows of the asked services, or of all that belong to the system, in manifest order.
+
+    A service that is optional and neither runs nor failed is left out unless it was asked for; one that the manifest
+    no longer has is shown while it runs.
+    """
+    known = state.services if state else {}
+    found = []
+    for name in (*manifest_services, *(known.keys() - manifest_services.keys())):
+        entry = known.get(name)
+        service = manifest_services.get(name)
+        if entry is None and service is not None:
+            entry = ServiceState(service=service, desired=False, phase=Phase.STOPPED)
+        if entry is None or (names and name not in names):
+            continue
+        dispensable = service is None or service.optional
+        if names or not dispensable or entry.phase is not Phase.STOPPED:
+            found.append(_row(entry, project))
+    return tuple(found)
+
+
+def _row(entry: ServiceState, project: Path) -> ServiceRow:
+    log = Path(entry.service.log)
+    return ServiceRow(
+        name=entry.service.name,
+        phase=entry.phase,
+        pid=entry.pid or None,
+        port=entry.service.port,
+        ready_after_s=entry.ready_after_s if entry.pid else None,
+        restarts=entry.restarts,
+        cpu_percent=entry.cpu_percent,
+        rss_bytes=entry.rss_bytes,
+        uptime_s=round(time.time() - entry.started_at, 1) if entry.pid else None,
+        log=str(log.relative_to(project)) if log.is_relative_to(project) else str(log),
+        detail=entry.detail,
+        restart_history=tuple(RestartRow(at=_iso(r.at), reason=r.reason) for r in entry.restart_history),
+        warnings=entry.warnings,
+        last_lines=entry.last_lines,
+    )
+
+
+def _judge(row: ServiceRow) -> Verdict:
+    verdict = _VERDICTS.get(row.phase, Verdict.FAIL)
+    return Verdict.WARN if verdict is Verdict.PASS and row.warnings else verdict
+
+
+def _iso(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
