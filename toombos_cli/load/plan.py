@@ -1,0 +1,88 @@
+"""What is to be sent, how often and for how long: one immutable value, the same for every process of a run."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+from toombos_cli.load.pacer import Arrival, Stage
+
+Mode = Literal["closed", "open"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One kind of request. `request` is all of it, ready to be written; `weight` its share in the mix."""
+
+    name: str
+    method: str
+    path: str
+    request: bytes
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where requests go: one address, resolved and checked once, so that no later answer of a resolver matters."""
+
+    url: str
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    address: str
+    verify_tls: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """A load test.
+
+    Closed (`stages` empty): each of `connections` sends its next request when the last was answered, until
+    `requests` were sent or `duration_s` is over. Open: requests are due at the stages' arrival rate, whatever the server does,
+    over at most `max_connections`; `connections` means nothing then.
+    """
+
+    target: Target
+    endpoints: tuple[Endpoint, ...]
+    requests: int | None = None
+    duration_s: float | None = None
+    connections: int = 10
+    stages: tuple[Stage, ...] = ()
+    arrival: Arrival = "constant"
+    warmup_s: float = 0.0
+    timeout_s: float = 30.0
+    drain_s: float = 30.0
+    keepalive: bool = True
+    max_connections: int = 1000
+    processes: int = 1
+    seed: int = 1
+
+    @property
+    def mode(self) -> Mode:
+        """`open` when requests are due at a rate."""
+        return "open" if self.stages else "closed"
+
+    @property
+    def planned_s(self) -> float | None:
+        """Seconds that sending lasts, without warm-up and drain; None where only the number of requests is given."""
+        return sum(stage.duration_s for stage in self.stages) if self.stages else self.duration_s
+
+    @property
+    def planned_requests(self) -> int | None:
+        """How many requests will be sent as far as it is known beforehand."""
+        return round(sum(stage.arrivals for stage in self.stages)) if self.stages else self.requests
+
+    def fingerprint(self) -> dict[str, str | float | int | bool | None]:
+        """What two runs must have in common for their figures to be comparable; never the text of a request."""
+        requests = json.dumps([[e.name, e.weight, hashlib.sha256(e.request).hexdigest()] for e in self.endpoints])
+        return {
+            "url": self.target.url,
+            "mode": self.mode,
+            "requests": hashlib.sha256(requests.encode()).hexdigest()[:16],
+            "connections": self.connections if self.mode == "closed" else self.max_connections,
+            "stages": ",".join(f"{s.duration_s:g}s:{s.start_rps:g}-{s.end_rps:g}" for s in self.stages),
+            "arrival": self.arrival if self.mode == "open" else "",
+            "keepalive": self.keepalive,
+            "timeout_s": self.timeout_s,
+            "processes": self.processes,
+        }

@@ -1,0 +1,89 @@
+"""Frames HTTP/1.x responses with httptools (llhttp) and says where each one ends (RFC 9112, section 6.3)."""
+
+import httptools
+
+
+class MalformedResponseError(Exception):
+    """The bytes are no HTTP response; the text says why."""
+
+
+class ResponseReader:
+    """Reads the responses of one connection, one at a time.
+
+    After `feed` or `finish` returned True, `status`, `keep_alive` and `framed_by_head` describe the response. Bodies are
+    counted, not kept. Interim (1xx) responses are skipped.
+    """
+
+    __slots__ = ("_bodiless", "_delimited", "_done", "_interim", "_parser", "_started", "_surplus", "framed_by_head", "keep_alive",
+                 "status")
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.begin(bodiless=False)
+
+    def begin(self, *, bodiless: bool) -> None:
+        """Gets ready for the answer to a request; `bodiless`: it was a HEAD, so the head is all of the answer."""
+        self._bodiless = bodiless
+        self._started = self._done = self._interim = self._delimited = self._surplus = False
+        self.status = 0
+        self.keep_alive = self.framed_by_head = False
+
+    @property
+    def started(self) -> bool:
+        """Whether any byte of the response was seen."""
+        return self._started
+
+    def feed(self, data: bytes) -> bool:
+        """Takes the next bytes; True when the response is complete. Raises MalformedResponseError.
+
+        Bytes after the end of the response are an error: nothing was asked for that they could answer.
+        """
+        self._started = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.keep_alive = False
+        except httptools.HttpParserError as error:
+            if not self._done:
+                raise MalformedResponseError(str(error)) from None
+            self._surplus = True
+        if self._surplus:
+            raise MalformedResponseError("more bytes than the response has")
+        if self._done and self._bodiless:  # llhttp waits for the body that Content-Length speaks of
+            self._parser = httptools.HttpResponseParser(self)
+        return self._done
+
+    def finish(self) -> bool:
+        """The peer will send no more: True when that completes the response (a body without a length)."""
+        return self._done or (self.status != 0 and not self._delimited)
+
+    # httptools calls these while it is fed.
+
+    def on_message_begin(self) -> None:
+        self._surplus = self._done
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        lowered = name.lower()
+        if lowered == b"content-length":
+            self._delimited = self.framed_by_head = True
+        elif lowered == b"transfer-encoding":
+            self._delimited = True
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if 100 <= status < 200 and status != 101:
+            self._interim = True
+            return
+        self.status = status
+        self.keep_alive = self._parser.should_keep_alive()
+        if status in (204, 304) or self._bodiless:
+            self._delimited = self.framed_by_head = True
+        if self._bodiless:
+            self._done = True
+
+    def on_message_complete(self) -> None:
+        if self.status:
+            self._done = True
+            self.framed_by_head = self.framed_by_head and not self._interim
+        else:
+            self._delimited = self.framed_by_head = False
