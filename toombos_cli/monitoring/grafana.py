@@ -1,0 +1,81 @@
+"""Grafana's own files: settings, data source, dashboard provider; and the admin password, generated once."""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.monitoring.dashboards import DATASOURCE_UID
+from toombos_cli.private_files import write_private
+
+ADMIN = "admin"
+
+
+def password_file(project: Path) -> Path:
+    """Where the admin password is kept: beside Grafana's data, which remembers its first password."""
+    return project / "data" / "grafana" / "admin-password"
+
+
+def ensure_password(project: Path) -> Path:
+    """The file with the admin password; a new one, of 144 random bits, where there was none."""
+    path = password_file(project)
+    if not path.is_file():
+        write_private(path, secrets.token_urlsafe(18).encode())
+    return path
+
+
+def settings_ini(manifest: Manifest, directory: Path) -> str:
+    """`grafana.ini`: loopback alone, no sign-up, no calls home, the password from its file."""
+    grafana = manifest.services["grafana"]
+    data = manifest.project / "data" / "grafana"
+    sections: dict[str, dict[str, object]] = {
+        "server": {"http_addr": grafana.host, "http_port": grafana.port},
+        "paths": {
+            "data": data,
+            "logs": data / "log",
+            "plugins": data / "plugins",
+            "provisioning": directory / "grafana" / "provisioning",
+        },
+        "security": {
+            "admin_user": ADMIN,
+            "admin_password": f"$__file{{{password_file(manifest.project)}}}",
+            "disable_gravatar": "true",
+        },
+        "users": {"allow_sign_up": "false"},
+        "analytics": {"reporting_enabled": "false", "check_for_updates": "false", "check_for_plugin_updates": "false"},
+        "dashboards": {
+            "default_home_dashboard_path": directory / "grafana" / "dashboards" / "service-overview.json",
+        },
+        "log": {"mode": "console"},
+    }
+    lines = []
+    for section, settings in sections.items():
+        lines += [f"[{section}]", *(f"{name} = {value}" for name, value in settings.items()), ""]
+    return "\n".join(lines)
+
+
+def datasource_document(manifest: Manifest) -> dict[str, Any]:
+    """The provisioned data source: this system's Prometheus."""
+    source = {
+        "name": "Prometheus",
+        "uid": DATASOURCE_UID,
+        "type": "prometheus",
+        "access": "proxy",
+        "url": manifest.services["prometheus"].url,
+        "isDefault": True,
+        "editable": False,
+        "jsonData": {"timeInterval": f"{manifest.monitoring.scrape_interval_s}s"},
+    }
+    return {"apiVersion": 1, "datasources": [source]}
+
+
+def provider_document(directory: Path) -> dict[str, Any]:
+    """The provider that loads the dashboards from their directory."""
+    provider = {
+        "name": "toombos",
+        "type": "file",
+        "disableDeletion": True,
+        "allowUiUpdates": False,
+        "options": {"path": str(directory / "grafana" / "dashboards")},
+    }
+    return {"apiVersion": 1, "providers": [provider]}

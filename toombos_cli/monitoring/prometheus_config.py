@@ -1,0 +1,71 @@
+"""`prometheus.yml` and `alertmanager.yml` of a manifest, as the documents that are written as YAML."""
+
+from typing import Any
+
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.service import Service
+from toombos_cli.monitoring.selectors import scraped
+
+
+def prometheus_document(manifest: Manifest) -> dict[str, Any]:
+    """Scrapes every service that exports metrics as a job of its name, labelled `service` and `role`."""
+    interval_s = manifest.monitoring.scrape_interval_s
+    document: dict[str, Any] = {
+        "global": {
+            "scrape_interval": f"{interval_s}s",
+            "scrape_timeout": f"{min(interval_s, 10)}s",
+            "evaluation_interval": f"{interval_s}s",
+            "external_labels": {"system": manifest.name},
+        },
+        "rule_files": ["rules.yml"],
+        "scrape_configs": [_job(service) for service in scraped(manifest)],
+    }
+    alertmanager = manifest.services.get("alertmanager")
+    if alertmanager is not None:
+        document["alerting"] = {
+            "alertmanagers": [
+                {"scheme": alertmanager.scheme, "static_configs": [{"targets": [_address(alertmanager)]}]}
+            ]
+        }
+    return document
+
+
+def alertmanager_document(manifest: Manifest) -> dict[str, Any]:
+    """Hands every alert to the alert receiver, which knows channels and limits; without one, keeps them to itself.
+
+    A complete failure keeps the alerts of the single services quiet.
+    """
+    receiver: dict[str, Any] = {"name": "toombos"}
+    alerts = manifest.services.get("alerts")
+    if alerts is not None:
+        receiver["webhook_configs"] = [{"url": f"{alerts.url}/alertmanager", "send_resolved": True}]
+    interval_s = manifest.monitoring.scrape_interval_s
+    return {
+        "route": {
+            "receiver": "toombos",
+            "group_by": ["alertname", "service"],
+            "group_wait": f"{interval_s}s",
+            "group_interval": f"{2 * interval_s}s",
+            "repeat_interval": f"{max(int(manifest.alerts.repeat_after_s), interval_s)}s",
+        },
+        "inhibit_rules": [
+            {
+                "source_matchers": ['alertname="AllServicesDown"'],
+                "target_matchers": ['alertname=~"ServiceDown|MockDown"'],
+            }
+        ],
+        "receivers": [receiver],
+    }
+
+
+def _job(service: Service) -> dict[str, Any]:
+    return {
+        "job_name": service.name,
+        "scheme": service.scheme,
+        "metrics_path": service.metrics,
+        "static_configs": [{"targets": [_address(service)], "labels": {"service": service.name, "role": service.role}}],
+    }
+
+
+def _address(service: Service) -> str:
+    return service.url.partition("://")[2]

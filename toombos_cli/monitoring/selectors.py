@@ -1,0 +1,111 @@
+"""The PromQL that rules and panels are made of, so that a dashboard and its alert can never disagree.
+
+Every series carries the labels `service` and `role` of the manifest (see `prometheus_config`).
+"""
+
+from dataclasses import dataclass
+
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.service import Service
+
+REQUESTS = "http_requests_total"
+DURATIONS = "http_request_duration_seconds_bucket"
+# No status at all (0) means that the answer was cut off.
+FAILED_STATUS = 'status=~"5..|0"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expressions:
+    """Expressions over the services of some roles; each yields one series a service unless it says otherwise."""
+
+    roles: str
+    window_s: int
+    unprobed: str
+
+    @classmethod
+    def of(cls, manifest: Manifest, *roles: str) -> "Expressions":
+        """The expressions for this manifest's services of these roles."""
+        watched = (service for service in scraped(manifest) if service.role != "monitoring")
+        polled = sorted({path for service in watched for path in _polled(service)})
+        return cls(
+            roles=f'role=~"{"|".join(roles)}"',
+            window_s=manifest.monitoring.rate_window_s,
+            unprobed=", ".join(f'path!="{path}"' for path in polled),
+        )
+
+    @property
+    def up(self) -> str:
+        """1 for a service whose last scrape succeeded, else 0."""
+        return f"up{{{self.roles}}}"
+
+    @property
+    def request_rate(self) -> str:
+        """Answers a second, without the probes'."""
+        return f"sum by (service) ({self._rate(REQUESTS, self.unprobed)})"
+
+    @property
+    def request_rate_by_path(self) -> str:
+        """Answers a second by service and route, without the probes'."""
+        return f"sum by (service, path) ({self._rate(REQUESTS, self.unprobed)})"
+
+    @property
+    def error_ratio(self) -> str:
+        """The share of answers that failed, without the probes'; none where there was no traffic."""
+        every = f"sum by (service) ({self._rate(REQUESTS, self.unprobed)})"
+        failed = f"sum by (service) ({self._rate(REQUESTS, self.unprobed, FAILED_STATUS)})"
+        return f"(({failed}) or 0 * {every}) / ({every} > 0)"
+
+    def response_time_s(self, quantile: float) -> str:
+        """The quantile of the seconds from request to answer, without the probes'; none where there was no traffic."""
+        rate = self._rate(DURATIONS, self.unprobed)
+        return f"histogram_quantile({quantile}, sum by (service, le) ({rate}))"
+
+    @property
+    def cpu_ratio(self) -> str:
+        """Used CPU, in cores."""
+        return f"sum by (service) ({self._rate('process_cpu_seconds_total')})"
+
+    @property
+    def memory_bytes(self) -> str:
+        """Resident memory of the process."""
+        return f"sum by (service) (process_resident_memory_bytes{{{self.roles}}})"
+
+    @property
+    def open_files_ratio(self) -> str:
+        """Open file descriptors as a share of the limit."""
+        return f"max by (service) (process_open_fds{{{self.roles}}} / process_max_fds{{{self.roles}}})"
+
+    @property
+    def uptime_s(self) -> str:
+        """Seconds since the process started."""
+        return f"time() - max by (service) (process_start_time_seconds{{{self.roles}}})"
+
+    @property
+    def restarts(self) -> str:
+        """How often the process was another one than at the scrape before, within three windows."""
+        return f"max by (service) (changes(process_start_time_seconds{{{self.roles}}}[{3 * self.window_s}s]))"
+
+    def _rate(self, metric: str, *conditions: str) -> str:
+        return f"rate({metric}{{{', '.join((self.roles, *conditions))}}}[{self.window_s}s])"
+
+
+def host_cpu_ratio(window_s: int) -> str:
+    """The share of the machine's CPU time that is in use."""
+    return f'1 - avg(rate(node_cpu_seconds_total{{mode="idle"}}[{window_s}s]))'
+
+
+HOST_MEMORY_RATIO = "1 - max(node_memory_MemAvailable_bytes) / max(node_memory_MemTotal_bytes)"
+_REAL_FILESYSTEM = '{fstype!~"tmpfs|ramfs|devtmpfs|squashfs|iso9660"}'
+HOST_DISK_RATIO = (
+    f"1 - min by (mountpoint) (node_filesystem_avail_bytes{_REAL_FILESYSTEM} / "
+    f"(node_filesystem_size_bytes{_REAL_FILESYSTEM} > 0))"
+)
+
+
+def scraped(manifest: Manifest) -> tuple[Service, ...]:
+    """The services that export metrics, in manifest order."""
+    return tuple(service for service in manifest.services.values() if service.metrics)
+
+
+def _polled(service: Service) -> tuple[str, ...]:
+    return tuple(path for path in (service.health, service.ready, service.live, service.metrics) if path)
