@@ -1,0 +1,201 @@
+"""Makes one archive of a system that may be running, and publishes it only after it was read back."""
+
+import os
+import shutil
+import socket
+import sqlite3
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from toombos_cli import __version__
+from toombos_cli.backup import naming
+from toombos_cli.backup.catalogue import update_record
+from toombos_cli.backup.databases import snapshot
+from toombos_cli.backup.durable import disk_errors
+from toombos_cli.backup.intake import Intake
+from toombos_cli.backup.journal import refuse_open_journal
+from toombos_cli.backup.lock import exclusive
+from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.place import Place
+from toombos_cli.backup.publish import clear_leftovers, drop_from_cache, partial_path, publish
+from toombos_cli.backup.reader import Archive
+from toombos_cli.backup.records import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, printable
+from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
+from toombos_cli.backup.selection import Found, Scope, Selection, select
+from toombos_cli.backup.store import list_archives, point_latest_good, utc_now
+from toombos_cli.backup.verify import verify_contents
+from toombos_cli.backup.writer import ArchiveWriter, Written
+from toombos_cli.errors import OperationError
+
+_ROOM_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to back up, where to, and as what."""
+
+    place: Place
+    scope: Scope
+    kind: ArchiveKind = "regular"
+    pinned: bool | None = None
+    snapshot_deadline_s: float = 600.0
+
+
+def create_backup(plan: Plan, observer: Observer) -> CreateReport:
+    """One new verified archive.
+
+    Raises LockedError when another backup or restore runs, RefusedError while an interrupted restore is open,
+    BadArchiveError when the archive does not read back as written, OperationError for the disk.
+    """
+    with exclusive(plan.place.lock, "backup"):
+        refuse_open_journal(plan.place)
+        return create_locked(plan, observer)
+
+
+def create_locked(plan: Plan, observer: Observer) -> CreateReport:
+    """As create_backup, for a caller that holds the lock."""
+    started = time.monotonic()
+    place = plan.place
+    with disk_errors("the backup could not be written", place.directory):
+        place.create()
+        clear_leftovers(place)
+        place.scratch.mkdir(mode=0o700)
+        observer.step("select")
+        now = utc_now()
+        selection = select(plan.scope, now.timestamp())
+        _check_room(place, selection)
+        final = place.directory / naming.new_name(now)
+        partial = partial_path(place, final.name)
+        try:
+            written, intake = _write(plan, selection, now, partial, observer)
+            with Archive(partial) as archive:
+                verify_contents(archive, observer)
+            observer.step("publish")
+            publish(partial, final, written.sha256)
+        finally:
+            partial.unlink(missing_ok=True)
+            shutil.rmtree(place.scratch, ignore_errors=True)
+        observer.step("catalogue")
+        update_record(place.catalogue, final, outcome="good", checked_at=now.isoformat(), pinned=plan.pinned)
+        observer.step("latest-good")
+        point_latest_good(place, now)
+    return _report(final, written, selection, intake, time.monotonic() - started)
+
+
+def _check_room(place: Place, selection: Selection) -> None:
+    """Refuses early what cannot fit; what fits only by luck is left to the write itself."""
+    largest = max((found.status.st_size for found in selection.found if found.is_database), default=0)
+    previous = next((info.size_bytes for info in list_archives(place)), selection.total_bytes // 20)
+    needed = largest + previous + _ROOM_BYTES
+    free = shutil.disk_usage(place.directory).free
+    if free < needed:
+        raise OperationError(
+            f"not enough room for a backup: about {needed >> 20} MiB are needed, {free >> 20} MiB are free",
+            where=str(place.directory),
+            hint="toombos backup prune",
+        )
+
+
+def _write(
+    plan: Plan, selection: Selection, now: datetime, partial: Path, observer: Observer
+) -> tuple[Written, Intake]:
+    header = Header(
+        format=FORMAT,
+        min_reader=1,
+        created_at=now.isoformat(),
+        kind=plan.kind,
+        host=socket.gethostname(),
+        version=__version__,
+        roots=tuple(selection.roots),
+    )
+    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(fd, "wb", buffering=1 << 20) as out:
+        written, intake = _write_members(plan, selection, header, out, observer)
+        observer.step("sync")
+        out.flush()
+        os.fsync(out.fileno())
+        drop_from_cache(out.fileno())
+    return written, intake
+
+
+def _write_members(
+    plan: Plan, selection: Selection, header: Header, out: BinaryIO, observer: Observer
+) -> tuple[Written, Intake]:
+    writer = ArchiveWriter(out, header)
+    intake = Intake(writer, observer, unreadable=dict(selection.unreadable))
+    try:
+        observer.step("write", selection.total_bytes)
+        for found in selection.found:
+            if found.is_database:
+                _add_database(plan, found, intake)
+            else:
+                intake.add(found)
+        observer.step("finish")
+        return writer.finish(tuple(printable(name) for name in intake.unreadable)), intake
+    finally:
+        writer.abandon()
+
+
+def _add_database(plan: Plan, found: Found, intake: Intake) -> None:
+    """A sound database as its snapshot. A malformed one as it lies there, with its companions: evidence, not a copy."""
+    copy = plan.place.scratch / "snapshot"
+    try:
+        facts = snapshot(found.path, copy, intake.observer, deadline_s=plan.snapshot_deadline_s)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            intake.unreadable[found.name] = "the database stayed locked by another process"
+            return
+        facts = DatabaseFacts(integrity=str(error))
+    except sqlite3.DatabaseError as error:
+        facts = DatabaseFacts(integrity=str(error))
+    except FileNotFoundError:
+        intake.left_out[found.name] = "vanished while the backup ran"
+        return
+    if facts.integrity == "ok":
+        intake.add_snapshot(found, copy, facts)
+        copy.unlink()
+        return
+    intake.add_raw_database(found, facts)
+
+
+def _report(final: Path, written: Written, selection: Selection, intake: Intake, duration_s: float) -> CreateReport:
+    left_out = selection.left_out | intake.left_out
+    return CreateReport(
+        archive=str(final),
+        size_bytes=final.stat().st_size,
+        data_bytes=written.tail.data_bytes,
+        files=written.tail.files,
+        duration_s=round(duration_s, 3),
+        verified=True,
+        known_good=written.tail.complete,
+        databases=database_reports(written.manifest),
+        unreadable=_skipped(intake.unreadable),
+        skipped=_skipped(left_out),
+        absent=tuple(selection.absent),
+        flagged=tuple(
+            Skipped(path=printable(entry.name), reason=", ".join(entry.flags))
+            for entry in written.manifest.entries
+            if set(entry.flags) - {"sparse"}
+        ),
+    )
+
+
+def database_reports(manifest: Manifest) -> tuple[DatabaseReport, ...]:
+    """The databases of an archive."""
+    return tuple(
+        DatabaseReport(
+            path=printable(entry.name),
+            integrity=entry.database.integrity,
+            rows=entry.database.rows,
+            tables=entry.database.tables,
+        )
+        for entry in manifest.entries
+        if entry.database
+    )
+
+
+def _skipped(reasons: dict[bytes, str]) -> tuple[Skipped, ...]:
+    return tuple(Skipped(path=printable(name), reason=reason) for name, reason in sorted(reasons.items()))

@@ -1,0 +1,69 @@
+"""What a restore would change: the live tree and an archive, compared by content."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from toombos_cli.backup.records import Entry
+from toombos_cli.backup.selection import Found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Names that are only in the archive, that differ, and that are only in the live tree; each sorted."""
+
+    added: tuple[bytes, ...]
+    changed: tuple[bytes, ...]
+    removed: tuple[bytes, ...]
+
+
+def compare(archived: Iterable[Entry], live: Mapping[bytes, Callable[[Entry], bool]]) -> Difference:
+    """`live` answers for each name whether it equals an entry; directories count only when they come or go."""
+    entries = {entry.name: entry for entry in archived}
+    return Difference(
+        added=tuple(sorted(entries.keys() - live.keys())),
+        changed=tuple(sorted(name for name in entries.keys() & live.keys() if not live[name](entries[name]))),
+        removed=tuple(sorted(live.keys() - entries.keys())),
+    )
+
+
+def from_archive(entries: Iterable[Entry]) -> dict[bytes, Callable[[Entry], bool]]:
+    """The live tree as a backup just taken of it describes it."""
+
+    def equal_to(mine: Entry) -> Callable[[Entry], bool]:
+        return lambda other: _shape(mine) == _shape(other) and mine.sha256 == other.sha256
+
+    return {entry.name: equal_to(entry) for entry in entries}
+
+
+def from_disk(found: Iterable[Found]) -> dict[bytes, Callable[[Entry], bool]]:
+    """The live tree as it lies on the disk; a file is read only when its size and mode do not tell already."""
+
+    def equal_to(mine: Found) -> Callable[[Entry], bool]:
+        return lambda other: _equals(mine, other)
+
+    return {one.name: equal_to(one) for one in found}
+
+
+def _shape(entry: Entry) -> tuple[object, ...]:
+    return entry.type, entry.mode if entry.type != "symlink" else 0, entry.size, entry.target
+
+
+def _equals(mine: Found, other: Entry) -> bool:
+    if mine.type != other.type:
+        return False
+    if mine.type == "symlink":
+        return os.readlink(mine.path) == other.target
+    if stat.S_IMODE(mine.status.st_mode) != other.mode:
+        return False
+    if mine.type == "dir":
+        return True
+    if mine.status.st_size != other.size or (mine.is_database and os.path.exists(mine.path + b"-wal")):
+        return False
+    try:
+        with open(mine.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == other.sha256
+    except OSError:
+        return False

@@ -1,0 +1,29 @@
+"""One backup or restore at a time. The kernel drops the lock with its holder, so it is never stale."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from toombos_cli.errors import LockedError
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, doing: str) -> Iterator[None]:
+    """Holds the lock file at `path`; LockedError naming the holder's pid when another process has it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 200, 0).decode(errors="replace").strip() or "unknown"
+            raise LockedError(
+                f"another toombos is at work here: {holder}", where=str(path), hint="wait for it, then repeat"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"pid {os.getpid()} ({doing})\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,44 @@
+"""Where the files of backup and restore lie in a project."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+STAGING_PREFIX = ".toombos-restore-"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A project and its backup directory, both absolute."""
+
+    project: Path
+    directory: Path
+
+    @property
+    def lock(self) -> Path:
+        return self.project / "run" / "backup.lock"
+
+    @property
+    def journal(self) -> Path:
+        """Exists from the beginning of a restore to its end."""
+        return self.project / "run" / "restore.json"
+
+    @property
+    def catalogue(self) -> Path:
+        return self.directory / "catalogue.json"
+
+    @property
+    def latest_good(self) -> Path:
+        return self.directory / "latest-good"
+
+    @property
+    def trash(self) -> Path:
+        return self.directory / ".trash"
+
+    @property
+    def scratch(self) -> Path:
+        """For one operation under the lock; whatever is in it was left by a process that died."""
+        return self.directory / ".scratch"
+
+    def create(self) -> None:
+        """Makes the backup directory, private to the user."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,0 +1,135 @@
+"""What an archive says about itself: the header, the manifest's entries, and the tail index.
+
+The format is described in docs/backup-format.md. Paths are bytes on disk; in JSON they are text where they are
+valid UTF-8 and base64 (`path_b64`) where they are not.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT = 1
+"""The format that this version writes, and the newest that it reads."""
+
+HEADER_NAME = b"toombos-backup.json"
+INSTRUCTIONS_NAME = b"RESTORE.txt"
+MANIFEST_NAME = b"manifest.json"
+
+EntryType = Literal["file", "dir", "symlink"]
+ArchiveKind = Literal["regular", "safety", "emergency"]
+
+
+class Root(msgspec.Struct, frozen=True, kw_only=True):
+    """One top of the archive: a file or directory, relative to the project."""
+
+    path: str
+    log_days: float | None = None  # only files changed in the last days were taken
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """First member of an archive, `toombos-backup.json`."""
+
+    format: int
+    min_reader: int
+    created_at: str  # ISO 8601, UTC
+    kind: ArchiveKind
+    host: str
+    version: str  # of toombos
+    roots: tuple[Root, ...]
+
+
+class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a database answered when it was snapshotted: `integrity` is "ok" or the first complaint."""
+
+    integrity: str
+    tables: dict[str, int] = {}
+
+    @property
+    def rows(self) -> int:
+        return sum(self.tables.values())
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file, directory or symbolic link of an archive.
+
+    `flags`: "sparse" (written with holes), "shrunk" (shorter when read than when opened: padded with zeros),
+    "changed" (changed while it was read, three times over).
+    """
+
+    path: str = ""
+    path_b64: bytes = b""
+    type: EntryType
+    size: int = 0
+    sha256: str = ""
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    mtime_ns: int = 0
+    link: str = ""
+    link_b64: bytes = b""
+    flags: tuple[str, ...] = ()
+    database: DatabaseFacts | None = None
+
+    @property
+    def name(self) -> bytes:
+        """The path as bytes, relative to the project, without a trailing slash."""
+        return self.path_b64 or self.path.encode()
+
+    @property
+    def target(self) -> bytes:
+        """What a symbolic link points to, as bytes."""
+        return self.link_b64 or self.link.encode()
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """Last member of an archive, `manifest.json`: everything that it holds.
+
+    `front_sha256` is that of the first frame's content: the header and the instructions as they were written.
+    """
+
+    header: Header
+    front_sha256: str
+    entries: tuple[Entry, ...]
+    unreadable: tuple[str, ...] = ()
+
+
+class Tail(msgspec.Struct, frozen=True, kw_only=True):
+    """The index at the end of the file: enough to list the archive without reading it.
+
+    `frames` are (compressed, uncompressed) sizes in bytes, in file order; the manifest member begins with frame
+    `manifest_frame`. `complete`: every file was readable and every database sound.
+    """
+
+    format: int
+    min_reader: int
+    created_at: str
+    kind: ArchiveKind
+    files: int
+    data_bytes: int
+    complete: bool
+    manifest_frame: int
+    manifest_bytes: int
+    body_sha256: str
+    frames: tuple[tuple[int, int], ...]
+
+
+def named(name: bytes, target: bytes = b"") -> dict[str, Any]:
+    """The fields of an Entry that hold its path and its link target: as text where they are valid UTF-8."""
+    fields: dict[str, Any] = {}
+    for key, raw in (("path", name), ("link", target)):
+        text = _utf8(raw)
+        fields.update({f"{key}_b64": raw} if text is None else {key: text})
+    return fields
+
+
+def printable(name: bytes) -> str:
+    """The name for people and JSON: control characters and bytes outside UTF-8 as escapes."""
+    text = name.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _utf8(raw: bytes) -> str | None:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None

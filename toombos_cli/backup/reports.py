@@ -1,0 +1,94 @@
+"""What backup commands return; the field names are the JSON keys of the contract."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from toombos_cli.results import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A file that is not in the archive, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseReport:
+    """A database of an archive; `rows` over all tables, `tables` for each, `integrity` "ok" or the complaint."""
+
+    path: str
+    integrity: str
+    rows: int
+    tables: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateReport:
+    """`toombos backup`: one new archive. `verified`: it was read back from the disk in full."""
+
+    kind: ClassVar[str] = "backup-create"
+
+    archive: str
+    size_bytes: int
+    data_bytes: int
+    files: int
+    duration_s: float
+    verified: bool
+    known_good: bool
+    databases: tuple[DatabaseReport, ...]
+    unreadable: tuple[Skipped, ...]
+    skipped: tuple[Skipped, ...]
+    absent: tuple[str, ...]
+    flagged: tuple[Skipped, ...]
+    note: str = ""
+    remote: str | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.PASS if self.known_good else Verdict.ERROR
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreReport:
+    """`toombos restore`: what changed, or with `dry_run` what would change. Names are relative to the project.
+
+    `kept` are live files that the backup's rules leave out and the restore therefore left in place.
+    `replaced_at` is where the replaced files still lie, when the safety backup could not hold all of them.
+    """
+
+    kind: ClassVar[str] = "restore"
+
+    restored_from: str
+    safety_backup: str | None
+    dry_run: bool
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    kept: tuple[str, ...]
+    started: tuple[str, ...]
+    stopped: tuple[str, ...]
+    databases: tuple[DatabaseReport, ...]
+    passed_over: tuple[Skipped, ...]
+    replaced_at: str | None
+    recovered: str | None
+    duration_s: float
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.WARN if self.replaced_at or self.passed_over else Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverReport:
+    """`toombos restore --recover`: what was done about an interrupted restore, None when there was none."""
+
+    kind: ClassVar[str] = "restore-recover"
+
+    outcome: str | None
+    stopped: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.PASS

@@ -1,0 +1,299 @@
+"""Restores an archive so that, whatever happens, the old tree or the new one stands whole.
+
+Unpack and check beside the live tree; stop the services; safety backup; journal; exchange; journal; start; health.
+"""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from toombos_cli.backup import difference
+from toombos_cli.backup.create import Plan, create_locked, database_reports
+from toombos_cli.backup.difference import Difference
+from toombos_cli.backup.durable import disk_errors, sync_directory
+from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.exchange import Unit, identity, swap
+from toombos_cli.backup.holders import find_holders
+from toombos_cli.backup.journal import Journal, refuse_open_journal, save_journal
+from toombos_cli.backup.keeping import Kept, keep_left_out
+from toombos_cli.backup.lock import exclusive
+from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.place import Place
+from toombos_cli.backup.reader import Archive
+from toombos_cli.backup.records import Root, printable
+from toombos_cli.backup.recover import clear, recover_locked, reopen, roll_back
+from toombos_cli.backup.reports import CreateReport, RestoreReport, Skipped
+from toombos_cli.backup.selection import Scope, select
+from toombos_cli.backup.staging import Stage
+from toombos_cli.backup.store import list_archives, restore_candidates, utc_now
+from toombos_cli.backup.targets import Targets, make_staging, plan_targets
+from toombos_cli.backup.verify import verify_contents
+from toombos_cli.errors import OperationError, RefusedError, ToombosError
+
+_ROOM_BYTES = 16 << 20
+
+
+class Services(Protocol):
+    """How a restore stops and starts what runs; the command line binds it to the supervisor."""
+
+    def stop(self) -> tuple[str, ...]:
+        """Stops everything that runs; returns the names of what ran. Raises ToombosError."""
+
+    def start(self, names: tuple[str, ...]) -> None:
+        """Starts these and returns when they are healthy. Raises ToombosError when they are not."""
+
+
+class NoServices:
+    """For a system that toombos does not run: nothing to stop, nothing to start."""
+
+    def stop(self) -> tuple[str, ...]:
+        return ()
+
+    def start(self, names: tuple[str, ...]) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to restore: `archive` None means the newest good one, `only` empty means all roots."""
+
+    place: Place
+    scope: Scope
+    archive: Path | None = None
+    only: tuple[str, ...] = ()
+    dry_run: bool = False
+    start: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one archive brought."""
+
+    difference: Difference
+    kept: tuple[bytes, ...] = ()
+    safety: CreateReport | None = None
+    started: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    replaced_at: tuple[str, ...] = ()
+
+
+def restore(request: Request, services: Services, observer: Observer) -> RestoreReport:
+    """Restores, or with `dry_run` only tells what would change.
+
+    Raises BadArchiveError before anything was touched, RefusedError, LockedError, OperationError. After an error the
+    old tree stands, and what was stopped runs again where that is possible.
+    """
+    if request.dry_run:
+        refuse_open_journal(request.place)
+        return _first_good(request, None, services, observer)
+    with exclusive(request.place.lock, "restore"):
+        recovery = recover_locked(request.place, observer)
+        return _first_good(request, recovery.outcome if recovery else None, services, observer)
+
+
+def _first_good(request: Request, recovered: str | None, services: Services, observer: Observer) -> RestoreReport:
+    started = time.monotonic()
+    passed_over: list[Skipped] = []
+    for path in _candidates(request):
+        try:
+            archive = Archive(path)
+            with archive:
+                outcome = _Restore(request, archive, services, observer).run()
+        except BadArchiveError as error:
+            if request.archive is not None:
+                raise
+            passed_over.append(Skipped(path=str(path), reason=str(error)))
+            continue
+        return _report(request, archive, outcome, passed_over, recovered, time.monotonic() - started)
+    raise OperationError(
+        "there is no good archive to restore",
+        where=str(request.place.directory),
+        hint="toombos backup list",
+    )
+
+
+def _candidates(request: Request) -> Sequence[Path]:
+    if request.archive is not None:
+        return (request.archive,)
+    return [info.path for info in restore_candidates(list_archives(request.place), utc_now())]
+
+
+class _Restore:
+    """One attempt with one archive, whose tail and names are good."""
+
+    def __init__(self, request: Request, archive: Archive, services: Services, observer: Observer) -> None:
+        self._request, self._archive, self._services, self._observer = request, archive, services, observer
+        self._place = request.place
+        self._targets: Targets = plan_targets(archive, self._place.project, request.only, secrets.token_hex(4))
+        self._stage = Stage(archive, self._targets.places, observer)
+        self._journal = Journal(state="staging", archive=str(archive.path), staging=self._targets.staging)
+
+    def run(self) -> Outcome:
+        if self._request.dry_run:
+            return self._preview()
+        with disk_errors("the restore could not be carried out", self._place.project):
+            try:
+                self._unpack()
+                outcome = self._replace()
+            except BaseException:
+                self._undo()
+                raise
+        return self._prove(outcome)
+
+    def _preview(self) -> Outcome:
+        verify_contents(self._archive, self._observer)
+        selection = select(self._safety_scope(), time.time())
+        live = {found.name: found for found in selection.found if self._targets.covers(found.name)}
+        changes = difference.compare(self._targets.wanted(self._archive), difference.from_disk(live.values()))
+        return Outcome(difference=changes)
+
+    def _unpack(self) -> None:
+        self._check_room()
+        self._observer.step("open journal")
+        self._save(self._journal)
+        make_staging(self._targets)
+        self._stage.unpack()
+
+    def _replace(self) -> Outcome:
+        self._observer.step("stop services")
+        stopped = self._services.stop()
+        self._save(msgspec.structs.replace(self._journal, stopped=stopped))
+        self._refuse_holders()
+        safety = create_locked(Plan(place=self._place, scope=self._safety_scope(), kind="safety"), self._observer)
+        kept = self._keep()
+        self._stage.finish_directories()
+        with Archive(Path(safety.archive)) as saved:
+            live = difference.from_archive(e for e in saved.manifest.entries if self._targets.covers(e.name))
+        changes = difference.compare(self._targets.wanted(self._archive), live)
+        self._observer.step("prepare")
+        self._save(
+            msgspec.structs.replace(
+                self._journal,
+                state="prepared",
+                units=self._units(),
+                safety_backup=safety.archive,
+                keep_replaced=bool(safety.unreadable) or not kept.complete,
+            )
+        )
+        for unit in self._journal.units:
+            self._observer.step("exchange")
+            swap(unit)
+            sync_directory(os.path.dirname(unit.live))
+        self._observer.step("commit")
+        self._save(msgspec.structs.replace(self._journal, state="committed"))
+        return Outcome(difference=changes, kept=kept.names, safety=safety, stopped=stopped)
+
+    def _prove(self, outcome: Outcome) -> Outcome:
+        """Starts what ran before; when it does not become healthy, the old tree comes back."""
+        started = outcome.stopped if self._request.start else ()
+        self._observer.step("start services")
+        try:
+            if started:
+                self._services.start(started)
+        except ToombosError as error:
+            with disk_errors("the old state could not be brought back", self._place.project):
+                self._services.stop()
+                self._journal = reopen(self._place, self._journal)
+                self._undo()
+            raise OperationError(
+                f"the restored system did not become healthy, so the old state stands again: {error}",
+                where=str(self._archive.path),
+                hint="toombos logs --errors",
+            ) from None
+        with disk_errors("the replaced files could not be removed", self._place.project):
+            replaced_at = clear(self._place, self._journal, self._observer)
+        return replace(outcome, started=started, replaced_at=replaced_at)
+
+    def _undo(self) -> None:
+        """The old tree stands again, and what was stopped is started."""
+        if self._journal.state == "prepared":
+            roll_back(self._journal, self._observer)
+        stopped = self._journal.stopped
+        clear(self._place, self._journal, self._observer)
+        if stopped:
+            self._services.start(stopped)
+
+    def _save(self, journal: Journal) -> None:
+        save_journal(self._place, journal)
+        self._journal = journal
+
+    def _units(self) -> tuple[Unit, ...]:
+        units = []
+        for target in self._targets.items:
+            os.makedirs(os.path.dirname(target.live), exist_ok=True)
+            units.append(
+                Unit(
+                    live=target.live,
+                    staged=target.staged,
+                    aside=target.aside,
+                    live_id=identity(target.live),
+                    staged_id=identity(target.staged),
+                )
+            )
+        return tuple(unit for unit in units if unit.live_id or unit.staged_id)
+
+    def _safety_scope(self) -> Scope:
+        """The manifest's scope, widened to every name that the archive would replace."""
+        scope = self._request.scope
+        known = {root.path for root in scope.roots}
+        more = tuple(Root(path=root.path) for root in self._archive.manifest.header.roots if root.path not in known)
+        names = frozenset(entry.name for entry in self._targets.wanted(self._archive))
+        return replace(scope, roots=(*scope.roots, *more), always=names)
+
+    def _keep(self) -> Kept:
+        selection = select(self._safety_scope(), time.time())
+        return keep_left_out(selection, self._archive, self._targets.live_of, self._stage.path_of)
+
+    def _check_room(self) -> None:
+        needed = sum(entry.size for entry in self._targets.wanted(self._archive)) + _ROOM_BYTES
+        for directory in self._targets.staging:
+            free = shutil.disk_usage(os.path.dirname(directory)).free
+            if free < needed:
+                raise OperationError(
+                    f"not enough room to restore: {needed >> 20} MiB are needed, {free >> 20} MiB are free",
+                    where=os.fsdecode(os.path.dirname(directory)),
+                    hint="toombos backup prune",
+                )
+
+    def _refuse_holders(self) -> None:
+        holders = find_holders(target.live for target in self._targets.items)
+        if holders:
+            first = holders[0]
+            raise RefusedError(
+                f"{first.name} (pid {first.pid}) writes to {first.path}"
+                + (f", and {len(holders) - 1} more processes" if len(holders) > 1 else ""),
+                hint="toombos stop",
+            )
+
+
+def _report(
+    request: Request,
+    archive: Archive,
+    outcome: Outcome,
+    passed_over: Sequence[Skipped],
+    recovered: str | None,
+    duration_s: float,
+) -> RestoreReport:
+    return RestoreReport(
+        restored_from=str(archive.path),
+        safety_backup=outcome.safety.archive if outcome.safety else None,
+        dry_run=request.dry_run,
+        added=tuple(map(printable, outcome.difference.added)),
+        changed=tuple(map(printable, outcome.difference.changed)),
+        removed=tuple(map(printable, outcome.difference.removed)),
+        kept=tuple(map(printable, outcome.kept)),
+        started=outcome.started,
+        stopped=outcome.stopped,
+        databases=database_reports(archive.manifest),
+        passed_over=tuple(passed_over),
+        replaced_at=", ".join(outcome.replaced_at) or None,
+        recovered=recovered,
+        duration_s=round(duration_s, 3),
+    )

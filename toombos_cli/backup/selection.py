@@ -1,0 +1,172 @@
+"""What a backup takes: walks the roots, applies the rules, and says what it left out and why."""
+
+import fnmatch
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from toombos_cli.backup import rules
+from toombos_cli.backup.databases import COMPANIONS, is_sqlite
+from toombos_cli.backup.place import STAGING_PREFIX
+from toombos_cli.backup.records import EntryType, Root
+
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One thing to back up. `path` is where it lies, links above it resolved; `name` what the archive calls it."""
+
+    name: bytes
+    path: bytes
+    status: os.stat_result
+    type: EntryType
+    is_database: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What to back up. `always` are names that no rule leaves out."""
+
+    project: Path
+    roots: tuple[Root, ...]
+    exclude: tuple[str, ...] = ()
+    backup_directory: Path
+    always: frozenset[bytes] = frozenset()
+
+
+@dataclass(slots=True)
+class Selection:
+    """The walk's result, in archive order: a directory stands before what it holds."""
+
+    roots: list[Root] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    left_out: dict[bytes, str] = field(default_factory=dict)  # name: reason
+    unreadable: dict[bytes, str] = field(default_factory=dict)  # name: reason
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(found.status.st_size for found in self.found if found.type == "file")
+
+
+def select(scope: Scope, now: float) -> Selection:
+    """Everything below the roots that the rules let through; `now` is seconds since the epoch."""
+    selection = Selection()
+    excluded = _matcher(scope.exclude)
+    above: set[bytes] = set()
+    for root in outermost(scope.roots):
+        name = root.path.encode()
+        path = live_path(scope.project, name)
+        if not os.path.lexists(path):
+            selection.absent.append(root.path)
+            continue
+        selection.roots.append(root)
+        _add_above(scope.project, name, above, selection)
+        newest = now - root.log_days * _DAY_S if root.log_days is not None else None
+        walk = _Walk(scope, name, excluded, newest, selection)
+        walk.visit(name, path)
+    return selection
+
+
+def live_path(project: Path, name: bytes) -> bytes:
+    """Where a root lies: links on the way are followed, so that a data directory on another disk is backed up."""
+    return os.path.realpath(os.path.join(os.fsencode(project), name))
+
+
+def outermost(roots: Iterable[Root]) -> list[Root]:
+    """The roots without repetitions and without those inside another."""
+    kept: list[Root] = []
+    for root in sorted(roots, key=lambda root: root.path.split("/")):
+        if not any(rules.is_within(root.path.encode(), other.path.encode()) for other in kept):
+            kept.append(root)
+    return kept
+
+
+def _add_above(project: Path, name: bytes, above: set[bytes], selection: Selection) -> None:
+    """The directories above a root that is not at the top, so that it can be unpacked by hand."""
+    parts = name.split(b"/")
+    for depth in range(1, len(parts)):
+        parent = b"/".join(parts[:depth])
+        if parent not in above:
+            above.add(parent)
+            path = live_path(project, parent)
+            selection.found.append(Found(name=parent, path=path, status=os.stat(path), type="dir"))
+
+
+class _Walk:
+    def __init__(
+        self, scope: Scope, root: bytes, excluded: re.Pattern[str], newest: float | None, selection: Selection
+    ) -> None:
+        self._scope, self._root, self._excluded, self._newest = scope, root, excluded, newest
+        self._own = os.path.realpath(os.fsencode(scope.backup_directory))
+        self._out = selection
+
+    def visit(self, name: bytes, path: bytes) -> None:
+        """Adds what lies at `path`, and all below it. Recursive: as deep as PATH_MAX lets a tree be."""
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            self._out.left_out[name] = "vanished while the tree was read"
+            return
+        reason = self._reason_to_skip(name, path, status)
+        if reason:
+            self._out.left_out[name] = reason
+        elif stat.S_ISDIR(status.st_mode):
+            self._add(name, path, status, "dir")
+            for child in self._children(name, path):
+                self.visit(name + b"/" + child, os.path.join(path, child))
+        elif stat.S_ISLNK(status.st_mode):
+            self._add(name, path, status, "symlink")
+        else:
+            self._add(name, path, status, "file", is_database=is_sqlite(path))
+
+    def _add(
+        self, name: bytes, path: bytes, status: os.stat_result, kind: EntryType, *, is_database: bool = False
+    ) -> None:
+        self._out.found.append(Found(name=name, path=path, status=status, type=kind, is_database=is_database))
+
+    def _children(self, name: bytes, path: bytes) -> Iterator[bytes]:
+        try:
+            children = sorted(os.listdir(path))
+        except PermissionError as error:
+            self._out.unreadable[name] = error.strerror or "not readable"
+            return
+        companions = (
+            {child + suffix for child in children for suffix in COMPANIONS if is_sqlite(os.path.join(path, child))}
+            if any(child.endswith(COMPANIONS) for child in children)
+            else set()
+        )
+        yield from (child for child in children if child not in companions)
+
+    def _reason_to_skip(self, name: bytes, path: bytes, status: os.stat_result) -> str | None:
+        if path == self._own or os.path.basename(name).startswith(STAGING_PREFIX.encode()):
+            return "belongs to toombos"
+        complaint = rules.name_complaint(name)
+        if complaint:
+            return complaint
+        if stat.S_ISLNK(status.st_mode):
+            complaint = rules.link_complaint(name, os.readlink(path), self._root)
+            if complaint:
+                return complaint
+        elif not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            return "is a socket, fifo or device"
+        if name in self._scope.always:
+            return None
+        if self._excluded.match(name.decode(errors="surrogateescape")):
+            return "excluded by the manifest"
+        if self._newest is not None and stat.S_ISREG(status.st_mode) and status.st_mtime < self._newest:
+            return "is an old log"
+        return None
+
+
+def _matcher(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Matches names by their whole path; a pattern without a slash by its last part, too."""
+    alternatives = []
+    for pattern in patterns:
+        body = fnmatch.translate(pattern)
+        alternatives.append(body if "/" in pattern else f"(?:.*/)?{body}")
+    return re.compile("|".join(alternatives) or r"(?!)", re.DOTALL)
