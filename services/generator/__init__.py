@@ -1,0 +1,1 @@
+"""The content generator: a living document becomes a newsletter, a web update and social posts."""

@@ -1,0 +1,125 @@
+"""Who may call: API keys, and a rate limit for each key or client."""
+
+import hmac
+import logging
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+from math import ceil
+from time import monotonic
+from typing import Annotated
+
+from fastapi import HTTPException, Request, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security.http import HTTPAuthorizationCredentials
+
+logger = logging.getLogger("generator.auth")
+
+_bearer = HTTPBearer(auto_error=False, description="API_KEY as a bearer token")
+_header = APIKeyHeader(name="X-API-Key", auto_error=False, description="API_KEY")
+_MAX_CLIENTS = 10_000
+
+
+class Role(Enum):
+    READER = "reader"
+    EDITOR = "editor"
+
+
+class ApiKeys:
+    """API_KEY may do all. READ_ONLY_API_KEY may read and preview. Without API_KEY everybody may, but sends no key."""
+
+    def __init__(self, api_key: str | None, read_only_key: str | None) -> None:
+        keys = ((Role.EDITOR, api_key), (Role.READER, read_only_key))
+        self._digests = tuple((role, sha256(key.encode()).digest()) for role, key in keys if key)
+        self.required = api_key is not None
+
+    def role_of(self, key: str | None) -> Role | None:
+        """What the bearer of `key` may do; None when the key is wrong, or missing where one is needed.
+
+        Digests of equal length are compared in constant time, each of them always.
+        """
+        if key is None:
+            return None if self.required else Role.EDITOR
+        digest = sha256(key.encode("utf-8", "surrogateescape")).digest()
+        found = None
+        for role, known in self._digests:
+            if hmac.compare_digest(digest, known):
+                found = found or role
+        return found
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    filled_at_s: float
+
+
+class RateLimiter:
+    """A token bucket a client: `per_minute` requests at once, refilled evenly. 0 sets no limit."""
+
+    def __init__(self, per_minute: int, *, clock: Callable[[], float] = monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def take(self, client: str) -> float:
+        """Seconds to wait before the next request of `client` is served; 0 when this one is."""
+        if not self._per_minute:
+            return 0.0
+        now_s = self._clock()
+        bucket = self._buckets.setdefault(client, _Bucket(self._per_minute, now_s))
+        self._buckets.move_to_end(client)
+        if len(self._buckets) > _MAX_CLIENTS:
+            self._buckets.popitem(last=False)  # the one that has been quiet the longest: its bucket is the fullest
+        refill = (now_s - bucket.filled_at_s) * self._per_minute / 60
+        bucket.tokens = min(float(self._per_minute), bucket.tokens + refill)
+        bucket.filled_at_s = now_s
+        if bucket.tokens >= 1:
+            bucket.tokens -= 1
+            return 0.0
+        return (1 - bucket.tokens) * 60 / self._per_minute
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What `caller_role` asks; the app keeps it as `app.state.gate`."""
+
+    keys: ApiKeys
+    limiter: RateLimiter
+
+
+async def caller_role(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    header: Annotated[str | None, Security(_header)],
+) -> Role:
+    """A route's dependency: the caller's role. Raises 401 for a missing or wrong key, 429 for too many requests."""
+    gate: Gate = request.app.state.gate
+    key = bearer.credentials if bearer else header
+    if key is None and "authorization" in request.headers:
+        key = ""  # another scheme, or no token: a key that is wrong
+    role = gate.keys.role_of(key)
+    wait_s = gate.limiter.take(_client(request, key if role else None))
+    if wait_s:
+        retry_after = {"Retry-After": str(ceil(wait_s))}
+        raise HTTPException(429, "Too many requests: RATE_LIMIT_PER_MINUTE is reached", headers=retry_after)
+    if role is None:
+        logger.warning("Invalid API key" if key is not None else "API key missing")
+        detail = "Invalid API key" if key is not None else "API key required: Authorization: Bearer, or X-API-Key"
+        raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
+    return role
+
+
+def require_editor(role: Role) -> None:
+    """Raises 403 for a key that may only read and preview."""
+    if role is not Role.EDITOR:
+        raise HTTPException(403, "This key may read and preview, not publish")
+
+
+def _client(request: Request, valid_key: str | None) -> str:
+    """A valid key is a client of its own; all others count by their address, so that guessed keys share one bucket."""
+    if valid_key:
+        return f"key:{sha256(valid_key.encode('utf-8', 'surrogateescape')).hexdigest()}"
+    return f"address:{request.client.host if request.client else ''}"

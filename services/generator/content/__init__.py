@@ -1,0 +1,1 @@
+"""A document and options become content: pure functions of both, so equal inputs give equal content."""

@@ -1,0 +1,63 @@
+"""The facts about a document that all channels quote: its lead item, order, counts, period and topics."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.generator.content.markdown import to_text
+from services.generator.content.wording import counted, enumerate_words, period
+from services.generator.documents.model import Document, Item
+
+_KEYWORD_MIN_CHARS = 5
+_COMMON_WORDS = frozenset(Path(__file__).with_name("common_words.txt").read_text("utf-8").split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edition:
+    """A document with what is said about it. `newest` has every item, the latest first; ties in document order."""
+
+    document: Document
+    newest: tuple[Item, ...]
+    facts: dict[str, str]
+    """What a tone's sentences may quote: see tones.py."""
+
+    @property
+    def lead(self) -> Item:
+        return self.newest[0]
+
+
+def make_edition(document: Document) -> Edition:
+    """The edition of a document with at least one item."""
+    newest = tuple(sorted(document.items, key=lambda item: item.date, reverse=True))
+    topics = tuple(dict.fromkeys(section.category for section in document.sections if section.items))
+    facts = {
+        "brand": document.title,
+        "lead": newest[0].title,
+        "count": counted(len(newest), "update"),
+        "period": period([item.date for item in newest]),
+        "topics": enumerate_words(topics if len(topics) <= 5 else (*topics[:4], "more")),
+    }
+    return Edition(document=document, newest=newest, facts=facts)
+
+
+def keywords(edition: Edition, limit: int) -> tuple[str, ...]:
+    """The words that the items use most, titles counting thrice; equal counts in order of first use.
+
+    Of a singular and its plural only the more frequent one is taken.
+    """
+    counts: Counter[str] = Counter()
+    for item in edition.newest:
+        counts.update(_words(item.title) * 3)
+        counts.update(_words(to_text(item.content)))
+    chosen: dict[str, None] = {}
+    for word, count in counts.most_common():
+        if count > 1 and f"{word}s" not in chosen and word.removesuffix("s") not in chosen:
+            chosen[word] = None
+    return tuple(chosen)[:limit]
+
+
+def _words(text: str) -> list[str]:
+    without_addresses = re.sub(r"\(?https?://\S+", " ", text)
+    words = re.findall(r"[^\W\d_]+(?:[-'\u2019][^\W\d_]+)*", without_addresses.lower())
+    return [word for word in words if len(word) >= _KEYWORD_MIN_CHARS and word not in _COMMON_WORDS]

@@ -1,0 +1,111 @@
+"""One post for each social platform, within the platform's limits."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.generator.content.edition import Edition, keywords
+from services.generator.content.markdown import images, links, to_text
+from services.generator.content.model import Platform, SocialPost
+from services.generator.content.post_length import post_weight
+from services.generator.content.tones import Voice
+from services.generator.content.wording import first_paragraph, hashtag, shorten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformLimits:
+    """`max_chars` is the platform's own limit, measured by `measure`; `hashtags` and `media` are at most."""
+
+    max_chars: int
+    hashtags: int
+    media: int
+    listed_items: int
+    """How many further items a post lists: people read little on some platforms."""
+    measure: Callable[[str], int] = len
+
+
+def utf16_length(text: str) -> int:
+    """Length in UTF-16 units, as LinkedIn, Facebook and Instagram count: an emoji takes two or more."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+LIMITS: Mapping[Platform, PlatformLimits] = {
+    Platform.TWITTER: PlatformLimits(max_chars=280, hashtags=3, media=4, listed_items=0, measure=post_weight),
+    Platform.LINKEDIN: PlatformLimits(max_chars=3000, hashtags=5, media=9, listed_items=8, measure=utf16_length),
+    Platform.FACEBOOK: PlatformLimits(max_chars=63_206, hashtags=3, media=10, listed_items=5, measure=utf16_length),
+    Platform.INSTAGRAM: PlatformLimits(max_chars=2200, hashtags=30, media=10, listed_items=5, measure=utf16_length),
+}
+
+_KEYWORDS_FROM_HASHTAGS = 10
+_KEYWORD_HASHTAGS = 8
+"""Keywords become hashtags only where many are usual."""
+
+
+def render_posts(edition: Edition, voice: Voice, platforms: Iterable[Platform]) -> tuple[SocialPost, ...]:
+    """A post for each platform, in the order of `Platform`."""
+    wanted = frozenset(platforms)
+    return tuple(_post(edition, voice, platform) for platform in Platform if platform in wanted)
+
+
+def full_text(post: SocialPost) -> str:
+    """The post as readers see it: the content, then the hashtags."""
+    return f"{post.content}\n\n{' '.join(post.hashtags)}" if post.hashtags else post.content
+
+
+def _post(edition: Edition, voice: Voice, platform: Platform) -> SocialPost:
+    limits = LIMITS[platform]
+    hashtags = _hashtags(edition, voice, limits)
+    tail = f"\n\n{' '.join(hashtags)}" if hashtags else ""
+    content = _fit(_parts(edition, voice, limits), lambda text: limits.measure(text + tail), limits.max_chars)
+    media = dict.fromkeys(address for item in edition.newest for address in images(item.content))
+    return SocialPost(platform=platform, content=content, hashtags=hashtags, media_urls=tuple(media)[: limits.media])
+
+
+def _parts(edition: Edition, voice: Voice, limits: PlatformLimits) -> list[str]:
+    """The post's paragraphs, the most important first."""
+    lead = edition.lead
+    parts = [voice.social_hook.format_map(edition.facts)]
+    link = next(iter(links(lead.content)), None)
+    if not limits.listed_items:
+        return [*parts, *([link] if link else []), first_paragraph(to_text(lead.content)), voice.social_closing]
+    parts.append(first_paragraph(to_text(lead.content)))
+    others = edition.newest[1 : 1 + limits.listed_items]
+    if others:
+        parts.append("\n".join((voice.social_list, *(f"• {item.title}" for item in others))))
+    parts.append(voice.social_closing)
+    return [*parts, *([link] if link else [])]
+
+
+def _fit(parts: Sequence[str], measure: Callable[[str], int], limit: int) -> str:
+    """The parts that fit, each apart by a blank line; the first is cut where it must be, others are left out."""
+    text = _cut(parts[0], measure, limit)
+    for part in parts[1:]:
+        longer = f"{text}\n\n{part}"
+        if measure(longer) <= limit:
+            text = longer
+    return text
+
+
+def _cut(text: str, measure: Callable[[str], int], limit: int) -> str:
+    """The longest shortened form of `text` that fits."""
+    low, high = 1, len(text)
+    if measure(text) <= limit:
+        return text
+    while low < high:
+        middle = (low + high + 1) // 2
+        if measure(shorten(text, middle)) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return shorten(text, low)
+
+
+def _hashtags(edition: Edition, voice: Voice, limits: PlatformLimits) -> tuple[str, ...]:
+    """Categories first (the lead's before others), then the tone's, then keywords."""
+    lead_section = next(s for s in edition.document.sections if edition.lead in s.items)
+    categories = dict.fromkeys([lead_section.category, *(s.category for s in edition.document.sections if s.items)])
+    tags = [hashtag(category) for category in categories]
+    tags = [*tags[:1], *voice.social_hashtags, *tags[1:]]
+    if limits.hashtags >= _KEYWORDS_FROM_HASHTAGS:
+        tags += [hashtag(word) for word in keywords(edition, _KEYWORD_HASHTAGS)]
+    unique = {tag.lower(): tag for tag in reversed(tags) if tag and len(tag) <= 50}
+    return tuple(reversed(unique.values()))[: limits.hashtags]

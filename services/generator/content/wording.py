@@ -1,0 +1,68 @@
+"""Small rules of wording that all channels share: cutting, counting, joining, slugs, dates."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from datetime import date
+
+_ELLIPSIS = "…"
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text` on one line in at most `limit` characters, cut between words and then ended by an ellipsis."""
+    text = " ".join(text.split())
+    if len(text) <= limit:
+        return text
+    cut = text[: limit - 1]
+    if not text[limit - 1].isspace() and " " in cut[limit // 2 :]:
+        cut = cut[: cut.rindex(" ")]
+    return cut.rstrip(" ,;:.-\u2013\u2014") + _ELLIPSIS
+
+
+def first_paragraph(text: str) -> str:
+    """The first paragraph of plain text, on one line."""
+    return " ".join(text.strip().split("\n\n", 1)[0].split())
+
+
+def long_date(day: date) -> str:
+    """`January 24, 2026`, whatever the locale."""
+    return f"{_MONTHS[day.month - 1]} {day.day}, {day.year}"
+
+
+def period(days: Sequence[date]) -> str:
+    """The span of at least one day: a date, or two joined by `to`."""
+    first, last = min(days), max(days)
+    return long_date(last) if first == last else f"{long_date(first)} to {long_date(last)}"
+
+
+def counted(count: int, singular: str) -> str:
+    """`1 update`, `3 updates`."""
+    return f"{count} {singular}" if count == 1 else f"{count} {singular}s"
+
+
+def enumerate_words(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def slugify(text: str, limit: int) -> str:
+    """Lower-case ASCII words joined by hyphens, cut between words; empty when the text has no Latin letters."""
+    ascii_text = unicodedata.normalize("NFKD", text.replace("ł", "l").replace("Ł", "L").replace("ß", "ss"))
+    slug = re.sub(r"[^a-z0-9]+", "-", ascii_text.encode("ascii", "ignore").decode().lower()).strip("-")
+    if len(slug) <= limit:
+        return slug
+    cut = slug[: limit + 1]
+    return cut[: cut.rindex("-")] if "-" in cut[1:] else slug[:limit]
+
+
+def hashtag(text: str) -> str:
+    """`#CamelCase` of the words; empty when there is no letter (platforms do not link pure numbers)."""
+    words = re.findall(r"\w+", text.replace("'", "").replace("\u2019", ""))
+    joined = "".join(word[:1].upper() + word[1:] for word in words)
+    return f"#{joined}" if any(character.isalpha() for character in joined) else ""

@@ -1,0 +1,1 @@
+"""The living document: where it is read from, and what it says."""

@@ -1,0 +1,193 @@
+"""LIVING_DOC_TYPE=notion: a Notion database (a page an item), or one page that holds the whole document.
+
+API and block format: https://developers.notion.com/reference/block
+"""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from services.generator.documents.inline import styled
+from services.generator.documents.model import DocumentUnavailableError
+from services.generator.documents.source import MAX_DOCUMENT_BYTES, ask, decode, json_object
+
+_VERSION = "2022-06-28"
+_PAGE_SIZE = 100
+_MAX_PAGES = 100
+_MAX_DEPTH = 5
+_PREFIX = {
+    "heading_1": "# ",
+    "heading_2": "## ",
+    "heading_3": "### ",
+    "bulleted_list_item": "- ",
+    "numbered_list_item": "1. ",
+    "quote": "> ",
+    "callout": "> ",
+    "to_do": "- ",
+    "toggle": "- ",
+}
+_LIST_ITEMS = frozenset({"bulleted_list_item", "numbered_list_item", "to_do", "toggle"})
+
+Object = Mapping[str, Any]
+
+
+class NotionSource:
+    """`database_id` wins over `page_id`; one of them is given."""
+
+    kind = "notion"
+
+    def __init__(
+        self, client: httpx.AsyncClient, *, api_key: str, base_url: str, database_id: str | None, page_id: str | None
+    ) -> None:
+        self._client = client
+        self._base_url = base_url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {api_key}", "Notion-Version": _VERSION}
+        self._database_id = database_id
+        self._page_id = page_id
+
+    async def read(self, *, refresh: bool) -> str:
+        if self._database_id:
+            markdown = await self._read_database(self._database_id)
+        else:
+            assert self._page_id  # noqa: S101  (the settings require one of the two)
+            markdown = "\n".join(await self._block_lines(self._page_id)) + "\n"
+        return decode(markdown.encode(), what="Notion")
+
+    async def _read_database(self, database_id: str) -> str:
+        """Each page becomes an item: properties Category, Date, Title, and Content or else the page's own blocks."""
+        items: dict[str, list[str]] = {}
+        async for page in self._pages("POST", f"/v1/databases/{quote(database_id, safe='')}/query"):
+            properties = {name.lower(): value for name, value in page.get("properties", {}).items()}
+            title = _title_of(properties)
+            content = _plain(properties.get("content"))
+            body = content.split("\n") if content.strip() else await self._block_lines(page["id"])
+            category = _plain(properties.get("category")).strip()
+            if not category:
+                raise DocumentUnavailableError(f"Notion: page '{title}' has no Category property")
+            fields = [f"### {title}", f"- **Date:** {_plain(properties.get('date'))}", f"- **Title:** {title}"]
+            fields += [f"- **Content:** {body[0] if body else ''}", *(f"  {line}" for line in body[1:]), ""]
+            items.setdefault(category, []).extend(fields)
+        sections = (line for category, lines in items.items() for line in (f"## [{category}] {category}", "", *lines))
+        return "\n".join(sections) + "\n"
+
+    async def _block_lines(self, block_id: str, depth: int = 0) -> list[str]:
+        lines: list[str] = []
+        size = 0
+        async for block in self._pages("GET", f"/v1/blocks/{quote(block_id, safe='')}/children"):
+            kind = block.get("type", "")
+            new = _own_lines(block)
+            if block.get("has_children") and kind not in ("child_page", "child_database"):
+                if depth >= _MAX_DEPTH:
+                    raise DocumentUnavailableError(f"Notion: blocks are nested deeper than {_MAX_DEPTH} levels")
+                children = await self._block_lines(block["id"], depth + 1)
+                indent = "> " if kind in ("quote", "callout") else "  "
+                new += _table(children) if kind == "table" else [f"{indent}{line}".rstrip() for line in children]
+            if kind not in _LIST_ITEMS and kind != "table_row":
+                new = [*new, ""]
+            size += sum(len(line) + 1 for line in new)
+            if size > MAX_DOCUMENT_BYTES:
+                raise DocumentUnavailableError(f"Notion: larger than {MAX_DOCUMENT_BYTES} bytes")
+            lines += new
+        return lines
+
+    async def _pages(self, method: str, path: str) -> AsyncIterator[Object]:
+        """Every result of a paginated list, page after page."""
+        cursor: str | None = None
+        for _ in range(_MAX_PAGES):
+            position: dict[str, Any] = {"page_size": _PAGE_SIZE} | ({"start_cursor": cursor} if cursor else {})
+            answer = await self._ask(method, path, position)
+            results = answer.get("results")
+            if not isinstance(results, list):
+                raise DocumentUnavailableError("Notion: the answer holds no results")
+            for result in results:
+                yield result
+            cursor = str(answer.get("next_cursor") or "")
+            if not answer.get("has_more") or not cursor:
+                return
+        raise DocumentUnavailableError(f"Notion: more than {_MAX_PAGES * _PAGE_SIZE} entries in {path}")
+
+    async def _ask(self, method: str, path: str, position: dict[str, Any]) -> dict[str, Any]:
+        async def send() -> httpx.Response:
+            url = f"{self._base_url}{path}"
+            if method == "POST":
+                return await self._client.post(url, headers=self._headers, json=position)
+            return await self._client.get(url, headers=self._headers, params=position)
+
+        return json_object(await ask(send, what="Notion"), what="Notion")
+
+
+def _own_lines(block: Object) -> list[str]:
+    """The block without its children; nothing for kinds that have no text."""
+    kind = block.get("type", "")
+    value = block.get(kind) or {}
+    if kind == "divider":
+        return ["---"]
+    if kind == "code":
+        return [f"```{value.get('language', '')}", *_rich_text(value, styled_runs=False).split("\n"), "```"]
+    if kind == "image":
+        source = value.get(value.get("type", ""), {}).get("url", "")
+        return [f"![{_rich_text({'rich_text': value.get('caption', [])}, styled_runs=False)}]({source})"]
+    if kind in ("bookmark", "embed", "link_preview"):
+        return [f"<{value.get('url', '')}>"]
+    if kind == "table_row":
+        return [f"| {' | '.join(_join_runs(cell).replace('|', chr(92) + '|') for cell in value.get('cells', []))} |"]
+    if "rich_text" not in value:
+        return []
+    prefix = _PREFIX.get(kind, "")
+    text = _rich_text(value, styled_runs=not kind.startswith("heading_"))
+    continuation = "> " if prefix == "> " else " " * len(prefix)
+    first, *rest = text.split("\n")
+    return [f"{prefix}{first}", *(f"{continuation}{line}" for line in rest)]
+
+
+def _rich_text(value: Object, *, styled_runs: bool) -> str:
+    runs = value.get("rich_text", [])
+    return _join_runs(runs) if styled_runs else "".join(run.get("plain_text", "") for run in runs)
+
+
+def _join_runs(runs: Iterable[Object]) -> str:
+    return "".join(_run(run) for run in runs)
+
+
+def _run(run: Object) -> str:
+    marks = run.get("annotations", {})
+    return styled(
+        run.get("plain_text", ""),
+        bold=marks.get("bold", False),
+        italic=marks.get("italic", False),
+        strikethrough=marks.get("strikethrough", False),
+        code=marks.get("code", False),
+        href=run.get("href"),
+    )
+
+
+def _table(rows: list[str]) -> list[str]:
+    """Markdown tables need the rule under their first row."""
+    if not rows:
+        return []
+    columns = rows[0].replace("\\|", "").count("|") - 1
+    return [rows[0], f"|{'---|' * columns}", *rows[1:]]
+
+
+def _plain(prop: Object | None) -> str:
+    """A property's value as text: title, rich text, select, multi-select (the first) or date (its start)."""
+    if not prop:
+        return ""
+    value = prop.get(prop.get("type", ""))
+    if prop.get("type") in ("title", "rich_text"):
+        return _join_runs(value or ())
+    if prop.get("type") == "multi_select":
+        return str(value[0]["name"]) if value else ""
+    if isinstance(value, dict):
+        return str(value.get("start") or value.get("name") or "")[: 10 if "start" in value else None]
+    return str(value or "")
+
+
+def _title_of(properties: Mapping[str, Object]) -> str:
+    """Every Notion page has one property of type title, whatever its name."""
+    for prop in properties.values():
+        if prop.get("type") == "title":
+            return " ".join("".join(run.get("plain_text", "") for run in prop.get("title", [])).split())
+    return ""

@@ -1,0 +1,84 @@
+"""LIVING_DOC_TYPE=url: a Markdown file on a web server, asked for anew each time and sent only when it has changed."""
+
+from dataclasses import dataclass
+
+import httpx
+
+from services.generator.documents.model import DocumentUnavailableError
+from services.generator.documents.source import MAX_DOCUMENT_BYTES, ask, decode
+
+MAX_REDIRECTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Copy:
+    text: str
+    validators: dict[str, str]
+    """Conditional request headers (RFC 9110, 13.1): the server answers 304 while the copy is current."""
+
+
+class UrlSource:
+    """Each hop of a redirect passes through the client's transport, so through the egress guard."""
+
+    kind = "url"
+
+    def __init__(self, url: str, client: httpx.AsyncClient) -> None:
+        self._url = httpx.URL(url)
+        self._client = client
+        self._copy: _Copy | None = None
+        shown = self._url.copy_with(userinfo=b"", query=None, fragment=None)
+        self._shown = str(shown)
+
+    async def read(self, *, refresh: bool) -> str:
+        copy = None if refresh else self._copy
+        headers = {"Accept": "text/markdown, text/plain;q=0.9, */*;q=0.1"}
+        if copy is not None:
+            headers |= copy.validators
+        elif refresh:
+            headers["Cache-Control"] = "no-cache"
+
+        async def send() -> httpx.Response:
+            return await self._send(headers)
+
+        response = await ask(send, what=self._shown)
+        if response.status_code == 304:
+            if copy is None:
+                raise DocumentUnavailableError(f"{self._shown}: HTTP 304, though no cached copy was offered")
+            return copy.text
+        text = decode(response.content, what=self._shown)
+        self._copy = _Copy(text=text, validators=_validators(response))
+        return text
+
+    async def _send(self, headers: dict[str, str]) -> httpx.Response:
+        """The final answer with its body read, but no more of it than a document may have."""
+        request = self._client.build_request("GET", self._url, headers=headers)
+        for _ in range(MAX_REDIRECTS + 1):
+            response = await self._client.send(request, stream=True)
+            try:
+                if response.next_request is None:
+                    return await _read_bounded(response, shown=self._shown)
+                request = response.next_request  # httpx has taken credentials off where the origin changes
+            finally:
+                await response.aclose()
+        raise DocumentUnavailableError(f"{self._shown}: more than {MAX_REDIRECTS} redirects")
+
+
+async def _read_bounded(response: httpx.Response, *, shown: str) -> httpx.Response:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > MAX_DOCUMENT_BYTES:
+            raise DocumentUnavailableError(f"{shown}: larger than {MAX_DOCUMENT_BYTES} bytes")
+        chunks.append(chunk)
+    kept = {name: value for name, value in response.headers.items() if name.lower() not in _CONSUMED}
+    return httpx.Response(response.status_code, headers=kept, content=b"".join(chunks))
+
+
+_CONSUMED = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+"""Headers that describe the body as it was on the wire."""
+
+
+def _validators(response: httpx.Response) -> dict[str, str]:
+    pairs = (("If-None-Match", "ETag"), ("If-Modified-Since", "Last-Modified"))
+    return {condition: response.headers[name] for condition, name in pairs if name in response.headers}

@@ -1,0 +1,178 @@
+"""One generation from document to stored answer: read, render, record, publish, record."""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from time import perf_counter
+from uuid import uuid4
+
+import msgspec
+
+from services.generator.content.model import Channel, Content, ContentOptions
+from services.generator.documents.model import Document, DocumentUnavailableError, MalformedDocumentError
+from services.generator.documents.reader import DocumentReader
+from services.generator.history.history import History
+from services.generator.history.model import Generation, GenerationStatus, HistoryUnavailableError
+from services.generator.metrics import GeneratorMetrics
+from services.generator.publishing.publisher import ChannelResult, Outcome, Publisher
+
+logger = logging.getLogger("generator.content")
+
+_CACHED_CONTENTS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """Content with its JSON texts, made once: `json` is the whole, the others are its parts."""
+
+    content: Content
+    digest: str
+    json: str
+    newsletter_json: bytes
+    web_update_json: bytes
+    social_posts_json: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """`channels` are those to publish to; none of them is, when it is a preview."""
+
+    options: ContentOptions
+    channels: tuple[Channel, ...]
+    preview_only: bool
+    force_refresh: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationResult:
+    """What was stored, with the content and each channel's result."""
+
+    generation: Generation
+    rendered: Rendered
+    results: Mapping[str, ChannelResult]
+
+
+class ContentGenerator:
+    def __init__(
+        self, *, documents: DocumentReader, history: History, publisher: Publisher, metrics: GeneratorMetrics
+    ) -> None:
+        self._documents = documents
+        self._history = history
+        self._publisher = publisher
+        self._metrics = metrics
+        self._cache: OrderedDict[tuple[str, ContentOptions], Rendered] = OrderedDict()
+        self._rendering = asyncio.Lock()
+        self._generated = tuple(metrics.content_generated.labels(channel.value) for channel in Channel)
+
+    async def generate(self, request: GenerationRequest) -> GenerationResult:
+        """The stored generation. Nothing is published unless it could be stored first.
+
+        Raises DocumentUnavailableError, MalformedDocumentError, HistoryUnavailableError.
+        """
+        started = perf_counter()
+        try:
+            document = await self._documents.read(refresh=request.force_refresh)
+            rendered = await self.render(document, request.options, refresh=request.force_refresh)
+            generation = _new_generation(request, document, rendered)
+            await self._history.add(generation, rendered.json)
+        except Exception as error:
+            self._metrics.generation_failures.labels(_failure_reason(error)).inc()
+            logger.error("Content generation failed: %s", error)  # noqa: TRY400  (no bug: the reason says it all)
+            raise
+        for counter in self._generated if rendered.content.social_posts else self._generated[:2]:
+            counter.inc()
+        result = GenerationResult(generation=generation, rendered=rendered, results={})
+        if generation.status is GenerationStatus.PENDING:
+            # Shielded: once it has begun, a client that leaves must not keep the outcome from the history.
+            result = await asyncio.shield(self._publish(result, request.channels))
+        self._metrics.generation_duration_s.observe(perf_counter() - started)
+        return result
+
+    async def render(self, document: Document, options: ContentOptions, *, refresh: bool = False) -> Rendered:
+        """The content of (document, options), rendered once while it stays in the cache."""
+        key = (document.digest, options)
+        rendered = None if refresh else self._cache.get(key)
+        if rendered is not None:
+            self._cache.move_to_end(key)
+            return rendered
+        async with self._rendering:  # those who wait for the same content find it cached
+            rendered = None if refresh else self._cache.get(key)
+            if rendered is None:
+                rendered = await asyncio.to_thread(_render, document, options)
+                self._cache[key] = rendered
+                while len(self._cache) > _CACHED_CONTENTS:
+                    self._cache.popitem(last=False)
+        return rendered
+
+    async def _publish(self, pending: GenerationResult, channels: tuple[Channel, ...]) -> GenerationResult:
+        content, content_id = pending.rendered.content, pending.generation.content_id
+        results = await self._publisher.publish(content, content_id, channels)
+        errors = tuple(f"{channel}: {r.message}" for channel, r in results.items() if r.status is not Outcome.SUCCESS)
+        published = tuple(channel for channel, r in results.items() if r.status is not Outcome.FAILED)
+        status = GenerationStatus.PARTIAL if errors else GenerationStatus.SUCCESS
+        if results and not published:
+            status = GenerationStatus.FAILED
+            self._metrics.generation_failures.labels("publish").inc()
+        generation = replace(
+            pending.generation,
+            status=status,
+            published_to=published,
+            errors=errors,
+            results_json=json.dumps({channel: asdict(result) for channel, result in results.items()}),
+        )
+        try:
+            await self._history.finish(generation)
+        except HistoryUnavailableError as error:
+            # It is out, and stands in the history as pending: an answer that says so beats one that invites a retry.
+            partial = GenerationStatus.PARTIAL if published else status
+            generation = replace(generation, status=partial, errors=(*errors, f"history: {error}"))
+        return replace(pending, generation=generation, results=results)
+
+
+def _render(document: Document, options: ContentOptions) -> Rendered:
+    from services.generator.content.render import render_content  # Jinja and Markdown: not needed to be up
+
+    content = render_content(document, options)
+    encode = msgspec.json.encode
+    whole = encode(content)
+    return Rendered(
+        content=content,
+        digest=hashlib.sha256(whole).hexdigest(),
+        json=whole.decode(),
+        newsletter_json=encode(content.newsletter),
+        web_update_json=encode(content.web_update),
+        social_posts_json=encode(content.social_posts),
+    )
+
+
+def _new_generation(request: GenerationRequest, document: Document, rendered: Rendered) -> Generation:
+    return Generation(
+        content_id=str(uuid4()),
+        status=GenerationStatus.PREVIEW if request.preview_only else GenerationStatus.PENDING,
+        generated_at=datetime.now(UTC),
+        document_digest=document.digest,
+        content_digest=rendered.digest,
+        options_json=_options_json(request),
+    )
+
+
+def _options_json(request: GenerationRequest) -> str:
+    return msgspec.json.encode({"channels": request.channels, **_as_fields(request.options)}).decode()
+
+
+def _as_fields(options: ContentOptions) -> dict[str, object]:
+    return {name: getattr(options, name) for name in ContentOptions.__dataclass_fields__}
+
+
+def _failure_reason(error: Exception) -> str:
+    known = {
+        DocumentUnavailableError: "document",
+        MalformedDocumentError: "malformed",
+        HistoryUnavailableError: "history",
+    }
+    return known.get(type(error), "unexpected")

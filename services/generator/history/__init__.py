@@ -1,0 +1,1 @@
+"""The stored history of generations, in SQLite or PostgreSQL."""

@@ -1,0 +1,58 @@
+"""Opens the history's database: SQLite with a write-ahead log, or PostgreSQL, each with a bounded pool."""
+
+import os
+from pathlib import Path
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+_BUSY_TIMEOUT_S = 10
+_CONNECT_TIMEOUT_S = 5
+
+
+def open_engine(database_url: str, *, pool_size: int) -> Engine:
+    """An engine whose commits survive a crash of the process, and of the machine as far as its disk keeps its word.
+
+    Raises OSError when the SQLite file's folder cannot be made, and SQLAlchemy's errors for an unusable URL.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        return _open_sqlite(url, pool_size=pool_size)
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=_CONNECT_TIMEOUT_S,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"connect_timeout": _CONNECT_TIMEOUT_S},
+    )
+
+
+def _open_sqlite(url: URL, *, pool_size: int) -> Engine:
+    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+        _create_private(Path(url.database))
+    in_memory = url.database in (None, "", ":memory:")
+    pool = {} if in_memory else {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": _CONNECT_TIMEOUT_S}
+    engine = create_engine(
+        url, hide_parameters=True, connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}, **pool
+    )
+    event.listen(engine, "connect", _set_pragmas)
+    return engine
+
+
+def _create_private(path: Path) -> None:
+    """The file and its folder for this user alone; SQLite gives its -wal and -shm files the same mode."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _set_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")  # in WAL mode NORMAL could lose the last commits to a power cut
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()

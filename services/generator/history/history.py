@@ -1,0 +1,156 @@
+"""The history for the event loop: group commit, a bounded number of threads, a database that may come and go.
+
+Writers that wait at the same time share one transaction, so that one disk flush serves them all. A write returns when
+it is durable.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from services.generator.history.model import Generation, GenerationPage, HistoryUnavailableError, Write
+from services.generator.metrics import GeneratorMetrics
+
+if TYPE_CHECKING:
+    from services.generator.history.store import HistoryStore
+
+logger = logging.getLogger("generator.database")
+
+_MAX_BATCH = 500
+_MAX_WAITING = 10_000
+_READERS = 2
+
+T = TypeVar("T")
+
+
+class History:
+    """Opens its database on first use, and again after it could not."""
+
+    def __init__(self, database_url: str, *, pool_size: int, metrics: GeneratorMetrics) -> None:
+        self._database_url = database_url
+        self._pool_size = pool_size
+        self._metrics = metrics
+        self._store: HistoryStore | None = None
+        self._opening = asyncio.Lock()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="history-writer")
+        self._readers = ThreadPoolExecutor(min(_READERS, pool_size), thread_name_prefix="history-reader")
+        self._waiting: list[tuple[Write, asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def add(self, generation: Generation, content_json: str) -> None:
+        """Store a new generation. Durable on return. Raises HistoryUnavailableError: then nothing was stored."""
+        await self._write(generation, content_json)
+
+    async def finish(self, generation: Generation) -> None:
+        """Store the outcome of a generation that was added as pending. Durable on return."""
+        await self._write(generation, None)
+
+    async def get(self, content_id: str) -> tuple[Generation, str] | None:
+        """The generation and its content as JSON text, or None."""
+        return await self._call(self._readers, lambda store: store.get(content_id))
+
+    async def page(self, *, limit: int, offset: int) -> GenerationPage:
+        return await self._call(self._readers, lambda store: store.page(limit=limit, offset=offset))
+
+    async def ping(self) -> None:
+        """Raises HistoryUnavailableError."""
+        await self._call(self._readers, lambda store: store.ping())
+
+    async def close(self) -> None:
+        """Waits until what is being written is written."""
+        if self._flushing is not None:
+            await self._flushing
+        await asyncio.to_thread(self._writer.shutdown)
+        await asyncio.to_thread(self._readers.shutdown)
+        if self._store is not None:
+            self._store.close()
+
+    async def _write(self, generation: Generation, content_json: str | None) -> None:
+        await self._open()
+        if len(self._waiting) >= _MAX_WAITING:
+            raise HistoryUnavailableError(f"{_MAX_WAITING} generations wait to be stored already")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((Write(generation=generation, content_json=content_json), done))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        await done
+
+    async def _flush(self) -> None:
+        """Write batch after batch until nobody waits."""
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+                failure: Exception | None = None
+                try:
+                    await self._call(self._writer, partial(_write_all, writes=[write for write, _ in batch]))
+                except HistoryUnavailableError as error:
+                    failure = error
+                for _, done in batch:
+                    if not done.done():  # its request may have been cancelled
+                        done.set_result(None) if failure is None else done.set_exception(failure)
+        finally:
+            self._flushing = None
+
+    async def _call(self, executor: ThreadPoolExecutor, job: Callable[["HistoryStore"], T]) -> T:
+        store = await self._open()
+        loop = asyncio.get_running_loop()
+        try:
+            try:
+                result = await loop.run_in_executor(executor, job, store)
+            except Exception as error:
+                if not _connection_lost(error):
+                    raise
+                result = await loop.run_in_executor(executor, job, store)  # the pool has dropped dead connections
+        except Exception as error:
+            raise self._unavailable(error) from error
+        self._metrics.database_up.set(1)
+        return result
+
+    async def _open(self) -> "HistoryStore":
+        if self._store is not None:
+            return self._store
+        async with self._opening:
+            if self._store is None:
+                try:
+                    self._store = await asyncio.get_running_loop().run_in_executor(self._writer, self._open_store)
+                except Exception as error:
+                    raise self._unavailable(error) from error
+                logger.info("database ready")
+            return self._store
+
+    def _open_store(self) -> "HistoryStore":
+        from services.generator.history.engine import open_engine  # SQLAlchemy: 0.2 s that the start need not wait for
+        from services.generator.history.store import HistoryStore
+
+        store = HistoryStore(open_engine(self._database_url, pool_size=self._pool_size))
+        try:
+            store.prepare()
+        except Exception:
+            store.close()
+            raise
+        return store
+
+    def _unavailable(self, error: Exception) -> HistoryUnavailableError:
+        self._metrics.database_up.set(0)
+        logger.error("database failed: %s", _reason(error))
+        return HistoryUnavailableError(f"the history's database cannot be used: {_reason(error)}")
+
+
+def _write_all(store: "HistoryStore", writes: list[Write]) -> None:
+    store.write(writes)
+
+
+def _connection_lost(error: Exception) -> bool:
+    return bool(getattr(error, "connection_invalidated", False))
+
+
+def _reason(error: Exception) -> str:
+    """The driver's own first line, without the statement that SQLAlchemy adds; an address in it is left out."""
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause, OSError):
+        return cause.strerror or type(cause).__name__
+    first_line = (str(cause) or type(cause).__name__).strip().splitlines()[0]
+    return first_line.split("connection to server at", 1)[0].rstrip(" :") or "connection failed"

@@ -1,0 +1,114 @@
+"""The history's reads and writes, as plain blocking calls on one engine."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, bindparam, func, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from services.generator.history.model import Generation, GenerationPage, GenerationStatus, Write
+from services.generator.history.schema import contents, ensure_schema, generations
+
+
+class HistoryStore:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
+        # A commit whose answer was lost is repeated: the second time its rows are there already.
+        self._insert_content = dialect.insert(contents).on_conflict_do_nothing()
+        self._insert_generation = dialect.insert(generations).on_conflict_do_nothing()
+        self._finish = (
+            update(generations)
+            .where(generations.c.content_id == bindparam("key"))
+            .values({name: bindparam(f"new_{name}") for name in ("status", "published_to", "results_json", "errors")})
+        )
+        self._stored_contents: set[str] = set()
+        self._columns = [column for column in generations.c if column.name != "id"]
+
+    def prepare(self) -> None:
+        """Create what is missing of the schema."""
+        with self._engine.begin() as connection:
+            ensure_schema(connection)
+
+    def write(self, batch: Sequence[Write]) -> None:
+        """Store the whole batch in one transaction; it is durable on return."""
+        new = [write for write in batch if write.content_json is not None]
+        texts = {w.generation.content_digest: w.content_json for w in new}
+        unknown = [{"digest": d, "content_json": t} for d, t in texts.items() if d not in self._stored_contents]
+        finished = [_outcome(write.generation) for write in batch if write.content_json is None]
+        with self._engine.begin() as connection:
+            if unknown:
+                connection.execute(self._insert_content, unknown)
+            if new:
+                connection.execute(self._insert_generation, [_row(write.generation) for write in new])
+            if finished:
+                connection.execute(self._finish, finished)
+        if len(self._stored_contents) > 10_000:
+            self._stored_contents.clear()
+        self._stored_contents.update(texts)
+
+    def get(self, content_id: str) -> tuple[Generation, str] | None:
+        """The generation and its content as JSON text."""
+        query = select(*self._columns, contents.c.content_json).join(contents)
+        with self._engine.connect() as connection:
+            row = connection.execute(query.where(generations.c.content_id == content_id)).one_or_none()
+        return None if row is None else (_generation(row), row.content_json)
+
+    def page(self, *, limit: int, offset: int) -> GenerationPage:
+        query = select(*self._columns).order_by(generations.c.id.desc()).limit(limit).offset(offset)
+        with self._engine.connect() as connection:
+            total = connection.scalar(select(func.count()).select_from(generations))
+            rows = connection.execute(query).all()
+        return GenerationPage(generations=tuple(_generation(row) for row in rows), total=total or 0)
+
+    def ping(self) -> None:
+        """Raises SQLAlchemy's errors when the tables cannot be read."""
+        with self._engine.connect() as connection:
+            connection.execute(text("SELECT version FROM schema_version"))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _row(generation: Generation) -> dict[str, Any]:
+    return {
+        "content_id": generation.content_id,
+        "status": generation.status.value,
+        "generated_at": generation.generated_at.isoformat(),
+        "document_digest": generation.document_digest,
+        "content_digest": generation.content_digest,
+        "options_json": generation.options_json,
+        "published_to": _array(generation.published_to),
+        "results_json": generation.results_json,
+        "errors": _array(generation.errors),
+    }
+
+
+def _outcome(generation: Generation) -> dict[str, str]:
+    return {
+        "key": generation.content_id,
+        "new_status": generation.status.value,
+        "new_published_to": _array(generation.published_to),
+        "new_results_json": generation.results_json,
+        "new_errors": _array(generation.errors),
+    }
+
+
+def _generation(row: Any) -> Generation:
+    return Generation(
+        content_id=row.content_id,
+        status=GenerationStatus(row.status),
+        generated_at=datetime.fromisoformat(row.generated_at),
+        document_digest=row.document_digest,
+        content_digest=row.content_digest,
+        options_json=row.options_json,
+        published_to=tuple(json.loads(row.published_to)),
+        results_json=row.results_json,
+        errors=tuple(json.loads(row.errors)),
+    )
+
+
+def _array(values: Iterable[str]) -> str:
+    return json.dumps(tuple(values), separators=(",", ":"))

@@ -1,0 +1,169 @@
+"""Requests and answers as they stand in the API."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+
+from services.generator.content.model import Channel, ContentOptions, Platform, TemplateStyle, Tone
+from services.generator.generation import GenerationRequest
+from services.generator.history.model import GenerationStatus
+from services.generator.publishing.publisher import ChannelResult
+
+
+class PerChannelTones(BaseModel):
+    """A tone for single channels; the others take `tone`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: Tone | None = None
+    web: Tone | None = None
+    social: Tone | None = None
+
+
+class GenerateRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    send_email: StrictBool = Field(default=True, description="Send the newsletter through the CRM")
+    publish_web: StrictBool = Field(default=True, description="Publish the web update on the platform")
+    generate_social: StrictBool = Field(default=True, description="Generate social posts, and publish them")
+    preview_only: StrictBool = Field(default=False, description="Publish nothing")
+    include_preview: StrictBool = Field(default=True, description="Put the content into the answer")
+    force_refresh: StrictBool = Field(default=False, description="Fetch and render anew, without cached copies")
+    tone: Tone = Tone.PROFESSIONAL
+    per_channel_tones: PerChannelTones = PerChannelTones()
+
+
+class PreviewRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    force_refresh: StrictBool = False
+    tone: Tone = Tone.PROFESSIONAL
+
+
+def _split_commas(value: object) -> object:
+    """`a,b` besides `a` and `b` as two parameters."""
+    if not isinstance(value, list):
+        return value
+    return [part.strip() if isinstance(part, str) else part for entry in value for part in str(entry).split(",")]
+
+
+Platforms = Annotated[
+    list[Platform], BeforeValidator(_split_commas), Field(description="Repeated, or as one list with commas")
+]
+
+
+class NewsletterAnswer(BaseModel):
+    subject: str
+    html: str
+    text: str
+    preview_text: str
+
+
+class WebUpdateAnswer(BaseModel):
+    title: str
+    content: str
+    excerpt: str
+    slug: str
+    tags: list[str]
+
+
+class SocialPostAnswer(BaseModel):
+    platform: Platform
+    content: str
+    hashtags: list[str]
+    media_urls: list[str]
+
+
+class GenerationAnswer(BaseModel):
+    """Without `include_preview` the content is null, and `social_posts` is empty."""
+
+    status: Literal["preview", "success", "partial"]
+    content_id: str
+    published_to: list[Channel]
+    results: dict[Channel, ChannelResult]
+    newsletter: NewsletterAnswer | None
+    web_update: WebUpdateAnswer | None
+    social_posts: list[SocialPostAnswer]
+    errors: list[str]
+    generated_at: AwareDatetime
+
+
+class PublishFailedAnswer(BaseModel):
+    """No channel took the content. Asked again, a new generation is published under a new `content_id`."""
+
+    detail: str
+    content_id: str | None = None
+    errors: list[str] = []
+    results: dict[Channel, ChannelResult] = {}
+
+
+class StoredGeneration(BaseModel):
+    """`pending`: it was being published when the service ended, so the channels' outcome is not known."""
+
+    content_id: str
+    status: GenerationStatus
+    generated_at: AwareDatetime
+    published_to: list[Channel]
+    results: dict[Channel, ChannelResult]
+    errors: list[str]
+    options: dict[str, Any]
+    document_digest: str = Field(description="SHA-256 of the document's text")
+    content_digest: str = Field(description="SHA-256 of the content: equal for equal content")
+
+
+class StoredGenerationWithContent(StoredGeneration):
+    newsletter: NewsletterAnswer
+    web_update: WebUpdateAnswer
+    social_posts: list[SocialPostAnswer]
+
+
+class GenerationsAnswer(BaseModel):
+    """Newest first; `total` counts the whole history."""
+
+    generations: list[StoredGeneration]
+    total: int
+    limit: int
+    offset: int
+
+
+class TemplateAnswer(BaseModel):
+    name: TemplateStyle
+    description: str
+
+
+class TemplatesAnswer(BaseModel):
+    templates: list[TemplateAnswer]
+    tones: list[Tone]
+    social_platforms: list[Platform]
+
+
+class ChannelPreviewAnswer(BaseModel):
+    """The channel's part of the content; the others are null."""
+
+    channel: Channel
+    newsletter: NewsletterAnswer | None = None
+    web_update: WebUpdateAnswer | None = None
+    social_posts: list[SocialPostAnswer] | None = None
+
+
+def generation_request(
+    body: GenerateRequest, *, style: TemplateStyle, platforms: list[Platform] | None, seo_optimize: bool
+) -> GenerationRequest:
+    """The request in the generator's own terms."""
+    tones = body.per_channel_tones
+    wanted = frozenset(Platform if platforms is None else platforms)
+    options = ContentOptions(
+        email_tone=tones.email or body.tone,
+        web_tone=tones.web or body.tone,
+        social_tone=tones.social or body.tone,
+        style=style,
+        platforms=tuple(platform for platform in Platform if platform in wanted) if body.generate_social else (),
+        seo_optimize=seo_optimize,
+    )
+    switches = ((Channel.EMAIL, body.send_email), (Channel.WEB, body.publish_web), (Channel.SOCIAL, options.platforms))
+    return GenerationRequest(
+        options=options,
+        channels=tuple(channel for channel, wanted_too in switches if wanted_too),
+        preview_only=body.preview_only,
+        force_refresh=body.force_refresh,
+    )

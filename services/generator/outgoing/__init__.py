@@ -1,0 +1,1 @@
+"""Everything that leaves the generator over HTTP: one client, one egress guard, retries, circuit breakers."""
