@@ -1,6 +1,6 @@
 """`toombos start`."""
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -46,8 +46,30 @@ def start(
         from toombos_cli.supervisor.rehearsal import run_plan
 
         invocation.finish(run_plan(manifest, names, dry_run=dry_run))
+    if foreground:
+        _stay(invocation, names, dry_run=dry_run, timeout=timeout)
     from toombos_cli.supervisor.operations import run_start
 
     with Waiting(invocation) as waiting:
         report = run_start(manifest, names, dry_run=dry_run, timeout_s=timeout, on_progress=waiting.note)
+    invocation.finish(report)
+
+
+def _stay(invocation: Invocation, names: tuple[str, ...], *, dry_run: bool, timeout: float | None) -> NoReturn:
+    """Supervises in this process; ends with 130 or 143 after the signal that asked for the end."""
+    from toombos_cli.render.log_lines import LinePrinter
+    from toombos_cli.supervisor.foreground import run_foreground
+
+    printer = LinePrinter(invocation, tuple(invocation.manifest.services), as_json=invocation.format == "json")
+
+    def show(service: str, line: str) -> None:
+        printer.show(service, line)
+        printer.flush()
+
+    with Waiting(invocation) as waiting:
+        report, ended_by = run_foreground(
+            invocation.manifest, names, dry_run=dry_run, timeout_s=timeout, on_line=show, on_progress=waiting.note
+        )
+    if ended_by is not None:
+        raise typer.Exit(128 + ended_by)
     invocation.finish(report)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from toombos_cli.run_state import RunDirectory
 from toombos_cli.supervisor import locks
-from toombos_cli.supervisor.control import serve
 from toombos_cli.supervisor.core import Supervisor
+from toombos_cli.supervisor.life import supervise
 from toombos_cli.supervisor.protocol import Broken, Busy, Reply, encode
 
 
@@ -29,19 +29,6 @@ def main(project: Path, handed_over: socket.socket) -> int:
     finally:
         os.close(lock)
     return 0
-
-
-async def supervise(supervisor: Supervisor, handed_over: socket.socket | None) -> None:
-    """Runs a supervisor to its end: SIGTERM and SIGINT stop every service in order first."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, supervisor.finished.set)
-    await supervisor.begin()
-    try:
-        await serve(supervisor, handed_over)
-    finally:
-        await supervisor.end()
-        supervisor.run.socket.unlink(missing_ok=True)
 
 
 def _leave(connection: socket.socket, reply: Reply) -> int:

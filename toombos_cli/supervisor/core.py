@@ -14,7 +14,8 @@ from toombos_cli import processes
 from toombos_cli.run_state import EnvFileStamp, Phase, RunDirectory, ServiceState, SystemState, read_state
 from toombos_cli.supervisor import requests
 from toombos_cli.supervisor.adoption import find_survivors
-from toombos_cli.supervisor.protocol import Done, Plan, Progress, Request
+from toombos_cli.supervisor.figures import Figures
+from toombos_cli.supervisor.protocol import Done, Plan, Progress, Request, Status
 from toombos_cli.supervisor.state_file import StateFile
 from toombos_cli.supervisor.tree import Tree
 from toombos_cli.supervisor.unit import Unit
@@ -35,6 +36,8 @@ class Supervisor:
         self._children: dict[int, tuple[subprocess.Popen[bytes], Callable[[int], None]]] = {}
         self._listeners: set[Listener] = set()
         self._requests = 0
+        self._notes: dict[str, str] = {}
+        self.figures = Figures()
         self._started_at = time.time()
         self._identity = processes.identify(os.getpid())
         self._settings: tuple[str | None, bool, EnvFileStamp] = (
@@ -75,6 +78,8 @@ class Supervisor:
         self._listeners.add(listener)
         try:
             outcome = await requests.carry_out(self, request)
+            if isinstance(request, Status):
+                self.figures.take(self.units)
             return Done(state=self.state(), failures=outcome.failures, started=outcome.started, stopped=outcome.stopped)
         finally:
             self._listeners.discard(listener)
@@ -106,6 +111,19 @@ class Supervisor:
         for listener in tuple(self._listeners):
             listener(progress)
 
+    def note(self, topic: str, warning: str | None) -> None:
+        """Replaces, or with None removes, what `status` warns of on this topic."""
+        if self._notes.get(topic) != warning:
+            self._notes.pop(topic, None)
+            if warning:
+                self._notes[topic] = warning
+            self._state_file.write(self.state())
+
+    def write_again(self) -> None:
+        """Writes the state that could not be written, for example because the disk was full."""
+        if self._state_file.problem:
+            self._state_file.write(self.state())
+
     def state(self) -> SystemState:
         """The whole state at this moment."""
         mode, dry_run, env_file = self._settings
@@ -119,7 +137,7 @@ class Supervisor:
             started_at=self._started_at,
             env_file=env_file,
             services={name: unit.state for name, unit in self.units.items()},
-            warnings=(self._state_file.problem,) if self._state_file.problem else (),
+            warnings=(*filter(None, [self._state_file.problem]), *self._notes.values()),
         )
 
     def watch_child(self, child: "subprocess.Popen[bytes]", ended: Callable[[int], None]) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 from toombos_cli.errors import RefusedError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import SystemState, observed, read_state
+from toombos_cli.run_state import Phase, SystemState, observed, read_state
 from toombos_cli.supervisor import client
 from toombos_cli.supervisor.plan import DRY_RUN, build_plan, default_names
 from toombos_cli.supervisor.protocol import Done, Plan, Progress, Restart, Start, Status, Stop
-from toombos_cli.supervisor.reports import ChangeReport, SupervisorRow, SystemReport, rows
+from toombos_cli.supervisor.reports import ChangeReport, FailureRow, SupervisorRow, SystemReport, rows
 
 OnProgress = Callable[[Progress], None]
 _STATUS_TIMEOUT_S = 5.0
@@ -40,7 +40,9 @@ def run_start(
     plan = build_plan(manifest, mode=mode)
     wanted = names or default_names(manifest.services)
     done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress)
-    return _change(done, manifest.services, manifest.project, names, notes=_stale(done, plan))
+    adopted = [name for name in running if before and before.services[name].phase is Phase.UNSUPERVISED]
+    notes = (f"taken over, for no supervisor watched them: {', '.join(adopted)}",) if adopted else ()
+    return change_report(done, manifest.services, manifest.project, names, notes=notes + _stale(done, plan))
 
 
 def run_restart(
@@ -68,7 +70,7 @@ def run_restart(
         timeout_s=timeout_s,
     )
     done = client.ask(manifest.project, request, on_progress)
-    return _change(done, manifest.services, manifest.project, names)
+    return change_report(done, manifest.services, manifest.project, names)
 
 
 def run_stop(
@@ -82,7 +84,7 @@ def run_stop(
     if done is None:
         report = run_status(project, services, names)
         return ChangeReport(services=report.services, dry_run=report.dry_run, supervisor=report.supervisor)
-    return _change(done, services, project, names)
+    return change_report(done, services, project, names)
 
 
 def run_status(project: Path, services: dict[str, Service], names: tuple[str, ...]) -> SystemReport:
@@ -111,16 +113,17 @@ def _unsupervised(project: Path) -> SystemState | None:
     return observed(state) if state else None
 
 
-def _change(
+def change_report(
     done: Done, services: dict[str, Service], project: Path, names: tuple[str, ...], *, notes: tuple[str, ...] = ()
 ) -> ChangeReport:
+    """The report of an answer, with the asked services' rows."""
     return ChangeReport(
         services=rows(done.state, services, names, project),
         dry_run=done.state.dry_run,
         supervisor=_supervisor_of(done),
         started=done.started,
         stopped=done.stopped,
-        failures=done.failures,
+        failures=tuple(map(FailureRow.of, done.failures)),
         notes=notes,
     )
 

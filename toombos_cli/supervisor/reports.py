@@ -83,6 +83,28 @@ class SystemReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRow:
+    """Why one service could not be brought up; `last_lines` are those of this attempt's log."""
+
+    service: str
+    kind: str
+    message: str
+    hint: str | None
+    last_lines: tuple[str, ...]
+
+    @classmethod
+    def of(cls, failure: Failure) -> "FailureRow":
+        """The row of a failure that the supervisor told."""
+        return cls(
+            service=failure.service,
+            kind=failure.kind,
+            message=failure.message,
+            hint=failure.hint,
+            last_lines=failure.last_lines,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeReport:
     """What start, stop or restart did, and the system after it. `failures` make it exit 4, or 3 where a service
     refused its configuration."""
@@ -94,7 +116,7 @@ class ChangeReport:
     supervisor: SupervisorRow
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[FailureRow, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -245,7 +245,10 @@ class Unit:
                 self._set(detail=answer.detail)
             await self._unless_ended(asyncio.sleep(pause_s))
             pause_s = min(pause_s * 1.2, _LAST_PROBE_S)
-        self._set(phase=Phase.READY, ready_after_s=round(time.time() - self.state.started_at, 3), detail="")
+        ready_after_s = self.state.ready_after_s  # that of an adopted service was measured by its first supervisor
+        if ready_after_s is None:
+            ready_after_s = round(time.time() - self.state.started_at, 3)
+        self._set(phase=Phase.READY, ready_after_s=ready_after_s, detail="")
 
     async def _until_end(self) -> str:
         """Watches a ready service; returns the reason for which it must be started again."""

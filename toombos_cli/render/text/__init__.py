@@ -7,6 +7,8 @@ from toombos_cli.results import Report
 
 VIEWS: dict[str, str] = {
     "change": "toombos_cli.render.text.change",
+    "logs": "toombos_cli.render.text.logs",
+    "health": "toombos_cli.render.text.health",
     "plan": "toombos_cli.render.text.plan",
     "status": "toombos_cli.render.text.status",
 }

@@ -1,0 +1,113 @@
+"""`toombos logs`."""
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from toombos_cli.commands import options
+from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.known_services import known_services
+from toombos_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from toombos_cli.supervisor.logs import LineFilter
+    from toombos_cli.supervisor.rotation import LogFile
+
+_POLL_S = 0.1
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@command
+def logs(
+    invocation: Invocation,
+    services: options.Services = None,
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", min=0, help="How many lines of each service; 0 is none but new ones.")
+    ] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
+    errors: Annotated[bool, typer.Option("--errors", help="Only errors and exceptions.")] = False,
+    startup: Annotated[bool, typer.Option("--startup", help="Only what tells of starting and stopping.")] = False,
+    grep: Annotated[
+        str | None, typer.Option("--grep", metavar="REGEX", help="Only lines that this finds.", show_default=False)
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Only since then: 90s, 10m, 2h, an ISO time.", show_default=False),
+    ] = None,
+) -> None:
+    """Show the services' last log lines, rotated archives included, those of several services merged by time."""
+    from toombos_cli.run_state import RunDirectory
+    from toombos_cli.supervisor.logs import run_logs
+    from toombos_cli.supervisor.rotation import LogFile
+
+    known, names = known_services(invocation, services)
+    run = RunDirectory(invocation.project)
+    shown = names or tuple(
+        name for name, service in known.items() if not service.optional or Path(service.log).exists()
+    )
+    files = {name: LogFile(Path(known[name].log), run.rotation(name)) for name in shown}
+    filters = _filters(errors=errors, startup=startup, grep=grep)
+    begin = _moment(since) if since else None
+    if follow:
+        _follow(invocation, files, filters, count=lines, since=begin)
+    invocation.finish(run_logs(files, count=None if begin else lines, filters=filters, since=begin))
+
+
+def _follow(
+    invocation: Invocation,
+    files: "dict[str, LogFile]",
+    filters: "tuple[LineFilter, ...]",
+    *,
+    count: int,
+    since: datetime | None,
+) -> NoReturn:
+    """Prints what there is, then each new line as it is written; with `--json`, one object a line."""
+    from toombos_cli.render.log_lines import LinePrinter
+    from toombos_cli.supervisor.following import Follower
+    from toombos_cli.supervisor.logs import run_logs
+
+    followers = {name: Follower(log) for name, log in files.items()}
+    printer = LinePrinter(invocation, tuple(files), as_json=invocation.format == "json")
+    until = {name: follower.place for name, follower in followers.items()}
+    for line in run_logs(files, count=None if since else count, filters=filters, since=since, until=until).lines:
+        printer.show(line.service, line.line)
+    while True:
+        for name, follower in followers.items():
+            for raw in follower.poll():
+                text = raw.decode("utf-8", "replace")
+                if all(passes(text) for passes in filters):
+                    printer.show(name, text)
+        printer.flush()
+        time.sleep(_POLL_S)
+
+
+def _filters(*, errors: bool, startup: bool, grep: str | None) -> "tuple[LineFilter, ...]":
+    from toombos_cli.supervisor.logs import is_error, is_startup, matches
+
+    chosen: list[LineFilter] = []
+    if errors:
+        chosen.append(is_error)
+    if startup:
+        chosen.append(is_startup)
+    if grep is not None:
+        try:
+            chosen.append(matches(re.compile(grep)))
+        except re.error as error:
+            raise UsageError(f"--grep {grep!r} is not a regular expression: {error}") from None
+    return tuple(chosen)
+
+
+def _moment(since: str) -> datetime:
+    """The time that --since means, UTC. Raises UsageError."""
+    if span := _SPAN.fullmatch(since):
+        return datetime.now(UTC) - timedelta(seconds=float(span[1]) * _SECONDS[span[2]])
+    try:
+        moment = datetime.fromisoformat(since)
+    except ValueError:
+        raise UsageError(f"--since {since!r} is no time", hint="for example 10m, 2h or 2026-01-31T12:00:00") from None
+    return moment.astimezone(UTC)

@@ -1,0 +1,16 @@
+"""The lines of logs, as they were written."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.render.formats import Output
+from toombos_cli.render.log_lines import LinePrinter
+
+if TYPE_CHECKING:
+    from toombos_cli.supervisor.logs import LogsReport
+
+
+def show(report: "LogsReport", output: Output) -> None:
+    """One line a line, behind the service's name where there are several."""
+    printer = LinePrinter(output, tuple(dict.fromkeys(line.service for line in report.lines)))
+    for line in report.lines:
+        printer.show(line.service, line.line)

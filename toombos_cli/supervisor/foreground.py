@@ -1,0 +1,114 @@
+"""`start --foreground`: the same supervisor in the command's own process, with the services' output on stdout.
+
+Made for containers, where it may be PID 1: it reaps every orphan and stops everything in order on SIGTERM.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from toombos_cli.errors import LockedError, OperationError
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.run_state import RunDirectory, read_state
+from toombos_cli.supervisor import locks
+from toombos_cli.supervisor.core import Supervisor
+from toombos_cli.supervisor.following import Follower
+from toombos_cli.supervisor.life import supervise
+from toombos_cli.supervisor.operations import OnProgress, change_report
+from toombos_cli.supervisor.plan import DRY_RUN, build_plan, default_names, with_dependencies
+from toombos_cli.supervisor.protocol import Done, Start
+from toombos_cli.supervisor.reports import ChangeReport
+from toombos_cli.supervisor.rotation import LogFile
+
+OnLine = Callable[[str, str], None]
+_POLL_S = 0.1
+
+
+def run_foreground(
+    manifest: Manifest,
+    names: tuple[str, ...],
+    *,
+    dry_run: bool,
+    timeout_s: float | None,
+    on_line: OnLine,
+    on_progress: OnProgress,
+) -> tuple[ChangeReport, int | None]:
+    """Runs the services until a signal, until `toombos stop`, or until none is left.
+
+    Returns how the start ended (at once when it failed) and the signal that ended it, if one did. Raises LockedError
+    when another supervisor has the project, ConfigurationError for an unreadable `.env`.
+    """
+    project = manifest.project
+    plan = build_plan(manifest, mode=DRY_RUN if dry_run else None)
+    wanted = names or default_names(manifest.services)
+    lock = _lock(RunDirectory(project))
+    try:
+        run = _Foreground(project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_line, on_progress)
+        run.shown = with_dependencies(manifest.services, wanted)
+        asyncio.run(run.main())
+    finally:
+        os.close(lock)
+    if run.done is None:
+        raise OperationError("interrupted before the services were ready; all of them were stopped")
+    return change_report(run.done, manifest.services, project, names), run.ended_by
+
+
+def _lock(run: RunDirectory) -> int:
+    try:
+        run.create()
+        lock = locks.take(run.supervisor_lock)
+    except OSError as error:
+        raise OperationError(f"cannot be written: {error.strerror}", where=str(error.filename or run.path)) from None
+    if lock is None:
+        state = read_state(run.project)
+        who = f"pid {state.supervisor_pid}" if state else "another process"
+        raise LockedError(f"a supervisor runs already: {who}", where=str(run.supervisor_lock), hint="toombos stop")
+    return lock
+
+
+class _Foreground:
+    def __init__(self, project: Path, request: Start, on_line: OnLine, on_progress: OnProgress) -> None:
+        self.done: Done | None = None
+        self.ended_by: int | None = None
+        self.shown: tuple[str, ...] = ()
+        self._project = project
+        self._request = request
+        self._on_line = on_line
+        self._on_progress = on_progress
+
+    async def main(self) -> None:
+        """Supervises, and shows the output meanwhile."""
+        supervisor = Supervisor(self._project)
+
+        def end(number: signal.Signals) -> None:
+            self.ended_by = self.ended_by or number
+            supervisor.finished.set()
+
+        await supervise(supervisor, None, on_signal=end, alongside=self._start_and_show(supervisor))
+
+    async def _start_and_show(self, supervisor: Supervisor) -> None:
+        services = self._request.plan.services
+        logs = {n: LogFile(Path(services[n].service.log), supervisor.run.rotation(n)) for n in self.shown}
+        followers = {name: Follower(log) for name, log in logs.items()}
+        showing = asyncio.create_task(self._show_forever(followers))
+        try:
+            self.done = await supervisor.carry_out(self._request, self._on_progress)
+            if self.done.failures:
+                supervisor.finished.set()
+            await asyncio.Event().wait()  # until cancelled, when everything has stopped
+        finally:
+            showing.cancel()
+            self._show(followers)
+
+    async def _show_forever(self, followers: dict[str, Follower]) -> None:
+        while True:
+            self._show(followers)
+            await asyncio.sleep(_POLL_S)
+
+    def _show(self, followers: dict[str, Follower]) -> None:
+        for name, follower in followers.items():
+            while lines := follower.poll():
+                for line in lines:
+                    self._on_line(name, line.decode("utf-8", "replace"))

@@ -1,0 +1,42 @@
+"""What the supervisor does by the clock: figures and limits, log rotation, and writing again what was not written."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from toombos_cli.manifest.model import Logs
+from toombos_cli.supervisor.core import Supervisor
+from toombos_cli.supervisor.rotation import LogFile
+
+_SAMPLE_EVERY_S = 5.0
+_LOGS_EVERY_S = 1.0
+
+
+async def sample_forever(supervisor: Supervisor) -> None:
+    """Keeps figures fresh, and writes the state again when it could not be written."""
+    while True:
+        await asyncio.sleep(_SAMPLE_EVERY_S)
+        supervisor.figures.take(supervisor.units)
+        supervisor.write_again()
+
+
+async def rotate_forever(supervisor: Supervisor) -> None:
+    """Rotates each log that is due, one after the other in a thread: a disk may take its time."""
+    while True:
+        await asyncio.sleep(_LOGS_EVERY_S)
+        settings = supervisor.plan.logs if supervisor.plan else Logs()
+        for unit in tuple(supervisor.units.values()):
+            log = LogFile(Path(unit.service.log), supervisor.run.rotation(unit.name))
+            if log.is_due(settings, time.time()):
+                supervisor.note(f"rotation of {unit.name}", await asyncio.to_thread(_rotate, log, settings))
+
+
+def _rotate(log: LogFile, settings: Logs) -> str | None:
+    """Rotates; returns what is worth a warning."""
+    try:
+        log.rotate(settings, time.time())
+    except OSError as error:
+        return f"{log.path} was not rotated: {error.strerror or error}"
+    if log.record().lossless:
+        return None
+    return f"{log.path}: its file system cannot cut a file, so a rotation may lose lines"

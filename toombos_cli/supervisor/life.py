@@ -1,0 +1,41 @@
+"""A supervisor from its first moment to its last, detached or in the foreground."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from toombos_cli.supervisor.control import serve
+from toombos_cli.supervisor.core import Supervisor
+from toombos_cli.supervisor.housekeeping import rotate_forever, sample_forever
+
+
+async def supervise(
+    supervisor: Supervisor,
+    handed_over: socket.socket | None,
+    *,
+    on_signal: Callable[[signal.Signals], None] | None = None,
+    alongside: Coroutine[Any, Any, None] | None = None,
+) -> None:
+    """Runs a supervisor until it has nothing left to do, or SIGTERM or SIGINT comes; stops every service in order then.
+
+    `alongside` runs from when survivors have been taken over until everything has stopped.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if on_signal is not None:
+            loop.add_signal_handler(number, on_signal, number)
+        else:
+            loop.add_signal_handler(number, supervisor.finished.set)
+    await supervisor.begin()
+    works = [sample_forever(supervisor), rotate_forever(supervisor), *([alongside] if alongside else [])]
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await serve(supervisor, handed_over)
+    finally:
+        await supervisor.end()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        supervisor.run.socket.unlink(missing_ok=True)
