@@ -40,10 +40,6 @@ class DashboardSpec:
 
 def dashboards(manifest: Manifest) -> tuple[DashboardSpec, ...]:
     """The dashboards of this manifest, without those that would have no panel."""
-    overview = (
-        _service_panels(manifest, "app", "mock") + _host_panels(manifest) if _names(manifest, "app", "mock") else ()
-    )
-    mocks = _service_panels(manifest, "mock") if _names(manifest, "mock") else ()
     specs = (
         DashboardSpec(
             uid="service-overview",

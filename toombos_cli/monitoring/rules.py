@@ -229,7 +229,7 @@ def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
         rules.append(
             AlertRule(
                 name="AlertsUndelivered",
-                expr=f'sum by (channel) (increase(toombos_alert_deliveries_total{{outcome="gave-up"}}[{window_s}s])) > 0',
+                expr=f"sum by (channel) (increase({UNDELIVERED}[{window_s}s])) > 0",
                 for_s=0,
                 severity=Severity.P2,
                 summary="Messages did not reach the channel {{ $labels.channel }}",
