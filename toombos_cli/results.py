@@ -48,3 +48,13 @@ class Case:
     verdict: Verdict
     duration_s: float = 0.0
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One measured value of a report in Prometheus' terms; samples of one name share their help. In base units."""
+
+    name: str
+    help: str
+    labels: dict[str, str]
+    value: float

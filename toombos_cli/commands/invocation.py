@@ -66,6 +66,16 @@ class Invocation:
         """The output format that the global options ask for: `text` or `json`."""
         return "json" if self.options.json else "text"
 
+    @property
+    def quiet(self) -> bool:
+        """Whether to say only what is wrong."""
+        return self.options.quiet
+
+    @property
+    def verbose(self) -> bool:
+        """Whether to say more."""
+        return self.options.verbose
+
     @cached_property
     def stdout(self) -> "Console":
         """For the result alone."""
@@ -100,8 +110,7 @@ class Invocation:
         from toombos_cli.render.formats import render
 
         code = exit_code(report, strict=strict)
-        render(report, self, format=format or self.format, exit_code=code)
-        raise typer.Exit(code)
+        raise typer.Exit(render(report, self, format=format or self.format, exit_code=code))
 
 
 def exit_code(report: Report, *, strict: bool = False) -> int:

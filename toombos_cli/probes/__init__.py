@@ -1,8 +1,8 @@
 """One HTTP or TCP probe of a service, with an exact reason when it does not succeed; safe in threads."""
 
-from toombos_cli.probes.answer import judge_health, read_json
+from toombos_cli.probes.answer import judge_health, read_json, says_degraded
 from toombos_cli.probes.http import probe_http
 from toombos_cli.probes.result import ProbeResult, Reason
 from toombos_cli.probes.tcp import probe_tcp
 
-__all__ = ["ProbeResult", "Reason", "judge_health", "probe_http", "probe_tcp", "read_json"]
+__all__ = ["ProbeResult", "Reason", "judge_health", "probe_http", "probe_tcp", "read_json", "says_degraded"]

@@ -8,6 +8,7 @@ from toombos_cli.probes.result import ProbeResult, Reason, printable
 
 # Words that services use for "all is well", in lower case; any other word is degraded, never up.
 _WELL = frozenset({"healthy", "ok", "up", "pass", "passing", "alive", "ready", "success", "green", "true"})
+_RESTRICTED = frozenset({"degraded", "warn", "warning"})
 _HTML = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 
 
@@ -21,6 +22,15 @@ def judge_health(result: ProbeResult, *, expects: Literal["status", "any"] = "an
         return result
     complaint = _complaint(result, expects)
     return replace(result, reason=Reason.BODY, detail=complaint) if complaint else result
+
+
+def says_degraded(result: ProbeResult) -> bool:
+    """Whether the body says itself that the service works, with restrictions."""
+    try:
+        document = read_json(result)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and str(document.get("status")).lower() in _RESTRICTED
 
 
 def read_json(result: ProbeResult) -> Any:

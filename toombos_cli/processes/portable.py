@@ -23,7 +23,8 @@ def read_row(pid: int) -> ProcessRow | None:
     try:
         process = psutil.Process(pid)
         with process.oneshot():
-            cpu, zombie = process.cpu_times(), process.status() == psutil.STATUS_ZOMBIE
+            cpu, status = process.cpu_times(), process.status()
+            zombie = status == psutil.STATUS_ZOMBIE
             return ProcessRow(
                 pid=pid,
                 parent=process.ppid(),
@@ -33,6 +34,7 @@ def read_row(pid: int) -> ProcessRow | None:
                 cpu_s=cpu.user + cpu.system,
                 rss_bytes=0 if zombie else process.memory_info().rss,
                 zombie=zombie,
+                stopped=status in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP),
             )
     except (psutil.Error, OSError):
         return None

@@ -52,6 +52,7 @@ def read_row(pid: int) -> ProcessRow | None:
         cpu_s=(int(fields[11]) + int(fields[12])) * _TICK_S,
         rss_bytes=int(fields[21]) * _PAGE_BYTES,
         zombie=fields[0] in (b"Z", b"X"),
+        stopped=fields[0] in (b"T", b"t"),
     )
 
 

@@ -25,6 +25,8 @@ class ProcessRow:
     cpu_s: float
     rss_bytes: int
     zombie: bool
+    stopped: bool = False
+    """Suspended by a signal (SIGSTOP, Ctrl-Z) or a debugger: it exists and does nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,24 +17,38 @@ SCHEMA_VERSION = 1
 
 def show(report: Report, output: Output, exit_code: int) -> None:
     """Prints the report's envelope."""
+    _print(document(report, output.command, exit_code), output)
+
+
+def document(report: Report, command: str, exit_code: int) -> dict[str, Any]:
+    """The report's envelope: `schema_version, command, verdict, exit_code, data, errors`."""
     hidden: frozenset[str] = getattr(report, "hidden", frozenset())
     data = {name: value for name, value in plain(report).items() if name not in hidden}
     problems: tuple[Problem, ...] = getattr(report, "problems", ())
-    print_envelope(output, verdict=report.verdict.value, exit_code=exit_code, data=data, errors=problems)
+    return _envelope(command, report.verdict.value, exit_code, data, problems)
 
 
 def print_envelope(
     output: Output, *, verdict: str, exit_code: int, data: dict[str, Any], errors: tuple[Problem, ...] = ()
 ) -> None:
-    """Prints one envelope: `schema_version, command, verdict, exit_code, data, errors`."""
-    document = {
+    """Prints the envelope of a command that made no report."""
+    _print(_envelope(output.command, verdict, exit_code, data, errors), output)
+
+
+def _envelope(
+    command: str, verdict: str, exit_code: int, data: dict[str, Any], errors: tuple[Problem, ...]
+) -> dict[str, Any]:
+    return {
         "schema_version": SCHEMA_VERSION,
-        "command": output.command,
+        "command": command,
         "verdict": verdict,
         "exit_code": exit_code,
         "data": data,
         "errors": [plain(problem) for problem in errors],
     }
+
+
+def _print(document: dict[str, Any], output: Output) -> None:
     stream = output.stdout.file
     json.dump(document, stream, indent=2 if stream.isatty() else None, ensure_ascii=True)
     stream.write("\n")

@@ -1,4 +1,8 @@
-"""The output formats: one line here and one module each. A module's `show(report, invocation)` prints to stdout."""
+"""The output formats: one line here and one module each.
+
+A module's `show(report, output, exit_code)` prints to stdout. It returns None, or the exit code that its consumers
+expect instead of ours.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
@@ -19,17 +23,27 @@ class Output(Protocol):
     def stdout(self) -> "Console": ...
     @property
     def stderr(self) -> "Console": ...
+    @property
+    def quiet(self) -> bool: ...
+    @property
+    def verbose(self) -> bool: ...
 
 
 FORMATS: dict[str, str] = {
     "text": "toombos_cli.render.text",
     "json": "toombos_cli.render.envelope",
     "junit": "toombos_cli.render.junit",
+    "nagios": "toombos_cli.render.nagios",
+    "prometheus": "toombos_cli.render.prometheus",
 }
 
 
-def render(report: Report, output: Output, *, format: str, exit_code: int) -> None:  # noqa: A002 (the option's name)
-    """Prints `report`. Raises UsageError for a format that does not exist or does not suit this report."""
+def render(report: Report, output: Output, *, format: str, exit_code: int) -> int:  # noqa: A002 (the option's name)
+    """Prints `report` and returns the exit code to end with: the given one, unless the format has codes of its own.
+
+    Raises UsageError for a format that does not exist or does not suit this report.
+    """
     if format not in FORMATS:
         raise UsageError(f"no format is named {format!r}", hint=f"formats: {', '.join(FORMATS)}")
-    import_module(FORMATS[format]).show(report, output, exit_code)
+    own: int | None = import_module(FORMATS[format]).show(report, output, exit_code)
+    return exit_code if own is None else own

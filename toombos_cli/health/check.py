@@ -1,0 +1,145 @@
+"""Probes all services at once and judges each answer together with who gave it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from threading import Thread
+
+from toombos_cli.errors import ToombosError
+from toombos_cli.health.owner import Owner, find_owners
+from toombos_cli.health.report import HealthReport, ServiceHealth, SkippedService, Status
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.service import Service
+from toombos_cli.probes import ProbeResult, Reason, judge_health, probe_http, says_degraded
+from toombos_cli.results import Verdict
+from toombos_cli.run_state import SystemState, read_state
+
+_DRY_RUN = "dry_run"
+
+
+def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: float | None = None) -> HealthReport:
+    """The health of the named services, or of all; takes as long as the slowest probe, not as all of them.
+
+    An optional service counts when it is named, was started, or answers; else it is skipped. `timeout_s` stands for
+    every service's `probe_timeout_s`. Raises OperationError when this machine cannot probe.
+    """
+    services = {name: manifest.services[name] for name in names or manifest.services}
+    checked_at = datetime.now(UTC)
+    state = read_state(manifest.project)
+    results = _probe_all(services, timeout_s)
+    owners = find_owners(manifest.project, services, state)
+    judged: list[ServiceHealth] = []
+    skipped: list[SkippedService] = []
+    for name, service in services.items():
+        result = results[name]
+        if service.optional and name not in names and not _wanted(state, name) and result.reason is Reason.REFUSED:
+            skipped.append(SkippedService(name=name, url=result.url, detail="optional, and not started"))
+        else:
+            judged.append(_judge(manifest, service, result, owners.get(name), state))
+    if not names and all(s.reason is Reason.REFUSED and s.pid is None for s in judged):
+        judged = [replace(s, fix=_start(manifest, state)) for s in judged]
+    return HealthReport(services=_explained(judged, services), skipped=tuple(skipped), checked_at=checked_at)
+
+
+def _probe_all(services: Mapping[str, Service], timeout_s: float | None) -> dict[str, ProbeResult]:
+    results: dict[str, ProbeResult] = {}
+    errors: list[ToombosError] = []
+
+    def probe(service: Service) -> None:
+        try:
+            result = probe_http(
+                service.url + service.health,
+                timeout_s=timeout_s or service.probe_timeout_s,
+                slow_after_ms=service.latency_warn_ms,
+            )
+        except ToombosError as error:
+            errors.append(error)
+        else:
+            results[service.name] = judge_health(result, expects=service.health_answer)
+
+    threads = [Thread(target=probe, args=(service,)) for service in services.values()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+def _wanted(state: SystemState | None, name: str) -> bool:
+    """Whether the operator asked toombos to run this service."""
+    entry = state.services.get(name) if state else None
+    return entry is not None and entry.desired
+
+
+def _judge(
+    manifest: Manifest, service: Service, result: ProbeResult, owner: Owner | None, state: SystemState | None
+) -> ServiceHealth:
+    reason, detail = result.reason, result.detail
+    if owner is not None and not owner.ours and _wanted(state, service.name):
+        reason, detail = Reason.WRONG_OWNER, f"port {service.port} is held by {owner}, which is not {service.name}"
+    elif reason is Reason.TIMEOUT and owner is not None and owner.suspended:
+        reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: it listens, and cannot answer"
+    elif reason is Reason.REFUSED and owner is not None:
+        detail += f"; {owner} listens on {owner.listens_on}"
+    status, verdict = _weigh(reason, result)
+    return ServiceHealth(
+        name=service.name,
+        url=result.url,
+        status=status,
+        verdict=verdict,
+        reason=reason,
+        http_status=result.http_status,
+        latency_ms=None if result.latency_ms is None else round(result.latency_ms, 3),
+        pid=owner.pid if owner else None,
+        detail=detail,
+        listens_on=owner.listens_on if owner else None,
+        fix=_fix(manifest, service, reason, owner, state),
+    )
+
+
+def _weigh(reason: Reason, result: ProbeResult) -> tuple[Status, Verdict]:
+    if reason is Reason.OK:
+        return Status.UP, Verdict.PASS
+    if reason is Reason.SLOW or (reason is Reason.BODY and says_degraded(result)):
+        return Status.DEGRADED, Verdict.WARN
+    if reason is Reason.BODY and result.http_status is not None:
+        return Status.DEGRADED, Verdict.FAIL
+    return Status.DOWN, Verdict.FAIL
+
+
+def _fix(manifest: Manifest, service: Service, reason: Reason, owner: Owner | None, state: SystemState | None) -> str:
+    """A command that is safe to paste; "" where only a person can decide (another's process, a wrong manifest)."""
+    if reason is Reason.STOPPED and owner is not None:
+        return f"kill -CONT {owner.pid}"
+    if reason is Reason.REFUSED and owner is None:
+        return f"{_start(manifest, state)} {service.name}"
+    if reason in (Reason.TIMEOUT, Reason.RESET, Reason.STATUS, Reason.BODY):
+        return f"toombos logs {service.name}"
+    return ""
+
+
+def _start(manifest: Manifest, state: SystemState | None) -> str:
+    """How this system is started: as it was last, or in dry-run mode where it has one."""
+    dry_run = state.dry_run if state is not None else _DRY_RUN in manifest.modes
+    return "toombos start --dry-run" if dry_run else "toombos start"
+
+
+def _explained(judged: list[ServiceHealth], services: Mapping[str, Service]) -> tuple[ServiceHealth, ...]:
+    """The same services; one that answers with a complaint points to the dependency that is down."""
+    down = {service.name for service in judged if service.status is Status.DOWN}
+
+    def root(name: str, seen: frozenset[str]) -> str | None:
+        for dependency in services[name].depends_on if name in services else ():
+            if dependency in seen:
+                continue
+            deeper = root(dependency, seen | {dependency})
+            if deeper or dependency in down:
+                return deeper or dependency
+        return None
+
+    complaints = (Reason.STATUS, Reason.BODY, Reason.SLOW)
+    return tuple(
+        replace(s, explained_by=root(s.name, frozenset({s.name}))) if s.reason in complaints else s for s in judged
+    )

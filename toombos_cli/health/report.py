@@ -1,0 +1,97 @@
+"""What `toombos health` answers."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar
+
+from toombos_cli.probes import Reason
+from toombos_cli.results import Case, Sample, Verdict, worst
+
+
+class Status(StrEnum):
+    """UP only when all is well; DEGRADED answers, but late or with a complaint; DOWN does not do its work."""
+
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceHealth:
+    """One judged service. `pid` is the listener's, whoever that is; None when nobody listens or it may not be seen."""
+
+    name: str
+    url: str
+    status: Status
+    verdict: Verdict
+    reason: Reason
+    http_status: int | None = None
+    latency_ms: float | None = None
+    pid: int | None = None
+    detail: str = ""
+    listens_on: str | None = None
+    """The address that the listener is bound to, which may be wider than the one that was probed."""
+    explained_by: str | None = None
+    """The dependency that is down and of which this complaint is most likely a consequence."""
+    fix: str = ""
+    """A command to paste, or "" when there is none that is safe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkippedService:
+    """An optional service that is not part of the running system."""
+
+    name: str
+    url: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthReport:
+    """One round. `history` holds, for a watch, each service's latencies in ms, oldest first, None for no answer."""
+
+    kind: ClassVar[str] = "health"
+    hidden: ClassVar[frozenset[str]] = frozenset({"history"})
+
+    services: tuple[ServiceHealth, ...]
+    skipped: tuple[SkippedService, ...] = ()
+    checked_at: datetime
+    history: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL when a service is down or denies its health; WARN when one is slow or works with restrictions."""
+        return worst(service.verdict for service in self.services)
+
+    def cases(self) -> tuple[Case, ...]:
+        """One case a service, the skipped ones last."""
+        judged = (
+            Case(
+                name=s.name,
+                verdict=s.verdict,
+                duration_s=(s.latency_ms or 0) / 1000,
+                detail=f"{s.reason}: {s.detail}" if s.detail else "",
+            )
+            for s in self.services
+        )
+        return *judged, *(Case(name=s.name, verdict=Verdict.SKIP, detail=s.detail) for s in self.skipped)
+
+    def samples(self) -> tuple[Sample, ...]:
+        """Gauges: 1 or 0 for each service, its latency where it answered, and when it was checked."""
+        samples = []
+        for s in self.services:
+            up = s.verdict in (Verdict.PASS, Verdict.WARN)
+            samples += [
+                _gauge("service_up", "1 when the service does its work, with restrictions too.", up, service=s.name),
+                _gauge("service_health_info", "Why it is so.", 1, service=s.name, status=s.status, reason=s.reason),
+            ]
+            if s.latency_ms is not None:
+                text = "Time until the health answer was complete."
+                samples.append(_gauge("service_health_latency_seconds", text, s.latency_ms / 1000, service=s.name))
+        checked = "When the services were probed, in seconds since the epoch."
+        return *samples, _gauge("health_checked_timestamp_seconds", checked, self.checked_at.timestamp())
+
+
+def _gauge(name: str, text: str, value: float, **labels: str) -> Sample:
+    return Sample(name=f"toombos_{name}", help=text, labels={k: str(v) for k, v in labels.items()}, value=float(value))

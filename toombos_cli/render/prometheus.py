@@ -1,0 +1,39 @@
+"""Prometheus' text format, for node_exporter's textfile collector and for pipes."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from toombos_cli.errors import UsageError
+from toombos_cli.render.formats import Output
+from toombos_cli.results import Report, Sample
+
+if TYPE_CHECKING:
+    from prometheus_client.core import GaugeMetricFamily
+
+
+def show(report: Report, output: Output, exit_code: int) -> None:
+    """Prints the report's samples as gauges. Raises UsageError for a report without samples."""
+    del exit_code  # the verdict is among the samples
+    samples: tuple[Sample, ...] | None = getattr(report, "samples", lambda: None)()
+    if samples is None:
+        raise UsageError(f"{output.command} has no Prometheus form")
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.registry import Collector
+
+    class Samples(Collector):
+        def collect(self) -> "Iterator[GaugeMetricFamily]":
+            return _families(samples or ())
+
+    registry = CollectorRegistry()
+    registry.register(Samples())
+    output.stdout.file.write(generate_latest(registry).decode())
+
+
+def _families(samples: tuple[Sample, ...]) -> "Iterator[GaugeMetricFamily]":
+    from prometheus_client.core import GaugeMetricFamily
+
+    families: dict[str, GaugeMetricFamily] = {}
+    for sample in samples:
+        family = families.setdefault(sample.name, GaugeMetricFamily(sample.name, sample.help))
+        family.add_sample(sample.name, sample.labels, sample.value)
+    yield from families.values()

@@ -1,0 +1,69 @@
+"""The health of each service: one line when all is well, cause and fix below it when not."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.render.formats import Output
+from toombos_cli.render.sparkline import sparkline
+from toombos_cli.results import Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from toombos_cli.health.report import HealthReport, ServiceHealth
+
+_STYLES = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.SKIP: "dim"}
+_WORDS = {Verdict.PASS: "OK", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL", Verdict.SKIP: "SKIP"}
+_WORD_WIDTH, _REASON_WIDTH, _LATENCY_WIDTH, _PID_WIDTH = 4, 11, 9, 11
+_INDENT = "      "
+
+
+def show(report: "HealthReport", output: Output) -> None:
+    """Prints the services, then a summary; with --quiet only what is wrong."""
+    console = output.stdout
+    width = max((len(service.name) for service in report.services), default=0)
+    last_with = {service.fix: service.name for service in report.services}
+    for service in report.services:
+        if output.quiet and service.verdict is Verdict.PASS:
+            continue
+        _row(console, service, width, report.history.get(service.name, ()))
+        if service.fix and last_with[service.fix] == service.name:  # services that share a fix show it once
+            console.print(f"{_INDENT}{service.fix}", style="cyan", soft_wrap=True)
+    if output.quiet:
+        return
+    if report.skipped:
+        _word(console, Verdict.SKIP)
+        console.print(f"{', '.join(s.name for s in report.skipped)}: {report.skipped[0].detail}", style="dim")
+    console.print(_summary(report))
+
+
+def _row(console: "Console", service: "ServiceHealth", width: int, history: tuple[float | None, ...]) -> None:
+    latency = "" if service.latency_ms is None else f"{service.latency_ms:.0f} ms"
+    cells = [
+        f"{service.name:{width}}",
+        f"{service.reason:{_REASON_WIDTH}}",
+        f"{latency:>{_LATENCY_WIDTH}}",
+        f"{f'pid {service.pid}' if service.pid else '':{_PID_WIDTH}}",
+    ]
+    room = console.width - _WORD_WIDTH - sum(len(cell) + 2 for cell in cells) - 2
+    if len(history) > 1 and room >= 8:
+        cells.append(sparkline(history, width=min(room, 60), encoding=console.encoding))
+    elif room >= len(service.url):
+        cells.append(service.url)
+    _word(console, service.verdict)
+    console.print("  ".join(cells).rstrip(), soft_wrap=True)
+    if service.detail:
+        console.print(f"{_INDENT}{service.detail}", soft_wrap=True)
+    if service.explained_by:
+        console.print(f"{_INDENT}probably because {service.explained_by} is down", soft_wrap=True)
+
+
+def _word(console: "Console", verdict: Verdict) -> None:
+    console.print(f"{_WORDS[verdict]:{_WORD_WIDTH}}  ", style=_STYLES[verdict], end="")
+
+
+def _summary(report: "HealthReport") -> str:
+    counts = {word: sum(s.status == word for s in report.services) for word in ("up", "degraded", "down")}
+    parts = [f"{count} {word}" for word, count in counts.items() if count or word == "up"]
+    if report.skipped:
+        parts.append(f"{len(report.skipped)} skipped")
+    return ", ".join(parts)
