@@ -19,6 +19,8 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("stop", "stop:stop"),
     ("restart", "restart:restart"),
     ("status", "status:status"),
+    ("backup", "backup"),
+    ("restore", "restore:restore"),
     ("logs", "logs:logs"),
     ("health", "health:health"),
 )

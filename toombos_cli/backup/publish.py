@@ -1,11 +1,11 @@
 """From a finished `.partial` to an archive under its final name: nothing gets that name before it was verified."""
 
 import os
-import shutil
 from pathlib import Path
 
 from toombos_cli.backup.durable import sync_directory, write_atomically
 from toombos_cli.backup.place import Place
+from toombos_cli.backup.staging import remove_tree
 
 _PARTIAL = ".partial"
 
@@ -17,7 +17,8 @@ def partial_path(place: Place, name: str) -> Path:
 
 def clear_leftovers(place: Place) -> None:
     """Removes what an operation that died left behind. The caller holds the lock, so nobody is using it."""
-    shutil.rmtree(place.scratch, ignore_errors=True)
+    for scratch in place.directory.glob(f"{place.scratch.name}*"):
+        remove_tree(bytes(scratch))
     for path in place.directory.glob(f".*{_PARTIAL}"):
         path.unlink(missing_ok=True)
     for checksum in place.directory.glob("*.sha256"):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.results import Verdict
+from toombos_cli.results import Case, Verdict, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +88,134 @@ class RecoverReport:
 
     outcome: str | None
     stopped: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveRow:
+    """One archive of `backup list`; `files` and `data_bytes` are 0 for an encrypted one."""
+
+    path: str
+    created_at: str
+    size_bytes: int
+    files: int
+    data_bytes: int
+    kind: str
+    verified: bool
+    known_good: bool
+    pinned: bool
+    encrypted: bool
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListReport:
+    """`toombos backup list`: what is there, the newest first."""
+
+    kind: ClassVar[str] = "backup-list"
+
+    directory: str
+    archives: tuple[ArchiveRow, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.WARN if any(row.problem for row in self.archives) else Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedArchive:
+    """One archive's full verification. `complete`: nothing was unreadable when it was made."""
+
+    path: str
+    verdict: Verdict
+    detail: str
+    files: int
+    databases: tuple[DatabaseReport, ...]
+    complete: bool
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """`toombos backup verify`: FAIL when an archive is bad, ERROR when one could not be judged or none is there."""
+
+    kind: ClassVar[str] = "backup-verify"
+
+    archives: tuple[VerifiedArchive, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return worst(one.verdict for one in self.archives) if self.archives else Verdict.ERROR
+
+    def cases(self) -> tuple[Case, ...]:
+        """One judged item an archive."""
+        return tuple(
+            Case(name=one.path, verdict=one.verdict, duration_s=one.duration_s, detail=one.detail)
+            for one in self.archives
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneDecision:
+    """One archive's fate under the retention."""
+
+    path: str
+    keep: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneReport:
+    """`toombos backup prune`: what stays and what went to the trash; `emptied` are the trash's days that ended."""
+
+    kind: ClassVar[str] = "backup-prune"
+
+    dry_run: bool
+    decisions: tuple[PruneDecision, ...]
+    removed_bytes: int
+    trash: str
+    emptied: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """`toombos backup status`: FAIL when no known good archive is younger than `max_age_h` hours."""
+
+    kind: ClassVar[str] = "backup-status"
+
+    newest_good: str | None
+    age_h: float | None
+    max_age_h: float
+    archives: int
+    bad: tuple[str, ...]
+    total_bytes: int
+    last_drill_at: str | None
+    restore_interrupted: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.restore_interrupted or self.age_h is None or self.age_h > self.max_age_h:
+            return Verdict.FAIL
+        return Verdict.WARN if self.bad or self.age_h < 0 else Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillReport:
+    """`toombos backup drill`: a restore that was proven, in a directory that is gone again."""
+
+    kind: ClassVar[str] = "backup-drill"
+
+    archive: str
+    files: int
+    databases: tuple[DatabaseReport, ...]
+    duration_s: float
 
     @property
     def verdict(self) -> Verdict:

@@ -6,6 +6,14 @@ from toombos_cli.render.formats import Output
 from toombos_cli.results import Report
 
 VIEWS: dict[str, str] = {
+    "backup-create": "toombos_cli.render.text.archives",
+    "backup-drill": "toombos_cli.render.text.archives",
+    "backup-list": "toombos_cli.render.text.archives",
+    "backup-prune": "toombos_cli.render.text.archives",
+    "backup-status": "toombos_cli.render.text.archives",
+    "backup-verify": "toombos_cli.render.text.archives",
+    "restore": "toombos_cli.render.text.restore",
+    "restore-recover": "toombos_cli.render.text.restore",
     "change": "toombos_cli.render.text.change",
     "logs": "toombos_cli.render.text.logs",
     "health": "toombos_cli.render.text.health",

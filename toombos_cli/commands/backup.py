@@ -1,0 +1,162 @@
+"""`toombos backup`: create, list, verify, prune, status, drill, pin."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from toombos_cli.commands import options
+from toombos_cli.commands.backup_scope import make_place, make_scope
+from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.working import Working
+
+
+class CreateByDefault(TyperGroup):
+    """A bare `toombos backup` creates."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Puts the subcommand in front: the one that is named behind options, else `create` unless help is asked for."""
+        named = next((arg for arg in args if arg in self.commands), None)
+        if named is not None:
+            args.remove(named)
+            args.insert(0, named)
+        elif not set(ctx.help_option_names).intersection(args):
+            args.insert(0, "create")
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=CreateByDefault,
+    help="Back up the system while it runs (`create`, the default), and look after the archives.",
+)
+
+Archives = Annotated[
+    list[Path] | None, typer.Argument(metavar="[ARCHIVE]...", show_default=False, help="Default: all.")
+]
+
+
+@app.command()
+@command
+def create(
+    invocation: Invocation,
+    emergency: Annotated[
+        bool,
+        typer.Option(
+            "--emergency",
+            help="Take what there is: also with a broken toombos.toml, all logs, nothing pruned, pinned.",
+        ),
+    ] = False,
+    pin: Annotated[bool, typer.Option("--pin", help="Never prune this archive.")] = False,
+    no_prune: Annotated[bool, typer.Option("--no-prune", help="Leave the retention to `backup prune`.")] = False,
+) -> None:
+    """Write one archive, read it back, publish it; then apply the retention.
+
+    The services go on running. Exit 4 when a file could not be read or a database is not sound: the archive is there,
+    but is not known good.
+    """
+    from toombos_cli.backup.create import Plan, create_backup
+    from toombos_cli.backup.prune import prune_archives
+    from toombos_cli.backup.store import utc_now
+
+    settings, scope = make_scope(invocation, lenient=emergency)
+    place = make_place(invocation, settings)
+    plan = Plan(
+        place=place,
+        scope=scope,
+        kind="emergency" if emergency else "regular",
+        pinned=True if pin or emergency else None,
+        snapshot_deadline_s=settings.snapshot_timeout_s,
+    )
+    with Working(invocation) as observer:
+        report = create_backup(plan, observer)
+    if report.known_good and not (emergency or no_prune):
+        prune_archives(place, settings.retention, utc_now())
+    invocation.finish(report)
+
+
+@app.command("list")
+@command
+def list_(invocation: Invocation) -> None:
+    """List the archives, the newest first, from their indexes alone."""
+    from toombos_cli.backup.upkeep import list_all
+
+    invocation.finish(list_all(make_place(invocation)))
+
+
+@app.command()
+@command
+def verify(invocation: Invocation, archives: Archives = None) -> None:
+    """Read archives in full and compare every checksum. Exit 1 when one is damaged."""
+    from toombos_cli.backup.upkeep import verify_archives
+
+    with Working(invocation) as observer:
+        report = verify_archives(make_place(invocation), archives or (), observer)
+    invocation.finish(report)
+
+
+@app.command()
+@command
+def prune(
+    invocation: Invocation,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+) -> None:
+    """Move what the retention does not keep to the trash, where it lies for a week.
+
+    Never the newest good archive, never pinned ones. Exit 5 when no good archive would remain.
+    """
+    from toombos_cli.backup.prune import prune_archives
+    from toombos_cli.backup.store import utc_now
+
+    policy = invocation.manifest.backup.retention
+    invocation.finish(prune_archives(make_place(invocation), policy, utc_now(), dry_run=dry_run))
+
+
+@app.command()
+@command
+def status(
+    invocation: Invocation,
+    max_age: Annotated[
+        str | None,
+        typer.Option(
+            "--max-age", metavar="26h", help="Fail when the newest good archive is older.", show_default=False
+        ),
+    ] = None,
+    strict: options.Strict = False,
+) -> None:
+    """Say whether backups still happen. Exit 1 when there is no good archive that is young enough."""
+    from toombos_cli.backup.store import utc_now
+    from toombos_cli.backup.upkeep import backup_status
+    from toombos_cli.load.quantities import parse_duration
+
+    limit_h = parse_duration(max_age, where="--max-age") / 3600 if max_age else invocation.manifest.backup.max_age_h
+    invocation.finish(backup_status(make_place(invocation), utc_now(), max_age_h=limit_h), strict=strict)
+
+
+@app.command()
+@command
+def drill(
+    invocation: Invocation,
+    archive: Annotated[
+        Path | None, typer.Argument(metavar="[ARCHIVE]", show_default=False, help="Default: the newest good one.")
+    ] = None,
+) -> None:
+    """Prove that a restore works: unpack into a scratch directory, check files and databases, remove it."""
+    from toombos_cli.backup.upkeep import run_drill
+
+    with Working(invocation) as observer:
+        report = run_drill(make_place(invocation), archive, observer)
+    invocation.finish(report)
+
+
+@app.command()
+@command
+def pin(
+    invocation: Invocation,
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", show_default=False)],
+    off: Annotated[bool, typer.Option("--off", help="Let it be pruned again.")] = False,
+) -> None:
+    """Keep an archive from being pruned. Safety backups are pinned from the beginning."""
+    from toombos_cli.backup.upkeep import pin_archive
+
+    invocation.finish(pin_archive(make_place(invocation), archive, pinned=not off))

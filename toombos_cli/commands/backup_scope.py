@@ -1,0 +1,46 @@
+"""From the manifest's `[backup]` table to what the backup feature takes."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.commands.invocation import Invocation
+from toombos_cli.errors import ConfigurationError
+from toombos_cli.manifest.backup import BackupScope
+
+if TYPE_CHECKING:
+    from toombos_cli.backup.place import Place
+    from toombos_cli.backup.selection import Scope
+
+
+def make_place(invocation: Invocation, settings: BackupScope | None = None) -> "Place":
+    """Where this project's archives lie."""
+    from toombos_cli.backup.place import Place
+
+    settings = settings or invocation.manifest.backup
+    return Place(invocation.project, invocation.project / settings.directory)
+
+
+def make_scope(invocation: Invocation, *, lenient: bool = False) -> tuple[BackupScope, "Scope"]:
+    """The table and the scope that it describes.
+
+    `lenient`: a manifest that cannot be read is replaced by the defaults, and logs of any age are taken.
+    """
+    from toombos_cli.backup.records import Root
+    from toombos_cli.backup.selection import Scope
+
+    try:
+        settings = invocation.manifest.backup
+    except ConfigurationError:
+        if not lenient:
+            raise
+        settings = BackupScope()
+    roots = tuple(
+        Root(path=path, log_days=float(settings.log_days) if path in settings.log_roots and not lenient else None)
+        for path in dict.fromkeys((*settings.roots, *settings.log_roots))
+    )
+    scope = Scope(
+        project=invocation.project,
+        roots=roots,
+        exclude=settings.exclude,
+        backup_directory=make_place(invocation, settings).directory,
+    )
+    return settings, scope

@@ -1,0 +1,65 @@
+"""`toombos restore`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toombos_cli.commands.backup_scope import make_place, make_scope
+from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.supervised import SupervisedServices
+from toombos_cli.commands.working import Working
+from toombos_cli.errors import UsageError
+
+
+@command
+def restore(
+    invocation: Invocation,
+    archive: Annotated[Path | None, typer.Argument(metavar="[ARCHIVE]", show_default=False)] = None,
+    latest_good: Annotated[
+        bool, typer.Option("--latest-good", help="The newest archive that is good; a damaged one is passed over.")
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="PATH", help="Only this file or directory (may be repeated).", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would change.")] = False,
+    no_start: Annotated[bool, typer.Option("--no-start", help="Leave the services stopped afterwards.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Only finish or undo a restore that was interrupted.")
+    ] = False,
+) -> None:
+    """Put back what an archive holds, whole or not at all.
+
+    The archive is unpacked and checked beside the live files; then the services are stopped, a safety backup is
+    made, and all is exchanged at once. When the services do not become healthy, the old state comes back.
+    """
+    from toombos_cli.backup.recover import recover_restore
+    from toombos_cli.backup.restore import Request, restore
+    from toombos_cli.backup.store import find_archive
+
+    settings, scope = make_scope(invocation, lenient=True)
+    place = make_place(invocation, settings)
+    if recover:
+        with Working(invocation) as observer:
+            recovered = recover_restore(place, observer)
+        invocation.finish(recovered)
+    if (archive is None) == (not latest_good):
+        raise UsageError("name an archive, or ask for --latest-good", hint="toombos backup list")
+    request = Request(
+        place=place,
+        scope=scope,
+        archive=find_archive(place, archive) if archive else None,
+        only=tuple(only or ()),
+        dry_run=dry_run,
+        start=not no_start,
+    )
+    if not (dry_run or yes or invocation.options.json) and invocation.stderr.is_terminal:
+        named = archive or "the newest good archive"
+        typer.confirm(f"Restore {named} over {invocation.project}? A safety backup is made.", abort=True, err=True)
+    with Working(invocation) as observer:
+        report = restore(request, SupervisedServices(invocation), observer)
+    invocation.finish(report)

@@ -1,0 +1,175 @@
+"""What `toombos backup` and its subcommands answer."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toombos_cli.render.formats import Output
+
+if TYPE_CHECKING:
+    from toombos_cli.backup.reports import (
+        CreateReport,
+        DatabaseReport,
+        DrillReport,
+        ListReport,
+        PruneReport,
+        StatusReport,
+        VerifyReport,
+    )
+
+_SHOWN = 10
+
+
+def size(size_bytes: int) -> str:
+    """A size with three digits and a binary unit."""
+    amount = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1000 or unit == "GiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+
+
+def show_create(report: "CreateReport", output: Output) -> None:
+    """The archive, what it holds, and what is not in it."""
+    out, err = output.stdout, output.stderr
+    rate = report.data_bytes / max(report.duration_s, 0.001)
+    out.print(f"{'OK' if report.known_good else 'INCOMPLETE'}  {report.archive}", soft_wrap=True)
+    out.print(
+        f"    {report.files} files, {size(report.data_bytes)} in {size(report.size_bytes)}, "
+        f"read back and verified, {report.duration_s:.1f} s ({size(int(rate))}/s)"
+    )
+    show_databases(report.databases, output)
+    for one in report.unreadable:
+        err.print(f"not in the archive: {one.path}: {one.reason}", style="red", soft_wrap=True)
+    for one in report.flagged:
+        err.print(f"note: {one.path} {one.reason} while it was read", style="yellow", soft_wrap=True)
+    if report.skipped:
+        counts: dict[str, int] = {}
+        for one in report.skipped:
+            counts[one.reason] = counts.get(one.reason, 0) + 1
+        told = ", ".join(f"{count} ({reason})" for reason, count in counts.items())
+        err.print(f"left out: {told}; --json lists them", style="dim", soft_wrap=True)
+    if report.note:
+        err.print(f"note: {report.note}", style="yellow", soft_wrap=True)
+
+
+def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> None:
+    """One line a database."""
+    for one in databases:
+        word = "sound" if one.integrity == "ok" else f"NOT SOUND: {one.integrity}"
+        output.stdout.print(
+            f"    database {one.path}: {word}, {one.rows} rows in {len(one.tables)} tables", soft_wrap=True
+        )
+
+
+def show_list(report: "ListReport", output: Output) -> None:
+    """One line an archive."""
+    from rich.table import Table
+
+    if not report.archives:
+        output.stdout.print(f"no archives in {report.directory}", soft_wrap=True)
+        output.stderr.print("hint: toombos backup", style="cyan")
+        return
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, right in (("made (UTC)", False), ("size", True), ("files", True), ("state", False), ("archive", False)):
+        grid.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="fold")
+    for row in report.archives:
+        if row.problem:
+            state = "BAD"
+        elif row.known_good:
+            state = "good"
+        else:
+            state = "unverified"
+        marks = [word for word, on in (("pinned", row.pinned), ("encrypted", row.encrypted)) if on]
+        kind = [] if row.kind == "regular" else [row.kind]
+        grid.add_row(
+            datetime.fromisoformat(row.created_at).strftime("%Y-%m-%d %H:%M:%S"),
+            size(row.size_bytes),
+            "-" if row.encrypted else str(row.files),
+            ", ".join([state, *kind, *marks]),
+            Path(row.path).name,
+        )
+    output.stdout.print(grid)
+    for row in report.archives:
+        if row.problem:
+            output.stderr.print(f"{Path(row.path).name}: {row.problem}", style="red", soft_wrap=True)
+
+
+def show_verify(report: "VerifyReport", output: Output) -> None:
+    """One line an archive, and the reason for each bad one."""
+    if not report.archives:
+        output.stdout.print("there is no archive to verify")
+        output.stderr.print("hint: toombos backup", style="cyan")
+    for one in report.archives:
+        word = {"pass": "OK", "fail": "FAIL"}.get(one.verdict.value, "ERROR")
+        style = "green" if word == "OK" else "red"
+        detail = one.detail or f"{one.files} files" + ("" if one.complete else ", incomplete when it was made")
+        output.stdout.print(
+            f"[{style}]{word}[/]  {_escaped(one.path)}: {_escaped(detail)}", markup=True, soft_wrap=True
+        )
+
+
+def show_prune(report: "PruneReport", output: Output) -> None:
+    """One line an archive with the reason, then what was freed."""
+    for one in report.decisions:
+        word = "keep" if one.keep else "would go" if report.dry_run else "gone"
+        output.stdout.print(f"{word:<9} {Path(one.path).name}  {one.reason}", soft_wrap=True)
+    going = sum(not one.keep for one in report.decisions)
+    if going and not report.dry_run:
+        output.stdout.print(f"{going} moved to {report.trash} ({size(report.removed_bytes)})", soft_wrap=True)
+    elif not going:
+        output.stdout.print("nothing to prune")
+
+
+def show_status(report: "StatusReport", output: Output) -> None:
+    """Whether backups still happen, in one line, and what to do when not."""
+    ok = report.verdict.value in ("pass", "warn")
+    if report.restore_interrupted:
+        output.stdout.print("FAIL  a restore was interrupted")
+        output.stderr.print("hint: toombos restore --recover", style="cyan")
+    elif report.age_h is None:
+        output.stdout.print("FAIL  there is no good archive")
+        output.stderr.print("hint: toombos backup", style="cyan")
+    else:
+        word = "OK" if ok else "FAIL"
+        output.stdout.print(
+            f"{word}  the newest good archive is {report.age_h:.1f} h old (at most {report.max_age_h:g} h)"
+        )
+        output.stdout.print(f"    {report.newest_good}", soft_wrap=True)
+        if not ok:
+            output.stderr.print("hint: toombos backup", style="cyan")
+    output.stdout.print(f"    {report.archives} archives, {size(report.total_bytes)}")
+    proven = report.last_drill_at or "never: toombos backup drill"
+    output.stdout.print(f"    a restore was last proven: {proven}", soft_wrap=True)
+    for path in report.bad[:_SHOWN]:
+        output.stderr.print(f"warning: {Path(path).name} is bad", style="yellow", soft_wrap=True)
+
+
+def show_drill(report: "DrillReport", output: Output) -> None:
+    """What was proven."""
+    output.stdout.print(
+        f"OK  {report.archive} restores: {report.files} files, {report.duration_s:.1f} s", soft_wrap=True
+    )
+    show_databases(report.databases, output)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+_VIEWS = {
+    "backup-create": show_create,
+    "backup-list": show_list,
+    "backup-verify": show_verify,
+    "backup-prune": show_prune,
+    "backup-status": show_status,
+    "backup-drill": show_drill,
+}
+
+
+def show(report: "CreateReport", output: Output) -> None:
+    """Prints one of the reports of `toombos backup`."""
+    _VIEWS[report.kind](report, output)  # type: ignore[operator]  # each view takes the report of its kind

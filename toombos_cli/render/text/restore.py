@@ -1,0 +1,65 @@
+"""What a restore changed, or would change."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.render.formats import Output
+from toombos_cli.render.text.archives import show_databases
+
+if TYPE_CHECKING:
+    from toombos_cli.backup.reports import RecoverReport, RestoreReport
+
+_SHOWN = 20
+
+
+def show(report: "RestoreReport | RecoverReport", output: Output) -> None:
+    """The sentence, the changes, and what a person should know."""
+    if report.kind == "restore-recover":
+        _show_recovery(report, output)  # type: ignore[arg-type]  # told by its kind
+    else:
+        _show_restore(report, output)  # type: ignore[arg-type]  # told by its kind
+
+
+def _show_restore(report: "RestoreReport", output: Output) -> None:
+    out, err = output.stdout, output.stderr
+    if report.recovered:
+        err.print(f"note: an interrupted restore was dealt with first: {report.recovered}", style="yellow")
+    for one in report.passed_over:
+        err.print(f"passed over: {one.path}: {one.reason}", style="yellow", soft_wrap=True)
+    verb = "would restore" if report.dry_run else "restored"
+    out.print(f"{verb} {report.restored_from}", soft_wrap=True)
+    for sign, word, names in (
+        ("+", "added", report.added),
+        ("~", "changed", report.changed),
+        ("-", "removed", report.removed),
+    ):
+        if names:
+            out.print(f"    {len(names)} {word}")
+        for name in names[:_SHOWN]:
+            out.print(f"      {sign} {name}", soft_wrap=True)
+        if len(names) > _SHOWN:
+            out.print(f"      ... and {len(names) - _SHOWN} more; --json lists them")
+    if not (report.added or report.changed or report.removed):
+        out.print("    no file differs")
+    show_databases(report.databases, output)
+    if report.kept:
+        out.print(f"    {len(report.kept)} left in place, which backups leave out")
+    if report.started:
+        out.print(f"    started and ready: {', '.join(report.started)}")
+    elif report.stopped:
+        err.print(f"still stopped: {', '.join(report.stopped)}", style="yellow")
+        err.print("hint: toombos start", style="cyan")
+    if report.safety_backup:
+        out.print("    what was there before is in the safety backup; to go back:")
+        out.print(f"toombos restore {report.safety_backup}", soft_wrap=True)
+    if report.replaced_at:
+        err.print("warning: the safety backup could not hold all; the replaced files lie in", style="yellow")
+        err.print(report.replaced_at, soft_wrap=True)
+
+
+def _show_recovery(report: "RecoverReport", output: Output) -> None:
+    output.stdout.print(
+        f"the interrupted restore was dealt with: {report.outcome}" if report.outcome else "no restore was interrupted"
+    )
+    if report.stopped:
+        output.stderr.print(f"it had stopped: {', '.join(report.stopped)}", style="yellow")
+        output.stderr.print("hint: toombos start", style="cyan")
