@@ -1,7 +1,8 @@
 """What a check answers: one finding shape for `config check` and `diagnose` (docs: CONTRACT of the JSON `findings`)."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from toombos_cli.results import Case, Verdict, worst
@@ -34,6 +35,19 @@ class Evidence:
     def place(self) -> str:
         """`source:line`, as editors and terminals understand it."""
         return self.source if self.line is None else f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a check's function says; `run_check` makes a Finding of it. The fields are those of Finding."""
+
+    status: Status
+    reason: str
+    evidence: tuple[Evidence, ...] = ()
+    cause: str = ""
+    fix: str = ""
+    pasteable: bool = False
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +85,28 @@ class Finding:
             duration_s=self.duration_ms / 1000,
             detail="\n".join(part for part in parts if part),
         )
+
+
+def run_check(id: str, title: str, check: Callable[[], Iterable[Answer]]) -> tuple[Finding, ...]:  # noqa: A002 (the field's name)
+    """The findings of one check, at least one: a check that says nothing is OK, one that crashes is an ERROR."""
+    begun = time.perf_counter()
+    try:
+        answers = tuple(check()) or (Answer(status=Status.OK, reason=""),)
+    except Exception as error:
+        answers = (Answer(status=Status.ERROR, reason=f"the check itself failed: {_described(error)}"),)
+    duration_ms = round((time.perf_counter() - begun) * 1000, 3)
+    return tuple(
+        Finding(id=id, title=title, duration_ms=duration_ms, **{f.name: getattr(a, f.name) for f in fields(Answer)})
+        for a in answers
+    )
+
+
+def _described(error: Exception) -> str:
+    """Type and place; the message is left out, for it may quote a secret."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return type(error).__name__ + (f" at {frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "")
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:

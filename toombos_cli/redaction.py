@@ -24,7 +24,7 @@ _WORDS = (
     r"api[_-]?key|secret[_-]?key|access[_-]?key|secret|token|passw(?:or)?d|passphrase"
     r"|credentials?|private[_-]?key|encryption[_-]?key|auth[_-]?key"
 )
-_SECRET_NAME = re.compile(rf"(?i)(?:^|_|-|\b)(?:{_WORDS}|key|pwd|auth|dsn)(?:_json|_b64|_base64)?$")
+_SECRET_NAME = re.compile(rf"(?i)(?:(?:^|_|-|\b)(?:{_WORDS}|key)|[_-]pwd)(?:_json|_b64|_base64)?$")
 _KEY_VALUE = re.compile(
     rf"""(?imx)
     (?P<head> (?<![A-Za-z0-9]) [A-Za-z0-9_.-]{{0,60}}? (?:{_WORDS}) (?:_json)? \\?["']? \s* (?:=>|[:=]) \s* )
@@ -106,7 +106,7 @@ class Redactor:
         return f"{match['scheme']}{kept}@"
 
     def _token(self, value: str) -> str:
-        if value.lower() in _HARMLESS or re.match(r"<[\w ]+>|\$\{?\w|\*{3,}", value):
+        if value.lower() in _HARMLESS or re.match(r"<[\w ]+>|\$\{?\w|\*{3,}|\.{3}", value):
             return value
         unknown = sum(token.startswith("<secret ") for token in self._tokens.values())
         return self._tokens.setdefault(value, f"<secret {unknown + 1}>")

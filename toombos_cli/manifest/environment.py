@@ -16,6 +16,7 @@ Role = Literal[
     "live_url",  # the real counterpart, used in live mode only
     "live_key",
     "database",
+    "egress_hosts",  # hosts besides loopback that dry-run mode may ask, separated by commas
     "bind_host",
     "bind_port",
     "simulation",  # makes a mock slow or faulty on purpose
@@ -31,10 +32,19 @@ class Variable(Table, frozen=True):
     description: str
     type: Literal["str", "bool", "int", "float", "url", "path", "json", "choice", "dsn"] = "str"
     default: str = ""
+    """`json` is JSON text or the path of a file that holds it; a `dsn` is a URL shown without its password."""
     choices: tuple[str, ...] = ()
+    """What a `choice` may be; of a `dsn`, the kinds of database."""
+    any_case: bool = False
+    """A choice in any case counts."""
     secret: bool = False
     generate: bool = False
     """`config init` gives it a fresh random secret."""
+    required: bool = False
+    required_when: dict[str, str] = {}
+    """Required when all these variables have these values."""
+    required_unless: str = ""
+    """Another variable that does instead of this one."""
     required_in_live: bool = False
     minimum_length: int = 0
     """In live mode; a shorter value is a warning in dry-run mode."""
@@ -48,8 +58,10 @@ class Variable(Table, frozen=True):
     used_by: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if (self.type == "choice") != bool(self.choices):
-            raise ValueError("choices go with type = 'choice', and that type needs them")
+        if self.choices and self.type not in ("choice", "dsn"):
+            raise ValueError("choices go with type = 'choice' or 'dsn'")
+        if self.type == "choice" and not self.choices:
+            raise ValueError("type = 'choice' needs choices")
         if self.default and self.type == "choice" and self.default not in self.choices:
             raise ValueError("default must be one of the choices")
         if self.generate and not self.secret:

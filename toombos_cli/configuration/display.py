@@ -1,0 +1,44 @@
+"""How names and values of the configuration may be shown: whatever could be a secret is masked."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from toombos_cli.configuration.encryption import ENCRYPTED_PREFIX, is_encrypted
+from toombos_cli.configuration.types import type_error
+from toombos_cli.manifest.environment import Variable
+from toombos_cli.redaction import MASK, is_secret_name
+from toombos_cli.spelling import nearest
+
+_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,49}|[a-z_][a-z0-9_]{0,49}")
+_UNSHOWN = "(a name that is not shown)"
+
+
+def shown_name(name: str, documented: Mapping[str, Variable]) -> str:
+    """The name, when it looks like one: a line that broke off a key or certificate is read as a name, too."""
+    if name in documented or (_NAME.fullmatch(name) and not re.search(r"\d.*\d.*\d.*\d", name)):
+        return name
+    return name if re.fullmatch(r"\w{1,50}", name) and nearest(name, documented) else _UNSHOWN
+
+
+def shown_value(name: str, value: str, variable: Variable | None) -> str:
+    """The value, or the mask for a secret, an undocumented variable, and a value that its type refuses."""
+    if not value:
+        return ""
+    if is_encrypted(value):
+        return ENCRYPTED_PREFIX + MASK
+    if variable is None or variable.secret or is_secret_name(name) or type_error(variable, value):
+        return MASK
+    return masked_url(value) if variable.type in ("url", "dsn") else value
+
+
+def masked_url(url: str) -> str:
+    """The URL without password, query and fragment, each of which may carry a secret."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if at:
+        name, colon, _ = user.partition(":")
+        user = f"{name}:{MASK}" if colon else MASK
+    query = f"?{MASK}" if parts.query else ""
+    prefix = url[: url.index("://") + 3]  # urlunsplit would drop the third slash of sqlite:///
+    return f"{prefix}{user}{at}{host}{parts.path}{query}"
