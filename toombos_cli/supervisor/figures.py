@@ -8,19 +8,27 @@ from toombos_cli.supervisor.tree import Tree
 from toombos_cli.supervisor.unit import Unit
 
 
+_SHORTEST_SPAN_S = 1.0
+
+
 class Figures:
     """Samples the units; a unit that was started anew begins anew."""
 
     def __init__(self) -> None:
         self._of: dict[str, tuple[Tree, Sampler, LimitWatch]] = {}
+        self._taken_at = 0.0
 
     def take(self, units: dict[str, Unit]) -> None:
-        """Measures every running unit with one look at the process table, and applies its limits."""
+        """Measures every running unit with one look at the process table, and applies its limits.
+
+        Does nothing within a second of the last time: CPU over a shorter span is noise.
+        """
         running = {name: unit for name, unit in units.items() if unit.tree is not None}
-        if not running:
-            return
-        table = processes.process_table()
         now = time.monotonic()
+        if not running or now - self._taken_at < _SHORTEST_SPAN_S:
+            return
+        self._taken_at = now
+        table = processes.process_table()
         for name, unit in running.items():
             tree = unit.tree
             if tree is None:

@@ -8,14 +8,16 @@ from toombos_cli.manifest.model import Logs
 from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.rotation import LogFile
 
-_SAMPLE_EVERY_S = 5.0
+_FIRST_SAMPLE_S, _SAMPLE_EVERY_S = 1.0, 5.0
 _LOGS_EVERY_S = 1.0
 
 
 async def sample_forever(supervisor: Supervisor) -> None:
     """Keeps figures fresh, and writes the state again when it could not be written."""
+    pause_s = _FIRST_SAMPLE_S
     while True:
-        await asyncio.sleep(_SAMPLE_EVERY_S)
+        await asyncio.sleep(pause_s)
+        pause_s = _SAMPLE_EVERY_S
         supervisor.figures.take(supervisor.units)
         supervisor.write_again()
 

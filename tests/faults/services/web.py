@@ -6,6 +6,7 @@ IGNORE_TERM=1         SIGTERM does nothing
 EXIT_CODE=n           prints LAST_WORDS and exits at once, when EXIT_FLAG is unset or names an existing file
 ESCAPE=1              leaves behind a double-forked child in a session of its own, its pid in ESCAPED_PID_FILE
 WORKER_IGNORES_TERM=1 starts a child that ignores SIGTERM, its pid in WORKER_PID_FILE
+NOTE_SIGNALS          file to which the name of every signal that arrives is appended
 STATUS_FILE           file whose text is the HTTP status of every answer; 200 when it does not exist
 """
 
@@ -66,13 +67,29 @@ def start_stubborn_worker() -> None:
         os._exit(0)
 
 
+def note_signals(path: Path) -> None:
+    def note(number: int, _: object) -> None:
+        with path.open("a") as file:
+            file.write(f"{signal.Signals(number).name}\n")
+
+    for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, note)
+
+
+def say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
     env = os.environ
-    print(f"hello from {env.get('GREETING', 'web')}", flush=True)
+    say(f"hello from {env.get('GREETING', 'web')}")
     if "EXIT_CODE" in env and ("EXIT_FLAG" not in env or Path(env["EXIT_FLAG"]).exists()):
-        print(env.get("LAST_WORDS", "cannot go on"), flush=True)
+        say(env.get("LAST_WORDS", "cannot go on"))
         sys.exit(int(env["EXIT_CODE"]))
-    if env.get("IGNORE_TERM"):
+    if env.get("NOTE_SIGNALS"):
+        note_signals(Path(env["NOTE_SIGNALS"]))
+    elif env.get("IGNORE_TERM"):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
