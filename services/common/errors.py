@@ -25,9 +25,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _method_not_allowed(request: Request, error: Exception) -> Response:
-    """405 whose Allow names every method of the path (Starlette names those of the first matching route only)."""
+    """405 whose Allow names every method of the path (Starlette names those of its first route only)."""
     assert isinstance(error, HTTPException)  # noqa: S101  (registered for nothing else)
-    path = request.scope["path"]
-    routes = (route for route in request.app.routes if isinstance(route, Route) and route.path_regex.match(path))
+    path = request.scope["route"].path
+    routes = (route for route in request.app.routes if isinstance(route, Route) and route.path == path)
     allowed = sorted({method for route in routes for method in route.methods or ()})
     return JSONResponse({"detail": error.detail}, status_code=405, headers={"Allow": ", ".join(allowed)})

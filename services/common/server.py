@@ -6,9 +6,13 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from services.common import logs
 from services.common.settings import ServiceSettings, SettingsError, SettingsT
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config
 
 logger = logging.getLogger("services.server")
 
@@ -52,16 +56,11 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _serve(app: object, settings: ServiceSettings, listener: socket.socket) -> int:
+def uvicorn_config(app: object, *, shutdown_grace_s: float) -> "Config":
+    """How every service is served."""
     from uvicorn.config import Config
-    from uvicorn.server import Server
 
-    class AnnouncingServer(Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            logger.info("startup complete, listening on %s:%d", *listener.getsockname()[:2])
-
-    config = Config(
+    return Config(
         app,  # type: ignore[arg-type]  # an ASGI app; typing it here would import Starlette before the settings
         loop="uvloop",
         http="httptools",
@@ -72,8 +71,19 @@ def _serve(app: object, settings: ServiceSettings, listener: socket.socket) -> i
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=30,  # longer than clients keep idle connections (httpx: 5 s), so that they close first
-        timeout_graceful_shutdown=settings.shutdown_grace_s,  # type: ignore[arg-type]  # waits fractions as well
+        timeout_graceful_shutdown=shutdown_grace_s,  # type: ignore[arg-type]  # waits fractions as well
     )
+
+
+def _serve(app: object, settings: ServiceSettings, listener: socket.socket) -> int:
+    from uvicorn.server import Server
+
+    class AnnouncingServer(Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            logger.info("startup complete, listening on %s:%d", *listener.getsockname()[:2])
+
+    config = uvicorn_config(app, shutdown_grace_s=settings.shutdown_grace_s)
     # Uvicorn raises the signal again once all is stopped. By itself that kills: a clean end is to read as one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))
     try:

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Query
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic_core import to_json
 
 
 class Request(BaseModel):
@@ -25,10 +26,17 @@ def _to_utc(value: object) -> object:
     raise ValueError("should be a date and time like 2030-01-31T12:00:00Z")
 
 
+def _writable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    to_json(value)  # its error is a ValueError: JsonValue lets lone surrogates and any depth through
+    return value
+
+
 Instant = Annotated[datetime, BeforeValidator(_to_utc)]
 """A moment, kept in UTC. Without an offset it is read as UTC."""
 
 EmailAddress = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)]
-Metadata = dict[str, JsonValue]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_writable)]
+"""Any JSON object that can be written as JSON again (texts within are valid Unicode)."""
+
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000_000)]
