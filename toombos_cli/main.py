@@ -1,12 +1,14 @@
-"""The `toombos` program: registers the commands, and turns every outcome into an exit code."""
+"""The `toombos` program: finds the command that is called, and turns every outcome into an exit code."""
 
 import os
 import signal
 import sys
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from toombos_cli import __version__
 from toombos_cli.commands import options
@@ -23,10 +25,46 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("restore", "restore:restore"),
     ("logs", "logs:logs"),
     ("health", "health:health"),
+    ("load", "load:load"),
 )
+
+
+class CommandsOnDemand(TyperGroup):
+    """Imports a command's module when that command is called; all of them for the help, completion and a misspelling."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All names, in the order of the help."""
+        return [*dict.fromkeys([*(name for name, _ in COMMANDS), *self.commands])]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, or None when there is none of that name."""
+        target = dict(COMMANDS).get(cmd_name)
+        if target is not None and cmd_name not in self.commands:
+            self.commands[cmd_name] = _load(cmd_name, target)
+        return self.commands.get(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begins with; for an unknown one the nearest of all names is told."""
+        if self.get_command(ctx, args[0]) is None:
+            for name in self.list_commands(ctx):
+                self.get_command(ctx, name)
+        return super().resolve_command(ctx, args)
+
+
+def _load(name: str, target: str) -> Any:
+    module_name, _, attribute = target.partition(":")
+    found = getattr(import_module(f"toombos_cli.commands.{module_name}"), attribute or "app")
+    holder = typer.Typer(add_completion=False)
+    if isinstance(found, typer.Typer):
+        holder.add_typer(found, name=name)
+    else:
+        holder.command(name=name)(found)
+    return get_group(holder).commands[name]
+
 
 app = typer.Typer(
     name="toombos",
+    cls=CommandsOnDemand,
     help="Start, watch, test, load, diagnose, back up and restore the dry-run system, or services of your own.",
     no_args_is_help=True,
     add_completion=True,
@@ -52,19 +90,6 @@ def _root(
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
 ) -> None:
     context.obj = GlobalOptions(project=project, json=json, no_color=no_color, verbose=verbose, quiet=quiet)
-
-
-def _register() -> None:
-    for name, target in COMMANDS:
-        module_name, _, attribute = target.partition(":")
-        found = getattr(import_module(f"toombos_cli.commands.{module_name}"), attribute or "app")
-        if isinstance(found, typer.Typer):
-            app.add_typer(found, name=name)
-        else:
-            app.command(name=name)(found)
-
-
-_register()
 
 
 def main(argv: list[str]) -> int:

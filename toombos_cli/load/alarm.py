@@ -1,6 +1,6 @@
-"""Wakes the event loop at a moment of the monotonic clock, more exactly than its own timers, which count milliseconds.
+"""Wakes the event loop at a moment of the monotonic clock; its own timers only count milliseconds.
 
-Linux has timerfd(2): the wake-up is late by the scheduler's latency alone, some 50 µs. Elsewhere the loop's timer serves.
+Linux has timerfd(2): the wake-up is late by the scheduler alone, some 50 µs. Elsewhere the loop's timer serves.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ _TFD_TIMER_ABSTIME = 1
 
 
 class _TimerSpec(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_long) for name in ("every_s", "every_ns", "at_s", "at_ns")]  # noqa: RUF012 (ctypes)
+    _fields_ = [(name, ctypes.c_long) for name in ("every_s", "every_ns", "at_s", "at_ns")]
 
 
 class Alarm:

@@ -35,10 +35,21 @@ class Owner(Protocol):
 class Connection(asyncio.Protocol):
     """A connection with at most one request under way (`tally` is not None then).
 
-    Times are nanoseconds of the monotonic clock. `due` is when the request should have been sent, or 0 for "when it was".
+    Times are nanoseconds of the monotonic clock. `due` is when the request should have been sent; 0: when it was.
     """
 
-    __slots__ = ("_heads", "_reader", "_rested", "_write", "due", "first_byte", "owner", "tally", "transport", "written")
+    __slots__ = (
+        "_heads",
+        "_reader",
+        "_rested",
+        "_write",
+        "due",
+        "first_byte",
+        "owner",
+        "tally",
+        "transport",
+        "written",
+    )
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
@@ -189,7 +200,9 @@ class Connection(asyncio.Protocol):
         """Ends the request under way without an answer and keeps its time as a lower bound; ends the connection."""
         assert self.tally is not None  # noqa: S101  (callers look)
         phase = "body" if self.first_byte else "wait"
-        self.tally.fail(Failure(error_class, phase, ""), f"no complete answer after {(now - self.written) / 1e9:.3f} s", now)
+        self.tally.fail(
+            Failure(error_class, phase, ""), f"no complete answer after {(now - self.written) / 1e9:.3f} s", now
+        )
         self.tally.censor(due_ns=self.due or self.written, written_ns=self.written, now_ns=now)
         self.close()
         self.owner.lost(self)

@@ -1,6 +1,6 @@
 """The load engine: what closed and open loop have in common. One process, one event loop, one Outcome.
 
-    run_engine -> ClosedLoop | OpenLoop -> Connection -> Tally (counts) -> Recorder.cut -> Outcome
+run_engine -> ClosedLoop | OpenLoop -> Connection -> Tally (counts) -> Recorder.cut -> Outcome
 """
 
 import asyncio
@@ -40,6 +40,14 @@ class Snapshot:
     p99_us: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Who looks on: `on_snapshot` is called twice a second; when `is_lost` says so, the run ends early."""
+
+    on_snapshot: Callable[[Snapshot], None] | None = None
+    is_lost: Callable[[Outcome], bool] | None = None
+
+
 @dataclass(slots=True)
 class Opening:
     """A request that waits for its connection."""
@@ -51,7 +59,7 @@ class Opening:
 class Engine(ABC):
     """Drives one plan over one event loop. Subclasses say when a request is sent."""
 
-    def __init__(self, plan: LoadPlan, *, on_snapshot: Callable[[Snapshot], None] | None = None) -> None:
+    def __init__(self, plan: LoadPlan, observer: "Observer") -> None:
         self.plan = plan
         self.keepalive = plan.keepalive
         self.loop = asyncio.get_running_loop()
@@ -61,12 +69,13 @@ class Engine(ABC):
         self.issued = 0
         self.sent_in_time = 0
         self.ended_ns = 0
-        self.interrupted = False
+        self.interrupted_by = 0
+        self.aborted = False
         self._finished: asyncio.Future[None] = self.loop.create_future()
         self._random = random.Random(plan.seed)  # noqa: S311  (which request comes next is no secret)
         self._weights = [endpoint.weight for endpoint in plan.endpoints]
         self._ssl = tls_context(plan) if plan.target.scheme == "https" else None
-        self._on_snapshot = on_snapshot
+        self._observer = observer
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._cuts = 0
         self._warm = plan.warmup_s == 0
@@ -97,14 +106,18 @@ class Engine(ABC):
         finally:
             self._stop()
         self.recorder.cut(self.ended_ns, sent=self.issued, inflight=0)
+        return self._outcome(self.ended_ns)
+
+    def _outcome(self, now_ns: int) -> Outcome:
         return self.recorder.outcome(
             scheduled=self.issued + self.dropped,
             dropped=self.dropped,
             sent_in_time=self.sent_in_time,
-            ended_ns=self.ended_ns,
+            ended_ns=now_ns,
             cpu_s=time.process_time() - self._cpu_s,
             connections=self._most_connections,
-            interrupted=self.interrupted,
+            interrupted_by=self.interrupted_by,
+            aborted=self.aborted,
         )
 
     @abstractmethod
@@ -195,9 +208,9 @@ class Engine(ABC):
             self.ended_ns = clock()
             self._finished.set_result(None)
 
-    def interrupt(self) -> None:
+    def interrupt(self, signal_number: int) -> None:
         """Ends the run now; what is under way is kept as unfinished."""
-        self.interrupted = True
+        self.interrupted_by = signal_number
         self.end_issue()
         self.give_up_rest()
 
@@ -244,10 +257,15 @@ class Engine(ABC):
         now = clock()
         self._cuts += 1
         self.recorder.cut(now, sent=self.issued, inflight=self.inflight)
-        if self._cuts % 5 == 0 and self._on_snapshot is not None:
-            self._on_snapshot(self._snapshot(now))
+        if self._cuts % 5 == 0 and self._observer.on_snapshot is not None:
+            self._observer.on_snapshot(self._snapshot(now))
         if self._cuts % 10 == 0:
             gc.collect()  # cheap: all from before the run is frozen
+            if self._warm and self._observer.is_lost is not None and self._observer.is_lost(self._outcome(now)):
+                self.aborted = True
+                self.end_issue()
+                self.give_up_rest()
+                return
         self._later("tick", (FIRST_INTERVAL_NS - (now - self.recorder.origin_ns) % FIRST_INTERVAL_NS) / 1e9, self._tick)
 
     def beat(self, due_ns: int) -> None:
@@ -297,7 +315,7 @@ def run_engine(
     plan: LoadPlan,
     *,
     origin_ns: int | None = None,
-    on_snapshot: Callable[[Snapshot], None] | None = None,
+    observer: Observer = Observer(),
     stop_signals: tuple[int, ...] = (),
 ) -> Outcome:
     """Runs the plan in this process. Each of `stop_signals` ends it with what was measured until then."""
@@ -305,9 +323,9 @@ def run_engine(
     from toombos_cli.load.open import OpenLoop
 
     async def drive() -> Outcome:
-        engine = (OpenLoop if plan.mode == "open" else ClosedLoop)(plan, on_snapshot=on_snapshot)
+        engine = (OpenLoop if plan.mode == "open" else ClosedLoop)(plan, observer)
         for number in stop_signals:
-            engine.loop.add_signal_handler(number, engine.interrupt)
+            engine.loop.add_signal_handler(number, engine.interrupt, number)
         return await engine.run(origin_ns)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

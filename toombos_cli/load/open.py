@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import replace
+from itertools import islice
 from time import perf_counter_ns as clock
 
 from toombos_cli.load import histogram
@@ -26,7 +27,8 @@ class OpenLoop(Engine):
         if self.plan.warmup_s:
             rate = stages[0].start_rps or stages[0].end_rps
             stages = (replace(stages[0], duration_s=self.plan.warmup_s, start_rps=rate, end_rps=rate), *stages)
-        self._times = arrival_times(stages, self.plan.arrival, self.plan.seed)
+        first, step = self.plan.part
+        self._times = islice(arrival_times(stages, self.plan.arrival, self.plan.seed), first, None, step)
         self._free: list[Connection] = []
         self._queue: deque[tuple[Tally, int]] = deque()
         self._outstanding = 0

@@ -35,9 +35,9 @@ def arrival_times(stages: tuple[Stage, ...], arrival: Arrival, seed: int = 1) ->
     """Nanoseconds from the start at which each request is due, ascending.
 
     `constant`: the k-th request is due when the area under the rate reaches k, so the first of a constant rate is
-    due at 0. `poisson`: the areas between arrivals are exponential with mean 1, drawn from `seed`, so that a run repeats.
+    due at 0. `poisson`: the areas between arrivals are exponential with mean 1, drawn from `seed`: a run repeats.
     """
-    draw = Random(seed).expovariate
+    draw = Random(seed).expovariate  # noqa: S311  (arrivals are no secret)
     due = draw(1.0) if arrival == "poisson" else 0.0
     begin_s, passed = 0.0, 0.0
     for stage in stages:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from toombos_cli.load.pacer import Arrival, Stage
@@ -38,8 +38,8 @@ class LoadPlan:
     """A load test.
 
     Closed (`stages` empty): each of `connections` sends its next request when the last was answered, until
-    `requests` were sent or `duration_s` is over. Open: requests are due at the stages' arrival rate, whatever the server does,
-    over at most `max_connections`; `connections` means nothing then.
+    `requests` were sent or `duration_s` is over. Open: requests are due at the stages' arrival rate, whatever the
+    server does, over at most `max_connections`; `connections` means nothing then.
     """
 
     target: Target
@@ -56,6 +56,8 @@ class LoadPlan:
     max_connections: int = 1000
     processes: int = 1
     seed: int = 1
+    part: tuple[int, int] = (0, 1)
+    """Of an open loop, this process sends every arrival whose number is part[0] modulo part[1]."""
 
     @property
     def mode(self) -> Mode:
@@ -71,6 +73,24 @@ class LoadPlan:
     def planned_requests(self) -> int | None:
         """How many requests will be sent as far as it is known beforehand."""
         return round(sum(stage.arrivals for stage in self.stages)) if self.stages else self.requests
+
+    def shares(self) -> tuple["LoadPlan", ...]:
+        """The plan of each process: requests and connections divided, arrivals dealt out in turn."""
+        n = self.processes
+
+        def share(whole: int, index: int) -> int:
+            return whole // n + (index < whole % n)
+
+        return tuple(
+            replace(
+                self,
+                requests=None if self.requests is None else share(self.requests, index),
+                connections=share(self.connections, index),
+                max_connections=share(self.max_connections, index),
+                part=(index, n),
+            )
+            for index in range(n)
+        )
 
     def fingerprint(self) -> dict[str, str | float | int | bool | None]:
         """What two runs must have in common for their figures to be comparable; never the text of a request."""

@@ -105,7 +105,8 @@ class Outcome:
     ended_ns: int
     cpu_s: float
     connections: int
-    interrupted: bool = False
+    interrupted_by: int = 0
+    aborted: bool = False
 
     @classmethod
     def merged(cls, parts: Iterable["Outcome"]) -> "Outcome":
@@ -123,7 +124,8 @@ class Outcome:
             first.ended_ns = max(first.ended_ns, other.ended_ns)
             first.cpu_s += other.cpu_s
             first.connections += other.connections
-            first.interrupted = first.interrupted or other.interrupted
+            first.aborted = first.aborted or other.aborted
+            first.interrupted_by = first.interrupted_by or other.interrupted_by
         first.timeline = Timeline.merged([first.timeline, *(other.timeline for other in others)])
         return first
 
@@ -239,7 +241,8 @@ class Recorder:
         ended_ns: int,
         cpu_s: float,
         connections: int,
-        interrupted: bool,
+        interrupted_by: int,
+        aborted: bool,
     ) -> Outcome:
         """The phase's result, after the last cut."""
         return Outcome(
@@ -254,5 +257,6 @@ class Recorder:
             ended_ns=ended_ns,
             cpu_s=cpu_s,
             connections=connections,
-            interrupted=interrupted,
+            interrupted_by=interrupted_by,
+            aborted=aborted,
         )

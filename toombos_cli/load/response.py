@@ -10,12 +10,22 @@ class MalformedResponseError(Exception):
 class ResponseReader:
     """Reads the responses of one connection, one at a time.
 
-    After `feed` or `finish` returned True, `status`, `keep_alive` and `framed_by_head` describe the response. Bodies are
-    counted, not kept. Interim (1xx) responses are skipped.
+    After `feed` or `finish` returned True, `status`, `keep_alive` and `framed_by_head` (its head alone says where it
+    ends) describe the response. Bodies are not kept. Interim (1xx) responses are skipped.
     """
 
-    __slots__ = ("_bodiless", "_delimited", "_done", "_interim", "_parser", "_started", "_surplus", "framed_by_head", "keep_alive",
-                 "status")
+    __slots__ = (
+        "_bodiless",
+        "_delimited",
+        "_done",
+        "_interim",
+        "_parser",
+        "_started",
+        "_surplus",
+        "framed_by_head",
+        "keep_alive",
+        "status",
+    )
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)

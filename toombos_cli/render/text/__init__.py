@@ -17,6 +17,7 @@ VIEWS: dict[str, str] = {
     "change": "toombos_cli.render.text.change",
     "logs": "toombos_cli.render.text.logs",
     "health": "toombos_cli.render.text.health",
+    "load": "toombos_cli.render.text.load",
     "plan": "toombos_cli.render.text.plan",
     "status": "toombos_cli.render.text.status",
 }

@@ -1,0 +1,173 @@
+"""Baselines: figures of earlier runs of the same plan, and whether a run is worse than their spread explains.
+
+A baseline file gathers runs (`--save-baseline` adds one). With three or more, a figure is a regression when it lies
+beyond the one-sided 99 % prediction interval for one more run, mean + t * s * sqrt(1 + 1/n) (Student's t, n - 1
+degrees of freedom), and is at least a tenth worse than the mean. With fewer runs the spread is unknown: then twice
+the mean is allowed.
+"""
+
+import os
+import statistics
+import tempfile
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+
+import msgspec
+
+from toombos_cli.errors import ConfigurationError, OperationError, UsageError
+from toombos_cli.load.plan import LoadPlan
+from toombos_cli.results import Verdict, worst
+
+SCHEMA = "toombos.load.baseline/1"
+ENOUGH_RUNS = 3
+_KEPT_RUNS = 20
+_LEAST_CHANGE = 0.10
+_UNKNOWN_SPREAD = 2.0
+# Below this a latency's change is the clock's and the scheduler's, not the server's.
+_FLOOR = {"p50_us": 200.0, "p95_us": 500.0, "p99_us": 1000.0, "error_rate": 0.002, "throughput_rps": 0.0}
+# Student's t, one-sided 0.99, by degrees of freedom from 2 on.
+_T99 = (
+    6.965,
+    4.541,
+    3.747,
+    3.365,
+    3.143,
+    2.998,
+    2.896,
+    2.821,
+    2.764,
+    2.718,
+    2.681,
+    2.650,
+    2.624,
+    2.602,
+    2.583,
+    2.567,
+    2.552,
+    2.539,
+)
+
+
+class BaselineRun(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one run: response percentiles in microseconds, share of errors, answers a second."""
+
+    at: str
+    p50_us: float
+    p95_us: float
+    p99_us: float
+    error_rate: float
+    throughput_rps: float
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """A baseline file."""
+
+    schema: str
+    plan: dict[str, str | float | int | bool | None]
+    runs: tuple[BaselineRun, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One figure beside the baseline. `limit` is the worst value that is no regression."""
+
+    metric: str
+    measured: float
+    mean: float
+    limit: float
+    change_ratio: float
+    verdict: Verdict
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineResult:
+    """The comparison with all earlier runs of the file."""
+
+    path: str
+    runs: int
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL when any figure regressed."""
+        return worst(c.verdict for c in self.comparisons)
+
+
+def read_baseline(path: Path, plan: LoadPlan) -> Baseline:
+    """The baseline, checked to be of this plan. Raises ConfigurationError, and UsageError for another plan's."""
+    try:
+        baseline = msgspec.json.decode(path.read_bytes(), type=Baseline)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot be read: {error.strerror}", where=str(path), hint="--save-baseline makes one"
+        ) from None
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"no baseline: {error}", where=str(path), hint="--save-baseline makes one") from None
+    if baseline.schema != SCHEMA or not baseline.runs:
+        raise ConfigurationError(f"no baseline of schema {SCHEMA}", where=str(path), hint="--save-baseline makes one")
+    now = plan.fingerprint()
+    differences = [
+        f"{key}: {baseline.plan.get(key)} there, {now[key]} here" for key in now if baseline.plan.get(key) != now[key]
+    ]
+    if differences:
+        raise UsageError(
+            f"this is the baseline of another plan ({'; '.join(differences)})",
+            where=str(path),
+            hint="run the same plan, or save a new baseline with --save-baseline FILE",
+        )
+    return baseline
+
+
+def save_run(path: Path, plan: LoadPlan, run: BaselineRun) -> int:
+    """Adds the run to the file (made when absent), keeping the latest twenty; returns how many it holds now.
+
+    The file is replaced in one step. Raises ConfigurationError, UsageError and OperationError.
+    """
+    earlier = read_baseline(path, plan).runs if path.exists() else ()
+    baseline = Baseline(schema=SCHEMA, plan=plan.fingerprint(), runs=(*earlier, run)[-_KEPT_RUNS:])
+    text = msgspec.json.format(msgspec.json.encode(baseline), indent=2)
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            file.write(text + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise OperationError(f"cannot be written: {error.strerror}", where=str(path)) from None
+    return len(baseline.runs)
+
+
+def compare(baseline: Baseline, run: BaselineRun, *, path: Path, judge_throughput: bool) -> BaselineResult:
+    """Each figure of the run beside the earlier ones. An open loop's throughput is what was asked for: not judged."""
+    metrics = ["p50_us", "p95_us", "p99_us", "error_rate"] + (["throughput_rps"] if judge_throughput else [])
+    return BaselineResult(
+        path=str(path),
+        runs=len(baseline.runs),
+        comparisons=tuple(_compare(m, [getattr(r, m) for r in baseline.runs], getattr(run, m)) for m in metrics),
+    )
+
+
+def _compare(metric: str, earlier: list[float], measured: float) -> Comparison:
+    mean = statistics.fmean(earlier)
+    sign = -1 if metric == "throughput_rps" else 1  # the one figure of which more is better
+    if len(earlier) >= ENOUGH_RUNS:
+        t = _T99[min(len(earlier) - 1, len(_T99) + 1) - 2]
+        spread = t * statistics.stdev(earlier) * sqrt(1 + 1 / len(earlier))
+        basis = f"99 % prediction interval of {len(earlier)} runs"
+    else:
+        spread = mean * (_UNKNOWN_SPREAD - 1 if sign > 0 else 1 - 1 / _UNKNOWN_SPREAD)
+        basis = f"twice, for {len(earlier)} run{'s' if len(earlier) > 1 else ''} show no spread"
+    limit = mean + sign * max(spread, mean * _LEAST_CHANGE, _FLOOR[metric])
+    worse = sign * (measured - limit) > 0
+    change = (measured - mean) / mean if mean else 0.0
+    return Comparison(
+        metric=metric,
+        measured=measured,
+        mean=mean,
+        limit=limit,
+        change_ratio=change,
+        verdict=Verdict.FAIL if worse else Verdict.PASS,
+        detail=f"{change:+.0%} against the mean; allowed: {basis}",
+    )

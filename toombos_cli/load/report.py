@@ -1,0 +1,222 @@
+"""What `toombos load` reports: the schema `toombos.load/1`. Field names are contract."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, TypedDict
+
+from toombos_cli.load.baseline import BaselineResult
+from toombos_cli.load.slo import ObjectiveResult
+from toombos_cli.load.summary import LatencySummary
+from toombos_cli.results import Case, Verdict, worst
+
+SCHEMA = "toombos.load/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Which run this is. `argv` is the command line without the values of headers and payloads.
+
+    `interrupted_by` is the number of the signal that ended it early, else 0.
+    """
+
+    id: str
+    argv: tuple[str, ...]
+    host: str
+    started_at: str
+    duration_s: float
+    interrupted_by: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanSummary:
+    """What was asked for. `stages`: (duration_s, start_rps, end_rps); `rate` where there is one constant rate."""
+
+    url: str
+    address: str
+    mode: str
+    rate: float | None
+    stages: tuple[tuple[float, float, float], ...]
+    arrival: str
+    requests: int | None
+    duration_s: float | None
+    connections: int
+    warmup_s: float
+    timeout_s: float
+    drain_s: float
+    keepalive: bool
+    processes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Every scheduled request is in exactly one of the others."""
+
+    scheduled: int
+    ok: int
+    http_error: int
+    transport_error: int
+    censored: int
+    dropped: int
+
+    @property
+    def failed(self) -> int:
+        """All that did not succeed."""
+        return self.scheduled - self.ok
+
+    @property
+    def error_rate(self) -> float:
+        """Share of scheduled requests that did not succeed, 0..1."""
+        return self.failed / self.scheduled if self.scheduled else 0.0
+
+
+# One kind of failure. `first_at` is seconds from the start, `sample` what was said the first time. A dict, for the
+# contract names a key `class`.
+ErrorGroup = TypedDict(
+    "ErrorGroup",
+    {"class": str, "phase": str, "errno": str, "count": int, "first_at": float, "sample": str, "endpoint": str},
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One interval that begins at `t` seconds. Percentiles (µs) are right to 1.6 %."""
+
+    t: float
+    sent: int
+    ok: int
+    err: int
+    p50: int
+    p99: int
+    inflight: int
+    lag_p99: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSample:
+    """One look at a server's processes, `t` seconds from the start of the run. `cpu_percent`: 100 is one core."""
+
+    t: float
+    cpu_percent: float
+    rss_bytes: int
+    open_files: int | None
+    processes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerUse:
+    """What a server used while it was loaded. `cpu_ms_per_request` is its whole CPU time over all answers."""
+
+    name: str
+    pid: int
+    cpu_ms_per_request: float | None
+    cpu_s: float
+    rss_max_bytes: int
+    series: tuple[ServerSample, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generator:
+    """Whether the instrument could do what was asked. `cpu_percent`: 100 is one core for each process.
+
+    `valid` is False when it was too busy or was held up: then its figures describe itself as much as the target.
+    """
+
+    cpu_percent: float
+    cpu_us_per_request: float
+    lag_p99_us: int
+    lag_max_us: int
+    achieved_ratio: float
+    connections: int
+    valid: bool
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSummary:
+    """One request of the mix."""
+
+    counts: Counts
+    status: dict[str, int]
+    response: LatencySummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latencies:
+    """Response: from when a request was due. Service: from its write. `ok`: responses of successes alone."""
+
+    response: LatencySummary
+    service: LatencySummary
+    connect: LatencySummary
+    ttfb: LatencySummary
+    ok: LatencySummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadReport:
+    """The result of one load test."""
+
+    kind: ClassVar[str] = "load"
+    hidden: ClassVar[frozenset[str]] = frozenset({"distribution"})
+
+    schema: str = SCHEMA
+    run: Run
+    plan: PlanSummary
+    counts: Counts
+    latency_us: Latencies
+    throughput_rps: float
+    status: dict[str, int]
+    errors: tuple[ErrorGroup, ...]
+    interval_s: float
+    series: tuple[Point, ...]
+    server: tuple[ServerUse, ...]
+    generator: Generator
+    slo: tuple[ObjectiveResult, ...]
+    baseline: BaselineResult | None
+    endpoints: dict[str, EndpointSummary]
+    notes: tuple[str, ...] = ()
+    distribution: tuple[tuple[int, int], ...] = field(default=())
+
+    @property
+    def judged(self) -> tuple[Verdict, ...]:
+        """The verdicts of all objectives and of the baseline."""
+        return tuple(r.verdict for r in self.slo) + ((self.baseline.verdict,) if self.baseline else ())
+
+    @property
+    def verdict(self) -> Verdict:
+        """The answer of the run.
+
+        A generator that was held up makes a failed objective inconclusive (its own delay may be the cause), and an
+        open loop as a whole (the rate was not offered). In a closed loop it makes figures worse: what passes, passes.
+        """
+        if self.counts.ok + self.counts.http_error == 0:
+            return Verdict.ERROR
+        judged = worst(self.judged)
+        if not self.generator.valid:
+            if self.plan.mode == "open" or judged in (Verdict.FAIL, Verdict.ERROR):
+                return Verdict.ERROR
+            return Verdict.WARN
+        if judged is Verdict.PASS and not self.slo and self.counts.failed > 0:
+            return Verdict.WARN
+        return judged
+
+    @property
+    def exit_code(self) -> int | None:
+        """As a shell counts it (130 for SIGINT) for a run that a signal ended; else the verdict decides."""
+        return 128 + self.run.interrupted_by if self.run.interrupted_by else None
+
+    def cases(self) -> tuple[Case, ...]:
+        """One case for each thing that was judged."""
+        requests = Case(
+            name="requests",
+            verdict=Verdict.WARN if self.counts.failed else Verdict.PASS,
+            duration_s=self.run.duration_s,
+            detail=f"{self.counts.ok} of {self.counts.scheduled} succeeded",
+        )
+        health = Case(
+            name="generator",
+            verdict=Verdict.PASS if self.generator.valid else Verdict.ERROR,
+            detail="; ".join(self.generator.reasons),
+        )
+        objectives = tuple(Case(name=r.objective, verdict=r.verdict, detail=r.detail) for r in self.slo)
+        compared = self.baseline.comparisons if self.baseline else ()
+        baseline = tuple(Case(name=f"baseline {c.metric}", verdict=c.verdict, detail=c.detail) for c in compared)
+        return (requests, health, *objectives, *baseline)

@@ -1,0 +1,93 @@
+"""One load test from beginning to end: the feature's entry point."""
+
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from toombos_cli.errors import OperationError
+from toombos_cli.load.assemble import assemble, baseline_run, is_lost
+from toombos_cli.load.baseline import compare, read_baseline, save_run
+from toombos_cli.load.engine import Observer, Snapshot
+from toombos_cli.load.fleet import run_plan
+from toombos_cli.load.plan import LoadPlan
+from toombos_cli.load.recorder import Outcome
+from toombos_cli.load.report import LoadReport
+from toombos_cli.load.server_use import ServerWatch, Watched
+from toombos_cli.load.slo import Objective
+
+_OTHER_FILES = 64  # that a process has open beside its connections
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the run is judged by, and where its figures are kept."""
+
+    objectives: tuple[Objective, ...] = ()
+    abort_on_fail: bool = False
+    baseline: Path | None = None
+    save_baseline: Path | None = None
+
+
+def run_load(
+    plan: LoadPlan,
+    *,
+    judgement: Judgement,
+    watched: tuple[Watched, ...] = (),
+    argv: tuple[str, ...] = (),
+    on_snapshot: Callable[[Snapshot], None] | None = None,
+) -> LoadReport:
+    """Runs the plan and judges it. Raises ToombosError for what keeps it from starting; nothing was sent then."""
+    baseline = read_baseline(judgement.baseline, plan) if judgement.baseline else None
+    if judgement.save_baseline and judgement.save_baseline.exists():
+        read_baseline(judgement.save_baseline, plan)
+    _raise_file_limit(plan)
+    objectives = judgement.objectives
+    observer = Observer(
+        on_snapshot=on_snapshot, is_lost=partial(is_lost, objectives) if judgement.abort_on_fail else None
+    )
+    with ServerWatch(watched) as watch:
+        outcome = run_plan(plan, observer)
+    run = baseline_run(outcome)
+    compared = None
+    if baseline is not None and judgement.baseline is not None:
+        compared = compare(baseline, run, path=judgement.baseline, judge_throughput=plan.mode == "closed")
+    report = assemble(
+        plan,
+        outcome,
+        argv=argv,
+        servers=watch.observed,
+        objectives=objectives,
+        baseline=compared,
+        notes=_notes(plan, outcome),
+    )
+    if judgement.save_baseline and not (outcome.interrupted_by or outcome.aborted) and report.counts.ok:
+        save_run(judgement.save_baseline, plan, run)
+    return report
+
+
+def _notes(plan: LoadPlan, outcome: Outcome) -> tuple[str, ...]:
+    """What a reader should know of how this was measured."""
+    notes = []
+    if outcome.aborted:
+        notes.append("ended early, for an objective was lost: figures are of the time until then")
+    if plan.mode == "closed":
+        notes.append("closed loop: while answers are slow, less is sent; --rate shows what users would wait")
+    return tuple(notes)
+
+
+def _raise_file_limit(plan: LoadPlan) -> None:
+    """Raises the soft limit of open files to what the plan needs. Raises OperationError where the hard one is lower."""
+    share = plan.shares()[0]
+    needed = (share.max_connections if plan.mode == "open" else share.connections) + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            option = "--max-connections" if plan.mode == "open" else "-c"
+            raise OperationError(
+                f"{needed - _OTHER_FILES} connections need {needed} open files, and the limit is {hard}",
+                where=option,
+                hint=f"{option} {max(1, hard - _OTHER_FILES)}, or raise the hard limit (ulimit -Hn)",
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

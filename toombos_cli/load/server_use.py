@@ -1,0 +1,137 @@
+"""What the loaded servers use meanwhile: CPU, memory and open files of each one's process tree, on the run's clock.
+
+A process of its own takes the samples, so that reading the process table never delays a request.
+"""
+
+import multiprocessing
+import signal
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from time import perf_counter_ns as clock
+from types import TracebackType
+
+from toombos_cli import processes
+
+_EVERY_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A server to watch: who listens on this address, with all that it started."""
+
+    name: str
+    host: str
+    port: int
+
+
+@dataclass(slots=True)
+class Sample:
+    """One look. `at_ns` on the monotonic clock, `cpu_s` since the processes' start."""
+
+    at_ns: int
+    cpu_s: float
+    rss_bytes: int
+    open_files: int | None
+    processes: int
+
+
+@dataclass(slots=True)
+class Observed:
+    """A watched server, with the pid that listens; the first sample is from before the run, the last from after it."""
+
+    name: str
+    pid: int
+    samples: list[Sample] = field(default_factory=list)
+
+
+class ServerWatch:
+    """Context manager: takes samples while it is open; `observed` holds them afterwards.
+
+    A server whose process cannot be seen (another machine's, another user's) is left out.
+    """
+
+    def __init__(self, watched: tuple[Watched, ...]) -> None:
+        self._watched = watched
+        self.observed: list[Observed] = []
+
+    def __enter__(self) -> "ServerWatch":
+        found = [(w.name, _listener(w)) for w in self._watched]
+        self.observed = [Observed(name, pid) for name, pid in found if pid]
+        if self.observed:
+            context = multiprocessing.get_context("fork")
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_sample_until_told, args=(self.observed, theirs), daemon=True)
+            self._process.start()
+            theirs.close()
+            self._pipe.recv()  # the first sample is taken
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.observed:
+            return
+        try:
+            self._pipe.send("end")
+            if self._pipe.poll(10):
+                self.observed = self._pipe.recv()
+        except (OSError, EOFError):
+            self.observed = []  # the sampler was killed: there is nothing to show
+        finally:
+            self._pipe.close()
+            self._process.join(timeout=2)
+
+
+def _listener(watched: Watched) -> int | None:
+    """The pid that listens: where several share the socket (a master and its workers), the eldest."""
+    table = processes.process_table()
+    pids = {found.pid for found in processes.listeners_at(watched.host, watched.port) if found.pid in table}
+    elders = [pid for pid in pids if pid is not None and table[pid].parent not in pids]
+    return min(elders, default=None)
+
+
+def _sample_until_told(servers: list[Observed], pipe: "Connection[object, object]") -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; this ends with it
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    due = clock()
+    _sample(servers)
+    pipe.send("ready")
+    while True:
+        due += _EVERY_NS
+        try:
+            if pipe.poll(max(0.0, (due - clock()) / 1e9)):
+                pipe.recv()
+                _sample(servers)
+                pipe.send(servers)
+                return
+        except (EOFError, OSError):  # the parent is gone
+            return
+        _sample(servers)
+
+
+def _sample(servers: list[Observed]) -> None:
+    table = processes.process_table()
+    now = clock()
+    for server in servers:
+        rows = [table[pid] for pid in processes.descendants([server.pid], table) if pid in table]
+        if server.pid in table:
+            files = [_open_files(row.pid) for row in rows]
+            server.samples.append(
+                Sample(
+                    at_ns=now,
+                    cpu_s=sum(row.cpu_s for row in rows),
+                    rss_bytes=sum(row.rss_bytes for row in rows),
+                    open_files=None if None in files else sum(f for f in files if f is not None),
+                    processes=len(rows),
+                )
+            )
+
+
+def _open_files(pid: int) -> int | None:
+    """None when it may not be seen."""
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).num_fds())
+    except psutil.Error:
+        return None

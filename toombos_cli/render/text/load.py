@@ -1,0 +1,189 @@
+"""What a load test found: the verdict first, then what it rests on."""
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from toombos_cli.render.formats import Output
+from toombos_cli.results import Verdict
+
+if TYPE_CHECKING:
+    from toombos_cli.load.baseline import BaselineResult
+    from toombos_cli.load.report import LoadReport
+    from toombos_cli.load.summary import LatencySummary
+
+_WORDS = {Verdict.PASS: "OK", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL", Verdict.ERROR: "ERROR", Verdict.SKIP: "SKIP"}
+_STYLES = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.ERROR: "bold red"}
+_COLUMNS = ("p50", "p75", "p90", "p95", "p99", "p99_9", "max", "mean")
+_ERRORS_SHOWN = 8
+
+
+def show(report: "LoadReport", output: Output) -> None:
+    """The whole result on stdout."""
+    out = output.stdout
+    out.print(f"{_WORDS[report.verdict]}  ", style=_STYLES.get(report.verdict, ""), end="")
+    out.print(sentence(report), soft_wrap=True)
+    out.print(_plan(report), soft_wrap=True)
+    out.print(_throughput(report), soft_wrap=True)
+    out.print(_latencies(report))
+    if report.status:
+        out.print("status     " + "  ".join(f"{status}: {count}" for status, count in report.status.items()))
+    for error in report.errors[:_ERRORS_SHOWN]:
+        where = " ".join(filter(None, (error["phase"], error["errno"])))
+        out.print(
+            f"error      {error['class']} ({where}): {error['count']}, first after {error['first_at']:.1f} s: "
+            f"{error['sample']}",
+            soft_wrap=True,
+        )
+    if len(report.errors) > _ERRORS_SHOWN:
+        out.print(f"error      {len(report.errors) - _ERRORS_SHOWN} more kinds: see --json")
+    if len(report.endpoints) > 1:
+        out.print(_endpoints(report))
+    if report.server:
+        out.print(_servers(report))
+    _show_generator(report, output)
+    for result in report.slo:
+        word, style = _WORDS[result.verdict], _STYLES.get(result.verdict, "")
+        out.print(f"slo        {word:<5} {result.objective}: {result.detail}", style=style, soft_wrap=True)
+    if report.baseline:
+        _show_baseline(report.baseline, output)
+    for note in report.notes:
+        output.stderr.print(f"note: {note}", soft_wrap=True)
+
+
+def sentence(report: "LoadReport") -> str:
+    """The result in one sentence."""
+    counts = report.counts
+    text = f"{counts.ok} of {counts.scheduled} requests succeeded in {report.run.duration_s:.2f} s"
+    failed = {
+        "answered with 4xx or 5xx": counts.http_error,
+        "failed in transport": counts.transport_error,
+        "never answered": counts.censored,
+        "never sent": counts.dropped,
+    }
+    parts = [f"{count} {what}" for what, count in failed.items() if count]
+    text += f" ({', '.join(parts)})" if parts else ""
+    if report.run.interrupted_by:
+        text += "; interrupted: these are partial results"
+    lost = [r.objective for r in report.slo if r.verdict is Verdict.FAIL]
+    if not report.generator.valid and report.verdict is Verdict.ERROR:
+        text += "; inconclusive: the load generator was not up to it"
+    elif lost:
+        text += f"; missed: {', '.join(lost)}"
+    if report.baseline and report.baseline.verdict is Verdict.FAIL:
+        text += "; worse than the baseline"
+    return text
+
+
+def milliseconds(value_us: float) -> str:
+    """A latency in milliseconds with three digits that mean something."""
+    value = value_us / 1000
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _plan(report: "LoadReport") -> str:
+    plan = report.plan
+    words = ["target    ", plan.url]
+    if plan.mode == "closed":
+        words.append(f"- closed loop, {plan.connections} connections")
+    elif plan.rate is not None:
+        words.append(f"- open loop, {plan.rate:g} rps ({plan.arrival})")
+    else:
+        stages = ", ".join(f"{d:g} s to {end:g} rps" for d, _, end in plan.stages)
+        words.append(f"- open loop, {stages} ({plan.arrival})")
+    if plan.processes > 1:
+        words.append(f"from {plan.processes} processes")
+    if not plan.keepalive:
+        words.append("without keep-alive")
+    return " ".join(words)
+
+
+def _throughput(report: "LoadReport") -> str:
+    text = f"throughput {report.throughput_rps:.1f} answers/s"
+    if report.plan.rate is not None:
+        text += f" (asked for {report.plan.rate:g}, {report.generator.achieved_ratio:.1%} sent in time)"
+    return text
+
+
+def _latencies(report: "LoadReport") -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("latency ms")
+    for name in _COLUMNS:
+        table.add_column(name.replace("_", "."), justify="right")
+    rows: list[tuple[str, LatencySummary]] = [
+        ("response", report.latency_us.response),
+        ("service", report.latency_us.service),
+        ("first byte", report.latency_us.ttfb),
+        ("connect", report.latency_us.connect),
+    ]
+    if report.counts.http_error and report.counts.ok:
+        rows.insert(1, ("  successes", report.latency_us.ok))
+    for name, summary in rows:
+        if summary.count:
+            table.add_row(name, *(_bounded(summary, column) for column in _COLUMNS))
+    return table
+
+
+def _bounded(summary: "LatencySummary", column: str) -> str:
+    """The figure; `>` before one that lies among requests that were never answered."""
+    text = milliseconds(getattr(summary, column))
+    percent = (
+        {"max": 100.0, "mean": 0.0}.get(column) if not column.startswith("p") else float(column[1:].replace("_", "."))
+    )
+    among = (
+        summary.censored and percent is not None and percent / 100 * summary.count > summary.count - summary.censored
+    )
+    return f">{text}" if among or (column == "mean" and summary.censored) else text
+
+
+def _endpoints(report: "LoadReport") -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("endpoint", "requests", "ok", "failed", "p50 ms", "p95 ms", "p99 ms"):
+        table.add_column(name, justify="left" if name == "endpoint" else "right")
+    for name, found in report.endpoints.items():
+        times = [milliseconds(v) for v in (found.response.p50, found.response.p95, found.response.p99)]
+        table.add_row(name, str(found.counts.scheduled), str(found.counts.ok), str(found.counts.failed), *times)
+    return table
+
+
+def _servers(report: "LoadReport") -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("server", "pid", "CPU avg %", "CPU ms/request", "memory max MB", "open files", "processes"):
+        table.add_column(name, justify="left" if name == "server" else "right")
+    for server in report.server:
+        last = server.series[-1]
+        average = server.cpu_s / max(report.run.duration_s, 1e-3) * 100
+        table.add_row(
+            server.name,
+            str(server.pid),
+            f"{average:.0f}",
+            "-" if server.cpu_ms_per_request is None else f"{server.cpu_ms_per_request:.3f}",
+            f"{server.rss_max_bytes / 1e6:.0f}",
+            "-" if last.open_files is None else str(last.open_files),
+            str(last.processes),
+        )
+    return table
+
+
+def _show_generator(report: "LoadReport", output: Output) -> None:
+    generator = report.generator
+    output.stdout.print(
+        f"generator  {'OK' if generator.valid else 'WARN'}   CPU {generator.cpu_percent:.0f} %, "
+        f"{generator.cpu_us_per_request:.1f} µs a request, late by {milliseconds(generator.lag_p99_us)} ms (p99), "
+        f"{milliseconds(generator.lag_max_us)} ms (max)",
+        style="" if generator.valid else "yellow",
+        soft_wrap=True,
+    )
+    for reason in generator.reasons:
+        output.stdout.print(f"           {reason}", soft_wrap=True)
+
+
+def _show_baseline(baseline: "BaselineResult", output: Output) -> None:
+    for found in baseline.comparisons:
+        word, style = _WORDS[found.verdict], _STYLES.get(found.verdict, "")
+        output.stdout.print(
+            f"baseline   {word:<5} {found.metric} {found.measured:g}, before {found.mean:g}, "
+            f"limit {found.limit:g}: {found.detail}",
+            style=style,
+            soft_wrap=True,
+        )
