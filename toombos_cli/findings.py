@@ -48,6 +48,7 @@ class Answer:
     fix: str = ""
     pasteable: bool = False
     service: str = ""
+    explained_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

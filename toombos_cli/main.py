@@ -25,12 +25,15 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("restore", "restore:restore"),
     ("logs", "logs:logs"),
     ("health", "health:health"),
+    ("monitoring", "monitoring"),
+    ("alert", "alert"),
+    ("config", "config"),
     ("load", "load:load"),
 )
 
 
 class CommandsOnDemand(TyperGroup):
-    """Imports a command's module when that command is called; all of them for the help, completion and a misspelling."""
+    """Imports a command's module when that command is called; all of them for the help and for a misspelling."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names, in the order of the help."""

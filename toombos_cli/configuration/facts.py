@@ -143,7 +143,7 @@ def gather_facts(
     except ConfigurationError as error:
         unreadable = error.problems[0]
         env_file = EnvFile(path=path, values={}, lines={})
-    values = _shared_values(manifest, env_file, mode, environ)
+    values = shared_values(manifest, env_file, mode, environ)
     start = (start or project).resolve()
     return Facts(
         manifest=manifest,
@@ -196,7 +196,7 @@ def _dropped_values(binding: Binding) -> Iterator[tuple[str, str]]:
             yield "dropped", match[1]
 
 
-def _shared_values(
+def shared_values(
     manifest: Manifest, env_file: EnvFile, mode: str | None, environ: Mapping[str, str]
 ) -> dict[str, Value]:
     """The effective values, with the manifest's defaults for the service that uses a variable."""

@@ -17,6 +17,9 @@ _PLACEHOLDER = re.compile(
 )
 # The generator refuses these anywhere in a key or live address (services/generator/settings.py).
 _WORDS = ("changeme", "change-me", "change_me", "placeholder", "your-", "your_", "example", "xxxx", "todo", "<")
+RANDOM_TEXT = "$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')"
+"""A fresh secret as a shell command puts it into a file without showing it."""
+
 _WEAK_BITS = 48.0
 _FEWEST_DISTINCT = 8
 

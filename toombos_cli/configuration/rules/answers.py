@@ -5,22 +5,31 @@ No command shows a value, and each leaves a line alone that is no longer what it
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
+from toombos_cli.configuration.display import shown_value
 from toombos_cli.configuration.facts import Facts
+from toombos_cli.configuration.strength import RANDOM_TEXT
 from toombos_cli.env_file import Binding
 from toombos_cli.findings import Answer, Evidence, Status
 from toombos_cli.settings import Origin
 
 
-def fail(reason: str, *evidence: Evidence, cause: str = "", command: str = "", advice: str = "") -> Answer:
+def fail(
+    reason: str, *evidence: Evidence, cause: str = "", command: str = "", advice: str = "", explained_by: str = ""
+) -> Answer:
     """A FAIL with a fix: a command to paste, else advice."""
-    return _answer(Status.FAIL, reason, evidence, cause, command, advice)
+    answer = _answer(Status.FAIL, reason, evidence, cause, command, advice)
+    return replace(answer, explained_by=explained_by)
 
 
-def warn(reason: str, *evidence: Evidence, cause: str = "", command: str = "", advice: str = "") -> Answer:
+def warn(
+    reason: str, *evidence: Evidence, cause: str = "", command: str = "", advice: str = "", explained_by: str = ""
+) -> Answer:
     """A WARN with a fix."""
-    return _answer(Status.WARN, reason, evidence, cause, command, advice)
+    answer = _answer(Status.WARN, reason, evidence, cause, command, advice)
+    return replace(answer, explained_by=explained_by)
 
 
 def ok(reason: str) -> Answer:
@@ -44,13 +53,14 @@ def in_manifest(facts: Facts, key: str) -> Evidence:
 
 
 def where_set(facts: Facts, name: str, text: str = "") -> Evidence:
-    """The place that the effective value of a variable came from."""
+    """The place that the effective value of a variable came from, with the value where that may be shown."""
     value = facts.values.get(name)
     if value is None:
         return Evidence(source=str(facts.env_file.path), text=text or f"{name} is not set")
-    if value.line is not None:
-        return at_line(facts, value.line, text or f"{name}=")
-    return Evidence(source=value.origin.value, text=text or name)
+    text = text or f"{name}={shown_value(name, value.value, facts.variables.get(name))}"
+    return (
+        at_line(facts, value.line, text) if value.line is not None else Evidence(source=value.origin.value, text=text)
+    )
 
 
 def edit(facts: Facts, line: int, script: str) -> str:
@@ -91,6 +101,19 @@ def unset(facts: Facts, name: str) -> str:
     if value is None or value.line is None:
         return f"unset {name}"
     return remove_line(facts, facts.env_file.bindings_of(name)[-1])
+
+
+def fresh_secret(facts: Facts, name: str) -> str:
+    """The command that gives a variable of `.env` a random secret and shows it nowhere; "" when the shell sets it."""
+    value = facts.values.get(name)
+    bindings = facts.env_file.bindings_of(name)
+    path = _quoted(facts.env_file.path)
+    if not bindings:
+        newline = "" if _ends_with_newline(facts) else "\\n"
+        return f"printf '{newline}%s\\n' \"{name}={RANDOM_TEXT}\" >> {path}"
+    if value is not None and value.line == bindings[-1].last_line:
+        return f'sed -i -E "{value.line}s/^(\\s*(export\\s+)?){name}\\s*=.*/\\1{name}={RANDOM_TEXT}/" {path}'
+    return ""
 
 
 def switch_on(facts: Facts, name: str) -> str:

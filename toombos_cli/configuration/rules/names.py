@@ -96,6 +96,7 @@ def missing(facts: Facts) -> Iterator[Answer]:
             *(places or (Evidence(source=str(facts.env_file.path), text=f"{name} is not set"),)),
             cause=variable.description,
             advice=f"add {name}=... to {facts.env_file.path}",
+            explained_by=facts.lost.get(name, ""),
         )
 
 

@@ -4,7 +4,17 @@ from collections.abc import Iterator
 
 from toombos_cli.configuration.facts import Facts
 from toombos_cli.configuration.network import is_loopback, url_address
-from toombos_cli.configuration.rules.answers import command, fail, ok, skip, switch_on, unset, warn, where_set
+from toombos_cli.configuration.rules.answers import (
+    command,
+    fail,
+    fresh_secret,
+    ok,
+    skip,
+    switch_on,
+    unset,
+    warn,
+    where_set,
+)
 from toombos_cli.configuration.strength import is_placeholder
 from toombos_cli.configuration.types import type_error
 from toombos_cli.findings import Answer
@@ -26,6 +36,7 @@ def dryrun(facts: Facts) -> Iterator[Answer]:
             where_set(facts, mock),
             cause="whatever goes by the second alone would reach for the live systems",
             command=switch_on(facts, mock),
+            explained_by=facts.lost.get(mock, ""),
         )
     if mocked and not dry:
         yield warn(
@@ -34,6 +45,7 @@ def dryrun(facts: Facts) -> Iterator[Answer]:
             where_set(facts, switch),
             cause="nothing is really published, and nothing refuses other requests that leave this machine",
             command=switch_on(facts, switch),
+            explained_by=facts.lost.get(switch, ""),
         )
     if dry:
         yield from _live_in_dry_run(facts, switch)
@@ -84,6 +96,8 @@ def live(facts: Facts) -> Iterator[Answer]:
                     f"{name} is required in live mode, and not set",
                     where_set(facts, name, f"{name} is not set"),
                     cause=variable.description,
+                    command=fresh_secret(facts, name) if variable.generate else "",
+                    explained_by=facts.lost.get(name) or _why_live(facts),
                     advice=f"add {name}=... to {facts.env_file.path}, or switch dry-run mode on",
                 )
         mocks = {_place(facts, name) for name in facts.with_role("mock_url")} - {None}
@@ -96,6 +110,11 @@ def live(facts: Facts) -> Iterator[Answer]:
                     cause="the generator refuses to start in live mode",
                     advice="name the real system, or switch dry-run mode on",
                 )
+
+
+def _why_live(facts: Facts) -> str:
+    """The rule that says that a dry-run switch stands in `.env` without effect, "" when live mode was chosen."""
+    return next((facts.lost[name] for name in facts.with_role("dry_run") if name in facts.lost), "")
 
 
 def _place(facts: Facts, name: str) -> tuple[str, int | None] | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from toombos_cli.configuration.encryption import is_encrypted
 from toombos_cli.configuration.facts import Facts
 from toombos_cli.configuration.network import is_loopback, url_address
-from toombos_cli.configuration.rules.answers import command, fail, in_manifest, ok, skip, warn, where_set
+from toombos_cli.configuration.rules.answers import command, fail, fresh_secret, in_manifest, ok, skip, warn, where_set
 from toombos_cli.configuration.strength import weakness
 from toombos_cli.configuration.types import type_error
 from toombos_cli.findings import Answer
@@ -45,7 +45,7 @@ def _renewal(facts: Facts, name: str) -> dict[str, str]:
     if facts.variables[name].role == "encryption_key" and any(map(is_encrypted, facts.env_file.values.values())):
         return {"command": command(facts, "config rotate-key")}
     if facts.variables[name].generate:
-        return {"advice": f"replace it: {command(facts, f'config init --print {name}')} prints a fresh line for .env"}
+        return {"command": fresh_secret(facts, name), "advice": "replace it by a random one of 32 characters or more"}
     return {"advice": f"ask whoever issues {name} for the real one"}
 
 

@@ -6,6 +6,13 @@ from toombos_cli.render.formats import Output
 from toombos_cli.results import Report
 
 VIEWS: dict[str, str] = {
+    "alert_sent": "toombos_cli.render.text.alert_sent",
+    "alert_status": "toombos_cli.render.text.alert_status",
+    "alert_test": "toombos_cli.render.text.alert_test",
+    "config_change": "toombos_cli.render.text.config_change",
+    "config_example": "toombos_cli.render.text.config_example",
+    "config_show": "toombos_cli.render.text.config_show",
+    "findings": "toombos_cli.render.text.findings",
     "backup-create": "toombos_cli.render.text.archives",
     "backup-drill": "toombos_cli.render.text.archives",
     "backup-list": "toombos_cli.render.text.archives",
@@ -18,6 +25,9 @@ VIEWS: dict[str, str] = {
     "logs": "toombos_cli.render.text.logs",
     "health": "toombos_cli.render.text.health",
     "load": "toombos_cli.render.text.load",
+    "monitoring": "toombos_cli.render.text.monitoring",
+    "monitoring_check": "toombos_cli.render.text.monitoring_check",
+    "monitoring_reload": "toombos_cli.render.text.monitoring_reload",
     "plan": "toombos_cli.render.text.plan",
     "status": "toombos_cli.render.text.status",
 }

@@ -1,0 +1,122 @@
+"""`toombos config`: check, show, init, encrypt, rotate-key."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from toombos_cli.commands import options
+from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.errors import UsageError
+
+app = typer.Typer(help="Judge, show, create and encrypt the settings in .env.", no_args_is_help=True)
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="As `start --dry-run` would see it.")]
+
+
+@app.command()
+@command
+def check(
+    invocation: Invocation,
+    dry_run: DryRun = False,
+    format: Annotated[  # noqa: A002 (the option's name)
+        Literal["text", "json", "junit"] | None,
+        typer.Option("--format", help="How to print it.", show_default="text"),
+    ] = None,
+    strict: options.Strict = False,
+) -> None:
+    """Judge .env and everything around it, and name what is wrong with line and fix.
+
+    Ends with 0 when all is well or there are warnings alone, with 1 when something is wrong. No secret is printed.
+    """
+    from toombos_cli.config.check import run_check
+
+    report = run_check(invocation.manifest, mode=_mode(invocation, dry_run), start=_start(invocation))
+    invocation.finish(report, format=format, strict=strict)
+
+
+@app.command()
+@command
+def show(
+    invocation: Invocation,
+    service: Annotated[
+        str | None, typer.Argument(metavar="[SERVICE]", help="What this service gets.", show_default=False)
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Print every setting, where it came from and its line; secrets are masked."""
+    from toombos_cli.config.show import run_show
+
+    if service is not None:
+        invocation.service_names([service])
+    invocation.finish(run_show(invocation.manifest, service=service, mode=_mode(invocation, dry_run)))
+
+
+@app.command()
+@command
+def init(
+    invocation: Invocation,
+    example: Annotated[bool, typer.Option("--example", help="Print a complete .env.example; write nothing.")] = False,
+) -> None:
+    """Write a first .env: readable for its owner alone, in dry-run mode, with fresh random secrets.
+
+    An existing .env is never overwritten (exit 5).
+    """
+    if example:
+        from toombos_cli.config.reports import ExampleReport
+        from toombos_cli.config.template import render_example
+
+        invocation.finish(ExampleReport(text=render_example(invocation.manifest)))
+    from toombos_cli.config.init import run_init
+
+    invocation.finish(run_init(invocation.manifest))
+
+
+@app.command()
+@command
+def encrypt(
+    invocation: Invocation,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Default: every secret in clear.", show_default=False),
+    ] = None,
+) -> None:
+    """Encrypt secrets of .env in place, under API_KEY_ENCRYPTION_KEY; comments and order stay."""
+    from toombos_cli.config.encrypt import run_encrypt
+
+    invocation.finish(run_encrypt(invocation.manifest, names or ()))
+
+
+@app.command("rotate-key")
+@command
+def rotate_key(
+    invocation: Invocation,
+    new_key_from: Annotated[
+        str | None,
+        typer.Option(
+            "--new-key-from",
+            metavar="VARIABLE",
+            help="Environment variable that holds the new key; by default it is random.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Replace the encryption key in .env and put every encrypted value under the new one.
+
+    The old file stays beside it as .env.bak, as private as .env itself. Running services need a restart.
+    """
+    from toombos_cli.config.encrypt import run_rotate_key
+
+    invocation.finish(run_rotate_key(invocation.manifest, new_key_from=new_key_from))
+
+
+def _mode(invocation: Invocation, dry_run: bool) -> str | None:
+    if not dry_run:
+        return None
+    if "dry_run" not in invocation.manifest.modes:
+        raise UsageError("the manifest has no mode dry_run", hint="add [modes.dry_run]")
+    return "dry_run"
+
+
+def _start(invocation: Invocation) -> Path:
+    return Path.cwd() if invocation.options.project is None else invocation.project

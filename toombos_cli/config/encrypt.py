@@ -1,0 +1,150 @@
+"""`config encrypt` and `config rotate-key`: secrets of `.env` under the encryption key, and under a new one."""
+
+import os
+import secrets
+from collections.abc import Sequence
+
+from toombos_cli.config.reports import ChangeReport
+from toombos_cli.config.rewrite import copy_beside, exclusive, replace_file, with_values
+from toombos_cli.configuration.display import shown_name
+from toombos_cli.configuration.encryption import DecryptionError, decrypt, encrypt, fernet_key, is_encrypted
+from toombos_cli.configuration.strength import RANDOM_TEXT
+from toombos_cli.env_file import Binding, EnvFile, read_env_file
+from toombos_cli.errors import ConfigurationError, Problem, UsageError
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.settings import Origin, Value, effective_values
+from toombos_cli.spelling import nearest
+
+BACKUP_NAME = ".env.bak"
+_KEY_BYTES = 32
+
+
+def run_encrypt(manifest: Manifest, names: Sequence[str]) -> ChangeReport:
+    """Encrypts the named variables of `.env`, or every documented secret that stands there in clear.
+
+    No copy of the old file is kept: it would hold the clear text. Raises UsageError for a name that `.env` does not
+    set, ConfigurationError without a usable key.
+    """
+    with exclusive(manifest.project):
+        env_file = _existing(manifest)
+        key = _key(manifest, env_file)
+        chosen = _chosen(manifest, env_file, names, key.name)
+        if not chosen:
+            return ChangeReport(action="encrypt", path=env_file.path, names=())
+        # A value may refer to others as ${NAME}; what counts is what the services get.
+        clear = {b: env_file.values[str(b.name)] if _counts(env_file, b) else str(b.value) for b in chosen}
+        values = {binding: encrypt(value, key.value) for binding, value in clear.items()}
+        replace_file(env_file.path, with_values(env_file, values), old=_text(env_file))
+    return ChangeReport(action="encrypt", path=env_file.path, names=_names(chosen))
+
+
+def run_rotate_key(manifest: Manifest, *, new_key_from: str | None) -> ChangeReport:
+    """Puts every encrypted value of `.env` under a new key: a random one, or the text of an environment variable.
+
+    A key that stands in `.env` is replaced there; one that comes from the environment is for its owner to replace, so
+    the new one must then be given. The old file stays as `.env.bak` (0600). Raises ConfigurationError when a value
+    cannot be decrypted; nothing is changed then.
+    """
+    with exclusive(manifest.project):
+        env_file = _existing(manifest)
+        key = _key(manifest, env_file)
+        new_key = _new_key(key, new_key_from)
+        values = _reencrypted(manifest, env_file, key.value, new_key)
+        if key.origin is Origin.ENV_FILE:
+            values |= dict.fromkeys(env_file.bindings_of(key.name), new_key)
+        text = with_values(env_file, values)
+        backup = copy_beside(env_file.path, BACKUP_NAME, _text(env_file))
+        replace_file(env_file.path, text, old=_text(env_file))
+    return ChangeReport(
+        action="rotate-key", path=env_file.path, names=_names(values), backup=backup, restart_needed=True
+    )
+
+
+def _existing(manifest: Manifest) -> EnvFile:
+    env_file = read_env_file(manifest.project)
+    if not env_file.exists:
+        raise ConfigurationError("does not exist", where=str(env_file.path), hint="toombos config init")
+    return env_file
+
+
+def _key(manifest: Manifest, env_file: EnvFile) -> Value:
+    """The effective encryption key. Raises ConfigurationError when there is none that can be used."""
+    name = next((name for name, v in manifest.environment.items() if v.role == "encryption_key"), None)
+    if name is None:
+        raise ConfigurationError("the manifest documents no variable with role = 'encryption_key'")
+    value = effective_values(manifest, None, env_file).get(name)
+    if value is None:
+        raise ConfigurationError(
+            f"{name} is not set, and secrets are encrypted with it",
+            where=str(env_file.path),
+            hint=f"printf '%s\\n' \"{name}={RANDOM_TEXT}\" >> {env_file.path}",
+        )
+    try:
+        fernet_key(value.value)
+    except DecryptionError as error:
+        place = f"{env_file.path}:{value.line}" if value.line else value.origin.value
+        raise ConfigurationError(f"{name} cannot be used: {error}", where=place) from None
+    return value
+
+
+def _new_key(key: Value, new_key_from: str | None) -> str:
+    if new_key_from is None:
+        if key.origin is not Origin.ENV_FILE:
+            raise ConfigurationError(
+                f"{key.name} comes from the environment, where toombos cannot replace it",
+                where="environment",
+                hint="export the new key as NEW_KEY, then: toombos config rotate-key --new-key-from NEW_KEY",
+            )
+        return secrets.token_urlsafe(_KEY_BYTES)
+    new_key = os.environ.get(new_key_from, "")
+    if new_key == key.value:
+        raise UsageError(f"the new key in {new_key_from} is the old one", where="environment")
+    try:
+        fernet_key(new_key)
+    except DecryptionError as error:
+        raise UsageError(f"{new_key_from}: {error}", where="environment") from None
+    if not (new_key.isascii() and new_key.isprintable()) or any(c in " \"'#$\\`" for c in new_key):
+        raise UsageError(f"{new_key_from} holds blanks, quotes or signs that .env readers disagree about")
+    return new_key
+
+
+def _chosen(manifest: Manifest, env_file: EnvFile, names: Sequence[str], key_name: str) -> list[Binding]:
+    wanted = set(names) or {name for name, v in manifest.environment.items() if v.secret}
+    for name in names:
+        if name == key_name:
+            raise UsageError(f"{name} is the key itself, and cannot be encrypted with it")
+        if name not in env_file.values:
+            guess = nearest(name, env_file.values)
+            shown = shown_name(guess, manifest.environment) if guess else ""
+            raise UsageError(f".env does not set {name}", hint=f"did you mean {shown}?" if guess else None)
+    wanted.discard(key_name)
+    return [b for b in env_file.bindings if b.name in wanted and b.value and not is_encrypted(b.value)]
+
+
+def _reencrypted(manifest: Manifest, env_file: EnvFile, old_key: str, new_key: str) -> dict[Binding, str]:
+    values: dict[Binding, str] = {}
+    problems = []
+    for binding in env_file.bindings:
+        if binding.value is None or not is_encrypted(binding.value):
+            continue
+        try:
+            values[binding] = encrypt(decrypt(binding.value, old_key), new_key)
+        except DecryptionError as error:
+            name = shown_name(str(binding.name), manifest.environment)
+            where = f"{env_file.path}:{binding.line}"
+            problems.append(Problem(message=f"{name} cannot be decrypted: {error}", where=where))
+    if problems:
+        raise ConfigurationError("values cannot be decrypted", problems=tuple(problems))
+    return values
+
+
+def _counts(env_file: EnvFile, binding: Binding) -> bool:
+    return env_file.bindings_of(str(binding.name))[-1] == binding and str(binding.name) in env_file.values
+
+
+def _text(env_file: EnvFile) -> str:
+    return "".join(binding.original for binding in env_file.bindings)
+
+
+def _names(bindings: "Sequence[Binding] | dict[Binding, str]") -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(binding.name) for binding in bindings))

@@ -1,0 +1,89 @@
+"""What the `config` commands return."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from toombos_cli.findings import Finding, overall
+from toombos_cli.results import Case, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """Every rule's findings, in the order of the rules. `env_file` is the file that was judged."""
+
+    kind: ClassVar[str] = "findings"
+
+    env_file: Path
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL when a finding is one."""
+        return overall(self.findings)
+
+    def cases(self) -> tuple[Case, ...]:
+        """One case a finding."""
+        return tuple(finding.case() for finding in self.findings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownValue:
+    """One setting as it may be shown: `value` is masked, None when nothing sets it. `source` says what set it."""
+
+    name: str
+    value: str | None
+    source: str
+    line: int | None
+    secret: bool
+    overrides_line: int | None = None
+    """The line of `.env` that something stronger overrides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowReport:
+    """The effective settings, of one service or of all."""
+
+    kind: ClassVar[str] = "config_show"
+
+    env_file: Path
+    service: str | None
+    mode: str | None
+    values: tuple[ShownValue, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always PASS: showing judges nothing."""
+        return Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeReport:
+    """What was done to `.env`: `names` of the variables that got a new text, `backup` the copy of the old file."""
+
+    kind: ClassVar[str] = "config_change"
+
+    action: str
+    path: Path
+    names: tuple[str, ...]
+    backup: Path | None = None
+    restart_needed: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always PASS: what fails raises."""
+        return Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleReport:
+    """The text of a complete `.env.example`."""
+
+    kind: ClassVar[str] = "config_example"
+
+    text: str
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always PASS."""
+        return Verdict.PASS

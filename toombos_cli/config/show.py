@@ -1,0 +1,41 @@
+"""`config show`: every setting with its value, masked where it may be a secret, and where it came from."""
+
+import os
+
+from toombos_cli.config.reports import ShownValue, ShowReport
+from toombos_cli.configuration.display import shown_name, shown_value
+from toombos_cli.configuration.facts import shared_values
+from toombos_cli.env_file import EnvFile
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.settings import Origin, Value, effective_values, read_env_file
+
+
+def run_show(manifest: Manifest, *, service: str | None, mode: str | None) -> ShowReport:
+    """The documented settings and whatever else `.env` sets, for one service or as all share them.
+
+    Raises ConfigurationError when `.env` cannot be read.
+    """
+    env_file = read_env_file(manifest.project)
+    if service is None:
+        values = shared_values(manifest, env_file, mode, os.environ)
+        names = list(manifest.environment)
+    else:
+        values = effective_values(manifest, manifest.services[service], env_file, mode=mode)
+        used = (name for name, v in manifest.environment.items() if not v.used_by or service in v.used_by)
+        names = list(dict.fromkeys((*used, *manifest.services[service].env, *manifest.services[service].default_env)))
+    names += [name for name in env_file.values if name not in manifest.environment and name not in names]
+    shown = tuple(_shown(manifest, env_file, name, values.get(name)) for name in names)
+    return ShowReport(env_file=env_file.path, service=service, mode=mode, values=shown)
+
+
+def _shown(manifest: Manifest, env_file: EnvFile, name: str, value: Value | None) -> ShownValue:
+    variable = manifest.environment.get(name)
+    beaten = value is not None and value.origin in (Origin.MODE, Origin.SERVICE, Origin.ENVIRONMENT)
+    return ShownValue(
+        name=shown_name(name, manifest.environment),
+        value=None if value is None else shown_value(name, value.value, variable),
+        source="unset" if value is None else value.origin.value,
+        line=None if value is None else value.line,
+        secret=variable is None or variable.secret,
+        overrides_line=env_file.lines.get(name) if beaten else None,
+    )

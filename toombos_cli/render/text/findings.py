@@ -1,0 +1,72 @@
+"""Findings of `config check`: what is wrong with its place, cause and fix; what follows from another one is folded."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from toombos_cli.findings import Evidence, Finding, Status
+from toombos_cli.render.formats import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from toombos_cli.config.reports import CheckReport
+
+_STYLES = {
+    Status.OK: "green",
+    Status.WARN: "yellow",
+    Status.FAIL: "bold red",
+    Status.SKIP: "dim",
+    Status.ERROR: "bold magenta",
+}
+_WRONG = (Status.FAIL, Status.ERROR, Status.WARN)
+_INDENT = 6
+
+
+def show(report: "CheckReport", output: Output) -> None:
+    """Prints what is wrong, the worst first, then a summary; with --verbose also what is well."""
+    ordered = sorted(report.findings, key=lambda finding: _order(finding.status))
+    ids = {finding.id for finding in report.findings if finding.status in _WRONG}
+    for finding in ordered:
+        folded = finding.explained_by in ids and not output.verbose
+        if (finding.status in _WRONG and not folded) or output.verbose:
+            print_finding(finding, output.stdout)
+    if not output.verbose:
+        _print_folded(report.findings, ids, output.stdout)
+    if not output.quiet:
+        counts = Counter(finding.status for finding in report.findings)
+        parts = ", ".join(f"{counts[status]} {status.value}" for status in Status if counts[status])
+        output.stdout.print(f"{report.env_file}: {parts}", soft_wrap=True)
+
+
+def print_finding(finding: Finding, console: "Console") -> None:
+    """One finding: its word and reason, where it shows, why it matters, and the fix on an unwrapped line of its own."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    word = finding.status.value.upper()
+    head = Text.assemble((f"{word:<{_INDENT - 1}} ", _STYLES[finding.status]), (finding.id, "bold"))
+    head.append(f": {finding.reason or finding.title}")
+    console.print(head, soft_wrap=not console.is_terminal)
+    for evidence in finding.evidence:
+        console.print(f"{' ' * _INDENT}{_place(evidence)}", style="dim", soft_wrap=True)
+    if finding.cause:
+        console.print(Padding(Text(finding.cause), (0, 0, 0, _INDENT), expand=False))
+    if finding.fix:
+        lead = "" if finding.pasteable else "-> "
+        console.print(f"{' ' * _INDENT}{lead}{finding.fix}", style="cyan", soft_wrap=True)
+
+
+def _print_folded(findings: tuple[Finding, ...], ids: set[str], console: "Console") -> None:
+    folded = [f for f in findings if f.status in _WRONG and f.explained_by in ids]
+    for cause in dict.fromkeys(finding.explained_by for finding in folded):
+        names = Counter(finding.id for finding in folded if finding.explained_by == cause)
+        what = ", ".join(f"{name} ({count})" for name, count in names.items())
+        console.print(f"{' ' * _INDENT}{cause} also explains {what}: --verbose lists them", soft_wrap=True)
+
+
+def _place(evidence: Evidence) -> str:
+    return f"{evidence.place}  {evidence.text}" if evidence.text else evidence.place
+
+
+def _order(status: Status) -> int:
+    return (*_WRONG, Status.OK, Status.SKIP).index(status)
