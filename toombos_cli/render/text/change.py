@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from toombos_cli.render.formats import Output
+from toombos_cli.render.log_lines import readable
 from toombos_cli.render.problems import print_problems
 from toombos_cli.render.text import status
 
@@ -20,7 +21,7 @@ def show(report: "ChangeReport", output: Output) -> None:
     for failure, problem in zip(report.failures, report.problems, strict=True):
         print_problems((problem,), output.stderr)
         for line in failure.last_lines[-_LINES_SHOWN:]:
-            output.stderr.print(f"  | {line}", soft_wrap=True)
+            output.stderr.print(f"  | {readable(line)}", soft_wrap=True)
     for note in report.notes:
         output.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
 

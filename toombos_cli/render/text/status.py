@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from toombos_cli.render.formats import Output
+from toombos_cli.render.log_lines import readable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -68,7 +69,7 @@ def notes(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
             output.stdout.print(f"{row.name}: warning: {warning}", soft_wrap=True)
         if row.phase in ("failed", "crash-loop"):
             for line in row.last_lines[-5:]:
-                output.stdout.print(f"  | {line}", soft_wrap=True)
+                output.stdout.print(f"  | {readable(line)}", soft_wrap=True)
 
 
 def duration(seconds: float | None) -> str:

@@ -1,0 +1,170 @@
+"""The load engine against servers whose answers are known beforehand: what it reports must be what happened."""
+
+import signal
+import statistics
+import threading
+
+import pytest
+
+from tests.loading import at_rate, errors_of, load_server, plan_for, report_of
+from toombos_cli.load.engine import run_engine
+
+
+def test_service_time_is_that_of_the_servers_own_log():
+    with load_server("fixed:20") as server:
+        plan = plan_for(server.port, requests=300, connections=4)
+        report = report_of(plan, run_engine(plan))
+    assert server.requests == report.counts.ok == 300
+    p50_ms = report.latency_us.service.p50 / 1000
+    assert 20 <= p50_ms <= 21.5 + _server_lag_ms(server.held_ms)
+    assert abs(p50_ms - statistics.median(server.held_ms)) < 1
+
+
+def _server_lag_ms(held_ms: list[float]) -> float:
+    """How much longer than 20 ms the server itself took, on a machine that is busy."""
+    return max(0.0, statistics.median(held_ms) - 20)
+
+
+def test_slow_answers_stand_apart_in_the_tail():
+    with load_server("mixed:10:100") as server:
+        plan = plan_for(server.port, requests=500, connections=5)
+        service = report_of(plan, run_engine(plan)).latency_us.service
+    assert service.p75 < 20_000
+    assert service.p90 < 110_000
+    assert service.p95 > 95_000
+
+
+def test_a_stall_shows_in_the_response_time_of_an_open_loop():
+    with load_server("stall:20:3:1") as server:
+        plan = plan_for(server.port, **at_rate(200, 10))
+        report = report_of(plan, run_engine(plan))
+    assert server.requests == report.counts.ok == 2000
+    response = report.latency_us.response
+    assert response.p95 == pytest.approx(520_000, rel=0.06)
+    assert response.p99 == pytest.approx(920_000, rel=0.06)
+    assert response.p99_9 == pytest.approx(1_010_000, rel=0.06)
+
+
+def test_a_stall_hides_from_the_service_time_of_a_closed_loop():
+    with load_server("stall:20:1:1") as server:
+        plan = plan_for(server.port, connections=4, duration_s=6.0)
+        report = report_of(plan, run_engine(plan))
+    assert report.latency_us.service.p99 < 40_000
+    assert report.latency_us.service.max > 900_000
+
+
+def test_the_second_that_a_full_backlog_costs_belongs_to_connect():
+    with load_server("stall:20:1:1", backlog=100) as server:
+        plan = plan_for(server.port, **at_rate(200, 4))
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.ok == report.counts.scheduled == 800
+    assert report.latency_us.connect.max > 900_000  # SYNs are sent again after 1 s
+    assert report.latency_us.service.max < 1_300_000
+    assert report.latency_us.response.max > report.latency_us.connect.max
+
+
+@pytest.mark.parametrize("duration_s", [4, pytest.param(20, marks=pytest.mark.full)])
+def test_beyond_capacity_latency_grows_by_half_a_second_each_second(duration_s):
+    with load_server("capacity:100") as server:
+        plan = plan_for(server.port, timeout_s=30, drain_s=30, max_connections=5000, **at_rate(150, duration_s))
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.ok == report.counts.scheduled == 150 * duration_s
+    assert report.counts.dropped == 0
+    assert report.latency_us.response.max == pytest.approx(duration_s / 2 * 1e6, rel=0.05)
+    assert report.latency_us.response.p50 == pytest.approx(duration_s / 4 * 1e6, rel=0.05)
+
+
+def test_each_reset_is_counted_and_nothing_else():
+    with load_server("reset:10") as server:
+        plan = plan_for(server.port, requests=10_000, connections=10)
+        report = report_of(plan, run_engine(plan))
+    assert server.requests == 10_000
+    assert report.counts.ok == 9_000
+    assert errors_of(report) == {("reset", "wait"): 1_000}
+
+
+def test_latencies_of_successes_stand_beside_those_of_all_answers():
+    with load_server("error:4") as server:
+        plan = plan_for(server.port, requests=400, connections=4)
+        report = report_of(plan, run_engine(plan))
+    assert (report.counts.ok, report.counts.http_error) == (300, 100)
+    assert report.status == {"200": 300, "500": 100}
+    assert (report.latency_us.response.count, report.latency_us.ok.count) == (400, 300)
+
+
+def test_without_keepalive_each_request_has_a_connection_of_its_own():
+    with load_server("fixed:0") as server:
+        plan = plan_for(server.port, requests=500, connections=5, keepalive=False)
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.ok == server.requests == 500
+    assert report.latency_us.connect.count == 500
+    assert report.latency_us.response.p50 >= report.latency_us.service.p50
+
+
+def test_a_server_that_closes_after_each_answer_is_no_error():
+    with load_server("slow:1") as server:
+        plan = plan_for(server.port, requests=200, connections=4)
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.ok == server.requests == 200
+    assert not report.errors
+
+
+def test_warm_up_is_sent_and_not_counted():
+    with load_server("fixed:5") as server:
+        plan = plan_for(server.port, requests=100, connections=2, warmup_s=0.5)
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.ok == report.counts.scheduled == 100
+    assert server.requests > 130
+
+
+def test_warm_up_of_an_open_loop_is_sent_at_the_first_rate():
+    with load_server("fixed:5") as server:
+        plan = plan_for(server.port, warmup_s=1.0, **at_rate(100, 1))
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.ok == 100
+    assert server.requests == 200
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.4, 1.1])
+def test_an_interrupt_keeps_all_that_was_measured(after_s):
+    with load_server("fixed:30") as server:
+        plan = plan_for(server.port, requests=1_000_000, connections=8)
+        timer = threading.Timer(after_s, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+        timer.start()
+        outcome = run_engine(plan, stop_signals=(signal.SIGINT,))
+        timer.join()
+        report = report_of(plan, outcome)
+    assert outcome.interrupted_by == signal.SIGINT
+    assert report.exit_code == 130
+    assert errors_of(report) == {("unfinished", "wait"): 8}
+    assert report.counts.ok == report.counts.scheduled - 8
+    assert 0 <= server.requests - report.counts.ok <= 8
+
+
+def test_a_drain_that_is_too_short_leaves_lower_bounds_in_the_tail():
+    with load_server("fixed:2000") as server:
+        plan = plan_for(server.port, drain_s=0.5, **at_rate(50, 1))
+        report = report_of(plan, run_engine(plan))
+    assert (report.counts.ok, report.counts.censored) == (0, 50)
+    assert errors_of(report) == {("unfinished", "wait"): 50}
+    assert report.latency_us.response.censored == 50
+    assert 1_400_000 < report.latency_us.response.max < 1_700_000
+
+
+def test_requests_beyond_the_last_connection_queue_and_their_wait_is_response_time():
+    with load_server("fixed:100") as server:
+        plan = plan_for(server.port, max_connections=2, **at_rate(40, 1))
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.ok == 40
+    assert report.latency_us.service.max < 200_000
+    assert report.latency_us.response.max > 900_000
+    assert not report.generator.valid
+    assert "all connections were busy" in report.generator.reasons[-1]
+
+
+def test_what_was_never_sent_is_dropped():
+    with load_server("fixed:1000") as server:
+        plan = plan_for(server.port, max_connections=1, drain_s=0.2, **at_rate(20, 0.5))
+        report = report_of(plan, run_engine(plan))
+    assert (report.counts.scheduled, report.counts.dropped, report.counts.censored) == (10, 9, 1)
+    assert report.latency_us.response.censored == 10
