@@ -1,12 +1,17 @@
 """Grafana's own files: settings, data source, dashboard provider; and the admin password, generated once."""
 
+import base64
 import secrets
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from toombos_cli.errors import OperationError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.dashboards import DATASOURCE_UID
 from toombos_cli.private_files import write_private
+from toombos_cli.probes import Reason, probe_http
 
 ADMIN = "admin"
 
@@ -79,3 +84,20 @@ def provider_document(directory: Path) -> dict[str, Any]:
         "options": {"path": str(directory / "grafana" / "dashboards")},
     }
     return {"apiVersion": 1, "providers": [provider]}
+
+
+def provisioned_dashboards(manifest: Manifest) -> frozenset[str]:
+    """The uids of the dashboards that the running Grafana has. Raises OperationError."""
+    url = f"{manifest.services['grafana'].url}/api/search?type=dash-db"
+    try:
+        password = password_file(manifest.project).read_text()
+    except OSError:
+        raise OperationError("the admin password's file cannot be read", hint="toombos monitoring up") from None
+    credentials = base64.b64encode(f"{ADMIN}:{password}".encode()).decode()
+    answer = probe_http(url, headers={"authorization": f"Basic {credentials}"}, max_body_bytes=1024 * 1024)
+    if answer.reason is not Reason.OK:
+        raise OperationError(f"Grafana does not answer: {answer.detail}", where=url, hint="toombos monitoring up")
+    try:
+        return frozenset(item["uid"] for item in msgspec.json.decode(answer.body))
+    except (msgspec.DecodeError, TypeError, KeyError):
+        raise OperationError("Grafana's answer is no list of dashboards", where=url) from None

@@ -1,0 +1,111 @@
+"""Raising an alert: a line appended to the spool, and a sender process that is begun when none is at work.
+
+That is all that the raising program waits for. What is told to whom, and how often, is decided by the sender
+(`toombos_cli.alerts`), so a receiver that is down or slow can hold up nobody.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from toombos_cli import processes
+from toombos_cli.manifest.alerts import Severity
+from toombos_cli.private_files import append_line
+
+
+class Trouble(StrEnum):
+    """The kinds of trouble that the guide's escalation table tells apart."""
+
+    COMPLETE_FAILURE = "complete-failure"
+    DATA_CORRUPTION = "data-corruption"
+    SECURITY_BREACH = "security-breach"
+    ALERT_STORM = "alert-storm"
+    DEGRADATION = "degradation"
+    MOCK_FAILURE = "mock-failure"
+    MONITORING_FAILURE = "monitoring-failure"
+    CONFIGURATION = "configuration"
+
+
+# Severity, and the seconds after which it applies; sooner than that it is the next lower one.
+_ESCALATION = {
+    Trouble.COMPLETE_FAILURE: (Severity.P0, 300),
+    Trouble.DATA_CORRUPTION: (Severity.P0, 0),
+    Trouble.SECURITY_BREACH: (Severity.P0, 0),
+    Trouble.ALERT_STORM: (Severity.P0, 0),
+    Trouble.DEGRADATION: (Severity.P1, 1800),
+    Trouble.MOCK_FAILURE: (Severity.P2, 900),
+    Trouble.MONITORING_FAILURE: (Severity.P2, 0),
+    Trouble.CONFIGURATION: (Severity.P3, 0),
+}
+_LOWER = {Severity.P0: Severity.P1, Severity.P1: Severity.P2, Severity.P2: Severity.P3, Severity.P3: Severity.P3}
+
+
+def severity_of(trouble: Trouble, *, lasting_s: float = 0.0) -> Severity:
+    """The guide's severity of a trouble that has lasted so long."""
+    severity, after_s = _ESCALATION[trouble]
+    return severity if lasting_s >= after_s else _LOWER[severity]
+
+
+class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something went wrong, or is well again.
+
+    `key` is the same for every repetition and for the recovery: `crash-loop:crm`. `at` is seconds since the epoch.
+    """
+
+    key: str
+    source: str
+    severity: Severity
+    title: str
+    body: str = ""
+    resolved: bool = False
+    at: float = msgspec.field(default_factory=time.time)
+
+
+class AlertDirectory:
+    """The paths of the alerts below a project's `run/`."""
+
+    def __init__(self, project: Path) -> None:
+        self.path = project / "run" / "alerts"
+        self.spool = self.path / "spool.jsonl"
+        self.taken = self.path / "spool.taken.jsonl"
+        self.ledger = self.path / "ledger.json"
+        self.lock = self.path / "sender.lock"
+        self.log = project / "logs" / "alerts.log"
+
+
+def emit(project: Path, *events: AlertEvent, send: bool = True) -> None:
+    """Hands the events over: an append and, with `send`, the start of a sender. Never raises, never waits for one.
+
+    An alert that cannot even be written down (disk full) is lost: whoever raised it has reported it already.
+    """
+    try:
+        for event in events:
+            append_line(AlertDirectory(project).spool, msgspec.json.encode(event))
+        if send and events:
+            begin_sender(project)
+    except OSError:
+        return
+
+
+def begin_sender(project: Path) -> None:
+    """Starts a detached sender; it leaves at once when another one is at work. Raises OSError."""
+    _begun[:] = [sender for sender in _begun if sender.poll() is None]
+    _begun.append(
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "toombos_cli", "--project", str(project), "alert", "deliver"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=project,
+            start_new_session=True,
+            env={name: value for name, value in os.environ.items() if name != processes.TAG},
+        )
+    )
+
+
+_begun: list["subprocess.Popen[bytes]"] = []  # kept until they end, so that they are waited for

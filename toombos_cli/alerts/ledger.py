@@ -1,0 +1,155 @@
+"""Decides which alerts become messages: once a problem, again when it lasts or worsens, never more than the limit.
+
+No clock and no files: `now` is seconds since the epoch, and the sender keeps the ledger between its runs.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from toombos_cli.alert_events import AlertEvent
+from toombos_cli.manifest.alerts import CRITICAL, Alerts, Severity
+
+_HOUR_S = 3600.0
+_QUIET_S, _LATEST_S = 5.0, 60.0
+_SUMMARY_PAUSE_S = 900.0
+_STORM = 10
+_REMEMBERED_S = 7 * 86400.0
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person is told."""
+
+    kind: Literal["problem", "recovery", "summary", "test"]
+    severity: Severity
+    title: str
+    body: str = ""
+
+
+class Incident(msgspec.Struct, kw_only=True):
+    """A problem that has not ended. `told_at` is 0 while nobody was told: the limit held it back."""
+
+    severity: Severity
+    title: str
+    first_at: float
+    last_at: float
+    told_at: float = 0.0
+    told_severity: Severity | None = None
+    count: int = 1
+
+
+class Withheld(msgspec.Struct, kw_only=True):
+    """What the limit held back since the last summary."""
+
+    count: int = 0
+    since: float = 0.0
+    last_at: float = 0.0
+    by_severity: dict[Severity, int] = {}
+    first_title: str = ""
+
+
+class Ledger(msgspec.Struct, kw_only=True):
+    """Everything that must outlive one sender.
+
+    `outbox` are messages whose delivery has not ended; `deliveries` counts by `channel/outcome`.
+    """
+
+    incidents: dict[str, Incident] = {}
+    told: list[tuple[float, Severity]] = []
+    withheld: Withheld = msgspec.field(default_factory=Withheld)
+    summarised_at: float = 0.0
+    outbox: list[Message] = []
+    deliveries: dict[str, int] = {}
+
+    def judge(self, events: Iterable[AlertEvent], now: float, alerts: Alerts) -> tuple[Message, ...]:
+        """The messages that these events are worth, in their order."""
+        self.told = [(at, severity) for at, severity in self.told if now - at < _HOUR_S]
+        self.incidents = {k: i for k, i in self.incidents.items() if now - i.last_at < _REMEMBERED_S}
+        messages = (self._recovery(e, now, alerts) if e.resolved else self._problem(e, now, alerts) for e in events)
+        return tuple(message for message in messages if message is not None)
+
+    def summary(self, now: float) -> Message | None:
+        """The one message about all that was held back, when the storm has passed or lasts."""
+        due_at = self._summary_due_at()
+        if due_at is None or now < due_at:
+            return None
+        counts = dict(self.withheld.by_severity)
+        critical = sum(counts.get(severity, 0) for severity in CRITICAL)
+        critical += sum(severity in CRITICAL for _, severity in self.told)
+        listed = ", ".join(f"{counts[severity]} {severity}" for severity in Severity if severity in counts)
+        message = Message(
+            kind="summary",
+            severity=Severity.P0 if critical > _STORM else min(counts),
+            title=f"Alert storm: {self.withheld.count} more alerts were held back ({listed})",
+            body=f"The first of them: {self.withheld.first_title}\nAll of them: logs/alerts.log",
+        )
+        self.withheld = Withheld()
+        self.summarised_at = now
+        return message
+
+    def summary_in_s(self, now: float) -> float | None:
+        """Seconds until a summary is due; None when nothing was held back."""
+        due_at = self._summary_due_at()
+        return None if due_at is None else max(0.0, due_at - now)
+
+    def count(self, channel: str, outcome: str) -> None:
+        """Notes how one delivery ended."""
+        key = f"{channel}/{outcome}"
+        self.deliveries[key] = self.deliveries.get(key, 0) + 1
+
+    def _problem(self, event: AlertEvent, now: float, alerts: Alerts) -> Message | None:
+        incident = self.incidents.get(event.key)
+        if incident is None:
+            incident = Incident(severity=event.severity, title=event.title, first_at=event.at, last_at=now)
+            self.incidents[event.key] = incident
+        else:
+            incident.count += 1
+            incident.last_at, incident.severity, incident.title = now, event.severity, event.title
+            told = incident.told_severity
+            worse = told is not None and event.severity < told
+            if told is not None and not worse and now - incident.told_at < alerts.repeat_after_s:
+                return None
+        lasting = f" (for {_duration(now - incident.first_at)})" if incident.count > 1 else ""
+        message = Message(kind="problem", severity=event.severity, title=event.title + lasting, body=event.body)
+        if not self._within_limit(message, now, alerts):
+            return None
+        incident.told_at, incident.told_severity = now, event.severity
+        return message
+
+    def _recovery(self, event: AlertEvent, now: float, alerts: Alerts) -> Message | None:
+        incident = self.incidents.pop(event.key, None)
+        if incident is None or incident.told_severity is None:  # nobody knows of it
+            return None
+        message = Message(
+            kind="recovery",
+            severity=incident.told_severity,
+            title=f"Recovered: {incident.title} (after {_duration(now - incident.first_at)})",
+            body=event.body,
+        )
+        return message if self._within_limit(message, now, alerts) else None
+
+    def _within_limit(self, message: Message, now: float, alerts: Alerts) -> bool:
+        if len(self.told) < alerts.max_per_hour:
+            self.told.append((now, message.severity))
+            return True
+        held = self.withheld
+        held.since = held.since or now
+        held.first_title = held.first_title or message.title
+        held.count += 1
+        held.last_at = now
+        held.by_severity[message.severity] = held.by_severity.get(message.severity, 0) + 1
+        return False
+
+    def _summary_due_at(self) -> float | None:
+        if not self.withheld.count:
+            return None
+        storm_over = min(self.withheld.last_at + _QUIET_S, self.withheld.since + _LATEST_S)
+        return max(storm_over, self.summarised_at + _SUMMARY_PAUSE_S if self.summarised_at else 0.0)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest_s = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", "" if hours else f"{rest_s} s"]
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,28 @@
+"""`logs/alerts.log`: every alert and every delivery, one JSON object a line like the logs of the services."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from toombos_cli.private_files import make_private_directory
+
+
+class AlertLog:
+    """Appends; what cannot be written is given up, because alerts must go out on a full disk too."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, level: str, message: str, **fields: Any) -> None:
+        """One line."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"timestamp": now, "level": level, "logger": "toombos.alerts", "message": message} | fields
+        try:
+            make_private_directory(self._path.parent)
+            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return
+        with os.fdopen(fd, "ab") as file:
+            file.write(json.dumps(line).encode() + b"\n")

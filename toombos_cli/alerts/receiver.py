@@ -1,0 +1,144 @@
+"""The alert receiver: takes Alertmanager's webhook, and tells Prometheus how deliveries fare.
+
+It writes to the spool and answers; sending happens in the sender's process.
+"""
+
+import hashlib
+import json
+import signal
+import threading
+from collections.abc import Iterable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from toombos_cli import alert_events
+from toombos_cli.alert_events import AlertEvent
+from toombos_cli.alerts.sender import read_ledger
+from toombos_cli.errors import OperationError
+from toombos_cli.manifest.alerts import Severity
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.service import Service
+
+_MAX_BODY_BYTES = 4 * 1024 * 1024
+_OUTCOMES = ("delivered", "gave-up")
+
+
+def run_receiver(manifest: Manifest, service: Service) -> None:
+    """Serves on the service's address until SIGTERM or SIGINT. Raises OperationError when the port is taken."""
+    handler = type("Handler", (_Handler,), {"manifest": manifest})
+    try:
+        server = ThreadingHTTPServer((service.host, service.port), handler)
+    except OSError as error:
+        raise OperationError(f"cannot listen: {error.strerror}", where=service.url) from None
+    server.daemon_threads = True
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # shutdown() waits for the loop that this handler interrupts, so it needs a thread of its own.
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
+    with server:
+        alert_events.begin_sender(manifest.project)  # for what is left from before
+        server.serve_forever(poll_interval=0.1)
+
+
+def events_of(webhook: Mapping[str, Any]) -> tuple[AlertEvent, ...]:
+    """The alerts of Alertmanager's webhook body, version 4. Raises ValueError for anything else."""
+    alerts = webhook.get("alerts")
+    if not isinstance(alerts, list):
+        raise ValueError("no list of alerts")  # noqa: TRY004  (a bad value in a body, not a bad argument)
+    return tuple(_event(alert) for alert in alerts)
+
+
+def _event(alert: Any) -> AlertEvent:
+    try:
+        labels: dict[str, str] = dict(alert["labels"])
+        annotations: dict[str, str] = dict(alert.get("annotations") or {})
+        resolved = alert["status"] == "resolved"
+    except (TypeError, KeyError, ValueError):
+        raise ValueError("an alert without labels or status") from None
+    name = str(labels.get("alertname", "alert"))
+    identity = hashlib.sha256(json.dumps(sorted(labels.items())).encode()).hexdigest()[:12]
+    severity = labels.get("severity")
+    details = [annotations.get("description"), _line("runbook", annotations.get("runbook"))]
+    details += [_line(key, labels.get(key)) for key in ("service", "instance")]
+    return AlertEvent(
+        key=f"{name}:{identity}",
+        source="alertmanager",
+        severity=Severity(severity) if severity in set(Severity) else Severity.P2,
+        title=f"{name}: {annotations['summary']}" if annotations.get("summary") else name,
+        body="\n".join(detail for detail in details if detail),
+        resolved=resolved,
+    )
+
+
+def _line(name: str, value: str | None) -> str:
+    return f"{name}: {value}" if value else ""
+
+
+def metrics_text(manifest: Manifest) -> bytes:
+    """`toombos_alert_*` and this process' own metrics in Prometheus' text format, from the ledger."""
+    from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
+
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    ledger = read_ledger(manifest.project)
+    deliveries = Counter(
+        "toombos_alert_deliveries", "Messages by channel and outcome", ("channel", "outcome"), registry=registry
+    )
+    for channel in manifest.alerts.channels:  # from 0 on, or the first failure would be no increase
+        for outcome in _OUTCOMES:
+            deliveries.labels(channel, outcome)
+    for key, count in ledger.deliveries.items():
+        deliveries.labels(*key.rsplit("/", 1)).inc(count)
+    incidents = Gauge("toombos_alert_incidents", "Problems that have not ended", ("severity",), registry=registry)
+    for severity in Severity:
+        incidents.labels(severity.value).set(sum(i.severity is severity for i in ledger.incidents.values()))
+    return generate_latest(registry)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    manifest: Manifest
+    protocol_version = "HTTP/1.1"
+    timeout = 30  # a client that goes silent does not keep its thread
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            self._answer(200, b'{"status": "healthy", "service": "alerts"}', "application/json")
+        elif self.path == "/metrics":
+            from prometheus_client import CONTENT_TYPE_LATEST
+
+            self._answer(200, metrics_text(self.manifest), CONTENT_TYPE_LATEST)
+        else:
+            self._refuse(404, "there are /health, /metrics and POST /alertmanager")
+
+    def do_POST(self) -> None:
+        if self.path != "/alertmanager":
+            self._refuse(404, "there is only POST /alertmanager")
+            return
+        length = self.headers.get("Content-Length", "")
+        if not length.isdigit() or int(length) > _MAX_BODY_BYTES:
+            self._refuse(413 if length.isdigit() else 411, f"a body of at most {_MAX_BODY_BYTES} bytes is needed")
+            return
+        try:
+            body = json.loads(self.rfile.read(int(length)))
+            events = events_of(body if isinstance(body, dict) else {})
+        except ValueError as error:
+            self._refuse(400, f"not a webhook of Alertmanager: {error}")
+            return
+        self._spool(events)
+        self._answer(200, b'{"accepted": %d}' % len(events), "application/json")
+
+    def _spool(self, events: Iterable[AlertEvent]) -> None:
+        alert_events.emit(self.manifest.project, *events)
+
+    def _refuse(self, status: int, reason: str) -> None:
+        self.close_connection = True
+        self._answer(status, json.dumps({"detail": reason}).encode(), "application/json")
+
+    def _answer(self, status: int, body: bytes, content_type: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the name in the base class)
+        """Nothing: alerts have a log of their own, and probes need none."""

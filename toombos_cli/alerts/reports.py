@@ -1,0 +1,80 @@
+"""What `toombos alert` returns."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from toombos_cli.results import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelOutcome:
+    """How a test message fared on one channel."""
+
+    channel: str
+    delivered: bool
+    attempts: int
+    duration_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertTestReport:
+    """One test message through every channel; WARN when there is none."""
+
+    kind: ClassVar[str] = "alert_test"
+
+    severity: str
+    channels: tuple[ChannelOutcome, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL when a channel did not take it."""
+        if not self.channels:
+            return Verdict.WARN
+        return Verdict.PASS if all(outcome.delivered for outcome in self.channels) else Verdict.FAIL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenIncident:
+    """A problem that has not ended; times are seconds since the epoch, `told_at` is None while nobody was told."""
+
+    key: str
+    severity: str
+    title: str
+    first_at: float
+    last_at: float
+    told_at: float | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertStatusReport:
+    """What is wrong at present as far as alerts tell, and how deliveries fared."""
+
+    kind: ClassVar[str] = "alert_status"
+
+    incidents: tuple[OpenIncident, ...]
+    withheld: int
+    waiting: int
+    deliveries: dict[str, int]
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS without open incidents, else WARN: this lists, it does not judge."""
+        return Verdict.WARN if self.incidents else Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertSentReport:
+    """An alert was handed over; its delivery goes on by itself."""
+
+    kind: ClassVar[str] = "alert_sent"
+
+    key: str
+    severity: str
+    resolved: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always PASS."""
+        return Verdict.PASS

@@ -1,0 +1,97 @@
+"""`toombos alert`: test, send, status; and the processes behind them, deliver and serve."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.errors import ConfigurationError, OperationError, UsageError
+
+if TYPE_CHECKING:
+    from toombos_cli.manifest.alerts import Severity
+
+app = typer.Typer(help="Tell people what is wrong, through the manifest's channels.", no_args_is_help=True)
+
+SeverityOption = Annotated[
+    str, typer.Option("--severity", metavar="P0|P1|P2|P3", help="How urgent it is; P0 is worst.")
+]
+
+
+@app.command("test")
+@command
+def send_test(invocation: Invocation, severity: SeverityOption = "P3") -> None:
+    """Send a test message now through every channel that carries the severity, and say whether it arrived."""
+    from toombos_cli.alerts.operations import run_test
+
+    invocation.finish(run_test(invocation.manifest, _severity(severity)))
+
+
+@app.command()
+@command
+def send(
+    invocation: Invocation,
+    title: Annotated[str, typer.Argument(help="What is wrong, in one line.")],
+    body: Annotated[str, typer.Option("--body", help="Details.")] = "",
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key", help="The same for each repetition and for the recovery.", show_default="the title", metavar="NAME"
+        ),
+    ] = None,
+    severity: SeverityOption = "P2",
+    resolved: Annotated[bool, typer.Option("--resolved", help="It is well again.")] = False,
+) -> None:
+    """Raise an alert and return at once; repetitions and storms are held back, delivery goes on by itself.
+
+    For scripts: `toombos health --on-fail "toombos alert send 'health check failed'"`.
+    """
+    from toombos_cli.alert_events import AlertEvent, emit
+    from toombos_cli.alerts.reports import AlertSentReport
+
+    event = AlertEvent(
+        key=key or title, source="command", severity=_severity(severity), title=title, body=body, resolved=resolved
+    )
+    emit(invocation.manifest.project, event)
+    invocation.finish(AlertSentReport(key=event.key, severity=event.severity.value, resolved=resolved))
+
+
+@app.command()
+@command
+def status(invocation: Invocation) -> None:
+    """List the problems that have not ended, and how deliveries fared."""
+    from toombos_cli.alerts.operations import run_status
+
+    invocation.finish(run_status(invocation.manifest))
+
+
+@app.command(hidden=True)
+@command
+def deliver(invocation: Invocation) -> None:
+    """Deliver what was raised, then end; begun by whatever raises an alert."""
+    from toombos_cli.alerts.sender import run_sender
+
+    try:
+        run_sender(invocation.manifest)
+    except OSError as error:
+        raise OperationError(f"run/alerts cannot be used: {error.strerror}", where=str(error.filename)) from None
+
+
+@app.command(hidden=True)
+@command
+def serve(invocation: Invocation) -> None:
+    """Take Alertmanager's webhook; the manifest's service `alerts` runs this."""
+    from toombos_cli.alerts.receiver import run_receiver
+
+    service = invocation.manifest.services.get("alerts")
+    if service is None:
+        raise ConfigurationError("the manifest has no service named alerts", hint='extends = "toombos"')
+    run_receiver(invocation.manifest, service)
+
+
+def _severity(text: str) -> "Severity":
+    from toombos_cli.manifest.alerts import Severity
+
+    try:
+        return Severity(text.upper())
+    except ValueError:
+        raise UsageError(f"no severity is named {text!r}", hint=f"severities: {', '.join(Severity)}") from None

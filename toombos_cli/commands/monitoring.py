@@ -1,0 +1,141 @@
+"""`toombos monitoring`: up, down, restart, status, logs, reload, check."""
+
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+from toombos_cli.commands import options
+from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.progress import Waiting
+
+if TYPE_CHECKING:
+    from toombos_cli.manifest.model import Manifest
+
+app = typer.Typer(
+    help="Prometheus, Alertmanager and Grafana for the services, configured from the manifest.", no_args_is_help=True
+)
+
+BackendOption = Annotated[
+    Literal["auto", "native", "compose"] | None,
+    typer.Option(
+        "--backend",
+        help="Native programs or containers; auto: containers where an engine answers.",
+        show_default="the manifest's",
+    ),
+]
+
+
+@app.command()
+@command
+def up(invocation: Invocation, backend: BackendOption = None, timeout: options.StartTimeout = None) -> None:
+    """Write the configuration, start what is installed, and wait until it answers.
+
+    What runs already with an older configuration is told to read the new one.
+    """
+    _up(invocation, _with_backend(invocation.manifest, backend), timeout)
+
+
+@app.command()
+@command
+def down(invocation: Invocation) -> None:
+    """Stop monitoring; its data stays."""
+    _stop(invocation)
+    from toombos_cli.monitoring.operations import run_status
+
+    invocation.finish(run_status(invocation.manifest, wanted=False))
+
+
+@app.command()
+@command
+def restart(invocation: Invocation, backend: BackendOption = None, timeout: options.StartTimeout = None) -> None:
+    """Stop monitoring and start it again with a fresh configuration."""
+    _stop(invocation)
+    _up(invocation, _with_backend(invocation.manifest, backend), timeout)
+
+
+@app.command()
+@command
+def status(invocation: Invocation) -> None:
+    """Ask each monitoring service whether it is up."""
+    from toombos_cli.monitoring.operations import run_status
+
+    invocation.finish(run_status(invocation.manifest))
+
+
+@app.command()
+@command
+def logs(
+    invocation: Invocation,
+    services: options.Services = None,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many lines of each service.")] = 50,
+) -> None:
+    """Show the last log lines of the monitoring services."""
+    from toombos_cli.monitoring.operations import container_logs
+
+    text = container_logs(invocation.manifest, lines)
+    if text is not None:
+        invocation.stdout.print(text, end="", soft_wrap=True)
+        return
+    from pathlib import Path
+
+    from toombos_cli.run_state import RunDirectory
+    from toombos_cli.supervisor.logs import run_logs
+    from toombos_cli.supervisor.rotation import LogFile
+
+    known, run = invocation.manifest.services, RunDirectory(invocation.project)
+    names = invocation.service_names(services) or tuple(n for n, s in known.items() if s.role == "monitoring")
+    files = {name: LogFile(Path(known[name].log), run.rotation(name)) for name in names}
+    invocation.finish(run_logs({n: f for n, f in files.items() if Path(known[n].log).exists()}, count=lines))
+
+
+@app.command()
+@command
+def reload(invocation: Invocation) -> None:
+    """Write the configuration again and have the running programs read it."""
+    from toombos_cli.monitoring.operations import run_reload
+
+    invocation.finish(run_reload(invocation.manifest))
+
+
+@app.command()
+@command
+def check(invocation: Invocation, strict: options.Strict = False) -> None:
+    """Judge whether monitoring would notice: targets, rules, and data for every panel.
+
+    Each metric that an alert rule or a panel reads must be exported by the services that it speaks of.
+    """
+    from toombos_cli.monitoring.check import run_check
+    from toombos_cli.monitoring.operations import as_run
+
+    invocation.finish(run_check(as_run(invocation.manifest)), strict=strict)
+
+
+def _up(invocation: Invocation, manifest: "Manifest", timeout_s: float | None) -> NoReturn:
+    from toombos_cli.monitoring.operations import prepare, reload_outdated, run_status, start_containers
+    from toombos_cli.supervisor.operations import run_start
+
+    prepared = prepare(manifest)
+    reload_outdated(prepared)
+    start_containers(prepared)
+    with Waiting(invocation) as waiting:
+        change = run_start(manifest, prepared.backend.supervised, timeout_s=timeout_s, on_progress=waiting.note)
+    invocation.finish(run_status(manifest, prepared=prepared, problems=change.problems))
+
+
+def _stop(invocation: Invocation) -> None:
+    from toombos_cli.monitoring.operations import stop_containers
+    from toombos_cli.supervisor.operations import run_stop
+
+    services = invocation.manifest.services
+    stop_containers(invocation.manifest)
+    names = tuple(name for name, service in services.items() if service.role == "monitoring")
+    with Waiting(invocation) as waiting:
+        run_stop(invocation.project, dict(services), names, on_progress=waiting.note)
+
+
+def _with_backend(manifest: "Manifest", backend: Literal["auto", "native", "compose"] | None) -> "Manifest":
+    if backend is None:
+        return manifest
+    from msgspec.structs import replace
+
+    return replace(manifest, monitoring=replace(manifest.monitoring, backend=backend))

@@ -1,0 +1,152 @@
+"""How monitoring can be run on this machine: as native programs, or as containers; and what is missing for either."""
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from toombos_cli.errors import OperationError
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.service import Service
+from toombos_cli.monitoring.compose import IMAGES
+from toombos_cli.monitoring.files import COMPOSE_FILE, directory_of
+from toombos_cli.private_files import write_private
+
+_ENGINE_TIMEOUT_S = 10.0
+_COMPOSE_TIMEOUT_S = 600.0  # the first `up` pulls images
+_PACKAGES = {
+    "prometheus": "prometheus",
+    "alertmanager": "prometheus-alertmanager",
+    "host": "prometheus-node-exporter",
+    "grafana": "grafana",
+}
+
+
+class Kind(StrEnum):
+    """The ways to run it."""
+
+    NATIVE = "native"
+    COMPOSE = "compose"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A service of the manifest that cannot be run here, and the command that changes this."""
+
+    service: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """The chosen way, why it was chosen, the services that are run with it and those that cannot be."""
+
+    kind: Kind
+    reason: str
+    contained: tuple[str, ...]
+    supervised: tuple[str, ...]
+    missing: tuple[Missing, ...]
+
+
+def choose_backend(manifest: Manifest) -> Backend:
+    """The way that the manifest asks for, or (`auto`) containers where an engine answers, else native programs.
+
+    The alert receiver is always a native, supervised process. Raises OperationError, which names the command that
+    installs what is missing, when Prometheus cannot be run at all.
+    """
+    wanted = manifest.monitoring.backend
+    engine = None if wanted == "native" else engine_problem()
+    if wanted == "compose" and engine is not None:
+        raise OperationError(f"containers cannot be used: {engine}", hint="toombos monitoring up --backend native")
+    if wanted != "native" and engine is None:
+        services = [service.name for service in monitoring_services(manifest)]
+        return Backend(
+            kind=Kind.COMPOSE,
+            reason="a container engine answers" if wanted == "auto" else "asked for",
+            contained=tuple(name for name in services if name in IMAGES),
+            supervised=tuple(name for name in services if name not in IMAGES),
+            missing=(),
+        )
+    missing = missing_natively(manifest)
+    absent = {item.service for item in missing}
+    if "prometheus" in absent:
+        others = f", and containers cannot be used: {engine}" if engine else ""
+        command = manifest.services["prometheus"].command[0]
+        raise OperationError(
+            f"Prometheus is not installed ({command} was not found){others}",
+            hint=f"apt-get install {' '.join(_PACKAGES[name] for name in ('prometheus', 'alertmanager', 'host'))}",
+        )
+    return Backend(
+        kind=Kind.NATIVE,
+        reason="asked for" if wanted == "native" else f"native programs are installed, and {engine}",
+        contained=(),
+        supervised=tuple(service.name for service in monitoring_services(manifest) if service.name not in absent),
+        missing=missing,
+    )
+
+
+def engine_problem() -> str | None:
+    """Why no container engine with `compose` can be used here; None when one answers."""
+    if shutil.which("docker") is None:
+        return "docker is not installed"
+    for argv, problem in (
+        (("docker", "version", "--format", "{{.Server.Version}}"), "no docker engine answers"),
+        (("docker", "compose", "version"), "docker has no compose plugin"),
+    ):
+        try:
+            done = subprocess.run(argv, capture_output=True, timeout=_ENGINE_TIMEOUT_S, check=False)
+        except subprocess.TimeoutExpired:
+            return problem
+        if done.returncode != 0:
+            return problem
+    return None
+
+
+def compose(project: Path, *arguments: str) -> str:
+    """Runs `docker compose ARGUMENTS` on the generated file and returns what it printed. Raises OperationError."""
+    argv = ("docker", "compose", "--file", str(directory_of(project) / COMPOSE_FILE), *arguments)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_COMPOSE_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise OperationError(f"docker compose could not be run: {error}") from None
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise OperationError(f"docker compose {arguments[0]} failed: {last}", hint=" ".join(argv))
+    return done.stdout
+
+
+def remember(project: Path, kind: Kind) -> None:
+    """Notes which way `up` took, for `down`, `logs` and `reload`."""
+    write_private(directory_of(project) / "backend", kind.value.encode())
+
+
+def remembered(project: Path) -> Kind:
+    """The way that the last `up` took; NATIVE where there was none."""
+    try:
+        return Kind((directory_of(project) / "backend").read_text())
+    except (OSError, ValueError):
+        return Kind.NATIVE
+
+
+def monitoring_services(manifest: Manifest) -> tuple[Service, ...]:
+    """The manifest's services of the role `monitoring`, in its order."""
+    return tuple(service for service in manifest.services.values() if service.role == "monitoring")
+
+
+def missing_natively(manifest: Manifest) -> tuple[Missing, ...]:
+    """The monitoring services whose programs are not on this machine."""
+    return tuple(_missing(service) for service in monitoring_services(manifest) if not _is_installed(service))
+
+
+def _is_installed(service: Service) -> bool:
+    return shutil.which(service.command[0], path=service.env.get("PATH")) is not None
+
+
+def _missing(service: Service) -> Missing:
+    program, package = service.command[0], _PACKAGES.get(service.name)
+    hint = f"apt-get install {package}" if package else f"install {program}"
+    if service.name == "grafana":
+        hint += "  # from Grafana's own package repository: Debian has none"
+    return Missing(service=service.name, reason=f"{program} is not installed", hint=hint)

@@ -1,0 +1,34 @@
+"""Which metrics a service exports, read from its live /metrics."""
+
+from toombos_cli.errors import OperationError
+from toombos_cli.manifest.service import Service
+from toombos_cli.probes import Reason, probe_http
+
+_TIMEOUT_S = 10.0
+_MAX_BODY_BYTES = 16 * 1024 * 1024
+_SUFFIXES = {
+    "counter": ("_total",),
+    "histogram": ("_bucket", "_count", "_sum"),
+    "summary": ("", "_count", "_sum"),
+}
+
+
+def exported_metrics(service: Service) -> frozenset[str]:
+    """The names of the series that the service declares, also those that have no value yet.
+
+    Raises OperationError when there is no answer, or it is no Prometheus text.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    url = f"{service.url}{service.metrics}"
+    answer = probe_http(url, timeout_s=_TIMEOUT_S, max_body_bytes=_MAX_BODY_BYTES)
+    if answer.reason is not Reason.OK:
+        raise OperationError(answer.detail or answer.reason.value, where=url, hint=f"toombos logs {service.name}")
+    names: set[str] = set()
+    try:
+        for family in text_string_to_metric_families(answer.body.decode("utf-8")):
+            names.update(family.name + suffix for suffix in _SUFFIXES.get(family.type, ("",)))
+            names.update(sample.name for sample in family.samples)
+    except ValueError as error:
+        raise OperationError(f"not in Prometheus' text format: {error}", where=url) from None
+    return frozenset(names)

@@ -1,0 +1,160 @@
+"""Up, status and reload of monitoring. Starting and stopping supervised processes is the caller's."""
+
+import time
+from dataclasses import dataclass
+
+from toombos_cli.errors import OperationError, Problem
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.service import Service
+from toombos_cli.monitoring import backends, grafana
+from toombos_cli.monitoring.backends import Backend, Kind
+from toombos_cli.monitoring.files import directory_of, without, write_files
+from toombos_cli.monitoring.reload import RELOADABLE, hang_up, wait_for_reload
+from toombos_cli.monitoring.reports import MonitoringReport, MonitoringRow, ReloadReport
+from toombos_cli.probes import ProbeResult, Reason, probe_http
+from toombos_cli.run_state import observed, read_state
+
+_READY_TIMEOUT_S = 60.0
+_POLL_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The files are written; `manifest` is without what cannot be run here."""
+
+    backend: Backend
+    manifest: Manifest
+    changed: tuple[str, ...]
+
+
+def prepare(manifest: Manifest) -> Prepared:
+    """Chooses how to run and writes the files. Raises OperationError, ConfigurationError."""
+    backend = backends.choose_backend(manifest)
+    reduced = without(manifest, frozenset(item.service for item in backend.missing))
+    changed = tuple(str(path) for path in write_files(reduced))
+    backends.remember(manifest.project, backend.kind)
+    return Prepared(backend=backend, manifest=reduced, changed=changed)
+
+
+def start_containers(prepared: Prepared) -> None:
+    """Brings the containers up and waits until they answer. Raises OperationError."""
+    if not prepared.backend.contained:
+        return
+    backends.compose(prepared.manifest.project, "up", "--detach", "--remove-orphans")
+    deadline = time.monotonic() + _READY_TIMEOUT_S
+    for name in prepared.backend.contained:
+        service = prepared.manifest.services[name]
+        while (answer := _ask(service)).reason is not Reason.OK:
+            if time.monotonic() > deadline:
+                raise OperationError(
+                    f"{name} is not ready: {answer.detail}", where=service.url, hint="toombos monitoring logs"
+                )
+            time.sleep(_POLL_S)
+
+
+def stop_containers(manifest: Manifest) -> None:
+    """Takes the containers down, where the last `up` made some. Raises OperationError."""
+    if backends.remembered(manifest.project) is Kind.COMPOSE:
+        backends.compose(manifest.project, "down", "--remove-orphans")
+
+
+def container_logs(manifest: Manifest, lines: int) -> str | None:
+    """The containers' last lines; None where monitoring does not run in containers. Raises OperationError."""
+    if backends.remembered(manifest.project) is not Kind.COMPOSE:
+        return None
+    return backends.compose(manifest.project, "logs", "--no-color", "--tail", str(lines))
+
+
+def run_status(
+    manifest: Manifest,
+    *,
+    prepared: Prepared | None = None,
+    wanted: bool = True,
+    problems: tuple[Problem, ...] = (),
+) -> MonitoringReport:
+    """Asks every monitoring service of the manifest; what cannot be run here is `missing`, with the remedy."""
+    kind = prepared.backend.kind if prepared else backends.remembered(manifest.project)
+    missing = {item.service: item for item in backends.missing_natively(manifest)} if kind is Kind.NATIVE else {}
+    pids = _pids(manifest)
+    rows = []
+    for service in backends.monitoring_services(manifest):
+        answer = _ask(service)
+        up = answer.reason is Reason.OK
+        lacking = None if up else missing.get(service.name)
+        rows.append(
+            MonitoringRow(
+                name=service.name,
+                state="up" if up else "missing" if lacking else "down",
+                url=service.url,
+                pid=pids.get(service.name),
+                detail=lacking.reason if lacking else answer.detail,
+                hint=lacking.hint if lacking else None,
+            )
+        )
+    password = grafana.password_file(manifest.project)
+    return MonitoringReport(
+        backend=kind.value,
+        reason=prepared.backend.reason if prepared else "",
+        services=tuple(rows),
+        changed_files=prepared.changed if prepared else (),
+        password_file=str(password) if password.is_file() and "grafana" not in missing else None,
+        wanted=wanted,
+        problems=problems,
+    )
+
+
+def run_reload(manifest: Manifest) -> ReloadReport:
+    """Writes the files again and has Prometheus and Alertmanager read them, proved by their own metrics.
+
+    Raises OperationError when one of them does not run, or goes on with its old configuration.
+    """
+    reduced = as_run(manifest)
+    changed = tuple(str(path) for path in write_files(reduced))
+    running = tuple(
+        reduced.services[name]
+        for name in RELOADABLE
+        if name in reduced.services and _ask(reduced.services[name]).reason is Reason.OK
+    )
+    if not running:
+        raise OperationError("monitoring does not run", hint="toombos monitoring up")
+    reload_services(reduced, running)
+    return ReloadReport(changed_files=changed, reloaded=tuple(service.name for service in running))
+
+
+def reload_outdated(prepared: Prepared) -> None:
+    """Has what runs since before `prepare` changed its files read them. Raises OperationError."""
+    if prepared.changed:
+        services = (prepared.manifest.services.get(name) for name in RELOADABLE)
+        running = tuple(s for s in services if s is not None and _ask(s).reason is Reason.OK)
+        reload_services(prepared.manifest, running)
+
+
+def reload_services(manifest: Manifest, services: tuple[Service, ...]) -> None:
+    """Sends each its signal and waits until it says that it works with the new files. Raises OperationError."""
+    contained = backends.remembered(manifest.project) is Kind.COMPOSE
+    for service in services:
+        asked_at = time.time()
+        if contained:
+            backends.compose(manifest.project, "kill", "--signal", "HUP", service.name)
+        else:
+            hang_up(manifest.project, service.name)
+        wait_for_reload(service, directory_of(manifest.project), since=asked_at)
+
+
+def as_run(manifest: Manifest) -> Manifest:
+    """The manifest without the monitoring services that the present way of running cannot run."""
+    if backends.remembered(manifest.project) is Kind.COMPOSE:
+        return manifest
+    return without(manifest, frozenset(item.service for item in backends.missing_natively(manifest)))
+
+
+def _ask(service: Service) -> ProbeResult:
+    return probe_http(service.url + (service.ready or service.health), timeout_s=service.probe_timeout_s)
+
+
+def _pids(manifest: Manifest) -> dict[str, int]:
+    state = read_state(manifest.project)
+    if state is None:
+        return {}
+    running = observed(state)
+    return {name: entry.pid for name, entry in running.services.items() if entry.pid}
