@@ -16,7 +16,7 @@ ShortId = Annotated[str, Field(min_length=1, max_length=200)]
 class SendEmail(Request):
     subject: str = Field(min_length=1, max_length=998)
     html_content: str = Field(min_length=1)
-    text_content: str | None = None
+    text_content: str | None = Field(default=None, max_length=1024 * 1024)
     recipients: list[EmailAddress] | None = Field(default=None, description="none: all active subscribers")
     campaign_id: ShortId | None = None
     sender_email: EmailAddress | None = None

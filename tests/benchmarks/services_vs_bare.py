@@ -1,0 +1,240 @@
+"""What the mocks' services cost over a minimal FastAPI route: throughput ratios at concurrency 10, and memory.
+
+    python tests/benchmarks/services_vs_bare.py [--seconds 3] [--rounds 7]
+
+The reference is a FastAPI app with one route of an equal request model, without logs, metrics, ids, limits or stores,
+on the same uvicorn settings in a process of its own. Rounds alternate between the two so that a busy machine slows
+both; the ratio is the median of the rounds' ratios. `wrk` drives when it is installed, else threads with sockets.
+To measure another route, add an `Arm`.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+CONCURRENCY = 10
+
+SEND_FIELDS = """
+    subject: str
+    html_content: str
+    text_content: str | None = None
+    recipients: list[str] | None = None
+    campaign_id: str | None = None
+    sender_email: str | None = None
+    metadata: dict[str, JsonValue] | None = None
+"""
+PUBLISH_FIELDS = """
+    title: str
+    content: str
+    content_type: Literal["web_update", "blog_post", "newsletter", "social_post"] = "web_update"
+    metadata: dict[str, JsonValue] | None = None
+    tags: list[str] | None = None
+    publish_immediately: bool = True
+    scheduled_at: datetime | None = None
+"""
+BARE = """
+import sys
+from datetime import UTC, datetime
+from typing import Literal
+from fastapi import FastAPI
+from pydantic import BaseModel, JsonValue
+from uvicorn.server import Server
+from services.common.server import uvicorn_config
+
+class Body(BaseModel):
+{fields}
+class Answer(BaseModel):
+    id: str
+    status: str
+    count: int
+    timestamp: datetime
+    other: str | None
+
+app = FastAPI()
+
+@app.post("{path}")
+async def route(body: Body) -> Answer:
+    return Answer(id="msg_0123456789", status="sent", count=100, timestamp=datetime.now(UTC), other=None)
+
+config = uvicorn_config(app, shutdown_grace_s=1)
+config.host, config.port = "127.0.0.1", int(sys.argv[1])
+Server(config).run()
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One route of one service, and the fields of the reference's request model (Python source)."""
+
+    name: str
+    service: str
+    path: str
+    body: dict[str, Any]
+    fields: str
+    goal: float
+    env: dict[str, str] = field(default_factory=dict)
+
+
+ARMS = (
+    Arm(
+        name="crm send",
+        service="crm",
+        path="/api/v1/email/send",
+        body={"subject": "News", "html_content": "<p>Hello</p>" * 20, "recipients": ["a@example.org"]},
+        fields=SEND_FIELDS,
+        goal=0.7,
+    ),
+    Arm(
+        name="platform publish",
+        service="platform",
+        path="/api/v1/content/publish",
+        body={"title": "News", "content": "<p>Hello</p>" * 20, "tags": ["a", "b"]},
+        fields=PUBLISH_FIELDS,
+        goal=0.7,
+    ),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    reached = [measure(arm, seconds=options.seconds, rounds=options.rounds) for arm in ARMS]
+    return 0 if all(reached) else 1
+
+
+def measure(arm: Arm, *, seconds: float, rounds: int) -> bool:
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        bare_script = directory / "bare.py"
+        bare_script.write_text(BARE.format(fields=arm.fields, path=arm.path))
+        bare_port, port = _free_port(), _free_port()
+        stack.enter_context(_server([str(bare_script), str(bare_port)], {}, directory, bare_port))
+        module = ["-P", "-m", f"services.{arm.service}"]
+        process = stack.enter_context(_server(module, {"PORT": str(port), **arm.env}, directory, port))
+        idle_mib = _rss_mib(process.pid)
+        drive = _wrk if shutil.which("wrk") else _threads
+        for warm in (bare_port, port):
+            drive(f"http://127.0.0.1:{warm}{arm.path}", arm.body, 1.0, directory)
+        ratios = []
+        for _ in range(rounds):
+            bare, ours = (
+                drive(f"http://127.0.0.1:{target}{arm.path}", arm.body, seconds, directory)
+                for target in (bare_port, port)
+            )
+            ratios.append(ours / bare)
+            print(f"  {arm.name}: bare {bare:7.0f}/s  service {ours:7.0f}/s  ratio {ours / bare:.2f}")
+        ratio = statistics.median(ratios)
+        rss_mib = _rss_mib(process.pid)
+        met = ratio >= arm.goal and rss_mib < 100
+        print(
+            f"{arm.name}: ratio {ratio:.2f} (goal >= {arm.goal}), memory {idle_mib:.0f} MiB at start, "
+            f"{rss_mib:.0f} MiB after (goal < 100): {'met' if met else 'MISSED'}"
+        )
+        return met
+
+
+@contextmanager
+def _server(arguments: list[str], env: dict[str, str], directory: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    with (directory / f"{port}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *arguments], cwd=directory, env=os.environ | env, stdout=log, stderr=log
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while not _listens(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"{arguments} did not start:\n{(directory / f'{port}.log').read_text()}")
+            time.sleep(0.05)
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=30).close()
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wrk(url: str, body: dict[str, Any], seconds: float, directory: Path) -> float:
+    """Requests per second; ends the benchmark when an answer was not 2xx."""
+    script = directory / "post.lua"
+    payload = json.dumps(body).replace("\\", "\\\\").replace("'", "\\'")
+    script.write_text(
+        f"wrk.method = 'POST'\nwrk.headers['Content-Type'] = 'application/json'\nwrk.body = '{payload}'\n"
+    )
+    command = ["wrk", "-t1", f"-c{CONCURRENCY}", f"-d{max(1, round(seconds))}s", "-s", str(script), url]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    if rate is None or "Non-2xx" in output:
+        sys.exit(output)
+    return float(rate[1])
+
+
+def _threads(url: str, body: dict[str, Any], seconds: float, _: Path) -> float:
+    """Requests per second from ten threads, each with a connection of its own."""
+    host, port, path = re.fullmatch(r"http://([^:]+):(\d+)(.*)", url).groups()  # type: ignore[union-attr]  # our URL
+    payload = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}"
+    request = head.encode() + b"\r\n\r\n" + payload
+    counts: list[int] = []
+    deadline = time.monotonic() + seconds
+
+    def drive() -> None:
+        count = 0
+        with socket.create_connection((host, int(port))) as client, client.makefile("rb") as answers:
+            while time.monotonic() < deadline:
+                client.sendall(request)
+                status = answers.readline()
+                length = 0
+                while (line := answers.readline()) != b"\r\n":
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                answers.read(length)
+                if not status.startswith(b"HTTP/1.1 2"):
+                    os._exit(1)
+                count += 1
+        counts.append(count)
+
+    threads = [threading.Thread(target=drive) for _ in range(CONCURRENCY)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / seconds
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _rss_mib(pid: int) -> float:
+    import psutil
+
+    return float(psutil.Process(pid).memory_info().rss / 1024**2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""A service as a process: start, refused settings, taken port, and a clean end whatever its clients do."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import free_port, wait_for
+from tests.services.conftest import StartService, service_environment
+
+SERVICES = ("crm", "platform")
+GRACE_S = 8.0  # what the supervisor waits for at least
+
+
+def lines(log: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.splitlines()]
+
+
+def run(service: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", f"services.{service}"],
+        cwd=cwd,
+        env=service_environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@contextmanager
+def connection(port: int, request: bytes) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(request)
+        yield client
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_starts_says_so_and_ends_with_0_on_sigterm(start_service: StartService, name: str) -> None:
+    service = start_service(name)
+    messages = [line["message"] for line in lines(service.log())]
+    assert f"startup complete, listening on 127.0.0.1:{service.port}" in messages
+    assert service.stop() == 0
+    assert lines(service.log())[-1]["message"] == "stopped"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{service.url}/live", trust_env=False)
+
+
+def test_interrupted_from_the_keyboard_a_service_ends_without_a_traceback(start_service: StartService) -> None:
+    service = start_service("crm")
+    service.process.send_signal(signal.SIGINT)
+    assert service.process.wait(10) == 130
+    assert "Traceback" not in service.log()
+
+
+CLIENTS = {
+    "idle": b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n",
+    "in the middle of a head": b"POST /api/v1/email/send HTTP/1.1\r\nHost:",
+    "in the middle of a chunked body": b"POST /api/v1/email/send HTTP/1.1\r\nHost: x\r\n"
+    b'Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"sub\r\n',
+    "waiting for a slow answer": b"GET /api/v1/contacts HTTP/1.1\r\nHost: x\r\nX-Simulate: slow\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_sigterm_ends_a_service_within_the_grace_period_whatever_a_client_does(
+    start_service: StartService, client: str
+) -> None:
+    service = start_service("crm", SHUTDOWN_GRACE_S="1", MOCK_SLOW_S="60")
+    with connection(service.port, CLIENTS[client]):
+        time.sleep(0.1)  # the request must be under way; nothing on the outside shows that it is
+        started = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - started < GRACE_S
+    assert "Traceback" not in service.log()
+
+
+def test_sigterm_ends_a_service_with_a_streaming_client_attached(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    port = free_port()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("streaming_service.py"))],
+            cwd=tmp_path,
+            env=service_environment(PORT=str(port), PYTHONPATH=str(Path(__file__).parents[3])),
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        wait_for(lambda: "listening on" in log.read_text(), what="the streaming service")
+        with connection(port, b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n") as client:
+            received = b""
+            while received.count(b"tick") < 3:
+                received += client.recv(4096)
+            started = time.monotonic()
+            process.terminate()
+            while client.recv(4096):  # drained as a real client would, until the service hangs up
+                assert time.monotonic() - started < GRACE_S
+            assert process.wait(5) == 0
+        assert "Traceback" not in log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_request_under_way_is_answered_before_the_service_ends(start_service: StartService) -> None:
+    service = start_service("crm", MOCK_SLOW_S="0.5")
+    request = b"GET /api/v1/contacts HTTP/1.1\r\nHost: x\r\nX-Simulate: slow\r\n\r\n"
+    with connection(service.port, request) as client:
+        time.sleep(0.1)  # as above
+        assert service.stop() == 0
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_a_taken_port_is_named_with_exit_code_3(start_service: StartService, tmp_path: Path) -> None:
+    owner = start_service("crm")
+    second = run("platform", tmp_path, PORT=str(owner.port))
+    assert second.returncode == 3
+    (line,) = lines(second.stdout)
+    assert line["level"] == "CRITICAL"
+    assert line["message"] == f"cannot listen on 127.0.0.1:{owner.port}: Address already in use"
+    assert httpx.get(f"{owner.url}/live", trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_wrong_setting_is_named_with_exit_code_3_and_no_value(name: str, tmp_path: Path) -> None:
+    env = {"PORT": "sixtysix", "LOG_LEVEL": "LOUD", "MOCK_ERROR_RATE": "2", "DRY_RUN_MODE": "perhaps"}
+    refused = run(name, tmp_path, **env)
+    assert refused.returncode == 3
+    assert {line.partition(":")[0] for line in refused.stderr.splitlines()} == set(env)
+    (line,) = lines(refused.stdout)
+    assert {problem["name"] for problem in line["problems"]} == set(env)
+    assert all(problem["reason"] for problem in line["problems"])
+    for value in ("sixtysix", "LOUD", "perhaps", "Traceback"):
+        assert value not in refused.stdout + refused.stderr
+
+
+def test_a_port_of_0_takes_a_free_one_and_names_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "services.crm"],
+            cwd=tmp_path,
+            env=service_environment(PORT="0"),
+            stdout=out,
+        )
+    try:
+        wait_for(lambda: "listening on" in log.read_text(), what="the log's address")
+        message = next(line["message"] for line in lines(log.read_text()) if "listening" in line["message"])
+        address = message.rpartition(" ")[2]
+        assert httpx.get(f"http://{address}/live", trust_env=False).json()["pid"] == process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_service_outlives_the_reader_of_its_log(tmp_path: Path) -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "services.crm"],
+        cwd=tmp_path,
+        env=service_environment(PORT=str(port)),
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        while b"listening" not in process.stdout.readline():
+            pass
+        process.stdout.close()
+        for _ in range(3):
+            assert httpx.get(f"http://127.0.0.1:{port}/api/v1/contacts", trust_env=False).status_code == 200
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,257 @@
+"""What every service does with a request, whatever its routes: ids, limits, errors, metrics, log lines, health."""
+
+import io
+import json
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import APIRouter
+from prometheus_client.parser import text_string_to_metric_families
+from pydantic import BaseModel, Field
+
+from services.common import logs
+from services.common.answers import ComponentHealth, HealthStatus, ReadyCheck
+from services.common.app import create_app
+from services.common.settings import ServiceSettings
+from tests.services.conftest import serve
+
+LIMIT = 2048
+
+
+class Settings(ServiceSettings):
+    port: int = 0
+    max_body_bytes: int = LIMIT
+    environment: str = "test"
+
+
+class Note(BaseModel):
+    text: str = Field(max_length=LIMIT)  # pydantic lets lone surrogates through where a text has no bound at all
+
+
+def app(**options: Any) -> Any:
+    router = APIRouter()
+
+    @router.post("/notes/{number}")
+    async def write(number: int, note: Note) -> Note:
+        return note
+
+    @router.get("/notes/{number}")
+    async def read(number: int) -> Note:
+        raise ZeroDivisionError("the password is swordfish")
+
+    settings = Settings(_env_file=None)
+    return create_app(settings, service="notes", title="Notes", routers=[router], **options)
+
+
+@pytest.fixture
+def notes() -> Iterator[httpx.Client]:
+    with serve(app()) as client:
+        yield client
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
+    """The lines that a service would have written to stdout."""
+    stream = io.BytesIO()
+    lines = logs.JsonLines(stream, secrets=("swordfish",))
+    monkeypatch.setattr(logs, "_lines", lines)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [logs.JsonHandler(lines)])
+    monkeypatch.setattr(root, "level", logging.INFO)
+    return lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def post(
+    notes: httpx.Client, content: bytes | Iterator[bytes], content_type: str = "application/json"
+) -> httpx.Response:
+    return notes.post("/notes/1", content=content, headers={"Content-Type": content_type})
+
+
+def test_a_request_id_is_made_up_or_taken_over(notes: httpx.Client) -> None:
+    made_up = [notes.get("/live").headers["X-Request-ID"] for _ in range(2)]
+    assert len(set(made_up)) == 2
+    assert notes.get("/live", headers={"X-Request-ID": "order-7.a"}).headers["X-Request-ID"] == "order-7.a"
+
+
+@pytest.mark.parametrize("request_id", ["", "with space", "x" * 129, '"quoted"', "schön".encode().decode("latin-1")])
+def test_a_request_id_that_could_do_harm_is_replaced(notes: httpx.Client, request_id: str) -> None:
+    answer = notes.get("/live", headers={"X-Request-ID": request_id.encode("latin-1")})
+    assert answer.headers["X-Request-ID"] != request_id
+    assert len(answer.headers["X-Request-ID"]) == 32
+
+
+BODIES = {
+    "broken JSON": (b'{"text": "x"', 422),
+    "empty": (b"", 422),
+    "not UTF-8": (b'{"text": "\xff"}', 400),
+    "a lone surrogate": (b'{"text": "\\ud800"}', 422),
+    "a wrong type": (b'{"text": 7}', 422),
+    "no object": (b"[]", 422),
+    "nested too deeply": (b"[" * 1000, 400),
+}
+
+
+@pytest.mark.parametrize("case", BODIES)
+def test_a_malformed_body_is_a_4xx_with_detail(notes: httpx.Client, case: str) -> None:
+    body, status = BODIES[case]
+    answer = post(notes, body)
+    assert answer.status_code == status
+    assert answer.json()["detail"]
+
+
+def test_a_refusal_does_not_echo_what_was_sent(notes: httpx.Client) -> None:
+    assert "swordfish" not in post(notes, b'{"text": ["swordfish"]}').text
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
+@pytest.mark.parametrize(("size", "status"), [(LIMIT, 200), (LIMIT + 1, 413), (LIMIT * 500, 413)])
+def test_a_body_over_the_limit_is_refused(notes: httpx.Client, size: int, status: int, chunked: bool) -> None:
+    frame = b'{"text": ""}'
+    body = frame[:-2] + b"x" * (size - len(frame)) + frame[-2:]
+    answer = post(notes, iter([body[: size // 2], body[size // 2 :]]) if chunked else body)
+    assert answer.status_code == status
+    if status == 413:
+        assert answer.json() == {"detail": f"The body is larger than {LIMIT} bytes"}
+        assert answer.headers["X-Request-ID"]
+
+
+def test_unknown_paths_and_methods_are_answered_in_json(notes: httpx.Client) -> None:
+    missing = notes.get("/nothing")
+    assert (missing.status_code, missing.json()) == (404, {"detail": "Not Found"})
+    wrong = notes.delete("/notes/1")
+    assert (wrong.status_code, wrong.json()) == (405, {"detail": "Method Not Allowed"})
+    assert wrong.headers["Allow"] == "GET, POST"
+
+
+def test_a_bug_is_a_500_without_its_text_and_a_log_line_with_it(
+    notes: httpx.Client, log: Callable[[], list[dict[str, Any]]]
+) -> None:
+    answer = notes.get("/notes/1", headers={"X-Request-ID": "r1"})
+    assert answer.status_code == 500
+    assert "ZeroDivision" not in answer.text
+    error = next(line for line in log() if "exception" in line)
+    assert "ZeroDivisionError: the password is ***" in error["exception"], "and secrets are masked"
+    assert (error["level"], error["request_id"]) == ("ERROR", "r1")
+
+
+def test_every_request_is_one_line_without_its_query(
+    notes: httpx.Client, log: Callable[[], list[dict[str, Any]]]
+) -> None:
+    post(notes, b'{"text": "x"}')
+    notes.get("/nothing?key=abcdef", headers={"X-Request-ID": "r2"})
+    first, second = (line for line in log() if line["logger"] == "services.requests")
+    assert (first["level"], first["message"], first["status"]) == ("INFO", "POST /notes/1 200", 200)
+    assert second.keys() >= {"timestamp", "level", "logger", "message", "request_id", "method", "path", "duration_ms"}
+    assert (second["path"], second["request_id"]) == ("/nothing", "r2")
+
+
+def test_polled_probes_are_not_logged_at_info(notes: httpx.Client, log: Callable[[], list[dict[str, Any]]]) -> None:
+    for path in ("/health", "/live", "/ready", "/metrics"):
+        notes.get(path)
+    assert [line for line in log() if line["logger"] == "services.requests"] == []
+
+
+def samples(notes: httpx.Client) -> dict[tuple[str, ...], float]:
+    families = text_string_to_metric_families(notes.get("/metrics").text)
+    return {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+
+
+def test_requests_are_counted_by_route_template(notes: httpx.Client) -> None:
+    for number in (1, 2, 3):
+        notes.post(f"/notes/{number}", json={"text": "x"})
+    notes.post("/notes/x", json={"text": "x"})
+    found = samples(notes)
+    assert found["http_requests_total", "POST", "/notes/{number}", "200"] == 3
+    assert found["http_requests_total", "POST", "/notes/{number}", "422"] == 1
+    assert found["http_request_duration_seconds_count", "POST", "/notes/{number}"] == 4
+    assert found["app_info", "notes", app().version] == 1
+    assert found["process_resident_memory_bytes",] > 10_000_000
+
+
+def test_strange_paths_and_methods_do_not_grow_the_labels(notes: httpx.Client) -> None:
+    for number in range(50):
+        notes.get(f"/nothing/{number}")
+        notes.request(f"M{number}", "/notes/1")
+    labels = {labels[1:3] for labels in samples(notes) if labels[0] == "http_requests_total"}
+    assert labels <= {
+        ("GET", "(unmatched)"),
+        ("OTHER", "/notes/{number}"),
+        ("OTHER", "(unmatched)"),
+        ("GET", "/metrics"),
+    }
+
+
+def check(name: str, *, ready: bool, required: bool = True) -> Callable[[], Awaitable[ReadyCheck]]:
+    async def answer() -> ReadyCheck:
+        return ReadyCheck(name=name, ready=ready, message="", required=required)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("checks", "status"),
+    [
+        pytest.param([], 200, id="nothing to check"),
+        pytest.param([check("a", ready=True)], 200, id="ready"),
+        pytest.param([check("a", ready=True), check("b", ready=False)], 503, id="one is not"),
+        pytest.param([check("a", ready=False, required=False)], 200, id="one is not, and need not be"),
+    ],
+)
+def test_ready_depends_on_the_required_checks(checks: list[Any], status: int) -> None:
+    with serve(app(readiness=checks)) as notes:
+        answer = notes.get("/ready")
+        assert answer.status_code == status
+        assert answer.json()["ready"] is (status == 200)
+        assert len(answer.json()["checks"]) == len(checks)
+
+
+def component(status: HealthStatus) -> Callable[[], Awaitable[ComponentHealth]]:
+    async def answer() -> ComponentHealth:
+        return ComponentHealth(name=status, status=status, message="", response_time_ms=1.5)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("components", "status", "http_status"),
+    [
+        pytest.param(["healthy", "healthy"], "healthy", 200, id="all well"),
+        pytest.param(["degraded", "healthy"], "degraded", 200, id="one degraded"),
+        pytest.param(["degraded", "unhealthy", "healthy"], "unhealthy", 503, id="one unhealthy"),
+    ],
+)
+def test_health_is_that_of_the_worst_component(components: list[str], status: str, http_status: int) -> None:
+    with serve(app(health=[component(HealthStatus(name)) for name in components])) as notes:
+        for path in ("/health", "/health/detailed"):
+            answer = notes.get(path)
+            assert (answer.status_code, answer.json()["status"]) == (http_status, status)
+        assert [part["name"] for part in answer.json()["components"]] == components
+
+
+def test_health_says_who_and_where_it_is(notes: httpx.Client) -> None:
+    answer = notes.get("/health").json()
+    keys = {"status", "service", "version", "environment", "timestamp", "uptime_seconds", "dry_run"}
+    assert answer.keys() == keys
+    assert (answer["service"], answer["environment"], answer["dry_run"]) == ("notes", "test", False)
+    assert notes.get("/health/detailed").status_code == 404
+
+
+def test_bytes_that_are_no_http_are_refused_and_the_service_lives_on(notes: httpx.Client) -> None:
+    with socket.create_connection((notes.base_url.host, notes.base_url.port or 0), timeout=5) as client:
+        client.sendall(b"\x16\x03\x01\x00\xa5 hello\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 400")
+    assert notes.get("/live").json()["alive"] is True
+
+
+STRANGE = ["lone surrogate", "huge integer", "number as a key", "unknown type", "not a number"]
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**70, {1: 2}, {"nested": object()}, float("nan")], ids=STRANGE)
+def test_whatever_is_logged_becomes_a_line_of_json(value: object) -> None:
+    stream = io.BytesIO()
+    logs.JsonLines(stream).write("INFO", "test", "message", {"value": value})
+    assert json.loads(stream.getvalue())["message"] == "message"
