@@ -4,7 +4,6 @@ The supervisor alone writes it; `status`, `health` and `diagnose` read it. It ho
 only a fingerprint is kept.
 """
 
-import hashlib
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -139,6 +138,8 @@ class RunDirectory:
 
 def project_key(project: Path) -> str:
     """Twelve hexadecimal digits that tell this project's processes from those of others."""
+    import hashlib  # loads OpenSSL, which most readers of the state do not need
+
     return hashlib.sha256(os.fsencode(project.resolve())).hexdigest()[:12]
 
 

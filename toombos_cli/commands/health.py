@@ -51,12 +51,11 @@ def health(
     Ends with 0 when all are up, with 1 when one is down or denies its health. A service that is slow or works with
     restrictions is a warning. Optional services that were not started are skipped.
     """
-    from toombos_cli.health.alarm import parse_command
     from toombos_cli.health.check import run_health
     from toombos_cli.health.watch import History
 
     names = invocation.service_names(services)
-    alarm = parse_command(on_fail) if on_fail is not None else None
+    alarm = _alarm_command(on_fail)
     history = History()
 
     def check() -> "HealthReport":
@@ -72,6 +71,14 @@ def health(
     from toombos_cli.commands.watching import watch_report
 
     watch_report(invocation, check, every_s=watch, format=format)
+
+
+def _alarm_command(on_fail: str | None) -> tuple[str, ...] | None:
+    if on_fail is None:
+        return None
+    from toombos_cli.health.alarm import parse_command
+
+    return parse_command(on_fail)
 
 
 def _log(invocation: Invocation, report: "HealthReport") -> None:

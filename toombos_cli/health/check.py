@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from threading import Thread
 
 from toombos_cli.errors import ToombosError
-from toombos_cli.health.owner import Owner, find_owners
+from toombos_cli.health.owner import Owner, find_owners, is_suspended
 from toombos_cli.health.report import HealthReport, ServiceHealth, SkippedService, Status
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
@@ -79,7 +79,7 @@ def _judge(
     reason, detail = result.reason, result.detail
     if owner is not None and not owner.ours and _wanted(state, service.name):
         reason, detail = Reason.WRONG_OWNER, f"port {service.port} is held by {owner}, which is not {service.name}"
-    elif reason is Reason.TIMEOUT and owner is not None and owner.suspended:
+    elif reason is Reason.TIMEOUT and owner is not None and is_suspended(owner.pid):
         reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: it listens, and cannot answer"
     elif reason is Reason.REFUSED and owner is not None:
         detail += f"; {owner} listens on {owner.listens_on}"

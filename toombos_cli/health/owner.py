@@ -18,8 +18,6 @@ class Owner:
     listens_on: str
     ours: bool
     """Whether toombos started it, as this service."""
-    suspended: bool
-    """Whether it is stopped by a signal, so that it cannot answer."""
 
     def __str__(self) -> str:
         return f"pid {self.pid} ({self.command})" if self.pid else "a process of another user"
@@ -30,17 +28,8 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
 
     Cheap for what toombos runs: all processes of the machine are searched only for a listener that is none of ours.
     """
-    table = processes.process_table()
-    roots = {
-        name: entry.pid
-        for name, entry in (state.services if state else {}).items()
-        if state and entry.pid in table and processes.is_alive(state.identity_of(entry))
-    }
-    trees = {name: processes.descendants([pid], table) for name, pid in roots.items()}
-    ports = tuple({service.port for service in services.values()})
-    found = processes.listeners(ports, set().union(*trees.values()))
-    if any(listener.pid is None for listener in found):
-        found = processes.listeners(ports)
+    roots = _roots(state) if state else {}
+    found = _listeners(services, roots)
     owners = {}
     for name, service in services.items():
         listener = next(
@@ -48,16 +37,39 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
         )
         if listener is None:
             continue
-        pid = listener.pid
-        row = table.get(pid) if pid else None
         owners[name] = Owner(
-            pid=pid,
+            pid=listener.pid,
             command=listener.command,
-            listens_on=f"[{listener.host}]:{listener.port}"
+            listens_on=f"[{listener.host}]:{service.port}"
             if ":" in listener.host
-            else f"{listener.host}:{listener.port}",
-            ours=pid is not None
-            and (pid in trees.get(name, ()) or bool(processes.find_tagged(run_id_prefix(project, name), (pid,)))),
-            suspended=bool(row and row.stopped),
+            else f"{listener.host}:{service.port}",
+            ours=listener.pid is not None
+            and (listener.pid == roots.get(name) or _descends(listener.pid, project, name, roots.get(name))),
         )
     return owners
+
+
+def is_suspended(pid: int | None) -> bool:
+    """Whether the process is stopped by a signal, so that it cannot answer."""
+    row = processes.process_table().get(pid) if pid else None
+    return row is not None and row.stopped
+
+
+def _roots(state: SystemState) -> dict[str, int]:
+    """The first process of each service that toombos started and that still runs."""
+    entries = state.services.items()
+    return {name: e.pid for name, e in entries if e.pid and processes.is_alive(state.identity_of(e))}
+
+
+def _listeners(services: Mapping[str, Service], roots: Mapping[str, int]) -> tuple[processes.Listener, ...]:
+    """Searches first the processes that toombos started itself, then all of the machine's."""
+    ports = tuple({service.port for service in services.values()})
+    found = processes.listeners(ports, roots.values())
+    return processes.listeners(ports) if any(listener.pid is None for listener in found) else found
+
+
+def _descends(pid: int, project: Path, name: str, root: int | None) -> bool:
+    """Whether a process belongs to the service without being its first one: a worker, or left by an earlier run."""
+    if processes.find_tagged(run_id_prefix(project, name), (pid,)):
+        return True
+    return root is not None and pid in processes.descendants([root], processes.process_table())

@@ -3,9 +3,8 @@
 import re
 import tomllib
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from graphlib import CycleError
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,13 +13,12 @@ import msgspec
 from toombos_cli.errors import ConfigurationError, Problem
 from toombos_cli.manifest.model import Manifest, Source, start_order
 from toombos_cli.manifest.placeholders import expand_service
-from toombos_cli.manifest.positions import Path as KeyPath
-from toombos_cli.manifest.positions import key_lines, nearest_line
 from toombos_cli.manifest.service import Service, Table
 from toombos_cli.spelling import nearest
 
 FILE_NAME = "toombos.toml"
 PACKAGED = "toombos"
+KeyPath = tuple[str | int, ...]
 _MARKERS = (FILE_NAME, ".env", ".env.example", "run/state.json")
 
 
@@ -54,16 +52,23 @@ def load_manifest(project: Path) -> Manifest:
     return _Check(layers).manifest(tree, Source(path=path if path.is_file() else None, project=project))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Layer:
     label: str
     tree: dict[str, Any]
-    lines: dict[KeyPath, int]
+    text: str
+
+    @cached_property
+    def lines(self) -> dict[KeyPath, int]:
+        """Where each key stands; wanted only when something is wrong."""
+        from toombos_cli.manifest.positions import key_lines
+
+        return key_lines(self.text)
 
     @classmethod
     def parse(cls, text: str, label: str) -> "_Layer":
         try:
-            return cls(label, tomllib.loads(text), key_lines(text))
+            return cls(label, tomllib.loads(text), text)
         except tomllib.TOMLDecodeError as error:
             at = re.search(r"\(at line (\d+)", str(error))
             message = re.sub(r" \(at .*\)$", "", str(error))
@@ -74,7 +79,7 @@ class _Layer:
 
 @cache
 def _packaged() -> _Layer:
-    text = resources.files("toombos_cli.manifest").joinpath(FILE_NAME).read_text("utf-8")
+    text = Path(__file__).with_name(FILE_NAME).read_text("utf-8")
     return _Layer.parse(text, f"{FILE_NAME} (packaged)")
 
 
@@ -235,6 +240,8 @@ class _Check:
         self._add(path, f"unknown key {'.'.join(map(str, path))}", hint=hint)
 
     def _add(self, path: KeyPath, message: str, *, hint: str | None = None) -> None:
+        from toombos_cli.manifest.positions import nearest_line
+
         for layer in self.layers:
             line = nearest_line(layer.lines, path)
             if line is not None:

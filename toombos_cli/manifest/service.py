@@ -61,7 +61,7 @@ class Service(Table, frozen=True):
     """Set unless the environment or `.env` names it."""
     health: str = "/health"
     health_answer: Literal["status", "any"] = "any"
-    """`status`: only a JSON object whose `status` is a word for well is healthy. `any`: any 2xx that does not deny it."""
+    """`status`: only a JSON object whose `status` says well is healthy. `any`: any 2xx whose body does not deny it."""
     ready: str | None = None
     live: str | None = None
     metrics: str | None = None

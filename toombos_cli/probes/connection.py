@@ -4,7 +4,6 @@ import errno
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic
 from typing import Literal
@@ -105,20 +104,21 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[_Address]:
         return [found for address in numeric for found in _look_up(address, port, socket.AI_NUMERICHOST)]
     except (OSError, UnicodeError):
         pass
-    answers: SimpleQueue[list[_Address] | Exception] = SimpleQueue()
+    answers: list[list[_Address] | Exception] = []
 
     def look_up() -> None:
         try:
-            answers.put(list(_look_up(host, port, 0)))
+            answers.append(list(_look_up(host, port, 0)))
         except (OSError, UnicodeError) as error:
-            answers.put(error)
+            answers.append(error)
 
     # getaddrinfo() takes no time limit; a daemon thread may outlive the probe and keeps nobody waiting.
-    Thread(target=look_up, daemon=True).start()
-    try:
-        answer = answers.get(timeout=deadline.remaining_s())
-    except (Empty, TimeoutError):
-        raise ProbeError(Reason.DNS, f"the lookup of {printable(host)} did not end in time") from None
+    thread = Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(deadline.remaining_s())
+    if not answers:
+        raise ProbeError(Reason.DNS, f"the lookup of {printable(host)} did not end in time")
+    answer = answers[0]
     if isinstance(answer, Exception):
         why = getattr(answer, "strerror", None) or "not a valid host name"
         raise ProbeError(Reason.DNS, f"{printable(host)} does not resolve: {why.lower()}")

@@ -4,7 +4,6 @@
 # ruff: noqa: PTH115, PTH116, PTH118, PTH123, PTH208
 
 import contextlib
-import ctypes
 import os
 import signal
 import socket
@@ -98,6 +97,8 @@ def open_pidfd(pid: int) -> int | None:
 
 def become_subreaper() -> None:
     """Makes orphaned descendants children of this process, so that none escapes (PR_SET_CHILD_SUBREAPER)."""
+    import ctypes  # for the supervisor alone
+
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 

@@ -19,6 +19,8 @@ CASES = {
     "a body that ends with the connection": (raw(b"HTTP/1.0 200 OK\r\n\r\nbody"), Reason.OK, ""),
     "chunks": (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), Reason.OK, ""),
     "an interim answer first": (raw(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), Reason.OK, ""),
+    "a second answer behind the first": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 2), Reason.OK, ""),
+    "a bad second answer": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 500 No\r\n\r\n"), Reason.OK, ""),
     "500 with JSON": (answer(b"{}", status="500 Oops"), Reason.STATUS, "HTTP 500"),
     "a redirect": (
         answer(status="302 Found", headers="Location: http://127.0.0.1:1/else\r\n"),
@@ -197,7 +199,7 @@ def test_what_is_no_http_url_is_refused(url):
 
 
 def test_a_header_that_would_smuggle_another_is_refused():
-    with pytest.raises(ValueError, match="cannot be sent as HTTP"):
+    with pytest.raises(ValueError, match="cannot be sent"):
         probe_http("http://127.0.0.1:1/", headers={"X-Id": "1\r\nX-Other: 2"})
 
 

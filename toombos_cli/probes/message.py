@@ -1,0 +1,123 @@
+"""One HTTP/1.1 request as bytes, and its answer taken apart as it arrives (by llhttp, through httptools)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from httptools import HttpParserError, HttpResponseParser
+
+from toombos_cli import __version__
+from toombos_cli.probes.result import printable
+
+_PORTS = {"http": 80, "https": 443}
+_KEPT = "/%:@!$&'()*+,;=~-._"  # characters of a path that are not percent-encoded (RFC 3986, 3.3)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
+_MAX_HEAD_BYTES = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A URL in the parts that a request needs; `authority` is the Host header."""
+
+    scheme: str
+    host: str
+    port: int
+    authority: str
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> "Target":
+        """Raises ValueError for what is no http or https URL."""
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError(f"not an http or https URL: {printable(url)}")
+        path = quote(parts.path or "/", safe=_KEPT)
+        query = "?" + quote(parts.query, safe=_KEPT + "?") if parts.query else ""
+        authority = parts.netloc.rpartition("@")[2]
+        return cls(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], authority, path + query)
+
+
+def request_bytes(target: Target, method: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The whole request; `headers` replace the usual ones. Raises ValueError for a header that would break out."""
+    own = {"host": target.authority, "user-agent": f"toombos/{__version__}", "accept": "*/*", "connection": "close"}
+    if body or method in ("POST", "PUT", "PATCH"):
+        own["content-length"] = str(len(body))
+    lines = [f"{method} {target.path} HTTP/1.1"]
+    for name, value in (own | {name.lower(): value for name, value in headers.items()}).items():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise ValueError(f"the header {printable(name)!r} cannot be sent")
+        lines.append(f"{name}: {value.strip()}")
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + body
+
+
+class NotHttpError(Exception):
+    """What arrived is no HTTP answer."""
+
+
+class Answer:
+    """What has arrived so far of one answer; `complete` when no more is wanted."""
+
+    def __init__(self, method: str, max_body_bytes: int) -> None:
+        self.status: int | None = None
+        self.headers: list[tuple[str, str]] = []
+        self.body = bytearray()
+        self.truncated = False
+        self.complete = False
+        self.received_bytes = 0
+        self.first_bytes = b""
+        self._bodyless = method == "HEAD"
+        self._max_body_bytes = max_body_bytes
+        self._parser = HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Takes in what was received; b"" is the end of the stream. Raises NotHttpError."""
+        if not data:
+            self.complete = self.complete or self._ends_with_the_stream()
+            return
+        self.first_bytes = self.first_bytes or data[:2]
+        self.received_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            if not self.complete:  # whatever follows an answer is not our concern
+                raise NotHttpError(str(error)) from None
+        if self.status is None and self.received_bytes > _MAX_HEAD_BYTES:
+            raise NotHttpError(f"its head is longer than {_MAX_HEAD_BYTES} bytes")
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name in lower case, or None."""
+        return next((value for key, value in self.headers if key == name), None)
+
+    def _ends_with_the_stream(self) -> bool:
+        """Whether the end of the connection is the end of the body (RFC 9112, 6.3, rule 8)."""
+        return self.status is not None and not (self.header("content-length") or self.header("transfer-encoding"))
+
+    # What follows is called by the parser.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.complete:  # a second answer behind the first: nobody asked for it
+            return
+        self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        if self.complete:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:  # an interim answer: the real one follows
+            self.headers.clear()
+            return
+        self.status = status
+        self.complete = self._bodyless
+
+    def on_body(self, data: bytes) -> None:
+        if self.complete:
+            return
+        room = self._max_body_bytes - len(self.body)
+        self.body += data[:room]
+        if len(data) > room:
+            self.truncated = self.complete = True
+
+    def on_message_complete(self) -> None:
+        self.complete = self.complete or self.status is not None
