@@ -27,6 +27,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("health", "health:health"),
     ("monitoring", "monitoring"),
     ("alert", "alert"),
+    ("schedule", "schedule"),
     ("config", "config"),
     ("load", "load:load"),
 )

@@ -1,4 +1,7 @@
-"""`logs/alerts.log`: every alert and every delivery, one JSON object a line like the logs of the services."""
+"""`logs/alerts.log`: every alert and every delivery, one JSON object a line like the logs of the services.
+
+It is the log of the service `alerts` as well, so `toombos logs alerts` shows it and the supervisor rotates it.
+"""
 
 import json
 import os

@@ -1,0 +1,110 @@
+"""The block of one project in the user's crontab. All other bytes stay as they are."""
+
+import shlex
+import subprocess
+from pathlib import Path
+
+from toombos_cli.errors import OperationError
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.schedule import WEEKDAYS, Job
+from toombos_cli.run_state import project_key
+from toombos_cli.schedule.invoking import job_argv
+
+_TIMEOUT_S = 30.0
+
+
+def block(manifest: Manifest) -> bytes:
+    """The lines between and with the markers, ended by a newline."""
+    begin, end = _markers(manifest.project)
+    lines = [_line(manifest.project, name, job) for name, job in manifest.schedule.items() if job.enabled]
+    return b"\n".join([begin, *lines, end, b""])
+
+
+def with_block(crontab: bytes, project: Path, own: bytes) -> bytes:
+    """The crontab with the project's block replaced, or added at the end. Raises OperationError."""
+    before, after, found = _around(crontab, project)
+    if not found and before and not before.endswith(b"\n"):
+        before += b"\n"
+    return before + own + after
+
+
+def without_block(crontab: bytes, project: Path) -> bytes:
+    """The crontab without the project's block. Raises OperationError."""
+    before, after, _ = _around(crontab, project)
+    return before + after
+
+
+def has_block(crontab: bytes, project: Path) -> bool:
+    """Whether the project's block is there. Raises OperationError."""
+    return _around(crontab, project)[2]
+
+
+def read_crontab() -> bytes:
+    """The user's crontab; empty when there is none. Raises OperationError."""
+    done = _run("-l")
+    if done.returncode == 0:
+        return done.stdout
+    if b"no crontab for" in done.stderr:
+        return b""
+    raise OperationError(f"the crontab cannot be read: {_complaint(done)}", hint="crontab -l")
+
+
+def write_crontab(content: bytes) -> None:
+    """Replaces the user's crontab, or removes it when nothing is left of it. Raises OperationError."""
+    done = _run("-", content=content) if content else _run("-r")
+    if done.returncode != 0 and not (not content and b"no crontab for" in done.stderr):
+        raise OperationError(f"the crontab was not changed: {_complaint(done)}", hint="crontab -l")
+    if read_crontab() != content:
+        raise OperationError("the crontab is not what was written to it", hint="crontab -l")
+
+
+def _around(crontab: bytes, project: Path) -> tuple[bytes, bytes, bool]:
+    """What stands before and after the project's block, and whether there is one."""
+    begin, end = _markers(project)
+    lines = crontab.splitlines(keepends=True)
+    plain = [line.rstrip(b"\r\n") for line in lines]
+    if begin not in plain and end not in plain:
+        return crontab, b"", False
+    if plain.count(begin) != 1 or plain.count(end) != 1 or plain.index(end) < plain.index(begin):
+        raise OperationError(
+            "the crontab's toombos block is damaged: its first or last line is missing or doubled", hint="crontab -e"
+        )
+    first, last = plain.index(begin), plain.index(end)
+    return b"".join(lines[:first]), b"".join(lines[last + 1 :]), True
+
+
+def _markers(project: Path) -> tuple[bytes, bytes]:
+    key = project_key(project)
+    return (
+        f"# BEGIN toombos {key}: `toombos schedule remove` takes this block out".encode(),
+        f"# END toombos {key}".encode(),
+    )
+
+
+def _line(project: Path, name: str, job: Job) -> bytes:
+    # cron ends the command at a bare % and reads the rest as its input
+    command = shlex.join(job_argv(project, name)).replace("%", r"\%")
+    return f"{_times(job)} {command}".encode()
+
+
+def _times(job: Job) -> str:
+    if job.every_minutes is not None:
+        return "0 * * * *" if job.every_minutes == 60 else f"*/{job.every_minutes} * * * *"
+    hour, minute = (job.at or "").split(":")
+    weekday = "*" if job.weekday is None else str(WEEKDAYS.index(job.weekday))
+    return f"{int(minute)} {int(hour)} * * {weekday}"
+
+
+def _run(*arguments: str, content: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
+    try:
+        return subprocess.run(
+            ("crontab", *arguments), input=content, capture_output=True, timeout=_TIMEOUT_S, check=False
+        )
+    except FileNotFoundError:
+        raise OperationError("crontab is not installed", hint="apt-get install cron") from None
+    except subprocess.TimeoutExpired:
+        raise OperationError("crontab does not answer") from None
+
+
+def _complaint(done: "subprocess.CompletedProcess[bytes]") -> str:
+    return " ".join(done.stderr.decode("utf-8", "replace").split()) or f"exit code {done.returncode}"

@@ -1,0 +1,87 @@
+"""What `toombos schedule` returns."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from toombos_cli.manifest.model import Logs
+from toombos_cli.results import Case, Verdict, worst
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """One job; times are ISO 8601, local. `exit_code` is that of the last run, None when it never ran or runs now."""
+
+    name: str
+    title: str
+    when: str
+    command: str
+    enabled: bool
+    last_run_at: str | None
+    exit_code: int | None
+    next_due_at: str | None
+    missed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleReport:
+    """The jobs; `method` is systemd or cron, None when the schedule is not installed."""
+
+    kind: ClassVar[str] = "schedule"
+
+    method: str | None
+    jobs: tuple[JobRow, ...]
+    rotation: Logs
+    changed: str | None = None
+    """What install or remove did, for a person."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """WARN when a run was missed or the last one failed."""
+        return worst(case.verdict for case in self.cases())
+
+    def cases(self) -> tuple[Case, ...]:
+        """One judged item a job."""
+        return tuple(
+            Case(
+                name=job.name,
+                verdict=Verdict.SKIP
+                if not job.enabled
+                else Verdict.WARN
+                if job.missed or job.exit_code not in (None, 0)
+                else Verdict.PASS,
+                detail="missed" if job.missed else "",
+            )
+            for job in self.jobs
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintedSchedule:
+    """What `install` would write, by file name; `crontab` for cron. Nothing was done."""
+
+    kind: ClassVar[str] = "schedule_print"
+
+    method: str
+    files: dict[str, str]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always PASS."""
+        return Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRunReport:
+    """One run of one job; its output went to logs/schedule.log."""
+
+    kind: ClassVar[str] = "schedule_run"
+
+    job: str
+    command: tuple[str, ...]
+    exit_code_of_command: int
+    duration_s: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL when the command's exit code was not 0."""
+        return Verdict.PASS if self.exit_code_of_command == 0 else Verdict.FAIL

@@ -1,0 +1,141 @@
+"""A service unit and a timer unit for each job, for systemd's user manager."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from toombos_cli.errors import OperationError
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.schedule import Job
+from toombos_cli.private_files import write_private
+from toombos_cli.run_state import project_key
+from toombos_cli.schedule.invoking import job_argv
+
+_TIMEOUT_S = 30.0
+
+
+def is_available() -> bool:
+    """Whether systemd runs this machine and a user manager answers."""
+    if not Path("/run/systemd/system").is_dir():
+        return False
+    try:
+        return _systemctl("show-environment").returncode == 0
+    except OperationError:
+        return False
+
+
+def units(manifest: Manifest) -> dict[str, str]:
+    """The text of every unit by its file name."""
+    texts = {}
+    for name, job in manifest.schedule.items():
+        if job.enabled:
+            unit = _unit_name(manifest.project, name)
+            texts[f"{unit}.service"] = _service(manifest, name, job)
+            texts[f"{unit}.timer"] = _timer(manifest, name, job)
+    return texts
+
+
+def install(manifest: Manifest) -> tuple[str, ...]:
+    """Writes and starts the units, takes away those of jobs that are no more; their names. Raises OperationError."""
+    texts = units(manifest)
+    directory = unit_directory()
+    obsolete = [path for path in _installed(manifest.project) if path.name not in texts]
+    _disable([path.name for path in obsolete])
+    try:
+        for path in obsolete:
+            path.unlink()
+        for name, text in texts.items():
+            write_private(directory / name, text.encode())
+    except OSError as error:
+        raise OperationError(f"the units cannot be written: {error.strerror}", where=str(directory)) from None
+    timers = tuple(name for name in texts if name.endswith(".timer"))
+    _must("daemon-reload")
+    _must("enable", "--now", *timers)
+    return timers
+
+
+def remove(project: Path) -> tuple[str, ...]:
+    """Stops and deletes the project's units; the names of their files. Raises OperationError."""
+    paths = _installed(project)
+    _disable([path.name for path in paths])
+    for path in paths:
+        path.unlink()
+    if paths:
+        _must("daemon-reload")
+    return tuple(path.name for path in paths)
+
+
+def unit_directory() -> Path:
+    """Where a user's own units lie."""
+    configured = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(configured) if configured else Path.home() / ".config") / "systemd" / "user"
+
+
+def _service(manifest: Manifest, name: str, job: Job) -> str:
+    return (
+        "[Unit]\n"
+        f"Description={_plain(manifest.name)}: {_plain(job.title or name)}\n\n"
+        "[Service]\n"
+        "Type=oneshot\n"
+        f"ExecStart={' '.join(_quoted(part) for part in job_argv(manifest.project, name))}\n"
+        "KillMode=process\n"  # what the job leaves running (an alert's delivery) may end by itself
+    )
+
+
+def _timer(manifest: Manifest, name: str, job: Job) -> str:
+    return (
+        "[Unit]\n"
+        f"Description={_plain(manifest.name)}: time for {_plain(job.title or name)}\n\n"
+        "[Timer]\n"
+        f"OnCalendar={_calendar(job)}\n"
+        "AccuracySec=1s\n"
+        "Persistent=true\n\n"
+        "[Install]\n"
+        "WantedBy=timers.target\n"
+    )
+
+
+def _calendar(job: Job) -> str:
+    if job.every_minutes is not None:
+        return "*-*-* *:00:00" if job.every_minutes == 60 else f"*-*-* *:00/{job.every_minutes}:00"
+    day = f"{job.weekday} " if job.weekday else ""
+    return f"{day}*-*-* {job.at}:00"
+
+
+def _quoted(part: str) -> str:
+    """One argument as systemd reads it: quoted, with its specifiers and variables made literal."""
+    escaped = part.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("%", "%%")
+
+
+def _unit_name(project: Path, job: str) -> str:
+    return f"toombos-{project_key(project)}-{job}"
+
+
+def _installed(project: Path) -> list[Path]:
+    return sorted(unit_directory().glob(f"toombos-{project_key(project)}-*.*"))
+
+
+def _disable(names: list[str]) -> None:
+    timers = [name for name in names if name.endswith(".timer")]
+    if timers:
+        _must("disable", "--now", *timers)
+
+
+def _must(*arguments: str) -> None:
+    done = _systemctl(*arguments)
+    if done.returncode != 0:
+        complaint = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise OperationError(f"systemctl --user {arguments[0]} failed: {complaint}", hint="toombos schedule show")
+
+
+def _systemctl(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    argv = ("systemctl", "--user", *arguments)
+    try:
+        return subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+        raise OperationError(f"systemctl --user cannot be used: {error}") from None
