@@ -73,8 +73,7 @@ def create_locked(plan: Plan, observer: Observer) -> CreateReport:
             written, intake = _write(plan, selection, now, partial, observer)
             with Archive(partial) as archive:
                 verify_contents(archive, observer)
-            observer.step("publish")
-            publish(partial, final, written.sha256)
+            publish(partial, final, written.sha256, observer)
         finally:
             partial.unlink(missing_ok=True)
             shutil.rmtree(place.scratch, ignore_errors=True)

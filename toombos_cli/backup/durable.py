@@ -20,7 +20,7 @@ def sync_directory(directory: Path | bytes) -> None:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replaces a file's content in one step; mode 0600."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f".{path.name}.partial")
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:

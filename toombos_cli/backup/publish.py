@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from toombos_cli.backup.durable import sync_directory, write_atomically
+from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.staging import remove_tree
 
@@ -32,16 +33,19 @@ def drop_from_cache(fd: int) -> None:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def publish(partial: Path, final: Path, sha256: str) -> None:
+def publish(partial: Path, final: Path, sha256: str, observer: Observer) -> None:
     """Gives a verified file its final name, which must be free, and writes the checksum file beside it."""
+    observer.step("publish")
     try:
         os.link(partial, final)
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links
         partial.rename(final)
+    observer.step("unlink partial")
     partial.unlink(missing_ok=True)
     sync_directory(final.parent)
+    observer.step("checksum")
     write_atomically(checksum_path(final), f"{sha256}  {final.name}\n".encode())
 
 

@@ -16,7 +16,7 @@ class CreateByDefault(TyperGroup):
     """A bare `toombos backup` creates."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Puts the subcommand in front: the one that is named behind options, else `create` unless help is asked for."""
+        """Puts the subcommand in front: the one named behind options, else `create` unless help is asked for."""
         named = next((arg for arg in args if arg in self.commands), None)
         if named is not None:
             args.remove(named)

@@ -22,13 +22,20 @@ class Ground:
         site = Site(tmp_path / "pristine")
         site.project.mkdir()
         site.fill("old")
-        self.archived = site.tree()
+        before = site.tree()
         self.archive = site.backup().archive
         site.fill("new")
         site.write("data/added.txt", "came later")
         (site.project / "logs" / "app.log").unlink()
         self.live = site.tree()
         self._pristine, self._attempt = site.project, tmp_path / "attempt"
+        restored = self.fresh()
+        restored.restore(self.archive)
+        self.archived = restored.tree()  # but for the database, whose snapshot differs in its change counter
+        assert restored.words() == ["old"]
+        assert {n: f for n, f in self.archived.items() if n != b"data/history.db"} == {
+            n: f for n, f in before.items() if n != b"data/history.db"
+        }
 
     def fresh(self) -> Site:
         """The changed tree again, times and all."""
