@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from time import perf_counter
 from uuid import uuid4
 
@@ -157,16 +158,13 @@ def _new_generation(request: GenerationRequest, document: Document, rendered: Re
         generated_at=datetime.now(UTC),
         document_digest=document.digest,
         content_digest=rendered.digest,
-        options_json=_options_json(request),
+        options_json=_options_json(request.options, request.channels),
     )
 
 
-def _options_json(request: GenerationRequest) -> str:
-    return msgspec.json.encode({"channels": request.channels, **_as_fields(request.options)}).decode()
-
-
-def _as_fields(options: ContentOptions) -> dict[str, object]:
-    return {name: getattr(options, name) for name in ContentOptions.__dataclass_fields__}
+@lru_cache(maxsize=_CACHED_CONTENTS)
+def _options_json(options: ContentOptions, channels: tuple[Channel, ...]) -> str:
+    return msgspec.json.encode({"channels": channels, **asdict(options)}).decode()
 
 
 def _failure_reason(error: Exception) -> str:

@@ -30,7 +30,7 @@ class GenerateRequest(BaseModel):
     include_preview: StrictBool = Field(default=True, description="Put the content into the answer")
     force_refresh: StrictBool = Field(default=False, description="Fetch and render anew, without cached copies")
     tone: Tone = Tone.PROFESSIONAL
-    per_channel_tones: PerChannelTones = PerChannelTones()
+    per_channel_tones: PerChannelTones | None = None
 
 
 class PreviewRequest(BaseModel):
@@ -146,11 +146,14 @@ class ChannelPreviewAnswer(BaseModel):
     social_posts: list[SocialPostAnswer] | None = None
 
 
+_NO_TONES = PerChannelTones()
+
+
 def generation_request(
     body: GenerateRequest, *, style: TemplateStyle, platforms: list[Platform] | None, seo_optimize: bool
 ) -> GenerationRequest:
     """The request in the generator's own terms."""
-    tones = body.per_channel_tones
+    tones = body.per_channel_tones or _NO_TONES
     wanted = frozenset(Platform if platforms is None else platforms)
     options = ContentOptions(
         email_tone=tones.email or body.tone,

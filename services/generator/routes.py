@@ -4,11 +4,11 @@ import json
 from typing import Annotated, Any, NoReturn
 
 import msgspec
-from fastapi import APIRouter, Depends, HTTPException, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Response
 
 from services.common.answers import errors
 from services.generator import models
-from services.generator.access import Role, caller_role, require_editor
+from services.generator.access import Caller, require_editor
 from services.generator.content.model import Channel, ContentOptions, Platform, TemplateStyle, Tone
 from services.generator.documents.model import DocumentUnavailableError, MalformedDocumentError
 from services.generator.documents.reader import DocumentReader
@@ -25,7 +25,6 @@ _JSON = "application/json"
 _FAILED = {"model": models.PublishFailedAnswer, "description": "The document is unavailable, or no channel published"}
 _EXPECTED_ERRORS = (DocumentUnavailableError, MalformedDocumentError, HistoryUnavailableError)
 
-Caller = Annotated[Role, Depends(caller_role)]
 Style = Annotated[TemplateStyle, Query()]
 PlatformsQuery = Annotated[models.Platforms | None, Query()]
 Limit = Annotated[int, Query(ge=1, le=1000)]

@@ -12,7 +12,7 @@ _CONNECT_TIMEOUT_S = 5
 
 
 def open_engine(database_url: str, *, pool_size: int) -> Engine:
-    """An engine whose commits survive a crash of the process, and of the machine as far as its disk keeps its word.
+    """An engine with a bounded pool.
 
     Raises OSError when the SQLite file's folder cannot be made, and SQLAlchemy's errors for an unusable URL.
     """
@@ -53,6 +53,5 @@ def _create_private(path: Path) -> None:
 def _set_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")  # in WAL mode NORMAL could lose the last commits to a power cut
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()

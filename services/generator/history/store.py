@@ -39,6 +39,8 @@ class HistoryStore:
         unknown = [{"digest": d, "content_json": t} for d, t in texts.items() if d not in self._stored_contents]
         finished = [_outcome(write.generation) for write in batch if write.content_json is None]
         with self._engine.begin() as connection:
+            if self._engine.dialect.name == "sqlite":
+                connection.exec_driver_sql(f"PRAGMA synchronous={_synchronous(batch)}")
             if unknown:
                 connection.execute(self._insert_content, unknown)
             if new:
@@ -70,6 +72,15 @@ class HistoryStore:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _synchronous(batch: Sequence[Write]) -> str:
+    """How far SQLite's commit goes. In WAL mode both levels survive SIGKILL; FULL waits for the disk as well.
+
+    What was published must survive a power cut: the outside world has it. A preview can be made again.
+    """
+    only_previews = all(write.generation.status is GenerationStatus.PREVIEW for write in batch)
+    return "NORMAL" if only_previews else "FULL"
 
 
 def _row(generation: Generation) -> dict[str, Any]:
