@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import dotenv.parser
 
 ENV_FILE = ".env"
-BYTE_ORDER_MARK = "\ufeff"
+_BYTE_ORDER_MARK = "\ufeff"
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
@@ -22,7 +22,7 @@ class Binding:
     """One stretch of the file: an assignment, a comment, or (`error`) lines that the parser drops.
 
     `name` is None for comments and errors; `value` is None where nothing is assigned, and not yet interpolated.
-    `original` is the exact text; the originals of a file, joined, are the file. `line` and `last_line` are 1-based
+    `original` is the exact text; the originals of a file, joined, are its text. `line` and `last_line` are 1-based
     and leave out blank lines around it.
     """
 
@@ -52,6 +52,7 @@ class EnvFile:
     values: Mapping[str, str] = field(repr=False)
     lines: Mapping[str, int]
     bindings: tuple[Binding, ...] = ()
+    byte_order_mark: bool = False
     exists: bool = True
 
     @property
@@ -70,14 +71,14 @@ def read_env_file(project: Path) -> EnvFile:
     Raises ConfigurationError when it exists and cannot be read as UTF-8 text.
     """
     path = project / ENV_FILE
-    if path.is_dir():
-        raise ConfigurationError(
-            ".env is a directory: every setting would silently be its default", where=str(path), hint=f"rmdir {path}"
-        )
     try:
         return parse_env_text(path.read_bytes().decode("utf-8"), path)
     except FileNotFoundError:
         return EnvFile(path=path, values={}, lines={}, exists=False)
+    except IsADirectoryError:
+        raise ConfigurationError(
+            ".env is a directory: every setting would silently be its default", where=str(path), hint=f"rmdir {path}"
+        ) from None
     except PermissionError:
         raise ConfigurationError("not readable for this user", where=str(path), hint=f"chmod 600 {path}") from None
     except UnicodeDecodeError as error:
@@ -94,12 +95,14 @@ def parse_env_text(text: str, path: Path) -> EnvFile:
     from dotenv.main import resolve_variables
     from dotenv.parser import parse_stream
 
+    marked = text.startswith(_BYTE_ORDER_MARK)
+    text = text.removeprefix(_BYTE_ORDER_MARK)
     bindings = tuple(_located(parse_stream(StringIO(text, newline="")), text))
     # As dotenv_values() does it, which would also log a warning for each dropped line, and read every newline as \n.
     pairs = [(b.name, b.value and _NEWLINE.sub("\n", b.value)) for b in bindings if b.name is not None]
     values = {name: v for name, v in resolve_variables(pairs, override=True).items() if v is not None}
     lines = {b.name: b.line for b in bindings if b.name in values}
-    return EnvFile(path=path, values=values, lines=lines, bindings=bindings)
+    return EnvFile(path=path, values=values, lines=lines, bindings=bindings, byte_order_mark=marked)
 
 
 def _located(found: "Iterator[dotenv.parser.Binding]", text: str) -> Iterator[Binding]:

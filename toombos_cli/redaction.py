@@ -106,7 +106,7 @@ class Redactor:
         return f"{match['scheme']}{kept}@"
 
     def _token(self, value: str) -> str:
-        if value.lower() in _HARMLESS or re.fullmatch(r"<[\w ]+>|\$\{?\w+\}?|\*{3,}|\.{3}", value):
+        if value.lower() in _HARMLESS or re.fullmatch(r"<[\w ]+>|\$\{?\w+\}?|\*{3,}|\.{3}|\$", value):
             return value
         unknown = sum(token.startswith("<secret ") for token in self._tokens.values())
         return self._tokens.setdefault(value, f"<secret {unknown + 1}>")

@@ -1,5 +1,6 @@
 """Changes values of `.env` in place: comments, order and everything else stay byte for byte."""
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -47,7 +48,7 @@ def replace_file(path: Path, text: str, *, old: str) -> None:
     """
     path = path.resolve()
     try:
-        if path.read_bytes() != old.encode():
+        if path.read_bytes().removeprefix(codecs.BOM_UTF8) != old.encode():
             raise OperationError("was changed meanwhile: nothing was done", where=str(path), hint="run it again")
         _write(path, text, path.stat())
     except OSError as error:

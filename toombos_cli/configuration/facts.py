@@ -160,7 +160,7 @@ def gather_facts(
         old_spellings=find_old_spellings(project),
         database_problem=_database_problem(manifest, values),
         searched=(start, *start.parents),
-        is_project=any((project / m).exists() for m in (ENV_FILE, FILE_NAME, EXAMPLE, "run/state.json")),
+        is_project=_is_project(project),
         user=os.geteuid(),
     )
 
@@ -215,6 +215,13 @@ def _clear_text(value: str, key: str | None) -> str | None:
         return decrypt(value, key) if key else None
     except DecryptionError:
         return None
+
+
+def _is_project(project: Path) -> bool:
+    try:
+        return any((project / marker).exists() for marker in (ENV_FILE, FILE_NAME, EXAMPLE, "run/state.json"))
+    except PermissionError:
+        return False
 
 
 def _file_status(path: Path) -> FileStatus | None:

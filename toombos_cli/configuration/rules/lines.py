@@ -7,7 +7,7 @@ from toombos_cli.configuration.display import shown_name
 from toombos_cli.configuration.facts import Facts
 from toombos_cli.configuration.rules.answers import at_line, edit, fail, ok, remove_line, warn
 from toombos_cli.configuration.types import type_error
-from toombos_cli.env_file import BYTE_ORDER_MARK, Binding
+from toombos_cli.env_file import Binding
 from toombos_cli.findings import Answer
 from toombos_cli.settings import is_true
 
@@ -20,12 +20,6 @@ def parse(facts: Facts) -> Iterator[Answer]:
     for binding in facts.env_file.unparsed:
         yield _dropped(facts, binding)
     for binding in facts.env_file.bindings:
-        if binding.name is not None and binding.name.startswith(BYTE_ORDER_MARK):
-            yield fail(
-                "the file begins with a byte order mark, so its first name is not recognised",
-                at_line(facts, binding.line),
-                command=edit(facts, 1, r"s/^\xEF\xBB\xBF//"),
-            )
         if not binding.sets_nothing and binding.value and _CONTROL.search(binding.value):
             yield fail(
                 f"the value of {shown_name(str(binding.name), facts.variables)} holds a control character",
@@ -156,6 +150,13 @@ def duplicates(facts: Facts) -> Iterator[Answer]:
 
 def portability(facts: Facts) -> Iterator[Answer]:
     """Lines that a shell reads otherwise than the services do; what Docker's --env-file does is noted."""
+    if facts.env_file.byte_order_mark:
+        yield warn(
+            "the file begins with a byte order mark",
+            at_line(facts, 1),
+            cause="a shell, and some readers of .env, take it for a part of the first name",
+            command=edit(facts, 1, r"s/^\xEF\xBB\xBF//"),
+        )
     literal = []
     for binding in facts.env_file.bindings:
         if binding.sets_nothing or binding.name is None:

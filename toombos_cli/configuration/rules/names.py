@@ -17,7 +17,6 @@ from toombos_cli.configuration.rules.answers import (
     warn,
     where_set,
 )
-from toombos_cli.env_file import BYTE_ORDER_MARK
 from toombos_cli.findings import Answer, Evidence
 from toombos_cli.settings import Origin
 from toombos_cli.spelling import nearest
@@ -30,7 +29,7 @@ def extra(facts: Facts) -> Iterator[Answer]:
         return
     for binding in facts.env_file.bindings:
         name = binding.name
-        if name is None or binding.sets_nothing or name.startswith(BYTE_ORDER_MARK):
+        if name is None or binding.sets_nothing:
             continue
         if name in facts.variables:
             if facts.variables[name].environment_only:

@@ -1,0 +1,154 @@
+"""Rules about the file itself: absent, unreadable, of somebody else, older than what runs."""
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.unit.configuration.conftest import SAFE, Project
+from toombos_cli import processes
+from toombos_cli.configuration.check import check_configuration
+from toombos_cli.configuration.facts import gather_facts
+from toombos_cli.findings import Status
+from toombos_cli.manifest.loader import load_manifest
+
+
+def test_a_project_without_env_is_told_how_to_get_one(configured: Project):
+    configured.env.unlink()
+
+    (finding,) = configured.findings()["not_found"]
+
+    assert finding.status is Status.WARN
+    assert finding.fix == f"toombos --project {configured.path} config init"
+
+
+def test_a_directory_that_is_no_project_fails_with_the_paths_searched(tmp_path):
+    nowhere = tmp_path / "a" / "b"
+    nowhere.mkdir(parents=True)
+
+    facts = gather_facts(load_manifest(nowhere), environ={}, start=nowhere)
+    finding = next(f for f in check_configuration(facts) if f.id == "not_found")
+
+    assert finding.status is Status.FAIL
+    assert [e.source for e in finding.evidence][:2] == [str(nowhere), str(nowhere.parent)]
+    assert "--project" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("mode", "status"), [(0o600, "ok"), (0o400, "ok"), (0o640, "warn"), (0o604, "warn"), (0o622, "fail"), (0, "fail")]
+)
+def test_the_permissions_are_judged(configured: Project, mode, status):
+    configured.env.chmod(mode)
+
+    (finding,) = configured.findings()["mode"]
+
+    assert finding.status == status
+    assert finding.fix == ("" if status == "ok" else f"chmod 600 {configured.env}")
+
+
+def test_an_env_that_an_ordinary_user_cannot_read_is_a_finding_with_its_fix():
+    with tempfile.TemporaryDirectory() as name:
+        project = Project(Path(name)).write(SAFE)
+        project.findings()  # imports what the check needs while everything can still be read
+        project.path.chmod(0o755)
+        project.env.chmod(0)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            found = project.findings()
+        finally:
+            if root:
+                os.seteuid(0)
+    assert found["load"][0].reason == ".env cannot be loaded: not readable for this user"
+    assert found["mode"][0].status is Status.FAIL
+    assert found["mode"][0].fix == f"chmod 600 {project.env}"
+
+
+def test_an_env_of_another_user_is_a_warning(configured: Project):
+    facts = replace(configured.facts(), user=12345)
+    facts = replace(facts, status=replace(facts.status, owner=54321))
+
+    finding = next(f for f in check_configuration(facts) if f.id == "owner")
+
+    assert finding.reason == ".env belongs to user 54321, toombos runs as user 12345"
+
+
+def test_an_env_that_is_a_directory_fails(configured: Project):
+    configured.env.unlink()
+    configured.env.mkdir()
+
+    (finding,) = (f for f in configured.findings()["load"] if f.status is Status.FAIL)
+
+    assert "is a directory" in finding.reason
+    assert (finding.fix, finding.pasteable) == (f"rmdir {configured.env}", True)
+
+
+def test_an_env_that_is_not_utf8_fails_with_its_line(configured: Project):
+    configured.write(b"DRY_RUN_MODE=true\nENVIRONMENT=caf\xe9\n")
+
+    (finding,) = configured.findings()["load"]
+
+    assert (finding.status, finding.evidence[0].line) == (Status.FAIL, 2)
+
+
+class TestStale:
+    def test_a_service_that_runs_with_the_present_env_is_up_to_date(self, configured: Project):
+        _run_with_present_env(configured)
+
+        assert configured.findings()["stale"][0].status is Status.OK
+
+    def test_a_service_that_was_started_with_another_env_needs_a_restart(self, configured: Project):
+        _run_with_present_env(configured)
+        configured.write(SAFE + "LOG_LEVEL=DEBUG\n")
+
+        (finding,) = configured.findings()["stale"]
+
+        assert (finding.status, finding.reason) == (Status.WARN, ".env has changed since crm started")
+        assert finding.fix == f"toombos --project {configured.path} restart"
+
+    def test_a_touched_but_equal_env_is_not_stale(self, configured: Project):
+        _run_with_present_env(configured)
+        os.utime(configured.env, (1, 1))
+
+        assert configured.findings()["stale"][0].status is Status.OK
+
+    def test_nothing_is_stale_when_nothing_runs(self, configured: Project):
+        assert configured.findings()["stale"][0].status is Status.SKIP
+
+
+def _run_with_present_env(configured: Project) -> None:
+    """Writes the state file of a system whose one service is this very process."""
+    import msgspec
+
+    from toombos_cli.env_file import read_env_file
+    from toombos_cli.run_state import Phase, RunDirectory, ServiceState, SystemState
+    from toombos_cli.supervisor.plan import stamp
+
+    manifest = load_manifest(configured.path)
+    me = processes.identify(os.getpid())
+    assert me is not None
+    state = SystemState(
+        boot_id=me.boot_id,
+        pid_namespace=me.pid_namespace,
+        supervisor_pid=me.pid,
+        supervisor_start_ticks=me.start_ticks,
+        dry_run=True,
+        mode="dry_run",
+        started_at=0.0,
+        env_file=stamp(read_env_file(configured.path)),
+        services={
+            "crm": ServiceState(
+                service=manifest.services["crm"],
+                desired=True,
+                phase=Phase.READY,
+                pid=me.pid,
+                start_ticks=me.start_ticks,
+            )
+        },
+    )
+    run = RunDirectory(configured.path)
+    run.create()
+    run.state.write_bytes(msgspec.json.encode(state))
