@@ -6,7 +6,6 @@ That is all that the raising program waits for. What is told to whom, and how of
 
 import os
 import subprocess
-import sys
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +14,7 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.manifest.alerts import Severity
+from toombos_cli.own_command import own_argv
 from toombos_cli.private_files import append_line
 
 
@@ -97,7 +97,7 @@ def begin_sender(project: Path) -> None:
     _begun[:] = [sender for sender in _begun if sender.poll() is None]
     _begun.append(
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "toombos_cli", "--project", str(project), "alert", "deliver"],
+            own_argv(project, "alert", "deliver"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -28,6 +28,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("monitoring", "monitoring"),
     ("alert", "alert"),
     ("schedule", "schedule"),
+    ("recover", "recover:recover"),
     ("config", "config"),
     ("load", "load:load"),
 )

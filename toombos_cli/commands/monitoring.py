@@ -1,5 +1,6 @@
 """`toombos monitoring`: up, down, restart, status, logs, reload, check."""
 
+import time
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from toombos_cli.commands import options
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.commands.progress import Waiting
+from toombos_cli.results import Verdict
 
 if TYPE_CHECKING:
     from toombos_cli.manifest.model import Manifest
@@ -99,7 +101,11 @@ def reload(invocation: Invocation) -> None:
 
 @app.command()
 @command
-def check(invocation: Invocation, strict: options.Strict = False) -> None:
+def check(
+    invocation: Invocation,
+    wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="Go on until all is well.")] = 0.0,
+    strict: options.Strict = False,
+) -> None:
     """Judge whether monitoring would notice: targets, rules, and data for every panel.
 
     Each metric that an alert rule or a panel reads must be exported by the services that it speaks of.
@@ -107,7 +113,11 @@ def check(invocation: Invocation, strict: options.Strict = False) -> None:
     from toombos_cli.monitoring.check import run_check
     from toombos_cli.monitoring.operations import as_run
 
-    invocation.finish(run_check(as_run(invocation.manifest)), strict=strict)
+    manifest = as_run(invocation.manifest)
+    deadline = time.monotonic() + wait
+    while (report := run_check(manifest)).verdict in (Verdict.FAIL, Verdict.ERROR) and time.monotonic() < deadline:
+        time.sleep(1.0)
+    invocation.finish(report, strict=strict)
 
 
 def _up(invocation: Invocation, manifest: "Manifest", timeout_s: float | None) -> NoReturn:

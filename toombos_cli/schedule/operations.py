@@ -4,7 +4,6 @@ import fcntl
 import os
 import shutil
 import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from toombos_cli.alert_events import AlertEvent, emit
 from toombos_cli.errors import LockedError, OperationError, UsageError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.schedule import Job
+from toombos_cli.own_command import own_argv
 from toombos_cli.private_files import make_private_directory
 from toombos_cli.schedule import crontab, systemd
 from toombos_cli.schedule.reports import JobRow, JobRunReport, PrintedSchedule, ScheduleReport
@@ -113,7 +113,7 @@ def _run_locked(manifest: Manifest, name: str, job: Job) -> JobRunReport:
     started_at, started = time.time(), time.monotonic()
     write_record(manifest.project, name, RunRecord(started_at=started_at))
     done = subprocess.run(
-        (sys.executable, "-P", "-m", "toombos_cli", "--project", str(manifest.project), *job.command),
+        own_argv(manifest.project, *job.command),
         cwd=manifest.project,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

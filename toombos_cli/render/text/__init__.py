@@ -29,6 +29,7 @@ VIEWS: dict[str, str] = {
     "monitoring_check": "toombos_cli.render.text.monitoring_check",
     "monitoring_reload": "toombos_cli.render.text.monitoring_reload",
     "plan": "toombos_cli.render.text.plan",
+    "recover": "toombos_cli.render.text.recover",
     "schedule": "toombos_cli.render.text.schedule",
     "schedule_print": "toombos_cli.render.text.schedule_print",
     "schedule_run": "toombos_cli.render.text.schedule_run",

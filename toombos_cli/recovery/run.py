@@ -1,0 +1,87 @@
+"""`toombos recover`: the steps in order, and for the one that fails the cause and the fix."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from toombos_cli.manifest.monitoring import Thresholds
+from toombos_cli.recovery.own_commands import ask
+from toombos_cli.recovery.reports import RecoveryReport, StepOutcome
+from toombos_cli.recovery.steps import AFTER_RESOURCES, RESOURCES, STOP, Judgement, Step, judge_resources
+from toombos_cli.results import Verdict
+
+OnStep = Callable[[StepOutcome], None]
+_DIAGNOSE_TIMEOUT_S = 120.0
+_ENDS = (Verdict.FAIL, Verdict.ERROR)
+
+
+def run_recovery(
+    project: Path, thresholds: Thresholds, *, skip_monitoring: bool = False, on_step: OnStep | None = None
+) -> RecoveryReport:
+    """Does the steps up to the first that fails, and tells `on_step` of each as it ends."""
+    later = [step for step in AFTER_RESOURCES if step.required or not skip_monitoring]
+    work: list[tuple[str, Callable[[], StepOutcome]]] = [
+        (STOP.name, lambda: _run(project, STOP)),
+        (RESOURCES, lambda: _resources(project, thresholds)),
+        *((step.name, lambda step=step: _run(project, step)) for step in later),  # the default binds it
+    ]
+    done: list[StepOutcome] = []
+    for name, do in work:
+        if name == "dashboards" and done[-1].verdict is Verdict.WARN and done[-1].name == "monitoring":
+            break  # without monitoring there are none, and the step before has said so
+        done.append(do())
+        if on_step:
+            on_step(done[-1])
+        if done[-1].verdict in _ENDS:
+            break
+    names = [name for name, _ in work]
+    return RecoveryReport(steps=tuple(done), not_done=tuple(names[len(done) :]))
+
+
+def _run(project: Path, step: Step) -> StepOutcome:
+    started = time.monotonic()
+    found = step.judge(ask(project, *step.argv, timeout_s=step.timeout_s))
+    if found.verdict in _ENDS and not step.required:
+        found = Judgement(verdict=Verdict.WARN, detail=found.detail, cause=found.cause, fix=found.fix)
+    elif found.verdict in _ENDS and not (found.cause and found.fix):
+        found = _diagnosed(project, found)
+    return _outcome(step.name, " ".join(("toombos", *step.argv)), started, found)
+
+
+def _resources(project: Path, thresholds: Thresholds) -> StepOutcome:
+    started = time.monotonic()
+    return _outcome(RESOURCES, "df -h; free -h", started, judge_resources(project, thresholds))
+
+
+def _outcome(name: str, command: str, started: float, found: Judgement) -> StepOutcome:
+    return StepOutcome(
+        name=name,
+        command=command,
+        verdict=found.verdict,
+        duration_s=round(time.monotonic() - started, 3),
+        detail=found.detail,
+        cause=found.cause,
+        fix=found.fix,
+    )
+
+
+def _diagnosed(project: Path, found: Judgement) -> Judgement:
+    """The failure with cause and fix from `toombos diagnose`, where its first root says more than the step could."""
+    answer = ask(project, "diagnose", timeout_s=_DIAGNOSE_TIMEOUT_S)
+    by_id = {finding.get("id"): finding for finding in answer.data.get("findings", [])}
+    for root in answer.data.get("roots", []):
+        finding = by_id.get(root, {})
+        cause = finding.get("cause") or finding.get("reason") or finding.get("title") or ""
+        fix = finding.get("fix") or ""
+        return Judgement(
+            verdict=found.verdict,
+            detail=found.detail,
+            cause="; ".join(part for part in (found.cause, str(cause)) if part),
+            fix=found.fix or (fix if isinstance(fix, str) else str(fix.get("command", ""))) or "toombos diagnose",
+        )
+    return Judgement(
+        verdict=found.verdict,
+        detail=found.detail,
+        cause=found.cause or "not known",
+        fix=found.fix or "toombos diagnose",
+    )

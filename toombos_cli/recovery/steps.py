@@ -1,0 +1,94 @@
+"""The steps of the recovery, in the guide's order; each judges the answer of the command that does its work."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from toombos_cli.errors import OperationError
+from toombos_cli.manifest.monitoring import Thresholds
+from toombos_cli.recovery.own_commands import Answer
+from toombos_cli.results import Verdict
+
+_NEEDED_DISK_BYTES = 200 * 1024 * 1024
+_NEEDED_MEMORY_BYTES = 200 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """A step's verdict, what it found, and where it is not well the cause and the fix."""
+
+    verdict: Verdict
+    detail: str = ""
+    cause: str = ""
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One command of toombos. A step that is not `required` warns, and the recovery goes on."""
+
+    name: str
+    argv: tuple[str, ...]
+    timeout_s: float
+    judge: Callable[[Answer], Judgement]
+    required: bool = True
+
+
+def judge_exit(answer: Answer) -> Judgement:
+    """PASS for exit 0."""
+    if answer.exit_code == 0:
+        return Judgement(verdict=Verdict.WARN if answer.verdict == "warn" else Verdict.PASS, detail=answer.cause)
+    return Judgement(
+        verdict=Verdict.ERROR if answer.verdict == "error" else Verdict.FAIL, cause=answer.cause, fix=answer.fix
+    )
+
+
+def judge_archive(answer: Answer) -> Judgement:
+    """The archive must be there. A database that is not sound ends the recovery: services would damage it further."""
+    archive = answer.data.get("archive")
+    if not archive:
+        return judge_exit(answer)
+    broken = [db for db in answer.data.get("databases", []) if str(db.get("integrity", "ok")).lower() != "ok"]
+    if broken:
+        return Judgement(
+            verdict=Verdict.FAIL,
+            detail=str(archive),
+            cause="; ".join(f"{db['path']} is damaged: {db['integrity']}" for db in broken),
+            fix="toombos restore --latest-good",
+        )
+    return Judgement(verdict=Verdict.PASS if answer.exit_code == 0 else Verdict.WARN, detail=str(archive))
+
+
+def judge_resources(project: Path, thresholds: Thresholds) -> Judgement:
+    """FAIL when disk or memory do not suffice to start, WARN above the alerts' thresholds. Raises OperationError."""
+    import psutil
+
+    try:
+        disk, memory = shutil.disk_usage(project), psutil.virtual_memory()
+    except OSError as error:
+        raise OperationError(f"resources cannot be read: {error.strerror}") from None
+    disk_ratio, memory_ratio = disk.used / (disk.used + disk.free), 1 - memory.available / memory.total
+    detail = f"disk {disk_ratio:.0%} used, {disk.free / 1e9:.1f} GB free; memory {memory_ratio:.0%} used"
+    if disk.free < _NEEDED_DISK_BYTES:
+        return Judgement(verdict=Verdict.FAIL, detail=detail, cause="the disk is full", fix=f"du -xh -d 2 {project}")
+    if memory.available < _NEEDED_MEMORY_BYTES:
+        return Judgement(
+            verdict=Verdict.FAIL, detail=detail, cause="the memory is used up", fix="ps aux --sort=-%mem | head -20"
+        )
+    high = disk_ratio > thresholds.disk_ratio or memory_ratio > thresholds.memory_ratio
+    return Judgement(verdict=Verdict.WARN if high else Verdict.PASS, detail=detail)
+
+
+STOP = Step(name="stop", argv=("stop",), timeout_s=180, judge=judge_exit)
+AFTER_RESOURCES = (
+    Step(name="archive", argv=("backup", "create", "--emergency"), timeout_s=1800, judge=judge_archive),
+    Step(name="start", argv=("start", "--dry-run"), timeout_s=300, judge=judge_exit),
+    Step(name="health", argv=("health",), timeout_s=60, judge=judge_exit),
+    Step(name="smoke", argv=("smoke",), timeout_s=300, judge=judge_exit),
+    Step(name="monitoring", argv=("monitoring", "up"), timeout_s=300, judge=judge_exit, required=False),
+    Step(
+        name="dashboards", argv=("monitoring", "check", "--wait", "60"), timeout_s=180, judge=judge_exit, required=False
+    ),
+)
+RESOURCES = "resources"

@@ -1,0 +1,37 @@
+"""The recovery: a line for each step as it ends, then what is left to do."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.render.formats import Output
+
+if TYPE_CHECKING:
+    from toombos_cli.recovery.reports import RecoveryReport, StepOutcome
+
+_WORDS = {
+    "pass": ("OK", "green"),
+    "warn": ("WARN", "yellow"),
+    "fail": ("FAIL", "red"),
+    "error": ("ERROR", "red"),
+    "skip": ("SKIP", "dim"),
+}
+
+
+def show_step(step: "StepOutcome", output: Output) -> None:
+    """One line, at once: a recovery takes a while."""
+    word, style = _WORDS[step.verdict.value]
+    said = "; ".join(part for part in (step.detail, step.cause) if part)
+    output.stdout.print(f"{word:<5} ", style=style, end="")
+    output.stdout.print(f"{step.name:<11} {step.duration_s:6.1f} s" + (f"  {said}" if said else ""), soft_wrap=True)
+    output.stdout.file.flush()
+
+
+def show(report: "RecoveryReport", output: Output) -> None:
+    """The outcome; the lines of the steps have been shown."""
+    last = report.steps[-1]
+    if last.verdict.value in ("fail", "error"):
+        output.stdout.print(f"stopped at {last.name}; not done: {', '.join(report.not_done) or 'nothing'}")
+    else:
+        output.stdout.print("recovered")
+    for step in report.steps:
+        if step.fix:
+            output.stderr.print(f"hint: {step.fix}", style="cyan", soft_wrap=True)
