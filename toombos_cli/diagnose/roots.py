@@ -1,0 +1,64 @@
+"""Root causes: which finding follows from which, so that one fault reads as one cause and not as its ten symptoms.
+
+A check names the checks that would explain it (`follows`). A wrong finding follows from a wrong finding of such a check when
+both are of the same service, when the cause is of a service that this one depends on, or when the cause is of no
+service (the machine, the configuration).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.findings import Finding, Status
+from toombos_cli.manifest.service import Service
+
+WRONG = (Status.FAIL, Status.WARN)
+_SEVERITY = {Status.FAIL: 0, Status.WARN: 1}
+
+
+def fold(
+    findings: tuple[Finding, ...], checks: tuple[Check, ...], services: Mapping[str, Service]
+) -> tuple[Finding, ...]:
+    """The same findings, each wrong one that follows from another marked with its root's id (`explained_by`)."""
+    order = {check.id: depth for depth, check in enumerate(checks)}
+    follows = {check.id: check.follows for check in checks}
+    wrong = sorted((f for f in findings if f.status in WRONG), key=lambda f: order.get(f.id, 0))
+    roots: dict[int, Finding] = {}
+    for finding in wrong:  # causes stand before their symptoms in CHECKS, so a cause's own root is known already
+        causes = [c for c in wrong if c is not finding and _explains(c, finding, follows, order, services)]
+        if causes:
+            roots[id(finding)] = roots.get(id(causes[0]), causes[0])
+    return tuple(replace(f, explained_by=roots[id(f)].id) if id(f) in roots else f for f in findings)
+
+
+def root_findings(findings: tuple[Finding, ...], checks: tuple[Check, ...]) -> tuple[Finding, ...]:
+    """The wrong findings that no other explains: failures before warnings, then causes before symptoms."""
+    order = {check.id: depth for depth, check in enumerate(checks)}
+    roots = [f for f in findings if f.status in WRONG and not f.explained_by]
+    return tuple(sorted(roots, key=lambda f: (_SEVERITY[f.status], order.get(f.id, len(order)))))
+
+
+def _explains(
+    cause: Finding,
+    symptom: Finding,
+    follows: Mapping[str, tuple[str, ...]],
+    order: Mapping[str, int],
+    services: Mapping[str, Service],
+) -> bool:
+    if cause.id not in follows.get(symptom.id, ()):
+        return False
+    if order[cause.id] > order[symptom.id]:
+        return False
+    return not cause.service or not symptom.service or cause.service in _with_dependencies(symptom.service, services)
+
+
+def _with_dependencies(name: str, services: Mapping[str, Service]) -> set[str]:
+    """The service and all that it depends on, however far."""
+    found: set[str] = set()
+    open_names = [name]
+    while open_names:
+        current = open_names.pop()
+        if current not in found:
+            found.add(current)
+            open_names += services[current].depends_on if current in services else ()
+    return found
