@@ -56,6 +56,7 @@ def create_app(
         description=description,
         version=package_version(),
         lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # asked anew for every request; has its price
         redirect_slashes=False,  # a redirect would answer a wrong path with no JSON
         routes=[route for router in (*routers, operations.router()) for route in router.routes],
         middleware=[Middleware(RequestMiddleware, metrics=metrics, max_body_bytes=settings.max_body_bytes)],

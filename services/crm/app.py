@@ -3,9 +3,9 @@
 from dataclasses import asdict
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, HTTPException, Query
+from fastapi import APIRouter, FastAPI, HTTPException, Query, Response
 
-from services.common.answers import errors
+from services.common.answers import errors, written
 from services.common.app import create_app
 from services.common.mock.fields import Limit, Offset
 from services.common.mock.simulation import Behaviour, Failure, simulated_router
@@ -44,7 +44,7 @@ class CrmRoutes:
     def simulated(self) -> APIRouter:
         """The CRM's own interface, which can be asked to fail."""
         router = simulated_router(self._behaviour.names, tags=["crm"], responses=errors(400, 408, 500, 503))
-        router.post("/api/v1/email/send", responses=errors(413))(self.send_email)
+        router.post("/api/v1/email/send", response_model=models.EmailSent, responses=errors(413))(self.send_email)
         router.get("/api/v1/email/{message_id}/status", responses=errors(404))(self.get_email_status)
         router.get("/api/v1/users/subscribers")(self.list_subscribers)
         router.post("/api/v1/contacts", responses=errors(413))(self.create_contact)
@@ -62,16 +62,18 @@ class CrmRoutes:
         router.delete("/api/v1/test-data")(self.clear)
         return router
 
-    async def send_email(self, email: models.SendEmail) -> models.EmailSent:
+    async def send_email(self, email: models.SendEmail) -> Response:
         """Accept an email. The words error, timeout, invalid and slow in the subject simulate what they say."""
         await self._behaviour.simulate(self._behaviour.named_in(email.subject))
         sent = self._crm.send(email)
-        return models.EmailSent(
-            message_id=sent.message_id,
-            status="sent",
-            recipients_count=sent.figures.recipients_count,
-            timestamp=sent.sent_at,
-            campaign_id=sent.campaign_id,
+        return written(
+            models.EmailSent(
+                message_id=sent.message_id,
+                status="sent",
+                recipients_count=sent.figures.recipients_count,
+                timestamp=sent.sent_at,
+                campaign_id=sent.campaign_id,
+            )
         )
 
     async def get_email_status(self, message_id: str) -> models.EmailStatus:

@@ -4,9 +4,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 
-from services.common.answers import errors, utc_now
+from services.common.answers import errors, utc_now, written
 from services.common.app import create_app
 from services.common.mock.fields import Limit, Offset
 from services.common.mock.simulation import Behaviour, Failure, simulated_router
@@ -51,7 +51,9 @@ class PlatformRoutes:
         """The platform's own interface, which can be asked to fail."""
         responses = errors(400, 403, 408, 503)
         router = simulated_router(self._behaviour.names, tags=["platform"], responses=responses)
-        router.post("/api/v1/content/publish", responses=errors(413))(self.publish_content)
+        router.post("/api/v1/content/publish", response_model=models.ContentPublished, responses=errors(413))(
+            self.publish_content
+        )
         router.get("/api/v1/content")(self.list_content)
         router.get("/api/v1/content/{content_id}", responses=errors(404))(self.get_content)
         router.put("/api/v1/content/{content_id}", responses=errors(404, 413))(self.update_content)
@@ -70,12 +72,13 @@ class PlatformRoutes:
         router.delete("/api/v1/test-data")(self.clear)
         return router
 
-    async def publish_content(self, request: Request, content: models.PublishContent) -> models.ContentPublished:
+    async def publish_content(self, request: Request, content: models.PublishContent) -> Response:
         """Publish. The words error, forbidden, timeout, slow and draft in the title simulate what they say."""
         asked = self._behaviour.named_in(content.title)
         await self._behaviour.simulate(asked)
         as_draft = DRAFT in (asked, request.headers.get("X-Simulate"))
-        return models.ContentPublished(**self._publication(self._platform.publish(content, as_draft=as_draft)))
+        published = self._platform.publish(content, as_draft=as_draft)
+        return written(models.ContentPublished(**self._publication(published)))
 
     async def list_content(
         self,

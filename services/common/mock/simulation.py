@@ -49,6 +49,7 @@ class Behaviour:
         self._latency_s = settings.mock_latency_ms / 1000
         self._slow_s = settings.mock_slow_s
         self._error_rate = settings.mock_error_rate
+        self.disturbs_all = bool(self._latency_s or self._error_rate)
         self._random = random.Random(settings.mock_seed)  # noqa: S311  (repeatable on purpose)
         words = "|".join(map(re.escape, self.names))
         self._words = re.compile(rf"(?<![a-z])(?:{words})(?![a-z])", re.IGNORECASE)
@@ -105,9 +106,14 @@ class SimulatedRoute(APIRoute):
 
         async def simulated(request: Request) -> Response:
             behaviour: Behaviour = request.app.state.behaviour
-            headers = request.headers
-            await behaviour.disturb(headers.get(_SIMULATE))
-            key = headers.get(_IDEMPOTENCY) if once_per_key else None
+            simulate = key = None
+            for name, value in request.scope["headers"]:  # one pass: `request.headers` would make two, and copies
+                if name == b"x-simulate":
+                    simulate = value.decode("latin-1")
+                elif once_per_key and name == b"idempotency-key":
+                    key = value.decode("latin-1")
+            if simulate is not None or behaviour.disturbs_all:
+                await behaviour.disturb(simulate)
             if key is None:
                 return await handler(request)
             if not 0 < len(key) <= KEY_MAX_CHARS:
