@@ -1,8 +1,8 @@
 """Root causes: which finding follows from which, so that one fault reads as one cause and not as its ten symptoms.
 
-A check names the checks that would explain it (`follows`). A wrong finding follows from a wrong finding of such a check when
-both are of the same service, when the cause is of a service that this one depends on, or when the cause is of no
-service (the machine, the configuration).
+A check names the checks that would explain it (`follows`). A wrong finding follows from a wrong finding of such a
+check when both are of the same service, when the cause is of a service that this one depends on, or when the cause
+is of no service (the machine, the configuration).
 """
 
 from collections.abc import Mapping

@@ -102,7 +102,7 @@ class LiveFacts:
             future.set_result(fact.gather(self))
         except FactUnavailableError as error:
             future.set_exception(error)
-        except Exception as error:  # noqa: BLE001  (whatever goes wrong, this fact alone is missing)
+        except Exception as error:  # whatever goes wrong, this fact alone is missing
             # The type alone: an exception's text may quote a secret.
             future.set_exception(FactUnavailableError(f"{fact.name} could not be found out: {type(error).__name__}"))
 
