@@ -33,7 +33,8 @@ class Patience(Table, frozen=True):
 class Rule(Table, frozen=True):
     """An alert of the project's own, besides those that follow from its services.
 
-    `expr` is PromQL; `services` are those that export its metrics (() when any service may).
+    `expr` is PromQL, in which `$window` stands for `rate_window_s`; `services` are those that export its metrics
+    (() when any service may).
     """
 
     name: str
@@ -45,7 +46,7 @@ class Rule(Table, frozen=True):
 
 
 class Panel(Table, frozen=True):
-    """A panel of the project's own on one of the two dashboards; `unit` is a unit id of Grafana's."""
+    """A panel of the project's own on one of the two dashboards; `expr` as in a rule, `unit` is an id of Grafana's."""
 
     title: str
     expr: str
@@ -66,6 +67,10 @@ class Monitoring(Table, frozen=True):
     patience: Patience = Patience()
     rules: tuple[Rule, ...] = ()
     panels: tuple[Panel, ...] = ()
+
+    def expand(self, expr: str) -> str:
+        """A rule's or panel's expression with `$window` filled in."""
+        return expr.replace("$window", f"{self.rate_window_s}s")
 
     def __post_init__(self) -> None:
         if self.scrape_interval_s < 1:

@@ -160,7 +160,7 @@ def _own_panels(manifest: Manifest, dashboard: str) -> tuple[PanelSpec, ...]:
     return tuple(
         PanelSpec(
             title=panel.title,
-            expr=panel.expr,
+            expr=manifest.monitoring.expand(panel.expr),
             unit=panel.unit,
             legend=panel.legend or "__auto",
             services=panel.services,

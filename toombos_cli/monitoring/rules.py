@@ -29,7 +29,7 @@ def alert_rules(manifest: Manifest) -> tuple[AlertRule, ...]:
     own = tuple(
         AlertRule(
             name=rule.name,
-            expr=rule.expr,
+            expr=manifest.monitoring.expand(rule.expr),
             for_s=rule.for_s,
             severity=rule.severity,
             summary=rule.summary,
