@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
         if not complete:
             self._heads = {}
             return
-        if first and reader.framed_by_head and reader.keep_alive:
+        if first and reader.framed_by_head and reader.keep_alive and self.owner.keepalive:
             if len(tally.heads) >= _KNOWN_HEADS:
                 tally.heads.clear()
             end = data.find(b"\r\n\r\n")

@@ -1,0 +1,184 @@
+"""Every way in which a request can fail: its own class and phase, counted exactly, and never sent again."""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import free_port
+from tests.loading import at_rate, errors_of, plan_for, report_of
+from tests.servers import black_hole, hang, raw, read_request, reset, serve, serve_tls
+from toombos_cli.load.engine import run_engine
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+
+FAILURES = [
+    ("reset before the first byte", reset, ("reset", "wait")),
+    ("closed before the first byte", raw(b""), ("eof", "wait")),
+    ("garbage", raw(b"220 mail.example.com ESMTP\r\n"), ("malformed", "wait")),
+    ("a body cut off", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhi"), ("truncated", "body")),
+    ("a head cut off", raw(b"HTTP/1.1 200 OK\r\nContent-Le"), ("truncated", "body")),
+    ("a chunk cut off", raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhi"), ("truncated", "body")),
+    (
+        "a chunk without a size",
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
+        ("malformed", "body"),
+    ),
+    ("a longer body than announced", raw(OK + b"surplus"), ("malformed", "body")),
+    ("two answers", raw(OK + OK), ("malformed", "body")),
+    ("no answer at all", hang, ("timeout", "wait")),
+]
+
+
+@pytest.mark.parametrize(("handler", "expected"), [f[1:] for f in FAILURES], ids=[f[0] for f in FAILURES])
+def test_each_failure_has_its_class_and_phase(handler, expected):
+    with serve(handler) as port:
+        plan = plan_for(port, requests=6, connections=2, timeout_s=0.3)
+        report = report_of(plan, run_engine(plan))
+    assert errors_of(report) == {expected: 6}
+    assert report.counts.ok == 0
+
+
+def test_a_timeout_stays_in_the_tail_as_a_lower_bound():
+    with serve(hang) as port:
+        plan = plan_for(port, requests=4, connections=4, timeout_s=0.3)
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.censored == report.latency_us.response.censored == 4
+    assert report.latency_us.response.p50 >= 300_000
+
+
+def test_a_body_that_never_ends_is_given_up_in_the_body():
+    def drip(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhi")
+        while connection.recv(1024):
+            pass
+
+    with serve(drip) as port:
+        plan = plan_for(port, requests=2, connections=1, timeout_s=0.3)
+        report = report_of(plan, run_engine(plan))
+    assert errors_of(report) == {("timeout", "body"): 2}
+
+
+def test_a_refused_connection_is_a_failed_request_each_time():
+    plan = plan_for(free_port(), requests=6, connections=3)
+    report = report_of(plan, run_engine(plan))
+    assert errors_of(report) == {("refused", "connect"): 6}
+    assert report.errors[0]["errno"] == "ECONNREFUSED"
+
+
+def test_a_black_hole_times_out_in_connect():
+    with black_hole() as port:
+        plan = plan_for(port, timeout_s=0.3, **at_rate(20, 0.5))
+        report = report_of(plan, run_engine(plan))
+    assert errors_of(report) == {("timeout", "connect"): 10}
+    assert report.counts.censored == report.latency_us.response.censored == 10
+    assert report.latency_us.service.count == 0
+
+
+def test_a_tls_target_that_speaks_plain_http_fails_in_tls():
+    def answer_plainly(connection: socket.socket) -> None:
+        connection.recv(4096)
+        connection.sendall(OK)
+
+    with serve(answer_plainly) as port:
+        plan = plan_for(port, scheme="https", requests=2, connections=1)
+        report = report_of(plan, run_engine(plan))
+    assert errors_of(report) == {("tls", "tls"): 2}
+
+
+def test_an_unknown_certificate_is_refused_unless_told_otherwise(tmp_path):
+    from dataclasses import replace
+
+    with serve_tls(answer_for_ever, tmp_path) as port:
+        plan = plan_for(port, scheme="https", requests=20, connections=2)
+        strict = replace(plan, target=replace(plan.target, verify_tls=True))
+        refused = report_of(strict, run_engine(strict))
+        taken = report_of(plan, run_engine(plan))
+    assert errors_of(refused) == {("certificate", "tls"): 20}
+    assert taken.counts.ok == 20
+
+
+def answer_for_ever(connection: socket.socket) -> None:
+    """Keeps the connection and answers each request."""
+    while read_request(connection):
+        connection.sendall(OK)
+
+
+@contextlib.contextmanager
+def closes_idle_connections(after_s: float) -> Iterator[int]:
+    """A server that ends a connection which was idle for so long, as uvicorn does after 5 s."""
+
+    def handle(connection: socket.socket) -> None:
+        connection.settimeout(after_s)
+        with contextlib.suppress(TimeoutError):
+            answer_for_ever(connection)
+
+    with serve(handle) as port:
+        yield port
+
+
+def test_a_connection_that_the_server_closed_while_idle_is_no_error():
+    with closes_idle_connections(0.2) as port:
+        plan = plan_for(port, **at_rate(2, 2))
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.ok == 4
+    assert not report.errors
+    assert report.latency_us.connect.count == 4
+
+
+def test_a_connection_lost_while_a_request_crosses_the_close_is_stale_reuse():
+    served = threading.local()
+
+    def handle(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(OK)
+        served.first = True
+        read_request(connection)  # the second request arrives, and the server has just decided to close
+
+    with serve(handle) as port:
+        plan = plan_for(port, **at_rate(0.8, 2.5))
+        report = report_of(plan, run_engine(plan))
+    assert errors_of(report) == {("stale_reuse", "wait"): 1}
+    assert report.counts.ok == 1
+
+
+def test_a_server_that_dies_and_comes_back_is_found_again():
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+
+    def first_life() -> None:
+        connection, _ = listener.accept()
+        with connection:
+            for _ in range(5):
+                read_request(connection)
+                connection.sendall(OK)
+        listener.close()
+
+    def second_life() -> None:
+        with contextlib.suppress(OSError), serve_at(port):
+            ended.wait(10)
+
+    @contextlib.contextmanager
+    def serve_at(port: int) -> Iterator[None]:
+        with socket.create_server(("127.0.0.1", port)) as second:
+            connection, _ = second.accept()
+            with connection:
+                answer_for_ever(connection)
+            yield
+
+    ended = threading.Event()
+    first = threading.Thread(target=first_life)
+    first.start()
+    timer = threading.Timer(0.5, second_life)
+    timer.start()
+    plan = plan_for(port, requests=40, connections=1)
+    report = report_of(plan, run_engine(plan))
+    ended.set()
+    first.join()
+    timer.join()
+    assert report.counts.scheduled == 40
+    assert report.counts.ok > 5
+    assert {key[0] for key in errors_of(report)} <= {"refused", "eof", "reset"}

@@ -1,0 +1,79 @@
+"""Signals to a running `toombos load`: results stay whole, and a generator that was held up says so."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import wait_for
+from tests.loading import load_server
+
+
+@contextmanager
+def running(*args: str) -> Iterator[subprocess.Popen[str]]:
+    """A `toombos --json load` that has connected to its target."""
+    argv = [sys.executable, "-P", "-m", "toombos_cli", "--json", "load", *args]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            wait_for(lambda: _connections(process.pid), within_s=20, what="a connection to the target")
+            yield process
+        finally:
+            process.kill()
+
+
+def _connections(pid: int) -> int:
+    family = [psutil.Process(pid), *psutil.Process(pid).children()]
+    return sum(len(member.net_connections("tcp")) for member in family)
+
+
+def _result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    text, problems = process.communicate(timeout=30)
+    assert text, problems
+    document: dict[str, Any] = json.loads(text)
+    counts, series = document["data"]["counts"], document["data"]["series"]
+    assert counts["scheduled"] == sum(count for name, count in counts.items() if name != "scheduled")
+    assert sum(point["sent"] for point in series) == counts["scheduled"] - counts["dropped"]
+    assert sum(point["ok"] for point in series) == counts["ok"]
+    return document
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "terminate"])
+@pytest.mark.parametrize("after_s", [0.4, 1.27])
+def test_a_signal_keeps_all_that_was_measured(after_s, number, code, processes):
+    with load_server("fixed:30") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        with running(url, "-n", "1000000", "-c", "8", "--processes", str(processes)) as process:
+            time.sleep(after_s)  # the moment of the signal, not a wait for a state
+            process.send_signal(number)
+            document = _result(process)
+    counts = document["data"]["counts"]
+    assert process.returncode == document["exit_code"] == code
+    assert (counts["censored"], counts["transport_error"], counts["http_error"]) == (8, 0, 0)
+    assert 0 <= server.requests - counts["ok"] <= 8
+    assert counts["ok"] > 0
+
+
+@pytest.mark.parametrize(
+    "pace", [["--rate", "200", "--duration", "3s"], ["--duration", "3s", "-c", "4"]], ids=["open", "closed"]
+)
+def test_a_generator_that_was_stopped_for_half_a_second_says_that_it_was_held_up(pace):
+    with load_server("fixed:5") as server, running(f"http://127.0.0.1:{server.port}/", *pace) as process:
+        time.sleep(1.0)  # well into the run
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(0.5)
+        os.kill(process.pid, signal.SIGCONT)
+        document = _result(process)
+    generator = document["data"]["generator"]
+    assert generator["lag_max_us"] >= 450_000
+    assert generator["valid"] is False
+    assert any("held up" in reason for reason in generator["reasons"])
+    assert document["verdict"] == ("error" if "--rate" in pace else "warn")

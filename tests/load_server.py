@@ -1,0 +1,121 @@
+"""An HTTP server whose every answer is known beforehand, as a process of its own: what a load test is checked against.
+
+usage: load_server.py BEHAVIOUR [backlog]
+
+    fixed:MS          answers each request after MS milliseconds
+    mixed:MS:SLOW_MS  as fixed, but each tenth answer after SLOW_MS
+    stall:MS:AT:FOR   as fixed, and AT seconds after the first request does nothing at all for FOR seconds
+    capacity:RPS      one after the other, RPS a second
+    reset:EVERY       as fixed:0, and ends the connection of each EVERY-th request with a TCP reset
+    error:EVERY       as fixed:0, and each EVERY-th answer is a 500
+    slow:MS           as fixed, and each connection is closed after its answer
+
+Prints its port. On SIGTERM it prints {"requests": N, "held_ms": [...], "stalled_s": S}: how long it held each answered
+request, and how long it really did nothing.
+"""
+
+import asyncio
+import json
+import signal
+import socket
+import struct
+import sys
+import time
+from contextlib import suppress
+
+import uvloop
+
+BODY = b'{"status":"preview"}'
+
+
+def response(status: bytes, more: bytes = b"") -> bytes:
+    head = b"HTTP/1.1 %s\r\nContent-Length: %d\r\nContent-Type: application/json\r\n%s\r\n"
+    return head % (status, len(BODY), more) + BODY
+
+
+class Behaviour:
+    def __init__(self, text: str) -> None:
+        self.name, *numbers = text.split(":")
+        self.numbers = [float(n) for n in numbers]
+        self.requests = 0
+        self.free_at = 0.0
+        self.held_ms: list[float] = []
+        self.stalled_s = 0.0
+
+    def stall(self, for_s: float) -> None:
+        began = time.perf_counter()
+        time.sleep(for_s)
+        self.stalled_s = time.perf_counter() - began
+
+    def take(self, connection: "Connection") -> None:
+        """Decides on one request."""
+        self.requests += 1
+        first, number = self.numbers[0], self.requests
+        delay_s, data = first / 1000, response(b"200 OK")
+        if self.name == "mixed" and number % 10 == 0:
+            delay_s = self.numbers[1] / 1000
+        elif self.name == "stall" and number == 1:
+            asyncio.get_running_loop().call_later(self.numbers[1], self.stall, self.numbers[2])
+        elif self.name == "capacity":
+            now = time.monotonic()
+            self.free_at = max(now, self.free_at) + 1 / first
+            delay_s = self.free_at - now
+        elif self.name == "reset" and number % int(first) == 0:
+            connection.reset()
+            return
+        elif self.name == "error" and number % int(first) == 0:
+            data = response(b"500 Internal Server Error")
+        if self.name in ("reset", "error"):
+            delay_s = 0.0
+        if self.name == "slow":
+            data = response(b"200 OK", b"Connection: close\r\n")
+        connection.answer(data, delay_s, self.held_ms)
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour = behaviour
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        for _ in range(data.count(b" HTTP/1.1\r\n")):
+            self.behaviour.take(self)
+
+    def answer(self, data: bytes, delay_s: float, held_ms: list[float]) -> None:
+        taken = time.perf_counter()
+
+        def write() -> None:
+            held_ms.append((time.perf_counter() - taken) * 1000)
+            self.transport.write(data)
+            if b"Connection: close" in data:
+                self.transport.close()
+
+        if delay_s:
+            asyncio.get_running_loop().call_later(delay_s, write)
+        else:
+            write()
+
+    def reset(self) -> None:
+        connection = self.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
+
+
+async def main(text: str, backlog: int) -> None:
+    behaviour = Behaviour(text)
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    server = await loop.create_server(lambda: Connection(behaviour), "127.0.0.1", 0, backlog=backlog)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await stopped.wait()
+    counted = {"requests": behaviour.requests, "held_ms": behaviour.held_ms, "stalled_s": behaviour.stalled_s}
+    sys.stdout.write(json.dumps(counted))
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        uvloop.run(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 4096))
