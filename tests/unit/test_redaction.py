@@ -1,0 +1,135 @@
+"""Redaction: no secret in any spelling, and nothing more than secrets."""
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from toombos_cli.redaction import Redactor, is_secret_name, spellings
+
+SECRET = 'p@ss "wörd"/+&=\\%?-0123456789'
+KNOWN = Redactor([("API_KEY", SECRET)])
+
+SPELLINGS = {
+    "raw": SECRET,
+    "URL path": quote(SECRET),
+    "URL, everything quoted": quote(SECRET, safe=""),
+    "URL form": quote_plus(SECRET),
+    "URL, small hexadecimal": quote(SECRET, safe="").lower(),
+    "base64": base64.b64encode(SECRET.encode()).decode(),
+    "base64 for URLs": base64.urlsafe_b64encode(SECRET.encode()).decode(),
+    "basic auth": base64.b64encode(f"user:{SECRET}".encode()).decode(),
+    "basic auth, one more byte": base64.b64encode(f"users:{SECRET}:x".encode()).decode(),
+    "JSON": json.dumps(SECRET),
+    "JSON in JSON": json.dumps(json.dumps({"k": SECRET})),
+    "JSON, not only ASCII": json.dumps(SECRET, ensure_ascii=False),
+    "Python": repr(SECRET),
+}
+
+
+@pytest.mark.parametrize("text", SPELLINGS.values(), ids=SPELLINGS.keys())
+def test_a_known_secret_is_found_in_every_spelling(text):
+    cleaned = KNOWN.text(f"before {text} after")
+
+    assert "<API_KEY>" in cleaned
+    assert cleaned.startswith("before ")
+    assert cleaned.endswith(" after")
+    assert KNOWN.leaks(text) == ("<API_KEY>",)
+    assert KNOWN.leaks(cleaned) == ()
+
+
+BEHIND_A_NAME = {
+    "env": "API_KEY=hunter22xyz",
+    "env, quoted": 'CRM_API_KEY="hunter22xyz"',
+    "env, quote not closed": 'CRM_API_KEY="hunter22xyz',
+    "yaml": "password: hunter22xyz",
+    "JSON": '{"token": "hunter22xyz", "n": 1}',
+    "JSON in JSON": '"{\\"token\\": \\"hunter22xyz\\"}"',
+    "query": "http://h/p?a=1&access_token=hunter22xyz&b=2",
+    "option": "--db-password=hunter22xyz",
+    "header": "Authorization: Bearer hunter22xyz",
+    "basic header": "authorization: Basic hunter22xyz",
+    "own header": "X-API-Key: hunter22xyz",
+    "bearer in a sentence": "sent Bearer hunter22xyz to it",
+    "dict": "{'secret_key': 'hunter22xyz'}",
+    "URL password": "postgresql://user:hunter22xyz@db/x",
+    "URL user": "https://hunter22xyz@github.test/x",
+    "URL password with an at sign": "redis://:hunter22xyz@foo@db:6379/0",
+}
+
+
+@pytest.mark.parametrize("text", BEHIND_A_NAME.values(), ids=BEHIND_A_NAME.keys())
+def test_an_unknown_secret_is_found_by_what_stands_before_it(text):
+    cleaned = Redactor().text(text)
+
+    assert "hunter22xyz" not in cleaned
+    assert "<secret 1>" in cleaned
+
+
+KEPT = [
+    "GET /api/v2/generations?limit=10&offset=20 200 3.1 ms",
+    "tokens: 12, max_tokens=400, keyboard=us, monkey: bars",
+    "http://127.0.0.1:8001/health",
+    "user@example.org wrote at 12:30:45",
+    "API_KEY is required in live mode, and not set",
+    "token: null; password=true; secret: ${NAME}; API_KEY=********",
+    "unset API_KEY",
+    "PWD=/home/x",
+    r"sed -i -E '3s/^(\s*(export\s+)?API_KEY)\s*:\s*/\1=/' .env",
+]
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_what_is_no_secret_stays(text):
+    assert Redactor().text(text) == text
+
+
+def test_equal_secrets_get_equal_tokens_and_others_get_others():
+    redactor = Redactor()
+
+    assert redactor.text("token=alpha123 token=beta4567") == "token=<secret 1> token=<secret 2>"
+    assert redactor.text("password: alpha123") == "password: <secret 1>"
+
+
+def test_redacting_twice_changes_nothing_more():
+    redactor = Redactor([("API_KEY", "hunter22xyz")])
+    once = redactor.text("API_KEY=hunter22xyz url=http://u:pw12345@h token=abcdefgh")
+
+    assert redactor.text(once) == once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    text: str
+    path: Path
+    rows: tuple[dict[str, str], ...] = ()
+    number: int = 3
+
+
+def test_a_structure_keeps_its_shape():
+    row = Row(text="a hunter22xyz", path=Path("/x/hunter22xyz"), rows=({"token": "zzz", "other": "hunter22xyz"},))
+
+    assert Redactor([("K", "hunter22xyz")]).value(row) == Row(
+        text="a <K>", path=Path("/x/<K>"), rows=({"token": "<secret 1>", "other": "<K>"},)
+    )
+
+
+def test_a_value_too_short_to_be_told_from_chance_is_not_looked_for():
+    assert Redactor([("API_KEY", "on")]).text("on and on") == "on and on"
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "X-API-Key", "notion_token", "DB_PASSWORD", "GOOGLE_CREDENTIALS_JSON", "key"])
+def test_names_that_sound_secret(name):
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", ["PWD", "MONKEY", "TOKENS", "KEYBOARD", "LOG_LEVEL", "PASSWORD_FILE_MODE"])
+def test_names_that_do_not(name):
+    assert not is_secret_name(name)
+
+
+def test_spellings_of_a_plain_word_are_few():
+    assert len(spellings("abcdefgh12345678")) <= 5
