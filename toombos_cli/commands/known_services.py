@@ -1,20 +1,29 @@
 """The services a command may name when the manifest may be broken: stopping and looking must work even then."""
 
+from typing import TYPE_CHECKING
+
 from toombos_cli.commands.invocation import Invocation
 from toombos_cli.errors import ConfigurationError, UsageError
 from toombos_cli.manifest.service import Service
 from toombos_cli.run_state import read_state
 
+if TYPE_CHECKING:
+    from toombos_cli.manifest.model import Manifest
 
-def known_services(invocation: Invocation, asked: list[str] | None) -> tuple[dict[str, Service], tuple[str, ...]]:
-    """The manifest's services, or those last started when the manifest cannot be read; and the asked names.
+
+def known_services(
+    invocation: Invocation, asked: list[str] | None
+) -> "tuple[dict[str, Service], tuple[str, ...], Manifest | None]":
+    """The manifest's services, or those last started when it cannot be read; the asked names; the manifest if any.
 
     Raises UsageError for an unknown name.
     """
     state = read_state(invocation.project)
     running = {name: entry.service for name, entry in state.services.items()} if state else {}
+    manifest = None
     try:
-        known = dict(invocation.manifest.services)
+        manifest = invocation.manifest
+        known = dict(manifest.services)
     except ConfigurationError as error:
         if not running:
             raise
@@ -29,4 +38,4 @@ def known_services(invocation: Invocation, asked: list[str] | None) -> tuple[dic
         guess = nearest(unknown[0], known)
         hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(known)}"
         raise UsageError(f"no service is named {unknown[0]!r}", hint=hint)
-    return known, tuple(dict.fromkeys(asked or ()))
+    return known, tuple(dict.fromkeys(asked or ())), manifest

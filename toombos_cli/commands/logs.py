@@ -45,7 +45,7 @@ def logs(
     from toombos_cli.supervisor.logs import run_logs
     from toombos_cli.supervisor.rotation import LogFile
 
-    known, names = known_services(invocation, services)
+    known, names, _ = known_services(invocation, services)
     run = RunDirectory(invocation.project)
     shown = names or tuple(
         name for name, service in known.items() if not service.optional or Path(service.log).exists()

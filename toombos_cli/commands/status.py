@@ -25,7 +25,7 @@ def status(
     """
     from toombos_cli.supervisor.operations import run_status
 
-    known, names = known_services(invocation, services)
+    known, names, _ = known_services(invocation, services)
     if watch is None:
         invocation.finish(run_status(invocation.project, known, names), strict=strict)
     from toombos_cli.commands.watching import watch_report

@@ -25,7 +25,7 @@ def stop(
 
     if everything and services:
         raise UsageError("--all and names of services exclude each other")
-    known, names = known_services(invocation, services)
+    known, names, manifest = known_services(invocation, services)
     with Waiting(invocation) as waiting:
-        report = run_stop(invocation.project, known, names, on_progress=waiting.note)
+        report = run_stop(invocation.project, known, names, manifest=manifest, on_progress=waiting.note)
     invocation.finish(report)

@@ -5,14 +5,17 @@ import contextlib
 import os
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from toombos_cli.run_state import RunDirectory
 from toombos_cli.supervisor.core import Supervisor
-from toombos_cli.supervisor.protocol import Broken, Done, Reply, decode_request, encode
+from toombos_cli.supervisor.protocol import Broken, Busy, Done, Reply, decode_request, encode
 
+_Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+_LOOK_FOR_SOCKET_S = 1.0
 _LINE_LIMIT_BYTES = 16 * 1024 * 1024  # a plan carries every service's environment
 
 
@@ -30,15 +33,29 @@ async def serve(supervisor: Supervisor, handed_over: socket.socket | None) -> No
             task.add_done_callback(open_connections.discard)
         await _answer(supervisor, reader, writer)
 
-    server = await asyncio.start_unix_server(accept, sock=_listen(supervisor.run), limit=_LINE_LIMIT_BYTES)
+    door = asyncio.create_task(_keep_open(supervisor.run, accept))
     if handed_over is not None:
         streams = await asyncio.open_unix_connection(sock=handed_over, limit=_LINE_LIMIT_BYTES)
         first = asyncio.create_task(accept(*streams))
         open_connections.add(first)
-    await supervisor.finished.wait()
-    server.close()
+    either: set[asyncio.Future[Any]] = {door, asyncio.ensure_future(supervisor.finished.wait())}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if door.done():
+        door.result()  # raises why there can be no socket
+    door.cancel()
     if open_connections:
         await asyncio.wait(open_connections, timeout=1.0)
+
+
+async def _keep_open(run: RunDirectory, accept: _Accept) -> None:
+    """Listens, and listens again when the socket's file is gone: a clean-up of old files must not lock us in."""
+    while True:
+        server = await asyncio.start_unix_server(accept, sock=_listen(run), limit=_LINE_LIMIT_BYTES)
+        try:
+            while run.socket.exists():  # noqa: ASYNC110  (nothing tells when a file is removed)
+                await asyncio.sleep(_LOOK_FOR_SOCKET_S)
+        finally:
+            server.close()
 
 
 def _listen(run: RunDirectory) -> socket.socket:
@@ -60,6 +77,9 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
             return
         line = await reader.readline()
         if line:
+            if supervisor.finished.is_set():
+                send(Busy())  # it is leaving: the next supervisor will answer
+                return
             try:
                 request = decode_request(line)
             except msgspec.DecodeError as error:

@@ -7,7 +7,6 @@ from toombos_cli.supervisor.sampling import LimitWatch, Sampler
 from toombos_cli.supervisor.tree import Tree
 from toombos_cli.supervisor.unit import Unit
 
-
 _SHORTEST_SPAN_S = 1.0
 
 

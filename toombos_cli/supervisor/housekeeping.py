@@ -29,6 +29,7 @@ async def rotate_forever(supervisor: Supervisor) -> None:
         settings = supervisor.plan.logs if supervisor.plan else Logs()
         for unit in tuple(supervisor.units.values()):
             log = LogFile(Path(unit.service.log), supervisor.run.rotation(unit.name))
+            log.note_beginning(time.time())
             if log.is_due(settings, time.time()):
                 supervisor.note(f"rotation of {unit.name}", await asyncio.to_thread(_rotate, log, settings))
 

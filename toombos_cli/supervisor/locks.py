@@ -1,6 +1,5 @@
 """Advisory locks that are never stale: the kernel drops them with the last process that holds the file open."""
 
-import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -18,16 +17,3 @@ def take(path: Path) -> int | None:
         os.close(fd)
         return None
     return fd
-
-
-def is_held(path: Path) -> bool:
-    """Whether some process holds the lock."""
-    if not path.exists():
-        return False
-    fd = None
-    with contextlib.suppress(OSError):
-        fd = take(path)
-    if fd is None:
-        return True
-    os.close(fd)
-    return False

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from toombos_cli.errors import RefusedError
+from toombos_cli.errors import ConfigurationError, RefusedError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
 from toombos_cli.run_state import Phase, SystemState, observed, read_state
@@ -40,9 +40,8 @@ def run_start(
     plan = build_plan(manifest, mode=mode)
     wanted = names or default_names(manifest.services)
     done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress)
-    adopted = [name for name in running if before and before.services[name].phase is Phase.UNSUPERVISED]
-    notes = (f"taken over, for no supervisor watched them: {', '.join(adopted)}",) if adopted else ()
-    return change_report(done, manifest.services, manifest.project, names, notes=notes + _stale(done, plan))
+    notes = (*_taken_over(before, done), *_stale(done, plan))
+    return change_report(done, manifest.services, manifest.project, names, notes=notes)
 
 
 def run_restart(
@@ -74,10 +73,18 @@ def run_restart(
 
 
 def run_stop(
-    project: Path, services: dict[str, Service], names: tuple[str, ...], *, on_progress: OnProgress | None = None
+    project: Path,
+    services: dict[str, Service],
+    names: tuple[str, ...],
+    *,
+    manifest: Manifest | None = None,
+    on_progress: OnProgress | None = None,
 ) -> ChangeReport:
-    """Ends the services (none named: all) and whatever an earlier supervisor left of them; nothing running is fine."""
-    request = Stop(names=names)
+    """Ends the services (none named: all) and whatever an earlier supervisor left of them; nothing running is fine.
+
+    With the manifest, what goes on running under a new supervisor can also be restarted by it.
+    """
+    request = Stop(names=names, plan=_plan_for_the_rest(manifest) if manifest and names else None)
     done = client.ask_running(project, request, on_progress)
     if done is None and client.survivors(project):
         done = client.ask(project, request, on_progress)
@@ -113,6 +120,14 @@ def _unsupervised(project: Path) -> SystemState | None:
     return observed(state) if state else None
 
 
+def _plan_for_the_rest(manifest: Manifest) -> Plan | None:
+    state = read_state(manifest.project)
+    try:
+        return build_plan(manifest, mode=state.mode if state else None)
+    except ConfigurationError:  # an unreadable .env must not keep anything running
+        return None
+
+
 def change_report(
     done: Done, services: dict[str, Service], project: Path, names: tuple[str, ...], *, notes: tuple[str, ...] = ()
 ) -> ChangeReport:
@@ -132,6 +147,13 @@ def _supervisor_of(done: Done) -> SupervisorRow:
     """The supervisor as it is after its answer: it leaves when nothing runs any more."""
     stays = any(state.pid for state in done.state.services.values())
     return SupervisorRow(pid=done.state.supervisor_pid if stays else None, alive=stays)
+
+
+def _taken_over(before: SystemState | None, done: Done) -> tuple[str, ...]:
+    """Names what had lost its supervisor and has one again."""
+    lost = [name for name, s in before.services.items() if s.phase is Phase.UNSUPERVISED] if before else []
+    adopted = [name for name in lost if before and done.state.services[name].pid == before.services[name].pid]
+    return (f"taken over, for no supervisor watched them: {', '.join(adopted)}",) if adopted else ()
 
 
 def _stale(done: Done, plan: Plan) -> tuple[str, ...]:

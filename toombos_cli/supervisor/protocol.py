@@ -36,9 +36,10 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """End these services, dependents first; () is every one."""
+    """End these services, dependents first; () is every one. `plan` is for the others, should they have none."""
 
     names: tuple[str, ...] = ()
+    plan: Plan | None = None
 
 
 class Restart(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -40,6 +40,8 @@ async def carry_out(system: System, request: Request) -> Outcome:
         case protocol.Start():
             return await _start(system, request.plan, request.names, request.timeout_s)
         case protocol.Stop():
+            if request.plan is not None:
+                system.take(request.plan)
             return Outcome(stopped=await stop(system, request.names or tuple(system.units)))
         case protocol.Restart():
             return await _restart(system, request)

@@ -72,8 +72,13 @@ class LogFile:
 
     def archives(self) -> tuple[Path, ...]:
         """The finished archives, oldest first."""
-        found = (p for p in self.path.parent.glob(f"{self.path.name}.2*") if p.suffix != ".part")
+        found = (p for p in self.path.parent.glob(f"{self.path.name}.????????T??????.???*") if p.suffix != ".part")
         return tuple(sorted(found, key=lambda p: p.name.removesuffix(".gz")))
+
+    def note_beginning(self, now: float) -> None:
+        """Notes when a log began that has no record yet: its file's times all move with every write."""
+        if not self._record_path.exists() and self.path.exists():
+            self._write(Record(rotated_at=now))
 
     def is_due(self, settings: Logs, now: float) -> bool:
         """Whether size or day ask for a rotation; an empty log is never rotated."""
@@ -85,8 +90,8 @@ class LogFile:
         size_bytes = found.st_size - record.blank
         if size_bytes >= settings.max_mb * 1_000_000:
             return True
-        began = record.rotated_at or _birth(found)
-        return settings.daily and size_bytes > 0 and int(began // _DAY_S) != int(now // _DAY_S)
+        another_day = int(record.rotated_at // _DAY_S) != int(now // _DAY_S)
+        return settings.daily and size_bytes > 0 and record.rotated_at > 0 and another_day
 
     def rotate(self, settings: Logs, now: float) -> Path | None:
         """Archives all whole lines there are, prunes and compresses; the new archive, or None if there was no line.
@@ -170,6 +175,7 @@ class LogFile:
                 _compress(archive)
 
     def _write(self, record: Record) -> None:
+        self._record_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self._record_path, msgspec.json.encode(record))
 
 
@@ -238,11 +244,6 @@ def _compress(archive: Path) -> None:
 def _archive_name(path: Path, now: float) -> str:
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
     return f"{path.name}.{moment}.{int(now * 1000) % 1000:03}"
-
-
-def _birth(found: os.stat_result) -> float:
-    """When the file began, as far as the file system tells: a log's own age is not kept anywhere."""
-    return getattr(found, "st_birthtime", found.st_ctime)
 
 
 @contextmanager

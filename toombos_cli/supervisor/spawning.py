@@ -52,13 +52,18 @@ def check(plan: ServicePlan) -> None:
 def check_port(service: Service) -> None:
     """Raises CannotStartError that names the process which holds the service's port."""
     for listener in processes.listeners_at(service.host, service.port):
-        owner = f"pid {listener.pid} ({listener.command})" if listener.pid else "a process of another user"
-        raise _refused(
-            service,
-            "port",
-            f"port {service.port} is taken by {owner}",
-            hint=f"end that process, or give {service.name} another port in toombos.toml",
-        )
+        raise CannotStartError(port_failure(service, listener))
+
+
+def port_failure(service: Service, listener: processes.Listener) -> Failure:
+    """Says who has the service's port."""
+    owner = f"pid {listener.pid} ({listener.command})" if listener.pid else "a process of another user"
+    return Failure(
+        service=service.name,
+        kind="port",
+        message=f"port {service.port} is taken by {owner}",
+        hint=f"end that process, or give {service.name} another port in toombos.toml",
+    )
 
 
 def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:

@@ -46,7 +46,9 @@ class StateFile:
         """Writes the state; when that fails the old one stays and `problem` says why."""
         try:
             if not self._backed_up and self._path.exists():
-                self._path.replace(self._path.with_suffix(".json.bak"))
+                backup = self._path.with_suffix(".json.bak")
+                backup.unlink(missing_ok=True)
+                backup.hardlink_to(self._path)  # takes no space, so a full disk cannot stop it
             self._backed_up = True
             write_private(self._path, msgspec.json.encode(state))
             self.problem = None

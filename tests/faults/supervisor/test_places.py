@@ -1,0 +1,207 @@
+"""Supervision on a full disk, as an ordinary user, as PID 1 of a container, and in a foreground."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toombos_cli import processes
+
+
+@contextlib.contextmanager
+def small_disk(directory: Path, size_kb: int) -> Iterator[None]:
+    """A file system of its own at `directory`; skips the test where mounting is not allowed."""
+    directory.mkdir(exist_ok=True)
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", f"size={size_kb}k,mode=700", "tmpfs", str(directory)]
+    if mount is None or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount a small tmpfs")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+def test_11_on_a_full_disk_services_serve_the_old_state_stays_and_all_recovers(pair: Any, eventually: Any) -> None:
+    run, logs = pair.project / "run", pair.project / "logs"
+    with small_disk(run, 64), small_disk(logs, 64):
+        pair("start", exit_code=0)
+        before = pair.state()
+        for directory in (run, logs):
+            with contextlib.suppress(OSError), (directory / "ballast").open("wb", buffering=0) as ballast:
+                while True:
+                    ballast.write(b"x" * 4096)
+        first = pair.pid("crm")
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: pair.row("crm")["phase"] == "ready" and pair.row("crm")["pid"] != first)
+        assert pair.state() == before, "the old state must stay whole"
+        shown = pair("status")
+        assert "No space left on device" in shown.stderr
+        assert "out of date" in shown.stderr
+        assert pair.answer("app") == before["services"]["app"]["pid"]
+
+        for directory in (run, logs):
+            (directory / "ballast").unlink()
+        eventually(lambda: pair.pid("crm") == pair.row("crm")["pid"], within_s=20)
+        assert "No space left" not in pair("status", exit_code=0).stderr
+        pair("stop", exit_code=0)
+        assert pair.tagged() == {}
+
+
+def test_a_start_on_a_full_disk_is_refused_or_works_but_never_half(system: Any) -> None:
+    system.add("crm")
+    with small_disk(system.project / "run", 16):
+        with contextlib.suppress(OSError), (system.project / "run" / "ballast").open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(b"x" * 4096)
+        started = system("start")
+        assert "Traceback" not in started.stderr
+        assert (started.returncode == 0) == (len(system.tagged()) == 1)
+        system("stop", exit_code=0)
+        assert system.tagged() == {}
+
+
+PID_1 = """
+import json, os, signal, subprocess, sys, time
+os.makedirs("logs", exist_ok=True)
+pid = os.fork()
+if pid == 0:
+    # Some time later, from inside the container.
+    while not os.path.exists("run/state.json") or '"phase":"ready"' not in open("run/state.json").read():
+        time.sleep(0.02)
+    for _ in range(20):  # orphans that only PID 1 can reap
+        subprocess.run(["sh", "-c", "sleep 0.05 & exit"])
+    time.sleep(0.5)
+    states = [open(f"/proc/{n}/stat").read().rsplit(")", 1)[1].split()[0] for n in os.listdir("/proc") if n.isdigit()]
+    with open("zombies", "w") as file:
+        file.write(str(states.count("Z")))
+    os.kill(1, signal.SIGTERM)
+    os._exit(0)
+os.execv(sys.executable, [sys.executable, "-P", "-m", "toombos_cli", "start", "--foreground"])
+"""
+
+
+def test_as_pid_1_it_reaps_orphans_and_stops_all_on_sigterm(pair: Any) -> None:
+    unshare = shutil.which("unshare")
+    namespace = [unshare or "unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if unshare is None or subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to make a pid namespace with unshare")
+    ended = subprocess.run(
+        [*namespace, sys.executable, "-P", "-c", PID_1],
+        cwd=pair.project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 128 + signal.SIGTERM, ended.stderr
+    assert (pair.project / "zombies").read_text() == "0"
+    assert "crm | hello from web" in ended.stdout
+    state = pair.state()
+    assert {entry["phase"] for entry in state["services"].values()} == {"stopped"}
+
+
+def ordinary_user() -> list[str]:
+    """The beginning of a command that runs without root's rights: as nobody where nobody can read this installation,
+    else as a user of a namespace of its own, who has no capability either."""
+    ways = (
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
+        ["unshare", "--user", "--map-user=1000", "--map-group=1000"],
+    )
+    probe = [sys.executable, "-P", "-c", "import os, toombos_cli, typer; os.getuid() or exit(1)"]
+    for way in ways:
+        if shutil.which(way[0]) and subprocess.run([*way, *probe], check=False, capture_output=True).returncode == 0:
+            return way
+    pytest.skip("needs setpriv or unshare, and the right to become an ordinary user")
+
+
+USERS_DAY = """
+import json, os, signal, subprocess, sys
+
+def toombos(*args):
+    done = subprocess.run([sys.executable, "-P", "-m", "toombos_cli", *args], capture_output=True, text=True)
+    return [done.returncode, done.stderr]
+
+def pids():
+    services = json.load(open("run/state.json"))["services"]
+    return [services[name]["pid"] for name in ("crm", "app")]
+
+said = {"start": toombos("start")}
+first = pids()
+said["rights"] = [open(f"/proc/{pid}/status").read().split("CapEff:")[1].split()[0] for pid in first]
+os.kill(json.load(open("run/state.json"))["supervisor_pid"], signal.SIGKILL)
+said["status"], said["again"] = toombos("status"), toombos("start")
+said["same"] = pids() == first
+said["stop"] = toombos("stop")
+print(json.dumps(said))
+"""
+
+
+def test_it_works_as_an_ordinary_user(pair: Any, tmp_path: Path) -> None:
+    user = ordinary_user()
+    if user[0] == "setpriv":
+        os.chown(tmp_path, 65_534, 65_534)
+        for parent in tmp_path.parents:
+            if parent.name.startswith(("pytest-", "popen-")):
+                parent.chmod(0o711)
+    command = [*user, sys.executable, "-P", "-c", USERS_DAY]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
+    said = json.loads(done.stdout)
+    assert said["start"][0] == 0, said["start"][1]
+    assert set(said["rights"]) == {"0" * 16}
+    assert said["status"][0] == 1, "unsupervised"
+    assert said["again"][0] == 0, said["again"][1]
+    assert said["same"]
+    assert said["stop"] == [0, ""]
+    assert pair.tagged() == {}
+
+
+def test_a_port_of_another_user_is_named_as_such(system: Any) -> None:
+    """What an ordinary user may not see is said, not guessed."""
+    system.add("crm")
+    taken = processes.Listener(host="127.0.0.1", port=system.ports["crm"], pid=None, command=None)
+    from toombos_cli.manifest.loader import load_manifest
+    from toombos_cli.supervisor import spawning
+
+    service = load_manifest(system.project).services["crm"]
+    failure = spawning.port_failure(service, taken)
+    assert failure.message == f"port {service.port} is taken by a process of another user"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_foreground_shows_prefixed_lines_and_stops_all_at_the_end(
+    pair: Any, eventually: Any, number: int, code: int
+) -> None:
+    process = pair.begin("start", "--foreground")
+    eventually(lambda: (pair.project / "run" / "state.json").exists() and pair.phase("app") == "ready")
+    assert pair("status", exit_code=0).returncode == 0, "another terminal sees it"
+    time.sleep(0.3)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == code, err
+    assert "crm | hello from web" in out
+    assert "app | hello from web" in out
+    assert pair.tagged() == {}
+
+
+def test_a_foreground_beside_a_supervisor_is_refused_with_its_pid(pair: Any) -> None:
+    pair("start", exit_code=0)
+    failed = pair("start", "--foreground", exit_code=6)
+    assert f"pid {pair.state()['supervisor_pid']}" in failed.stderr
+
+
+def test_a_foreground_that_cannot_start_says_why_and_ends(pair: Any) -> None:
+    pair.add("app", env={"EXIT_CODE": "5"})
+    failed = pair("start", "--foreground", "--json", exit_code=4)
+    document = json.loads(failed.stdout.splitlines()[-1])
+    assert document["errors"][0]["where"] == "app"
+    assert pair.tagged() == {}

@@ -1,0 +1,118 @@
+"""Reading logs from the end."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from toombos_cli.manifest.model import Logs
+from toombos_cli.supervisor.logs import is_error, is_startup, matches, run_logs, timestamp_of
+from toombos_cli.supervisor.rotation import LogFile
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> LogFile:
+    return LogFile(tmp_path / "crm.log", tmp_path / "run" / "crm.rotation")
+
+
+def shown(log: LogFile, **options: object) -> list[str]:
+    return [line.line for line in run_logs({"crm": log}, **({"count": 50} | options)).lines]  # type: ignore[arg-type]  # the options' own types
+
+
+def test_the_last_lines_are_shown_oldest_first(log: LogFile) -> None:
+    log.path.write_text("".join(f"line {n}\n" for n in range(100_000)))
+    assert shown(log, count=3) == ["line 99997", "line 99998", "line 99999"]
+
+
+def test_a_line_longer_than_a_block_is_whole(log: LogFile) -> None:
+    long = "x" * 600_000
+    log.path.write_text(f"first\n{long}\nlast\n")
+    assert shown(log) == ["first", long, "last"]
+
+
+def test_a_line_that_is_not_finished_is_shown_too(log: LogFile) -> None:
+    log.path.write_text("first\nhalf")
+    assert shown(log) == ["first", "half"]
+
+
+@pytest.mark.parametrize("text", [None, ""], ids=["no log", "an empty log"])
+def test_without_a_log_there_are_no_lines(log: LogFile, text: str | None) -> None:
+    if text is not None:
+        log.path.write_text(text)
+    assert shown(log) == []
+
+
+def test_bytes_that_are_no_utf8_are_replaced(log: LogFile) -> None:
+    log.path.write_bytes(b"caf\xe9\n")
+    assert shown(log) == ["caf\N{REPLACEMENT CHARACTER}"]
+
+
+def test_archives_are_read_as_far_back_as_needed(log: LogFile) -> None:
+    for part in range(4):
+        with log.path.open("a") as file:
+            file.writelines(f"line {part}{n}\n" for n in range(10))
+        log.rotate(Logs(), 1_000_000.0 + part)
+    with log.path.open("a") as file:
+        file.write("line 40\n")
+    assert [line for line in shown(log, count=25) if line.strip()] == [f"line {n:02}" for n in range(16, 41)]
+
+
+def test_since_cuts_by_the_lines_own_times_and_keeps_their_tracebacks(log: LogFile) -> None:
+    log.path.write_text(
+        "2026-01-31T10:00:00Z early\n"
+        "2026-01-31 11:00:00,123 ERROR late\n"
+        "Traceback (most recent call last):\n"
+        '{"timestamp": "2026-01-31T12:00:00+00:00", "message": "later"}\n'
+    )
+    since = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
+    assert [line.split()[0] for line in shown(log, since=since)] == ["2026-01-31", "Traceback", '{"timestamp":']
+
+
+def test_several_logs_are_merged_by_time(tmp_path: Path) -> None:
+    logs = {}
+    for name, moments in {"crm": "10:00 10:02", "app": "10:01 10:03"}.items():
+        path = tmp_path / f"{name}.log"
+        path.write_text("".join(f"2026-01-31T{moment}:00Z {name}\n" for moment in moments.split()))
+        logs[name] = LogFile(path, tmp_path / f"{name}.rotation")
+    assert [line.service for line in run_logs(logs, count=50).lines] == ["crm", "app", "crm", "app"]
+
+
+def test_filters_count_what_they_let_through(log: LogFile) -> None:
+    log.path.write_text("".join(f"line {n}\n" for n in range(100)))
+    assert shown(log, count=2, filters=(matches(re.compile("7$")),)) == ["line 87", "line 97"]
+
+
+ERRORS = {
+    "a JSON error": ('{"level": "ERROR", "message": "x"}', True),
+    "a JSON critical": ('{"level": "critical"}', True),
+    "JSON of another level that talks of errors": ('{"level": "INFO", "message": "0 ERROR lines"}', False),
+    "a logger's word": ("2026-01-31 ERROR it broke", True),
+    "a traceback": ("Traceback (most recent call last):", True),
+    "an exception": ("ValueError: no number", True),
+    "a harmless line": ("INFO: errors were none", False),
+}
+
+
+@pytest.mark.parametrize(("line", "error"), ERRORS.values(), ids=ERRORS.keys())
+def test_errors_are_told_by_level_or_words(line: str, error: bool) -> None:
+    assert is_error(line) is error
+
+
+@pytest.mark.parametrize("line", ["Application startup complete.", "listening on 127.0.0.1:8000", "Shutting down"])
+def test_startup_lines_are_told(line: str) -> None:
+    assert is_startup(line)
+    assert not is_startup("GET /health 200")
+
+
+TIMES = {
+    "ISO with zone": ("2026-01-31T10:00:00+01:00 x", datetime(2026, 1, 31, 9, tzinfo=UTC)),
+    "logging's format": ("2026-01-31 10:00:00,250 x", datetime(2026, 1, 31, 10, 0, 0, 250_000, tzinfo=UTC)),
+    "no time": ("hello", None),
+    "an impossible time": ("2026-13-41T99:00:00Z", None),
+}
+
+
+@pytest.mark.parametrize(("line", "moment"), TIMES.values(), ids=TIMES.keys())
+def test_the_time_of_a_line_is_found(line: str, moment: datetime | None) -> None:
+    assert timestamp_of(line) == moment

@@ -1,0 +1,146 @@
+"""Who a process is, what it listens on, and signals that hit nobody else."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from toombos_cli import processes
+from toombos_cli.processes import portable
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def child() -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(SLEEP, env=os.environ | {"TOOMBOS_RUN_ID": "abc:crm:1"}, start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_the_table_agrees_with_psutil(child: "subprocess.Popen[bytes]") -> None:
+    row = processes.process_table()[child.pid]
+    seen = psutil.Process(child.pid)
+    assert row.parent == os.getpid() == seen.ppid()
+    assert row.session == row.group == child.pid
+    assert abs(row.rss_bytes - seen.memory_info().rss) < 20_000_000
+    assert not row.zombie
+
+
+def test_an_identity_is_one_process_only(child: "subprocess.Popen[bytes]") -> None:
+    identity = processes.identify(child.pid)
+    assert identity is not None
+    assert processes.is_alive(identity)
+    other = processes.ProcessIdentity(
+        boot_id=identity.boot_id,
+        pid_namespace=identity.pid_namespace,
+        pid=identity.pid,
+        start_ticks=identity.start_ticks + 1,
+    )
+    assert not processes.is_alive(other)
+    assert not processes.send_signal(other, signal.SIGKILL)
+    assert child.poll() is None
+
+
+def test_a_zombie_is_not_alive(child: "subprocess.Popen[bytes]") -> None:
+    identity = processes.identify(child.pid)
+    assert identity is not None
+    assert processes.send_signal(identity, signal.SIGKILL)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert processes.process_table()[child.pid].zombie
+    assert not processes.is_alive(identity)
+    assert processes.identify(child.pid) is None
+
+
+def test_a_process_whose_name_looks_like_the_end_of_the_fields_is_read(tmp_path: Path) -> None:
+    program = tmp_path / "a) R 1 ("
+    program.symlink_to(sys.executable)
+    process = subprocess.Popen([program, "-c", "import time; time.sleep(60)"])
+    try:
+        assert processes.process_table()[process.pid].parent == os.getpid()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_tags_are_found_by_their_beginning(child: "subprocess.Popen[bytes]") -> None:
+    everyone = processes.process_table()
+    assert processes.find_tagged("abc:crm:1", everyone).get(child.pid) == "abc:crm:1"
+    assert child.pid in processes.find_tagged("abc:", everyone)
+    assert child.pid not in processes.find_tagged("abc:crm:12", everyone)
+    assert child.pid not in processes.find_tagged("bc:", everyone)
+
+
+def test_a_listener_is_named_with_its_owner() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        (found,) = processes.listeners((port,))
+        assert (found.host, found.port, found.pid) == ("127.0.0.1", port, os.getpid())
+        assert found.command
+        (unknown,) = processes.listeners((port,), pids=())
+        assert unknown.pid is None
+    assert processes.listeners((port,)) == ()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1"])
+def test_a_socket_on_another_address_that_answers_for_localhost_conflicts(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        port = server.getsockname()[1]
+        assert [found.host for found in processes.listeners_at("localhost", port)] == [host]
+
+
+def test_a_socket_on_another_loopback_address_is_no_conflict() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as server:
+        assert processes.listeners_at("127.0.0.1", server.getsockname()[1]) == ()
+
+
+def test_descendants_are_found_by_parent_and_session() -> None:
+    script = "sleep 60 & setsid sleep 60 & wait"
+    shell = subprocess.Popen(["sh", "-c", script], start_new_session=True)
+    try:
+        _until(lambda: len(processes.descendants({shell.pid}, processes.process_table())) == 3)
+    finally:
+        for pid in processes.descendants({shell.pid}, processes.process_table()):
+            os.kill(pid, signal.SIGKILL)
+        shell.wait()
+
+
+def test_who_holds_a_file_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "crm.lock"
+    with path.open("w"):
+        assert processes.holders_of(path) == (os.getpid(),)
+    assert processes.holders_of(path) == ()
+
+
+def test_the_portable_way_sees_the_same(child: "subprocess.Popen[bytes]") -> None:
+    row, same = processes.read_row(child.pid), portable.read_row(child.pid)
+    assert row is not None
+    assert same is not None
+    assert (row.parent, row.group, row.session, row.zombie) == (same.parent, same.group, same.session, same.zombie)
+    assert b"TOOMBOS_RUN_ID=abc:crm:1" in portable.read_environment(child.pid).split(b"\0")
+    assert portable.command_line(child.pid) == processes.command_line(child.pid)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert portable.listeners((port,), (os.getpid(),)) == processes.listeners((port,), (os.getpid(),))
+    identity = portable.identify(child.pid)
+    assert identity is not None
+    assert portable.is_alive(identity)
+    assert portable.send_signal(identity, signal.SIGKILL)
+    child.wait()
+    assert not portable.send_signal(identity, signal.SIGKILL)
+
+
+def _until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

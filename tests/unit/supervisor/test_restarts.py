@@ -1,0 +1,67 @@
+"""When a service that ended starts again."""
+
+import random
+
+import pytest
+
+from toombos_cli.manifest.service import Restart
+from toombos_cli.supervisor.restarts import RestartPolicy
+
+
+def policy(**settings: object) -> RestartPolicy:
+    """A policy whose jitter always is 1, so that delays can be read."""
+
+    class NoJitter(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return b
+
+    return RestartPolicy(Restart(**settings), jitter=NoJitter())  # type: ignore[arg-type]  # the rows' own types
+
+
+def test_the_delay_doubles_up_to_the_maximum() -> None:
+    restarts = policy(backoff_initial_s=0.5, backoff_max_s=3.0, crash_loop_count=99)
+    assert [restarts.delay_s(0.0, healthy_s=0.0) for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+
+
+def test_jitter_shortens_a_delay_by_a_quarter_at_most() -> None:
+    drawn = []
+    for seed in range(50):
+        restarts = RestartPolicy(Restart(backoff_initial_s=1.0), jitter=random.Random(seed))
+        drawn.append(restarts.delay_s(0.0, healthy_s=0.0) or 0.0)
+    assert min(drawn) >= 0.75
+    assert max(drawn) <= 1.0
+    assert max(drawn) - min(drawn) > 0.1
+
+
+def test_too_many_restarts_in_the_window_are_a_crash_loop() -> None:
+    restarts = policy(crash_loop_count=3, crash_loop_window_s=60.0)
+    assert [restarts.delay_s(float(t), healthy_s=0.0) is None for t in (0, 1, 2, 3)] == [False, False, False, True]
+
+
+def test_restarts_far_apart_are_no_crash_loop() -> None:
+    restarts = policy(crash_loop_count=3, crash_loop_window_s=60.0)
+    assert all(restarts.delay_s(t * 40.0, healthy_s=0.0) is not None for t in range(20))
+
+
+def test_a_long_healthy_time_forgives_all() -> None:
+    restarts = policy(crash_loop_count=3, reset_after_s=60.0)
+    for t in range(3):
+        restarts.delay_s(float(t), healthy_s=0.0)
+    assert restarts.delay_s(4.0, healthy_s=59.0) is None
+    assert restarts.delay_s(5.0, healthy_s=60.0) == 0.5
+
+
+WANTED = {
+    "always, clean exit": ("always", 0, True),
+    "always, failure": ("always", 1, True),
+    "on failure, clean exit": ("on-failure", 0, False),
+    "on failure, failure": ("on-failure", 1, True),
+    "on failure, killed": ("on-failure", -9, True),
+    "on failure, unknown exit code": ("on-failure", None, True),
+    "never, failure": ("never", 1, False),
+}
+
+
+@pytest.mark.parametrize(("name", "exit_code", "wanted"), WANTED.values(), ids=WANTED.keys())
+def test_the_policy_decides_on_the_exit_code(name: str, exit_code: int | None, wanted: bool) -> None:
+    assert policy(policy=name).wants_restart(exit_code) is wanted

@@ -1,0 +1,125 @@
+"""The state file, its locks, and what a reader makes of them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from toombos_cli import processes
+from toombos_cli.manifest.service import Service
+from toombos_cli.run_state import (
+    EnvFileStamp,
+    Phase,
+    RunDirectory,
+    ServiceState,
+    SystemState,
+    observed,
+    read_state,
+)
+from toombos_cli.supervisor import locks
+from toombos_cli.supervisor.state_file import StateFile
+
+
+def a_state(
+    *, boot_id: str | None = None, pid: int = 0, start_ticks: int = 0, phase: Phase = Phase.READY
+) -> SystemState:
+    service = Service(name="crm", command=("true",), port=8001)
+    entry = ServiceState(service=service, desired=True, phase=phase, pid=pid, start_ticks=start_ticks)
+    return SystemState(
+        boot_id=boot_id or processes.boot_id(),
+        pid_namespace=processes.pid_namespace(),
+        supervisor_pid=1,
+        supervisor_start_ticks=1,
+        dry_run=True,
+        mode="dry_run",
+        started_at=0.0,
+        env_file=EnvFileStamp(path="", mtime_ns=0, sha256=""),
+        services={"crm": entry},
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    made = RunDirectory(tmp_path)
+    made.create()
+    return made
+
+
+def test_what_is_written_is_read(run: RunDirectory) -> None:
+    StateFile(run).write(a_state())
+    assert read_state(run.project) == a_state()
+    assert run.state.stat().st_mode & 0o777 == 0o600
+    assert run.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_damaged_state_falls_back_to_the_one_before(run: RunDirectory) -> None:
+    StateFile(run).write(a_state(phase=Phase.STOPPED))
+    StateFile(run).write(a_state())
+    run.state.write_bytes(run.state.read_bytes()[:100])
+    assert read_state(run.project) == a_state(phase=Phase.STOPPED)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 4096, b'{"schema_version": 1}'])
+def test_without_any_readable_state_there_is_none(run: RunDirectory, content: bytes) -> None:
+    run.state.write_bytes(content)
+    assert read_state(run.project) is None
+
+
+def test_a_write_that_fails_is_remembered_until_one_succeeds(run: RunDirectory) -> None:
+    file = StateFile(run)
+    file.write(a_state(phase=Phase.STOPPED))
+    blocker = run.state.with_name("state.json.new")
+    blocker.mkdir()
+    file.write(a_state())
+    assert file.problem is not None
+    assert "out of date" in file.problem
+    assert read_state(run.project) == a_state(phase=Phase.STOPPED)
+    blocker.rmdir()
+    file.write(a_state())
+    assert file.problem is None
+    assert read_state(run.project) == a_state()
+
+
+def test_a_live_process_without_supervisor_is_unsupervised() -> None:
+    me = processes.identify(os.getpid())
+    assert me is not None
+    state = observed(a_state(pid=me.pid, start_ticks=me.start_ticks))
+    assert state.services["crm"].phase is Phase.UNSUPERVISED
+
+
+STRANGERS = {
+    "another process has the pid": {"pid": os.getpid(), "start_ticks": 1},
+    "the machine was rebooted": {"boot_id": "another", "pid": os.getpid(), "start_ticks": 1},
+    "nobody has the pid": {"pid": 4_000_000, "start_ticks": 1},
+}
+
+
+@pytest.mark.parametrize("facts", STRANGERS.values(), ids=STRANGERS.keys())
+def test_a_pid_that_is_not_the_service_counts_as_stopped(facts: dict[str, object]) -> None:
+    state = observed(a_state(**facts))  # type: ignore[arg-type]  # the rows' own types
+    assert state.services["crm"].phase is Phase.STOPPED
+    assert state.services["crm"].pid == 0
+
+
+def test_a_crash_loop_is_remembered_after_its_supervisor() -> None:
+    assert observed(a_state(phase=Phase.CRASH_LOOP)).services["crm"].phase is Phase.CRASH_LOOP
+
+
+def test_a_lock_is_held_until_its_last_descriptor_closes(tmp_path: Path) -> None:
+    path = tmp_path / "crm.lock"
+    fd = locks.take(path)
+    assert fd is not None
+    copy = os.dup(fd)
+    os.close(fd)
+    assert locks.take(path) is None
+    os.close(copy)
+    again = locks.take(path)
+    assert again is not None
+    os.close(again)
+
+
+def test_a_project_too_deep_for_a_socket_path_gets_one_elsewhere(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    run = RunDirectory(deep)
+    assert len(str(run.socket)) < 104
+    assert run.socket != RunDirectory(deep / "x").socket
