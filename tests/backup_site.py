@@ -1,5 +1,7 @@
 """A project to back up and restore in tests, and a program that does it in a process of its own and can be killed."""
 
+# Names are raw bytes, which pathlib does not take.
+# ruff: noqa: PTH115, PTH118, PTH123, PTH208
 import hashlib
 import os
 import signal
@@ -53,8 +55,9 @@ class Site:
         path.write_text(content)
         path.chmod(mode)
 
-    def backup(self, observer: Observer | None = None) -> CreateReport:
-        return create_backup(Plan(place=self.place, scope=self.scope), observer or Silent())
+    def backup(self, observer: Observer | None = None, *, snapshot_deadline_s: float = 60) -> CreateReport:
+        plan = Plan(place=self.place, scope=self.scope, snapshot_deadline_s=snapshot_deadline_s)
+        return create_backup(plan, observer or Silent())
 
     def restore(
         self,
@@ -111,7 +114,7 @@ def snapshot_tree(top: Path, leave_out: tuple[bytes, ...] = ()) -> dict[bytes, t
 
 
 def digest(path: Path | bytes) -> str:
-    with open(path, "rb") as file:  # noqa: PTH123  (paths of raw bytes too)
+    with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

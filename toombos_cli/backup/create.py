@@ -63,13 +63,13 @@ def create_locked(plan: Plan, observer: Observer) -> CreateReport:
         place.create()
         clear_leftovers(place)
         place.scratch.mkdir(mode=0o700)
-        observer.step("select")
         now = utc_now()
-        selection = select(plan.scope, now.timestamp())
-        _check_room(place, selection)
         final = place.directory / naming.new_name(now)
         partial = partial_path(place, final.name)
         try:
+            observer.step("select")
+            selection = select(plan.scope, now.timestamp())
+            _check_room(place, selection)
             written, intake = _write(plan, selection, now, partial, observer)
             with Archive(partial) as archive:
                 verify_contents(archive, observer)
@@ -143,6 +143,9 @@ def _add_database(plan: Plan, found: Found, intake: Intake) -> None:
     copy = plan.place.scratch / "snapshot"
     try:
         facts = snapshot(found.path, copy, intake.observer, deadline_s=plan.snapshot_deadline_s)
+    except TimeoutError as error:
+        intake.unreadable[found.name] = str(error)
+        return
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
             intake.unreadable[found.name] = "the database stayed locked by another process"

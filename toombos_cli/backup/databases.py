@@ -14,11 +14,11 @@ from pathlib import Path
 
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.records import DatabaseFacts
-from toombos_cli.errors import OperationError
 
 COMPANIONS = (b"-wal", b"-shm", b"-journal")
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, 1.3.1
 _STEP_PAGES = 1024
+_LOCK_WAIT_S = 30.0
 
 
 def is_sqlite(path: bytes) -> bool:
@@ -39,7 +39,7 @@ def is_sqlite(path: bytes) -> bool:
 def snapshot(source: bytes, target: Path, observer: Observer, *, deadline_s: float = 600.0) -> DatabaseFacts:
     """Copies a database that may be in use to `target` and judges the copy; writers are not blocked in WAL mode.
 
-    Raises sqlite3.DatabaseError when it cannot be read as a database, OperationError at the deadline.
+    Raises sqlite3.DatabaseError when it cannot be read as a database, TimeoutError at the deadline.
     """
     observer.step("snapshot")
     try:
@@ -82,12 +82,10 @@ def _copy(source: bytes, target: Path, mode: str, observer: Observer, deadline_s
 
     def progress(status: int, remaining: int, total: int) -> None:
         if time.monotonic() > end:
-            raise OperationError(
-                f"the snapshot took longer than {deadline_s:g} s", where=os.fsdecode(source), hint="toombos status"
-            )
+            raise TimeoutError(f"the snapshot took longer than {deadline_s:g} s")
 
     with (
-        closing(_connect(source, f"mode={mode}")) as live,
+        closing(_connect(source, f"mode={mode}", min(deadline_s, _LOCK_WAIT_S))) as live,
         closing(sqlite3.connect(target, isolation_level=None)) as copy,
     ):
         copy.execute("PRAGMA synchronous = OFF")
@@ -97,9 +95,9 @@ def _copy(source: bytes, target: Path, mode: str, observer: Observer, deadline_s
         live.backup(copy, pages=_STEP_PAGES, progress=progress)
 
 
-def _connect(path: bytes, parameters: str) -> sqlite3.Connection:
+def _connect(path: bytes, parameters: str, lock_wait_s: float = 0.0) -> sqlite3.Connection:
     uri = f"file:{urllib.parse.quote_from_bytes(path)}?{parameters}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30)
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=lock_wait_s)
 
 
 def _count(database: sqlite3.Connection, table: str) -> int:

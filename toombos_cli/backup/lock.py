@@ -6,14 +6,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from toombos_cli.backup.durable import disk_errors
 from toombos_cli.errors import LockedError
 
 
 @contextlib.contextmanager
 def exclusive(path: Path, doing: str) -> Iterator[None]:
     """Holds the lock file at `path`; LockedError naming the holder's pid when another process has it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with disk_errors("the lock cannot be taken", path):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -22,8 +24,9 @@ def exclusive(path: Path, doing: str) -> Iterator[None]:
             raise LockedError(
                 f"another toombos is at work here: {holder}", where=str(path), hint="wait for it, then repeat"
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"pid {os.getpid()} ({doing})\n".encode(), 0)
+        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, without a name in it
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"pid {os.getpid()} ({doing})\n".encode(), 0)
         yield
     finally:
         os.close(fd)

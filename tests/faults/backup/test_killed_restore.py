@@ -3,7 +3,6 @@
 import random
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,8 +48,8 @@ class Ground:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    yield Ground(tmp_path)
+def ground(tmp_path: Path) -> Ground:
+    return Ground(tmp_path)
 
 
 def kill(site: Site, doing: str, kill_at: int, *args: object) -> None:

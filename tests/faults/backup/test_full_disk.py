@@ -1,0 +1,98 @@
+"""A full disk at any stage: a clear error, nothing half-written, the old archives and the live tree as they were."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.backup_site import Site
+from toombos_cli.errors import OperationError
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MiB; skips where it may not be mounted."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mount -t tmpfs is not permitted")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def noise(size_bytes: int) -> bytes:
+    """Bytes that no compression shortens."""
+    import random
+
+    return random.Random(size_bytes).randbytes(size_bytes)
+
+
+def leftovers(site: Site) -> list[str]:
+    return [
+        path.name
+        for directory in (site.place.directory, site.project)
+        for path in directory.glob(".*")
+        if path.name not in (".env",)
+    ]
+
+
+def test_a_backup_on_a_full_disk_leaves_nothing_behind(small_disk: Path) -> None:
+    site = Site(small_disk).fill()
+    (small_disk / "data" / "small").write_bytes(noise(1 << 20))
+    site.backup()
+    (small_disk / "data" / "large").write_bytes(noise(24 << 20))
+    archives, tree = site.archives(), site.tree()
+    with pytest.raises(OperationError, match=r"No space left|not enough room") as raised:
+        site.backup()
+    assert raised.value.problems[0].hint
+    assert (site.archives(), site.tree(), leftovers(site)) == (archives, tree, [])
+
+
+def test_a_backup_that_outgrows_the_disk_while_it_is_written_leaves_nothing_behind(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    """The room looked sufficient at first: the tree lies elsewhere and does not compress."""
+    project = tmp_path / "project"
+    project.mkdir()
+    site = Site(project).fill()
+    (project / "backups").symlink_to(small_disk)
+    site.backup()
+    (project / "data" / "large").write_bytes(noise(64 << 20))
+    archives, tree = site.archives(), site.tree()
+    with pytest.raises(OperationError, match="No space left"):
+        site.backup()
+    assert (site.archives(), site.tree(), leftovers(site)) == (archives, tree, [])
+
+
+@pytest.mark.parametrize("filler_mib", [8, 27], ids=["no room for the safety backup", "no room to unpack"])
+def test_a_restore_on_a_full_disk_changes_nothing(small_disk: Path, filler_mib: int) -> None:
+    site = Site(small_disk).fill()
+    (small_disk / "data" / "noise").write_bytes(noise(6 << 20))
+    archive = site.backup().archive
+    (small_disk / "data" / "noise").write_bytes(noise(7 << 20))
+    (small_disk / "filler").write_bytes(noise(filler_mib << 20))
+    archives, tree = site.archives(), site.tree()
+    with pytest.raises(OperationError, match=r"No space left|not enough room"):
+        site.restore(archive)
+    assert (site.archives(), site.tree(), leftovers(site)) == (archives, tree, [])
+    assert not site.place.journal.exists()
+
+
+def test_a_journal_that_cannot_be_written_stops_the_restore(tmp_path: Path, small_disk: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    site = Site(project).fill("old")
+    archive = site.backup().archive
+    site.fill("new")
+    (project / "run" / "backup.lock").unlink()
+    (project / "run").rmdir()
+    (project / "run").symlink_to(small_disk)
+    (small_disk / "backup.lock").touch()
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "filler").write_bytes(bytes(64 << 20))
+    tree = site.tree()
+    with pytest.raises(OperationError, match="No space left"):
+        site.restore(archive)
+    assert (site.tree(), leftovers(site)) == (tree, [])

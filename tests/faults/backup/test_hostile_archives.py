@@ -1,0 +1,247 @@
+"""Archives made to escape, to grow or to crash: refused whole, and nothing outside of the staging changes."""
+
+import random
+import tarfile
+from pathlib import Path
+
+import msgspec
+import pytest
+from backports import zstd
+
+from tests.backup_forge import build, file_entry, raw_tail
+from tests.backup_site import Site, snapshot_tree
+from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.frames import open_frame
+from toombos_cli.backup.observer import Silent
+from toombos_cli.backup.reader import Archive
+from toombos_cli.backup.records import Entry, Tail
+from toombos_cli.backup.staging import Stage, remove_tree
+from toombos_cli.errors import ToombosError
+
+DATA = (Entry(path="data", type="dir", mode=0o755), b"")
+
+
+def link(path: str, target: str) -> tuple[Entry, bytes]:
+    return Entry(path=path, type="symlink", link=target, mode=0o777), b""
+
+
+def plain(path: str, **more: object) -> tuple[Entry, bytes]:
+    return file_entry(path, **more), b"x"
+
+
+ESCAPES = {
+    "parent": [DATA, plain("../../etc/passwd")],
+    "absolute": [DATA, plain("/abs")],
+    "parent in the middle": [DATA, plain("data/../../x")],
+    "dot": [DATA, plain("data/./x")],
+    "empty part": [DATA, plain("data//x")],
+    "NUL": [DATA, plain("data/a\0b")],
+    "outside of the roots": [DATA, plain("elsewhere")],
+    "prefix of a root": [DATA, plain("database")],
+    "twice": [DATA, plain("data/x"), plain("data/x")],
+    "file below a file": [DATA, plain("data/x"), plain("data/x/y")],
+    "file without its directory": [DATA, plain("data/deep/x")],
+    "absolute link": [DATA, link("data/l", "/etc")],
+    "link out of its root": [DATA, link("data/l", "../..")],
+    "link that climbs behind a name": [DATA, link("data/l", "a/../../..")],
+    "file through a link": [DATA, link("data/l", "d"), plain("data/l/x")],
+    "name of the archive's own": [DATA, plain("manifest.json")],
+    "long name": [DATA, plain("data/" + "n" * 256)],
+    "mode": [DATA, plain("data/x", mode=0o100644)],
+    "negative size": [DATA, plain("data/x", size=-1)],
+    "huge time": [DATA, plain("data/x", mtime_ns=2**70)],
+    "no checksum": [DATA, plain("data/x", sha256="")],
+    "wrong checksum": [DATA, plain("data/x", sha256="0" * 64)],
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    project = tmp_path / "outside" / "project"
+    project.mkdir(parents=True)
+    (tmp_path / "outside" / "canary").write_text("untouched")
+    return Site(project).fill()
+
+
+def assert_refused(site: Site, archive: Path) -> None:
+    outside = site.project.parent
+    before = snapshot_tree(outside, leave_out=(b"project",)), site.tree()
+    with pytest.raises(BadArchiveError) as raised:
+        site.restore(archive)
+    assert raised.value.exit_code == 1
+    assert (snapshot_tree(outside, leave_out=(b"project",)), site.tree()) == before
+
+
+@pytest.mark.parametrize("members", ESCAPES.values(), ids=ESCAPES.keys())
+def test_an_archive_with_a_bad_member_is_refused_as_a_whole(
+    site: Site, tmp_path: Path, members: list[tuple[Entry, bytes]]
+) -> None:
+    try:
+        archive = build(tmp_path / "hostile", members)
+    except (ValueError, OverflowError):  # tar itself cannot say it; only the manifest can
+        harmless = [DATA, plain("data/x")]
+        listing = msgspec.json.encode(members[1][0])
+        archive = build(
+            tmp_path / "hostile",
+            harmless,
+            manifest=lambda encoded: encoded.replace(msgspec.json.encode(harmless[1][0]), listing),
+        )
+    assert_refused(site, archive)
+
+
+@pytest.mark.parametrize(
+    "roots", [("..",), ("/",), ("data", "data/x"), ("",)], ids=["parent", "top", "nested", "empty"]
+)
+def test_an_archive_with_a_bad_root_is_refused(site: Site, tmp_path: Path, roots: tuple[str, ...]) -> None:
+    assert_refused(site, build(tmp_path / "hostile", [DATA, plain("data/x")], roots=roots))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE, tarfile.SYMTYPE],
+    ids=lambda k: k.decode(),
+)
+def test_a_tar_member_of_another_kind_than_listed_is_refused(site: Site, tmp_path: Path, kind: bytes) -> None:
+    """A hard link to a symlink, devices, fifos: the stream says one thing and the manifest another."""
+
+    def disguise(data: bytes) -> bytes:
+        info = tarfile.TarInfo("data/x")
+        info.type, info.linkname = kind, "data/l"
+        return data[:512] + info.tobuf(tarfile.GNU_FORMAT) + data[1024:]
+
+    assert_refused(site, build(tmp_path / "hostile", [DATA, plain("data/x")], stream=disguise))
+
+
+def test_a_member_that_the_manifest_does_not_list_is_refused(site: Site, tmp_path: Path) -> None:
+    extra = tarfile.TarInfo("data/extra").tobuf(tarfile.GNU_FORMAT)
+    assert_refused(site, build(tmp_path / "hostile", [DATA], stream=lambda data: data + extra))
+
+
+def test_a_frame_that_grows_past_its_declared_size_is_refused_without_being_unpacked(
+    site: Site, tmp_path: Path
+) -> None:
+    path = build(tmp_path / "hostile", [DATA, plain("data/x")])
+    bomb = zstd.compress(bytes(1 << 30))
+    with pytest.raises(BadArchiveError):
+        open_frame(bomb, len(bomb), 1024, 1)
+
+    def lie(tail: Tail) -> Tail:
+        return msgspec.structs.replace(tail, frames=((len(bomb), 1024), *tail.frames[1:]))
+
+    build(path, [DATA, plain("data/x")], tail=lie)
+    assert_refused(site, path)
+
+
+@pytest.mark.parametrize("cases", [10_000])
+def test_whatever_a_fuzzer_makes_of_an_archive_is_refused_or_harmless(tmp_path: Path, cases: int) -> None:
+    """Never an error that is not ours, never a write outside of the staging, never more than the declared size."""
+    outside = tmp_path / "outside"
+    project = outside / "project"
+    project.mkdir(parents=True)
+    (outside / "canary").write_text("untouched")
+    site = Site(project, roots=("data",))
+    (project / "data").mkdir()
+    fuzzer = Fuzzer(random.Random(20_261_123), tmp_path / "case")
+    canary = snapshot_tree(outside, leave_out=(b"project",))
+    refused = 0
+    for number in range(cases):
+        path = fuzzer.next_case()
+        try:
+            unpack_apart(path, tmp_path / "staging", site)
+        except ToombosError:
+            refused += 1
+        except Exception as error:
+            pytest.fail(f"case {number} ({fuzzer.last}): {error!r}")
+    assert snapshot_tree(outside, leave_out=(b"project",)) == canary
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["case", "outside"]
+    assert refused > cases * 0.7, "the fuzzer makes too many sound archives"
+
+
+def unpack_apart(path: Path, staging: Path, site: Site) -> None:
+    """As a restore stages: into an empty directory, which must hold what was declared and no more."""
+    staging.mkdir()
+    try:
+        with Archive(path) as archive:
+            places = {root: bytes(staging) + b"/%d" % n for n, root in enumerate(archive.roots)}
+            declared = archive.tail.data_bytes
+            if declared > 1 << 20:
+                return  # a restore checks the room first
+            Stage(archive, places, Silent()).unpack()
+            written = sum(p.lstat().st_size for p in staging.rglob("*") if p.is_file() and not p.is_symlink())
+            assert written <= declared
+    finally:
+        remove_tree(bytes(staging))
+
+
+class Fuzzer:
+    """Archives with one to three falsifications: names, numbers, links, blocks, frames, index, bytes, lengths."""
+
+    NAMES = ("data/x", "../x", "/x", "data/../x", "data//x", "x", "data", "data/\x00", "data/é", ".", "", "data/l/x")
+    TARGETS = ("x", "/etc", "..", "../..", "x/../../..", "", "l")
+
+    def __init__(self, draw: random.Random, path: Path) -> None:
+        self.draw, self.path, self.last = draw, path, ""
+
+    def next_case(self) -> Path:
+        kind = self.draw.choice(("members", "members", "stream", "manifest", "index", "bytes", "cut", "tail", "frames"))
+        self.last = kind
+        members = [DATA, link("data/l", "x"), plain("data/a"), (file_entry("data/b", b"b" * 700), b"b" * 700)]
+        if kind == "members":
+            members += [self._member() for _ in range(self.draw.randint(1, 3))]
+        falsify = {
+            "stream": {"stream": self._mutate},
+            "manifest": {"manifest": self._mutate},
+            "index": {"tail": self._index},
+        }
+        try:
+            build(self.path, members, **falsify.get(kind, {}))
+        except (ValueError, OverflowError, UnicodeError):
+            build(self.path, members[:4], stream=self._mutate)
+        content = self.path.read_bytes()
+        if kind == "bytes":
+            content = self._mutate(content)
+        elif kind == "cut":
+            content = content[: self.draw.randrange(len(content))]
+        elif kind == "tail":
+            body, footer = content[:-200], self._mutate(content[-200:-16])
+            content = body + raw_tail(footer)
+        elif kind == "frames":
+            extra = zstd.compress(bytes(self.draw.choice((1, 512, 1 << 16))))
+            at = self.draw.randrange(len(content))
+            content = content[:at] + extra + content[at:]
+        self.path.write_bytes(content)
+        return self.path
+
+    def _member(self) -> tuple[Entry, bytes]:
+        name = self.draw.choice(self.NAMES)
+        if self.draw.random() < 0.3:
+            return link(name, self.draw.choice(self.TARGETS))
+        content = b"c" * self.draw.choice((0, 1, 511, 512, 513, 2000))
+        entry = file_entry(name, content)
+        if self.draw.random() < 0.4:
+            entry = msgspec.structs.replace(entry, size=self.draw.choice((0, 1, 2**31, 2**62, len(content) + 1)))
+        return entry, content
+
+    def _index(self, tail: Tail) -> Tail:
+        numbers = (0, -1, 1, 2, 7, 2**31, 2**63 - 1)
+        field = self.draw.choice(("manifest_frame", "manifest_bytes", "files", "data_bytes", "frames", "min_reader"))
+        if field == "frames":
+            frames = [list(frame) for frame in tail.frames]
+            self.draw.choice(frames)[self.draw.randrange(2)] = self.draw.choice(numbers)
+            return msgspec.structs.replace(tail, frames=tuple(tuple(frame) for frame in frames))
+        return msgspec.structs.replace(tail, **{field: self.draw.choice(numbers)})
+
+    def _mutate(self, data: bytes) -> bytes:
+        mutable = bytearray(data)
+        for _ in range(self.draw.randint(1, 3)):
+            at = self.draw.randrange(len(mutable) or 1)
+            action = self.draw.randrange(4)
+            if action == 0 and mutable:
+                mutable[at] ^= 1 << self.draw.randrange(8)
+            elif action == 1:
+                mutable[at : at + self.draw.randint(1, 40)] = b""
+            elif action == 2:
+                mutable[at:at] = self.draw.randbytes(self.draw.randint(1, 40))
+            else:
+                mutable[at : at + 12] = self.draw.choice((b"77777777777\0", b"\x80" + b"\xff" * 11, bytes(12)))
+        return bytes(mutable)

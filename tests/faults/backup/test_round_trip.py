@@ -1,0 +1,159 @@
+"""What goes in comes out: byte-, mode- and time-exact, through toombos and through GNU tar by hand."""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.backup_site import Site, snapshot_tree
+from tests.conftest import needs
+from toombos_cli.backup.instructions import RESTORE_TXT
+
+NAMES = st.one_of(
+    st.sampled_from(
+        ["caf\udce9", "new\nline", "-rf", "🗄 archive", "n" * 255, " ", "*", "a\\b", "\udcff\udcfe", "'\"", "ü" * 120]
+    ),
+    st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=30).filter(
+        lambda name: name not in (".", "..") and len(os.fsencode(name)) <= 255
+    ),
+).map(os.fsencode)
+TIMES = st.integers(-(10**9), 4 * 10**9).flatmap(lambda s: st.integers(0, 999_999_999).map(lambda n: s * 10**9 + n))
+MODES = st.sampled_from([0o600, 0o644, 0o755, 0o400, 0o640, 0o1644, 0o4755])
+FILES = st.tuples(
+    st.just("file"), st.binary(max_size=2000) | st.sampled_from([0, 512, 513, 70_000]).map(bytes), MODES, TIMES
+)
+LINKS = st.tuples(st.just("link"), st.sampled_from([b"target", b"./near", b"deep/er", b"l" * 150, b"caf\xe9"]), TIMES)
+HOLES = st.tuples(st.just("sparse"), st.integers(2, 40), MODES, TIMES)
+HARD = st.tuples(st.just("hard"))
+NODES = st.recursive(
+    FILES | LINKS | HOLES | HARD,
+    lambda inner: st.tuples(
+        st.just("dir"), st.dictionaries(NAMES, inner, max_size=4), st.sampled_from([0o755, 0o700, 0o2750]), TIMES
+    ),
+    max_leaves=12,
+)
+TREES = st.dictionaries(NAMES, NODES, max_size=5)
+
+
+def plant(directory: bytes, tree: dict[bytes, tuple[object, ...]]) -> None:
+    """Makes the tree on the disk; times last, for making what lies in a directory changes its own."""
+    for name, (kind, *facts) in tree.items():
+        path = os.path.join(directory, name)  # noqa: PTH118  (names are raw bytes)
+        if kind == "dir":
+            os.mkdir(path)  # noqa: PTH102  (names are raw bytes)
+            plant(path, facts[0])  # type: ignore[arg-type]  # by construction
+        elif kind == "link":
+            os.symlink(facts[0], path)  # type: ignore[arg-type]  # noqa: PTH211  (names are raw bytes)
+        elif kind == "hard":
+            other = os.path.join(directory, b"first")  # noqa: PTH118  (names are raw bytes)
+            with open(other, "ab"):  # noqa: PTH123  (names are raw bytes)
+                pass
+            os.link(other, path)
+            continue
+        else:
+            fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL)
+            if kind == "sparse":
+                os.ftruncate(fd, int(str(facts[0])) << 16)
+                os.pwrite(fd, b"island", 1 << 16)
+            else:
+                os.write(fd, facts[0])  # type: ignore[arg-type]  # by construction
+            os.close(fd)
+        if kind != "link":
+            os.chmod(path, facts[1])  # type: ignore[arg-type]  # noqa: PTH101  (names are raw bytes)
+        when = int(str(facts[-1]))
+        os.utime(path, ns=(when, when), follow_symlinks=False)
+
+
+@pytest.fixture(scope="module")
+def tar() -> str:
+    needs("zstd")
+    return needs("tar")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=TREES)
+def test_any_tree_survives_toombos_and_tar(tar: str, tree: dict[bytes, tuple[object, ...]]) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        project, by_hand = Path(scratch) / "project", Path(scratch) / "by hand"
+        (project / "data").mkdir(parents=True)
+        plant(os.fsencode(project / "data"), {n: f for n, f in tree.items() if not (f[0] == "hard" and n == b"first")})
+        os.utime(project / "data", ns=(1, 1_700_000_000_123_456_789))
+        site = Site(project, roots=("data",))
+        before = site.tree()
+        report = site.backup()
+        by_hand.mkdir()
+        subprocess.run([tar, "--zstd", "-xpf", report.archive, "-C", str(by_hand)], check=True)
+        unpacked = snapshot_tree(by_hand, leave_out=(b"manifest.json", b"RESTORE.txt", b"toombos-backup.json"))
+        assert unpacked == before
+        subprocess.run(["rm", "-rf", str(project / "data")], check=True)
+        site.restore(report.archive)
+        assert site.tree() == before
+
+
+def test_the_check_of_restore_txt_finds_a_file_that_differs(tmp_path: Path, tar: str) -> None:
+    needs("python3")
+    project, by_hand = tmp_path / "project", tmp_path / "by hand"
+    project.mkdir()
+    by_hand.mkdir()
+    site = Site(project).fill()
+    (project / "data" / os.fsdecode(b"caf\xe9")).write_text("raw name")
+    subprocess.run([tar, "--zstd", "-xpf", site.backup().archive, "-C", str(by_hand)], check=True)
+    script = RESTORE_TXT.partition('cd restored && python3 -c "')[2].partition('"\n')[0]
+    script = "\n".join(line.removeprefix("    ") for line in script.splitlines())
+    check = ["python3", "-c", script]
+    assert subprocess.run(check, cwd=by_hand, capture_output=True, text=True, check=True).stdout == ""
+    (by_hand / "data" / "deep" / "note.txt").write_text("bit rot")
+    assert "note.txt" in subprocess.run(check, cwd=by_hand, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_sparse_file_stays_sparse(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill()
+    path = tmp_path / "data" / "holes"
+    with path.open("wb") as file:
+        file.truncate(64 << 20)
+        file.seek(32 << 20)
+        file.write(b"island")
+    archive = site.backup().archive
+    path.unlink()
+    site.restore(archive)
+    assert path.stat().st_size == 64 << 20
+    assert path.stat().st_blocks * 512 < 1 << 20
+    assert path.read_bytes()[32 << 20 :][:6] == b"island"
+
+
+def test_the_env_file_keeps_its_private_mode(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill()
+    archive = Path(site.backup().archive)
+    assert archive.stat().st_mode & 0o777 == 0o600
+    assert archive.parent.stat().st_mode & 0o777 == 0o700
+    site.write(".env", "x", mode=0o644)
+    site.restore(archive)
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_unreadable_file_makes_the_archive_incomplete_and_never_latest_good(tmp_path: Path) -> None:
+    """Root may read everything, so the refusal is made where the file is opened."""
+    site = Site(tmp_path).fill()
+    good = site.backup()
+    closed = tmp_path / "data" / "closed"
+    closed.write_text("secret")
+    real_open = os.open
+
+    def refuse(path: object, *args: object, **more: object) -> int:
+        if os.fspath(path) == os.fsencode(closed):  # type: ignore[arg-type]  # as os.open takes it
+            raise PermissionError(13, "Permission denied", path)
+        return real_open(path, *args, **more)  # type: ignore[arg-type]  # as os.open takes it
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.open", refuse)
+        report = site.backup()
+    assert [(one.path, one.reason) for one in report.unreadable] == [("data/closed", "Permission denied")]
+    assert not report.known_good
+    assert report.verdict.value == "error"
+    assert os.readlink(site.place.latest_good) == Path(good.archive).name  # noqa: PTH115  (the bare text)
+    site.restore(report.archive)
+    assert closed.read_text() == "secret", "a restore removed what its archive could not read"
