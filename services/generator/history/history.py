@@ -148,9 +148,8 @@ def _connection_lost(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """The driver's own first line, without the statement that SQLAlchemy adds; an address in it is left out."""
+    """The driver's own first line, without the statement and parameters that SQLAlchemy adds."""
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, OSError):
         return cause.strerror or type(cause).__name__
-    first_line = (str(cause) or type(cause).__name__).strip().splitlines()[0]
-    return first_line.split("connection to server at", 1)[0].rstrip(" :") or "connection failed"
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]

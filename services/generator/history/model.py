@@ -48,4 +48,4 @@ class GenerationPage:
 
 
 class HistoryUnavailableError(Exception):
-    """The database cannot be used now. The message has the reason, and no address or password."""
+    """The database cannot be used now. The message has the driver's reason and no password."""

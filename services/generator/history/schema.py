@@ -38,9 +38,9 @@ class SchemaMismatchError(Exception):
 
 def ensure_schema(connection: Connection) -> None:
     """Create what is missing. Raises SchemaMismatchError rather than touch tables of another version."""
-    if connection.dialect.name == "postgresql":
-        # Two generators that start at once must not both create: the lock ends with the transaction.
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(8000100020003)")
+    # Two generators that start at once must not both create: either lock ends with the transaction.
+    lock = {"postgresql": "SELECT pg_advisory_xact_lock(8000100020003)", "sqlite": "BEGIN IMMEDIATE"}
+    connection.exec_driver_sql(lock[connection.dialect.name])
     metadata.create_all(connection)
     found = connection.scalar(select(schema_version.c.version))
     if found is None:

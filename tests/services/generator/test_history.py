@@ -1,0 +1,172 @@
+"""The stored history, the same on SQLite and on PostgreSQL."""
+
+import asyncio
+import sqlite3
+import stat
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from services.generator.history.engine import open_engine
+from services.generator.history.history import History
+from services.generator.history.model import Generation, GenerationStatus, HistoryUnavailableError
+from services.generator.metrics import GeneratorMetrics
+
+T = TypeVar("T")
+
+
+def with_history(database_url: str, use: Callable[[History], Awaitable[T]]) -> T:
+    """What `use` makes of a history that is opened and closed around it, as a service's life does."""
+
+    async def run() -> T:
+        metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
+        history = History(database_url, pool_size=3, metrics=metrics)
+        try:
+            return await use(history)
+        finally:
+            await history.close()
+
+    return asyncio.run(run())
+
+
+def generation(status: GenerationStatus = GenerationStatus.PREVIEW, *, digest: str = "c" * 64) -> Generation:
+    return Generation(
+        content_id=str(uuid4()),
+        status=status,
+        generated_at=datetime.now(UTC),
+        document_digest="d" * 64,
+        content_digest=digest,
+        options_json='{"style":"modern"}',
+    )
+
+
+def test_a_generation_survives_a_restart_with_its_content(database_url: str) -> None:
+    stored = generation()
+    with_history(database_url, lambda history: history.add(stored, '{"text":"caf\u00e9 \U0001f331"}'))
+    found = with_history(database_url, lambda history: history.get(stored.content_id))
+    assert found == (stored, '{"text":"café 🌱"}')
+
+
+def test_an_unknown_id_is_not_found(database_url: str) -> None:
+    assert with_history(database_url, lambda history: history.get("no such id")) is None
+
+
+def test_the_outcome_replaces_pending(database_url: str) -> None:
+    pending = generation(GenerationStatus.PENDING)
+    finished = replace(
+        pending,
+        status=GenerationStatus.PARTIAL,
+        published_to=("web", "social"),
+        results_json='{"web":{"status":"success"}}',
+        errors=('email: CRM said "no"',),
+    )
+
+    async def use(history: History) -> tuple[object, object]:
+        await history.add(pending, "{}")
+        before = await history.get(pending.content_id)
+        await history.finish(finished)
+        return before, await history.get(pending.content_id)
+
+    assert with_history(database_url, use) == ((pending, "{}"), (finished, "{}"))
+
+
+def test_pages_are_newest_first_and_count_everything(database_url: str) -> None:
+    stored = [generation() for _ in range(5)]
+
+    async def use(history: History) -> tuple[list[str], int, list[str]]:
+        for one in stored:
+            await history.add(one, "{}")
+        first, last = await history.page(limit=2, offset=0), await history.page(limit=2, offset=4)
+        return [g.content_id for g in first.generations], first.total, [g.content_id for g in last.generations]
+
+    ids = [one.content_id for one in stored]
+    assert with_history(database_url, use) == ([ids[4], ids[3]], 5, [ids[0]])
+
+
+def test_many_writers_at_once_are_all_stored(database_url: str) -> None:
+    stored = [generation(digest=f"{number % 7:064d}") for number in range(300)]
+
+    async def use(history: History) -> tuple[int, int]:
+        await asyncio.gather(*(history.add(one, f'"{one.content_digest}"') for one in stored))
+        found = await asyncio.gather(*(history.get(one.content_id) for one in stored[:30]))
+        matching = sum(f is not None and f[1] == f'"{f[0].content_digest}"' for f in found)
+        return (await history.page(limit=1, offset=0)).total, matching
+
+    assert with_history(database_url, use) == (300, 30)
+
+
+def test_a_repeated_write_stores_once(database_url: str) -> None:
+    stored = generation()
+
+    async def use(history: History) -> int:
+        await history.add(stored, "{}")
+        await history.add(stored, "{}")
+        return (await history.page(limit=10, offset=0)).total
+
+    assert with_history(database_url, use) == 1
+
+
+def test_two_services_may_share_one_database(database_url: str) -> None:
+    async def use(first: History) -> int:
+        metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
+        second = History(database_url, pool_size=2, metrics=metrics)
+        writes = [history.add(generation(), "{}") for history in (first, second) for _ in range(20)]
+        await asyncio.gather(*writes)
+        await second.close()
+        return (await first.page(limit=1, offset=0)).total
+
+    assert with_history(database_url, use) == 40
+
+
+def test_tables_of_another_version_are_left_alone(database_url: str) -> None:
+    with_history(database_url, lambda history: history.ping())
+    engine = open_engine(database_url, pool_size=1)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE schema_version SET version = 99"))
+    engine.dispose()
+    with pytest.raises(HistoryUnavailableError, match="version 99"):
+        with_history(database_url, lambda history: history.add(generation(), "{}"))
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("sqlite:////proc/no/such.db", "No such file or directory"),
+        ("postgresql://toombos:s3cret-word@127.0.0.1:9/none", "refused"),
+    ],
+)
+def test_a_database_that_is_away_is_told_without_its_password(url: str, reason: str) -> None:
+    with pytest.raises(HistoryUnavailableError) as refused:
+        with_history(url, lambda history: history.ping())
+    assert reason in str(refused.value)
+    assert "s3cret-word" not in str(refused.value)
+
+
+def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.write_text("in the way")
+
+    async def use(history: History) -> int:
+        with pytest.raises(HistoryUnavailableError):
+            await history.add(generation(), "{}")
+        folder.unlink()
+        await history.add(generation(), "{}")
+        return (await history.page(limit=1, offset=0)).total
+
+    assert with_history(f"sqlite:///{folder}/history.db", use) == 1
+
+
+def test_the_sqlite_files_are_private_and_have_a_write_ahead_log(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "history.db"
+    with_history(f"sqlite:///{path}", lambda history: history.add(generation(), "{}"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
