@@ -121,7 +121,7 @@ def test_a_value_too_short_to_be_told_from_chance_is_not_looked_for():
     assert Redactor([("API_KEY", "on")]).text("on and on") == "on and on"
 
 
-@pytest.mark.parametrize("name", ["API_KEY", "X-API-Key", "notion_token", "DB_PASSWORD", "GOOGLE_CREDENTIALS_JSON", "key"])
+@pytest.mark.parametrize("name", ["API_KEY", "X-API-Key", "notion_token", "DB_PWD", "GOOGLE_CREDENTIALS_JSON", "key"])
 def test_names_that_sound_secret(name):
     assert is_secret_name(name)
 

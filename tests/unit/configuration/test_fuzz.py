@@ -32,11 +32,11 @@ READ = [name for name in MANIFEST.environment if name.lower() in GeneratorSettin
 _newline = st.sampled_from(["\n", "\n", "\n", "\r\n", "\n\n", "\r", ""])
 _separator = st.sampled_from(["=", "=", "=", "=", " = ", "= ", ": ", ":", "==", " ", ""])
 _quoted = st.sampled_from(["{}", "{}", "{}", "'{}'", '"{}"', "'{}", '"{}', "{}'", "{} # c", " {} ", "{}\\"])
-_harmless = st.sampled_from(
-    ["true", "false", "1", "0", "yes", "TRUE", "abc", "", "5", "1e3", "-1", "nan", "INFO", "info", "debug", "file"]
-    + ["url", "http://127.0.0.1:8001", "https://a.test/x", "http://[", "sqlite:///x.db", "{}", "[1]", "é", "a b"]
-    + ["${API_KEY}", "${NO_SUCH:-x}", "$HOME", "a#b", "enc:x", "\x00", "\t", "${ENVIRONMENT}"]
-)
+_HARMLESS = """
+true false 1 0 yes TRUE abc 5 1e3 -1 nan INFO info debug file url {} [1] é a#b $HOME enc:x sqlite:///x.db
+http://127.0.0.1:8001 https://a.test/x http://[ ${API_KEY} ${NO_SUCH:-x} ${ENVIRONMENT}
+"""
+_harmless = st.sampled_from([*_HARMLESS.split(), "", "a b", "\x00", "\t"])
 _secret = st.sampled_from(
     [CANARY, f"{CANARY} {CANARY}", f"x{CANARY}", f"{CANARY}#1", f"enc:{CANARY}", f"{{{CANARY}", f"a\n{CANARY}"]
 )

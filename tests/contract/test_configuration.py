@@ -1,0 +1,177 @@
+"""Manifest, `.env.example` and the services' settings name the same variables; both sides encrypt alike."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from services.common import secrets as services_secrets
+from services.crm.settings import CrmSettings
+from services.generator.settings import GeneratorSettings
+from services.platform.settings import PlatformSettings
+from toombos_cli.config.template import render_example
+from toombos_cli.configuration import encryption
+from toombos_cli.configuration.types import type_error
+from toombos_cli.env_file import parse_env_text
+from toombos_cli.manifest.environment import Variable
+from toombos_cli.manifest.loader import load_manifest
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = {"generator": GeneratorSettings, "crm": CrmSettings, "platform": PlatformSettings}
+VARIABLES = load_manifest(Path("/nonexistent")).environment
+FIELDS = [(service, name) for service, model in SETTINGS.items() for name in model.model_fields]
+
+
+def variable_of(field: str) -> Variable:
+    return VARIABLES[field.upper()]
+
+
+@pytest.mark.parametrize("service", SETTINGS)
+def test_a_service_reads_the_variables_that_the_manifest_says(service):
+    documented = {n for n, v in VARIABLES.items() if service in v.used_by and n != "TOOMBOS_ENV_FILE"}
+
+    assert {name.upper() for name in SETTINGS[service].model_fields} == documented
+
+
+@pytest.mark.parametrize(("service", "field"), FIELDS)
+def test_the_type_is_the_same(service, field):
+    kind = _annotation(service, field)
+    expected = {
+        "bool": {bool},
+        "int": {int},
+        "float": {float},
+        "choice": {"literal"},
+        "json": {SecretStr},
+        "dsn": {SecretStr},
+        "str": {str, SecretStr},
+        "url": {str},
+    }
+    assert kind in expected[variable_of(field).type]
+
+
+@pytest.mark.parametrize(("service", "field"), FIELDS)
+def test_the_secrecy_is_the_same(service, field):
+    variable = variable_of(field)
+
+    assert (_annotation(service, field) is SecretStr) == (variable.secret or variable.type == "dsn")
+
+
+@pytest.mark.parametrize(("service", "field"), FIELDS)
+def test_the_default_is_the_same(service, field):
+    default = SETTINGS[service].model_fields[field].default
+    variable = variable_of(field)
+    if len({repr(SETTINGS[s].model_fields[field].default) for s in variable.used_by if s in SETTINGS}) > 1:
+        assert variable.default == ""  # it differs from service to service: the description says how
+        return
+    if not variable.default:
+        assert default in (None, "")
+        return
+    shown = default.get_secret_value() if isinstance(default, SecretStr) else default
+    assert TypeAdapter(type(shown)).validate_python(variable.default) == shown
+
+
+BOUNDED = [(s, f) for s, f in FIELDS if variable_of(f).type in ("int", "float", "bool", "choice")]
+SAMPLES = ["true", "off", "0", "1", "2", "-1", "0.5", "1e9", "70000", "65535", "601", "61", "info", "file", "x", "nan"]
+
+
+@pytest.mark.parametrize(("service", "field"), BOUNDED)
+def test_what_the_manifest_lets_through_the_service_takes(service, field):
+    variable = variable_of(field)
+    bounds = [f"{b:g}" for b in (variable.minimum, variable.maximum) if b is not None]
+    for text in (*SAMPLES, *bounds, *variable.choices):
+        if type_error(variable, text) is None:
+            assert _takes(service, field, text), text
+
+
+@pytest.mark.parametrize(("service", "field"), BOUNDED)
+def test_the_bounds_are_not_narrower_than_the_service_s(service, field):
+    variable = variable_of(field)
+    for text in SAMPLES:
+        if _takes(service, field, text) and text != "nan":
+            assert type_error(variable, text) is None, text
+
+
+def test_the_example_is_what_the_manifest_prints():
+    assert (ROOT / ".env.example").read_text() == render_example(load_manifest(ROOT))
+
+
+def test_the_example_names_every_variable_once_and_sets_the_safe_mode_alone():
+    text = (ROOT / ".env.example").read_text()
+
+    assert re.findall(r"(?m)^#?([A-Z_]+)=", text) == list(VARIABLES)
+    assert parse_env_text(text, ROOT).values == {"DRY_RUN_MODE": "true", "USE_MOCK_SERVICES": "true"}
+
+
+@given(st.text(), st.text(min_size=32, max_size=60))
+def test_what_the_command_line_encrypts_the_services_decrypt(clear, key):
+    assert services_secrets.decrypt(encryption.encrypt(clear, key), key=key) == clear
+
+
+def test_both_sides_refuse_a_short_key_and_another_key():
+    assert encryption.KEY_MIN_CHARS == services_secrets.KEY_MIN_CHARS
+    assert encryption.ENCRYPTED_PREFIX == services_secrets.ENCRYPTED_PREFIX
+    token = encryption.encrypt("x", "k" * 32)
+    for decrypt in (
+        lambda key: encryption.decrypt(token, key),
+        lambda key: services_secrets.decrypt(token, key=key),
+    ):
+        for key in ("k" * 31, "other" * 10):
+            with pytest.raises(ValueError):  # noqa: PT011  (each side words it for its own users)
+                decrypt(key)
+
+
+def test_the_manifest_s_port_is_the_service_s_default():
+    services = load_manifest(Path("/nonexistent")).services
+
+    for name, model in SETTINGS.items():
+        assert model.model_fields["port"].default == services[name].port
+
+
+FINDING_KEYS = set(["id", "title", "service", "status", "reason", "evidence", "cause", "fix", "pasteable", "explained_by", "duration_ms"])
+DATA_KEYS = {
+    ("check",): {"env_file", "findings"},
+    ("show",): {"env_file", "service", "mode", "values"},
+    ("init",): {"action", "path", "names", "backup", "restart_needed"},
+    ("encrypt",): {"action", "path", "names", "backup", "restart_needed"},
+    ("rotate-key",): {"action", "path", "names", "backup", "restart_needed"},
+}
+
+
+@pytest.mark.parametrize("command", DATA_KEYS, ids=" ".join)
+def test_the_json_keys_that_others_rely_on(toombos, project, command):
+    import json
+
+    if command != ("init",):
+        toombos("config", "init")
+
+    answer: dict[str, Any] = json.loads(toombos("config", *command, "--json").stdout)
+
+    assert set(answer) == {"schema_version", "command", "verdict", "exit_code", "data", "errors"}
+    assert answer["command"] == f"config {command[0]}"
+    assert set(answer["data"]) == DATA_KEYS[command]
+    for finding in answer["data"].get("findings", ()):
+        assert set(finding) == FINDING_KEYS
+        assert finding["status"] in ("ok", "warn", "fail", "skip", "error")
+        assert all(set(evidence) == {"source", "line", "text"} for evidence in finding["evidence"])
+    for value in answer["data"].get("values", ()):
+        assert {"name", "value", "source", "line"} <= set(value)
+
+
+def _annotation(service: str, field: str) -> object:
+    annotation: Any = SETTINGS[service].model_fields[field].annotation
+    kinds = [kind for kind in get_args(annotation) if kind is not type(None)] or [annotation]
+    kind = get_args(kinds[0])[0] if get_origin(kinds[0]) is Annotated else kinds[0]
+    return kind if isinstance(kind, type) else "literal"
+
+
+def _takes(service: str, field: str, text: str) -> bool:
+    info = SETTINGS[service].model_fields[field]
+    try:
+        TypeAdapter(Annotated[info.annotation, *(info.metadata or [None])]).validate_python(text)
+    except ValidationError:
+        return False
+    return True

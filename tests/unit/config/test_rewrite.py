@@ -1,0 +1,123 @@
+"""Rewriting `.env`: the asked values change, every other byte stays."""
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toombos_cli.config.rewrite import copy_beside, replace_file, with_values
+from toombos_cli.env_file import parse_env_text
+from toombos_cli.errors import OperationError
+
+PATH = Path(".env")
+NEW = "enc:gAAAA-_b=="
+
+ROWS = {
+    "bare": ("A=1\n", "A=NEW\n"),
+    "with blanks": ("  A = 1  \n", "  A = NEW  \n"),
+    "with a comment": ("A=1 # why\n", "A=NEW # why\n"),
+    "single quotes": ("A='1 # x' # why\n", "A=NEW # why\n"),
+    "double quotes": ('export A="1\\" # x" # why\n', "export A=NEW # why\n"),
+    "several lines": ('# a\n\nA="1\n2\n3"\nB=2\n', "# a\n\nA=NEW\nB=2\n"),
+    "CR LF": ("A=1\r\nB=2\r\n", "A=NEW\r\nB=2\r\n"),
+    "empty": ("A=\nB=2\n", "A=NEW\nB=2\n"),
+    "no newline at the end": ("B=2\nA=1", "B=2\nA=NEW"),
+    "beside a dropped line": ("B: 2\nA=1\nC\n", "B: 2\nA=NEW\nC\n"),
+    "a hash inside": ("A=1#2\n", "A=NEW\n"),
+    "twice": ("A=1\nA=2\n", "A=NEW\nA=NEW\n"),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), ROWS.values(), ids=ROWS.keys())
+def test_only_the_value_changes(before, after):
+    env_file = parse_env_text(before, PATH)
+
+    text = with_values(env_file, dict.fromkeys(env_file.bindings_of("A"), NEW))
+
+    assert text == after.replace("NEW", NEW)
+
+
+@given(st.text(alphabet="AB=:'\"\\\n\r\t #${}-x", max_size=60), st.sampled_from("AB"))
+def test_every_other_line_of_any_file_stays_byte_for_byte(text, name):
+    env_file = parse_env_text(text, PATH)
+    targets = env_file.bindings_of(name)
+
+    changed = with_values(env_file, dict.fromkeys(targets, NEW))
+
+    others = [b.original for b in env_file.bindings if b not in targets]
+    assert [b.original for b in parse_env_text(changed, PATH).bindings if b.value != NEW] == others
+    assert len(re.findall(re.escape(NEW), changed)) == len(targets)
+
+
+def test_a_replaced_file_is_private_and_leaves_nothing_beside_it(tmp_path):
+    path = tmp_path / ".env"
+    path.write_text("A=1\n")
+    path.chmod(0o644)
+
+    replace_file(path, "A=2\n", old="A=1\n")
+
+    assert path.read_text() == "A=2\n"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_was_changed_meanwhile_is_left_alone(tmp_path):
+    path = tmp_path / ".env"
+    path.write_text("A=3\n")
+
+    with pytest.raises(OperationError, match="changed meanwhile"):
+        replace_file(path, "A=2\n", old="A=1\n")
+
+    assert path.read_text() == "A=3\n"
+
+
+def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path):
+    target = tmp_path / "real"
+    target.write_text("A=1\n")
+    link = tmp_path / ".env"
+    link.symlink_to(target)
+
+    replace_file(link, "A=2\n", old="A=1\n")
+
+    assert link.is_symlink()
+    assert target.read_text() == "A=2\n"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_partial_one(tmp_path, monkeypatch):
+    path = tmp_path / ".env"
+    path.write_text("A=1\n")
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OperationError, match="No space left"):
+        replace_file(path, "A=2\n", old="A=1\n")
+
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("A=1\n", [path])
+
+
+def test_a_copy_is_private_and_replaces_an_older_one(tmp_path):
+    path = tmp_path / ".env"
+    path.write_text("A=1\n")
+    (tmp_path / ".env.bak").write_text("old")
+    (tmp_path / ".env.bak").chmod(0o644)
+
+    copy = copy_beside(path, ".env.bak", "A=1\n")
+
+    assert (copy.read_text(), stat.S_IMODE(copy.stat().st_mode)) == ("A=1\n", 0o600)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_keeps_the_owner_of_the_file(tmp_path):
+    path = tmp_path / ".env"
+    path.write_text("A=1\n")
+    os.chown(path, 12345, 12345)
+
+    replace_file(path, "A=2\n", old="A=1\n")
+
+    assert path.stat().st_uid == 12345
