@@ -2,10 +2,15 @@
 
 import hashlib
 import os
+import sqlite3
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from toombos_cli.backup.databases import snapshot
+from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.records import Entry
 from toombos_cli.backup.selection import Found
 
@@ -60,10 +65,21 @@ def _equals(mine: Found, other: Entry) -> bool:
         return False
     if mine.type == "dir":
         return True
-    if mine.status.st_size != other.size or (mine.is_database and os.path.exists(mine.path + b"-wal")):
-        return False
     try:
+        if mine.is_database:
+            return _snapshot_sha256(mine.path) == other.sha256
+        if mine.status.st_size != other.size:
+            return False
         with open(mine.path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == other.sha256
-    except OSError:
+    except (OSError, sqlite3.Error):
         return False
+
+
+def _snapshot_sha256(database: bytes) -> str:
+    """Snapshots of one state are equal; the live file differs from them in its change counter, and by its -wal."""
+    with tempfile.TemporaryDirectory(prefix="toombos-") as scratch:
+        copy = Path(scratch) / "snapshot"
+        snapshot(database, copy, Silent())
+        with copy.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,164 @@
+"""What a restore changes, keeps and undoes."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.backup_site import Site
+from toombos_cli.errors import OperationError, RefusedError, UsageError
+
+
+def test_a_preview_tells_what_the_restore_then_does(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill("old")
+    archive = site.backup().archive
+    site.write(".env", "WORD=other")
+    site.write("data/added", "x")
+    (tmp_path / "logs" / "app.log").unlink()
+    before = site.tree()
+    preview = site.restore(archive, dry_run=True)
+    assert site.tree() == before
+    done = site.restore(archive)
+    assert (preview.added, preview.changed, preview.removed) == (("logs/app.log",), (".env",), ("data/added",))
+    assert (done.added, done.changed, done.removed) == (preview.added, preview.changed, preview.removed)
+    assert preview.safety_backup is None
+
+
+def test_the_safety_backup_brings_back_what_was_there(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill("old")
+    archive = site.backup().archive
+    site.fill("new")
+    site.write("data/added", "x")
+    before = site.tree()
+    report = site.restore(archive)
+    assert site.words() == ["old"]
+    assert report.safety_backup is not None
+    site.restore(report.safety_backup)
+    after = site.tree()
+    assert {n: f for n, f in after.items() if n != b"data/history.db"} == {
+        n: f for n, f in before.items() if n != b"data/history.db"
+    }
+    assert site.words() == ["old", "new"]
+
+
+def test_only_a_path_leaves_everything_else_alone(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill("old")
+    archive = site.backup().archive
+    site.fill("new")
+    before = site.tree()
+    report = site.restore(archive, only=("data/deep/", ".env"))
+    after = site.tree()
+    assert report.changed == (".env", "data/deep/note.txt")
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {b".env", b"data", b"data/deep", b"data/deep/note.txt"}
+    assert (tmp_path / ".env").read_text() == "WORD=old\n"
+    assert site.words() == ["old", "new"]
+
+
+def test_only_a_path_whose_directory_is_gone(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill("old")
+    archive = site.backup().archive
+    (tmp_path / "data" / "deep" / "note.txt").unlink()
+    (tmp_path / "data" / "deep").rmdir()
+    site.restore(archive, only=("data/deep/note.txt",))
+    assert (tmp_path / "data" / "deep" / "note.txt").exists()
+
+
+@pytest.mark.parametrize("path", ["data/deep/nope.txt", "/etc/passwd", "../x", ""])
+def test_only_a_path_that_the_archive_does_not_hold_is_a_usage_error(tmp_path: Path, path: str) -> None:
+    site = Site(tmp_path).fill()
+    archive = site.backup().archive
+    with pytest.raises(UsageError):
+        site.restore(archive, only=(path,))
+
+
+def test_live_files_that_no_backup_holds_stay(tmp_path: Path) -> None:
+    """Excluded directories, old logs, links out of the root: the exchange of a root must not lose them."""
+    site = Site(tmp_path, exclude=("data/prometheus",)).fill("old")
+    site.scope = replace(site.scope, roots=tuple(replace_log_days(root, 7) for root in site.scope.roots))
+    archive = site.backup().archive
+    (tmp_path / "data" / "prometheus" / "wal").mkdir(parents=True)
+    site.write("data/prometheus/wal/0001", "samples")
+    site.write("logs/old.log", "evidence")
+    os.utime(tmp_path / "logs" / "old.log", (time.time() - 30 * 86_400,) * 2)
+    (tmp_path / "data" / "out").symlink_to("/etc/hostname")
+    report = site.restore(archive)
+    assert set(report.kept) == {"data/out", "data/prometheus", "logs/old.log"}
+    assert (tmp_path / "data" / "prometheus" / "wal" / "0001").read_text() == "samples"
+    assert (tmp_path / "logs" / "old.log").read_text() == "evidence"
+    assert (tmp_path / "data" / "out").is_symlink()
+
+
+def replace_log_days(root: object, days: float) -> object:
+    import msgspec
+
+    return msgspec.structs.replace(root, log_days=days) if getattr(root, "path", "") == "logs" else root
+
+
+class Sick:
+    """Services that ran, and that do not become healthy with the restored state."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self.log: list[str] = []
+
+    def stop(self) -> tuple[str, ...]:
+        self.log.append("stop")
+        return ("app",)
+
+    def start(self, names: tuple[str, ...]) -> None:
+        word = (self._site.project / ".env").read_text()
+        self.log.append(f"start {word.strip()}")
+        if word == "WORD=old\n":
+            raise OperationError("app: exited with 1")
+
+
+def test_a_restored_system_that_stays_sick_gives_way_to_the_old_state(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill("old")
+    archive = site.backup().archive
+    site.fill("new")
+    before = site.tree()
+    services = Sick(site)
+    with pytest.raises(OperationError, match=r"did not become healthy.*exited with 1"):
+        site.restore(archive, services=services)
+    assert site.tree() == before
+    assert services.log == ["stop", "start WORD=old", "stop", "start WORD=new"]
+    assert not site.place.journal.exists()
+
+
+def test_services_that_cannot_be_stopped_leave_the_tree_alone(tmp_path: Path) -> None:
+    class Stubborn(Sick):
+        def stop(self) -> tuple[str, ...]:
+            raise RefusedError("will not stop")
+
+    site = Site(tmp_path).fill("old")
+    archive = site.backup().archive
+    site.fill("new")
+    before = site.tree()
+    with pytest.raises(RefusedError):
+        site.restore(archive, services=Stubborn(site))
+    assert site.tree() == before
+
+
+def test_without_any_archive_there_is_nothing_to_restore(tmp_path: Path) -> None:
+    with pytest.raises(OperationError, match="no good archive"):
+        Site(tmp_path).fill().restore()
+
+
+def test_a_malformed_database_is_saved_as_it_lies_and_restored_over(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill("right")
+    archive = site.backup().archive
+    path = tmp_path / "data" / "history.db"
+    content = bytearray(path.read_bytes())
+    content[100:4096] = b"\xff" * 3996
+    path.write_bytes(content)
+    malformed = site.backup()
+    assert malformed.databases[0].integrity != "ok"
+    assert not malformed.known_good
+    report = site.restore(archive)
+    assert site.words() == ["right"]
+    assert report.safety_backup is not None
+    site.restore(report.safety_backup)
+    assert path.read_bytes() == bytes(content)

@@ -1,0 +1,119 @@
+"""Which archives stay: one row a rule."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from toombos_cli.backup.retention import decide
+from toombos_cli.backup.store import ArchiveInfo, newest_known_good, restore_candidates
+from toombos_cli.errors import RefusedError
+from toombos_cli.manifest.backup import Retention
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+NOTHING = {"last": 0, "daily": 0, "weekly": 0, "monthly": 0, "keep_within_days": 0}
+
+
+def archive(age_days: float, **facts: object) -> ArchiveInfo:
+    """A good archive, but for what `facts` say; its name is its age."""
+    known = {"verified": True, "known_good": True, "pinned": False, "kind": "regular", "problem": ""} | facts
+    return ArchiveInfo(
+        path=Path(f"{age_days:g}"),
+        created_at=NOW - timedelta(days=age_days),
+        size_bytes=1,
+        files=1,
+        data_bytes=1,
+        encrypted=False,
+        **known,  # type: ignore[arg-type]  # the fields above
+    )
+
+
+BAD = {"verified": False, "known_good": False, "problem": "damaged"}
+INCOMPLETE = {"known_good": False, "problem": "a file could not be read"}
+UNVERIFIED = {"verified": False, "known_good": False}
+
+CASES = {
+    "the newest so many": (Retention(last=2, daily=0), [archive(d) for d in (1, 2, 3)], {"1", "2"}),
+    "the newest of each day": (
+        Retention(last=0, daily=2),
+        [archive(d) for d in (0.1, 0.2, 1.1, 1.2, 2.1)],
+        {"0.1", "1.1"},
+    ),
+    "a day without a backup takes no place": (
+        Retention(last=0, daily=3),
+        [archive(d) for d in (0.1, 20.1, 40.1, 60.1)],
+        {"0.1", "20.1", "40.1"},
+    ),
+    "the newest of each week": (Retention(last=0, daily=0, weekly=2), [archive(d) for d in (0, 1, 8, 15)], {"0", "1"}),
+    "the newest of each month": (
+        Retention(last=0, daily=0, monthly=2),
+        [archive(d) for d in (1, 2, 30, 31, 70)],
+        {"1", "30"},
+    ),
+    "all within so many days": (
+        Retention(last=0, daily=0, keep_within_days=3),
+        [archive(d) for d in (1, 2, 2.9, 3.1)],
+        {"1", "2", "2.9"},
+    ),
+    "a bad archive takes no good one's place": (Retention(last=1, daily=0), [archive(1, **BAD), archive(2)], {"2"}),
+    "an incomplete archive takes no good one's place": (
+        Retention(last=1, daily=0),
+        [archive(1, **INCOMPLETE), archive(2)],
+        {"2"},
+    ),
+    "an archive not verified here stays": (
+        Retention(last=1, daily=0),
+        [archive(1), archive(2, **UNVERIFIED), archive(3)],
+        {"1", "2"},
+    ),
+    "a pinned archive stays and takes no place": (
+        Retention(last=1, daily=0),
+        [archive(1, pinned=True), archive(2), archive(3)],
+        {"1", "2"},
+    ),
+    "an archive from the future stays and takes no place": (
+        Retention(last=1, daily=0),
+        [archive(-365), archive(2), archive(3)],
+        {"-365", "2"},
+    ),
+    "nothing goes while nothing is good": (
+        Retention(last=1, daily=0),
+        [archive(1, **BAD), archive(2, **BAD)],
+        {"1", "2"},
+    ),
+    "a year ahead and 40 days without backups, the newest good stays": (
+        Retention(last=0, daily=0, keep_within_days=30),
+        [archive(405), archive(406)],
+        {"405"},
+    ),
+    "a safety backup is never the newest good": (
+        Retention(last=0, daily=0, keep_within_days=1),
+        [archive(2, kind="safety", pinned=True), archive(3)],
+        {"2", "3"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("policy", "archives", "kept"), CASES.values(), ids=CASES.keys())
+def test_keeps(policy: Retention, archives: Sequence[ArchiveInfo], kept: set[str]) -> None:
+    decisions = decide(archives, policy, NOW)
+    assert {str(one.path) for one in decisions if one.keep} == kept
+    assert all(one.reasons for one in decisions)
+
+
+def test_refuses_a_policy_that_keeps_nothing() -> None:
+    with pytest.raises(RefusedError):
+        decide([archive(1)], Retention(**NOTHING), NOW)
+
+
+def test_the_newest_good_one_passes_over_bad_ones_safety_backups_and_future_clocks() -> None:
+    archives = [archive(-9), archive(1, **BAD), archive(2, kind="safety"), archive(3), archive(4)]
+    newest = newest_known_good(archives, NOW)
+    assert newest is not None
+    assert str(newest.path) == "3"
+
+
+def test_a_restore_tries_unverified_archives_and_those_of_the_future_last() -> None:
+    archives = [archive(-9), archive(1, **UNVERIFIED), archive(2, **BAD), archive(3)]
+    assert [str(info.path) for info in restore_candidates(archives, NOW)] == ["1", "3", "-9"]
