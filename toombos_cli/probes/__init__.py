@@ -2,7 +2,7 @@
 
 from toombos_cli.probes.answer import judge_health, read_json, says_degraded
 from toombos_cli.probes.http import probe_http
-from toombos_cli.probes.result import ProbeResult, Reason
+from toombos_cli.probes.result import ProbeResult, Reason, printable
 from toombos_cli.probes.tcp import probe_tcp
 
-__all__ = ["ProbeResult", "Reason", "judge_health", "probe_http", "probe_tcp", "read_json", "says_degraded"]
+__all__ = ["ProbeResult", "Reason", "judge_health", "printable", "probe_http", "probe_tcp", "read_json", "says_degraded"]

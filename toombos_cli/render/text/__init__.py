@@ -6,6 +6,7 @@ from toombos_cli.render.formats import Output
 from toombos_cli.results import Report
 
 VIEWS: dict[str, str] = {
+    "smoke": "toombos_cli.render.text.smoke",
     "alert_sent": "toombos_cli.render.text.alert_sent",
     "alert_status": "toombos_cli.render.text.alert_status",
     "alert_test": "toombos_cli.render.text.alert_test",

@@ -1,0 +1,137 @@
+"""`toombos smoke`."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from toombos_cli.commands import options
+from toombos_cli.commands.invocation import Invocation, command
+
+if TYPE_CHECKING:
+    from toombos_cli.smoke.report import SmokeReport, StepResult
+    from toombos_cli.smoke.round import Notify
+
+
+@command
+def smoke(
+    invocation: Invocation,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="STEP", help="This step and what it needs; may be repeated.", show_default=False
+        ),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for the services to be ready.")
+    ] = 0,
+    repeat: Annotated[
+        int, typer.Option("--repeat", min=1, metavar="N", help="Run it N times and name the steps that are flaky.")
+    ] = 1,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML too.", show_default=False)
+    ] = None,
+    github: Annotated[bool, typer.Option("--github", help="Annotate failures for GitHub Actions.")] = False,
+    allow_live: Annotated[
+        bool, typer.Option("--allow-live", help="On a system that is not in dry-run mode, take the read-only steps.")
+    ] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Fuzz each service by its OpenAPI document too (needs schemathesis).")
+    ] = False,
+    strict: options.Strict = False,
+) -> None:
+    """Use the running system as a client would, and prove that it did what it said and that nothing left this machine.
+
+    The steps stand in the manifest. Nothing is written to a system that does not say itself that it is in dry-run mode
+    (exit 5). What the test creates is removed at the end.
+    """
+    from toombos_cli.smoke.plan import make_plan
+    from toombos_cli.smoke.run import run_smoke
+
+    plan = make_plan(invocation.manifest, tuple(only or ()))
+    if deep:
+        from toombos_cli.smoke.deep import find_schemathesis
+
+        find_schemathesis()
+    with _progress(invocation, total=len(plan.names) * repeat) as notify:
+        report = run_smoke(
+            invocation.manifest,
+            plan,
+            environment=_environment(invocation),
+            allow_live=allow_live,
+            rounds=repeat,
+            wait_s=wait,
+            deep=deep,
+            notify=notify,
+        )
+    if junit is not None:
+        _write_junit(invocation, report, junit)
+    if github:
+        _annotate(invocation, report)
+    invocation.finish(report, strict=strict)
+
+
+def _environment(invocation: Invocation) -> dict[str, dict[str, str]]:
+    """Each service's variables in clear: encrypted values of `.env` are decrypted."""
+    from toombos_cli.configuration.encryption import DecryptionError, decrypt, is_encrypted
+    from toombos_cli.errors import ConfigurationError
+    from toombos_cli.settings import effective_values, read_env_file
+
+    env_file = read_env_file(invocation.project)
+    environment = {}
+    for service in invocation.manifest.services.values():
+        values = {n: v.value for n, v in effective_values(invocation.manifest, service, env_file).items()}
+        key = values.get("API_KEY_ENCRYPTION_KEY", "")
+        try:
+            environment[service.name] = {n: decrypt(v, key) if is_encrypted(v) else v for n, v in values.items()}
+        except DecryptionError as error:
+            raise ConfigurationError(
+                f"an encrypted value cannot be read: {error}", where=str(env_file.path), hint="toombos config check"
+            ) from None
+    return environment
+
+
+@contextmanager
+def _progress(invocation: Invocation, *, total: int) -> Iterator["Notify"]:
+    """On a terminal, a line on stderr that names the step that has just ended."""
+    if not invocation.stderr.is_terminal or invocation.quiet:
+        yield lambda result: None
+        return
+    done = 0
+    with invocation.stderr.status("smoke test ...") as status:
+
+        def notify(result: "StepResult") -> None:
+            nonlocal done
+            done += 1
+            status.update(f"{done} of {total}: {result.name}")
+
+        yield notify
+
+
+def _write_junit(invocation: Invocation, report: "SmokeReport", path: Path) -> None:
+    from toombos_cli.errors import OperationError
+    from toombos_cli.render.junit import document
+
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(document(report, suite=invocation.command), "utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise OperationError(f"the JUnit file cannot be written: {error.strerror}", where=str(path)) from None
+
+
+def _annotate(invocation: Invocation, report: "SmokeReport") -> None:
+    """Workflow commands go to stderr where stdout holds one JSON document; GitHub reads both."""
+    from toombos_cli.render.github import annotations, summary
+
+    stream = (invocation.stderr if invocation.options.json else invocation.stdout).file
+    stream.write(annotations(report, title=f"toombos {invocation.command}"))
+    stream.flush()
+    if name := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(name).open("a", encoding="utf-8") as file:
+            file.write(summary(report, title=f"toombos {invocation.command}"))

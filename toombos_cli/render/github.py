@@ -1,0 +1,42 @@
+"""GitHub Actions: an annotation for each case that is wrong, and a table for the job's summary."""
+
+from toombos_cli.results import Case, Report, Verdict
+
+_LEVELS = {Verdict.FAIL: "error", Verdict.ERROR: "error", Verdict.WARN: "warning"}
+
+
+def annotations(report: Report, *, title: str) -> str:
+    """Workflow commands, one a line; "" when nothing is wrong."""
+    return "".join(
+        f"::{_LEVELS[case.verdict]} title={_property(f'{title}: {case.name}')}::{_message(case.detail or case.name)}\n"
+        for case in _cases(report)
+        if case.verdict in _LEVELS
+    )
+
+
+def summary(report: Report, *, title: str) -> str:
+    """Markdown for the file that GITHUB_STEP_SUMMARY names."""
+    rows = "".join(
+        f"| {case.verdict.upper()} | {_cell(case.name)} | {case.duration_s * 1000:.0f} ms | {_cell(case.detail)} |\n"
+        for case in _cases(report)
+    )
+    return f"### {title}: {report.verdict.upper()}\n\n| | step | time | |\n|---|---|---|---|\n{rows}\n"
+
+
+def _cases(report: Report) -> tuple[Case, ...]:
+    cases: tuple[Case, ...] = getattr(report, "cases", tuple)()
+    return cases
+
+
+def _message(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _cell(text: str) -> str:
+    return (
+        text.replace("|", "\\|").replace("\n", "<br>").replace("<br>", "\0").replace("<", "&lt;").replace("\0", "<br>")
+    )

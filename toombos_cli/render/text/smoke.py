@@ -1,0 +1,83 @@
+"""The smoke test: a line for each step as it ends, the comparison below what failed, the verdict in the last line."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.render.formats import Output
+from toombos_cli.results import Verdict
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from toombos_cli.smoke.report import SmokeReport, StepResult
+
+_STYLES = {
+    Verdict.PASS: "green",
+    Verdict.WARN: "yellow",
+    Verdict.FAIL: "bold red",
+    Verdict.ERROR: "bold red",
+    Verdict.SKIP: "dim",
+}
+_WORDS = {
+    Verdict.PASS: "OK",
+    Verdict.WARN: "WARN",
+    Verdict.FAIL: "FAIL",
+    Verdict.ERROR: "ERROR",
+    Verdict.SKIP: "SKIP",
+}
+_WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
+_WORD_WIDTH, _TIME_WIDTH = 5, 9
+_INDENT = "       "
+
+
+def show(report: "SmokeReport", output: Output) -> None:
+    """Prints the steps (with --quiet only what is wrong), flaky steps, leftovers, and the verdict."""
+    taken = [step for step in report.steps if step.verdict is not Verdict.SKIP]
+    width = max((len(step.name) for step in taken), default=0)
+    for step in taken:
+        if step.verdict in _WRONG or not output.quiet:
+            _step(output.stdout, step, width, verbose=output.verbose)
+    if not output.quiet:
+        _skipped(output.stdout, report)
+    for flaky in report.flaky:
+        rounds = flaky.passed + flaky.failed
+        output.stdout.print(f"flaky: {flaky.name} failed in {flaky.failed} of {rounds} rounds", soft_wrap=True)
+    if not output.quiet:
+        for left in report.left_behind:
+            output.stdout.print(f"left behind: {left}", style="dim", soft_wrap=True)
+    if not output.quiet or report.verdict in _WRONG:
+        output.stdout.print(_last_line(report), style=_STYLES[report.verdict], soft_wrap=True)
+
+
+def _step(console: "Console", step: "StepResult", width: int, *, verbose: bool) -> None:
+    console.print(f"{_WORDS[step.verdict]:{_WORD_WIDTH}}  ", style=_STYLES[step.verdict], end="")
+    took = f"{step.duration_ms:.0f} ms"
+    console.print(f"{step.name:{width}}  {took:>{_TIME_WIDTH}}", soft_wrap=True)
+    if step.detail:
+        console.print(f"{_INDENT}{step.detail}", soft_wrap=True)
+    if verbose or step.verdict in _WRONG:
+        for label, text in (("request", step.request), ("expected", step.expected), ("got", step.got)):
+            if text:
+                console.print(f"{_INDENT}{label:8}  {text}", soft_wrap=True)
+
+
+def _skipped(console: "Console", report: "SmokeReport") -> None:
+    """The skipped steps, those with the same reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for step in report.steps:
+        if step.verdict is Verdict.SKIP:
+            by_reason.setdefault(step.detail, []).append(step.name)
+    for reason, names in by_reason.items():
+        console.print(f"{_WORDS[Verdict.SKIP]:{_WORD_WIDTH}}  {', '.join(names)}: {reason}", style="dim")
+
+
+def _last_line(report: "SmokeReport") -> str:
+    wrong = [step.name for step in report.steps if step.verdict in _WRONG]
+    rounds = f" in {report.rounds} rounds" if report.rounds > 1 else ""
+    if wrong:
+        failing = f", {report.failed_rounds} of {report.rounds} rounds" if report.rounds > 1 else ""
+        return f"smoke test FAILED: {', '.join(wrong)} ({len(wrong)} of {len(report.steps)} steps{failing})"
+    skipped = sum(step.verdict is Verdict.SKIP for step in report.steps)
+    warned = sum(step.verdict is Verdict.WARN for step in report.steps)
+    counts = f"{len(report.steps) - skipped} steps{rounds}, {report.duration_s:.1f} s"
+    extra = (f", {warned} with a warning" if warned else "") + (f", {skipped} skipped" if skipped else "")
+    return f"smoke test passed: {counts}{extra}"

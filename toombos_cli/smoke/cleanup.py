@@ -1,0 +1,67 @@
+"""Removes what the steps created, in reverse order, whether they passed or not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toombos_cli.manifest.conditions import read_condition, value_at
+from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.smoke import Step
+from toombos_cli.probes import Reason, probe_http, read_json
+from toombos_cli.smoke.variables import MissingVariableError, fill_path
+
+_TIMEOUT_S = 10.0
+
+
+class Cleanups:
+    """What is to be undone at the end. Whether a step's cleanup is allowed is found out before the first step."""
+
+    def __init__(self, steps: tuple[Step, ...], services: Mapping[str, Service]) -> None:
+        self._services = services
+        self._forbidden = {step.name for step in steps if not _was_untouched(step, services)}
+        self._pending: dict[tuple[str, str], _Pending] = {}
+        self._left: list[str] = []
+
+    def add(self, step: Step, values: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        """Notes that the step has been sent and, as far as its captures tell, created something."""
+        cleanup = step.cleanup
+        if cleanup is None:
+            return
+        try:
+            url = self._services[step.service].url + fill_path(cleanup.path, values)
+        except MissingVariableError:
+            return
+        if step.name in self._forbidden:
+            self._left.append(f"{step.name}: what it created at {step.service}, which held other data before")
+        else:
+            self._pending[cleanup.method, url] = _Pending(step.name, cleanup.status, headers)
+
+    def run(self) -> tuple[str, ...]:
+        """Sends the cleanups; returns in words what is left behind, each thing once."""
+        for (method, url), pending in reversed(self._pending.items()):
+            result = probe_http(url, method=method, headers=pending.headers, timeout_s=_TIMEOUT_S)
+            if result.http_status not in pending.status:
+                self._left.append(f"{pending.step}: {method} {url}: {result.detail or result.reason}")
+        self._pending.clear()
+        return tuple(dict.fromkeys(self._left))
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    step: str
+    status: tuple[int, ...]
+    headers: Mapping[str, str]
+
+
+def _was_untouched(step: Step, services: Mapping[str, Service]) -> bool:
+    condition = step.cleanup.if_at_start if step.cleanup else None
+    if condition is None or step.service not in services:
+        return True
+    result = probe_http(services[step.service].url + condition.path, timeout_s=_TIMEOUT_S)
+    if result.reason is not Reason.OK:
+        return False
+    try:
+        document = read_json(result)
+    except ValueError:
+        return False
+    return all(read_condition(demand).holds(value_at(document, path)) for path, demand in condition.json.items())

@@ -1,0 +1,65 @@
+"""Proof by counting: a step must change the numbers of its `counters` by exactly what they say."""
+
+import time
+from collections.abc import Mapping
+
+from toombos_cli.manifest.conditions import value_at
+from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.smoke import Counter, Step
+from toombos_cli.probes import Reason, probe_http, read_json
+from toombos_cli.smoke.judge import Mismatch
+from toombos_cli.smoke.metrics import metric_value
+
+_SETTLE_S = 1.0
+_MAX_BYTES = 4 * 1024 * 1024
+
+
+class UnreadableCounterError(Exception):
+    """A counter could not be read, so nothing can be proved."""
+
+
+class CounterProof:
+    """Read before the step; `mismatches()` reads again after it."""
+
+    def __init__(self, step: Step, services: Mapping[str, Service]) -> None:
+        """Raises UnreadableCounterError."""
+        self._counters = step.counters
+        self._services = services
+        self._before = [self._read(counter) for counter in self._counters]
+
+    def mismatches(self) -> tuple[Mismatch, ...]:
+        """The counters that did not rise by what they should have, after a moment for those that lag behind.
+
+        Raises UnreadableCounterError.
+        """
+        deadline = time.monotonic() + _SETTLE_S
+        while True:
+            rises = [self._read(c) - before for c, before in zip(self._counters, self._before, strict=True)]
+            lags = any(rise < counter.rises_by for counter, rise in zip(self._counters, rises, strict=True))
+            if not lags or time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        return tuple(
+            Mismatch(f"{_name(c)} rises by {c.rises_by:g}", f"{_name(c)} rose by {rise:g}")
+            for c, rise in zip(self._counters, rises, strict=True)
+            if rise != c.rises_by
+        )
+
+    def _read(self, counter: Counter) -> float:
+        url = self._services[counter.service].url + counter.path
+        result = probe_http(url, timeout_s=5, max_body_bytes=_MAX_BYTES)
+        if result.reason is not Reason.OK:
+            raise UnreadableCounterError(f"{_name(counter)}: {result.reason}: {result.detail}")
+        try:
+            if counter.metric is not None:
+                return metric_value(result.body.decode("utf-8", "replace"), counter.metric) or 0.0
+            value = value_at(read_json(result), counter.json or "$")
+        except ValueError as error:
+            raise UnreadableCounterError(f"{_name(counter)}: {error}") from None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UnreadableCounterError(f"{_name(counter)}: {counter.path} has no number there")
+        return value
+
+
+def _name(counter: Counter) -> str:
+    return f"{counter.service} {counter.json or counter.metric}"

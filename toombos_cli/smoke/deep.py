@@ -1,0 +1,106 @@
+"""Fuzzes services by their OpenAPI documents with schemathesis, as a process of its own (extra `deep`)."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from toombos_cli.errors import UsageError
+from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.smoke import Step
+from toombos_cli.probes import printable
+from toombos_cli.results import Verdict
+from toombos_cli.smoke.report import StepResult
+
+PREFIX = "deep-"
+_CHECKS = "status_code_conformance,content_type_conformance,response_schema_conformance"
+_CREDENTIAL = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
+_TIME_LIMIT_S = 300.0
+_FOUND_FAILURES = 1
+_DETAIL_CHARS = 2000
+
+
+def find_schemathesis() -> str:
+    """The program's path. Raises UsageError that says how to get it."""
+    beside = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
+    found = beside or shutil.which("schemathesis")
+    if found is None:
+        raise UsageError("--deep needs schemathesis, which is not installed", hint="pip install 'toombos[deep]'")
+    return found
+
+
+def run_deep(service: Service, steps: tuple[Step, ...], environment: Mapping[str, str]) -> StepResult:
+    """Whether every answer to generated requests, right and wrong ones, keeps the service's OpenAPI document.
+
+    Credentials are taken from the steps' headers that consist of one variable of the environment; they reach
+    schemathesis through its environment, so that no process list shows them.
+    """
+    url = f"{service.url}{service.openapi}"
+    base = StepResult(name=PREFIX + service.name, service=service.name, verdict=Verdict.PASS, request=f"fuzz {url}")
+    started = time.monotonic()
+    with TemporaryDirectory(prefix="toombos-deep-") as directory:
+        config = Path(directory) / "schemathesis.toml"
+        config.write_text(_config(service, steps, environment), "utf-8")
+        argv = (find_schemathesis(), "--config-file", str(config), "run", url)
+        options = (
+            "--checks",
+            _CHECKS,
+            "--max-examples",
+            "20",
+            "--request-timeout",
+            "10",
+            "--generation-database",
+            "none",
+        )
+        try:
+            done = subprocess.run(
+                (*argv, *options, "--no-color", "--suppress-health-check", "all"),
+                cwd=directory,
+                env=os.environ | environment | {"NO_COLOR": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=_TIME_LIMIT_S,
+                check=False,
+            )
+            output, code = done.stdout.decode("utf-8", "replace"), done.returncode
+        except subprocess.TimeoutExpired:
+            output, code = f"it did not end within {_TIME_LIMIT_S:g} s", -1
+    verdict = {0: Verdict.PASS, _FOUND_FAILURES: Verdict.FAIL}.get(code, Verdict.ERROR)
+    good = verdict is Verdict.PASS
+    return StepResult(
+        name=base.name,
+        service=base.service,
+        verdict=verdict,
+        duration_ms=round((time.monotonic() - started) * 1000, 3),
+        request=base.request,
+        expected="every answer as the OpenAPI document says",
+        got="" if good else _failures(output),
+        detail="",
+    )
+
+
+def _config(service: Service, steps: tuple[Step, ...], environment: Mapping[str, str]) -> str:
+    """schemathesis.toml: strings of TOML and JSON are the same here."""
+    headers = {
+        name: f"${{{variable[1]}}}"
+        for step in steps
+        if step.service == service.name
+        for name, value in step.headers.items()
+        if (variable := _CREDENTIAL.fullmatch(value)) and environment.get(variable[1])
+    }
+    lines = [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in headers.items()]
+    return "\n".join(["[headers]", *lines, ""])
+
+
+def _failures(output: str) -> str:
+    """What schemathesis found, without its banners."""
+    _, marker, found = output.partition(" FAILURES ")
+    text = found if marker else output[-_DETAIL_CHARS:]
+    return printable(" ".join(line.strip("=_- ") for line in text.splitlines()), limit=_DETAIL_CHARS)

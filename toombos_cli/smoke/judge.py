@@ -1,0 +1,124 @@
+"""Compares one answer with what its step demands. Pure: everything it needs is given."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from toombos_cli.manifest.conditions import read_condition, value_at
+from toombos_cli.manifest.smoke import Step
+from toombos_cli.probes import ProbeResult, Reason, printable, read_json
+from toombos_cli.smoke.metrics import metric_value
+from toombos_cli.smoke.schema import Contract
+
+_SHOWN_CHARS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One thing that is not as demanded."""
+
+    expected: str
+    got: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """`body` is the decoded JSON, UNSET when there is none. `doubts` name what could not be judged."""
+
+    mismatches: tuple[Mismatch, ...] = ()
+    doubts: tuple[str, ...] = ()
+    body: Any = msgspec.UNSET
+
+
+def judge_answer(step: Step, result: ProbeResult, contract: Contract | None) -> Judgement:
+    """Every mismatch of the answer, the status first. `step` has its variables filled in."""
+    if result.http_status is None or result.reason not in (Reason.OK, Reason.STATUS):
+        return Judgement(mismatches=(Mismatch(_status_words(step), f"{result.reason}: {result.detail}"),))
+    mismatches: list[Mismatch] = []
+    doubts: list[str] = []
+    if not status_fits(step.status, result.http_status):
+        mismatches.append(Mismatch(_status_words(step), f"HTTP {result.http_status} {_shown(result)}".rstrip()))
+        return Judgement(mismatches=tuple(mismatches))
+    body, problem = _decoded(step, result)
+    if problem:
+        mismatches.append(Mismatch("a JSON body", f"{problem} {_shown(result)}".rstrip()))
+    elif body is not msgspec.UNSET:
+        mismatches += _json_mismatches(step, body)
+        if contract is not None and step.method != "HEAD":
+            violation, doubt = contract.judge(step.method, step.path, result, body)
+            mismatches += [Mismatch("an answer that keeps the OpenAPI schema", violation)] if violation else []
+            doubts += [doubt] if doubt else []
+    mismatches += _text_mismatches(step, result)
+    if result.latency_ms is not None and result.latency_ms > step.latency_limit_ms:
+        mismatches.append(Mismatch(f"an answer within {step.latency_limit_ms:g} ms", f"{result.latency_ms:.0f} ms"))
+    return Judgement(mismatches=tuple(mismatches), doubts=tuple(doubts), body=body)
+
+
+def status_fits(demand: int | str | tuple[int, ...], status: int) -> bool:
+    """Whether a status is the one demanded, one of several, or of a class such as `4xx`."""
+    if isinstance(demand, str):
+        return status // 100 == int(demand[0])
+    return status in (demand if isinstance(demand, tuple) else (demand,))
+
+
+def summary(step: Step) -> str:
+    """What the step demands, for a person."""
+    demands = [_status_words(step)]
+    demands += [f"{key} {read_condition(demand)}" for key, demand in (*step.json.items(), *step.metrics.items())]
+    demands += [f"{c.service} {c.json or c.metric} rises by {c.rises_by:g}" for c in step.counters]
+    return "; ".join(demands)
+
+
+def _status_words(step: Step) -> str:
+    if isinstance(step.status, tuple):
+        return f"HTTP {' or '.join(map(str, step.status))}"
+    return f"HTTP {step.status}"
+
+
+def _decoded(step: Step, result: ProbeResult) -> tuple[Any, str]:
+    """(JSON value or UNSET, what is wrong with it)."""
+    claims_json = "json" in (result.header("content-type") or "")
+    if not (step.json or step.capture or claims_json) or step.method == "HEAD":
+        return msgspec.UNSET, ""
+    try:
+        return read_json(result), ""
+    except ValueError as error:
+        return msgspec.UNSET, str(error)
+
+
+def _json_mismatches(step: Step, body: Any) -> list[Mismatch]:
+    mismatches = []
+    for path, demand in step.json.items():
+        condition, value = read_condition(demand), value_at(body, path)
+        if not condition.holds(value):
+            mismatches.append(Mismatch(f"{path} {condition}", f"{path} {_value_words(value)}"))
+    missing = [p for p in step.capture.values() if p not in step.json and value_at(body, p) is msgspec.UNSET]
+    return mismatches + [Mismatch(f"{path} there, for later steps", f"{path} not there") for path in missing]
+
+
+def _text_mismatches(step: Step, result: ProbeResult) -> list[Mismatch]:
+    import re
+
+    text = result.body.decode("utf-8", "replace")
+    mismatches = []
+    if step.text is not None and not re.search(step.text, text):
+        mismatches.append(Mismatch(f"a body that matches {step.text!r}", _shown(result)))
+    for metric, demand in step.metrics.items():
+        condition = read_condition(demand)
+        try:
+            value = metric_value(text, metric)
+        except ValueError as error:
+            return [*mismatches, Mismatch("Prometheus text", printable(str(error)))]
+        if not condition.holds(msgspec.UNSET if value is None else value):
+            got = "not there" if value is None else f"{value:g}"
+            mismatches.append(Mismatch(f"{metric} {condition}", f"{metric} {got}"))
+    return mismatches
+
+
+def _value_words(value: Any) -> str:
+    return "not there" if value is msgspec.UNSET else printable(msgspec.json.encode(value).decode(), limit=_SHOWN_CHARS)
+
+
+def _shown(result: ProbeResult) -> str:
+    return printable(result.body.decode("utf-8", "replace"), limit=_SHOWN_CHARS)

@@ -1,0 +1,38 @@
+"""Numbers out of a Prometheus text, read by Prometheus' own parser."""
+
+import re
+
+_METRIC = re.compile(r"(?P<name>[A-Za-z_:][A-Za-z0-9_:]*)\s*(?:\{(?P<labels>.*)\})?")
+_LABEL = re.compile(r'\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
+
+
+def metric_value(text: str, metric: str) -> float | None:
+    """The sum of the samples that `name` or `name{label="value"}` names; None when there is none.
+
+    Raises ValueError when `text` is no Prometheus text, or `metric` no metric.
+    """
+    from prometheus_client.parser import text_string_to_metric_families
+
+    name, labels = parse_metric(metric)
+    values = [
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+    return sum(values) if values else None
+
+
+def parse_metric(metric: str) -> tuple[str, dict[str, str]]:
+    """(name, labels) of a metric as Prometheus writes it. Raises ValueError."""
+    found = _METRIC.fullmatch(metric)
+    if found is None:
+        raise ValueError(f"{metric!r} is no metric")
+    labels, rest = {}, found["labels"] or ""
+    while rest.strip():
+        label = _LABEL.match(rest)
+        if label is None:
+            raise ValueError(f"{metric!r} has labels that cannot be read")
+        labels[label[1]] = label[2]
+        rest = rest[label.end() :]
+    return found["name"], labels

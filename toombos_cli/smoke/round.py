@@ -1,0 +1,242 @@
+"""One run of the smoke test: the health of the services, the proof of dry-run mode, then the steps one by one."""
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from toombos_cli.errors import RefusedError
+from toombos_cli.manifest.conditions import value_at
+from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.smoke import Step
+from toombos_cli.probes import ProbeResult, Reason, judge_health, probe_http, says_degraded
+from toombos_cli.results import Verdict
+from toombos_cli.smoke.cleanup import Cleanups
+from toombos_cli.smoke.counters import CounterProof, UnreadableCounterError
+from toombos_cli.smoke.judge import Judgement, Mismatch, judge_answer, summary
+from toombos_cli.smoke.plan import HEALTH, SmokePlan
+from toombos_cli.smoke.report import StepResult
+from toombos_cli.smoke.schema import Contract
+from toombos_cli.smoke.sockets import SocketWatch
+from toombos_cli.smoke.variables import ENVIRONMENT, RUN_ID, MissingVariableError, fill, fill_path
+
+_MAX_BODY_BYTES = 16 * 1024 * 1024
+_SHOWN_BODY_CHARS = 200
+
+Notify = Callable[[StepResult], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """What is tested: the services, and the variables that each of them was started with."""
+
+    services: Mapping[str, Service]
+    environment: Mapping[str, Mapping[str, str]]
+
+
+class Round:
+    """The state of one run. Steps that cannot be taken are skipped with the reason; nothing is sent twice."""
+
+    def __init__(
+        self, system: System, plan: SmokePlan, *, sockets: SocketWatch, contracts: dict[str, Contract], notify: Notify
+    ) -> None:
+        self._system = system
+        self._plan = plan
+        self._sockets = sockets
+        self._contracts = contracts
+        self._notify = notify
+        self._unhealthy: set[str] = set()
+        self._proven: set[str] = set()
+        self._values: dict[str, Any] = {RUN_ID: secrets.token_hex(6)}
+        self._results: list[StepResult] = []
+
+    @property
+    def proven(self) -> frozenset[str]:
+        """The services that have said that they are in dry-run mode."""
+        return frozenset(self._proven)
+
+    def run(self, *, allow_live: bool) -> tuple[tuple[StepResult, ...], tuple[str, ...]]:
+        """(results in order, what was left behind). Raises RefusedError for a system that is not in dry-run mode."""
+        for name in self._plan.services:
+            self._done(self._check_health(self._system.services[name]))
+        for step in self._plan.proofs:
+            result = self._take(step)
+            if result.verdict is Verdict.PASS:
+                self._proven.add(step.service)
+            elif result.got and not allow_live and any(s.is_writing for s in self._plan.steps):
+                raise RefusedError(
+                    f"{step.service} does not say that it is in dry-run mode: expected {result.expected}, "
+                    f"got {result.got}; nothing was sent to it",
+                    where=result.request,
+                    hint="toombos start --dry-run   (or: toombos smoke --allow-live, for the read-only steps)",
+                )
+            self._done(result)
+        cleanups = Cleanups(self._plan.steps, self._system.services)
+        try:
+            for step in self._plan.steps:
+                self._done(self._take(step, cleanups))
+        finally:
+            left_behind = cleanups.run()
+        return tuple(self._results), left_behind
+
+    def _done(self, result: StepResult) -> None:
+        self._results.append(result)
+        self._notify(result)
+
+    def _check_health(self, service: Service) -> StepResult:
+        url = service.url + service.health
+        result = judge_health(
+            probe_http(url, timeout_s=service.probe_timeout_s, slow_after_ms=service.latency_warn_ms),
+            expects=service.health_answer,
+        )
+        verdict = Verdict.PASS if result.reason is Reason.OK else Verdict.FAIL
+        if result.reason is Reason.SLOW or says_degraded(result):
+            verdict = Verdict.WARN
+        elif service.optional and result.reason is Reason.REFUSED:
+            verdict = Verdict.SKIP
+        if verdict in (Verdict.FAIL, Verdict.SKIP):
+            self._unhealthy.add(service.name)
+        wrong = verdict is Verdict.FAIL
+        return StepResult(
+            name=HEALTH + service.name,
+            service=service.name,
+            verdict=verdict,
+            duration_ms=round(result.latency_ms or 0.0, 3),
+            request=f"GET {url}",
+            expected="healthy" if wrong else "",
+            got=f"{result.reason}: {result.detail}" if wrong else "",
+            detail="optional, and not started" if verdict is Verdict.SKIP else "" if wrong else result.detail,
+        )
+
+    def _take(self, step: Step, cleanups: Cleanups | None = None) -> StepResult:
+        """The result of one step, whatever happens."""
+        why_not = self._obstacle(step)
+        if why_not:
+            return StepResult(name=step.name, service=step.service, verdict=Verdict.SKIP, detail=why_not)
+        started = time.monotonic()
+        try:
+            result = self._isolation(step) if step.loopback_only else self._exchange(step, cleanups)
+        except MissingVariableError as missing:
+            detail = f"needs ${{{missing.name}}}, which no step has captured"
+            return StepResult(name=step.name, service=step.service, verdict=Verdict.SKIP, detail=detail)
+        except (UnreadableCounterError, ValueError) as error:
+            result = StepResult(name=step.name, service=step.service, verdict=Verdict.ERROR, detail=str(error))
+        return replace(result, duration_ms=round((time.monotonic() - started) * 1000, 3))
+
+    def _obstacle(self, step: Step) -> str:
+        """Why the step is not taken; "" when it is."""
+        environment = self._system.environment.get(step.service, {})
+        if step.if_set and not environment.get(step.if_set):
+            return f"applies when {step.if_set} is set"
+        if step.if_unset and environment.get(step.if_unset):
+            return f"applies when {step.if_unset} is not set"
+        if step.service in self._unhealthy:
+            return f"{step.service} is not healthy"
+        if step.is_writing and step.service not in self._proven:
+            return f"writes, and {step.service} has not said that it is in dry-run mode"
+        return ""
+
+    def _isolation(self, step: Step) -> StepResult:
+        outside, unseen = self._sockets.outside(step.service), self._sockets.unseen(step.service)
+        base = StepResult(
+            name=step.name, service=step.service, verdict=Verdict.PASS, request=f"sockets of {step.service}"
+        )
+        if unseen:
+            return replace(
+                base, verdict=Verdict.ERROR, detail=f"the sockets of {step.service} cannot be seen: {unseen}"
+            )
+        expected = "no socket beyond this machine"
+        if outside:
+            return replace(base, verdict=Verdict.FAIL, expected=expected, got=", ".join(outside))
+        return replace(base, expected=expected)
+
+    def _exchange(self, step: Step, cleanups: Cleanups | None) -> StepResult:
+        values = self._values | {
+            ENVIRONMENT + name: value for name, value in self._system.environment.get(step.service, {}).items()
+        }
+        filled = _filled(step, values)
+        headers = {name: value for name, value in filled.headers.items() if value}
+        body = b"" if filled.body is None else json.dumps(filled.body).encode()
+        if body:
+            headers = {"Content-Type": "application/json"} | headers
+        url = self._system.services[step.service].url + filled.path
+        request = f"{step.method} {url}" + (f" {_short(body)}" if body else "")
+        base = StepResult(name=step.name, service=step.service, verdict=Verdict.PASS, request=request)
+        proof = CounterProof(step, self._system.services)
+        limit_s = step.timeout_s if step.silent_for_ms is None else step.silent_for_ms / 1000
+        answer = probe_http(
+            url, method=step.method, headers=headers, body=body, timeout_s=limit_s, max_body_bytes=_MAX_BODY_BYTES
+        )
+        if step.optional and answer.reason is Reason.REFUSED:
+            return replace(base, verdict=Verdict.SKIP, detail="optional, and nobody listens")
+        if step.silent_for_ms is not None:
+            return _judged_silence(base, step.silent_for_ms, answer)
+        judgement = judge_answer(filled, answer, self._contract(step))
+        self._capture(step, judgement)
+        if cleanups is not None:
+            cleanups.add(step, values | self._values, headers)
+        return _judged(base, filled, answer, judgement, proof.mismatches())
+
+    def _capture(self, step: Step, judgement: Judgement) -> None:
+        if judgement.body is msgspec.UNSET:
+            return
+        for name, path in step.capture.items():
+            value = value_at(judgement.body, path)
+            if value is not msgspec.UNSET:
+                self._values[name] = value
+
+    def _contract(self, step: Step) -> Contract | None:
+        service = self._system.services[step.service]
+        if not step.json_schema or service.openapi is None:
+            return None
+        if step.service not in self._contracts:
+            self._contracts[step.service] = Contract.fetch(service.url + service.openapi, timeout_s=step.timeout_s)
+        return self._contracts[step.service]
+
+
+def _filled(step: Step, values: Mapping[str, Any]) -> Step:
+    return msgspec.structs.replace(
+        step,
+        path=fill_path(step.path, values),
+        headers={name: str(value) for name, value in fill(step.headers, values).items()},
+        body=fill(step.body, values),
+        json=fill(step.json, values),
+        metrics=fill(step.metrics, values),
+    )
+
+
+def _judged(
+    base: StepResult, step: Step, answer: ProbeResult, judgement: Judgement, counted: tuple[Mismatch, ...]
+) -> StepResult:
+    mismatches = (*judgement.mismatches, *counted)
+    if mismatches:
+        return replace(
+            base,
+            verdict=Verdict.FAIL,
+            expected="; ".join(m.expected for m in mismatches),
+            got="; ".join(m.got for m in mismatches),
+        )
+    return replace(
+        base,
+        verdict=Verdict.WARN if judgement.doubts else Verdict.PASS,
+        expected=summary(step),
+        got=f"HTTP {answer.http_status}",
+        detail="; ".join(judgement.doubts),
+    )
+
+
+def _judged_silence(base: StepResult, silent_for_ms: float, answer: ProbeResult) -> StepResult:
+    expected = f"no answer within {silent_for_ms:g} ms"
+    if answer.reason is Reason.TIMEOUT:
+        return replace(base, expected=expected, got="none")
+    got = f"HTTP {answer.http_status} after {answer.latency_ms or 0:.0f} ms" if answer.http_status else answer.detail
+    return replace(base, verdict=Verdict.FAIL, expected=expected, got=got)
+
+
+def _short(body: bytes) -> str:
+    text = body.decode("utf-8", "replace")
+    return text if len(text) <= _SHOWN_BODY_CHARS else text[: _SHOWN_BODY_CHARS - 1] + "…"

@@ -1,0 +1,120 @@
+"""The smoke test as a whole: waits for the services, runs one round or several, and sums them up."""
+
+import time
+from collections.abc import Mapping
+
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.service import Service
+from toombos_cli.probes import Reason, probe_http
+from toombos_cli.redaction import Redactor, is_secret_name
+from toombos_cli.results import Verdict
+from toombos_cli.smoke.plan import SmokePlan
+from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
+from toombos_cli.smoke.round import Notify, Round, System
+from toombos_cli.smoke.schema import Contract
+from toombos_cli.smoke.sockets import SocketWatch
+
+_WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
+_POLL_S = 0.1
+
+
+def run_smoke(
+    manifest: Manifest,
+    plan: SmokePlan,
+    *,
+    environment: Mapping[str, Mapping[str, str]],
+    allow_live: bool = False,
+    rounds: int = 1,
+    wait_s: float = 0.0,
+    deep: bool = False,
+    notify: Notify = lambda result: None,
+) -> SmokeReport:
+    """Takes the plan's steps `rounds` times, after at most `wait_s` until all services are ready.
+
+    `deep` then fuzzes each service that has an OpenAPI document. `environment` holds each service's variables by its
+    name; secrets among them stand in no output. Raises RefusedError before anything is written to a system that does
+    not say that it is in dry-run mode.
+    """
+    started = time.monotonic()
+    system = System(services=manifest.services, environment=environment)
+    redactor = _redactor(manifest, environment)
+    _wait_until_ready([manifest.services[name] for name in plan.services], wait_s)
+    watched = {step.service: manifest.services[step.service] for step in plan.steps if step.loopback_only}
+    contracts: dict[str, Contract] = {}
+    results: list[tuple[StepResult, ...]] = []
+    left_behind: dict[str, None] = {}
+    with SocketWatch(watched) as sockets:
+        for _ in range(rounds):
+            one = Round(
+                system,
+                plan,
+                sockets=sockets,
+                contracts=contracts,
+                notify=lambda result: notify(redactor.value(result)),
+            )
+            steps, left = one.run(allow_live=allow_live)
+            results.append(redactor.value(steps))
+            left_behind |= dict.fromkeys(left)
+        if deep:
+            fuzzed = _fuzz(manifest, environment, one.proven)
+            results = [steps + redactor.value(fuzzed) for steps in results]
+    return SmokeReport(
+        steps=_worst_of_each(results),
+        rounds=rounds,
+        failed_rounds=sum(any(step.verdict in _WRONG for step in steps) for steps in results),
+        flaky=_flaky(results),
+        left_behind=tuple(left_behind),
+        duration_s=round(time.monotonic() - started, 3),
+    )
+
+
+def _fuzz(
+    manifest: Manifest, environment: Mapping[str, Mapping[str, str]], proven: frozenset[str]
+) -> tuple[StepResult, ...]:
+    from toombos_cli.smoke.deep import PREFIX, run_deep
+
+    why_not = "writes, and has not said that it is in dry-run mode"
+    return tuple(
+        run_deep(service, manifest.smoke, environment[service.name])
+        if service.name in proven
+        else StepResult(name=PREFIX + service.name, service=service.name, verdict=Verdict.SKIP, detail=why_not)
+        for service in manifest.services.values()
+        if service.openapi is not None
+    )
+
+
+def _worst_of_each(results: list[tuple[StepResult, ...]]) -> tuple[StepResult, ...]:
+    """Each step's first failure, or its result in the last round."""
+    return tuple(
+        next((step for step in same if step.verdict in _WRONG), same[-1]) for same in zip(*results, strict=True)
+    )
+
+
+def _flaky(results: list[tuple[StepResult, ...]]) -> tuple[FlakyStep, ...]:
+    """The steps that both passed and failed."""
+    flaky = []
+    for same in zip(*results, strict=True):
+        failed = sum(step.verdict in _WRONG for step in same)
+        passed = sum(step.verdict in (Verdict.PASS, Verdict.WARN) for step in same)
+        if failed and passed:
+            ratio = round(failed / (failed + passed), 4)
+            flaky.append(FlakyStep(name=same[0].name, passed=passed, failed=failed, failure_ratio=ratio))
+    return tuple(flaky)
+
+
+def _wait_until_ready(services: list[Service], wait_s: float) -> None:
+    """Returns when all but the optional services are ready, or when the time is up: the test says what is not."""
+    deadline = time.monotonic() + wait_s
+    waiting = [service for service in services if not service.optional]
+    while waiting and time.monotonic() < deadline:
+        url = waiting[0].url + (waiting[0].ready or waiting[0].health)
+        if probe_http(url, timeout_s=waiting[0].probe_timeout_s).reason is Reason.OK:
+            waiting.pop(0)
+        else:
+            time.sleep(_POLL_S)
+
+
+def _redactor(manifest: Manifest, environment: Mapping[str, Mapping[str, str]]) -> Redactor:
+    declared = {name for name, variable in manifest.environment.items() if variable.secret}
+    pairs = {pair for variables in environment.values() for pair in variables.items()}
+    return Redactor(sorted((n, v) for n, v in pairs if n in declared or is_secret_name(n)))

@@ -1,0 +1,81 @@
+"""Watches the sockets of services while the test runs: whether one of them reaches beyond this machine."""
+
+import ipaddress
+from collections.abc import Mapping
+from threading import Event, Thread
+
+from toombos_cli import processes
+from toombos_cli.manifest.service import Service
+
+_INTERVAL_S = 0.05
+
+
+class SocketWatch:
+    """Samples the process trees of the services' listeners until it is closed, TCP and UDP.
+
+    A connection shorter than the sampling interval may slip through: the service's own egress counter is the other half
+    of the proof.
+    """
+
+    def __init__(self, services: Mapping[str, Service]) -> None:
+        self._services = services
+        self._outside: dict[str, dict[str, None]] = {name: {} for name in services}
+        self._unseen: dict[str, str] = {}
+        self._stop = Event()
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "SocketWatch":
+        if self._services:
+            self._sample()
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def outside(self, service: str) -> tuple[str, ...]:
+        """The addresses beyond this machine that the service's sockets have reached so far, in words."""
+        self._sample()
+        return tuple(self._outside[service])
+
+    def unseen(self, service: str) -> str:
+        """Why the service's sockets cannot be seen; "" when they can."""
+        return self._unseen.get(service, "")
+
+    def _run(self) -> None:
+        while not self._stop.wait(_INTERVAL_S):
+            self._sample()
+
+    def _sample(self) -> None:
+        table = processes.process_table()
+        for name, service in self._services.items():
+            listener = next(iter(processes.listeners_at(service.host, service.port)), None)
+            if listener is None or listener.pid is None:
+                self._unseen[name] = "nobody listens" if listener is None else "another user's process"
+                continue
+            for pid in processes.descendants([listener.pid], table):
+                self._outside[name] |= dict.fromkeys(_outside_of(pid, service.port))
+
+
+def _outside_of(pid: int, port: int) -> tuple[str, ...]:
+    """The far ends, not on the loopback, of the connections that a process made itself; those to `port` it accepted."""
+    import psutil
+
+    try:
+        connections = psutil.Process(pid).net_connections("inet")
+    except psutil.Error:
+        return ()
+    kinds = {1: "TCP", 2: "UDP"}
+    return tuple(
+        f"{c.raddr.ip} port {c.raddr.port} ({kinds.get(c.type, c.type)}, pid {pid})"
+        for c in connections
+        if c.raddr and c.laddr.port != port and not _is_loopback(c.raddr.ip)
+    )
+
+
+def _is_loopback(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_loopback

@@ -1,0 +1,70 @@
+"""`${name}` in a step: captured values, `${env.NAME}` and `${run.id}`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from toombos_cli.manifest.smoke import Step
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
+ENVIRONMENT, RUN_ID = "env.", "run.id"
+
+
+class MissingVariableError(Exception):
+    """A step needs a value that no earlier step has captured."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def used_by(step: Step) -> tuple[str, ...]:
+    """The names that a step uses, each once, in the order of their appearance."""
+    parts = (step.path, step.headers, step.body, step.json, step.metrics, step.cleanup and step.cleanup.path)
+    return tuple(dict.fromkeys(name for text in _texts(parts) for name in _VARIABLE.findall(text)))
+
+
+def fill(value: Any, values: Mapping[str, Any]) -> Any:
+    """`value` with its variables replaced; a text that is one variable alone becomes that value with its type.
+
+    A variable of the environment that is not set is "". Raises MissingVariableError for any other without a value.
+    """
+    if isinstance(value, str):
+        whole = _VARIABLE.fullmatch(value)
+        return _value(whole[1], values) if whole else _VARIABLE.sub(lambda m: _text(_value(m[1], values)), value)
+    if isinstance(value, Mapping):
+        return {key: fill(item, values) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [fill(item, values) for item in value]
+    return value
+
+
+def fill_path(path: str, values: Mapping[str, Any]) -> str:
+    """A path with its variables percent-encoded, so that a value cannot lead elsewhere."""
+    return _VARIABLE.sub(lambda m: quote(_text(_value(m[1], values)), safe=""), path)
+
+
+def _value(name: str, values: Mapping[str, Any]) -> Any:
+    if name in values:
+        return values[name]
+    if name.startswith(ENVIRONMENT):
+        return ""
+    raise MissingVariableError(name)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
