@@ -124,7 +124,7 @@ def backup_status(place: Place, now: datetime, *, max_age_h: float) -> StatusRep
     drill = load_catalogue(place.catalogue).drill
     return StatusReport(
         newest_good=str(newest.path) if newest else None,
-        age_h=round(age_h, 2) if age_h is not None else None,
+        age_h=age_h,
         max_age_h=max_age_h,
         archives=len(archives),
         bad=tuple(str(info.path) for info in archives if info.problem),

@@ -1,0 +1,189 @@
+"""`toombos backup` and `toombos restore` as a person or a script calls them."""
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Toombos
+
+
+@pytest.fixture
+def filled(project: Path) -> Path:
+    """A project with a database, a log and settings."""
+    (project / "data").mkdir()
+    (project / "logs").mkdir()
+    (project / "logs" / "app.log").write_text("line\n" * 100)
+    (project / ".env").write_text("DRY_RUN_MODE=true\nAPI_KEY=sekret-value\n")
+    with closing(sqlite3.connect(project / "data" / "history.db")) as database:
+        database.execute("CREATE TABLE generations (id INTEGER)")
+        database.execute("INSERT INTO generations VALUES (1)")
+        database.commit()
+    return project
+
+
+def envelope(text: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def test_a_bare_backup_creates_one_and_says_so(filled: Path, toombos: Toombos) -> None:
+    done = toombos("backup")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("OK  ")
+    assert "database data/history.db: sound, 1 rows in 1 tables" in done.stdout
+    assert len(list((filled / "backups").glob("toombos-*.tar.zst"))) == 1
+
+
+def test_the_contract_of_create_and_list(filled: Path, toombos: Toombos) -> None:
+    made = envelope(toombos("--json", "backup").stdout)
+    assert (made["command"], made["verdict"], made["exit_code"]) == ("backup create", "pass", 0)
+    assert {"archive", "size_bytes", "files", "duration_s", "verified", "databases"} <= made["data"].keys()
+    assert made["data"]["verified"] is True
+    assert made["data"]["databases"][0].items() >= {"path": "data/history.db", "integrity": "ok", "rows": 1}.items()
+    assert made["data"]["size_bytes"] == Path(made["data"]["archive"]).stat().st_size
+    (row,) = envelope(toombos("backup", "list", "--json").stdout)["data"]["archives"]
+    assert (
+        row.items() >= {"path": made["data"]["archive"], "verified": True, "known_good": True, "pinned": False}.items()
+    )
+    assert {"created_at", "size_bytes"} <= row.keys()
+
+
+def test_the_contract_of_restore(filled: Path, toombos: Toombos) -> None:
+    archive = envelope(toombos("backup", "--json").stdout)["data"]["archive"]
+    (filled / ".env").write_text("CHANGED=1\n")
+    done = envelope(toombos("restore", "--latest-good", "--json").stdout)
+    assert done["exit_code"] == 0
+    data = done["data"]
+    assert data["restored_from"] == archive
+    assert (data["added"], data["changed"], data["removed"], data["started"]) == ([], [".env"], [], [])
+    assert Path(data["safety_backup"]).exists()
+    assert "sekret-value" in (filled / ".env").read_text()
+
+
+def test_names_that_no_terminal_can_show_are_escaped(filled: Path, toombos: Toombos) -> None:
+    (filled / "data" / os.fsdecode(b"caf\xe9\n\x1b[31m")).write_text("x")
+    archive = toombos("backup").stdout.split()[1]
+    (filled / "data" / os.fsdecode(b"caf\xe9\n\x1b[31m")).unlink()
+    done = toombos("restore", archive, "--dry-run")
+    assert "+ data/caf\\xe9\\n\\x1b[31m" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_verify_exits_1_for_a_damaged_archive_and_names_it(filled: Path, toombos: Toombos) -> None:
+    archive = Path(toombos("backup").stdout.split()[1])
+    assert toombos("backup", "verify").returncode == 0
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 1
+    archive.write_bytes(content)
+    done = toombos("backup", "verify")
+    assert done.returncode == 1
+    assert f"FAIL  {archive}" in done.stdout
+    assert toombos("restore", str(archive)).returncode == 1
+    assert toombos("restore", "--latest-good").returncode == 4
+    listed = envelope(toombos("backup", "list", "--json").stdout)["data"]["archives"]
+    assert not any(row["known_good"] for row in listed)
+
+
+def test_status_exits_1_when_backups_stopped(filled: Path, toombos: Toombos) -> None:
+    none = toombos("backup", "status")
+    assert (none.returncode, none.stdout.split()[0]) == (1, "FAIL")
+    toombos("backup")
+    assert toombos("backup", "status", "--max-age", "26h").returncode == 0
+    archive = next((filled / "backups").glob("toombos-*.tar.zst"))
+    assert archive.exists()
+    late = toombos("backup", "status", "--max-age", "1ms")
+    assert late.returncode == 1
+    assert "hint: toombos backup" in late.stderr
+
+
+def test_a_drill_proves_a_restore_and_is_remembered(filled: Path, toombos: Toombos) -> None:
+    toombos("backup")
+    assert envelope(toombos("backup", "status", "--json").stdout)["data"]["last_drill_at"] is None
+    done = toombos("backup", "drill")
+    assert done.returncode == 0, done.stderr
+    assert "restores" in done.stdout
+    assert envelope(toombos("backup", "status", "--json").stdout)["data"]["last_drill_at"]
+    assert not list((filled / "backups").glob(".scratch*"))
+
+
+def test_prune_moves_to_the_trash_and_never_the_last_good_one(filled: Path, toombos: Toombos) -> None:
+    with (filled / "toombos.toml").open("a") as file:
+        file.write("[backup.retention]\nlast = 1\ndaily = 0\n")
+    first = Path(toombos("backup", "--no-prune").stdout.split()[1])
+    pinned = Path(toombos("backup", "--no-prune", "--pin").stdout.split()[1])
+    last = Path(toombos("backup", "--no-prune").stdout.split()[1])
+    preview = toombos("backup", "prune", "--dry-run")
+    assert "would go" in preview.stdout
+    assert first.exists()
+    assert toombos("backup", "prune").returncode == 0
+    assert [path.exists() for path in (first, pinned, last)] == [False, True, True]
+    assert len(list((filled / "backups" / ".trash").glob(f"*/{first.name}"))) == 1
+    assert toombos("backup", "prune").returncode == 0
+    assert last.exists()
+
+
+def test_a_retention_that_keeps_nothing_is_refused(filled: Path, toombos: Toombos) -> None:
+    toombos("backup")
+    with (filled / "toombos.toml").open("a") as file:
+        file.write("[backup.retention]\nlast = 0\ndaily = 0\n")
+    assert toombos("backup", "prune").returncode == 5
+
+
+def test_an_emergency_backup_works_with_a_broken_manifest(filled: Path, toombos: Toombos) -> None:
+    (filled / "toombos.toml").write_text("not = [valid")
+    assert toombos("backup").returncode == 3
+    done = toombos("backup", "--emergency")
+    assert done.returncode == 0, done.stderr
+    archive = done.stdout.split()[1]
+    (filled / "data" / "history.db").unlink()
+    assert toombos("restore", archive, "--only", "data").returncode == 0
+    assert (filled / "data" / "history.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("restore",), 2),
+        (("restore", "nope"), 2),
+        (("restore", "x", "--latest-good"), 2),
+        (("restore", "toombos.toml"), 1),
+        (("restore", "data"), 4),
+        (("backup", "verify", "nope"), 2),
+        (("backup", "status", "--max-age", "soon"), 2),
+        (("backup", "nonsense"), 2),
+        (("backup", "drill"), 4),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_bad_input_ends_with_a_code_and_no_traceback(
+    filled: Path, toombos: Toombos, arguments: tuple[str, ...], code: int
+) -> None:
+    done = toombos(*arguments)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+
+
+def test_recover_with_nothing_to_recover(filled: Path, toombos: Toombos) -> None:
+    done = toombos("restore", "--recover")
+    assert done.returncode == 0
+    assert "no restore was interrupted" in done.stdout
+
+
+def test_a_restore_stops_and_starts_the_running_system(filled: Path, toombos: Toombos) -> None:
+    started = toombos("start", "--dry-run", timeout_s=120)
+    assert started.returncode == 0, started.stderr
+    archive = toombos("backup").stdout.split()[1]
+    (filled / "data" / "added").write_text("x")
+    done = envelope(toombos("restore", archive, "--json", timeout_s=120).stdout)
+    assert done["exit_code"] == 0, done
+    assert set(done["data"]["started"]) == {"crm", "platform", "generator"}
+    assert "data/added" in done["data"]["removed"]
+    status = envelope(toombos("status", "--json").stdout)["data"]
+    assert status["dry_run"] is True
+    assert {row["phase"] for row in status["services"]} == {"ready"}
