@@ -131,7 +131,10 @@ def test_the_manifest_s_port_is_the_service_s_default():
         assert model.model_fields["port"].default == services[name].port
 
 
-FINDING_KEYS = set(["id", "title", "service", "status", "reason", "evidence", "cause", "fix", "pasteable", "explained_by", "duration_ms"])
+FINDING_KEYS = {"id", "title", "service", "status", "reason", "evidence", "cause", "fix", "pasteable"} | {
+    "explained_by",
+    "duration_ms",
+}
 DATA_KEYS = {
     ("check",): {"env_file", "findings"},
     ("show",): {"env_file", "service", "mode", "values"},

@@ -16,7 +16,7 @@ from toombos_cli.configuration.strength import is_placeholder, looks_random
 from toombos_cli.env_file import ENV_FILE, Binding, EnvFile, parse_env_text, read_env_file
 from toombos_cli.errors import ConfigurationError, Problem
 from toombos_cli.manifest.environment import Role, Variable
-from toombos_cli.manifest.loader import FILE_NAME
+from toombos_cli.manifest.project import FILE_NAME
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.redaction import Redactor, is_secret_name
 from toombos_cli.settings import Origin, Value, effective_values, is_true

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 _PYTHON_TYPES = {"bool": bool, "int": int, "float": float}
-_WANTED = {"bool": "write true or false", "int": "write a whole number", "float": "write a number"}
+_KINDS = {"bool": "true or false", "int": "a whole number", "float": "a number"}
 
 
 def type_error(variable: Variable, value: str) -> str | None:
@@ -62,8 +62,7 @@ def _number_error(variable: Variable, value: str) -> str | None:
     try:
         number = _adapter(_PYTHON_TYPES[variable.type]).validate_python(value)
     except ValidationError:
-        kind = {"bool": "a truth value", "int": "a whole number", "float": "a number"}[variable.type]
-        return f"is not {kind}; {_WANTED[variable.type]}"
+        return f"is not {_KINDS[variable.type]}"
     if variable.type == "bool":
         return None
     if number != number or number in (float("inf"), float("-inf")):

@@ -19,6 +19,7 @@ Role = Literal[
     "egress_hosts",  # hosts besides loopback that dry-run mode may ask, separated by commas
     "bind_host",
     "bind_port",
+    "env_file",  # another file that services read for .env
     "simulation",  # makes a mock slow or faulty on purpose
 ]
 

@@ -244,6 +244,14 @@ def test_an_exported_variable_that_switches_dry_run_off_is_a_failure(configured:
     assert finding.evidence[1].line == 1
 
 
+def test_another_env_file_that_the_environment_names_is_a_warning(configured: Project):
+    (finding,) = configured.wrong({"TOOMBOS_ENV_FILE": "/etc/other.env"})
+
+    assert (finding.id, finding.status, finding.fix) == ("shadow", Status.WARN, "unset TOOMBOS_ENV_FILE")
+    assert configured.wrong({"TOOMBOS_ENV_FILE": str(configured.env)}) == []
+    assert configured.wrong({"TOOMBOS_ENV_FILE": ".env"}) == []
+
+
 def test_an_exported_variable_of_the_same_meaning_is_no_shadow(configured: Project):
     assert configured.wrong({"DRY_RUN_MODE": "1"}) == []
 

@@ -50,7 +50,16 @@ def provenance(facts: Facts) -> Iterator[Answer]:
 
 
 def shadow(facts: Facts) -> Iterator[Answer]:
-    """Values of `.env` that the process environment overrides."""
+    """Values of `.env` that the process environment overrides, or a whole other file that it names."""
+    for name in facts.with_role("env_file"):
+        other = facts.environ.get(name)
+        if other and facts.manifest.project / other != facts.env_file.path:
+            yield warn(
+                f"{name} of the environment names another file than {facts.env_file.path}",
+                Evidence(source="environment", text=f"{name}={other}"),
+                cause="the services take from it whatever .env does not set",
+                command=f"unset {name}",
+            )
     for name, written in facts.env_file.values.items():
         exported = facts.environ.get(name)
         if not exported or exported == written:

@@ -41,12 +41,15 @@ def show(report: "CheckReport", output: Output) -> None:
 def print_finding(finding: Finding, console: "Console") -> None:
     """One finding: its word and reason, where it shows, why it matters, and the fix on an unwrapped line of its own."""
     from rich.padding import Padding
+    from rich.table import Table
     from rich.text import Text
 
-    word = finding.status.value.upper()
-    head = Text.assemble((f"{word:<{_INDENT - 1}} ", _STYLES[finding.status]), (finding.id, "bold"))
-    head.append(f": {finding.reason or finding.title}")
-    console.print(head, soft_wrap=not console.is_terminal)
+    head = Table.grid(padding=(0, 1, 0, 0))
+    head.add_column(width=_INDENT - 1)
+    head.add_column(overflow="fold")
+    reason = Text.assemble((finding.id, "bold"), f": {finding.reason or finding.title}")
+    head.add_row(Text(finding.status.value.upper(), style=_STYLES[finding.status]), reason)
+    console.print(head)
     for evidence in finding.evidence:
         console.print(f"{' ' * _INDENT}{_place(evidence)}", style="dim", soft_wrap=True)
     if finding.cause:
