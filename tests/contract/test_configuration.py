@@ -15,6 +15,7 @@ from services.generator.settings import GeneratorSettings
 from services.platform.settings import PlatformSettings
 from toombos_cli.config.template import render_example
 from toombos_cli.configuration import encryption
+from toombos_cli.configuration.check import RULES
 from toombos_cli.configuration.types import type_error
 from toombos_cli.env_file import parse_env_text
 from toombos_cli.manifest.environment import Variable
@@ -129,6 +130,13 @@ def test_the_manifest_s_port_is_the_service_s_default():
 
     for name, model in SETTINGS.items():
         assert model.model_fields["port"].default == services[name].port
+
+
+def test_the_documentation_lists_every_rule_once():
+    table = (ROOT / "docs" / "configuration.md").read_text().partition("| id | says |")[2].partition("\n\n")[0]
+    listed = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+
+    assert sorted(listed) == sorted(rule.id for rule in RULES)
 
 
 FINDING_KEYS = {"id", "title", "service", "status", "reason", "evidence", "cause", "fix", "pasteable"} | {
