@@ -1,6 +1,6 @@
 """An HTTP server whose every answer is known beforehand, as a process of its own: what a load test is checked against.
 
-usage: load_server.py BEHAVIOUR [backlog]
+usage: load_server.py BEHAVIOUR BACKLOG PORT
 
     fixed:MS          answers each request after MS milliseconds
     mixed:MS:SLOW_MS  as fixed, but each tenth answer after SLOW_MS
@@ -103,12 +103,12 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
 
-async def main(text: str, backlog: int) -> None:
+async def main(text: str, backlog: int, port: int) -> None:
     behaviour = Behaviour(text)
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    server = await loop.create_server(lambda: Connection(behaviour), "127.0.0.1", 0, backlog=backlog)
+    server = await loop.create_server(lambda: Connection(behaviour), "127.0.0.1", port, backlog=backlog)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await stopped.wait()
@@ -118,4 +118,4 @@ async def main(text: str, backlog: int) -> None:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        uvloop.run(main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 4096))
+        uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))

@@ -38,10 +38,10 @@ class LoadServer:
 
 
 @contextlib.contextmanager
-def load_server(behaviour: str, *, backlog: int = 4096) -> Iterator[LoadServer]:
-    """A server that behaves as tests/load_server.py describes."""
+def load_server(behaviour: str, *, backlog: int = 4096, port: int = 0) -> Iterator[LoadServer]:
+    """A server that behaves as tests/load_server.py describes, on a free port unless one is given."""
     program = Path(__file__).with_name("load_server.py")
-    argv = [sys.executable, str(program), behaviour, str(backlog)]
+    argv = [sys.executable, str(program), behaviour, str(backlog), str(port)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -195,13 +195,16 @@ class Recorder:
         self.timeline = Timeline()
         self._lag_total: Buckets = {}
         self._sent = 0
+        self._last_cut_ns = origin_ns
 
     def cut(self, now_ns: int, *, sent: int, inflight: int) -> None:
-        """Moves what has gathered since the last cut into the totals and the interval that ends now.
+        """Moves what has gathered since the last cut into the totals and the interval that lies in between.
 
         `sent`: requests sent since the start of this phase.
         """
-        interval = self.timeline.at(now_ns - self.origin_ns - 1)
+        # A cut comes a little before or after the interval's end; the middle is in the right one all the same.
+        interval = self.timeline.at((self._last_cut_ns + now_ns) // 2 - self.origin_ns)
+        self._last_cut_ns = now_ns
         interval.sent += sent - self._sent
         self._sent = sent
         interval.inflight = inflight

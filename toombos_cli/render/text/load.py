@@ -120,12 +120,12 @@ def _latencies(report: "LoadReport") -> Table:
         rows.insert(1, ("  successes", report.latency_us.ok))
     for name, summary in rows:
         if summary.count:
-            table.add_row(name, *(_bounded(summary, column) for column in _COLUMNS))
+            table.add_row(name, *(bounded(summary, column) for column in _COLUMNS))
     return table
 
 
-def _bounded(summary: "LatencySummary", column: str) -> str:
-    """The figure; `>` before one that lies among requests that were never answered."""
+def bounded(summary: "LatencySummary", column: str) -> str:
+    """The figure in milliseconds; `>` before one that lies among requests that were never answered."""
     text = milliseconds(getattr(summary, column))
     percent = (
         {"max": 100.0, "mean": 0.0}.get(column) if not column.startswith("p") else float(column[1:].replace("_", "."))

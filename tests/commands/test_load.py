@@ -1,0 +1,260 @@
+"""`toombos load` as its users meet it: a process, its output and its exit code."""
+
+import contextlib
+import csv
+import json
+import socket
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Toombos, free_port
+from tests.loading import load_server
+from toombos_cli.main import main
+
+SCENARIO = '[[request]]\nname = "a"\npath = "/"\n'
+
+REFUSED_INPUT = [
+    ("no such payload", ["-p", "missing.json"], 3, "missing.json: cannot be read: No such file"),
+    ("a directory as payload", ["-p", "."], 3, "cannot be read: Is a directory"),
+    ("no connections", ["-c", "0"], 2, "-c: must be above 0, not 0"),
+    ("negative requests", ["-n", "-5"], 2, "-n: must be above 0, not -5"),
+    ("no processes", ["--processes", "0"], 2, "--processes: must be above 0"),
+    ("a rate of nothing", ["--rate", "0"], 2, "--rate: must be above 0"),
+    ("a rate that is no number", ["--rate", "nan"], 2, "--rate: must be above 0"),
+    ("rate and number", ["--rate", "5", "-n", "10"], 2, "-n and --rate contradict each other"),
+    ("rate and connections", ["--rate", "5", "-c", "10"], 2, "-c and --rate contradict each other"),
+    ("stages and rate", ["--rate", "5", "--stages", "1s:5"], 2, "--stages says rate and time itself"),
+    ("stages unreadable", ["--stages", "30s"], 2, "'30s' is no stage"),
+    ("duration unreadable", ["--duration", "soon"], 2, "'soon' is no duration"),
+    ("more connections than requests", ["-n", "5", "-c", "10"], 2, "more connections (10) than requests (5)"),
+    ("more processes than connections", ["-c", "2", "--processes", "3"], 2, "3 processes cannot share 2 connections"),
+    ("objective unreadable", ["--slo", "p99<800ms,fast"], 2, "at position 11"),
+    ("abort without objective", ["--abort-on-fail"], 2, "--abort-on-fail needs --slo"),
+    ("two bodies", ["-p", "toombos.toml", "-d", "x"], 2, "-p and -d both give the body"),
+    ("a header without a colon", ["-H", "Authorization"], 2, "no header"),
+    ("a header of two lines", ["-H", "X: a\r\nY: b"], 2, "no header"),
+    ("a header that frames", ["-H", "Content-Length: 5"], 2, "follows from the body"),
+    ("a method with a blank", ["-m", "GET /"], 2, "no HTTP method"),
+    ("no such baseline", ["--baseline", "missing.json"], 3, "missing.json: cannot be read"),
+    ("a baseline that is none", ["--baseline", "toombos.toml"], 3, "no baseline"),
+    ("no such scenario", ["--scenario", "missing.toml"], 3, "missing.toml: cannot be read"),
+    ("a scenario with an unknown key", ["--scenario", "typo.toml"], 3, "unknown key 'wieght'"),
+    ("a scenario without requests", ["--scenario", "empty.toml"], 3, "request"),
+    ("a scenario that is no TOML", ["--scenario", "broken.toml"], 3, "not valid TOML"),
+    ("html into a missing directory", ["--html", "none/there.html"], 2, "its directory does not exist"),
+    ("junit into a directory", ["--junit", "."], 2, "is a directory"),
+    ("an unknown service to watch", ["--watch", "generatr"], 2, "did you mean 'generator'?"),
+]
+
+
+@pytest.fixture
+def files(project: Path) -> Path:
+    (project / "typo.toml").write_text(SCENARIO + "wieght = 3\n")
+    (project / "empty.toml").write_text("")
+    (project / "broken.toml").write_text("[[request]\n")
+    return project
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"), [row[1:] for row in REFUSED_INPUT], ids=[row[0] for row in REFUSED_INPUT]
+)
+def test_bad_input_is_named_before_anything_is_sent(args, code, message, files, monkeypatch, capsys):
+    monkeypatch.chdir(files)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        found = main(["load", f"http://127.0.0.1:{listener.getsockname()[1]}/", *args])
+        received = b""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, _ = listener.accept()  # looking whether the target is reachable is allowed
+                with connection:
+                    received += connection.recv(100)
+    printed = capsys.readouterr()
+    assert found == code, printed.err
+    assert message in printed.err
+    assert printed.out == ""
+    assert received == b""
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "message"),
+    [
+        ("http://93.184.216.34/", 5, "is not this machine: nothing was sent"),
+        ("http://10.1.2.3:8000/", 5, "is not this machine"),
+        ("http://does-not-exist.invalid/", 4, "does not resolve"),
+        ("ftp://127.0.0.1/", 2, "http:// or https:// URL"),
+    ],
+)
+def test_a_target_that_may_not_or_cannot_be_loaded_is_named(url, code, message, toombos: Toombos):
+    done = toombos("--json", "load", url)
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["exit_code"]) == (code, code)
+    assert message in document["errors"][0]["message"]
+    assert document["errors"][0]["where"] == url
+
+
+def test_an_unreachable_target_is_named_with_what_to_do(toombos: Toombos):
+    done = toombos("load", f"http://127.0.0.1:{free_port()}/")
+    assert done.returncode == 4
+    assert "connection refused" in done.stderr
+    assert "hint: toombos start --dry-run" in done.stderr
+
+
+def test_too_few_open_files_are_raised_or_named(project: Path):
+    with load_server("fixed:0") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        command = f"ulimit -n {{}}; exec {sys.executable} -P -m toombos_cli load {url} -n 200 -c 200"
+        named = subprocess.run(["bash", "-c", command.format(128)], capture_output=True, text=True, cwd=project)
+        raised = subprocess.run(["bash", "-c", command.format("-S 128")], capture_output=True, text=True, cwd=project)
+    assert named.returncode == 4
+    assert "200 connections need 264 open files, and the limit is 128" in named.stderr
+    assert "hint: -c 64" in named.stderr
+    assert raised.returncode == 0, raised.stderr
+
+
+def run_json(toombos: Toombos, *args: str, code: int = 0) -> dict[str, Any]:
+    """The envelope of a run that ends with this code; or with 4, where a busy machine held the generator up."""
+    done = toombos("--json", "load", *args)
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["exit_code"] == done.returncode
+    held_up = document["data"] and not document["data"]["generator"]["valid"]
+    assert done.returncode == code or (held_up and done.returncode == 4), done.stdout + done.stderr
+    return document
+
+
+KEYS = {"run", "plan", "counts", "latency_us", "throughput_rps", "status", "errors", "series", "server", "generator",
+        "slo", "baseline", "endpoints", "schema"}  # fmt: skip
+
+
+def test_the_result_has_the_keys_that_others_rely_on(toombos: Toombos):
+    with load_server("error:10") as server:
+        data = run_json(toombos, f"http://127.0.0.1:{server.port}/", "-n", "50", "-d", "{}")["data"]
+    assert data.keys() >= KEYS
+    assert data["schema"] == "toombos.load/1"
+    assert data["counts"].keys() == {"scheduled", "ok", "http_error", "transport_error", "censored", "dropped"}
+    for name in ("response", "service", "connect", "ttfb"):
+        assert data["latency_us"][name].keys() >= {
+            "p50", "p75", "p90", "p95", "p99", "p99_9", "p99_99", "max", "mean", "hdr_v2"
+        }  # fmt: skip
+    assert data["series"][0].keys() >= {"t", "sent", "ok", "err", "p50", "p99", "inflight", "lag_p99"}
+    assert data["generator"].keys() >= {"cpu_percent", "lag_p99_us", "achieved_ratio", "valid", "reasons"}
+    assert data["status"] == {"200": 45, "500": 5}
+
+
+def test_a_hundred_requests_ten_at_a_time_by_default(toombos: Toombos):
+    with load_server("fixed:5") as server:
+        data = run_json(toombos, f"http://127.0.0.1:{server.port}/")["data"]
+    assert data["counts"]["ok"] == server.requests == 100
+    assert data["plan"]["connections"] == data["generator"]["connections"] == 10
+
+
+def test_the_server_that_was_loaded_stands_beside_with_its_cpu_and_memory(toombos: Toombos):
+    with load_server("fixed:1") as server:
+        data = run_json(toombos, f"http://127.0.0.1:{server.port}/", "--duration", "2.5s")["data"]
+        (row,) = data["server"]
+        assert row["pid"] == server.process.pid
+    assert row["rss_max_bytes"] > 5_000_000
+    assert 0 < row["cpu_ms_per_request"] < 5
+    assert len(row["series"]) >= 3
+    assert all(sample["open_files"] >= 10 for sample in row["series"][:-1])
+
+
+def test_text_names_the_verdict_first_and_has_no_escape_codes(toombos: Toombos):
+    with load_server("error:4") as server:
+        done = toombos("load", f"http://127.0.0.1:{server.port}/", "-n", "40", "--slo", "p99<5s,error_rate<10%")
+    assert done.stdout.startswith(("FAIL  30 of 40 requests succeeded", "ERROR  30 of 40 requests succeeded"))
+    assert "slo        FAIL  error_rate<10%: 25.000%" in done.stdout
+    assert "status     200: 30  500: 10" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_each_verdict_has_its_exit_code(toombos: Toombos):
+    with load_server("fixed:20") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        assert run_json(toombos, url, "--slo", "p50<10s")["data"]["slo"][0]["verdict"] == "pass"
+        assert run_json(toombos, url, "--slo", "p50<1ms", code=1)["data"]["slo"][0]["verdict"] == "fail"
+        inconclusive = run_json(toombos, url, "--rate", "100", "--duration", "1s", "--max-connections", "1", code=4)
+    assert inconclusive["data"]["generator"]["valid"] is False
+
+
+def test_a_lost_objective_ends_the_run_early_when_asked(toombos: Toombos):
+    with load_server("fixed:20") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        data = run_json(toombos, url, "--duration", "60s", "--slo", "p50<1ms", "--abort-on-fail", code=1)["data"]
+    assert data["run"]["duration_s"] < 10
+    assert any("ended early" in note for note in data["notes"])
+
+
+def test_a_baseline_catches_a_server_that_became_slower(toombos: Toombos, project: Path):
+    baseline = str(project / "baseline.json")
+    port = free_port()
+    for behaviour, option, code in (
+        ("fixed:10", "--save-baseline", 0),
+        ("fixed:10", "--baseline", 0),
+        ("fixed:60", "--baseline", 1),
+    ):
+        with load_server(behaviour, port=port):
+            document = run_json(
+                toombos, f"http://127.0.0.1:{port}/", "-n", "40", "-c", "2", option, baseline, code=code
+            )
+    worse = {c["metric"] for c in document["data"]["baseline"]["comparisons"] if c["verdict"] == "fail"}
+    assert {"p50_us", "throughput_rps"} <= worse
+
+
+def test_a_baseline_of_another_plan_is_refused(toombos: Toombos, project: Path):
+    baseline = str(project / "baseline.json")
+    with load_server("fixed:0") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        run_json(toombos, url, "--save-baseline", baseline)
+        document = run_json(toombos, url, "-c", "3", "--baseline", baseline, code=2)
+    assert "another plan (connections: 10 there, 3 here)" in document["errors"][0]["message"]
+
+
+def test_a_scenario_mixes_requests_by_weight(toombos: Toombos, project: Path):
+    (project / "body.json").write_text('{"a": 1}')
+    (project / "mix.toml").write_text(
+        '[[request]]\nname = "read"\npath = "/a"\nweight = 3\n'
+        '[[request]]\nname = "write"\npath = "/b"\nmethod = "PUT"\nbody_file = "body.json"\n'
+    )
+    with load_server("fixed:0") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        data = run_json(toombos, url, "-n", "2000", "--scenario", str(project / "mix.toml"))["data"]
+    counts = {name: found["counts"]["ok"] for name, found in data["endpoints"].items()}
+    assert sum(counts.values()) == 2000
+    assert counts["read"] == pytest.approx(1500, abs=100)
+
+
+def test_several_processes_share_the_load_and_report_as_one(toombos: Toombos):
+    with load_server("fixed:2") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        closed = run_json(toombos, url, "-n", "1001", "-c", "5", "--processes", "2")["data"]
+        opened = run_json(toombos, url, "--rate", "100", "--duration", "2s", "--processes", "3")["data"]
+    assert closed["counts"]["ok"] == 1001
+    assert opened["counts"]["ok"] == 200
+    assert server.requests == 1201
+    assert sum(point["sent"] for point in opened["series"]) == 200
+
+
+def test_secrets_on_the_command_line_do_not_reach_the_report(toombos: Toombos, project: Path):
+    with load_server("fixed:0") as server:
+        html = project / "r.html"
+        done = toombos("--json", "load", f"http://127.0.0.1:{server.port}/", "-n", "5", "-c", "1", "-HX-Key: hunter2",
+                       "-H", "X-Other: hunter2", "--data=hunter2", "--html", str(html))  # fmt: skip
+    assert done.returncode == 0
+    assert "hunter2" not in done.stdout + done.stderr + html.read_text()
+
+
+def test_series_and_junit_are_written_beside_the_result(toombos: Toombos, project: Path):
+    with load_server("fixed:1") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        data = run_json(toombos, url, "-n", "100", "--slo", "p99<1us", "--csv", str(project / "s.csv"),
+                        "--junit", str(project / "j.xml"), code=1)["data"]  # fmt: skip
+    rows = list(csv.DictReader((project / "s.csv").read_text().splitlines()))
+    assert [int(row["sent"]) for row in rows] == [point["sent"] for point in data["series"]]
+    suite = ET.parse(project / "j.xml").getroot()[0]  # noqa: S314  (written by ourselves)
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == ["p99<1us"]
