@@ -18,8 +18,8 @@ from toombos_cli.errors import ConfigurationError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.private_files import make_private_directory, take_lines, write_private
 
-_LINGER_S = 1.0
-_POLL_S = 0.2
+_LINGER_S = 0.3
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

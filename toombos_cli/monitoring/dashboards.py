@@ -124,7 +124,7 @@ def _service_panels(manifest: Manifest, *roles: str) -> tuple[PanelSpec, ...]:
 
 
 def _host_panels(manifest: Manifest) -> tuple[PanelSpec, ...]:
-    if "host" not in manifest.services:
+    if "host" not in _names(manifest, "monitoring"):
         return ()
     limits, host = manifest.monitoring.thresholds, ("host",)
     ratio = "percentunit"

@@ -156,7 +156,7 @@ def _resources(manifest: Manifest) -> tuple[AlertRule, ...]:
                 services=names,
             ),
         ]
-    if "host" in manifest.services:
+    if "host" in _names(manifest, "monitoring"):
         window_s = manifest.monitoring.rate_window_s
         for name, expr, limit, what in (
             ("HostCpuHigh", host_cpu_ratio(window_s), limits.cpu_ratio, "CPU"),
@@ -192,7 +192,8 @@ def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
             services=(),
         )
     ]
-    if _names(manifest, "monitoring"):
+    watched_names = _names(manifest, "monitoring")
+    if watched_names:
         rules.append(
             AlertRule(
                 name="MonitoringDown",
@@ -203,7 +204,7 @@ def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
                 services=(),
             )
         )
-    if "prometheus" in manifest.services:
+    if "prometheus" in watched_names:
         rules.append(
             AlertRule(
                 name="MonitoringConfigurationInvalid",
@@ -214,7 +215,7 @@ def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
                 services=("prometheus",),
             )
         )
-    if "alertmanager" in manifest.services:
+    if "alertmanager" in watched_names:
         rules.append(
             AlertRule(
                 name="NotificationsFailing",
@@ -225,7 +226,7 @@ def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
                 services=("alertmanager",),
             )
         )
-    if "alerts" in manifest.services:
+    if "alerts" in watched_names:
         rules.append(
             AlertRule(
                 name="AlertsUndelivered",

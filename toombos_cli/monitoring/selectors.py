@@ -91,7 +91,8 @@ class Expressions:
 
 def host_cpu_ratio(window_s: int) -> str:
     """The share of the machine's CPU time that is in use."""
-    return f'1 - avg(rate(node_cpu_seconds_total{{mode="idle"}}[{window_s}s]))'
+    idle = f'sum(rate(node_cpu_seconds_total{{mode="idle"}}[{window_s}s]))'
+    return f"1 - {idle} / sum(rate(node_cpu_seconds_total[{window_s}s]))"
 
 
 HOST_MEMORY_RATIO = "1 - max(node_memory_MemAvailable_bytes) / max(node_memory_MemTotal_bytes)"

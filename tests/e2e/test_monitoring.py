@@ -1,0 +1,142 @@
+"""Monitoring with the real Prometheus and Alertmanager: targets, panels, rules, an alert on its way to a person."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port, needs, wait_for
+from tests.unit.alerts.conftest import add_alerts
+from toombos_cli.manifest.loader import load_manifest
+
+PROGRAMS = ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "promtool")
+
+
+@pytest.fixture
+def watched(project: Path, httpserver) -> Path:
+    """The dry-run system with monitoring that scrapes each second, alerts after one, and tells a webhook."""
+    for program in PROGRAMS:
+        needs(program)
+    ports = "".join(
+        f"[services.{name}]\nport = {free_port()}\n" for name in ("alertmanager", "prometheus", "host", "grafana")
+    )
+    text = (project / "toombos.toml").read_text() + ports
+    text += "[monitoring]\nbackend = 'native'\nscrape_interval_s = 1\nrate_window_s = 8\n"
+    text += "[monitoring.patience]\nmock_down_s = 2\n"
+    text += "[services.crm.restart]\npolicy = 'never'\n"
+    (project / "toombos.toml").write_text(text)
+    hook = httpserver.url_for("/hook").replace("http://", "json://")
+    add_alerts(project, url=hook)
+    return project
+
+
+@pytest.fixture
+def messages(httpserver) -> list[str]:
+    """The titles that reached the webhook."""
+    titles: list[str] = []
+
+    def take(request):
+        from werkzeug import Response
+
+        titles.append(json.loads(request.get_data())["title"])
+        return Response("")
+
+    httpserver.expect_request("/hook", method="POST").respond_with_handler(take)
+    return titles
+
+
+def pid_of(toombos, name: str) -> int | None:
+    services = json.loads(toombos("status", "--json").stdout)["data"]["services"]
+    return next((row["pid"] for row in services if row["name"] == name), None)
+
+
+def test_from_start_to_alert_to_recovery(watched, toombos, messages):
+    started = toombos("start", "--dry-run", timeout_s=120)
+    assert started.returncode == 0, started.stderr
+    up = toombos("monitoring", "up", timeout_s=120)
+    assert up.returncode == 0, up.stderr
+    assert "missing" in up.stdout or "grafana  up" in up.stdout  # Debian has no Grafana: a warning that names it
+
+    # traffic through all three services, then every panel of both dashboards has data
+    generator = load_manifest(watched).services["generator"].url
+    _generate_until(lambda: _no_idle_panel(toombos), generator)
+    checked = toombos("monitoring", "check", "--wait", "30", "--json", timeout_s=120)
+    report = json.loads(checked.stdout)
+    assert checked.returncode == 0, [i for i in report["data"]["items"] if i["verdict"] not in ("pass", "skip")]
+    panels = [item for item in report["data"]["items"] if item["group"] == "panels"]
+    assert len(panels) == 32
+    assert {item["verdict"] for item in report["data"]["items"] if item["group"] == "targets"} == {"pass"}
+
+    # a mock that crashes and stays away
+    os.kill(pid_of(toombos, "crm"), signal.SIGKILL)
+    wait_for(lambda: any("MockDown" in title for title in messages), within_s=60, what="the alert")
+    assert [t for t in messages if "MockDown" in t] == ["[P2] toombos: MockDown: crm (a mock) does not answer"]
+
+    assert toombos("start", "--dry-run", "crm", timeout_s=60).returncode == 0
+    recovered = "[P2] toombos: Recovered: MockDown: crm"
+    wait_for(lambda: any(t.startswith(recovered) for t in messages), within_s=60, what="the recovery")
+
+
+def _generate_until(done, generator: str) -> None:
+    import httpx
+
+    def generate() -> bool:
+        for _ in range(4):
+            httpx.post(f"{generator}/api/v2/generate-content", json={}, timeout=30, trust_env=False)
+        return done()
+
+    wait_for(generate, within_s=90, what="data in every panel")
+
+
+def _no_idle_panel(toombos) -> bool:
+    checked = json.loads(toombos("monitoring", "check", "--json", timeout_s=60).stdout)
+    return all(item["verdict"] == "pass" for item in checked["data"]["items"] if item["group"] == "panels")
+
+
+def test_up_again_changes_nothing_reload_takes_a_changed_manifest_and_down_leaves_nothing(watched, toombos):
+    assert toombos("monitoring", "up", timeout_s=120).returncode == 0
+    first = pid_of(toombos, "prometheus")
+    assert toombos("monitoring", "up", timeout_s=120).returncode == 0
+    assert pid_of(toombos, "prometheus") == first
+
+    text = (watched / "toombos.toml").read_text()
+    (watched / "toombos.toml").write_text(text.replace("mock_down_s = 2", "mock_down_s = 77"))
+    stale = json.loads(toombos("monitoring", "check", "--json").stdout)["data"]["items"]
+    assert next(i for i in stale if i["name"] == "up to date")["verdict"] == "warn"
+    reloaded = toombos("monitoring", "reload", "--json")
+    assert json.loads(reloaded.stdout)["data"]["reloaded"] == ["prometheus", "alertmanager"]
+    assert pid_of(toombos, "prometheus") == first
+    assert _loaded_duration(watched, "MockDown") == 77
+
+    assert "level=info" in toombos("monitoring", "logs", "prometheus").stdout
+    down = toombos("monitoring", "down", timeout_s=60)
+    assert down.returncode == 0, down.stderr
+    assert pid_of(toombos, "prometheus") is None
+
+
+def _loaded_duration(project: Path, rule: str) -> float:
+    import httpx
+
+    url = load_manifest(project).services["prometheus"].url
+    groups = httpx.get(f"{url}/api/v1/rules", trust_env=False).json()["data"]["groups"]
+    return next(r["duration"] for group in groups for r in group["rules"] if r["name"] == rule)
+
+
+def test_a_broken_rule_of_the_manifest_is_refused_before_anything_is_written(watched, toombos):
+    text = (watched / "toombos.toml").read_text()
+    rule = "[[monitoring.rules]]\nname = 'Own'\nexpr = 'rate(x[5m'\nsummary = 's'\n"
+    (watched / "toombos.toml").write_text(text + rule)
+    done = toombos("monitoring", "up")
+    assert done.returncode == 3
+    assert "alert rule Own is no PromQL" in done.stderr
+    assert not (watched / "run" / "monitoring" / "prometheus.yml").exists()
+
+
+def test_monitoring_that_does_not_run_says_how_to_start_it(watched, toombos):
+    status = toombos("monitoring", "status")
+    assert status.returncode == 1
+    assert "down" in status.stdout
+    reloaded = toombos("monitoring", "reload")
+    assert (reloaded.returncode, "hint: toombos monitoring up" in reloaded.stderr) == (4, True)

@@ -1,0 +1,81 @@
+"""A project whose alerts go to a webhook receiver of the test's own."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port, wait_for
+from toombos_cli import alert_events
+
+SECRET = "hunter2-token-of-the-receiver"
+
+
+class Webhook:
+    """What arrived at the receiver, and how it answers."""
+
+    def __init__(self, httpserver):
+        self.url = httpserver.url_for("").replace("http://", "json://") + f"hook/{SECRET}"
+        self.received = []
+        self.statuses = []
+        self.before_answering = lambda: None
+        httpserver.expect_request(f"/hook/{SECRET}", method="POST").respond_with_handler(self._answer)
+
+    def _answer(self, request):
+        from werkzeug import Response
+
+        self.before_answering()
+        self.received.append(json.loads(request.get_data()))
+        return Response("", status=self.statuses.pop(0) if self.statuses else 200)
+
+    @property
+    def titles(self):
+        return [message["title"] for message in self.received]
+
+
+@pytest.fixture
+def webhook(httpserver) -> Webhook:
+    return Webhook(httpserver)
+
+
+@pytest.fixture
+def alerting(project: Path, webhook) -> Path:
+    """The project with one channel whose secret stands in `.env`."""
+    add_alerts(project, url="${HOOK_URL}")
+    (project / ".env").write_text(f"HOOK_URL={webhook.url}\n")
+    return project
+
+
+def add_alerts(project: Path, *, url: str, more: str = "") -> None:
+    text = (project / "toombos.toml").read_text()
+    text += f"[services.alerts]\nport = {free_port()}\n"
+    text += "[alerts]\nmax_per_hour = 20\n[alerts.delivery]\nattempts = 3\nfirst_pause_s = 0.05\ntimeout_s = 2\n"
+    text += f'[alerts.channels.hook]\nurl = "{url}"\n{more}'
+    (project / "toombos.toml").write_text(text)
+
+
+def log_lines(project: Path, containing: str):
+    path = project / "logs" / "alerts.log"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if containing in line]
+
+
+def wait_until_quiet(project: Path) -> None:
+    """Waits until no sender is at work and nothing is left in the spool."""
+    import fcntl
+
+    def quiet() -> bool:
+        directory = project / "run" / "alerts"
+        if (directory / "spool.jsonl").exists() or not (directory / "sender.lock").exists():
+            return False
+        with (directory / "sender.lock").open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+    wait_for(quiet, within_s=30, what="the sender's end")
+    for sender in alert_events._begun:  # those of this process
+        sender.wait(10)

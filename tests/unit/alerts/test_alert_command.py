@@ -1,0 +1,153 @@
+"""`toombos alert` as a person meets it."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.unit.alerts.conftest import SECRET, add_alerts, wait_until_quiet
+from toombos_cli.alerts.receiver import events_of
+
+
+def test_a_test_message_says_for_each_channel_that_it_arrived(alerting, toombos, webhook):
+    done = toombos("alert", "test")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("OK    hook: 1 attempt")
+    assert webhook.titles == ["[P3] toombos: Test alert"]
+
+
+def test_a_channel_that_refuses_is_exit_1_with_the_reason_and_without_the_secret(alerting, toombos, webhook):
+    webhook.statuses = [401] * 5
+    done = toombos("alert", "test", "--json")
+    assert done.returncode == 1
+    (outcome,) = json.loads(done.stdout)["data"]["channels"]
+    assert (outcome["delivered"], outcome["attempts"]) == (False, 3)
+    assert "401" in outcome["reason"]
+    assert SECRET not in done.stdout + done.stderr
+
+
+def test_no_channel_is_a_warning_that_says_how_to_get_one(project, toombos):
+    done = toombos("alert", "test")
+    assert done.returncode == 0
+    assert "no channel carries P3" in done.stdout
+    assert "[alerts.channels.NAME]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("${MISSING}", "MISSING is not set"), ("nosuch://host", "no service that apprise knows")],
+)
+def test_a_channel_that_cannot_be_used_is_exit_3(project, toombos, url, message):
+    add_alerts(project, url=url)
+    done = toombos("alert", "test")
+    assert done.returncode == 3
+    assert f"alerts.channels.hook: {message}" in " ".join(done.stderr.split()).replace("its url is of ", "")
+
+
+def test_an_unknown_severity_is_exit_2(project, toombos):
+    done = toombos("alert", "send", "x", "--severity", "P9")
+    assert done.returncode == 2
+    assert "severities: P0, P1, P2, P3" in done.stderr
+
+
+def test_status_lists_what_has_not_ended(alerting, toombos, webhook):
+    toombos("alert", "send", "the queue is full", "--key", "queue")
+    wait_for(lambda: webhook.received, what="the message")
+    wait_until_quiet(alerting)
+    done = toombos("alert", "status")
+    assert "P2" in done.stdout
+    assert "the queue is full" in done.stdout
+    toombos("alert", "send", "fine", "--key", "queue", "--resolved")
+    wait_until_quiet(alerting)
+    assert "no open alerts" in toombos("alert", "status").stdout
+
+
+# -- the receiver of Alertmanager's webhook
+
+FIRING = {
+    "status": "firing",
+    "labels": {"alertname": "MockDown", "severity": "P2", "service": "crm"},
+    "annotations": {"summary": "crm (a mock) does not answer", "runbook": "docs/monitoring-runbook.md#mockdown"},
+}
+
+
+def test_a_firing_alert_becomes_an_event_with_its_severity():
+    (event,) = events_of({"alerts": [FIRING]})
+    assert (event.severity, event.resolved) == ("P2", False)
+    assert event.title == "MockDown: crm (a mock) does not answer"
+    assert "runbook: docs/monitoring-runbook.md#mockdown" in event.body
+
+
+def test_problem_and_recovery_have_the_same_key_and_another_service_has_another():
+    other = FIRING | {"labels": FIRING["labels"] | {"service": "platform"}}
+    problem, recovery, stranger = events_of({"alerts": [FIRING, FIRING | {"status": "resolved"}, other]})
+    assert problem.key == recovery.key != stranger.key
+    assert recovery.resolved
+
+
+@pytest.mark.parametrize("severity", [None, "critical", 7, ""])
+def test_a_severity_that_is_not_ours_is_p2(severity):
+    alert = FIRING | {"labels": {"alertname": "Foreign", "severity": severity}}
+    assert events_of({"alerts": [alert]})[0].severity == "P2"
+
+
+@pytest.mark.parametrize("body", [{}, {"alerts": 3}, {"alerts": ["x"]}, {"alerts": [{"status": "firing"}]}])
+def test_what_is_no_webhook_is_refused(body):
+    with pytest.raises(ValueError, match=r"alerts|alert"):
+        events_of(body)
+
+
+@pytest.fixture
+def receiver(alerting):
+    """`toombos alert serve` as a process; yields its URL."""
+    from toombos_cli.manifest.loader import load_manifest
+
+    url = load_manifest(alerting).services["alerts"].url
+    process = subprocess.Popen([sys.executable, "-P", "-m", "toombos_cli", "--project", alerting, "alert", "serve"])
+    wait_for(lambda: _get(url + "/health"), what="the receiver")
+    yield url
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    wait_until_quiet(alerting)
+
+
+def _get(url):
+    import httpx
+
+    try:
+        return httpx.get(url, trust_env=False)
+    except httpx.TransportError:
+        return None
+
+
+def test_the_receiver_hands_alerts_on_and_counts_deliveries(receiver, webhook):
+    import httpx
+
+    before = _get(receiver + "/metrics").text
+    assert 'toombos_alert_deliveries_total{channel="hook",outcome="gave-up"} 0.0' in before
+    answer = httpx.post(receiver + "/alertmanager", json={"alerts": [FIRING]}, trust_env=False)
+    assert (answer.status_code, answer.json()) == (200, {"accepted": 1})
+    wait_for(lambda: webhook.received, what="the message")
+    delivered = 'toombos_alert_deliveries_total{channel="hook",outcome="delivered"} 1.0'
+    wait_for(lambda: delivered in _get(receiver + "/metrics").text, what="the count")
+    assert 'toombos_alert_incidents{severity="P2"} 1.0' in _get(receiver + "/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("POST", "/alertmanager", b"not json", 400),
+        ("POST", "/alertmanager", b"[]", 400),
+        ("POST", "/elsewhere", b"{}", 404),
+        ("GET", "/elsewhere", b"", 404),
+    ],
+)
+def test_the_receiver_refuses_with_a_reason(receiver, method, path, content, status):
+    import httpx
+
+    answer = httpx.request(method, receiver + path, content=content, trust_env=False)
+    assert answer.status_code == status
+    assert answer.json()["detail"]

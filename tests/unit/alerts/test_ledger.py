@@ -1,0 +1,117 @@
+"""Which alerts become messages: repetitions, worsening, recovery, the limit and its one summary."""
+
+import pytest
+
+from toombos_cli.alert_events import AlertEvent, Trouble, severity_of
+from toombos_cli.alerts.ledger import Ledger
+from toombos_cli.manifest.alerts import Alerts, Severity
+
+NOW = 1_800_000_000.0
+RULES = Alerts(repeat_after_s=600, max_per_hour=3)
+
+
+def event(key="crm", severity=Severity.P2, resolved=False):
+    return AlertEvent(key=key, source="test", severity=severity, title=f"{key} is down", resolved=resolved, at=NOW)
+
+
+def told(ledger, *steps, rules=RULES):
+    """The kinds and severities of the messages after events at (seconds after the first, event)."""
+    found = []
+    for after_s, what in steps:
+        found += [(m.kind, m.severity.value) for m in ledger.judge([what], NOW + after_s, rules)]
+    return found
+
+
+P1, P2 = Severity.P1, Severity.P2
+HISTORIES = {
+    "a problem is told once": ([(0, event()), (5, event()), (300, event())], [("problem", "P2")]),
+    "a lasting one is told again after the pause": ([(0, event()), (600, event())], [("problem", "P2")] * 2),
+    "a worse one is told at once": ([(0, event()), (5, event(severity=P1))], [("problem", "P2"), ("problem", "P1")]),
+    "a milder one is not": ([(0, event(severity=P1)), (5, event(severity=P2))], [("problem", "P1")]),
+    "recovery is told": ([(0, event()), (5, event(resolved=True))], [("problem", "P2"), ("recovery", "P2")]),
+    "recovery has the severity that was told": (
+        [(0, event(severity=P1)), (5, event()), (9, event(resolved=True))],
+        [("problem", "P1"), ("recovery", "P1")],
+    ),
+    "recovery is told once": (
+        [(0, event()), (5, event(resolved=True)), (6, event(resolved=True))],
+        [("problem", "P2"), ("recovery", "P2")],
+    ),
+    "recovery of what nobody heard of is silent": ([(0, event(resolved=True))], []),
+    "after a recovery it is a new problem": (
+        [(0, event()), (1, event(resolved=True)), (2, event())],
+        [("problem", "P2"), ("recovery", "P2"), ("problem", "P2")],
+    ),
+    "problems of two keys are two": ([(0, event("a")), (0, event("b"))], [("problem", "P2")] * 2),
+    "no more than the limit": ([(0, event(str(n))) for n in range(9)], [("problem", "P2")] * 3),
+    "an hour later there is room again": (
+        [(0, event(str(n))) for n in range(9)] + [(3600, event("later"))],
+        [("problem", "P2")] * 4,
+    ),
+    "recovery of what was held back is silent": (
+        [*((0, event(str(n))) for n in range(4)), (3600, event("3", resolved=True))],
+        [("problem", "P2")] * 3,
+    ),
+}
+
+
+@pytest.mark.parametrize(("steps", "expected"), HISTORIES.values(), ids=HISTORIES.keys())
+def test_a_history_is_told_as(steps, expected):
+    assert told(Ledger(), *steps) == expected
+
+
+def test_a_storm_is_the_limit_and_one_summary_when_it_has_passed():
+    ledger = Ledger()
+    messages = ledger.judge([event(str(n)) for n in range(1000)], NOW, RULES)
+    assert len(messages) == 3
+    assert ledger.summary(NOW + 1) is None
+    summary = ledger.summary(NOW + 5)
+    assert summary is not None
+    assert "997 more alerts were held back (997 P2)" in summary.title
+    assert "3 is down" in summary.body
+    assert ledger.summary(NOW + 6) is None
+
+
+def test_a_storm_that_does_not_end_is_summarised_after_a_minute_and_then_every_quarter_of_an_hour():
+    ledger, times = Ledger(), []
+    for second in range(3600):
+        ledger.judge([event(str(second))], NOW + second, RULES)
+        if ledger.summary(NOW + second):
+            times.append(second)
+    assert times == [63, 963, 1863, 2763]
+
+
+@pytest.mark.parametrize(("critical", "severity"), [(10, "P1"), (11, "P0")])
+def test_more_than_ten_critical_alerts_make_the_summary_p0(critical, severity):
+    ledger = Ledger()
+    ledger.judge([event(str(n), P1) for n in range(critical)], NOW, RULES)
+    summary = ledger.summary(NOW + 10)
+    assert summary is not None
+    assert summary.severity == severity
+
+
+def test_the_message_of_a_lasting_problem_says_for_how_long():
+    ledger = Ledger()
+    ledger.judge([event()], NOW, RULES)
+    (message,) = ledger.judge([event()], NOW + 3660, RULES)
+    assert message.title == "crm is down (for 1 h 1 min)"
+
+
+GUIDE = [
+    (Trouble.COMPLETE_FAILURE, 299, "P1"),
+    (Trouble.COMPLETE_FAILURE, 300, "P0"),
+    (Trouble.DATA_CORRUPTION, 0, "P0"),
+    (Trouble.SECURITY_BREACH, 0, "P0"),
+    (Trouble.ALERT_STORM, 0, "P0"),
+    (Trouble.DEGRADATION, 1799, "P2"),
+    (Trouble.DEGRADATION, 1800, "P1"),
+    (Trouble.MOCK_FAILURE, 899, "P3"),
+    (Trouble.MOCK_FAILURE, 900, "P2"),
+    (Trouble.MONITORING_FAILURE, 0, "P2"),
+    (Trouble.CONFIGURATION, 0, "P3"),
+]
+
+
+@pytest.mark.parametrize(("trouble", "lasting_s", "severity"), GUIDE)
+def test_the_guides_escalation_table(trouble, lasting_s, severity):
+    assert severity_of(trouble, lasting_s=lasting_s) == severity

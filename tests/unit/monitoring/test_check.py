@@ -1,0 +1,124 @@
+"""`toombos monitoring check` names the rule and the panel that lose a metric, and what cannot be judged."""
+
+import pytest
+
+from tests.conftest import free_port
+from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.monitoring.check import run_check
+from toombos_cli.monitoring.exported import exported_metrics
+from toombos_cli.results import Verdict
+
+EXPORTED = """\
+# TYPE http_requests_total counter
+# TYPE http_request_duration_seconds histogram
+# TYPE process_cpu_seconds_total counter
+process_cpu_seconds_total 1.5
+# TYPE process_resident_memory_bytes gauge
+process_resident_memory_bytes 1e+06
+# TYPE process_open_fds gauge
+process_open_fds 10
+# TYPE process_max_fds gauge
+process_max_fds 1024
+# TYPE process_start_time_seconds gauge
+process_start_time_seconds 1.8e+09
+"""
+
+
+@pytest.fixture
+def shop(tmp_path, httpserver):
+    """A team's manifest with one service, whose /metrics is the test's."""
+    (tmp_path / "toombos.toml").write_text(
+        f'[services.cart]\ncommand = ["cart"]\nport = {httpserver.port}\n'
+        f'host = "{httpserver.host}"\nmetrics = "/metrics"\n'
+        f'[services.prometheus]\nrole = "monitoring"\ncommand = ["prometheus"]\nport = {free_port()}\n'
+    )
+    return load_manifest(tmp_path)
+
+
+def exports(httpserver, text):
+    httpserver.expect_request("/metrics").respond_with_data(text)
+
+
+def judged(manifest, group="metrics"):
+    return {item.name: item for item in run_check(manifest).items if item.group == group}
+
+
+def test_all_rules_and_panels_find_their_metrics_also_those_without_a_value_yet(shop, httpserver):
+    exports(httpserver, EXPORTED)
+    assert {item.verdict for item in judged(shop).values()} == {Verdict.PASS}
+
+
+LOSSES = {
+    "process_cpu_seconds_total": {"rule ServiceCpuHigh", "panel CPU (service-overview)"},
+    "process_start_time_seconds": {
+        "rule ServiceRestarting",
+        "panel Uptime (service-overview)",
+        "panel Restarts (service-overview)",
+    },
+    "http_request_duration_seconds": {
+        "rule SlowResponses",
+        "rule SustainedDegradation",
+        "panel Response time, median (service-overview)",
+        "panel Response time, 95th percentile (service-overview)",
+    },
+}
+
+
+@pytest.mark.parametrize("metric", LOSSES)
+def test_a_metric_that_is_no_longer_exported_names_the_rules_and_panels_that_lose_it(shop, httpserver, metric):
+    exports(httpserver, "".join(line + "\n" for line in EXPORTED.splitlines() if metric not in line))
+    lost = {name: item for name, item in judged(shop).items() if item.verdict is Verdict.FAIL}
+    assert lost.keys() == LOSSES[metric]
+    assert all(item.detail.startswith(f"cart does not export {metric}") for item in lost.values())
+
+
+def test_a_service_that_does_not_answer_leaves_its_rules_unjudged(shop):
+    items = judged(shop)
+    assert items["cart"].verdict is Verdict.ERROR
+    assert items["rule ServiceCpuHigh"].detail == "not judged for cart"
+    assert items["rule ServiceDown"].verdict is Verdict.PASS  # it needs no metric of the service
+
+
+@pytest.mark.parametrize("text", ["<html>", "http_requests_total{ 1\n"], ids=["html", "half a line"])
+def test_what_is_no_prometheus_text_is_named(shop, httpserver, text):
+    exports(httpserver, text)
+    assert "not in Prometheus' text format" in judged(shop)["cart"].detail
+
+
+def test_without_a_running_prometheus_that_is_the_one_error_of_the_live_part(shop, httpserver):
+    exports(httpserver, EXPORTED)
+    items = judged(shop, "targets")
+    assert items["prometheus"].verdict is Verdict.ERROR
+    assert items["prometheus"].hint == "toombos monitoring up"
+    assert not judged(shop, "panels")
+
+
+def test_files_that_are_not_as_the_manifest_wants_them_are_a_warning(shop, httpserver):
+    exports(httpserver, EXPORTED)
+    item = judged(shop, "files")["up to date"]
+    assert (item.verdict, item.hint) == (Verdict.WARN, "toombos monitoring reload")
+
+
+def test_histograms_and_counters_count_by_the_names_of_their_series(shop, httpserver):
+    exports(httpserver, EXPORTED)
+    names = exported_metrics(shop.services["cart"])
+    assert {"http_requests_total", "http_request_duration_seconds_bucket"} <= names
+
+
+def test_grafana_is_asked_with_the_generated_password_for_its_dashboards(tmp_path, httpserver):
+    (tmp_path / "toombos.toml").write_text(
+        f'extends = "toombos"\n[services.grafana]\nport = {httpserver.port}\nhost = "{httpserver.host}"\n'
+    )
+    manifest = load_manifest(tmp_path)
+    from toombos_cli.monitoring.grafana import ensure_password
+
+    password = ensure_password(tmp_path).read_text()
+    from base64 import b64encode
+
+    credentials = "Basic " + b64encode(f"admin:{password}".encode()).decode()
+    httpserver.expect_request("/api/search", headers={"Authorization": credentials}).respond_with_json(
+        [{"uid": "service-overview"}]
+    )
+    items = judged(manifest, "grafana")
+    assert items["dashboard service-overview"].verdict is Verdict.PASS
+    assert items["dashboard mock-services"].verdict is Verdict.FAIL
