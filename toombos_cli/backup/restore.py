@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import msgspec
 
@@ -142,8 +142,8 @@ class _Restore:
             try:
                 self._unpack()
                 outcome = self._replace()
-            except BaseException:
-                self._undo()
+            except BaseException as error:
+                self._undo(error)
                 raise
         return self._prove(outcome)
 
@@ -198,27 +198,43 @@ class _Restore:
             if started:
                 self._services.start(started)
         except ToombosError as error:
-            with disk_errors("the old state could not be brought back", self._place.project):
-                self._services.stop()
-                self._journal = reopen(self._place, self._journal)
-                self._undo()
-            raise OperationError(
-                f"the restored system did not become healthy, so the old state stands again: {error}",
-                where=str(self._archive.path),
-                hint="toombos logs --errors",
-            ) from None
+            self._give_way(error)
         with disk_errors("the replaced files could not be removed", self._place.project):
             replaced_at = clear(self._place, self._journal, self._observer)
         return replace(outcome, started=started, replaced_at=replaced_at)
 
-    def _undo(self) -> None:
-        """The old tree stands again, and what was stopped is started."""
+    def _give_way(self, sick: ToombosError) -> NoReturn:
+        """Brings the old state back. Processes that cannot be stopped would write into it: then the new one stays."""
+        try:
+            self._services.stop()
+        except ToombosError as stuck:
+            raise OperationError(
+                f"the restored state stands, but it did not become healthy ({sick}) and cannot be stopped ({stuck})",
+                where=str(self._archive.path),
+                hint=f"toombos stop && toombos restore {self._journal.safety_backup}",
+            ) from None
+        failure = OperationError(
+            f"the restored system did not become healthy, so the old state stands again: {sick}",
+            where=str(self._archive.path),
+            hint="toombos logs --errors",
+        )
+        with disk_errors("the old state could not be brought back", self._place.project):
+            self._journal = reopen(self._place, self._journal)
+            self._undo(failure)
+        raise failure
+
+    def _undo(self, cause: BaseException) -> None:
+        """The old tree stands again, and what was stopped is started; what that fails with is added to the cause."""
         if self._journal.state == "prepared":
             roll_back(self._journal, self._observer)
         stopped = self._journal.stopped
         clear(self._place, self._journal, self._observer)
-        if stopped:
-            self._services.start(stopped)
+        try:
+            if stopped:
+                self._services.start(stopped)
+        except ToombosError as error:
+            if isinstance(cause, ToombosError):
+                cause.problems += error.problems
 
     def _save(self, journal: Journal) -> None:
         save_journal(self._place, journal)
