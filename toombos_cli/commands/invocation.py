@@ -46,7 +46,7 @@ class Invocation:
     @cached_property
     def project(self) -> Path:
         """The project directory, absolute. Raises UsageError when `--project` names none."""
-        from toombos_cli.manifest.loader import find_project
+        from toombos_cli.manifest.project import find_project
 
         if self.options.project is None:
             return find_project(Path.cwd())

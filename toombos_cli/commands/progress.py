@@ -1,11 +1,13 @@
 """What a waiting command shows on stderr: a live line on a terminal, one line a change elsewhere."""
 
+from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from toombos_cli.commands.invocation import Invocation
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.status import Status
 
 
@@ -26,16 +28,27 @@ class Waiting:
     _WAITED_FOR = ("starting", "stopping")
 
     def __init__(self, invocation: Invocation) -> None:
-        self._console = invocation.stderr
-        self._live = self._console.is_terminal and not invocation.options.quiet
-        self._lines = not self._live and invocation.options.verbose
+        self._invocation = invocation
         self._waits: dict[str, str] = {}
         self._status: Status | None = None
+
+    @cached_property
+    def _console(self) -> "Console":
+        """Made when there is something to show. The first change is the moment to load what prints the end result:
+        the services load then too, and nobody waits for it."""
+        import rich.table
+        import rich.text  # noqa: F401  (loaded ahead)
+
+        return self._invocation.stderr
+
+    @cached_property
+    def _live(self) -> bool:
+        return self._console.is_terminal and not self._invocation.options.quiet
 
     def note(self, change: Change) -> None:
         """Takes in one change."""
         said = f"{change.phase}: {change.detail}" if change.detail else change.phase
-        if self._lines:
+        if not self._live and self._invocation.options.verbose:
             self._console.print(f"{change.service}: {said}")
         if change.phase in self._WAITED_FOR:
             self._waits[change.service] = said

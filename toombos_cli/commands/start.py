@@ -36,23 +36,32 @@ def start(
     Ends when all are ready, or with the cause and the last log lines, and then leaves nothing of this start running.
     What runs already is left alone.
     """
-    names = invocation.service_names(services)
-    manifest = invocation.manifest
-    if monitoring:
-        from toombos_cli.supervisor.plan import with_monitoring
-
-        names = with_monitoring(manifest.services, names)
     if plan:
         from toombos_cli.supervisor.rehearsal import run_plan
 
-        invocation.finish(run_plan(manifest, names, dry_run=dry_run))
+        invocation.finish(run_plan(invocation.manifest, _names(invocation, services, monitoring), dry_run=dry_run))
     if foreground:
-        _stay(invocation, names, dry_run=dry_run, timeout=timeout)
-    from toombos_cli.supervisor.operations import run_start
+        _stay(invocation, _names(invocation, services, monitoring), dry_run=dry_run, timeout=timeout)
+    from toombos_cli.supervisor.launching import launched_early
 
-    with Waiting(invocation) as waiting:
-        report = run_start(manifest, names, dry_run=dry_run, timeout_s=timeout, on_progress=waiting.note)
+    with launched_early(invocation.project) as early, Waiting(invocation) as waiting:
+        names = _names(invocation, services, monitoring)
+        from toombos_cli.supervisor.operations import run_start
+
+        report = run_start(
+            invocation.manifest, names, dry_run=dry_run, timeout_s=timeout, on_progress=waiting.note, early=early
+        )
     invocation.finish(report)
+
+
+def _names(invocation: Invocation, services: list[str] | None, monitoring: bool) -> tuple[str, ...]:
+    """What to start; () is all that is not optional. Raises UsageError for an unknown name."""
+    names = invocation.service_names(services)
+    if monitoring:
+        from toombos_cli.supervisor.ordering import with_monitoring
+
+        names = with_monitoring(invocation.manifest.services, names)
+    return names
 
 
 def _stay(invocation: Invocation, names: tuple[str, ...], *, dry_run: bool, timeout: float | None) -> NoReturn:

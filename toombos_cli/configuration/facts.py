@@ -157,7 +157,7 @@ def gather_facts(
         example=_read_example(project),
         running=_running(project),
         prometheus=read_prometheus_file(manifest),
-        old_spellings=find_old_spellings(project),
+        old_spellings=find_old_spellings(project) if _is_project(project) else (),  # a search of / takes minutes
         database_problem=_database_problem(manifest, values),
         searched=(start, *start.parents),
         is_project=_is_project(project),

@@ -13,22 +13,12 @@ import msgspec
 from toombos_cli.errors import ConfigurationError, Problem
 from toombos_cli.manifest.model import Manifest, Source, start_order
 from toombos_cli.manifest.placeholders import expand_service
+from toombos_cli.manifest.project import FILE_NAME
 from toombos_cli.manifest.service import Service, Table
 from toombos_cli.spelling import nearest
 
-FILE_NAME = "toombos.toml"
 PACKAGED = "toombos"
 KeyPath = tuple[str | int, ...]
-_MARKERS = (FILE_NAME, ".env", ".env.example", "run/state.json")
-
-
-def find_project(start: Path) -> Path:
-    """The nearest directory from `start` upward that holds a toombos project, else `start` itself; absolute."""
-    start = start.resolve()
-    for directory in (start, *start.parents):
-        if any((directory / marker).is_file() for marker in _MARKERS):
-            return directory
-    return start
 
 
 def load_manifest(project: Path) -> Manifest:

@@ -15,11 +15,15 @@ from toombos_cli.supervisor.protocol import Broken, Busy, Reply, encode
 
 
 def main(project: Path, handed_over: socket.socket) -> int:
-    """Supervises until nothing is left to do; 0 also when another supervisor has the project."""
+    """Supervises until nothing is left to do; 0 also when nothing is asked, or another supervisor has the project."""
+    if not handed_over.recv(1, socket.MSG_PEEK):
+        return 0  # it was launched ahead of a command that then had nothing for it
     run = RunDirectory(project)
     try:
         run.create()
         lock = locks.take(run.supervisor_lock)
+        if lock is not None:
+            _write_to(run.supervisor_log)
     except OSError as error:
         return _leave(handed_over, Broken(message=f"{error.filename or run.path}: {error.strerror}"))
     if lock is None:
@@ -29,6 +33,13 @@ def main(project: Path, handed_over: socket.socket) -> int:
     finally:
         os.close(lock)
     return 0
+
+
+def _write_to(log: Path) -> None:
+    """From here on nothing of the command that began us is kept open."""
+    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.dup2(fd, 2)
+    os.close(fd)
 
 
 def _leave(connection: socket.socket, reply: Reply) -> int:

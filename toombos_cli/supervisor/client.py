@@ -1,23 +1,22 @@
 """The command line's side of the control channel: finds the supervisor or begins one, asks, and hears the answer."""
 
 import contextlib
-import os
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from toombos_cli import processes
 from toombos_cli.errors import OperationError
 from toombos_cli.run_state import RunDirectory, read_state
 from toombos_cli.supervisor.adoption import find_survivors
+from toombos_cli.supervisor.launching import launch
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, decode_reply, encode
 
 _SETTLE_S = 30.0
 _RETRY_S = 0.02
+_PATIENCE_WITH_SILENCE = 2  # one may leave at the very moment at which it is asked
 
 
 def ask_running(
@@ -47,19 +46,33 @@ def survivors(project: Path) -> bool:
     return bool(find_survivors(project, read_state(project)))
 
 
-def ask(project: Path, request: Request, on_progress: Callable[[Progress], None] | None = None) -> Done:
+def ask(
+    project: Path,
+    request: Request,
+    on_progress: Callable[[Progress], None] | None = None,
+    *,
+    early: socket.socket | None = None,
+) -> Done:
     """The answer of the project's supervisor, which is begun when there is none. Raises OperationError.
+
+    `early` is the connection of a supervisor that was launched ahead; it is used when no other one runs.
 
     Two commands at once, or one that meets a supervisor which is just leaving, find each other again here.
     """
     run = RunDirectory(project)
     deadline = time.monotonic() + _SETTLE_S
+    silent = 0
     while True:
-        connection = _connect(run) or _begin(run)
+        connection = _connect(run) or early or launch(project)
+        if connection is early:
+            early = None
         with connection:
             answer = _converse(connection, request, on_progress)
         if isinstance(answer, Done):
             return answer
+        silent += answer is None
+        if silent > _PATIENCE_WITH_SILENCE:
+            raise OperationError("the supervisor ended without an answer", hint=f"cat {run.supervisor_log}")
         if time.monotonic() > deadline:
             raise OperationError(
                 f"no answer from the supervisor within {_SETTLE_S:g} s",
@@ -80,35 +93,6 @@ def _connect(run: RunDirectory) -> socket.socket | None:
         connection.close()
         raise OperationError(f"the supervisor cannot be asked: {error.strerror}", where=str(run.socket)) from None
     return connection
-
-
-def _begin(run: RunDirectory) -> socket.socket:
-    """Starts a detached supervisor and returns its first connection. Raises OperationError."""
-    try:
-        run.create()
-        log = os.open(run.supervisor_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise OperationError(f"cannot be written: {error.strerror}", where=str(error.filename or run.path)) from None
-    ours, theirs = socket.socketpair()
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.set_inheritable(theirs.fileno(), True)
-        os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-P", "-m", "toombos_cli.supervisor", str(run.project), str(theirs.fileno())],
-            {name: value for name, value in os.environ.items() if name != processes.TAG},
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, null, 0),
-                (os.POSIX_SPAWN_DUP2, null, 1),
-                (os.POSIX_SPAWN_DUP2, log, 2),
-            ],
-            setsid=True,
-        )
-    finally:
-        theirs.close()
-        os.close(null)
-        os.close(log)
-    return ours
 
 
 def _converse(

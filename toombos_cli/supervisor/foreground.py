@@ -17,7 +17,8 @@ from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.following import Follower
 from toombos_cli.supervisor.life import supervise
 from toombos_cli.supervisor.operations import OnProgress, change_report
-from toombos_cli.supervisor.plan import DRY_RUN, build_plan, default_names, with_dependencies
+from toombos_cli.supervisor.ordering import default_names, with_dependencies
+from toombos_cli.supervisor.plan import DRY_RUN, build_plan
 from toombos_cli.supervisor.protocol import Done, Start
 from toombos_cli.supervisor.reports import ChangeReport
 from toombos_cli.supervisor.rotation import LogFile

@@ -3,10 +3,13 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toombos_cli.manifest.model import Logs
 from toombos_cli.supervisor.core import Supervisor
-from toombos_cli.supervisor.rotation import LogFile
+
+if TYPE_CHECKING:
+    from toombos_cli.supervisor.rotation import LogFile
 
 _FIRST_SAMPLE_S, _SAMPLE_EVERY_S = 1.0, 5.0
 _LOGS_EVERY_S = 1.0
@@ -24,6 +27,9 @@ async def sample_forever(supervisor: Supervisor) -> None:
 
 async def rotate_forever(supervisor: Supervisor) -> None:
     """Rotates each log that is due, one after the other in a thread: a disk may take its time."""
+    await asyncio.sleep(_LOGS_EVERY_S)
+    from toombos_cli.supervisor.rotation import LogFile  # not before the services are spawned: they wait for us
+
     while True:
         await asyncio.sleep(_LOGS_EVERY_S)
         settings = supervisor.plan.logs if supervisor.plan else Logs()
@@ -34,7 +40,7 @@ async def rotate_forever(supervisor: Supervisor) -> None:
                 supervisor.note(f"rotation of {unit.name}", await asyncio.to_thread(_rotate, log, settings))
 
 
-def _rotate(log: LogFile, settings: Logs) -> str | None:
+def _rotate(log: "LogFile", settings: Logs) -> str | None:
     """Rotates; returns what is worth a warning."""
     try:
         log.rotate(settings, time.time())

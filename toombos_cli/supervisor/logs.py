@@ -2,7 +2,6 @@
 
 import gzip
 import heapq
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -11,14 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
+from toombos_cli.log_lines import is_error as is_error  # the filters that callers choose from
+from toombos_cli.log_lines import is_startup as is_startup
+from toombos_cli.log_lines import timestamp_of
 from toombos_cli.results import Verdict
 from toombos_cli.supervisor.rotation import LogFile
 
 _BLOCK_BYTES = 262_144
-_ERROR = re.compile(r"\b(ERROR|CRITICAL|FATAL)\b|\bTraceback \(most recent|\b\w*(Exception|Error)\b:")
-_STARTUP = re.compile(r"start(ing|ed|up)|\bready\b|listening|running on|shut(ting )?down|stopp(ed|ing)", re.IGNORECASE)
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
-
 LineFilter = Callable[[str], bool]
 
 
@@ -45,23 +43,6 @@ class LogsReport:
         return Verdict.PASS
 
 
-def is_error(line: str) -> bool:
-    """Whether the line tells of an error: by its JSON level, or by the words that loggers and tracebacks use."""
-    if line.startswith("{"):
-        try:
-            level = json.loads(line).get("level")
-        except (ValueError, AttributeError):
-            level = None
-        if isinstance(level, str):
-            return level.upper() in ("ERROR", "CRITICAL", "FATAL")
-    return bool(_ERROR.search(line))
-
-
-def is_startup(line: str) -> bool:
-    """Whether the line tells of starting or stopping."""
-    return bool(_STARTUP.search(line))
-
-
 def matches(pattern: re.Pattern[str]) -> LineFilter:
     """A filter that lets through what the pattern finds."""
     return lambda line: bool(pattern.search(line))
@@ -85,18 +66,6 @@ def run_logs(
     found = [_last(name, _backwards(log, ends.get(name)), count, filters, since) for name, log in logs.items()]
     oldest = datetime.min.replace(tzinfo=UTC)
     return LogsReport(lines=tuple(heapq.merge(*found, key=lambda line: line.timestamp or oldest)))
-
-
-def timestamp_of(line: str) -> datetime | None:
-    """The first ISO 8601 time in the line's first 200 characters, UTC where it names no zone; None without one."""
-    found = _TIMESTAMP.search(line, 0, 200)
-    if found is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(found[0].replace(",", "."))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _last(

@@ -1,5 +1,6 @@
 """What the commands call: start, stop, restart and status of a project, whether or not a supervisor runs."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
 from toombos_cli.run_state import Phase, SystemState, observed, read_state
 from toombos_cli.supervisor import client
-from toombos_cli.supervisor.plan import DRY_RUN, build_plan, default_names
+from toombos_cli.supervisor.ordering import default_names
+from toombos_cli.supervisor.plan import DRY_RUN, build_plan
 from toombos_cli.supervisor.protocol import Done, Plan, Progress, Restart, Start, Status, Stop
 from toombos_cli.supervisor.reports import ChangeReport, FailureRow, SupervisorRow, SystemReport, rows
 
@@ -23,10 +25,12 @@ def run_start(
     dry_run: bool = False,
     timeout_s: float | None = None,
     on_progress: OnProgress | None = None,
+    early: socket.socket | None = None,
 ) -> ChangeReport:
     """Brings the services (none named: all that are not optional) to ready.
 
-    A system that runs in dry-run mode stays in it. Raises RefusedError when it runs in live mode and a dry run is
+    A system that runs in dry-run mode stays in it. `early` is the connection of a supervisor that was launched ahead.
+    Raises RefusedError when it runs in live mode and a dry run is
     asked for, ConfigurationError for an unreadable `.env`, OperationError when no supervisor can be had.
     """
     before = present_state(manifest.project)
@@ -39,7 +43,7 @@ def run_start(
         )
     plan = build_plan(manifest, mode=mode)
     wanted = names or default_names(manifest.services)
-    done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress)
+    done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early)
     notes = (*_taken_over(before, done), *_stale(done, plan))
     return change_report(done, manifest.services, manifest.project, names, notes=notes)
 

@@ -1,12 +1,11 @@
 """Turns manifest, `.env`, environment and mode into the plan that the supervisor carries out."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from toombos_cli.env_file import EnvFile, read_env_file
-from toombos_cli.manifest.model import Manifest, start_order
+from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
 from toombos_cli.run_state import EnvFileStamp
 from toombos_cli.settings import Origin, effective_values, is_true
@@ -48,29 +47,6 @@ def stamp(env_file: EnvFile) -> EnvFileStamp:
         )
     except OSError:
         return EnvFileStamp(path=str(env_file.path), mtime_ns=0, sha256="")
-
-
-def with_dependencies(services: Mapping[str, Service], names: Iterable[str]) -> tuple[str, ...]:
-    """The names and all they depend on, in an order in which they may be started."""
-    wanted: set[str] = set()
-    pending = list(names)
-    while pending:
-        name = pending.pop()
-        if name in services and name not in wanted:
-            wanted.add(name)
-            pending.extend(services[name].depends_on)
-    return tuple(name for batch in start_order(dict(services)) for name in batch if name in wanted)
-
-
-def default_names(services: Mapping[str, Service]) -> tuple[str, ...]:
-    """What a bare `start` starts: all that is not optional."""
-    return tuple(name for name, service in services.items() if not service.optional)
-
-
-def with_monitoring(services: Mapping[str, Service], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names (none: the default ones) and every monitoring service."""
-    monitoring = tuple(name for name, service in services.items() if service.role == "monitoring")
-    return tuple(dict.fromkeys((*(names or default_names(services)), *monitoring)))
 
 
 def _plan_service(manifest: Manifest, service: Service, env_file: EnvFile, *, mode: str | None) -> ServicePlan:

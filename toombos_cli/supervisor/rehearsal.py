@@ -7,7 +7,8 @@ from toombos_cli.env_file import read_env_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.results import Verdict
 from toombos_cli.settings import Origin, effective_values
-from toombos_cli.supervisor.plan import DRY_RUN, default_names, is_dry_run, with_dependencies
+from toombos_cli.supervisor.ordering import default_names, with_dependencies
+from toombos_cli.supervisor.plan import DRY_RUN, is_dry_run
 
 _SHOWN = (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
 

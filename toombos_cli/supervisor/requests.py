@@ -8,7 +8,7 @@ from typing import Protocol
 
 from toombos_cli.run_state import Phase
 from toombos_cli.supervisor import protocol, spawning
-from toombos_cli.supervisor.plan import with_dependencies
+from toombos_cli.supervisor.ordering import with_dependencies
 from toombos_cli.supervisor.protocol import Failure, Plan, Request
 from toombos_cli.supervisor.spawning import CannotStartError
 from toombos_cli.supervisor.unit import Unit

@@ -20,7 +20,8 @@ from toombos_cli.supervisor.spawning import CannotStartError
 from toombos_cli.supervisor.tailing import last_lines
 from toombos_cli.supervisor.tree import StubbornError, Tree
 
-_FIRST_PROBE_S, _LAST_PROBE_S = 0.02, 0.25
+_FIRST_PROBE_S, _LAST_PROBE_S = 0.01, 0.25
+_PROBE_LATENESS = 0.04  # a service is found ready at most so much later than it is, as a share of its start-up time
 _POLL_ADOPTED_S = 0.05
 _HISTORY = 20
 _LAST_LINES = 20
@@ -225,8 +226,8 @@ class Unit:
         """Returns when a process of ours answered. Raises CannotStartError."""
         service = self.service
         path = service.ready or service.health
-        deadline = time.monotonic() + service.startup_timeout_s
-        pause_s = _FIRST_PROBE_S
+        began = time.monotonic()
+        deadline = began + service.startup_timeout_s
         while True:
             answer = await self._unless_ended(readiness.ask(service, path))
             if answer is None:
@@ -243,8 +244,8 @@ class Unit:
                 raise CannotStartError(Failure(service=self.name, kind="timeout", message=message))
             if answer.detail != self.state.detail:
                 self._set(detail=answer.detail)
+            pause_s = min(max((time.monotonic() - began) * _PROBE_LATENESS, _FIRST_PROBE_S), _LAST_PROBE_S)
             await self._unless_ended(asyncio.sleep(pause_s))
-            pause_s = min(pause_s * 1.2, _LAST_PROBE_S)
         ready_after_s = self.state.ready_after_s  # that of an adopted service was measured by its first supervisor
         if ready_after_s is None:
             ready_after_s = round(time.time() - self.state.started_at, 3)

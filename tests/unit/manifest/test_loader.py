@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from toombos_cli.errors import ConfigurationError
-from toombos_cli.manifest.loader import find_project, load_manifest
+from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.project import find_project
 from toombos_cli.manifest.model import start_order
 
 OWN = '[services.shop]\ncommand = ["{python}", "shop.py", "--port", "{port}"]\nport = 7001\n'

@@ -1,0 +1,195 @@
+"""What supervision costs, each figure beside its reference measured in the same run.
+
+    python tests/benchmarks/supervision.py [--rounds 5] [--idle 20]
+
+- start: `toombos start --dry-run` until all are ready, against the same three processes spawned bare, at once, until
+  all listen (at most 1.5), and against the slowest service's own start (at most 0.15 s more, for services that are
+  ready at once).
+- status: `toombos status` against a Python that only imports what it needs (at most 1.3).
+- crash: from SIGKILL until the supervisor has noted it (under 100 ms).
+- idle: CPU (under 0.5 % of a core) and memory (under 50 MB) of a supervisor of three ready services.
+"""
+
+import argparse
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from toombos_cli import processes
+from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.supervisor.plan import build_plan
+
+WEB = Path(__file__).parent.parent / "faults" / "services" / "web.py"
+NAMES = ("crm", "platform", "generator")
+STATUS_IMPORTS = (
+    "import typer, rich.console, rich.table, rich.text, msgspec, tomllib, socket, json, graphlib, hashlib, ctypes"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--idle", type=float, default=20.0, help="seconds to watch the idle supervisor")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        real = Path(directory) / "real"
+        real.mkdir()
+        ports = {name: free_port() for name in NAMES}
+        tables = "".join(f"[services.{name}]\nport = {port}\n" for name, port in ports.items())
+        (real / "toombos.toml").write_text(f'extends = "toombos"\n{tables}')
+        bench_start(real, ports, options.rounds)
+
+        quick = Path(directory) / "quick"
+        quick.mkdir()
+        ports = {name: free_port() for name in NAMES}
+        tables = "".join(
+            f'[services.{name}]\ncommand = ["{{python}}", "-P", "{WEB}"]\nport = {port}\nenv = {{ PORT = "{port}" }}\n'
+            for name, port in ports.items()
+        )
+        (quick / "toombos.toml").write_text(f'name = "quick"\n{tables}')
+        bench_added(quick, ports, options.rounds)
+        toombos(quick, "start")
+        try:
+            bench_status(quick, options.rounds)
+            bench_crash(quick, options.rounds)
+            bench_idle(quick, options.idle)
+        finally:
+            toombos(quick, "stop")
+
+
+def bench_start(project: Path, ports: dict[str, int], rounds: int) -> None:
+    bare = [bare_start(project, ports, mode="dry_run") for _ in range(rounds)]
+    ours = []
+    for _ in range(rounds):
+        ours.append(seconds(lambda: toombos(project, "start", "--dry-run")))
+        toombos(project, "stop")
+    report("start --dry-run, three services", ours, "the same processes bare, at once", bare, "at most 1.5")
+
+
+def bench_added(project: Path, ports: dict[str, int], rounds: int) -> None:
+    """Services that are ready at once: what is left is toombos itself."""
+    bare = [bare_start(project, ports, mode=None) for _ in range(rounds)]
+    ours, own = [], []
+    for _ in range(rounds):
+        ours.append(seconds(lambda: toombos(project, "start")))
+        own.append(max(row["ready_after_s"] for row in status(project)))
+        toombos(project, "stop")
+    report("start, three services ready at once", ours, "the same processes bare, at once", bare, "-")
+    added = statistics.median(a - b for a, b in zip(ours, bare, strict=True))
+    print(f"  added to the bare start: {added * 1000:.0f} ms (goal: under 150); spawn to ready {max(own):.2f} s")
+
+
+def bench_status(project: Path, rounds: int) -> None:
+    imports, ours = [], []
+    for _ in range(rounds * 2):
+        imports.append(seconds(lambda: run([sys.executable, "-P", "-c", STATUS_IMPORTS])))
+        ours.append(seconds(lambda: toombos(project, "status")))
+    report("status", ours, "importing what it needs", imports, "at most 1.3")
+
+
+def bench_crash(project: Path, rounds: int) -> None:
+    times = []
+    state = project / "run" / "state.json"
+    for _ in range(rounds):
+        pid = next(row["pid"] for row in status(project) if row["name"] == "crm")
+        began = time.perf_counter()
+        os.kill(pid, signal.SIGKILL)
+        while json.loads(state.read_bytes())["services"]["crm"]["pid"] == pid:
+            time.sleep(0.0005)
+        times.append(time.perf_counter() - began)
+        wait_until(lambda: json.loads(state.read_bytes())["services"]["crm"]["phase"] in ("ready", "crash-loop"))
+        toombos(project, "restart", "crm")  # the next crash is a first one again
+    print(f"crash noted after {statistics.median(times) * 1000:.1f} ms, worst {max(times) * 1000:.1f} ms (under 100)")
+
+
+def bench_idle(project: Path, watched_s: float) -> None:
+    pid = json.loads((project / "run" / "state.json").read_bytes())["supervisor_pid"]
+    before = processes.process_table()[pid].cpu_s
+    time.sleep(watched_s)
+    row = processes.process_table()[pid]
+    percent = 100 * (row.cpu_s - before) / watched_s
+    print(f"idle supervisor: {percent:.2f} % of a core (under 0.5), {row.rss_bytes / 1e6:.0f} MB (under 50)")
+
+
+def bare_start(project: Path, ports: dict[str, int], *, mode: str | None) -> float:
+    """Seconds from the first spawn until all three listen, the commands and environments those of the manifest."""
+    plans = build_plan(load_manifest(project), mode=mode).services
+    began = time.perf_counter()
+    children = [
+        subprocess.Popen(
+            plans[name].service.command,
+            cwd=project,
+            env=plans[name].environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for name in NAMES
+    ]
+    wait_until(lambda: all(listens(port) for port in ports.values()))
+    elapsed = time.perf_counter() - began
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.wait()
+    return elapsed
+
+
+def status(project: Path) -> list[dict[str, object]]:
+    done = subprocess.run(command("status", "--json"), cwd=project, capture_output=True, check=False)
+    rows: list[dict[str, object]] = json.loads(done.stdout)["data"]["services"]
+    return rows
+
+
+def toombos(project: Path, *args: str) -> None:
+    run(command(*args), cwd=project)
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "toombos_cli", *args]
+
+
+def run(argv: list[str], cwd: Path | None = None) -> None:
+    subprocess.run(argv, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
+
+
+def seconds(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.005)
+
+
+def report(what: str, ours: list[float], reference: str, theirs: list[float], goal: str) -> None:
+    mine, other = statistics.median(ours), statistics.median(theirs)
+    print(f"{what}: {mine:.3f} s; {reference}: {other:.3f} s; ratio {mine / other:.2f} (goal: {goal})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""Which services a command means, and in which order they are started."""
+
+from collections.abc import Iterable, Mapping
+
+from toombos_cli.manifest.model import start_order
+from toombos_cli.manifest.service import Service
+
+
+def with_dependencies(services: Mapping[str, Service], names: Iterable[str]) -> tuple[str, ...]:
+    """The names and all they depend on, in an order in which they may be started."""
+    wanted: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name in services and name not in wanted:
+            wanted.add(name)
+            pending.extend(services[name].depends_on)
+    return tuple(name for batch in start_order(dict(services)) for name in batch if name in wanted)
+
+
+def default_names(services: Mapping[str, Service]) -> tuple[str, ...]:
+    """What a bare `start` starts: all that is not optional."""
+    return tuple(name for name, service in services.items() if not service.optional)
+
+
+def with_monitoring(services: Mapping[str, Service], names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names (none: the default ones) and every monitoring service."""
+    monitoring = tuple(name for name, service in services.items() if service.role == "monitoring")
+    return tuple(dict.fromkeys((*(names or default_names(services)), *monitoring)))
