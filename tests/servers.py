@@ -12,12 +12,13 @@ Handler = Callable[[socket.socket], None]
 
 
 @contextlib.contextmanager
-def serve(handler: Handler, *, host: str = "127.0.0.1", backlog: int = 64) -> Iterator[int]:
+def serve(handler: Handler, *, host: str = "127.0.0.1", port: int = 0, backlog: int = 64) -> Iterator[int]:
     """The port of a server that runs `handler` in a thread for each connection, until the block ends."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     open_sockets: set[socket.socket] = set()
     with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.bind((host, 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
         listener.listen(backlog)
 
         def work(connection: socket.socket) -> None:
@@ -64,9 +65,9 @@ def answer(body: bytes = b"", *, status: str = "200 OK", headers: str = "", afte
     return handle
 
 
-def json_answer(body: str, **kwargs: str) -> Handler:
+def json_answer(body: str, *, status: str = "200 OK", after_s: float = 0) -> Handler:
     """Answers every request with this JSON."""
-    return answer(body.encode(), headers="Content-Type: application/json\r\n", **kwargs)
+    return answer(body.encode(), status=status, headers="Content-Type: application/json\r\n", after_s=after_s)
 
 
 def hang(connection: socket.socket) -> None:

@@ -12,7 +12,7 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
 from toombos_cli.probes import ProbeResult, Reason, judge_health, probe_http, says_degraded
 from toombos_cli.results import Verdict
-from toombos_cli.run_state import SystemState, read_state
+from toombos_cli.run_state import Phase, SystemState, read_state
 
 _DRY_RUN = "dry_run"
 
@@ -68,9 +68,9 @@ def _probe_all(services: Mapping[str, Service], timeout_s: float | None) -> dict
 
 
 def _wanted(state: SystemState | None, name: str) -> bool:
-    """Whether the operator asked toombos to run this service."""
+    """Whether the operator asked toombos to run this service, though that may have failed."""
     entry = state.services.get(name) if state else None
-    return entry is not None and entry.desired
+    return entry is not None and (entry.desired or entry.phase in (Phase.FAILED, Phase.CRASH_LOOP))
 
 
 def _judge(

@@ -21,7 +21,9 @@ from toombos_cli.smoke.report import StepResult
 PREFIX = "deep-"
 _CHECKS = "status_code_conformance,content_type_conformance,response_schema_conformance"
 _CREDENTIAL = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
-_TIME_LIMIT_S = 300.0
+_PLAIN = ("--generation-database", "none", "--request-timeout", "10", "--suppress-health-check", "all", "--no-color")
+_FUZZ_S = 45.0
+_TIME_LIMIT_S = 2 * _FUZZ_S
 _FOUND_FAILURES = 1
 _DETAIL_CHARS = 2000
 
@@ -48,19 +50,10 @@ def run_deep(service: Service, steps: tuple[Step, ...], environment: Mapping[str
         config = Path(directory) / "schemathesis.toml"
         config.write_text(_config(service, steps, environment), "utf-8")
         argv = (find_schemathesis(), "--config-file", str(config), "run", url)
-        options = (
-            "--checks",
-            _CHECKS,
-            "--max-examples",
-            "20",
-            "--request-timeout",
-            "10",
-            "--generation-database",
-            "none",
-        )
+        options = ("--checks", _CHECKS, "--phases", "examples,coverage,fuzzing", "--max-time", f"{_FUZZ_S:g}")
         try:
             done = subprocess.run(
-                (*argv, *options, "--no-color", "--suppress-health-check", "all"),
+                (*argv, *options, *_PLAIN),
                 cwd=directory,
                 env=os.environ | environment | {"NO_COLOR": "1"},
                 stdin=subprocess.DEVNULL,

@@ -64,17 +64,7 @@ class Round:
         for name in self._plan.services:
             self._done(self._check_health(self._system.services[name]))
         for step in self._plan.proofs:
-            result = self._take(step)
-            if result.verdict is Verdict.PASS:
-                self._proven.add(step.service)
-            elif result.got and not allow_live and any(s.is_writing for s in self._plan.steps):
-                raise RefusedError(
-                    f"{step.service} does not say that it is in dry-run mode: expected {result.expected}, "
-                    f"got {result.got}; nothing was sent to it",
-                    where=result.request,
-                    hint="toombos start --dry-run   (or: toombos smoke --allow-live, for the read-only steps)",
-                )
-            self._done(result)
+            self._done(self._prove(step, allow_live=allow_live))
         cleanups = Cleanups(self._plan.steps, self._system.services)
         try:
             for step in self._plan.steps:
@@ -82,6 +72,22 @@ class Round:
         finally:
             left_behind = cleanups.run()
         return tuple(self._results), left_behind
+
+    def _prove(self, step: Step, *, allow_live: bool) -> StepResult:
+        """Whether the service says that it is in dry-run mode. One that answers and does not say so is live."""
+        result = self._take(step)
+        if result.verdict is Verdict.PASS:
+            self._proven.add(step.service)
+        elif result.got and allow_live:
+            return replace(result, verdict=Verdict.WARN, detail="not in dry-run mode: read-only steps alone are taken")
+        elif result.got and any(s.is_writing for s in self._plan.steps):
+            raise RefusedError(
+                f"{step.service} does not say that it is in dry-run mode: expected {result.expected}, "
+                f"got {result.got}; nothing was sent to it",
+                where=result.request,
+                hint="toombos start --dry-run   (or: toombos smoke --allow-live, for the read-only steps)",
+            )
+        return result
 
     def _done(self, result: StepResult) -> None:
         self._results.append(result)

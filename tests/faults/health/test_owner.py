@@ -1,0 +1,88 @@
+"""Who answers: the process that toombos started, a suspended one, or a stranger."""
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port, wait_for
+from tests.servers import answer, serve
+
+WEB = Path(__file__).parents[1] / "services" / "web.py"
+
+
+@pytest.fixture
+def project(tmp_path):
+    """One small service on a free port."""
+    (tmp_path / "toombos.toml").write_text(
+        f"""
+[services.web]
+command = {json.dumps([sys.executable, str(WEB)])}
+port = {free_port()}
+env = {{ PORT = "{{port}}" }}
+probe_timeout_s = 0.5
+[services.web.restart]
+policy = "never"
+"""
+    )
+    return tmp_path
+
+
+def health(toombos, *args):
+    done = toombos("health", "--json", *args)
+    (service,) = json.loads(done.stdout)["data"]["services"]
+    return done.returncode, service
+
+
+def test_a_running_service_is_up_with_its_own_pid(toombos):
+    assert toombos("start").returncode == 0
+    (row,) = json.loads(toombos("status", "--json").stdout)["data"]["services"]
+    code, service = health(toombos)
+    assert (code, service["status"], service["reason"], service["pid"]) == (0, "up", "ok", row["pid"])
+
+
+def test_a_suspended_process_is_stopped_not_timed_out_and_the_fix_wakes_it(toombos):
+    toombos("start")
+    pid = health(toombos)[1]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        code, service = health(toombos)
+        assert (code, service["status"], service["reason"], service["pid"]) == (1, "down", "stopped", pid)
+        assert service["fix"] == f"kill -CONT {pid}"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert wait_for(lambda: health(toombos)[0] == 0)
+
+
+def test_a_stranger_on_the_port_is_named_and_never_taken_for_the_service(toombos, project):
+    toombos("start")
+    _, before = health(toombos)
+    os.kill(before["pid"], signal.SIGKILL)
+    port = int(before["url"].split(":")[2].split("/")[0])
+    wait_for(lambda: _is_free(port), what="the port free")
+    with serve(answer(b"healthy"), port=port):
+        code, service = health(toombos)
+    assert (code, service["status"], service["reason"], service["pid"]) == (1, "down", "wrong-owner", os.getpid())
+    assert f"pid {os.getpid()}" in service["detail"]
+    assert service["fix"] == ""  # nothing that ends a stranger is offered for pasting
+
+
+def test_a_service_that_toombos_never_started_is_judged_by_its_answer_alone(toombos, project):
+    port = int(next(line for line in (project / "toombos.toml").read_text().splitlines() if "port =" in line)[7:])
+    with serve(answer(b"fine"), port=port):
+        code, service = health(toombos)
+    assert (code, service["status"], service["pid"]) == (0, "up", os.getpid())
+
+
+def _is_free(port):
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
