@@ -13,11 +13,12 @@ from toombos_cli.configuration.encryption import DecryptionError, decrypt, is_en
 from toombos_cli.configuration.prometheus import PrometheusFile, read_prometheus_file
 from toombos_cli.configuration.sources import OldSpelling, find_old_spellings
 from toombos_cli.configuration.strength import is_placeholder, looks_random
+from toombos_cli.configuration.types import type_error
 from toombos_cli.env_file import ENV_FILE, Binding, EnvFile, parse_env_text, read_env_file
 from toombos_cli.errors import ConfigurationError, Problem
 from toombos_cli.manifest.environment import Role, Variable
-from toombos_cli.manifest.project import FILE_NAME
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.project import FILE_NAME
 from toombos_cli.redaction import Redactor, is_secret_name
 from toombos_cli.settings import Origin, Value, effective_values, is_true
 from toombos_cli.spelling import nearest
@@ -85,6 +86,9 @@ class Facts:
         """Documented names that stand in `.env` without effect, with the rule that says why."""
         text = "\n".join(binding.text for binding in self.env_file.unparsed)
         lost = {name: "parse" for name in self.variables if re.search(rf"\b{name}\b", text)}
+        for name, value in self.clear.items():
+            if value and type_error(self.variables[name], value):
+                lost[name] = "types"
         for binding in self.env_file.bindings:
             if binding.name and binding.name not in self.variables and (guess := nearest(binding.name, self.variables)):
                 lost.setdefault(guess, "extra")

@@ -167,6 +167,18 @@ def test_what_a_dropped_switch_causes_is_explained_by_it(configured: Project):
     assert followers == {"parse"}
 
 
+@pytest.mark.parametrize(
+    ("line", "root"),
+    [("DRY_RUN_MODE=ture", "types"), ("DRY_RUN_MOD=true", "extra")],
+    ids=["bad value", "misspelt name"],
+)
+def test_what_a_useless_switch_causes_is_explained_by_it(configured: Project, line, root):
+    configured.write(f"USE_MOCK_SERVICES=true\n{line}\n")
+
+    assert {f.id for f in configured.wrong() if not f.explained_by} == {root}
+    assert {f.explained_by for f in configured.findings()["live"]} == {root}
+
+
 def test_a_dropped_switch_that_the_environment_holds_on_is_still_a_failure(configured: Project):
     configured.write("USE_MOCK_SERVICES=true\nDRY_RUN_MODE: true\n")
 

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from toombos_cli.configuration.display import shown_value
+from toombos_cli.configuration.display import shown_name, shown_value
 from toombos_cli.configuration.facts import Facts
 from toombos_cli.configuration.strength import RANDOM_TEXT
 from toombos_cli.env_file import Binding
@@ -70,14 +70,14 @@ def edit(facts: Facts, line: int, script: str) -> str:
 
 def remove_line(facts: Facts, binding: Binding) -> str:
     """The command that removes a one-line assignment; "" for one of several lines."""
-    if binding.name is None or binding.line != binding.last_line or not _is_plain(binding.name):
+    if binding.name is None or binding.line != binding.last_line or not _may_be_written(facts, binding.name):
         return ""
     return edit(facts, binding.line, rf"{{/^\s*(export\s+)?{binding.name}\s*=/d}}")
 
 
 def rename(facts: Facts, binding: Binding, new: str) -> str:
     """The command that gives an assignment its right name; "" where the old one cannot be matched safely."""
-    if binding.name is None or not _is_plain(binding.name):
+    if binding.name is None or not _may_be_written(facts, binding.name):
         return ""
     return edit(facts, binding.line, rf"s/^(\s*(export\s+)?){binding.name}(\s*=)/\1{new}\3/")
 
@@ -141,8 +141,9 @@ def _ends_with_newline(facts: Facts) -> bool:
     return not bindings or bindings[-1].original.endswith(("\n", "\r"))
 
 
-def _is_plain(name: str) -> bool:
-    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None
+def _may_be_written(facts: Facts, name: str) -> bool:
+    """Whether a name can stand in a command: it is one for a shell too, and no broken-off piece of a secret."""
+    return re.fullmatch(r"[A-Za-z_]\w*", name) is not None and shown_name(name, facts.variables) == name
 
 
 def _quoted(path: Path) -> str:

@@ -77,7 +77,8 @@ def shadow(facts: Facts) -> Iterator[Answer]:
             Evidence(source="environment", text=shown_name(name, facts.variables)),
             at_line(facts, facts.env_file.lines[name]),
             cause="a variable exported in this shell beats the file",
-            command=f"unset {name}" if name.isidentifier() else "",
+            command=f"unset {name}" if shown_name(name, facts.variables) == name else "",
+            advice="unset it in the shell",
         )
 
 
