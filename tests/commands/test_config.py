@@ -343,3 +343,19 @@ class TestRotateKey:
         assert (refused.returncode, done.returncode) == (3, 0)
         assert decrypt(read_env_file(project).values["API_KEY"], key=KEY[::-1]) == SECRET
         assert KEY[::-1] not in path.read_text() + done.stdout + done.stderr
+
+
+def test_from_init_to_a_running_system_with_encrypted_secrets_and_a_changed_file(toombos, project):
+    for command in (["config", "init"], ["config", "encrypt"], ["start"]):
+        done = toombos(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert toombos("config", "check", "--strict").returncode == 0
+
+    with (project / ".env").open("a") as file:
+        file.write("LOG_LEVEL=WARNING\n")
+    done = toombos("config", "check", "--json")
+    (stale,) = (f for f in json.loads(done.stdout)["data"]["findings"] if f["status"] != "ok" and f["id"] == "stale")
+
+    assert stale["reason"] == ".env has changed since crm, platform, generator started"
+    assert toombos(*stale["fix"].split()[1:]).returncode == 0
+    assert toombos("config", "check", "--strict").returncode == 0
