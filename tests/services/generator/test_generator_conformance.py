@@ -21,6 +21,7 @@ from services.platform.app import create as create_platform
 from services.platform.settings import PlatformSettings
 from tests.services.conftest import serve
 
+KEY = "a-key-of-tests"
 SCHEMA = create(GeneratorSettings(_env_file=None, dry_run_mode=True)).openapi()
 
 bounded = settings(
@@ -40,6 +41,7 @@ def generator_url() -> Iterator[str]:
             GeneratorSettings(
                 _env_file=None,
                 dry_run_mode=True,
+                api_key=KEY,
                 mock_crm_base_url=str(crm.base_url),
                 mock_platform_base_url=str(platform.base_url),
                 database_url=f"sqlite:///{Path(directory)}/history.db",
@@ -52,7 +54,7 @@ def generator_url() -> Iterator[str]:
 @schemathesis.openapi.from_dict(SCHEMA).parametrize()
 @bounded
 def test_the_generator_answers_as_its_openapi_says(case: Case, generator_url: str) -> None:
-    response = case.call_and_validate(base_url=generator_url)
+    response = case.call_and_validate(base_url=generator_url, headers={"Authorization": f"Bearer {KEY}"})
     assert response.status_code < 500
 
 

@@ -5,8 +5,8 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from email.utils import format_datetime
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import httpx
 import pytest
