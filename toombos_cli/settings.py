@@ -54,7 +54,7 @@ def effective_values(
         (Origin.ENV_FILE, env_file.values),
         (Origin.ENVIRONMENT, os.environ if environ is None else environ),
         (Origin.SERVICE, service.env if service else {}),
-        (Origin.MODE, manifest.modes[mode].env if mode else {}),
+        (Origin.MODE, manifest.mode_env(mode)),
     ]
     values: dict[str, Value] = {}
     for origin, layer in layers:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from toombos_cli.errors import ConfigurationError
 from toombos_cli.manifest.alerts import Alerts
 from toombos_cli.manifest.backup import BackupScope
 from toombos_cli.manifest.environment import Variable
@@ -62,6 +63,18 @@ class Manifest(Table, frozen=True):
     def project(self) -> Path:
         """The project directory, absolute."""
         return self.source.project
+
+    def mode_env(self, mode: str | None) -> dict[str, str]:
+        """The variables that a mode sets; none for None. Raises ConfigurationError for a mode that is not described."""
+        if mode is None:
+            return {}
+        if mode not in self.modes:
+            raise ConfigurationError(
+                f"the manifest has no mode {mode}",
+                where=str(self.source.path) if self.source.path else None,
+                hint=f"add [modes.{mode}] with its env, or leave the option out",
+            )
+        return self.modes[mode].env
 
     def dependents_of(self, name: str) -> tuple[str, ...]:
         """Names of the enabled services that depend directly on `name`, in manifest order."""
