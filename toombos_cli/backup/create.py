@@ -20,9 +20,10 @@ from toombos_cli.backup.journal import refuse_open_journal
 from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.place import Place
+from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.publish import clear_leftovers, drop_from_cache, partial_path, publish
 from toombos_cli.backup.reader import Archive
-from toombos_cli.backup.records import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, printable
+from toombos_cli.backup.records import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, Root, printable
 from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
 from toombos_cli.backup.selection import Found, Scope, Selection, select
 from toombos_cli.backup.store import list_archives, point_latest_good, utc_now
@@ -42,6 +43,7 @@ class Plan:
     kind: ArchiveKind = "regular"
     pinned: bool | None = None
     snapshot_deadline_s: float = 600.0
+    postgres: Postgres | None = None
 
 
 def create_backup(plan: Plan, observer: Observer) -> CreateReport:
@@ -108,7 +110,7 @@ def _write(
         kind=plan.kind,
         host=socket.gethostname(),
         version=__version__,
-        roots=tuple(selection.roots),
+        roots=(*selection.roots, *((Root(path=DUMP_ROOT),) if plan.postgres else ())),
     )
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(fd, "wb", buffering=1 << 20) as out:
@@ -132,6 +134,8 @@ def _write_members(
                 _add_database(plan, found, intake)
             else:
                 intake.add(found)
+        if plan.postgres:
+            _add_postgres(plan, plan.postgres, intake)
         observer.step("finish")
         return writer.finish(tuple(printable(name) for name in intake.unreadable)), intake
     finally:
@@ -161,6 +165,22 @@ def _add_database(plan: Plan, found: Found, intake: Intake) -> None:
         copy.unlink()
         return
     intake.add_raw_database(found, facts)
+
+
+def _add_postgres(plan: Plan, postgres: Postgres, intake: Intake) -> None:
+    """Adds the dump of the database server; a server that does not answer makes the archive incomplete."""
+    intake.observer.step("dump")
+    dump = plan.place.scratch / "postgresql.dump"
+    try:
+        facts = postgres.dump(dump, plan.snapshot_deadline_s)
+        postgres.check(dump, plan.snapshot_deadline_s)
+    except OperationError as error:
+        intake.unreadable[DUMP_NAME] = str(error)
+        return
+    scratch = os.fsencode(plan.place.scratch)
+    intake.add(Found(name=os.fsencode(DUMP_ROOT), path=scratch, status=os.stat(scratch), type="dir"))
+    found = Found(name=DUMP_NAME, path=os.fsencode(dump), status=dump.stat(), type="file")
+    intake.add_snapshot(found, dump, facts)
 
 
 def _report(final: Path, written: Written, selection: Selection, intake: Intake, duration_s: float) -> CreateReport:

@@ -28,5 +28,5 @@ To check the contents:
 
 Databases are whole copies made while the system ran. Before you move a SQLite file into place, remove the live
 file together with its -wal, -shm and -journal files: an old -wal beside a restored file corrupts it.
-A file under .toombos/postgresql.dump is restored by: pg_restore --clean --if-exists -1 -d DATABASE_URL FILE
+A file under .toombos/postgresql.dump is restored by: pg_restore -1 --no-owner -d URL_OF_AN_EMPTY_DATABASE FILE
 """

@@ -11,8 +11,12 @@ from toombos_cli.backup.journal import Journal, close_journal, load_journal, sav
 from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.place import Place
+from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.reports import RecoverReport
 from toombos_cli.backup.staging import remove_tree
+from toombos_cli.errors import OperationError
+
+SERVER_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,24 +27,40 @@ class Recovery:
     stopped: tuple[str, ...]
 
 
-def recover_restore(place: Place, observer: Observer) -> RecoverReport:
+def recover_restore(place: Place, observer: Observer, postgres: Postgres | None = None) -> RecoverReport:
     """Deals with an interrupted restore, if there is one. Raises LockedError, OperationError."""
     with exclusive(place.lock, "recovery of a restore"):
-        recovery = recover_locked(place, observer)
+        recovery = recover_locked(place, observer, postgres)
     return RecoverReport(outcome=recovery.outcome if recovery else None, stopped=recovery.stopped if recovery else ())
 
 
-def recover_locked(place: Place, observer: Observer) -> Recovery | None:
+def recover_locked(place: Place, observer: Observer, postgres: Postgres | None) -> Recovery | None:
     """As recover_restore, for a caller that holds the lock."""
     with disk_errors("an interrupted restore could not be cleared up", place.project):
         journal = load_journal(place)
         if journal is None:
             return None
+        journal = as_the_server_decided(journal, postgres)
         outcomes = {"staging": "cleaned up: nothing had been changed", "committed": "finished"}
         if journal.state == "prepared":
             roll_back(journal, observer)
         clear(place, journal, observer)
         return Recovery(outcome=outcomes.get(journal.state, "rolled back"), stopped=journal.stopped)
+
+
+def as_the_server_decided(journal: Journal, postgres: Postgres | None) -> Journal:
+    """The journal; committed when it was prepared and the database server has committed, which came after all else."""
+    if journal.state != "prepared" or journal.database_marker is None:
+        return journal
+    if postgres is None:
+        raise OperationError(
+            "the interrupted restore was also one of a PostgreSQL database, and DATABASE_URL names none",
+            hint="DATABASE_URL=postgresql://... toombos restore --recover",
+        )
+    if not postgres.has_marker(journal.database_marker, SERVER_TIMEOUT_S):
+        return journal
+    postgres.drop_marker(SERVER_TIMEOUT_S)
+    return msgspec.structs.replace(journal, state="committed")
 
 
 def roll_back(journal: Journal, observer: Observer) -> None:

@@ -26,9 +26,10 @@ from toombos_cli.backup.keeping import Kept, keep_left_out
 from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.place import Place
+from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.reader import Archive
 from toombos_cli.backup.records import Root, printable
-from toombos_cli.backup.recover import clear, recover_locked, reopen, roll_back
+from toombos_cli.backup.recover import as_the_server_decided, clear, recover_locked, reopen, roll_back
 from toombos_cli.backup.reports import CreateReport, RestoreReport, Skipped
 from toombos_cli.backup.selection import Scope, select
 from toombos_cli.backup.staging import Stage
@@ -70,6 +71,8 @@ class Request:
     only: tuple[str, ...] = ()
     dry_run: bool = False
     start: bool = True
+    postgres: Postgres | None = None
+    database_timeout_s: float = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +97,7 @@ def restore(request: Request, services: Services, observer: Observer) -> Restore
         refuse_open_journal(request.place)
         return _first_good(request, None, services, observer)
     with exclusive(request.place.lock, "restore"):
-        recovery = recover_locked(request.place, observer)
+        recovery = recover_locked(request.place, observer, request.postgres)
         return _first_good(request, recovery.outcome if recovery else None, services, observer)
 
 
@@ -156,6 +159,12 @@ class _Restore:
 
     def _unpack(self) -> None:
         self._check_room()
+        if self._targets.dump and self._request.postgres is None:
+            raise RefusedError(
+                "the archive holds a PostgreSQL database, and DATABASE_URL names none to restore it to",
+                where=str(self._archive.path),
+                hint="name the files with --only, or set DATABASE_URL",
+            )
         self._observer.step("open journal")
         self._save(self._journal)
         make_staging(self._targets)
@@ -166,7 +175,9 @@ class _Restore:
         stopped = self._services.stop()
         self._save(msgspec.structs.replace(self._journal, stopped=stopped))
         self._refuse_holders()
-        safety = create_locked(Plan(place=self._place, scope=self._safety_scope(), kind="safety"), self._observer)
+        safety = create_locked(self._safety_plan(), self._observer)
+        if self._targets.dump and any(one.path == printable(DUMP_NAME) for one in safety.unreadable):
+            raise OperationError(f"the PostgreSQL database could not be saved first: {safety.unreadable[0].reason}")
         kept = self._keep()
         self._stage.finish_directories()
         with Archive(Path(safety.archive)) as saved:
@@ -180,15 +191,24 @@ class _Restore:
                 units=self._units(),
                 safety_backup=safety.archive,
                 keep_replaced=bool(safety.unreadable) or not kept.complete,
+                database_marker=secrets.token_hex(8) if self._targets.dump else None,
             )
         )
         for unit in self._journal.units:
             self._observer.step("exchange")
             swap(unit)
             sync_directory(os.path.dirname(unit.live))
+        self._restore_database()
         self._observer.step("commit")
         self._save(msgspec.structs.replace(self._journal, state="committed"))
         return Outcome(difference=changes, kept=kept.names, safety=safety, stopped=stopped)
+
+    def _restore_database(self) -> None:
+        """All or nothing in the server, with the journal's marker: a kill from here on is decided by the server."""
+        postgres, marker = self._request.postgres, self._journal.database_marker
+        if self._targets.dump and postgres and marker:
+            self._observer.step("restore database")
+            postgres.restore(Path(os.fsdecode(self._targets.dump)), marker, self._request.database_timeout_s)
 
     def _prove(self, outcome: Outcome) -> Outcome:
         """Starts what ran before; when it does not become healthy, the old tree comes back."""
@@ -199,12 +219,23 @@ class _Restore:
                 self._services.start(started)
         except ToombosError as error:
             self._give_way(error)
+        if self._request.postgres and self._journal.database_marker:
+            self._request.postgres.drop_marker(self._request.database_timeout_s)
         with disk_errors("the replaced files could not be removed", self._place.project):
             replaced_at = clear(self._place, self._journal, self._observer)
         return replace(outcome, started=started, replaced_at=replaced_at)
 
     def _give_way(self, sick: ToombosError) -> NoReturn:
-        """Brings the old state back. Processes that cannot be stopped would write into it: then the new one stays."""
+        """Brings the old state back. Processes that cannot be stopped would write into it: then the new one stays.
+
+        It stays as well when a database server is part of it, whose commit cannot be taken back with the files.
+        """
+        if self._journal.database_marker:
+            raise OperationError(
+                f"the restored state stands with its PostgreSQL database, but it did not become healthy: {sick}",
+                where=str(self._archive.path),
+                hint=f"toombos restore {self._journal.safety_backup}",
+            )
         try:
             self._services.stop()
         except ToombosError as stuck:
@@ -225,6 +256,7 @@ class _Restore:
 
     def _undo(self, cause: BaseException) -> None:
         """The old tree stands again, and what was stopped is started; what that fails with is added to the cause."""
+        self._journal = as_the_server_decided(self._journal, self._request.postgres)
         if self._journal.state == "prepared":
             roll_back(self._journal, self._observer)
         stopped = self._journal.stopped
@@ -255,10 +287,15 @@ class _Restore:
             )
         return tuple(unit for unit in units if unit.live_id or unit.staged_id)
 
+    def _safety_plan(self) -> Plan:
+        postgres = self._request.postgres if self._targets.dump else None
+        return Plan(place=self._place, scope=self._safety_scope(), kind="safety", postgres=postgres)
+
     def _safety_scope(self) -> Scope:
         """The manifest's scope, widened to every name that the archive would replace."""
         scope = self._request.scope
         known = {root.path for root in scope.roots}
+        known.add(DUMP_ROOT)  # not a path of the project
         more = tuple(Root(path=root.path) for root in self._archive.manifest.header.roots if root.path not in known)
         names = frozenset(entry.name for entry in self._targets.wanted(self._archive))
         return replace(scope, roots=(*scope.roots, *more), always=names)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from toombos_cli.backup.databases import COMPANIONS
 from toombos_cli.backup.place import STAGING_PREFIX
+from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
 from toombos_cli.backup.reader import Archive
 from toombos_cli.backup.records import Entry, printable
 from toombos_cli.backup.rules import is_within, name_complaint, root_of
@@ -32,11 +33,13 @@ class Targets:
 
     items: tuple[Target, ...]
     staging: tuple[bytes, ...]
+    dump: bytes | None = None
 
     @property
     def places(self) -> dict[bytes, bytes]:
-        """Where each target's content is staged."""
-        return {target.name: target.staged for target in self.items if target.has_content}
+        """Where each target's content is staged, and the dump of a database server."""
+        places = {target.name: target.staged for target in self.items if target.has_content}
+        return places | ({DUMP_NAME: self.dump} if self.dump else {})
 
     def covers(self, name: bytes) -> bool:
         return any(is_within(name, target.name) for target in self.items)
@@ -52,7 +55,12 @@ class Targets:
 def plan_targets(archive: Archive, project: Path, only: Sequence[str], token: str) -> Targets:
     """Raises UsageError for a path that the archive does not hold, RefusedError for one that cannot be exchanged."""
     entries = {entry.name: entry for entry in archive.manifest.entries}
-    names = _asked(only, archive, entries) if only else [root for root in archive.roots if root in entries]
+    dump_root = DUMP_ROOT.encode()
+    names = (
+        _asked(only, archive, entries)
+        if only
+        else [root for root in archive.roots if root in entries and root != dump_root]
+    )
     items: list[Target] = []
     staging: dict[bytes, None] = {}
     for name in names:
@@ -71,7 +79,12 @@ def plan_targets(archive: Archive, project: Path, only: Sequence[str], token: st
                     has_content=not suffix,
                 )
             )
-    return Targets(tuple(items), tuple(staging))
+    dump = None
+    if not only and DUMP_NAME in entries:
+        beside = _staging_beside(os.fsencode(project / DUMP_ROOT), project, token)
+        staging[beside] = None
+        dump = os.path.join(beside, b"new", b"postgresql.dump")
+    return Targets(tuple(items), tuple(staging), dump)
 
 
 def make_staging(targets: Targets) -> None:

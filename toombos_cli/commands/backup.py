@@ -7,7 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from toombos_cli.commands import options
-from toombos_cli.commands.backup_scope import make_place, make_scope
+from toombos_cli.commands.backup_scope import find_postgres, make_place, make_scope
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.commands.working import Working
 
@@ -67,6 +67,7 @@ def create(
         kind="emergency" if emergency else "regular",
         pinned=True if pin or emergency else None,
         snapshot_deadline_s=settings.snapshot_timeout_s,
+        postgres=find_postgres(invocation),
     )
     with Working(invocation) as observer:
         report = create_backup(plan, observer)

@@ -8,6 +8,7 @@ from toombos_cli.manifest.backup import BackupScope
 
 if TYPE_CHECKING:
     from toombos_cli.backup.place import Place
+    from toombos_cli.backup.postgres import Postgres
     from toombos_cli.backup.selection import Scope
 
 
@@ -17,6 +18,18 @@ def make_place(invocation: Invocation, settings: BackupScope | None = None) -> "
 
     settings = settings or invocation.manifest.backup
     return Place(invocation.project, invocation.project / settings.directory)
+
+
+def find_postgres(invocation: Invocation) -> "Postgres | None":
+    """The PostgreSQL database that DATABASE_URL names, in the environment or in `.env`; None for any other."""
+    import os
+
+    from toombos_cli.backup.postgres import Postgres
+    from toombos_cli.env_file import read_env_file
+
+    return Postgres.from_url(
+        os.environ.get("DATABASE_URL") or read_env_file(invocation.project).values.get("DATABASE_URL")
+    )
 
 
 def make_scope(invocation: Invocation, *, lenient: bool = False) -> tuple[BackupScope, "Scope"]:

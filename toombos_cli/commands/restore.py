@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from toombos_cli.commands.backup_scope import make_place, make_scope
+from toombos_cli.commands.backup_scope import find_postgres, make_place, make_scope
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.commands.supervised import SupervisedServices
 from toombos_cli.commands.working import Working
@@ -45,7 +45,7 @@ def restore(
     place = make_place(invocation, settings)
     if recover:
         with Working(invocation) as observer:
-            recovered = recover_restore(place, observer)
+            recovered = recover_restore(place, observer, find_postgres(invocation))
         invocation.finish(recovered)
     if (archive is None) == (not latest_good):
         raise UsageError("name an archive, or ask for --latest-good", hint="toombos backup list")
@@ -56,6 +56,8 @@ def restore(
         only=tuple(only or ()),
         dry_run=dry_run,
         start=not no_start,
+        postgres=find_postgres(invocation),
+        database_timeout_s=settings.snapshot_timeout_s,
     )
     if not (dry_run or yes or invocation.options.json) and invocation.stderr.is_terminal:
         named = archive or "the newest good archive"

@@ -1,0 +1,185 @@
+"""A PostgreSQL database named by DATABASE_URL: dumped with its rows counted, restored whole or not at all."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from tests.backup_site import Site
+from tests.conftest import Toombos, free_port, needs
+from toombos_cli.backup.create import Plan, create_backup
+from toombos_cli.backup.observer import Silent
+from toombos_cli.backup.postgres import Postgres
+from toombos_cli.backup.recover import recover_restore
+from toombos_cli.backup.restore import NoServices, Request, restore
+from toombos_cli.errors import OperationError, RefusedError
+
+PROGRAMS = ("usr/lib/postgresql/*/bin",)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """The URL of a private server's database; it runs as `postgres` when the tests run as root."""
+    initdb, pg_ctl = needs("initdb", search=PROGRAMS), needs("pg_ctl", search=PROGRAMS)
+    home = mkdtemp(prefix="pg-")
+    port = free_port()
+    become: list[str] = []
+    if os.geteuid() == 0:
+        become = [needs("runuser"), "-u", "postgres", "--"]
+        shutil.chown(home, "postgres")
+    options = f"-p {port} -h 127.0.0.1 -k {home} -c fsync=off"
+    run = {"check": True, "capture_output": True, "cwd": home}
+    subprocess.run([*become, initdb, "-D", f"{home}/data", "-U", "owner", "-A", "trust"], **run)  # type: ignore[call-overload]  # one set of options for three calls
+    log = f"{home}/log"
+    subprocess.run([*become, pg_ctl, "-D", f"{home}/data", "-l", log, "-w", "-o", options, "start"], **run)  # type: ignore[call-overload]  # as above
+    try:
+        yield f"postgresql+psycopg://owner:sekret@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*become, pg_ctl, "-D", f"{home}/data", "-m", "immediate", "stop"], **run)  # type: ignore[call-overload]  # as above
+        shutil.rmtree(home)
+
+
+class Server:
+    """A site with a database of two tables."""
+
+    def __init__(self, project: Path, url: str) -> None:
+        self.site = Site(project).fill("old")
+        self.postgres = Postgres.from_url(url)
+        assert self.postgres is not None
+        self.sql(
+            "DROP TABLE IF EXISTS one, two CASCADE; CREATE TABLE one (n int primary key);"
+            "CREATE TABLE two (n int references one); INSERT INTO one VALUES (1), (2); INSERT INTO two VALUES (1)"
+        )
+
+    def sql(self, statement: str) -> str:
+        assert self.postgres is not None
+        return self.postgres._psql(["-c", statement], 30).strip()
+
+    def backup(self, observer: Silent | None = None) -> str:
+        plan = Plan(place=self.site.place, scope=self.site.scope, postgres=self.postgres)
+        return create_backup(plan, observer or Silent()).archive
+
+    def request(self, archive: str) -> Request:
+        place, scope = self.site.place, self.site.scope
+        return Request(place=place, scope=scope, archive=Path(archive), postgres=self.postgres)
+
+    def rows(self) -> str:
+        return self.sql("SELECT string_agg(n::text, ',' ORDER BY n) FROM one")
+
+
+@pytest.fixture
+def server(tmp_path: Path, cluster: str) -> Server:
+    return Server(tmp_path, cluster)
+
+
+def test_a_dump_carries_the_row_counts_and_comes_back(server: Server) -> None:
+    plan = Plan(place=server.site.place, scope=server.site.scope, postgres=server.postgres)
+    report = create_backup(plan, Silent())
+    dump = next(one for one in report.databases if one.path == ".toombos/postgresql.dump")
+    assert (dump.integrity, dump.tables) == ("ok", {"public.one": 2, "public.two": 1})
+    server.sql("INSERT INTO one VALUES (3); DROP TABLE two")
+    server.site.fill("new")
+    done = restore(server.request(report.archive), NoServices(), Silent())
+    assert server.rows() == "1,2"
+    assert server.sql("SELECT count(*) FROM two") == "1"
+    assert server.site.words() == ["old"]
+    assert server.sql("SELECT to_regclass('public.toombos_restore')") == ""
+    assert done.safety_backup is not None
+    restore(server.request(done.safety_backup), NoServices(), Silent())
+    assert server.rows() == "1,2,3"
+    assert not (server.site.project / ".toombos").exists()
+
+
+def test_a_database_that_another_session_holds_leaves_files_and_rows_alone(server: Server) -> None:
+    archive = server.backup()
+    server.site.fill("new")
+    server.sql("INSERT INTO one VALUES (3)")
+    before = server.site.tree()
+    assert server.postgres is not None
+    session = subprocess.Popen(
+        [needs("psql", search=PROGRAMS), "-XAtq", "-d", server.postgres.dsn],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert session.stdin is not None
+        assert session.stdout is not None
+        session.stdin.write("BEGIN; LOCK TABLE one IN ROW EXCLUSIVE MODE; SELECT 'held';\n")
+        session.stdin.flush()
+        assert session.stdout.readline() == "held\n"
+        with pytest.raises(OperationError, match="lock timeout"):
+            restore(replace(server.request(archive), database_timeout_s=4), NoServices(), Silent())
+    finally:
+        session.kill()
+        session.communicate()
+    assert server.site.tree() == before
+    assert server.rows() == "1,2,3"
+
+
+class Crash(BaseException):
+    """Stands for a kill: nothing that follows it is carried out."""
+
+
+@pytest.mark.parametrize(("step", "rows", "word"), [("restore database", "1,2,3", "new"), ("commit", "1,2", "old")])
+def test_the_servers_commit_decides_an_interrupted_restore(
+    server: Server, step: str, rows: str, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = server.backup()
+    server.site.fill("new")
+    server.sql("INSERT INTO one VALUES (3)")
+
+    class Killed(Silent):
+        def step(self, name: str, total_bytes: int = 0) -> None:
+            if name == step:
+                raise Crash
+
+    monkeypatch.setattr("toombos_cli.backup.restore._Restore._undo", lambda self, cause: None)
+    with pytest.raises(Crash):
+        restore(server.request(archive), NoServices(), Killed())
+    monkeypatch.undo()
+    assert server.site.place.journal.exists()
+    with pytest.raises(OperationError, match="DATABASE_URL"):
+        recover_restore(server.site.place, Silent())
+    recover_restore(server.site.place, Silent(), server.postgres)
+    assert server.rows() == rows
+    assert (server.site.project / ".env").read_text() == f"WORD={word}\n"
+
+
+def test_an_archive_with_a_server_needs_one_to_restore_to(server: Server) -> None:
+    archive = server.backup()
+    with pytest.raises(RefusedError, match="DATABASE_URL"):
+        restore(replace(server.request(archive), postgres=None), NoServices(), Silent())
+
+
+def test_a_server_that_does_not_answer_makes_the_archive_incomplete(server: Server) -> None:
+    postgres = Postgres.from_url(f"postgresql://nobody@127.0.0.1:{free_port()}/none")
+    plan = Plan(place=server.site.place, scope=server.site.scope, postgres=postgres)
+    report = create_backup(plan, Silent())
+    assert [one.path for one in report.unreadable] == [".toombos/postgresql.dump"]
+    assert not report.known_good
+
+
+def test_the_command_takes_the_server_from_the_env_file_and_never_shows_its_password(
+    project: Path, toombos: Toombos, cluster: str
+) -> None:
+    (project / ".env").write_text(f"DATABASE_URL={cluster}\n")
+    done = toombos("backup", "--json")
+    assert done.returncode == 0, done.stdout
+    assert ".toombos/postgresql.dump" in done.stdout
+    assert "sekret" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("url", [None, "", "sqlite:///data/history.db", "mysql://x/y"])
+def test_other_databases_are_not_taken_for_postgres(url: str | None) -> None:
+    assert Postgres.from_url(url) is None
+
+
+def test_the_password_is_in_no_argument() -> None:
+    postgres = Postgres.from_url("postgresql+psycopg://me:p%40ss@db:5433/app?sslmode=require")
+    assert postgres == Postgres("postgresql://me@db:5433/app?sslmode=require", "p@ss")

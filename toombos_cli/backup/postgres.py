@@ -1,0 +1,158 @@
+"""PostgreSQL by its own programs: pg_dump in one snapshot with the row counts, and a restore in one transaction.
+
+The password travels in the environment, never in an argument that `ps` shows.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from toombos_cli.backup.records import DatabaseFacts
+from toombos_cli.errors import OperationError
+
+DUMP_ROOT = ".toombos"
+DUMP_NAME = b".toombos/postgresql.dump"
+_PLACES = "usr/lib/postgresql/*/bin"  # Debian's, where pg_dump is not on PATH
+_MARKER = "public.toombos_restore"
+_LOCK_WAIT_S = 30.0
+# `pg_restore --clean` drops what the dump holds, and fails where something newer depends on it.
+_DROP_ALL = """
+DO $$
+DECLARE name text;
+BEGIN
+  FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+  LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name);
+  END LOOP;
+END $$;
+CREATE SCHEMA public;
+GRANT USAGE ON SCHEMA public TO PUBLIC;
+"""
+_COUNTS = """
+SELECT format('%I.%I', schemaname, tablename) || chr(9) ||
+       (xpath('/row/c/text()', query_to_xml(format('SELECT count(*) AS c FROM %I.%I', schemaname, tablename),
+                                            false, true, '')))[1]
+FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename <> 'toombos_restore'
+ORDER BY 1;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A database by its URL; made by `from_url`."""
+
+    dsn: str
+    password: str | None
+
+    @classmethod
+    def from_url(cls, url: str | None) -> "Postgres | None":
+        """None for a URL of another kind of database; SQLAlchemy's `postgresql+driver://` is understood."""
+        parts = urlsplit(url or "")
+        if parts.scheme.partition("+")[0] not in ("postgresql", "postgres"):
+            return None
+        user, at, host = parts.netloc.rpartition("@")
+        name, _, password = user.partition(":")
+        dsn = urlunsplit(("postgresql", f"{name}{at}{host}", parts.path, parts.query, ""))
+        return cls(dsn, unquote(password) or None)
+
+    def dump(self, target: Path, timeout_s: float) -> DatabaseFacts:
+        """Writes a dump in custom format and counts the rows of the same snapshot. Raises OperationError."""
+        psql = subprocess.Popen(
+            [_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self._environment(),
+        )
+        try:
+            if psql.stdin is None or psql.stdout is None:
+                raise AssertionError("psql was started with pipes")
+            psql.stdin.write("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSELECT pg_export_snapshot();\n")
+            psql.stdin.flush()
+            snapshot = psql.stdout.readline().strip()
+            if not snapshot:
+                raise OperationError(_first_line(psql.communicate()[1]), where="DATABASE_URL")
+            options = ["--format=custom", "--compress=0", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
+            options += [f"--exclude-table={_MARKER}", f"--file={target}", self.dsn]
+            self._run("pg_dump", options, timeout_s)
+            counts, _ = psql.communicate(_COUNTS + "COMMIT;\n", timeout=timeout_s)
+        except (subprocess.TimeoutExpired, BrokenPipeError):
+            raise OperationError(f"no answer within {timeout_s:g} s", where="DATABASE_URL") from None
+        finally:
+            psql.kill()
+            psql.communicate()
+        rows = (line.rpartition("\t") for line in counts.splitlines())
+        return DatabaseFacts(integrity="ok", tables={table: int(count) for table, _, count in rows})
+
+    def check(self, dump: Path, timeout_s: float) -> None:
+        """Raises OperationError when the dump cannot be read."""
+        self._run("pg_restore", ["--list", str(dump)], timeout_s)
+
+    def restore(self, dump: Path, marker: str, timeout_s: float) -> None:
+        """Replaces the whole database, all or nothing. The marker is committed with it: see `has_marker`.
+
+        Raises OperationError, also when another session holds its tables for long.
+        """
+        script = dump.with_suffix(".sql")
+        self._run("pg_restore", ["--no-owner", "--no-privileges", f"--file={script}", str(dump)], timeout_s)
+        wait_ms = int(min(timeout_s / 2, _LOCK_WAIT_S) * 1000)
+        statements = ["-c", f"SET lock_timeout = {wait_ms}", "-c", _DROP_ALL, "-f", str(script)]
+        statements += ["-c", f"CREATE TABLE {_MARKER} (id text)"]
+        statements += ["-c", f"INSERT INTO {_MARKER} VALUES ('{marker}')"]  # noqa: S608  (hexadecimal digits of our own)
+        self._psql(["--single-transaction", *statements], timeout_s)
+
+    def has_marker(self, marker: str, timeout_s: float) -> bool:
+        """Whether the transaction that carried this marker was committed."""
+        if self._psql(["-c", f"SELECT to_regclass('{_MARKER}')"], timeout_s).strip() == "":
+            return False
+        query = f"SELECT count(*) FROM {_MARKER} WHERE id = '{marker}'"  # noqa: S608  (hexadecimal digits of our own)
+        return self._psql(["-c", query], timeout_s).strip() != "0"
+
+    def drop_marker(self, timeout_s: float) -> None:
+        """Forgets all markers."""
+        self._psql(["-c", f"DROP TABLE IF EXISTS {_MARKER}"], timeout_s)
+
+    def _psql(self, options: Sequence[str], timeout_s: float) -> str:
+        return self._run("psql", ["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn, *options], timeout_s)
+
+    def _run(self, program: str, options: Sequence[str], timeout_s: float) -> str:
+        try:
+            done = subprocess.run(
+                [_program(program), *options],
+                env=self._environment(),
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout_s,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            raise OperationError(f"{program} did not end within {timeout_s:g} s", where="DATABASE_URL") from None
+        if done.returncode:
+            raise OperationError(f"{program}: {_first_line(done.stderr)}", where="DATABASE_URL")
+        return done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        quiet = {"PGOPTIONS": "--client-min-messages=warning", "PGCONNECT_TIMEOUT": "10"}
+        return os.environ | quiet | ({"PGPASSWORD": self.password} if self.password else {})
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        candidates = sorted(Path("/").glob(f"{_PLACES}/{name}"), reverse=True)
+        found = str(candidates[0]) if candidates else None
+    if found is None:
+        raise OperationError(
+            f"{name} is not installed, and DATABASE_URL names a PostgreSQL database", hint=f"which {name}"
+        )
+    return found
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "failed without a word")
