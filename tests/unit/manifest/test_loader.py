@@ -131,3 +131,10 @@ def test_the_project_is_the_nearest_directory_upward_with_a_marker(tmp_path, mar
 
 def test_without_a_marker_the_project_is_the_directory_itself(tmp_path):
     assert find_project(tmp_path) == tmp_path
+
+
+def test_a_mode_that_is_not_described_is_refused_by_name(tmp_path):
+    manifest = load(tmp_path, OWN)
+    assert manifest.mode_env(None) == {}
+    with pytest.raises(ConfigurationError, match="the manifest has no mode dry_run"):
+        manifest.mode_env("dry_run")
