@@ -84,10 +84,11 @@ def _markers(project: Path) -> tuple[bytes, bytes]:
 def _line(project: Path, name: str, job: Job) -> bytes:
     # cron ends the command at a bare % and reads the rest as its input
     command = shlex.join(job_argv(project, name)).replace("%", r"\%")
-    return f"{_times(job)} {command}".encode()
+    return f"{times(job)} {command}".encode()
 
 
-def _times(job: Job) -> str:
+def times(job: Job) -> str:
+    """The five fields of a crontab line."""
     if job.every_minutes is not None:
         return "0 * * * *" if job.every_minutes == 60 else f"*/{job.every_minutes} * * * *"
     hour, minute = (job.at or "").split(":")

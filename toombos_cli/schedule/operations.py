@@ -16,7 +16,7 @@ from toombos_cli.manifest.schedule import Job
 from toombos_cli.own_command import own_argv
 from toombos_cli.private_files import make_private_directory
 from toombos_cli.schedule import crontab, systemd
-from toombos_cli.schedule.reports import JobRow, JobRunReport, PrintedSchedule, ScheduleReport
+from toombos_cli.schedule.reports import JobRow, JobRunReport, PrintedSchedule, RotationRow, ScheduleReport
 from toombos_cli.scheduled_runs import (
     Installation,
     RunRecord,
@@ -50,7 +50,12 @@ def run_show(manifest: Manifest, *, changed: str | None = None) -> ScheduleRepor
     return ScheduleReport(
         method=installation.method if installation else None,
         jobs=tuple(_row(manifest.project, name, job, name in missed) for name, job in manifest.schedule.items()),
-        rotation=manifest.logs,
+        rotation=RotationRow(
+            daily=manifest.logs.daily,
+            max_mb=manifest.logs.max_mb,
+            keep=manifest.logs.keep,
+            compress=manifest.logs.compress,
+        ),
         changed=changed,
     )
 

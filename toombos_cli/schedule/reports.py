@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.manifest.model import Logs
 from toombos_cli.results import Case, Verdict, worst
 
 
@@ -23,6 +22,16 @@ class JobRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RotationRow:
+    """How the supervisor rotates the logs; `max_mb` is 10^6 bytes."""
+
+    daily: bool
+    max_mb: int
+    keep: int
+    compress: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleReport:
     """The jobs; `method` is systemd or cron, None when the schedule is not installed."""
 
@@ -30,7 +39,7 @@ class ScheduleReport:
 
     method: str | None
     jobs: tuple[JobRow, ...]
-    rotation: Logs
+    rotation: RotationRow
     changed: str | None = None
     """What install or remove did, for a person."""
 

@@ -87,7 +87,7 @@ def _timer(manifest: Manifest, name: str, job: Job) -> str:
         "[Unit]\n"
         f"Description={_plain(manifest.name)}: time for {_plain(job.title or name)}\n\n"
         "[Timer]\n"
-        f"OnCalendar={_calendar(job)}\n"
+        f"OnCalendar={calendar(job)}\n"
         "AccuracySec=1s\n"
         "Persistent=true\n\n"
         "[Install]\n"
@@ -95,7 +95,8 @@ def _timer(manifest: Manifest, name: str, job: Job) -> str:
     )
 
 
-def _calendar(job: Job) -> str:
+def calendar(job: Job) -> str:
+    """The job's times as a calendar event of systemd's."""
     if job.every_minutes is not None:
         return "*-*-* *:00:00" if job.every_minutes == 60 else f"*-*-* *:00/{job.every_minutes}:00"
     day = f"{job.weekday} " if job.weekday else ""

@@ -1,0 +1,31 @@
+"""Every alert has its section in the runbook, with a first command that exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from toombos_cli.main import COMMANDS
+from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.monitoring.rules import RUNBOOK, alert_rules
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / RUNBOOK).read_text()
+SECTIONS = {part.splitlines()[0]: part for part in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]}
+RULES = {rule.name: rule for rule in alert_rules(load_manifest(Path("/nonexistent")))}
+
+
+def test_the_runbook_has_a_section_for_every_alert_and_none_for_others():
+    assert SECTIONS.keys() == RULES.keys()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_section_says_severity_first_command_and_likely_causes(name):
+    section = SECTIONS[name]
+    assert f"**{RULES[name].severity}.**" in section
+    assert "\nLikely causes: " in section
+    (command,) = re.findall(r"^First command: `(.+)`$", section, flags=re.MULTILINE)
+    program, subcommand, *_ = shlex.split(command)
+    assert program == "toombos"
+    assert subcommand in {name for name, _ in COMMANDS} | {"diagnose", "smoke"}  # registered by their own features

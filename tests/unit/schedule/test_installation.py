@@ -1,0 +1,236 @@
+"""Installing and removing: foreign lines stay byte for byte, units pass systemd's own check, runs are recorded."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import needs
+from tests.unit.alerts.conftest import log_lines, wait_until_quiet
+from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.schedule import crontab, systemd
+
+FAKE_CRONTAB = f"""#!{sys.executable}
+# As Debian's crontab: -l prints, - installs unless the last newline is missing, -r removes.
+import os, pathlib, sys
+table = pathlib.Path(os.environ["FAKE_CRONTAB"])
+if sys.argv[1] == "-":
+    content = sys.stdin.buffer.read()
+    if content and not content.endswith(b"\\n"):
+        sys.exit("new crontab file is missing newline before EOF, can't install.")
+    table.write_bytes(content)
+elif not table.exists():
+    sys.exit("no crontab for " + "tester")
+elif sys.argv[1] == "-l":
+    sys.stdout.buffer.write(table.read_bytes())
+else:
+    table.unlink()
+"""
+
+FOREIGN = {
+    "none": None,
+    "some lines": b"MAILTO=root\n# m h dom mon dow command\n15 3 * * * /usr/bin/true\n",
+    "no newline at the end": b"15 3 * * * /usr/bin/true",
+    "carriage returns": b"15 3 * * * /usr/bin/true\r\n@daily x\r\n",
+    "not UTF-8": b"# caf\xe9\n@daily x\n",
+    "blank lines": b"\n\n@daily x\n\n",
+    "a block of another project": b"# BEGIN toombos 0123456789ab: x\n@daily x\n# END toombos 0123456789ab\n",
+}
+
+
+@pytest.fixture
+def cron(tmp_path_factory, toombos):
+    """Runs toombos with a crontab program that keeps its table in a file; yields (run, the file)."""
+    directory = tmp_path_factory.mktemp("cron")
+    program = directory / "crontab"
+    program.write_text(FAKE_CRONTAB)
+    program.chmod(0o755)
+    table = directory / "table"
+    env = {"PATH": f"{directory}:{os.environ['PATH']}", "FAKE_CRONTAB": str(table)}
+
+    def run(*args):
+        done = toombos(*args, env=env)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return run, table
+
+
+@pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN.keys())
+def test_install_install_again_and_remove_keep_foreign_lines_byte_for_byte(cron, foreign):
+    run, table = cron
+    if foreign is not None:
+        table.write_bytes(foreign)
+    run("schedule", "install", "--method", "cron")
+    installed = table.read_bytes()
+    ended = foreign if not foreign or foreign.endswith(b"\n") else foreign + b"\n"
+    assert installed.startswith(ended or b"")
+    own = installed[len(ended or b"") :].decode().splitlines()
+    assert len(own) == 7
+    assert own[1].startswith("*/5 * * * * ")
+    run("schedule", "install", "--method", "cron")
+    assert table.read_bytes() == installed
+    run("schedule", "remove")
+    if foreign is None:
+        assert not table.exists()
+    else:
+        assert table.read_bytes() == ended
+
+
+def test_lines_that_somebody_added_behind_the_block_stay_behind_it(cron, project):
+    run, table = cron
+    run("schedule", "install", "--method", "cron")
+    table.write_bytes(b"@daily before\n" + table.read_bytes() + b"@daily after\n")
+    with (project / "toombos.toml").open("a") as file:
+        file.write("[schedule.rotation]\nenabled = false\n")
+    run("schedule", "install", "--method", "cron")
+    lines = table.read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("@daily before", "@daily after")
+    assert not any("rotation" in line for line in lines)
+    run("schedule", "remove")
+    assert table.read_text() == "@daily before\n@daily after\n"
+
+
+def test_print_changes_nothing_and_prints_the_very_block(cron):
+    run, table = cron
+    printed = run("schedule", "install", "--print", "--method", "cron").stdout
+    assert not table.exists()
+    run("schedule", "install", "--method", "cron")
+    assert table.read_text() == printed
+
+
+def test_a_block_without_its_end_is_refused_and_nothing_is_touched(cron, toombos):
+    run, table = cron
+    run("schedule", "install", "--method", "cron")
+    damaged = table.read_bytes().rsplit(b"# END", 1)[0]
+    table.write_bytes(damaged)
+    env = {"PATH": f"{table.parent}:{os.environ['PATH']}", "FAKE_CRONTAB": str(table)}
+    done = toombos("schedule", "install", "--method", "cron", env=env)
+    assert done.returncode == 4
+    assert "block is damaged" in done.stderr
+    assert table.read_bytes() == damaged
+
+
+def test_removing_what_was_never_installed_is_fine(cron):
+    run, _ = cron
+    assert "nothing was installed" in run("schedule", "remove").stdout
+
+
+def test_without_cron_and_systemd_the_remedy_is_named(toombos, tmp_path):
+    done = toombos("schedule", "install", "--method", "cron", env={"PATH": str(tmp_path)})
+    assert done.returncode == 4
+    assert "hint: apt-get install cron" in done.stderr
+
+
+def test_with_the_real_crontab_program(project, toombos):
+    needs("crontab")
+    before = subprocess.run(["crontab", "-l"], capture_output=True)
+    if before.returncode == 0:
+        pytest.skip("this user has a crontab, which a test does not touch")
+    try:
+        assert toombos("schedule", "install", "--method", "cron").returncode == 0
+        listed = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=True).stdout
+        assert listed == crontab.block(load_manifest(project)).decode()
+        assert toombos("schedule", "show").stdout.startswith("schedule: cron")
+    finally:
+        assert toombos("schedule", "remove").returncode == 0
+    after = subprocess.run(["crontab", "-l"], capture_output=True, text=True)
+    assert "no crontab for" in after.stderr
+
+
+STRANGE = ["plain", "with space", "per%cent", "quote'd", 'double"quote', "dollar$HOME", "back\\slash"]
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_units_of_a_project_of_any_name_pass_systemds_own_check(tmp_path, name):
+    analyze = needs("systemd-analyze")
+    project = tmp_path / name
+    project.mkdir()
+    directory = tmp_path / "units"
+    directory.mkdir()
+    paths = []
+    for unit, text in systemd.units(load_manifest(project)).items():
+        (directory / unit).write_text(text)
+        paths.append(directory / unit)
+    assert len(paths) == 10
+    done = subprocess.run(
+        [analyze, "verify", "--user", "--man=no", *paths],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},  # where no user manager runs it is not set
+    )
+    complaints = [line for line in done.stderr.splitlines() if "toombos-" in line]
+    assert (done.returncode, complaints) == (0, [])
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_cron_runs_the_job_of_a_project_of_any_name(tmp_path, name):
+    """The command of the line as cron hands it to /bin/sh: up to a bare %, with \\% as %."""
+    project = tmp_path / name
+    project.mkdir()
+    line = crontab.block(load_manifest(project)).decode().splitlines()[1]
+    command = line.split(maxsplit=5)[5].replace("\\%", "\0")
+    assert "%" not in command
+    done = subprocess.run(
+        ["/bin/sh", "-c", command.replace("\0", "%").replace("schedule run health", "schedule show --json")],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        cwd="/",
+    )
+    assert json.loads(done.stdout)["data"]["jobs"][0]["name"] == "health", done.stderr
+
+
+# -- running a job
+
+
+def job(project: Path, *command: str) -> None:
+    quoted = ", ".join(f'"{part}"' for part in command)
+    text = (project / "toombos.toml").read_text()
+    (project / "toombos.toml").write_text(f"{text}[schedule.own]\nevery_minutes = 5\ncommand = [{quoted}]\n")
+
+
+def test_a_run_is_recorded_and_shown(project, toombos):
+    job(project, "schedule", "show")
+    done = toombos("schedule", "run", "own")
+    assert (done.returncode, done.stdout) == (0, "")  # cron sends mail about whatever is printed
+    shown = json.loads(toombos("schedule", "show", "--json").stdout)["data"]["jobs"]
+    row = next(row for row in shown if row["name"] == "own")
+    assert (row["exit_code"], row["missed"]) == (0, False)
+    assert "own: exit code 0\n  schedule: not installed" in (project / "logs" / "schedule.log").read_text()
+    wait_until_quiet(project)
+
+
+def test_a_failed_run_is_exit_1_and_an_alert_and_the_next_success_ends_it(project, toombos):
+    job(project, "logs", "--grep", "(")
+    assert toombos("schedule", "run", "own").returncode == 1
+    wait_until_quiet(project)
+    (raised,) = log_lines(project, "raised")
+    assert (raised["key"], raised["severity"]) == ("schedule:own", "P2")
+    text = (project / "toombos.toml").read_text()
+    (project / "toombos.toml").write_text(
+        text.replace('command = ["logs", "--grep", "("]', 'command = ["schedule", "show"]')
+    )
+    assert toombos("schedule", "run", "own").returncode == 0
+    wait_until_quiet(project)
+    assert "no open alerts" in toombos("alert", "status").stdout
+
+
+def test_an_unknown_job_is_exit_2_with_the_nearest_name(toombos):
+    done = toombos("schedule", "run", "bakup")
+    assert done.returncode == 2
+    assert "did you mean 'backup'?" in done.stderr
+
+
+def test_a_job_does_not_run_twice_at_once(project, toombos):
+    import fcntl
+
+    job(project, "schedule", "show")
+    lock = project / "run" / "schedule" / "own.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert toombos("schedule", "run", "own").returncode == 6
