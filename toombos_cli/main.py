@@ -126,6 +126,11 @@ def run() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _closed_pipe()
+    if code == 130:
+        # An interrupt that struck inside exec(), which dataclasses use while modules load, makes CPython end by the
+        # signal afterwards although it was handled: the exit code would be another one now and then.
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
