@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
 from time import perf_counter_ns as clock
 
-from toombos_cli.load.connection import Connection
+from toombos_cli.load.connection import NO_PERMITS, Connection
 from toombos_cli.load.engine import Engine
 from toombos_cli.load.recorder import Recorder, Tally
 
@@ -36,6 +37,7 @@ class ClosedLoop(Engine):
 
     def begin(self, origin_ns: int) -> None:
         self._limit = sys.maxsize
+        self._permits = NO_PERMITS
         self._set_only()
         if self._warm:
             self.recorder.connect.update(self._connect_times)
@@ -55,10 +57,18 @@ class ClosedLoop(Engine):
         self._only = self.recorder.tallies[0] if len(self.recorder.tallies) == 1 else None
 
     def _start_counting(self) -> None:
+        if self._only is not None:
+            self._permits = self._permit()  # from here on, connections repeat the one request by themselves
         if self.plan.requests is not None:
             self._limit = self.plan.requests
         if self.plan.duration_s is not None:
             self._later("duration", self.plan.duration_s, self.end_issue)
+
+    def _permit(self) -> Iterator[None]:
+        """Gives something for each request that may be sent, and counts it."""
+        while self.issued < self._limit:
+            self.issued += 1
+            yield
 
     def end_warmup(self, recorder: Recorder) -> None:
         recorder.connect.update(self._connect_times)
@@ -72,6 +82,7 @@ class ClosedLoop(Engine):
     def idle(self, connection: Connection) -> None:
         if self.issued < self._limit:
             self.issued += 1
+            connection.permits = self._permits
             connection.send(self._only or self.pick(), 0)
         else:
             connection.close()

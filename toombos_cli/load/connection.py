@@ -1,20 +1,23 @@
 """One connection: writes a request, times the response, and says when it is free again or gone."""
 
 import asyncio
-import os
-from functools import partial
+from collections.abc import Iterator
+from os import write
 from time import perf_counter_ns as clock
 from typing import Protocol, cast
 
 from toombos_cli.load.failures import classify
 from toombos_cli.load.histogram import EXACT_BELOW, SUB_BUCKET_BITS, bucket_of
-from toombos_cli.load.recorder import Cells, Failure, Tally
+from toombos_cli.load.plan import Endpoint
+from toombos_cli.load.recorder import Failure, Recorder, Tally
 from toombos_cli.load.response import MalformedResponseError, ResponseReader
 
 # A server closes a kept-alive connection after seconds of idleness. Only after at least so long can a loss before the
 # first byte be its decision crossing our request on the way; sooner, it is an answer to the request.
 _STALE_AFTER_NS = 1_000_000_000
-_KNOWN_HEADS = 256
+_END = b"\r\n\r\n"
+NO_PERMITS: Iterator[None] = iter(())
+_NOTHING = Recorder((Endpoint(name="", method="", path="", request=b""),), 0).tallies[0]  # knows no head
 
 
 class Owner(Protocol):
@@ -36,86 +39,90 @@ class Connection(asyncio.Protocol):
     """A connection with at most one request under way (`tally` is not None then).
 
     Times are nanoseconds of the monotonic clock. `due` is when the request should have been sent; 0: when it was.
+    While `permits` gives something, an answered request is sent again at once, without asking the owner.
     """
 
     __slots__ = (
-        "_heads",
+        "_fast",
+        "_fd",
+        "_pending",
         "_reader",
         "_rested",
-        "_write",
         "due",
         "first_byte",
         "owner",
+        "permits",
         "tally",
         "transport",
         "written",
-    )
+    )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
+        self.permits = NO_PERMITS
         self.tally: Tally | None = None
         self.transport: asyncio.Transport | None = None
         self.due = self.written = self.first_byte = self._rested = 0
-        self._heads: dict[bytes, tuple[int, Cells]] = {}
+        self._fast = _NOTHING  # the tally, while the next bytes may be a whole response that needs no parser
         self._reader: ResponseReader | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        if self.transport.get_extra_info("sslcontext"):
-            self._write = self._write_through_transport
-        else:
-            # Straight into the socket: transports may put a write off to the end of the loop's round, and then the
-            # time of the write would be that of the wish.
-            self._write = partial(os.write, self.transport.get_extra_info("socket").fileno())
+        # Plain connections are written to past the transport: it may put a write off to the end of the loop's round,
+        # and then the time of the write would be that of the wish.
+        self._pending = bool(self.transport.get_extra_info("sslcontext"))
+        self._fd = -1 if self._pending else self.transport.get_extra_info("socket").fileno()
 
     def send(self, tally: Tally, due: int) -> None:
         """Writes the endpoint's request. Only for a connection that is idle."""
-        self.tally = tally
-        self._heads = tally.heads
+        self.tally = self._fast = tally
         self.due = due
         self.written = clock()
-        try:
-            sent = self._write(tally.request)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self._fail(classify(error, "send"), str(error))
-            return
-        if sent != len(tally.request):
-            self._write = self._write_through_transport  # which now holds a rest, and keeps the order
-            self._write(tally.request[sent:])
+        self._write(tally)
 
-    def _write_through_transport(self, data: bytes) -> int:
+    def _write(self, tally: Tally) -> None:
+        sent = 0
+        if not self._pending:
+            try:
+                sent = write(self._fd, tally.request)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._fail(classify(error, "send"), str(error))
+                return
+            if sent == tally.size:
+                return
+            self._pending = True  # the transport holds a rest from here on, and keeps the order
         assert self.transport is not None  # noqa: S101  (set before anything is sent)
-        self.transport.write(data)
-        return len(data)
+        self.transport.write(tally.request[sent:])
 
     def rest(self) -> None:
         """Notes that no request is under way and the connection idles from now on."""
         self.tally = None
-        self._heads = {}
+        self._fast = _NOTHING
         self._rested = clock()
 
     def data_received(self, data: bytes) -> None:
         now = clock()
-        # What a known head announces is known too; identical heads are the rule within a second. All else, and
-        # every head at its first sight, goes through the parser.
-        heads = self._heads
-        known = heads.get(data[: data.find(b"\r\n\r\n")]) if heads else None
-        if known is None or known[0] != len(data):
+        tally = self._fast
+        head, length, cells = tally.latest
+        if len(data) != length or not data.startswith(head):
             self._read(data, now)
             return
         latency = (now - self.written) // 1000
         if latency >= EXACT_BELOW:
             shift = latency.bit_length() - SUB_BUCKET_BITS
             latency = latency >> shift << shift
-        cells = known[1]
         if self.due:
             cells.service[latency] += 1
             cells.first_byte[latency] += 1
             cells.response[bucket_of((now - self.due) // 1000)] += 1
         else:
             cells.alike[latency] += 1
+            for _ in self.permits:
+                self.written = clock()
+                self._write(tally)
+                return
         self.owner.idle(self)
 
     def _read(self, data: bytes, now: int) -> None:
@@ -123,6 +130,11 @@ class Connection(asyncio.Protocol):
         tally = self.tally
         if tally is None:
             self.close()  # bytes that nobody asked for
+            return
+        known = self._fast.heads.get(data[: data.find(_END) + len(_END)])
+        if known is not None and known.length == len(data):
+            tally.latest = known
+            self.data_received(data)
             return
         reader = self._reader
         if reader is None:
@@ -137,14 +149,12 @@ class Connection(asyncio.Protocol):
             self._fail(classify(error, "body" if reader.status else "wait"), str(error))
             return
         if not complete:
-            self._heads = {}
+            self._fast = _NOTHING
             return
         if first and reader.framed_by_head and reader.keep_alive and self.owner.keepalive:
-            if len(tally.heads) >= _KNOWN_HEADS:
-                tally.heads.clear()
-            end = data.find(b"\r\n\r\n")
+            end = data.find(_END)
             if end > 0:
-                tally.heads[data[:end]] = (len(data), tally.cells(reader.status))
+                tally.learn(data[: end + len(_END)], len(data), reader.status)
         self._count(tally, reader.status, now)
         self._settle(usable=reader.keep_alive)
 
@@ -210,7 +220,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Ends the connection at once; the owner is not told."""
         self.tally = None
-        self._heads = {}
+        self._fast = _NOTHING
         if self.transport is not None:
             transport, self.transport = self.transport, None
             transport.abort()

@@ -14,6 +14,7 @@ from toombos_cli.load.histogram import Buckets
 from toombos_cli.load.plan import Endpoint
 from toombos_cli.load.timeline import Timeline
 
+_KNOWN_HEADS = 256
 CENSORED = frozenset({"timeout", "unfinished"})
 
 
@@ -130,17 +131,29 @@ class Outcome:
         return first
 
 
-class Tally:
-    """What the engine needs of one endpoint while it runs: the bytes to send and where its answers are counted."""
+class KnownHead(NamedTuple):
+    """A response head that the parser has framed: a response that begins with it and has this length is complete."""
 
-    __slots__ = ("_cells", "bodiless", "heads", "name", "recorder", "request", "result")
+    head: bytes
+    length: int
+    cells: Cells
+
+
+class Tally:
+    """What the engine needs of one endpoint while it runs: the bytes to send and where its answers are counted.
+
+    `latest` is the head that was seen last, which nearly always comes again; `heads` are all that are known.
+    """
+
+    __slots__ = ("_cells", "bodiless", "heads", "latest", "name", "recorder", "request", "result", "size")
 
     def __init__(self, endpoint: Endpoint, recorder: "Recorder") -> None:
         self.name = endpoint.name
         self.request = endpoint.request
+        self.size = len(endpoint.request)
         self.bodiless = endpoint.method == "HEAD"
-        # Heads that the parser has framed before: the length of the whole response, and where it is counted.
-        self.heads: dict[bytes, tuple[int, Cells]] = {}
+        self.heads: dict[bytes, KnownHead] = {}
+        self.latest = KnownHead(b"", -1, Cells())
         self.result = EndpointResult(endpoint.name)
         self._cells: dict[int, Cells] = {}
         self.recorder = recorder
@@ -151,6 +164,12 @@ class Tally:
         if found is None:
             found = self._cells[status] = Cells()
         return found
+
+    def learn(self, head: bytes, length: int, status: int) -> None:
+        """Remembers the framing of a response by its head, blank line included."""
+        if len(self.heads) >= _KNOWN_HEADS:
+            self.heads.clear()
+        self.latest = self.heads[head] = KnownHead(head, length, self.cells(status))
 
     def all_cells(self) -> Iterable[tuple[int, Cells]]:
         """Every status seen, with its cells."""
