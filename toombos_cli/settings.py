@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from toombos_cli.env_file import EnvFile
@@ -29,7 +29,7 @@ class Value:
     """One effective variable; `line` is its 1-based line in `.env`, when it came from there."""
 
     name: str
-    value: str
+    value: str = field(repr=False)
     origin: Origin
     line: int | None = None
 
@@ -64,14 +64,6 @@ def effective_values(
             line = env_file.lines.get(name) if origin is Origin.ENV_FILE else None
             values[name] = Value(name=name, value=value, origin=origin, line=line)
     return values
-
-
-def child_environment(
-    manifest: Manifest, service: Service, env_file: EnvFile, *, mode: str | None = None
-) -> dict[str, str]:
-    """The environment to start `service` with; documented defaults are left to the service itself."""
-    values = effective_values(manifest, service, env_file, mode=mode)
-    return {name: v.value for name, v in values.items() if v.origin is not Origin.DEFAULT}
 
 
 def is_true(value: str | None) -> bool:
