@@ -79,6 +79,8 @@ def _judge(
     reason, detail = result.reason, result.detail
     if owner is not None and not owner.ours and _wanted(state, service.name):
         reason, detail = Reason.WRONG_OWNER, f"port {service.port} is held by {owner}, which is not {service.name}"
+    elif reason is Reason.OK and owner is not None and not owner.ours and state is not None:
+        detail = f"answered by {owner}, which toombos did not start"
     elif reason is Reason.TIMEOUT and owner is not None and is_suspended(owner.pid):
         reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: it listens, and cannot answer"
     elif reason is Reason.REFUSED and owner is not None:

@@ -26,7 +26,7 @@ port = {free_port()}
 env = {{ PORT = "{{port}}" }}
 probe_timeout_s = 0.5
 [services.web.restart]
-policy = "never"
+backoff_initial_s = 30
 """
     )
     return tmp_path
@@ -69,6 +69,16 @@ def test_a_stranger_on_the_port_is_named_and_never_taken_for_the_service(toombos
     assert (code, service["status"], service["reason"], service["pid"]) == (1, "down", "wrong-owner", os.getpid())
     assert f"pid {os.getpid()}" in service["detail"]
     assert service["fix"] == ""  # nothing that ends a stranger is offered for pasting
+
+
+def test_a_stranger_in_the_place_of_a_stopped_service_is_named(toombos, project):
+    toombos("start")
+    toombos("stop")
+    port = int(next(line for line in (project / "toombos.toml").read_text().splitlines() if "port =" in line)[7:])
+    with serve(answer(b"fine"), port=port):
+        code, service = health(toombos)
+    assert (code, service["status"], service["pid"]) == (0, "up", os.getpid())
+    assert "which toombos did not start" in service["detail"]
 
 
 def test_a_service_that_toombos_never_started_is_judged_by_its_answer_alone(toombos, project):

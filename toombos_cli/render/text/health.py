@@ -13,19 +13,21 @@ if TYPE_CHECKING:
 
 _STYLES = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.SKIP: "dim"}
 _WORDS = {Verdict.PASS: "OK", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL", Verdict.SKIP: "SKIP"}
-_WORD_WIDTH, _REASON_WIDTH, _LATENCY_WIDTH, _PID_WIDTH = 4, 11, 9, 11
+_WORD_WIDTH, _LATENCY_WIDTH, _PID_WIDTH = 4, 8, 11
+_History = tuple[float | None, ...]
 _INDENT = "      "
 
 
 def show(report: "HealthReport", output: Output) -> None:
     """Prints the services, then a summary; with --quiet only what is wrong."""
     console = output.stdout
-    width = max((len(service.name) for service in report.services), default=0)
+    services = report.services
+    widths = max((len(s.name) for s in services), default=0), max((len(s.reason) for s in services), default=0)
     last_with = {service.fix: service.name for service in report.services}
-    for service in report.services:
+    for service in services:
         if output.quiet and service.verdict is Verdict.PASS:
             continue
-        _row(console, service, width, report.history.get(service.name, ()))
+        _row(console, service, widths, report.history.get(service.name, ()))
         if service.fix and last_with[service.fix] == service.name:  # services that share a fix show it once
             console.print(f"{_INDENT}{service.fix}", style="cyan", soft_wrap=True)
     if output.quiet:
@@ -36,21 +38,20 @@ def show(report: "HealthReport", output: Output) -> None:
     console.print(_summary(report))
 
 
-def _row(console: "Console", service: "ServiceHealth", width: int, history: tuple[float | None, ...]) -> None:
+def _row(console: "Console", service: "ServiceHealth", widths: tuple[int, int], history: _History) -> None:
     latency = "" if service.latency_ms is None else f"{service.latency_ms:.0f} ms"
-    cells = [
-        f"{service.name:{width}}",
-        f"{service.reason:{_REASON_WIDTH}}",
-        f"{latency:>{_LATENCY_WIDTH}}",
-        f"{f'pid {service.pid}' if service.pid else '':{_PID_WIDTH}}",
-    ]
-    room = console.width - _WORD_WIDTH - sum(len(cell) + 2 for cell in cells) - 2
-    if len(history) > 1 and room >= 8:
-        cells.append(sparkline(history, width=min(room, 60), encoding=console.encoding))
-    elif room >= len(service.url):
-        cells.append(service.url)
+    name_width, reason_width = widths
+    cells = f"{service.name:{name_width}}  {service.reason:{reason_width}}  {latency:>{_LATENCY_WIDTH}}"
+    room = console.width - _WORD_WIDTH - 2 - len(cells)
+    if room >= _PID_WIDTH + 2:
+        cells += f"  {f'pid {service.pid}' if service.pid else '':{_PID_WIDTH}}"
+        room -= _PID_WIDTH + 2
+    if len(history) > 1 and room >= 10:
+        cells += "  " + sparkline(history, width=min(room - 2, 60), encoding=console.encoding)
+    elif room >= len(service.url) + 2:
+        cells += f"  {service.url}"
     _word(console, service.verdict)
-    console.print("  ".join(cells).rstrip(), soft_wrap=True)
+    console.print(cells.rstrip(), soft_wrap=True)
     if service.detail:
         console.print(f"{_INDENT}{service.detail}", soft_wrap=True)
     if service.explained_by:
