@@ -10,8 +10,8 @@ usage: load_server.py BEHAVIOUR BACKLOG PORT
     error:EVERY       as fixed:0, and each EVERY-th answer is a 500
     slow:MS           as fixed, and each connection is closed after its answer
 
-Prints its port. On SIGTERM it prints {"requests": N, "held_ms": [...], "stalled_s": S}: how long it held each answered
-request, and how long it really did nothing.
+Prints its port. On SIGTERM it prints {"requests": N, "held_ms": [...], "answered_ns": [...]}: how long it held each
+answered request, and the moments of its answers on the monotonic clock.
 """
 
 import asyncio
@@ -40,12 +40,7 @@ class Behaviour:
         self.requests = 0
         self.free_at = 0.0
         self.held_ms: list[float] = []
-        self.stalled_s = 0.0
-
-    def stall(self, for_s: float) -> None:
-        began = time.perf_counter()
-        time.sleep(for_s)
-        self.stalled_s = time.perf_counter() - began
+        self.answered_ns: list[int] = []
 
     def take(self, connection: "Connection") -> None:
         """Decides on one request."""
@@ -55,7 +50,7 @@ class Behaviour:
         if self.name == "mixed" and number % 10 == 0:
             delay_s = self.numbers[1] / 1000
         elif self.name == "stall" and number == 1:
-            asyncio.get_running_loop().call_later(self.numbers[1], self.stall, self.numbers[2])
+            asyncio.get_running_loop().call_later(self.numbers[1], time.sleep, self.numbers[2])
         elif self.name == "capacity":
             now = time.monotonic()
             self.free_at = max(now, self.free_at) + 1 / first
@@ -69,7 +64,7 @@ class Behaviour:
             delay_s = 0.0
         if self.name == "slow":
             data = response(b"200 OK", b"Connection: close\r\n")
-        connection.answer(data, delay_s, self.held_ms)
+        connection.answer(data, delay_s)
 
 
 class Connection(asyncio.Protocol):
@@ -83,11 +78,13 @@ class Connection(asyncio.Protocol):
         for _ in range(data.count(b" HTTP/1.1\r\n")):
             self.behaviour.take(self)
 
-    def answer(self, data: bytes, delay_s: float, held_ms: list[float]) -> None:
-        taken = time.perf_counter()
+    def answer(self, data: bytes, delay_s: float) -> None:
+        taken = time.perf_counter_ns()
 
         def write() -> None:
-            held_ms.append((time.perf_counter() - taken) * 1000)
+            now = time.perf_counter_ns()
+            self.behaviour.answered_ns.append(now)
+            self.behaviour.held_ms.append((now - taken) / 1e6)
             self.transport.write(data)
             if b"Connection: close" in data:
                 self.transport.close()
@@ -112,8 +109,8 @@ async def main(text: str, backlog: int, port: int) -> None:
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await stopped.wait()
-    counted = {"requests": behaviour.requests, "held_ms": behaviour.held_ms, "stalled_s": behaviour.stalled_s}
-    sys.stdout.write(json.dumps(counted))
+    names = ("requests", "held_ms", "answered_ns")
+    sys.stdout.write(json.dumps({name: getattr(behaviour, name) for name in names}))
 
 
 if __name__ == "__main__":

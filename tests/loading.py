@@ -25,7 +25,7 @@ class LoadServer:
     process: subprocess.Popen[str]
     requests: int = 0
     held_ms: list[float] = field(default_factory=list)
-    stalled_s: float = 0.0
+    answered_ns: list[int] = field(default_factory=list)
 
     def stop(self) -> None:
         """Ends it, and reads what it counted."""
@@ -34,7 +34,7 @@ class LoadServer:
             text, _ = self.process.communicate(timeout=20)
             counted = json.loads(text)
             self.requests, self.held_ms = counted["requests"], counted["held_ms"]
-            self.stalled_s = counted["stalled_s"]
+            self.answered_ns = counted["answered_ns"]
 
 
 @contextlib.contextmanager

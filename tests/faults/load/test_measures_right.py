@@ -35,13 +35,18 @@ def test_slow_answers_stand_apart_in_the_tail():
 def test_a_stall_shows_in_the_response_time_of_an_open_loop():
     with load_server("stall:20:3:1") as server:
         plan = plan_for(server.port, **at_rate(200, 10))
-        report = report_of(plan, run_engine(plan))
+        outcome = run_engine(plan)
+        report = report_of(plan, outcome)
     assert server.requests == report.counts.ok == 2000
     response = report.latency_us.response
-    stall_us = server.stalled_s * 1e6  # one second, and what the machine made of it
-    assert response.p95 == pytest.approx(20_000 + stall_us - 500_000, rel=0.06)
-    assert response.p99 == pytest.approx(20_000 + stall_us - 100_000, rel=0.06)
-    assert response.p99_9 == pytest.approx(20_000 + stall_us - 10_000, rel=0.06)
+    # A tenth of the requests fell into the stall, and waited for its end from wherever in it they were due.
+    for measured, ideal_us in ((response.p95, 520_000), (response.p99, 920_000), (response.p99_9, 1_010_000)):
+        assert measured > ideal_us * 0.94
+    # On a busy machine the server's own log says how long it really took.
+    waits = [at - (outcome.started_ns + n * 5_000_000) for n, at in enumerate(sorted(server.answered_ns))]
+    p95_us, p99_us = (sorted(waits)[int(2000 * share) - 1] / 1000 for share in (0.95, 0.99))
+    assert response.p95 == pytest.approx(p95_us, rel=0.06)
+    assert response.p99 == pytest.approx(p99_us, rel=0.06)
 
 
 def test_a_stall_hides_from_the_service_time_of_a_closed_loop():
