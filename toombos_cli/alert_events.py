@@ -108,4 +108,21 @@ def begin_sender(project: Path) -> None:
     )
 
 
+def open_keys(project: Path) -> frozenset[str]:
+    """The keys of the problems that the sender knows and that have not ended."""
+    try:
+        return frozenset(msgspec.json.decode(AlertDirectory(project).ledger.read_bytes(), type=_Open).incidents)
+    except (OSError, msgspec.DecodeError):
+        return frozenset()
+
+
+class _Open(msgspec.Struct):
+    incidents: dict[str, msgspec.Raw] = {}
+
+
+def sender_pids() -> frozenset[int]:
+    """The senders that this process began and that have not ended; they outlive it."""
+    return frozenset(sender.pid for sender in _begun)
+
+
 _begun: list["subprocess.Popen[bytes]"] = []  # kept until they end, so that they are waited for

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from toombos_cli import processes
+from toombos_cli import alert_events, processes
 from toombos_cli.run_state import EnvFileStamp, Phase, RunDirectory, ServiceState, SystemState, read_state
 from toombos_cli.supervisor import requests
 from toombos_cli.supervisor.adoption import find_survivors
+from toombos_cli.supervisor.alarms import Alarms
 from toombos_cli.supervisor.figures import Figures
 from toombos_cli.supervisor.protocol import Done, Plan, Progress, Request, Status
 from toombos_cli.supervisor.state_file import StateFile
@@ -33,6 +34,7 @@ class Supervisor:
         self.finished = asyncio.Event()
         self.plan: Plan | None = None
         self._state_file = StateFile(self.run)
+        self._alarms = Alarms(project)
         self._children: dict[int, tuple[subprocess.Popen[bytes], Callable[[int], None]]] = {}
         self._listeners: set[Listener] = set()
         self._requests = 0
@@ -66,7 +68,7 @@ class Supervisor:
         await requests.stop(self, tuple(self.units))
         own = os.getpid()
         for row in processes.process_table().values():
-            if row.parent == own and not row.zombie:
+            if row.parent == own and not row.zombie and row.pid not in alert_events.sender_pids():
                 leader = processes.identify(row.pid)
                 if leader is not None:
                     await Tree(leader, "no tag").end(_LEFTOVER_GRACE_S)
@@ -107,6 +109,7 @@ class Supervisor:
     def changed(self, unit: Unit) -> None:
         """Writes the state down and tells those who listen."""
         self._state_file.write(self.state())
+        self._alarms.note(unit.state)
         progress = Progress(service=unit.name, phase=unit.state.phase, detail=unit.state.detail)
         for listener in tuple(self._listeners):
             listener(progress)

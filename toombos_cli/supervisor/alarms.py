@@ -1,0 +1,48 @@
+"""Raises an alert for what a supervised service cannot mend by itself, and ends it when it is well again."""
+
+from pathlib import Path
+
+from toombos_cli.alert_events import AlertEvent, emit, open_keys
+from toombos_cli.manifest.alerts import Severity
+from toombos_cli.run_state import Phase, ServiceState
+
+_WORKED = frozenset({Phase.READY, Phase.UNHEALTHY})
+
+
+class Alarms:
+    """Compares each service's state with the one before; what an operator's own command reports is no alert."""
+
+    def __init__(self, project: Path) -> None:
+        self._project = project
+        self._before: dict[str, ServiceState] = {}
+        self._raised = set(open_keys(project))  # an earlier supervisor's too
+
+    def note(self, state: ServiceState) -> None:
+        """Takes in a service's new state."""
+        before = self._before.get(state.service.name)
+        self._before[state.service.name] = state
+        crash_loop = state.phase is Phase.CRASH_LOOP
+        given_up = state.phase is Phase.FAILED and before is not None and before.phase in _WORKED
+        urgent = Severity.P1 if state.service.role == "app" else Severity.P2
+        self._judge(state, "crash-loop", "is in a crash loop", urgent, crash_loop, state.detail)
+        self._judge(state, "ended", "ended and is not started again", urgent, given_up, state.detail)
+        self._judge(state, "limits", "is over its limits", Severity.P2, bool(state.warnings), "; ".join(state.warnings))
+        adopted = state.phase is Phase.STARTING and state.detail == "adopted"
+        self._judge(state, "adopted", "was found running without a supervisor", Severity.P3, adopted, "taken over")
+
+    def _judge(self, state: ServiceState, topic: str, what: str, severity: Severity, wrong: bool, why: str) -> None:
+        """Raises the alert of a topic once, and ends it when the service is ready again: a stop mends nothing."""
+        key = f"{topic}:{state.service.name}"
+        well = not wrong and state.phase is Phase.READY
+        if (wrong and key in self._raised) or not (wrong or (well and key in self._raised)):
+            return
+        self._raised.symmetric_difference_update({key})
+        event = AlertEvent(
+            key=key,
+            source="supervisor",
+            severity=severity,
+            title=f"{state.service.label} {what}",
+            body="\n".join((why, *state.last_lines[-10:])),
+            resolved=not wrong,
+        )
+        emit(self._project, event)
