@@ -18,9 +18,9 @@ def test_service_time_is_that_of_the_servers_own_log():
     assert abs(p50_ms - statistics.median(server.held_ms)) < 1
 
 
-def _server_lag_ms(held_ms: list[float]) -> float:
-    """How much longer than 20 ms the server itself took, on a machine that is busy."""
-    return max(0.0, statistics.median(held_ms) - 20)
+def _server_lag_ms(held_ms: list[float], share: float = 0.5) -> float:
+    """How much longer than 20 ms the server itself took, on a machine that is busy: of this share of the answers."""
+    return max(0.0, sorted(held_ms)[int(share * len(held_ms))] - 20)
 
 
 def test_slow_answers_stand_apart_in_the_tail():
@@ -53,7 +53,8 @@ def test_a_stall_hides_from_the_service_time_of_a_closed_loop():
     with load_server("stall:20:1:1") as server:
         plan = plan_for(server.port, connections=4, duration_s=6.0)
         report = report_of(plan, run_engine(plan))
-    assert report.latency_us.service.p99 < 40_000
+    noise_us = _server_lag_ms(server.held_ms, 0.99) * 1000 + report.generator.lag_p99_us
+    assert report.latency_us.service.p99 < 40_000 + 2 * noise_us
     assert report.latency_us.service.max > 900_000
 
 
