@@ -1,0 +1,218 @@
+"""What happens to a supervised service over its life: settings, health, restarts, limits, logs."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    text = Path(f"/proc/{pid}/environ").read_bytes().decode()
+    return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
+
+
+def test_the_environment_beats_env_file_beats_default_and_the_mode_beats_all(system: Any) -> None:
+    system.add("crm", default_env={"A": "manifest", "B": "manifest", "C": "manifest", "DRY_RUN_MODE": "false"})
+    (system.project / ".env").write_text("B=file\nC=file\nDRY_RUN_MODE=false\nPORT=1\n")
+    system("start", "--dry-run", env={"C": "shell", "DRY_RUN_MODE": "false"}, exit_code=0)
+    seen = environment_of(system.pid("crm"))
+    assert (seen["A"], seen["B"], seen["C"]) == ("manifest", "file", "shell")
+    assert seen["DRY_RUN_MODE"] == "true"
+    assert seen["PORT"] == str(system.ports["crm"])
+
+
+def test_no_value_of_the_environment_is_written_down(system: Any) -> None:
+    system.add("crm", env={"TOKEN": "s3cr3t-of-the-manifest"})
+    (system.project / ".env").write_text("API_KEY=s3cr3t-of-the-file\n")
+    system("start", exit_code=0)
+    system("restart", exit_code=0)
+    for path in (system.project / "run").iterdir():
+        if path.is_file():
+            assert b"s3cr3t" not in path.read_bytes(), path
+
+
+def test_the_dry_run_stays_dry_through_restart_and_further_starts(pair: Any) -> None:
+    pair("start", "--dry-run", "crm", exit_code=0)
+    pair("start", exit_code=0)
+    pair("restart", exit_code=0)
+    for name in ("crm", "app"):
+        assert environment_of(pair.pid(name))["DRY_RUN_MODE"] == "true"
+    assert pair.status()["dry_run"] is True
+
+
+def test_a_second_start_says_that_all_runs_and_changes_nothing(pair: Any) -> None:
+    pair("start", "--dry-run", exit_code=0)
+    pids = (pair.pid("crm"), pair.pid("app"))
+    again = pair("start", "--dry-run", exit_code=0)
+    assert "already running in dry-run mode" in again.stdout
+    assert (pair.pid("crm"), pair.pid("app")) == pids
+
+
+def test_a_plan_starts_nothing_and_writes_nothing(pair: Any) -> None:
+    shown = pair("start", "--dry-run", "--plan", exit_code=0)
+    assert shown.stdout.index("1. crm") < shown.stdout.index("2. app")
+    assert f"PORT={pair.ports['crm']}" in shown.stdout
+    assert "DRY_RUN_MODE=true" in shown.stdout
+    assert "nothing was started" in shown.stdout
+    assert sorted(path.name for path in pair.project.iterdir()) == ["toombos.toml"]
+
+
+def test_after_a_change_only_what_it_concerns_is_restarted(pair: Any) -> None:
+    pair("start", exit_code=0)
+    pids = {name: pair.pid(name) for name in ("crm", "app")}
+    pair.add("crm", env={"GREETING": "another crm"})
+    noted = pair("start", exit_code=0)
+    assert "crm still runs with the configuration of before: toombos restart --changed" in noted.stderr
+    assert pair.pid("crm") == pids["crm"]
+    pair("restart", "--changed", exit_code=0)
+    assert pair.pid("crm") != pids["crm"]
+    assert pair.pid("app") == pids["app"]
+    assert "hello from another crm" in pair("logs", "crm", exit_code=0).stdout
+    assert "still runs" not in pair("start", exit_code=0).stderr
+
+
+def test_a_changed_env_file_is_a_change(system: Any) -> None:
+    system.add("crm")
+    system("start", exit_code=0)
+    (system.project / ".env").write_text("GREETING=a changed file\n")
+    system("restart", "--changed", exit_code=0)
+    assert environment_of(system.pid("crm"))["GREETING"] == "a changed file"
+
+
+def test_a_service_that_fails_its_probes_is_unhealthy_until_it_answers_again(system: Any, eventually: Any) -> None:
+    status = system.project / "status"
+    system.add("crm", env={"STATUS_FILE": str(status)}, probe_interval_s=0.1, unhealthy_after=3)
+    system("start", exit_code=0)
+    pid = system.pid("crm")
+    status.write_text("500")
+    eventually(lambda: system.phase("crm") == "unhealthy")
+    assert system.row("crm")["detail"] == "/health answered 500"
+    assert "unhealthy" in system("status", exit_code=1).stdout
+    status.unlink()
+    eventually(lambda: system.phase("crm") == "ready")
+    assert system.pid("crm") == pid
+
+
+def test_a_restarted_service_keeps_its_log_and_the_reason_can_be_read(system: Any, eventually: Any) -> None:
+    system.add("crm")
+    system("start", exit_code=0)
+    first = system.pid("crm")
+    began = time.time()
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: system.phase("crm") == "ready" and system.pid("crm") != first)
+    assert system.log("crm").read_text().count("hello from web") == 2
+    row = system.row("crm")
+    assert row["restarts"] == 1
+    (restart,) = row["restart_history"]
+    assert restart["reason"] == "its process was ended by SIGKILL"
+    at = time.strptime(restart["at"], "%Y-%m-%dT%H:%M:%SZ")
+    assert abs(time.mktime(at) - time.timezone - began) < 5
+
+
+POLICIES = {
+    "never, a crash": ("never", signal.SIGKILL, "failed"),
+    "on-failure, a clean end": ("on-failure", signal.SIGTERM, "stopped"),
+}
+
+
+@pytest.mark.parametrize(("policy", "number", "phase"), POLICIES.values(), ids=POLICIES.keys())
+def test_a_policy_can_leave_an_ended_service_alone(
+    system: Any, eventually: Any, policy: str, number: int, phase: str
+) -> None:
+    system.add("crm", restart={"policy": policy})
+    system.add("app")
+    system("start", exit_code=0)
+    os.kill(system.pid("crm"), number)
+    eventually(lambda: system.phase("crm") == phase)
+    assert list(system.tagged()) == [system.pid("app")]
+
+
+def test_a_service_above_its_memory_limit_is_restarted_for_that_reason(system: Any, eventually: Any) -> None:
+    system.add("crm", limits={"memory_restart_mb": 1, "sustained_s": 0.0})
+    system("start", exit_code=0)
+    eventually(lambda: system.phase("crm") == "ready" and system.state()["services"]["crm"]["restarts"] >= 1)
+    assert "MB of memory, the limit is 1" in system.row("crm")["restart_history"][0]["reason"]
+
+
+def test_a_service_above_its_warning_limit_is_named_and_left_running(system: Any, eventually: Any) -> None:
+    system.add("crm", limits={"memory_warn_mb": 1, "sustained_s": 0.0})
+    system("start", exit_code=0)
+    eventually(lambda: system.state()["services"]["crm"]["warnings"])
+    shown = system("status", exit_code=0)
+    assert "MB of memory, more than 1" in shown.stdout
+    assert system("status", "--strict").returncode == 1
+
+
+def test_a_removed_socket_comes_back(system: Any, eventually: Any) -> None:
+    system.add("crm")
+    system("start", exit_code=0)
+    pid = system.pid("crm")
+    (system.project / "run" / "supervisor.sock").unlink()
+    eventually(lambda: (system.project / "run" / "supervisor.sock").exists())
+    assert system.row("crm")["phase"] == "ready"
+    assert system.pid("crm") == pid
+
+
+def test_files_of_a_run_are_private(pair: Any) -> None:
+    pair("start", exit_code=0)
+    for folder in ("run", "logs"):
+        assert (pair.project / folder).stat().st_mode & 0o777 == 0o700
+        for path in (pair.project / folder).iterdir():
+            assert path.stat().st_mode & 0o777 == 0o600, path
+
+
+def test_the_supervisor_rotates_a_flooded_log_and_loses_no_line(system: Any, eventually: Any) -> None:
+    count = 600_000  # 63 MB at 20 MB/s: about three seconds, with a look at the log each second
+    flood = Path(__file__).parent.parent / "services" / "flood.py"
+    system.top = "[logs]\nmax_mb = 2\nkeep = 100\n"
+    system.add("crm", command=["{python}", "-P", str(flood)], env={"COUNT": str(count), "RATE_MB_S": "20"})
+    system("start", exit_code=0)
+    if _file_system_of(system.project) not in ("ext4", "xfs"):
+        pytest.skip("needs ext4 or XFS: elsewhere a rotation may lose lines, and status says so")
+    last = b"line %09d" % (count - 1)
+    archives = lambda: sorted(system.log("crm").parent.glob("crm.log.2*"))  # noqa: E731  (one expression, used twice)
+    eventually(lambda: last in _content(archives()) + system.log("crm").read_bytes(), within_s=60)
+    system("stop", exit_code=0)
+    assert len(archives()) >= 2
+    whole = _content(archives()) + system.log("crm").read_bytes()
+    numbers = [int(line.split()[1]) for line in whole.split(b"\n") if line.startswith(b"line ")]
+    assert numbers == list(range(count))
+
+
+def test_logs_follow_several_services_at_once(pair: Any, eventually: Any, tmp_path: Path) -> None:
+    pair("start", exit_code=0)
+    following = pair.begin("logs", "-f", "-n", "0", "--json")
+    try:
+        time.sleep(1.0)  # no state tells that it listens: lines written too early are simply not asked for
+        for name in ("crm", "app"):
+            with pair.log(name).open("a") as log:
+                log.write(f"news of {name}\n")
+        lines = {json.loads(following.stdout.readline())["line"] for _ in range(2)}
+        assert lines == {"news of crm", "news of app"}
+    finally:
+        following.send_signal(signal.SIGINT)
+        following.communicate(timeout=10)
+    assert following.returncode == 130
+
+
+def _content(archives: list[Path]) -> bytes:
+    parts = []
+    for path in archives:
+        if path.suffix != ".part":
+            content = path.read_bytes()
+            parts.append(gzip.decompress(content) if path.suffix == ".gz" else content)
+    return b"".join(parts)
+
+
+def _file_system_of(path: Path) -> str:
+    return (
+        subprocess.run(["stat", "--file-system", "--format=%T", str(path)], capture_output=True, text=True, check=True)
+        .stdout.strip()
+        .replace("ext2/ext3", "ext4")
+    )
