@@ -70,14 +70,14 @@ def edit(facts: Facts, line: int, script: str) -> str:
 
 def remove_line(facts: Facts, binding: Binding) -> str:
     """The command that removes a one-line assignment; "" for one of several lines."""
-    if binding.name is None or binding.line != binding.last_line or not _may_be_written(facts, binding.name):
+    if binding.name is None or binding.line != binding.last_line or not may_be_written(facts, binding.name):
         return ""
     return edit(facts, binding.line, rf"{{/^\s*(export\s+)?{binding.name}\s*=/d}}")
 
 
 def rename(facts: Facts, binding: Binding, new: str) -> str:
     """The command that gives an assignment its right name; "" where the old one cannot be matched safely."""
-    if binding.name is None or not _may_be_written(facts, binding.name):
+    if binding.name is None or not may_be_written(facts, binding.name):
         return ""
     return edit(facts, binding.line, rf"s/^(\s*(export\s+)?){binding.name}(\s*=)/\1{new}\3/")
 
@@ -141,7 +141,7 @@ def _ends_with_newline(facts: Facts) -> bool:
     return not bindings or bindings[-1].original.endswith(("\n", "\r"))
 
 
-def _may_be_written(facts: Facts, name: str) -> bool:
+def may_be_written(facts: Facts, name: str) -> bool:
     """Whether a name can stand in a command: it is one for a shell too, and no broken-off piece of a secret."""
     return re.fullmatch(r"[A-Za-z_]\w*", name) is not None and shown_name(name, facts.variables) == name
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from toombos_cli.configuration.display import shown_name
 from toombos_cli.configuration.facts import Facts
-from toombos_cli.configuration.rules.answers import at_line, edit, fail, ok, remove_line, warn
+from toombos_cli.configuration.rules.answers import at_line, edit, fail, may_be_written, ok, remove_line, warn
 from toombos_cli.configuration.types import type_error
 from toombos_cli.env_file import Binding
 from toombos_cli.findings import Answer
@@ -33,11 +33,11 @@ def _dropped(facts: Facts, binding: Binding) -> Answer:
     lines = binding.text.splitlines()
     names = [m[1] for line in lines if (m := _ASSIGNMENT.match(line)) and m[1] in facts.variables]
     span = f"line {binding.line}" if len(lines) == 1 else f"lines {binding.line} to {binding.last_line}"
-    shown = ", ".join(dict.fromkeys(names)) or "this line"
+    shown = f"{', '.join(dict.fromkeys(names))} on {span}" if names else span
     first = _ASSIGNMENT.match(lines[0])
     why = _why_dropped(lines, first)
     return fail(
-        f"{shown} on {span} is silently dropped: {why}{_consequence(facts, names)}",
+        f"{shown} {'is' if len(lines) == 1 else 'are'} silently dropped: {why}{_consequence(facts, names)}",
         at_line(facts, binding.line, _shown_line(facts, lines[0])),
         cause="python-dotenv skips what it cannot parse, so the setting is its default",
         command=_correction(facts, binding, lines, first),
@@ -73,6 +73,8 @@ def _correction(facts: Facts, binding: Binding, lines: list[str], first: re.Matc
         return ""
     name, sign, quote, rest = first.groups()
     variable = facts.variables.get(name)
+    if not may_be_written(facts, name):
+        return ""
     if sign == ":":
         return edit(facts, binding.line, rf"s/^(\s*(export\s+)?{name})\s*:\s*/\1=/")
     if sign == "=" and quote and "#" not in rest:

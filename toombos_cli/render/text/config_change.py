@@ -14,8 +14,8 @@ def show(report: "ChangeReport", output: Output) -> None:
     """Prints the changed names; hints go to stderr."""
     names = ", ".join(report.names)
     if report.action == "init":
-        output.stdout.print(f"{report.path} is written, with {names}", soft_wrap=True)
-        output.stderr.print("hint: toombos start --dry-run", style="cyan", soft_wrap=True)
+        output.stdout.print(f"{report.path} is written" + (f", with {names}" if names else ""), soft_wrap=True)
+        output.stderr.print("hint: toombos config check", style="cyan", soft_wrap=True)
         return
     if not names:
         output.stdout.print(f"nothing to do: {report.path} holds no secret in clear", soft_wrap=True)
