@@ -58,6 +58,8 @@ _dsn_line = st.sampled_from(
         f"CRM_BASE_URL=http://{CANARY}@h.test/\n",
         f"{CANARY}\n",
         f"{CANARY}==\n",
+        f"{CANARY}: x\n",
+        f"{CANARY} = x\n",
         f"REQUEST_TIMEOUT={CANARY}\n",
     ]
 )
