@@ -120,6 +120,23 @@ def check(
     invocation.finish(report, strict=strict)
 
 
+def make_ready(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Writes the files for `toombos start`, starts what runs in containers, and returns what is left to supervise.
+
+    What is not installed is left out with a warning that names the remedy.
+    """
+    from toombos_cli.monitoring.operations import prepare, start_containers
+
+    prepared = prepare(invocation.manifest)
+    start_containers(prepared)
+    for item in prepared.backend.missing:
+        if item.service in names:
+            invocation.stderr.print(f"warning: {item.service} is not started: {item.reason}", style="yellow")
+            invocation.stderr.print(f"hint: {item.hint}", style="cyan", soft_wrap=True)
+    left_out = {item.service for item in prepared.backend.missing} | set(prepared.backend.contained)
+    return tuple(name for name in names if name not in left_out)
+
+
 def _up(invocation: Invocation, manifest: "Manifest", timeout_s: float | None) -> NoReturn:
     from toombos_cli.monitoring.operations import prepare, reload_outdated, run_status, start_containers
     from toombos_cli.supervisor.operations import run_start

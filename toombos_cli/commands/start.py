@@ -41,11 +41,12 @@ def start(
 
         invocation.finish(run_plan(invocation.manifest, _names(invocation, services, monitoring), dry_run=dry_run))
     if foreground:
-        _stay(invocation, _names(invocation, services, monitoring), dry_run=dry_run, timeout=timeout)
+        names = _prepared(invocation, _names(invocation, services, monitoring))
+        _stay(invocation, names, dry_run=dry_run, timeout=timeout)
     from toombos_cli.supervisor.launching import launched_early
 
     with launched_early(invocation.project) as early, Waiting(invocation) as waiting:
-        names = _names(invocation, services, monitoring)
+        names = _prepared(invocation, _names(invocation, services, monitoring))
         from toombos_cli.supervisor.operations import run_start
 
         report = run_start(
@@ -62,6 +63,15 @@ def _names(invocation: Invocation, services: list[str] | None, monitoring: bool)
 
         names = with_monitoring(invocation.manifest.services, names)
     return names
+
+
+def _prepared(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names that the supervisor is to start, with the files written that monitoring among them reads."""
+    if all(invocation.manifest.services[name].role != "monitoring" for name in names):
+        return names
+    from toombos_cli.commands.monitoring import make_ready
+
+    return make_ready(invocation, names)
 
 
 def _stay(invocation: Invocation, names: tuple[str, ...], *, dry_run: bool, timeout: float | None) -> NoReturn:
