@@ -1,0 +1,89 @@
+"""How long `toombos health` takes on a running system, beside the imports that it cannot do without.
+
+The floor is an interpreter that imports typer, httpx (without its own command line) and rich's console and table; to
+it the slowest probe of the same run is added. Also `--help` and `--version` beside typer with rich's console, and how
+long the smoke test takes. Starts and stops a dry-run system of its own on free ports.
+usage: health_start.py [--runs 15]
+"""
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TOOMBOS = (sys.executable, "-P", "-m", "toombos_cli")
+FLOOR = "import sys; sys.modules['httpx._main'] = None; import typer, httpx, rich.console, rich.table"
+TYPER = "import typer, rich.console"
+
+
+def seconds(argv: tuple[str, ...], project: Path) -> tuple[float, str]:
+    """(wall time, stdout) of one run."""
+    started = time.perf_counter()
+    done = subprocess.run(argv, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    return time.perf_counter() - started, done.stdout
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at this moment."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def measure(project: Path, runs: int) -> None:
+    """Alternates the arms, so that a busy machine disturbs all alike, and prints medians and ratios."""
+    arms = {
+        "floor": (sys.executable, "-c", FLOOR),
+        "typer": (sys.executable, "-c", TYPER),
+        "health": (*TOOMBOS, "health", "--json"),
+        "help": (*TOOMBOS, "--help"),
+        "version": (*TOOMBOS, "--version"),
+        "smoke": (*TOOMBOS, "smoke", "--json"),
+    }
+    seen: dict[str, list[float]] = {name: [] for name in arms}
+    probes: list[float] = []
+    for run in range(runs + 1):
+        for name, argv in arms.items():
+            took, output = seconds(argv, project)
+            if run == 0:  # fills the caches
+                continue
+            seen[name].append(took)
+            if name == "health":
+                services = json.loads(output)["data"]["services"]
+                probes.append(max(s["latency_ms"] for s in services) / 1000)
+    medians = {name: statistics.median(values) for name, values in seen.items()}
+    probe = statistics.median(probes)
+    print({name: f"{value * 1e3:.0f} ms" for name, value in medians.items()}, f"slowest probe {probe * 1e3:.0f} ms")
+    print(f"health / (floor + slowest probe): {medians['health'] / (medians['floor'] + probe):.2f}  (at most 1.25)")
+    for name in ("help", "version"):
+        print(f"{name} / typer: {medians[name] / medians['typer']:.2f}")
+    print(f"smoke: {medians['smoke']:.2f} s  (under 3 s)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=15)
+    runs = parser.parse_args().runs
+    os.environ.pop("API_KEY", None)
+    with tempfile.TemporaryDirectory() as directory:
+        project = Path(directory)
+        ports = dict(zip(("crm", "platform", "generator"), free_ports(3), strict=True))
+        tables = "".join(f"[services.{name}]\nport = {port}\n" for name, port in ports.items())
+        (project / "toombos.toml").write_text(f'extends = "toombos"\n{tables}')
+        subprocess.run((*TOOMBOS, "start", "--dry-run"), cwd=project, stdout=subprocess.DEVNULL, check=True)
+        try:
+            measure(project, runs)
+        finally:
+            subprocess.run((*TOOMBOS, "stop"), cwd=project, stdout=subprocess.DEVNULL, check=False)
+
+
+if __name__ == "__main__":
+    main()

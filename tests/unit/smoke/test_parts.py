@@ -1,0 +1,105 @@
+"""Variables, metrics, schemas and annotations of the smoke test."""
+
+import pytest
+
+from toombos_cli.probes import ProbeResult, Reason
+from toombos_cli.render.github import annotations, summary
+from toombos_cli.results import Verdict
+from toombos_cli.smoke.metrics import metric_value
+from toombos_cli.smoke.report import SmokeReport, StepResult
+from toombos_cli.smoke.schema import Contract
+from toombos_cli.smoke.variables import MissingVariableError, fill, fill_path
+
+VALUES = {"id": "a/b ?", "n": 3, "env.KEY": "k"}
+
+
+def test_a_variable_alone_keeps_its_type_and_inside_a_text_becomes_text():
+    assert fill({"a": "${n}", "b": ["x${n}", 1, None]}, VALUES) == {"a": 3, "b": ["x3", 1, None]}
+
+
+def test_a_value_in_a_path_cannot_lead_elsewhere():
+    assert fill_path("/items/${id}", VALUES) == "/items/a%2Fb%20%3F"
+
+
+def test_an_unset_variable_of_the_environment_is_empty_and_any_other_is_missing():
+    assert fill("<${env.OTHER}>", VALUES) == "<>"
+    with pytest.raises(MissingVariableError, match="other"):
+        fill("${other}", VALUES)
+
+
+METRICS = """# TYPE hits counter
+hits_total{path="/a",code="200"} 2
+hits_total{path="/b",code="500"} 3
+# TYPE up gauge
+up 1
+"""
+METRIC_CASES = {
+    "up": 1,
+    "hits_total": 5,
+    'hits_total{code="500"}': 3,
+    'hits_total{code="200", path="/a"}': 2,
+    'hits_total{code="404"}': None,
+    "absent": None,
+}
+
+
+@pytest.mark.parametrize(("metric", "value"), METRIC_CASES.items(), ids=METRIC_CASES)
+def test_a_metric_is_the_sum_of_its_matching_samples(metric, value):
+    assert metric_value(METRICS, metric) == value
+
+
+@pytest.mark.parametrize("metric", ["1x", "a{b=c}", "a{b", "a b"])
+def test_what_is_no_metric_is_refused(metric):
+    with pytest.raises(ValueError, match=r"is no metric|cannot be read"):
+        metric_value(METRICS, metric)
+
+
+ITEM = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
+
+
+def promise(schema):
+    return {"responses": {"200": {"content": {"application/json": {"schema": schema}}}}}
+
+
+CONTRACT = Contract(
+    document={
+        "components": {"schemas": {"Item": ITEM}},
+        "paths": {
+            "/items/{id}": {"get": promise({"$ref": "#/components/schemas/Item"})},
+            "/items/special": {"get": promise({"type": "array"})},
+            "/vague": {"get": promise({})},
+        },
+    }
+)
+# path, status, body, violation, doubt
+ANSWERS = {
+    "as promised": ("/items/1", 200, {"id": "1"}, "", ""),
+    "with a query": ("/items/1?x=1", 200, {"id": "1"}, "", ""),
+    "without a required field": ("/items/1", 200, {}, "$: 'id' is a required property", ""),
+    "of another type": ("/items/1", 200, {"id": 1}, "$.id: 1 is not of type 'string'", ""),
+    "a literal path beats a template": ("/items/special", 200, {}, "is not of type 'array'", ""),
+    "a promise of nothing": ("/vague", 200, {"x": 1}, "", "promises nothing"),
+    "a status nobody promised": ("/items/1", 418, {}, "", "418"),
+    "a path nobody promised": ("/nowhere", 200, {}, "", "has no GET /nowhere"),
+}
+
+
+@pytest.mark.parametrize(("path", "status", "body", "violation", "doubt"), ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_is_judged_by_the_services_own_promise(path, status, body, violation, doubt):
+    result = ProbeResult(url="http://x", reason=Reason.OK, http_status=status)
+    found = CONTRACT.judge("GET", path, result, body)
+    assert (bool(found[0]), bool(found[1])) == (bool(violation), bool(doubt))
+    assert violation in found[0]
+    assert doubt in found[1]
+
+
+def test_annotations_cannot_be_broken_out_of():
+    step = StepResult(
+        name="a", service="s", verdict=Verdict.FAIL, expected="x\n::set-env name=a::b", got="100 %, | <b>"
+    )
+    report = SmokeReport(steps=(step,), duration_s=1)
+    (line,) = annotations(report, title="toombos smoke").splitlines()
+    assert line == ("::error title=toombos smoke%3A a::expected: x%0A::set-env name=a::b%0Agot: 100 %25, | <b>")
+    row = next(line for line in summary(report, title="toombos smoke").splitlines() if line.startswith("| FAIL"))
+    assert row.count("\\|") == 1
+    assert "&lt;b>" in row
