@@ -19,6 +19,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size_bytes: int = 0
     mtime_ns: int = 0
     outcome: Literal["good", "bad", "unknown"] = "unknown"
+    complete: bool = True  # asked of encrypted archives, whose index cannot be read
     reason: str = ""
     checked_at: str = ""
     pinned: bool | None = None

@@ -15,6 +15,7 @@ from toombos_cli.backup import naming
 from toombos_cli.backup.catalogue import update_record
 from toombos_cli.backup.databases import snapshot
 from toombos_cli.backup.durable import disk_errors
+from toombos_cli.backup.encryption import NO_KEYS, Keys, seal
 from toombos_cli.backup.intake import Intake
 from toombos_cli.backup.journal import refuse_open_journal
 from toombos_cli.backup.lock import exclusive
@@ -44,6 +45,7 @@ class Plan:
     pinned: bool | None = None
     snapshot_deadline_s: float = 600.0
     postgres: Postgres | None = None
+    keys: Keys = NO_KEYS
 
 
 def create_backup(plan: Plan, observer: Observer) -> CreateReport:
@@ -66,7 +68,7 @@ def create_locked(plan: Plan, observer: Observer) -> CreateReport:
         clear_leftovers(place)
         place.scratch.mkdir(mode=0o700)
         now = utc_now()
-        final = place.directory / naming.new_name(now)
+        final = place.directory / naming.new_name(now, encrypted=bool(plan.keys.recipients))
         partial = partial_path(place, final.name)
         try:
             observer.step("select")
@@ -75,15 +77,27 @@ def create_locked(plan: Plan, observer: Observer) -> CreateReport:
             written, intake = _write(plan, selection, now, partial, observer)
             with Archive(partial) as archive:
                 verify_contents(archive, observer)
-            publish(partial, final, written.sha256, observer)
+            sha256, opened_again = written.sha256, True
+            if plan.keys.recipients:
+                observer.step("encrypt")
+                plain = partial.rename(place.scratch / "plain")
+                sha256, opened_again = seal(plain, partial, plan.keys)
+            publish(partial, final, sha256, observer)
         finally:
             partial.unlink(missing_ok=True)
             shutil.rmtree(place.scratch, ignore_errors=True)
         observer.step("catalogue")
-        update_record(place.catalogue, final, outcome="good", checked_at=now.isoformat(), pinned=plan.pinned)
+        update_record(
+            place.catalogue,
+            final,
+            outcome="good" if opened_again else "unknown",
+            complete=written.tail.complete,
+            checked_at=now.isoformat(),
+            pinned=plan.pinned,
+        )
         observer.step("latest-good")
         point_latest_good(place, now)
-    return _report(final, written, selection, intake, time.monotonic() - started)
+    return _report(final, written, selection, intake, opened_again, time.monotonic() - started)
 
 
 def _check_room(place: Place, selection: Selection) -> None:
@@ -183,7 +197,9 @@ def _add_postgres(plan: Plan, postgres: Postgres, intake: Intake) -> None:
     intake.add_snapshot(found, dump, facts)
 
 
-def _report(final: Path, written: Written, selection: Selection, intake: Intake, duration_s: float) -> CreateReport:
+def _report(
+    final: Path, written: Written, selection: Selection, intake: Intake, verified: bool, duration_s: float
+) -> CreateReport:
     left_out = selection.left_out | intake.left_out
     return CreateReport(
         archive=str(final),
@@ -191,8 +207,9 @@ def _report(final: Path, written: Written, selection: Selection, intake: Intake,
         data_bytes=written.tail.data_bytes,
         files=written.tail.files,
         duration_s=round(duration_s, 3),
-        verified=True,
-        known_good=written.tail.complete,
+        verified=verified,
+        known_good=verified and written.tail.complete,
+        complete=written.tail.complete,
         databases=database_reports(written.manifest),
         unreadable=_skipped(intake.unreadable),
         skipped=_skipped(left_out),

@@ -41,8 +41,8 @@ class Archive:
     the file cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, known_as: Path | None = None) -> None:
+        self.path = known_as or path
         self._fd = _open_regular(path)
         try:
             self.tail, self._body_bytes = _read_tail(self._fd)
@@ -51,9 +51,9 @@ class Archive:
             self.roots = check_roots(self.manifest.header.roots)
             check_entries(self.manifest.entries, self.roots)
             self._check_agreement()
-        except BadArchiveError as error:
+        except (BadArchiveError, OSError) as error:
             self.close()
-            raise _named(error, path) from None
+            raise _named(error, self.path) from None
         except BaseException:
             self.close()
             raise
@@ -75,7 +75,7 @@ class Archive:
         """
         try:
             yield from self._members()
-        except BadArchiveError as error:
+        except (BadArchiveError, OSError) as error:
             raise _named(error, self.path) from None
 
     def _members(self) -> Iterator[tuple[Entry, Iterator[memoryview]]]:
@@ -180,7 +180,7 @@ def read_tail(path: Path) -> Tail:
     fd = _open_regular(path)
     try:
         return _read_tail(fd)[0]
-    except BadArchiveError as error:
+    except (BadArchiveError, OSError) as error:
         raise _named(error, path) from None
     finally:
         os.close(fd)
@@ -237,6 +237,9 @@ def _open_regular(path: Path) -> int:
     return fd
 
 
-def _named(error: BadArchiveError, path: Path) -> BadArchiveError:
+def _named(error: BadArchiveError | OSError, path: Path) -> BadArchiveError:
+    """The error with the archive's path; a disk that cannot give the bytes back counts as damage."""
+    if isinstance(error, OSError):
+        return BadArchiveError(f"cannot be read: {error.strerror or error}", where=str(path))
     problem = error.problems[0]
     return BadArchiveError(problem.message, where=str(path), hint=problem.hint)

@@ -26,7 +26,11 @@ class DatabaseReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateReport:
-    """`toombos backup`: one new archive. `verified`: it was read back from the disk in full."""
+    """`toombos backup`: one new archive.
+
+    `verified`: it was read back from the disk in full; an encrypted one only where the key is. `complete`: every
+    file was readable and every database sound. `remote`: where the copy lies, `remote_problem` why there is none.
+    """
 
     kind: ClassVar[str] = "backup-create"
 
@@ -37,17 +41,20 @@ class CreateReport:
     duration_s: float
     verified: bool
     known_good: bool
+    complete: bool
     databases: tuple[DatabaseReport, ...]
     unreadable: tuple[Skipped, ...]
     skipped: tuple[Skipped, ...]
     absent: tuple[str, ...]
     flagged: tuple[Skipped, ...]
-    note: str = ""
     remote: str | None = None
+    remote_problem: str = ""
 
     @property
     def verdict(self) -> Verdict:
-        return Verdict.PASS if self.known_good else Verdict.ERROR
+        if not self.complete or self.remote_problem:
+            return Verdict.ERROR
+        return Verdict.PASS if self.verified else Verdict.WARN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from toombos_cli.backup import difference
 from toombos_cli.backup.create import Plan, create_locked, database_reports
 from toombos_cli.backup.difference import Difference
 from toombos_cli.backup.durable import disk_errors, sync_directory
+from toombos_cli.backup.encryption import NO_KEYS, Keys, opened
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.exchange import Unit, identity, swap
 from toombos_cli.backup.holders import find_holders
@@ -72,6 +73,7 @@ class Request:
     dry_run: bool = False
     start: bool = True
     postgres: Postgres | None = None
+    keys: Keys = NO_KEYS
     database_timeout_s: float = 600.0
 
 
@@ -106,8 +108,7 @@ def _first_good(request: Request, recovered: str | None, services: Services, obs
     passed_over: list[Skipped] = []
     for path in _candidates(request):
         try:
-            archive = Archive(path)
-            with archive:
+            with opened(path, request.keys, request.place) as plain, Archive(plain, known_as=path) as archive:
                 outcome = _Restore(request, archive, services, observer).run()
         except BadArchiveError as error:
             if request.archive is not None:
@@ -140,7 +141,8 @@ class _Restore:
 
     def run(self) -> Outcome:
         if self._request.dry_run:
-            return self._preview()
+            with disk_errors("the preview could not be made", self._place.project):
+                return self._preview()
         with disk_errors("the restore could not be carried out", self._place.project):
             try:
                 self._unpack()
@@ -175,12 +177,13 @@ class _Restore:
         stopped = self._services.stop()
         self._save(msgspec.structs.replace(self._journal, stopped=stopped))
         self._refuse_holders()
-        safety = create_locked(self._safety_plan(), self._observer)
+        safety = self._save_what_is_there()
         if self._targets.dump and any(one.path == printable(DUMP_NAME) for one in safety.unreadable):
             raise OperationError(f"the PostgreSQL database could not be saved first: {safety.unreadable[0].reason}")
         kept = self._keep()
         self._stage.finish_directories()
-        with Archive(Path(safety.archive)) as saved:
+        saved_at = Path(safety.archive)
+        with opened(saved_at, self._request.keys, self._place) as plain, Archive(plain) as saved:
             live = difference.from_archive(e for e in saved.manifest.entries if self._targets.covers(e.name))
         changes = difference.compare(self._targets.wanted(self._archive), live)
         self._observer.step("prepare")
@@ -202,6 +205,12 @@ class _Restore:
         self._observer.step("commit")
         self._save(msgspec.structs.replace(self._journal, state="committed"))
         return Outcome(difference=changes, kept=kept.names, safety=safety, stopped=stopped)
+
+    def _save_what_is_there(self) -> CreateReport:
+        try:
+            return create_locked(self._safety_plan(), self._observer)
+        except BadArchiveError as error:  # of the new archive; the one that is restored was good
+            raise OperationError(f"the safety backup does not read back: {error}", hint="dmesg | tail") from None
 
     def _restore_database(self) -> None:
         """All or nothing in the server, with the journal's marker: a kill from here on is decided by the server."""
@@ -289,7 +298,8 @@ class _Restore:
 
     def _safety_plan(self) -> Plan:
         postgres = self._request.postgres if self._targets.dump else None
-        return Plan(place=self._place, scope=self._safety_scope(), kind="safety", postgres=postgres)
+        keys = self._request.keys if self._request.keys.identity else NO_KEYS
+        return Plan(place=self._place, scope=self._safety_scope(), kind="safety", postgres=postgres, keys=keys)
 
     def _safety_scope(self) -> Scope:
         """The manifest's scope, widened to every name that the archive would replace."""

@@ -112,6 +112,9 @@ class _Walk:
         except FileNotFoundError:
             self._out.left_out[name] = "vanished while the tree was read"
             return
+        except OSError as error:
+            self._out.unreadable[name] = error.strerror or "not readable"
+            return
         reason = self._reason_to_skip(name, path, status)
         if reason:
             self._out.left_out[name] = reason
@@ -132,7 +135,7 @@ class _Walk:
     def _children(self, name: bytes, path: bytes) -> Iterator[bytes]:
         try:
             children = sorted(os.listdir(path))
-        except PermissionError as error:
+        except OSError as error:
             self._out.unreadable[name] = error.strerror or "not readable"
             return
         companions = (

@@ -62,7 +62,7 @@ def _describe(path: Path, made: datetime, record: Record) -> ArchiveInfo:
     files = data_bytes = 0
     kind: ArchiveKind = "regular"
     problem = record.reason if record.outcome == "bad" else ""
-    complete = record.outcome == "good"
+    complete = record.outcome == "good" and record.complete
     if not encrypted:
         try:
             tail = read_tail(path)
@@ -72,7 +72,7 @@ def _describe(path: Path, made: datetime, record: Record) -> ArchiveInfo:
             made = datetime.fromisoformat(tail.created_at)
             files, data_bytes, kind, complete = tail.files, tail.data_bytes, tail.kind, tail.complete
             problem = problem or ("" if complete else "a file or database could not be read when it was made")
-    verified = record.outcome == "good" and (complete or bool(files))
+    verified = record.outcome == "good"
     return ArchiveInfo(
         path=path,
         created_at=made,

@@ -11,6 +11,7 @@ import msgspec
 from toombos_cli.backup.catalogue import Drill, load_catalogue, save_catalogue, update_record
 from toombos_cli.backup.create import database_reports
 from toombos_cli.backup.durable import disk_errors
+from toombos_cli.backup.encryption import NO_KEYS, Keys, opened
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.observer import Observer
@@ -45,19 +46,20 @@ def list_all(place: Place) -> ListReport:
     return ListReport(directory=str(place.directory), archives=tuple(map(_row, list_archives(place))))
 
 
-def verify_archives(place: Place, asked: Sequence[Path], observer: Observer) -> VerifyReport:
+def verify_archives(place: Place, asked: Sequence[Path], observer: Observer, keys: Keys = NO_KEYS) -> VerifyReport:
     """Verifies the asked archives, or all, in full, and remembers the outcome of those in the backup directory."""
     paths = [find_archive(place, path) for path in asked] or [info.path for info in list_archives(place)]
     results = []
-    with exclusive(place.lock, "verify"):
+    with exclusive(place.lock, "verify"), disk_errors("the outcome could not be noted", place.directory):
         for path in paths:
-            result = _verify_one(path, observer)
+            result = _verify_one(place, path, observer, keys)
             if path.parent == place.directory.resolve() and result.verdict in (Verdict.PASS, Verdict.FAIL):
                 outcome = "good" if result.verdict is Verdict.PASS else "bad"
                 update_record(
                     place.catalogue,
                     place.directory / path.name,
                     outcome=outcome,
+                    complete=result.complete,
                     reason=result.detail if outcome == "bad" else "",
                     checked_at=utc_now().isoformat(),
                 )
@@ -67,12 +69,12 @@ def verify_archives(place: Place, asked: Sequence[Path], observer: Observer) -> 
     return VerifyReport(archives=tuple(results))
 
 
-def _verify_one(path: Path, observer: Observer) -> VerifiedArchive:
+def _verify_one(place: Place, path: Path, observer: Observer, keys: Keys) -> VerifiedArchive:
     started = time.monotonic()
     detail, verdict, files, complete = "", Verdict.PASS, 0, False
     databases: tuple[DatabaseReport, ...] = ()
     try:
-        with Archive(path) as archive:
+        with opened(path, keys, place) as plain, Archive(plain, known_as=path) as archive:
             verify_contents(archive, observer)
             _check_sidecar(path)
             files, databases = archive.tail.files, database_reports(archive.manifest)
@@ -134,7 +136,7 @@ def backup_status(place: Place, now: datetime, *, max_age_h: float) -> StatusRep
     )
 
 
-def run_drill(place: Place, asked: Path | None, observer: Observer) -> DrillReport:
+def run_drill(place: Place, asked: Path | None, observer: Observer, keys: Keys = NO_KEYS) -> DrillReport:
     """Restores an archive (the newest good one) into a scratch directory, checks files and databases, removes it.
 
     Raises BadArchiveError when the archive could not be restored.
@@ -145,7 +147,7 @@ def run_drill(place: Place, asked: Path | None, observer: Observer) -> DrillRepo
         scratch = place.directory / f".scratch-{secrets.token_hex(4)}"
         scratch.mkdir(mode=0o700)
         try:
-            with Archive(path) as archive:
+            with opened(path, keys, place) as plain, Archive(plain, known_as=path) as archive:
                 files, databases = archive.tail.files, database_reports(archive.manifest)
                 tops = {entry.name for entry in archive.manifest.entries if b"/" not in entry.name}
                 root = bytes(scratch)

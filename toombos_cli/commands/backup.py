@@ -1,15 +1,20 @@
 """`toombos backup`: create, list, verify, prune, status, drill, pin."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from toombos_cli.commands import options
-from toombos_cli.commands.backup_scope import find_postgres, make_place, make_scope
+from toombos_cli.commands.backup_scope import find_keys, find_postgres, make_place, make_scope
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.commands.working import Working
+from toombos_cli.errors import ToombosError
+
+if TYPE_CHECKING:
+    from toombos_cli.backup.reports import CreateReport
 
 
 class CreateByDefault(TyperGroup):
@@ -48,6 +53,10 @@ def create(
         ),
     ] = False,
     pin: Annotated[bool, typer.Option("--pin", help="Never prune this archive.")] = False,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="URL", help="Copy it there as well: s3://BUCKET/PREFIX, gs://, az://, file://."),
+    ] = None,
     no_prune: Annotated[bool, typer.Option("--no-prune", help="Leave the retention to `backup prune`.")] = False,
 ) -> None:
     """Write one archive, read it back, publish it; then apply the retention.
@@ -68,12 +77,25 @@ def create(
         pinned=True if pin or emergency else None,
         snapshot_deadline_s=settings.snapshot_timeout_s,
         postgres=find_postgres(invocation),
+        keys=find_keys(invocation, settings),
     )
     with Working(invocation) as observer:
         report = create_backup(plan, observer)
+        if to or settings.remote:
+            report = _copied(report, to or settings.remote, observer)
     if report.known_good and not (emergency or no_prune):
         prune_archives(place, settings.retention, utc_now())
     invocation.finish(report)
+
+
+def _copied(report: "CreateReport", url: str, observer: Working) -> "CreateReport":
+    """The report with the copy's address, or with what kept it from being made: the local archive stands either way."""
+    from toombos_cli.backup.remote import send
+
+    try:
+        return replace(report, remote=send(Path(report.archive), url, observer))
+    except ToombosError as error:
+        return replace(report, remote_problem=str(error))
 
 
 @app.command("list")
@@ -92,7 +114,9 @@ def verify(invocation: Invocation, archives: Archives = None) -> None:
     from toombos_cli.backup.upkeep import verify_archives
 
     with Working(invocation) as observer:
-        report = verify_archives(make_place(invocation), archives or (), observer)
+        report = verify_archives(
+            make_place(invocation), archives or (), observer, find_keys(invocation, invocation.manifest.backup)
+        )
     invocation.finish(report)
 
 
@@ -146,7 +170,7 @@ def drill(
     from toombos_cli.backup.upkeep import run_drill
 
     with Working(invocation) as observer:
-        report = run_drill(make_place(invocation), archive, observer)
+        report = run_drill(make_place(invocation), archive, observer, find_keys(invocation, invocation.manifest.backup))
     invocation.finish(report)
 
 

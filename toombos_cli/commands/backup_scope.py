@@ -7,6 +7,7 @@ from toombos_cli.errors import ConfigurationError
 from toombos_cli.manifest.backup import BackupScope
 
 if TYPE_CHECKING:
+    from toombos_cli.backup.encryption import Keys
     from toombos_cli.backup.place import Place
     from toombos_cli.backup.postgres import Postgres
     from toombos_cli.backup.selection import Scope
@@ -18,6 +19,14 @@ def make_place(invocation: Invocation, settings: BackupScope | None = None) -> "
 
     settings = settings or invocation.manifest.backup
     return Place(invocation.project, invocation.project / settings.directory)
+
+
+def find_keys(invocation: Invocation, settings: BackupScope) -> "Keys":
+    """The manifest's age recipients and identity file."""
+    from toombos_cli.backup.encryption import Keys
+
+    identity = (invocation.project / settings.age_identity) if settings.age_identity else None
+    return Keys(recipients=settings.age_recipients, identity=identity)
 
 
 def find_postgres(invocation: Invocation) -> "Postgres | None":

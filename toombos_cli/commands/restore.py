@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from toombos_cli.commands.backup_scope import find_postgres, make_place, make_scope
+from toombos_cli.commands.backup_scope import find_keys, find_postgres, make_place, make_scope
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.commands.supervised import SupervisedServices
 from toombos_cli.commands.working import Working
@@ -15,7 +15,9 @@ from toombos_cli.errors import UsageError
 @command
 def restore(
     invocation: Invocation,
-    archive: Annotated[Path | None, typer.Argument(metavar="[ARCHIVE]", show_default=False)] = None,
+    archive: Annotated[
+        str | None, typer.Argument(metavar="[ARCHIVE]", help="A file, its name, or s3://...", show_default=False)
+    ] = None,
     latest_good: Annotated[
         bool, typer.Option("--latest-good", help="The newest archive that is good; a damaged one is passed over.")
     ] = False,
@@ -38,6 +40,7 @@ def restore(
     made, and all is exchanged at once. When the services do not become healthy, the old state comes back.
     """
     from toombos_cli.backup.recover import recover_restore
+    from toombos_cli.backup.remote import fetch, is_remote
     from toombos_cli.backup.restore import Request, restore
     from toombos_cli.backup.store import find_archive
 
@@ -49,14 +52,21 @@ def restore(
         invocation.finish(recovered)
     if (archive is None) == (not latest_good):
         raise UsageError("name an archive, or ask for --latest-good", hint="toombos backup list")
+    source: Path | None = None
+    if archive and is_remote(archive):
+        with Working(invocation) as observer:
+            source = fetch(archive, place, observer)
+    elif archive:
+        source = find_archive(place, Path(archive))
     request = Request(
         place=place,
         scope=scope,
-        archive=find_archive(place, archive) if archive else None,
+        archive=source,
         only=tuple(only or ()),
         dry_run=dry_run,
         start=not no_start,
         postgres=find_postgres(invocation),
+        keys=find_keys(invocation, settings),
         database_timeout_s=settings.snapshot_timeout_s,
     )
     if not (dry_run or yes or invocation.options.json) and invocation.stderr.is_terminal:

@@ -162,3 +162,42 @@ def test_a_malformed_database_is_saved_as_it_lies_and_restored_over(tmp_path: Pa
     assert report.safety_backup is not None
     site.restore(report.safety_backup)
     assert path.read_bytes() == bytes(content)
+
+
+def test_services_that_stay_sick_and_cannot_be_stopped_keep_the_restored_state(tmp_path: Path) -> None:
+    """Exchanging files under running processes would mix the two states."""
+
+    class Stuck(Sick):
+        def stop(self) -> tuple[str, ...]:
+            if self.log:
+                raise OperationError("pid 7 does not end")
+            return super().stop()
+
+    site = Site(tmp_path).fill("old")
+    archive = site.backup().archive
+    site.fill("new")
+    with pytest.raises(OperationError, match=r"restored state stands.*pid 7") as raised:
+        site.restore(archive, services=Stuck(site))
+    assert (raised.value.problems[0].hint or "").startswith("toombos stop && toombos restore ")
+    assert site.words() == ["old"]
+    assert site.restore(archive).recovered == "finished"
+
+
+def test_a_directory_that_cannot_be_listed_makes_the_backup_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path).fill()
+    list_directory = os.listdir
+
+    def fail(path: bytes) -> list[bytes]:
+        if os.fsencode(path).endswith(b"data/deep"):
+            raise OSError(5, "Input/output error")
+        return list_directory(path)
+
+    monkeypatch.setattr("os.listdir", fail)
+    report = site.backup()
+    monkeypatch.undo()
+    assert [one.path for one in report.unreadable] == ["data/deep"]
+    assert not report.known_good
+    site.restore(report.archive)
+    assert (tmp_path / "data" / "deep" / "note.txt").exists(), "a restore removed what its archive could not read"

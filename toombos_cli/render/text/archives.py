@@ -34,10 +34,10 @@ def show_create(report: "CreateReport", output: Output) -> None:
     """The archive, what it holds, and what is not in it."""
     out, err = output.stdout, output.stderr
     rate = report.data_bytes / max(report.duration_s, 0.001)
-    out.print(f"{'OK' if report.known_good else 'INCOMPLETE'}  {report.archive}", soft_wrap=True)
+    out.print(f"{'OK' if report.complete else 'INCOMPLETE'}  {report.archive}", soft_wrap=True)
     out.print(
         f"    {report.files} files, {size(report.data_bytes)} in {size(report.size_bytes)}, "
-        f"read back and verified, {report.duration_s:.1f} s ({size(int(rate))}/s)"
+        f"{'read back and verified' if report.verified else 'written'}, {report.duration_s:.1f} s ({size(int(rate))}/s)"
     )
     show_databases(report.databases, output)
     for one in report.unreadable:
@@ -50,8 +50,12 @@ def show_create(report: "CreateReport", output: Output) -> None:
             counts[one.reason] = counts.get(one.reason, 0) + 1
         told = ", ".join(f"{count} ({reason})" for reason, count in counts.items())
         err.print(f"left out: {told}; --json lists them", style="dim", soft_wrap=True)
-    if report.note:
-        err.print(f"note: {report.note}", style="yellow", soft_wrap=True)
+    if not report.verified:
+        err.print("note: encrypted for others: it counts as good once it was verified where the key is", style="yellow")
+    if report.remote:
+        out.print(f"    copied to {report.remote}, read back", soft_wrap=True)
+    if report.remote_problem:
+        err.print(f"error: not copied: {report.remote_problem}", style="red", soft_wrap=True)
 
 
 def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> None:

@@ -1,0 +1,114 @@
+"""Copies of archives in object stores (S3, GCS, Azure, a directory) through obstore; credentials as its clients do.
+
+For S3 those are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT. An object appears when its upload
+is complete, so there is no half-written archive under a final name there either.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from toombos_cli.backup import naming
+from toombos_cli.backup.durable import disk_errors, sync_directory
+from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.place import Place
+from toombos_cli.backup.publish import checksum_path, partial_path
+from toombos_cli.errors import OperationError, UsageError
+
+_PART_BYTES = 8 << 20
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_remote(text: str) -> bool:
+    """Whether this names an object store and not a file."""
+    return "://" in text
+
+
+def send(archive: Path, url: str, observer: Observer) -> str:
+    """Uploads an archive with its checksum file below `url`, reads it back, and returns its address.
+
+    Raises OperationError, BadArchiveError when the store gives back other bytes.
+    """
+    obstore, store = _store(url)
+    observer.step("upload", archive.stat().st_size)
+    with _store_errors(obstore, url):
+        with archive.open("rb") as file:
+            obstore.put(store, archive.name, file, chunk_size=_PART_BYTES, max_concurrency=2)
+        digest = hashlib.sha256()
+        for chunk in obstore.get(store, archive.name).stream(min_chunk_size=_PART_BYTES):
+            digest.update(chunk)
+            observer.advance(len(chunk))
+        with archive.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest.hexdigest():
+                obstore.delete(store, archive.name)
+                raise BadArchiveError("the store gave back other bytes than it was sent", where=url)
+        checksum = f"{digest.hexdigest()}  {archive.name}\n".encode()
+        obstore.put(store, checksum_path(archive).name, checksum)
+    return f"{url.rstrip('/')}/{archive.name}"
+
+
+def fetch(url: str, place: Place, observer: Observer) -> Path:
+    """Downloads an archive into the backup directory, where it is verified like any other; returns its path.
+
+    An archive that is there already is not downloaded again.
+    """
+    base, _, name = url.rpartition("/")
+    if naming.created_at(name) is None:
+        raise UsageError(
+            f"{url} does not end in the name of an archive", hint="toombos restore s3://BUCKET/PREFIX/ARCHIVE"
+        )
+    final = place.directory / name
+    if final.exists():
+        return final
+    obstore, store = _store(base)
+    with disk_errors("the archive could not be downloaded", place.directory), _store_errors(obstore, url):
+        place.create()
+        partial = partial_path(place, name)
+        try:
+            found = obstore.get(store, name)
+            observer.step("download", found.meta["size"])
+            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+                for chunk in found.stream(min_chunk_size=_PART_BYTES):
+                    out.write(chunk)
+                    observer.advance(len(chunk))
+                out.flush()
+                os.fsync(out.fileno())
+            partial.rename(final)
+            sync_directory(place.directory)
+        finally:
+            partial.unlink(missing_ok=True)
+    return final
+
+
+def _store(url: str) -> tuple[ModuleType, Any]:
+    try:
+        import obstore
+        from obstore.store import from_url
+    except ImportError:
+        raise OperationError("a remote target needs obstore", where=url, hint="pip install 'toombos[remote]'") from None
+    options: dict[str, Any] = {}
+    endpoint = os.environ.get("AWS_ENDPOINT") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    if urlsplit(endpoint).hostname in _LOOPBACK:
+        options["client_options"] = {"allow_http": True}  # unencrypted only to this machine
+    if url.startswith("file://"):
+        options = {"mkdir": True}
+    try:
+        return obstore, from_url(url, **options)
+    except (obstore.exceptions.BaseError, ValueError, OSError) as error:
+        raise UsageError(f"the remote target cannot be used: {error}", where=url) from None
+
+
+@contextlib.contextmanager
+def _store_errors(obstore: ModuleType, url: str) -> Iterator[None]:
+    """Turns what the store's client raises into an OperationError that names the address."""
+    try:
+        yield
+    except (obstore.exceptions.BaseError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise OperationError(f"the remote store failed: {first}", where=url) from None
