@@ -27,8 +27,8 @@ def run_recovery(
     ]
     done: list[StepOutcome] = []
     for name, do in work:
-        if name == "dashboards" and done[-1].verdict is Verdict.WARN and done[-1].name == "monitoring":
-            break  # without monitoring there are none, and the step before has said so
+        if name == "dashboards" and done[-1].cause:
+            break  # monitoring is not up, as the step before has said
         done.append(do())
         if on_step:
             on_step(done[-1])

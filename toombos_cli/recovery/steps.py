@@ -44,6 +44,46 @@ def judge_exit(answer: Answer) -> Judgement:
     )
 
 
+def judge_health(answer: Answer) -> Judgement:
+    """As the exit code says; each service that is not up is named with its reason."""
+    sick = [row for row in answer.data.get("services", []) if row.get("status") == "down"]
+    named = "; ".join(
+        f"{row['name']}: {row['reason']}" + (f" ({row['detail']})" if row["detail"] else "") for row in sick
+    )
+    return _named(judge_exit(answer), named, fix=next((row["fix"] for row in sick if row.get("fix")), ""))
+
+
+def judge_smoke(answer: Answer) -> Judgement:
+    """As the exit code says; each step that failed is named."""
+    failed = [step for step in answer.data.get("steps", []) if step.get("verdict") in ("fail", "error")]
+    return _named(judge_exit(answer), "; ".join(f"{step['name']}: {step['detail']}" for step in failed))
+
+
+def judge_monitoring(answer: Answer) -> Judgement:
+    """As the exit code says; what is not up is named."""
+    rows = [row for row in answer.data.get("services", []) if row.get("state") != "up"]
+    named = "; ".join(f"{row['name']}: {row['detail']}" for row in rows)
+    found = judge_exit(answer)
+    if found.verdict is Verdict.WARN:
+        return Judgement(verdict=Verdict.WARN, detail=named)
+    return _named(found, named)
+
+
+def judge_dashboards(answer: Answer) -> Judgement:
+    """As the exit code says; the first of what monitoring would miss is named."""
+    lost = [item for item in answer.data.get("items", []) if item.get("verdict") in ("fail", "error")]
+    more = f"; and {len(lost) - 1} more" if len(lost) > 1 else ""
+    named = f"{lost[0]['name']}: {lost[0]['detail']}{more}" if lost else ""
+    return _named(judge_exit(answer), named, fix="toombos monitoring check")
+
+
+def _named(found: Judgement, cause: str, *, fix: str = "") -> Judgement:
+    """The judgement with a cause and a fix, where it is bad and has none."""
+    if found.verdict not in (Verdict.FAIL, Verdict.ERROR):
+        return found
+    return Judgement(verdict=found.verdict, detail=found.detail, cause=found.cause or cause, fix=found.fix or fix)
+
+
 def judge_archive(answer: Answer) -> Judgement:
     """The archive must be there. A database that is not sound ends the recovery: services would damage it further."""
     archive = answer.data.get("archive")
@@ -84,11 +124,15 @@ STOP = Step(name="stop", argv=("stop",), timeout_s=180, judge=judge_exit)
 AFTER_RESOURCES = (
     Step(name="archive", argv=("backup", "create", "--emergency"), timeout_s=1800, judge=judge_archive),
     Step(name="start", argv=("start", "--dry-run"), timeout_s=300, judge=judge_exit),
-    Step(name="health", argv=("health",), timeout_s=60, judge=judge_exit),
-    Step(name="smoke", argv=("smoke",), timeout_s=300, judge=judge_exit),
-    Step(name="monitoring", argv=("monitoring", "up"), timeout_s=300, judge=judge_exit, required=False),
+    Step(name="health", argv=("health",), timeout_s=60, judge=judge_health),
+    Step(name="smoke", argv=("smoke",), timeout_s=300, judge=judge_smoke),
+    Step(name="monitoring", argv=("monitoring", "up"), timeout_s=300, judge=judge_monitoring, required=False),
     Step(
-        name="dashboards", argv=("monitoring", "check", "--wait", "60"), timeout_s=180, judge=judge_exit, required=False
+        name="dashboards",
+        argv=("monitoring", "check", "--wait", "60"),
+        timeout_s=180,
+        judge=judge_dashboards,
+        required=False,
     ),
 )
 RESOURCES = "resources"

@@ -1,0 +1,107 @@
+"""`toombos recover`: it ends recovered, or stops at the right step with the right cause."""
+
+import json
+import os
+import signal
+import sqlite3
+
+import pytest
+
+from tests.conftest import free_port, needs
+
+SERVICES = ("crm", "platform", "generator")
+STEPS = ["stop", "resources", "archive", "start", "health", "smoke"]
+
+
+@pytest.fixture
+def running(project, toombos):
+    """The dry-run system, started; monitoring on free ports of its own."""
+    ports = "".join(
+        f"[services.{name}]\nport = {free_port()}\n"
+        for name in ("alerts", "alertmanager", "prometheus", "host", "grafana")
+    )
+    with (project / "toombos.toml").open("a") as file:
+        file.write(f"{ports}[monitoring]\nbackend = 'native'\nscrape_interval_s = 1\nrate_window_s = 5\n")
+    (project / ".env").write_text("LOG_LEVEL=INFO\n")
+    started = toombos("start", "--dry-run", timeout_s=120)
+    assert started.returncode == 0, started.stderr
+    return project
+
+
+def kill_all(toombos) -> None:
+    for row in json.loads(toombos("status", "--json").stdout)["data"]["services"]:
+        if row["name"] in SERVICES and row["pid"]:
+            os.kill(row["pid"], signal.SIGKILL)
+
+
+def recover(toombos, *options: str) -> tuple[int, dict[str, dict]]:
+    done = toombos("recover", "--json", *options, timeout_s=280)
+    document = json.loads(done.stdout)
+    return done.returncode, {step["name"]: step for step in document["data"]["steps"]}
+
+
+def test_a_system_whose_services_were_all_killed_is_recovered_with_its_dashboards(running, toombos):
+    for program in ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter"):
+        needs(program)
+    kill_all(toombos)
+    code, steps = recover(toombos)
+    assert code == 0, steps
+    assert list(steps) == [*STEPS, "monitoring", "dashboards"]
+    assert {step["verdict"] for name, step in steps.items() if name in STEPS} == {"pass"}
+    assert steps["dashboards"]["verdict"] in ("pass", "warn"), steps["dashboards"]
+    assert toombos("health", *SERVICES).returncode == 0
+
+
+def test_a_system_with_an_older_env_than_the_file_comes_up_with_the_file(running, toombos):
+    (running / ".env").write_text("LOG_LEVEL=WARNING\nENVIRONMENT=recovered\n")
+    kill_all(toombos)
+    code, steps = recover(toombos, "--no-monitoring")
+    assert (code, list(steps)) == (0, STEPS)
+    import httpx
+
+    from toombos_cli.manifest.loader import load_manifest
+
+    url = load_manifest(running).services["generator"].url
+    assert httpx.get(f"{url}/health", trust_env=False).json()["environment"] == "recovered"
+
+
+def test_an_env_that_services_refuse_stops_the_recovery_at_the_start_with_its_place(running, toombos):
+    (running / ".env").write_text("LOG_LEVEL=LOUD\n")
+    kill_all(toombos)
+    code, steps = recover(toombos)
+    assert code in (1, 4)
+    assert list(steps)[-1] == "start"
+    assert steps["archive"]["verdict"] == "pass"
+    assert "configuration" in steps["start"]["cause"]
+    assert steps["start"]["fix"] == "toombos config check"
+
+
+def test_a_damaged_database_stops_the_recovery_after_the_archive_with_the_restore_as_the_fix(running, toombos):
+    (database,) = (running / "data").glob("*.db")
+    toombos("stop")
+    with sqlite3.connect(database) as connection:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    with database.open("r+b") as file:
+        for page in range(1, pages):
+            file.seek(page * 4096 + 8)
+            file.write(b"\xff" * 2000)
+    code, steps = recover(toombos)
+    assert code == 1
+    assert list(steps)[-1] == "archive"
+    assert database.name in steps["archive"]["cause"]
+    assert steps["archive"]["fix"] == "toombos restore --latest-good"
+    assert steps["archive"]["detail"].endswith(".tar.zst")  # the damaged state was kept
+
+
+def test_a_broken_manifest_is_named_by_the_first_step_that_needs_it(project, toombos):
+    (project / "toombos.toml").write_text('extends = "toombos"\n[services.crm]\nprot = 1\n')
+    done = toombos("recover")
+    assert done.returncode != 0
+    assert "toombos.toml:3" in done.stdout + done.stderr
+
+
+def test_each_step_is_one_line(running, toombos):
+    done = toombos("recover", "--no-monitoring", timeout_s=280)
+    lines = done.stdout.splitlines()
+    assert [line.split()[1] for line in lines[:-1]] == STEPS
+    assert lines[-1] == "recovered"
