@@ -40,7 +40,7 @@ class CounterProof:
                 break
             time.sleep(0.05)
         return tuple(
-            Mismatch(f"{_name(c)} rises by {c.rises_by:g}", f"{_name(c)} rose by {rise:g}")
+            Mismatch(f"{_name(c)} rises by {c.rises_by:g}", f"{_name(c)} rose by {rise:g}{_hint(c, rise)}")
             for c, rise in zip(self._counters, rises, strict=True)
             if rise != c.rises_by
         )
@@ -63,3 +63,7 @@ class CounterProof:
 
 def _name(counter: Counter) -> str:
     return f"{counter.service} {counter.json or counter.metric}"
+
+
+def _hint(counter: Counter, rise: float) -> str:
+    return " (more than the step did: does another client use the system?)" if rise > counter.rises_by else ""

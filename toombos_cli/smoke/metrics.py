@@ -14,9 +14,10 @@ def metric_value(text: str, metric: str) -> float | None:
     from prometheus_client.parser import text_string_to_metric_families
 
     name, labels = parse_metric(metric)
+    lines = "\n".join(line for line in text.splitlines() if line.startswith(name))  # parsing all would take seconds
     values = [
         sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(lines + "\n")
         for sample in family.samples
         if sample.name == name and labels.items() <= sample.labels.items()
     ]

@@ -165,7 +165,8 @@ class Round:
             ENVIRONMENT + name: value for name, value in self._system.environment.get(step.service, {}).items()
         }
         filled = _filled(step, values)
-        headers = {name: value for name, value in filled.headers.items() if value}
+        # Marks what it asks in the services' logs, so that `diagnose` does not take simulations for faults.
+        headers = {"X-Request-ID": "toombos-smoke"} | {name: value for name, value in filled.headers.items() if value}
         body = b"" if filled.body is None else json.dumps(filled.body).encode()
         if body:
             headers = {"Content-Type": "application/json"} | headers

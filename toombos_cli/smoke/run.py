@@ -8,6 +8,7 @@ from toombos_cli.manifest.service import Service
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.redaction import Redactor, is_secret_name
 from toombos_cli.results import Verdict
+from toombos_cli.smoke.lock import smoke_lock
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
 from toombos_cli.smoke.round import Notify, Round, System
@@ -32,8 +33,8 @@ def run_smoke(
     """Takes the plan's steps `rounds` times, after at most `wait_s` until all services are ready.
 
     `deep` then fuzzes each service that has an OpenAPI document. `environment` holds each service's variables by its
-    name; secrets among them stand in no output. Raises RefusedError before anything is written to a system that does
-    not say that it is in dry-run mode.
+    name; secrets among them stand in no output. Raises LockedError when another smoke test of the project runs, and
+    RefusedError before anything is written to a system that does not say that it is in dry-run mode.
     """
     started = time.monotonic()
     system = System(services=manifest.services, environment=environment)
@@ -43,7 +44,7 @@ def run_smoke(
     contracts: dict[str, Contract] = {}
     results: list[tuple[StepResult, ...]] = []
     left_behind: dict[str, None] = {}
-    with SocketWatch(watched) as sockets:
+    with smoke_lock(manifest.project), SocketWatch(watched) as sockets:
         for _ in range(rounds):
             one = Round(
                 system,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port
+from tests.conftest import free_port, wait_for
+from tests.servers import hang, serve
 from tests.tampering import body_of, http, on, tampered, with_body
 
 NAMES = ("crm", "platform", "generator")
@@ -129,7 +130,7 @@ FAULTS = {
     "a simulation that succeeds": (
         "crm",
         on(SEND, lambda a: http("200 OK", b'{"detail": "fine"}') if b" 408 " in a[:20] else a),
-        "crm-simulated-timeout",
+        "crm-timeout",
         "HTTP 408",
         "HTTP 200",
     ),
@@ -317,3 +318,16 @@ def test_outputs_for_ci_are_written_beside_the_verdict(smoke, tmp_path, ports):
     assert "%0Aexpected: HTTP 200" in done.stdout
     assert "| FAIL | crm-send |" in summary.read_text()
     assert done.stdout.splitlines()[-1].startswith("smoke test FAILED: crm-send")
+
+
+def test_two_smoke_tests_of_a_project_at_once_do_not_count_each_other(tmp_path):
+    with serve(hang) as port:
+        (tmp_path / "toombos.toml").write_text(f'[services.web]\ncommand = ["unused"]\nport = {port}\n')
+        argv = [sys.executable, "-P", "-m", "toombos_cli", "--project", str(tmp_path), "smoke"]
+        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+            lock = tmp_path / "run" / "smoke.lock"
+            wait_for(lambda: lock.exists() and lock.read_text() == f"{first.pid}\n")
+            second = toombos(tmp_path, "smoke")
+            first.kill()
+    assert second.returncode == 6
+    assert f"(pid {first.pid})" in second.stderr

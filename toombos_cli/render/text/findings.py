@@ -35,7 +35,8 @@ def show(report: "CheckReport", output: Output) -> None:
     if not output.quiet:
         counts = Counter(finding.status for finding in report.findings)
         parts = ", ".join(f"{counts[status]} {status.value}" for status in Status if counts[status])
-        output.stdout.print(f"{report.env_file}: {parts}", soft_wrap=True)
+        mode = f" (judged for the mode {report.mode})" if report.mode else ""
+        output.stdout.print(f"{report.env_file}: {parts}{mode}", soft_wrap=True)
 
 
 def print_finding(finding: Finding, console: "Console") -> None:

@@ -33,8 +33,8 @@ def show(report: "HealthReport", output: Output) -> None:
     if output.quiet:
         return
     if report.skipped:
-        _word(console, Verdict.SKIP)
-        console.print(f"{', '.join(s.name for s in report.skipped)}: {report.skipped[0].detail}", style="dim")
+        names = ", ".join(skipped.name for skipped in report.skipped)
+        console.print(f"{_WORDS[Verdict.SKIP]:{_WORD_WIDTH}}  {names}: {report.skipped[0].detail}", style="dim")
     console.print(_summary(report))
 
 

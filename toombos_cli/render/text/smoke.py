@@ -25,17 +25,16 @@ _WORDS = {
     Verdict.SKIP: "SKIP",
 }
 _WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
-_WORD_WIDTH, _TIME_WIDTH = 5, 9
-_INDENT = "       "
+_WORD_WIDTH, _TIME_WIDTH = 5, 7
+_INDENT = "               "
 
 
 def show(report: "SmokeReport", output: Output) -> None:
     """Prints the steps (with --quiet only what is wrong), flaky steps, leftovers, and the verdict."""
     taken = [step for step in report.steps if step.verdict is not Verdict.SKIP]
-    width = max((len(step.name) for step in taken), default=0)
     for step in taken:
         if step.verdict in _WRONG or not output.quiet:
-            _step(output.stdout, step, width, verbose=output.verbose)
+            _step(output.stdout, step, verbose=output.verbose)
     if not output.quiet:
         _skipped(output.stdout, report)
     for flaky in report.flaky:
@@ -48,10 +47,10 @@ def show(report: "SmokeReport", output: Output) -> None:
         output.stdout.print(_last_line(report), style=_STYLES[report.verdict], soft_wrap=True)
 
 
-def _step(console: "Console", step: "StepResult", width: int, *, verbose: bool) -> None:
-    console.print(f"{_WORDS[step.verdict]:{_WORD_WIDTH}}  ", style=_STYLES[step.verdict], end="")
+def _step(console: "Console", step: "StepResult", *, verbose: bool) -> None:
+    console.print(f"{_WORDS[step.verdict]:{_WORD_WIDTH}}", style=_STYLES[step.verdict], end="")
     took = f"{step.duration_ms:.0f} ms"
-    console.print(f"{step.name:{width}}  {took:>{_TIME_WIDTH}}", soft_wrap=True)
+    console.print(f" {took:>{_TIME_WIDTH}}  {step.name}", soft_wrap=True)
     if step.detail:
         console.print(f"{_INDENT}{step.detail}", soft_wrap=True)
     if verbose or step.verdict in _WRONG:
@@ -67,7 +66,7 @@ def _skipped(console: "Console", report: "SmokeReport") -> None:
         if step.verdict is Verdict.SKIP:
             by_reason.setdefault(step.detail, []).append(step.name)
     for reason, names in by_reason.items():
-        console.print(f"{_WORDS[Verdict.SKIP]:{_WORD_WIDTH}}  {', '.join(names)}: {reason}", style="dim")
+        console.print(f"{_WORDS[Verdict.SKIP]:{_WORD_WIDTH}} {', '.join(names)}: {reason}", style="dim")
 
 
 def _last_line(report: "SmokeReport") -> str:
