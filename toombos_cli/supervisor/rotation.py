@@ -176,7 +176,7 @@ class LogFile:
 
     def _write(self, record: Record) -> None:
         self._record_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(self._record_path, msgspec.json.encode(record))
+        write_private(self._record_path, msgspec.json.encode(record), durable=True)
 
 
 def end_of_lines(path: Path, start: int) -> int:

@@ -1,4 +1,7 @@
-"""Writes `run/state.json` so that a reader, or a crash at any moment, finds a whole one."""
+"""Writes `run/state.json` so that a reader, or a crash at any moment, finds a whole one.
+
+It is not forced to the disk: a state outlives its supervisor, not its boot (see docs/decisions).
+"""
 
 import os
 from pathlib import Path
@@ -8,8 +11,8 @@ import msgspec
 from toombos_cli.run_state import RunDirectory, SystemState
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Replaces the file at once, readable by its owner alone, on disk when this returns. Raises OSError.
+def write_private(path: Path, content: bytes, *, durable: bool) -> None:
+    """Replaces the file at once, readable by its owner alone; `durable`: on disk when this returns. Raises OSError.
 
     On any error the file is as it was before.
     """
@@ -20,18 +23,20 @@ def write_private(path: Path, content: bytes) -> None:
             written = 0
             while written < len(content):
                 written += os.write(fd, content[written:])
-            os.fsync(fd)
+            if durable:
+                os.fsync(fd)
         finally:
             os.close(fd)
         temporary.replace(path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    if durable:
+        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
 
 class StateFile:
@@ -50,7 +55,7 @@ class StateFile:
                 backup.unlink(missing_ok=True)
                 backup.hardlink_to(self._path)  # takes no space, so a full disk cannot stop it
             self._backed_up = True
-            write_private(self._path, msgspec.json.encode(state))
+            write_private(self._path, msgspec.json.encode(state), durable=False)
             self.problem = None
         except OSError as error:
             self.problem = f"{self._path} could not be written and is out of date: {error.strerror}"

@@ -214,13 +214,13 @@ def test_where_files_cannot_be_cut_the_log_is_copied_and_truncated_and_that_is_n
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "state.json"
-    write_private(path, b"old")
+    write_private(path, b"old", durable=True)
 
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        write_private(path, b"new")
+        write_private(path, b"new", durable=True)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
