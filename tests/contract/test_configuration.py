@@ -144,7 +144,7 @@ FINDING_KEYS = {"id", "title", "service", "status", "reason", "evidence", "cause
     "duration_ms",
 }
 DATA_KEYS = {
-    ("check",): {"env_file", "findings"},
+    ("check",): {"env_file", "findings", "mode"},
     ("show",): {"env_file", "service", "mode", "values"},
     ("init",): {"action", "path", "names", "backup", "restart_needed"},
     ("encrypt",): {"action", "path", "names", "backup", "restart_needed"},

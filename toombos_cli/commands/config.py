@@ -7,11 +7,10 @@ import typer
 
 from toombos_cli.commands import options
 from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.errors import UsageError
 
 app = typer.Typer(help="Judge, show, create and encrypt the settings in .env.", no_args_is_help=True)
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="As `start --dry-run` would see it.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="As `start --dry-run` sees it; by default as the running system does.")]
 
 
 @app.command()
@@ -111,11 +110,13 @@ def rotate_key(
 
 
 def _mode(invocation: Invocation, dry_run: bool) -> str | None:
+    """The asked mode, else the one that the system runs in."""
+    from toombos_cli.configuration.mode import DRY_RUN, mode_now
+
     if not dry_run:
-        return None
-    if "dry_run" not in invocation.manifest.modes:
-        raise UsageError("the manifest has no mode dry_run", hint="add [modes.dry_run]")
-    return "dry_run"
+        return mode_now(invocation.manifest)
+    invocation.manifest.mode_env(DRY_RUN)
+    return DRY_RUN
 
 
 def _start(invocation: Invocation) -> Path:

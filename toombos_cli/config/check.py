@@ -9,6 +9,6 @@ from toombos_cli.manifest.model import Manifest
 
 
 def run_check(manifest: Manifest, *, mode: str | None, start: Path) -> CheckReport:
-    """The findings for a system that would be started in `mode`; `start` is where the project was looked for."""
+    """The findings for a system that is started in `mode`; `start` is where the project was looked for."""
     facts = gather_facts(manifest, mode=mode, start=start)
-    return CheckReport(env_file=facts.env_file.path, findings=check_configuration(facts))
+    return CheckReport(env_file=facts.env_file.path, mode=mode, findings=check_configuration(facts))

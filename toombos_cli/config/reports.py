@@ -10,11 +10,12 @@ from toombos_cli.results import Case, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport:
-    """Every rule's findings, in the order of the rules. `env_file` is the file that was judged."""
+    """Every rule's findings, in the order of the rules. `env_file` is the file that was judged, for `mode`."""
 
     kind: ClassVar[str] = "findings"
 
     env_file: Path
+    mode: str | None
     findings: tuple[Finding, ...]
 
     @property

@@ -12,6 +12,8 @@ def not_found(facts: Facts) -> Iterator[Answer]:
     path = facts.env_file.path
     if facts.env_file.exists:
         yield ok(f"{path}")
+    elif facts.is_project and (facts.mode is not None or not facts.variables):
+        yield ok("there is no .env, and none is needed")
     elif facts.is_project:
         yield warn(
             "there is no .env: every setting comes from the environment or is its default",

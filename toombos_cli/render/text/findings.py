@@ -39,8 +39,11 @@ def show(report: "CheckReport", output: Output) -> None:
         output.stdout.print(f"{report.env_file}: {parts}{mode}", soft_wrap=True)
 
 
-def print_finding(finding: Finding, console: "Console") -> None:
-    """One finding: its word and reason, where it shows, why it matters, and the fix on an unwrapped line of its own."""
+def print_finding(finding: Finding, console: "Console", *, before_cause: str = "") -> None:
+    """One finding: its word and reason, where it shows, why it matters, and the fix on an unwrapped line of its own.
+
+    `before_cause` is a line more, between what shows it and why it matters.
+    """
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -53,6 +56,8 @@ def print_finding(finding: Finding, console: "Console") -> None:
     console.print(head)
     for evidence in finding.evidence:
         console.print(f"{' ' * _INDENT}{_place(evidence)}", style="dim", soft_wrap=True)
+    if before_cause:
+        console.print(Padding(Text(before_cause, style="dim"), (0, 0, 0, _INDENT), expand=False))
     if finding.cause:
         console.print(Padding(Text(finding.cause), (0, 0, 0, _INDENT), expand=False))
     if finding.fix:
