@@ -41,6 +41,12 @@ class MissedRun:
     due_at: float
     last_run_at: float | None
 
+    @property
+    def text(self) -> str:
+        """The rest of a sentence that begins with the job's name."""
+        last = f"last on {_local(self.last_run_at)}" if self.last_run_at else "never yet"
+        return f"was due on {_local(self.due_at)} and did not run ({last})"
+
 
 def directory_of(project: Path) -> Path:
     """Where the records lie."""
@@ -112,3 +118,7 @@ def missed_runs(manifest: Manifest, now_s: float | None = None) -> tuple[MissedR
         if installation.installed_at < due_at and (ran_at is None or ran_at < due_at - _EARLY_S):
             missed.append(MissedRun(job=name, due_at=due_at, last_run_at=ran_at))
     return tuple(missed)
+
+
+def _local(at: float) -> str:
+    return datetime.fromtimestamp(at).isoformat(sep=" ", timespec="minutes")  # noqa: DTZ006  (local, as cron)

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from toombos_cli.commands import options
 from toombos_cli.commands.backup_scope import find_keys, find_postgres, make_place, make_scope
 from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.missed_runs import warn_of_missed_runs
 from toombos_cli.commands.working import Working
 from toombos_cli.errors import ToombosError
 
@@ -154,6 +155,7 @@ def status(
     from toombos_cli.backup.upkeep import backup_status
     from toombos_cli.load.quantities import parse_duration
 
+    warn_of_missed_runs(invocation)
     limit_h = parse_duration(max_age, where="--max-age") / 3600 if max_age else invocation.manifest.backup.max_age_h
     invocation.finish(backup_status(make_place(invocation), utc_now(), max_age_h=limit_h), strict=strict)
 

@@ -6,6 +6,7 @@ import typer
 
 from toombos_cli.commands import options
 from toombos_cli.commands.invocation import Invocation, command, exit_code
+from toombos_cli.commands.missed_runs import warn_of_missed_runs
 
 if TYPE_CHECKING:
     from toombos_cli.errors import ToombosError
@@ -55,6 +56,7 @@ def health(
     from toombos_cli.health.watch import History
 
     names = invocation.service_names(services)
+    warn_of_missed_runs(invocation)
     alarm = _alarm_command(on_fail)
     history = History()
 

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from toombos_cli.alert_events import AlertEvent, emit
+from toombos_cli.alert_events import AlertEvent, emit, open_keys
 from toombos_cli.errors import LockedError, OperationError, UsageError
+from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.schedule import Job
 from toombos_cli.own_command import own_argv
@@ -130,23 +131,40 @@ def _run_locked(manifest: Manifest, name: str, job: Job) -> JobRunReport:
     )
     output = done.stdout.decode("utf-8", "replace")
     _append_log(manifest.project, name, done.returncode, output)
-    command = " ".join(("toombos", *job.command))
-    emit(
-        manifest.project,
-        AlertEvent(
-            key=f"schedule:{name}",
-            source="schedule",
-            severity=job.severity,
-            title=f"{job.title or name}: `{command}` ended with exit code {done.returncode}",
-            body="\n".join(output.splitlines()[-_SHOWN_OUTPUT_LINES:]),
-            resolved=done.returncode == 0,
-        ),
-    )
+    emit(manifest.project, _outcome(name, job, done.returncode, output), *_watch_others(manifest, name))
     return JobRunReport(
         job=name,
         command=job.command,
         exit_code_of_command=done.returncode,
         duration_s=round(time.monotonic() - started, 3),
+    )
+
+
+def _outcome(name: str, job: Job, exit_code: int, output: str) -> AlertEvent:
+    command = " ".join(("toombos", *job.command))
+    return AlertEvent(
+        key=f"schedule:{name}",
+        source="schedule",
+        severity=job.severity,
+        title=f"{job.title or name}: `{command}` ended with exit code {exit_code}",
+        body="\n".join(output.splitlines()[-_SHOWN_OUTPUT_LINES:]),
+        resolved=exit_code == 0,
+    )
+
+
+def _watch_others(manifest: Manifest, name: str) -> tuple[AlertEvent, ...]:
+    """Alerts for the jobs whose runs were missed, and the end of those of the job that ran now."""
+    missed = {run.job: run for run in missed_runs(manifest)}
+    known = {key.removeprefix("missed:") for key in open_keys(manifest.project) if key.startswith("missed:")}
+    return tuple(
+        AlertEvent(
+            key=f"missed:{job}",
+            source="schedule",
+            severity=Severity.P2,
+            title=f"The scheduled job {job} {missed[job].text}" if job in missed else f"The scheduled job {job} ran",
+            resolved=job not in missed,
+        )
+        for job in sorted((missed.keys() | known) - ({name} if name in missed else set()))
     )
 
 

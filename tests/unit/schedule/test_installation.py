@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.conftest import needs
 from tests.unit.alerts.conftest import log_lines, wait_until_quiet
 from toombos_cli.manifest.loader import load_manifest
 from toombos_cli.schedule import crontab, systemd
+from toombos_cli.scheduled_runs import Installation, write_installation
 
 FAKE_CRONTAB = f"""#!{sys.executable}
 # As Debian's crontab: -l prints, - installs unless the last newline is missing, -r removes.
@@ -234,3 +236,32 @@ def test_a_job_does_not_run_twice_at_once(project, toombos):
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert toombos("schedule", "run", "own").returncode == 6
+
+
+def installed_long_ago(project: Path) -> None:
+    write_installation(project, Installation(method="cron", installed_at=time.time() - 90 * 86400))
+
+
+@pytest.mark.parametrize("command", [("health",), ("backup", "status")], ids=" ".join)
+def test_missed_runs_are_reported_where_somebody_looks(project, toombos, command):
+    assert "did not run" not in toombos(*command).stderr
+    installed_long_ago(project)
+    said = toombos(*command).stderr
+    assert "warning: the scheduled job backup was due on" in said
+    assert "did not run (never yet)" in said
+    assert "hint: toombos schedule show" in said
+
+
+def test_a_job_that_runs_raises_an_alert_for_those_that_do_not_and_their_run_ends_it(project, toombos):
+    installed_long_ago(project)
+    job(project, "schedule", "show")
+    assert toombos("schedule", "run", "own").returncode == 0
+    wait_until_quiet(project)
+    missed = {line["key"] for line in log_lines(project, "raised")}
+    assert {"missed:backup", "missed:restore-drill"} <= missed
+    assert "missed:own" not in missed
+    text = (project / "toombos.toml").read_text() + '[schedule.backup]\ncommand = ["schedule", "show"]\n'
+    (project / "toombos.toml").write_text(text)
+    assert toombos("schedule", "run", "backup").returncode == 0
+    wait_until_quiet(project)
+    assert [line["key"] for line in log_lines(project, "recovered: The scheduled job")] == ["missed:backup"]

@@ -1,0 +1,14 @@
+"""Warns on stderr of scheduled jobs that did not run: health and backup status are where somebody looks."""
+
+from toombos_cli.commands.invocation import Invocation
+
+
+def warn_of_missed_runs(invocation: Invocation) -> None:
+    """One line a job; nothing where the schedule is not installed, or all ran."""
+    from toombos_cli.scheduled_runs import missed_runs
+
+    missed = missed_runs(invocation.manifest)
+    for run in missed:
+        invocation.stderr.print(f"warning: the scheduled job {run.job} {run.text}", style="yellow", soft_wrap=True)
+    if missed:
+        invocation.stderr.print("hint: toombos schedule show", style="cyan")
