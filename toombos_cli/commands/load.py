@@ -80,6 +80,20 @@ def load(
     processes: Annotated[
         int, typer.Option("--processes", metavar="N", help="Share the load among N.", rich_help_panel=_PACE)
     ] = 1,
+    locust_workers: Annotated[
+        int | None,
+        typer.Option("--locust-workers", metavar="N", help="Let Locust send, from N workers.", rich_help_panel=_PACE),
+    ] = None,
+    locust_master: Annotated[
+        str | None,
+        typer.Option(
+            "--locust-master",
+            metavar="HOST",
+            help="Wait there for those workers, started elsewhere: locust -f - --worker --master-host HOST. "
+            "An address of a private network: Locust asks for no password.",
+            rich_help_panel=_PACE,
+        ),
+    ] = None,
     method: Annotated[
         str | None, typer.Option("-m", "--method", help="HTTP method.", show_default=False, rich_help_panel=_MIX)
     ] = None,
@@ -140,6 +154,7 @@ def load(
     sent on schedule however slow the answers are, and response times count from when a request was due.
     Only this machine is loaded unless --allow-target says otherwise.
     """
+    from toombos_cli.load.locust import LocustFleet
     from toombos_cli.load.planning import LoadOptions, make_plan
     from toombos_cli.load.run import Judgement, run_load
     from toombos_cli.load.slo import parse_objectives
@@ -150,6 +165,10 @@ def load(
     objectives = parse_objectives(slo) if slo is not None else ()
     if abort_on_fail and not objectives:
         raise UsageError("--abort-on-fail needs --slo", where="--abort-on-fail")
+    if locust_master is not None and locust_workers is None:
+        raise UsageError(
+            "--locust-master needs --locust-workers", where="--locust-master", hint="say how many to wait for"
+        )
     names = invocation.service_names(watch)
     chosen = LoadOptions(
         url=url,
@@ -185,6 +204,7 @@ def load(
             watched=_watched(plan, manifest, names),
             argv=_masked(sys.argv),
             on_snapshot=progress.show if progress.wanted else None,
+            locust=None if locust_workers is None else LocustFleet(workers=locust_workers, master_host=locust_master),
         )
     _write_files(report, outputs)
     invocation.finish(report, strict=strict)

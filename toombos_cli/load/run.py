@@ -2,7 +2,7 @@
 
 import resource
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from toombos_cli.load.assemble import assemble, baseline_run, is_lost
 from toombos_cli.load.baseline import compare, read_baseline, save_run
 from toombos_cli.load.engine import Observer, Snapshot
 from toombos_cli.load.fleet import run_plan
+from toombos_cli.load.locust import LIMITS as LOCUST_LIMITS
+from toombos_cli.load.locust import LocustFleet, check_locust, run_locust
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.recorder import Outcome
 from toombos_cli.load.report import LoadReport
@@ -37,18 +39,23 @@ def run_load(
     watched: tuple[Watched, ...] = (),
     argv: tuple[str, ...] = (),
     on_snapshot: Callable[[Snapshot], None] | None = None,
+    locust: LocustFleet | None = None,
 ) -> LoadReport:
     """Runs the plan and judges it. Raises ToombosError for what keeps it from starting; nothing was sent then."""
     baseline = read_baseline(judgement.baseline, plan) if judgement.baseline else None
     if judgement.save_baseline and judgement.save_baseline.exists():
         read_baseline(judgement.save_baseline, plan)
-    _raise_file_limit(plan)
+    if locust is not None:
+        check_locust(plan, locust)
+        plan = replace(plan, processes=locust.workers)
+    else:
+        _raise_file_limit(plan)
     objectives = judgement.objectives
     observer = Observer(
         on_snapshot=on_snapshot, is_lost=partial(is_lost, objectives) if judgement.abort_on_fail else None
     )
     with ServerWatch(watched) as watch:
-        outcome = run_plan(plan, observer)
+        outcome = run_plan(plan, observer) if locust is None else run_locust(plan, locust)
     run = baseline_run(outcome)
     compared = None
     if baseline is not None and judgement.baseline is not None:
@@ -60,7 +67,7 @@ def run_load(
         servers=watch.observed,
         objectives=objectives,
         baseline=compared,
-        notes=_notes(plan, outcome),
+        notes=_notes(plan, outcome) if locust is None else (LOCUST_LIMITS,),
     )
     if judgement.save_baseline and not (outcome.interrupted_by or outcome.aborted) and report.counts.ok:
         save_run(judgement.save_baseline, plan, run)

@@ -41,13 +41,14 @@ class Timeline:
     def at(self, offset_ns: int) -> Interval:
         """The interval that holds this moment, made when it is new."""
         while offset_ns // self.interval_ns >= _MOST_INTERVALS:
-            self._halve()
+            self.coarsen()
         index = max(0, offset_ns // self.interval_ns)
         while len(self.intervals) <= index:
             self.intervals.append(Interval())
         return self.intervals[index]
 
-    def _halve(self) -> None:
+    def coarsen(self) -> None:
+        """Makes one interval of each two."""
         self.interval_ns *= 2
         for left, right in zip(self.intervals[::2], self.intervals[1::2], strict=False):
             left.absorb(right)
@@ -60,7 +61,7 @@ class Timeline:
         total = cls(interval_ns=max((line.interval_ns for line in lines), default=FIRST_INTERVAL_NS))
         for line in lines:
             while line.interval_ns < total.interval_ns:
-                line._halve()
+                line.coarsen()
             for index, interval in enumerate(line.intervals):
                 inflight = interval.inflight
                 sum_so_far = total.at(index * total.interval_ns)

@@ -1,0 +1,76 @@
+"""Locust for real: a master and two workers on loopback, whose counts are those of the server."""
+
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from tests.conftest import Toombos, needs, wait_for
+from tests.loading import load_server
+
+
+@pytest.fixture(autouse=True)
+def _locust_is_installed():
+    if importlib.util.find_spec("locust") is None:
+        needs("locust")
+
+
+def test_a_master_and_two_workers_send_exactly_the_requests_asked_for(toombos: Toombos):
+    with load_server("error:5") as server:
+        url = f"http://127.0.0.1:{server.port}/x"
+        done = toombos("--json", "load", url, "-n", "501", "-c", "6", "-d", "{}", "--locust-workers", "2")
+    data = json.loads(done.stdout)["data"]
+    counts = data["counts"]
+    assert server.requests == counts["scheduled"] == counts["ok"] + counts["http_error"] == 501
+    assert data["status"] == {"200": 401, "500": 100}
+    assert sum(point["sent"] for point in data["series"]) == 501
+    assert data["latency_us"]["service"]["count"] == 501
+    assert any("coordinated omission" in note for note in data["notes"])
+    assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_ends_all_of_locust_and_keeps_what_was_measured():
+    with load_server("fixed:10") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        argv = [sys.executable, "-P", "-m", "toombos_cli", "--json", "load", url]
+        argv += ["--duration", "60s", "-c", "4", "--locust-workers", "2"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            server_process = psutil.Process(server.process.pid)
+
+            def connected() -> int:
+                return sum(c.status == psutil.CONN_ESTABLISHED for c in server_process.net_connections("tcp"))
+
+            wait_for(lambda: connected() >= 4, within_s=60, what="load from Locust")
+            family = psutil.Process(process.pid).children(recursive=True)
+            time.sleep(1.5)  # some load, not a wait for a state
+            process.send_signal(signal.SIGINT)
+            text, problems = process.communicate(timeout=60)
+    document = json.loads(text or problems)
+    assert process.returncode == document["exit_code"] == 130
+    assert 0 <= server.requests - document["data"]["counts"]["scheduled"] <= 4
+    assert document["data"]["counts"]["ok"] > 50
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--locust-workers", "0"], "--locust-workers: must be above 0"),
+        (["--locust-workers", "2", "--rate", "5", "--arrival", "poisson"], "Locust has no Poisson arrivals"),
+        (["--locust-workers", "2", "--warmup", "1s"], "no warm-up"),
+        (["--locust-workers", "5", "-c", "2"], "5 workers cannot share 2 users"),
+        (["--locust-master", "127.0.0.1"], "--locust-master needs --locust-workers"),
+    ],
+)
+def test_what_locust_cannot_do_is_refused(args, message, toombos: Toombos):
+    with load_server("fixed:0") as server:
+        done = toombos("load", f"http://127.0.0.1:{server.port}/", *args)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert server.requests == 0

@@ -1,0 +1,225 @@
+"""Runs a plan with Locust: a master and workers as subprocesses, for load from more machines than one.
+
+Locust is never imported: importing it replaces half of the standard library. Its master and workers trust each other
+without a password, so the master listens on loopback unless told an address of a private network.
+"""
+
+import base64
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from toombos_cli.errors import OperationError, UsageError
+from toombos_cli.load import histogram
+from toombos_cli.load.plan import Endpoint, LoadPlan
+from toombos_cli.load.recorder import EndpointResult, Failure, FailureCount, Latencies, Outcome
+from toombos_cli.load.timeline import Timeline
+
+LIMITS = (
+    "measured by Locust: it has no open model and does not correct for coordinated omission (response time is its "
+    "service time), and it measures neither connect nor first byte; errors have no phase"
+)
+_START_S = 30.0
+_STOP_S = 15.0
+_SECRETS = ("http_proxy", "https_proxy", "all_proxy", "LOCUST_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocustFleet:
+    """Who takes part. With `master_host`, workers on other machines are waited for; without, they run here."""
+
+    workers: int
+    master_host: str | None = None
+    master_port: int = 5557
+
+
+def check_locust(plan: LoadPlan, fleet: LocustFleet) -> None:
+    """Raises UsageError and OperationError for what Locust cannot do here."""
+    if importlib.util.find_spec("locust") is None:
+        raise OperationError("Locust is not installed", where="--locust-workers", hint="pip install 'toombos[locust]'")
+    if fleet.workers < 1:
+        raise UsageError(f"must be above 0, not {fleet.workers}", where="--locust-workers")
+    if plan.arrival == "poisson":
+        raise UsageError("Locust has no Poisson arrivals", where="--arrival", hint="leave out --locust-workers")
+    if plan.warmup_s:
+        raise UsageError("a Locust run has no warm-up", where="--warmup")
+    if plan.mode == "closed" and plan.connections < fleet.workers:
+        raise UsageError(f"{fleet.workers} workers cannot share {plan.connections} users", where="-c")
+
+
+def run_locust(plan: LoadPlan, fleet: LocustFleet) -> Outcome:
+    """What Locust measured, in the form of our own engine. Raises OperationError with its last words when it fails."""
+    with tempfile.TemporaryDirectory(prefix="toombos-locust-") as name:
+        directory = Path(name)
+        result = directory / "result.json"
+        file = directory / "locustfile.py"
+        file.write_text(_locustfile(plan, fleet, result))
+        interrupted_by = _drive(plan, fleet, file, directory)
+        if not result.exists():
+            raise OperationError(f"Locust ended without a result: {_last_words(directory / 'master.log')}")
+        measured = json.loads(result.read_text())
+    return _outcome(plan, measured, interrupted_by)
+
+
+def _drive(plan: LoadPlan, fleet: LocustFleet, file: Path, directory: Path) -> int:
+    """Starts master and workers and waits for the master; returns the signal that ended it early, or 0."""
+    host = fleet.master_host or "127.0.0.1"
+    port = fleet.master_port if fleet.master_host else _free_port()
+    master = ["--master", "--headless", "--expect-workers", str(fleet.workers), "--only-summary"]
+    master += ["--master-bind-host", host, "--master-bind-port", str(port), "--exit-code-on-error", "0"]
+    master += ["--stop-timeout", str(ceil(min(plan.drain_s, plan.timeout_s)))]
+    if not plan.stages:
+        master += ["-u", str(plan.connections), "-r", str(plan.connections)]
+    if plan.planned_s is not None:
+        master += ["-t", f"{ceil(plan.planned_s)}s"]
+    worker = ["--worker", "--master-host", host, "--master-port", str(port)]
+    with contextlib.ExitStack() as stack:
+        leader = stack.enter_context(_locust(file, master, directory / "master.log"))
+        if fleet.master_host is None:
+            for index in range(fleet.workers):
+                stack.enter_context(_locust(file, worker, directory / f"worker-{index}.log"))
+        deadline = time.monotonic() + _START_S + (plan.planned_s or float("inf")) + plan.timeout_s + _STOP_S
+        try:
+            leader.wait(timeout=None if deadline == float("inf") else deadline - time.monotonic())
+        except subprocess.TimeoutExpired:
+            raise OperationError(f"Locust did not end in time: {_last_words(directory / 'master.log')}") from None
+        except KeyboardInterrupt:
+            leader.send_signal(signal.SIGINT)
+            leader.wait(timeout=_STOP_S)
+            return int(signal.SIGINT)
+    return 0
+
+
+@contextlib.contextmanager
+def _locust(file: Path, args: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A Locust process in a session of its own; ended with the block at the latest."""
+    environment = {k: v for k, v in os.environ.items() if not k.lower().startswith(tuple(s.lower() for s in _SECRETS))}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "locust", "-f", str(file), *args],
+            cwd=file.parent,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C comes through us, so that the result is written first
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _locustfile(plan: LoadPlan, fleet: LocustFleet, result: Path) -> str:
+    """The file that master and workers run: ours, with the plan filled in."""
+    target = plan.target
+    host = target.host if target.scheme == "https" else target.address  # the certificate is for the name
+    authority = f"[{host}]" if ":" in host else host
+    settings: dict[str, Any] = {
+        "host": f"{target.scheme}://{authority}:{target.port}",
+        "requests": [_request(endpoint) for endpoint in plan.endpoints],
+        "timeout_s": plan.timeout_s,
+        "verify_tls": target.verify_tls,
+        "requests_in_all": plan.requests if plan.mode == "closed" else None,
+        "workers": fleet.workers,
+        "rps_per_user": 1.0 if plan.stages else 0.0,
+        "stages": [[s.duration_s, s.start_rps, s.end_rps] for s in plan.stages],
+        "result": str(result),
+    }
+    source = resources.files("toombos_cli.load").joinpath("locustfile.py").read_text("utf-8")
+    placeholder = "PLAN: dict[str, Any] = {}"
+    return source.replace(placeholder, f"PLAN: dict[str, Any] = json.loads({json.dumps(settings)!r})", 1)
+
+
+def _request(endpoint: Endpoint) -> dict[str, Any]:
+    """The request in parts: Locust writes host and length itself."""
+    head, _, body = endpoint.request.partition(b"\r\n\r\n")
+    lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
+    return {
+        "name": endpoint.name,
+        "method": endpoint.method,
+        "path": endpoint.path,
+        "weight": endpoint.weight,
+        "headers": {name: value for name, _, value in lines if name.lower() != "content-length"},
+        "body": base64.b64encode(body).decode("ascii"),
+    }
+
+
+def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> Outcome:
+    first_s, last_s = measured["span"] if measured["rows"] else (0.0, 0.0)
+    results = {endpoint.name: EndpointResult(endpoint.name) for endpoint in plan.endpoints}
+    timeline = Timeline()
+    for name, status, error, second, bucket, count in measured["rows"]:
+        result = results[name]
+        interval = timeline.at(max(0, round((second + 0.5 - first_s) * 1e9)))
+        interval.sent += count
+        if error:
+            failure = Failure(error, "", "")
+            known = result.failures.get(failure)
+            result.failures[failure] = FailureCount(
+                count + (known.count if known else 0), max(0, round((second - first_s) * 1e9)), "as Locust counted it"
+            )
+            if error == "timeout":
+                histogram.add(result.censored.response, {bucket: count})
+                histogram.add(result.censored.service, {bucket: count})
+        else:
+            latencies = result.by_status.setdefault(status, Latencies())
+            histogram.add(latencies.service, {bucket: count})
+            histogram.add(latencies.response, {bucket: count})
+        interval.ok += 0 if error or status >= 400 else count
+        interval.err += count if error or status >= 400 else 0
+        histogram.add(interval.response, {histogram.coarse_bucket_of(bucket): count})
+    sent = sum(row[5] for row in measured["rows"])
+    return Outcome(
+        endpoints=list(results.values()),
+        connect={},
+        lag={},
+        timeline=_by_second(timeline),
+        scheduled=sent,
+        dropped=0,
+        sent_in_time=sent,
+        started_ns=0,
+        ended_ns=round((last_s - first_s) * 1e9),
+        cpu_s=measured["cpu_s"],
+        connections=plan.connections,
+        interrupted_by=interrupted_by,
+    )
+
+
+def _by_second(timeline: Timeline) -> Timeline:
+    """The same in intervals of 0.8 s or more: Locust's rows are known to the second only."""
+    while timeline.interval_ns < 800_000_000:
+        timeline.coarsen()
+    return timeline
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _last_words(log: Path) -> str:
+    """The end of a log file, for a person."""
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    return " | ".join(lines[-4:]) or "it said nothing"

@@ -1,0 +1,146 @@
+"""What Locust runs: toombos writes it out with a plan in place of `PLAN`. It is never imported by toombos.
+
+Each worker records its latencies itself, in microseconds and HDR buckets, for Locust rounds its own to two digits;
+the master adds them up and writes one JSON document when it ends.
+"""
+
+# mypy: disable-error-code="untyped-decorator,no-untyped-call"
+# (Locust's hooks and shapes are not typed.)
+
+import base64
+import json
+import random
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import gevent
+import locust.runners
+from locust import FastHttpUser, LoadTestShape, constant_throughput, events, task
+from locust.runners import MasterRunner
+
+PLAN: dict[str, Any] = {}
+
+_requests = [dict(one, body=base64.b64decode(one["body"])) for one in PLAN["requests"]]
+_weights = [one["weight"] for one in _requests]
+# One row a thing counted: [endpoint, status or 0, class of the error or "", epoch second, bucket in microseconds]
+_counted: Counter[tuple[str, int, str, int, int]] = Counter()
+_issued = 0
+_span = [float("inf"), 0.0]  # epoch seconds of the first write and the last answer
+_cpu = {"at": 0.0, "workers_s": 0.0}  # seconds of CPU: at the last report, and of all workers so far
+_master: dict[str, Any] = {}
+_WORKERS_REPORT_EVERY_S = 1.0
+
+locust.runners.WORKER_REPORT_INTERVAL = _WORKERS_REPORT_EVERY_S
+
+
+class PlannedUser(FastHttpUser):
+    """Sends the plan's requests one after the other, or at a user's share of the rate."""
+
+    host = PLAN["host"]
+    connection_timeout = network_timeout = PLAN["timeout_s"]
+    insecure = not PLAN["verify_tls"]
+    max_retries = 0
+    if PLAN["rps_per_user"]:
+        wait_time = constant_throughput(PLAN["rps_per_user"])
+
+    @task
+    def send(self) -> None:
+        """One request of the mix; with a fixed number of requests, only as long as this worker has any left."""
+        global _issued
+        if PLAN["requests_in_all"] is not None:
+            index, workers = self.environment.runner.worker_index, PLAN["workers"]
+            share = PLAN["requests_in_all"] // workers + (index < PLAN["requests_in_all"] % workers)
+            if _issued >= share:
+                gevent.sleep(0.1)
+                return
+        _issued += 1
+        one = random.choices(_requests, _weights)[0]  # noqa: S311  (which request comes next is no secret)
+        self.client.request(
+            one["method"],
+            one["path"],
+            name=one["name"],
+            data=one["body"],
+            headers=one["headers"],
+            allow_redirects=False,
+        )
+
+
+if PLAN["stages"]:
+
+    class PlannedShape(LoadTestShape):
+        """As many users as the rate has requests a second, each sending one."""
+
+        def tick(self) -> tuple[int, float] | None:
+            """(users, users started a second) now; None at the end."""
+            passed = self.get_run_time()
+            for duration_s, start_rps, end_rps in PLAN["stages"]:
+                if passed < duration_s:
+                    rps = start_rps + (end_rps - start_rps) * passed / duration_s
+                    return max(1, round(rps)), max(1.0, rps)
+                passed -= duration_s
+            return None
+
+
+@events.request.add_listener
+def _record(
+    name: str, response_time: float, response: Any, exception: BaseException | None, start_time: float, **_: Any
+) -> None:
+    status = getattr(response, "status_code", 0) or 0
+    error = "" if status else _class_of(exception)
+    low = max(0, int(response_time * 1000))
+    shift = max(0, low.bit_length() - 11)
+    _counted[(name, status, error, int(time.time()), low >> shift << shift)] += 1
+    _widen(start_time, time.time())
+
+
+def _widen(first: float, last: float) -> None:
+    _span[:] = min(_span[0], first), max(_span[1], last)
+
+
+def _class_of(exception: BaseException | None) -> str:
+    """The class of error that toombos would give it."""
+    for kind, name in ((ConnectionRefusedError, "refused"), (ConnectionError, "reset"), (TimeoutError, "timeout")):
+        if isinstance(exception, kind):
+            return name
+    return "system"
+
+
+@events.test_start.add_listener
+def _start(**_: Any) -> None:
+    _cpu["at"] = time.process_time()
+
+
+@events.report_to_master.add_listener
+def _report(client_id: str, data: dict[str, Any]) -> None:
+    now = time.process_time()
+    cpu_s, _cpu["at"] = now - _cpu["at"], now
+    rows = [[*key, count] for key, count in _counted.items()]
+    data["toombos"] = {"rows": rows, "span": _span, "cpu_s": cpu_s}
+    _counted.clear()
+
+
+@events.worker_report.add_listener
+def _gather(client_id: str, data: dict[str, Any]) -> None:
+    """The master adds up; it ends the run once as many requests as were asked for have ended."""
+    for *key, count in data["toombos"]["rows"]:
+        _counted[tuple(key)] += count
+    _widen(*data["toombos"]["span"])
+    _cpu["workers_s"] += data["toombos"]["cpu_s"]
+    wanted = PLAN["requests_in_all"]
+    if wanted is not None and sum(_counted.values()) >= wanted and not _master.get("ending"):
+        _master["ending"] = True
+        gevent.spawn(_master["environment"].runner.quit)
+
+
+@events.init.add_listener
+def _remember(environment: Any, **_: Any) -> None:
+    _master["environment"] = environment
+
+
+@events.quitting.add_listener
+def _write(environment: Any, **_: Any) -> None:
+    if isinstance(environment.runner, MasterRunner):
+        rows = [[*key, count] for key, count in _counted.items()]
+        Path(PLAN["result"]).write_text(json.dumps({"rows": rows, "span": _span, "cpu_s": _cpu["workers_s"]}))
