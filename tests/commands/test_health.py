@@ -225,3 +225,13 @@ def test_watch_prints_a_document_a_round_and_alarms_once_a_failure(toombos, proj
         assert process.wait(30) == 143
     assert [r["verdict"] for r in rounds] == ["fail"] * 4
     assert alarm.read_text() == "x"
+
+
+def test_a_check_imports_nothing_that_it_does_not_need(project):
+    code = (
+        "import sys\nfrom toombos_cli.main import main\nmain(['health'])\n"
+        "slow = ('httpx', 'pydantic', 'psutil', 'asyncio', 'ssl', 'rich.table')\n"
+        "print([m for m in slow if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"

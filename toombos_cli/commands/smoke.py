@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +52,7 @@ def smoke(
     from toombos_cli.smoke.run import run_smoke
 
     plan = make_plan(invocation.manifest, tuple(only or ()))
+    junit = _prepare_junit(junit) if junit else None
     if deep:
         from toombos_cli.smoke.deep import find_schemathesis
 
@@ -67,7 +68,7 @@ def smoke(
             deep=deep,
             notify=notify,
         )
-    if junit is not None:
+    if junit:
         _write_junit(invocation, report, junit)
     if github:
         _annotate(invocation, report)
@@ -111,17 +112,28 @@ def _progress(invocation: Invocation, *, total: int) -> Iterator["Notify"]:
         yield notify
 
 
+def _prepare_junit(path: Path) -> Path:
+    """Makes the directory, before the test takes its time. Raises OperationError."""
+    from toombos_cli.errors import OperationError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperationError(f"the JUnit file cannot be written: {error.strerror}", where=str(path)) from None
+    return path
+
+
 def _write_junit(invocation: Invocation, report: "SmokeReport", path: Path) -> None:
     from toombos_cli.errors import OperationError
     from toombos_cli.render.junit import document
 
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(document(report, suite=invocation.command), "utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise OperationError(f"the JUnit file cannot be written: {error.strerror}", where=str(path)) from None
 
 
