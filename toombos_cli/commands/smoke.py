@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,15 +125,12 @@ def _prepare_junit(path: Path) -> Path:
 
 def _write_junit(invocation: Invocation, report: "SmokeReport", path: Path) -> None:
     from toombos_cli.errors import OperationError
+    from toombos_cli.private_files import write_private
     from toombos_cli.render.junit import document
 
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(document(report, suite=invocation.command), "utf-8")
-        partial.replace(path)
+        write_private(path, document(report, suite=invocation.command).encode())
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         raise OperationError(f"the JUnit file cannot be written: {error.strerror}", where=str(path)) from None
 
 

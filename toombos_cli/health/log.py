@@ -1,16 +1,16 @@
 """`logs/health-check.log`: one line a check, for people, cron and grep."""
 
-import os
 from pathlib import Path
 
 from toombos_cli.errors import OperationError
 from toombos_cli.health.report import HealthReport
+from toombos_cli.private_files import append_line
 
 LOG_NAME = "logs/health-check.log"
 
 
 def append_to_log(report: HealthReport, project: Path) -> Path:
-    """Appends one line in a single write, so that lines of checks at the same time never mix; returns the log's path.
+    """Appends one line, which never mixes with that of another check; returns the log's path.
 
     The line: time in UTC, the verdict, then `service=status:reason:latency` in manifest order. Raises OperationError.
     """
@@ -21,12 +21,7 @@ def append_to_log(report: HealthReport, project: Path) -> Path:
     words += [f"{s.name}=skipped" for s in report.skipped]
     path = project / LOG_NAME
     try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, (" ".join(words) + "\n").encode())
-        finally:
-            os.close(descriptor)
+        append_line(path, " ".join(words).encode())
     except OSError as error:
         raise OperationError(f"the check could not be logged: {error.strerror}", where=str(path)) from None
     return path
