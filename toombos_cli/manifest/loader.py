@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from graphlib import CycleError
 from pathlib import Path
@@ -18,23 +18,26 @@ from toombos_cli.manifest.service import Service, Table
 from toombos_cli.spelling import nearest
 
 PACKAGED = "toombos"
+_EXTENDABLE = (PACKAGED, "monitoring")
 KeyPath = tuple[str | int, ...]
 
 
 def load_manifest(project: Path) -> Manifest:
     """The project's manifest, or the packaged one where the project has none.
 
-    A `toombos.toml` stands for itself, or with `extends = "toombos"` overrides the packaged manifest: tables are
-    merged, everything else is replaced. Raises ConfigurationError with one Problem for each thing that is wrong.
+    A `toombos.toml` stands for itself, or overrides what it extends: `extends = "toombos"` the packaged manifest,
+    `extends = "monitoring"` what of it suits any system (monitoring, alerts, schedule). Tables are merged, everything
+    else is replaced. Raises ConfigurationError with one Problem for each thing that is wrong.
     """
     project = project.resolve()
     path = project / FILE_NAME
     layers: tuple[_Layer, ...] = ()
     if not path.is_file():
-        layers = (_packaged(),)
+        layers = (_packaged(PACKAGED),)
     else:
         own = _Layer.parse(_read(path), str(path))
-        layers = (own, _packaged()) if _extends(own) else (own,)
+        extended = _extended(own)
+        layers = (own, _packaged(extended)) if extended else (own,)
     tree: dict[str, Any] = {}
     for layer in reversed(layers):
         tree = _merge(tree, layer.tree)
@@ -68,9 +71,14 @@ class _Layer:
 
 
 @cache
-def _packaged() -> _Layer:
+def _packaged(name: str) -> _Layer:
     text = Path(__file__).with_name(FILE_NAME).read_text("utf-8")
-    return _Layer.parse(text, f"{FILE_NAME} (packaged)")
+    layer = _Layer.parse(text, f"{FILE_NAME} (packaged)")
+    if name == PACKAGED:
+        return layer
+    services = {name: table for name, table in layer.tree["services"].items() if table.get("role") == "monitoring"}
+    tree = {"services": services} | {key: layer.tree[key] for key in ("alerts", "schedule")}
+    return replace(layer, tree=tree)
 
 
 def _read(path: Path) -> str:
@@ -82,11 +90,11 @@ def _read(path: Path) -> str:
         raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
 
-def _extends(own: _Layer) -> bool:
-    if "extends" not in own.tree:
-        return False
-    if own.tree["extends"] == PACKAGED:
-        return True
+def _extended(own: _Layer) -> str | None:
+    """The packaged manifest that this one builds on, if any. Raises ConfigurationError."""
+    extended = own.tree.get("extends")
+    if extended is None or extended in _EXTENDABLE:
+        return extended
     where = f"{own.label}:{own.lines.get(('extends',), 1)}"
     raise ConfigurationError(
         f"extends = {own.tree['extends']!r} names no packaged manifest", where=where, hint=f'extends = "{PACKAGED}"'

@@ -16,7 +16,7 @@ from toombos_cli.monitoring.prometheus_api import PrometheusApi, Target
 from toombos_cli.monitoring.promql import metrics_of
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport
 from toombos_cli.monitoring.rules import alert_rules
-from toombos_cli.monitoring.selectors import scraped
+from toombos_cli.monitoring.selectors import is_for_absent_services, scraped
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.results import Verdict
 
@@ -32,6 +32,7 @@ def run_check(manifest: Manifest) -> MonitoringCheckReport:
     items = [
         *_files(manifest),
         *_metrics(manifest, exported),
+        *_left_out(manifest),
         *_live(manifest, exported),
         *_alertmanager(manifest),
         *_grafana(manifest),
@@ -102,6 +103,20 @@ def _metrics(manifest: Manifest, exported: Exported) -> Iterator[CheckItem]:
             detail="; ".join(lost) or (f"not judged for {', '.join(unread)}" if unread else ""),
             hint="export the metric again, or correct the rule or panel in toombos.toml" if lost else None,
         )
+
+
+def _left_out(manifest: Manifest) -> Iterator[CheckItem]:
+    """Rules and panels of the manifest's own that are not generated, for their services are not there."""
+    own = [(f"rule {rule.name}", rule.services) for rule in manifest.monitoring.rules]
+    own += [(f"panel {panel.title}", panel.services) for panel in manifest.monitoring.panels]
+    for name, services in own:
+        if is_for_absent_services(services, manifest):
+            yield CheckItem(
+                group="metrics",
+                name=name,
+                verdict=Verdict.WARN,
+                detail=f"left out: {', '.join(services)} is no service with metrics here",
+            )
 
 
 def _users(manifest: Manifest) -> Iterator[tuple[str, str, tuple[str, ...]]]:

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.monitoring.selectors import HOST_DISK_RATIO, HOST_MEMORY_RATIO, Expressions, host_cpu_ratio, scraped
+from toombos_cli.monitoring.selectors import (
+    HOST_DISK_RATIO,
+    HOST_MEMORY_RATIO,
+    Expressions,
+    host_cpu_ratio,
+    is_for_absent_services,
+    scraped,
+)
 
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import GridPos
@@ -167,7 +174,7 @@ def _own_panels(manifest: Manifest, dashboard: str) -> tuple[PanelSpec, ...]:
             idle_is_empty=True,
         )
         for panel in manifest.monitoring.panels
-        if panel.dashboard == dashboard
+        if panel.dashboard == dashboard and not is_for_absent_services(panel.services, manifest)
     )
 
 

@@ -79,7 +79,7 @@ def write_files(manifest: Manifest) -> tuple[Path, ...]:
 def _check(manifest: Manifest) -> None:
     if "prometheus" not in manifest.services:
         raise ConfigurationError(
-            "the manifest has no service named prometheus", hint='begin toombos.toml with: extends = "toombos"'
+            "the manifest has no service named prometheus", hint='begin toombos.toml with: extends = "monitoring"'
         )
     named = [(f"alert rule {rule.name}", rule.expr) for rule in alert_rules(manifest)]
     named += [(f"panel {panel.title!r}", panel.expr) for spec in dashboards(manifest) for panel in spec.panels]

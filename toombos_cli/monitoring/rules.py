@@ -6,7 +6,14 @@ from typing import Any
 
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.monitoring.selectors import HOST_DISK_RATIO, HOST_MEMORY_RATIO, Expressions, host_cpu_ratio, scraped
+from toombos_cli.monitoring.selectors import (
+    HOST_DISK_RATIO,
+    HOST_MEMORY_RATIO,
+    Expressions,
+    host_cpu_ratio,
+    is_for_absent_services,
+    scraped,
+)
 
 UNDELIVERED = 'toombos_alert_deliveries_total{outcome="gave-up"}'
 RUNBOOK = "docs/monitoring-runbook.md"
@@ -36,6 +43,7 @@ def alert_rules(manifest: Manifest) -> tuple[AlertRule, ...]:
             services=rule.services,
         )
         for rule in manifest.monitoring.rules
+        if not is_for_absent_services(rule.services, manifest)
     )
     return tuple(rule for group in GROUPS for rule in group(manifest)) + own
 

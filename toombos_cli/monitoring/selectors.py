@@ -110,3 +110,8 @@ def scraped(manifest: Manifest) -> tuple[Service, ...]:
 
 def _polled(service: Service) -> tuple[str, ...]:
     return tuple(path for path in (service.health, service.ready, service.live, service.metrics) if path)
+
+
+def is_for_absent_services(services: tuple[str, ...], manifest: Manifest) -> bool:
+    """Whether a rule or panel of the manifest's own speaks of services alone that are not scraped here."""
+    return bool(services) and not {service.name for service in scraped(manifest)}.intersection(services)

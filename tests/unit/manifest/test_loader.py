@@ -6,8 +6,8 @@ import pytest
 
 from toombos_cli.errors import ConfigurationError
 from toombos_cli.manifest.loader import load_manifest
-from toombos_cli.manifest.project import find_project
 from toombos_cli.manifest.model import start_order
+from toombos_cli.manifest.project import find_project
 
 OWN = '[services.shop]\ncommand = ["{python}", "shop.py", "--port", "{port}"]\nport = 7001\n'
 
@@ -37,6 +37,14 @@ def test_a_file_of_its_own_replaces_the_packaged_manifest(tmp_path):
     assert manifest.services["shop"].command == (sys.executable, "shop.py", "--port", "7001")
     assert manifest.services["shop"].cwd == str(tmp_path)
     assert manifest.name == tmp_path.name
+
+
+def test_a_system_of_ones_own_takes_monitoring_alerts_and_schedule_without_the_dry_run_services(tmp_path):
+    manifest = load(tmp_path, 'extends = "monitoring"\n[services.shop]\ncommand = ["shop"]\nport = 5001\n')
+    assert set(manifest.services) == {"shop", "alerts", "alertmanager", "prometheus", "host", "grafana"}
+    assert manifest.monitoring.rules == ()
+    assert "P0" in manifest.alerts.contacts
+    assert "backup" in manifest.schedule
 
 
 def test_extends_merges_tables_and_replaces_everything_else(tmp_path):

@@ -99,6 +99,13 @@ def test_files_that_are_not_as_the_manifest_wants_them_are_a_warning(shop, https
     assert (item.verdict, item.hint) == (Verdict.WARN, "toombos monitoring reload")
 
 
+def test_an_own_rule_of_a_service_that_is_not_there_is_left_out_and_said_so(tmp_path):
+    (tmp_path / "toombos.toml").write_text('extends = "toombos"\n[services.generator]\nenabled = false\n')
+    items = judged(load_manifest(tmp_path))
+    assert (items["rule DatabaseDown"].verdict, items["panel Database"].verdict) == (Verdict.WARN, Verdict.WARN)
+    assert "rule DatabaseDown" not in {name for name, item in items.items() if item.verdict is Verdict.FAIL}
+
+
 def test_histograms_and_counters_count_by_the_names_of_their_series(shop, httpserver):
     exports(httpserver, EXPORTED)
     names = exported_metrics(shop.services["cart"])

@@ -94,7 +94,7 @@ def test_a_manifest_without_prometheus_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "toombos.toml").write_text('[services.cart]\ncommand = ["cart"]\nport = 5001\n')
     with pytest.raises(ConfigurationError) as caught:
         generate(load_manifest(tmp_path))
-    assert caught.value.problems[0].hint == 'begin toombos.toml with: extends = "toombos"'
+    assert caught.value.problems[0].hint == 'begin toombos.toml with: extends = "monitoring"'
 
 
 @pytest.mark.parametrize("kind", ["rules", "panels"])
