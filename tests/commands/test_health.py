@@ -1,11 +1,15 @@
 """`toombos health` as people and programs see it: formats, exit codes, terminals, logs and alarms."""
 
+import fcntl
 import json
 import os
 import pty
 import re
+import signal
+import struct
 import subprocess
 import sys
+import termios
 from xml.etree import ElementTree
 
 import pytest
@@ -193,15 +197,14 @@ def test_on_a_terminal_the_rows_fit_and_colours_come_only_when_wanted(project, w
         assert all(len(row) <= width for row in rows)
 
 
-def on_a_terminal(argv, cwd, width, env):
-    """What a program prints on a terminal of this width."""
+def on_a_terminal(argv, cwd, width, env, *, until=None):
+    """What a program prints on a terminal of this width; when that holds `until`, it gets a Ctrl-C."""
     ours, theirs = pty.openpty()
-    clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLUMNS")}
-    process = subprocess.Popen(
-        argv, cwd=cwd, env=clean | env | {"COLUMNS": str(width)}, stdout=theirs, stderr=theirs, stdin=theirs
-    )
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLUMNS", "LINES")}
+    process = subprocess.Popen(argv, cwd=cwd, env=clean | env, stdout=theirs, stderr=theirs, stdin=theirs)
     os.close(theirs)
-    chunks = []
+    text = b""
     while True:
         try:
             chunk = os.read(ours, 65536)
@@ -209,10 +212,25 @@ def on_a_terminal(argv, cwd, width, env):
             break
         if not chunk:
             break
-        chunks.append(chunk)
+        text += chunk
+        if until is not None and until in text.decode("utf-8", "replace"):
+            process.send_signal(signal.SIGINT)
+            until = None
     os.close(ours)
-    process.wait(30)
-    return b"".join(chunks).decode().replace("\r\n", "\n")
+    code = process.wait(30)
+    assert until is None
+    if code == 130:
+        assert b"\x1b[?1049l" in text  # the other screen was left
+    return text.decode().replace("\r\n", "\n")
+
+
+def test_watch_on_a_terminal_redraws_in_place_with_a_sparkline_and_leaves_the_last_report(project):
+    argv = [sys.executable, "-P", "-m", "toombos_cli", "health", "good", "--watch", "0.1"]
+    text = on_a_terminal(argv, project, 80, {"TERM": "xterm-256color"}, until="█")
+    after = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.rpartition("\x1b[?1049l")[2])
+    rows = [line for line in after.splitlines() if line.startswith("OK")]
+    assert len(rows) == 1
+    assert re.match(r"OK +good +ok +\d+ ms +pid \d+ +[▁▂▃▄▅▆▇█]{2,}", rows[0])
 
 
 def test_watch_prints_a_document_a_round_and_alarms_once_a_failure(toombos, project):

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 
@@ -13,7 +12,7 @@ class LiveScreen:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._live = Live(console=console, screen=True, auto_refresh=False)
+        self._screen = console.screen()
         self._last = Text()
 
     def draw(self, printing: Callable[[], object], *, footer: str) -> None:
@@ -21,14 +20,14 @@ class LiveScreen:
         with self._console.capture() as captured:
             printing()
         self._last = Text.from_ansi(captured.get())
-        self._live.update(Text.assemble(self._last, "\n\n", (footer, "dim")), refresh=True)
+        self._screen.update(Text.assemble(self._last, "\n\n", (footer, "dim")))
 
     def __enter__(self) -> "LiveScreen":
-        self._live.start()
+        self._screen.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        self._screen.__exit__(kind, error, trace)
         self._console.print(self._last)

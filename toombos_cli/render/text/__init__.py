@@ -13,6 +13,7 @@ VIEWS: dict[str, str] = {
     "config_change": "toombos_cli.render.text.config_change",
     "config_example": "toombos_cli.render.text.config_example",
     "config_show": "toombos_cli.render.text.config_show",
+    "diagnose": "toombos_cli.render.text.diagnose",
     "findings": "toombos_cli.render.text.findings",
     "backup-create": "toombos_cli.render.text.archives",
     "backup-drill": "toombos_cli.render.text.archives",

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from toombos_cli.render.formats import Output
 from toombos_cli.render.sparkline import sparkline
 from toombos_cli.results import Verdict
@@ -50,16 +52,12 @@ def _row(console: "Console", service: "ServiceHealth", widths: tuple[int, int], 
         cells += "  " + sparkline(history, width=min(room - 2, 60), encoding=console.encoding)
     elif room >= len(service.url) + 2:
         cells += f"  {service.url}"
-    _word(console, service.verdict)
-    console.print(cells.rstrip(), soft_wrap=True)
+    word = (f"{_WORDS[service.verdict]:{_WORD_WIDTH}}  ", _STYLES[service.verdict])
+    console.print(Text.assemble(word, cells.rstrip()), soft_wrap=True)
     if service.detail:
         console.print(f"{_INDENT}{service.detail}", soft_wrap=True)
     if service.explained_by:
         console.print(f"{_INDENT}probably because {service.explained_by} is down", soft_wrap=True)
-
-
-def _word(console: "Console", verdict: Verdict) -> None:
-    console.print(f"{_WORDS[verdict]:{_WORD_WIDTH}}  ", style=_STYLES[verdict], end="")
 
 
 def _summary(report: "HealthReport") -> str:

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from toombos_cli.render.formats import Output
 from toombos_cli.results import Verdict
 
@@ -48,9 +50,9 @@ def show(report: "SmokeReport", output: Output) -> None:
 
 
 def _step(console: "Console", step: "StepResult", *, verbose: bool) -> None:
-    console.print(f"{_WORDS[step.verdict]:{_WORD_WIDTH}}", style=_STYLES[step.verdict], end="")
+    word = (f"{_WORDS[step.verdict]:{_WORD_WIDTH}}", _STYLES[step.verdict])
     took = f"{step.duration_ms:.0f} ms"
-    console.print(f" {took:>{_TIME_WIDTH}}  {step.name}", soft_wrap=True)
+    console.print(Text.assemble(word, f" {took:>{_TIME_WIDTH}}  {step.name}"), soft_wrap=True)
     if step.detail:
         console.print(f"{_INDENT}{step.detail}", soft_wrap=True)
     if verbose or step.verdict in _WRONG:
