@@ -94,7 +94,7 @@ def run_check(id: str, title: str, check: Callable[[], Iterable[Answer]]) -> tup
     try:
         answers = tuple(check()) or (Answer(status=Status.OK, reason=""),)
     except Exception as error:
-        answers = (Answer(status=Status.ERROR, reason=f"the check itself failed: {_described(error)}"),)
+        answers = (Answer(status=Status.ERROR, reason=f"the check itself failed: {described(error)}"),)
     duration_ms = round((time.perf_counter() - begun) * 1000, 3)
     return tuple(
         Finding(id=id, title=title, duration_ms=duration_ms, **{f.name: getattr(a, f.name) for f in fields(Answer)})
@@ -102,7 +102,7 @@ def run_check(id: str, title: str, check: Callable[[], Iterable[Answer]]) -> tup
     )
 
 
-def _described(error: Exception) -> str:
+def described(error: Exception) -> str:
     """Type and place; the message is left out, for it may quote a secret."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:

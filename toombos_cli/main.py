@@ -25,6 +25,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     ("restore", "restore:restore"),
     ("logs", "logs:logs"),
     ("health", "health:health"),
+    ("diagnose", "diagnose:diagnose"),
     ("smoke", "smoke:smoke"),
     ("monitoring", "monitoring"),
     ("alert", "alert"),

@@ -49,6 +49,8 @@ def _explains(
         return False
     if order[cause.id] > order[symptom.id]:
         return False
+    if cause.status is Status.WARN and symptom.status is Status.FAIL and not cause.service:
+        return False  # a remark about the whole system does not explain why a service failed
     return not cause.service or not symptom.service or cause.service in _with_dependencies(symptom.service, services)
 
 

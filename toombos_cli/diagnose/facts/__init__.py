@@ -1,0 +1,31 @@
+"""Everything that is gathered, in the order in which it is begun: what takes longest first."""
+
+from typing import Any
+
+from toombos_cli.diagnose.facts.access import ACCESS
+from toombos_cli.diagnose.facts.configuration import CONFIGURATION, SETTINGS
+from toombos_cli.diagnose.facts.database import DATABASE
+from toombos_cli.diagnose.facts.logs import LOGS
+from toombos_cli.diagnose.facts.machine import MACHINE
+from toombos_cli.diagnose.facts.monitoring import MONITORING
+from toombos_cli.diagnose.facts.network import NETWORK
+from toombos_cli.diagnose.facts.packages import PACKAGES
+from toombos_cli.diagnose.facts.probes import PROBES
+from toombos_cli.diagnose.facts.source import Fact
+from toombos_cli.diagnose.facts.system import SYSTEM
+
+FACTS: tuple[Fact[Any], ...] = (
+    PROBES,
+    SYSTEM,
+    MACHINE,
+    CONFIGURATION,
+    PACKAGES,
+    NETWORK,
+    LOGS,
+    DATABASE,
+    ACCESS,
+    MONITORING,
+)
+"""What a bundle holds. SETTINGS, which knows the secrets, is not among them."""
+
+__all__ = ["FACTS", "SETTINGS"]

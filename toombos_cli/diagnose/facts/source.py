@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock, Thread
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from toombos_cli.findings import described
 from toombos_cli.manifest.model import Manifest
 
 T = TypeVar("T")
@@ -43,6 +45,10 @@ class Facts(Protocol):
 
     @property
     def manifest(self) -> Manifest: ...
+    @property
+    def searched_from(self) -> Path: ...
+    @property
+    def now(self) -> float: ...
 
     def get(self, fact: Fact[T]) -> T:
         """The value of a fact. Raises FactUnavailableError."""
@@ -52,8 +58,11 @@ class Facts(Protocol):
 class LiveFacts:
     """The facts of the system that runs here and now."""
 
-    def __init__(self, manifest: Manifest, *, limit_s: float = OVERALL_LIMIT_S) -> None:
+    def __init__(self, manifest: Manifest, *, start: Path | None = None, limit_s: float = OVERALL_LIMIT_S) -> None:
+        """`start` is the directory that the project was looked for from."""
         self._manifest = manifest
+        self._start_directory = start or manifest.project
+        self._now = time.time()
         self._deadline = time.monotonic() + limit_s
         self._started: dict[str, tuple[Future[Any], float]] = {}
         self._lock = Lock()
@@ -62,6 +71,16 @@ class LiveFacts:
     def manifest(self) -> Manifest:
         """The project's manifest."""
         return self._manifest
+
+    @property
+    def searched_from(self) -> Path:
+        """The directory that the project was looked for from."""
+        return self._start_directory
+
+    @property
+    def now(self) -> float:
+        """When gathering began, in seconds since the epoch."""
+        return self._now
 
     def start(self, facts: Iterable[Fact[Any]]) -> None:
         """Begins to gather all of these at once."""
@@ -103,21 +122,32 @@ class LiveFacts:
         except FactUnavailableError as error:
             future.set_exception(error)
         except Exception as error:  # whatever goes wrong, this fact alone is missing
-            # The type alone: an exception's text may quote a secret.
-            future.set_exception(FactUnavailableError(f"{fact.name} could not be found out: {type(error).__name__}"))
+            # Type and place alone: an exception's text may quote a secret.
+            future.set_exception(FactUnavailableError(f"{fact.name} could not be found out: {described(error)}"))
 
 
 class SavedFacts:
     """The facts of a bundle, as LiveFacts.values() gave them."""
 
-    def __init__(self, manifest: Manifest, values: Mapping[str, Any]) -> None:
+    def __init__(self, manifest: Manifest, values: Mapping[str, Any], *, now: float = 0.0) -> None:
         self._manifest = manifest
         self._values = values
+        self._now = now
 
     @property
     def manifest(self) -> Manifest:
         """The manifest of the system that was saved."""
         return self._manifest
+
+    @property
+    def searched_from(self) -> Path:
+        """The project's directory on the machine that was saved."""
+        return self._manifest.project
+
+    @property
+    def now(self) -> float:
+        """When the system was saved, in seconds since the epoch."""
+        return self._now
 
     def get(self, fact: Fact[T]) -> T:
         """The saved value. Raises FactUnavailableError when it was not known then, or does not read as one."""

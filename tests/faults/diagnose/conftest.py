@@ -1,0 +1,142 @@
+"""The real dry-run system, started once a module and healed before each test that finds it broken."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import free_port, wait_for
+
+NAMES = ("crm", "platform", "generator")
+
+
+class DryRun:
+    """A project with the three services; what ends is not started again by itself, so that a fault stays."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.ports = {name: free_port() for name in NAMES}
+        tables = "".join(
+            f'[services.{n}]\nport = {p}\nrestart = {{ policy = "never" }}\n' for n, p in self.ports.items()
+        )
+        self.manifest = f'extends = "toombos"\n{tables}'
+        (project / "toombos.toml").write_text(self.manifest)
+        assert self.run("config", "init").returncode == 0
+        self.env_file = project / ".env"
+        self.env_text = self.env_file.read_text() + "LOG_LEVEL=INFO\n"
+        self.env_file.write_text(self.env_text)
+
+    @property
+    def api_key(self) -> str:
+        return next(line.partition("=")[2] for line in self.env_text.splitlines() if line.startswith("API_KEY="))
+
+    def run(
+        self, *args: str, env: dict[str, str] | None = None, cwd: Path | None = None, user: int | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `toombos ARGS` in the project."""
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "toombos_cli", *args],
+            cwd=cwd or self.project,
+            env=clean_environment() | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            user=user,
+        )
+
+    def diagnose(self, *args: str, **given: Any) -> "Found":
+        """`data` of `toombos diagnose --json`."""
+        done = self.run("diagnose", "--json", *args, **given)
+        assert done.stdout, done.stderr
+        return Found(json.loads(done.stdout), done.returncode)
+
+    def paste(self, fix: str) -> None:
+        """Runs a printed fix as it stands, from another directory; whatever it starts belongs to the project."""
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-c", fix],
+            cwd="/",
+            env=clean_environment() | {"PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, f"{fix}\n{done.stdout}{done.stderr}"
+
+    def state(self, name: str) -> dict[str, Any]:
+        state: dict[str, Any] = json.loads((self.project / "run" / "state.json").read_bytes())["services"][name]
+        return state
+
+    def pid(self, name: str) -> int:
+        return int(self.state(name)["pid"])
+
+    def wait_until_well(self) -> None:
+        wait_for(lambda: not self.diagnose().wrong, within_s=20, what="a healthy diagnosis")
+
+    def heal(self) -> None:
+        """The system as it was at first."""
+        changed = self.env_file.is_dir() or self.env_file.read_text() != self.env_text
+        if changed or (self.project / "toombos.toml").read_text() != self.manifest:
+            (self.project / "toombos.toml").write_text(self.manifest)
+            self.env_file.write_text(self.env_text)
+            self.run("stop")
+        self.env_file.chmod(0o600)
+        assert self.run("start").returncode == 0
+
+
+class Found:
+    """One diagnosis."""
+
+    def __init__(self, document: dict[str, Any], exit_code: int) -> None:
+        self.exit_code = exit_code
+        self.findings: list[dict[str, Any]] = document["data"]["findings"]
+        self.roots: list[str] = document["data"]["roots"]
+
+    @property
+    def wrong(self) -> list[dict[str, Any]]:
+        return [f for f in self.findings if f["status"] in ("fail", "warn", "error")]
+
+    def only_root(self, name: str, service: str = "") -> dict[str, Any]:
+        """The one root, with everything else that is wrong explained by it."""
+        others = [(f["id"], f["service"], f["reason"]) for f in self.wrong if not f["explained_by"]]
+        assert self.roots == [name], others
+        assert not [f for f in self.wrong if f["status"] == "error"]
+        (root,) = (f for f in self.wrong if not f["explained_by"])
+        assert root["service"] == service
+        assert root["evidence"], "a root shows where it can be seen"
+        return root
+
+    def finding(self, name: str, service: str = "") -> dict[str, Any]:
+        return next(f for f in self.findings if f["id"] == name and (not service or f["service"] == service))
+
+
+def clean_environment() -> dict[str, str]:
+    dropped = ("TOOMBOS_", "DRY_RUN", "USE_MOCK", "API_KEY", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy")
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith((*dropped, "ALL_PROXY", "all_proxy"))
+    }
+
+
+@pytest.fixture(scope="module")
+def shared_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DryRun]:
+    system = DryRun(tmp_path_factory.mktemp("diagnose"))
+    assert system.run("start").returncode == 0
+    yield system
+    system.run("stop")
+
+
+@pytest.fixture
+def system(shared_system: DryRun) -> Iterator[DryRun]:
+    """The running system, well before the test and healed after it."""
+    shared_system.wait_until_well()
+    yield shared_system
+    shared_system.heal()

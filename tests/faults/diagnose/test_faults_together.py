@@ -1,0 +1,63 @@
+"""No fault, all at once, two at once: how many roots there are, and in which order."""
+
+import os
+import signal
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.faults.diagnose.conftest import DryRun
+
+
+def test_a_healthy_system_is_well(system: DryRun):
+    found = system.diagnose()
+    assert (found.wrong, found.roots, found.exit_code) == ([], [], 0)
+
+
+@pytest.mark.full
+def test_a_healthy_system_is_well_fifty_times_in_a_row(system: DryRun):
+    for _ in range(50):
+        found = system.diagnose()
+        assert (found.wrong, found.exit_code) == ([], 0)
+
+
+def test_a_stopped_system_is_one_root_with_the_command_that_starts_it(system: DryRun):
+    assert system.run("stop").returncode == 0
+    found = system.diagnose()
+    root = found.only_root("system.stopped")
+    assert (root["fix"], found.exit_code) == (f"toombos --project {system.project} start", 1)
+    system.paste(root["fix"])
+    system.wait_until_well()
+
+
+def test_a_killed_mock_and_stale_settings_are_two_roots_the_failure_first(system: DryRun):
+    os.kill(system.pid("crm"), signal.SIGKILL)
+    wait_for(lambda: system.state("crm")["phase"] == "failed", what="the supervisor's note")
+    system.env_file.write_text(system.env_text + "MOCK_SEED=7\n")
+    assert system.diagnose().roots == ["proc.missing", "stale"]
+
+
+def test_a_full_disk_and_a_stopped_generator_are_two_roots_the_disk_first(system: DryRun):
+    assert system.run("stop", "generator").returncode == 0
+    (system.project / "toombos.toml").write_text(system.manifest + "[monitoring.thresholds]\ndisk_ratio = 0.0001\n")
+    assert system.diagnose().roots == ["res.disk", "proc.missing"]
+
+
+def test_only_shows_what_was_asked_for_with_the_same_roots(system: DryRun):
+    os.kill(system.pid("crm"), signal.SIGKILL)
+    wait_for(lambda: system.state("crm")["phase"] == "failed", what="the supervisor's note")
+    found = system.diagnose("--only", "net.refused", "--only", "database")
+    assert {f["id"] for f in found.findings} >= {"net.refused", "db.ping"}
+    assert not {f["id"] for f in found.findings} & {"proc.missing", "parse"}
+    assert found.finding("net.refused", "crm")["explained_by"] == "proc.missing"
+    assert found.roots == []
+
+
+def test_service_shows_what_concerns_it(system: DryRun):
+    found = system.diagnose("--service", "platform")
+    assert {f["service"] for f in found.findings} <= {"platform", ""}
+
+
+def test_an_unknown_check_is_a_usage_error_with_the_nearest_name(system: DryRun):
+    done = system.run("diagnose", "--only", "net.refussed")
+    assert (done.returncode, "net.refused" in done.stderr) == (2, True)

@@ -1,0 +1,63 @@
+"""All checks, causes before their symptoms: the order decides which finding may explain which."""
+
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks import (
+    access,
+    configuration,
+    data,
+    database,
+    health,
+    logs,
+    monitoring,
+    names,
+    network,
+    processes,
+    python,
+    readiness,
+    resources,
+)
+
+_ENTRY_POINTS = "toombos.checks"
+
+CHECKS: tuple[Check, ...] = (
+    *configuration.CHECKS,
+    *resources.CHECKS,
+    *python.CHECKS,
+    *names.CHECKS,
+    *database.CHECKS,
+    *processes.CHECKS,
+    *network.CHECKS,
+    *health.STATUS,
+    *readiness.CHECKS,
+    *health.SPEED,
+    *logs.CHECKS,
+    *access.CHECKS,
+    *data.CHECKS,
+    *monitoring.CHECKS,
+)
+
+
+def all_checks() -> tuple[tuple[Check, ...], tuple[str, ...]]:
+    """Ours and those of other packages (entry point group `toombos.checks`, each a Check or a tuple of them), and what
+    is wrong with those that cannot be had."""
+    found, problems = list(CHECKS), []
+    for entry in entry_points(group=_ENTRY_POINTS):
+        try:
+            added = tuple(_checks_of(entry.load()))
+        except Exception as error:  # whatever a stranger's package does, ours are run
+            problems.append(f"{entry.value}: {type(error).__name__}")
+            continue
+        known = {check.id for check in found}
+        problems += [f"{entry.value}: the id {check.id} is taken" for check in added if check.id in known]
+        found += [check for check in added if check.id not in known]
+    return tuple(found), tuple(problems)
+
+
+def _checks_of(loaded: object) -> Iterator[Check]:
+    for item in loaded if isinstance(loaded, tuple | list) else (loaded,):
+        if not isinstance(item, Check):
+            raise TypeError(type(item).__name__)
+        yield item

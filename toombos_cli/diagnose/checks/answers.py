@@ -1,0 +1,95 @@
+"""What checks answer with, and the commands of toombos that mend things."""
+
+import shlex
+from dataclasses import replace
+
+from toombos_cli.diagnose.facts.configuration import CONFIGURATION
+from toombos_cli.diagnose.facts.logs import LogEntry
+from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
+from toombos_cli.diagnose.facts.system import SYSTEM, SystemFacts
+from toombos_cli.findings import Answer, Evidence, Status
+
+_DRY_RUN = "dry_run"
+
+
+def fail(
+    reason: str, *evidence: Evidence, service: str = "", cause: str = "", command: str = "", advice: str = ""
+) -> Answer:
+    """A FAIL with a command to paste, else advice."""
+    return _wrong(Status.FAIL, reason, evidence, service, cause, command, advice)
+
+
+def warn(
+    reason: str, *evidence: Evidence, service: str = "", cause: str = "", command: str = "", advice: str = ""
+) -> Answer:
+    """A WARN with a command to paste, else advice."""
+    return _wrong(Status.WARN, reason, evidence, service, cause, command, advice)
+
+
+def ok(reason: str, *evidence: Evidence, service: str = "") -> Answer:
+    """An OK that says what was found."""
+    return Answer(status=Status.OK, reason=reason, evidence=evidence, service=service)
+
+
+def skip(reason: str) -> Answer:
+    """A check that has nothing to judge here."""
+    return Answer(status=Status.SKIP, reason=reason)
+
+
+def at(entry: LogEntry) -> Evidence:
+    """A line of a log."""
+    return Evidence(source=entry.path, line=entry.line, text=entry.shown)
+
+
+def toombos(facts: Facts, *words: str) -> str:
+    """A command of toombos for this project, wherever it is pasted."""
+    return shlex.join(("toombos", "--project", str(facts.manifest.project), *words))
+
+
+def start(facts: Facts, *services: str) -> str:
+    """The command that starts services as the system was run last; one that never ran, in dry-run mode."""
+    mode = known_mode(facts)
+    return toombos(facts, "start", *(["--dry-run"] if mode == _DRY_RUN else []), *services)
+
+
+def known_mode(facts: Facts) -> str | None:
+    """The mode that the system runs in or ran in last; dry-run for one that never ran, where the manifest has it."""
+    system = facts.get(SYSTEM)
+    if system.ever_started:
+        return system.mode
+    return _DRY_RUN if _DRY_RUN in facts.manifest.modes else None
+
+
+def wanted(facts: Facts, system: SystemFacts) -> tuple[str, ...]:
+    """The services that should run: those that are not optional, and those that the operator started."""
+    services = facts.manifest.services
+    return tuple(n for n, found in system.services.items() if not services[n].optional or found.desired)
+
+
+def after_a_change(facts: Facts, answer: Answer) -> Answer:
+    """The answer, explained by the rule `stale` where the services run with an older configuration than is judged."""
+    try:
+        stale = any(f.id == "stale" and f.status is Status.WARN for f in facts.get(CONFIGURATION))
+    except FactUnavailableError:
+        return answer
+    return replace(answer, explained_by="stale") if stale else answer
+
+
+def _wrong(
+    status: Status,
+    reason: str,
+    evidence: tuple[Evidence, ...],
+    service: str,
+    cause: str,
+    command: str,
+    advice: str,
+) -> Answer:
+    return Answer(
+        status=status,
+        reason=reason,
+        evidence=evidence,
+        service=service,
+        cause=cause,
+        fix=command or advice,
+        pasteable=bool(command),
+    )

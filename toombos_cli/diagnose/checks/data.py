@@ -1,0 +1,86 @@
+"""Whether the services' interfaces are those that the manifest's requests, and their readers, expect."""
+
+import re
+from collections.abc import Iterator
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks.answers import fail, ok, skip, warn
+from toombos_cli.diagnose.facts.probes import PROBES, Operation
+from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.findings import Answer, Evidence
+
+_GROUP = "data"
+
+
+def interface(facts: Facts) -> Iterator[Answer]:
+    """Every request that the manifest makes (smoke steps, load target) exists in the service's document."""
+    probes = facts.get(PROBES)
+    judged = False
+    requests = [
+        (step.service, step.method, step.path) for step in facts.manifest.smoke if step.path and step.status != 404
+    ]
+    if facts.manifest.load.service:
+        requests.append((facts.manifest.load.service, facts.manifest.load.method, facts.manifest.load.path))
+    for service, method, path in dict.fromkeys(requests):
+        found = probes.get(service)
+        if found is None or not found.operations or path in _undocumented(facts, service):
+            continue
+        judged = True
+        if not any(_fits(operation, method, path) for operation in found.operations):
+            yield fail(
+                f"{service} no longer has {method} {path.partition('?')[0]}",
+                Evidence(source=f"{facts.manifest.services[service].url}{facts.manifest.services[service].openapi}"),
+                service=service,
+                cause="its interface has changed, or another program answers on its port",
+                advice="review the service's /docs, and correct [[smoke]] or [load] in toombos.toml",
+            )
+    if not judged:
+        yield skip("no running service publishes an OpenAPI document")
+
+
+def _undocumented(facts: Facts, service: str) -> set[str | None]:
+    found = facts.manifest.services[service]
+    return {found.health, found.live, found.ready, found.metrics, found.openapi}
+
+
+def _fits(operation: Operation, method: str, path: str) -> bool:
+    """Whether a request's path, whose `${...}` stand for anything, is one of the operation's."""
+    if operation.method != method:
+        return False
+    pattern = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(operation.path))
+    return re.fullmatch(pattern, re.sub(r"\$\{[^}]*\}", "x", path.partition("?")[0])) is not None
+
+
+def answers(facts: Facts) -> Iterator[Answer]:
+    """Mocks describe their answers: an empty schema makes every comparison with it vacuous."""
+    probes = facts.get(PROBES)
+    judged = [name for name, found in probes.items() if found.operations]
+    if not judged:
+        yield skip("no running service publishes an OpenAPI document")
+    for name in judged:
+        vague = [f"{o.method} {o.path}" for o in probes[name].operations if not o.described]
+        if vague:
+            yield warn(
+                f"{name} does not say what these answer: {', '.join(vague[:5])}",
+                Evidence(
+                    source=f"{facts.manifest.services[name].url}{facts.manifest.services[name].openapi}",
+                    text="schema {}",
+                ),
+                service=name,
+                cause="an answer of any shape would pass",
+                advice="give the routes a response model",
+            )
+        else:
+            yield ok(f"{name} describes the answers of {len(probes[name].operations)} operations", service=name)
+
+
+CHECKS = (
+    Check(
+        id="openapi.diff",
+        title="interfaces are as they were",
+        group=_GROUP,
+        run=interface,
+        follows=("port.conflict", "stale"),
+    ),
+    Check(id="mock.generate", title="answers are described", group=_GROUP, run=answers),
+)

@@ -1,0 +1,108 @@
+"""The database: is it there, does it answer, may it be written, is there a connection left."""
+
+from collections.abc import Iterator
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
+from toombos_cli.diagnose.facts.database import DATABASE, DatabaseFacts
+from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.findings import Answer, Evidence
+
+_GROUP = "database"
+_NEARLY_ALL = 0.85
+
+
+def server(facts: Facts) -> Iterator[Answer]:
+    """The database server takes connections; SQLite has none."""
+    found = facts.get(DATABASE)
+    if not found.reached:
+        yield skip("no database server is configured" if not found.kind else f"{found.kind} needs no server")
+    elif found.reached != "ok":
+        yield fail(
+            f"the database server does not answer: {found.ping}",
+            _at(found),
+            service=_user(found),
+            cause="it does not run, or the URL names another host or port",
+            advice="start it (sudo systemctl start postgresql, or docker start NAME), "
+            f"or correct {found.name}: {toombos(facts, 'config', 'show')}",
+        )
+
+
+def permission(facts: Facts) -> Iterator[Answer]:
+    """The services' user may write."""
+    found = facts.get(DATABASE)
+    if not found.kind:
+        yield skip("no database is configured")
+    elif found.permission:
+        yield fail(
+            f"the database cannot be written: {found.permission}",
+            _at(found),
+            service=_user(found),
+            cause="nothing that is generated can be stored",
+            advice="give it to the user that runs the services (chown, chmod u+w)"
+            if found.path
+            else "GRANT CREATE ON SCHEMA public TO the user of the URL",
+        )
+
+
+def ping(facts: Facts) -> Iterator[Answer]:
+    """A query is answered."""
+    found = facts.get(DATABASE)
+    if not found.kind or found.ping_skipped:
+        yield skip(found.ping_skipped or "no database is configured")
+    elif found.ping:
+        damaged = "malformed" in found.ping or "not a database" in found.ping or "damaged" in found.ping
+        yield fail(
+            f"the database does not answer a query: {found.ping}",
+            _at(found),
+            service=_user(found),
+            cause="its file is damaged"
+            if damaged
+            else "name, user or password in the URL, or what the server says above",
+            advice=f"restore the last good copy: {toombos(facts, 'restore', '--latest-good')}"
+            if damaged
+            else f"check the connection string: {toombos(facts, 'config', 'show')}",
+        )
+    else:
+        yield ok(f"{found.url} answers")
+
+
+def pool(facts: Facts) -> Iterator[Answer]:
+    """Connections that the server still has to give."""
+    found = facts.get(DATABASE)
+    if found.connections is None or not found.max_connections:
+        yield skip("only a PostgreSQL that answers tells its connections")
+        return
+    told = f"{found.connections} of {found.max_connections} connections are in use"
+    if found.connections > _NEARLY_ALL * found.max_connections:
+        yield warn(
+            told,
+            _at(found),
+            service=_user(found),
+            cause="new connections will be refused",
+            advice="lower DATABASE_POOL_SIZE of the services, or raise max_connections of the server",
+        )
+    else:
+        yield ok(told)
+
+
+def _at(found: DatabaseFacts) -> Evidence:
+    return Evidence(source=found.path or found.url, text=found.name)
+
+
+def _user(found: DatabaseFacts) -> str:
+    return found.services[0] if found.services else ""
+
+
+CHECKS = (
+    Check(id="db.service", title="the database server runs", group=_GROUP, run=server, follows=("dsn", "types", "dns")),
+    Check(id="db.perm", title="the database can be written", group=_GROUP, run=permission, follows=("dsn", "res.disk")),
+    Check(
+        id="db.ping",
+        title="the database answers",
+        group=_GROUP,
+        run=ping,
+        follows=("dsn", "types", "db.service", "db.perm", "res.disk"),
+    ),
+    Check(id="db.pool", title="connections are left", group=_GROUP, run=pool, follows=("db.service", "db.ping")),
+)

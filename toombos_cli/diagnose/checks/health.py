@@ -1,0 +1,164 @@
+"""What the services' own answers say: status, body, time."""
+
+from collections.abc import Iterator
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks.answers import fail, ok, toombos, wanted, warn
+from toombos_cli.diagnose.checks.network import NOT_REACHED
+from toombos_cli.diagnose.facts.machine import MACHINE
+from toombos_cli.diagnose.facts.probes import PROBES, ServiceProbes
+from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
+from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.findings import Answer, Evidence
+from toombos_cli.probes import Reason
+
+_GROUP = "health"
+_FEWEST_REQUESTS = 20
+_QUANTILE = 0.95
+_HTTP = (Reason.STATUS, Reason.BODY, Reason.RESET, Reason.TLS, Reason.DNS)
+
+
+def status(facts: Facts) -> Iterator[Answer]:
+    """A service answers its health request with something else than "healthy"."""
+    for name, probes in facts.get(PROBES).items():
+        health = probes.health
+        if health.reason not in _HTTP or not _counts(facts, name):
+            continue
+        degraded = health.reason == Reason.BODY and health.http_status == 200 and "degraded" in health.detail
+        answer = warn if degraded else fail
+        yield answer(
+            f"{name} answers wrongly: {health.detail}",
+            Evidence(source=health.url, text=_quoted(health.body) or health.detail),
+            service=name,
+            cause="the service says itself that it is not well"
+            if health.http_status
+            else "the connection failed half way",
+            command=toombos(facts, "logs", name, "--errors"),
+        )
+
+
+def latency(facts: Facts) -> Iterator[Answer]:
+    """Answers that take longer than the manifest allows: now, or for one request in twenty since the start."""
+    probes, services = facts.get(PROBES), facts.manifest.services
+    times = {n: p.health.latency_ms for n, p in probes.items() if p.health.latency_ms is not None}
+    hops = ", ".join(f"{name} {time_ms:.0f} ms" for name, time_ms in times.items())
+    slow = False
+    for name, time_ms in times.items():
+        if time_ms > services[name].latency_warn_ms and _counts(facts, name):
+            slow = True
+            yield warn(
+                f"{name} answered its health request after {time_ms:.0f} ms",
+                Evidence(source=probes[name].health.url, text=hops),
+                service=name,
+                cause=_why_slow(facts, name, times),
+                command=toombos(facts, "restart", name) if services[name].role == "mock" else "",
+                advice=_where_time_goes(facts, name),
+            )
+    limit_s = facts.manifest.monitoring.thresholds.response_time_s
+    for name, found in probes.items():
+        p95_s = _quantile_s(found)
+        if services[name].role == "app" and p95_s is not None and p95_s > limit_s:
+            slow = True
+            yield warn(
+                f"one of twenty requests to {name} takes longer than {p95_s:g} s",
+                Evidence(source=f"{services[name].url}{services[name].metrics}", text="http_request_duration_seconds"),
+                service=name,
+                cause=_why_slow(facts, name, times),
+                advice=_where_time_goes(facts, name),
+            )
+    if not slow and hops:
+        yield ok(hops)
+
+
+def _where_time_goes(facts: Facts, name: str) -> str:
+    profile = toombos(facts, "diagnose", "--profile", name)
+    return f"see where the time goes: {profile}; then scale what is slowest"
+
+
+def _why_slow(facts: Facts, name: str, times: dict[str, float]) -> str:
+    """The discriminator: a slow dependency, a busy machine, or the service itself."""
+    services = facts.manifest.services
+    behind = [d for d in services[name].depends_on if times.get(d, 0.0) > services[d].latency_warn_ms]
+    if behind:
+        return f"the slowest hop behind it is {max(behind, key=lambda d: times[d])}"
+    try:
+        machine = facts.get(MACHINE)
+    except FactUnavailableError:
+        return "the service itself"
+    figures = f"CPU {machine.cpu_ratio:.0%}, memory {machine.memory_ratio:.0%}, disk {machine.disk_ratio:.0%}"
+    thresholds = facts.manifest.monitoring.thresholds
+    if machine.cpu_ratio > thresholds.cpu_ratio or machine.memory_ratio > thresholds.memory_ratio:
+        return f"the machine is busy: {figures}"
+    return f"the machine has room ({figures}), so it is the service itself or what it waits for"
+
+
+def _quantile_s(probes: ServiceProbes) -> float | None:
+    """The bucket that 95 of 100 requests fall into, all routes together; None without enough requests."""
+    if probes.metrics is None or not probes.metrics.ok:
+        return None
+    from prometheus_client.parser import text_string_to_metric_families
+
+    buckets: dict[float, float] = {}
+    try:
+        for family in text_string_to_metric_families(probes.metrics.body):
+            if family.name == "http_request_duration_seconds":
+                for sample in family.samples:
+                    if "le" in sample.labels:
+                        bound = float(sample.labels["le"])
+                        buckets[bound] = buckets.get(bound, 0.0) + sample.value
+    except ValueError:  # cut off, or no Prometheus text at all: `metrics` says so
+        return None
+    total = max(buckets.values(), default=0.0)
+    if total < _FEWEST_REQUESTS:
+        return None
+    return next((bound for bound in sorted(buckets) if buckets[bound] >= _QUANTILE * total), None)
+
+
+def _counts(facts: Facts, name: str) -> bool:
+    """Whether it matters how this service is: it should run, or toombos runs it."""
+    system = facts.get(SYSTEM)
+    return name in wanted(facts, system) or bool(system.services[name].pid)
+
+
+def _quoted(body: str) -> str:
+    flat = " ".join(body.split())
+    return flat if len(flat) <= 200 else f"{flat[:200]} [{len(flat) - 200} more]"
+
+
+STATUS = (
+    Check(
+        id="http.status",
+        title="services say that they are well",
+        group=_GROUP,
+        run=status,
+        follows=(
+            *NOT_REACHED,
+            "net.proxy",
+            "res.disk",
+            "res.memory",
+            "db.service",
+            "db.perm",
+            "db.ping",
+            "mock",
+            "http.status",
+        ),
+    ),
+)
+SPEED = (
+    Check(
+        id="perf.latency",
+        title="services answer quickly",
+        group=_GROUP,
+        run=latency,
+        follows=(
+            "mock",
+            "res.cpu",
+            "res.memory",
+            "res.load",
+            "res.pressure",
+            "db.ping",
+            "perf.latency",
+            "net.mock_urls",
+        ),
+    ),
+)

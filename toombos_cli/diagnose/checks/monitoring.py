@@ -1,0 +1,201 @@
+"""Metrics, from the service's endpoint by way of Prometheus to Grafana."""
+
+from collections.abc import Iterator
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, wanted, warn
+from toombos_cli.diagnose.checks.network import NOT_REACHED
+from toombos_cli.diagnose.facts.monitoring import MONITORING
+from toombos_cli.diagnose.facts.probes import PROBES
+from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.findings import Answer, Evidence
+
+_GROUP = "monitoring"
+_NOT_RUNNING = "Prometheus does not run: toombos monitoring up"
+
+
+def endpoint(facts: Facts) -> Iterator[Answer]:
+    """Every service that says so in the manifest has metrics."""
+    for name, probes in facts.get(PROBES).items():
+        metrics = probes.metrics
+        if metrics is None:
+            continue
+        if not metrics.ok:
+            yield fail(
+                f"{name} has no metrics: {metrics.detail or metrics.reason}",
+                Evidence(source=metrics.url, text=metrics.detail or metrics.reason),
+                service=name,
+                cause="nothing can be measured; its panels show no data",
+                advice=f"add the route (prometheus-client), or correct metrics in [services.{name}] of toombos.toml",
+            )
+        elif not any(line and line[0] not in "#<{" for line in metrics.body.splitlines()):
+            yield fail(
+                f"the metrics of {name} hold no sample",
+                Evidence(source=metrics.url, text="no line with a value"),
+                service=name,
+                cause="whatever answers there is no Prometheus text",
+                advice="register the service's metrics with the registry that the route prints",
+            )
+
+
+def exported(facts: Facts) -> Iterator[Answer]:
+    """How much each service measures, for the record."""
+    for name, probes in facts.get(PROBES).items():
+        if probes.metrics is not None and probes.metrics.ok:
+            lines = [line for line in probes.metrics.body.splitlines() if line and not line.startswith("#")]
+            yield ok(f"{name}: {len(lines)} samples", service=name)
+
+
+def targets(facts: Facts) -> Iterator[Answer]:
+    """Prometheus reaches every target, and has every service among them."""
+    found = facts.get(MONITORING)
+    if not found.targets and not found.problem:
+        yield skip(_NOT_RUNNING)
+        return
+    if found.problem:
+        yield fail(
+            found.problem, cause="it is starting, or is another program", command=toombos(facts, "monitoring", "status")
+        )
+    for target in found.targets:
+        if target.health == "down":
+            yield fail(
+                f"Prometheus cannot scrape {target.service or target.url}: {target.last_error}",
+                Evidence(source=target.url, text=target.last_error),
+                service=target.service,
+                cause="the scrape fails, so its series end",
+                command=toombos(facts, "monitoring", "check"),
+            )
+    scraped = {target.service for target in found.targets}
+    system = facts.get(SYSTEM)
+    for name in wanted(facts, system):
+        service = facts.manifest.services[name]
+        if service.metrics and service.role != "monitoring" and name not in scraped:
+            yield warn(
+                f"Prometheus has no target for {name}",
+                Evidence(source="prometheus", text=f"no target with port {service.port}"),
+                service=name,
+                cause="it was configured before the service was, or reads another file",
+                command=toombos(facts, "monitoring", "reload"),
+            )
+
+
+def series(facts: Facts) -> Iterator[Answer]:
+    """The series that the panels draw exist."""
+    found = facts.get(MONITORING)
+    if not found.series:
+        yield skip(_NOT_RUNNING)
+        return
+    for what, count in found.series.items():
+        metric, _, name = what.rpartition(" of ")
+        up = next((t for t in found.targets if t.service == name), None)
+        if not count and up is not None and up.health != "unknown":
+            yield warn(
+                f"Prometheus has no series {metric} of {name}",
+                Evidence(source="prometheus", text=f"{metric}: 0 series"),
+                service=name,
+                cause="the service does not export it, or has not been asked anything yet",
+                command=toombos(facts, "monitoring", "check"),
+            )
+
+
+def no_data(facts: Facts) -> Iterator[Answer]:
+    """Panels that show "No data", by service."""
+    found = facts.get(MONITORING)
+    if not found.series:
+        yield skip(_NOT_RUNNING)
+        return
+    for target in found.targets:
+        if target.service and target.health == "down":
+            yield warn(
+                f'panels of {target.service} show "No data"',
+                Evidence(source=target.url, text=target.last_error),
+                service=target.service,
+                cause="Prometheus gets no samples of it",
+                command=toombos(facts, "monitoring", "check"),
+            )
+
+
+def grafana(facts: Facts) -> Iterator[Answer]:
+    """Grafana answers, where it was started."""
+    system, probes = facts.get(SYSTEM), facts.get(PROBES)
+    for name, service in facts.manifest.services.items():
+        if service.role != "monitoring" or "grafana" not in name:
+            continue
+        health = probes[name].health
+        if health.ok:
+            yield ok(f"{name} answers at {service.url}", service=name)
+        elif not system.services[name].desired:
+            yield skip(f"{name} was not started: toombos monitoring up")
+        else:
+            yield fail(
+                f"{name} does not answer: {health.detail}",
+                Evidence(source=health.url, text=health.reason),
+                service=name,
+                cause="dashboards cannot be loaded",
+                command=toombos(facts, "monitoring", "restart"),
+            )
+
+
+def firing(facts: Facts) -> Iterator[Answer]:
+    """Alerts that fire at this moment, for the record."""
+    found = facts.get(MONITORING)
+    yield ok(f"firing: {', '.join(found.firing)}" if found.firing else "no alert fires")
+
+
+CHECKS = (
+    Check(
+        id="metrics.endpoint",
+        title="services have metrics",
+        group=_GROUP,
+        run=endpoint,
+        follows=(*NOT_REACHED, "net.timeout", "http.status", "net.bind"),
+    ),
+    Check(id="metrics", title="what services measure", group=_GROUP, run=exported),
+    Check(
+        id="prom.targets",
+        title="Prometheus reaches its targets",
+        group=_GROUP,
+        run=targets,
+        follows=(
+            *NOT_REACHED,
+            "prometheus",
+            "net.timeout",
+            "net.refused",
+            "http.status",
+            "metrics.endpoint",
+            "net.bind",
+        ),
+    ),
+    Check(
+        id="prom.series",
+        title="Prometheus has the series",
+        group=_GROUP,
+        run=series,
+        follows=("prometheus", "metrics.endpoint", "prom.targets"),
+    ),
+    Check(
+        id="metrics.nodata",
+        title="panels have data",
+        group=_GROUP,
+        run=no_data,
+        follows=(
+            *NOT_REACHED,
+            "prometheus",
+            "net.timeout",
+            "net.refused",
+            "http.status",
+            "metrics.endpoint",
+            "prom.targets",
+            "prom.series",
+        ),
+    ),
+    Check(
+        id="grafana",
+        title="Grafana answers",
+        group=_GROUP,
+        run=grafana,
+        follows=("port.conflict", "proc.missing", "proc.crash_loop", "net.refused", "net.timeout", "http.status"),
+    ),
+    Check(id="alerts", title="alerts that fire", group=_GROUP, run=firing),
+)

@@ -1,0 +1,147 @@
+"""Connections: are services bound where they are called, do they take connections, do they answer."""
+
+from collections.abc import Iterator
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks.answers import fail, ok, toombos, wanted, warn
+from toombos_cli.diagnose.checks.names import is_loopback
+from toombos_cli.diagnose.facts.network import NETWORK
+from toombos_cli.diagnose.facts.probes import PROBES, Probe
+from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.findings import Answer, Evidence
+from toombos_cli.probes import Reason
+
+_GROUP = "network"
+NOT_REACHED = (
+    "not_found",
+    "client_urls",
+    "port.conflict",
+    "system.stopped",
+    "port.mismatch",
+    "proc.stopped",
+    "proc.crash_loop",
+    "proc.missing",
+)
+"""What explains that a service cannot be reached."""
+
+
+def bind(facts: Facts) -> Iterator[Answer]:
+    """A service listens on the address that its callers use."""
+    system, services = facts.get(SYSTEM), facts.manifest.services
+    for name, found in system.services.items():
+        own = [place for place in found.listens_at if place.port == services[name].port]
+        wide = [place for place in own if place.host in ("0.0.0.0", "::")]  # noqa: S104  (compared with, not bound)
+        if wide and is_loopback(services[name].host):
+            yield warn(
+                f"{name} listens on {wide[0].address}, for the whole network; the manifest says {services[name].host}",
+                Evidence(source=wide[0].address, text=f"listened on by {wide[0]}"),
+                service=name,
+                cause="anyone who reaches this machine reaches the service",
+                advice=f'let {name} listen on {{host}}: env = {{ HOST = "{{host}}" }} in [services.{name}]',
+            )
+    for reached in facts.get(NETWORK).reached:
+        found = system.services[reached.service]
+        if (
+            found.ours
+            and found.holder
+            and reached.address == services[reached.service].host
+            and reached.reason == "refused"
+        ):
+            yield fail(
+                f"{reached.service} listens on {found.holder.address}, and {reached.address} refuses",
+                Evidence(source=found.holder.address, text=f"listened on by {found.holder}"),
+                service=reached.service,
+                cause="it is bound to another address or address family than its callers use",
+                advice=f"set host in [services.{reached.service}] to {found.holder.host}, or bind it to {reached.address}",
+            )
+
+
+def refused(facts: Facts) -> Iterator[Answer]:
+    """Nobody listens on a service's port."""
+    for name, probe in _asked(facts):
+        if probe.reason == Reason.REFUSED:
+            yield fail(
+                f"{name} refuses connections: {probe.detail}",
+                Evidence(source=probe.url, text=probe.reason),
+                service=name,
+                cause="its process does not listen (yet)",
+                command=toombos(facts, "logs", name, "--startup"),
+            )
+
+
+def timeout(facts: Facts) -> Iterator[Answer]:
+    """A service takes the connection, or swallows it, and does not answer."""
+    system = facts.get(SYSTEM)
+    for name, probe in _asked(facts):
+        if probe.reason == Reason.TIMEOUT:
+            holder = system.services[name].holder
+            who = (Evidence(source=holder.address, text=f"listened on by {holder}"),) if holder else ()
+            ours = bool(system.services[name].pid)
+            yield fail(
+                f"{name} does not answer: {probe.detail}",
+                Evidence(source=probe.url, text=probe.reason),
+                *who,
+                service=name,
+                cause="it is blocked or overloaded" if ours else "whoever listens there does not speak",
+                command=toombos(facts, "restart", name) if ours else "",
+                advice=f"look at {holder}" if holder else "look for a packet filter that drops the packets",
+            )
+
+
+def tcp(facts: Facts) -> Iterator[Answer]:
+    """Which loopback addresses take connections to each service."""
+    found = facts.get(NETWORK)
+    for name in wanted(facts, facts.get(SYSTEM)):
+        reached = [r for r in found.reached if r.service == name]
+        if reached and not any(r.reason == Reason.OK for r in reached):
+            yield fail(
+                f"no connection to {name}: " + ", ".join(f"{r.address} {r.reason}" for r in reached),
+                *(Evidence(source=r.address, text=r.reason) for r in reached),
+                service=name,
+                cause="nothing listens on its port, or a packet filter is between",
+                command=toombos(facts, "status"),
+            )
+        else:
+            yield ok(f"{name}: " + ", ".join(f"{r.address} {r.reason}" for r in reached), service=name)
+
+
+def _asked(facts: Facts) -> Iterator[tuple[str, Probe]]:
+    """The health probes of the services that should answer, and of optional ones that somebody holds the port of."""
+    probes, system = facts.get(PROBES), facts.get(SYSTEM)
+    names = wanted(facts, system)
+    for name, found in probes.items():
+        if name in names or found.health.reason not in (Reason.REFUSED, Reason.OK):
+            yield name, found.health
+
+
+CHECKS = (
+    Check(
+        id="net.bind",
+        title="services are bound where they are called",
+        group=_GROUP,
+        run=bind,
+        follows=("port.conflict",),
+    ),
+    Check(
+        id="net.refused",
+        title="connections are taken",
+        group=_GROUP,
+        run=refused,
+        follows=(*NOT_REACHED, "net.bind", "dns"),
+    ),
+    Check(
+        id="net.timeout",
+        title="services answer in time",
+        group=_GROUP,
+        run=timeout,
+        follows=(*NOT_REACHED, "net.firewall", "dns"),
+    ),
+    Check(
+        id="net.tcp",
+        title="ports can be reached",
+        group=_GROUP,
+        run=tcp,
+        follows=(*NOT_REACHED, "net.bind", "net.refused", "net.timeout", "net.firewall"),
+    ),
+)

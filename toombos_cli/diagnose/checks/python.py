@@ -1,0 +1,79 @@
+"""Whether the interpreters find what they are to run."""
+
+from collections.abc import Iterator
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks.answers import fail, ok, skip, warn
+from toombos_cli.diagnose.facts.packages import PACKAGES
+from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.findings import Answer, Evidence
+
+_GROUP = "python"
+
+
+def path(facts: Facts) -> Iterator[Answer]:
+    """The interpreter of each service can be run; where PYTHONPATH comes in, that is told."""
+    found = facts.get(PACKAGES)
+    for problem in dict.fromkeys(module.problem for module in found.modules if module.problem):
+        services = ", ".join(m.service for m in found.modules if m.problem == problem)
+        yield fail(
+            f"{problem} ({services})",
+            Evidence(source=found.interpreter, text="the interpreter of toombos"),
+            cause="the service cannot be started",
+            advice="name an existing interpreter in [services.NAME] command of toombos.toml, or write {python} there",
+        )
+    yield ok(f"Python {found.version} at {found.interpreter}" + (", PYTHONPATH is set" if found.python_path else ""))
+
+
+def modules(facts: Facts) -> Iterator[Answer]:
+    """The module that each service is started with can be found from its directory."""
+    found = facts.get(PACKAGES).modules
+    if not found:
+        yield skip("no service is started as python -m MODULE")
+    for module in found:
+        if not module.origin and not module.problem:
+            yield fail(
+                f"{module.service}: {module.interpreter} finds no module {module.module}",
+                Evidence(source=module.interpreter, text=f"import {module.module}"),
+                service=module.service,
+                cause="the package is not installed there, or the service's cwd or PYTHONPATH is not what it should be",
+                advice="install it with that interpreter (pip install -e .), or correct cwd in [services.NAME]",
+            )
+
+
+def missing(facts: Facts) -> Iterator[Answer]:
+    """Every package that is required is installed."""
+    found = facts.get(PACKAGES)
+    absent = [problem for problem in found.problems if problem.found is None]
+    for problem in absent:
+        yield fail(
+            f"{problem.package} needs {problem.needs}, which is not installed",
+            Evidence(source=found.interpreter, text=problem.needs),
+            cause="what imports it fails",
+            command=f"{found.interpreter} -m pip install '{problem.needs.partition(';')[0].strip()}'",
+        )
+    if not absent:
+        yield ok(f"{found.checked} packages are there")
+
+
+def versions(facts: Facts) -> Iterator[Answer]:
+    """Installed versions are those that are required (what `pip check` checks)."""
+    found = facts.get(PACKAGES)
+    for problem in found.problems:
+        if problem.found is not None:
+            yield warn(
+                f"{problem.package} needs {problem.needs}, installed is {problem.found}",
+                Evidence(source=found.interpreter, text=problem.needs),
+                cause="it may fail where the versions differ",
+                command=f"{found.interpreter} -m pip install '{problem.needs.partition(';')[0].strip()}'",
+            )
+
+
+CHECKS = (
+    Check(id="py.path", title="interpreters can be run", group=_GROUP, run=path),
+    Check(id="py.import", title="services' modules are found", group=_GROUP, run=modules, follows=("py.path",)),
+    Check(id="deps.missing", title="required packages are installed", group=_GROUP, run=missing),
+    Check(
+        id="deps.check", title="packages agree with each other", group=_GROUP, run=versions, follows=("deps.missing",)
+    ),
+)

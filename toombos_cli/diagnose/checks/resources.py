@@ -1,0 +1,153 @@
+"""CPU, memory and disk: of the machine, and what the services take of it."""
+
+from collections.abc import Iterator
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
+from toombos_cli.diagnose.facts.machine import MACHINE, ProcessUse
+from toombos_cli.diagnose.facts.monitoring import MONITORING
+from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.findings import Answer, Evidence
+
+_GROUP = "resources"
+_LOAD_PER_CORE = 8.0
+_STALLED_RATIO = 0.25
+_FEW_INODES_RATIO = 0.02
+_GROWTH_BYTES_PER_H = 100e6
+
+
+def disk(facts: Facts) -> Iterator[Answer]:
+    """Room on the project's file system: services that log and store stop when there is none."""
+    found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.disk_ratio
+    told = f"disk {found.disk_ratio:.0%} used, {found.disk_free_bytes / 1e9:.1f} GB free"
+    project = facts.manifest.project
+    at = Evidence(source=str(project), text=told)
+    if found.disk_ratio >= limit:
+        yield fail(
+            f"the disk is nearly full: {told}",
+            at,
+            cause=f"more than {limit:.0%}; a full disk stops logs, history and backups",
+            advice=f"see what takes it: du -xh -d 2 {project} | sort -h | tail; "
+            f"old archives: {toombos(facts, 'backup', 'prune')}",
+        )
+    elif found.inodes_total and found.inodes_free / found.inodes_total < _FEW_INODES_RATIO:
+        yield fail(
+            f"the file system has {found.inodes_free} inodes left",
+            at,
+            cause="no file can be made without one, however much room there is",
+            advice="remove directories with many small files",
+        )
+    else:
+        yield ok(told)
+
+
+def memory(facts: Facts) -> Iterator[Answer]:
+    """Memory that is still to be had."""
+    found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.memory_ratio
+    told = f"memory {found.memory_ratio:.0%} used, {found.memory_available_bytes / 1e9:.1f} GB available"
+    if found.memory_ratio >= limit:
+        answer = fail if found.memory_ratio >= max(limit, 0.95) else warn
+        yield answer(
+            told,
+            *(_use(process) for process in found.largest),
+            cause=f"more than {limit:.0%}; the kernel ends processes when there is none left",
+            advice="end what is not needed, or add memory; the largest processes are named above",
+        )
+    else:
+        yield ok(told)
+
+
+def cpu(facts: Facts) -> Iterator[Answer]:
+    """CPU of the services; what the whole machine does is told, and is no fault by itself."""
+    found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.cpu_ratio
+    for name, service in facts.get(SYSTEM).services.items():
+        now, before = found.service_cpu_percent.get(name, 0.0), service.cpu_percent
+        # Twice: a single third of a second says nothing about a service that just answered a request.
+        if now >= 100 * limit and before is not None and before >= 100 * limit:
+            yield warn(
+                f"{name} takes {now:.0f} % of a core",
+                Evidence(source=f"pid {service.pid}", text=f"{before:.0f} % before, {now:.0f} % now"),
+                service=name,
+                cause="it is under load, or in a loop: its stack tells which",
+                command=toombos(facts, "diagnose", "--profile", name),
+            )
+    yield ok(f"the machine's {found.cores} cores are {found.cpu_ratio:.0%} busy")
+
+
+def load(facts: Facts) -> Iterator[Answer]:
+    """Far more work than cores, for a quarter of an hour."""
+    found = facts.get(MACHINE)
+    told = "load " + " ".join(f"{value:.1f}" for value in found.load) + f" on {found.cores} cores"
+    if found.load[2] > _LOAD_PER_CORE * found.cores:
+        yield warn(
+            told,
+            *(_use(process) for process in found.busiest),
+            cause="work queues up for the CPU or the disk",
+            advice="end or move what is not needed, limit requests (RATE_LIMIT_PER_MINUTE), or add cores",
+        )
+    else:
+        yield ok(told)
+
+
+def pressure(facts: Facts) -> Iterator[Answer]:
+    """Time that everything lost by waiting for memory or the disk (PSI), which is what "unresponsive" is."""
+    found = facts.get(MACHINE)
+    if not found.pressure:
+        yield skip("this kernel does not tell (no /proc/pressure)")
+        return
+    for name in ("memory", "io"):
+        if found.pressure.get(name, 0.0) > _STALLED_RATIO:
+            yield warn(
+                f"work waited for {name} {found.pressure[name]:.0%} of the last minute",
+                Evidence(source=f"/proc/pressure/{name}", text=f"some avg60={100 * found.pressure[name]:.1f}"),
+                *(_use(process) for process in (found.largest if name == "memory" else found.busiest)),
+                cause="the machine swaps" if name == "memory" else "the disk is the slowest part",
+                advice="end what takes the most, or add memory"
+                if name == "memory"
+                else "find the writer with: iostat -x 1",
+            )
+
+
+def busiest(facts: Facts) -> Iterator[Answer]:
+    """The processes that take the most, for the record."""
+    found = facts.get(MACHINE)
+    yield ok("most CPU", *(_use(process) for process in found.busiest))
+    yield ok("most memory", *(_use(process) for process in found.largest))
+
+
+def growth(facts: Facts) -> Iterator[Answer]:
+    """Memory of a service that only grows, as Prometheus recorded it."""
+    found = facts.get(MONITORING)
+    if not found.growth_bytes_per_h:
+        yield skip("needs 30 minutes of Prometheus: toombos monitoring up")
+        return
+    for name, slope in found.growth_bytes_per_h.items():
+        if slope > _GROWTH_BYTES_PER_H:
+            yield warn(
+                f"{name} grows by {slope / 1e6:.0f} MB an hour",
+                Evidence(source="prometheus", text="deriv(process_resident_memory_bytes[30m])"),
+                service=name,
+                cause="memory that is never given back: a leak, or a cache without a bound",
+                command=toombos(facts, "diagnose", "--profile", name),
+            )
+
+
+def _use(process: ProcessUse) -> Evidence:
+    return Evidence(
+        source=f"pid {process.pid}",
+        text=f"{process.cpu_percent:.0f} % CPU, {process.rss_bytes / 1e6:.0f} MB: {process.command[:120]}",
+    )
+
+
+CHECKS = (
+    Check(id="res.disk", title="there is room on the disk", group=_GROUP, run=disk),
+    Check(id="res.memory", title="there is memory", group=_GROUP, run=memory),
+    Check(id="res.cpu", title="services leave CPU to spare", group=_GROUP, run=cpu),
+    Check(id="res.load", title="work does not queue up", group=_GROUP, run=load, follows=("res.cpu",)),
+    Check(
+        id="res.pressure", title="nothing waits for memory or disk", group=_GROUP, run=pressure, follows=("res.memory",)
+    ),
+    Check(id="res.rss_slope", title="services do not grow", group=_GROUP, run=growth),
+    Check(id="proc.top", title="what takes the most", group=_GROUP, run=busiest),
+)

@@ -1,0 +1,63 @@
+"""Whether services that want a key ask for it: a reading request each with no key, a wrong one and the right one."""
+
+import secrets
+from collections.abc import Iterator
+
+import msgspec
+
+from toombos_cli.diagnose.facts.configuration import SETTINGS
+from toombos_cli.diagnose.facts.probes import PROBES, REQUEST_ID
+from toombos_cli.diagnose.facts.source import Fact, Facts
+from toombos_cli.probes import probe_http
+
+_TIMEOUT_S = 1.5
+
+
+class AccessFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """HTTP statuses of one service's route, None for no answer; `right` is None also when no key is set."""
+
+    service: str
+    variable: str
+    url: str
+    key_set: bool
+    without: int | None = None
+    wrong: int | None = None
+    right: int | None = None
+
+
+def _gather(facts: Facts) -> tuple[AccessFacts, ...]:
+    return tuple(_ask_all(facts))
+
+
+def _ask_all(facts: Facts) -> Iterator[AccessFacts]:
+    settings, probes = facts.get(SETTINGS), facts.get(PROBES)
+    for name, variable in settings.with_role("access_key").items():
+        key = settings.clear.get(name, "")
+        for used in variable.used_by:
+            if used not in probes:
+                continue
+            # A route that only reads and takes no parameters: asking it changes nothing.
+            routes = [o.path for o in probes[used].operations if o.method == "GET" and o.secured and "{" not in o.path]
+            if not routes:
+                continue
+            url = facts.manifest.services[used].url + routes[0]
+            yield AccessFacts(
+                service=used,
+                variable=name,
+                url=url,
+                key_set=bool(key),
+                without=_status(url, None),
+                wrong=_status(url, f"wrong-{secrets.token_hex(8)}"),
+                right=_status(url, key) if key else None,
+            )
+
+
+def _status(url: str, key: str | None) -> int | None:
+    headers = {"X-Request-ID": f"{REQUEST_ID}-access"} | ({"X-API-Key": key} if key else {})
+    try:
+        return probe_http(url, headers=headers, timeout_s=_TIMEOUT_S).http_status
+    except ValueError:  # a key that no header can carry
+        return None
+
+
+ACCESS: Fact[tuple[AccessFacts, ...]] = Fact("access", tuple[AccessFacts, ...], _gather)

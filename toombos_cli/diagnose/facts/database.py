@@ -1,0 +1,132 @@
+"""The database that the manifest's `database` variable names: can it be reached, used, and is there room in it."""
+
+import os
+import re
+import sqlite3
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec.structs import replace
+
+from toombos_cli.configuration.display import masked_url
+from toombos_cli.diagnose.facts.configuration import SETTINGS
+from toombos_cli.diagnose.facts.source import Fact, Facts
+from toombos_cli.probes import Reason
+from toombos_cli.probes.tcp import probe_tcp
+
+_TIMEOUT_S = 1.5
+_CHECKED_BYTES = 8 * 1024 * 1024
+"""Larger SQLite files are not searched for damage: that reads them whole."""
+
+
+class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One database. `kind` is "" when the manifest names none. `url` has no password.
+
+    `ping` is "" when SELECT 1 was answered, else why not; `reached` is the reason of the TCP probe of a server.
+    """
+
+    name: str = ""
+    kind: str = ""
+    url: str = ""
+    path: str = ""
+    exists: bool = True
+    reached: str = ""
+    ping: str = ""
+    ping_skipped: str = ""
+    permission: str = ""
+    connections: int | None = None
+    max_connections: int | None = None
+    services: tuple[str, ...] = ()
+
+
+def _gather(facts: Facts) -> DatabaseFacts:
+    settings = facts.get(SETTINGS)
+    for name, variable in settings.with_role("database").items():
+        url = settings.clear.get(name)
+        if not url or "://" not in url:
+            continue
+        services = tuple(used for used in variable.used_by if used in facts.manifest.services)
+        found = DatabaseFacts(name=name, kind=re.split(r"[+:]", url)[0], url=masked_url(url), services=services)
+        if url.startswith("sqlite"):
+            directory = facts.manifest.services[services[0]].cwd if services else str(facts.manifest.project)
+            return _sqlite(found, url, Path(directory))
+        return _server(found, url)
+    return DatabaseFacts()
+
+
+def _sqlite(found: DatabaseFacts, url: str, directory: Path) -> DatabaseFacts:
+    match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", url)
+    if match is None or match[1] == ":memory:":
+        return replace(found, ping_skipped="it is in memory")
+    path = directory / match[1]
+    found = replace(found, path=str(path), permission=_permission(path), exists=path.exists())
+    if not path.exists():
+        return replace(found, ping_skipped="it does not exist yet")
+    return replace(found, ping=_ping_sqlite(path))
+
+
+def _permission(path: Path) -> str:
+    """What keeps this user from writing the file, "" when nothing does. SQLite writes files beside it, too."""
+    if path.is_dir():
+        return f"{path} is a directory"
+    directory = next((d for d in path.parents if d.exists()), Path("/"))
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return f"{path} is not readable and writable for this user"
+    if not os.access(directory, os.W_OK | os.X_OK):
+        return f"{directory} is not writable for this user"
+    return ""
+
+
+def _ping_sqlite(path: Path) -> str:
+    try:
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.5)
+        try:
+            # Reads the schema, so that a file that is no database, or damaged at its head, is found out.
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            checked = path.stat().st_size <= _CHECKED_BYTES
+            answer = connection.execute("PRAGMA quick_check(1)").fetchone() if checked else ("ok",)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if answer[0] == "ok" else f"damaged: {answer[0].splitlines()[0]}"
+
+
+def _server(found: DatabaseFacts, url: str) -> DatabaseFacts:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "localhost", parts.port or 5432
+    except ValueError:
+        return replace(found, ping_skipped="its URL cannot be read")
+    answer = probe_tcp(host, port, timeout_s=_TIMEOUT_S)
+    if answer.reason is not Reason.OK:
+        return replace(found, reached=answer.reason.value, ping=answer.detail)
+    found = replace(found, reached="ok")
+    if not found.kind.startswith("postgres"):
+        return replace(found, ping_skipped="only PostgreSQL and SQLite are asked")
+    return _postgres(found, url)
+
+
+def _postgres(found: DatabaseFacts, url: str) -> DatabaseFacts:
+    try:
+        import psycopg
+    except ImportError:
+        return replace(found, ping_skipped="psycopg is not installed: pip install toombos[postgres]")
+    # Not through SQLAlchemy, whose import alone would take a quarter of the time there is.
+    address = re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url)
+    try:
+        with psycopg.connect(address, connect_timeout=2) as connection:
+            row = connection.execute(
+                "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),"
+                " current_setting('max_connections')::int,"
+                " has_schema_privilege(current_user, 'public', 'CREATE')"
+            ).fetchone()
+    except psycopg.Error as error:
+        return replace(found, ping=(str(error).strip().splitlines() or ["it failed"])[0])
+    used, limit, may_create = row or (None, None, True)
+    permission = "" if may_create else "this user may not create tables in the schema public"
+    return replace(found, permission=permission, connections=used, max_connections=limit)
+
+
+DATABASE: Fact[DatabaseFacts] = Fact("database", DatabaseFacts, _gather)

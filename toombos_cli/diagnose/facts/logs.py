@@ -1,0 +1,209 @@
+"""What the logs say: the last stretch of each, read in bounded time and memory whatever the file holds.
+
+A log of 5 GB costs what one of 5 MB costs. Whatever is kept is free of secrets, control characters and markup: lines
+are redacted whole before they are shortened, so that no half of a secret is left.
+"""
+
+import gzip
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from toombos_cli.diagnose.facts.configuration import SETTINGS
+from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
+from toombos_cli.log_lines import is_error, is_startup, timestamp_of
+from toombos_cli.redaction import Redactor
+
+TAIL_BYTES = 1024 * 1024
+_COUNTED_BYTES = 16 * 1024 * 1024
+"""In a file of at most this size lines are numbered; in a larger one the byte offset is told."""
+_LONGEST_LINE = 16 * 1024
+_UNPACKED_BYTES = 8 * 1024 * 1024
+_SHOWN_CHARS = 300
+_ENTRIES = 400
+_LAST_LINES = 20
+_OWN_REQUEST = '"request_id":"toombos-'
+"""What diagnose and the smoke test asked themselves is no fault of the system."""
+_ENOUGH_LINES = 200
+
+WORTH_KEEPING = re.compile(
+    r"(?i)error|critical|fatal|exception|traceback|warn|timed? ?out|timeout|refused|database|query|pool|publisher"
+    r"|dry.?run|api key|auth|token|security|middleware|simulat|out of memory|oom|killed|resol|unavailable|document"
+    r"|generat|address already in use|cannot listen|no module named|validation|invalid settings"
+)
+
+
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line. `line` is 1-based, None where only the `offset` in bytes is known; `at` is seconds since the epoch."""
+
+    path: str
+    line: int | None
+    offset: int
+    at: float | None
+    error: bool
+    startup: bool
+    text: str
+
+    @property
+    def shown(self) -> str:
+        """The text, behind its place where that has no line number."""
+        return self.text if self.line is not None else f"(at byte {self.offset}) {self.text}"
+
+
+class LogFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One service's log: its telling lines and its last lines, both oldest first."""
+
+    path: str
+    size_bytes: int = 0
+    problem: str = ""
+    """Why it could not be read; "" also when it does not exist."""
+    exists: bool = False
+    entries: tuple[LogEntry, ...] = ()
+    last: tuple[LogEntry, ...] = ()
+
+
+class _RawLine(msgspec.Struct):
+    path: str
+    line: int | None
+    offset: int
+    raw: bytes
+    length: int
+
+
+def _gather(facts: Facts) -> dict[str, LogFacts]:
+    try:
+        redactor = facts.get(SETTINGS).redactor
+    except FactUnavailableError:
+        redactor = Redactor()
+    return {name: read_log(Path(service.log), redactor) for name, service in facts.manifest.services.items()}
+
+
+def read_log(path: Path, redactor: Redactor) -> LogFacts:
+    """The end of a log, the newest archive's before it where the log is short."""
+    try:
+        size = path.stat().st_size
+        lines = list(_tail(path))
+    except FileNotFoundError:
+        return LogFacts(path=str(path))
+    except OSError as error:
+        return LogFacts(path=str(path), exists=True, problem=f"cannot be read: {error.strerror}")
+    if len(lines) < _ENOUGH_LINES:
+        lines = [*_archived(path), *lines]
+    entries: deque[LogEntry] = deque(maxlen=_ENTRIES)
+    moment: float | None = None
+    for line in lines:
+        text = line.raw.decode("utf-8", "replace")
+        found = timestamp_of(text)
+        moment = found.timestamp() if found else moment  # a line without a time belongs to the one before it
+        if _OWN_REQUEST not in text and (WORTH_KEEPING.search(text) or is_startup(text)):
+            entries.append(_entry(line, text, moment, redactor))
+    last = [_entry(line, line.raw.decode("utf-8", "replace"), None, redactor) for line in lines[-_LAST_LINES:]]
+    return LogFacts(path=str(path), size_bytes=size, exists=True, entries=tuple(entries), last=tuple(last))
+
+
+def _tail(path: Path) -> Iterator[_RawLine]:
+    """The whole lines in the last stretch of a plain file."""
+    # Not blocking: a FIFO that has the log's name must not hold up the reader.
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(fd, "rb") as file:
+        size = os.fstat(fd).st_size
+        begin = max(0, size - TAIL_BYTES)
+        number = _newlines_before(file, begin) + 1 if size <= _COUNTED_BYTES else None
+        file.seek(begin)
+        block = file.read(TAIL_BYTES)
+    yield from _split(str(path), block, begin, number)
+
+
+def _split(path: str, block: bytes, begin: int, number: int | None) -> Iterator[_RawLine]:
+    """The lines of a block; the first is left out, or told by its length, where it began before the block."""
+    lines = block.split(b"\n")
+    offset = begin
+    for index, raw in enumerate(lines):
+        whole = index > 0 or begin == 0
+        last_is_empty = index == len(lines) - 1 and not raw
+        if (whole or len(lines) == 1) and raw.strip() and not last_is_empty:
+            length = len(raw) if whole else begin + len(raw)
+            line = number + index if number is not None else None
+            yield _RawLine(path, line, offset, raw if whole and length <= _LONGEST_LINE else b"", length)
+        offset += len(raw) + 1
+
+
+def _newlines_before(file: BinaryIO, end: int) -> int:
+    count, position = 0, 0
+    while position < end:
+        chunk = file.read(min(1024 * 1024, end - position))
+        if not chunk:
+            break
+        count += chunk.count(b"\n")
+        position += len(chunk)
+    return count
+
+
+def _archived(path: Path) -> Iterator[_RawLine]:
+    """The last lines of the newest archive beside the log, compressed or not, as far as that is cheap."""
+    found = (p for p in path.parent.glob(f"{path.name}.*") if re.search(r"\.(\d+|\d{8}T\d{6}\.\d+)(\.gz)?$", p.name))
+    try:
+        newest = max(found, key=lambda p: p.stat().st_mtime, default=None)
+        if newest is None:
+            return
+        if newest.suffix != ".gz":
+            yield from _tail(newest)
+            return
+        with gzip.open(newest) as file:
+            content = file.read(_UNPACKED_BYTES)
+            if file.read(1):  # longer than is worth unpacking: its end is not reached
+                return
+    except (OSError, EOFError, ValueError):
+        return
+    begin = max(0, len(content) - TAIL_BYTES)
+    yield from _split(str(newest), content[begin:], begin, content.count(b"\n", 0, begin) + 1)
+
+
+def _entry(line: _RawLine, text: str, moment: float | None, redactor: Redactor) -> LogEntry:
+    return LogEntry(
+        path=line.path,
+        line=line.line,
+        offset=line.offset,
+        at=moment,
+        error=is_error(text),
+        startup=is_startup(text),
+        text=shown(redactor.text(_readable(text))) if line.raw else f"(a line of {line.length} bytes, not shown)",
+    )
+
+
+def _readable(text: str) -> str:
+    """Of a JSON log line its level, logger, message and the last line of its exception; else the line itself."""
+    if not text.startswith("{"):
+        return text
+    try:
+        entry = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return text
+    if not isinstance(entry, dict) or not isinstance(entry.get("message"), str):
+        return text
+    words = [str(entry.get(key) or "") for key in ("timestamp", "level", "logger", "message")]
+    exception = str(entry.get("exception") or "").strip().splitlines()
+    problems = entry.get("problems")
+    if isinstance(problems, list):
+        words.append("; ".join(str(p.get("message", "")) for p in problems if isinstance(p, dict)))
+    if entry.get("simulation"):
+        words.append(f"(simulation {entry['simulation']})")
+    return " ".join(word for word in (*words, *(["-", exception[-1].strip()] if exception else [])) if word)
+
+
+def shown(text: str) -> str:
+    """One line of at most 300 characters, control characters written out: `\\x1b`."""
+    clean = "".join(c if c.isprintable() else _escaped(c) for c in text.rstrip("\r\n"))
+    return clean if len(clean) <= _SHOWN_CHARS else f"{clean[:_SHOWN_CHARS]} [{len(clean) - _SHOWN_CHARS} more]"
+
+
+def _escaped(character: str) -> str:
+    return " " if character == "\t" else character.encode("unicode_escape").decode("ascii")
+
+
+LOGS: Fact[dict[str, LogFacts]] = Fact("logs", dict[str, LogFacts], _gather)

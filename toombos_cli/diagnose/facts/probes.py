@@ -1,0 +1,142 @@
+"""What every service answers: health, readiness, metrics and its OpenAPI document, all asked at the same time."""
+
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from toombos_cli.diagnose.facts.source import FACT_LIMIT_S, Fact, Facts
+from toombos_cli.errors import ToombosError
+from toombos_cli.manifest.service import Service
+from toombos_cli.probes import ProbeResult, Reason, judge_health, probe_http
+
+_LIMIT_S = FACT_LIMIT_S - 0.3
+_KEPT_TEXT = 256 * 1024
+_KEPT_BODY = 4096
+REQUEST_ID = "toombos-diagnose"
+"""Begins the request id of everything that diagnose asks."""
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer. `latency_ms` is None when there was none."""
+
+    url: str
+    reason: str
+    detail: str = ""
+    http_status: int | None = None
+    latency_ms: float | None = None
+    body: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was answered as it should, if late."""
+        return self.reason in (Reason.OK, Reason.SLOW)
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One operation of an OpenAPI document; `method` in upper case."""
+
+    method: str
+    path: str
+    secured: bool
+    described: bool
+    """Whether its good answer has a schema that says something."""
+
+
+class ServiceProbes(msgspec.Struct, frozen=True, kw_only=True):
+    """What one service answered; None for what it does not offer, or what was not asked because its health failed."""
+
+    health: Probe
+    ready: Probe | None = None
+    metrics: Probe | None = None
+    openapi: Probe | None = None
+    operations: tuple[Operation, ...] = ()
+
+
+def _gather(facts: Facts) -> dict[str, ServiceProbes]:
+    found: dict[str, ServiceProbes] = {}
+    services = tuple(facts.manifest.services.values())
+
+    def ask(service: Service) -> None:
+        found[service.name] = _ask(service, monotonic() + _LIMIT_S)
+
+    threads = [Thread(target=ask, args=(service,), daemon=True) for service in services]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {service.name: found[service.name] for service in services}
+
+
+def _ask(service: Service, until: float) -> ServiceProbes:
+    health = _probe(service, service.health, until, judged=True)
+    if health.http_status is None:
+        return ServiceProbes(health=health)
+    openapi = _probe(service, service.openapi, until, keep=1024 * 1024) if service.openapi else None
+    return ServiceProbes(
+        health=health,
+        ready=_probe(service, service.ready, until) if service.ready else None,
+        metrics=_probe(service, service.metrics, until, keep=_KEPT_TEXT) if service.metrics else None,
+        openapi=msgspec.structs.replace(openapi, body="") if openapi else None,
+        operations=_operations(openapi.body) if openapi and openapi.ok else (),
+    )
+
+
+def _probe(service: Service, path: str, until: float, *, judged: bool = False, keep: int = _KEPT_BODY) -> Probe:
+    url = service.url + path
+    try:
+        result = probe_http(
+            url,
+            headers={"X-Request-ID": f"{REQUEST_ID}-{service.name}"},
+            timeout_s=max(0.05, until - monotonic()),
+            slow_after_ms=service.latency_warn_ms if judged else None,
+            max_body_bytes=keep,
+        )
+    except (ToombosError, ValueError) as error:
+        return Probe(url=url, reason="error", detail=str(error))
+    return as_probe(judge_health(result, expects=service.health_answer) if judged else result)
+
+
+def as_probe(result: ProbeResult) -> Probe:
+    """The result in the shape that a bundle keeps."""
+    return Probe(
+        url=result.url,
+        reason=result.reason.value,
+        detail=result.detail,
+        http_status=result.http_status,
+        latency_ms=None if result.latency_ms is None else round(result.latency_ms, 1),
+        body=result.body.decode("utf-8", "replace"),
+    )
+
+
+def _operations(text: str) -> tuple[Operation, ...]:
+    """The operations of an OpenAPI document; () when it is none."""
+    try:
+        document = msgspec.json.decode(text)
+        everywhere = bool(document.get("security"))
+        return tuple(
+            Operation(
+                method=method.upper(),
+                path=path,
+                secured=bool(operation.get("security", everywhere)),
+                described=_is_described(operation),
+            )
+            for path, item in document["paths"].items()
+            for method, operation in item.items()
+            if method in ("get", "put", "post", "delete", "patch")
+        )
+    except (msgspec.DecodeError, KeyError, AttributeError, TypeError):
+        return ()
+
+
+def _is_described(operation: dict[str, Any]) -> bool:
+    """Whether a 2xx answer with a JSON body says what is in it; an answer of another kind needs no schema."""
+    for status, answer in operation.get("responses", {}).items():
+        content = answer.get("content", {}).get("application/json") if str(status).startswith("2") else None
+        if content is not None and not content.get("schema"):
+            return False
+    return True
+
+
+PROBES: Fact[dict[str, ServiceProbes]] = Fact("probes", dict[str, ServiceProbes], _gather)

@@ -1,0 +1,201 @@
+"""What runs: every service as the supervisor wrote it down, as the process table has it, and who has its port."""
+
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import msgspec
+
+from toombos_cli import processes
+from toombos_cli.diagnose.facts.source import Fact, Facts
+from toombos_cli.manifest.service import Service
+from toombos_cli.run_state import Phase, ServiceState, SystemState, observed, read_state, run_id_prefix
+
+Table = Mapping[int, processes.ProcessRow]
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """Who listens on an address. `pid` and `command` are None for another user's process."""
+
+    host: str
+    port: int
+    pid: int | None
+    command: str | None
+    suspended: bool = False
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.command})" if self.pid else "a process of another user"
+
+    @property
+    def address(self) -> str:
+        """host:port, an IPv6 host in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Restarted(msgspec.Struct, frozen=True, kw_only=True):
+    """One restart: `at` is seconds since the epoch."""
+
+    at: float
+    reason: str
+
+
+class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One service. `managed`: toombos has started it here at some time. `pid` is 0 when no process of it runs.
+
+    `holder` has the port that the manifest gives the service, `ours` says whether that is the service itself;
+    `listens_at` is where its own processes listen. `by_hand` is a process with its command that toombos did not start.
+    """
+
+    name: str
+    managed: bool = False
+    desired: bool = False
+    phase: str = Phase.STOPPED.value
+    detail: str = ""
+    pid: int = 0
+    pids: tuple[int, ...] = ()
+    suspended: bool = False
+    started_at: float = 0.0
+    restarts: tuple[Restarted, ...] = ()
+    last_lines: tuple[str, ...] = ()
+    rss_bytes: int = 0
+    cpu_percent: float | None = None
+    holder: Holder | None = None
+    ours: bool = False
+    listens_at: tuple[Holder, ...] = ()
+    by_hand: Holder | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether a process of it exists, started by toombos or by hand."""
+        return bool(self.pid or (self.by_hand and self.by_hand.pid))
+
+
+class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole system; `ever_started` is False where toombos has written no state."""
+
+    ever_started: bool
+    supervised: bool
+    mode: str | None
+    dry_run: bool
+    started_at: float
+    warnings: tuple[str, ...]
+    services: dict[str, ServiceFacts]
+
+
+def _gather(facts: Facts) -> SystemFacts:
+    manifest = facts.manifest
+    state = read_state(manifest.project)
+    supervised = state is not None and processes.is_alive(state.supervisor)
+    if state is not None and not supervised:
+        state = observed(state)
+    table = processes.process_table()
+    tags = processes.find_tagged(run_id_prefix(manifest.project), [p for p, row in table.items() if not row.zombie])
+    listeners = processes.listeners()
+    services = {
+        name: _service(manifest.project, service, state, table, tags, listeners)
+        for name, service in manifest.services.items()
+    }
+    return SystemFacts(
+        ever_started=state is not None,
+        supervised=supervised,
+        mode=state.mode if state else None,
+        dry_run=bool(state and state.dry_run),
+        started_at=state.started_at if state else 0.0,
+        warnings=state.warnings if state else (),
+        services=services,
+    )
+
+
+def _service(
+    project: Path,
+    service: Service,
+    state: SystemState | None,
+    table: Table,
+    tags: Mapping[int, str],
+    listeners: tuple[processes.Listener, ...],
+) -> ServiceFacts:
+    entry = state.services.get(service.name) if state else None
+    pids = _own_pids(project, service, entry, state, table, tags)
+    own = [x for x in listeners if x.pid in pids]
+    at_port = [x for x in listeners if x.port == service.port and processes.conflicts(service.host, x.host)]
+    first = next((x for x in at_port if x.pid in pids), next(iter(at_port), None))
+    leader = entry.pid if entry and entry.pid in pids else min(pids, default=0)
+    return ServiceFacts(
+        name=service.name,
+        managed=entry is not None,
+        desired=bool(entry and entry.desired),
+        phase=entry.phase.value if entry else Phase.STOPPED.value,
+        detail=entry.detail if entry else "",
+        pid=leader,
+        pids=tuple(sorted(pids)),
+        suspended=any(table[pid].stopped for pid in pids),
+        started_at=entry.started_at if entry else 0.0,
+        restarts=tuple(Restarted(at=r.at, reason=r.reason) for r in entry.restart_history) if entry else (),
+        last_lines=entry.last_lines if entry else (),
+        rss_bytes=sum(table[pid].rss_bytes for pid in pids),
+        cpu_percent=entry.cpu_percent if entry else None,
+        holder=_holder(first, table) if first else None,
+        ours=first is not None and first.pid in pids,
+        listens_at=tuple(_holder(x, table) for x in own),
+        by_hand=None if pids else _started_by_hand(service, tags, table, listeners),
+    )
+
+
+def _own_pids(
+    project: Path,
+    service: Service,
+    entry: ServiceState | None,
+    state: SystemState | None,
+    table: Table,
+    tags: Mapping[int, str],
+) -> set[int]:
+    """The living processes of the service that toombos started, however far they ran away."""
+    prefix = run_id_prefix(project, service.name)
+    pids = {pid for pid, tag in tags.items() if tag.startswith(prefix)}
+    if entry and state and entry.pid and processes.is_alive(state.identity_of(entry)):
+        pids |= processes.descendants([entry.pid], table)
+    return {pid for pid in pids if pid in table and not table[pid].zombie}
+
+
+def _holder(listener: processes.Listener, table: Table) -> Holder:
+    row = table.get(listener.pid) if listener.pid else None
+    return Holder(
+        host=listener.host,
+        port=listener.port,
+        pid=listener.pid,
+        command=listener.command,
+        suspended=bool(row and row.stopped),
+    )
+
+
+def _started_by_hand(
+    service: Service, tags: Mapping[int, str], table: Table, listeners: Collection[processes.Listener]
+) -> Holder | None:
+    """A process with the service's command in its directory not started by toombos; where it listens, if it does."""
+    words = " ".join(service.command[1:])
+    if not words:
+        return None
+    for pid in table:
+        command = processes.command_line(pid) if pid not in tags else None
+        if command and words in command and _directory(pid) == os.path.realpath(service.cwd):
+            place = next((x for x in listeners if x.pid == pid), None)
+            return Holder(
+                host=place.host if place else "",
+                port=place.port if place else 0,
+                pid=pid,
+                command=command,
+                suspended=table[pid].stopped,
+            )
+    return None
+
+
+def _directory(pid: int) -> str | None:
+    import psutil
+
+    try:
+        return psutil.Process(pid).cwd()
+    except psutil.Error:
+        return None
+
+
+SYSTEM: Fact[SystemFacts] = Fact("system", SystemFacts, _gather)

@@ -1,0 +1,41 @@
+"""What `toombos diagnose` answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from toombos_cli.findings import Finding, overall
+from toombos_cli.results import Case, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiagnoseReport:
+    """The findings in the order of the checks, and the ids of the roots, the most urgent first.
+
+    `root_findings` are those that `roots` names; `symptoms` of a root carry its id in `explained_by`.
+    """
+
+    kind: ClassVar[str] = "diagnose"
+    hidden: ClassVar[frozenset[str]] = frozenset({"root_findings", "support"})
+
+    project: Path
+    findings: tuple[Finding, ...]
+    roots: tuple[str, ...]
+    root_findings: tuple[Finding, ...]
+    duration_s: float
+    checked_at: str
+    support: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL when something is wrong; ERROR when nothing is, but not all could be judged."""
+        return overall(self.findings)
+
+    def symptoms_of(self, root: Finding) -> tuple[Finding, ...]:
+        """What follows from a root; of several roots with one id, the first takes them all."""
+        first = next(r for r in self.root_findings if r.id == root.id)
+        return tuple(f for f in self.findings if f.explained_by == root.id) if root is first else ()
+
+    def cases(self) -> tuple[Case, ...]:
+        """One case a finding."""
+        return tuple(finding.case() for finding in self.findings)

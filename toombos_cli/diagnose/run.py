@@ -1,0 +1,129 @@
+"""Gathers the facts, runs the checks, and finds the roots."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks import all_checks
+from toombos_cli.diagnose.facts import FACTS, SETTINGS
+from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError, LiveFacts
+from toombos_cli.diagnose.report import DiagnoseReport
+from toombos_cli.diagnose.roots import fold, root_findings
+from toombos_cli.errors import UsageError
+from toombos_cli.findings import Answer, Finding, Status, run_check
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.redaction import Redactor
+from toombos_cli.spelling import nearest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What is shown: `only` names groups and ids, `services` services; () is all."""
+
+    only: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """The report, and the facts that it was made of."""
+
+    report: DiagnoseReport
+    facts: Facts
+    redactor: Redactor
+
+
+def run_diagnose(manifest: Manifest, *, searched_from: Path, selection: Selection = Selection()) -> Diagnosis:
+    """The diagnosis of the system that runs here. Raises UsageError for a group or id that does not exist."""
+    checks, problems = all_checks()
+    wanted = chosen(checks, selection.only)
+    facts = LiveFacts(manifest, start=searched_from)
+    if not selection.only:
+        facts.start(FACTS)
+    redactor = _redactor(facts)
+    report = judge(facts, checks, wanted, redactor, services=selection.services, problems=problems)
+    return Diagnosis(report=report, facts=facts, redactor=redactor)
+
+
+def judge(
+    facts: Facts,
+    checks: tuple[Check, ...],
+    wanted: tuple[Check, ...],
+    redactor: Redactor,
+    *,
+    services: tuple[str, ...] = (),
+    problems: tuple[str, ...] = (),
+) -> DiagnoseReport:
+    """The report of the wanted checks; those that they follow from are run, too, so that the roots are the same."""
+    begun = time.perf_counter()
+    needed = _with_causes(checks, wanted)
+    found = tuple(f for check in needed for f in run_check(check.id, check.title, partial(_answers, check, facts)))
+    found += tuple(_unusable(problem) for problem in problems)
+    folded = fold(tuple(redactor.value(finding) for finding in found), needed, facts.manifest.services)
+    ids = {check.id for check in wanted} | {"plugins"}
+    shown = tuple(f for f in folded if f.id in ids and (not services or not f.service or f.service in services))
+    roots = root_findings(shown, needed)
+    return DiagnoseReport(
+        project=facts.manifest.project,
+        findings=shown,
+        roots=tuple(dict.fromkeys(root.id for root in roots)),
+        root_findings=roots,
+        duration_s=round(time.perf_counter() - begun, 3),
+        checked_at=datetime.fromtimestamp(facts.now, UTC).isoformat(timespec="seconds"),
+        support=facts.manifest.alerts.support,
+    )
+
+
+def chosen(checks: tuple[Check, ...], only: Iterable[str]) -> tuple[Check, ...]:
+    """The checks of the named groups and ids, all when none is named. Raises UsageError with the nearest name."""
+    names = tuple(only)
+    known = dict.fromkeys([*(check.group for check in checks), *(check.id for check in checks)])
+    for name in names:
+        if name not in known:
+            guess = nearest(name, known)
+            groups = ", ".join(dict.fromkeys(check.group for check in checks))
+            hint = f"did you mean {guess!r}?" if guess else f"groups: {groups}"
+            raise UsageError(f"no check or group is named {name!r}", hint=hint)
+    return tuple(check for check in checks if not names or check.group in names or check.id in names)
+
+
+def _with_causes(checks: tuple[Check, ...], wanted: tuple[Check, ...]) -> tuple[Check, ...]:
+    by_id = {check.id: check for check in checks}
+    found: set[str] = set()
+    pending = [check.id for check in wanted]
+    while pending:
+        name = pending.pop()
+        if name in by_id and name not in found:
+            found.add(name)
+            pending += by_id[name].follows
+    return tuple(check for check in checks if check.id in found)
+
+
+def _answers(check: Check, facts: Facts) -> Iterator[Answer]:
+    try:
+        yield from check.run(facts)
+    except FactUnavailableError as error:
+        yield Answer(status=Status.ERROR, reason=f"could not be judged: {error}")
+
+
+def _unusable(problem: str) -> Finding:
+    return Finding(
+        id="plugins", title="checks of other packages", status=Status.ERROR, reason=f"cannot be used: {problem}"
+    )
+
+
+def _redactor(facts: LiveFacts) -> Redactor:
+    """The redactor that knows the configuration's secrets; without a configuration, one that goes by names alone."""
+    try:
+        return facts.get(SETTINGS).redactor
+    except FactUnavailableError:
+        return Redactor()
+
+
+def without_figures(report: DiagnoseReport) -> DiagnoseReport:
+    """The report with every duration 0: what a saved system and a living one have in common."""
+    return replace(report, duration_s=0.0, findings=tuple(replace(f, duration_ms=0.0) for f in report.findings))

@@ -1,0 +1,93 @@
+"""The diagnosis as Markdown: what a ticket or a chat takes as it is. No line is cut, no escape code is written."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from toombos_cli.findings import Finding, Status
+
+if TYPE_CHECKING:
+    from toombos_cli.diagnose.report import DiagnoseReport
+
+_WRONG = (Status.FAIL, Status.WARN)
+
+
+def document(report: "DiagnoseReport", *, verbose: bool = False) -> str:
+    """The whole report; `verbose` adds every finding that is well."""
+    return "\n".join(_lines(report, verbose=verbose)) + "\n"
+
+
+def summary(report: "DiagnoseReport") -> str:
+    """One line: how many findings of each kind, and the roots."""
+    counts = Counter(finding.status for finding in report.findings)
+    parts = ", ".join(f"{counts[status]} {status.value}" for status in Status if counts[status])
+    folded = sum(1 for f in report.findings if f.status in _WRONG and f.explained_by)
+    number = len(report.root_findings)
+    if not number:
+        causes = (
+            "nothing is wrong" if not counts[Status.ERROR] else "nothing wrong was found, but not all could be judged"
+        )
+    else:
+        causes = f"{number} cause{'s' if number > 1 else ''}"
+    return f"{causes}: {parts}" + (f"; {folded} follow from another" if folded else "")
+
+
+def _lines(report: "DiagnoseReport", *, verbose: bool) -> Iterator[str]:
+    yield f"# Diagnosis: {report.verdict.value.upper()}"
+    yield ""
+    yield f"{_text(str(report.project))}, {report.checked_at}: {summary(report)}"
+    for root in report.root_findings:
+        yield ""
+        yield from _root(report, root)
+    errors = [finding for finding in report.findings if finding.status is Status.ERROR]
+    if errors:
+        yield from ("", "## Could not be judged", "")
+        yield from (f"- {finding.id}: {_text(finding.reason)}" for finding in errors)
+    if verbose:
+        yield from ("", "## All checks", "")
+        yield from (
+            f"- {f.status.value.upper()} {f.id}{f' ({f.service})' if f.service else ''}: {_text(f.reason or f.title)}"
+            for f in report.findings
+        )
+    if report.root_findings:
+        yield from _footer(report)
+
+
+def _root(report: "DiagnoseReport", root: Finding) -> Iterator[str]:
+    yield f"## {root.status.value.upper()} {root.id}: {_text(root.reason or root.title)}"
+    yield ""
+    for evidence in root.evidence:
+        yield f"- {_code(evidence.place)}" + (f" {_text(evidence.text)}" if evidence.text else "")
+    symptoms = report.symptoms_of(root)
+    if symptoms:
+        yield "- explains " + ", ".join(f"{s.id}{f' ({s.service})' if s.service else ''}" for s in symptoms)
+    if root.cause:
+        yield ""
+        yield f"Cause: {_text(root.cause)}"
+    if root.fix:
+        yield ""
+        if root.pasteable:
+            yield from ("Fix:", "", "```sh", root.fix, "```")
+        else:
+            yield f"Fix: {_text(root.fix)}"
+
+
+def _footer(report: "DiagnoseReport") -> Iterator[str]:
+    yield from ("", "## Further help", "")
+    yield "1. docs/dry-run-guide.md and docs/monitoring-runbook.md"
+    yield "2. the logs: `toombos logs --errors`"
+    yield "3. the dashboards: `toombos monitoring status`"
+    yield "4. this report with everything it rests on, without secrets: `toombos diagnose --bundle FILE`"
+    yield from (f"{number}. {_text(contact)}" for number, contact in enumerate(report.support, start=5))
+
+
+def _text(text: str) -> str:
+    """Text in which nothing is markup, whatever a log held."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split("\n")))
+
+
+def _code(text: str) -> str:
+    """Text in a code span, with a fence that it does not hold itself."""
+    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    return f"{fence}{text}{fence}" if "`" not in text else f"{fence} {text} {fence}"
