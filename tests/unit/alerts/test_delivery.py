@@ -1,6 +1,8 @@
 """From an alert that is raised to the message that arrives: real senders, a real receiver."""
 
+import contextlib
 import json
+import socket
 import threading
 
 import pytest
@@ -94,6 +96,41 @@ def test_whoever_raises_an_alert_does_not_wait_for_a_receiver_that_hangs(alertin
     answered.set()
     wait_until_quiet(alerting)
     assert len(webhook.received) >= 2
+
+
+def test_a_receiver_that_sends_a_byte_at_a_time_is_given_up_in_time_and_does_not_hold_up_the_others(alerting, webhook):
+    """Each byte comes well within the timeout between bytes, so only the limit of the whole attempt ends it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        over = threading.Event()
+        dripping = threading.Thread(target=_drip, args=(listener, over))
+        dripping.start()
+        url = f"json://127.0.0.1:{listener.getsockname()[1]}/x"
+        text = (alerting / "toombos.toml").read_text().replace("timeout_s = 2", "timeout_s = 0.5")
+        (alerting / "toombos.toml").write_text(f'{text}[alerts.channels.drip]\nurl = "{url}"\n')
+        emit(alerting, problem())
+        wait_until_quiet(alerting)
+        over.set()
+        dripping.join(10)
+    outcomes = {line["channel"]: line for line in log_lines(alerting, '"channel"')}
+    assert outcomes["drip"]["reason"] == "no answer within 0.5 s"
+    assert outcomes["hook"]["message"].startswith("delivered")
+    assert len(webhook.received) == 1
+
+
+def _drip(listener: socket.socket, over: threading.Event) -> None:
+    listener.settimeout(0.1)
+    open_connections = []
+    while not over.wait(0.1):
+        try:
+            open_connections.append(listener.accept()[0])
+            open_connections[-1].sendall(b"HTTP/1.1 200 OK\r\nX: ")
+        except TimeoutError:
+            pass
+        for connection in open_connections:
+            with contextlib.suppress(OSError):
+                connection.sendall(b"x")
+    for connection in open_connections:
+        connection.close()
 
 
 def test_a_channel_gets_only_the_severities_that_it_carries(alerting, webhook):
