@@ -1,0 +1,107 @@
+"""Time, size and memory of backup, restore and list beside GNU tar with gzip on the same tree, in alternation.
+
+usage: python tests/benchmarks/backup_speed.py [--mb 500] [--rounds 3]
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+WORDS = tuple(
+    "generated newsletter web social publisher crm platform request completed status retry breaker document fetch cache"
+    " warm tone".split()
+)
+TOOMBOS = [sys.executable, "-m", "toombos_cli"]
+
+
+def plant(project: Path, megabytes: int) -> int:
+    """Nine tenths JSON logs, one tenth a database; returns the bytes."""
+    draw = random.Random(1)
+    (project / "logs").mkdir()
+    (project / "data").mkdir()
+    for name in ("app", "crm", "platform"):
+        with (project / "logs" / f"{name}.log").open("w") as log:
+            while log.tell() < megabytes * 300_000:
+                lines = (
+                    {
+                        "ts": f"2026-11-23T10:{draw.randint(0, 59):02d}:{draw.random() * 60:06.3f}Z",
+                        "level": draw.choice(["INFO"] * 9 + ["ERROR"]),
+                        "rid": f"{draw.getrandbits(64):016x}",
+                        "msg": " ".join(draw.choices(WORDS, k=8)),
+                    }
+                    for _ in range(2000)
+                )
+                log.write("".join(json.dumps(line) + "\n" for line in lines))
+    with closing(sqlite3.connect(project / "data" / "history.db")) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, body TEXT)")
+        rows = ((" ".join(draw.choices(WORDS, k=60)),) for _ in range(megabytes * 200))
+        database.executemany("INSERT INTO t (body) VALUES (?)", rows)
+        database.commit()
+    return sum(path.stat().st_size for path in project.rglob("*") if path.is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mb", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    scratch = Path(tempfile.mkdtemp(prefix="backup-speed-"))
+    try:
+        compare(scratch, options.mb, options.rounds)
+    finally:
+        shutil.rmtree(scratch)
+
+
+def compare(scratch: Path, megabytes: int, rounds: int) -> None:
+    project, empty, unpacked, tarball = (scratch / name for name in ("project", "empty", "unpacked", "tree.tgz"))
+    project.mkdir()
+    (project / "toombos.toml").write_text('extends = "toombos"\n')
+    size = plant(project, megabytes)
+    times: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for directory in (project / "backups", empty, unpacked):
+            shutil.rmtree(directory, ignore_errors=True)
+        empty.mkdir()
+        unpacked.mkdir()
+        note(times, "backup, read back", *TOOMBOS, "--project", project, "--json", "backup")
+        (archive,) = (project / "backups").glob("*.tar.zst")
+        note(times, "tar -czf", "tar", "-czf", tarball, "-C", project, "logs", "data", "toombos.toml")
+        note(times, "restore, empty project", *TOOMBOS, "--project", empty, "--json", "restore", archive)
+        note(times, "tar -xzf", "tar", "-xzf", tarball, "-C", unpacked)
+        note(times, "restore, over a live tree", *TOOMBOS, "--project", project, "--json", "restore", archive)
+    for number in range(100):
+        shutil.copy(archive, project / "backups" / f"toombos-20260101T000000Z-{number:04x}.tar.zst")
+    for _ in range(rounds):
+        note(times, "list of 100", *TOOMBOS, "--project", project, "backup", "list")
+        note(times, "toombos --version", *TOOMBOS, "--version")
+    median = {name: statistics.median(measured) for name, measured in times.items()}
+    print(f"{size >> 20} MiB on {os.cpu_count()} cores, medians of {rounds}")
+    for name, seconds in median.items():
+        print(f"  {name:<28} {seconds:6.2f} s")
+    print(f"tar -czf / backup          {median['tar -czf'] / median['backup, read back']:.2f}")
+    print(f"tar -xzf / restore         {median['tar -xzf'] / median['restore, empty project']:.2f}")
+    print(f"archive / tarball          {archive.stat().st_size / tarball.stat().st_size:.3f}")
+    print(f"largest child              {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10} MiB")
+
+
+def note(times: dict[str, list[float]], name: str, *argv: object) -> None:
+    """Runs a program and adds its wall time, in seconds, to those of this name."""
+    started = time.perf_counter()
+    subprocess.run([*map(str, argv)], check=True, capture_output=True)
+    times.setdefault(name, []).append(time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    main()
