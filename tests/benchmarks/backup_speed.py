@@ -18,9 +18,24 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-WORDS = tuple(
-    "generated newsletter web social publisher crm platform request completed status retry breaker document fetch cache"
-    " warm tone".split()
+WORDS = (
+    "generated",
+    "newsletter",
+    "web",
+    "social",
+    "publisher",
+    "crm",
+    "platform",
+    "request",
+    "completed",
+    "status",
+    "retry",
+    "breaker",
+    "document",
+    "fetch",
+    "cache",
+    "warm",
+    "tone",
 )
 TOOMBOS = [sys.executable, "-m", "toombos_cli"]
 

@@ -174,6 +174,7 @@ def _add_database(plan: Plan, found: Found, intake: Intake) -> None:
     except FileNotFoundError:
         intake.left_out[found.name] = "vanished while the backup ran"
         return
+    intake.observer.step("write")
     if facts.integrity == "ok":
         intake.add_snapshot(found, copy, facts)
         copy.unlink()
