@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Mapping
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from toombos_cli import processes
 from toombos_cli.manifest.service import Service
@@ -21,6 +21,8 @@ class SocketWatch:
         self._services = services
         self._outside: dict[str, dict[str, None]] = {name: {} for name in services}
         self._unseen: dict[str, str] = {}
+        self._trees: dict[str, set[int]] = {name: set() for name in services}
+        self._lock = Lock()
         self._stop = Event()
         self._thread = Thread(target=self._run, daemon=True)
 
@@ -49,14 +51,24 @@ class SocketWatch:
             self._sample()
 
     def _sample(self) -> None:
-        table = processes.process_table()
-        for name, service in self._services.items():
-            listener = next(iter(processes.listeners_at(service.host, service.port)), None)
-            if listener is None or listener.pid is None:
-                self._unseen[name] = "nobody listens" if listener is None else "another user's process"
-                continue
-            for pid in processes.descendants([listener.pid], table):
-                self._outside[name] |= dict.fromkeys(_outside_of(pid, service.port))
+        with self._lock:
+            table = processes.process_table()
+            for name, service in self._services.items():
+                listener = self._listener(name, service)
+                if listener is None or listener.pid is None:
+                    self._unseen[name] = "nobody listens" if listener is None else "another user's process listens"
+                    continue
+                self._unseen.pop(name, None)
+                self._trees[name] = processes.descendants([listener.pid], table)
+                for pid in self._trees[name]:
+                    self._outside[name] |= dict.fromkeys(_outside_of(pid, service.port))
+
+    def _listener(self, name: str, service: Service) -> processes.Listener | None:
+        """Looks first where it was found the last time: the whole machine takes twenty times as long."""
+        known = processes.listeners_at(service.host, service.port, self._trees[name])
+        if any(listener.pid is not None for listener in known):
+            return next(listener for listener in known if listener.pid is not None)
+        return next(iter(processes.listeners_at(service.host, service.port)), None) if known else None
 
 
 def _outside_of(pid: int, port: int) -> tuple[str, ...]:
