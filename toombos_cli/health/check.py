@@ -77,9 +77,9 @@ def _judge(
     manifest: Manifest, service: Service, result: ProbeResult, owner: Owner | None, state: SystemState | None
 ) -> ServiceHealth:
     reason, detail = result.reason, result.detail
-    if owner is not None and not owner.ours and _wanted(state, service.name):
+    if owner is not None and owner.ours is False and _wanted(state, service.name):
         reason, detail = Reason.WRONG_OWNER, f"port {service.port} is held by {owner}, which is not {service.name}"
-    elif reason is Reason.OK and owner is not None and not owner.ours and state is not None:
+    elif reason is Reason.OK and owner is not None and owner.ours is False and state is not None:
         detail = f"answered by {owner}, which toombos did not start"
     elif reason is Reason.TIMEOUT and owner is not None and is_suspended(owner.pid):
         reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: it listens, and cannot answer"
@@ -96,6 +96,7 @@ def _judge(
         latency_ms=None if result.latency_ms is None else round(result.latency_ms, 3),
         pid=owner.pid if owner else None,
         detail=detail,
+        address=result.address,
         listens_on=owner.listens_on if owner else None,
         fix=_fix(manifest, service, reason, owner, state),
     )

@@ -16,8 +16,8 @@ class Owner:
     pid: int | None
     command: str | None
     listens_on: str
-    ours: bool
-    """Whether toombos started it, as this service."""
+    ours: bool | None
+    """Whether toombos started it, as this service; None when this user may not see that."""
 
     def __str__(self) -> str:
         return f"pid {self.pid} ({self.command})" if self.pid else "a process of another user"
@@ -43,8 +43,7 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
             listens_on=f"[{listener.host}]:{service.port}"
             if ":" in listener.host
             else f"{listener.host}:{service.port}",
-            ours=listener.pid is not None
-            and (listener.pid == roots.get(name) or _descends(listener.pid, project, name, roots.get(name))),
+            ours=_is_ours(listener.pid, project, name, roots.get(name)),
         )
     return owners
 
@@ -68,8 +67,10 @@ def _listeners(services: Mapping[str, Service], roots: Mapping[str, int]) -> tup
     return processes.listeners(ports) if any(listener.pid is None for listener in found) else found
 
 
-def _descends(pid: int, project: Path, name: str, root: int | None) -> bool:
-    """Whether a process belongs to the service without being its first one: a worker, or left by an earlier run."""
-    if processes.find_tagged(run_id_prefix(project, name), (pid,)):
+def _is_ours(pid: int | None, project: Path, name: str, root: int | None) -> bool | None:
+    """Whether the listener is the service's first process, a worker of it, or left by an earlier run."""
+    if pid is None:  # another user's: ours as far as can be told, while the process that toombos started still lives
+        return None if root is not None else False
+    if pid == root or processes.find_tagged(run_id_prefix(project, name), (pid,)):
         return True
     return root is not None and pid in processes.descendants([root], processes.process_table())

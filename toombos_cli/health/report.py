@@ -30,6 +30,8 @@ class ServiceHealth:
     latency_ms: float | None = None
     pid: int | None = None
     detail: str = ""
+    address: str | None = None
+    """The IP address that accepted the connection: of a name's IPv4 and IPv6 addresses the first that did."""
     listens_on: str | None = None
     """The address that the listener is bound to, which may be wider than the one that was probed."""
     explained_by: str | None = None

@@ -29,7 +29,7 @@ def show(report: "HealthReport", output: Output) -> None:
     for service in services:
         if output.quiet and service.verdict is Verdict.PASS:
             continue
-        _row(console, service, widths, report.history.get(service.name, ()))
+        _row(console, service, widths, report.history.get(service.name, ()), verbose=output.verbose)
         if service.fix and last_with[service.fix] == service.name:  # services that share a fix show it once
             console.print(f"{_INDENT}{service.fix}", style="cyan", soft_wrap=True)
     if output.quiet:
@@ -40,7 +40,9 @@ def show(report: "HealthReport", output: Output) -> None:
     console.print(_summary(report))
 
 
-def _row(console: "Console", service: "ServiceHealth", widths: tuple[int, int], history: _History) -> None:
+def _row(
+    console: "Console", service: "ServiceHealth", widths: tuple[int, int], history: _History, *, verbose: bool
+) -> None:
     latency = "" if service.latency_ms is None else f"{service.latency_ms:.0f} ms"
     name_width, reason_width = widths
     cells = f"{service.name:{name_width}}  {service.reason:{reason_width}}  {latency:>{_LATENCY_WIDTH}}"
@@ -54,6 +56,10 @@ def _row(console: "Console", service: "ServiceHealth", widths: tuple[int, int], 
         cells += f"  {service.url}"
     word = (f"{_WORDS[service.verdict]:{_WORD_WIDTH}}  ", _STYLES[service.verdict])
     console.print(Text.assemble(word, cells.rstrip()), soft_wrap=True)
+    if verbose:
+        status = f"HTTP {service.http_status}" if service.http_status else "no answer"
+        places = f"from {service.address or 'nowhere'}, listener on {service.listens_on or 'no address'}"
+        console.print(f"{_INDENT}GET {service.url}: {status} {places}", style="dim", soft_wrap=True)
     if service.detail:
         console.print(f"{_INDENT}{service.detail}", soft_wrap=True)
     if service.explained_by:
