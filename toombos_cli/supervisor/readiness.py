@@ -1,7 +1,7 @@
 """One readiness request from inside the supervisor's event loop.
 
-Not `toombos_cli.probes`: that one judges bodies, latency and TLS for `health`, and httpx costs 0.2 s of CPU to import
-just when the services need both cores, and a thread for each service. Here a status line is all that matters.
+Not `toombos_cli.probes`: that one judges bodies, latency and TLS for `health`, and blocks. Here a status line is all
+that matters, and the wait must end at once when the service dies.
 """
 
 import asyncio
