@@ -1,12 +1,20 @@
 """`toombos diagnose`."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from toombos_cli.commands import options
 from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.errors import OperationError, UsageError
+
+if TYPE_CHECKING:
+    from toombos_cli.diagnose.report import FixOutcome
+    from toombos_cli.diagnose.run import Diagnosis, Selection
+
+_REPORTS = "Other reports"
 
 
 @command
@@ -26,6 +34,48 @@ def diagnose(
         Literal["text", "json", "junit"] | None,
         typer.Option("--format", help="How to print it; off a terminal, text is Markdown.", show_default="text"),
     ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Run the safe fixes, each after asking; then look again.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask.")] = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page, too.", show_default=False)
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            metavar="FILE",
+            help="Write everything it rests on to a tar.zst, without secrets.",
+            show_default=False,
+            rich_help_panel=_REPORTS,
+        ),
+    ] = None,
+    saved: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="BUNDLE",
+            help="Diagnose the system of a bundle.",
+            show_default=False,
+            rich_help_panel=_REPORTS,
+        ),
+    ] = None,
+    issue: Annotated[bool, typer.Option("--issue", help="Print an issue to file.", rich_help_panel=_REPORTS)] = False,
+    incident: Annotated[
+        bool, typer.Option("--incident", help="Print a status update to send.", rich_help_panel=_REPORTS)
+    ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="SERVICE",
+            help="What a service does: its stacks and a flame graph (py-spy).",
+            show_default=False,
+            rich_help_panel=_REPORTS,
+        ),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1, max=600, help="With --profile: for how long.", rich_help_panel=_REPORTS)
+    ] = 10.0,
     strict: options.Strict = False,
 ) -> None:
     """Find out what is wrong, why, and what to type.
@@ -33,12 +83,92 @@ def diagnose(
     What follows from another fault is folded under it, so that one cause reads as one. No secret is printed.
     Ends with 0 when all is well or there are warnings alone, with 1 when something is wrong.
     """
-    from toombos_cli.diagnose.run import Selection, run_diagnose
+    if profile is not None:
+        _profile(invocation, profile, seconds)
+    _refuse_contradictions(fix=fix, yes=yes, saved=saved, bundle=bundle, issue=issue, incident=incident)
+    from toombos_cli.diagnose.run import Selection
 
-    selection = Selection(only=tuple(only or ()), services=invocation.service_names(service))
-    found = run_diagnose(invocation.manifest, searched_from=_searched_from(invocation), selection=selection)
+    if saved is not None:
+        from toombos_cli.diagnose.bundle import diagnose_bundle
+
+        found = diagnose_bundle(saved, Selection(only=tuple(only or ()), services=tuple(service or ())))
+    else:
+        selection = Selection(only=tuple(only or ()), services=invocation.service_names(service))
+        found = _diagnose(invocation, selection)
+        if fix:
+            found = _fixed(invocation, found, selection, ask=not yes)
+    _write_files(invocation, found, html=html, bundle=bundle)
+    if issue or incident:
+        from toombos_cli.diagnose.incident import make_incident, make_issue
+
+        invocation.finish(make_issue(found) if issue else make_incident(found))
     invocation.finish(found.report, format=format, strict=strict)
 
 
-def _searched_from(invocation: Invocation) -> Path:
-    return Path.cwd() if invocation.options.project is None else invocation.project
+def _refuse_contradictions(
+    *, fix: bool, yes: bool, saved: Path | None, bundle: Path | None, issue: bool, incident: bool
+) -> None:
+    if saved is not None and (fix or bundle is not None):
+        raise UsageError("--from looks at a saved system: there is nothing to fix or to bundle")
+    if issue and incident:
+        raise UsageError("--issue and --incident print different texts: ask for one")
+    if yes and not fix:
+        raise UsageError("--yes goes with --fix")
+
+
+def _diagnose(invocation: Invocation, selection: "Selection") -> "Diagnosis":
+    from toombos_cli.diagnose.run import run_diagnose
+
+    start = Path.cwd() if invocation.options.project is None else invocation.project
+    return run_diagnose(invocation.manifest, searched_from=start, selection=selection)
+
+
+def _fixed(invocation: Invocation, found: "Diagnosis", selection: "Selection", *, ask: bool) -> "Diagnosis":
+    """The diagnosis after the safe fixes; the same one when there is none."""
+    from toombos_cli.diagnose.fixes import run_fix, runnable
+
+    done: list[FixOutcome] = []
+    for root in runnable(found.report):
+        invocation.stderr.print(f"{root.id}: {root.reason}", soft_wrap=True)
+        invocation.stderr.print(f"  {root.fix}", style="cyan", soft_wrap=True)
+        if ask and not _agreed():
+            continue
+        done.append(run_fix(root, invocation.project, found.redactor))
+        word = "done" if done[-1].exit_code == 0 else f"failed (exit {done[-1].exit_code}): {done[-1].output.strip()}"
+        invocation.stderr.print(f"  {word}", soft_wrap=True)
+    if not done:
+        return found
+    again = _diagnose(invocation, selection)
+    return replace(again, report=replace(again.report, fixes=tuple(done)))
+
+
+def _agreed() -> bool:
+    import sys
+
+    if not sys.stdin.isatty():
+        raise UsageError("--fix asks before each fix, and there is no terminal to answer", hint="--fix --yes")
+    return typer.confirm("run it?", err=True)
+
+
+def _write_files(invocation: Invocation, found: "Diagnosis", *, html: Path | None, bundle: Path | None) -> None:
+    if html is not None:
+        from toombos_cli.private_files import write_private
+        from toombos_cli.render.diagnose_html import document
+
+        try:
+            write_private(html.absolute(), document(found.report).encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise OperationError(f"cannot be written: {error.strerror}", where=str(html)) from None
+    if bundle is not None:
+        from toombos_cli.diagnose.bundle import write_bundle
+        from toombos_cli.render.diagnose_markdown import document as markdown
+
+        size = write_bundle(found, markdown(found.report, verbose=True), bundle.absolute())
+        invocation.stderr.print(f"{bundle}: {size / 1e3:.0f} kB, without secrets", soft_wrap=True)
+
+
+def _profile(invocation: Invocation, service: str, seconds: float) -> None:
+    from toombos_cli.diagnose.profile import run_profile
+
+    (name,) = invocation.service_names([service])
+    invocation.finish(run_profile(invocation.manifest, name, duration_s=seconds))

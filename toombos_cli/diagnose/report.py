@@ -9,6 +9,18 @@ from toombos_cli.results import Case, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FixOutcome:
+    """One fix that was run; `backup` is the copy of `.env` that was made before, None where it was not touched."""
+
+    id: str
+    service: str
+    command: str
+    exit_code: int
+    output: str
+    backup: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiagnoseReport:
     """The findings in the order of the checks, and the ids of the roots, the most urgent first.
 
@@ -25,6 +37,8 @@ class DiagnoseReport:
     duration_s: float
     checked_at: str
     support: tuple[str, ...] = ()
+    fixes: tuple[FixOutcome, ...] = ()
+    """What `--fix` ran before this diagnosis was made."""
 
     @property
     def verdict(self) -> Verdict:

@@ -53,7 +53,7 @@ def bind(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=found.holder.address, text=f"listened on by {found.holder}"),
                 service=reached.service,
                 cause="it is bound to another address or address family than its callers use",
-                advice=f"set host in [services.{reached.service}] to {found.holder.host}, or bind it to {reached.address}",
+                advice=f"set host of {reached.service} to {found.holder.host}, or bind it to {reached.address}",
             )
 
 

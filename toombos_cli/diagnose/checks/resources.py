@@ -7,6 +7,7 @@ from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
 from toombos_cli.diagnose.facts.machine import MACHINE, ProcessUse
 from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.diagnose.facts.stacks import STACKS
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.findings import Answer, Evidence
 
@@ -73,6 +74,16 @@ def cpu(facts: Facts) -> Iterator[Answer]:
                 command=toombos(facts, "diagnose", "--profile", name),
             )
     yield ok(f"the machine's {found.cores} cores are {found.cpu_ratio:.0%} busy")
+
+
+def stack(facts: Facts) -> Iterator[Answer]:
+    """What a service that keeps a core busy does at this moment."""
+    found = facts.get(STACKS)
+    if not found:
+        yield skip("no service keeps a core busy, or py-spy is not installed (pip install 'toombos[profile]')")
+    for name, frames in found.items():
+        at = tuple(Evidence(source=name, text=frame) for frame in frames)
+        yield ok(f"{name} is busy in {frames[1] if len(frames) > 1 else 'no Python code'}", *at, service=name)
 
 
 def load(facts: Facts) -> Iterator[Answer]:
@@ -144,6 +155,7 @@ CHECKS = (
     Check(id="res.disk", title="there is room on the disk", group=_GROUP, run=disk),
     Check(id="res.memory", title="there is memory", group=_GROUP, run=memory),
     Check(id="res.cpu", title="services leave CPU to spare", group=_GROUP, run=cpu),
+    Check(id="stack", title="what busy services do", group=_GROUP, run=stack),
     Check(id="res.load", title="work does not queue up", group=_GROUP, run=load, follows=("res.cpu",)),
     Check(
         id="res.pressure", title="nothing waits for memory or disk", group=_GROUP, run=pressure, follows=("res.memory",)

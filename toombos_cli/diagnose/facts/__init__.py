@@ -12,6 +12,7 @@ from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.packages import PACKAGES
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Fact
+from toombos_cli.diagnose.facts.stacks import STACKS
 from toombos_cli.diagnose.facts.system import SYSTEM
 
 FACTS: tuple[Fact[Any], ...] = (
@@ -25,6 +26,7 @@ FACTS: tuple[Fact[Any], ...] = (
     DATABASE,
     ACCESS,
     MONITORING,
+    STACKS,
 )
 """What a bundle holds. SETTINGS, which knows the secrets, is not among them."""
 

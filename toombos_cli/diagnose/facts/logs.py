@@ -206,4 +206,16 @@ def _escaped(character: str) -> str:
     return " " if character == "\t" else character.encode("unicode_escape").decode("ascii")
 
 
+def tail_text(path: Path, redactor: Redactor) -> str:
+    """The last stretch of a log, redacted line by line; "" when there is none."""
+    try:
+        lines = list(_tail(path))
+    except OSError:
+        return ""
+    return "".join(
+        redactor.text(line.raw.decode("utf-8", "replace")) + "\n" if line.raw else f"({line.length} bytes not shown)\n"
+        for line in lines
+    )
+
+
 LOGS: Fact[dict[str, LogFacts]] = Fact("logs", dict[str, LogFacts], _gather)

@@ -1,0 +1,178 @@
+"""Bundles: one tar.zst with everything that a diagnosis rests on, without secrets, and the diagnosis anew from one.
+
+Members: bundle.json (what it is), manifest.json and facts.json (what the checks read), report.md, report.json,
+config.txt, state.json, versions.txt, logs/SERVICE.log and metrics/SERVICE.prom (what people read).
+"""
+
+import contextlib
+import io
+import sys
+import tarfile
+import time
+from collections.abc import Iterator, Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from toombos_cli.diagnose.checks import all_checks
+from toombos_cli.diagnose.facts import FACTS, SETTINGS
+from toombos_cli.diagnose.facts.logs import tail_text
+from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError, LiveFacts, SavedFacts
+from toombos_cli.diagnose.report import DiagnoseReport
+from toombos_cli.diagnose.run import Diagnosis, Selection, chosen, judge
+from toombos_cli.errors import OperationError, RefusedError
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.private_files import write_private
+from toombos_cli.redaction import Redactor
+from toombos_cli.run_state import RunDirectory
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+SCHEMA_VERSION = 1
+_LARGEST_BYTES = 256 * 1024 * 1024
+_ABOUT, _MANIFEST, _FACTS = "bundle.json", "manifest.json", "facts.json"
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle says of itself; `now` is when its facts were gathered, in seconds since the epoch."""
+
+    schema_version: int
+    toombos: str
+    project: str
+    now: float
+
+
+def write_bundle(diagnosis: Diagnosis, markdown: str, path: Path) -> int:
+    """Writes the bundle, readable by its owner alone, and returns its size in bytes.
+
+    What was written is unpacked and searched again: with a secret in it nothing is left, and RefusedError names the
+    member. Raises OperationError when it cannot be written.
+    """
+    if not isinstance(diagnosis.facts, LiveFacts):
+        raise OperationError("a bundle is made of a living system, not of another bundle", where=str(path))
+    content = zstd.compress(_packed(_members(diagnosis.facts, diagnosis.report, markdown, diagnosis.redactor)))
+    for name, member in _unpacked(content, str(path)):
+        found = diagnosis.redactor.leaks(f"{name}\n{member.decode('utf-8', 'replace')}")
+        if found:
+            raise RefusedError(
+                f"the bundle would hold {', '.join(found)} in {name}: it was not written",
+                where=str(path),
+                hint="report this: redaction missed it",
+            )
+    try:
+        write_private(path, content)
+    except OSError as error:
+        raise OperationError(f"cannot be written: {error.strerror}", where=str(path)) from None
+    return len(content)
+
+
+def diagnose_bundle(path: Path, selection: Selection) -> Diagnosis:
+    """The diagnosis of a saved system by the present checks. Raises OperationError for what is no bundle."""
+    try:
+        members = dict(_unpacked(path.read_bytes(), str(path)))
+    except OSError as error:
+        raise OperationError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    about, manifest, values = _decoded(members, str(path))
+    checks, problems = all_checks()
+    facts = SavedFacts(manifest, values, now=about.now)
+    redactor = Redactor()
+    wanted = chosen(checks, selection.only)
+    report = judge(facts, checks, wanted, redactor, services=selection.services, problems=problems)
+    return Diagnosis(report=report, facts=facts, redactor=redactor)
+
+
+def _decoded(members: Mapping[str, bytes], where: str) -> tuple[About, Manifest, dict[str, Any]]:
+    try:
+        about = msgspec.json.decode(members[_ABOUT], type=About)
+        if about.schema_version != SCHEMA_VERSION:
+            raise OperationError(f"it is of version {about.schema_version}, this is {SCHEMA_VERSION}", where=where)
+        manifest = msgspec.json.decode(members[_MANIFEST], type=Manifest, dec_hook=lambda kind, value: kind(value))
+        return about, manifest, msgspec.json.decode(members[_FACTS], type=dict[str, Any])
+    except KeyError as error:
+        raise OperationError(f"is no bundle of toombos: it has no {error.args[0]}", where=where) from None
+    except msgspec.DecodeError as error:
+        raise OperationError(f"is damaged: {error}", where=where) from None
+
+
+def _members(
+    facts: LiveFacts, report: DiagnoseReport, markdown: str, redactor: Redactor
+) -> Iterator[tuple[str, bytes]]:
+    from toombos_cli import __version__
+
+    values = facts.values(FACTS)
+    about = About(
+        schema_version=SCHEMA_VERSION, toombos=__version__, project=str(facts.manifest.project), now=facts.now
+    )
+    yield _ABOUT, msgspec.json.encode(about)
+    yield _MANIFEST, _json(msgspec.to_builtins(facts.manifest, enc_hook=str), redactor)
+    yield _FACTS, _json(values, redactor)
+    yield "report.md", redactor.text(markdown).encode()
+    yield "report.json", _json(msgspec.to_builtins(report, enc_hook=str), redactor)
+    yield "config.txt", redactor.text(_settings(facts)).encode()
+    yield "versions.txt", redactor.text(_versions()).encode()
+    state = RunDirectory(facts.manifest.project).state
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        yield "state.json", _json(msgspec.json.decode(state.read_bytes()), redactor)
+    for name, service in facts.manifest.services.items():
+        text = tail_text(Path(service.log), redactor)
+        if text:
+            yield f"logs/{name}.log", text.encode()
+        metrics = ((values.get("probes") or {}).get(name) or {}).get("metrics")
+        if metrics and metrics["body"]:
+            yield f"metrics/{name}.prom", redactor.text(metrics["body"]).encode()
+
+
+def _json(value: Any, redactor: Redactor) -> bytes:
+    """JSON of the redacted structure: redacting the text would tear its quotes apart."""
+    return msgspec.json.format(msgspec.json.encode(redactor.value(value), enc_hook=str), indent=1)
+
+
+def _settings(facts: Facts) -> str:
+    """The effective settings with their origin, secrets masked, one a line."""
+    from toombos_cli.configuration.display import shown_value
+
+    try:
+        settings = facts.get(SETTINGS)
+    except FactUnavailableError as error:
+        return f"{error}\n"
+    rows = []
+    for name, variable in settings.variables.items():
+        value = settings.values.get(name)
+        shown = f"{shown_value(name, value.value, variable)}  ({value.origin.value})" if value else "(unset)"
+        rows.append(f"{name}={shown}\n")
+    return "".join(rows)
+
+
+def _versions() -> str:
+    found = sorted({f"{d.metadata['Name']} {d.version}" for d in distributions()}, key=str.lower)
+    return "\n".join([f"python {sys.version}", *found, ""])
+
+
+def _packed(members: Iterator[tuple[str, bytes]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.mode, info.mtime = len(content), 0o600, int(time.time())
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes, where: str) -> Iterator[tuple[str, bytes]]:
+    """The members of a bundle; nothing is written to disk. Raises OperationError for damage and for a zip bomb."""
+    try:
+        plain = zstd.ZstdDecompressor().decompress(content, max_length=_LARGEST_BYTES + 1)
+        if len(plain) > _LARGEST_BYTES:
+            raise OperationError("is larger than any bundle", where=where)
+        with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
+            for info in archive:
+                file = archive.extractfile(info) if info.isfile() else None
+                if file is not None:
+                    yield info.name, file.read()
+    except (zstd.ZstdError, tarfile.TarError, EOFError):
+        raise OperationError("is no bundle of toombos, or a damaged one", where=where) from None

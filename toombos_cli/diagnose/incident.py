@@ -1,0 +1,238 @@
+"""What is known for a status update and for an issue: the two templates of the guide, as facts."""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from toombos_cli.alert_events import Trouble, severity_of
+from toombos_cli.diagnose.facts.configuration import SETTINGS
+from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
+from toombos_cli.diagnose.facts.machine import MACHINE
+from toombos_cli.diagnose.facts.monitoring import MONITORING
+from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
+from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.diagnose.report import DiagnoseReport
+from toombos_cli.diagnose.run import Diagnosis
+from toombos_cli.findings import Finding, Status
+from toombos_cli.manifest.alerts import Contact
+from toombos_cli.results import Verdict
+
+_RECENT_S = 86_400.0
+_EVENTS = 15
+_LOG_LINES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of a timeline; `at` is ISO 8601, UTC."""
+
+    at: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentReport:
+    """`duration_s` runs from the first sign to now, None when there is none; `contact` answers for `severity`."""
+
+    kind: ClassVar[str] = "incident"
+
+    name: str
+    status: str
+    severity: str
+    contact: Contact | None
+    timeline: tuple[Event, ...]
+    affected: tuple[str, ...]
+    duration_s: float | None
+    impact: str
+    causes: tuple[str, ...]
+    fixes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always PASS: it is a text to send."""
+        return Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueReport:
+    """What the issue template asks for and the machine knows."""
+
+    kind: ClassVar[str] = "issue"
+
+    version: str
+    deployment: str
+    system: str
+    description: str
+    causes: tuple[Finding, ...]
+    logs: tuple[str, ...]
+    context: tuple[str, ...]
+    support: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always PASS: it is a text to send."""
+        return Verdict.PASS
+
+
+def make_incident(diagnosis: Diagnosis) -> IncidentReport:
+    """The status update; times come from the supervisor's notes and the logs."""
+    facts, report = diagnosis.facts, diagnosis.report
+    events = sorted(_events(facts, report), key=lambda event: event[0])[-_EVENTS:]
+    begun = next((at for at, text in events if not text.startswith("started")), None)
+    lasting_s = facts.now - begun if begun is not None and report.root_findings else 0.0
+    trouble = _trouble(facts, report)
+    severity = severity_of(trouble, lasting_s=lasting_s) if trouble else None
+    affected = tuple(dict.fromkeys(f.service for f in report.findings if f.status is Status.FAIL and f.service))
+    return diagnosis.redactor.value(
+        IncidentReport(
+            name=facts.manifest.name,
+            status="INVESTIGATING" if report.root_findings else "RESOLVED",
+            severity=severity.value if severity else "",
+            contact=facts.manifest.alerts.contacts.get(severity) if severity else None,
+            timeline=tuple(Event(at=_iso(at), text=text) for at, text in events),
+            affected=affected,
+            duration_s=round(lasting_s, 1) if lasting_s else None,
+            impact=_impact(affected, facts),
+            causes=tuple(root.reason or root.title for root in report.root_findings),
+            fixes=tuple(root.fix for root in report.root_findings if root.fix),
+        )
+    )
+
+
+def make_issue(diagnosis: Diagnosis) -> IssueReport:
+    """The issue; whatever only a person knows is left to fill in."""
+    facts, report = diagnosis.facts, diagnosis.report
+    roots = report.root_findings
+    return diagnosis.redactor.value(
+        IssueReport(
+            version=_version(facts),
+            deployment=_deployment(facts),
+            system=_machine(facts),
+            description="; ".join(root.reason or root.title for root in roots),
+            causes=roots,
+            logs=tuple(_log_lines(facts)),
+            context=tuple(f"{f.id}: {f.reason}" for f in report.findings if f.id in ("proc.running", "res.memory")),
+            support=facts.manifest.alerts.support,
+        )
+    )
+
+
+def _events(facts: Facts, report: DiagnoseReport) -> Iterator[tuple[float, str]]:
+    try:
+        services = facts.get(SYSTEM).services
+    except FactUnavailableError:
+        services = {}
+    for name, found in services.items():
+        if found.pid and facts.now - found.started_at < _RECENT_S:
+            yield found.started_at, f"started: {name}"
+        for restart in found.restarts:
+            if facts.now - restart.at < _RECENT_S:
+                yield restart.at, f"{name} was started again: {restart.reason}"
+    for name, log in _logs(facts):
+        errors = [entry for entry in log if entry.error and entry.at and facts.now - entry.at < _RECENT_S]
+        if errors:
+            yield errors[0].at or 0.0, f"first error in the log of {name}: {errors[0].text}"
+    if report.root_findings:
+        yield facts.now, f"root cause identified: {report.root_findings[0].reason}"
+
+
+def _logs(facts: Facts) -> list[tuple[str, tuple[LogEntry, ...]]]:
+    try:
+        return [(name, log.entries) for name, log in facts.get(LOGS).items()]
+    except FactUnavailableError:
+        return []
+
+
+def _trouble(facts: Facts, report: DiagnoseReport) -> Trouble | None:
+    """The row of the guide's escalation table; None when nothing is wrong."""
+    ids = {root.id for root in report.root_findings}
+    if not ids:
+        return None
+    if any(
+        "damaged" in root.cause or "malformed" in root.reason for root in report.root_findings if root.id == "db.ping"
+    ):
+        return Trouble.DATA_CORRUPTION
+    if "auth.middleware" in ids:
+        return Trouble.SECURITY_BREACH
+    down = {f.service for f in report.findings if f.status is Status.FAIL and f.id in ("net.tcp", "net.timeout")}
+    required = {name for name, service in facts.manifest.services.items() if not service.optional}
+    if "system.stopped" in ids or (required and required <= down):
+        return Trouble.COMPLETE_FAILURE
+    try:
+        if len(facts.get(MONITORING).firing) > facts.manifest.monitoring.thresholds.critical_alerts:
+            return Trouble.ALERT_STORM
+    except FactUnavailableError:
+        pass
+    roles = {facts.manifest.services[root.service].role for root in report.root_findings if root.service}
+    if "app" in roles or not roles:
+        return Trouble.CONFIGURATION if ids <= _configuration_ids() else Trouble.DEGRADATION
+    return Trouble.MOCK_FAILURE if "mock" in roles else Trouble.MONITORING_FAILURE
+
+
+def _configuration_ids() -> set[str]:
+    from toombos_cli.diagnose.checks.configuration import CHECKS
+
+    return {check.id for check in CHECKS}
+
+
+def _impact(affected: tuple[str, ...], facts: Facts) -> str:
+    if not affected:
+        return ""
+    roles = {facts.manifest.services[name].role for name in affected if name in facts.manifest.services}
+    if "app" in roles:
+        return "requests to the application fail or are late"
+    return "publishing through the mocks fails" if "mock" in roles else "nothing is measured; the services go on"
+
+
+def _version(facts: Facts) -> str:
+    from toombos_cli import __version__
+
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=facts.manifest.project,
+            capture_output=True,
+            text=True,
+            timeout=2,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return f"toombos {__version__}"
+    commit = done.stdout.strip() if done.returncode == 0 else ""
+    return f"toombos {__version__}" + (f", commit {commit}" if commit else "")
+
+
+def _deployment(facts: Facts) -> str:
+    try:
+        settings = facts.get(SETTINGS)
+        stage = next((settings.clear[n] for n in settings.with_role("stage") if settings.clear.get(n)), "")
+    except FactUnavailableError:
+        stage = ""
+    try:
+        system = facts.get(SYSTEM)
+        mode = "dry-run" if system.dry_run else (system.mode or "live")
+    except FactUnavailableError:
+        mode = ""
+    return ", ".join(part for part in (stage, mode) if part)
+
+
+def _machine(facts: Facts) -> str:
+    try:
+        machine = facts.get(MACHINE)
+    except FactUnavailableError:
+        return ""
+    return (
+        f"{machine.system}, Python {machine.python}, {machine.cores} cores, {machine.memory_total_bytes / 1e9:.0f} GB"
+    )
+
+
+def _log_lines(facts: Facts) -> Iterator[str]:
+    found = [entry for _, log in _logs(facts) for entry in log if entry.error]
+    for entry in sorted(found, key=lambda e: e.at or 0.0)[-_LOG_LINES:]:
+        yield f"{entry.path}{f':{entry.line}' if entry.line else ''}: {entry.text}"
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

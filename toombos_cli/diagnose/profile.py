@@ -1,0 +1,75 @@
+"""What a running Python service does: its stacks at one moment, and a flame graph of some seconds (py-spy)."""
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from toombos_cli.diagnose.facts.source import LiveFacts
+from toombos_cli.diagnose.facts.stacks import find_py_spy
+from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.errors import OperationError
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.private_files import make_private_directory
+from toombos_cli.results import Verdict
+
+_PATIENCE_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileReport:
+    """`stack` is what py-spy dump prints; `flame_graph` an SVG of `duration_s` seconds."""
+
+    kind: ClassVar[str] = "profile"
+
+    service: str
+    pid: int
+    stack: str
+    flame_graph: Path
+    duration_s: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always PASS: a profile judges nothing."""
+        return Verdict.PASS
+
+
+def run_profile(manifest: Manifest, service: str, *, duration_s: float, output: Path | None = None) -> ProfileReport:
+    """The profile of a running service. Raises OperationError when it does not run or cannot be looked into."""
+    program = find_py_spy()
+    if program is None:
+        raise OperationError("py-spy is not installed", hint="pip install 'toombos[profile]'")
+    found = LiveFacts(manifest).get(SYSTEM).services[service]
+    pid = found.pid or (found.by_hand.pid if found.by_hand and found.by_hand.pid else 0)
+    if not pid:
+        raise OperationError(f"{service} does not run", hint=f"toombos start {service}")
+    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    target = output or manifest.project / "run" / "profiles" / f"{service}-{moment}.svg"
+    try:
+        make_private_directory(target.parent)
+    except OSError as error:
+        raise OperationError(f"cannot be made: {error.strerror}", where=str(target.parent)) from None
+    stack = _run([program, "dump", "--pid", str(pid)], 10.0)
+    whole = max(1, round(duration_s))
+    record = ["record", "--pid", str(pid), "--duration", str(whole), "--nonblocking", "--output", str(target)]
+    _run([program, *record], whole + _PATIENCE_S)
+    target.chmod(0o600)
+    return ProfileReport(service=service, pid=pid, stack=stack, flame_graph=target, duration_s=float(whole))
+
+
+def _run(argv: list[str], timeout_s: float) -> str:
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise OperationError(f"py-spy {argv[1]} did not end within {timeout_s:g} s") from None
+    except OSError as error:
+        raise OperationError(f"py-spy cannot be run: {error.strerror}") from None
+    if done.returncode != 0:
+        said = (done.stderr.strip().splitlines() or ["no reason given"])[0]
+        denied = "permission" in done.stderr.lower()
+        raise OperationError(
+            f"py-spy cannot look into pid {argv[3]}: {said}",
+            hint="it takes root, or kernel.yama.ptrace_scope=0" if denied else "is it a Python service?",
+        )
+    return done.stdout
