@@ -67,7 +67,7 @@ def link_tree(source: bytes, target: bytes) -> None:
     elif not os.path.lexists(target):
         try:
             os.link(source, target, follow_symlinks=False)
-        except PermissionError:  # some kernels forbid links to files of others
+        except (PermissionError, NotImplementedError):  # links to files of others, or to links, may be forbidden
             shutil.copy2(source, target, follow_symlinks=False)
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from toombos_cli.backup.durable import sync_directory, write_atomically
+from toombos_cli.backup.naming import created_at
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.staging import remove_tree
@@ -23,7 +24,8 @@ def clear_leftovers(place: Place) -> None:
     for path in place.directory.glob(f".*{_PARTIAL}"):
         path.unlink(missing_ok=True)
     for checksum in place.directory.glob("*.sha256"):
-        if not checksum.with_suffix("").exists():
+        archive = checksum.with_suffix("")
+        if created_at(archive.name) and not archive.exists():
             checksum.unlink(missing_ok=True)
 
 

@@ -33,8 +33,8 @@ def test_a_backup_killed_at_any_step_loses_nothing(tmp_path: Path) -> None:
     for kill_at, name in enumerate(steps.names, 1):
         before = site.archives()
         process = run_apart(site, "backup", kill_at)
-        process.communicate()
-        assert process.returncode == -9, f"not killed at {name}"
+        _, errors = process.communicate()
+        assert process.returncode == -9, f"not killed at {name}: {errors}"
         assert_nothing_lost(site, before, name)
 
 

@@ -74,7 +74,7 @@ def tar() -> str:
     return needs("tar")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=TREES)
 def test_any_tree_survives_toombos_and_tar(tar: str, tree: dict[bytes, tuple[object, ...]]) -> None:
     with tempfile.TemporaryDirectory() as scratch:

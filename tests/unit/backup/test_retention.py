@@ -1,4 +1,4 @@
-"""Which archives stay: one row a rule."""
+"""What stays in the backup directory: one row a rule."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.backup_site import Site
 from toombos_cli.backup.retention import decide
 from toombos_cli.backup.store import ArchiveInfo, newest_known_good, restore_candidates
 from toombos_cli.errors import RefusedError
@@ -117,3 +118,15 @@ def test_the_newest_good_one_passes_over_bad_ones_safety_backups_and_future_cloc
 def test_a_restore_tries_unverified_archives_and_those_of_the_future_last() -> None:
     archives = [archive(-9), archive(1, **UNVERIFIED), archive(2, **BAD), archive(3)]
     assert [str(info.path) for info in restore_candidates(archives, NOW)] == ["1", "3", "-9"]
+
+
+def test_a_checksum_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill()
+    archive = Path(site.backup().archive)
+    foreign = archive.with_name("photos.zip.sha256")
+    orphan = archive.with_name("toombos-20260101T000000Z-0000.tar.zst.sha256")
+    for path in (foreign, orphan):
+        path.write_text("x")
+    site.backup()
+    assert foreign.exists()
+    assert not orphan.exists()
