@@ -10,6 +10,7 @@ from toombos_cli.manifest.service import Service
 from toombos_cli.results import Case, Verdict
 from toombos_cli.run_state import Phase, ServiceState, SystemState
 from toombos_cli.supervisor.protocol import Failure
+from toombos_cli.supervisor.tailing import last_lines
 
 _VERDICTS = {
     Phase.READY: Verdict.PASS,
@@ -28,7 +29,10 @@ class RestartRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRow:
-    """One service. `log` is relative to the project where it lies below it; None stands for "does not apply"."""
+    """One service. `log` is relative to the project where it lies below it; None stands for "does not apply".
+
+    `last_lines` are those of an attempt that failed; `last_log_line` is the newest line there is, "" without one.
+    """
 
     name: str
     phase: Phase
@@ -44,6 +48,7 @@ class ServiceRow:
     restart_history: tuple[RestartRow, ...]
     warnings: tuple[str, ...]
     last_lines: tuple[str, ...]
+    last_log_line: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +182,7 @@ def _row(entry: ServiceState, project: Path) -> ServiceRow:
         restart_history=tuple(RestartRow(at=_iso(r.at), reason=r.reason) for r in entry.restart_history),
         warnings=entry.warnings,
         last_lines=entry.last_lines,
+        last_log_line="".join(last_lines(entry.service.log, 0, 1)),
     )
 
 

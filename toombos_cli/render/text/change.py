@@ -14,10 +14,11 @@ _LINES_SHOWN = 10
 
 
 def show(report: "ChangeReport", output: Output) -> None:
-    """One sentence, the table, and for a failure its cause with the last log lines."""
-    output.stdout.print(_sentence(report))
-    if report.services:
-        output.stdout.print(status.table(report.services))
+    """One sentence, the table, and for a failure its cause with the last log lines; with `--quiet` the failure alone."""
+    if not output.quiet:
+        output.stdout.print(_sentence(report))
+    if report.services and not output.quiet:
+        output.stdout.print(status.table(report.services, output.stdout.width))
     for failure, problem in zip(report.failures, report.problems, strict=True):
         print_problems((problem,), output.stderr)
         for line in failure.last_lines[-_LINES_SHOWN:]:

@@ -27,7 +27,12 @@ def show(report: "SystemReport", output: Output) -> None:
     console = output.stdout
     running = any(row.pid for row in report.services)
     console.print(f"{'dry-run' if report.dry_run else 'live'} mode" if running else "not running")
-    console.print(table(report.services))
+    console.print(table(report.services, console.width))
+    for row in report.services:
+        if row.pid and row.last_log_line.strip():
+            # On a terminal it is cut at the edge; elsewhere there is no edge.
+            line = f"{row.name} | {readable(row.last_log_line)}"
+            console.print(line, style="dim", no_wrap=True, overflow="ellipsis", crop=True)
     notes(report.services, output)
     for warning in report.warnings:
         output.stderr.print(f"warning: {warning}", style="yellow", soft_wrap=True)
@@ -36,27 +41,29 @@ def show(report: "SystemReport", output: Output) -> None:
         output.stderr.print("hint: toombos start", style="cyan", soft_wrap=True)
 
 
-def table(rows: "tuple[ServiceRow, ...]") -> "Table":
-    """One line a service; words beside the colours."""
+def table(rows: "tuple[ServiceRow, ...]", width: int) -> "Table":
+    """One line a service; words beside the colours. Below 100 columns without start-up time and log."""
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, right in _COLUMNS:
+    columns = [column for column in _COLUMNS if width >= _WIDE or column[0] not in _ONLY_WHERE_WIDE]
+    for name, right in columns:
         grid.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="fold")
     for row in rows:
-        grid.add_row(
-            row.name,
-            Text(_word(row), style=_STYLES.get(row.phase, "")),
-            _or_dash(row.pid),
-            str(row.port),
-            "-" if row.ready_after_s is None else f"{row.ready_after_s:.1f} s",
-            duration(row.uptime_s),
-            str(row.restarts),
-            "-" if row.cpu_percent is None else f"{row.cpu_percent:.0f} %",
-            "-" if row.rss_bytes is None else f"{row.rss_bytes / 1e6:.0f} MB",
-            row.log,
-        )
+        cells: dict[str, str | Text] = {
+            "SERVICE": row.name,
+            "PHASE": Text(_word(row), style=_STYLES.get(row.phase, "")),
+            "PID": _or_dash(row.pid),
+            "PORT": str(row.port),
+            "READY": "-" if row.ready_after_s is None else f"{row.ready_after_s:.1f} s",
+            "UPTIME": duration(row.uptime_s),
+            "RESTARTS": str(row.restarts),
+            "CPU": "-" if row.cpu_percent is None else f"{row.cpu_percent:.0f} %",
+            "MEMORY": "-" if row.rss_bytes is None else f"{row.rss_bytes / 1e6:.0f} MB",
+            "LOG": row.log,
+        }
+        grid.add_row(*(cells[name] for name, _ in columns))
     return grid
 
 
@@ -86,6 +93,8 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
 
 
+_WIDE = 100
+_ONLY_WHERE_WIDE = ("READY", "LOG")
 _COLUMNS = (
     ("SERVICE", False),
     ("PHASE", False),
