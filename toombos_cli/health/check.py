@@ -10,7 +10,7 @@ from toombos_cli.health.owner import Owner, find_owners, is_suspended
 from toombos_cli.health.report import HealthReport, ServiceHealth, SkippedService, Status
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
-from toombos_cli.probes import ProbeResult, Reason, judge_health, probe_http, says_degraded
+from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health, probe_http
 from toombos_cli.results import Verdict
 from toombos_cli.run_state import Phase, SystemState, read_state
 
@@ -103,13 +103,12 @@ def _judge(
 
 
 def _weigh(reason: Reason, result: ProbeResult) -> tuple[Status, Verdict]:
-    if reason is Reason.OK:
-        return Status.UP, Verdict.PASS
-    if reason is Reason.SLOW or (reason is Reason.BODY and says_degraded(result)):
-        return Status.DEGRADED, Verdict.WARN
-    if reason is Reason.BODY and result.http_status is not None:
-        return Status.DEGRADED, Verdict.FAIL
-    return Status.DOWN, Verdict.FAIL
+    """A reason that the process table gave instead of the probe's is always down."""
+    verdict = health_verdict(result) if reason is result.reason else Verdict.FAIL
+    if verdict is Verdict.PASS:
+        return Status.UP, verdict
+    answers = verdict is Verdict.WARN or (reason is Reason.BODY and result.http_status is not None)
+    return (Status.DEGRADED if answers else Status.DOWN), verdict
 
 
 def _fix(manifest: Manifest, service: Service, reason: Reason, owner: Owner | None, state: SystemState | None) -> str:

@@ -1,8 +1,17 @@
 """One HTTP or TCP probe of a service, with an exact reason when it does not succeed; safe in threads."""
 
-from toombos_cli.probes.answer import judge_health, read_json, says_degraded
+from toombos_cli.probes.answer import health_verdict, judge_health, read_json
 from toombos_cli.probes.http import probe_http
 from toombos_cli.probes.result import ProbeResult, Reason, printable
 from toombos_cli.probes.tcp import probe_tcp
 
-__all__ = ["ProbeResult", "Reason", "judge_health", "printable", "probe_http", "probe_tcp", "read_json", "says_degraded"]
+__all__ = [
+    "ProbeResult",
+    "Reason",
+    "health_verdict",
+    "judge_health",
+    "printable",
+    "probe_http",
+    "probe_tcp",
+    "read_json",
+]

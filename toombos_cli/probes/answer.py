@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from toombos_cli.probes.result import ProbeResult, Reason, printable
+from toombos_cli.results import Verdict
 
 # Words that services use for "all is well", in lower case; any other word is degraded, never up.
 _WELL = frozenset({"healthy", "ok", "up", "pass", "passing", "alive", "ready", "success", "green", "true"})
@@ -24,8 +25,15 @@ def judge_health(result: ProbeResult, *, expects: Literal["status", "any"] = "an
     return replace(result, reason=Reason.BODY, detail=complaint) if complaint else result
 
 
-def says_degraded(result: ProbeResult) -> bool:
-    """Whether the body says itself that the service works, with restrictions."""
+def health_verdict(result: ProbeResult) -> Verdict:
+    """PASS for a judged result that is ok; WARN for one that is late, or says that it works with restrictions."""
+    if result.reason is Reason.OK:
+        return Verdict.PASS
+    restricted = result.reason is Reason.BODY and _says_degraded(result)
+    return Verdict.WARN if restricted or result.reason is Reason.SLOW else Verdict.FAIL
+
+
+def _says_degraded(result: ProbeResult) -> bool:
     try:
         document = read_json(result)
     except ValueError:

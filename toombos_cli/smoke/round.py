@@ -13,7 +13,7 @@ from toombos_cli.errors import RefusedError
 from toombos_cli.manifest.conditions import value_at
 from toombos_cli.manifest.service import Service
 from toombos_cli.manifest.smoke import Step
-from toombos_cli.probes import ProbeResult, Reason, judge_health, probe_http, says_degraded
+from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health, probe_http
 from toombos_cli.results import Verdict
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import CounterProof, UnreadableCounterError
@@ -99,10 +99,8 @@ class Round:
             probe_http(url, timeout_s=service.probe_timeout_s, slow_after_ms=service.latency_warn_ms),
             expects=service.health_answer,
         )
-        verdict = Verdict.PASS if result.reason is Reason.OK else Verdict.FAIL
-        if result.reason is Reason.SLOW or says_degraded(result):
-            verdict = Verdict.WARN
-        elif service.optional and result.reason is Reason.REFUSED:
+        verdict = health_verdict(result)
+        if service.optional and result.reason is Reason.REFUSED:
             verdict = Verdict.SKIP
         if verdict in (Verdict.FAIL, Verdict.SKIP):
             self._unhealthy.add(service.name)
@@ -140,8 +138,10 @@ class Round:
             return f"applies when {step.if_set} is set"
         if step.if_unset and environment.get(step.if_unset):
             return f"applies when {step.if_unset} is not set"
-        if step.service in self._unhealthy:
-            return f"{step.service} is not healthy"
+        needed = dict.fromkeys((step.service, *(counter.service for counter in step.counters)))
+        unhealthy = [name for name in needed if name in self._unhealthy]
+        if unhealthy:
+            return f"{' and '.join(unhealthy)} {'is' if len(unhealthy) == 1 else 'are'} not healthy"
         if step.is_writing and step.service not in self._proven:
             return f"writes, and {step.service} has not said that it is in dry-run mode"
         return ""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from toombos_cli.probes import ProbeResult, Reason, judge_health, read_json
+from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health, read_json
+from toombos_cli.results import Verdict
 
 JSON = (("content-type", "application/json"),)
 # body, headers, (complaint where a status is expected, complaint where anything will do)
@@ -33,6 +34,21 @@ def test_a_2xx_is_up_only_when_its_body_says_so(body, headers, complaints, expec
     complaint = complaints[expects == "any"]
     assert judged.reason is (Reason.BODY if complaint else Reason.OK)
     assert complaint in judged.detail
+
+
+VERDICTS = {
+    "ok": (Reason.OK, b"", Verdict.PASS),
+    "slow": (Reason.SLOW, b"", Verdict.WARN),
+    "degraded": (Reason.BODY, b'{"status": "degraded"}', Verdict.WARN),
+    "unhealthy": (Reason.BODY, b'{"status": "unhealthy"}', Verdict.FAIL),
+    "503 degraded": (Reason.STATUS, b'{"status": "degraded"}', Verdict.FAIL),
+    "refused": (Reason.REFUSED, b"", Verdict.FAIL),
+}
+
+
+@pytest.mark.parametrize(("reason", "body", "verdict"), VERDICTS.values(), ids=VERDICTS)
+def test_only_a_200_with_restrictions_or_a_late_one_is_a_warning(reason, body, verdict):
+    assert health_verdict(ProbeResult(url="http://x/", reason=reason, body=body)) is verdict
 
 
 def test_a_slow_wrong_body_is_a_wrong_body():
