@@ -3,6 +3,7 @@
 Unpack and check beside the live tree; stop the services; safety backup; journal; exchange; journal; start; health.
 """
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -182,6 +183,8 @@ class _Restore:
             raise OperationError(f"the PostgreSQL database could not be saved first: {safety.unreadable[0].reason}")
         kept = self._keep()
         self._stage.finish_directories()
+        for directory in self._targets.staging:
+            sync_directory(os.path.join(directory, b"new"))
         saved_at = Path(safety.archive)
         with opened(saved_at, self._request.keys, self._place) as plain, Archive(plain) as saved:
             live = difference.from_archive(e for e in saved.manifest.entries if self._targets.covers(e.name))
@@ -229,7 +232,8 @@ class _Restore:
         except ToombosError as error:
             self._give_way(error)
         if self._request.postgres and self._journal.database_marker:
-            self._request.postgres.drop_marker(self._request.database_timeout_s)
+            with contextlib.suppress(ToombosError):  # dumps leave it out, and the next restore drops it
+                self._request.postgres.drop_marker(self._request.database_timeout_s)
         with disk_errors("the replaced files could not be removed", self._place.project):
             replaced_at = clear(self._place, self._journal, self._observer)
         return replace(outcome, started=started, replaced_at=replaced_at)

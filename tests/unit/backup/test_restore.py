@@ -201,3 +201,19 @@ def test_a_directory_that_cannot_be_listed_makes_the_backup_incomplete(
     assert not report.known_good
     site.restore(report.archive)
     assert (tmp_path / "data" / "deep" / "note.txt").exists(), "a restore removed what its archive could not read"
+
+
+def test_a_backup_directory_inside_a_root_survives_the_exchange_of_that_root(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill("old")
+    inside = tmp_path / "data" / "backups"
+    site.place = replace(site.place, directory=inside)
+    site.scope = replace(site.scope, backup_directory=inside)
+    archive = Path(site.backup().archive)
+    site.fill("new")
+    report = site.restore(archive)
+    assert report.safety_backup is not None
+    assert archive.exists()
+    assert Path(report.safety_backup).exists()
+    assert (inside / "latest-good").exists()
+    assert site.words() == ["old"]
+    assert site.backup().known_good
