@@ -7,7 +7,8 @@ import sqlite3
 
 import pytest
 
-from tests.conftest import free_port, needs
+from tests.conftest import free_port, needs, wait_for
+from tests.unit.alerts.conftest import log_lines, wait_until_quiet
 
 SERVICES = ("crm", "platform", "generator")
 STEPS = ["stop", "resources", "archive", "start", "health", "smoke"]
@@ -55,8 +56,11 @@ def test_a_system_whose_services_were_all_killed_is_recovered_with_its_dashboard
 def test_a_system_with_an_older_env_than_the_file_comes_up_with_the_file(running, toombos):
     (running / ".env").write_text("LOG_LEVEL=WARNING\nENVIRONMENT=recovered\n")
     kill_all(toombos)
-    code, steps = recover(toombos, "--no-monitoring")
-    assert (code, list(steps)) == (0, STEPS)
+    done = toombos("recover", "--no-monitoring", timeout_s=280)
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert [line.split()[1] for line in lines[:-1]] == STEPS  # one line each
+    assert lines[-1] == "recovered"
     import httpx
 
     from toombos_cli.manifest.loader import load_manifest
@@ -91,6 +95,9 @@ def test_a_damaged_database_stops_the_recovery_after_the_archive_with_the_restor
     assert database.name in steps["archive"]["cause"]
     assert steps["archive"]["fix"] == "toombos restore --latest-good"
     assert steps["archive"]["detail"].endswith(".tar.zst")  # the damaged state was kept
+    (raised,) = wait_for(lambda: log_lines(running, "corruption:"), what="the alert")
+    assert raised["severity"] == "P0"
+    wait_until_quiet(running)
 
 
 def test_a_broken_manifest_is_named_by_the_first_step_that_needs_it(project, toombos):
@@ -98,10 +105,3 @@ def test_a_broken_manifest_is_named_by_the_first_step_that_needs_it(project, too
     done = toombos("recover")
     assert done.returncode != 0
     assert "toombos.toml:3" in done.stdout + done.stderr
-
-
-def test_each_step_is_one_line(running, toombos):
-    done = toombos("recover", "--no-monitoring", timeout_s=280)
-    lines = done.stdout.splitlines()
-    assert [line.split()[1] for line in lines[:-1]] == STEPS
-    assert lines[-1] == "recovered"

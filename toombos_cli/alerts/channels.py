@@ -11,7 +11,7 @@ from toombos_cli.alerts.ledger import Message
 from toombos_cli.errors import ConfigurationError, Problem
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.redaction import Redactor
+from toombos_cli.redaction import Redactor, is_secret_name
 from toombos_cli.settings import effective_values, read_env_file
 
 INSTALL = "pip install 'toombos[alerts]'"
@@ -21,7 +21,7 @@ _KINDS = {"problem": "failure", "recovery": "success", "summary": "warning", "te
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One way to reach people. `attempt` is the only place where something leaves this machine."""
+    """One way to reach people. `attempt` is the only place where something leaves this machine, without secrets."""
 
     name: str
     severities: frozenset[Severity]
@@ -37,8 +37,8 @@ class Channel:
             with _Reasons() as reasons:
                 try:
                     sent = self.plugin.notify(
-                        title=f"[{message.severity}] {system}: {message.title}",
-                        body=message.body or message.title,
+                        title=self.redactor.text(f"[{message.severity}] {system}: {message.title}"),
+                        body=self.redactor.text(message.body or message.title),
                         notify_type=_KINDS[message.kind],
                     )
                 except Exception as error:  # a plugin of any quality must not end the sender
@@ -68,6 +68,7 @@ def channels(manifest: Manifest) -> tuple[Channel, ...]:
     except ImportError:
         raise ConfigurationError("alert channels need the package apprise", hint=INSTALL) from None
     values = {name: v.value for name, v in effective_values(manifest, None, read_env_file(manifest.project)).items()}
+    secrets = [(name, value) for name, value in values.items() if is_secret_name(name)]
     timeout_s = manifest.alerts.delivery.timeout_s
     found, problems = [], []
     for name, channel in manifest.alerts.channels.items():
@@ -84,7 +85,9 @@ def channels(manifest: Manifest) -> tuple[Channel, ...]:
             )
             continue
         plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout_s
-        redactor = Redactor([(f"{place}.url", url), *((part, values[part]) for part in _VARIABLE.findall(channel.url))])
+        redactor = Redactor(
+            [*secrets, *((part, values[part]) for part in _VARIABLE.findall(channel.url)), (place, url)]
+        )
         found.append(Channel(name, frozenset(channel.severities), plugin, timeout_s, redactor))
     if problems:
         raise ConfigurationError("an alert channel is invalid", problems=tuple(problems))

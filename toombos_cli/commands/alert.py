@@ -6,6 +6,7 @@ import typer
 
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.errors import ConfigurationError, OperationError, UsageError
+from toombos_cli.manifest.escalation import Trouble, severity_of
 
 if TYPE_CHECKING:
     from toombos_cli.manifest.alerts import Severity
@@ -38,7 +39,13 @@ def send(
             "--key", help="The same for each repetition and for the recovery.", show_default="the title", metavar="NAME"
         ),
     ] = None,
-    severity: SeverityOption = "P2",
+    severity: Annotated[
+        str | None, typer.Option("--severity", metavar="P0|P1|P2|P3", help="How urgent it is.", show_default="P2")
+    ] = None,
+    trouble: Annotated[
+        Trouble | None, typer.Option("--trouble", help="The kind of trouble, which decides the severity.")
+    ] = None,
+    lasting: Annotated[float, typer.Option("--lasting", min=0, metavar="SECONDS", help="For how long.")] = 0.0,
     resolved: Annotated[bool, typer.Option("--resolved", help="It is well again.")] = False,
 ) -> None:
     """Raise an alert and return at once; repetitions and storms are held back, delivery goes on by itself.
@@ -48,9 +55,10 @@ def send(
     from toombos_cli.alert_events import AlertEvent, emit
     from toombos_cli.alerts.reports import AlertSentReport
 
-    event = AlertEvent(
-        key=key or title, source="command", severity=_severity(severity), title=title, body=body, resolved=resolved
-    )
+    if severity and trouble:
+        raise UsageError("--severity and --trouble exclude each other")
+    chosen = severity_of(trouble, lasting_s=lasting) if trouble else _severity(severity or "P2")
+    event = AlertEvent(key=key or title, source="command", severity=chosen, title=title, body=body, resolved=resolved)
     emit(invocation.manifest.project, event)
     invocation.finish(AlertSentReport(key=event.key, severity=event.severity.value, resolved=resolved))
 

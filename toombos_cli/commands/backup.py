@@ -82,6 +82,7 @@ def create(
     )
     with Working(invocation) as observer:
         report = create_backup(plan, observer)
+        _tell_of_corruption(invocation, report)
         if to or settings.remote:
             report = _copied(report, to or settings.remote, observer)
     if report.known_good and not (emergency or no_prune):
@@ -187,3 +188,24 @@ def pin(
     from toombos_cli.backup.upkeep import pin_archive
 
     invocation.finish(pin_archive(make_place(invocation), archive, pinned=not off))
+
+
+def _tell_of_corruption(invocation: Invocation, report: "CreateReport") -> None:
+    """Raises an alert for each database that is not sound, and ends it for each that is again."""
+    from toombos_cli.alert_events import AlertEvent, emit, open_keys
+    from toombos_cli.manifest.escalation import Trouble, severity_of
+
+    known = open_keys(invocation.project)
+    for database in report.databases:
+        key, sound = f"corruption:{database.path}", database.integrity == "ok"
+        if sound and key not in known:
+            continue
+        event = AlertEvent(
+            key=key,
+            source="backup",
+            severity=severity_of(Trouble.DATA_CORRUPTION),
+            title=f"{database.path} is damaged",
+            body=f"{database.integrity}\ntoombos restore --latest-good",
+            resolved=sound,
+        )
+        emit(invocation.project, event)

@@ -72,20 +72,19 @@ def logs(
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many lines of each service.")] = 50,
 ) -> None:
     """Show the last log lines of the monitoring services."""
-    from toombos_cli.monitoring.operations import container_logs
-
-    text = container_logs(invocation.manifest, lines)
-    if text is not None:
-        invocation.stdout.print(text, end="", soft_wrap=True)
-        return
     from pathlib import Path
 
+    from toombos_cli.monitoring.operations import container_logs
     from toombos_cli.run_state import RunDirectory
-    from toombos_cli.supervisor.logs import run_logs
+    from toombos_cli.supervisor.logs import LogLine, LogsReport, run_logs
     from toombos_cli.supervisor.rotation import LogFile
 
+    asked = invocation.service_names(services)
+    contained = container_logs(invocation.manifest, asked, lines)
+    if contained is not None:
+        invocation.finish(LogsReport(lines=tuple(LogLine(service=n, timestamp=None, line=t) for n, t in contained)))
     known, run = invocation.manifest.services, RunDirectory(invocation.project)
-    names = invocation.service_names(services) or tuple(n for n, s in known.items() if s.role == "monitoring")
+    names = asked or tuple(name for name, service in known.items() if service.role == "monitoring")
     files = {name: LogFile(Path(known[name].log), run.rotation(name)) for name in names}
     invocation.finish(run_logs({n: f for n, f in files.items() if Path(known[n].log).exists()}, count=lines))
 

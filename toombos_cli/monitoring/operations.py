@@ -58,11 +58,16 @@ def stop_containers(manifest: Manifest) -> None:
         backends.compose(manifest.project, "down", "--remove-orphans")
 
 
-def container_logs(manifest: Manifest, lines: int) -> str | None:
-    """The containers' last lines; None where monitoring does not run in containers. Raises OperationError."""
+def container_logs(manifest: Manifest, names: tuple[str, ...], lines: int) -> tuple[tuple[str, str], ...] | None:
+    """The containers' last lines, each with its service (no names: all of them); None where there are no containers.
+
+    Raises OperationError.
+    """
     if backends.remembered(manifest.project) is not Kind.COMPOSE:
         return None
-    return backends.compose(manifest.project, "logs", "--no-color", "--tail", str(lines))
+    printed = backends.compose(manifest.project, "logs", "--no-color", "--tail", str(lines), *names)
+    parts = (line.partition("|") for line in printed.splitlines())  # docker writes `prometheus-1  | text`
+    return tuple((name.strip().rpartition("-")[0], text.removeprefix(" ")) for name, _, text in parts)
 
 
 def run_status(

@@ -53,6 +53,21 @@ def test_an_unknown_severity_is_exit_2(project, toombos):
     assert "severities: P0, P1, P2, P3" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "severity"),
+    [
+        ((), "P2"),
+        (("--trouble", "data-corruption"), "P0"),
+        (("--trouble", "complete-failure", "--lasting", "299"), "P1"),
+        (("--trouble", "complete-failure", "--lasting", "300"), "P0"),
+    ],
+)
+def test_the_kind_of_trouble_decides_the_severity(project, toombos, options, severity):
+    done = toombos("alert", "send", "x", *options, "--json")
+    assert json.loads(done.stdout)["data"]["severity"] == severity
+    wait_until_quiet(project)
+
+
 def test_status_lists_what_has_not_ended(alerting, toombos, webhook):
     toombos("alert", "send", "the queue is full", "--key", "queue")
     wait_for(lambda: webhook.received, what="the message")

@@ -141,6 +141,14 @@ def test_a_channel_gets_only_the_severities_that_it_carries(alerting, webhook):
     assert webhook.titles == ["[P0] toombos: major happened"]
 
 
+def test_a_secret_that_stands_in_an_alert_does_not_leave_the_machine(alerting, webhook):
+    with (alerting / ".env").open("a") as file:
+        file.write("API_KEY=s3cr3t-api-key-0123456789\n")
+    emit(alerting, problem(body="Authorization failed for s3cr3t-api-key-0123456789"))
+    wait_until_quiet(alerting)
+    assert webhook.received[0]["message"] == "Authorization failed for <API_KEY>"
+
+
 def test_without_channels_alerts_are_logged(project):
     emit(project, problem())
     wait_until_quiet(project)

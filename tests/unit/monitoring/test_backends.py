@@ -124,7 +124,8 @@ def test_up_logs_and_down_ask_compose_for_them(composed):
     assert json.loads(up.stdout)["data"]["backend"] == "compose"
     file = project / "run" / "monitoring" / "compose.yml"
     assert f"compose --file {file} up --detach --remove-orphans" in log.read_text()
-    assert "prometheus-1  | ready" in toombos("monitoring", "logs").stdout
+    lines = json.loads(toombos("monitoring", "logs", "prometheus", "--json").stdout)["data"]["lines"]
+    assert [(line["service"], line["line"]) for line in lines] == [("prometheus", "ready")]
     toombos("monitoring", "down")
     assert f"compose --file {file} down --remove-orphans" in log.read_text()
 
