@@ -28,7 +28,7 @@ import uvloop
 BODY = b'{"status":"preview"}'
 
 
-def response(status: bytes, more: bytes = b"") -> bytes:
+def response(status: bytes, more: bytes = b"Connection: keep-alive\r\n") -> bytes:
     head = b"HTTP/1.1 %s\r\nContent-Length: %d\r\nContent-Type: application/json\r\n%s\r\n"
     return head % (status, len(BODY), more) + BODY
 
@@ -75,13 +75,15 @@ class Connection(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        for _ in range(data.count(b" HTTP/1.1\r\n")):
+        for _ in range(data.count(b" HTTP/1.")):
             self.behaviour.take(self)
 
     def answer(self, data: bytes, delay_s: float) -> None:
         taken = time.perf_counter_ns()
 
         def write() -> None:
+            if self.transport.is_closing():
+                return
             now = time.perf_counter_ns()
             self.behaviour.answered_ns.append(now)
             self.behaviour.held_ms.append((now - taken) / 1e6)

@@ -109,7 +109,7 @@ def load(
     ] = None,
     scenario: Annotated[
         Path | None,
-        typer.Option("--scenario", metavar="FILE", help="A weighted mix: [[request]] tables.", rich_help_panel=_MIX),
+        typer.Option("--scenario", metavar="FILE", help="A weighted mix, in TOML.", rich_help_panel=_MIX),
     ] = None,
     allow_target: Annotated[
         list[str] | None,

@@ -1,10 +1,14 @@
 """The load engine against servers whose answers are known beforehand: what it reports must be what happened."""
 
 import statistics
+import subprocess
+import sys
 
 import pytest
 
-from tests.loading import at_rate, errors_of, load_server, plan_for, report_of
+from tests.conftest import free_port, wait_for
+from tests.loading import at_rate, endpoint, errors_of, load_server, plan_for, report_of
+from toombos_cli import processes
 from toombos_cli.load.engine import run_engine
 
 
@@ -157,3 +161,42 @@ def test_what_was_never_sent_is_dropped():
         report = report_of(plan, run_engine(plan))
     assert (report.counts.scheduled, report.counts.dropped, report.counts.censored) == (10, 9, 1)
     assert report.latency_us.response.censored == 10
+
+
+def test_without_uvloop_the_engine_runs_on_plain_asyncio(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # what an absent module looks like to `import`
+    with load_server("fixed:1") as server:
+        closed = plan_for(server.port, requests=200, connections=4)
+        opened = plan_for(server.port, **at_rate(100, 1))
+        assert report_of(closed, run_engine(closed)).counts.ok == 200
+        assert report_of(opened, run_engine(opened)).counts.ok == 100
+
+
+def test_a_mix_is_drawn_by_weight_and_counted_by_endpoint():
+    with load_server("fixed:0") as server:
+        endpoints = (endpoint(server.port, name="often", weight=4), endpoint(server.port, name="seldom", path="/b"))
+        plan = plan_for(server.port, requests=3000, connections=4, endpoints=endpoints)
+        report = report_of(plan, run_engine(plan))
+    counts = {name: found.counts.ok for name, found in report.endpoints.items()}
+    assert sum(counts.values()) == server.requests == 3000
+    assert counts["often"] == pytest.approx(2400, abs=130)
+
+
+@pytest.mark.full
+def test_one_request_every_six_seconds_suits_a_server_that_closes_after_five():
+    port = free_port()
+    app = (
+        "async def app(scope, receive, send):\n"
+        "    await send({'type': 'http.response.start', 'status': 204, 'headers': []})\n"
+        "    await send({'type': 'http.response.body', 'body': b''})\n"
+    )
+    code = f"{app}\nimport uvicorn\nuvicorn.run(app, port={port}, log_level='error', lifespan='off')"
+    with subprocess.Popen([sys.executable, "-c", code]) as server:
+        try:
+            wait_for(lambda: processes.listeners((port,), [server.pid]), within_s=20, what="uvicorn")
+            plan = plan_for(port, **at_rate(1 / 6, 18))
+            report = report_of(plan, run_engine(plan))
+        finally:
+            server.terminate()
+    assert report.status == {"204": 3}
+    assert not report.errors
