@@ -26,9 +26,12 @@ def append_line(path: Path, line: bytes) -> None:
 
     The shared lock lets `take_lines` wait until no line is half way between opening and writing.
     """
-    make_private_directory(path.parent)
     while True:
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            make_private_directory(path.parent)
+            continue
         try:
             fcntl.flock(fd, fcntl.LOCK_SH)
             if _is_still(path, fd):
@@ -57,9 +60,10 @@ def take_lines(path: Path, aside: Path) -> tuple[bytes, ...]:
 
 
 def make_private_directory(path: Path) -> None:
-    """Makes the directory and those above it that are missing, mode 0700."""
-    for directory in (*reversed(path.parents), path):
-        directory.mkdir(mode=0o700, exist_ok=True)
+    """Makes the directory and those above it that are missing, mode 0700. Raises OSError."""
+    if not path.is_dir():
+        make_private_directory(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
 
 
 def _is_still(path: Path, fd: int) -> bool:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from toombos_cli.alert_events import Trouble, severity_of
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.machine import MACHINE
@@ -17,6 +16,7 @@ from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis
 from toombos_cli.findings import Finding, Status
 from toombos_cli.manifest.alerts import Contact
+from toombos_cli.manifest.escalation import Trouble, severity_of
 from toombos_cli.results import Verdict
 
 _RECENT_S = 86_400.0
