@@ -65,7 +65,8 @@ class Supervisor:
 
     async def end(self) -> None:
         """Stops everything, dependents first, then whoever of it is still a child of this process."""
-        await requests.stop(self, tuple(self.units))
+        # How the others ended stays written down: a failed or looping service must not read "stopped" tomorrow.
+        await requests.stop(self, tuple(name for name, unit in self.units.items() if unit.is_active))
         own = os.getpid()
         for row in processes.process_table().values():
             if row.parent == own and not row.zombie and row.pid not in alert_events.sender_pids():

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -188,16 +189,24 @@ def test_the_supervisor_rotates_a_flooded_log_and_loses_no_line(system: Any, eve
 def test_logs_follow_several_services_at_once(pair: Any, eventually: Any, tmp_path: Path) -> None:
     pair("start", exit_code=0)
     following = pair.begin("logs", "-f", "-n", "0", "--json")
-    try:
-        time.sleep(1.0)  # no state tells that it listens: lines written too early are simply not asked for
+    seen: list[str] = []
+    reader = threading.Thread(target=lambda: seen.extend(json.loads(line)["line"] for line in following.stdout))
+    reader.start()
+
+    def both_were_seen() -> bool:
         for name in ("crm", "app"):
             with pair.log(name).open("a") as log:
                 log.write(f"news of {name}\n")
-        lines = {json.loads(following.stdout.readline())["line"] for _ in range(2)}
-        assert lines == {"news of crm", "news of app"}
+        return {"news of crm", "news of app"} <= set(seen)
+
+    try:
+        eventually(both_were_seen)
     finally:
         following.send_signal(signal.SIGINT)
-        following.communicate(timeout=10)
+        following.wait(timeout=10)
+        reader.join()
+        following.stdout.close()
+        following.stderr.close()
     assert following.returncode == 130
 
 

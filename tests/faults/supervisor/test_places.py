@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,7 +183,6 @@ def test_a_foreground_shows_prefixed_lines_and_stops_all_at_the_end(
     process = pair.begin("start", "--foreground")
     eventually(lambda: (pair.project / "run" / "state.json").exists() and pair.phase("app") == "ready")
     assert pair("status", exit_code=0).returncode == 0, "another terminal sees it"
-    time.sleep(0.3)
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == code, err

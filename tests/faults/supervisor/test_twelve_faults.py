@@ -111,7 +111,7 @@ def test_6_a_deaf_service_is_gone_within_the_grace_period_and_a_second(system: A
         os.kill(pid, signal.SIGSTOP)
     began = time.monotonic()
     system("stop", exit_code=0)
-    command_itself_s = 1.5  # a loaded machine's time to load Python twice
+    command_itself_s = 5.0  # a loaded machine's time to load Python
     assert time.monotonic() - began < 1.5 + 1.0 + command_itself_s
     assert processes.identify(pid) is None
 
@@ -219,7 +219,7 @@ def test_12_a_slow_start_is_cancelled_by_stop_within_a_second(system: Any) -> No
     assert start.returncode == 4
     assert "stopped meanwhile" in err
     assert system.tagged() == {}
-    assert stop_command_s < 1.0 + 1.5, "1 s, and a loaded machine's time to load Python"
+    assert stop_command_s < 1.0 + 5.0, "1 s, and a loaded machine's time to load Python; not the 45 s of the start"
 
 
 def test_12_restart_in_the_middle_of_a_slow_start_leaves_one_instance(system: Any, tmp_path: Path) -> None:
