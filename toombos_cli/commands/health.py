@@ -49,8 +49,9 @@ def health(
 ) -> None:
     """Ask every service at once how it is, and name the reason where one is not well.
 
-    Ends with 0 when all are up, with 1 when one is down or denies its health. A service that is slow or works with
-    restrictions is a warning. Optional services that were not started are skipped.
+    Ends with 0 when all are up, with 1 when one is down or denies its health.
+    A service that is slow or works with restrictions is a warning. Optional
+    services that were not started are skipped.
     """
     from toombos_cli.health.check import run_health
     from toombos_cli.health.watch import History

@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING
 
 from toombos_cli.commands.invocation import Invocation
 from toombos_cli.errors import ConfigurationError, UsageError
-from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import read_state
 
 if TYPE_CHECKING:
     from toombos_cli.manifest.model import Manifest
+    from toombos_cli.manifest.service import Service
 
 
 def known_services(
@@ -18,6 +17,8 @@ def known_services(
 
     Raises UsageError for an unknown name.
     """
+    from toombos_cli.run_state import read_state
+
     state = read_state(invocation.project)
     running = {name: entry.service for name, entry in state.services.items()} if state else {}
     manifest = None

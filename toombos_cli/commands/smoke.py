@@ -43,10 +43,11 @@ def smoke(
     ] = False,
     strict: options.Strict = False,
 ) -> None:
-    """Use the running system as a client would, and prove that it did what it said and that nothing left this machine.
+    """Use the running system as a client would, and prove what it did.
 
-    The steps stand in the manifest. Nothing is written to a system that does not say itself that it is in dry-run mode
-    (exit 5). What the test creates is removed at the end.
+    The steps stand in the manifest: requests, answers, counters, sockets.
+    Nothing is written to a system that does not say itself that it is in
+    dry-run mode (exit 5). What the test creates is removed at the end.
     """
     from toombos_cli.smoke.plan import make_plan
     from toombos_cli.smoke.run import run_smoke
