@@ -85,12 +85,12 @@ class Archive:
         if hashlib.sha256(front).hexdigest() != self.manifest.front_sha256:
             raise BadArchiveError("the header members are not what the manifest says")
         for entry in self.manifest.entries:
-            stream.expect(tarblocks.member_header(entry), f"the header of {printable(entry.name)!r}")
+            stream.expect(tarblocks.member_header(entry), "the header of", entry)
             pieces = stream.pieces(entry.size)
             yield entry, pieces
             if next(pieces, None) is not None:
                 raise RuntimeError("a member's content was not taken before the next member")
-            stream.expect(tarblocks.padding(entry.size), f"the padding of {printable(entry.name)!r}")
+            stream.expect(tarblocks.padding(entry.size), "the padding of", entry)
         for block in manifest_member(self._encoded_manifest):
             stream.expect(block, "the manifest member")
         stream.expect_end()
@@ -162,12 +162,13 @@ class _Stream:
             size -= len(piece)
             yield piece
 
-    def expect(self, block: bytes, what: str) -> None:
+    def expect(self, block: bytes, what: str, entry: Entry | None = None) -> None:
         """Passes over `block`, or refuses the archive when something else stands there."""
         at = 0
         for piece in self.pieces(len(block)):
             if piece != block[at : at + len(piece)]:
-                raise BadArchiveError(f"{what} is not what the manifest says")
+                named = f" {printable(entry.name)!r}" if entry else ""
+                raise BadArchiveError(f"{what}{named} is not what the manifest says")
             at += len(piece)
 
     def expect_end(self) -> None:

@@ -4,6 +4,7 @@ GNU format (raw names of any bytes, sizes over 8 GiB), with a pax record for tim
 bsdtar and Python's tarfile read both. Fields: https://www.gnu.org/software/tar/manual/html_node/Standard.html
 """
 
+import functools
 import struct
 
 from toombos_cli.backup.records import Entry
@@ -48,8 +49,12 @@ def padding(size: int) -> bytes:
 
 
 def _extra(name: bytes, typeflag: bytes, content: bytes) -> bytes:
-    head = _block(name=name, mode=0o644, owner=(0, 0), size=len(content), mtime=0, typeflag=typeflag, link=b"")
-    return head + content + padding(len(content))
+    return _extra_head(name, typeflag, len(content)) + content + padding(len(content))
+
+
+@functools.cache  # few differ, and nearly every member has one
+def _extra_head(name: bytes, typeflag: bytes, size: int) -> bytes:
+    return _block(name=name, mode=0o644, owner=(0, 0), size=size, mtime=0, typeflag=typeflag, link=b"")
 
 
 def _block(
@@ -73,6 +78,7 @@ def _block(
     return _LAYOUT.pack(*fields)
 
 
+@functools.lru_cache(1024)  # modes, owners and sizes repeat
 def _number(value: int, width: int) -> bytes:
     """Octal with a NUL where it fits, else GNU's base-256 with the top bit set (negative: two's complement)."""
     if 0 <= value < 8 ** (width - 1):

@@ -104,7 +104,7 @@ def test_a_recovery_killed_at_any_step_can_be_repeated(ground: Ground) -> None:
             assert ground.state(site) == outcome, f"recovery killed at {name}"
 
 
-@pytest.mark.parametrize("times", [10, pytest.param(100, marks=pytest.mark.full)])
+@pytest.mark.parametrize("times", [10, pytest.param(100, marks=[pytest.mark.full, pytest.mark.timeout(1800)])])
 def test_a_restore_killed_at_a_random_time_is_undone_or_finished(ground: Ground, times: int) -> None:
     started = time.monotonic()
     run_apart(ground.fresh(), "restore", 0, ground.archive).communicate()
