@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toombos_cli.errors import ConfigurationError, UsageError
 from toombos_cli.manifest.conditions import read_condition, value_at
@@ -134,3 +136,21 @@ def test_only_with_a_name_that_is_no_step_gives_the_nearest(tmp_path):
 def test_the_packaged_steps_are_valid(tmp_path):
     names = make_plan(load_manifest(tmp_path)).names
     assert {"health-crm", "dry-run-generator", "generate", "isolation-sockets"} <= set(names)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+CONDITIONS = st.sampled_from([demand for demand, _, _ in DEMANDS.values()])
+
+
+@given(value=JSON, demand=CONDITIONS)
+def test_any_value_either_meets_a_condition_or_does_not(value, demand):
+    assert read_condition(demand).holds(value) in (True, False)
+
+
+@given(value=JSON)
+def test_every_value_equals_itself(value):
+    assert read_condition({"equals": value}).holds(value)

@@ -1,0 +1,55 @@
+"""Whatever a server sends, a probe ends with a reason: no exception, nothing unprintable, no more than the limit."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health, printable
+from toombos_cli.probes.message import Answer, NotHttpError
+from toombos_cli.results import Verdict
+
+PIECES = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.0 503 No\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"Content-Length: 5\r\n",
+        b"Content-Length: 99999999999999999999\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"5\r\nhello\r\n",
+        b"0\r\n\r\n",
+        b"\r\n",
+        b"X: \xff\x1b[31m\r\n",
+        b'{"status": "healthy"}',
+        b"\x15\x03\x01",
+    ]
+)
+STREAMS = st.lists(st.one_of(PIECES, st.binary(max_size=40)), max_size=12)
+
+
+@given(chunks=STREAMS, limit=st.integers(0, 30))
+def test_any_stream_of_bytes_is_an_answer_or_is_not_http(chunks, limit):
+    answer = Answer("GET", limit)
+    try:
+        for chunk in [*chunks, b""]:
+            answer.feed(chunk)
+    except NotHttpError:
+        return
+    assert len(answer.body) <= limit
+    assert answer.complete or not answer.truncated
+    assert answer.status is None or answer.status >= 200
+
+
+@given(body=st.binary(max_size=200), expects=st.sampled_from(["status", "any"]))
+def test_any_body_is_judged(body, expects):
+    result = ProbeResult(url="http://x/", reason=Reason.OK, http_status=200, body=body)
+    judged = judge_health(result, expects=expects)
+    assert judged.reason in (Reason.OK, Reason.BODY)
+    assert judged.detail.isprintable()
+    assert health_verdict(judged) in (Verdict.PASS, Verdict.WARN, Verdict.FAIL)
+
+
+@given(st.text(max_size=300))
+def test_printable_text_is_one_line_of_bounded_length(text):
+    shown = printable(text, limit=50)
+    assert shown.isprintable()
+    assert len(shown) <= 50
