@@ -3,6 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Iterator
+from itertools import repeat
+from operator import length_hint
 from time import perf_counter_ns as clock
 
 from toombos_cli.load.connection import NO_PERMITS, Connection
@@ -14,7 +16,13 @@ _PAUSE_S = 0.1
 
 
 class ClosedLoop(Engine):
-    """`plan.connections` workers. A worker is a connection, or the opening of the one that follows it."""
+    """`plan.connections` workers. A worker is a connection, or the opening of the one that follows it.
+
+    Each request takes one of the permits, so what is left of them says how many were sent, at no cost a request.
+    """
+
+    _given = 0
+    _permits: Iterator[None] = NO_PERMITS
 
     async def prepare(self) -> None:
         """Opens all connections, so that the first requests do not wait for them; those that fail are tried again."""
@@ -36,13 +44,11 @@ class ClosedLoop(Engine):
         return connection
 
     def begin(self, origin_ns: int) -> None:
-        self._limit = sys.maxsize
-        self._permits = NO_PERMITS
         self._set_only()
         if self._warm:
-            self.recorder.connect.update(self._connect_times)
             self._start_counting()
         else:
+            self._allow(sys.maxsize)
             self._later("warm-up", self.plan.warmup_s, lambda: self.warmup_over(clock()))
         self.beat(clock())
         for connection in self._ready:
@@ -57,37 +63,41 @@ class ClosedLoop(Engine):
         self._only = self.recorder.tallies[0] if len(self.recorder.tallies) == 1 else None
 
     def _start_counting(self) -> None:
-        if self._only is not None:
-            self._permits = self._permit()  # from here on, connections repeat the one request by themselves
-        if self.plan.requests is not None:
-            self._limit = self.plan.requests
+        self.recorder.connect.update(self._connect_times)
+        self._allow(sys.maxsize if self.plan.requests is None else self.plan.requests)
         if self.plan.duration_s is not None:
             self._later("duration", self.plan.duration_s, self.end_issue)
 
-    def _permit(self) -> Iterator[None]:
-        """Gives something for each request that may be sent, and counts it."""
-        while self.issued < self._limit:
-            self.issued += 1
-            yield
+    def _allow(self, requests: int) -> None:
+        """Lets so many more requests be sent. Every connection asks once before it repeats requests by itself."""
+        self._given = requests
+        self._permits = repeat(None, requests)
+        for connection in self.connections:
+            connection.permits = NO_PERMITS
+
+    @property
+    def issued(self) -> int:
+        return self._given - length_hint(self._permits)
 
     def end_warmup(self, recorder: Recorder) -> None:
-        recorder.connect.update(self._connect_times)
         self._set_only()
         self._start_counting()
 
     def end_issue(self) -> None:
-        self._limit = 0
+        issued = self.issued
+        self._allow(0)
+        self._given = issued
         self.issue_ended()
 
     def idle(self, connection: Connection) -> None:
-        if self.issued < self._limit:
-            self.issued += 1
-            connection.permits = self._permits
+        for _ in self._permits:
+            if self._only is not None:
+                connection.permits = self._permits
             connection.send(self._only or self.pick(), 0)
-        else:
-            connection.close()
-            self.connections.discard(connection)
-            self._retire()
+            return
+        connection.close()
+        self.connections.discard(connection)
+        self._retire()
 
     def lost(self, connection: Connection) -> None:
         self.connections.discard(connection)
@@ -98,11 +108,10 @@ class ClosedLoop(Engine):
 
     def _next(self) -> None:
         """Goes on with a new connection; the wait for it is part of the response time."""
-        if self.issued < self._limit:
-            self.issued += 1
+        for _ in self._permits:
             self.open(self._only or self.pick(), clock())
-        else:
-            self._retire()
+            return
+        self._retire()
 
     def _retire(self) -> None:
         self._working -= 1

@@ -120,7 +120,7 @@ class Connection(asyncio.Protocol):
         else:
             cells.alike[latency] += 1
             for _ in self.permits:
-                self.written = clock()
+                self.written = now  # a microsecond before the write, and the moment the next request was due
                 self._write(tally)
                 return
         self.owner.idle(self)

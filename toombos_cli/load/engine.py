@@ -66,11 +66,11 @@ class Engine(ABC):
         self.recorder = Recorder(plan.endpoints, clock())
         self.connections: set[Connection] = set()
         self.opening: dict[asyncio.Task[None], Opening] = {}
-        self.issued = 0
         self.sent_in_time = 0
         self.ended_ns = 0
         self.interrupted_by = 0
         self.aborted = False
+        self._prepared = False
         self._finished: asyncio.Future[None] = self.loop.create_future()
         self._random = random.Random(plan.seed)  # noqa: S311  (which request comes next is no secret)
         self._weights = [endpoint.weight for endpoint in plan.endpoints]
@@ -92,6 +92,7 @@ class Engine(ABC):
             preparing.cancel()
         else:
             preparing.result()
+            self._prepared = True
         if origin_ns is not None and origin_ns > clock():
             await asyncio.sleep((origin_ns - clock()) / 1e9)
         origin = origin_ns or clock()
@@ -154,6 +155,11 @@ class Engine(ABC):
 
     @property
     @abstractmethod
+    def issued(self) -> int:
+        """How many requests were sent, or given a connection to be opened for them, since counting began."""
+
+    @property
+    @abstractmethod
     def inflight(self) -> int:
         """How many requests are sent or wait for a connection of their own."""
 
@@ -211,8 +217,11 @@ class Engine(ABC):
     def interrupt(self, signal_number: int) -> None:
         """Ends the run now; what is under way is kept as unfinished."""
         self.interrupted_by = signal_number
-        self.end_issue()
-        self.give_up_rest()
+        if self._prepared:
+            self.end_issue()
+            self.give_up_rest()
+        else:
+            self.finish()
 
     def issue_ended(self) -> None:
         """Bounds the wait for what is under way."""
@@ -280,7 +289,6 @@ class Engine(ABC):
         """Starts to count; what was sent before is forgotten even when it is answered later."""
         self._warm = True
         self.recorder = Recorder(self.plan.endpoints, now_ns)
-        self.issued = 0
         self._cpu_s = time.process_time()
         self.end_warmup(self.recorder)
 

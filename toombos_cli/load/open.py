@@ -22,6 +22,9 @@ class OpenLoop(Engine):
     Beyond that requests queue, and the time they do is part of their response time.
     """
 
+    _issued = 0
+    _dropped = 0
+
     async def prepare(self) -> None:
         stages = self.plan.stages
         if self.plan.warmup_s:
@@ -32,7 +35,6 @@ class OpenLoop(Engine):
         self._free: list[Connection] = []
         self._queue: deque[tuple[Tally, int]] = deque()
         self._outstanding = 0
-        self._dropped = 0
         self._all_issued = False
         self._alarm = Alarm(self.loop, self._ring)
 
@@ -81,7 +83,7 @@ class OpenLoop(Engine):
 
     def _note_sent(self, tally: Tally) -> None:
         self._outstanding += 1
-        self.issued += tally.recorder is self.recorder  # not those that have queued since the warm-up
+        self._issued += tally.recorder is self.recorder  # not those that have queued since the warm-up
 
     def idle(self, connection: Connection) -> None:
         self._outstanding -= 1
@@ -113,7 +115,11 @@ class OpenLoop(Engine):
             self.finish()
 
     def end_warmup(self, recorder: Recorder) -> None:
-        pass
+        self._issued = 0
+
+    @property
+    def issued(self) -> int:
+        return self._issued
 
     def end_issue(self) -> None:
         self._all_issued = True
