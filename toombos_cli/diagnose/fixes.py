@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from toombos_cli.configuration.strength import RANDOM_TEXT
 from toombos_cli.diagnose.report import DiagnoseReport, FixOutcome
 from toombos_cli.env_file import ENV_FILE
 from toombos_cli.errors import OperationError
@@ -21,6 +22,10 @@ from toombos_cli.redaction import Redactor
 _TIMEOUT_S = 180.0
 _OWN = (("start",), ("restart",), ("config", "init"), ("monitoring", "restart"), ("monitoring", "reload"))
 _OUTPUT_CHARS = 2000
+_MORE_THAN_ONE = re.compile(r"[;`\n&|]|\$[({]")
+"""What would let a shell run something besides the one command."""
+_EDIT = re.compile(r"\d+(s/.*/|\{/.*/d\})")
+"""The rules' two kinds of sed script: a replacement without flags, and the removal of a line that still fits."""
 
 
 def runnable(report: DiagnoseReport) -> tuple[Finding, ...]:
@@ -34,13 +39,15 @@ def runnable(report: DiagnoseReport) -> tuple[Finding, ...]:
 
 def is_safe(command: str, project: Path) -> bool:
     """Whether a printed fix is one of those that can do no harm here."""
+    if _MORE_THAN_ONE.search(command.replace(RANDOM_TEXT, "")):
+        return False
     try:
         words = shlex.split(command)
     except ValueError:
         return False
     if words[:1] == ["toombos"]:
         rest = words[3:] if words[1:3] == ["--project", str(project)] else words[1:]
-        return any(tuple(rest[: len(own)]) == own for own in _OWN) and not re.search(r"[;&|`$<>]", command)
+        return any(tuple(rest[: len(own)]) == own for own in _OWN)
     if words[:2] == ["kill", "-CONT"]:
         return all(word.isdigit() for word in words[2:])
     return words == ["chmod", "600", str(project / ENV_FILE)] or _edits(words, project)
@@ -78,7 +85,7 @@ def _edits(words: list[str], project: Path) -> bool:
     """Whether the command is one of the rules' edits of `.env`: one sed script, or one line appended."""
     env_file = str(project / ENV_FILE)
     if words[:3] == ["sed", "-i", "-E"]:
-        return len(words) == 5 and words[4] == env_file and re.match(r"\d+(s|\{)", words[3]) is not None
+        return len(words) == 5 and words[4] == env_file and _EDIT.fullmatch(words[3]) is not None
     return words[:1] == ["printf"] and len(words) == 5 and words[3:] == [">>", env_file]
 
 

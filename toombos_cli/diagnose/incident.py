@@ -135,7 +135,8 @@ def _events(facts: Facts, report: DiagnoseReport) -> Iterator[tuple[float, str]]
         if errors:
             yield errors[0].at or 0.0, f"first error in the log of {name}: {errors[0].text}"
     if report.root_findings:
-        yield facts.now, f"root cause identified: {report.root_findings[0].reason}"
+        root = report.root_findings[0]
+        yield facts.now, f"root cause identified: {root.reason}" + (f": {root.cause}" if root.cause else "")
 
 
 def _logs(facts: Facts) -> list[tuple[str, tuple[LogEntry, ...]]]:

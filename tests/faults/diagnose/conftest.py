@@ -85,6 +85,8 @@ class DryRun:
     def heal(self) -> None:
         """The system as it was at first."""
         changed = self.env_file.is_dir() or self.env_file.read_text() != self.env_text
+        if "prometheus" in (self.project / "toombos.toml").read_text():
+            self.run("stop", "prometheus")
         if changed or (self.project / "toombos.toml").read_text() != self.manifest:
             (self.project / "toombos.toml").write_text(self.manifest)
             self.env_file.write_text(self.env_text)
@@ -136,7 +138,6 @@ def shared_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DryRun]:
 
 @pytest.fixture
 def system(shared_system: DryRun) -> Iterator[DryRun]:
-    """The running system, well before the test and healed after it."""
-    shared_system.wait_until_well()
+    """The running system, healed after the test."""
     yield shared_system
     shared_system.heal()

@@ -203,6 +203,46 @@ def test_11_a_service_on_another_port_than_the_manifests_is_named(system: DryRun
     system.wait_until_well()
 
 
+def test_12_a_service_without_metrics_explains_the_panels_without_data(system: DryRun):
+    needs("prometheus")
+    source = (
+        "import os, http.server as h\n"
+        "class A(h.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(404 if self.path == '/metrics' else 200)\n"
+        "        self.send_header('Content-Type', 'application/json')\n"
+        "        self.end_headers()\n"
+        '        self.wfile.write(b\'{"status": "healthy"}\')\n'
+        "h.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), A).serve_forever()\n"
+    )
+    (system.project / "no_metrics.py").write_text(source)
+    port = free_port()
+    command = 'command = ["{python}", "no_metrics.py"]\nopenapi = "/x"\n'
+    (system.project / "prometheus.yml").write_text(
+        "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: services\n  static_configs:\n"
+        f"  - targets: [{', '.join(f'127.0.0.1:{p}' for p in system.ports.values())}]\n"
+    )
+    prometheus = (
+        f'[services.prometheus]\nport = {port}\ncommand = ["prometheus", "--config.file={{project}}/prometheus.yml", '
+        '"--storage.tsdb.path={project}/data/prometheus", "--web.listen-address=127.0.0.1:{port}"]\n'
+    )
+    manifest = system.manifest.replace("[services.platform]\n", f"[services.platform]\n{command}") + prometheus
+    (system.project / "toombos.toml").write_text(manifest)
+    assert system.run("restart", "platform").returncode == 0
+    assert system.run("start", "prometheus").returncode == 0
+    wait_for(
+        lambda: any(f["id"] == "prom.targets" and "404" in f["reason"] for f in system.diagnose().findings),
+        within_s=60,
+        what="the scrape's failure",
+    )
+    found = system.diagnose()
+    root = found.only_root("metrics.endpoint", "platform")
+    assert "404" in root["reason"]
+    assert found.finding("metrics.nodata", "platform")["explained_by"] == "metrics.endpoint"
+    assert found.finding("prom.targets", "platform")["explained_by"] == "metrics.endpoint"
+    assert "404" in found.finding("prom.targets", "platform")["evidence"][0]["text"]
+
+
 def test_13_a_mock_that_answers_500_is_named(system: DryRun):
     source = (
         "import os, http.server as h\n"

@@ -59,9 +59,12 @@ def _titles() -> dict[str, str]:
     from toombos_cli.configuration.check import RULES
 
     titles = {rule.id: rule.title for rule in RULES}
-    return {
-        rule: titles[rule] for rule in sorted(titles, key=lambda r: _FIRST.index(r) if r in _FIRST else len(_FIRST))
-    }
+    return {rule: titles[rule] for rule in sorted(titles, key=_depth)}
+
+
+def _depth(rule: str) -> int:
+    """Where a rule stands: those of `_FIRST` in their order, `stale` last, the others between as RULES has them."""
+    return _FIRST.index(rule) if rule in _FIRST else len(_FIRST) + (rule == "stale")
 
 
 CHECKS = tuple(

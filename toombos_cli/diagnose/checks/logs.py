@@ -60,7 +60,7 @@ PATTERNS: tuple[Pattern, ...] = (
         finds=_compiled(r"No module named|ModuleNotFoundError|cannot import name"),
         cause="the service cannot start without it",
         advice="install it with the service's own interpreter",
-        follows=("py.import", "deps.missing", "deps.check"),
+        follows=("py.import", "deps.missing", "deps.check", "proc.crash_loop", "proc.missing"),
     ),
     Pattern(
         id="log.pool",
@@ -92,6 +92,8 @@ PATTERNS: tuple[Pattern, ...] = (
             "http.status",
             "net.mock_urls",
             "mock.simulated",
+            "mock.trigger",
+            "mock.trigger",
             "perf.latency",
         ),
     ),
@@ -131,6 +133,7 @@ PATTERNS: tuple[Pattern, ...] = (
             "perf.latency",
             "log.publisher",
             "mock.simulated",
+            "mock.trigger",
             "net.mock_urls",
             "log.pool",
         ),
@@ -157,6 +160,7 @@ PATTERNS: tuple[Pattern, ...] = (
             "log.known",
             "log.timeout",
             "mock.simulated",
+            "mock.trigger",
         ),
     ),
 )

@@ -168,7 +168,7 @@ def missing(facts: Facts) -> Iterator[Answer]:
                 f"{name} is being started: {found.detail}",
                 *_last_words(facts, found),
                 service=name,
-                cause=found.restarts[-1].reason if found.restarts else "",
+                cause=found.restarts[-1].reason if found.restarts else "its process has not answered yet",
                 command=start(facts, name),
             )
         elif alone:
@@ -278,7 +278,7 @@ CHECKS = (
         title="no service crashes again and again",
         group=_GROUP,
         run=crash_loop,
-        follows=(*START_BLOCKERS, "py.import", "deps.missing", "db.perm", "port.conflict", "log.missing_module"),
+        follows=(*START_BLOCKERS, "py.import", "deps.missing", "db.perm", "port.conflict"),
     ),
     Check(
         id="proc.missing",
@@ -292,7 +292,7 @@ CHECKS = (
         title="services stay up",
         group=_GROUP,
         run=restarts,
-        follows=("res.memory", "log.oom"),
+        follows=("res.memory",),
     ),
     Check(id="proc.supervision", title="the supervisor watches", group=_GROUP, run=supervision),
     Check(id="proc.running", title="what runs", group=_GROUP, run=running),

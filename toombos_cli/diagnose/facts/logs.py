@@ -7,6 +7,7 @@ are redacted whole before they are shortened, so that no half of a secret is lef
 import gzip
 import os
 import re
+import stat
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,9 @@ def _gather(facts: Facts) -> dict[str, LogFacts]:
 def read_log(path: Path, redactor: Redactor) -> LogFacts:
     """The end of a log, the newest archive's before it where the log is short."""
     try:
-        size = path.stat().st_size
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return LogFacts(path=str(path), exists=True, problem="is no regular file")
         lines = list(_tail(path))
     except FileNotFoundError:
         return LogFacts(path=str(path))
@@ -98,12 +101,12 @@ def read_log(path: Path, redactor: Redactor) -> LogFacts:
     moment: float | None = None
     for line in lines:
         text = line.raw.decode("utf-8", "replace")
-        found = timestamp_of(text)
-        moment = found.timestamp() if found else moment  # a line without a time belongs to the one before it
+        told = timestamp_of(text)
+        moment = told.timestamp() if told else moment  # a line without a time belongs to the one before it
         if _OWN_REQUEST not in text and (WORTH_KEEPING.search(text) or is_startup(text)):
             entries.append(_entry(line, text, moment, redactor))
     last = [_entry(line, line.raw.decode("utf-8", "replace"), None, redactor) for line in lines[-_LAST_LINES:]]
-    return LogFacts(path=str(path), size_bytes=size, exists=True, entries=tuple(entries), last=tuple(last))
+    return LogFacts(path=str(path), size_bytes=found.st_size, exists=True, entries=tuple(entries), last=tuple(last))
 
 
 def _tail(path: Path) -> Iterator[_RawLine]:

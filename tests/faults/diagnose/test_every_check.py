@@ -1,0 +1,272 @@
+# ruff: noqa: E501  (a table is read by its rows)
+"""The facts of the healthy system with one thing changed: which check finds it, and that nothing else is a root."""
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.faults.diagnose.conftest import DryRun
+from toombos_cli.diagnose.checks import CHECKS, all_checks
+from toombos_cli.diagnose.facts.source import SavedFacts
+from toombos_cli.diagnose.run import judge
+from toombos_cli.findings import Status
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.redaction import Redactor
+
+Values = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def healthy(shared_system: DryRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Values, float]:
+    """Manifest, facts and their time, as a bundle of the running system holds them."""
+    bundle = tmp_path_factory.mktemp("healthy") / "b.tar.zst"
+    assert shared_system.run("diagnose", "--bundle", str(bundle)).returncode == 0
+    subprocess.run(["tar", "--zstd", "-xf", bundle, "-C", bundle.parent], check=True)
+    read = {name: (bundle.parent / f"{name}.json").read_bytes() for name in ("manifest", "facts", "bundle")}
+    manifest = msgspec.json.decode(read["manifest"], type=Manifest, dec_hook=lambda kind, value: kind(value))
+    return manifest, json.loads(read["facts"]), json.loads(read["bundle"])["now"]
+
+
+def put(path: str, value: Any) -> Callable[[Values, float], None]:
+    """Sets the value at a dotted path."""
+
+    def change(values: Values, now: float) -> None:
+        *parents, last = path.split(".")
+        place: Any = values
+        for key in parents:
+            place = place[int(key) if key.isdigit() else key]
+        place[int(last) if last.isdigit() else last] = value
+
+    return change
+
+
+def logged(service: str, *texts: str, error: bool = True, ago_s: float = 1.0) -> Callable[[Values, float], None]:
+    """Adds lines to a log's evidence."""
+
+    def change(values: Values, now: float) -> None:
+        entries = values["logs"][service]["entries"]
+        for text in texts:
+            line = {"path": "app.log", "line": 7, "offset": 0, "at": now - ago_s, "error": error, "startup": False}
+            entries.append(line | {"text": text})
+        values["system"]["services"][service]["started_at"] = now - 600
+
+    return change
+
+
+def probed(service: str, **changes: Any) -> Callable[[Values, float], None]:
+    return lambda values, now: values["probes"][service]["health"].update(changes)
+
+
+def ready(name: str, required: bool = True) -> Callable[[Values, float], None]:
+    entry = {"name": name, "ready": False, "message": "refused", "required": required}
+    return put("probes.generator.ready.body", json.dumps({"ready": False, "checks": [entry]}))
+
+
+def service(name: str, **changes: Any) -> Callable[[Values, float], None]:
+    return lambda values, now: values["system"]["services"][name].update(changes)
+
+
+def both(*changes: Callable[[Values, float], None]) -> Callable[[Values, float], None]:
+    def change(values: Values, now: float) -> None:
+        for each in changes:
+            each(values, now)
+
+    return change
+
+
+def restarted(values: Values, now: float) -> None:
+    records = [{"at": now - n, "reason": "its process ended"} for n in (3, 2, 1)]
+    values["system"]["services"]["crm"]["restarts"] = records
+
+
+def each_operation(**changes: Any) -> Callable[[Values, float], None]:
+    def change(values: Values, now: float) -> None:
+        for operation in values["probes"]["generator"]["operations"]:
+            operation.update(changes)
+
+    return change
+
+
+def firewall(values: Values, now: float) -> None:
+    port = values["system"]["services"]["crm"]["holder"]["port"]
+    values["network"].update(firewall=[f"tcp dport {port} drop"], firewall_skipped="")
+
+
+def access(**statuses: Any) -> Callable[[Values, float], None]:
+    return lambda values, now: values["access"][0].update(statuses)
+
+
+def scraped(health: str, series: int) -> Callable[[Values, float], None]:
+    target = {"service": "platform", "url": "http://127.0.0.1:1/metrics", "health": health, "last_error": "404"}
+    names = ("crm", "platform", "generator")
+    others = [target | {"service": n, "health": "up", "last_error": ""} for n in names if n != "platform"]
+    facts = {"running": ["prometheus"], "targets": [target, *others], "series": {"up of platform": series}}
+    return lambda values, now: values["monitoring"].update(facts)
+
+
+POSTGRES = {"kind": "postgresql", "path": "", "ping_skipped": "", "permission": "", "services": ["generator"]}
+LOOKUP = {"host": "crm.internal", "used_by": "MOCK_CRM_BASE_URL", "problem": "Name or service not known"}
+BUCKETS = "".join(
+    f'http_request_duration_seconds_bucket{{le="{le}",path="/x"}} {n}\n'
+    for le, n in (("2", 10), ("5", 99), ("+Inf", 100))
+)
+SLOW = f"# TYPE http_request_duration_seconds histogram\n{BUCKETS}http_request_duration_seconds_count 100\nhttp_request_duration_seconds_sum 300\n"
+HELD = {"host": "127.0.0.1", "port": 9, "pid": 99, "command": "other", "suspended": False}
+
+ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
+    "disk": (put("machine.disk_free_bytes", 1), "res.disk", "fail"),
+    "inodes": (put("machine.inodes_free", 1), "res.disk", "fail"),
+    "memory": (put("machine.memory_available_bytes", 2_000_000_000), "res.memory", "warn"),
+    "no-memory": (put("machine.memory_available_bytes", 1), "res.memory", "fail"),
+    "cpu": (both(put("machine.service_cpu_percent.generator", 95.0), service("generator", cpu_percent=93.0)), "res.cpu", "warn"),
+    "load": (put("machine.load", [90.0, 90.0, 9000.0]), "res.load", "warn"),
+    "pressure": (put("machine.pressure", {"memory": 0.5}), "res.pressure", "warn"),
+    "growth": (put("monitoring.growth_bytes_per_h", {"generator": 2e8}), "res.rss_slope", "warn"),
+    "interpreter": (both(put("packages.modules.0.problem", "python9 cannot be run"), put("packages.modules.0.origin", "")), "py.path", "fail"),
+    "module": (put("packages.modules.0.origin", ""), "py.import", "fail"),
+    "package-missing": (put("packages.problems", [{"package": "a", "needs": "b>1", "found": None}]), "deps.missing", "fail"),
+    "package-version": (put("packages.problems", [{"package": "a", "needs": "b>1", "found": "1"}]), "deps.check", "warn"),
+    "hosts": (put("network.hosts_localhost", ["10.0.0.9"]), "hosts", "fail"),
+    "dns": (put("network.lookups", [LOOKUP | {"answers": ["", "", ""]}]), "dns", "fail"),
+    "dns-intermittent": (put("network.lookups", [LOOKUP | {"answers": ["", "10.0.0.1", "10.0.0.1"]}]), "dns", "fail"),
+    "dns-changing": (put("network.lookups", [LOOKUP | {"answers": ["10.0.0.2", "10.0.0.1"]}]), "dns", "warn"),
+    "proxy": (put("network.proxies", ["HTTP_PROXY"]), "net.proxy", "warn"),
+    "firewall": (firewall, "net.firewall", "warn"),
+    "bound-wide": (put("system.services.crm.listens_at.0.host", "0.0.0.0"), "net.bind", "warn"),
+    "refused": (probed("crm", reason="refused", http_status=None), "net.refused", "fail"),
+    "timeout": (probed("crm", reason="timeout", http_status=None), "net.timeout", "fail"),
+    "unhealthy": (probed("generator", reason="status", http_status=503, detail="HTTP 503"), "http.status", "fail"),
+    "degraded": (probed("generator", reason="body", detail="the body says status 'degraded'"), "http.status", "warn"),
+    "slow": (probed("crm", reason="slow", latency_ms=2500.0), "perf.latency", "warn"),
+    "slow-tail": (put("probes.generator.metrics.body", SLOW), "perf.latency", "warn"),
+    "mock-url": (ready("crm"), "net.mock_urls", "fail"),
+    "mock-url-optional": (ready("crm", required=False), "net.mock_urls", "warn"),
+    "document": (ready("document_source"), "net.fetcher", "fail"),
+    "component": (ready("queue"), "ready", "fail"),
+    "database-permission": (put("database.permission", "/x is not writable"), "db.perm", "fail"),
+    "database-damaged": (put("database.ping", "database disk image is malformed"), "db.ping", "fail"),
+    "database-server": (lambda v, n: v["database"].update(POSTGRES, reached="refused", ping="refused"), "db.service", "fail"),
+    "database-password": (lambda v, n: v["database"].update(POSTGRES, reached="ok", ping="password authentication failed"), "db.ping", "fail"),
+    "database-pool": (lambda v, n: v["database"].update(POSTGRES, reached="ok", connections=99, max_connections=100), "db.pool", "warn"),
+    "conflict": (service("crm", holder=HELD, ours=False, pid=0, pids=[], listens_at=[], phase="failed"), "port.conflict", "fail"),
+    "mismatch": (service("crm", holder=None, ours=False, listens_at=[HELD]), "port.mismatch", "fail"),
+    "suspended": (service("crm", suspended=True), "proc.stopped", "fail"),
+    "crash-loop": (service("crm", phase="crash-loop", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.crash_loop", "fail"),
+    "missing": (service("crm", phase="failed", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.missing", "fail"),
+    "starting": (service("crm", phase="starting", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.missing", "warn"),
+    "restarts": (restarted, "proc.restarts", "warn"),
+    "unsupervised": (service("crm", phase="unsupervised"), "proc.supervision", "warn"),
+    "log-unreadable": (put("logs.crm.problem", "cannot be read: Permission denied"), "log.tail", "fail"),
+    "log-memory": (logged("generator", "ERROR MemoryError"), "log.oom", "warn"),
+    "log-module": (logged("generator", "ERROR ModuleNotFoundError: No module named 'x'"), "log.missing_module", "warn"),
+    "log-pool": (logged("generator", "ERROR QueuePool limit of size 5 overflow 10 reached"), "log.pool", "warn"),
+    "log-database": (logged("generator", "ERROR database failed: disk I/O error"), "log.db", "warn"),
+    "log-publisher": (logged("generator", "ERROR publisher: email failed: HTTP 500"), "log.publisher", "warn"),
+    "log-generation": (logged("generator", "ERROR Content generation failed: no document"), "log.known", "warn"),
+    "log-settings": (logged("generator", "CRITICAL invalid settings"), "log.known", "warn"),
+    "log-name": (logged("generator", "ERROR Name resolution failed for crm"), "log.known", "warn"),
+    "log-timeout": (logged("generator", "WARNING crm: timed out; attempt 2", error=False), "log.timeout", "warn"),
+    "log-error": (logged("generator", "ERROR something unheard of"), "log.errors", "warn"),
+    "log-keys": (logged("generator", *["WARNING Invalid API key"] * 20, error=False), "log.auth", "warn"),
+    "simulation": (logged("crm", "WARNING Simulated CRM error: Email sending failed", error=False), "mock.simulated", "warn"),
+    "trigger": (logged("generator", "WARNING publish: Simulated CRM error", error=False), "mock.trigger", "warn"),
+    "key-refused": (access(right=401), "auth.keycheck", "fail"),
+    "wrong-key-taken": (access(wrong=200), "auth.middleware", "fail"),
+    "no-key-needed": (access(without=200), "auth.middleware", "fail"),
+    "undeclared-key": (each_operation(secured=False), "openapi.security", "warn"),
+    "renamed-routes": (each_operation(path="/v3", secured=True), "openapi.diff", "fail"),
+    "undescribed": (each_operation(described=False), "mock.generate", "warn"),
+    "no-metrics": (lambda v, n: v["probes"]["platform"]["metrics"].update(reason="status", detail="HTTP 404"), "metrics.endpoint", "fail"),
+    "empty-metrics": (put("probes.platform.metrics.body", "<html>"), "metrics.endpoint", "fail"),
+    "target-down": (scraped("down", 0), "prom.targets", "fail"),
+    "series-missing": (scraped("up", 0), "prom.series", "warn"),
+    "grafana": (both(service("grafana", desired=True, phase="ready", pid=1, pids=[1]), probed("grafana", reason="timeout")), "net.timeout", "fail"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_one_change_is_one_root(row: str, healthy: tuple[Manifest, Values, float]):
+    change, name, status = ROWS[row]
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    change(values, now)
+    report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
+    assert report.roots == (name,), [(f.id, f.service, f.reason) for f in report.root_findings]
+    root = report.root_findings[0]
+    assert root.status == status
+    assert root.reason
+    assert root.cause
+    assert root.fix
+    assert not [f for f in report.findings if f.status is Status.ERROR]
+
+
+HISTORY = {
+    "older-than-a-quarter-of-an-hour": logged("generator", "ERROR publisher: email failed", ago_s=901),
+    "of-an-earlier-life": logged("generator", "ERROR publisher: email failed", ago_s=601),
+    "it-has-succeeded-since": both(
+        logged("generator", "ERROR publisher: email failed"),
+        logged("generator", "INFO publisher: email success", error=False),
+    ),
+    "the-database-is-back": both(
+        logged("generator", "ERROR database failed: x"),
+        logged("generator", "INFO database ready", error=False),
+    ),
+    "a-few-wrong-keys": logged("generator", "WARNING Invalid API key", error=False),
+    "busy-for-a-moment": put("machine.service_cpu_percent.generator", 99.0),
+    "busy-machine": put("machine.cpu_ratio", 1.0),
+    "two-restarts": lambda values, now: (restarted(values, now), values["system"]["services"]["crm"]["restarts"].pop()),
+}
+
+
+@pytest.mark.parametrize("row", HISTORY)
+def test_what_is_over_or_harmless_is_no_fault(row: str, healthy: tuple[Manifest, Values, float]):
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    HISTORY[row](values, now)
+    report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
+    assert [(f.id, f.reason) for f in report.root_findings] == []
+
+
+@pytest.mark.parametrize("fact", ["probes", "system", "machine", "configuration", "logs", "network", "database"])
+def test_a_fact_that_is_not_known_makes_errors_and_no_verdict(fact: str, healthy: tuple[Manifest, Values, float]):
+    manifest, values, now = healthy
+    unknown = values | {fact: {"unavailable": f"{fact} not known within 3.0 s"}}
+    report = judge(SavedFacts(manifest, unknown, now=now), CHECKS, CHECKS, Redactor())
+    judged = [f for f in report.findings if f.status is Status.ERROR]
+    assert judged
+    assert all(f"{fact} not known" in f.reason for f in judged)
+    assert report.root_findings == ()
+
+
+def test_the_rows_reach_every_check_that_can_find_something_wrong():
+    found = {name for _, name, _ in ROWS.values()} | {"net.docker"}
+    alone = {"proc.running", "proc.top", "metrics", "alerts", "log.startup", "stack"}  # they tell, and judge nothing
+    folded = {"net.tcp", "metrics.nodata", "system.stopped", "grafana"}  # found with another root, or by a live fault
+    assert {check.id for check in CHECKS if check.group != "config"} == found | alone | folded
+
+
+def test_checks_of_other_packages_are_run(healthy: tuple[Manifest, Values, float], tmp_path: Path):
+    package = tmp_path / "shop_checks.py"
+    package.write_text(
+        "from toombos_cli.diagnose.check import Check\nfrom toombos_cli.findings import Answer, Status\n"
+        "SHOP = Check(id='shop.open', title='the shop is open', group='shop',\n"
+        "             run=lambda facts: [Answer(status=Status.FAIL, reason='closed')])\n"
+    )
+    info = tmp_path / "shop-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: shop\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[toombos.checks]\nshop = shop_checks:SHOP\nbroken = shop_checks:NONE\n")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        checks, problems = all_checks()
+    finally:
+        sys.path.remove(str(tmp_path))
+    assert "shop.open" in {check.id for check in checks}
+    assert problems == ("shop_checks:NONE: AttributeError",)

@@ -1,0 +1,172 @@
+"""Evidence from logs that nobody would want to read: bounded, escaped, redacted, with the right places."""
+
+import gzip
+import os
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from toombos_cli.diagnose.facts.logs import TAIL_BYTES, LogFacts, read_log, tail_text
+from toombos_cli.redaction import Redactor
+
+SECRET = "s3same-0pen-wide-17-zebra"
+REDACTOR = Redactor([("API_KEY", SECRET)])
+
+
+def line(number: int, text: str = "fine") -> str:
+    return f'{{"timestamp":"2026-11-23T10:00:{number % 60:02}Z","level":"INFO","message":"{text} {number}"}}\n'
+
+
+def errors(found: LogFacts) -> list[tuple[int | None, str]]:
+    return [(entry.line, entry.text) for entry in found.entries if entry.error]
+
+
+def test_json_and_plain_lines_mix_and_keep_their_line_numbers(tmp_path: Path):
+    log = tmp_path / "app.log"
+    log.write_text(
+        line(1)
+        + '{"timestamp":"2026-11-23T10:00:02Z","level":"ERROR","logger":"a.b","message":"publisher: email failed"}\n'
+        + "\n"
+        + "2026-11-23 10:00:03,123 ERROR plain text\n"
+        + "Traceback (most recent call last):\n"
+        + "ValueError: bad\n"
+    )
+    found = read_log(log, REDACTOR)
+    assert [number for number, _ in errors(found)] == [2, 4, 5, 6]
+    assert errors(found)[0][1] == "2026-11-23T10:00:02Z ERROR a.b publisher: email failed"
+    assert found.entries[-1].at == found.entries[-2].at == found.entries[-3].at, "a traceback is of its line's time"
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"ERROR \x1b[31mred\x1b[0m", r"ERROR \x1b[31mred\x1b[0m"),
+        (b"ERROR \x1b]0;title\x07 bell", r"ERROR \x1b]0;title\x07 bell"),
+        (b"ERROR [bold]markup[/bold] [link=http://x]", "ERROR [bold]markup[/bold] [link=http://x]"),
+        (b"ERROR \xff\xfe not UTF-8", "ERROR �� not UTF-8"),
+        (b"ERROR nul\x00byte", r"ERROR nul\x00byte"),
+        ("ERROR right\u202eleft".encode(), r"ERROR right\u202eleft"),
+        (b"ERROR carriage\rreturn", r"ERROR carriage\rreturn"),
+        (b'{"level":"ERROR","message":"esc \\u001b[2J"}', r"ERROR esc \x1b[2J"),
+        (b'{"level":"ERROR","message":' + b"[" * 5000, None),
+    ],
+    ids=["colour", "title", "markup", "invalid", "nul", "bidi", "cr", "json-escape", "deep-json"],
+)
+def test_hostile_text_is_written_out(tmp_path: Path, raw: bytes, shown: str | None):
+    log = tmp_path / "app.log"
+    log.write_bytes(b"fine\n" + raw + b"\nfine\n")
+    (entry,) = read_log(log, REDACTOR).entries
+    assert entry.line == 2
+    assert entry.text.isprintable()
+    assert shown is None or entry.text == shown
+
+
+def test_a_line_of_a_hundred_megabytes_is_told_by_its_length_in_little_memory(tmp_path: Path):
+    log = tmp_path / "app.log"
+    with log.open("wb") as file:
+        file.write(b"ERROR first\n")
+        file.truncate(100 * 1024 * 1024)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nERROR last\n")
+    tracemalloc.start()
+    found = read_log(log, REDACTOR)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert [text for _, text in errors(found)] == ["ERROR last"]
+    assert found.entries[-1].line is None
+    assert found.entries[-1].shown.startswith(f"(at byte {100 * 1024 * 1024 + 1}) ERROR last")
+    assert peak < 16 * 1024 * 1024
+
+
+def test_a_file_of_one_endless_line_is_told_by_its_length(tmp_path: Path):
+    log = tmp_path / "app.log"
+    log.write_bytes(b"x" * (3 * TAIL_BYTES))
+    assert [entry.text for entry in read_log(log, REDACTOR).last] == [f"(a line of {3 * TAIL_BYTES} bytes, not shown)"]
+
+
+def test_only_the_end_of_five_gigabytes_is_read(tmp_path: Path):
+    log = tmp_path / "app.log"
+    with log.open("wb") as file:
+        file.truncate(5 * 1024**3)  # a sparse file: reading it all would take seconds
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n" + line(1, "ERROR is no level").encode() + b"CRITICAL the end\n")
+    found = read_log(log, REDACTOR)
+    assert found.size_bytes > 5 * 1024**3
+    assert errors(found)[-1] == (None, "CRITICAL the end")
+
+
+def test_line_numbers_are_right_behind_the_part_that_is_not_read(tmp_path: Path):
+    log = tmp_path / "app.log"
+    many = "".join(line(n) for n in range(1, 40_001))
+    assert len(many) > TAIL_BYTES
+    log.write_text(f"{many}ERROR here\n")
+    assert errors(read_log(log, REDACTOR)) == [(40_001, "ERROR here")]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
+def test_the_newest_archive_is_read_when_the_log_was_just_rotated(tmp_path: Path, packed: bool):
+    log = tmp_path / "app.log"
+    log.write_text("ERROR new\n")
+    content = b"fine\nERROR old\n"
+    archive = tmp_path / ("app.log.20261123T100000.000" + (".gz" if packed else ""))
+    archive.write_bytes(gzip.compress(content) if packed else content)
+    found = read_log(log, REDACTOR)
+    assert [(Path(e.path).name, e.line, e.text) for e in found.entries] == [
+        (archive.name, 2, "ERROR old"),
+        ("app.log", 1, "ERROR new"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x1f\x8bbroken", b"", gzip.compress(b"ERROR x\n" * 10, mtime=0)[:-12]],
+    ids=["broken", "empty", "cut-off"],
+)
+def test_a_damaged_archive_hides_nothing_of_the_log(tmp_path: Path, content: bytes):
+    log = tmp_path / "app.log"
+    log.write_text("ERROR new\n")
+    (tmp_path / "app.log.20261123T100000.000.gz").write_bytes(content)
+    assert errors(read_log(log, REDACTOR))[-1] == (1, "ERROR new")
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_left_alone(tmp_path: Path):
+    log = tmp_path / "app.log"
+    log.write_text("ERROR new\n")
+    with gzip.open(tmp_path / "app.log.20261123T100000.000.gz", "wb", compresslevel=1) as file:
+        for _ in range(64):
+            file.write(bytes(1024 * 1024))
+    assert errors(read_log(log, REDACTOR)) == [(1, "ERROR new")]
+
+
+@pytest.mark.parametrize(
+    ("make", "exists", "problem"),
+    [
+        (lambda path: None, False, ""),
+        (lambda path: path.mkdir(), True, "is no regular file"),
+        (os.mkfifo, True, "is no regular file"),
+        (lambda path: path.symlink_to(path), True, "cannot be read: Too many levels of symbolic links"),
+        (lambda path: path.touch(), True, ""),
+    ],
+    ids=["missing", "directory", "fifo", "loop", "empty"],
+)
+def test_what_is_no_log_is_named_and_holds_up_nobody(tmp_path: Path, make, exists: bool, problem: str):
+    log = tmp_path / "app.log"
+    make(log)
+    found = read_log(log, REDACTOR)
+    assert (found.exists, found.problem, found.entries) == (exists, problem, ())
+
+
+def test_a_secret_is_taken_out_before_a_long_line_is_cut(tmp_path: Path):
+    log = tmp_path / "app.log"
+    for shift in range(290, 306):
+        log.write_text(f"ERROR {'x' * (shift - len(SECRET))} {SECRET} tail {'y' * 400}\n")
+        (entry,) = read_log(log, REDACTOR).entries
+        assert not any(SECRET[:length] in entry.text for length in range(6, len(SECRET)))
+        assert SECRET not in tail_text(log, REDACTOR)
+
+
+def test_what_toombos_asked_itself_is_not_evidence(tmp_path: Path):
+    log = tmp_path / "app.log"
+    log.write_text('{"level":"ERROR","message":"Simulated error","request_id":"toombos-smoke"}\nERROR a real one\n')
+    assert errors(read_log(log, REDACTOR)) == [(2, "ERROR a real one")]

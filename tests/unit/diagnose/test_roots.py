@@ -1,0 +1,71 @@
+"""Which finding explains which: the rule, row by row."""
+
+import msgspec
+import pytest
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.roots import fold, root_findings
+from toombos_cli.findings import Finding, Status
+from toombos_cli.manifest.service import Service
+
+FAIL, WARN, OK = Status.FAIL, Status.WARN, Status.OK
+
+
+def check(name: str, *follows: str) -> Check:
+    return Check(id=name, title=name, group="g", run=lambda facts: (), follows=follows)
+
+
+def finding(name: str, service: str = "", status: Status = FAIL) -> Finding:
+    return Finding(id=name, title=name, status=status, service=service)
+
+
+CHECKS = (check("config"), check("process", "config"), check("answer", "process", "config"), check("page", "answer"))
+SERVICES = {
+    name: msgspec.convert({"name": name, "command": ("x",), "port": 1, "depends_on": depends}, Service)
+    for name, depends in {"db": {}, "api": {"db": "started"}, "web": {"api": "started"}, "other": {}}.items()
+}
+
+
+@pytest.mark.parametrize(
+    ("findings", "roots"),
+    [
+        ([finding("process", "db"), finding("answer", "db")], ["process db"]),
+        ([finding("process", "db"), finding("answer", "api")], ["process db"]),
+        ([finding("process", "db"), finding("answer", "web")], ["process db"]),
+        ([finding("process", "db"), finding("answer", "other")], ["process db", "answer other"]),
+        ([finding("process", "api"), finding("answer", "db")], ["process api", "answer db"]),
+        ([finding("config"), finding("process", "db"), finding("process", "other")], ["config "]),
+        ([finding("config", status=WARN), finding("process", "db")], ["process db", "config "]),
+        ([finding("config", status=WARN), finding("process", "db", WARN)], ["config "]),
+        ([finding("config", status=OK), finding("process", "db")], ["process db"]),
+        ([finding("process", "db", WARN), finding("answer", "db")], ["process db"]),
+        ([finding("process", "db"), finding("answer", "db"), finding("page")], ["process db"]),
+        ([finding("answer", "db"), finding("process", "other")], ["process other", "answer db"]),
+        ([finding("process", "db", Status.ERROR), finding("answer", "db")], ["answer db"]),
+        ([], []),
+    ],
+    ids=[
+        "same-service",
+        "dependency",
+        "dependency-of-dependency",
+        "no-dependency",
+        "dependent-does-not-explain-its-dependency",
+        "no-service-explains-all",
+        "general-warning-explains-no-failure",
+        "general-warning-explains-a-warning",
+        "ok-explains-nothing",
+        "warning-of-the-service-explains-its-failure",
+        "chain",
+        "depth-orders-equals",
+        "error-explains-nothing",
+        "nothing",
+    ],
+)
+def test_roots(findings: list[Finding], roots: list[str]):
+    folded = fold(tuple(findings), CHECKS, SERVICES)
+    assert [f"{root.id} {root.service}" for root in root_findings(folded, CHECKS)] == roots
+
+
+def test_a_symptom_of_a_symptom_names_the_root():
+    folded = fold((finding("process", "db"), finding("answer", "db"), finding("page")), CHECKS, SERVICES)
+    assert [f.explained_by for f in folded] == ["", "process", "process"]
