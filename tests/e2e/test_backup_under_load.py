@@ -5,8 +5,11 @@ import threading
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.conftest import Toombos, wait_for
+
+pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
 
 BACKUPS = 20
 BODY = {"preview_only": False, "publish_web": False, "generate_social": False}

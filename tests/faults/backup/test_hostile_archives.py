@@ -18,6 +18,8 @@ from toombos_cli.backup.records import Entry, Tail
 from toombos_cli.backup.staging import Stage, remove_tree
 from toombos_cli.errors import ToombosError
 
+pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
+
 DATA = (Entry(path="data", type="dir", mode=0o755), b"")
 
 

@@ -11,6 +11,8 @@ from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.reader import Archive
 from toombos_cli.backup.verify import verify_contents
 
+pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
+
 
 def assert_nothing_lost(site: Site, before: dict[str, str], killed: str) -> None:
     """What fault 1 asks for, after a kill at `killed`."""

@@ -11,6 +11,8 @@ from tests.backup_site import Site, Steps, run_apart
 from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.recover import recover_restore
 
+pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
+
 Tree = dict[bytes, tuple[object, ...]]
 
 

@@ -13,6 +13,8 @@ from tests.backup_site import Site, snapshot_tree
 from tests.conftest import needs
 from toombos_cli.backup.instructions import RESTORE_TXT
 
+pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
+
 NAMES = st.one_of(
     st.sampled_from(
         ["caf\udce9", "new\nline", "-rf", "🗄 archive", "n" * 255, " ", "*", "a\\b", "\udcff\udcfe", "'\"", "ü" * 120]
