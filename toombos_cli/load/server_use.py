@@ -92,7 +92,7 @@ def _listener(watched: Watched) -> int | None:
 
 def _sample_until_told(servers: list[Observed], pipe: "Connection[object, object]") -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; this ends with it
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler: at its exit, this must end at once
     due = clock()
     _sample(servers)
     pipe.send("ready")

@@ -18,15 +18,23 @@ from tests.loading import load_server
 
 
 @contextmanager
-def running(*args: str) -> Iterator[subprocess.Popen[str]]:
-    """A `toombos --json load` that has connected to its target."""
+def running(*args: str, connections: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """A `toombos --json load` that has its connections to the target."""
     argv = [sys.executable, "-P", "-m", "toombos_cli", "--json", "load", *args]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            wait_for(lambda: _connections(process.pid), within_s=20, what="a connection to the target")
+            wait_for(lambda: _keeps(process.pid, connections), within_s=30, what="connections to the target")
             yield process
         finally:
             process.kill()
+
+
+def _keeps(pid: int, connections: int) -> bool:
+    """Whether it has so many, and not for a moment only, as when it looks whether the target is there."""
+    if _connections(pid) < connections:
+        return False
+    time.sleep(0.1)
+    return _connections(pid) >= connections
 
 
 def _connections(pid: int) -> int:
@@ -51,7 +59,7 @@ def _result(process: subprocess.Popen[str]) -> dict[str, Any]:
 def test_a_signal_keeps_all_that_was_measured(after_s, number, code, processes):
     with load_server("fixed:30") as server:
         url = f"http://127.0.0.1:{server.port}/"
-        with running(url, "-n", "1000000", "-c", "8", "--processes", str(processes)) as process:
+        with running(url, "-n", "1000000", "-c", "8", "--processes", str(processes), connections=8) as process:
             time.sleep(after_s)  # the moment of the signal, not a wait for a state
             process.send_signal(number)
             document = _result(process)
@@ -77,3 +85,19 @@ def test_a_generator_that_was_stopped_for_half_a_second_says_that_it_was_held_up
     assert generator["valid"] is False
     assert any("held up" in reason for reason in generator["reasons"])
     assert document["verdict"] == ("error" if "--rate" in pace else "warn")
+
+
+def test_a_signal_before_anything_was_sent_ends_it_at_once():
+    with load_server("fixed:0") as server:
+        for after_s in (0.15, 0.3, 0.45, 0.6, 0.75):
+            argv = [sys.executable, "-P", "-m", "toombos_cli", "load", f"http://127.0.0.1:{server.port}/"]
+            with subprocess.Popen(
+                [*argv, "--duration", "20s", "--processes", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            ) as process:
+                try:
+                    time.sleep(after_s)  # anywhere in its start
+                    process.send_signal(signal.SIGINT)
+                    process.communicate(timeout=10)
+                finally:
+                    process.kill()
+            assert process.returncode != 0
