@@ -322,7 +322,9 @@ def test_outputs_for_ci_are_written_beside_the_verdict(smoke, tmp_path, ports):
 
 def test_two_smoke_tests_of_a_project_at_once_do_not_count_each_other(tmp_path):
     with serve(hang) as port:
-        (tmp_path / "toombos.toml").write_text(f'[services.web]\ncommand = ["unused"]\nport = {port}\n')
+        (tmp_path / "toombos.toml").write_text(
+            f'[services.web]\ncommand = ["unused"]\nprobe_timeout_s = 100\nport = {port}\n'
+        )
         argv = [sys.executable, "-P", "-m", "toombos_cli", "--project", str(tmp_path), "smoke"]
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
             lock = tmp_path / "run" / "smoke.lock"
