@@ -24,6 +24,7 @@ def running(project, toombos):
     with (project / "toombos.toml").open("a") as file:
         file.write(f"{ports}[monitoring]\nbackend = 'native'\nscrape_interval_s = 1\nrate_window_s = 5\n")
     (project / ".env").write_text("LOG_LEVEL=INFO\n")
+    (project / ".env").chmod(0o600)
     started = toombos("start", "--dry-run", timeout_s=120)
     assert started.returncode == 0, started.stderr
     return project
@@ -98,6 +99,13 @@ def test_a_damaged_database_stops_the_recovery_after_the_archive_with_the_restor
     (raised,) = wait_for(lambda: log_lines(running, "corruption:"), what="the alert")
     assert raised["severity"] == "P0"
     wait_until_quiet(running)
+
+
+def test_mocks_that_simulate_errors_stop_the_recovery_at_the_smoke_test_and_diagnose_names_why(running, toombos):
+    done = toombos("recover", env={"MOCK_ERROR_RATE": "1"}, timeout_s=280)
+    assert done.returncode == 1
+    assert "MOCK_ERROR_RATE" in done.stderr  # the fix
+    assert "stopped at smoke; not done: monitoring, dashboards" in done.stdout
 
 
 def test_a_broken_manifest_is_named_by_the_first_step_that_needs_it(project, toombos):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from toombos_cli.manifest.monitoring import Thresholds
@@ -42,7 +43,7 @@ def _run(project: Path, step: Step) -> StepOutcome:
     started = time.monotonic()
     found = step.judge(ask(project, *step.argv, timeout_s=step.timeout_s))
     if found.verdict in _ENDS and not step.required:
-        found = Judgement(verdict=Verdict.WARN, detail=found.detail, cause=found.cause, fix=found.fix)
+        found = replace(found, verdict=Verdict.WARN)
     elif found.verdict in _ENDS and not (found.cause and found.fix):
         found = _diagnosed(project, found)
     return _outcome(step.name, " ".join(("toombos", *step.argv)), started, found)
@@ -68,20 +69,16 @@ def _outcome(name: str, command: str, started: float, found: Judgement) -> StepO
 def _diagnosed(project: Path, found: Judgement) -> Judgement:
     """The failure with cause and fix from `toombos diagnose`, where its first root says more than the step could."""
     answer = ask(project, "diagnose", timeout_s=_DIAGNOSE_TIMEOUT_S)
-    by_id = {finding.get("id"): finding for finding in answer.data.get("findings", [])}
-    for root in answer.data.get("roots", []):
-        finding = by_id.get(root, {})
-        cause = finding.get("cause") or finding.get("reason") or finding.get("title") or ""
-        fix = finding.get("fix") or ""
-        return Judgement(
-            verdict=found.verdict,
-            detail=found.detail,
-            cause="; ".join(part for part in (found.cause, str(cause)) if part),
-            fix=found.fix or (fix if isinstance(fix, str) else str(fix.get("command", ""))) or "toombos diagnose",
-        )
-    return Judgement(
-        verdict=found.verdict,
-        detail=found.detail,
-        cause=found.cause or "not known",
-        fix=found.fix or "toombos diagnose",
+    findings = [finding for finding in answer.data.get("findings", []) if finding.get("status") in ("fail", "warn")]
+    by_id = {finding["id"]: finding for finding in reversed(findings)}  # of several of one id the first
+    roots = [by_id[root] for root in answer.data.get("roots", []) if root in by_id]
+    first = min(roots, key=lambda finding: finding["status"] != "fail", default=None)  # a failure before a warning
+    if first is None:
+        return replace(found, cause=found.cause or "not known", fix=found.fix or "toombos diagnose")
+    because = f" ({first['cause']})" if first.get("cause") else ""
+    said = f"{first['reason']}{because}"
+    return replace(
+        found,
+        cause="; ".join(part for part in (found.cause, said) if part),
+        fix=found.fix or first.get("fix") or "toombos diagnose",
     )

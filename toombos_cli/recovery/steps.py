@@ -2,8 +2,9 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from toombos_cli.errors import OperationError
 from toombos_cli.manifest.monitoring import Thresholds
@@ -54,9 +55,18 @@ def judge_health(answer: Answer) -> Judgement:
 
 
 def judge_smoke(answer: Answer) -> Judgement:
-    """As the exit code says; each step that failed is named."""
+    """As the exit code says; the first step that failed is named, and how many more."""
     failed = [step for step in answer.data.get("steps", []) if step.get("verdict") in ("fail", "error")]
-    return _named(judge_exit(answer), "; ".join(f"{step['name']}: {step['detail']}" for step in failed))
+    named = [f"{step['name']}: {step['detail'] or _difference(step)}" for step in failed]
+    return _named(judge_exit(answer), _first(named))
+
+
+def _difference(step: dict[str, Any]) -> str:
+    return f"expected {step['expected']}, got {step['got']}"
+
+
+def _first(named: list[str]) -> str:
+    return named[0] + (f"; and {len(named) - 1} more" if len(named) > 1 else "") if named else ""
 
 
 def judge_monitoring(answer: Answer) -> Judgement:
@@ -72,8 +82,7 @@ def judge_monitoring(answer: Answer) -> Judgement:
 def judge_dashboards(answer: Answer) -> Judgement:
     """As the exit code says; the first of what monitoring would miss is named."""
     lost = [item for item in answer.data.get("items", []) if item.get("verdict") in ("fail", "error")]
-    more = f"; and {len(lost) - 1} more" if len(lost) > 1 else ""
-    named = f"{lost[0]['name']}: {lost[0]['detail']}{more}" if lost else ""
+    named = _first([f"{item['name']}: {item['detail']}" for item in lost])
     return _named(judge_exit(answer), named, fix="toombos monitoring check")
 
 
@@ -81,7 +90,7 @@ def _named(found: Judgement, cause: str, *, fix: str = "") -> Judgement:
     """The judgement with a cause and a fix, where it is bad and has none."""
     if found.verdict not in (Verdict.FAIL, Verdict.ERROR):
         return found
-    return Judgement(verdict=found.verdict, detail=found.detail, cause=found.cause or cause, fix=found.fix or fix)
+    return replace(found, cause=found.cause or cause, fix=found.fix or fix)
 
 
 def judge_archive(answer: Answer) -> Judgement:
