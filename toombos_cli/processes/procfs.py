@@ -1,7 +1,7 @@
 """Linux: the process table, identities and listening sockets, read from /proc (proc(5))."""
 
 # Plain strings: a Path object for each of some thousand small files would cost more than reading them.
-# ruff: noqa: PTH115, PTH116, PTH118, PTH123, PTH208
+# ruff: noqa: PTH115, PTH116, PTH123, PTH208
 
 import contextlib
 import os

@@ -42,7 +42,9 @@ async def carry_out(system: System, request: Request) -> Outcome:
         case protocol.Stop():
             if request.plan is not None:
                 system.take(request.plan)
-            return Outcome(stopped=await stop(system, request.names or tuple(system.units)))
+            names = request.names or tuple(system.units)
+            stopped = await stop(system, names)
+            return Outcome(stopped=stopped, failures=_stubborn(system, names))
         case protocol.Restart():
             return await _restart(system, request)
         case protocol.Status():
@@ -63,6 +65,12 @@ async def stop(system: System, names: Iterable[str]) -> tuple[str, ...]:
         ends[name] = asyncio.create_task(end(name))
     ended = await asyncio.gather(*ends.values())
     return tuple(name for name, ran in zip(wanted, ended, strict=True) if ran)
+
+
+def _stubborn(system: System, names: Iterable[str]) -> tuple[Failure, ...]:
+    """The services of which a process outlived SIGKILL: a stop must not read as done."""
+    failures = (system.units[name].failure for name in names if name in system.units)
+    return tuple(failure for failure in failures if failure is not None and failure.kind == "stubborn")
 
 
 async def _restart(system: System, request: protocol.Restart) -> Outcome:

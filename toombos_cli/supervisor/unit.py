@@ -295,12 +295,19 @@ class Unit:
             try:
                 killed = await self.tree.end(self.service.grace_period_s)
             except StubbornError as error:
+                self.failure = Failure(service=self.name, kind="stubborn", message=str(error))
                 self._set(phase=Phase.FAILED, detail=str(error))
                 return True
-            self._give_up(Phase.STOPPED, "killed after the grace period" if killed else "", ())
+            self._give_up(Phase.STOPPED, self._after_the_end(killed=killed), ())
         elif self.state.phase is not Phase.STOPPED or self.state.desired:
             self._give_up(Phase.STOPPED, "", ())
         return was_running
+
+    def _after_the_end(self, *, killed: bool) -> str:
+        """What is worth knowing of a stop: that it took force, and who has the port if it is not free."""
+        left = processes.listeners_at(self.service.host, self.service.port)
+        port = [spawning.port_failure(self.service, listener).message for listener in left]
+        return "; ".join((["killed after the grace period"] if killed else []) + port)
 
     def _give_up(self, phase: Phase, detail: str, lines: tuple[str, ...]) -> None:
         self.tree = None

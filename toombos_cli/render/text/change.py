@@ -29,7 +29,8 @@ def show(report: "ChangeReport", output: Output) -> None:
 
 def _sentence(report: "ChangeReport") -> str:
     if report.failures:
-        return f"not started: {', '.join(f.service for f in report.failures)}"
+        undone = "not stopped" if any(f.kind == "stubborn" for f in report.failures) else "not started"
+        return f"{undone}: {', '.join(f.service for f in report.failures)}"
     if report.started:
         mode = " in dry-run mode" if report.dry_run else ""
         return f"started{mode}: {', '.join(report.started)}"
