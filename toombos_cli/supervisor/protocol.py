@@ -62,9 +62,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why one service could not be brought up or ended, as a person needs it."""
 
     service: str
-    kind: Literal[
-        "command", "directory", "log", "port", "lock", "exited", "configuration", "timeout", "dependency", "stubborn"
-    ]
+    kind: Literal["command", "directory", "log", "port", "lock", "exited", "configuration", "timeout", "stubborn"]
     message: str
     hint: str | None = None
     last_lines: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ _LINES_SHOWN = 10
 
 
 def show(report: "ChangeReport", output: Output) -> None:
-    """One sentence, the table, and for a failure its cause with the last log lines; with `--quiet` the failure alone."""
+    """One sentence, the table, and for a failure its cause with the last log lines; `--quiet` leaves only that."""
     if not output.quiet:
         output.stdout.print(_sentence(report))
     if report.services and not output.quiet:
