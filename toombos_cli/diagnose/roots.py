@@ -23,11 +23,15 @@ def fold(
     order = {check.id: depth for depth, check in enumerate(checks)}
     follows = {check.id: check.follows for check in checks}
     wrong = sorted((f for f in findings if f.status in WRONG), key=lambda f: order.get(f.id, 0))
-    roots: dict[int, Finding] = {}
+    by_id = {f.id: f for f in reversed(wrong)}
+    roots = {id(f): by_id[f.explained_by] for f in wrong if f.explained_by in by_id}  # the check knew it itself
     for finding in wrong:  # causes stand before their symptoms in CHECKS, so a cause's own root is known already
+        if finding.explained_by:
+            continue
         causes = [c for c in wrong if c is not finding and _explains(c, finding, follows, order, services)]
         if causes:
-            roots[id(finding)] = roots.get(id(causes[0]), causes[0])
+            cause = min(causes, key=lambda c: not c.service)  # a service's own fault rather than one of the whole
+            roots[id(finding)] = roots.get(id(cause), cause)
     return tuple(replace(f, explained_by=roots[id(f)].id) if id(f) in roots else f for f in findings)
 
 

@@ -10,6 +10,8 @@ from toombos_cli.diagnose.facts.system import SYSTEM, SystemFacts
 from toombos_cli.findings import Answer, Evidence, Status
 
 _DRY_RUN = "dry_run"
+_REFUSED = "refused its configuration"
+"""How the supervisor notes one of a service's `exit_codes_of_invalid_configuration`."""
 
 
 def fail(
@@ -64,6 +66,17 @@ def wanted(facts: Facts, system: SystemFacts) -> tuple[str, ...]:
     """The services that should run: those that are not optional, and those that the operator started."""
     services = facts.manifest.services
     return tuple(n for n, found in system.services.items() if not services[n].optional or found.desired)
+
+
+def refused_its_settings(facts: Facts, detail: str, answer: Answer) -> Answer:
+    """The answer about a service that is down, explained by what is wrong in the configuration that it refused."""
+    if _REFUSED not in detail:
+        return answer
+    try:
+        wrong = [f.id for f in facts.get(CONFIGURATION) if f.status is Status.FAIL and not f.explained_by]
+    except FactUnavailableError:
+        return answer
+    return replace(answer, explained_by=wrong[0]) if wrong else answer
 
 
 def after_a_change(facts: Facts, answer: Answer) -> Answer:

@@ -15,21 +15,6 @@ _GROUP = "config"
 _FILE = ("not_found", "mode", "owner", "load")
 _LINES = ("parse", "spaces", "duplicates", "portability", "extra", "pydantic_v1")
 _VALUES = ("types", "missing", "shadow", "dryrun", "live", "publisher", "secret_set", "mock", "client_urls", "dsn")
-START_BLOCKERS = (
-    "not_found",
-    "mode",
-    "load",
-    "parse",
-    "extra",
-    "types",
-    "missing",
-    "live",
-    "dryrun",
-    "port_clash",
-    "ports",
-)
-"""Rules whose failure keeps services from starting."""
-
 _FOLLOWS: dict[str, tuple[str, ...]] = {
     "load": ("not_found", "mode"),
     "types": ("parse",),

@@ -5,8 +5,7 @@ import signal
 from collections.abc import Iterator
 
 from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, skip, start, toombos, wanted, warn
-from toombos_cli.diagnose.checks.configuration import START_BLOCKERS
+from toombos_cli.diagnose.checks.answers import fail, ok, refused_its_settings, skip, start, toombos, wanted, warn
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
@@ -172,13 +171,14 @@ def missing(facts: Facts) -> Iterator[Answer]:
                 command=start(facts, name),
             )
         elif alone:
-            yield fail(
+            answer = fail(
                 f"{name} does not run",
                 *_last_words(facts, found),
                 service=name,
                 cause=found.detail or ("it was stopped" if found.managed else "it was never started here"),
                 command=start(facts, name),
             )
+            yield refused_its_settings(facts, found.detail, answer)
 
 
 def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
@@ -263,7 +263,7 @@ CHECKS = (
         title="the system runs",
         group=_GROUP,
         run=stopped_system,
-        follows=START_BLOCKERS,
+        follows=("not_found",),
     ),
     Check(
         id="port.mismatch",
@@ -278,14 +278,14 @@ CHECKS = (
         title="no service crashes again and again",
         group=_GROUP,
         run=crash_loop,
-        follows=(*START_BLOCKERS, "py.import", "deps.missing", "db.perm", "port.conflict"),
+        follows=("not_found", "py.import", "deps.missing", "port.conflict"),
     ),
     Check(
         id="proc.missing",
         title="every service has a process",
         group=_GROUP,
         run=missing,
-        follows=(*START_BLOCKERS, "py.import", "deps.missing", "db.perm", "port.conflict", "system.stopped"),
+        follows=("not_found", "py.path", "py.import", "deps.missing", "port.conflict", "system.stopped"),
     ),
     Check(
         id="proc.restarts",
