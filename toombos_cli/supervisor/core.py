@@ -16,7 +16,7 @@ from toombos_cli.supervisor import requests
 from toombos_cli.supervisor.adoption import find_survivors
 from toombos_cli.supervisor.alarms import Alarms
 from toombos_cli.supervisor.figures import Figures
-from toombos_cli.supervisor.protocol import Done, Plan, Progress, Request, Status
+from toombos_cli.supervisor.protocol import Done, Plan, Progress, Request
 from toombos_cli.supervisor.state_file import StateFile
 from toombos_cli.supervisor.tree import Tree
 from toombos_cli.supervisor.unit import Unit
@@ -81,8 +81,7 @@ class Supervisor:
         self._listeners.add(listener)
         try:
             outcome = await requests.carry_out(self, request)
-            if isinstance(request, Status):
-                self.figures.take(self.units)
+            self.figures.take(self.units)
             return Done(state=self.state(), failures=outcome.failures, started=outcome.started, stopped=outcome.stopped)
         finally:
             self._listeners.discard(listener)
