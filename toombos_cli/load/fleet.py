@@ -29,7 +29,7 @@ def run_plan(plan: LoadPlan, observer: Observer) -> Outcome:
     members = []
     for share in plan.shares():
         mine, theirs = context.Pipe(duplex=False)
-        process = context.Process(target=_member, args=(share, origin, theirs, observer), daemon=True)
+        process = context.Process(target=_member, args=(share, origin, theirs, mine, observer), daemon=True)
         process.start()
         theirs.close()
         members.append(_Member(process.pid or 0, mine))
@@ -51,10 +51,23 @@ class _Member:
     outcome: Outcome | None = None
 
 
-def _member(plan: LoadPlan, origin_ns: int, pipe: "Connection[object, object]", observer: Observer) -> None:
+def _member(
+    plan: LoadPlan,
+    origin_ns: int,
+    pipe: "Connection[object, object]",
+    parents: "Connection[object, object]",
+    observer: Observer,
+) -> None:
     """The body of one process of the fleet. Ctrl-C reaches it through the parent, so that none is left out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    own = Observer(on_snapshot=pipe.send if observer.on_snapshot else None, is_lost=observer.is_lost)
+    parents.close()  # inherited: while it is open here, the parent's death would not show
+    parent = os.getppid()
+
+    def is_lost(outcome: Outcome) -> bool:
+        """No load without the process that answers for it; else what the observer says."""
+        return os.getppid() != parent or (observer.is_lost is not None and observer.is_lost(outcome))
+
+    own = Observer(on_snapshot=pipe.send if observer.on_snapshot else None, is_lost=is_lost)
     pipe.send(run_engine(plan, origin_ns=origin_ns, observer=own, stop_signals=(signal.SIGTERM,)))
 
 

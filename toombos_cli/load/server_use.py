@@ -60,7 +60,9 @@ class ServerWatch:
         if self.observed:
             context = multiprocessing.get_context("fork")
             self._pipe, theirs = context.Pipe()
-            self._process = context.Process(target=_sample_until_told, args=(self.observed, theirs), daemon=True)
+            self._process = context.Process(
+                target=_sample_until_told, args=(self.observed, theirs, self._pipe), daemon=True
+            )
             self._process.start()
             theirs.close()
             self._pipe.recv()  # the first sample is taken
@@ -90,7 +92,10 @@ def _listener(watched: Watched) -> int | None:
     return min(elders, default=None)
 
 
-def _sample_until_told(servers: list[Observed], pipe: "Connection[object, object]") -> None:
+def _sample_until_told(
+    servers: list[Observed], pipe: "Connection[object, object]", parents: "Connection[object, object]"
+) -> None:
+    parents.close()  # inherited: while it is open here, the parent's death would not show
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; this ends with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler: at its exit, this must end at once
     due = clock()

@@ -101,3 +101,15 @@ def test_a_signal_before_anything_was_sent_ends_it_at_once():
                 finally:
                     process.kill()
             assert process.returncode != 0
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nothing_goes_on_when_it_is_killed(processes):
+    with load_server("fixed:5") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        with running(url, "--duration", "60s", "--processes", str(processes), connections=8) as process:
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+        _, alive = psutil.wait_procs(family, timeout=10)
+    assert family
+    assert not alive
