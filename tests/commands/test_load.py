@@ -194,13 +194,13 @@ def test_a_baseline_catches_a_server_that_became_slower(toombos: Toombos, projec
     baseline = str(project / "baseline.json")
     port = free_port()
     for behaviour, option, code in (
-        ("fixed:10", "--save-baseline", 0),
-        ("fixed:10", "--baseline", 0),
-        ("fixed:60", "--baseline", 1),
+        ("fixed:80", "--save-baseline", 0),
+        ("fixed:80", "--baseline", 0),
+        ("fixed:300", "--baseline", 1),
     ):
         with load_server(behaviour, port=port):
             document = run_json(
-                toombos, f"http://127.0.0.1:{port}/", "-n", "40", "-c", "2", option, baseline, code=code
+                toombos, f"http://127.0.0.1:{port}/", "-n", "20", "-c", "2", option, baseline, code=code
             )
     worse = {c["metric"] for c in document["data"]["baseline"]["comparisons"] if c["verdict"] == "fail"}
     assert {"p50_us", "throughput_rps"} <= worse
