@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from toombos_cli.alerts.ledger import Message
+from toombos_cli.configuration.encryption import DecryptionError, decrypt, is_encrypted
 from toombos_cli.errors import ConfigurationError, Problem
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
@@ -67,7 +68,7 @@ def channels(manifest: Manifest) -> tuple[Channel, ...]:
         import apprise
     except ImportError:
         raise ConfigurationError("alert channels need the package apprise", hint=INSTALL) from None
-    values = {name: v.value for name, v in effective_values(manifest, None, read_env_file(manifest.project)).items()}
+    values = _clear_values(manifest)
     secrets = [(name, value) for name, value in values.items() if is_secret_name(name)]
     timeout_s = manifest.alerts.delivery.timeout_s
     found, problems = [], []
@@ -75,7 +76,8 @@ def channels(manifest: Manifest) -> tuple[Channel, ...]:
         place = f"alerts.channels.{name}"
         url, missing = _filled(channel.url, values)
         if missing:
-            problems.append(Problem(message=f"{', '.join(missing)} is not set", where=place, hint="set it in .env"))
+            message = f"{', '.join(missing)} is not set, or cannot be decrypted"
+            problems.append(Problem(message=message, where=place, hint="set it in .env"))
             continue
         asset = apprise.AppriseAsset(async_mode=False, app_id="toombos", app_desc="toombos")
         plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
@@ -92,6 +94,18 @@ def channels(manifest: Manifest) -> tuple[Channel, ...]:
     if problems:
         raise ConfigurationError("an alert channel is invalid", problems=tuple(problems))
     return tuple(found)
+
+
+def _clear_values(manifest: Manifest) -> dict[str, str]:
+    """Every variable in clear; one that cannot be decrypted is left out, so that a channel that needs it says so."""
+    values = {name: v.value for name, v in effective_values(manifest, None, read_env_file(manifest.project)).items()}
+    key = values.get("API_KEY_ENCRYPTION_KEY", "")
+    for name in [name for name, value in values.items() if is_encrypted(value)]:
+        try:
+            values[name] = decrypt(values[name], key)
+        except DecryptionError:
+            del values[name]
+    return values
 
 
 def _filled(url: str, values: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:

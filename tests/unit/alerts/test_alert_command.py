@@ -29,6 +29,19 @@ def test_a_channel_that_refuses_is_exit_1_with_the_reason_and_without_the_secret
     assert SECRET not in done.stdout + done.stderr
 
 
+def test_a_secret_that_is_stored_encrypted_is_used_in_clear(alerting, toombos, webhook):
+    from toombos_cli.configuration.encryption import encrypt
+
+    key = "k" * 20 + "0123456789abcdefghij"
+    (alerting / ".env").write_text(f"API_KEY_ENCRYPTION_KEY={key}\nHOOK_URL={encrypt(webhook.url, key)}\n")
+    assert toombos("alert", "test").returncode == 0
+    assert len(webhook.received) == 1
+    (alerting / ".env").write_text(f"HOOK_URL={encrypt(webhook.url, key)}\n")
+    done = toombos("alert", "test")
+    assert done.returncode == 3
+    assert "HOOK_URL is not set, or cannot be decrypted" in done.stderr
+
+
 def test_no_channel_is_a_warning_that_says_how_to_get_one(project, toombos):
     done = toombos("alert", "test")
     assert done.returncode == 0
