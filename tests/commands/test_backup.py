@@ -187,3 +187,13 @@ def test_a_restore_stops_and_starts_the_running_system(filled: Path, toombos: To
     status = envelope(toombos("status", "--json").stdout)["data"]
     assert status["dry_run"] is True
     assert {row["phase"] for row in status["services"]} == {"ready"}
+
+
+def test_nothing_is_started_on_a_tree_that_a_killed_restore_left(project: Path, toombos: Toombos) -> None:
+    (project / "run").mkdir(mode=0o700)
+    (project / "run" / "restore.json").write_text('{"state": "prepared", "archive": "x", "staging": []}')
+    done = toombos("start", "--dry-run")
+    assert done.returncode == 5
+    assert "a restore was interrupted" in done.stderr
+    assert "hint: toombos restore --recover" in done.stderr
+    assert not (project / "run" / "state.json").exists()

@@ -40,6 +40,7 @@ def start(
         from toombos_cli.supervisor.rehearsal import run_plan
 
         invocation.finish(run_plan(invocation.manifest, _names(invocation, services, monitoring), dry_run=dry_run))
+    _refuse_half_restored(invocation)
     if foreground:
         names = _prepared(invocation, _names(invocation, services, monitoring))
         _stay(invocation, names, dry_run=dry_run, timeout=timeout)
@@ -53,6 +54,16 @@ def start(
             invocation.manifest, names, dry_run=dry_run, timeout_s=timeout, on_progress=waiting.note, early=early
         )
     invocation.finish(report)
+
+
+def _refuse_half_restored(invocation: Invocation) -> None:
+    """RefusedError when an interrupted restore may have left the tree half old, half new."""
+    if not (invocation.project / "run" / "restore.json").exists():
+        return
+    from toombos_cli.backup.journal import refuse_open_journal
+    from toombos_cli.commands.backup_scope import make_place
+
+    refuse_open_journal(make_place(invocation))
 
 
 def _names(invocation: Invocation, services: list[str] | None, monitoring: bool) -> tuple[str, ...]:
