@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -122,8 +122,3 @@ def _redactor(facts: LiveFacts) -> Redactor:
         return facts.get(SETTINGS).redactor
     except FactUnavailableError:
         return Redactor()
-
-
-def without_figures(report: DiagnoseReport) -> DiagnoseReport:
-    """The report with every duration 0: what a saved system and a living one have in common."""
-    return replace(report, duration_s=0.0, findings=tuple(replace(f, duration_ms=0.0) for f in report.findings))

@@ -1,12 +1,15 @@
 """No fault, all at once, two at once: how many roots there are, and in which order."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from tests.conftest import wait_for
-from tests.faults.diagnose.conftest import DryRun
+from tests.faults.diagnose.conftest import DryRun, clean_environment
 
 
 def test_a_healthy_system_is_well(system: DryRun):
@@ -61,3 +64,49 @@ def test_service_shows_what_concerns_it(system: DryRun):
 def test_an_unknown_check_is_a_usage_error_with_the_nearest_name(system: DryRun):
     done = system.run("diagnose", "--only", "net.refussed")
     assert (done.returncode, "net.refused" in done.stderr) == (2, True)
+
+
+def test_a_start_that_one_service_fails_is_one_root(system: DryRun):
+    assert system.run("stop").returncode == 0
+    table = "[services.platform]\n"
+    (system.project / "toombos.toml").write_text(
+        system.manifest.replace(table, f'{table}command = ["{{python}}", "-P", "-m", "services.no_such"]\n')
+    )
+    assert system.run("start").returncode == 4
+    system.diagnose().only_root("py.import", "platform")
+
+
+def test_settings_that_the_services_refused_are_the_one_root(system: DryRun):
+    assert system.run("stop").returncode == 0
+    system.env_file.write_text(system.env_text.replace("DRY_RUN_MODE=true", "DRY_RUN_MODE: true"))
+    assert system.run("start").returncode == 3
+    root = system.diagnose().only_root("parse")
+    system.paste(root["fix"])
+    assert system.run("start").returncode == 0
+    system.wait_until_well()
+
+
+def test_a_supervisor_that_was_killed_is_missed_and_replaced(system: DryRun):
+    state = json.loads((system.project / "run" / "state.json").read_bytes())
+    os.kill(state["supervisor_pid"], signal.SIGKILL)
+    root = system.diagnose().only_root("proc.supervision")
+    system.paste(root["fix"])
+    system.wait_until_well()
+
+
+def test_a_service_started_by_hand_is_not_taken_for_a_stranger(system: DryRun):
+    assert system.run("stop", "crm").returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "services.crm"],
+        cwd=system.project,
+        env=clean_environment() | {"PORT": str(system.ports["crm"])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: system.diagnose("--only", "health").wrong == [], within_s=30, what="an answer")
+        root = system.diagnose().only_root("proc.supervision", "crm")
+        assert f"pid {process.pid}" in root["reason"]
+    finally:
+        process.kill()
+        process.wait()

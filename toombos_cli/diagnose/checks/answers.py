@@ -8,6 +8,7 @@ from toombos_cli.diagnose.facts.logs import LogEntry
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, SystemFacts
 from toombos_cli.findings import Answer, Evidence, Status
+from toombos_cli.run_state import Phase
 
 _DRY_RUN = "dry_run"
 _REFUSED = "refused its configuration"
@@ -63,9 +64,23 @@ def known_mode(facts: Facts) -> str | None:
 
 
 def wanted(facts: Facts, system: SystemFacts) -> tuple[str, ...]:
-    """The services that should run: those that are not optional, and those that the operator started."""
-    services = facts.manifest.services
-    return tuple(n for n, found in system.services.items() if not services[n].optional or found.desired)
+    """The services that should run: those that are not optional, and those that the operator started.
+
+    Not those that wait for another one (`held_back`): of them there is nothing to say.
+    """
+    services, waiting = facts.manifest.services, held_back(facts, system)
+    return tuple(
+        n for n, found in system.services.items() if (not services[n].optional or found.desired) and n not in waiting
+    )
+
+
+def held_back(facts: Facts, system: SystemFacts) -> tuple[str, ...]:
+    """The services that were stopped again, or not begun, because a start failed with another one."""
+    required = [found for found in system.services.values() if not facts.manifest.services[found.name].optional]
+    failed = any(found.phase in (Phase.FAILED, Phase.CRASH_LOOP) for found in required)
+    if not failed or any(found.runs for found in required):
+        return ()
+    return tuple(found.name for found in required if found.phase == Phase.STOPPED and not found.desired)
 
 
 def refused_its_settings(facts: Facts, detail: str, answer: Answer) -> Answer:

@@ -170,7 +170,7 @@ def current(facts: Facts, name: str) -> list[LogEntry]:
     """The telling lines of a service's log that are of its present life and of the last quarter of an hour."""
     system = facts.get(SYSTEM).services
     names = {name} | set(facts.manifest.services[name].depends_on)
-    begun = max((system[n].started_at for n in names if n in system and system[n].pid), default=0.0)
+    begun = max((system[n].started_at for n in names if n == name or (n in system and system[n].pid)), default=0.0)
     since = max(facts.now - _RECENT_S, begun)
     return [entry for entry in facts.get(LOGS)[name].entries if entry.at is None or entry.at >= since]
 

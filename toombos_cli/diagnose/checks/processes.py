@@ -5,7 +5,17 @@ import signal
 from collections.abc import Iterator
 
 from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, refused_its_settings, skip, start, toombos, wanted, warn
+from toombos_cli.diagnose.checks.answers import (
+    fail,
+    held_back,
+    ok,
+    refused_its_settings,
+    skip,
+    start,
+    toombos,
+    wanted,
+    warn,
+)
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
@@ -155,7 +165,7 @@ def crash_loop(facts: Facts) -> Iterator[Answer]:
 def missing(facts: Facts) -> Iterator[Answer]:
     """A service that should run and has no process."""
     system = facts.get(SYSTEM)
-    alone = not is_all_stopped(facts)
+    alone, waiting = not is_all_stopped(facts), held_back(facts, system)
     for name in wanted(facts, system):
         found = system.services[name]
         if found.runs or found.phase == Phase.CRASH_LOOP:
@@ -172,7 +182,7 @@ def missing(facts: Facts) -> Iterator[Answer]:
             )
         elif alone:
             answer = fail(
-                f"{name} does not run",
+                f"{name} does not run" + (f", so {', '.join(waiting)} were not started either" if waiting else ""),
                 *_last_words(facts, found),
                 service=name,
                 cause=found.detail or ("it was stopped" if found.managed else "it was never started here"),

@@ -1,0 +1,118 @@
+"""Facts: gathered once, at the same time, each within its limit and all within one."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.facts.source import Fact, FactUnavailableError, LiveFacts, SavedFacts
+from toombos_cli.diagnose.run import judge
+from toombos_cli.findings import Answer, Status
+from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.redaction import Redactor
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    (tmp_path / "toombos.toml").write_text('name = "x"\n[services.a]\ncommand = ["a"]\nport = 8888\n')
+    return load_manifest(tmp_path)
+
+
+def fact(name: str, gather: Callable[..., Any], limit_s: float = 3.0) -> Fact[Any]:
+    return Fact(name, int, gather, limit_s)
+
+
+def hang(facts: Any) -> int:
+    threading.Event().wait()
+    return 0
+
+
+def test_a_fact_is_gathered_once_for_all_who_ask(manifest: Manifest):
+    gathered: list[int] = []
+    one = fact("one", lambda facts: gathered.append(1) or 7)
+    facts = LiveFacts(manifest)
+    askers = [threading.Thread(target=facts.get, args=(one,)) for _ in range(20)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join()
+    assert (facts.get(one), gathered) == (7, [1])
+
+
+def test_facts_are_gathered_at_the_same_time(manifest: Manifest):
+    barrier = threading.Barrier(4)
+    together = [fact(str(n), lambda facts: barrier.wait(10)) for n in range(4)]
+    facts = LiveFacts(manifest)
+    facts.start(together)
+    assert sorted(facts.get(each) for each in together) == [0, 1, 2, 3]
+
+
+def test_a_fact_that_hangs_is_given_up_after_its_limit(manifest: Manifest):
+    with pytest.raises(FactUnavailableError, match=r"stuck not known within 0\.1 s"):
+        LiveFacts(manifest).get(fact("stuck", hang, limit_s=0.1))
+
+
+def test_facts_that_hang_share_the_overall_limit(manifest: Manifest):
+    facts = LiveFacts(manifest, limit_s=0.3)
+    begun = time.monotonic()
+    for number in range(20):
+        with pytest.raises(FactUnavailableError):
+            facts.get(fact(str(number), hang))
+    assert time.monotonic() - begun < 3, "one after the other they would take a minute"
+
+
+def test_a_fact_of_a_fact_that_hangs_is_given_up_too(manifest: Manifest):
+    stuck = fact("stuck", hang, limit_s=0.1)
+    with pytest.raises(FactUnavailableError, match="stuck not known"):
+        LiveFacts(manifest).get(fact("upper", lambda facts: facts.get(stuck)))
+
+
+def test_an_exception_is_told_by_type_and_place_and_never_by_its_text(manifest: Manifest):
+    def crash(facts: Any) -> int:
+        raise ValueError("password=sesame")
+
+    with pytest.raises(FactUnavailableError, match=r"broken could not be found out: ValueError at .*test_facts\.py"):
+        LiveFacts(manifest).get(fact("broken", crash))
+
+
+def test_a_saved_fact_is_what_it_was(manifest: Manifest):
+    pair = Fact("pair", tuple[int, str], lambda facts: (1, "a"))
+    saved = msgspec.json.decode(msgspec.json.encode(LiveFacts(manifest).values([pair])))
+    assert SavedFacts(manifest, saved).get(pair) == (1, "a")
+
+
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        ({}, "pair is not in the bundle"),
+        ({"pair": {"unavailable": "not known within 3.0 s"}}, "not known within 3.0 s"),
+        ({"pair": ["a", 1]}, "saved by another version"),
+    ],
+    ids=["absent", "unavailable", "other-shape"],
+)
+def test_a_saved_fact_that_cannot_be_had_says_why(manifest: Manifest, saved: dict[str, Any], message: str):
+    pair = Fact("pair", tuple[int, str], lambda facts: (1, "a"))
+    with pytest.raises(FactUnavailableError, match=message):
+        SavedFacts(manifest, saved).get(pair)
+
+
+def test_a_check_that_crashes_or_lacks_a_fact_is_an_error_and_the_others_are_judged(manifest: Manifest):
+    def crash(facts: Any) -> list[Answer]:
+        raise KeyError("secret")
+
+    def needs(facts: Any) -> list[Answer]:
+        facts.get(fact("absent", lambda facts: 1))
+        return []
+
+    rows = {"crash": crash, "needs": needs, "well": lambda facts: []}
+    checks = tuple(Check(id=name, title=name, group="g", run=run) for name, run in rows.items())
+    report = judge(SavedFacts(manifest, {}), checks, checks, Redactor())
+    assert [f.status for f in report.findings] == [Status.ERROR, Status.ERROR, Status.OK]
+    assert "secret" not in str(report)
+    assert report.verdict == "error"

@@ -1,0 +1,53 @@
+"""The Markdown and HTML of a diagnosis whose findings hold whatever a log can hold."""
+
+import re
+from pathlib import Path
+
+from toombos_cli.diagnose.report import DiagnoseReport
+from toombos_cli.findings import Evidence, Finding, Status
+from toombos_cli.render.diagnose_html import document as html
+from toombos_cli.render.diagnose_markdown import document as markdown
+
+HOSTILE = '<script>alert(1)</script> [x](http://evil) `rm -rf` **bold** | cell \\ & "q"'
+ROOT = Finding(
+    id="log.errors",
+    title="t",
+    status=Status.FAIL,
+    service="crm",
+    reason=HOSTILE,
+    evidence=(Evidence(source="logs/`odd`.log", line=7, text=HOSTILE),),
+    cause=HOSTILE,
+    fix="toombos start --dry-run crm",
+    pasteable=True,
+)
+SYMPTOM = Finding(id="net.tcp", title="t", status=Status.FAIL, reason=HOSTILE, explained_by="log.errors")
+REPORT = DiagnoseReport(
+    project=Path("/srv/x"),
+    findings=(ROOT, SYMPTOM),
+    roots=("log.errors",),
+    root_findings=(ROOT,),
+    duration_s=1.0,
+    checked_at="2026-01-01T00:00:00+00:00",
+    support=("#support",),
+)
+
+
+def test_the_page_needs_nothing_else_and_runs_nothing():
+    page = html(REPORT)
+    assert not re.search(r"<script|<link|<img|<iframe|\bsrc=|\bhref=|url\(|@import", page)
+    assert "default-src 'none'" in page
+    assert page.count("&lt;script&gt;") == 6
+
+
+def test_markdown_holds_the_text_and_not_its_markup():
+    text = markdown(REPORT)
+    assert not re.search(r"(?<!\\)<script", text)
+    assert not re.search(r"(?<!\\)\[x", text)
+    assert "`` logs/`odd`.log:7 ``" in text
+
+
+def test_markdown_has_the_fix_alone_in_a_block_and_the_symptoms_with_the_root():
+    text = markdown(REPORT)
+    assert "```sh\ntoombos start --dry-run crm\n```" in text
+    assert "- explains net.tcp" in text
+    assert "#support" in text
