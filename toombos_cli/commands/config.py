@@ -10,7 +10,7 @@ from toombos_cli.commands.invocation import Invocation, command
 
 app = typer.Typer(help="Judge, show, create and encrypt the settings in .env.", no_args_is_help=True)
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="As `start --dry-run` sees it; by default as the running system does.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="As `start --dry-run` sees it; else as the running system.")]
 
 
 @app.command()
