@@ -32,7 +32,7 @@ class CreateReport:
     file was readable and every database sound. `remote`: where the copy lies, `remote_problem` why there is none.
     """
 
-    kind: ClassVar[str] = "backup-create"
+    kind: ClassVar[str] = "backup_create"
 
     archive: str
     size_bytes: int
@@ -91,7 +91,7 @@ class RestoreReport:
 class RecoverReport:
     """`toombos restore --recover`: what was done about an interrupted restore, None when there was none."""
 
-    kind: ClassVar[str] = "restore-recover"
+    kind: ClassVar[str] = "restore_recover"
 
     outcome: str | None
     stopped: tuple[str, ...]
@@ -122,7 +122,7 @@ class ArchiveRow:
 class ListReport:
     """`toombos backup list`: what is there, the newest first."""
 
-    kind: ClassVar[str] = "backup-list"
+    kind: ClassVar[str] = "backup_list"
 
     directory: str
     archives: tuple[ArchiveRow, ...]
@@ -149,7 +149,7 @@ class VerifiedArchive:
 class VerifyReport:
     """`toombos backup verify`: FAIL when an archive is bad, ERROR when one could not be judged or none is there."""
 
-    kind: ClassVar[str] = "backup-verify"
+    kind: ClassVar[str] = "backup_verify"
 
     archives: tuple[VerifiedArchive, ...]
 
@@ -178,7 +178,7 @@ class PruneDecision:
 class PruneReport:
     """`toombos backup prune`: what stays and what went to the trash; `emptied` are the trash's days that ended."""
 
-    kind: ClassVar[str] = "backup-prune"
+    kind: ClassVar[str] = "backup_prune"
 
     dry_run: bool
     decisions: tuple[PruneDecision, ...]
@@ -195,7 +195,7 @@ class PruneReport:
 class StatusReport:
     """`toombos backup status`: FAIL when no known good archive is younger than `max_age_h` hours."""
 
-    kind: ClassVar[str] = "backup-status"
+    kind: ClassVar[str] = "backup_status"
 
     newest_good: str | None
     age_h: float | None
@@ -217,7 +217,7 @@ class StatusReport:
 class DrillReport:
     """`toombos backup drill`: a restore that was proven, in a directory that is gone again."""
 
-    kind: ClassVar[str] = "backup-drill"
+    kind: ClassVar[str] = "backup_drill"
 
     archive: str
     files: int

@@ -165,12 +165,12 @@ def _escaped(text: str) -> str:
 
 
 _VIEWS = {
-    "backup-create": show_create,
-    "backup-list": show_list,
-    "backup-verify": show_verify,
-    "backup-prune": show_prune,
-    "backup-status": show_status,
-    "backup-drill": show_drill,
+    "backup_create": show_create,
+    "backup_list": show_list,
+    "backup_verify": show_verify,
+    "backup_prune": show_prune,
+    "backup_status": show_status,
+    "backup_drill": show_drill,
 }
 
 

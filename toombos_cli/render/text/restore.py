@@ -13,7 +13,7 @@ _SHOWN = 20
 
 def show(report: "RestoreReport | RecoverReport", output: Output) -> None:
     """The sentence, the changes, and what a person should know."""
-    if report.kind == "restore-recover":
+    if report.kind == "restore_recover":
         _show_recovery(report, output)  # type: ignore[arg-type]  # told by its kind
     else:
         _show_restore(report, output)  # type: ignore[arg-type]  # told by its kind
