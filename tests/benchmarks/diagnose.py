@@ -44,7 +44,9 @@ def free_port() -> int:
 
 def make_project(directory: Path) -> Path:
     tables = "".join(f"[services.{name}]\nport = {free_port()}\n" for name in ("crm", "platform", "generator"))
-    (directory / "toombos.toml").write_text(f'extends = "toombos"\n{tables}')
+    (directory / "toombos.toml").write_text(
+        f'extends = "toombos"\n[logs]\nmax_mb = 1000000\ndaily = false\n{tables}'
+    )  # no rotation while it measures
     run(directory, "config", "init")
     return directory
 

@@ -52,8 +52,13 @@ def run_profile(manifest: Manifest, service: str, *, duration_s: float, output: 
         raise OperationError(f"cannot be made: {error.strerror}", where=str(target.parent)) from None
     stack = _run([program, "dump", "--pid", str(pid)], 10.0)
     whole = max(1, round(duration_s))
-    record = ["record", "--pid", str(pid), "--duration", str(whole), "--nonblocking", "--output", str(target)]
-    _run([program, *record], whole + _PATIENCE_S)
+    record = ["record", "--pid", str(pid), "--nonblocking", "--output", str(target), "--duration"]
+    try:
+        _run([program, *record, str(whole)], whole + _PATIENCE_S)
+    except OperationError as error:
+        if "No stack counts" not in str(error):
+            raise
+        _run([program, *record, "1", "--idle"], 1 + _PATIENCE_S)  # it only waited: then show where
     target.chmod(0o600)
     return ProfileReport(service=service, pid=pid, stack=stack, flame_graph=target, duration_s=float(whole))
 

@@ -170,3 +170,11 @@ def test_what_toombos_asked_itself_is_not_evidence(tmp_path: Path):
     log = tmp_path / "app.log"
     log.write_text('{"level":"ERROR","message":"Simulated error","request_id":"toombos-smoke"}\nERROR a real one\n')
     assert errors(read_log(log, REDACTOR)) == [(2, "ERROR a real one")]
+
+
+def test_complaints_are_not_crowded_out_by_what_went_well(tmp_path: Path):
+    log = tmp_path / "app.log"
+    log.write_text("ERROR the cause\n" + "".join(line(n, "POST /generate 200") for n in range(5000)))
+    found = read_log(log, REDACTOR)
+    assert errors(found) == [(1, "ERROR the cause")]
+    assert len(found.entries) < 1000
