@@ -116,3 +116,13 @@ def test_a_check_that_crashes_or_lacks_a_fact_is_an_error_and_the_others_are_jud
     assert [f.status for f in report.findings] == [Status.ERROR, Status.ERROR, Status.OK]
     assert "secret" not in str(report)
     assert report.verdict == "error"
+
+
+def test_what_was_given_up_stays_unknown_even_when_it_comes_later(manifest: Manifest):
+    come = threading.Event()
+    late = fact("late", lambda facts: come.wait(30) and 7, limit_s=0.1)
+    facts = LiveFacts(manifest)
+    with pytest.raises(FactUnavailableError):
+        facts.get(late)
+    come.set()
+    assert facts.values([late]) == {"late": {"unavailable": "late not known within 0.1 s"}}

@@ -32,49 +32,13 @@ _LAST_LINES = 20
 _ENOUGH_LINES = 200
 
 # In lower case, looked for as they are: a regular expression of so many words takes twenty times as long.
-_TELLING = tuple(
-    word.encode()
-    for word in [
-        "error",
-        "critical",
-        "fatal",
-        "exception",
-        "traceback",
-        "warn",
-        "timeout",
-        "timed",
-        "refused",
-        "database",
-        "query",
-        "pool",
-        "publish",
-        "dry_run",
-        "dry-run",
-        "api_key",
-        "token",
-        "unauthor",
-        "security",
-        "middleware",
-        "simulat",
-        "memory",
-        "oom",
-        "kill",
-        "resol",
-        "unavailable",
-        "document",
-        "generat",
-        "address",
-        "listen",
-        "module",
-        "validat",
-        "invalid",
-        "start",
-        "ready",
-        "running",
-        "shut",
-        "stopp",
-    ]
-)
+_TELLING = (
+    b"error", b"critical", b"fatal", b"exception", b"traceback", b"warn", b"timeout", b"timed", b"refused",
+    b"database", b"query", b"pool", b"publish", b"dry_run", b"dry-run", b"api_key", b"token", b"unauthor",
+    b"security", b"middleware", b"simulat", b"memory", b"oom", b"kill", b"resol", b"unavailable", b"document",
+    b"generat", b"address", b"listen", b"module", b"validat", b"invalid", b"start", b"ready", b"running", b"shut",
+    b"stopp",
+)  # fmt: skip
 _OWN_REQUEST = b'"request_id":"toombos-'
 """What diagnose and the smoke test asked themselves is no fault of the system."""
 

@@ -65,6 +65,7 @@ class LiveFacts:
         self._now = time.time()
         self._deadline = time.monotonic() + limit_s
         self._started: dict[str, tuple[Future[Any], float]] = {}
+        self._given_up: dict[str, FactUnavailableError] = {}
         self._lock = Lock()
 
     @property
@@ -88,13 +89,19 @@ class LiveFacts:
             self._start(fact)
 
     def get(self, fact: Fact[T]) -> T:
-        """The value, waited for until the fact's limit or the overall one. Raises FactUnavailableError."""
+        """The value, waited for until the fact's limit or the overall one. Raises FactUnavailableError.
+
+        What was given up once stays so, that all who ask, and a bundle, are told the same.
+        """
+        if fact.name in self._given_up:
+            raise self._given_up[fact.name]
         future, begun = self._start(fact)
         until = min(begun + fact.limit_s, self._deadline)
         try:
             value: T = future.result(max(0.0, until - time.monotonic()))
         except TimeoutError:
-            raise FactUnavailableError(f"{fact.name} not known within {until - begun:.1f} s") from None
+            error = FactUnavailableError(f"{fact.name} not known within {until - begun:.1f} s")
+            raise self._given_up.setdefault(fact.name, error) from None
         return value
 
     def values(self, facts: Iterable[Fact[Any]]) -> dict[str, Any]:
