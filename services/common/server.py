@@ -83,6 +83,7 @@ def _serve(app: object, settings: ServiceSettings, listener: socket.socket) -> i
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             gc.freeze()  # what the imports left behind lives as long as the process: spare every collection the walk
+            gc.set_threshold(10_000)  # requests leave few cycles behind: the default looks for them several times each
             logger.info("startup complete, listening on %s:%d", *listener.getsockname()[:2])
 
     config = uvicorn_config(app, shutdown_grace_s=settings.shutdown_grace_s)

@@ -90,7 +90,7 @@ class Gate:
 
 
 class _Authentication(SecurityBase):
-    """One dependency for both headers: FastAPI's own, nested, would cost a preview a third of its time."""
+    """One dependency for both headers: FastAPI's own for each would be two more to solve."""
 
     def __init__(self) -> None:
         self.scheme_name = "ApiKey"
@@ -112,7 +112,8 @@ class _Authentication(SecurityBase):
         return role
 
 
-Caller = Annotated[Role, Security(_Authentication())]
+authenticate = _Authentication()
+Caller = Annotated[Role, Security(authenticate)]
 
 
 def _presented_key(headers: Headers) -> str | None:

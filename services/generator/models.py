@@ -147,6 +147,7 @@ class ChannelPreviewAnswer(BaseModel):
 
 
 _NO_TONES = PerChannelTones()
+_ALL_PLATFORMS = tuple(Platform)
 
 
 def generation_request(
@@ -154,13 +155,13 @@ def generation_request(
 ) -> GenerationRequest:
     """The request in the generator's own terms."""
     tones = body.per_channel_tones or _NO_TONES
-    wanted = frozenset(Platform if platforms is None else platforms)
+    wanted = _ALL_PLATFORMS if platforms is None else tuple(platform for platform in Platform if platform in platforms)
     options = ContentOptions(
         email_tone=tones.email or body.tone,
         web_tone=tones.web or body.tone,
         social_tone=tones.social or body.tone,
         style=style,
-        platforms=tuple(platform for platform in Platform if platform in wanted) if body.generate_social else (),
+        platforms=wanted if body.generate_social else (),
         seo_optimize=seo_optimize,
     )
     switches = ((Channel.EMAIL, body.send_email), (Channel.WEB, body.publish_web), (Channel.SOCIAL, options.platforms))

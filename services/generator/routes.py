@@ -15,6 +15,7 @@ from services.generator.documents.reader import DocumentReader
 from services.generator.generation import ContentGenerator, GenerationResult
 from services.generator.history.history import History
 from services.generator.history.model import Generation, GenerationStatus, HistoryUnavailableError
+from services.generator.quick_route import GenerateRoute
 
 _DESCRIPTIONS = {
     TemplateStyle.MODERN: "Coloured header, one card for each section",
@@ -39,11 +40,14 @@ class GeneratorRoutes:
 
     def router(self) -> APIRouter:
         router = APIRouter(tags=["generator"], responses=errors(401, 429))
-        router.post(
+        router.add_api_route(
             "/api/v2/generate-content",
+            self.generate_content,
+            methods=["POST"],
             response_model=models.GenerationAnswer,
             responses={**errors(403, 413, 503), 502: _FAILED},
-        )(self.generate_content)
+            route_class_override=GenerateRoute,
+        )
         router.post(
             "/api/v1/content/preview/{channel}",
             response_model_exclude_unset=True,

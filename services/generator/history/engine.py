@@ -38,7 +38,11 @@ def _open_sqlite(url: URL, *, pool_size: int) -> Engine:
     in_memory = url.database in (None, "", ":memory:")
     pool = {} if in_memory else {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": _CONNECT_TIMEOUT_S}
     engine = create_engine(
-        url, hide_parameters=True, connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False}, **pool
+        url,
+        hide_parameters=True,
+        paramstyle="named",  # rows are mappings, as they are for psycopg
+        connect_args={"timeout": _BUSY_TIMEOUT_S, "check_same_thread": False},
+        **pool,
     )
     event.listen(engine, "connect", _set_pragmas)
     return engine

@@ -21,8 +21,10 @@ logger = logging.getLogger("generator.database")
 
 _MAX_BATCH = 500
 _MAX_WAITING = 10_000
-_GATHER_S = 0.002
-"""How long a batch waits for others to join: fewer batches hand the interpreter to and fro between threads less."""
+_QUIET_TURNS = 5
+"""A batch waits for so many turns of the event loop in which nobody joined: requests that have arrived are read,
+parsed and rendered within that many. Fewer batches hand the interpreter to and fro between threads less."""
+_MAX_TURNS = 200
 _READERS = 2
 
 T = TypeVar("T")
@@ -84,7 +86,7 @@ class History:
         """Write batch after batch until nobody waits."""
         try:
             while self._waiting:
-                await asyncio.sleep(_GATHER_S)
+                await self._gather()
                 batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
                 failure: Exception | None = None
                 try:
@@ -96,6 +98,16 @@ class History:
                         done.set_result(None) if failure is None else done.set_exception(failure)
         finally:
             self._flushing = None
+
+    async def _gather(self) -> None:
+        """Let all join that are on their way. Without traffic that takes microseconds; a timer would take its time."""
+        waiting, quiet_turns = len(self._waiting), 0
+        for _ in range(_MAX_TURNS):
+            await asyncio.sleep(0)
+            quiet_turns = quiet_turns + 1 if len(self._waiting) == waiting else 0
+            waiting = len(self._waiting)
+            if quiet_turns == _QUIET_TURNS or waiting >= _MAX_BATCH:
+                return
 
     async def _call(self, executor: ThreadPoolExecutor, job: Callable[["HistoryStore"], T]) -> T:
         store = await self._open()

@@ -1,10 +1,11 @@
 """The history's reads and writes, as plain blocking calls on one engine."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Engine, bindparam, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -16,16 +17,18 @@ class HistoryStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
+        self._columns = [column for column in generations.c if column.name != "id"]
         # A commit whose answer was lost is repeated: the second time its rows are there already.
         self._insert_content = dialect.insert(contents).on_conflict_do_nothing()
-        self._insert_generation = dialect.insert(generations).on_conflict_do_nothing()
+        insert = dialect.insert(generations).values({column.name: bindparam(column.name) for column in self._columns})
+        # The statement of every request, as the driver's own text: its rows pass SQLAlchemy unprocessed.
+        self._insert_generation = str(insert.on_conflict_do_nothing().inline().compile(dialect=engine.dialect))
         self._finish = (
             update(generations)
             .where(generations.c.content_id == bindparam("key"))
             .values({name: bindparam(f"new_{name}") for name in ("status", "published_to", "results_json", "errors")})
         )
         self._stored_contents: set[str] = set()
-        self._columns = [column for column in generations.c if column.name != "id"]
 
     def prepare(self) -> None:
         """Create what is missing of the schema."""
@@ -44,7 +47,7 @@ class HistoryStore:
             if unknown:
                 connection.execute(self._insert_content, unknown)
             if new:
-                connection.execute(self._insert_generation, [_row(write.generation) for write in new])
+                connection.exec_driver_sql(self._insert_generation, [_row(write.generation) for write in new])
             if finished:
                 connection.execute(self._finish, finished)
         if len(self._stored_contents) > 10_000:
@@ -121,5 +124,5 @@ def _generation(row: Any) -> Generation:
     )
 
 
-def _array(values: Iterable[str]) -> str:
-    return json.dumps(tuple(values), separators=(",", ":"))
+def _array(values: tuple[str, ...]) -> str:
+    return msgspec.json.encode(values).decode()
