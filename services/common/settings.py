@@ -5,16 +5,18 @@ directory; it need not exist.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Original, parse_stream
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.common.secrets import ENCRYPTED_PREFIX, decrypt
 
+_NEWLINE = re.compile(r"\r\n|\n|\r")
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -119,7 +121,14 @@ def _env_file_problems(path: Path) -> tuple[SettingProblem, ...]:
     except OSError as error:
         return (SettingProblem(name=str(path), reason=error.strerror or type(error).__name__),)
     return tuple(
-        SettingProblem(name=f"{path}:{line.original.line}", reason="is not a NAME=value line")
+        SettingProblem(name=f"{path}:{_first_line(line.original)}", reason="is not a NAME=value line")
         for line in lines
         if line.error
     )
+
+
+def _first_line(original: Original) -> int:
+    """1-based. python-dotenv counts from the blank lines before the text, which it takes for a part of it."""
+    text = original.string
+    blank = text[: len(text) - len(text.lstrip())]
+    return original.line + len(_NEWLINE.findall(blank))

@@ -122,6 +122,8 @@ def test_the_encryption_key_cannot_itself_be_encrypted(monkeypatch: pytest.Monke
 
 ENV_FILES = {
     "not a NAME=value line": (b"PORT=8100\nAPI KEY=x\n", ".env:2", "is not a NAME=value line"),
+    "after blank lines": (b"PORT=8100\n\n  \n\nAPI KEY=x\n", ".env:5", "is not a NAME=value line"),
+    "after blank first lines": (b"\r\n\r\nAPI KEY=x\r\n", ".env:3", "is not a NAME=value line"),
     "not UTF-8": (b"PORT=\xff\n", ".env", "is not UTF-8 text"),
 }
 
