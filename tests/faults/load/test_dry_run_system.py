@@ -1,27 +1,51 @@
-"""`toombos load` without a word, on the running dry-run system: what it counts is what the generator counted."""
+"""`toombos load` on the running dry-run system: what it counts is what the generator counted."""
 
+import importlib.util
 import json
 import re
 import urllib.request
 from pathlib import Path
 
-from tests.conftest import Toombos
+import pytest
+
+from tests.conftest import Toombos, needs
 from toombos_cli.manifest.loader import load_manifest
 
 
-def test_the_default_run_agrees_with_the_generators_own_metric(toombos: Toombos, project: Path):
+@pytest.fixture
+def generator(toombos: Toombos, project: Path) -> str:
+    """The URL of the generator of a dry-run system that runs."""
     started = toombos("start", "--dry-run", timeout_s=120)
     assert started.returncode == 0, started.stderr
+    return load_manifest(project).services["generator"].url
+
+
+def answered(generator: str) -> float:
+    """How many contents the generator says it made."""
+    with urllib.request.urlopen(f"{generator}/metrics") as answer:
+        metrics = answer.read().decode()
+    row = re.search(r'http_requests_total\{method="POST",path="/api/v2/generate-content",status="200"\} (\S+)', metrics)
+    assert row, metrics
+    return float(row[1])
+
+
+def test_the_default_run_agrees_with_the_generators_own_metric(toombos: Toombos, generator: str):
     done = toombos("--json", "load")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)["data"]
-    generator = load_manifest(project).services["generator"]
-    with urllib.request.urlopen(f"{generator.url}/metrics") as answer:
-        metrics = answer.read().decode()
-    row = re.search(r'http_requests_total\{method="POST",path="/api/v2/generate-content",status="200"\} (\S+)', metrics)
-    assert row
-    assert float(row[1]) == data["counts"]["ok"] == data["counts"]["scheduled"] == 100
+    assert answered(generator) == data["counts"]["ok"] == data["counts"]["scheduled"] == 100
     (server,) = data["server"]
     assert server["name"] == "generator"
     assert server["cpu_ms_per_request"] > 0
     assert server["rss_max_bytes"] > 20_000_000
+
+
+def test_a_locust_master_and_two_workers_agree_with_the_generators_own_metric(toombos: Toombos, generator: str):
+    if importlib.util.find_spec("locust") is None:
+        needs("locust")
+    done = toombos("--json", "load", "-n", "61", "-c", "4", "--locust-workers", "2", timeout_s=120)
+    assert done.returncode == 0, done.stderr
+    data = json.loads(done.stdout)["data"]
+    assert answered(generator) == data["counts"]["ok"] == data["counts"]["scheduled"] == 61
+    assert data["status"] == {"200": 61}
+    assert [server["name"] for server in data["server"]] == ["generator"]

@@ -1,11 +1,14 @@
 """Locust for real: a master and two workers on loopback, whose counts are those of the server."""
 
+import contextlib
 import importlib.util
 import json
+import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -32,6 +35,24 @@ def test_a_master_and_two_workers_send_exactly_the_requests_asked_for(toombos: T
     assert data["latency_us"]["service"]["count"] == 501
     assert any("coordinated omission" in note for note in data["notes"])
     assert done.returncode == 0, done.stderr
+
+
+def test_a_master_waits_for_workers_that_were_started_elsewhere(tmp_path: Path):
+    """Workers elsewhere have neither the plan nor a file: they get both from the master, on an address of its own."""
+    master = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
+    with load_server("fixed:1") as server, contextlib.ExitStack() as stack:
+        argv = [sys.executable, "-P", "-m", "toombos_cli", "--json", "load", f"http://127.0.0.1:{server.port}/"]
+        argv += ["-n", "201", "-c", "4", "--locust-workers", "2", "--locust-master", master]
+        run = stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        worker = [sys.executable, "-m", "locust", "-f", "-", "--worker", "--master-host", master]
+        for index in range(2):
+            log = stack.enter_context((tmp_path / f"worker-{index}.log").open("wb"))
+            process = stack.enter_context(subprocess.Popen(worker, cwd=tmp_path, stdout=log, stderr=log))
+            stack.callback(process.kill)  # ends with the master; this is for a test that fails
+        text, problems = run.communicate(timeout=90)
+    assert run.returncode == 0, problems
+    counts = json.loads(text)["data"]["counts"]
+    assert server.requests == counts["scheduled"] == counts["ok"] == 201
 
 
 def test_ctrl_c_ends_all_of_locust_and_keeps_what_was_measured():
