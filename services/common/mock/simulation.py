@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 
 from services.common.answers import InvalidAnswer
 from services.common.mock.idempotency import KEY_MAX_CHARS, Answers
 from services.common.mock.settings import MockSettings
+from services.common.quick_route import QuickRoute
 
 logger = logging.getLogger("services.simulation")
 
@@ -84,7 +84,7 @@ class Behaviour:
             await self.simulate(requested)
 
 
-class SimulatedRoute(APIRoute):
+class SimulatedRoute(QuickRoute):
     """A route under `app.state.behaviour`. `X-Simulate` and, for POST, `Idempotency-Key` stand in its OpenAPI.
 
     The headers are read here rather than declared as parameters of each endpoint: that would cost a fifth of the
