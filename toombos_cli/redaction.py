@@ -45,7 +45,7 @@ def is_secret_name(name: str) -> bool:
 
 
 class Redactor:
-    """Replaces secrets by tokens, the same for the same secret: `<API_KEY>` for a known one, else `<secret 1>`."""
+    """Replaces secrets by tokens, the same for the same secret: `<API_KEY>` for a known one, else `<secret-1>`."""
 
     def __init__(self, secrets: Iterable[tuple[str, str]] = ()) -> None:
         """`secrets` are pairs of name and clear value; a value that two names share is called by the first."""
@@ -106,10 +106,10 @@ class Redactor:
         return f"{match['scheme']}{kept}@"
 
     def _token(self, value: str) -> str:
-        if value.lower() in _HARMLESS or re.fullmatch(r"<[\w ]+>|\$\{?\w+\}?|\*{3,}|\.{3}|\$", value):
+        if value.lower() in _HARMLESS or re.fullmatch(r"<[\w -]+>|\$\{?\w+\}?|\*{3,}|\.{3}|\$", value):
             return value
-        unknown = sum(token.startswith("<secret ") for token in self._tokens.values())
-        return self._tokens.setdefault(value, f"<secret {unknown + 1}>")
+        unknown = sum(token.startswith("<secret-") for token in self._tokens.values())
+        return self._tokens.setdefault(value, f"<secret-{unknown + 1}>")
 
 
 def spellings(value: str) -> frozenset[str]:

@@ -45,13 +45,13 @@ class GeneratorRoutes:
             self.generate_content,
             methods=["POST"],
             response_model=models.GenerationAnswer,
-            responses={**errors(403, 413, 503), 502: _FAILED},
+            responses={**errors(400, 403, 413, 503), 502: _FAILED},
             route_class_override=GenerateRoute,
         )
         router.post(
             "/api/v1/content/preview/{channel}",
             response_model_exclude_unset=True,
-            responses=errors(413, 502),
+            responses=errors(400, 413, 502),
         )(self.preview_channel)
         router.get("/api/v2/generations", response_model=models.GenerationsAnswer, responses=errors(503))(
             self.list_generations

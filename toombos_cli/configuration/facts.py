@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from toombos_cli.configuration.display import shown_name
 from toombos_cli.configuration.encryption import DecryptionError, decrypt, is_encrypted
 from toombos_cli.configuration.prometheus import PrometheusFile, read_prometheus_file
 from toombos_cli.configuration.sources import OldSpelling, find_old_spellings
@@ -128,7 +129,7 @@ class Facts:
     @cached_property
     def redactor(self) -> Redactor:
         """The sink for every output that is made of these facts."""
-        return Redactor(secrets(self))
+        return Redactor((shown_name(name, self.variables), value) for name, value in secrets(self))
 
 
 def gather_facts(

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter
 
@@ -77,6 +77,8 @@ FUZZ = settings(
 
 
 @given(text=ENV_FILES)
+@example(text=f"{CANARY}REQUEST_TIMEOUT={CANARY}\nREQUEST_TIMEOUT={CANARY}\n")  # lost line ends: before a name,
+@example(text=f"EGRESS_ALLOWED_HOSTS=true READ_ONLY_API_KEY=  {CANARY} {CANARY}\n")  # and behind a value
 @FUZZ
 def test_any_env_file_is_judged_without_showing_a_secret(text):
     with tempfile.TemporaryDirectory() as name:
