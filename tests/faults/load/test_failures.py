@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -146,39 +147,22 @@ def test_a_connection_lost_while_a_request_crosses_the_close_is_stale_reuse():
 
 
 def test_a_server_that_dies_and_comes_back_is_found_again():
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-
-    def first_life() -> None:
-        connection, _ = listener.accept()
-        with connection:
+    def two_lives(listener: socket.socket, port: int) -> None:
+        with listener, listener.accept()[0] as connection:
             for _ in range(5):
                 read_request(connection)
                 connection.sendall(OK)
-        listener.close()
+        time.sleep(0.3)  # gone: who asks now is refused
+        with socket.create_server(("127.0.0.1", port)) as second, second.accept()[0] as connection:
+            answer_for_ever(connection)
 
-    def second_life() -> None:
-        with contextlib.suppress(OSError), serve_at(port):
-            ended.wait(10)
-
-    @contextlib.contextmanager
-    def serve_at(port: int) -> Iterator[None]:
-        with socket.create_server(("127.0.0.1", port)) as second:
-            connection, _ = second.accept()
-            with connection:
-                answer_for_ever(connection)
-            yield
-
-    ended = threading.Event()
-    first = threading.Thread(target=first_life)
-    first.start()
-    timer = threading.Timer(0.5, second_life)
-    timer.start()
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = threading.Thread(target=two_lives, args=(listener, port))
+    server.start()
     plan = plan_for(port, requests=40, connections=1)
     report = report_of(plan, run_engine(plan))
-    ended.set()
-    first.join()
-    timer.join()
+    server.join()
     assert report.counts.scheduled == 40
     assert report.counts.ok > 5
     assert {key[0] for key in errors_of(report)} <= {"refused", "eof", "reset"}
