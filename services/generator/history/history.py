@@ -9,13 +9,12 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from services.generator.history.engine import open_engine
 from services.generator.history.model import Generation, GenerationPage, HistoryUnavailableError, Write
+from services.generator.history.store import HistoryStore
 from services.generator.metrics import GeneratorMetrics
-
-if TYPE_CHECKING:
-    from services.generator.history.store import HistoryStore
 
 logger = logging.getLogger("generator.database")
 
@@ -109,7 +108,7 @@ class History:
             if quiet_turns == _QUIET_TURNS or waiting >= _MAX_BATCH:
                 return
 
-    async def _call(self, executor: ThreadPoolExecutor, job: Callable[["HistoryStore"], T]) -> T:
+    async def _call(self, executor: ThreadPoolExecutor, job: Callable[[HistoryStore], T]) -> T:
         store = await self._open()
         loop = asyncio.get_running_loop()
         try:
@@ -124,7 +123,7 @@ class History:
         self._metrics.database_up.set(1)
         return result
 
-    async def _open(self) -> "HistoryStore":
+    async def _open(self) -> HistoryStore:
         if self._store is not None:
             return self._store
         async with self._opening:
@@ -136,10 +135,7 @@ class History:
                 logger.info("database ready")
             return self._store
 
-    def _open_store(self) -> "HistoryStore":
-        from services.generator.history.engine import open_engine  # SQLAlchemy: 0.2 s that the start need not wait for
-        from services.generator.history.store import HistoryStore
-
+    def _open_store(self) -> HistoryStore:
         store = HistoryStore(open_engine(self._database_url, pool_size=self._pool_size))
         try:
             store.prepare()
@@ -154,7 +150,7 @@ class History:
         return HistoryUnavailableError(f"the history's database cannot be used: {_reason(error)}")
 
 
-def _write_all(store: "HistoryStore", writes: list[Write]) -> None:
+def _write_all(store: HistoryStore, writes: list[Write]) -> None:
     store.write(writes)
 
 

@@ -1,6 +1,7 @@
 """A service as a process: start, refused settings, taken port, and a clean end whatever its clients do."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -35,6 +36,13 @@ def run(service: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]
         timeout=30,
         check=False,
     )
+
+
+def holds_a_socket(pid: int) -> bool:
+    try:
+        return any(os.readlink(file).startswith("socket:") for file in Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:  # a file that was closed meanwhile
+        return False
 
 
 @contextmanager
@@ -129,6 +137,26 @@ def test_a_taken_port_is_named_with_exit_code_3(start_service: StartService, tmp
     assert line["level"] == "CRITICAL"
     assert line["message"] == f"cannot listen on 127.0.0.1:{owner.port}: Address already in use"
     assert httpx.get(f"{owner.url}/live", trust_env=False).status_code == 200
+
+
+def test_nobody_is_let_in_before_the_app_is_built_and_a_port_lost_until_then_is_named(tmp_path: Path) -> None:
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", 0))
+        port = stranger.getsockname()[1]
+        command = [sys.executable, "-P", "-m", "services.crm"]
+        env = service_environment(PORT=str(port))
+        with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as service:
+            try:
+                wait_for(lambda: holds_a_socket(service.pid), what="the bound port")
+                with pytest.raises(ConnectionRefusedError):
+                    socket.create_connection(("127.0.0.1", port), timeout=5)
+                stranger.listen()
+                log, _ = service.communicate(timeout=30)
+            finally:
+                service.kill()
+    assert service.returncode == 3
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in [line["message"] for line in lines(log)]
 
 
 @pytest.mark.parametrize("name", SERVICES)
