@@ -96,6 +96,11 @@ class System:
         """The service's phase as written down."""
         return str(self.state()["services"][name]["phase"])
 
+    def came_back(self, name: str) -> bool:
+        """Whether the service is ready after a restart, both as written down at one moment."""
+        written = self.state()["services"][name]
+        return bool(written["phase"] == "ready" and written["restarts"])
+
     def answer(self, name: str) -> int:
         """The pid that answers on the service's port."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}/health", timeout=2) as reply:

@@ -88,10 +88,10 @@ def read_environment(pid: int) -> bytes:
 
 
 def command_line(pid: int) -> str | None:
-    """The command, at most 200 characters; None when the process is gone."""
+    """The command in one line, at most 200 characters; None when the process is gone."""
     try:
         process = psutil.Process(pid)
-        return " ".join(process.cmdline())[:200] or process.name()
+        return " ".join(" ".join(process.cmdline()).split())[:200] or process.name()
     except (psutil.Error, OSError):
         return None
 

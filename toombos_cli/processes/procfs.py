@@ -113,11 +113,11 @@ def read_environment(pid: int) -> bytes:
 
 
 def command_line(pid: int) -> str | None:
-    """The command as `ps` shows it, at most 200 characters; None when the process is gone."""
+    """The command in one line, at most 200 characters; None when the process is gone."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            text = file.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").strip()
-        return text[:200] or Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
+            words = file.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").split()
+        return " ".join(words)[:200] or Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
     except OSError:
         return None
 

@@ -1,7 +1,6 @@
 """A service as a process: start, refused settings, taken port, and a clean end whatever its clients do."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -40,7 +39,7 @@ def run(service: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]
 
 def holds_a_socket(pid: int) -> bool:
     try:
-        return any(os.readlink(file).startswith("socket:") for file in Path(f"/proc/{pid}/fd").iterdir())
+        return any(str(file.readlink()).startswith("socket:") for file in Path(f"/proc/{pid}/fd").iterdir())
     except FileNotFoundError:  # a file that was closed meanwhile
         return False
 

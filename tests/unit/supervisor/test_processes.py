@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 import pytest
 
+from tests.conftest import wait_for
 from toombos_cli import processes
 from toombos_cli.processes import portable
 
@@ -119,6 +121,16 @@ def test_who_holds_a_file_is_found(tmp_path: Path) -> None:
     with path.open("w"):
         assert processes.holders_of(path) == (os.getpid(),)
     assert processes.holders_of(path) == ()
+
+
+@pytest.mark.parametrize("system", [processes, portable])
+def test_a_command_is_one_line_whatever_it_holds(system: ModuleType) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time\n\ntime.sleep(60)"]) as process:
+        try:
+            wait_for(lambda: "-c" in (system.command_line(process.pid) or ""), what="the program")
+            assert system.command_line(process.pid) == f"{sys.executable} -c import time time.sleep(60)"
+        finally:
+            process.kill()
 
 
 def test_the_portable_way_sees_the_same(child: "subprocess.Popen[bytes]") -> None:
