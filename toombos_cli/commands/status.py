@@ -13,10 +13,8 @@ from toombos_cli.commands.known_services import known_services
 def status(
     invocation: Invocation,
     services: options.Services = None,
-    watch: Annotated[
-        float | None,
-        typer.Option("--watch", min=0.1, metavar="SECONDS", help="Show it again and again.", show_default=False),
-    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, with each last log line.")] = False,
+    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="How often --watch looks.")] = 1.0,
     strict: options.Strict = False,
 ) -> None:
     """Show what runs where: phase, pid, port, uptime, restarts, CPU and memory of each service.
@@ -26,8 +24,8 @@ def status(
     from toombos_cli.supervisor.operations import run_status
 
     known, names, _ = known_services(invocation, services)
-    if watch is None:
+    if not watch:
         invocation.finish(run_status(invocation.project, known, names), strict=strict)
     from toombos_cli.commands.watching import watch_report
 
-    watch_report(invocation, lambda: run_status(invocation.project, known, names), every_s=watch)
+    watch_report(invocation, lambda: run_status(invocation.project, known, names), every_s=every)
