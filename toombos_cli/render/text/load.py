@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from toombos_cli.render.formats import Output
 from toombos_cli.results import Verdict
@@ -21,10 +22,10 @@ _ERRORS_SHOWN = 8
 def show(report: "LoadReport", output: Output) -> None:
     """The whole result on stdout."""
     out = output.stdout
-    out.print(f"{_WORDS[report.verdict]}  ", style=_STYLES.get(report.verdict, ""), end="")
-    out.print(sentence(report), soft_wrap=True)
-    out.print(_plan(report), soft_wrap=True)
-    out.print(_throughput(report), soft_wrap=True)
+    verdict = (f"{_WORDS[report.verdict]}  ", _STYLES.get(report.verdict, ""))
+    out.print(Text.assemble(verdict, sentence(report)))
+    out.print(_plan(report))
+    out.print(_throughput(report))
     out.print(_latencies(report))
     if report.status:
         out.print("status     " + "  ".join(f"{status}: {count}" for status, count in report.status.items()))
@@ -33,7 +34,6 @@ def show(report: "LoadReport", output: Output) -> None:
         out.print(
             f"error      {error['class']} ({where}): {error['count']}, first after {error['first_at']:.1f} s: "
             f"{error['sample']}",
-            soft_wrap=True,
         )
     if len(report.errors) > _ERRORS_SHOWN:
         out.print(f"error      {len(report.errors) - _ERRORS_SHOWN} more kinds: see --json")
@@ -44,11 +44,11 @@ def show(report: "LoadReport", output: Output) -> None:
     _show_generator(report, output)
     for result in report.slo:
         word, style = _WORDS[result.verdict], _STYLES.get(result.verdict, "")
-        out.print(f"slo        {word:<5} {result.objective}: {result.detail}", style=style, soft_wrap=True)
+        out.print(f"slo        {word:<5} {result.objective}: {result.detail}", style=style)
     if report.baseline:
         _show_baseline(report.baseline, output)
     for note in report.notes:
-        output.stderr.print(f"note: {note}", soft_wrap=True)
+        output.stderr.print(f"note: {note}")
 
 
 def sentence(report: "LoadReport") -> str:
@@ -172,10 +172,9 @@ def _show_generator(report: "LoadReport", output: Output) -> None:
         f"{generator.cpu_us_per_request:.1f} µs a request, late by {milliseconds(generator.lag_p99_us)} ms (p99), "
         f"{milliseconds(generator.lag_max_us)} ms (max)",
         style="" if generator.valid else "yellow",
-        soft_wrap=True,
     )
     for reason in generator.reasons:
-        output.stdout.print(f"           {reason}", soft_wrap=True)
+        output.stdout.print(f"           {reason}")
 
 
 def _show_baseline(baseline: "BaselineResult", output: Output) -> None:
@@ -185,5 +184,4 @@ def _show_baseline(baseline: "BaselineResult", output: Output) -> None:
             f"baseline   {word:<5} {found.metric} {found.measured:g}, before {found.mean:g}, "
             f"limit {found.limit:g}: {found.detail}",
             style=style,
-            soft_wrap=True,
         )
