@@ -169,4 +169,4 @@ def _stale(done: Done, plan: Plan) -> tuple[str, ...]:
     ]
     if not stale:
         return ()
-    return (f"{', '.join(stale)} still runs with the configuration of before: toombos restart --changed",)
+    return (f"the configuration of {', '.join(stale)} has changed since its start: toombos restart --changed",)

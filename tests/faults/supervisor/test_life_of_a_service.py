@@ -69,7 +69,7 @@ def test_after_a_change_only_what_it_concerns_is_restarted(pair: Any) -> None:
     pids = {name: pair.pid(name) for name in ("crm", "app")}
     pair.add("crm", env={"GREETING": "another crm"})
     noted = pair("start", exit_code=0)
-    assert "crm still runs with the configuration of before: toombos restart --changed" in noted.stderr
+    assert "the configuration of crm has changed since its start: toombos restart --changed" in noted.stderr
     assert pair.pid("crm") == pids["crm"]
     pair("restart", "--changed", exit_code=0)
     assert pair.pid("crm") != pids["crm"]
