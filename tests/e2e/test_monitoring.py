@@ -58,6 +58,11 @@ def test_from_start_to_alert_to_recovery(watched, toombos, messages):
     up = toombos("monitoring", "up", timeout_s=120)
     assert up.returncode == 0, up.stderr
     assert "missing" in up.stdout or "grafana  up" in up.stdout  # Debian has no Grafana: a warning that names it
+    well = toombos("health", "--json")
+    reasons = {s["name"]: s["reason"] for s in json.loads(well.stdout)["data"]["services"] if s["verdict"] != "skip"}
+    assert reasons.keys() >= {"crm", "platform", "generator", "alerts", "alertmanager", "prometheus", "host"}
+    assert set(reasons.values()) <= {"ok", "slow"}
+    assert well.returncode == 0
 
     # traffic through all three services, then every panel of both dashboards has data
     generator = load_manifest(watched).services["generator"].url
@@ -68,6 +73,9 @@ def test_from_start_to_alert_to_recovery(watched, toombos, messages):
     panels = [item for item in report["data"]["items"] if item["group"] == "panels"]
     assert len(panels) == 32
     assert {item["verdict"] for item in report["data"]["items"] if item["group"] == "targets"} == {"pass"}
+
+    diagnosed = toombos("diagnose", timeout_s=60)
+    assert diagnosed.returncode == 0, diagnosed.stdout
 
     # a mock that crashes and stays away
     os.kill(pid_of(toombos, "crm"), signal.SIGKILL)

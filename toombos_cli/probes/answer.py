@@ -17,7 +17,7 @@ def judge_health(result: ProbeResult, *, expects: Literal["status", "any"] = "an
     """The result with reason body and a detail, when a 2xx does not say that the service is well; else unchanged.
 
     `status` expects a JSON object with a `status`. `any` takes what is not JSON as it is, but no web page: that comes
-    from a catch-all route or another server.
+    from a catch-all route or another server. Only plain text may be longer than what was read of it.
     """
     if result.reason not in (Reason.OK, Reason.SLOW):
         return result
@@ -61,8 +61,9 @@ def _complaint(result: ProbeResult, expects: Literal["status", "any"]) -> str:
     try:
         document = read_json(result)
     except ValueError as error:
-        claims_json = "json" in (result.header("content-type") or "")
-        if expects == "status" or result.truncated or (claims_json and result.body.strip()):
+        media_type = result.header("content-type") or ""
+        cut_off = result.truncated and not media_type.startswith("text/plain")
+        if expects == "status" or cut_off or ("json" in media_type and result.body.strip()):
             return printable(str(error))
         return "the body is a web page, not a health answer" if _HTML.match(result.body) else ""
     status = document.get("status") if isinstance(document, dict) else None

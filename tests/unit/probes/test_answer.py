@@ -62,6 +62,13 @@ def test_what_failed_already_keeps_its_reason(reason):
     assert judge_health(result, expects="status") is result
 
 
+def test_a_long_plain_text_is_taken_as_it_is_where_no_status_is_expected():
+    headers = (("content-type", "text/plain; version=0.0.4"),)
+    result = ProbeResult(url="http://x/", reason=Reason.OK, headers=headers, body=b"metric 1\n", truncated=True)
+    assert judge_health(result) is result
+    assert judge_health(result, expects="status").reason is Reason.BODY
+
+
 def test_an_answer_that_was_cut_off_is_no_health_answer():
     result = ProbeResult(url="http://x/", reason=Reason.OK, body=b'{"a": 1}', truncated=True)
     assert "longer than 8 bytes" in judge_health(result).detail
