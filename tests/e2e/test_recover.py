@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -81,15 +83,25 @@ def test_an_env_that_services_refuse_stops_the_recovery_at_the_start_with_its_pl
     assert steps["start"]["fix"] == "toombos config check"
 
 
-def test_a_damaged_database_stops_the_recovery_after_the_archive_with_the_restore_as_the_fix(running, toombos):
-    (database,) = (running / "data").glob("*.db")
-    toombos("stop")
-    with sqlite3.connect(database) as connection:
+def overwrite_pages(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
     with database.open("r+b") as file:
         for page in range(1, pages):
             file.seek(page * 4096 + 8)
             file.write(b"\xff" * 2000)
+
+
+def overwrite_all(database: Path) -> None:
+    database.write_bytes(b"\xff" * 100_000)  # not even its header says that it was a database
+
+
+@pytest.mark.parametrize("damage", [overwrite_pages, overwrite_all])
+def test_a_damaged_database_stops_the_recovery_after_the_archive_and_the_printed_fix_mends_it(running, toombos, damage):
+    assert toombos("backup").returncode == 0
+    (database,) = (running / "data").glob("*.db")
+    toombos("stop")
+    damage(database)
     code, steps = recover(toombos)
     assert code == 1
     assert list(steps)[-1] == "archive"
@@ -99,6 +111,9 @@ def test_a_damaged_database_stops_the_recovery_after_the_archive_with_the_restor
     (raised,) = wait_for(lambda: log_lines(running, "corruption:"), what="the alert")
     assert raised["severity"] == "P0"
     wait_until_quiet(running)
+    assert toombos("restore", "--latest-good", "--yes").returncode == 0
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_mocks_that_simulate_errors_stop_the_recovery_at_the_smoke_test_and_diagnose_names_why(running, toombos):

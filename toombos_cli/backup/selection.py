@@ -29,13 +29,18 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What to back up. `always` are names that no rule leaves out."""
+    """What to back up. `always` are names that no rule leaves out.
+
+    `databases` are names that must be SQLite databases when they exist: one whose very header is damaged is no database
+    by its looks, and would pass as a file like any other.
+    """
 
     project: Path
     roots: tuple[Root, ...]
     exclude: tuple[str, ...] = ()
     backup_directory: Path
     always: frozenset[bytes] = frozenset()
+    databases: frozenset[bytes] = frozenset()
 
 
 @dataclass(slots=True)
@@ -125,7 +130,7 @@ class _Walk:
         elif stat.S_ISLNK(status.st_mode):
             self._add(name, path, status, "symlink")
         else:
-            self._add(name, path, status, "file", is_database=is_sqlite(path))
+            self._add(name, path, status, "file", is_database=name in self._scope.databases or is_sqlite(path))
 
     def _add(
         self, name: bytes, path: bytes, status: os.stat_result, kind: EntryType, *, is_database: bool = False

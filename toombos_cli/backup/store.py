@@ -89,13 +89,14 @@ def _describe(path: Path, made: datetime, record: Record) -> ArchiveInfo:
 
 
 def restore_candidates(archives: Sequence[ArchiveInfo], now: datetime) -> tuple[ArchiveInfo, ...]:
-    """The archives that `--latest-good` tries, in this order: the newest first, those of a future clock last.
+    """The archives that `--latest-good` tries, in this order: the newest first, those of a future clock after them.
 
-    A safety backup is the state that somebody wanted to leave, so it is none. An archive that was never verified
-    here is one (the catalogue may be lost): a restore verifies it anyway.
+    A safety backup is the state that somebody wanted to leave, so it is none. An emergency one is the state of a system
+    in trouble: it comes last. An archive that was never verified here is one (the catalogue may be lost): a restore
+    verifies it anyway.
     """
     usable = [info for info in archives if not info.problem and info.kind != "safety"]
-    return tuple(sorted(usable, key=lambda info: info.created_at > now))
+    return tuple(sorted(usable, key=lambda info: (info.kind == "emergency", info.created_at > now)))
 
 
 def newest_known_good(archives: Sequence[ArchiveInfo], now: datetime) -> ArchiveInfo | None:

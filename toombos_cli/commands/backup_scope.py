@@ -41,6 +41,25 @@ def find_postgres(invocation: Invocation) -> "Postgres | None":
     )
 
 
+def find_sqlite(invocation: Invocation) -> frozenset[bytes]:
+    """The SQLite databases that the settings name, as paths below the project."""
+    import os
+    import re
+
+    from toombos_cli.env_file import read_env_file
+
+    values = read_env_file(invocation.project).values
+    names = set()
+    for name, variable in invocation.manifest.environment.items():
+        if variable.role == "database":
+            url = os.environ.get(name) or values.get(name) or variable.default or ""
+            found = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", url)
+            if found:
+                path = os.path.relpath(invocation.project / found[1], invocation.project)
+                names.add(os.fsencode(path))
+    return frozenset(names)
+
+
 def make_scope(invocation: Invocation, *, lenient: bool = False) -> tuple[BackupScope, "Scope"]:
     """The table and the scope that it describes.
 
@@ -50,11 +69,11 @@ def make_scope(invocation: Invocation, *, lenient: bool = False) -> tuple[Backup
     from toombos_cli.backup.selection import Scope
 
     try:
-        settings = invocation.manifest.backup
+        settings, databases = invocation.manifest.backup, find_sqlite(invocation)
     except ConfigurationError:
         if not lenient:
             raise
-        settings = BackupScope()
+        settings, databases = BackupScope(), frozenset[bytes]()
     roots = tuple(
         Root(path=path, log_days=float(settings.log_days) if path in settings.log_roots and not lenient else None)
         for path in dict.fromkeys((*settings.roots, *settings.log_roots))
@@ -64,5 +83,6 @@ def make_scope(invocation: Invocation, *, lenient: bool = False) -> tuple[Backup
         roots=roots,
         exclude=settings.exclude,
         backup_directory=make_place(invocation, settings).directory,
+        databases=databases,
     )
     return settings, scope

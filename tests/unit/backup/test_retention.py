@@ -120,6 +120,11 @@ def test_a_restore_tries_unverified_archives_and_those_of_the_future_last() -> N
     assert [str(info.path) for info in restore_candidates(archives, NOW)] == ["1", "3", "-9"]
 
 
+def test_an_emergency_backup_is_the_last_resort() -> None:
+    archives = [archive(-9), archive(1, kind="emergency"), archive(3)]
+    assert [str(info.path) for info in restore_candidates(archives, NOW)] == ["3", "-9", "1"]
+
+
 def test_a_checksum_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     archive = Path(site.backup().archive)
