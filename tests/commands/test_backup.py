@@ -39,6 +39,19 @@ def test_a_bare_backup_creates_one_and_says_so(filled: Path, toombos: Toombos) -
     assert len(list((filled / "backups").glob("toombos-*.tar.zst"))) == 1
 
 
+QUIET = (["backup"], ["backup", "verify"], ["backup", "drill"], ["restore", "--latest-good", "--yes"])
+
+
+def test_with_quiet_only_what_is_wrong_or_was_asked_for_is_said(filled: Path, toombos: Toombos) -> None:
+    for command in QUIET:
+        done = toombos(*command, "--quiet")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert len(toombos("backup", "list", "--quiet").stdout.splitlines()) == 3
+    (filled / "logs" / "app.log").unlink()
+    (filled / "data" / "history.db").write_bytes(b"SQLite format 3\0 and then nothing of the kind")
+    assert "NOT SOUND" in toombos("backup", "--quiet").stdout
+
+
 def test_the_contract_of_create_and_list(filled: Path, toombos: Toombos) -> None:
     made = envelope(toombos("--json", "backup").stdout)
     assert (made["command"], made["verdict"], made["exit_code"]) == ("backup create", "pass", 0)

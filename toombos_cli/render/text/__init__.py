@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from toombos_cli.render.formats import Output
-from toombos_cli.results import Report
+from toombos_cli.results import Report, Verdict
 
 VIEWS: dict[str, str] = {
     "smoke": "toombos_cli.render.text.smoke",
@@ -41,8 +41,16 @@ VIEWS: dict[str, str] = {
     "status": "toombos_cli.render.text.status",
 }
 
+ASKED_FOR = frozenset(
+    {"alert_status", "backup_list", "config_example", "config_show", "incident", "issue", "logs", "plan"}
+    | {"schedule_print", "status"}
+)
+"""The kinds that are the answer to a question: with --quiet, all others are silent when nothing is wrong."""
+
 
 def show(report: Report, output: Output, exit_code: int) -> None:
     """Prints the report with its view, whose `show(report, output)` writes to `output.stdout`."""
     del exit_code  # the shell shows it
+    if output.quiet and report.verdict is Verdict.PASS and report.kind not in ASKED_FOR:
+        return
     import_module(VIEWS[report.kind]).show(report, output)
