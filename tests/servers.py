@@ -37,7 +37,7 @@ def serve(handler: Handler, *, host: str = "127.0.0.1", port: int = 0, backlog: 
         try:
             yield listener.getsockname()[1]
         finally:
-            for connection in open_sockets:  # wakes handlers that wait
+            for connection in list(open_sockets):  # wakes handlers that wait
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
             with contextlib.suppress(OSError):
