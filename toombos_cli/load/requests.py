@@ -41,8 +41,8 @@ def build_endpoint(
     authority = f"[{host}]" if ":" in host else host
     fields = {
         "host": ("Host", authority if default_port else f"{authority}:{port}"),
+        # No Accept: none says the same as */* (RFC 9110, section 12.5.1), and the server need not parse it.
         "user-agent": ("User-Agent", f"toombos/{__version__}"),
-        "accept": ("Accept", "*/*"),
     }
     if body or method in ("POST", "PUT", "PATCH"):
         if content_type:
