@@ -127,8 +127,8 @@ def run_json(toombos: Toombos, *args: str, code: int = 0) -> dict[str, Any]:
     return document
 
 
-KEYS = {"run", "plan", "counts", "latency_us", "throughput_rps", "status", "errors", "series", "server", "generator",
-        "slo", "baseline", "endpoints", "schema"}  # fmt: skip
+KEYS = {"run", "plan", "counts", "latency_us", "throughput_rps", "status", "samples", "errors", "series", "server",
+        "generator", "slo", "baseline", "endpoints", "schema"}  # fmt: skip
 
 
 def test_the_result_has_the_keys_that_others_rely_on(toombos: Toombos):
@@ -171,6 +171,14 @@ def test_text_names_the_verdict_first_and_has_no_escape_codes(toombos: Toombos):
     assert "slo        FAIL  error_rate<10%: 25.000%" in done.stdout
     assert "status     200: 30  500: 10" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_run_in_which_no_request_succeeded_has_failed(toombos: Toombos):
+    with load_server("error:1") as server:
+        done = toombos("load", f"http://127.0.0.1:{server.port}/", "-n", "20", "--slo", "p99<5s")
+    assert done.stdout.startswith("FAIL  0 of 20 requests succeeded")
+    assert '           500 says {"status":"preview"}' in done.stdout
+    assert done.returncode == 1
 
 
 def test_each_verdict_has_its_exit_code(toombos: Toombos):

@@ -2,6 +2,7 @@
 
 import platform
 import secrets
+import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -23,9 +24,11 @@ from toombos_cli.load.report import (
     ServerSample,
     ServerUse,
 )
+from toombos_cli.load.requests import header_values
 from toombos_cli.load.server_use import Observed
 from toombos_cli.load.slo import Objective, ObjectiveResult
 from toombos_cli.load.summary import Distribution, spectrum
+from toombos_cli.redaction import Redactor
 from toombos_cli.results import Verdict
 
 # Beyond these the instrument's own delays are no longer small beside what it measures.
@@ -35,7 +38,10 @@ _LAG_MAX_US = 400_000
 _LEAST_ACHIEVED = 0.98
 _LONG_ENOUGH_FOR_CPU_S = 0.5
 _ENOUGH_TO_GIVE_UP = 100
+# CPU time is counted in steps of 10 ms: over an instant it says nothing.
 _SHORTEST_SAMPLE_NS = 300_000_000
+_SHORTEST_CPU_NS = 100_000_000
+_SAMPLE_CHARS = 200
 
 
 def assemble(
@@ -68,6 +74,7 @@ def assemble(
         latency_us=Latencies(**{name: found.summary() for name, found in distributions.items()}),
         throughput_rps=throughput,
         status=_statuses(outcome.endpoints),
+        samples=_samples(plan, outcome.endpoints),
         errors=_errors(outcome.endpoints),
         interval_s=outcome.timeline.interval_ns / 1e9,
         series=_series(outcome),
@@ -173,6 +180,22 @@ def _statuses(results: list[EndpointResult]) -> dict[str, int]:
     return {str(status): count for status, count in sorted(found.items())}
 
 
+def _samples(plan: LoadPlan, results: list[EndpointResult]) -> dict[str, str]:
+    """What the first answer of each status that tells of an error said; secrets that came with a request are masked."""
+    redactor = Redactor(found for endpoint in plan.endpoints for found in header_values(endpoint.request))
+    first: dict[int, bytes] = {}
+    for result in results:
+        first = result.samples | first
+    said = {}
+    for status, body in sorted(first.items()):
+        # Shortened last, so that no half of a secret is left.
+        text = redactor.text(body.decode("utf-8", "replace"))
+        words = "".join(c if c.isprintable() else " " for c in text).split()
+        if words:
+            said[str(status)] = textwrap.shorten(" ".join(words), _SAMPLE_CHARS, placeholder=" ...")
+    return said
+
+
 def _errors(results: list[EndpointResult]) -> tuple[ErrorGroup, ...]:
     groups = [
         ErrorGroup(
@@ -215,7 +238,7 @@ def _series(outcome: Outcome) -> tuple[Point, ...]:
 def _server_use(server: Observed, outcome: Outcome, answered: int) -> ServerUse:
     samples = server.samples
     if len(samples) > 2 and samples[-1].at_ns - samples[-2].at_ns < _SHORTEST_SAMPLE_NS:
-        samples = samples[:-1]  # CPU time is counted in steps of 10 ms: over an instant it says nothing
+        samples = samples[:-1]
     series = tuple(
         ServerSample(
             t=round((now.at_ns - outcome.started_ns) / 1e9, 3),
@@ -228,11 +251,13 @@ def _server_use(server: Observed, outcome: Outcome, answered: int) -> ServerUse:
         )
         for before, now in pairwise(samples)
     )
-    cpu_s = max(0.0, server.samples[-1].cpu_s - server.samples[0].cpu_s)
+    first, last = server.samples[0], server.samples[-1]
+    cpu_s = max(0.0, last.cpu_s - first.cpu_s)
+    judged = answered if last.at_ns - first.at_ns >= _SHORTEST_CPU_NS else 0
     return ServerUse(
         name=server.name,
         pid=server.pid,
-        cpu_ms_per_request=round(cpu_s * 1000 / answered, 4) if answered else None,
+        cpu_ms_per_request=round(cpu_s * 1000 / judged, 4) if judged else None,
         cpu_s=round(cpu_s, 3),
         rss_max_bytes=max(sample.rss_bytes for sample in server.samples),
         series=series,
@@ -240,7 +265,7 @@ def _server_use(server: Observed, outcome: Outcome, answered: int) -> ServerUse:
 
 
 def _generator(plan: LoadPlan, outcome: Outcome, duration_s: float) -> Generator:
-    p99, top = histogram.percentiles(outcome.lag, (99, 100))
+    p99, top = histogram.percentiles(outcome.lag, (99, 100)) if outcome.lag else (None, None)
     cpu_percent = outcome.cpu_s / duration_s * 100
     scheduled = outcome.scheduled
     achieved = outcome.sent_in_time / scheduled if plan.mode == "open" and scheduled else 1.0
@@ -249,9 +274,9 @@ def _generator(plan: LoadPlan, outcome: Outcome, duration_s: float) -> Generator
         reasons.append(
             f"the generator used {cpu_percent:.0f} % CPU in {plan.processes} process(es): it could not go faster"
         )
-    if p99 > _LAG_P99_US:
+    if p99 is not None and p99 > _LAG_P99_US:
         reasons.append(f"1 % of its work was late by {p99 / 1000:.0f} ms or more")
-    if top > _LAG_MAX_US:
+    if top is not None and top > _LAG_MAX_US:
         reasons.append(f"it was held up for {top / 1000:.0f} ms")
     if achieved < _LEAST_ACHIEVED:
         reasons.append(f"only {achieved:.1%} of the requests could be sent in time, for all connections were busy")

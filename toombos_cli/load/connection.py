@@ -155,11 +155,13 @@ class Connection(asyncio.Protocol):
             end = data.find(_END)
             if end > 0:
                 tally.learn(data[: end + len(_END)], len(data), reader.status)
-        self._count(tally, reader.status, now)
+        self._count(tally, reader, now)
         self._settle(usable=reader.keep_alive)
 
-    def _count(self, tally: Tally, status: int, now: int) -> None:
-        cells = tally.cells(status)
+    def _count(self, tally: Tally, reader: ResponseReader, now: int) -> None:
+        cells = tally.cells(reader.status)
+        if reader.status >= 400:
+            tally.result.samples.setdefault(reader.status, reader.excerpt)
         cells.service[bucket_of((now - self.written) // 1000)] += 1
         cells.first_byte[bucket_of((self.first_byte - self.written) // 1000)] += 1
         cells.response[bucket_of((now - (self.due or self.written)) // 1000)] += 1
@@ -179,7 +181,7 @@ class Connection(asyncio.Protocol):
             if not self.first_byte:
                 self._fail(self._before_first_byte(Failure("eof", "wait", "")), "closed before the first byte")
             elif reader is not None and reader.finish():
-                self._count(tally, reader.status, clock())
+                self._count(tally, reader, clock())
                 self._settle(usable=False)
             else:
                 self._fail(Failure("truncated", "body", ""), "closed before the end of the response")

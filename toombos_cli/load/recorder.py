@@ -67,17 +67,22 @@ class Latencies:
 
 @dataclass(slots=True)
 class EndpointResult:
-    """All that is known of one endpoint. `censored` holds lower bounds: those requests were never answered."""
+    """All that is known of one endpoint. `censored` holds lower bounds: those requests were never answered.
+
+    `samples` has, for each status that tells of an error, how the body of its first answer begins.
+    """
 
     name: str
     by_status: dict[int, Latencies] = field(default_factory=dict)
     censored: Latencies = field(default_factory=Latencies)
     failures: dict[Failure, FailureCount] = field(default_factory=dict)
+    samples: dict[int, bytes] = field(default_factory=dict)
 
     def absorb(self, other: "EndpointResult") -> None:
         """Adds what another process counted for the same endpoint."""
         for status, latencies in other.by_status.items():
             self.by_status.setdefault(status, Latencies()).absorb(latencies)
+        self.samples = other.samples | self.samples
         self.censored.absorb(other.censored)
         for failure, more in other.failures.items():
             known = self.failures.get(failure)

@@ -103,7 +103,10 @@ class ServerSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerUse:
-    """What a server used while it was loaded. `cpu_ms_per_request` is its whole CPU time over all answers."""
+    """What a server used while it was loaded.
+
+    `cpu_ms_per_request` is its whole CPU time over all answers; None without answers and for a run too short to tell.
+    """
 
     name: str
     pid: int
@@ -118,12 +121,13 @@ class Generator:
     """Whether the instrument could do what was asked. `cpu_percent`: 100 is one core for each process.
 
     `valid` is False when it was too busy or was held up: then its figures describe itself as much as the target.
+    How late it came to its work is None where it was not measured.
     """
 
     cpu_percent: float
     cpu_us_per_request: float
-    lag_p99_us: int
-    lag_max_us: int
+    lag_p99_us: int | None
+    lag_max_us: int | None
     achieved_ratio: float
     connections: int
     valid: bool
@@ -164,6 +168,8 @@ class LoadReport:
     latency_us: Latencies
     throughput_rps: float
     status: dict[str, int]
+    samples: dict[str, str]
+    """For each status of 400 and above, how the body of its first answer begins."""
     errors: tuple[ErrorGroup, ...]
     interval_s: float
     series: tuple[Point, ...]
@@ -186,10 +192,11 @@ class LoadReport:
 
         A generator that was held up makes a failed objective inconclusive (its own delay may be the cause), and an
         open loop as a whole (the rate was not offered). In a closed loop it makes figures worse: what passes, passes.
+        A run in which no request succeeded has not passed, however quick the refusals were.
         """
         if self.counts.ok + self.counts.http_error == 0:
             return Verdict.ERROR
-        judged = worst(self.judged)
+        judged = worst(self.judged if self.counts.ok else (*self.judged, Verdict.FAIL))
         if not self.generator.valid:
             if self.plan.mode == "open" or judged in (Verdict.FAIL, Verdict.ERROR):
                 return Verdict.ERROR
@@ -207,7 +214,7 @@ class LoadReport:
         """One case for each thing that was judged."""
         requests = Case(
             name="requests",
-            verdict=Verdict.WARN if self.counts.failed else Verdict.PASS,
+            verdict=(Verdict.WARN if self.counts.ok else Verdict.FAIL) if self.counts.failed else Verdict.PASS,
             duration_s=self.run.duration_s,
             detail=f"{self.counts.ok} of {self.counts.scheduled} succeeded",
         )

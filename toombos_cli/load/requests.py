@@ -1,13 +1,14 @@
 """Builds the bytes of requests, once, before the first is sent."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from toombos_cli import __version__
 from toombos_cli.errors import UsageError
 from toombos_cli.load.plan import Endpoint
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PLAIN = frozenset({"host", "user-agent", "content-type", "content-length", "connection", "accept"})
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 
 
@@ -60,3 +61,13 @@ def build_endpoint(
     return Endpoint(
         name=name, method=method, path=path, request=b"\r\n".join(lines) + b"\r\n\r\n" + body, weight=weight
     )
+
+
+def header_values(request: bytes) -> Iterator[tuple[str, str]]:
+    """(name, value) of the headers of a request that only whoever sends it knows, a value without its scheme too."""
+    head = request.partition(b"\r\n\r\n")[0].decode("latin-1")
+    for line in head.split("\r\n")[1:]:
+        name, _, value = line.partition(": ")
+        if name.lower() not in _PLAIN:
+            yield name, value
+            yield name, value.rpartition(" ")[2]

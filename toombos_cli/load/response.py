@@ -2,6 +2,8 @@
 
 import httptools
 
+_EXCERPT_BYTES = 2000
+
 
 class MalformedResponseError(Exception):
     """The bytes are no HTTP response; the text says why."""
@@ -11,7 +13,8 @@ class ResponseReader:
     """Reads the responses of one connection, one at a time.
 
     After `feed` or `finish` returned True, `status`, `keep_alive` and `framed_by_head` (its head alone says where it
-    ends) describe the response. Bodies are not kept. Interim (1xx) responses are skipped.
+    ends) describe the response. Of bodies, only the beginning of one that tells of an error (4xx, 5xx) is kept, in
+    `excerpt`. Interim (1xx) responses are skipped.
     """
 
     __slots__ = (
@@ -22,6 +25,7 @@ class ResponseReader:
         "_parser",
         "_started",
         "_surplus",
+        "excerpt",
         "framed_by_head",
         "keep_alive",
         "status",
@@ -36,6 +40,7 @@ class ResponseReader:
         self._bodiless = bodiless
         self._started = self._done = self._interim = self._delimited = self._surplus = False
         self.status = 0
+        self.excerpt = b""
         self.keep_alive = self.framed_by_head = False
 
     @property
@@ -90,6 +95,10 @@ class ResponseReader:
             self._delimited = self.framed_by_head = True
         if self._bodiless:
             self._done = True
+
+    def on_body(self, body: bytes) -> None:
+        if self.status >= 400 and len(self.excerpt) < _EXCERPT_BYTES:
+            self.excerpt = (self.excerpt + body)[:_EXCERPT_BYTES]
 
     def on_message_complete(self) -> None:
         if self.status:

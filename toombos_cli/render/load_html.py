@@ -122,7 +122,7 @@ def _generator(report: LoadReport) -> str:
         "Lateness of the load generator over time",
         [Series(name="p99", points=points, color=5)],
         x_end=_end(report),
-        unit="lateness of the generator",
+        unit="lateness of the load generator",
         y_label=_ms_label,
     )
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
+# Narrower terminals lose the counts, not the bar, and keep room for the ^C that the terminal itself prints.
+_ROOM_FOR_COUNTS = 110
+
+
 class LoadProgress:
     """Context manager around a run. It is drawn when a snapshot comes, not by a thread that would disturb the run."""
 
@@ -42,13 +46,15 @@ class LoadProgress:
         if self._progress is None:
             return
         words = [
-            "warming up" if snapshot.warming_up else f"{snapshot.ok + snapshot.failed} answered",
             f"{snapshot.rate_rps:.0f} rps",
             f"p50 {snapshot.p50_us / 1000:.1f} ms",
             f"p99 {snapshot.p99_us / 1000:.1f} ms",
             f"{snapshot.failed} failed",
-            f"{snapshot.inflight} in flight",
         ]
+        if snapshot.warming_up:
+            words.insert(0, "warming up")
+        elif self._console.width >= _ROOM_FOR_COUNTS:
+            words += [f"{snapshot.ok + snapshot.failed} answered", f"{snapshot.inflight} in flight"]
         self._progress.update(self._task, completed=self._share(snapshot), description="  ".join(words), refresh=True)
 
     def _share(self, snapshot: Snapshot) -> float:

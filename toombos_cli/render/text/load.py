@@ -29,6 +29,8 @@ def show(report: "LoadReport", output: Output) -> None:
     out.print(_latencies(report))
     if report.status:
         out.print("status     " + "  ".join(f"{status}: {count}" for status, count in report.status.items()))
+    for status, said in report.samples.items():
+        out.print(f"           {status} says {said}")
     for error in report.errors[:_ERRORS_SHOWN]:
         where = " ".join(filter(None, (error["phase"], error["errno"])))
         out.print(
@@ -152,12 +154,12 @@ def _servers(report: "LoadReport") -> Table:
         table.add_column(name, justify="left" if name == "server" else "right")
     for server in report.server:
         last = server.series[-1]
-        average = server.cpu_s / max(report.run.duration_s, 1e-3) * 100
+        unknown = server.cpu_ms_per_request is None
         table.add_row(
             server.name,
             str(server.pid),
-            f"{average:.0f}",
-            "-" if server.cpu_ms_per_request is None else f"{server.cpu_ms_per_request:.3f}",
+            "-" if unknown else f"{server.cpu_s / report.run.duration_s * 100:.0f}",
+            "-" if unknown else f"{server.cpu_ms_per_request:.3f}",
             f"{server.rss_max_bytes / 1e6:.0f}",
             "-" if last.open_files is None else str(last.open_files),
             str(last.processes),
@@ -167,12 +169,13 @@ def _servers(report: "LoadReport") -> Table:
 
 def _show_generator(report: "LoadReport", output: Output) -> None:
     generator = report.generator
-    output.stdout.print(
-        f"generator  {'OK' if generator.valid else 'WARN'}   CPU {generator.cpu_percent:.0f} %, "
-        f"{generator.cpu_us_per_request:.1f} µs a request, late by {milliseconds(generator.lag_p99_us)} ms (p99), "
-        f"{milliseconds(generator.lag_max_us)} ms (max)",
-        style="" if generator.valid else "yellow",
-    )
+    text = f"client     {'OK' if generator.valid else 'WARN'}   CPU {generator.cpu_percent:.0f} %, "
+    text += f"{generator.cpu_us_per_request:.1f} µs a request"
+    if generator.lag_p99_us is not None and generator.lag_max_us is not None:
+        text += (
+            f", late by {milliseconds(generator.lag_p99_us)} ms (p99), {milliseconds(generator.lag_max_us)} ms (max)"
+        )
+    output.stdout.print(text, style="" if generator.valid else "yellow")
     for reason in generator.reasons:
         output.stdout.print(f"           {reason}")
 
