@@ -10,15 +10,17 @@ json = { preview_only = true }
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from toombos_cli.errors import ConfigurationError
+from toombos_cli.manifest.positions import key_lines, nearest_line
 from toombos_cli.spelling import nearest
 
-_HINT = "a scenario is a TOML file of [[request]] tables; see toombos load --help"
+_HINT = "write a [[request]] table for each kind: path; weight, method, headers; json, body or body_file"
 
 
 class ScenarioRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,44 +57,49 @@ class ScenarioRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (self.body or "").encode(), self.content_type
 
 
-class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file."""
-
-    request: tuple[ScenarioRequest, ...]
-
-
 def read_scenario(path: Path) -> tuple[ScenarioRequest, ...]:
-    """The requests of a scenario file, each with a name of its own. Raises ConfigurationError."""
+    """The requests of a scenario file, each with a name of its own. Raises ConfigurationError with file and line."""
     try:
-        scenario = msgspec.toml.decode(path.read_bytes(), type=Scenario)
+        text = path.read_text("utf-8")
+        tree = tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(*_explain(error), where=str(path), hint=_hint(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"not valid TOML: {error}", where=str(path), hint=_HINT) from None
-    if not scenario.request:
-        raise ConfigurationError("no requests", where=str(path), hint=_HINT)
-    named = [msgspec.structs.replace(r, name=r.name or f"{r.method or 'GET'} {r.path}") for r in scenario.request]
-    names = [r.name for r in named]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigurationError(f"two requests are named {name!r}", where=str(path), hint="give each a name")
-    return tuple(named)
+    lines = key_lines(text)
+
+    def refuse(message: str, *at: str | int, hint: str | None = None) -> ConfigurationError:
+        line = nearest_line(lines, at)
+        return ConfigurationError(message, where=f"{path}:{line}" if line else str(path), hint=hint)
+
+    for key in tree:
+        if key != "request":
+            guess = nearest(key, ["request"])
+            raise refuse(f"unknown key {key!r}", key, 0, hint=f"did you mean {guess!r}?" if guess else _HINT)
+    tables = tree.get("request")
+    if not isinstance(tables, list) or not tables:
+        raise refuse("no requests", "request", hint=_HINT)
+    named: dict[str, ScenarioRequest] = {}
+    for index, table in enumerate(tables):
+        try:
+            request = msgspec.convert(table, ScenarioRequest)
+        except msgspec.ValidationError as error:
+            message, key, hint = _explain(error)
+            raise refuse(message, "request", index, key, hint=hint) from None
+        name = request.name or f"{request.method or 'GET'} {request.path}"
+        if name in named:
+            raise refuse(f"two requests are named {name!r}", "request", index, "name", hint="give each a name")
+        named[name] = msgspec.structs.replace(request, name=name)
+    return tuple(named.values())
 
 
-def _explain(error: msgspec.ValidationError) -> tuple[str]:
-    text, _, at = str(error).partition(" - at `$.")
-    unknown = re.match(r"Object contains unknown field `(.+)`", text)
-    message = f"unknown key {unknown[1]!r}" if unknown else text[0].lower() + text[1:]
-    position = at.rstrip("`").replace("[...]", "")
-    return (f"{message} in [[{position}]]" if position else message,)
-
-
-def _hint(error: msgspec.ValidationError) -> str:
-    unknown = re.match(r"Object contains unknown field `(.+?)`", str(error))
-    if not unknown:
-        return _HINT
-    known = [f.name for f in msgspec.structs.fields(ScenarioRequest if "request" in str(error) else Scenario)]
-    guess = nearest(unknown[1], known)
-    return f"did you mean {guess!r}?" if guess else f"known keys: {', '.join(known)}"
+def _explain(error: msgspec.ValidationError) -> tuple[str, str, str | None]:
+    """What is wrong with a request, the key that it is about ("" when it is the whole), and a hint."""
+    text, _, at = str(error).partition(" - at `$")
+    key = at.strip("`.").partition("[")[0]
+    if unknown := re.match(r"Object contains unknown field `(.+)`", text):
+        known = [field.name for field in msgspec.structs.fields(ScenarioRequest)]
+        guess = nearest(unknown[1], known)
+        hint = f"did you mean {guess!r}?" if guess else f"known keys: {', '.join(known)}"
+        return f"unknown key {unknown[1]!r}", unknown[1], hint
+    return f"{key}: {text[0].lower()}{text[1:]}" if key else text[0].lower() + text[1:], key, None

@@ -1,0 +1,49 @@
+"""A scenario file is read whole or refused with the file, the line, and what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from toombos_cli.errors import ConfigurationError
+from toombos_cli.load.scenario import read_scenario
+
+GOOD = '[[request]]\npath = "/"\n\n'
+# what is wrong, the text, the line that is named, the message, the hint
+REFUSED = [
+    ("a misspelt key", GOOD + '[[request]]\npath = "/b"\nwieght = 2\n', 6, "unknown key 'wieght'", "'weight'"),
+    ("an unheard-of key", GOOD + '[[request]]\npath = "/b"\nzzz = 2\n', 6, "unknown key 'zzz'", "known keys: path"),
+    ("a misspelt table", GOOD + '[[requests]]\npath = "/b"\n', 4, "unknown key 'requests'", "'request'"),
+    ("a table of something else", GOOD + "[shop]\n", 4, "unknown key 'shop'", "[[request]]"),
+    ("no request", "# nothing\n", None, "no requests", "[[request]]"),
+    ("one table instead of many", '[request]\npath = "/"\n', 1, "no requests", "[[request]]"),
+    ("no path", GOOD + "[[request]]\nweight = 2\n", 4, "missing required field `path`", None),
+    ("a wrong type", GOOD + '[[request]]\npath = "/b"\nweight = "two"\n', 6, "weight: expected", None),
+    ("a wrong header", GOOD + '[[request]]\npath = "/b"\nheaders = { A = 1 }\n', 6, "headers: expected", None),
+    ("a path that is none", GOOD + '[[request]]\npath = "b"\n', 4, "path must begin with /", None),
+    ("a weight of nothing", GOOD + '[[request]]\npath = "/b"\nweight = 0\n', 4, "weight must be above 0", None),
+    ("two bodies", GOOD + '[[request]]\npath = "/b"\nbody = ""\njson = 1\n', 4, "only one of json, body", None),
+    ("two of one name", GOOD + GOOD, 4, "two requests are named 'GET /'", "give each a name"),
+    ("no TOML", "[[request]\n", None, "not valid TOML", "[[request]]"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message", "hint"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
+def test_what_is_wrong_is_named_with_its_line(text, line, message, hint, tmp_path: Path):
+    path = tmp_path / "mix.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        read_scenario(path)
+    (problem,) = caught.value.problems
+    assert problem.where == (f"{path}:{line}" if line else str(path))
+    assert message in problem.message
+    assert hint is None or hint in problem.hint
+
+
+def test_a_request_is_named_by_its_method_and_path_unless_it_has_a_name(tmp_path: Path):
+    path = tmp_path / "mix.toml"
+    path.write_text(GOOD + '[[request]]\nname = "order"\nmethod = "POST"\npath = "/orders"\njson = { item = "book" }\n')
+    first, second = read_scenario(path)
+    assert (first.name, first.weight) == ("GET /", 1.0)
+    assert (second.name, second.payload(tmp_path)) == ("order", (b'{"item": "book"}', "application/json"))
