@@ -237,6 +237,20 @@ def test_a_scenario_mixes_requests_by_weight(toombos: Toombos, project: Path):
     assert counts["read"] == pytest.approx(1500, abs=100)
 
 
+@pytest.mark.parametrize("url", ["/orders", "http://127.0.0.1:1/orders"])
+def test_a_scenario_has_its_paths_and_the_url_has_none(url, toombos: Toombos, project: Path):
+    (project / "mix.toml").write_text(SCENARIO)
+    done = toombos("load", url, "--scenario", str(project / "mix.toml"))
+    assert done.returncode == 2
+    assert f"{url}: a scenario says the paths itself" in done.stderr
+
+
+def test_every_connection_has_a_request_where_only_connections_are_given(toombos: Toombos):
+    with load_server("fixed:0") as server:
+        data = run_json(toombos, f"http://127.0.0.1:{server.port}/", "-c", "150")["data"]
+    assert data["counts"]["ok"] == data["plan"]["requests"] == server.requests == 150
+
+
 def test_several_processes_share_the_load_and_report_as_one(toombos: Toombos):
     with load_server("fixed:2") as server:
         url = f"http://127.0.0.1:{server.port}/"

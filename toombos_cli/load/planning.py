@@ -67,7 +67,7 @@ def make_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, 
         stages = (Stage(duration_s=length, start_rps=options.rate, end_rps=options.rate),)
     requests = options.requests
     if requests is None and duration_s is None and not stages:
-        requests = defaults.requests
+        requests = max(defaults.requests, options.connections or 0)
     url, is_default = _url(options, manifest)
     allowed = (*options.allowed, *defaults.allowed_targets)
     target, addresses = choose_target(url, allowed=allowed, verify_tls=options.verify_tls)
@@ -130,6 +130,8 @@ def _refuse_contradictions(options: LoadOptions) -> None:
         raise UsageError("-p and -d both give the body", where="-d", hint="leave out one of them")
     if options.scenario and (options.payload or options.data is not None or options.method):
         raise UsageError("a scenario says method and body itself", where="--scenario", hint="leave out -m, -p and -d")
+    if options.scenario and options.url and (options.url.startswith("/") or split_url(options.url)[3] != "/"):
+        raise UsageError("a scenario says the paths itself", where=options.url, hint="leave out the path")
 
 
 def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
@@ -139,7 +141,7 @@ def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
         return options.url, False
     if service is None:
         raise UsageError("no default target", where="[load] service", hint="toombos load http://127.0.0.1:PORT/PATH")
-    path = options.url or manifest.load.path
+    path = "/" if options.scenario else options.url or manifest.load.path
     return service.url + path, options.url is None
 
 
@@ -179,9 +181,10 @@ def _endpoints(
         for entry in read_scenario(options.scenario):
             body, content_type = entry.payload(options.scenario.parent)
             own = tuple(parse_header(f"{name}: {value}") for name, value in entry.headers.items())
-            method = entry.method or ("POST" if body else "GET")
             _, _, _, quoted = split_url(f"{target.scheme}://localhost{entry.path}")
-            found.append(build(entry.name or quoted, method, quoted, (*given, *own), body, content_type, entry.weight))
+            found.append(
+                build(entry.name or quoted, entry.verb, quoted, (*given, *own), body, content_type, entry.weight)
+            )
         return tuple(found)
     body, kind = _body(options, manifest, is_default=is_default)
     method = options.method or (manifest.load.method if is_default else "POST" if body else "GET")

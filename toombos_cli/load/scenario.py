@@ -44,6 +44,12 @@ class ScenarioRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if sum(given is not None for given in (self.json, self.body, self.body_file)) > 1:
             raise ValueError("only one of json, body and body_file can be sent")
 
+    @property
+    def verb(self) -> str:
+        """The method: as given, else POST for what has a body."""
+        has_body = self.json is not None or self.body is not None or self.body_file is not None
+        return self.method or ("POST" if has_body else "GET")
+
     def payload(self, directory: Path) -> tuple[bytes, str | None]:
         """The body's bytes and its content type. Raises ConfigurationError when a file cannot be read."""
         if self.json is not None:
@@ -86,7 +92,7 @@ def read_scenario(path: Path) -> tuple[ScenarioRequest, ...]:
         except msgspec.ValidationError as error:
             message, key, hint = _explain(error)
             raise refuse(message, "request", index, key, hint=hint) from None
-        name = request.name or f"{request.method or 'GET'} {request.path}"
+        name = request.name or f"{request.verb} {request.path}"
         if name in named:
             raise refuse(f"two requests are named {name!r}", "request", index, "name", hint="give each a name")
         named[name] = msgspec.structs.replace(request, name=name)

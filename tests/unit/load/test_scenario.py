@@ -43,7 +43,12 @@ def test_what_is_wrong_is_named_with_its_line(text, line, message, hint, tmp_pat
 
 def test_a_request_is_named_by_its_method_and_path_unless_it_has_a_name(tmp_path: Path):
     path = tmp_path / "mix.toml"
-    path.write_text(GOOD + '[[request]]\nname = "order"\nmethod = "POST"\npath = "/orders"\njson = { item = "book" }\n')
-    first, second = read_scenario(path)
-    assert (first.name, first.weight) == ("GET /", 1.0)
-    assert (second.name, second.payload(tmp_path)) == ("order", (b'{"item": "book"}', "application/json"))
+    order = '[[request]]\npath = "/orders"\njson = { item = "book" }\n'
+    path.write_text(GOOD + order + order + 'name = "again"\nmethod = "PUT"\n')
+    first, second, third = read_scenario(path)
+    assert [(r.name, r.verb) for r in (first, second, third)] == [
+        ("GET /", "GET"),
+        ("POST /orders", "POST"),
+        ("again", "PUT"),
+    ]
+    assert second.payload(tmp_path) == third.payload(tmp_path) == (b'{"item": "book"}', "application/json")
