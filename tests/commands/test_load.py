@@ -223,6 +223,21 @@ def test_a_baseline_of_another_plan_is_refused(toombos: Toombos, project: Path):
     assert "another plan (connections: 10 there, 3 here)" in document["errors"][0]["message"]
 
 
+def test_requests_under_way_are_no_errors_while_objectives_are_watched(toombos: Toombos):
+    with load_server("fixed:100") as server:
+        pace = ("--rate", "100", "--duration", "3s", "--slo", "error_rate<1%", "--abort-on-fail")
+        data = run_json(toombos, f"http://127.0.0.1:{server.port}/", *pace)["data"]
+    assert data["counts"]["ok"] == 300
+
+
+def test_what_an_early_end_cuts_off_is_no_error(toombos: Toombos):
+    with load_server("fixed:100") as server:
+        pace = ("--rate", "200", "--duration", "60s", "--slo", "p50<1ms,error_rate<1%", "--abort-on-fail")
+        data = run_json(toombos, f"http://127.0.0.1:{server.port}/", *pace, code=1)["data"]
+    assert data["counts"]["censored"] > 0.01 * data["counts"]["scheduled"], "some were cut off"
+    assert [found["verdict"] for found in data["slo"]] == ["fail", "pass"]
+
+
 def test_a_scenario_mixes_requests_by_weight(toombos: Toombos, project: Path):
     (project / "body.json").write_text('{"a": 1}')
     (project / "mix.toml").write_text(

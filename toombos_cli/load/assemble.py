@@ -4,6 +4,7 @@ import platform
 import secrets
 import textwrap
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -57,6 +58,7 @@ def assemble(
     """The report of a finished run."""
     duration_s = max((outcome.ended_ns - outcome.started_ns) / 1e9, 1e-9)
     counts = _counts(outcome.endpoints, outcome)
+    settled = _settled(counts, outcome)
     answered = counts.ok + counts.http_error
     distributions = _distributions(outcome)
     throughput = answered / duration_s
@@ -80,7 +82,7 @@ def assemble(
         series=_series(outcome),
         server=tuple(_server_use(server, outcome, answered) for server in servers if len(server.samples) > 1),
         generator=_generator(plan, outcome, duration_s),
-        slo=tuple(_judge(objective, distributions, counts, throughput) for objective in objectives),
+        slo=tuple(_judge(objective, distributions, settled, throughput) for objective in objectives),
         baseline=baseline,
         endpoints={result.name: _endpoint(result) for result in outcome.endpoints},
         notes=notes,
@@ -91,7 +93,7 @@ def assemble(
 def baseline_run(outcome: Outcome) -> BaselineRun:
     """The figures of a run that baselines compare."""
     response = _distributions(outcome)["response"]
-    counts = _counts(outcome.endpoints, outcome)
+    counts = _settled(_counts(outcome.endpoints, outcome), outcome)
     p50, p95, p99 = histogram.percentiles(response.all, (50, 95, 99))
     return BaselineRun(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -146,6 +148,15 @@ def _counts(results: list[EndpointResult], outcome: Outcome | None = None) -> Co
         censored=censored,
         dropped=outcome.dropped if outcome else 0,
     )
+
+
+def _settled(counts: Counts, outcome: Outcome) -> Counts:
+    """The counts without what the early end of a run cut off: those requests might have succeeded."""
+    if not (outcome.aborted or outcome.interrupted_by):
+        return counts
+    failures = [item for result in outcome.endpoints for item in result.failures.items()]
+    cut_off = sum(found.count for failure, found in failures if failure.error_class == "unfinished")
+    return replace(counts, scheduled=counts.scheduled - cut_off, censored=counts.censored - cut_off)
 
 
 def _distributions(outcome: Outcome) -> dict[str, Distribution]:
@@ -294,8 +305,8 @@ def _generator(plan: LoadPlan, outcome: Outcome, duration_s: float) -> Generator
 
 def is_lost(objectives: tuple[Objective, ...], outcome: Outcome) -> bool:
     """Whether an objective on latency or errors is missed already; too little to judge is not lost."""
-    counts = _counts(outcome.endpoints, outcome)
-    if counts.ok + counts.failed < _ENOUGH_TO_GIVE_UP:
+    counts = _counts(outcome.endpoints)  # what is under way has not failed
+    if counts.scheduled < _ENOUGH_TO_GIVE_UP:
         return False
     distributions = _distributions(outcome)
     early = [o for o in objectives if o.kind != "rps" and o.is_upper_bound]
