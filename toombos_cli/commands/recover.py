@@ -14,19 +14,14 @@ def recover(
         bool, typer.Option("--no-monitoring", help="Leave monitoring and its dashboards alone.")
     ] = False,
 ) -> None:
-    """Recover from a complete failure, in dry-run mode: one line a step, up to the first that fails.
+    """Recover from a complete failure, in dry-run mode where there is one: one line a step, up to the first that fails.
 
     Stop all, look at the resources, archive the state, start, health, smoke, monitoring, dashboards. Where a step
-    fails its cause and the command that mends it are shown. Monitoring that cannot be had is a warning.
+    fails its cause and the command that mends it are shown. Monitoring that cannot be had is a warning. With a broken
+    toombos.toml or a full disk nothing is stopped: what runs could not be started again.
     """
-    from toombos_cli.errors import ConfigurationError
-    from toombos_cli.manifest.monitoring import Thresholds
     from toombos_cli.recovery.run import run_recovery
 
-    try:
-        thresholds = invocation.manifest.monitoring.thresholds
-    except ConfigurationError:  # the steps that need the manifest will say what is wrong; stopping does not need it
-        thresholds = Thresholds()
     on_step = None
     if invocation.format == "text":
         from functools import partial
@@ -34,4 +29,4 @@ def recover(
         from toombos_cli.render.text.recover import show_step
 
         on_step = partial(show_step, output=invocation)
-    invocation.finish(run_recovery(invocation.project, thresholds, skip_monitoring=no_monitoring, on_step=on_step))
+    invocation.finish(run_recovery(invocation.manifest, skip_monitoring=no_monitoring, on_step=on_step))

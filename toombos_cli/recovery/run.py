@@ -1,31 +1,41 @@
 """`toombos recover`: the steps in order, and for the one that fails the cause and the fix."""
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from toombos_cli.manifest.monitoring import Thresholds
+from toombos_cli import processes
+from toombos_cli.manifest.model import Manifest
 from toombos_cli.recovery.own_commands import ask
 from toombos_cli.recovery.reports import RecoveryReport, StepOutcome
-from toombos_cli.recovery.steps import AFTER_RESOURCES, RESOURCES, STOP, Judgement, Step, judge_resources
+from toombos_cli.recovery.steps import RESOURCES, STOP, Judgement, Step, judge_disk, judge_resources, steps_after
 from toombos_cli.results import Verdict
+from toombos_cli.run_state import read_state
 
 OnStep = Callable[[StepOutcome], None]
 _DIAGNOSE_TIMEOUT_S = 120.0
+_STATUS_TIMEOUT_S = 30.0
 _ENDS = (Verdict.FAIL, Verdict.ERROR)
 
 
-def run_recovery(
-    project: Path, thresholds: Thresholds, *, skip_monitoring: bool = False, on_step: OnStep | None = None
-) -> RecoveryReport:
-    """Does the steps up to the first that fails, and tells `on_step` of each as it ends."""
-    later = [step for step in AFTER_RESOURCES if step.required or not skip_monitoring]
+def run_recovery(manifest: Manifest, *, skip_monitoring: bool = False, on_step: OnStep | None = None) -> RecoveryReport:
+    """Does the steps up to the first that fails, and tells `on_step` of each as it ends.
+
+    On a full disk nothing is stopped: what still runs could not be started again.
+    """
+    project = manifest.project
+    later = [step for step in steps_after(manifest) if step.required or not skip_monitoring]
     work: list[tuple[str, Callable[[], StepOutcome]]] = [
-        (STOP.name, lambda: _run(project, STOP)),
-        (RESOURCES, lambda: _resources(project, thresholds)),
+        (STOP.name, lambda: _stop(project)),
+        (RESOURCES, lambda: _resources(manifest)),
         *((step.name, lambda step=step: _run(project, step)) for step in later),  # the default binds it
     ]
+    if (full := judge_disk(project)) is not None:
+        work = [work[1], work[0], *work[2:]]
+        full = replace(full, cause=f"{full.cause}, so nothing was stopped")
+        work[0] = (RESOURCES, lambda: _outcome(RESOURCES, "df -h", time.monotonic(), full))
     done: list[StepOutcome] = []
     for name, do in work:
         if name == "dashboards" and done[-1].cause:
@@ -39,6 +49,27 @@ def run_recovery(
     return RecoveryReport(steps=tuple(done), not_done=tuple(names[len(done) :]))
 
 
+def _stop(project: Path) -> StepOutcome:
+    """Stops all; a supervisor that lives and does not answer is ended first, or everything would wait for it."""
+    started = time.monotonic()
+    hung = _hung_supervisor(project)
+    if hung is not None:
+        processes.send_signal(hung, signal.SIGKILL)
+    outcome = _run(project, STOP)
+    said = f"the supervisor (pid {hung.pid}) did not answer and was ended" if hung else ""
+    detail = "; ".join(part for part in (said, outcome.detail) if part)
+    return replace(outcome, detail=detail, duration_s=round(time.monotonic() - started, 3))
+
+
+def _hung_supervisor(project: Path) -> processes.ProcessIdentity | None:
+    state = read_state(project)
+    if state is None or not processes.is_alive(state.supervisor):
+        return None
+    answers = (ask(project, "status", timeout_s=_STATUS_TIMEOUT_S) for _ in range(2))  # a busy one may miss the first
+    silent = all(answer.exit_code is None or "has not answered" in answer.cause for answer in answers)
+    return state.supervisor if silent else None
+
+
 def _run(project: Path, step: Step) -> StepOutcome:
     started = time.monotonic()
     found = step.judge(ask(project, *step.argv, timeout_s=step.timeout_s))
@@ -49,9 +80,10 @@ def _run(project: Path, step: Step) -> StepOutcome:
     return _outcome(step.name, " ".join(("toombos", *step.argv)), started, found)
 
 
-def _resources(project: Path, thresholds: Thresholds) -> StepOutcome:
+def _resources(manifest: Manifest) -> StepOutcome:
     started = time.monotonic()
-    return _outcome(RESOURCES, "df -h; free -h", started, judge_resources(project, thresholds))
+    found = judge_resources(manifest.project, manifest.monitoring.thresholds)
+    return _outcome(RESOURCES, "df -h; free -h", started, found)
 
 
 def _outcome(name: str, command: str, started: float, found: Judgement) -> StepOutcome:

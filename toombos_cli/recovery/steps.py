@@ -1,5 +1,6 @@
 """The steps of the recovery, in the guide's order; each judges the answer of the command that does its work."""
 
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toombos_cli.errors import OperationError
+from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.monitoring import Thresholds
 from toombos_cli.recovery.own_commands import Answer
 from toombos_cli.results import Verdict
@@ -80,10 +82,14 @@ def judge_monitoring(answer: Answer) -> Judgement:
 
 
 def judge_dashboards(answer: Answer) -> Judgement:
-    """As the exit code says; the first of what monitoring would miss is named."""
-    lost = [item for item in answer.data.get("items", []) if item.get("verdict") in ("fail", "error")]
-    named = _first([f"{item['name']}: {item['detail']}" for item in lost])
-    return _named(judge_exit(answer), named, fix="toombos monitoring check")
+    """As the exit code says; the first of what monitoring would miss, or may miss, is named."""
+    items = answer.data.get("items", [])
+    found = judge_exit(answer)
+    if found.verdict is Verdict.WARN:
+        doubtful = [f"{item['name']}: {item['detail']}" for item in items if item.get("verdict") == "warn"]
+        return replace(found, detail=_first(doubtful))
+    lost = [f"{item['name']}: {item['detail']}" for item in items if item.get("verdict") in ("fail", "error")]
+    return _named(found, _first(lost), fix="toombos monitoring check")
 
 
 def _named(found: Judgement, cause: str, *, fix: str = "") -> Judgement:
@@ -109,18 +115,28 @@ def judge_archive(answer: Answer) -> Judgement:
     return Judgement(verdict=Verdict.PASS if answer.exit_code == 0 else Verdict.WARN, detail=str(archive))
 
 
+def judge_disk(project: Path) -> Judgement | None:
+    """FAIL when the project's disk does not suffice to archive and start, else None. Raises OperationError."""
+    disk = _disk(project)
+    if disk.free >= _NEEDED_DISK_BYTES:
+        return None
+    return Judgement(
+        verdict=Verdict.FAIL,
+        detail=f"{disk.free / 1e6:.0f} MB free, {_NEEDED_DISK_BYTES / 1e6:.0f} MB are needed",
+        cause="the disk is full",
+        fix=f"du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail",
+    )
+
+
 def judge_resources(project: Path, thresholds: Thresholds) -> Judgement:
     """FAIL when disk or memory do not suffice to start, WARN above the alerts' thresholds. Raises OperationError."""
     import psutil
 
-    try:
-        disk, memory = shutil.disk_usage(project), psutil.virtual_memory()
-    except OSError as error:
-        raise OperationError(f"resources cannot be read: {error.strerror}") from None
+    if (full := judge_disk(project)) is not None:
+        return full
+    disk, memory = _disk(project), psutil.virtual_memory()
     disk_ratio, memory_ratio = disk.used / (disk.used + disk.free), 1 - memory.available / memory.total
     detail = f"disk {disk_ratio:.0%} used, {disk.free / 1e9:.1f} GB free; memory {memory_ratio:.0%} used"
-    if disk.free < _NEEDED_DISK_BYTES:
-        return Judgement(verdict=Verdict.FAIL, detail=detail, cause="the disk is full", fix=f"du -xh -d 2 {project}")
     if memory.available < _NEEDED_MEMORY_BYTES:
         return Judgement(
             verdict=Verdict.FAIL, detail=detail, cause="the memory is used up", fix="ps aux --sort=-%mem | head -20"
@@ -129,19 +145,31 @@ def judge_resources(project: Path, thresholds: Thresholds) -> Judgement:
     return Judgement(verdict=Verdict.WARN if high else Verdict.PASS, detail=detail)
 
 
+def _disk(project: Path) -> Any:
+    try:
+        return shutil.disk_usage(project)
+    except OSError as error:
+        raise OperationError(f"resources cannot be read: {error.strerror}", where=str(project)) from None
+
+
+def steps_after(manifest: Manifest) -> tuple[Step, ...]:
+    """The steps after the look at the resources. A system without a dry-run mode is started as it is."""
+    dry_run = ("--dry-run",) if DRY_RUN in manifest.modes else ()
+    steps = [
+        Step(name="archive", argv=("backup", "create", "--emergency"), timeout_s=1800, judge=judge_archive),
+        Step(name="start", argv=("start", *dry_run), timeout_s=300, judge=judge_exit),
+        Step(name="health", argv=("health",), timeout_s=60, judge=judge_health),
+        Step(name="smoke", argv=("smoke",), timeout_s=300, judge=judge_smoke),
+    ]
+    if "prometheus" in manifest.services:
+        check = ("monitoring", "check", "--wait", "60")
+        steps += [
+            Step(name="monitoring", argv=("monitoring", "up"), timeout_s=300, judge=judge_monitoring, required=False),
+            Step(name="dashboards", argv=check, timeout_s=180, judge=judge_dashboards, required=False),
+        ]
+    return tuple(steps)
+
+
 STOP = Step(name="stop", argv=("stop",), timeout_s=180, judge=judge_exit)
-AFTER_RESOURCES = (
-    Step(name="archive", argv=("backup", "create", "--emergency"), timeout_s=1800, judge=judge_archive),
-    Step(name="start", argv=("start", "--dry-run"), timeout_s=300, judge=judge_exit),
-    Step(name="health", argv=("health",), timeout_s=60, judge=judge_health),
-    Step(name="smoke", argv=("smoke",), timeout_s=300, judge=judge_smoke),
-    Step(name="monitoring", argv=("monitoring", "up"), timeout_s=300, judge=judge_monitoring, required=False),
-    Step(
-        name="dashboards",
-        argv=("monitoring", "check", "--wait", "60"),
-        timeout_s=180,
-        judge=judge_dashboards,
-        required=False,
-    ),
-)
 RESOURCES = "resources"
+DRY_RUN = "dry_run"
