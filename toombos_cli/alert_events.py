@@ -5,8 +5,10 @@ That is all that the raising program waits for. What is told to whom, and how of
 """
 
 import os
+import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,11 +18,14 @@ from toombos_cli.manifest.alerts import Severity
 from toombos_cli.own_command import own_argv
 from toombos_cli.private_files import append_line
 
+_PIPE_BYTES = 60_000
+
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something went wrong, or is well again.
 
     `key` is the same for every repetition and for the recovery: `crash-loop:crm`. `at` is seconds since the epoch.
+    `episode`, where the source knows it, tells repetitions from a problem that ended unnoticed and began again.
     """
 
     key: str
@@ -29,6 +34,7 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     body: str = ""
     resolved: bool = False
+    episode: str = ""
     at: float = msgspec.field(default_factory=time.time)
 
 
@@ -44,34 +50,60 @@ class AlertDirectory:
         self.log = project / "logs" / "alerts.log"
 
 
-def emit(project: Path, *events: AlertEvent, send: bool = True) -> None:
+def emit(project: Path, *events: AlertEvent, send: bool = True) -> bool:
     """Hands the events over: an append and, with `send`, the start of a sender. Never raises, never waits for one.
 
-    An alert that cannot even be written down (disk full) is lost: whoever raised it has reported it already.
+    What cannot be written down (disk full) is handed to the sender itself. False when that failed, too.
     """
+    unwritten = []
+    for event in events:
+        line = msgspec.json.encode(event)
+        try:
+            append_line(AlertDirectory(project).spool, line)
+        except OSError:
+            unwritten.append(line)
+    if not events or not (send or unwritten):
+        return True
     try:
-        for event in events:
-            append_line(AlertDirectory(project).spool, msgspec.json.encode(event))
-        if send and events:
-            begin_sender(project)
+        begin_sender(project, unwritten)
     except OSError:
-        return
+        return False
+    return True
 
 
-def begin_sender(project: Path) -> None:
-    """Starts a detached sender; it leaves at once when another one is at work. Raises OSError."""
+def begin_sender(project: Path, unwritten: Sequence[bytes] = ()) -> None:
+    """Starts a detached sender; it leaves at once when another one is at work, unless it was given lines itself.
+
+    Raises OSError.
+    """
     _begun[:] = [sender for sender in _begun if sender.poll() is None]
-    _begun.append(
-        subprocess.Popen(
-            own_argv(project, "alert", "deliver"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=project,
-            start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name != processes.TAG},
-        )
+    sender = subprocess.Popen(
+        own_argv(project, "alert", "deliver", *(("--stdin",) if unwritten else ())),
+        stdin=subprocess.PIPE if unwritten else subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=project,
+        start_new_session=True,
+        env={name: value for name, value in os.environ.items() if name != processes.TAG},
     )
+    _begun.append(sender)
+    if sender.stdin is not None:
+        with sender.stdin as pipe:
+            pipe.write(_whole_lines(unwritten))
+
+
+def _whole_lines(lines: Sequence[bytes]) -> bytes:
+    """As many lines as a pipe holds: nobody waits until they are read."""
+    kept = b""
+    for line in lines:
+        if len(kept) + len(line) < _PIPE_BYTES:
+            kept += line + b"\n"
+    return kept
+
+
+def place_of(project: Path) -> str:
+    """Where an alert comes from, for people who look after several machines: host and project directory."""
+    return f"{socket.gethostname()}, {project}"
 
 
 def open_keys(project: Path) -> frozenset[str]:

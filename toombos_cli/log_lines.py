@@ -1,4 +1,4 @@
-"""What a log line tells: its time, its level, whether it speaks of an error or of starting."""
+"""What a log line tells: time, level, whether it speaks of an error or of starting; and how a person reads it."""
 
 import json
 import re
@@ -36,3 +36,20 @@ def timestamp_of(line: str) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def readable(line: str) -> str:
+    """A line as a person reads it in an error: of a JSON log line its level and message, every other one as it is."""
+    if line.startswith("{"):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return printable(line)
+        if isinstance(entry, dict) and isinstance(entry.get("message"), str):
+            return printable(f"{entry.get('level', '')} {entry['message']}".strip())
+    return printable(line)
+
+
+def printable(line: str) -> str:
+    """The line without control characters but tabs: a log must not drive the terminal that shows it."""
+    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -1,5 +1,6 @@
 """Files that only their owner may read: replaced as a whole, or grown by whole lines."""
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -35,7 +36,8 @@ def append_line(path: Path, line: bytes) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_SH)
             if _is_still(path, fd):
-                os.write(fd, line + b"\n")
+                if os.write(fd, line + b"\n") <= len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
                 return
         finally:
             os.close(fd)

@@ -29,3 +29,10 @@ def test_a_section_says_severity_first_command_and_likely_causes(name):
     program, subcommand, *_ = shlex.split(command)
     assert program == "toombos"
     assert subcommand in {name for name, _ in COMMANDS} | {"diagnose", "smoke"}  # registered by their own features
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_message_names_the_runbooks_first_command_for_its_own_service(name):
+    said = RULES[name].command.replace("{{ $labels.service }}", "SERVICE")
+    (command,) = re.findall(r"^First command: `(.+)`$", SECTIONS[name], flags=re.MULTILINE)
+    assert said == re.sub(r"\b(crm|generator)\b", "SERVICE", command) or said == command

@@ -57,33 +57,41 @@ class Channel:
 
 
 def channels(manifest: Manifest) -> tuple[Channel, ...]:
-    """Every channel of the manifest, ready to be used.
+    """Every channel of the manifest, ready to be used. Raises ConfigurationError when one of them cannot be."""
+    found, unusable = usable_channels(manifest)
+    if unusable:
+        raise ConfigurationError("an alert channel is invalid", problems=tuple(unusable.values()))
+    return found
 
-    Raises ConfigurationError when apprise is not installed, a variable of a URL is not set, or a URL is of no known
-    service.
+
+def usable_channels(manifest: Manifest) -> tuple[tuple[Channel, ...], dict[str, Problem]]:
+    """The channels that are ready, and by name what is wrong with each other one.
+
+    apprise is not installed, a variable of a URL is not set, or a URL is of no known service.
     """
     if not manifest.alerts.channels:
-        return ()
+        return (), {}
     try:
         import apprise
     except ImportError:
-        raise ConfigurationError("alert channels need the package apprise", hint=INSTALL) from None
+        problem = Problem(message="alert channels need the package apprise", hint=INSTALL)
+        return (), dict.fromkeys(manifest.alerts.channels, problem)
     values = _clear_values(manifest)
     secrets = [(name, value) for name, value in values.items() if is_secret_name(name)]
     timeout_s = manifest.alerts.delivery.timeout_s
-    found, problems = [], []
+    found, unusable = [], {}
     for name, channel in manifest.alerts.channels.items():
         place = f"alerts.channels.{name}"
         url, missing = _filled(channel.url, values)
         if missing:
             message = f"{', '.join(missing)} is not set, or cannot be decrypted"
-            problems.append(Problem(message=message, where=place, hint="set it in .env"))
+            unusable[name] = Problem(message=message, where=place, hint="set it in .env")
             continue
         asset = apprise.AppriseAsset(async_mode=False, app_id="toombos", app_desc="toombos")
         plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         if plugin is None:
-            problems.append(
-                Problem(message="its url is of no service that apprise knows", where=place, hint="apprise --details")
+            unusable[name] = Problem(
+                message="its url is of no service that apprise knows", where=place, hint="apprise --details"
             )
             continue
         plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout_s
@@ -91,9 +99,7 @@ def channels(manifest: Manifest) -> tuple[Channel, ...]:
             [*secrets, *((part, values[part]) for part in _VARIABLE.findall(channel.url)), (place, url)]
         )
         found.append(Channel(name, frozenset(channel.severities), plugin, timeout_s, redactor))
-    if problems:
-        raise ConfigurationError("an alert channel is invalid", problems=tuple(problems))
-    return tuple(found)
+    return tuple(found), unusable
 
 
 def _clear_values(manifest: Manifest) -> dict[str, str]:

@@ -16,6 +16,7 @@ _QUIET_S, _LATEST_S = 5.0, 60.0
 _SUMMARY_PAUSE_S = 900.0
 _STORM = 10
 _REMEMBERED_S = 7 * 86400.0
+_SUMMARY_TITLES = 5
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,10 +29,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incident(msgspec.Struct, kw_only=True):
-    """A problem that has not ended. `told_at` is 0 while nobody was told: the limit held it back."""
+    """A problem that has not ended. `told_at` is 0 while nobody was told: the limit held it back.
+
+    `source` and `episode` are those of its events.
+    """
 
     severity: Severity
     title: str
+    source: str = ""
+    episode: str = ""
     first_at: float
     last_at: float
     told_at: float = 0.0
@@ -46,13 +52,14 @@ class Withheld(msgspec.Struct, kw_only=True):
     since: float = 0.0
     last_at: float = 0.0
     by_severity: dict[Severity, int] = {}
-    first_title: str = ""
+    worst: list[tuple[Severity, str]] = []
 
 
 class Ledger(msgspec.Struct, kw_only=True):
     """Everything that must outlive one sender.
 
-    `outbox` are messages whose delivery has not ended; `deliveries` counts by `channel/outcome`.
+    `outbox` are messages whose delivery has not ended; `deliveries` counts by `channel/outcome`; `failing` are the
+    channels that did not take their last message, and since when.
     """
 
     incidents: dict[str, Incident] = {}
@@ -61,13 +68,20 @@ class Ledger(msgspec.Struct, kw_only=True):
     summarised_at: float = 0.0
     outbox: list[Message] = []
     deliveries: dict[str, int] = {}
+    failing: dict[str, float] = {}
 
     def judge(self, events: Iterable[AlertEvent], now: float, alerts: Alerts) -> tuple[Message, ...]:
         """The messages that these events are worth, in their order."""
         self.told = [(at, severity) for at, severity in self.told if now - at < _HOUR_S]
         self.incidents = {k: i for k, i in self.incidents.items() if now - i.last_at < _REMEMBERED_S}
-        messages = (self._recovery(e, now, alerts) if e.resolved else self._problem(e, now, alerts) for e in events)
-        return tuple(message for message in messages if message is not None)
+        lost = [self._lost(key, now, alerts) for key in self.overdue(now, alerts)]
+        messages = [self._recovery(e, now, alerts) if e.resolved else self._problem(e, now, alerts) for e in events]
+        return tuple(message for message in (*lost, *messages) if message is not None)
+
+    def overdue(self, now: float, alerts: Alerts) -> tuple[str, ...]:
+        """The problems that Alertmanager no longer repeats: it was restarted, and forgot them before they ended."""
+        silent_s = 1.25 * alerts.repeat_after_s + 300
+        return tuple(k for k, i in self.incidents.items() if i.source == "alertmanager" and now - i.last_at > silent_s)
 
     def summary(self, now: float) -> Message | None:
         """The one message about all that was held back, when the storm has passed or lasts."""
@@ -82,7 +96,13 @@ class Ledger(msgspec.Struct, kw_only=True):
             kind="summary",
             severity=Severity.P0 if critical > _STORM else min(counts),
             title=f"Alert storm: {self.withheld.count} more alerts were held back ({listed})",
-            body=f"The first of them: {self.withheld.first_title}\nAll of them: logs/alerts.log",
+            body="\n".join(
+                (
+                    *(f"{severity}: {title}" for severity, title in self.withheld.worst),
+                    "next: toombos alert status",
+                    "all of them: logs/alerts.log",
+                )
+            ),
         )
         self.withheld = Withheld()
         self.summarised_at = now
@@ -93,15 +113,26 @@ class Ledger(msgspec.Struct, kw_only=True):
         due_at = self._summary_due_at()
         return None if due_at is None else max(0.0, due_at - now)
 
-    def count(self, channel: str, outcome: str) -> None:
+    def count(self, channel: str, *, delivered: bool, now: float) -> None:
         """Notes how one delivery ended."""
-        key = f"{channel}/{outcome}"
+        key = f"{channel}/{'delivered' if delivered else 'gave-up'}"
         self.deliveries[key] = self.deliveries.get(key, 0) + 1
+        if delivered:
+            self.failing.pop(channel, None)
+        else:
+            self.failing.setdefault(channel, now)
 
     def _problem(self, event: AlertEvent, now: float, alerts: Alerts) -> Message | None:
         incident = self.incidents.get(event.key)
-        if incident is None:
-            incident = Incident(severity=event.severity, title=event.title, first_at=event.at, last_at=now)
+        if incident is None or incident.episode != event.episode:
+            incident = Incident(
+                severity=event.severity,
+                title=event.title,
+                source=event.source,
+                episode=event.episode,
+                first_at=event.at,
+                last_at=now,
+            )
             self.incidents[event.key] = incident
         else:
             incident.count += 1
@@ -129,13 +160,28 @@ class Ledger(msgspec.Struct, kw_only=True):
         )
         return message if self._within_limit(message, now, alerts) else None
 
+    def _lost(self, key: str, now: float, alerts: Alerts) -> Message | None:
+        incident = self.incidents.pop(key)
+        if incident.told_severity is None:
+            return None
+        message = Message(
+            kind="recovery",
+            severity=incident.told_severity,
+            title=f"Not reported any more: {incident.title} (last {_duration(now - incident.last_at)} ago)",
+            body="Monitoring was restarted meanwhile, so its end was not seen.\nnext: toombos health",
+        )
+        return message if self._within_limit(message, now, alerts) else None
+
     def _within_limit(self, message: Message, now: float, alerts: Alerts) -> bool:
-        if len(self.told) < alerts.max_per_hour:
+        """Only messages that are at least as urgent count: lesser ones hold back no P0."""
+        if sum(severity <= message.severity for _, severity in self.told) < alerts.max_per_hour:
             self.told.append((now, message.severity))
             return True
         held = self.withheld
         held.since = held.since or now
-        held.first_title = held.first_title or message.title
+        held.worst = sorted([*held.worst, (message.severity, message.title)], key=lambda item: item[0])[
+            :_SUMMARY_TITLES
+        ]
         held.count += 1
         held.last_at = now
         held.by_severity[message.severity] = held.by_severity.get(message.severity, 0) + 1

@@ -27,5 +27,9 @@ class AlertLog:
             fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             return
-        with os.fdopen(fd, "ab") as file:
-            file.write(json.dumps(line).encode() + b"\n")
+        try:
+            os.write(fd, json.dumps(line).encode() + b"\n")
+        except OSError:
+            return
+        finally:
+            os.close(fd)

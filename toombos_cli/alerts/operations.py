@@ -1,5 +1,6 @@
 """`toombos alert test` and `toombos alert status`."""
 
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,33 +8,56 @@ from toombos_cli.alert_events import AlertDirectory
 from toombos_cli.alerts.channels import Channel, channels
 from toombos_cli.alerts.ledger import Message
 from toombos_cli.alerts.log import AlertLog
-from toombos_cli.alerts.reports import AlertStatusReport, AlertTestReport, ChannelOutcome, OpenIncident
-from toombos_cli.alerts.sender import deliver, read_ledger
+from toombos_cli.alerts.reports import AlertStatusReport, AlertTestReport, ChannelOutcome, FailingChannel, OpenIncident
+from toombos_cli.alerts.sender import Delivery, deliver, read_ledger, sender_lock, write_ledger
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.private_files import make_private_directory
+
+_LEDGER_S = 5.0
 
 
 def run_test(manifest: Manifest, severity: Severity) -> AlertTestReport:
-    """Sends a test message at once through every channel that carries the severity. Raises ConfigurationError."""
+    """Sends a test message at once through every channel that carries the severity. Raises ConfigurationError.
+
+    How it fared counts like any delivery: it ends AlertsUndelivered, or begins it.
+    """
     ways = tuple(way for way in channels(manifest) if severity in way.severities)
     message = Message(
         kind="test", severity=severity, title="Test alert", body="Nothing is wrong: `toombos alert test`."
     )
     log = AlertLog(AlertDirectory(manifest.project).log)
+    attempts = manifest.alerts.delivery.attempts
 
-    def test(way: Channel) -> ChannelOutcome:
+    def test(way: Channel) -> tuple[Delivery, ChannelOutcome]:
         started = time.monotonic()
-        (delivery,) = deliver(manifest, (way,), (message,), log)
-        return ChannelOutcome(
+        delivery = deliver(way, manifest, message, log, attempts=attempts)
+        outcome = ChannelOutcome(
             channel=way.name,
             delivered=delivery.delivered,
             attempts=delivery.attempts,
             duration_s=round(time.monotonic() - started, 3),
             reason=delivery.reason,
         )
+        return delivery, outcome
 
     with ThreadPoolExecutor(max(1, len(ways))) as pool:
-        return AlertTestReport(severity=severity.value, channels=tuple(pool.map(test, ways)))
+        tested = tuple(pool.map(test, ways))
+    _count(manifest, tuple(delivery for delivery, _ in tested))
+    return AlertTestReport(severity=severity.value, channels=tuple(outcome for _, outcome in tested))
+
+
+def _count(manifest: Manifest, deliveries: tuple[Delivery, ...]) -> None:
+    """Notes them in the ledger, unless a sender is at work on it, or it cannot be written: the test is what counts."""
+    directory = AlertDirectory(manifest.project)
+    with contextlib.suppress(OSError):
+        make_private_directory(directory.path)
+        with sender_lock(directory, within_s=_LEDGER_S) as held:
+            if held:
+                ledger = read_ledger(manifest.project)
+                for delivery in deliveries:
+                    ledger.count(delivery.channel, delivered=delivery.delivered, now=time.time())
+                write_ledger(directory, ledger)
 
 
 def run_status(manifest: Manifest) -> AlertStatusReport:
@@ -56,4 +80,5 @@ def run_status(manifest: Manifest) -> AlertStatusReport:
         withheld=ledger.withheld.count,
         waiting=len(ledger.outbox),
         deliveries=ledger.deliveries,
+        failing=tuple(FailingChannel(channel=name, since=since) for name, since in sorted(ledger.failing.items())),
     )

@@ -7,7 +7,9 @@ import hashlib
 import json
 import signal
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Mapping
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -39,15 +41,15 @@ def run_receiver(manifest: Manifest, service: Service) -> None:
         server.serve_forever(poll_interval=0.1)
 
 
-def events_of(webhook: Mapping[str, Any]) -> tuple[AlertEvent, ...]:
-    """The alerts of Alertmanager's webhook body, version 4. Raises ValueError for anything else."""
+def events_of(webhook: Mapping[str, Any], place: str = "") -> tuple[AlertEvent, ...]:
+    """The alerts of Alertmanager's webhook body, version 4, at this place. Raises ValueError for anything else."""
     alerts = webhook.get("alerts")
     if not isinstance(alerts, list):
         raise ValueError("no list of alerts")  # noqa: TRY004  (a bad value in a body, not a bad argument)
-    return tuple(_event(alert) for alert in alerts)
+    return tuple(_event(alert, place) for alert in alerts)
 
 
-def _event(alert: Any) -> AlertEvent:
+def _event(alert: Any, place: str) -> AlertEvent:
     try:
         labels: dict[str, str] = dict(alert["labels"])
         annotations: dict[str, str] = dict(alert.get("annotations") or {})
@@ -57,16 +59,31 @@ def _event(alert: Any) -> AlertEvent:
     name = str(labels.get("alertname", "alert"))
     identity = hashlib.sha256(json.dumps(sorted(labels.items())).encode()).hexdigest()[:12]
     severity = labels.get("severity")
-    details = [annotations.get("description"), _line("runbook", annotations.get("runbook"))]
-    details += [_line(key, labels.get(key)) for key in ("service", "instance")]
+    details = [
+        annotations.get("description"),
+        *(_line(key, labels.get(key)) for key in ("service", "instance")),
+        _line("since", _whole_seconds(str(alert.get("startsAt") or ""))),
+        _line("on", place),
+        _line("next", None if resolved else annotations.get("command")),
+        _line("runbook", annotations.get("runbook")),
+    ]
     return AlertEvent(
         key=f"{name}:{identity}",
         source="alertmanager",
+        episode=str(alert.get("startsAt") or ""),
         severity=Severity(severity) if severity in set(Severity) else Severity.P2,
         title=f"{name}: {annotations['summary']}" if annotations.get("summary") else name,
         body="\n".join(detail for detail in details if detail),
         resolved=resolved,
     )
+
+
+def _whole_seconds(moment: str) -> str:
+    """Alertmanager's time without its fractions of a second; as it is where it is no time."""
+    try:
+        return datetime.fromisoformat(moment).isoformat(sep=" ", timespec="seconds")
+    except ValueError:
+        return moment
 
 
 def _line(name: str, value: str | None) -> str:
@@ -88,6 +105,9 @@ def metrics_text(manifest: Manifest) -> bytes:
             deliveries.labels(channel, outcome)
     for key, count in ledger.deliveries.items():
         deliveries.labels(*key.rsplit("/", 1)).inc(count)
+    failing = Gauge("toombos_alert_channel_failing", "1 while it takes no messages", ("channel",), registry=registry)
+    for channel in {*manifest.alerts.channels, *ledger.failing}:
+        failing.labels(channel).set(channel in ledger.failing)
     incidents = Gauge("toombos_alert_incidents", "Problems that have not ended", ("severity",), registry=registry)
     for severity in Severity:
         incidents.labels(severity.value).set(sum(i.severity is severity for i in ledger.incidents.values()))
@@ -105,6 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/metrics":
             from prometheus_client import CONTENT_TYPE_LATEST
 
+            self._end_overdue()
             self._answer(200, metrics_text(self.manifest), CONTENT_TYPE_LATEST)
         else:
             self._refuse(404, "there are /health, /metrics and POST /alertmanager")
@@ -119,15 +140,19 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             body = json.loads(self.rfile.read(int(length)))
-            events = events_of(body if isinstance(body, dict) else {})
+            events = events_of(body if isinstance(body, dict) else {}, alert_events.place_of(self.manifest.project))
         except ValueError as error:
             self._refuse(400, f"not a webhook of Alertmanager: {error}")
             return
-        self._spool(events)
-        self._answer(200, b'{"accepted": %d}' % len(events), "application/json")
+        if alert_events.emit(self.manifest.project, *events):
+            self._answer(200, b'{"accepted": %d}' % len(events), "application/json")
+        else:  # Alertmanager tries again
+            self._refuse(503, "the alerts could be neither written down nor handed to a sender")
 
-    def _spool(self, events: Iterable[AlertEvent]) -> None:
-        alert_events.emit(self.manifest.project, *events)
+    def _end_overdue(self) -> None:
+        """A sender ends what is overdue; each scrape is an occasion to look, for no alert may come for long."""
+        if read_ledger(self.manifest.project).overdue(time.time(), self.manifest.alerts):
+            alert_events.begin_sender(self.manifest.project)
 
     def _refuse(self, status: int, reason: str) -> None:
         self.close_connection = True

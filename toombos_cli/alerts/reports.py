@@ -48,6 +48,14 @@ class OpenIncident:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailingChannel:
+    """A channel that did not take its last message; `since` is seconds since the epoch."""
+
+    channel: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlertStatusReport:
     """What is wrong at present as far as alerts tell, and how deliveries fared."""
 
@@ -57,11 +65,12 @@ class AlertStatusReport:
     withheld: int
     waiting: int
     deliveries: dict[str, int]
+    failing: tuple[FailingChannel, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """PASS without open incidents, else WARN: this lists, it does not judge."""
-        return Verdict.WARN if self.incidents else Verdict.PASS
+        """PASS without open incidents and failing channels, else WARN: this lists, it does not judge."""
+        return Verdict.WARN if self.incidents or self.failing else Verdict.PASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

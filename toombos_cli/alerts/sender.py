@@ -1,25 +1,26 @@
 """The sender: takes the spool, keeps the ledger, delivers with bounded retries, and leaves when all is quiet."""
 
+import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from toombos_cli.alert_events import AlertDirectory, AlertEvent
-from toombos_cli.alerts.channels import Channel, channels
+from toombos_cli.alerts.channels import Channel, usable_channels
 from toombos_cli.alerts.ledger import Ledger, Message
 from toombos_cli.alerts.log import AlertLog
-from toombos_cli.errors import ConfigurationError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.private_files import make_private_directory, take_lines, write_private
 
 _LINGER_S = 0.3
 _POLL_S = 0.1
+_LOCK_S = 300.0  # for one that was given alerts; longer than a storm's deliveries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,25 +34,44 @@ class Delivery:
     reason: str
 
 
-def run_sender(manifest: Manifest) -> bool:
+def run_sender(manifest: Manifest, lines: Sequence[bytes] = ()) -> bool:
     """Delivers what was raised until nothing is left to say; False when another sender is at work already.
 
-    Raises OSError when `run/alerts` cannot be used.
+    `lines` are events that could not be written to the spool. Raises OSError when `run/alerts` cannot be used.
     """
     directory = AlertDirectory(manifest.project)
     make_private_directory(directory.path)
     worked = False
     while not worked or directory.spool.exists():  # what came when this one had stopped looking, but held the lock
-        lock = os.open(directory.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _Sender(manifest, directory).run()
-        except BlockingIOError:
-            return worked
-        finally:
-            os.close(lock)
+        with sender_lock(directory, within_s=_LOCK_S if lines else 0.0) as held:
+            if not held:
+                return worked
+            with _Sender(manifest, directory) as sender:
+                sender.run(lines)
+        lines = ()
         worked = True
     return True
+
+
+@contextlib.contextmanager
+def sender_lock(directory: AlertDirectory, *, within_s: float) -> Iterator[bool]:
+    """Whether the lock of the one sender could be had in time; only its holder writes the ledger. Raises OSError."""
+    deadline = time.monotonic() + within_s
+    lock = os.open(directory.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    yield False
+                    return
+                time.sleep(_POLL_S)
+            else:
+                yield True
+                return
+    finally:
+        os.close(lock)
 
 
 def read_ledger(project: Path) -> Ledger:
@@ -62,52 +82,49 @@ def read_ledger(project: Path) -> Ledger:
         return Ledger()
 
 
-def deliver(
-    manifest: Manifest, ways: Iterable[Channel], messages: tuple[Message, ...], log: AlertLog
-) -> tuple[Delivery, ...]:
-    """Sends each message through every channel that carries its severity, channels side by side."""
-    ways = tuple(ways)
-    if not ways or not messages:
-        return ()
-    with ThreadPoolExecutor(len(ways), thread_name_prefix="alert channel") as pool:
-        results = pool.map(lambda way: _through(way, manifest, messages, log), ways)
-        return tuple(delivery for result in results for delivery in result)
+def write_ledger(directory: AlertDirectory, ledger: Ledger) -> None:
+    """Replaces the ledger; the caller holds the lock. Raises OSError."""
+    write_private(directory.ledger, msgspec.json.encode(ledger))
 
 
-def _through(way: Channel, manifest: Manifest, messages: tuple[Message, ...], log: AlertLog) -> list[Delivery]:
-    """One channel's messages in order. After one was given up, the rest of them get a single attempt each."""
-    patience = manifest.alerts.delivery
-    deliveries: list[Delivery] = []
-    for message in messages:
-        if message.severity not in way.severities:
-            continue
-        attempts = patience.attempts if all(earlier.delivered for earlier in deliveries) else 1
-        deliveries.append(_persist(way, manifest.name, message, attempts, patience.first_pause_s))
-        _note(deliveries[-1], log)
-    return deliveries
-
-
-def _persist(way: Channel, system: str, message: Message, attempts: int, pause_s: float) -> Delivery:
-    reason: str | None = None
+def deliver(way: Channel, manifest: Manifest, message: Message, log: AlertLog, *, attempts: int) -> Delivery:
+    """Sends one message through one channel, with so many attempts, and logs how it fared."""
+    pause_s, reason = manifest.alerts.delivery.first_pause_s, ""
     for number in range(1, attempts + 1):
-        reason = way.attempt(system, message)
-        if reason is None:
-            return Delivery(channel=way.name, message=message, delivered=True, attempts=number, reason="")
+        refused = way.attempt(manifest.name, message)
+        if refused is None:
+            delivery = Delivery(channel=way.name, message=message, delivered=True, attempts=number, reason="")
+            break
+        reason = refused
         if number < attempts:
             time.sleep(pause_s * 2 ** (number - 1))
-    return Delivery(channel=way.name, message=message, delivered=False, attempts=attempts, reason=reason or "")
-
-
-def _note(delivery: Delivery, log: AlertLog) -> None:
-    outcome = "delivered" if delivery.delivered else "gave up"
+    else:
+        delivery = Delivery(channel=way.name, message=message, delivered=False, attempts=attempts, reason=reason)
     log.write(
         "INFO" if delivery.delivered else "ERROR",
-        f"{outcome}: {delivery.message.title}",
+        f"{'delivered' if delivery.delivered else 'gave up'}: {message.title}",
         channel=delivery.channel,
-        severity=delivery.message.severity.value,
+        severity=message.severity.value,
         attempts=delivery.attempts,
         reason=delivery.reason,
     )
+    return delivery
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One channel's messages, one after the other: a channel that hangs holds up no other one."""
+
+    way: Channel
+    pool: ThreadPoolExecutor
+    gave_up: bool = False
+
+    def deliver(self, manifest: Manifest, message: Message, log: AlertLog) -> Delivery:
+        """After a message was given up, the next ones get a single attempt each until one arrives."""
+        attempts = 1 if self.gave_up else manifest.alerts.delivery.attempts
+        delivery = deliver(self.way, manifest, message, log, attempts=attempts)
+        self.gave_up = not delivery.delivered
+        return delivery
 
 
 class _Sender:
@@ -116,48 +133,80 @@ class _Sender:
         self._directory = directory
         self._log = AlertLog(directory.log)
         self._ledger = read_ledger(manifest.project)
-        try:
-            self._channels = channels(manifest)
-        except ConfigurationError as error:
-            self._channels = ()
-            for problem in error.problems:
-                self._log.write("ERROR", f"alerts are not sent: {problem.where}: {problem.message}", hint=problem.hint)
+        ways, self._unusable = usable_channels(manifest)
+        self._lanes = tuple(_Lane(way, ThreadPoolExecutor(1, f"alert channel {way.name}")) for way in ways)
+        self._under_way: list[tuple[Message, list[Future[Delivery]]]] = []
+        for problem in self._unusable.values():
+            self._log.write("ERROR", f"alerts are not sent: {problem.where}: {problem.message}", hint=problem.hint)
 
-    def run(self) -> None:
+    def __enter__(self) -> "_Sender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lane in self._lanes:
+            lane.pool.shutdown(wait=False, cancel_futures=True)
+
+    def run(self, lines: Sequence[bytes]) -> None:
+        """Works until nothing is under way and nothing new came for a moment; `lines` are events besides the spool."""
+        self._send(tuple(self._ledger.outbox))  # what a sender that died left
+        self._work(self._events(lines) + self._take())
         quiet_since = time.monotonic()
         while True:
-            if self._work():
+            if self._work(self._take()) or self._under_way:
                 quiet_since = time.monotonic()
             summary_in_s = self._ledger.summary_in_s(time.time())
             if summary_in_s is None and time.monotonic() - quiet_since >= _LINGER_S:
                 return
             time.sleep(_POLL_S)
 
-    def _work(self) -> bool:
+    def _work(self, events: tuple[AlertEvent, ...]) -> bool:
         """One round; whether there was anything to do.
 
         What was taken from the spool is dropped when the ledger holds what comes of it, and a message leaves the
-        ledger when its delivery has ended: a sender that dies in between repeats, it does not forget.
+        ledger when its deliveries have ended: a sender that dies in between repeats, it does not forget.
         """
-        events = self._take()
         now = time.time()
-        self._ledger.outbox += self._ledger.judge(events, now, self._manifest.alerts)
-        summary = self._ledger.summary(now)
-        if summary is not None:
-            self._ledger.outbox.append(summary)
-        if not events and not self._ledger.outbox:
+        ended = self._collect(now)
+        overdue = self._ledger.overdue(now, self._manifest.alerts)
+        messages = self._ledger.judge(events, now, self._manifest.alerts)
+        if (summary := self._ledger.summary(now)) is not None:
+            messages += (summary,)
+        if not (ended or overdue or events or messages):
             return False
+        self._ledger.outbox += messages
         self._save()
         self._directory.taken.unlink(missing_ok=True)
-        for delivery in deliver(self._manifest, self._channels, tuple(self._ledger.outbox), self._log):
-            self._ledger.count(delivery.channel, "delivered" if delivery.delivered else "gave-up")
-        self._ledger.outbox.clear()
-        self._save()
+        self._send(messages)
         return True
 
+    def _send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            for name in self._unusable:
+                if message.severity in self._manifest.alerts.channels[name].severities:
+                    self._ledger.count(name, delivered=False, now=time.time())
+            futures = [
+                lane.pool.submit(lane.deliver, self._manifest, message, self._log)
+                for lane in self._lanes
+                if message.severity in lane.way.severities
+            ]
+            self._under_way.append((message, futures))
+
+    def _collect(self, now: float) -> bool:
+        """Takes the messages whose deliveries have ended out of the outbox; whether there were any."""
+        over = [entry for entry in self._under_way if all(future.done() for future in entry[1])]
+        for message, futures in over:
+            for delivery in (future.result() for future in futures):
+                self._ledger.count(delivery.channel, delivered=delivery.delivered, now=now)
+            self._ledger.outbox.remove(message)
+        self._under_way = [entry for entry in self._under_way if entry not in over]
+        return bool(over)
+
     def _take(self) -> tuple[AlertEvent, ...]:
+        return self._events(take_lines(self._directory.spool, self._directory.taken))
+
+    def _events(self, lines: Sequence[bytes]) -> tuple[AlertEvent, ...]:
         events = []
-        for line in take_lines(self._directory.spool, self._directory.taken):
+        for line in lines:
             try:
                 event = msgspec.json.decode(line, type=AlertEvent)
             except msgspec.DecodeError:
@@ -172,4 +221,10 @@ class _Sender:
         return tuple(events)
 
     def _save(self) -> None:
-        write_private(self._directory.ledger, msgspec.json.encode(self._ledger))
+        """A full disk keeps nobody from being told; what is not saved is known to this sender alone."""
+        known = set(self._manifest.alerts.channels)
+        self._ledger.failing = {name: since for name, since in self._ledger.failing.items() if name in known}
+        try:
+            write_ledger(self._directory, self._ledger)
+        except OSError as error:
+            self._log.write("ERROR", f"the ledger of alerts cannot be written: {error.strerror}")

@@ -1,5 +1,6 @@
 """`toombos alert`: test, send, status; and the processes behind them, deliver and serve."""
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,12 +75,24 @@ def status(invocation: Invocation) -> None:
 
 @app.command(hidden=True)
 @command
-def deliver(invocation: Invocation) -> None:
+def deliver(
+    invocation: Invocation,
+    stdin: Annotated[bool, typer.Option("--stdin", help="Also the alerts on stdin, one JSON object a line.")] = False,
+) -> None:
     """Deliver what was raised, then end; begun by whatever raises an alert."""
+    from toombos_cli.alert_events import AlertDirectory
+    from toombos_cli.alerts.log import AlertLog
     from toombos_cli.alerts.sender import run_sender
 
+    lines = sys.stdin.buffer.read().splitlines() if stdin else []
     try:
-        run_sender(invocation.manifest)
+        run_sender(invocation.manifest, lines)
+    except ConfigurationError as error:  # nobody reads what this process prints
+        first = error.problems[0]
+        AlertLog(AlertDirectory(invocation.project).log).write(
+            "ERROR", f"alerts wait, and are not sent: {first.where}: {first.message}", hint=first.hint
+        )
+        raise
     except OSError as error:
         raise OperationError(f"run/alerts cannot be used: {error.strerror}", where=str(error.filename)) from None
 

@@ -34,7 +34,7 @@ class Rule(Table, frozen=True):
     """An alert of the project's own, besides those that follow from its services.
 
     `expr` is PromQL, in which `$window` stands for `rate_window_s`; `services` are those that export its metrics
-    (() when any service may).
+    (() when any service may). `command` is what whoever is told types first; its labels are filled in as in `summary`.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Rule(Table, frozen=True):
     severity: Severity = Severity.P2
     for_s: int = 0
     services: tuple[str, ...] = ()
+    command: str = "toombos diagnose"
 
 
 class Panel(Table, frozen=True):

@@ -15,13 +15,15 @@ from toombos_cli.monitoring.selectors import (
     scraped,
 )
 
-UNDELIVERED = 'toombos_alert_deliveries_total{outcome="gave-up"}'
 RUNBOOK = "docs/monitoring-runbook.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRule:
-    """One alert. `services` must each export every metric of `expr`; () when it is about no service's own metrics."""
+    """One alert. `services` must each export every metric of `expr`; () when it is about no service's own metrics.
+
+    `command` is what whoever is told types first.
+    """
 
     name: str
     expr: str
@@ -29,6 +31,7 @@ class AlertRule:
     severity: Severity
     summary: str
     services: tuple[str, ...]
+    command: str
 
 
 def alert_rules(manifest: Manifest) -> tuple[AlertRule, ...]:
@@ -41,6 +44,7 @@ def alert_rules(manifest: Manifest) -> tuple[AlertRule, ...]:
             severity=rule.severity,
             summary=rule.summary,
             services=rule.services,
+            command=rule.command,
         )
         for rule in manifest.monitoring.rules
         if not is_for_absent_services(rule.services, manifest)
@@ -56,7 +60,11 @@ def rules_document(manifest: Manifest) -> dict[str, Any]:
             "expr": rule.expr,
             "for": f"{rule.for_s}s",
             "labels": {"severity": rule.severity.value},
-            "annotations": {"summary": rule.summary, "runbook": f"{RUNBOOK}#{rule.name.lower()}"},
+            "annotations": {
+                "summary": rule.summary,
+                "command": rule.command,
+                "runbook": f"{RUNBOOK}#{rule.name.lower()}",
+            },
         }
         for rule in alert_rules(manifest)
     ]
@@ -76,6 +84,7 @@ def _availability(manifest: Manifest) -> tuple[AlertRule, ...]:
                 severity=Severity.P0,
                 summary="Complete failure: not one service answers",
                 services=(),
+                command="toombos recover",
             )
         )
     if apps:
@@ -87,6 +96,7 @@ def _availability(manifest: Manifest) -> tuple[AlertRule, ...]:
                 severity=Severity.P1,
                 summary="{{ $labels.service }} does not answer",
                 services=(),
+                command="toombos diagnose",
             )
         )
     if mocks:
@@ -98,6 +108,7 @@ def _availability(manifest: Manifest) -> tuple[AlertRule, ...]:
                 severity=Severity.P2,
                 summary="{{ $labels.service }} (a mock) does not answer",
                 services=(),
+                command="toombos restart {{ $labels.service }}",
             )
         )
     return tuple(rules)
@@ -120,6 +131,7 @@ def _answers(manifest: Manifest) -> tuple[AlertRule, ...]:
             summary=f"{{{{ $labels.service }}}}: one answer in twenty takes longer than {limits.response_time_s:g} s "
             '(95th percentile {{ $value | printf "%.1f" }} s)',
             services=names,
+            command="toombos diagnose",
         ),
         AlertRule(
             name="HighErrorRatio",
@@ -128,6 +140,7 @@ def _answers(manifest: Manifest) -> tuple[AlertRule, ...]:
             severity=Severity.P2,
             summary="{{ $labels.service }}: {{ $value | humanizePercentage }} of its answers are errors",
             services=names,
+            command="toombos logs {{ $labels.service }} --errors --since 10m",
         ),
         AlertRule(
             name="SustainedDegradation",
@@ -136,6 +149,7 @@ def _answers(manifest: Manifest) -> tuple[AlertRule, ...]:
             severity=Severity.P1,
             summary=f"{{{{ $labels.service }}}} has been slow or failing for {patience.degraded_s // 60} minutes",
             services=names,
+            command="toombos diagnose",
         ),
     )
 
@@ -154,6 +168,7 @@ def _resources(manifest: Manifest) -> tuple[AlertRule, ...]:
                 severity=Severity.P2,
                 summary="{{ $labels.service }} uses {{ $value | humanizePercentage }} of a core",
                 services=names,
+                command="toombos diagnose --profile {{ $labels.service }}",
             ),
             AlertRule(
                 name="ServiceRestarting",
@@ -162,14 +177,15 @@ def _resources(manifest: Manifest) -> tuple[AlertRule, ...]:
                 severity=Severity.P2,
                 summary="{{ $labels.service }} restarted {{ $value }} times: it may be in a crash loop",
                 services=names,
+                command="toombos status",
             ),
         ]
     if "host" in _names(manifest, "monitoring"):
         window_s = manifest.monitoring.rate_window_s
-        for name, expr, limit, what in (
-            ("HostCpuHigh", host_cpu_ratio(window_s), limits.cpu_ratio, "CPU"),
-            ("HostMemoryHigh", HOST_MEMORY_RATIO, limits.memory_ratio, "memory"),
-            ("HostDiskFull", HOST_DISK_RATIO, limits.disk_ratio, "a filesystem"),
+        for name, expr, limit, what, command in (
+            ("HostCpuHigh", host_cpu_ratio(window_s), limits.cpu_ratio, "CPU", "toombos diagnose"),
+            ("HostMemoryHigh", HOST_MEMORY_RATIO, limits.memory_ratio, "memory", "toombos status"),
+            ("HostDiskFull", HOST_DISK_RATIO, limits.disk_ratio, "a filesystem", "toombos backup prune"),
         ):
             rules.append(
                 AlertRule(
@@ -179,6 +195,7 @@ def _resources(manifest: Manifest) -> tuple[AlertRule, ...]:
                     severity=Severity.P2,
                     summary=f"{{{{ $value | humanizePercentage }}}} of {what} in use{_MOUNT if 'Disk' in name else ''}",
                     services=("host",),
+                    command=command,
                 )
             )
     return tuple(rules)
@@ -198,6 +215,7 @@ def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
             severity=Severity.P0,
             summary="{{ $value }} critical alerts at the same time",
             services=(),
+            command="toombos alert status",
         )
     ]
     watched_names = _names(manifest, "monitoring")
@@ -210,6 +228,7 @@ def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
                 severity=Severity.P2,
                 summary="{{ $labels.service }} does not answer: the system is not fully watched",
                 services=(),
+                command="toombos monitoring restart",
             )
         )
     if "prometheus" in watched_names:
@@ -221,6 +240,7 @@ def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
                 severity=Severity.P3,
                 summary="Prometheus goes on with its old configuration: the new one is invalid",
                 services=("prometheus",),
+                command="toombos monitoring check",
             )
         )
     if "alertmanager" in watched_names:
@@ -232,17 +252,20 @@ def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
                 severity=Severity.P2,
                 summary="Alertmanager cannot hand its alerts on",
                 services=("alertmanager",),
+                command="toombos monitoring restart",
             )
         )
     if "alerts" in watched_names:
         rules.append(
             AlertRule(
                 name="AlertsUndelivered",
-                expr=f"sum by (channel) (increase({UNDELIVERED}[{window_s}s])) > 0",
+                # A state, not an increase: the message about it fails too, and would raise it again and again.
+                expr="max by (channel) (toombos_alert_channel_failing) == 1",
                 for_s=0,
                 severity=Severity.P2,
-                summary="Messages did not reach the channel {{ $labels.channel }}",
+                summary="Messages do not reach the channel {{ $labels.channel }}",
                 services=("alerts",),
+                command="toombos alert test",
             )
         )
     return tuple(rules)

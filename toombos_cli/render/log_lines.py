@@ -2,6 +2,7 @@
 
 import json
 
+from toombos_cli.log_lines import printable
 from toombos_cli.render.formats import Output
 
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue", "red")
@@ -28,20 +29,3 @@ class LinePrinter:
     def flush(self) -> None:
         """Hands on what was printed."""
         self._console.file.flush()
-
-
-def readable(line: str) -> str:
-    """A line as a person reads it in an error: of a JSON log line its level and message, every other one as it is."""
-    if line.startswith("{"):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            return printable(line)
-        if isinstance(entry, dict) and isinstance(entry.get("message"), str):
-            return printable(f"{entry.get('level', '')} {entry['message']}".strip())
-    return printable(line)
-
-
-def printable(line: str) -> str:
-    """The line without control characters but tabs: a log must not drive the terminal that shows it."""
-    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)

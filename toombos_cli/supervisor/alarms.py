@@ -1,8 +1,10 @@
 """Raises an alert for what a supervised service cannot mend by itself, and ends it when it is well again."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from toombos_cli.alert_events import AlertEvent, emit, open_keys
+from toombos_cli.alert_events import AlertEvent, emit, open_keys, place_of
+from toombos_cli.log_lines import readable
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.run_state import Phase, ServiceState
 
@@ -28,6 +30,9 @@ class Alarms:
         self._judge(state, "ended", "ended and is not started again", urgent, given_up, state.detail)
         self._judge(state, "limits", "is over its limits", Severity.P2, bool(state.warnings), "; ".join(state.warnings))
         adopted = state.phase is Phase.STARTING and state.detail == "adopted"
+        # Nobody else watches the watchers: Prometheus' alerts do not arrive while one of them hangs.
+        hangs = state.service.role == "monitoring" and state.phase is Phase.UNHEALTHY
+        self._judge(state, "hangs", "does not answer: the system is not watched", Severity.P2, hangs, state.detail)
         self._judge(state, "adopted", "was found running without a supervisor", Severity.P3, adopted, "taken over")
 
     def _judge(self, state: ServiceState, topic: str, what: str, severity: Severity, wrong: bool, why: str) -> None:
@@ -42,7 +47,17 @@ class Alarms:
             source="supervisor",
             severity=severity,
             title=f"{state.service.label} {what}",
-            body="\n".join((why, *state.last_lines[-10:])),
+            body="\n".join(self._lines(state, wrong=wrong, why=why)),
             resolved=not wrong,
         )
         emit(self._project, event)
+
+    def _lines(self, state: ServiceState, *, wrong: bool, why: str) -> Iterator[str]:
+        if why:
+            yield why
+        yield f"on: {place_of(self._project)}"
+        if not wrong:
+            return
+        name = state.service.name
+        yield f"next: toombos {'monitoring restart' if state.service.role == 'monitoring' else f'logs {name} --errors'}"
+        yield from map(readable, state.last_lines[-10:])

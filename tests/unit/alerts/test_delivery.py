@@ -202,3 +202,9 @@ def test_what_alerts_leave_behind_is_private(alerting, path):
 def test_raising_an_alert_never_raises_an_error(project):
     (project / "run").write_text("a file where the directory should be")
     emit(project, problem())
+
+
+def test_an_alert_that_can_be_neither_written_nor_handed_over_is_said_to_be_lost(project):
+    assert emit(project, problem())
+    wait_until_quiet(project)
+    assert not emit(project / "toombos.toml", problem())

@@ -116,3 +116,47 @@ GUIDE = [
 @pytest.mark.parametrize(("trouble", "lasting_s", "severity"), GUIDE)
 def test_the_guides_escalation_table(trouble, lasting_s, severity):
     assert severity_of(trouble, lasting_s=lasting_s) == severity
+
+
+def test_lesser_alerts_do_not_hold_back_a_worse_one():
+    ledger = Ledger()
+    lesser = [(0, event(str(n), Severity.P3)) for n in range(9)]
+    assert told(ledger, *lesser, (1, event("worst", Severity.P0))) == [("problem", "P3")] * 3 + [("problem", "P0")]
+
+
+def test_a_summary_names_the_worst_that_were_held_back():
+    ledger = Ledger()
+    told(ledger, *((0, event(f"p1-{n}", P1)) for n in range(3)), (0, event("minor")), (0, event("major", P1)))
+    summary = ledger.summary(NOW + 100)
+    assert summary.body.splitlines()[:2] == ["P1: major is down", "P2: minor is down"]
+    assert "next: toombos alert status" in summary.body
+
+
+def from_alertmanager(episode, key="crm", resolved=False):
+    return AlertEvent(
+        key=key, source="alertmanager", severity=P2, title="down", resolved=resolved, episode=episode, at=NOW
+    )
+
+
+def test_what_ended_unnoticed_and_began_again_is_told_again():
+    """Alertmanager forgets what fires when it is restarted, so no recovery comes; the next alert began later."""
+    ledger = Ledger()
+    steps = [(0, from_alertmanager("02:00")), (60, from_alertmanager("02:00")), (120, from_alertmanager("02:30"))]
+    assert told(ledger, *steps) == [("problem", "P2"), ("problem", "P2")]
+
+
+def test_what_alertmanager_repeats_no_more_is_ended_and_told_once():
+    ledger = Ledger()
+    told(ledger, (0, from_alertmanager("02:00")), (600, from_alertmanager("02:00")))
+    assert ledger.overdue(NOW + 1600, RULES) == ()
+    assert ledger.overdue(NOW + 1700, RULES) == ("crm",)
+    (message,) = ledger.judge([], NOW + 1700, RULES)
+    assert (message.kind, message.title) == ("recovery", "Not reported any more: down (last 18 min 20 s ago)")
+    assert ledger.judge([], NOW + 1800, RULES) == ()
+    assert ledger.incidents == {}
+
+
+def test_what_a_supervisor_raised_once_stays_open():
+    ledger = Ledger()
+    told(ledger, (0, event()))
+    assert ledger.overdue(NOW + 86400, RULES) == ()

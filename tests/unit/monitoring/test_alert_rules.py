@@ -134,9 +134,9 @@ ALERTS = {
         {"service": "alertmanager"},
     ),
     "AlertsUndelivered": Fires(
-        {'toombos_alert_deliveries_total{channel="hook", outcome="gave-up"}': "0 1x400"},
-        {'toombos_alert_deliveries_total{channel="hook", outcome="delivered"}': "0 1x400"},
-        15,
+        gauge('toombos_alert_channel_failing{channel="hook", service="alerts"}', 1),
+        gauge('toombos_alert_channel_failing{channel="hook", service="alerts"}', 0),
+        0,
         "P2",
         {"channel": "hook"},
     ),

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.log_lines import printable
 from toombos_cli.render.formats import Output
-from toombos_cli.render.log_lines import printable
 
 if TYPE_CHECKING:
     from toombos_cli.diagnose.profile import ProfileReport

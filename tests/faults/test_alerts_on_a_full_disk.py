@@ -1,0 +1,46 @@
+"""Alerts on a full disk: people are told all the same."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port, wait_for
+from tests.unit.alerts.conftest import Webhook
+from toombos_cli import alert_events
+from toombos_cli.alert_events import AlertDirectory, AlertEvent, emit
+from toombos_cli.manifest.alerts import Severity
+
+
+@pytest.fixture
+def full(tmp_path: Path, httpserver):
+    """A project whose disk has no byte left, and the receiver that its channel reaches."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", disk], check=False).returncode:
+        pytest.skip("mount -t tmpfs is not permitted")
+    webhook = Webhook(httpserver)
+    (disk / "toombos.toml").write_text(
+        f'extends = "toombos"\n[services.alerts]\nport = {free_port()}\n[alerts.channels.hook]\nurl = "{webhook.url}"\n'
+    )
+    directory = AlertDirectory(disk)
+    directory.path.mkdir(parents=True)
+    with (disk / "filler").open("wb") as file:
+        while True:
+            try:
+                os.write(file.fileno(), b"x" * 4096)
+            except OSError:
+                break
+    yield disk, webhook
+    for sender in alert_events._begun:
+        sender.wait(30)
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_an_alert_is_told_although_nothing_can_be_written(full):
+    disk, webhook = full
+    event = AlertEvent(key="disk", source="test", severity=Severity.P0, title="the disk is full")
+    assert emit(disk, event)
+    wait_for(lambda: webhook.titles, within_s=20, what="the message")
+    assert webhook.titles == ["[P0] toombos: the disk is full"]
