@@ -4,6 +4,7 @@ That is all that the raising program waits for. What is told to whom, and how of
 (`toombos_cli.alerts`), so a receiver that is down or slow can hold up nobody.
 """
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli import processes
+from toombos_cli.env_file import read_env_file
+from toombos_cli.errors import ConfigurationError
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.own_command import own_argv
 from toombos_cli.private_files import append_line
@@ -84,12 +87,24 @@ def begin_sender(project: Path, unwritten: Sequence[bytes] = ()) -> None:
         stderr=subprocess.DEVNULL,
         cwd=project,
         start_new_session=True,
-        env={name: value for name, value in os.environ.items() if name != processes.TAG},
+        env=_sender_environment(project),
     )
     _begun.append(sender)
     if sender.stdin is not None:
         with sender.stdin as pipe:
             pipe.write(_whole_lines(unwritten))
+
+
+def _sender_environment(project: Path) -> dict[str, str]:
+    """The environment, without what a supervised service was given of `.env` when it was started.
+
+    Left in, it would beat a secret that was changed in `.env` since.
+    """
+    dropped = {processes.TAG}
+    if processes.TAG in os.environ:
+        with contextlib.suppress(ConfigurationError):
+            dropped.update(read_env_file(project).values)
+    return {name: value for name, value in os.environ.items() if name not in dropped}
 
 
 def _whole_lines(lines: Sequence[bytes]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from toombos_cli.alert_events import AlertEvent
-from toombos_cli.manifest.alerts import CRITICAL, Alerts, Severity
+from toombos_cli.manifest.alerts import CRITICAL, REPORTED_EVERY_S, Alerts, Severity
 
 _HOUR_S = 3600.0
 _QUIET_S, _LATEST_S = 5.0, 60.0
@@ -17,6 +17,7 @@ _SUMMARY_PAUSE_S = 900.0
 _STORM = 10
 _REMEMBERED_S = 7 * 86400.0
 _SUMMARY_TITLES = 5
+_SILENT_S = 4.0 * REPORTED_EVERY_S
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,14 +75,13 @@ class Ledger(msgspec.Struct, kw_only=True):
         """The messages that these events are worth, in their order."""
         self.told = [(at, severity) for at, severity in self.told if now - at < _HOUR_S]
         self.incidents = {k: i for k, i in self.incidents.items() if now - i.last_at < _REMEMBERED_S}
-        lost = [self._lost(key, now, alerts) for key in self.overdue(now, alerts)]
+        lost = [self._lost(key, now, alerts) for key in self.overdue(now)]
         messages = [self._recovery(e, now, alerts) if e.resolved else self._problem(e, now, alerts) for e in events]
         return tuple(message for message in (*lost, *messages) if message is not None)
 
-    def overdue(self, now: float, alerts: Alerts) -> tuple[str, ...]:
+    def overdue(self, now: float) -> tuple[str, ...]:
         """The problems that Alertmanager no longer repeats: it was restarted, and forgot them before they ended."""
-        silent_s = 1.25 * alerts.repeat_after_s + 300
-        return tuple(k for k, i in self.incidents.items() if i.source == "alertmanager" and now - i.last_at > silent_s)
+        return tuple(k for k, i in self.incidents.items() if i.source == "alertmanager" and now - i.last_at > _SILENT_S)
 
     def summary(self, now: float) -> Message | None:
         """The one message about all that was held back, when the storm has passed or lasts."""

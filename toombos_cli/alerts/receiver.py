@@ -20,6 +20,7 @@ from toombos_cli.errors import OperationError
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
+from toombos_cli.probes import Reason, probe_http
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _OUTCOMES = ("delivered", "gave-up")
@@ -144,14 +145,21 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             self._refuse(400, f"not a webhook of Alertmanager: {error}")
             return
+        if any(event.resolved for event in events) and self._prometheus_is_silent():
+            events = tuple(event for event in events if not event.resolved)
         if alert_events.emit(self.manifest.project, *events):
             self._answer(200, b'{"accepted": %d}' % len(events), "application/json")
         else:  # Alertmanager tries again
             self._refuse(503, "the alerts could be neither written down nor handed to a sender")
 
+    def _prometheus_is_silent(self) -> bool:
+        """Alertmanager takes for ended what Prometheus does not confirm for minutes, also when it hangs or is down."""
+        prometheus = self.manifest.services.get("prometheus")
+        return prometheus is not None and probe_http(prometheus.url + prometheus.health).reason is not Reason.OK
+
     def _end_overdue(self) -> None:
         """A sender ends what is overdue; each scrape is an occasion to look, for no alert may come for long."""
-        if read_ledger(self.manifest.project).overdue(time.time(), self.manifest.alerts):
+        if read_ledger(self.manifest.project).overdue(time.time()):
             alert_events.begin_sender(self.manifest.project)
 
     def _refuse(self, status: int, reason: str) -> None:

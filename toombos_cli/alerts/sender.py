@@ -167,7 +167,7 @@ class _Sender:
         """
         now = time.time()
         ended = self._collect(now)
-        overdue = self._ledger.overdue(now, self._manifest.alerts)
+        overdue = self._ledger.overdue(now)
         messages = self._ledger.judge(events, now, self._manifest.alerts)
         if (summary := self._ledger.summary(now)) is not None:
             messages += (summary,)

@@ -15,6 +15,8 @@ class Severity(StrEnum):
 
 
 CRITICAL = (Severity.P0, Severity.P1)
+REPORTED_EVERY_S = 300
+"""So often Alertmanager tells the alert receiver what fires; what people are told of it is the ledger's business."""
 
 
 class Contact(Table, frozen=True):

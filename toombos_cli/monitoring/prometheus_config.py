@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from toombos_cli.manifest.alerts import REPORTED_EVERY_S
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
 from toombos_cli.monitoring.selectors import scraped
@@ -46,7 +47,9 @@ def alertmanager_document(manifest: Manifest) -> dict[str, Any]:
             "group_by": ["alertname", "service"],
             "group_wait": f"{interval_s}s",
             "group_interval": f"{2 * interval_s}s",
-            "repeat_interval": f"{max(int(manifest.alerts.repeat_after_s), interval_s)}s",
+            # Often: after a restart Alertmanager keeps quiet for so long about what it told before, though it ended
+            # and began again meanwhile.
+            "repeat_interval": f"{max(REPORTED_EVERY_S, 4 * interval_s)}s",
         },
         "inhibit_rules": [
             {

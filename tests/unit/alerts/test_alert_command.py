@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import wait_for
 from tests.unit.alerts.conftest import SECRET, add_alerts, wait_until_quiet
 from toombos_cli.alerts.receiver import events_of
+from toombos_cli.alerts.sender import read_ledger
 
 
 def test_a_test_message_says_for_each_channel_that_it_arrived(alerting, toombos, webhook):
@@ -179,3 +180,42 @@ def test_the_receiver_refuses_with_a_reason(receiver, method, path, content, sta
     answer = httpx.request(method, receiver + path, content=content, trust_env=False)
     assert answer.status_code == status
     assert answer.json()["detail"]
+
+
+@pytest.fixture
+def prometheus(alerting, httpserver):
+    """The manifest's Prometheus is the test's server, which is not healthy at first."""
+    with (alerting / "toombos.toml").open("a") as file:
+        file.write(f'[services.prometheus]\nhost = "{httpserver.host}"\nport = {httpserver.port}\n')
+    return httpserver
+
+
+def test_an_end_that_prometheus_does_not_confirm_is_not_told(prometheus, receiver, alerting, webhook):
+    """Alertmanager takes for ended what a Prometheus that hangs does not repeat."""
+    import httpx
+
+    def post(status):
+        alert = FIRING | {"status": status}
+        assert httpx.post(receiver + "/alertmanager", json={"alerts": [alert]}, trust_env=False).status_code == 200
+        wait_until_quiet(alerting)
+
+    post("firing")
+    post("resolved")
+    assert read_ledger(alerting).incidents
+    prometheus.expect_request("/-/healthy").respond_with_data("Prometheus Server is Healthy.")
+    post("resolved")
+    assert not read_ledger(alerting).incidents
+    assert [title.split(":")[1] for title in webhook.titles] == [" MockDown", " Recovered"]
+
+
+def test_a_supervised_receiver_uses_the_secrets_that_stand_in_env_now(alerting, webhook, monkeypatch):
+    """Its environment holds those of its start, and would beat the file."""
+    from toombos_cli import processes
+    from toombos_cli.alert_events import AlertEvent, emit
+    from toombos_cli.manifest.alerts import Severity
+
+    monkeypatch.setenv("HOOK_URL", "json://127.0.0.1:1/expired")
+    monkeypatch.setenv(processes.TAG, "project:alerts:1")
+    emit(alerting, AlertEvent(key="k", source="test", severity=Severity.P2, title="new"))
+    wait_until_quiet(alerting)
+    assert webhook.titles == ["[P2] toombos: new"]
