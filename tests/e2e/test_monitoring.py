@@ -2,7 +2,10 @@
 
 import json
 import os
+import select
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -148,3 +151,81 @@ def test_monitoring_that_does_not_run_says_how_to_start_it(watched, toombos):
     assert "down" in status.stdout
     reloaded = toombos("monitoring", "reload")
     assert (reloaded.returncode, "hint: toombos monitoring up" in reloaded.stderr) == (4, True)
+
+
+def test_a_rule_that_prometheus_refuses_changes_nothing_and_what_it_refused_before_is_read_by_the_next_up(
+    watched, toombos
+):
+    assert toombos("monitoring", "up", timeout_s=120).returncode == 0
+    rules = watched / "run" / "monitoring" / "rules.yml"
+    before, whole = rules.read_text(), (watched / "toombos.toml").read_text()
+    bad = "[[monitoring.rules]]\nname = 'Own'\nexpr = 'up == 0'\nsummary = '{{ $nope'\n"
+    (watched / "toombos.toml").write_text(whole + bad)
+    for command in ("up", "reload"):
+        done = toombos("monitoring", command)
+        assert (done.returncode, 'undefined variable "$nope"' in done.stderr) == (3, True)
+        assert rules.read_text() == before
+    (watched / "toombos.toml").write_text(whole)
+
+    rules.write_text("groups: [")  # by hand, and Prometheus was told to read it
+    os.kill(pid_of(toombos, "prometheus"), signal.SIGHUP)
+    wait_for(lambda: not _last_reload_succeeded(watched), what="the refusal")
+    assert toombos("monitoring", "up", timeout_s=60).returncode == 0
+    assert _last_reload_succeeded(watched)
+    (watched / "toombos.toml").write_text(whole.replace("mock_down_s = 2", "mock_down_s = 5"))
+    rules.write_text("groups: [")
+    os.kill(pid_of(toombos, "prometheus"), signal.SIGHUP)
+    wait_for(lambda: not _last_reload_succeeded(watched), what="the refusal")
+    assert toombos("monitoring", "reload", timeout_s=60).returncode == 0
+    assert _loaded_duration(watched, "MockDown") == 5
+
+
+def _last_reload_succeeded(project: Path) -> bool:
+    import httpx
+
+    url = load_manifest(project).services["prometheus"].url
+    return "prometheus_config_last_reload_successful 1" in httpx.get(f"{url}/metrics", trust_env=False).text
+
+
+def test_a_monitoring_program_that_hangs_is_told_by_the_supervisor_and_its_logs_can_be_followed(
+    watched, toombos, messages
+):
+    with (watched / "toombos.toml").open("a") as file:
+        file.write("[services.prometheus]\nprobe_interval_s = 0.2\nprobe_timeout_s = 0.5\n")
+    text = (watched / "toombos.toml").read_text().split("[services.prometheus]\n")
+    port, rest = text[1].split("\n", 1)
+    (watched / "toombos.toml").write_text(f"{text[0]}[services.prometheus]\n{port}\n{text[2]}{rest}")
+    assert toombos("monitoring", "up", timeout_s=120).returncode == 0
+    prometheus = pid_of(toombos, "prometheus")
+    os.kill(prometheus, signal.SIGSTOP)
+    told = "[P2] toombos: Prometheus does not answer: the system is not watched"
+    wait_for(lambda: told in messages, within_s=60, what="the alert")
+    status = toombos("monitoring", "status")
+    assert (status.returncode, "hint: toombos monitoring restart" in status.stderr) == (1, True)
+    os.kill(prometheus, signal.SIGCONT)
+    wait_for(
+        lambda: any(t.startswith(told.replace("P2] toombos", "P2] toombos: Recovered")) for t in messages),
+        within_s=60,
+        what="its end",
+    )
+
+    argv = [sys.executable, "-P", "-m", "toombos_cli", "monitoring", "logs", "prometheus", "-f", "-n", "0"]
+    with subprocess.Popen(argv, cwd=watched, stdout=subprocess.PIPE, text=True) as follower:
+        for _ in range(50):  # until the follower is there
+            os.kill(prometheus, signal.SIGHUP)
+            if select.select([follower.stdout], [], [], 0.2)[0]:
+                break
+        assert "onfiguration file" in follower.stdout.readline()
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(10) == 130
+
+
+def test_a_stranger_on_a_port_of_monitoring_is_not_up(watched, toombos, httpserver):
+    httpserver.expect_request("/-/ready").respond_with_data("ok")
+    manifest = (watched / "toombos.toml").read_text()
+    port = load_manifest(watched).services["alertmanager"].port
+    (watched / "toombos.toml").write_text(manifest.replace(f"port = {port}", f"port = {httpserver.port}"))
+    status = toombos("monitoring", "status", "--json")
+    row = next(r for r in json.loads(status.stdout)["data"]["services"] if r["name"] == "alertmanager")
+    assert (row["state"], row["pid"]) == ("down", None)
+    assert "another program answers there" in row["detail"]

@@ -54,17 +54,17 @@ def logs(
     filters = _filters(errors=errors, startup=startup, grep=grep)
     begin = _moment(since) if since else None
     if follow:
-        _follow(invocation, files, filters, count=lines, since=begin)
+        follow_files(invocation, files, filters, count=lines, since=begin)
     invocation.finish(run_logs(files, count=None if begin else lines, filters=filters, since=begin))
 
 
-def _follow(
+def follow_files(
     invocation: Invocation,
     files: "dict[str, LogFile]",
-    filters: "tuple[LineFilter, ...]",
+    filters: "tuple[LineFilter, ...]" = (),
     *,
     count: int,
-    since: datetime | None,
+    since: datetime | None = None,
 ) -> NoReturn:
     """Prints what there is, then each new line as it is written; with `--json`, one object a line."""
     from toombos_cli.render.log_lines import LinePrinter

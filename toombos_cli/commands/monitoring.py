@@ -70,22 +70,34 @@ def logs(
     invocation: Invocation,
     services: options.Services = None,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many lines of each service.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
 ) -> None:
     """Show the last log lines of the monitoring services."""
     from pathlib import Path
 
-    from toombos_cli.monitoring.operations import container_logs
+    from toombos_cli.commands.logs import follow_files
+    from toombos_cli.monitoring.operations import container_logs, followed_container_logs
     from toombos_cli.run_state import RunDirectory
     from toombos_cli.supervisor.logs import LogLine, LogsReport, run_logs
     from toombos_cli.supervisor.rotation import LogFile
 
     asked = invocation.service_names(services)
+    known, run = invocation.manifest.services, RunDirectory(invocation.project)
+    names = asked or tuple(name for name, service in known.items() if service.role == "monitoring")
+    if follow and (stream := followed_container_logs(invocation.manifest, asked, lines)) is not None:
+        from toombos_cli.render.log_lines import LinePrinter
+
+        printer = LinePrinter(invocation, names, as_json=invocation.format == "json")
+        for name, line in stream:
+            printer.show(name, line)
+            printer.flush()
+        raise typer.Exit
     contained = container_logs(invocation.manifest, asked, lines)
     if contained is not None:
         invocation.finish(LogsReport(lines=tuple(LogLine(service=n, timestamp=None, line=t) for n, t in contained)))
-    known, run = invocation.manifest.services, RunDirectory(invocation.project)
-    names = asked or tuple(name for name, service in known.items() if service.role == "monitoring")
     files = {name: LogFile(Path(known[name].log), run.rotation(name)) for name in names}
+    if follow:
+        follow_files(invocation, files, count=lines)
     invocation.finish(run_logs({n: f for n, f in files.items() if Path(known[n].log).exists()}, count=lines))
 
 

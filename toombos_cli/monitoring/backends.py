@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -106,7 +107,7 @@ def engine_problem() -> str | None:
 
 def compose(project: Path, *arguments: str) -> str:
     """Runs `docker compose ARGUMENTS` on the generated file and returns what it printed. Raises OperationError."""
-    argv = ("docker", "compose", "--file", str(directory_of(project) / COMPOSE_FILE), *arguments)
+    argv = _compose_argv(project, arguments)
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_COMPOSE_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -115,6 +116,24 @@ def compose(project: Path, *arguments: str) -> str:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise OperationError(f"docker compose {arguments[0]} failed: {last}", hint=" ".join(argv))
     return done.stdout
+
+
+def compose_lines(project: Path, *arguments: str) -> Iterator[str]:
+    """The lines that `docker compose ARGUMENTS` prints, as it prints them. Raises OperationError."""
+    argv = _compose_argv(project, arguments)
+    try:
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as running:
+            try:
+                for line in running.stdout or ():
+                    yield line.rstrip("\n")
+            finally:
+                running.terminate()
+    except OSError as error:
+        raise OperationError(f"docker compose could not be run: {error}") from None
+
+
+def _compose_argv(project: Path, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return ("docker", "compose", "--file", str(directory_of(project) / COMPOSE_FILE), *arguments)
 
 
 def remember(project: Path, kind: Kind) -> None:

@@ -1,17 +1,15 @@
 """`toombos monitoring check`: would it notice? Files, targets, metrics, rules and panels, each claim by itself."""
 
-import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from shutil import which
 
 from toombos_cli.errors import OperationError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring import grafana
 from toombos_cli.monitoring.dashboards import DashboardSpec, PanelSpec, dashboards
 from toombos_cli.monitoring.exported import exported_metrics
-from toombos_cli.monitoring.files import directory_of, generate
+from toombos_cli.monitoring.files import content_of, directory_of, generate, promtool_complaint
 from toombos_cli.monitoring.prometheus_api import PrometheusApi, Target
 from toombos_cli.monitoring.promql import metrics_of
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport
@@ -20,7 +18,6 @@ from toombos_cli.monitoring.selectors import is_for_absent_services, scraped
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.results import Verdict
 
-_PROMTOOL_TIMEOUT_S = 30.0
 _DISCOVERY_S, _POLL_S = 8.0, 0.25  # Prometheus looks for new targets every 5 seconds
 Exported = dict[str, frozenset[str] | str]
 """By service: the metrics that it exports, or why they cannot be read."""
@@ -53,7 +50,7 @@ def _read_exported(manifest: Manifest) -> Exported:
 def _files(manifest: Manifest) -> Iterator[CheckItem]:
     """The files on disk are those that the manifest yields now, and promtool accepts them."""
     directory = directory_of(manifest.project)
-    stale = [name for name, text in generate(manifest).items() if _content(directory / name) != text]
+    stale = [name for name, text in generate(manifest).items() if content_of(directory / name) != text]
     yield CheckItem(
         group="files",
         name="up to date",
@@ -67,14 +64,13 @@ def _files(manifest: Manifest) -> Iterator[CheckItem]:
 def promtool_item(directory: Path) -> CheckItem:
     """What `promtool check config` says of the generated files; SKIP where there is no promtool."""
     name = "promtool check config"
-    if which("promtool") is None:
+    if not (directory / "prometheus.yml").exists():
+        return CheckItem(group="files", name=name, verdict=Verdict.SKIP, detail="there is no prometheus.yml yet")
+    complaint = promtool_complaint(directory)
+    if complaint is None:
         return CheckItem(group="files", name=name, verdict=Verdict.SKIP, detail="promtool is not installed")
-    argv = ("promtool", "check", "config", str(directory / "prometheus.yml"))
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROMTOOL_TIMEOUT_S, check=False)
-    complaint = " ".join((done.stderr or done.stdout).split())
-    failed = done.returncode != 0
     return CheckItem(
-        group="files", name=name, verdict=Verdict.FAIL if failed else Verdict.PASS, detail=complaint if failed else ""
+        group="files", name=name, verdict=Verdict.FAIL if complaint else Verdict.PASS, detail=complaint or ""
     )
 
 
@@ -249,10 +245,3 @@ def _grafana(manifest: Manifest) -> Iterator[CheckItem]:
             detail="" if present else "Grafana does not have it",
             hint=None if present else "toombos monitoring restart",
         )
-
-
-def _content(path: Path) -> str | None:
-    try:
-        return path.read_text("utf-8")
-    except OSError:
-        return None

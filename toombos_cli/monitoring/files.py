@@ -1,5 +1,8 @@
 """Writes what Prometheus, Alertmanager and Grafana read, below run/monitoring: private, each file whole."""
 
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,8 @@ from toombos_cli.monitoring.rules import alert_rules, rules_document
 from toombos_cli.private_files import make_private_directory, write_private
 
 COMPOSE_FILE = "compose.yml"
+_CHECKED = frozenset({"prometheus.yml", "rules.yml"})
+_PROMTOOL_TIMEOUT_S = 30.0
 
 
 def directory_of(project: Path) -> Path:
@@ -55,16 +60,19 @@ def generate(manifest: Manifest) -> dict[str, str]:
 def write_files(manifest: Manifest) -> tuple[Path, ...]:
     """Writes every generated file and returns those whose content changed.
 
-    Raises ConfigurationError, OperationError.
+    What promtool refuses, where there is one, does not replace what works: Prometheus would not start with it. Raises
+    ConfigurationError, OperationError.
     """
     directory = directory_of(manifest.project)
     changed = []
     try:
-        for name, text in generate(manifest).items():
-            path = directory / name
-            if not path.is_file() or path.read_bytes() != text.encode():
-                write_private(path, text.encode())
-                changed.append(path)
+        texts = generate(manifest)
+        news = {name: text for name, text in texts.items() if content_of(directory / name) != text}
+        if _CHECKED.intersection(news):
+            _check_with_promtool(texts)
+        for name, text in news.items():
+            write_private(directory / name, text.encode())
+            changed.append(directory / name)
         for data in ("prometheus", "alertmanager", "grafana"):
             make_private_directory(manifest.project / "data" / data)
         if "grafana" in manifest.services:
@@ -74,6 +82,39 @@ def write_files(manifest: Manifest) -> tuple[Path, ...]:
             f"the monitoring files cannot be written: {error.strerror}", where=str(error.filename or directory)
         ) from None
     return tuple(changed)
+
+
+def promtool_complaint(directory: Path) -> str | None:
+    """What `promtool check config` has against the files there; "" for nothing, None where there is no promtool."""
+    if shutil.which("promtool") is None:
+        return None
+    argv = ("promtool", "check", "config", str(directory / "prometheus.yml"))
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROMTOOL_TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"promtool has not answered for {_PROMTOOL_TIMEOUT_S:g} s"
+    return " ".join((done.stderr or done.stdout).split()) if done.returncode else ""
+
+
+def _check_with_promtool(texts: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory(prefix="toombos-") as name:
+        for file in _CHECKED:
+            (Path(name) / file).write_text(texts[file], "utf-8")
+        complaint = promtool_complaint(Path(name))
+    if complaint:
+        said = complaint.replace(f"{name}/", "").removeprefix("FAILED: ")
+        raise ConfigurationError(
+            f"Prometheus would refuse the configuration, so nothing was changed: {said}",
+            hint="correct the rule under [[monitoring.rules]] in toombos.toml",
+        )
+
+
+def content_of(path: Path) -> str | None:
+    """The text of a file; None where it cannot be read."""
+    try:
+        return path.read_text("utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def _check(manifest: Manifest) -> None:

@@ -1,15 +1,16 @@
 """Up, status and reload of monitoring. Starting and stopping supervised processes is the caller's."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toombos_cli.errors import OperationError, Problem
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
-from toombos_cli.monitoring import backends, grafana
+from toombos_cli.monitoring import backends, compose, grafana
 from toombos_cli.monitoring.backends import Backend, Kind
 from toombos_cli.monitoring.files import directory_of, without, write_files
-from toombos_cli.monitoring.reload import RELOADABLE, hang_up, wait_for_reload
+from toombos_cli.monitoring.reload import RELOADABLE, Reload, hang_up, is_outdated
 from toombos_cli.monitoring.reports import MonitoringReport, MonitoringRow, ReloadReport
 from toombos_cli.probes import ProbeResult, Reason, probe_http
 from toombos_cli.run_state import observed, read_state
@@ -66,8 +67,21 @@ def container_logs(manifest: Manifest, names: tuple[str, ...], lines: int) -> tu
     if backends.remembered(manifest.project) is not Kind.COMPOSE:
         return None
     printed = backends.compose(manifest.project, "logs", "--no-color", "--tail", str(lines), *names)
-    parts = (line.partition("|") for line in printed.splitlines())  # docker writes `prometheus-1  | text`
-    return tuple((name.strip().rpartition("-")[0], text.removeprefix(" ")) for name, _, text in parts)
+    return tuple(_parted(line) for line in printed.splitlines())
+
+
+def followed_container_logs(manifest: Manifest, names: tuple[str, ...], lines: int) -> Iterator[tuple[str, str]] | None:
+    """As `container_logs`, then each new line as it is written."""
+    if backends.remembered(manifest.project) is not Kind.COMPOSE:
+        return None
+    arguments = ("logs", "--no-color", "--follow", "--tail", str(lines), *names)
+    return (_parted(line) for line in backends.compose_lines(manifest.project, *arguments))
+
+
+def _parted(line: str) -> tuple[str, str]:
+    """Service and text; docker writes `prometheus-1  | text`."""
+    name, _, text = line.partition("|")
+    return name.strip().rpartition("-")[0], text.removeprefix(" ")
 
 
 def run_status(
@@ -80,20 +94,24 @@ def run_status(
     """Asks every monitoring service of the manifest; what cannot be run here is `missing`, with the remedy."""
     kind = prepared.backend.kind if prepared else backends.remembered(manifest.project)
     missing = {item.service: item for item in backends.missing_natively(manifest)} if kind is Kind.NATIVE else {}
+    contained = compose.IMAGES if kind is Kind.COMPOSE else {}
     pids = _pids(manifest)
     rows = []
     for service in backends.monitoring_services(manifest):
         answer = _ask(service)
-        up = answer.reason is Reason.OK
+        pid = pids.get(service.name)
+        foreign = answer.reason is Reason.OK and pid is None and service.name not in contained
+        up = answer.reason is Reason.OK and not foreign
         lacking = None if up else missing.get(service.name)
+        detail = "another program answers there: toombos did not start it" if foreign else answer.detail
         rows.append(
             MonitoringRow(
                 name=service.name,
                 state="up" if up else "missing" if lacking else "down",
                 url=service.url,
-                pid=pids.get(service.name),
-                detail=lacking.reason if lacking else answer.detail,
-                hint=lacking.hint if lacking else None,
+                pid=pid,
+                detail=lacking.reason if lacking else detail,
+                hint=lacking.hint if lacking else None if up else f"toombos monitoring {'restart' if pid else 'up'}",
             )
         )
     password = grafana.password_file(manifest.project)
@@ -127,23 +145,26 @@ def run_reload(manifest: Manifest) -> ReloadReport:
 
 
 def reload_outdated(prepared: Prepared) -> None:
-    """Has what runs since before `prepare` changed its files read them. Raises OperationError."""
-    if prepared.changed:
-        services = (prepared.manifest.services.get(name) for name in RELOADABLE)
-        running = tuple(s for s in services if s is not None and _ask(s).reason is Reason.OK)
-        reload_services(prepared.manifest, running)
+    """Has what runs with older files read the present ones: also those that an earlier command left unread.
+
+    Raises OperationError.
+    """
+    directory = directory_of(prepared.manifest.project)
+    services = (prepared.manifest.services.get(name) for name in RELOADABLE)
+    running = (s for s in services if s is not None and _ask(s).reason is Reason.OK)
+    reload_services(prepared.manifest, tuple(s for s in running if is_outdated(s, directory)))
 
 
 def reload_services(manifest: Manifest, services: tuple[Service, ...]) -> None:
     """Sends each its signal and waits until it says that it works with the new files. Raises OperationError."""
     contained = backends.remembered(manifest.project) is Kind.COMPOSE
     for service in services:
-        asked_at = time.time()
+        reload = Reload(service, directory_of(manifest.project))
         if contained:
             backends.compose(manifest.project, "kill", "--signal", "HUP", service.name)
         else:
             hang_up(manifest.project, service.name)
-        wait_for_reload(service, directory_of(manifest.project), since=asked_at)
+        reload.wait()
 
 
 def as_run(manifest: Manifest) -> Manifest:

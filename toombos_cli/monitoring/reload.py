@@ -11,7 +11,8 @@ from toombos_cli.probes import probe_http
 from toombos_cli.run_state import read_state
 
 RELOADABLE = ("prometheus", "alertmanager")
-_TIMEOUT_S = 20.0
+_FILES = {"prometheus": ("prometheus.yml", "rules.yml"), "alertmanager": ("alertmanager.yml",)}
+_TIMEOUT_S, _SECOND_TIMEOUT_S = 20.0, 5.0
 _POLL_S = 0.05
 
 
@@ -24,31 +25,52 @@ def hang_up(project: Path, name: str) -> None:
         raise OperationError(f"{name} answers, but was not started by toombos", hint="toombos monitoring up")
 
 
-def wait_for_reload(service: Service, directory: Path, *, since: float) -> None:
-    """Returns when the service's metrics tell of a successful reload after `since` (seconds since the epoch).
+class Reload:
+    """One reload, proved by the service's own metrics. Made before the signal is sent."""
 
-    Raises OperationError when they tell of a failed one, or of none in time.
-    """
-    prefix = f"{service.name}_config_last_reload"
-    deadline = time.monotonic() + _TIMEOUT_S
-    while time.monotonic() < deadline:
-        values = _gauges(service, prefix)
-        if values.get(f"{prefix}_success_timestamp_seconds", 0.0) >= since - 1:  # Alertmanager counts whole seconds
-            return
-        if values.get(f"{prefix}_successful") == 0:
-            break
-        time.sleep(_POLL_S)
-    raise OperationError(
-        f"{service.name} goes on with its old configuration",
-        where=str(directory),
-        hint=f"toombos monitoring logs {service.name}",
-    )
+    def __init__(self, service: Service, directory: Path) -> None:
+        self._service = service
+        self._directory = directory
+        self._began_at = time.time()
+        self._was_refused = _gauges(service).get("successful") == 0
+
+    def wait(self) -> None:
+        """Returns when the metrics tell of a successful reload.
+
+        Raises OperationError when they tell of a failed one, or of none in time. After an earlier failure a new one
+        looks like the old one, so only time tells.
+        """
+        deadline = time.monotonic() + (_SECOND_TIMEOUT_S if self._was_refused else _TIMEOUT_S)
+        while time.monotonic() < deadline:
+            values = _gauges(self._service)
+            # Alertmanager counts whole seconds.
+            if values.get("success_timestamp_seconds", 0.0) >= self._began_at - 1 and values.get("successful") == 1:
+                return
+            if values.get("successful") == 0 and not self._was_refused:
+                break
+            time.sleep(_POLL_S)
+        raise OperationError(
+            f"{self._service.name} goes on with its old configuration",
+            where=str(self._directory),
+            hint=f"toombos monitoring logs {self._service.name}",
+        )
 
 
-def _gauges(service: Service, prefix: str) -> dict[str, float]:
+def is_outdated(service: Service, directory: Path) -> bool:
+    """Whether the service has not read its files since they were written, or has refused them."""
+    values = _gauges(service)
+    files = _FILES[service.name]
+    written_at = max((path.stat().st_mtime for path in map(directory.joinpath, files) if path.exists()), default=0.0)
+    read_at = values.get("success_timestamp_seconds", 0.0)
+    return values.get("successful") == 0 or read_at + 1 < written_at  # Alertmanager counts whole seconds
+
+
+def _gauges(service: Service) -> dict[str, float]:
+    """The metrics about the last reload, by the end of their names; none where the service does not answer."""
     from prometheus_client.parser import text_string_to_metric_families
 
+    prefix = f"{service.name}_config_last_reload_"
     answer = probe_http(f"{service.url}{service.metrics}", max_body_bytes=4 * 1024 * 1024)
     lines = [line for line in answer.body.decode("utf-8", "replace").splitlines() if line.startswith(prefix)]
     families = text_string_to_metric_families("\n".join([*lines, ""]))
-    return {sample.name: sample.value for family in families for sample in family.samples}
+    return {sample.name.removeprefix(prefix): sample.value for family in families for sample in family.samples}

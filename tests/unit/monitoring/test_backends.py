@@ -126,6 +126,7 @@ def test_up_logs_and_down_ask_compose_for_them(composed):
     assert f"compose --file {file} up --detach --remove-orphans" in log.read_text()
     lines = json.loads(toombos("monitoring", "logs", "prometheus", "--json").stdout)["data"]["lines"]
     assert [(line["service"], line["line"]) for line in lines] == [("prometheus", "ready")]
+    assert toombos("monitoring", "logs", "prometheus", "-f").stdout == "ready\n"  # the stub ends at once
     toombos("monitoring", "down")
     assert f"compose --file {file} down --remove-orphans" in log.read_text()
 

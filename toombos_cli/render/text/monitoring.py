@@ -30,6 +30,8 @@ def show(report: "MonitoringReport", output: Output) -> None:
     if report.password_file and report.wanted:
         console.print(f"Grafana: user admin, password in {report.password_file}")
     print_problems(report.problems, output.stderr)
-    for row in report.services:
-        if row.hint and report.wanted:
-            output.stderr.print(f"hint: {row.hint}", style="cyan", soft_wrap=True)
+    if report.wanted:
+        told = bool(report.problems)  # they have their own hints, and what is down is down because of them
+        hints = (row.hint for row in report.services if row.hint and not (told and row.state == "down"))
+        for hint in dict.fromkeys(hints):
+            output.stderr.print(f"hint: {hint}", style="cyan", soft_wrap=True)
