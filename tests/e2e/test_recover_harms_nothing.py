@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,24 @@ def test_a_supervisor_that_hangs_is_ended_and_the_system_recovered(shop, toombos
     assert f"the supervisor (pid {hung}) did not answer and was ended" in done.stdout
     assert state_of(toombos)["supervisor"]["pid"] != hung
     assert toombos("health").returncode == 0
+
+
+def test_two_recoveries_at_once_are_refused(shop, toombos):
+    from toombos_cli.project_lock import project_lock
+
+    pid = pid_of_cart(toombos)
+    with project_lock(shop, "recover", "recovery"):
+        done = toombos("recover")
+    assert done.returncode == 6
+    assert f"another recovery of this project runs (pid {os.getpid()})" in done.stderr
+    assert pid_of_cart(toombos) == pid
+
+
+def test_an_interrupted_recovery_says_how_to_go_on(shop):
+    argv = [sys.executable, "-P", "-m", "toombos_cli", "recover"]
+    with subprocess.Popen(argv, cwd=shop, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert "stop" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "hint: toombos recover" in said

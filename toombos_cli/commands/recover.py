@@ -29,4 +29,9 @@ def recover(
         from toombos_cli.render.text.recover import show_step
 
         on_step = partial(show_step, output=invocation)
-    invocation.finish(run_recovery(invocation.manifest, skip_monitoring=no_monitoring, on_step=on_step))
+    try:
+        report = run_recovery(invocation.manifest, skip_monitoring=no_monitoring, on_step=on_step)
+    except KeyboardInterrupt:
+        invocation.stderr.print("hint: toombos recover  # interrupted: services may be stopped", style="cyan")
+        raise
+    invocation.finish(report)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.project_lock import project_lock
 from toombos_cli.recovery.own_commands import ask
 from toombos_cli.recovery.reports import RecoveryReport, StepOutcome
 from toombos_cli.recovery.steps import RESOURCES, STOP, Judgement, Step, judge_disk, judge_resources, steps_after
@@ -23,8 +24,16 @@ _ENDS = (Verdict.FAIL, Verdict.ERROR)
 def run_recovery(manifest: Manifest, *, skip_monitoring: bool = False, on_step: OnStep | None = None) -> RecoveryReport:
     """Does the steps up to the first that fails, and tells `on_step` of each as it ends.
 
-    On a full disk nothing is stopped: what still runs could not be started again.
+    On a full disk nothing is stopped: what still runs could not be started again. Raises LockedError when another
+    recovery of the project is under way.
     """
+    if (full := judge_disk(manifest.project)) is not None:
+        return _refused(manifest, full, on_step)
+    with project_lock(manifest.project, "recover", "recovery"):
+        return _recover(manifest, skip_monitoring=skip_monitoring, on_step=on_step)
+
+
+def _recover(manifest: Manifest, *, skip_monitoring: bool, on_step: OnStep | None) -> RecoveryReport:
     project = manifest.project
     later = [step for step in steps_after(manifest) if step.required or not skip_monitoring]
     work: list[tuple[str, Callable[[], StepOutcome]]] = [
@@ -32,10 +41,6 @@ def run_recovery(manifest: Manifest, *, skip_monitoring: bool = False, on_step: 
         (RESOURCES, lambda: _resources(manifest)),
         *((step.name, lambda step=step: _run(project, step)) for step in later),  # the default binds it
     ]
-    if (full := judge_disk(project)) is not None:
-        work = [work[1], work[0], *work[2:]]
-        full = replace(full, cause=f"{full.cause}, so nothing was stopped")
-        work[0] = (RESOURCES, lambda: _outcome(RESOURCES, "df -h", time.monotonic(), full))
     done: list[StepOutcome] = []
     for name, do in work:
         if name == "dashboards" and done[-1].cause:
@@ -47,6 +52,15 @@ def run_recovery(manifest: Manifest, *, skip_monitoring: bool = False, on_step: 
             break
     names = [name for name, _ in work]
     return RecoveryReport(steps=tuple(done), not_done=tuple(names[len(done) :]))
+
+
+def _refused(manifest: Manifest, full: Judgement, on_step: OnStep | None) -> RecoveryReport:
+    found = replace(full, cause=f"{full.cause}, so nothing was stopped")
+    outcome = _outcome(RESOURCES, "df -h", time.monotonic(), found)
+    if on_step:
+        on_step(outcome)
+    names = (STOP.name, *(step.name for step in steps_after(manifest)))
+    return RecoveryReport(steps=(outcome,), not_done=names)
 
 
 def _stop(project: Path) -> StepOutcome:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
 from toombos_cli.probes import Reason, probe_http
+from toombos_cli.project_lock import project_lock
 from toombos_cli.redaction import Redactor, is_secret_name
 from toombos_cli.results import Verdict
-from toombos_cli.smoke.lock import smoke_lock
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
 from toombos_cli.smoke.round import Notify, Round, System
@@ -44,7 +44,7 @@ def run_smoke(
     contracts: dict[str, Contract] = {}
     results: list[tuple[StepResult, ...]] = []
     left_behind: dict[str, None] = {}
-    with smoke_lock(manifest.project), SocketWatch(watched) as sockets:
+    with project_lock(manifest.project, "smoke", "smoke test"), SocketWatch(watched) as sockets:
         for _ in range(rounds):
             one = Round(
                 system,

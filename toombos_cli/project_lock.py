@@ -1,4 +1,4 @@
-"""One smoke test at a time in a project: two would count each other's requests."""
+"""One of a kind at a time in a project: two smoke tests would count each other's requests, and the like."""
 
 import fcntl
 import os
@@ -10,23 +10,23 @@ from toombos_cli.errors import LockedError, OperationError
 
 
 @contextmanager
-def smoke_lock(project: Path) -> Iterator[None]:
-    """Holds `run/smoke.lock`; the kernel lets go of it however the process ends.
+def project_lock(project: Path, name: str, what: str) -> Iterator[None]:
+    """Holds `run/NAME.lock`; the kernel lets go of it however the process ends. `what` is what a person calls it.
 
     Raises LockedError that names the holder's pid, OperationError when the lock cannot be made.
     """
-    path = project / "run" / "smoke.lock"
+    path = project / "run" / f"{name}.lock"
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise OperationError(f"the smoke test's lock cannot be made: {error.strerror}", where=str(path)) from None
+        raise OperationError(f"the lock of the {what} cannot be made: {error.strerror}", where=str(path)) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = os.read(descriptor, 20).decode("ascii", "replace").strip() or "unknown"
-            raise LockedError(f"another smoke test of this project runs (pid {pid})", hint=f"ps -fp {pid}") from None
+            raise LockedError(f"another {what} of this project runs (pid {pid})", hint=f"ps -fp {pid}") from None
         os.truncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
