@@ -79,7 +79,7 @@ def _availability(manifest: Manifest) -> tuple[AlertRule, ...]:
         rules.append(
             AlertRule(
                 name="AllServicesDown",
-                expr=f"sum({Expressions.of(manifest, 'app', 'mock').up}) == 0",
+                expr=f"sum({Expressions.of(manifest, 'app', 'mock').expected_up}) == 0",
                 for_s=patience.all_services_down_s,
                 severity=Severity.P0,
                 summary="Complete failure: not one service answers",
@@ -91,7 +91,7 @@ def _availability(manifest: Manifest) -> tuple[AlertRule, ...]:
         rules.append(
             AlertRule(
                 name="ServiceDown",
-                expr=f"{Expressions.of(manifest, 'app').up} == 0",
+                expr=f"{Expressions.of(manifest, 'app').expected_up} == 0",
                 for_s=patience.service_down_s,
                 severity=Severity.P1,
                 summary="{{ $labels.service }} does not answer",
@@ -103,7 +103,7 @@ def _availability(manifest: Manifest) -> tuple[AlertRule, ...]:
         rules.append(
             AlertRule(
                 name="MockDown",
-                expr=f"{Expressions.of(manifest, 'mock').up} == 0",
+                expr=f"{Expressions.of(manifest, 'mock').expected_up} == 0",
                 for_s=patience.mock_down_s,
                 severity=Severity.P2,
                 summary="{{ $labels.service }} (a mock) does not answer",

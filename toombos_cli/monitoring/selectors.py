@@ -21,22 +21,31 @@ class Expressions:
     roles: str
     window_s: int
     unprobed: str
+    required: str
 
     @classmethod
     def of(cls, manifest: Manifest, *roles: str) -> "Expressions":
         """The expressions for this manifest's services of these roles."""
         watched = (service for service in scraped(manifest) if service.role != "monitoring")
-        polled = sorted({path for service in watched for path in _polled(service)})
+        polled = sorted({path.partition("?")[0] for service in watched for path in _polled(service)})
+        optional = [s.name for s in scraped(manifest) if s.optional and s.role in roles and s.role != "monitoring"]
         return cls(
             roles=f'role=~"{"|".join(roles)}"',
             window_s=manifest.monitoring.rate_window_s,
             unprobed=", ".join(f'path!="{path}"' for path in polled),
+            required=f'service!~"{"|".join(optional)}"' if optional else "",
         )
 
     @property
     def up(self) -> str:
         """1 for a service whose last scrape succeeded, else 0."""
         return f"up{{{self.roles}}}"
+
+    @property
+    def expected_up(self) -> str:
+        """As `up`, without the optional services: one that was never started is not down."""
+        conditions = (self.roles, *((self.required,) if self.required else ()))
+        return f"up{{{', '.join(conditions)}}}"
 
     @property
     def request_rate(self) -> str:

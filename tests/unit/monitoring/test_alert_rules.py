@@ -193,3 +193,38 @@ def test_an_alert_fires_at_its_threshold_and_not_below_or_sooner(alert, tmp_path
 
 def _series(series: dict[str, str]) -> list[dict[str, str]]:
     return [{"series": name, "values": values} for name, values in series.items()]
+
+
+def test_an_optional_service_that_was_never_started_is_not_down(tmp_path):
+    promtool = needs("promtool")
+    (tmp_path / "toombos.toml").write_text(
+        'name = "shop"\n[services.cart]\ncommand = ["cart"]\nport = 5001\nmetrics = "/m"\n'
+        '[services.worker]\ncommand = ["worker"]\nport = 5002\nmetrics = "/m"\noptional = true\n'
+        '[services.prometheus]\nrole = "monitoring"\ncommand = ["prometheus"]\nport = 9090\nmetrics = "/metrics"\n'
+    )
+    rules = yaml.safe_load(generate(load_manifest(tmp_path))["rules.yml"])
+    (rule,) = (rule for rule in rules["groups"][0]["rules"] if rule["alert"] == "ServiceDown")
+    del rule["annotations"]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": [rule]}]}))
+    worker = up(0, 'service="worker", role="app"')
+    fires = {"exp_labels": {"severity": "P1", "service": "cart", "role": "app"}}
+    tests = [
+        {
+            "interval": "15s",
+            "input_series": _series(worker | up(cart, 'service="cart", role="app"')),
+            "alert_rule_test": [{"eval_time": "10m", "alertname": "ServiceDown", "exp_alerts": alerts}],
+        }
+        for cart, alerts in ((1, []), (0, [fires]))
+    ]
+    document = {"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": tests}
+    (tmp_path / "test.yml").write_text(yaml.safe_dump(document))
+    done = subprocess.run([promtool, "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_probes_are_left_out_of_rates_also_where_their_path_has_a_query(tmp_path):
+    (tmp_path / "toombos.toml").write_text(
+        'name = "shop"\n[services.cart]\ncommand = ["cart"]\nport = 5001\nmetrics = "/m"\nhealth = "/up?full=1"\n'
+    )
+    (rule,) = (rule for rule in alert_rules(load_manifest(tmp_path)) if rule.name == "HighErrorRatio")
+    assert 'path!="/up"' in rule.expr
