@@ -97,8 +97,18 @@ def _metrics(manifest: Manifest, exported: Exported) -> Iterator[CheckItem]:
             name=user,
             verdict=Verdict.FAIL if lost else Verdict.ERROR if unread and metrics_of(expr) else Verdict.PASS,
             detail="; ".join(lost) or (f"not judged for {', '.join(unread)}" if unread else ""),
-            hint="export the metric again, or correct the rule or panel in toombos.toml" if lost else None,
+            hint=_remedy(manifest, user) if lost else None,
         )
+
+
+def _remedy(manifest: Manifest, user: str) -> str:
+    own = {f"rule {rule.name}" for rule in manifest.monitoring.rules}
+    own.update(f"panel {panel.title} ({panel.dashboard})" for panel in manifest.monitoring.panels)
+    if user in own:
+        return "export the metric again, or correct the rule or panel in toombos.toml"
+    return (
+        "have the service export it (docs/monitoring-runbook.md), or leave `metrics` out of its table in toombos.toml"
+    )
 
 
 def _left_out(manifest: Manifest) -> Iterator[CheckItem]:

@@ -19,8 +19,9 @@ def show(report: "MonitoringReport", output: Output) -> None:
     console = output.stdout
     console.print(f"monitoring: {report.backend}" + (f" ({report.reason})" if report.reason else ""))
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("NAME", "STATE", "PID", "URL", "DETAIL"):
-        grid.add_column(name, no_wrap=True, overflow="fold")
+    for name in ("NAME", "STATE", "PID", "URL"):
+        grid.add_column(name, no_wrap=True)
+    grid.add_column("DETAIL", overflow="fold")  # what does not fit goes on in the next line; nothing else shrinks
     for row in report.services:
         style = _STYLES[row.state] if report.wanted else ""
         grid.add_row(row.name, Text(row.state, style=style), str(row.pid or "-"), row.url, row.detail)

@@ -24,12 +24,11 @@ def show(report: "MonitoringCheckReport", output: Output) -> None:
     for group, count in Counter(item.group for item in report.items if item.verdict.value == "pass").items():
         console.print(f"{'OK':<5} ", style="green", end="")
         console.print(f"{group}: {count}")
-    for item in report.items:
+    unwell = [item for item in report.items if item.verdict.value != "pass"]
+    for item, after in zip(unwell, [*unwell[1:], None], strict=True):
         word, style = _WORDS[item.verdict.value]
-        if word == "OK":
-            continue
         console.print(f"{word:<5} ", style=style, end="")
         console.print(f"{item.group}: {item.name}" + (f": {item.detail}" if item.detail else ""), soft_wrap=True)
-        if item.hint:
+        if item.hint and (after is None or after.hint != item.hint):  # once below all that it mends
             console.print(f"      hint: {item.hint}", style="cyan", soft_wrap=True)
     console.print(", ".join(f"{count} {word}" for word, count in counts.items()))

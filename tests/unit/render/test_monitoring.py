@@ -1,0 +1,54 @@
+"""What `toombos monitoring` shows on a narrow terminal, and how often it repeats itself."""
+
+import io
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport, MonitoringReport, MonitoringRow
+from toombos_cli.render.text import monitoring, monitoring_check
+from toombos_cli.results import Verdict
+
+
+def console(width: int) -> Console:
+    return Console(file=io.StringIO(), width=width, highlight=False, markup=False)
+
+
+@dataclass
+class Shown:
+    """An output of 80 columns, as a terminal has them."""
+
+    stdout: Console = field(default_factory=lambda: console(80))
+    stderr: Console = field(default_factory=lambda: console(80))
+
+    def text(self, name: str = "stdout") -> str:
+        stream = getattr(self, name).file
+        return stream.getvalue()
+
+
+def row(name: str, state: str, detail: str = "", hint: str | None = None) -> MonitoringRow:
+    return MonitoringRow(name=name, state=state, url="http://127.0.0.1:9093", pid=1234567, detail=detail, hint=hint)
+
+
+def test_no_name_state_or_pid_is_cut_off_at_80_columns():
+    shown = Shown()
+    detail = "connection to 127.0.0.1:9093 refused: nothing listens there"
+    rows = (row("alertmanager", "down", detail, "toombos monitoring up"), row("grafana", "missing", "not installed"))
+    monitoring.show(MonitoringReport(backend="native", reason="", services=rows), shown)
+    lines = shown.text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[2].split()[:4] == ["alertmanager", "down", "1234567", "http://127.0.0.1:9093"]
+    assert "".join(shown.text().split()).count("missing1234567http://127.0.0.1:9093notinstalled") == 1
+
+
+def test_one_remedy_is_told_once():
+    shown = Shown()
+    rows = tuple(row(name, "down", "refused", "toombos monitoring up") for name in ("alerts", "prometheus"))
+    monitoring.show(MonitoringReport(backend="native", reason="", services=rows), shown)
+    assert shown.text("stderr") == "hint: toombos monitoring up\n"
+
+    items = [CheckItem(group="panels", name=str(n), verdict=Verdict.WARN, hint="toombos load") for n in range(3)]
+    items.append(CheckItem(group="targets", name="crm", verdict=Verdict.FAIL, hint="toombos health crm"))
+    monitoring_check.show(MonitoringCheckReport(items=tuple(items)), shown)
+    said = [line.strip() for line in shown.text().splitlines() if "hint" in line]
+    assert said == ["hint: toombos load", "hint: toombos health crm"]
