@@ -229,3 +229,13 @@ def test_a_stranger_on_a_port_of_monitoring_is_not_up(watched, toombos, httpserv
     row = next(r for r in json.loads(status.stdout)["data"]["services"] if r["name"] == "alertmanager")
     assert (row["state"], row["pid"]) == ("down", None)
     assert "another program answers there" in row["detail"]
+
+
+def test_a_supervisor_that_was_killed_is_told_by_what_it_had_started(watched, toombos, messages):
+    text = (watched / "toombos.toml").read_text()
+    (watched / "toombos.toml").write_text(text.replace("mock_down_s = 2", "mock_down_s = 2\nmonitoring_down_s = 1"))
+    assert toombos("monitoring", "up", timeout_s=120).returncode == 0
+    os.kill(json.loads(toombos("status", "--json").stdout)["data"]["supervisor"]["pid"], signal.SIGKILL)
+    wait_for(lambda: any("SupervisorDown" in title for title in messages), within_s=60, what="the alert")
+    assert toombos("start", "alerts", timeout_s=60).returncode == 0
+    wait_for(lambda: any("Recovered: SupervisorDown" in t for t in messages), within_s=60, what="its end")

@@ -13,7 +13,7 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from toombos_cli import alert_events
+from toombos_cli import alert_events, processes
 from toombos_cli.alert_events import AlertEvent
 from toombos_cli.alerts.sender import read_ledger
 from toombos_cli.errors import OperationError
@@ -21,6 +21,7 @@ from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
 from toombos_cli.probes import Reason, probe_http
+from toombos_cli.run_state import read_state
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _OUTCOMES = ("delivered", "gave-up")
@@ -109,6 +110,9 @@ def metrics_text(manifest: Manifest) -> bytes:
     failing = Gauge("toombos_alert_channel_failing", "1 while it takes no messages", ("channel",), registry=registry)
     for channel in {*manifest.alerts.channels, *ledger.failing}:
         failing.labels(channel).set(channel in ledger.failing)
+    supervisor = Gauge("toombos_supervisor_up", "1 while the supervisor that started this lives", registry=registry)
+    state = read_state(manifest.project)
+    supervisor.set(state is not None and processes.is_alive(state.supervisor))
     incidents = Gauge("toombos_alert_incidents", "Problems that have not ended", ("severity",), registry=registry)
     for severity in Severity:
         incidents.labels(severity.value).set(sum(i.severity is severity for i in ledger.incidents.values()))

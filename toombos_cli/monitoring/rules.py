@@ -258,6 +258,17 @@ def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
     if "alerts" in watched_names:
         rules.append(
             AlertRule(
+                name="SupervisorDown",
+                expr="max by (service) (toombos_supervisor_up) == 0",
+                for_s=manifest.monitoring.patience.monitoring_down_s,
+                severity=Severity.P2,
+                summary="No supervisor runs: what crashes is not started again, and logs are not rotated",
+                services=("alerts",),
+                command="toombos start",
+            )
+        )
+        rules.append(
+            AlertRule(
                 name="AlertsUndelivered",
                 # A state, not an increase: the message about it fails too, and would raise it again and again.
                 expr="max by (channel) (toombos_alert_channel_failing) == 1",

@@ -133,6 +133,13 @@ ALERTS = {
         "P2",
         {"service": "alertmanager"},
     ),
+    "SupervisorDown": Fires(
+        gauge('toombos_supervisor_up{service="alerts"}', 0),
+        gauge('toombos_supervisor_up{service="alerts"}', 1),
+        300,
+        "P2",
+        {"service": "alerts"},
+    ),
     "AlertsUndelivered": Fires(
         gauge('toombos_alert_channel_failing{channel="hook", service="alerts"}', 1),
         gauge('toombos_alert_channel_failing{channel="hook", service="alerts"}', 0),
