@@ -120,3 +120,12 @@ def test_an_interrupted_recovery_says_how_to_go_on(shop):
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "hint: toombos recover" in said
+
+
+def test_an_archive_that_cannot_be_written_is_not_explained_by_the_services_that_were_stopped_for_it(shop, toombos):
+    (shop / "backups").write_text("a file where the directory should be")
+    done = toombos("recover", timeout_s=120)
+    assert done.returncode == 4
+    assert "the backup could not be written" in done.stdout
+    assert "nothing runs" not in done.stdout
+    assert "start" not in done.stderr

@@ -18,6 +18,7 @@ from toombos_cli.run_state import read_state
 OnStep = Callable[[StepOutcome], None]
 _DIAGNOSE_TIMEOUT_S = 120.0
 _STATUS_TIMEOUT_S = 30.0
+_OWN_DOING = frozenset({"system.stopped", "proc.missing"})  # the recovery itself has stopped the services
 _ENDS = (Verdict.FAIL, Verdict.ERROR)
 
 
@@ -116,6 +117,7 @@ def _diagnosed(project: Path, found: Judgement) -> Judgement:
     """The failure with cause and fix from `toombos diagnose`, where its first root says more than the step could."""
     answer = ask(project, "diagnose", timeout_s=_DIAGNOSE_TIMEOUT_S)
     findings = [finding for finding in answer.data.get("findings", []) if finding.get("status") in ("fail", "warn")]
+    findings = [finding for finding in findings if finding["id"] not in _OWN_DOING]
     by_id = {finding["id"]: finding for finding in reversed(findings)}  # of several of one id the first
     roots = [by_id[root] for root in answer.data.get("roots", []) if root in by_id]
     first = min(roots, key=lambda finding: finding["status"] != "fail", default=None)  # a failure before a warning
