@@ -179,9 +179,7 @@ class Ledger(msgspec.Struct, kw_only=True):
             return True
         held = self.withheld
         held.since = held.since or now
-        held.worst = sorted([*held.worst, (message.severity, message.title)], key=lambda item: item[0])[
-            :_SUMMARY_TITLES
-        ]
+        held.worst = sorted({*held.worst, (message.severity, message.title)})[:_SUMMARY_TITLES]
         held.count += 1
         held.last_at = now
         held.by_severity[message.severity] = held.by_severity.get(message.severity, 0) + 1

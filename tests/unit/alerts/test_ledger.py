@@ -127,6 +127,8 @@ def test_lesser_alerts_do_not_hold_back_a_worse_one():
 def test_a_summary_names_the_worst_that_were_held_back():
     ledger = Ledger()
     told(ledger, *((0, event(f"p1-{n}", P1)) for n in range(3)), (0, event("minor")), (0, event("major", P1)))
+    twin = AlertEvent(key="twin", source="test", severity=P1, title="major is down", at=NOW)
+    told(ledger, (1, twin))  # the same title again is named once
     summary = ledger.summary(NOW + 100)
     assert summary.body.splitlines()[:2] == ["P1: major is down", "P2: minor is down"]
     assert "next: toombos alert status" in summary.body
