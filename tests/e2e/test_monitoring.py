@@ -229,6 +229,8 @@ def test_a_stranger_on_a_port_of_monitoring_is_not_up(watched, toombos, httpserv
     row = next(r for r in json.loads(status.stdout)["data"]["services"] if r["name"] == "alertmanager")
     assert (row["state"], row["pid"]) == ("down", None)
     assert "another program answers there" in row["detail"]
+    up = toombos("monitoring", "up", timeout_s=60)
+    assert (up.returncode, f"port {httpserver.port} is taken by pid {os.getpid()}" in up.stderr) == (4, True), up.stderr
 
 
 def test_a_supervisor_that_was_killed_is_told_by_what_it_had_started(watched, toombos, messages):

@@ -151,7 +151,12 @@ def reload_outdated(prepared: Prepared) -> None:
     """
     directory = directory_of(prepared.manifest.project)
     services = (prepared.manifest.services.get(name) for name in RELOADABLE)
-    running = (s for s in services if s is not None and _ask(s).reason is Reason.OK)
+    pids, contained = (
+        _pids(prepared.manifest),
+        prepared.backend.contained,
+    )  # a stranger on the port is the start's matter
+    ours = (s for s in services if s is not None and (s.name in pids or s.name in contained))
+    running = (s for s in ours if _ask(s).reason is Reason.OK)
     reload_services(prepared.manifest, tuple(s for s in running if is_outdated(s, directory)))
 
 
