@@ -6,7 +6,6 @@ secret, then the user part of URLs. Equal secrets get equal tokens, so that a re
 
 import base64
 import dataclasses
-import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -21,6 +20,7 @@ MASK = "********"
 SHORTEST_SECRET = 5
 """Shorter values are not looked for: they occur everywhere by chance."""
 
+# Texts, which re compiles when they are first used: most commands meet no line that holds a telling word.
 _WORDS = (
     r"api[_-]?key|secret[_-]?key|access[_-]?key|secret|token|passw(?:or)?d|passphrase|[_-]pass"
     r"|credentials?|private[_-]?key|encryption[_-]?key|auth[_-]?key"
@@ -29,9 +29,8 @@ _MORE = r"(?:_json|_b64|_base64|_base|_old|_new|_v?\d+)?"
 """What may stand behind the telling word."""
 _IN_NAMES = ("key", "secret", "token", "pass", "credential", "pwd", "sig", "-u")
 _IN_SHAPES = ("akia", "asia", "gh", "glpat", "xox", "k_live_", "eyj", "hooks", "private key")
-_SECRET_NAME = re.compile(rf"(?i)(?:(?:^|_|-|\b)(?:{_WORDS}|key)|[_-](?:pwd|pass)){_MORE}$")
-_KEY_VALUE = re.compile(
-    rf"""(?imx)
+_SECRET_NAME = rf"(?i)(?:(?:^|_|-|\b)(?:{_WORDS}|key)|[_-](?:pwd|pass)){_MORE}$"
+_KEY_VALUE = rf"""(?imx)
     (?P<head>
         (?: (?<![A-Za-z0-9]) [A-Za-z0-9_.-]{{0,60}}? (?:{_WORDS}) {_MORE} | (?<=[;_-])pwd | (?<=[?&])sig(?:nature)? )
         \\?["']? \s* (?:=>|[:=]) \s*
@@ -41,35 +40,32 @@ _KEY_VALUE = re.compile(
         | (?P<bare>[^\s"',;&<>()\[\]{{}}\\]+)
     )
     """
-)
-_OPTION = re.compile(
-    rf"""(?ix)
+_OPTION = rf"""(?ix)
     (?P<head> (?<!\S) (?: --?[a-z0-9_.-]{{0,60}}? (?:{_WORDS}) | -u\s+[^\s:'"]+(?=:\D) ) (?:\s+|:) ["']? )
     (?! -|is\b ) (?P<value>[^\s"';,]+)
     """
-)
 """Of a command line: an option with its value behind a blank, and the `-u user:password` of curl."""
-_AUTHORIZATION = re.compile(
+_AUTHORIZATION = (
     r"""(?i)((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)"""
     r"""((?:bearer|basic|token|digest|api-?key|negotiate|ntlm)\s+)?([^\s"'\\,;]+)"""
 )
-_COOKIES = re.compile(r"""(?i)(?<![\w-])(?:set-)?cookie\\?["']?\s*[:=]\s*\\?["']?\w[^\r\n"']*""")
-_COOKIE = re.compile(r"(=)([^\s;=\\]+)")
-_BEARER = re.compile(r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})")
-_SHAPES = re.compile(
+_COOKIES = r"""(?i)(?<![\w-])(?:set-)?cookie\\?["']?\s*[:=]\s*\\?["']?\w[^\r\n"']*"""
+_COOKIE = r"(=)([^\s;=\\]+)"
+_BEARER = r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})"
+_SHAPES = (
     r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[opsur]_\w{36,}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20,}|\bxox[abeprs]-[\w-]{10,}"
     r"|\b[rs]k_live_\w{16,}|\beyJ[\w-]{10,}\.eyJ[\w-]{5,}\.[\w-]+"
     r"|(?<=hooks\.slack\.com/services/)[\w/-]+|(?<=/api/webhooks/)\d+/[\w-]+"
     r"|(?s:(?<=PRIVATE\ KEY-----).+?(?=-----END|\Z))"
 )
 """Tokens that their issuers made recognisable (their documentation on secret scanning), and private keys (RFC 7468)."""
-_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^\s/?#\"'<>]+)@")
+_USERINFO = r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^\s/?#\"'<>]+)@"
 _HARMLESS = frozenset({"", "true", "false", "none", "null", "yes", "no", "missing", "invalid", "required", "set", MASK})
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable or header of this name sounds as if its value were a secret."""
-    return bool(_SECRET_NAME.search(name))
+    return bool(re.search(_SECRET_NAME, name))
 
 
 class Redactor:
@@ -93,17 +89,17 @@ class Redactor:
             text = self._literals.sub(lambda match: self._spellings[match[0]], text)
         lower = text.lower()  # most lines hold none of the words, and looking for them is cheaper than the expressions
         if "authorization" in lower:
-            text = _AUTHORIZATION.sub(lambda m: f"{m[1]}{m[2] or ''}{self._token(m[3])}", text)
+            text = re.sub(_AUTHORIZATION, lambda m: f"{m[1]}{m[2] or ''}{self._token(m[3])}", text)
         if "bearer" in lower:
-            text = _BEARER.sub(lambda m: f"{m[1]}{self._token(m[2])}", text)
+            text = re.sub(_BEARER, lambda m: f"{m[1]}{self._token(m[2])}", text)
         if "cookie" in lower:
-            text = _COOKIES.sub(lambda m: _COOKIE.sub(lambda n: f"{n[1]}{self._token(n[2])}", m[0]), text)
+            text = re.sub(_COOKIES, lambda m: re.sub(_COOKIE, lambda n: f"{n[1]}{self._token(n[2])}", m[0]), text)
         if any(word in lower for word in _IN_NAMES):
-            text = _KEY_VALUE.sub(self._key_value, text)
-            text = _OPTION.sub(lambda m: f"{m['head']}{self._token(m['value'])}", text)
+            text = re.sub(_KEY_VALUE, self._key_value, text)
+            text = re.sub(_OPTION, lambda m: f"{m['head']}{self._token(m['value'])}", text)
         if any(word in lower for word in _IN_SHAPES):
-            text = _SHAPES.sub(lambda m: self._token(m[0]), text)
-        return _USERINFO.sub(self._userinfo, text)
+            text = re.sub(_SHAPES, lambda m: self._token(m[0]), text)
+        return re.sub(_USERINFO, self._userinfo, text) if "://" in lower else text
 
     def value(self, value: T) -> T:
         """The same structure (dataclasses, mappings, sequences) with every text in it redacted."""
@@ -152,6 +148,8 @@ class Redactor:
 def spellings(value: str) -> frozenset[str]:
     """`value` raw and as it is written in URLs (once and twice), base64 (at every alignment), hexadecimal, JSON (once
     and twice, and as strict encoders escape it), HTML, and Python."""
+    import html  # with its table of entities, for those alone who know a secret
+
     once, wide = json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]
     found = {value, once, wide, json.dumps(once)[1:-1], repr(value)[1:-1], value.encode("unicode_escape").decode()}
     for text in (once, wide):

@@ -147,7 +147,7 @@ def growth(facts: Facts) -> Iterator[Answer]:
 def _use(process: ProcessUse) -> Evidence:
     return Evidence(
         source=f"pid {process.pid}",
-        text=f"{process.cpu_percent:.0f} % CPU, {process.rss_bytes / 1e6:.0f} MB: {process.command[:120]}",
+        text=f"{process.cpu_percent:.0f} % CPU, {process.rss_bytes / 1e6:.0f} MB: {process.command}",
     )
 
 

@@ -172,7 +172,7 @@ def _started_by_hand(
     service: Service, tags: Mapping[int, str], table: Table, listeners: Collection[processes.Listener]
 ) -> Holder | None:
     """A process with the service's command in its directory not started by toombos; where it listens, if it does."""
-    words = " ".join(service.command[1:])
+    words = processes.shown_command(service.command[1:])
     if not words:
         return None
     for pid in table:
