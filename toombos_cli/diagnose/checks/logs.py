@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import at, fail, ok, toombos, warn
@@ -20,6 +21,8 @@ _GROUP = "logs"
 _RECENT_S = 900.0
 _SHOWN = 3
 _MANY_REFUSALS = 20
+_DATED = re.compile(r"^\d{4}-\d\d-\d\d[T ]\S+ (?:[A-Z]+ )?(?:[\w.]+ (?=\w))?")
+"""Time, level and logger at the beginning of a line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +198,8 @@ def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
                 yield ok(f"{name}: {len(found)} earlier ones; it has succeeded since", at(found[-1]), service=name)
                 continue
         if found:
-            many = f"{len(found)} times in the last quarter of an hour" if len(found) > 1 else "once"
+            times = sum(not _goes_on(before, entry) for before, entry in pairwise((None, *found)))
+            many = f"{times} times in the last quarter of an hour" if times > 1 else "once"
             yield warn(
                 f"{name} logged {many}: {_message(found[-1])}",
                 *map(at, found[-_SHOWN:]),
@@ -206,9 +210,14 @@ def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
             )
 
 
+def _goes_on(before: LogEntry | None, entry: LogEntry) -> bool:
+    """Whether a line belongs to the one before it, as those of a traceback do."""
+    return before is not None and entry.at is not None and entry.at == before.at and not _DATED.match(entry.text)
+
+
 def _message(entry: LogEntry) -> str:
     """The line without time, level and logger."""
-    return re.sub(r"^\S+[T ]\S+ (?:[A-Z]+ )?(?:[\w.]+ (?=\w))?", "", entry.text)[:160]
+    return _DATED.sub("", entry.text)[:160]
 
 
 def readable(facts: Facts) -> Iterator[Answer]:
