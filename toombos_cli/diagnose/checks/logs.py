@@ -198,7 +198,7 @@ def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
                 yield ok(f"{name}: {len(found)} earlier ones; it has succeeded since", at(found[-1]), service=name)
                 continue
         if found:
-            times = sum(not _goes_on(before, entry) for before, entry in pairwise((None, *found)))
+            times = 1 + sum(not _goes_on(before, entry) for before, entry in pairwise(found))
             many = f"{times} times in the last quarter of an hour" if times > 1 else "once"
             yield warn(
                 f"{name} logged {many}: {_message(found[-1])}",
@@ -210,9 +210,9 @@ def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
             )
 
 
-def _goes_on(before: LogEntry | None, entry: LogEntry) -> bool:
+def _goes_on(before: LogEntry, entry: LogEntry) -> bool:
     """Whether a line belongs to the one before it, as those of a traceback do."""
-    return before is not None and entry.at is not None and entry.at == before.at and not _DATED.match(entry.text)
+    return entry.at is not None and entry.at == before.at and not _DATED.match(entry.text)
 
 
 def _message(entry: LogEntry) -> str:
