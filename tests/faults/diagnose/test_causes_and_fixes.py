@@ -9,7 +9,8 @@ from tests.faults.diagnose.conftest import Values
 from tests.faults.diagnose.test_every_check import HELD, both, logged, probed, put, service
 from toombos_cli.diagnose.checks import CHECKS
 from toombos_cli.diagnose.facts.source import SavedFacts
-from toombos_cli.diagnose.run import judge
+from toombos_cli.diagnose.incident import make_incident
+from toombos_cli.diagnose.run import Diagnosis, judge
 from toombos_cli.findings import Finding
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.redaction import Redactor
@@ -91,3 +92,22 @@ def test_the_lines_of_one_traceback_count_once_and_the_message_is_whole(healthy:
     assert once.reason == "generator logged once: BrokenPipeError: [Errno 32] Broken pipe"
     twice = first_root(healthy, both(logged("generator", *lines, ago_s=0.9), logged("generator", *lines, ago_s=0.5)))
     assert "logged 2 times" in twice.reason
+
+
+def test_an_incident_begins_in_the_present_life_of_what_is_concerned(healthy: Healthy):
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    both(
+        put("logs.crm.entries", []),
+        logged("generator", "ERROR of an earlier life", ago_s=7200),
+        logged("crm", "ERROR of an earlier life", ago_s=7200),
+        logged("crm", "INFO stopped", error=False, ago_s=40),
+        service("crm", phase="stopped", **GONE),
+        probed("crm", reason="refused", http_status=None, latency_ms=None),
+    )(values, now)
+    facts = SavedFacts(manifest, values, now=now)
+    report = judge(facts, CHECKS, CHECKS, Redactor())
+    incident = make_incident(Diagnosis(report=report, facts=facts, redactor=Redactor()))
+    assert incident.duration_s == 40.0
+    assert not [event for event in incident.timeline if "earlier life" in event.text]
+    assert "last sign of crm in its log" in [event.text for event in incident.timeline]
