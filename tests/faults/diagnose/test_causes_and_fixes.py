@@ -6,10 +6,11 @@ from collections.abc import Callable
 import pytest
 
 from tests.faults.diagnose.conftest import Values
-from tests.faults.diagnose.test_every_check import HELD, both, logged, probed, put, service
+from tests.faults.diagnose.test_every_check import HELD, POSTGRES, both, logged, probed, put, service
 from toombos_cli.diagnose.checks import CHECKS
 from toombos_cli.diagnose.facts.source import SavedFacts
 from toombos_cli.diagnose.incident import make_incident
+from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis, judge
 from toombos_cli.findings import Finding
 from toombos_cli.manifest.model import Manifest
@@ -21,11 +22,19 @@ Change = Callable[[Values, float], None]
 GONE = {"pid": 0, "pids": [], "holder": None, "ours": False, "listens_at": [], "desired": False}
 
 
-def first_root(found: Healthy, change: Change) -> Finding:
+def diagnosed(found: Healthy, change: Change) -> DiagnoseReport:
     manifest, values, now = found
     values = copy.deepcopy(values)
     change(values, now)
-    return judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor()).root_findings[0]
+    return judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
+
+
+def first_root(found: Healthy, change: Change) -> Finding:
+    return diagnosed(found, change).root_findings[0]
+
+
+def roots(found: Healthy, change: Change) -> tuple[str, ...]:
+    return diagnosed(found, change).roots
 
 
 def answers(reason: str, status: int | None, detail: str = "") -> Change:
@@ -78,6 +87,37 @@ def test_a_service_that_failed_without_an_error_in_its_log_shows_what_it_said_la
     quiet = put("logs.crm.entries", [])
     root = first_root(healthy, both(failed_start("not ready after 60 s"), said, quiet))
     assert ("crm.log:9", "listening on 0") in [(e.place, e.text) for e in root.evidence]
+
+
+@pytest.mark.parametrize(
+    ("database", "root"),
+    [
+        ({"ping": "database disk image is malformed"}, "db.ping"),
+        ({"permission": "/x is not writable"}, "db.perm"),
+        (POSTGRES | {"reached": "refused", "ping": "refused"}, "db.service"),
+    ],
+)
+def test_a_start_that_waited_for_the_database_in_vain_is_explained_by_it(healthy: Healthy, database: Values, root: str):
+    def change(values: Values, now: float) -> None:
+        values["database"].update(database)
+
+    failed = service("generator", **(GONE | {"phase": "failed", "detail": "not ready after 60 s: /ready answered 503"}))
+    unanswered = probed("generator", reason="refused", http_status=None, latency_ms=None)
+    assert roots(healthy, both(failed, unanswered, change)) == (root,)
+    stopped = service("generator", **(GONE | {"phase": "stopped", "detail": ""}))
+    assert roots(healthy, both(stopped, unanswered, change)) == (root, "proc.missing")
+
+
+def test_a_service_that_failed_after_warnings_alone_shows_the_last_of_them(healthy: Healthy):
+    warned = logged("crm", "WARNING http://d/doc.md: All connection attempts failed", error=False)
+    root = first_root(healthy, both(failed_start("not ready after 60 s"), put("logs.crm.entries", []), warned))
+    assert "WARNING http://d/doc.md: All connection attempts failed" in [e.text for e in root.evidence]
+
+
+def test_a_service_that_is_slow_behind_a_suspended_one_is_explained_by_it(healthy: Healthy):
+    late = probed("generator", reason="slow", latency_ms=2507.0, detail="answered after 2507 ms, more than 2000 ms")
+    silent = probed("crm", reason="timeout", http_status=None, latency_ms=None)
+    assert roots(healthy, both(service("crm", suspended=True), silent, late)) == ("proc.stopped",)
 
 
 def test_a_command_that_does_not_exist_is_to_be_corrected_not_started_again(healthy: Healthy):

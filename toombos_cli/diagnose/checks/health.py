@@ -186,6 +186,8 @@ SPEED = (
         group=_GROUP,
         run=latency,
         follows=(
+            *NOT_REACHED,
+            "net.timeout",
             "mock",
             "res.cpu",
             "res.memory",

@@ -1,5 +1,6 @@
 """Which services run, whether they are the right processes, and where they listen."""
 
+import re
 import shlex
 import signal
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from toombos_cli.diagnose.checks.answers import (
     skip,
     start,
     toombos,
+    waited_for_the_database,
     wanted,
     warn,
 )
@@ -196,11 +198,11 @@ def missing(facts: Facts) -> Iterator[Answer]:
                 command="" if nothing_to_run else begin,
                 advice=f"correct command in [services.{name}] of toombos.toml, or PATH; then: {begin}",
             )
-            yield refused_its_settings(facts, found.detail, answer)
+            yield refused_its_settings(facts, found.detail, waited_for_the_database(facts, found, answer))
 
 
 def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
-    """What was written down of its end, and of its log the last error, else what it said last before it failed."""
+    """What was written down of its end, and of its log the last complaint, else what it said last before it failed."""
     if found.managed:
         yield Evidence(
             source=str(facts.manifest.project / "run" / "state.json"),
@@ -210,9 +212,10 @@ def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
         log = facts.get(LOGS)[found.name]
     except FactUnavailableError:
         return
-    recent = [entry for entry in log.entries if entry.error and (entry.at or 0) >= found.started_at - 1]
-    if recent:
-        yield at(recent[-1])
+    recent = [entry for entry in log.entries if (entry.at or 0) >= found.started_at - 1]
+    complaints = [e for e in recent if e.error] or [e for e in recent if re.search(r"\bWARN", e.text)]
+    if complaints:
+        yield at(complaints[-1])
     elif log.problem:
         yield Evidence(source=log.path, text=log.problem)
     elif found.phase == Phase.FAILED and found.last_lines:
