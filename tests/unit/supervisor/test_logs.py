@@ -9,6 +9,7 @@ import pytest
 from toombos_cli.manifest.model import Logs
 from toombos_cli.supervisor.logs import is_error, is_startup, matches, run_logs, timestamp_of
 from toombos_cli.supervisor.rotation import LogFile
+from toombos_cli.supervisor.tailing import last_lines
 
 
 @pytest.fixture
@@ -116,3 +117,11 @@ TIMES = {
 @pytest.mark.parametrize(("line", "moment"), TIMES.values(), ids=TIMES.keys())
 def test_the_time_of_a_line_is_found(line: str, moment: datetime | None) -> None:
     assert timestamp_of(line) == moment
+
+
+def test_the_last_words_of_a_service_hold_no_secret_behind_its_name(log: LogFile) -> None:
+    log.path.write_text("ERROR cannot connect: SHOP_TOKEN=hunter22xyz\npostgres://shop:hunter22xyz@db/x refused\n")
+    assert last_lines(str(log.path), 0, 2) == (
+        "ERROR cannot connect: SHOP_TOKEN=<secret-1>",
+        "postgres://shop:<secret-1>@db/x refused",
+    )
