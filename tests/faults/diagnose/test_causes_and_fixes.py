@@ -49,6 +49,7 @@ ANSWERS = {
     "web-page": (answers("body", 200, "the body is a web page, not a health answer"), "catches all", "health in"),
     "hung-up": (answers("reset", None, "the connection was reset"), "hung up", "logs crm --errors"),
     "tls": (answers("tls", None, "the port speaks TLS, and the URL says http"), "agree on TLS", 'scheme = "https"'),
+    "certificate": (answers("tls", None, "certificate not accepted: expired"), "expired", "renew it"),
     "name": (answers("dns", None, "crm.test does not resolve"), "resolver", "host in [services.crm]"),
 }
 
@@ -120,10 +121,18 @@ def test_a_service_that_is_slow_behind_a_suspended_one_is_explained_by_it(health
     assert roots(healthy, both(service("crm", suspended=True), silent, late)) == ("proc.stopped",)
 
 
-def test_a_command_that_does_not_exist_is_to_be_corrected_not_started_again(healthy: Healthy):
-    root = first_root(healthy, failed_start("its command 'python9' was not found"))
+@pytest.mark.parametrize(
+    ("detail", "key"),
+    [
+        ("its command 'python9' was not found", "command"),
+        ("its command './run' cannot be run: Permission denied", "command"),
+        ("its working directory /x/y does not exist", "cwd"),
+    ],
+)
+def test_what_cannot_be_run_is_to_be_corrected_not_started_again(healthy: Healthy, detail: str, key: str):
+    root = first_root(healthy, failed_start(detail))
     assert (root.id, root.pasteable) == ("proc.missing", False)
-    assert root.fix.startswith("correct command in [services.crm]")
+    assert root.fix.startswith(f"correct {key} in [services.crm]")
 
 
 def test_the_lines_of_one_traceback_count_once_and_the_message_is_whole(healthy: Healthy):

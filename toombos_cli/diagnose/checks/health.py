@@ -38,11 +38,16 @@ def _cause_and_fix(facts: Facts, name: str, health: Probe) -> dict[str, str]:
     """What is behind an answer that is not well: often the manifest's own description of the service."""
     table, path = f"[services.{name}] of toombos.toml", facts.manifest.services[name].health
     logs = toombos(facts, "logs", name, "--errors")
+    if "certificate" in health.detail:
+        return {
+            "cause": "it has expired, or is another name's",
+            "advice": f"renew it, or correct host in {table}",
+        }
     if health.reason == Reason.TLS:
         scheme = "https" if health.url.startswith("http:") else "http"
         return {
             "cause": "the manifest and the service do not agree on TLS",
-            "advice": f'correct scheme = "{scheme}" in {table}, or the certificate',
+            "advice": f'correct scheme = "{scheme}" in {table}',
         }
     if health.reason == Reason.DNS:
         return {"cause": "no hosts file and no resolver knows that name", "advice": f"correct host in {table}"}

@@ -31,8 +31,8 @@ from toombos_cli.run_state import Phase
 _GROUP = "process"
 _RECENT_S = 900.0
 _SHOWN = 3
-_NOT_FOUND = "was not found"
-"""How the supervisor notes a command that does not exist."""
+_NOTHING_TO_RUN = re.compile("its (command|working directory) ")
+"""How the supervisor notes what it cannot run, or cannot run there, however often it is asked to."""
 _ANSWERS_RIGHT = (Reason.OK, Reason.SLOW, Reason.TIMEOUT, Reason.REFUSED)
 
 
@@ -189,14 +189,15 @@ def missing(facts: Facts) -> Iterator[Answer]:
             )
         elif alone:
             begin = start(facts, *(() if waiting else (name,)))  # what a failed start took down with it, too
-            nothing_to_run = _NOT_FOUND in found.detail
+            nothing_to_run = _NOTHING_TO_RUN.match(found.detail)
+            key = "cwd" if nothing_to_run and nothing_to_run[1] != "command" else "command"
             answer = fail(
                 f"{name} does not run" + (f", so {', '.join(waiting)} were not started either" if waiting else ""),
                 *_last_words(facts, found),
                 service=name,
                 cause=found.detail or ("it was stopped" if found.managed else "it was never started here"),
                 command="" if nothing_to_run else begin,
-                advice=f"correct command in [services.{name}] of toombos.toml, or PATH; then: {begin}",
+                advice=f"correct {key} in [services.{name}] of toombos.toml, or what it names; then: {begin}",
             )
             yield refused_its_settings(facts, found.detail, waited_for_the_database(facts, found, answer))
 

@@ -1,5 +1,6 @@
 """CPU, memory and disk: of the machine, and what the services take of it."""
 
+import shlex
 from collections.abc import Iterator
 
 from toombos_cli.diagnose.check import Check
@@ -29,7 +30,7 @@ def disk(facts: Facts) -> Iterator[Answer]:
             f"the disk is nearly full: {told}",
             at,
             cause=f"more than {limit:.0%}; a full disk stops logs, history and backups",
-            advice=f"see what takes it: du -xh -d 2 {project} | sort -h | tail; "
+            advice=f"see what takes it: du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail; "
             f"old archives: {toombos(facts, 'backup', 'prune')}",
         )
     elif found.inodes_total and found.inodes_free / found.inodes_total < _FEW_INODES_RATIO:
