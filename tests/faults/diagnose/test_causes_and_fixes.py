@@ -143,6 +143,20 @@ def test_the_lines_of_one_traceback_count_once_and_the_message_is_whole(healthy:
     assert "logged 2 times" in twice.reason
 
 
+@pytest.mark.parametrize(("offset", "begin", "found"), [(10, 20, False), (20, 20, True), (10, 9000, True)])
+def test_a_line_without_a_time_is_of_this_life_when_it_stands_behind_the_start(
+    healthy: Healthy, offset: int, begin: int, found: bool
+):
+    """The last row: the log is shorter than it was at the start, so it was rotated."""
+
+    def change(values: Values, now: float) -> None:
+        line = {"path": values["logs"]["crm"]["path"], "line": 1, "offset": offset, "at": None, "error": True}
+        values["logs"]["crm"].update(size_bytes=1000, entries=[line | {"startup": False, "text": "ERROR it broke"}])
+        values["system"]["services"]["crm"]["log_offset"] = begin
+
+    assert roots(healthy, change) == (("log.errors",) if found else ())
+
+
 def test_an_incident_begins_in_the_present_life_of_what_is_concerned(healthy: Healthy):
     manifest, values, now = healthy
     values = copy.deepcopy(values)

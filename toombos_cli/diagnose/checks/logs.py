@@ -175,7 +175,15 @@ def current(facts: Facts, name: str) -> list[LogEntry]:
     names = {name} | set(facts.manifest.services[name].depends_on)
     begun = max((system[n].started_at for n in names if n == name or (n in system and system[n].pid)), default=0.0)
     since = max(facts.now - _RECENT_S, begun)
-    return [entry for entry in facts.get(LOGS)[name].entries if entry.at is None or entry.at >= since]
+    log, begin = facts.get(LOGS)[name], system[name].log_offset
+
+    def is_of_this_life(entry: LogEntry) -> bool:
+        """By its time; without one, by its place, unless the log was rotated since the start."""
+        if entry.at is not None:
+            return entry.at >= since
+        return log.size_bytes < begin or (entry.path == log.path and entry.offset >= begin)
+
+    return [entry for entry in log.entries if is_of_this_life(entry)]
 
 
 def _kind(entry: LogEntry) -> Pattern | None:

@@ -213,7 +213,15 @@ def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
         log = facts.get(LOGS)[found.name]
     except FactUnavailableError:
         return
-    recent = [entry for entry in log.entries if (entry.at or 0) >= found.started_at - 1]
+    recent = [
+        entry
+        for entry in log.entries
+        if (
+            entry.at >= found.started_at - 1
+            if entry.at
+            else entry.path == log.path and entry.offset >= found.log_offset
+        )
+    ]
     complaints = [e for e in recent if e.error] or [e for e in recent if re.search(r"\bWARN", e.text)]
     if complaints:
         yield at(complaints[-1])
