@@ -193,6 +193,7 @@ def test_one_change_is_one_root(row: str, healthy: tuple[Manifest, Values, float
 
 
 HISTORY = {
+    "a-collector-without-its-source": logged("host", 'ts=1 level=error msg="collector failed" name=systemd'),
     "older-than-a-quarter-of-an-hour": logged("generator", "ERROR publisher: email failed", ago_s=901),
     "of-an-earlier-life": logged("generator", "ERROR publisher: email failed", ago_s=601),
     "it-has-succeeded-since": both(

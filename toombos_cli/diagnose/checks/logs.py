@@ -205,7 +205,10 @@ def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
             if any(pattern.taken_back_by.search(entry.text) for entry in after):
                 yield ok(f"{name}: {len(found)} earlier ones; it has succeeded since", at(found[-1]), service=name)
                 continue
-        if found:
+        if found and pattern.errors_only and facts.manifest.services[name].role == "monitoring":
+            # A collector that finds nothing to collect is an error to it; what monitoring misses has its own checks.
+            yield ok(f"{name} logged: {_message(found[-1])}", at(found[-1]), service=name)
+        elif found:
             times = 1 + sum(not _goes_on(before, entry) for before, entry in pairwise(found))
             many = f"{times} times in the last quarter of an hour" if times > 1 else "once"
             yield warn(
