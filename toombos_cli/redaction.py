@@ -20,6 +20,9 @@ MASK = "********"
 SHORTEST_SECRET = 5
 """Shorter values are not looked for: they occur everywhere by chance."""
 
+_LONGEST_WORD = 10
+"""A secret of so many letters, and nothing else, may be a word of any text."""
+
 # Texts, which re compiles when they are first used: most commands meet no line that holds a telling word.
 _WORDS = (
     r"api[_-]?key|secret[_-]?key|access[_-]?key|secret|token|passw(?:or)?d|passphrase|[_-]pass"
@@ -81,7 +84,8 @@ class Redactor:
                 for spelling in spellings(value):
                     self._spellings.setdefault(spelling, token)
         longest_first = sorted(self._spellings, key=len, reverse=True)
-        self._literals = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        literals = (_word(text) if text in self._tokens else re.escape(text) for text in longest_first)
+        self._literals = re.compile("|".join(literals)) if longest_first else None
 
     def text(self, text: str) -> str:
         """`text` without secrets."""
@@ -143,6 +147,14 @@ class Redactor:
             return value
         unknown = sum(token.startswith("<secret-") for token in self._tokens.values())
         return self._tokens.setdefault(value, f"<secret-{unknown + 1}>")
+
+
+def _word(spelling: str) -> str:
+    """An expression for a secret as it is. What may be a word ("short") counts as a word alone: not in "shorter"."""
+    if not spelling.isalpha() or len(spelling) > _LONGEST_WORD:
+        return re.escape(spelling)
+    begins = r"(?:(?<![A-Za-z])|(?<=\\[nrt]))"  # an escaped line end may stand before it
+    return rf"{begins}{spelling}(?![A-Za-z])"
 
 
 def spellings(value: str) -> frozenset[str]:

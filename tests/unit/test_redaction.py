@@ -165,6 +165,14 @@ def test_a_structure_keeps_its_shape():
     )
 
 
+def test_a_secret_that_is_a_word_is_not_looked_for_in_other_words():
+    redactor = Redactor([("KEY", "short")])
+    assert redactor.text("KEY is shorter than 32 characters, shortly") == "KEY is shorter than 32 characters, shortly"
+    for text in ("it is short.", "a=short&b", "a%20short%20", '"\\nshort\\n"', "x_short_1", "http://u:short@h/"):
+        assert "short" not in redactor.text(text)
+        assert redactor.leaks(text) == ("<KEY>",)
+
+
 def test_a_value_too_short_to_be_told_from_chance_is_not_looked_for():
     assert Redactor([("API_KEY", "on")]).text("on and on") == "on and on"
 
