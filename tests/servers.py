@@ -89,7 +89,13 @@ def raw(data: bytes) -> Handler:
 def reset(connection: socket.socket) -> None:
     """Ends the connection with a TCP reset."""
     read_request(connection)
+    reset_at_once(connection)
+
+
+def reset_at_once(connection: socket.socket) -> None:
+    """Ends the connection with a TCP reset, whatever was read of it."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 def drip(head: bytes) -> Handler:

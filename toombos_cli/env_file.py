@@ -1,6 +1,7 @@
 """The project's `.env` as python-dotenv reads it, with the place of everything, also of what it silently drops."""
 
 import re
+import shlex
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -77,10 +78,14 @@ def read_env_file(project: Path) -> EnvFile:
         return EnvFile(path=path, values={}, lines={}, exists=False)
     except IsADirectoryError:
         raise ConfigurationError(
-            ".env is a directory: every setting would silently be its default", where=str(path), hint=f"rmdir {path}"
+            ".env is a directory: every setting would silently be its default",
+            where=str(path),
+            hint=shlex.join(("rmdir", str(path))),
         ) from None
     except PermissionError:
-        raise ConfigurationError("not readable for this user", where=str(path), hint=f"chmod 600 {path}") from None
+        raise ConfigurationError(
+            "not readable for this user", where=str(path), hint=shlex.join(("chmod", "600", str(path)))
+        ) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigurationError("not UTF-8", where=f"{path}:{line}", hint="save the file as UTF-8") from None

@@ -1,24 +1,50 @@
-"""What a log line tells: time, level, whether it speaks of an error or of starting; and how a person reads it."""
+"""What a log line tells: time, level, whether it speaks of an error or of starting; and how a person reads it.
+
+Services of any language log here: JSON (Python, bunyan and pino, Serilog, ECS), logfmt, nginx, and plain words.
+"""
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-_ERROR = re.compile(r"\b(ERROR|CRITICAL|FATAL)\b|\bTraceback \(most recent|\b\w*(Exception|Error)\b:")
+_LEVEL_KEYS = ("level", "severity", "levelname", "lvl", "log.level", "@l")
+_WRONG = frozenset({"ERROR", "ERR", "CRITICAL", "CRIT", "FATAL", "PANIC", "ALERT", "EMERG", "EMERGENCY"})
+_WRONG_NUMBER = 50
+"""Bunyan's and pino's level of an error; fatal is 60."""
+_ERROR = re.compile(
+    r"\b(ERROR|CRITICAL|FATAL)\b|\bERR[!\]]|\bTraceback \(most recent|\b\w*(Exception|Error)\b:"
+    r"|^[\w.]+(Exception|Error)$|^(?i:(fatal )?error|fatal|critical|panic):|panicked at |^Segmentation fault"
+    r"|\b(?i:level|lvl|severity)=\"?(?i:error|err|critical|crit|fatal|panic|alert|emerg)\b"
+    r"|\[(error|crit|alert|emerg)\]|\b(Uncaught|Unhandled) (exception|error|rejection)",
+)
 _STARTUP = re.compile(r"start(ing|ed|up)|\bready\b|listening|running on|shut(ting )?down|stopp(ed|ing)", re.IGNORECASE)
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+_TIMESTAMP = re.compile(r"\d{4}([-/])\d\d\1\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+_EPOCH = re.compile(r'"(?:time|ts|timestamp|@timestamp)":\s*(\d{10}(?:\.\d+)?|\d{13})\b')
+_MILLISECONDS = 1e11
+"""Larger numbers of seconds since the epoch are of the year 5138: they count milliseconds."""
 
 
 def is_error(line: str) -> bool:
     """Whether the line tells of an error: by its JSON level, or by the words that loggers and tracebacks use."""
     if line.startswith("{"):
         try:
-            level = json.loads(line).get("level")
-        except (ValueError, AttributeError, RecursionError):
-            level = None
-        if isinstance(level, str):
-            return level.upper() in ("ERROR", "CRITICAL", "FATAL")
+            told = level_of(json.loads(line))
+        except (ValueError, RecursionError):
+            told = None
+        if told is not None:
+            return told in _WRONG
     return bool(_ERROR.search(line))
+
+
+def level_of(entry: object) -> str | None:
+    """The level of a JSON log entry in capitals, None where it has none; of a number whether it is an error's."""
+    if not isinstance(entry, Mapping):
+        return None
+    level = next((entry[key] for key in _LEVEL_KEYS if key in entry), None)
+    if isinstance(level, int | float) and not isinstance(level, bool):
+        return "ERROR" if level >= _WRONG_NUMBER else "INFO"
+    return level.upper() if isinstance(level, str) else None
 
 
 def is_startup(line: str) -> bool:
@@ -27,15 +53,24 @@ def is_startup(line: str) -> bool:
 
 
 def timestamp_of(line: str) -> datetime | None:
-    """The first ISO 8601 time in the line's first 200 characters, UTC where it names no zone; None without one."""
+    """The first time in the line's first 200 characters, None without one.
+
+    ISO 8601, also with slashes; one that names no zone is local time, as loggers write it. In JSON, seconds or
+    milliseconds since the epoch, too.
+    """
     found = _TIMESTAMP.search(line, 0, 200)
     if found is None:
-        return None
+        epoch = _EPOCH.search(line, 0, 200) if line.startswith("{") else None
+        return _of_epoch(float(epoch[1])) if epoch else None
     try:
-        moment = datetime.fromisoformat(found[0].replace(",", "."))
-    except ValueError:
+        moment = datetime.fromisoformat(found[0].replace(",", ".").replace("/", "-"))
+        return moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _of_epoch(number: float) -> datetime:
+    return datetime.fromtimestamp(number / 1000 if number > _MILLISECONDS else number, UTC)
 
 
 def readable(line: str) -> str:

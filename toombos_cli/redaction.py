@@ -20,28 +20,55 @@ MASK = "********"
 SHORTEST_SECRET = 5
 """Shorter values are not looked for: they occur everywhere by chance."""
 
+_LONGEST_WORD = 10
+"""A secret of so many letters, and nothing else, may be a word of any text."""
+
+# Texts, which re compiles when they are first used: most commands meet no line that holds a telling word.
 _WORDS = (
-    r"api[_-]?key|secret[_-]?key|access[_-]?key|secret|token|passw(?:or)?d|passphrase"
+    r"api[_-]?key|secret[_-]?key|access[_-]?key|secret|token|passw(?:or)?d|passphrase|[_-]pass"
     r"|credentials?|private[_-]?key|encryption[_-]?key|auth[_-]?key"
 )
-_SECRET_NAME = re.compile(rf"(?i)(?:(?:^|_|-|\b)(?:{_WORDS}|key)|[_-]pwd)(?:_json|_b64|_base64)?$")
-_KEY_VALUE = re.compile(
-    rf"""(?imx)
-    (?P<head> (?<![A-Za-z0-9]) [A-Za-z0-9_.-]{{0,60}}? (?:{_WORDS}) (?:_json)? \\?["']? \s* (?:=>|[:=]) \s* )
-    (?: (?P<quote>\\?["']) (?P<quoted>.*?) (?P<end>(?P=quote)|$) | (?P<bare>[^\s"',;&<>()\[\]{{}}\\]+) )
+_MORE = r"(?:_json|_b64|_base64|_base|_old|_new|_v?\d+)?"
+"""What may stand behind the telling word."""
+_IN_NAMES = ("key", "secret", "token", "pass", "credential", "pwd", "sig", "-u")
+_IN_SHAPES = ("akia", "asia", "gh", "glpat", "xox", "k_live_", "eyj", "hooks", "private key")
+_SECRET_NAME = rf"(?i)(?:(?:^|_|-|\b)(?:{_WORDS}|key)|[_-](?:pwd|pass)){_MORE}$"
+_KEY_VALUE = rf"""(?imx)
+    (?P<head>
+        (?: (?<![A-Za-z0-9]) [A-Za-z0-9_.-]{{0,60}}? (?:{_WORDS}) {_MORE} | (?<=[;_-])pwd | (?<=[?&])sig(?:nature)? )
+        \\?["']? \s* (?:=>|[:=]) \s*
+    )
+    (?:
+        (?P<quote>\\?["']) (?P<quoted>(?:(?!(?P=quote))(?:\\.|.))*) (?P<end>(?P=quote)|$)
+        | (?P<bare>[^\s"',;&<>()\[\]{{}}\\]+)
+    )
     """
+_OPTION = rf"""(?ix)
+    (?P<head> (?<!\S) (?: --?[a-z0-9_.-]{{0,60}}? (?:{_WORDS}) | -u\s+[^\s:'"]+(?=:\D) ) (?:\s+|:) ["']? )
+    (?! -|is\b ) (?P<value>[^\s"';,]+)
+    """
+"""Of a command line: an option with its value behind a blank, and the `-u user:password` of curl."""
+_AUTHORIZATION = (
+    r"""(?i)((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)"""
+    r"""((?:bearer|basic|token|digest|api-?key|negotiate|ntlm)\s+)?([^\s"'\\,;]+)"""
 )
-_AUTHORIZATION = re.compile(
-    r"""(?i)((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)((?:bearer|basic|token|digest)\s+)?([^\s"'\\,;]+)"""
+_COOKIES = r"""(?i)(?<![\w-])(?:set-)?cookie\\?["']?\s*[:=]\s*\\?["']?\w[^\r\n"']*"""
+_COOKIE = r"(=)([^\s;=\\]+)"
+_BEARER = r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})"
+_SHAPES = (
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[opsur]_\w{36,}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20,}|\bxox[abeprs]-[\w-]{10,}"
+    r"|\b[rs]k_live_\w{16,}|\beyJ[\w-]{10,}\.eyJ[\w-]{5,}\.[\w-]+"
+    r"|(?<=hooks\.slack\.com/services/)[\w/-]+|(?<=/api/webhooks/)\d+/[\w-]+"
+    r"|(?s:(?<=PRIVATE\ KEY-----).+?(?=-----END|\Z))"
 )
-_BEARER = re.compile(r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})")
-_USERINFO = re.compile(r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^\s/?#\"'<>]+)@")
+"""Tokens that their issuers made recognisable (their documentation on secret scanning), and private keys (RFC 7468)."""
+_USERINFO = r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^\s/?#\"'<>]+)@"
 _HARMLESS = frozenset({"", "true", "false", "none", "null", "yes", "no", "missing", "invalid", "required", "set", MASK})
 
 
 def is_secret_name(name: str) -> bool:
     """Whether a variable or header of this name sounds as if its value were a secret."""
-    return bool(_SECRET_NAME.search(name))
+    return bool(re.search(_SECRET_NAME, name))
 
 
 class Redactor:
@@ -57,16 +84,26 @@ class Redactor:
                 for spelling in spellings(value):
                     self._spellings.setdefault(spelling, token)
         longest_first = sorted(self._spellings, key=len, reverse=True)
-        self._literals = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        literals = (_word(text) if text in self._tokens else re.escape(text) for text in longest_first)
+        self._literals = re.compile("|".join(literals)) if longest_first else None
 
     def text(self, text: str) -> str:
         """`text` without secrets."""
         if self._literals is not None:
             text = self._literals.sub(lambda match: self._spellings[match[0]], text)
-        text = _AUTHORIZATION.sub(lambda m: f"{m[1]}{m[2] or ''}{self._token(m[3])}", text)
-        text = _BEARER.sub(lambda m: f"{m[1]}{self._token(m[2])}", text)
-        text = _KEY_VALUE.sub(self._key_value, text)
-        return _USERINFO.sub(self._userinfo, text)
+        lower = text.lower()  # most lines hold none of the words, and looking for them is cheaper than the expressions
+        if "authorization" in lower:
+            text = re.sub(_AUTHORIZATION, lambda m: f"{m[1]}{m[2] or ''}{self._token(m[3])}", text)
+        if "bearer" in lower:
+            text = re.sub(_BEARER, lambda m: f"{m[1]}{self._token(m[2])}", text)
+        if "cookie" in lower:
+            text = re.sub(_COOKIES, lambda m: re.sub(_COOKIE, lambda n: f"{n[1]}{self._token(n[2])}", m[0]), text)
+        if any(word in lower for word in _IN_NAMES):
+            text = re.sub(_KEY_VALUE, self._key_value, text)
+            text = re.sub(_OPTION, lambda m: f"{m['head']}{self._token(m['value'])}", text)
+        if any(word in lower for word in _IN_SHAPES):
+            text = re.sub(_SHAPES, lambda m: self._token(m[0]), text)
+        return re.sub(_USERINFO, self._userinfo, text) if "://" in lower else text
 
     def value(self, value: T) -> T:
         """The same structure (dataclasses, mappings, sequences) with every text in it redacted."""
@@ -112,13 +149,29 @@ class Redactor:
         return self._tokens.setdefault(value, f"<secret-{unknown + 1}>")
 
 
+def _word(spelling: str) -> str:
+    """An expression for a secret as it is. What may be a word ("short") counts as a word alone: not in "shorter"."""
+    if not spelling.isalpha() or len(spelling) > _LONGEST_WORD:
+        return re.escape(spelling)
+    begins = r"(?:(?<![A-Za-z])|(?<=\\[nrt]))"  # an escaped line end may stand before it
+    return rf"{begins}{spelling}(?![A-Za-z])"
+
+
 def spellings(value: str) -> frozenset[str]:
-    """`value` raw, URL-encoded, base64 (at every alignment) and JSON-escaped (once and twice)."""
-    once = json.dumps(value)[1:-1]
-    found = {value, once, json.dumps(value, ensure_ascii=False)[1:-1], json.dumps(once)[1:-1], repr(value)[1:-1]}
-    for encoded in (quote(value), quote(value, safe=""), quote_plus(value)):
-        found |= {encoded, re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)}
+    """`value` raw and as it is written in URLs (once and twice), base64 (at every alignment), hexadecimal, JSON (once
+    and twice, and as strict encoders escape it), HTML, and Python."""
+    import html  # with its table of entities, for those alone who know a secret
+
+    once, wide = json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]
+    found = {value, once, wide, json.dumps(once)[1:-1], repr(value)[1:-1], value.encode("unicode_escape").decode()}
+    for text in (once, wide):
+        found |= {text.replace("/", "\\/"), re.sub("[&<>]", lambda match: f"\\u{ord(match[0]):04x}", text)}
+    for quotes in (True, False):
+        found |= {html.escape(value, quote=quotes), html.escape(value, quote=quotes).replace("&#x27;", "'")}
     raw = value.encode("utf-8", "surrogateescape")
+    found |= {raw.hex(), raw.hex().upper(), repr(raw)[2:-1]}
+    for encoded in (quote(value), quote(value, safe=""), quote_plus(value)):
+        found |= {encoded, quote(encoded, safe=""), re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)}
     for shift in range(3):
         # Which characters of base64 depend on the secret alone: whole groups of three bytes between its neighbours.
         start = (-shift) % 3

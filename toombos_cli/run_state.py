@@ -43,7 +43,8 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     """One service as last written. `service` is its manifest table without the environment.
 
     `desired` is what the operator asked for; `detail` says why the phase is what it is, for a person.
-    `pid` and `start_ticks` are 0 when there is no process. Times are seconds since the epoch.
+    `pid` and `start_ticks` are 0 when there is no process. `log_offset` is the log's
+    size at its start. Times are seconds since the epoch.
     """
 
     service: Service
@@ -62,6 +63,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     rss_bytes: int | None = None
     warnings: tuple[str, ...] = ()
     last_lines: tuple[str, ...] = ()
+    log_offset: int = 0
 
 
 class EnvFileStamp(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,14 +37,14 @@ def write(project, *, good, bad=None):
     )
 
 
-def test_text_names_each_service_with_its_reason_and_the_fix_alone_on_a_line(toombos):
+def test_text_names_each_service_with_its_reason_and_the_fix_alone_on_a_line(toombos, project):
     done = toombos("health")
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (1, "")
     assert re.match(r"OK +good +ok +\d+ ms", lines[0])
     assert re.match(r"FAIL +bad +refused", lines[1])
     assert "nothing listens there" in lines[2]
-    assert lines[3].strip() == "toombos start bad"
+    assert lines[3].strip() == f"toombos --project {project} start bad"
     assert lines[-1] == "1 up, 1 down"
 
 
@@ -174,11 +174,11 @@ def test_a_reader_that_goes_away_ends_it_quietly(toombos, project):
     [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}, {"LC_ALL": "POSIX", "TERM": ""}],
     ids=["plain", "NO_COLOR", "dumb", "C locale", "POSIX"],
 )
-def test_off_a_terminal_no_cell_is_cut_and_no_code_is_sent(toombos, env):
+def test_off_a_terminal_no_cell_is_cut_and_no_code_is_sent(toombos, project, env):
     done = toombos("health", env={"COLUMNS": "40"} | env)
     assert not CONTROL.search(done.stdout)
     assert "…" not in done.stdout
-    assert any(line.strip() == "toombos start bad" for line in done.stdout.splitlines())
+    assert any(line.strip() == f"toombos --project {project} start bad" for line in done.stdout.splitlines())
 
 
 @pytest.mark.parametrize("width", [40, 80, 120])

@@ -144,6 +144,40 @@ def test_a_secret_stands_in_no_output_even_when_the_service_sends_it_back(toombo
     assert SECRET not in (project / "smoke.xml").read_text()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ('path = "/health"', 'path = "/stats?k=${env.SHOP_KEY}"', 5),
+        (
+            'cleanup = { path = "/orders/${order}" }',
+            'cleanup = { path = "/orders/x?k=${env.SHOP_KEY}", status = [204] }',
+            0,
+        ),
+    ],
+    ids=["refused", "left-behind"],
+)
+def test_a_secret_in_a_url_stands_in_no_refusal_and_in_no_list_of_what_was_left(toombos, project, old, new, code):
+    text = (project / "toombos.toml").read_text()
+    (project / "toombos.toml").write_text(text.replace(old, new))
+    for arguments in (["smoke"], ["smoke", "--json"]):
+        done = toombos(*arguments)
+        assert done.returncode == code
+        assert "?k=<SHOP_KEY>" in done.stdout + done.stderr
+        assert SECRET not in done.stdout + done.stderr
+
+
+def test_a_service_that_is_not_healthy_is_asked_for_its_health_alone(toombos, project, shop):
+    text = (project / "toombos.toml").read_text()
+    untouched = 'cleanup = { path = "/x", if_at_start = { path = "/stats", json = { orders = 0 } } }'
+    (project / "toombos.toml").write_text(text.replace('cleanup = { path = "/orders/${order}" }', untouched))
+    assert toombos("smoke").returncode == 0
+    assert "GET /stats" in shop.seen
+    shop.seen.clear()
+    shop.answer = lambda method, path, rest: (500, {"detail": "down"})
+    assert toombos("smoke").returncode == 1
+    assert shop.seen == ["GET /health"]
+
+
 def test_a_service_without_proof_of_dry_run_mode_is_never_written_to(toombos, project, shop):
     text = (project / "toombos.toml").read_text().replace("proves_dry_run = true\n", "")
     (project / "toombos.toml").write_text(text)

@@ -1,6 +1,7 @@
 """Redaction: no secret in any spelling, and nothing more than secrets."""
 
 import base64
+import html
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,16 @@ SPELLINGS = {
     "JSON in JSON": json.dumps(json.dumps({"k": SECRET})),
     "JSON, not only ASCII": json.dumps(SECRET, ensure_ascii=False),
     "Python": repr(SECRET),
+    "Python, bytes": repr(SECRET.encode()),
+    "ASCII escapes": SECRET.encode("unicode_escape").decode(),
+    "HTML": html.escape(SECRET),
+    "HTML text": html.escape(SECRET, quote=False),
+    "XML": SECRET.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;"),
+    "JSON of Go and Java": json.dumps(SECRET, ensure_ascii=False).replace("&", "\\u0026").replace("<", "\\u003c"),
+    "JSON of PHP": json.dumps(SECRET).replace("/", "\\/"),
+    "hexadecimal": SECRET.encode().hex(),
+    "hexadecimal, capitals": SECRET.encode().hex().upper(),
+    "URL in URL": quote(quote(SECRET, safe=""), safe=""),
 }
 
 
@@ -58,7 +69,36 @@ BEHIND_A_NAME = {
     "URL password": "postgresql://user:hunter22xyz@db/x",
     "URL user": "https://hunter22xyz@github.test/x",
     "URL password with an at sign": "redis://:hunter22xyz@foo@db:6379/0",
+    "option and value apart": "/usr/bin/agent --db-password hunter22xyz --port 5",
+    "option and value apart, quoted": "agent --token 'hunter22xyz' --port 5",
+    "option with one dash": "agent -apikey hunter22xyz",
+    "user and password of curl": "curl -s -u admin:hunter22xyz http://x/",
+    "header of another scheme": "Authorization: ApiKey hunter22xyz",
+    "cookie": "Cookie: a=hunter22xyz; b=hunter22xyz",
+    "set cookie": '"set-cookie": "sid=hunter22xyz; Path=/"',
+    "name with more behind it": "SECRET_KEY_BASE=hunter22xyz",
+    "older version of it": "ENCRYPTION_KEY_V2: hunter22xyz",
+    "short for password": "SMTP_PASS=hunter22xyz",
+    "connection string": "Server=db;Uid=a;Pwd=hunter22xyz;",
+    "signed URL": "https://h/blob?sv=2&sig=hunter22xyz&x=1",
+    "JSON, quote escaped in it": '{"password":"a\\"hunter22xyz", "n": 1}',
+    "private key": "-----BEGIN RSA PRIVATE KEY-----\nhunter22xyz\n-----END RSA PRIVATE KEY-----",
+    "webhook": "POST https://hooks.slack.com/services/T000/B000/hunter22xyz 404",
 }
+
+KNOWN_SHAPES = {
+    "AWS": "AKIAIOSFODNN7EXAMPLE",
+    "GitHub": "ghp_" + "abcdEFGH1234" * 3,
+    "Slack": "xoxb-123456789012-abcdefghijkl",
+    "Stripe": "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+    "GitLab": "glpat-abcdefghij0123456789",
+    "JWT": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcDEF_-123456789",
+}
+
+
+@pytest.mark.parametrize("secret", KNOWN_SHAPES.values(), ids=KNOWN_SHAPES.keys())
+def test_a_token_is_known_by_its_shape(secret):
+    assert Redactor().text(f"got {secret}, and went on") == "got <secret-1>, and went on"
 
 
 @pytest.mark.parametrize("text", BEHIND_A_NAME.values(), ids=BEHIND_A_NAME.keys())
@@ -78,6 +118,14 @@ KEPT = [
     "token: null; password=true; secret: ${NAME}; API_KEY=********",
     "unset API_KEY",
     "PWD=/home/x",
+    "password is too short; --password is needed; -u root: no such user",
+    "--token --verbose; --secret is unknown",
+    "token_count=5 token_type: bearer, secret_name: db",
+    "Authorization: missing, or of another scheme",
+    "assign=3 design=ok &signal=9 passed=5 bypass: no",
+    "cookie jar: empty",
+    "docker run -u 1000:1000 image",
+    "task_AKIAB and eyJ are words",
     r"sed -i -E '3s/^(\s*(export\s+)?API_KEY)\s*:\s*/\1=/' .env",
 ]
 
@@ -117,16 +165,40 @@ def test_a_structure_keeps_its_shape():
     )
 
 
+def test_a_secret_that_is_a_word_is_not_looked_for_in_other_words():
+    redactor = Redactor([("KEY", "short")])
+    assert redactor.text("KEY is shorter than 32 characters, shortly") == "KEY is shorter than 32 characters, shortly"
+    for text in ("it is short.", "a=short&b", "a%20short%20", '"\\nshort\\n"', "x_short_1", "http://u:short@h/"):
+        assert "short" not in redactor.text(text)
+        assert redactor.leaks(text) == ("<KEY>",)
+
+
 def test_a_value_too_short_to_be_told_from_chance_is_not_looked_for():
     assert Redactor([("API_KEY", "on")]).text("on and on") == "on and on"
 
 
-@pytest.mark.parametrize("name", ["API_KEY", "X-API-Key", "notion_token", "DB_PWD", "GOOGLE_CREDENTIALS_JSON", "key"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "API_KEY",
+        "X-API-Key",
+        "notion_token",
+        "DB_PWD",
+        "GOOGLE_CREDENTIALS_JSON",
+        "key",
+        "SMTP_PASS",
+        "SECRET_KEY_BASE",
+        "SIGNING_SECRET_V2",
+        "API_KEY_OLD",
+    ],
+)
 def test_names_that_sound_secret(name):
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["PWD", "MONKEY", "TOKENS", "KEYBOARD", "LOG_LEVEL", "PASSWORD_FILE_MODE"])
+@pytest.mark.parametrize(
+    "name", ["PWD", "MONKEY", "TOKENS", "KEYBOARD", "LOG_LEVEL", "PASSWORD_FILE_MODE", "BYPASS", "KEY_V"]
+)
 def test_names_that_do_not(name):
     assert not is_secret_name(name)
 

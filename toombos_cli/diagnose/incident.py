@@ -11,7 +11,7 @@ from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
-from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis
 from toombos_cli.findings import Finding, Status
@@ -80,8 +80,7 @@ def make_incident(diagnosis: Diagnosis) -> IncidentReport:
     """The status update; times come from the supervisor's notes and the logs."""
     facts, report = diagnosis.facts, diagnosis.report
     events = sorted(_events(facts, report), key=lambda event: event[0])[-_EVENTS:]
-    begun = next((at for at, text in events if not text.startswith("started")), None)
-    lasting_s = facts.now - begun if begun is not None and report.root_findings else 0.0
+    lasting_s = facts.now - min(_signs(facts, report), default=facts.now) if report.root_findings else 0.0
     trouble = _trouble(facts, report)
     severity = severity_of(trouble, lasting_s=lasting_s) if trouble else None
     affected = tuple(dict.fromkeys(f.service for f in report.findings if f.status is Status.FAIL and f.service))
@@ -131,12 +130,41 @@ def _events(facts: Facts, report: DiagnoseReport) -> Iterator[tuple[float, str]]
             if facts.now - restart.at < _RECENT_S:
                 yield restart.at, f"{name} was started again: {restart.reason}"
     for name, log in _logs(facts):
-        errors = [entry for entry in log if entry.error and entry.at and facts.now - entry.at < _RECENT_S]
+        begun = services[name].started_at if name in services else 0.0
+        errors = [e for e in log if e.error and e.at and e.at >= max(begun, facts.now - _RECENT_S)]
         if errors:
             yield errors[0].at or 0.0, f"first error in the log of {name}: {errors[0].text}"
+        ended = _ended_at(services.get(name), log)
+        if ended is not None:
+            yield ended, f"last sign of {name} in its log"
     if report.root_findings:
         root = report.root_findings[0]
         yield facts.now, f"root cause identified: {root.reason}" + (f": {root.cause}" if root.cause else "")
+
+
+def _signs(facts: Facts, report: DiagnoseReport) -> Iterator[float]:
+    """The moments that may have been the beginning of what is wrong now: of the services that are concerned, in their
+    present lives. What an earlier life went through is another incident."""
+    concerned = {f.service for f in report.findings if f.status in (Status.FAIL, Status.WARN) and f.service}
+    try:
+        services = facts.get(SYSTEM).services
+    except FactUnavailableError:
+        return
+    logs = dict(_logs(facts))
+    for name in concerned & services.keys():
+        found, log = services[name], logs.get(name, ())
+        yield from (r.at for r in found.restarts if facts.now - r.at < _RECENT_S)
+        yield from (e.at for e in log if e.error and e.at and e.at >= max(found.started_at, facts.now - _RECENT_S))
+        ended = _ended_at(found, log)
+        if ended is not None:
+            yield ended
+
+
+def _ended_at(found: ServiceFacts | None, log: tuple[LogEntry, ...]) -> float | None:
+    """When a service that no longer runs was last heard of; None for one that runs, or never did."""
+    if found is None or found.pid or not found.managed:
+        return None
+    return max((e.at for e in log if e.at and e.at >= found.started_at), default=None)
 
 
 def _logs(facts: Facts) -> list[tuple[str, tuple[LogEntry, ...]]]:

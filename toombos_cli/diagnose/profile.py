@@ -1,7 +1,9 @@
 """What a running Python service does: its stacks at one moment, and a flame graph of some seconds (py-spy)."""
 
+import re
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -18,14 +20,28 @@ _PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadStack:
+    """One thread at one moment: whether it ran, and its frames, the innermost first."""
+
+    name: str
+    active: bool
+    frames: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileReport:
-    """`stack` is what py-spy dump prints; `flame_graph` an SVG of `duration_s` seconds."""
+    """`stack` is what py-spy dump prints, `threads` the same taken apart; `flame_graph` an SVG of `duration_s` seconds.
+
+    `idle` tells that no thread ran in all that time: the graph then shows where they waited, for a second.
+    """
 
     kind: ClassVar[str] = "profile"
 
     service: str
     pid: int
     stack: str
+    threads: tuple[ThreadStack, ...]
+    idle: bool
     flame_graph: Path
     duration_s: float
 
@@ -53,14 +69,38 @@ def run_profile(manifest: Manifest, service: str, *, duration_s: float, output: 
     stack = _run([program, "dump", "--pid", str(pid)], 10.0)
     whole = max(1, round(duration_s))
     record = ["record", "--pid", str(pid), "--nonblocking", "--output", str(target), "--duration"]
+    idle = False
     try:
         _run([program, *record, str(whole)], whole + _PATIENCE_S)
     except OperationError as error:
         if "No stack counts" not in str(error):
             raise
-        _run([program, *record, "1", "--idle"], 1 + _PATIENCE_S)  # it only waited: then show where
+        idle = True
+        _run([program, *record, "1", "--idle"], 1 + _PATIENCE_S)
     target.chmod(0o600)
-    return ProfileReport(service=service, pid=pid, stack=stack, flame_graph=target, duration_s=float(whole))
+    return ProfileReport(
+        service=service,
+        pid=pid,
+        stack=stack,
+        threads=tuple(taken_apart(stack)),
+        idle=idle,
+        flame_graph=target,
+        duration_s=float(whole),
+    )
+
+
+def taken_apart(stack: str) -> Iterator[ThreadStack]:
+    """The threads of what py-spy dump prints."""
+    _, *parts = re.split(r"(?m)^Thread (?=\S+ \()", stack)
+    for part in parts:
+        head, *frames = part.splitlines()
+        found = re.match(r"(\S+) \((\w+)[^)]*\)(?:: \"(.*)\")?", head)
+        if found:
+            yield ThreadStack(
+                name=found[3] or f"thread {found[1]}",
+                active=found[2] == "active",
+                frames=tuple(frame.strip() for frame in frames if frame.strip()),
+            )
 
 
 def _run(argv: list[str], timeout_s: float) -> str:

@@ -46,9 +46,15 @@ class DiagnoseReport:
         return overall(self.findings)
 
     def symptoms_of(self, root: Finding) -> tuple[Finding, ...]:
-        """What follows from a root; of several roots with one id, the first takes them all."""
-        first = next(r for r in self.root_findings if r.id == root.id)
-        return tuple(f for f in self.findings if f.explained_by == root.id) if root is first else ()
+        """What follows from a root; of several with one id each takes what is of its service, the first the rest."""
+        alike = [r for r in self.root_findings if r.id == root.id]
+        others = {r.service for r in alike if r is not root}
+        return tuple(
+            f
+            for f in self.findings
+            if f.explained_by == root.id
+            and (f.service == root.service or (root is alike[0] and f.service not in others))
+        )
 
     def cases(self) -> tuple[Case, ...]:
         """One case a finding."""

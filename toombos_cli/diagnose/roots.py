@@ -30,7 +30,9 @@ def fold(
             continue
         causes = [c for c in wrong if c is not finding and _explains(c, finding, follows, order, services)]
         if causes:
-            cause = min(causes, key=lambda c: not c.service)  # a service's own fault rather than one of the whole
+            # What the service itself suffers first, then a dependency's fault rather than one of the whole system.
+            own = [c for c in causes if c.service and c.service == finding.service and id(c) not in roots]
+            cause = own[0] if own else min(causes, key=lambda c: not c.service)
             roots[id(finding)] = roots.get(id(cause), cause)
     return tuple(replace(f, explained_by=roots[id(f)].id) if id(f) in roots else f for f in findings)
 

@@ -1,5 +1,6 @@
 """Probes all services at once and judges each answer together with who gave it."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from toombos_cli.results import Verdict
 from toombos_cli.run_state import Phase, SystemState, read_state
 
 _DRY_RUN = "dry_run"
+_COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW)
+_SILENT = (Reason.TIMEOUT, Reason.STOPPED)
 
 
 def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: float | None = None) -> HealthReport:
@@ -116,32 +119,44 @@ def _fix(manifest: Manifest, service: Service, reason: Reason, owner: Owner | No
     if reason is Reason.STOPPED and owner is not None:
         return f"kill -CONT {owner.pid}"
     if reason is Reason.REFUSED and owner is None:
-        return f"{_start(manifest, state)} {service.name}"
+        return _start(manifest, state, service.name)
     if reason in (Reason.TIMEOUT, Reason.RESET, Reason.STATUS, Reason.BODY):
-        return f"toombos logs {service.name}"
+        return _toombos(manifest, "logs", service.name)
     return ""
 
 
-def _start(manifest: Manifest, state: SystemState | None) -> str:
+def _start(manifest: Manifest, state: SystemState | None, *names: str) -> str:
     """How this system is started: as it was last, or in dry-run mode where it has one."""
     dry_run = state.dry_run if state is not None else _DRY_RUN in manifest.modes
-    return "toombos start --dry-run" if dry_run else "toombos start"
+    return _toombos(manifest, "start", *(["--dry-run"] if dry_run else []), *names)
+
+
+def _toombos(manifest: Manifest, *words: str) -> str:
+    """A command for this project wherever it is pasted: reports are read in mails and on other terminals, too."""
+    return shlex.join(("toombos", "--project", str(manifest.project), *words))
 
 
 def _explained(judged: list[ServiceHealth], services: Mapping[str, Service]) -> tuple[ServiceHealth, ...]:
-    """The same services; one that answers with a complaint points to the dependency that is down."""
-    down = {service.name for service in judged if service.status is Status.DOWN}
+    """The same services; one that answers with a complaint points to the dependency that is not well.
 
-    def root(name: str, seen: frozenset[str]) -> str | None:
+    One that does not answer may wait for a dependency that does not answer either. What is explained needs no fix.
+    """
+    unwell = {s.name: s.reason for s in judged if s.verdict is Verdict.FAIL}
+
+    def root(name: str, suspects: frozenset[str], seen: frozenset[str]) -> str | None:
         for dependency in services[name].depends_on if name in services else ():
             if dependency in seen:
                 continue
-            deeper = root(dependency, seen | {dependency})
-            if deeper or dependency in down:
+            deeper = root(dependency, suspects, seen | {dependency})
+            if deeper or dependency in suspects:
                 return deeper or dependency
         return None
 
-    complaints = (Reason.STATUS, Reason.BODY, Reason.SLOW)
+    silent = frozenset(name for name, reason in unwell.items() if reason in _SILENT)
+    suspects = {Reason.TIMEOUT: silent} | dict.fromkeys(_COMPLAINTS, frozenset(unwell))
     return tuple(
-        replace(s, explained_by=root(s.name, frozenset({s.name}))) if s.reason in complaints else s for s in judged
+        replace(s, explained_by=found, fix="")
+        if (found := root(s.name, suspects.get(s.reason, frozenset()), frozenset({s.name})))
+        else s
+        for s in judged
     )

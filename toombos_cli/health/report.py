@@ -35,7 +35,7 @@ class ServiceHealth:
     listens_on: str | None = None
     """The address that the listener is bound to, which may be wider than the one that was probed."""
     explained_by: str | None = None
-    """The dependency that is down and of which this complaint is most likely a consequence."""
+    """The dependency that is not well and of which this is most likely a consequence."""
     fix: str = ""
     """A command to paste, or "" when there is none that is safe."""
 

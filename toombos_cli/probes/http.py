@@ -4,6 +4,7 @@ Not through httpx: its time limits are those of single reads, so a server that s
 ever, and its import would be a third of `toombos health` (docs/decisions/0006).
 """
 
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
@@ -66,27 +67,31 @@ def _exchange(connected: Connected, target: Target, request: bytes, deadline: De
     """Sends the request and fills `answer`. Raises ProbeError, TimeoutError and other OSErrors."""
     with connected.sock as sock:
         sock.settimeout(deadline.remaining_s())
-        if target.scheme == "https":
-            from toombos_cli.probes import tls
+        how = "closed"
+        try:
+            if target.scheme == "https":
+                from toombos_cli.probes import tls
 
-            sock = tls.wrap(sock, target.host, connected.address)
-        with sock:
-            how = "closed"
-            try:
-                with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it hung up
-                    sock.sendall(request)
-                while not answer.complete:
-                    sock.settimeout(deadline.remaining_s())
-                    data = sock.recv(_READ_BYTES)
-                    answer.feed(data)
-                    if not data:
-                        break
-            except ConnectionError:
-                how = "reset"
-            except NotHttpError as error:
-                raise _not_http(answer, error) from None
+                sock = tls.wrap(sock, target.host, connected.address)
+            with sock:
+                _converse(sock, request, deadline, answer)
+        except ConnectionError as error:
+            how = "reset" if isinstance(error, ConnectionResetError) else "closed"
+        except NotHttpError as error:
+            raise _not_http(answer, error) from None
     if not answer.complete:
         raise _hung_up(answer, target, deadline, how)
+
+
+def _converse(sock: socket.socket, request: bytes, deadline: Deadline, answer: Answer) -> None:
+    with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it hung up
+        sock.sendall(request)
+    while not answer.complete:
+        sock.settimeout(deadline.remaining_s())
+        data = sock.recv(_READ_BYTES)
+        answer.feed(data)
+        if not data:
+            break
 
 
 def _judge(answer: Answer, latency_ms: float, slow_after_ms: float | None) -> tuple[Reason, str]:
@@ -108,16 +113,17 @@ def _timeout_detail(timeout_s: float, answer: Answer) -> str:
 def _hung_up(answer: Answer, target: Target, deadline: Deadline, how: str) -> ProbeError:
     if answer.received_bytes:
         return ProbeError(Reason.RESET, f"the connection was {how} after {answer.received_bytes} bytes of the answer")
-    if target.scheme == "http":
-        from toombos_cli.probes import tls
+    from toombos_cli.probes import tls
 
-        if tls.speaks_tls(target.host, target.port, deadline):
-            return _tls_on_plain()
+    if target.scheme == "http" and tls.speaks_tls(target.host, target.port, deadline):
+        return _tls_on_plain()
+    if target.scheme == "https" and tls.speaks_http(target.host, target.port, deadline):
+        return tls.does_not_speak_tls()
     return ProbeError(Reason.RESET, f"the connection was {how} without an answer")
 
 
 def _not_http(answer: Answer, error: NotHttpError) -> ProbeError:
-    if answer.first_bytes in (b"\x15\x03", b"\x16\x03"):  # a TLS record: alert or handshake (RFC 8446, 5.1)
+    if answer.first_bytes[:1] in (b"\x15", b"\x16"):  # a TLS record: alert or handshake (RFC 8446, 5.1)
         return _tls_on_plain()
     return ProbeError(Reason.BODY, printable(f"the answer is not valid HTTP: {error}"))
 

@@ -1,5 +1,7 @@
 """TLS for probes: who is let in, and whether a port speaks TLS at all. Imports ssl, so it is imported when needed."""
 
+import contextlib
+import errno
 import ipaddress
 import socket
 import ssl
@@ -7,9 +9,13 @@ import ssl
 from toombos_cli.probes.connection import Deadline, ProbeError, connect
 from toombos_cli.probes.result import Reason
 
+RECORDS = (b"\x15\x03", b"\x16\x03")
+"""What an answer in TLS begins with: the header of an alert or handshake record (RFC 8446, 5.1)."""
+
 
 def wrap(sock: socket.socket, host: str, address: str) -> ssl.SSLSocket:
-    """The socket after a TLS handshake. Raises ProbeError with reason tls, and OSError.
+    """The socket after a TLS handshake. Raises ProbeError with reason tls, ConnectionError when the server
+    hung up, and other OSErrors.
 
     Certificates are verified, except on the loopback: there a self-made one is usual, and it is the listening
     socket's owner that proves who answers.
@@ -19,27 +25,53 @@ def wrap(sock: socket.socket, host: str, address: str) -> ssl.SSLSocket:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     try:
+        sock.getpeername()  # wrap_socket() leaves a connection unwrapped, or open, that is gone already
         return context.wrap_socket(sock, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         raise ProbeError(Reason.TLS, f"certificate not accepted: {error.verify_message}") from None
+    except ssl.SSLEOFError:
+        raise ConnectionAbortedError from None
     except ssl.SSLError as error:
         if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-            raise ProbeError(Reason.TLS, "the port does not speak TLS, and the URL says https") from None
+            raise does_not_speak_tls() from None
         raise ProbeError(Reason.TLS, f"TLS handshake failed: {error.reason or error}") from None
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            raise ConnectionResetError from None
+        raise
+
+
+def does_not_speak_tls() -> ProbeError:
+    """What to raise for an https URL of a plain port."""
+    return ProbeError(Reason.TLS, "the port does not speak TLS, and the URL says https")
 
 
 def speaks_tls(host: str, port: int, deadline: Deadline) -> bool:
-    """Whether a server of TLS listens there: asked only of one that hung up on a plain request."""
+    """Whether a server of TLS listens there: asked only of one that hung up on a plain request.
+
+    It answers a greeting that it understands, if with an alert: nothing of that can be lost by a reset, as an alert to
+    what it did not read to the end is.
+    """
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    greeting = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), greeting, server_hostname=host).do_handshake()
+    return _first_bytes(host, port, deadline, greeting.read()) in RECORDS
+
+
+def speaks_http(host: str, port: int, deadline: Deadline) -> bool:
+    """Whether a server of plain HTTP listens there: asked only of one that hung up on a TLS handshake."""
+    return _first_bytes(host, port, deadline, b"HEAD / HTTP/1.0\r\n\r\n") == b"HT"
+
+
+def _first_bytes(host: str, port: int, deadline: Deadline, sent: bytes) -> bytes:
+    """The two bytes that an answer begins with; b"" when there is none."""
     try:
-        connected = connect(host, port, deadline)
-        with connected.sock as sock:
+        with connect(host, port, deadline).sock as sock:
             sock.settimeout(deadline.remaining_s())
-            context.wrap_socket(sock, server_hostname=host).close()
-    except ssl.SSLError as error:  # an alert is TLS as well: the server wants a version, a name or a certificate
-        return "ALERT" in (error.reason or "")
+            sock.sendall(sent)
+            return sock.recv(2)
     except (OSError, ProbeError):
-        return False
-    return True
+        return b""

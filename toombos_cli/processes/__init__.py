@@ -7,7 +7,7 @@ send through a pidfd, and its import costs a third of a `toombos status`. Elsewh
 import sys
 from collections.abc import Collection, Iterable
 
-from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow
+from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow, shown_command
 from toombos_cli.processes.trees import descendants, tag_in
 
 if sys.platform == "linux":
@@ -36,6 +36,7 @@ __all__ = [
     "process_table",
     "read_row",
     "send_signal",
+    "shown_command",
 ]
 
 become_subreaper = _system.become_subreaper

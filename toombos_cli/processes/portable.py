@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import psutil
 
-from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow
+from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow, shown_command
 
 
 def boot_id() -> str:
@@ -88,10 +88,10 @@ def read_environment(pid: int) -> bytes:
 
 
 def command_line(pid: int) -> str | None:
-    """The command in one line, at most 200 characters; None when the process is gone."""
+    """The command as shown_command() writes it; None when the process is gone."""
     try:
         process = psutil.Process(pid)
-        return " ".join(" ".join(process.cmdline()).split())[:200] or process.name()
+        return shown_command(process.cmdline()) or process.name()
     except (psutil.Error, OSError):
         return None
 

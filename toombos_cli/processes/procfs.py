@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
-from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow
+from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow, shown_command
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -113,11 +113,11 @@ def read_environment(pid: int) -> bytes:
 
 
 def command_line(pid: int) -> str | None:
-    """The command in one line, at most 200 characters; None when the process is gone."""
+    """The command as shown_command() writes it; None when the process is gone."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").split()
-        return " ".join(words)[:200] or Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
+        return shown_command(words) or Path(f"/proc/{pid}/comm").read_text("utf-8", "replace").strip()
     except OSError:
         return None
 

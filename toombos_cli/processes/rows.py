@@ -1,6 +1,9 @@
 """What one process is, as plain values."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+_SHOWN_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,3 +40,14 @@ class Listener:
     port: int
     pid: int | None
     command: str | None
+
+
+def shown_command(words: Iterable[str]) -> str:
+    """A command line for people: on one line, without the secrets that options carry, about 200 characters at most."""
+    from toombos_cli.redaction import Redactor
+
+    line = Redactor().text(" ".join(" ".join(words).split()))
+    if len(line) <= _SHOWN_CHARS:
+        return line
+    # Cut between words: half of a secret would not be known as one later on.
+    return line[:_SHOWN_CHARS].rpartition(" ")[0] or line[:_SHOWN_CHARS]

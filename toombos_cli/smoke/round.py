@@ -65,7 +65,8 @@ class Round:
             self._done(self._check_health(self._system.services[name]))
         for step in self._plan.proofs:
             self._done(self._prove(step, allow_live=allow_live))
-        cleanups = Cleanups(self._plan.steps, self._system.services)
+        healthy = tuple(step for step in self._plan.steps if step.service not in self._unhealthy)
+        cleanups = Cleanups(healthy, self._system.services)  # which asks them, and would wait for the others
         try:
             for step in self._plan.steps:
                 self._done(self._take(step, cleanups))

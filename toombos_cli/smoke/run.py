@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 
+from toombos_cli.errors import RefusedError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
 from toombos_cli.probes import Reason, probe_http
@@ -53,9 +54,13 @@ def run_smoke(
                 contracts=contracts,
                 notify=lambda result: notify(redactor.value(result)),
             )
-            steps, left = one.run(allow_live=allow_live)
+            try:
+                steps, left = one.run(allow_live=allow_live)
+            except RefusedError as error:
+                error.problems = redactor.value(error.problems)
+                raise
             results.append(redactor.value(steps))
-            left_behind |= dict.fromkeys(left)
+            left_behind |= dict.fromkeys(redactor.value(left))
         if deep:
             fuzzed = _fuzz(manifest, environment, one.proven)
             results = [steps + redactor.value(fuzzed) for steps in results]

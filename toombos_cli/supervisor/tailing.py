@@ -2,13 +2,16 @@
 
 import os
 
+from toombos_cli.redaction import Redactor
+
 _BLOCK_BYTES = 65_536
 
 
 def last_lines(path: str, offset: int, count: int) -> tuple[str, ...]:
     """At most `count` last lines that were written at or after byte `offset`; all lines when the log has shrunk since.
 
-    Looks at the last 64 KiB alone; () when there is no log.
+    Looks at the last 64 KiB alone; () when there is no log. What stands behind a name that sounds secret is replaced:
+    these lines reach terminals, CI logs, the state file and alerts, unasked-for.
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123  (a plain path string from the manifest)
@@ -20,4 +23,5 @@ def last_lines(path: str, offset: int, count: int) -> tuple[str, ...]:
             text = file.read(_BLOCK_BYTES).decode("utf-8", "replace")
     except OSError:
         return ()
-    return tuple(text.splitlines()[-count:])
+    redactor = Redactor()
+    return tuple(redactor.text(line) for line in text.splitlines()[-count:])

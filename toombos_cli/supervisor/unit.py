@@ -220,7 +220,12 @@ class Unit:
         self._begin(spawned.identity, run_id)
         self._log_offset = spawned.log_offset
         self._around.watch_child(spawned.child, self._on_end)
-        self._set(pid=spawned.identity.pid, start_ticks=spawned.identity.start_ticks, detail="spawned")
+        self._set(
+            pid=spawned.identity.pid,
+            start_ticks=spawned.identity.start_ticks,
+            log_offset=spawned.log_offset,
+            detail="spawned",
+        )
 
     async def _until_ready(self) -> None:
         """Returns when a process of ours answered. Raises CannotStartError."""

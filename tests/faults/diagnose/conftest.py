@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.conftest import free_port, wait_for
+from toombos_cli.manifest.model import Manifest
 
+Values = dict[str, Any]
 NAMES = ("crm", "platform", "generator")
 
 
@@ -148,3 +151,14 @@ def system(shared_system: DryRun) -> Iterator[DryRun]:
     """The running system, healed after the test."""
     yield shared_system
     shared_system.heal()
+
+
+@pytest.fixture(scope="module")
+def healthy(shared_system: DryRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Values, float]:
+    """Manifest, facts and their time, as a bundle of the running system holds them."""
+    bundle = tmp_path_factory.mktemp("healthy") / "b.tar.zst"
+    assert shared_system.run("diagnose", "--bundle", str(bundle)).returncode == 0
+    subprocess.run(["tar", "--zstd", "-xf", bundle, "-C", bundle.parent], check=True)
+    read = {name: (bundle.parent / f"{name}.json").read_bytes() for name in ("manifest", "facts", "bundle")}
+    manifest = msgspec.json.decode(read["manifest"], type=Manifest, dec_hook=lambda kind, value: kind(value))
+    return manifest, json.loads(read["facts"]), json.loads(read["bundle"])["now"]

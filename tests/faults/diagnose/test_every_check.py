@@ -3,35 +3,20 @@
 
 import copy
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from tests.faults.diagnose.conftest import DryRun
+from tests.faults.diagnose.conftest import Values
 from toombos_cli.diagnose.checks import CHECKS, all_checks
 from toombos_cli.diagnose.facts.source import SavedFacts
 from toombos_cli.diagnose.run import judge
 from toombos_cli.findings import Status
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.redaction import Redactor
-
-Values = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def healthy(shared_system: DryRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Values, float]:
-    """Manifest, facts and their time, as a bundle of the running system holds them."""
-    bundle = tmp_path_factory.mktemp("healthy") / "b.tar.zst"
-    assert shared_system.run("diagnose", "--bundle", str(bundle)).returncode == 0
-    subprocess.run(["tar", "--zstd", "-xf", bundle, "-C", bundle.parent], check=True)
-    read = {name: (bundle.parent / f"{name}.json").read_bytes() for name in ("manifest", "facts", "bundle")}
-    manifest = msgspec.json.decode(read["manifest"], type=Manifest, dec_hook=lambda kind, value: kind(value))
-    return manifest, json.loads(read["facts"]), json.loads(read["bundle"])["now"]
 
 
 def put(path: str, value: Any) -> Callable[[Values, float], None]:
@@ -208,6 +193,7 @@ def test_one_change_is_one_root(row: str, healthy: tuple[Manifest, Values, float
 
 
 HISTORY = {
+    "a-collector-without-its-source": logged("host", 'ts=1 level=error msg="collector failed" name=systemd'),
     "older-than-a-quarter-of-an-hour": logged("generator", "ERROR publisher: email failed", ago_s=901),
     "of-an-earlier-life": logged("generator", "ERROR publisher: email failed", ago_s=601),
     "it-has-succeeded-since": both(

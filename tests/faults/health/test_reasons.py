@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import time
 from contextlib import ExitStack
 
@@ -87,7 +88,14 @@ def test_each_behaviour_has_its_verdict_and_reason(tmp_path, handler, status, ve
 def test_nobody_listens_and_the_fix_starts_it(tmp_path):
     (found,) = run_health(manifest(tmp_path, web={"port": free_port()}), ("web",)).services
     assert (found.status, found.reason, found.pid) == (Status.DOWN, Reason.REFUSED, None)
-    assert found.fix == "toombos start web"
+    assert found.fix == f"toombos --project {tmp_path} start web"
+
+
+def test_the_fix_pastes_for_a_project_whose_name_a_shell_would_take_apart(tmp_path):
+    project = tmp_path / "my shop's"
+    project.mkdir()
+    (found,) = run_health(manifest(project, web={"port": free_port()}), ("web",)).services
+    assert shlex.split(found.fix) == ["toombos", "--project", str(project), "start", "web"]
 
 
 def test_a_black_hole_is_a_timeout(tmp_path):
@@ -161,3 +169,25 @@ def test_a_complaint_is_explained_by_the_dependency_that_is_down(tmp_path):
         )
         report = run_health(loaded)
     assert {s.name: s.explained_by for s in report.services} == {"base": None, "middle": None, "app": "base"}
+
+
+def test_silence_is_explained_by_the_silence_of_a_dependency_and_by_nothing_else(tmp_path):
+    def app_behind(base):
+        app = {"port": silent, "depends_on": ["base"], "probe_timeout_s": 0.3}
+        loaded = manifest(tmp_path, base={"port": base, "probe_timeout_s": 0.3}, app=app)
+        return run_health(loaded).services[1]
+
+    with serve(hang) as silent, serve(hang) as base:
+        found = app_behind(base)
+        assert (found.reason, found.explained_by, found.fix) == (Reason.TIMEOUT, "base", "")
+        found = app_behind(free_port())
+        assert (found.reason, found.explained_by) == (Reason.TIMEOUT, None)
+        assert found.fix.endswith("logs app")
+
+
+def test_a_complaint_is_explained_by_that_of_a_dependency(tmp_path):
+    with serve(json_answer('{"status": "error"}')) as base, serve(answer(status="500 No")) as app:
+        loaded = manifest(tmp_path, base={"port": base}, app={"port": app, "depends_on": ["base"]})
+        first, second = run_health(loaded).services
+    assert (first.explained_by, second.explained_by, second.fix) == (None, "base", "")
+    assert first.fix.endswith("logs base")

@@ -1,6 +1,7 @@
 """Rules about the file itself: absent, unreadable, of somebody else, older than what runs."""
 
 import os
+import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,8 @@ from tests.unit.configuration.conftest import SAFE, Project
 from toombos_cli import processes
 from toombos_cli.configuration.check import check_configuration
 from toombos_cli.configuration.facts import gather_facts
+from toombos_cli.env_file import read_env_file
+from toombos_cli.errors import ConfigurationError
 from toombos_cli.findings import Status
 from toombos_cli.manifest.loader import load_manifest
 
@@ -46,6 +49,30 @@ def test_the_permissions_are_judged(configured: Project, mode, status):
 
     assert finding.status == status
     assert finding.fix == ("" if status == "ok" else f"chmod 600 {configured.env}")
+
+
+def test_the_fixes_paste_in_a_directory_whose_name_a_shell_would_take_apart(tmp_path):
+    path = tmp_path / "my shop's $HOME"
+    path.mkdir()
+    project = Project(path).write(SAFE + "LOG_LEVEL: INFO\nREQUEST_TIMEOUT = 5\nPLATFORM_BASE_ULR=http://x\n")
+    project.env.chmod(0o644)
+
+    fixes = [f.fix for f in project.wrong() if f.pasteable and not f.fix.startswith("toombos ")]
+    assert len(fixes) == 4
+    for fix in fixes:
+        subprocess.run(["bash", "-c", fix], cwd="/", check=True)
+
+    assert not {f.id for f in project.wrong()} & {"mode", "parse", "spaces", "extra"}
+    assert project.env.read_text().endswith("LOG_LEVEL=INFO\nREQUEST_TIMEOUT=5\nPLATFORM_BASE_URL=http://x\n")
+
+
+def test_the_hint_for_an_env_that_is_a_directory_pastes(tmp_path):
+    path = tmp_path / "my shop's"
+    (path / ".env").mkdir(parents=True)
+    with pytest.raises(ConfigurationError) as error:
+        read_env_file(path)
+    subprocess.run(["bash", "-c", error.value.problems[0].hint], check=True)
+    assert not read_env_file(path).exists
 
 
 def test_an_env_that_an_ordinary_user_cannot_read_is_a_finding_with_its_fix():

@@ -1,9 +1,12 @@
 """Which finding explains which: the rule, row by row."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.roots import fold, root_findings
 from toombos_cli.findings import Finding, Status
 from toombos_cli.manifest.service import Service
@@ -69,3 +72,22 @@ def test_roots(findings: list[Finding], roots: list[str]):
 def test_a_symptom_of_a_symptom_names_the_root():
     folded = fold((finding("process", "db"), finding("answer", "db"), finding("page")), CHECKS, SERVICES)
     assert [f.explained_by for f in folded] == ["", "process", "process"]
+
+
+def test_a_service_that_has_a_fault_of_its_own_does_not_suffer_from_that_of_its_dependency():
+    found = (finding("config", "db"), finding("process", "api"), finding("answer", "api"), finding("answer", "db"))
+    checks = (check("config"), check("process"), check("answer", "process", "config"))
+    folded = fold(found, checks, SERVICES)
+    assert [f.explained_by for f in folded] == ["", "", "process", "config"]
+
+
+def test_of_several_roots_with_one_id_each_explains_what_is_of_its_service():
+    found = (finding("process", "api"), finding("process", "other"), finding("answer", "other"), finding("page", "web"))
+    checks = (check("process"), check("answer", "process"), check("page", "process"))
+    folded = fold(found, checks, SERVICES)
+    roots = root_findings(folded, checks)
+    report = DiagnoseReport(
+        project=Path("/"), findings=folded, roots=("process",), root_findings=roots, duration_s=0.1, checked_at=""
+    )
+    explained = {root.service: [(f.id, f.service) for f in report.symptoms_of(root)] for root in roots}
+    assert explained == {"api": [("page", "web")], "other": [("answer", "other")]}

@@ -9,7 +9,19 @@ import time
 import pytest
 
 from tests.conftest import free_port
-from tests.servers import answer, black_hole, drip, endless, hang, raw, read_request, reset, serve, serve_tls
+from tests.servers import (
+    answer,
+    black_hole,
+    drip,
+    endless,
+    hang,
+    raw,
+    read_request,
+    reset,
+    reset_at_once,
+    serve,
+    serve_tls,
+)
 from toombos_cli.errors import OperationError
 from toombos_cli.probes import Reason, probe_http
 
@@ -122,6 +134,50 @@ def test_plain_http_where_the_url_says_https():
     with serve(handler) as port:
         result = probe_http(f"https://127.0.0.1:{port}/")
     assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, and the URL says https")
+
+
+def test_a_plain_server_that_resets_a_tls_handshake_still_does_not_speak_tls():
+    def handler(connection):
+        if connection.recv(1) == b"\x16":
+            reset_at_once(connection)
+        else:
+            answer(b"fine")(connection)
+
+    with serve(handler) as port:
+        result = probe_http(f"https://127.0.0.1:{port}/")
+    assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, and the URL says https")
+
+
+def test_a_plain_server_that_hangs_up_on_a_tls_handshake_still_does_not_speak_tls():
+    def handler(connection):
+        if connection.recv(4096).startswith(b"HEAD"):
+            connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+
+    with serve(handler) as port:
+        result = probe_http(f"https://127.0.0.1:{port}/")
+    assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, and the URL says https")
+
+
+def test_what_resets_everything_is_a_reset_whatever_the_url_says():
+    def handler(connection):
+        connection.recv(1)
+        reset_at_once(connection)
+
+    with serve(handler) as port:
+        for scheme in ("http", "https"):
+            assert probe_http(f"{scheme}://127.0.0.1:{port}/").reason is Reason.RESET
+
+
+def test_a_tls_server_whose_reset_overtakes_its_alert_still_speaks_tls():
+    def handler(connection):
+        if connection.recv(1) == b"\x16":
+            connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # it wants a certificate of the client
+        reset_at_once(connection)
+
+    with serve(handler) as port:
+        for _ in range(20):
+            result = probe_http(f"http://127.0.0.1:{port}/")
+            assert (result.reason, result.detail) == (Reason.TLS, "the port speaks TLS, and the URL says http")
 
 
 def test_a_self_made_certificate_is_accepted_on_the_loopback(tmp_path):

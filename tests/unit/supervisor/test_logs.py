@@ -1,6 +1,7 @@
 """Reading logs from the end."""
 
 import re
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from toombos_cli.manifest.model import Logs
 from toombos_cli.supervisor.logs import is_error, is_startup, matches, run_logs, timestamp_of
 from toombos_cli.supervisor.rotation import LogFile
+from toombos_cli.supervisor.tailing import last_lines
 
 
 @pytest.fixture
@@ -90,6 +92,24 @@ ERRORS = {
     "a logger's word": ("2026-01-31 ERROR it broke", True),
     "a traceback": ("Traceback (most recent call last):", True),
     "an exception": ("ValueError: no number", True),
+    "another name of the level": ('{"severity": "error", "message": "x"}', True),
+    "pino's number": ('{"level":50,"time":1764108000000,"msg":"x"}', True),
+    "pino's number for information": ('{"level":30,"msg":"ERROR is a word"}', False),
+    "Serilog": ('{"@t":"2026-01-31T10:00:00Z","@l":"Error","@m":"x"}', True),
+    "ECS": ('{"log.level":"error","message":"x"}', True),
+    "JSON without a level": ('{"message": "ERROR x"}', True),
+    "JSON that is no object": ("{]", False),
+    "logfmt": ('time="2026-01-31T10:00:00Z" level=fatal msg="x"', True),
+    "logfmt of another level": ('level=info msg="x"', False),
+    "nginx": ("2026/01/31 10:00:00 [error] 12#0: *1 connect() failed", True),
+    "a program's word": ("error: cannot open", True),
+    "Go": ("panic: runtime error: index out of range", True),
+    "Rust": ("thread 'main' panicked at src/main.rs:1", True),
+    "npm": ("npm ERR! code 1", True),
+    "Java": ("java.lang.NullPointerException", True),
+    "node": ("Uncaught exception", True),
+    "an option": ("serve --on-error=ignore, 0 errors, no error", False),
+    "a path": ("GET /api/errors/12 200", False),
     "a harmless line": ("INFO: errors were none", False),
 }
 
@@ -107,7 +127,11 @@ def test_startup_lines_are_told(line: str) -> None:
 
 TIMES = {
     "ISO with zone": ("2026-01-31T10:00:00+01:00 x", datetime(2026, 1, 31, 9, tzinfo=UTC)),
-    "logging's format": ("2026-01-31 10:00:00,250 x", datetime(2026, 1, 31, 10, 0, 0, 250_000, tzinfo=UTC)),
+    "logging's format": ("2026-01-31 10:00:00,250 x", datetime(2026, 1, 31, 10, 0, 0, 250_000).astimezone()),
+    "nginx": ("2026/01/31 10:00:00 [error] x", datetime(2026, 1, 31, 10).astimezone()),
+    "pino": ('{"level":50,"time":1769853600250}', datetime(2026, 1, 31, 10, 0, 0, 250_000, tzinfo=UTC)),
+    "zap": ('{"level":"error","ts":1769853600.25}', datetime(2026, 1, 31, 10, 0, 0, 250_000, tzinfo=UTC)),
+    "a number that is no time": ('{"level":50,"count":1769853600250}', None),
     "no time": ("hello", None),
     "an impossible time": ("2026-13-41T99:00:00Z", None),
 }
@@ -116,3 +140,21 @@ TIMES = {
 @pytest.mark.parametrize(("line", "moment"), TIMES.values(), ids=TIMES.keys())
 def test_the_time_of_a_line_is_found(line: str, moment: datetime | None) -> None:
     assert timestamp_of(line) == moment
+
+
+def test_a_time_without_a_zone_is_local(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert timestamp_of("2026-01-31 10:00:00,250 x") == datetime(2026, 1, 31, 1, 0, 0, 250_000, tzinfo=UTC)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_the_last_words_of_a_service_hold_no_secret_behind_its_name(log: LogFile) -> None:
+    log.path.write_text("ERROR cannot connect: SHOP_TOKEN=hunter22xyz\npostgres://shop:hunter22xyz@db/x refused\n")
+    assert last_lines(str(log.path), 0, 2) == (
+        "ERROR cannot connect: SHOP_TOKEN=<secret-1>",
+        "postgres://shop:<secret-1>@db/x refused",
+    )

@@ -133,6 +133,23 @@ def test_a_command_is_one_line_whatever_it_holds(system: ModuleType) -> None:
             process.kill()
 
 
+@pytest.mark.parametrize("system", [processes, portable])
+def test_a_command_shows_no_secret_that_an_option_carries(system: ModuleType) -> None:
+    options = ["--db-password", "hunter22xyz", "--token=hunter22xyz", "http://u:hunter22xyz@h/"]
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *options]) as process:
+        try:
+            wait_for(lambda: "--token" in (system.command_line(process.pid) or ""), what="the program")
+            assert "hunter22xyz" not in (system.command_line(process.pid) or "")
+        finally:
+            process.kill()
+
+
+def test_a_long_command_is_cut_between_words() -> None:
+    shown = processes.shown_command(["serve", "x" * 180, "half-of-a-secret-is-no-secret-that-is-known"])
+    assert shown == f"serve {'x' * 180}"
+    assert len(processes.shown_command(["y" * 5000])) == 200
+
+
 def test_the_portable_way_sees_the_same(child: "subprocess.Popen[bytes]") -> None:
     row, same = processes.read_row(child.pid), portable.read_row(child.pid)
     assert row is not None

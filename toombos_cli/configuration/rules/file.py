@@ -1,5 +1,6 @@
 """Rules about the file `.env` itself: is it there, can it be read, who else can."""
 
+import shlex
 from collections.abc import Iterator
 
 from toombos_cli.configuration.facts import Facts
@@ -61,7 +62,7 @@ def mode(facts: Facts) -> Iterator[Answer]:
         yield skip("there is no .env")
         return
     bits, at = facts.status.mode, Evidence(source=str(facts.env_file.path), text=f"mode {facts.status.mode:04o}")
-    fix = f"chmod 600 {facts.env_file.path}"
+    fix = f"chmod 600 {shlex.quote(str(facts.env_file.path))}"
     if not bits & 0o400:
         yield fail(".env is not readable for its owner", at, cause="the services cannot load it", command=fix)
     elif bits & 0o022:
@@ -82,5 +83,5 @@ def owner(facts: Facts) -> Iterator[Answer]:
         yield warn(
             f".env belongs to user {facts.status.owner}, toombos runs as user {facts.user}",
             Evidence(source=str(facts.env_file.path), text=f"uid {facts.status.owner}"),
-            advice=f"run toombos as that user, or: sudo chown {facts.user} {facts.env_file.path}",
+            advice=f"run toombos as that user, or: sudo chown {facts.user} {shlex.quote(str(facts.env_file.path))}",
         )

@@ -4,15 +4,18 @@ import shlex
 from dataclasses import replace
 
 from toombos_cli.diagnose.facts.configuration import CONFIGURATION
+from toombos_cli.diagnose.facts.database import DATABASE
 from toombos_cli.diagnose.facts.logs import LogEntry
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
-from toombos_cli.diagnose.facts.system import SYSTEM, SystemFacts
+from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
 from toombos_cli.findings import Answer, Evidence, Status
 from toombos_cli.run_state import Phase
 
 _DRY_RUN = "dry_run"
 _REFUSED = "refused its configuration"
 """How the supervisor notes one of a service's `exit_codes_of_invalid_configuration`."""
+_NOT_READY = "not ready after"
+"""How it notes one that started and could not do its work in time."""
 
 
 def fail(
@@ -92,6 +95,18 @@ def refused_its_settings(facts: Facts, detail: str, answer: Answer) -> Answer:
     except FactUnavailableError:
         return answer
     return replace(answer, explained_by=wrong[0]) if wrong else answer
+
+
+def waited_for_the_database(facts: Facts, found: ServiceFacts, answer: Answer) -> Answer:
+    """The answer about a service that never became ready, explained by what is wrong with its database."""
+    try:
+        database = facts.get(DATABASE)
+    except FactUnavailableError:
+        return answer
+    if not (found.phase == Phase.FAILED and _NOT_READY in found.detail and found.name in database.services):
+        return answer
+    wrong = {"db.service": database.reached not in ("", "ok"), "db.perm": database.permission, "db.ping": database.ping}
+    return replace(answer, explained_by=next((check for check, is_wrong in wrong.items() if is_wrong), ""))
 
 
 def after_a_change(facts: Facts, answer: Answer) -> Answer:

@@ -28,7 +28,7 @@ _FOLLOWS: dict[str, tuple[str, ...]] = {
     "client_urls": ("port_clash", "types"),
     "prometheus": ("port_clash",),
     # What is wrong in .env was written after the start: mended, it is what the services were started with.
-    "stale": (*_FILE, *_LINES, *_VALUES),
+    "stale": ("not_found", "load", *_LINES, *_VALUES),
 }
 # Causes before symptoms; whatever is not named comes last, in the order of the rules.
 _FIRST = (*_FILE, *_LINES, "shadow", "types", "missing", "dryrun", "live")

@@ -1,5 +1,6 @@
 """The database: is it there, does it answer, may it be written, is there a connection left."""
 
+import shlex
 from collections.abc import Iterator
 
 from toombos_cli.diagnose.check import Check
@@ -48,7 +49,9 @@ def permission(facts: Facts) -> Iterator[Answer]:
 def ping(facts: Facts) -> Iterator[Answer]:
     """A query is answered."""
     found = facts.get(DATABASE)
-    if not found.kind or found.ping_skipped:
+    if found.removed:
+        yield _removed(facts, found)
+    elif not found.kind or found.ping_skipped:
         yield skip(found.ping_skipped or "no database is configured")
     elif found.ping:
         damaged = "malformed" in found.ping or "not a database" in found.ping or "damaged" in found.ping
@@ -65,6 +68,19 @@ def ping(facts: Facts) -> Iterator[Answer]:
         )
     else:
         yield ok(f"{found.url} answers")
+
+
+def _removed(facts: Facts, found: DatabaseFacts) -> Answer:
+    """The file is gone, and lives on for as long as the service has it open."""
+    pid = found.removed[0][1].split("/")[2]
+    copies = "; ".join(shlex.join(("cp", opened, name)) for name, opened in found.removed)
+    return fail(
+        "the database's file was removed while the service uses it",
+        *(Evidence(source=opened, text=f"{name} (deleted)") for name, opened in found.removed),
+        service=_user(found),
+        cause="what the service stores is lost as soon as it stops; this copies the file back while it stands still",
+        command=f"kill -STOP {pid}; {copies}; kill -CONT {pid}; {toombos(facts, 'restart', _user(found))}",
+    )
 
 
 def pool(facts: Facts) -> Iterator[Answer]:

@@ -6,7 +6,7 @@ from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, toombos, wanted, warn
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.machine import MACHINE
-from toombos_cli.diagnose.facts.probes import PROBES, ServiceProbes
+from toombos_cli.diagnose.facts.probes import PROBES, Probe, ServiceProbes
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.findings import Answer, Evidence
@@ -30,11 +30,51 @@ def status(facts: Facts) -> Iterator[Answer]:
             f"{name} answers wrongly: {health.detail}",
             Evidence(source=health.url, text=_quoted(health.body) or health.detail),
             service=name,
-            cause="the service says itself that it is not well"
-            if health.http_status
-            else "the connection failed half way",
-            command=toombos(facts, "logs", name, "--errors"),
+            **_cause_and_fix(facts, name, health),
         )
+
+
+def _cause_and_fix(facts: Facts, name: str, health: Probe) -> dict[str, str]:
+    """What is behind an answer that is not well: often the manifest's own description of the service."""
+    table, path = f"[services.{name}] of toombos.toml", facts.manifest.services[name].health
+    logs = toombos(facts, "logs", name, "--errors")
+    if "certificate" in health.detail:
+        return {
+            "cause": "it has expired, or is another name's",
+            "advice": f"renew it, or correct host in {table}",
+        }
+    if health.reason == Reason.TLS:
+        scheme = "https" if health.url.startswith("http:") else "http"
+        return {
+            "cause": "the manifest and the service do not agree on TLS",
+            "advice": f'correct scheme = "{scheme}" in {table}',
+        }
+    if health.reason == Reason.DNS:
+        return {"cause": "no hosts file and no resolver knows that name", "advice": f"correct host in {table}"}
+    match health.http_status:
+        case None:
+            return {"cause": "the service hung up before it had answered", "command": logs}
+        case 404 | 405 | 410:
+            return {
+                "cause": f"it has no route GET {path}, or another program answers there",
+                "advice": f"name the route that it has: health in {table}",
+            }
+        case 401 | 403 | 407:
+            return {
+                "cause": "its health route asks for a key, and probes have none",
+                "advice": f"let {path} be asked without a key, or name another route: health in {table}",
+            }
+        case status if 300 <= status < 400:
+            return {
+                "cause": "probes follow no redirects",
+                "advice": f"name the route that it redirects to: health in {table}",
+            }
+    if "web page" in health.detail:
+        return {
+            "cause": "a route that catches all answers, or another program",
+            "advice": f"name the route that tells its health: health in {table}",
+        }
+    return {"cause": "the service says itself that it is not well", "command": logs}
 
 
 def latency(facts: Facts) -> Iterator[Answer]:
@@ -151,6 +191,8 @@ SPEED = (
         group=_GROUP,
         run=latency,
         follows=(
+            *NOT_REACHED,
+            "net.timeout",
             "mock",
             "res.cpu",
             "res.memory",

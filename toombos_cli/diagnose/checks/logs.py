@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import at, fail, ok, toombos, warn
@@ -20,6 +21,8 @@ _GROUP = "logs"
 _RECENT_S = 900.0
 _SHOWN = 3
 _MANY_REFUSALS = 20
+_DATED = re.compile(r"^\d{4}-\d\d-\d\d[T ]\S+ (?:[A-Z]+ )?(?:[\w.]+ (?=\w))?")
+"""Time, level and logger at the beginning of a line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +175,15 @@ def current(facts: Facts, name: str) -> list[LogEntry]:
     names = {name} | set(facts.manifest.services[name].depends_on)
     begun = max((system[n].started_at for n in names if n == name or (n in system and system[n].pid)), default=0.0)
     since = max(facts.now - _RECENT_S, begun)
-    return [entry for entry in facts.get(LOGS)[name].entries if entry.at is None or entry.at >= since]
+    log, begin = facts.get(LOGS)[name], system[name].log_offset
+
+    def is_of_this_life(entry: LogEntry) -> bool:
+        """By its time; without one, by its place, unless the log was rotated since the start."""
+        if entry.at is not None:
+            return entry.at >= since
+        return log.size_bytes < begin or (entry.path == log.path and entry.offset >= begin)
+
+    return [entry for entry in log.entries if is_of_this_life(entry)]
 
 
 def _kind(entry: LogEntry) -> Pattern | None:
@@ -194,8 +205,12 @@ def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
             if any(pattern.taken_back_by.search(entry.text) for entry in after):
                 yield ok(f"{name}: {len(found)} earlier ones; it has succeeded since", at(found[-1]), service=name)
                 continue
-        if found:
-            many = f"{len(found)} times in the last quarter of an hour" if len(found) > 1 else "once"
+        if found and pattern.errors_only and facts.manifest.services[name].role == "monitoring":
+            # A collector that finds nothing to collect is an error to it; what monitoring misses has its own checks.
+            yield ok(f"{name} logged: {_message(found[-1])}", at(found[-1]), service=name)
+        elif found:
+            times = 1 + sum(not _goes_on(before, entry) for before, entry in pairwise(found))
+            many = f"{times} times in the last quarter of an hour" if times > 1 else "once"
             yield warn(
                 f"{name} logged {many}: {_message(found[-1])}",
                 *map(at, found[-_SHOWN:]),
@@ -206,9 +221,14 @@ def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
             )
 
 
+def _goes_on(before: LogEntry, entry: LogEntry) -> bool:
+    """Whether a line belongs to the one before it, as those of a traceback do."""
+    return entry.at is not None and entry.at == before.at and not _DATED.match(entry.text)
+
+
 def _message(entry: LogEntry) -> str:
     """The line without time, level and logger."""
-    return re.sub(r"^\S+[T ]\S+ (?:[A-Z]+ )?(?:[\w.]+ (?=\w))?", "", entry.text)[:160]
+    return _DATED.sub("", entry.text)[:160]
 
 
 def readable(facts: Facts) -> Iterator[Answer]:

@@ -1,11 +1,13 @@
 """Which services run, whether they are the right processes, and where they listen."""
 
+import re
 import shlex
 import signal
 from collections.abc import Iterator
 
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import (
+    at,
     fail,
     held_back,
     ok,
@@ -13,6 +15,7 @@ from toombos_cli.diagnose.checks.answers import (
     skip,
     start,
     toombos,
+    waited_for_the_database,
     wanted,
     warn,
 )
@@ -22,10 +25,14 @@ from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, Holder, ServiceFacts
 from toombos_cli.findings import Answer, Evidence
 from toombos_cli.probes import Reason
+from toombos_cli.processes import shown_command
 from toombos_cli.run_state import Phase
 
 _GROUP = "process"
 _RECENT_S = 900.0
+_SHOWN = 3
+_NOTHING_TO_RUN = re.compile("its (command|working directory) ")
+"""How the supervisor notes what it cannot run, or cannot run there, however often it is asked to."""
 _ANSWERS_RIGHT = (Reason.OK, Reason.SLOW, Reason.TIMEOUT, Reason.REFUSED)
 
 
@@ -36,8 +43,7 @@ def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
         return False
     if found.by_hand is not None and found.by_hand.pid == found.holder.pid:
         return False
-    command = facts.manifest.services[found.name].command
-    words = " ".join(command[1:])
+    words = shown_command(facts.manifest.services[found.name].command[1:])
     if not found.managed and words and words in (found.holder.command or ""):
         return False
     if facts.manifest.services[found.name].optional and not found.desired and found.phase != Phase.FAILED:
@@ -53,16 +59,17 @@ def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
 def port_conflict(facts: Facts) -> Iterator[Answer]:
     """A stranger on a service's port. Only who listens is named: whoever is connected there is a client."""
     system = facts.get(SYSTEM)
+    waiting = held_back(facts, system)
     for name, found in system.services.items():
         holder = found.holder
         if holder is None or not is_foreign(facts, found):
             continue
-        at = Evidence(source=holder.address, text=f"listened on by {holder}")
+        place = Evidence(source=holder.address, text=f"listened on by {holder}")
         cause = f"{name} cannot listen there while that process does"
         if holder.pid is None:
             yield fail(
                 f"port {holder.port} of {name} is taken by a process of another user",
-                at,
+                place,
                 service=name,
                 cause=cause,
                 advice=f"sudo ss -ltnp 'sport = :{holder.port}' names it; end it, or give {name} another port",
@@ -71,10 +78,10 @@ def port_conflict(facts: Facts) -> Iterator[Answer]:
         wait = f"kill {holder.pid} && timeout 10 tail --pid={holder.pid} -f /dev/null"
         yield fail(
             f"port {holder.port} of {name} is taken by {holder}",
-            at,
+            place,
             service=name,
             cause=f"{cause}; if it is needed, give {name} another port in toombos.toml instead",
-            command=f"{wait}; {start(facts, name)}",
+            command=f"{wait}; {start(facts, *(() if waiting else (name,)))}",
         )
 
 
@@ -181,18 +188,22 @@ def missing(facts: Facts) -> Iterator[Answer]:
                 command=start(facts, name),
             )
         elif alone:
+            begin = start(facts, *(() if waiting else (name,)))  # what a failed start took down with it, too
+            nothing_to_run = _NOTHING_TO_RUN.match(found.detail)
+            key = "cwd" if nothing_to_run and nothing_to_run[1] != "command" else "command"
             answer = fail(
                 f"{name} does not run" + (f", so {', '.join(waiting)} were not started either" if waiting else ""),
                 *_last_words(facts, found),
                 service=name,
                 cause=found.detail or ("it was stopped" if found.managed else "it was never started here"),
-                command=start(facts, name),
+                command="" if nothing_to_run else begin,
+                advice=f"correct {key} in [services.{name}] of toombos.toml, or what it names; then: {begin}",
             )
-            yield refused_its_settings(facts, found.detail, answer)
+            yield refused_its_settings(facts, found.detail, waited_for_the_database(facts, found, answer))
 
 
 def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
-    """What was written down of its end, and the last error of its log."""
+    """What was written down of its end, and of its log the last complaint, else what it said last before it failed."""
     if found.managed:
         yield Evidence(
             source=str(facts.manifest.project / "run" / "state.json"),
@@ -202,11 +213,22 @@ def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
         log = facts.get(LOGS)[found.name]
     except FactUnavailableError:
         return
-    recent = [entry for entry in log.entries if entry.error and (entry.at or 0) >= found.started_at - 1]
-    if recent:
-        yield Evidence(source=recent[-1].path, line=recent[-1].line, text=recent[-1].shown)
+    recent = [
+        entry
+        for entry in log.entries
+        if (
+            entry.at >= found.started_at - 1
+            if entry.at
+            else entry.path == log.path and entry.offset >= found.log_offset
+        )
+    ]
+    complaints = [e for e in recent if e.error] or [e for e in recent if re.search(r"\bWARN", e.text)]
+    if complaints:
+        yield at(complaints[-1])
     elif log.problem:
         yield Evidence(source=log.path, text=log.problem)
+    elif found.phase == Phase.FAILED and found.last_lines:
+        yield from map(at, log.last[-_SHOWN:])
 
 
 def restarts(facts: Facts) -> Iterator[Answer]:

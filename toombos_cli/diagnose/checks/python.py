@@ -1,5 +1,6 @@
 """Whether the interpreters find what they are to run."""
 
+import shlex
 from collections.abc import Iterator
 
 from toombos_cli.diagnose.check import Check
@@ -37,7 +38,8 @@ def modules(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=module.interpreter, text=f"import {module.module}"),
                 service=module.service,
                 cause="the package is not installed there, or the service's cwd or PYTHONPATH is not what it should be",
-                advice="install it with that interpreter (pip install -e .), or correct cwd in [services.NAME]",
+                advice="install it with that interpreter (pip install -e .), "
+                f"or correct cwd in [services.{module.service}]",
             )
 
 
@@ -50,7 +52,7 @@ def missing(facts: Facts) -> Iterator[Answer]:
             f"{problem.package} needs {problem.needs}, which is not installed",
             Evidence(source=found.interpreter, text=problem.needs),
             cause="what imports it fails",
-            command=f"{found.interpreter} -m pip install '{problem.needs.partition(';')[0].strip()}'",
+            command=_install(found.interpreter, problem.needs),
         )
     if not absent:
         yield ok(f"{found.checked} packages are there")
@@ -65,8 +67,12 @@ def versions(facts: Facts) -> Iterator[Answer]:
                 f"{problem.package} needs {problem.needs}, installed is {problem.found}",
                 Evidence(source=found.interpreter, text=problem.needs),
                 cause="it may fail where the versions differ",
-                command=f"{found.interpreter} -m pip install '{problem.needs.partition(';')[0].strip()}'",
+                command=_install(found.interpreter, problem.needs),
             )
+
+
+def _install(interpreter: str, requirement: str) -> str:
+    return shlex.join((interpreter, "-m", "pip", "install", requirement.partition(";")[0].strip()))
 
 
 CHECKS = (

@@ -1,5 +1,6 @@
 """CPU, memory and disk: of the machine, and what the services take of it."""
 
+import shlex
 from collections.abc import Iterator
 
 from toombos_cli.diagnose.check import Check
@@ -29,7 +30,7 @@ def disk(facts: Facts) -> Iterator[Answer]:
             f"the disk is nearly full: {told}",
             at,
             cause=f"more than {limit:.0%}; a full disk stops logs, history and backups",
-            advice=f"see what takes it: du -xh -d 2 {project} | sort -h | tail; "
+            advice=f"see what takes it: du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail; "
             f"old archives: {toombos(facts, 'backup', 'prune')}",
         )
     elif found.inodes_total and found.inodes_free / found.inodes_total < _FEW_INODES_RATIO:
@@ -147,7 +148,7 @@ def growth(facts: Facts) -> Iterator[Answer]:
 def _use(process: ProcessUse) -> Evidence:
     return Evidence(
         source=f"pid {process.pid}",
-        text=f"{process.cpu_percent:.0f} % CPU, {process.rss_bytes / 1e6:.0f} MB: {process.command[:120]}",
+        text=f"{process.cpu_percent:.0f} % CPU, {process.rss_bytes / 1e6:.0f} MB: {process.command}",
     )
 
 

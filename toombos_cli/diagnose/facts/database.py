@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from toombos_cli.configuration.display import masked_url
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import Fact, Facts
+from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.probes import Reason
 from toombos_cli.probes.tcp import probe_tcp
 
@@ -24,6 +26,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One database. `kind` is "" when the manifest names none. `url` has no password.
 
     `ping` is "" when SELECT 1 was answered, else why not; `reached` is the reason of the TCP probe of a server.
+    `removed` are a file that a service still has open although it was removed, and where: what it would have to be
+    named, and /proc/PID/fd/N.
     """
 
     name: str = ""
@@ -38,6 +42,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     connections: int | None = None
     max_connections: int | None = None
     services: tuple[str, ...] = ()
+    removed: tuple[tuple[str, str], ...] = ()
 
 
 def _gather(facts: Facts) -> DatabaseFacts:
@@ -50,7 +55,8 @@ def _gather(facts: Facts) -> DatabaseFacts:
         found = DatabaseFacts(name=name, kind=re.split(r"[+:]", url)[0], url=masked_url(url), services=services)
         if url.startswith("sqlite"):
             directory = facts.manifest.services[services[0]].cwd if services else str(facts.manifest.project)
-            return _sqlite(found, url, Path(directory))
+            found = _sqlite(found, url, Path(directory))
+            return found if found.exists else replace(found, removed=_still_open(facts, found))
         return _server(found, url)
     return DatabaseFacts()
 
@@ -64,6 +70,22 @@ def _sqlite(found: DatabaseFacts, url: str, directory: Path) -> DatabaseFacts:
     if not path.exists():
         return replace(found, ping_skipped="it does not exist yet")
     return replace(found, ping=_ping_sqlite(path))
+
+
+def _still_open(facts: Facts, found: DatabaseFacts) -> tuple[tuple[str, str], ...]:
+    """The removed database's files (its log, too) that a service has open, by their names; () where there are none."""
+    system = facts.get(SYSTEM).services
+    path = os.path.realpath(found.path)
+    pids = [pid for name in found.services for pid in system[name].pids]
+    files: dict[str, str] = {}
+    for pid in pids:
+        for entry in sorted(Path("/proc", str(pid), "fd").glob("*")):
+            with suppress(OSError):
+                target = os.readlink(entry)  # noqa: PTH115  (a text that is no path: "NAME (deleted)")
+                name = target.removesuffix(" (deleted)")
+                if name != target and name in (path, f"{path}-wal"):
+                    files.setdefault(name, str(entry))
+    return tuple(sorted(files.items())) if path in files else ()
 
 
 def _permission(path: Path) -> str:

@@ -17,7 +17,7 @@ import msgspec
 
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
-from toombos_cli.log_lines import is_error, is_startup, timestamp_of
+from toombos_cli.log_lines import is_error, is_startup, level_of, timestamp_of
 from toombos_cli.redaction import Redactor
 
 TAIL_BYTES = 1024 * 1024
@@ -37,7 +37,8 @@ _TELLING = (
     b"database", b"query", b"pool", b"publish", b"dry_run", b"dry-run", b"api_key", b"token", b"unauthor",
     b"security", b"middleware", b"simulat", b"memory", b"oom", b"kill", b"resol", b"unavailable", b"document",
     b"generat", b"address", b"listen", b"module", b"validat", b"invalid", b"start", b"ready", b"running", b"shut",
-    b"stopp",
+    b"stopp", b"panic", b"segmentation", b"err!", b"err]", b"[crit", b"[alert", b"emerg", b"uncaught", b"unhandled",
+    b'"level":5', b'"level":6',
 )  # fmt: skip
 _OWN_REQUEST = b'"request_id":"toombos-'
 """What diagnose and the smoke test asked themselves is no fault of the system."""
@@ -206,9 +207,10 @@ def _readable(text: str) -> str:
         entry = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return text
-    if not isinstance(entry, dict) or not isinstance(entry.get("message"), str):
+    message = (entry.get("message") or entry.get("msg")) if isinstance(entry, dict) else None
+    if not isinstance(message, str):
         return text
-    words = [str(entry.get(key) or "") for key in ("timestamp", "level", "logger", "message")]
+    words = [str(entry.get("timestamp") or ""), level_of(entry) or "", str(entry.get("logger") or ""), message]
     exception = str(entry.get("exception") or "").strip().splitlines()
     problems = entry.get("problems")
     if isinstance(problems, list):

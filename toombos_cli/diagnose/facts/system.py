@@ -55,6 +55,7 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     pids: tuple[int, ...] = ()
     suspended: bool = False
     started_at: float = 0.0
+    log_offset: int = 0
     restarts: tuple[Restarted, ...] = ()
     last_lines: tuple[str, ...] = ()
     rss_bytes: int = 0
@@ -130,6 +131,7 @@ def _service(
         pids=tuple(sorted(pids)),
         suspended=any(table[pid].stopped for pid in pids),
         started_at=entry.started_at if entry else 0.0,
+        log_offset=entry.log_offset if entry else 0,
         restarts=tuple(Restarted(at=r.at, reason=r.reason) for r in entry.restart_history) if entry else (),
         last_lines=entry.last_lines if entry else (),
         rss_bytes=sum(table[pid].rss_bytes for pid in pids),
@@ -172,7 +174,7 @@ def _started_by_hand(
     service: Service, tags: Mapping[int, str], table: Table, listeners: Collection[processes.Listener]
 ) -> Holder | None:
     """A process with the service's command in its directory not started by toombos; where it listens, if it does."""
-    words = " ".join(service.command[1:])
+    words = processes.shown_command(service.command[1:])
     if not words:
         return None
     for pid in table:

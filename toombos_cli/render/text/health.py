@@ -63,7 +63,7 @@ def _row(
     if service.detail:
         console.print(f"{_INDENT}{service.detail}", soft_wrap=True)
     if service.explained_by:
-        console.print(f"{_INDENT}probably because {service.explained_by} is down", soft_wrap=True)
+        console.print(f"{_INDENT}probably because {service.explained_by} is not well", soft_wrap=True)
 
 
 def _summary(report: "HealthReport") -> str:

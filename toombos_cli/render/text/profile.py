@@ -1,4 +1,4 @@
-"""A profile: the stacks, and where the flame graph is."""
+"""A profile: what runs at this moment, what waits, and where the flame graph is."""
 
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,22 @@ if TYPE_CHECKING:
 
 
 def show(report: "ProfileReport", output: Output) -> None:
-    """Prints the stacks, then the file."""
+    """Prints the stacks of threads that run, a line for each that waits (its stack with --verbose), and the file."""
     if not output.quiet:
-        for line in report.stack.splitlines():
-            output.stdout.print(printable(line), soft_wrap=True)
-    told = f"{report.service} (pid {report.pid}), {report.duration_s:g} s: {report.flame_graph}"
-    output.stdout.print(told, soft_wrap=True)
+        for thread in report.threads:
+            whole = thread.active or output.verbose
+            where = f" in {thread.frames[0]}" if thread.frames and not whole else ""
+            _print(output, f"{thread.name} {'runs' if thread.active else 'waits'}{where}")
+            for frame in thread.frames if whole else ():
+                _print(output, f"    {frame}")
+    _print(output, f"{report.service} (pid {report.pid}) {_summary(report)}: {report.flame_graph}")
+
+
+def _summary(report: "ProfileReport") -> str:
+    if report.idle:
+        return f"was idle for {report.duration_s:g} s; where it waited"
+    return f"for {report.duration_s:g} s"
+
+
+def _print(output: Output, text: str) -> None:
+    output.stdout.print(printable(text), soft_wrap=True)
