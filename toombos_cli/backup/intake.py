@@ -49,7 +49,9 @@ class Intake:
                 self.left_out[found.name] = "is no regular file any more"
                 return None
             return (
-                self._whole(found.name, fd) if status.st_size <= _WHOLE_BYTES else self._stream(found.name, fd, status)
+                self._whole(found.name, fd, status)
+                if status.st_size <= _WHOLE_BYTES
+                else self._stream(found.name, fd, status)
             )
         finally:
             os.close(fd)
@@ -75,9 +77,9 @@ class Intake:
             self.observer.advance(len(chunk))
             yield chunk
 
-    def _whole(self, name: bytes, fd: int) -> Entry | None:
+    def _whole(self, name: bytes, fd: int, after: os.stat_result) -> Entry | None:
         for _ in range(_TRIES):
-            before = os.fstat(fd)
+            before = after
             try:
                 content = os.pread(fd, before.st_size, 0)
             except OSError as error:

@@ -49,7 +49,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.tables.values())
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):  # there are many, and no cycles
     """One file, directory or symbolic link of an archive.
 
     `flags`: "sparse" (written with holes), "shrunk" (shorter when read than when opened: padded with zeros),
