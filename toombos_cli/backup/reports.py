@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from toombos_cli.results import Case, Verdict, worst
+from toombos_cli.scheduled_runs import MissedRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +194,10 @@ class PruneReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """`toombos backup status`: FAIL when no known good archive is younger than `max_age_h` hours."""
+    """`toombos backup status`: FAIL when no known good archive is younger than `max_age_h` hours.
+
+    `missed_runs` are scheduled jobs, of whatever kind, that did not run.
+    """
 
     kind: ClassVar[str] = "backup_status"
 
@@ -205,12 +209,13 @@ class StatusReport:
     total_bytes: int
     last_drill_at: str | None
     restore_interrupted: bool
+    missed_runs: tuple[MissedRun, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         if self.restore_interrupted or self.age_h is None or self.age_h > self.max_age_h:
             return Verdict.FAIL
-        return Verdict.WARN if self.bad or self.age_h < 0 else Verdict.PASS
+        return Verdict.WARN if self.bad or self.age_h < 0 or self.missed_runs else Verdict.PASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

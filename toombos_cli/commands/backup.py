@@ -156,9 +156,10 @@ def status(
     from toombos_cli.backup.upkeep import backup_status
     from toombos_cli.load.quantities import parse_duration
 
-    warn_of_missed_runs(invocation)
+    missed = warn_of_missed_runs(invocation)
     limit_h = parse_duration(max_age, where="--max-age") / 3600 if max_age else invocation.manifest.backup.max_age_h
-    invocation.finish(backup_status(make_place(invocation), utc_now(), max_age_h=limit_h), strict=strict)
+    report = backup_status(make_place(invocation), utc_now(), max_age_h=limit_h)
+    invocation.finish(replace(report, missed_runs=missed), strict=strict)
 
 
 @app.command()
