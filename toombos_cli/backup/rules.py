@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Sequence
 
+from toombos_cli.backup.attributes import VALUE_MAX_BYTES, is_kept
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.records import HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME, Entry, Root, printable
 
@@ -106,9 +107,16 @@ def _number_complaint(entry: Entry) -> str | None:
     return None
 
 
+def _may_have(attribute: tuple[str, bytes]) -> bool:
+    name, value = attribute
+    return is_kept(name) and len(value) <= VALUE_MAX_BYTES
+
+
 def _shape_complaint(entry: Entry, name: bytes) -> str | None:
     if (entry.path and entry.path_b64) or (entry.link and entry.link_b64):
         return "is named twice over"
+    if entry.xattrs and (entry.type == "symlink" or not all(map(_may_have, entry.xattrs.items()))):
+        return "has extended attributes that no backup keeps"
     if name in _RESERVED:
         return "has a name that the archive itself uses"
     if entry.type == "file":

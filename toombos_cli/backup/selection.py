@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.backup import rules
+from toombos_cli.backup.attributes import read_attributes
 from toombos_cli.backup.databases import COMPANIONS, is_sqlite
 from toombos_cli.backup.place import STAGING_PREFIX
 from toombos_cli.backup.records import EntryType, Root
@@ -27,6 +28,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there are m
     status: os.stat_result
     type: EntryType
     is_database: bool = False
+    xattrs: dict[str, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +139,9 @@ class _Walk:
     def _add(
         self, name: bytes, path: bytes, status: os.stat_result, kind: EntryType, *, is_database: bool = False
     ) -> None:
-        self._out.found.append(Found(name=name, path=path, status=status, type=kind, is_database=is_database))
+        xattrs = read_attributes(path) if kind != "symlink" else {}
+        found = Found(name=name, path=path, status=status, type=kind, is_database=is_database, xattrs=xattrs)
+        self._out.found.append(found)
 
     def _children(self, name: bytes, path: bytes) -> Iterator[bytes]:
         try:

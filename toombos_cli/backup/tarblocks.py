@@ -1,7 +1,7 @@
 """Tar headers, byte for byte: the reader recomputes them from the manifest and compares, so it parses no tar.
 
-GNU format (raw names of any bytes, sizes over 8 GiB), with a pax record for times finer than a second: GNU tar,
-bsdtar and Python's tarfile read both. Fields: https://www.gnu.org/software/tar/manual/html_node/Standard.html
+GNU format (raw names of any bytes, sizes over 8 GiB), with pax records for times finer than a second and for extended
+attributes: GNU tar, bsdtar and Python's tarfile read both. Fields: https://www.gnu.org/software/tar/manual/html_node/Standard.html
 """
 
 import functools
@@ -24,8 +24,11 @@ def member_header(entry: Entry) -> bytes:
     link = entry.target
     blocks = []
     seconds, nanoseconds = divmod(entry.mtime_ns, 1_000_000_000)
-    if nanoseconds:
-        blocks.append(_extra(b"@mtime", b"x", _pax_record(b"mtime", _decimal_seconds(entry.mtime_ns))))
+    records = _pax_record(b"mtime", _decimal_seconds(entry.mtime_ns)) if nanoseconds else b""
+    for key, value in entry.xattrs.items():
+        records += _pax_record(b"SCHILY.xattr." + key.encode(), value)
+    if records:
+        blocks.append(_extra(b"@mtime", b"x", records))
     if len(link) > _NAME_BYTES:
         blocks.append(_extra(_LONG, b"K", link + b"\0"))
     if len(name) > _NAME_BYTES:
