@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from toombos_cli.backup.reports import (
+        ArchiveRow,
         CopyReport,
         CreateReport,
         DatabaseReport,
@@ -70,38 +73,47 @@ def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> N
 
 
 def show_list(report: "ListReport", output: Output) -> None:
-    """One line an archive."""
-    from rich.table import Table
-
+    """One line an archive; on a narrow terminal without the time, so that no name is cut."""
     if not report.archives:
         output.stdout.print(f"no archives in {report.directory}", soft_wrap=True)
         output.stderr.print("hint: toombos backup", style="cyan")
         show_remote(report.remote, output)
         return
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, right in (("made (UTC)", False), ("size", True), ("files", True), ("state", False), ("archive", False)):
-        grid.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="fold")
-    for row in report.archives:
-        if row.problem:
-            state = "BAD"
-        elif row.known_good:
-            state = "good"
-        else:
-            state = "unverified"
-        marks = [word for word, on in (("pinned", row.pinned), ("encrypted", row.encrypted)) if on]
-        kind = [] if row.kind == "regular" else [row.kind]
-        grid.add_row(
-            datetime.fromisoformat(row.created_at).strftime("%Y-%m-%d %H:%M:%S"),
-            size(row.size_bytes),
-            "-" if row.encrypted else str(row.files),
-            ", ".join([state, *kind, *marks]),
-            Path(row.path).name,
-        )
+    grid = _list_grid(report.archives, with_time=True)
+    console = output.stdout
+    unbounded = console.options.update(max_width=1000)
+    if console.measure(grid, options=unbounded).maximum > console.width:  # the time is in the name, too
+        grid = _list_grid(report.archives, with_time=False)
     output.stdout.print(grid)
     for row in report.archives:
         if row.problem:
             output.stderr.print(f"{Path(row.path).name}: {row.problem}", style="red", soft_wrap=True)
     show_remote(report.remote, output)
+
+
+def _list_grid(rows: "tuple[ArchiveRow, ...]", *, with_time: bool) -> "Table":
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    if with_time:
+        grid.add_column("made (UTC)", no_wrap=True)
+    for name in ("size", "files"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("state", overflow="fold")
+    grid.add_column("archive", no_wrap=True)
+    for row in rows:
+        state = "BAD" if row.problem else "good" if row.known_good else "unverified"
+        marks = [word for word, on in (("pinned", row.pinned), ("encrypted", row.encrypted)) if on]
+        kind = [] if row.kind == "regular" else [row.kind]
+        cells = [
+            size(row.size_bytes),
+            "-" if row.encrypted else str(row.files),
+            ", ".join([state, *kind, *marks]),
+            Path(row.path).name,
+        ]
+        made = datetime.fromisoformat(row.created_at).strftime("%Y-%m-%d %H:%M:%S")
+        grid.add_row(*([made, *cells] if with_time else cells))
+    return grid
 
 
 def show_remote(remote: "RemoteReport | None", output: Output) -> None:
