@@ -222,3 +222,16 @@ def test_no_archive_name_is_cut_on_a_terminal(project: Path, toombos: Toombos, w
     (row,) = (line.rstrip() for line in lines if Path(made["archive"]).name in line)
     assert "emergency, pinned" in row
     assert len(row) <= width
+
+
+def test_an_archive_without_a_file_that_could_not_be_read_is_called_incomplete_and_a_damaged_one_bad(
+    filled: Path, toombos: Toombos
+) -> None:
+    (filled / "data" / "history.db").write_bytes(b"SQLite format 3\0" + b"junk" * 500)
+    incomplete = json.loads(toombos("backup", "--json").stdout)["data"]["archive"]
+    damaged = json.loads(toombos("backup", "--json").stdout)["data"]["archive"]
+    with Path(damaged).open("r+b") as file:
+        file.truncate(Path(damaged).stat().st_size - 1)
+    states = {row.split()[-1]: row for row in toombos("backup", "list").stdout.splitlines()}
+    assert " incomplete " in states[Path(incomplete).name]
+    assert " BAD " in states[Path(damaged).name]

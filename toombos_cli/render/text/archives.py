@@ -102,7 +102,8 @@ def _list_grid(rows: "tuple[ArchiveRow, ...]", *, with_time: bool) -> "Table":
     grid.add_column("state", overflow="fold")
     grid.add_column("archive", no_wrap=True)
     for row in rows:
-        state = "BAD" if row.problem else "good" if row.known_good else "unverified"
+        wrong = "incomplete" if row.verified else "BAD"  # what an incomplete one holds is whole
+        state = wrong if row.problem else "good" if row.known_good else "unverified"
         marks = [word for word, on in (("pinned", row.pinned), ("encrypted", row.encrypted)) if on]
         kind = [] if row.kind == "regular" else [row.kind]
         cells = [
@@ -195,7 +196,9 @@ def show_status(report: "StatusReport", output: Output) -> None:
     proven = report.last_drill_at or "never: toombos backup drill"
     output.stdout.print(f"    a restore was last proven: {proven}", soft_wrap=True)
     for path in report.bad[:_SHOWN]:
-        output.stderr.print(f"warning: {Path(path).name} is bad", style="yellow", soft_wrap=True)
+        output.stderr.print(
+            f"warning: {Path(path).name} is not good: toombos backup list", style="yellow", soft_wrap=True
+        )
     show_remote(report.remote, output)
 
 
