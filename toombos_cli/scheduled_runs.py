@@ -35,17 +35,17 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissedRun:
-    """A job that was due and did not run; `last_run_at` is None when it never did."""
+    """A job that was due and did not run; `last_run_at` is None when it never did. Times are local, with the offset."""
 
     job: str
-    due_at: float
-    last_run_at: float | None
+    due_at: datetime
+    last_run_at: datetime | None
 
     @property
     def text(self) -> str:
         """The rest of a sentence that begins with the job's name."""
-        last = f"last on {_local(self.last_run_at)}" if self.last_run_at else "never yet"
-        return f"was due on {_local(self.due_at)} and did not run ({last})"
+        last = f"last on {_minute(self.last_run_at)}" if self.last_run_at else "never yet"
+        return f"was due on {_minute(self.due_at)} and did not run ({last})"
 
 
 def directory_of(project: Path) -> Path:
@@ -88,7 +88,7 @@ def last_due(job: Job, now: datetime) -> datetime:
     minute = now.replace(second=0, microsecond=0)
     if job.every_minutes is not None:
         return minute - timedelta(minutes=minute.minute % job.every_minutes)
-    due = minute.replace(hour=int((job.at or "")[:2]), minute=int((job.at or "")[3:]))
+    due = minute.replace(hour=int((job.at or "")[:2]), minute=int((job.at or "")[3:]), fold=0)  # not twice, as cron
     while due > now or (job.weekday is not None and WEEKDAYS[due.isoweekday() % 7] != job.weekday):
         due -= timedelta(days=1)
     return due
@@ -115,10 +115,17 @@ def missed_runs(manifest: Manifest, now_s: float | None = None) -> tuple[MissedR
         due_at = last_due(job, datetime.fromtimestamp(now_s - _GRACE_S)).timestamp()  # noqa: DTZ006  (local, as cron)
         record = read_record(manifest.project, name)
         ran_at = record.started_at if record else None
-        if installation.installed_at < due_at and (ran_at is None or ran_at < due_at - _EARLY_S):
-            missed.append(MissedRun(job=name, due_at=due_at, last_run_at=ran_at))
+        # A record of a clock that was ahead says nothing; believed, it would hide missed runs until that day.
+        ran = ran_at is not None and due_at - _EARLY_S <= ran_at <= now_s + _GRACE_S
+        if installation.installed_at < due_at and not ran:
+            last = _local(ran_at) if ran_at is not None else None
+            missed.append(MissedRun(job=name, due_at=_local(due_at), last_run_at=last))
     return tuple(missed)
 
 
-def _local(at: float) -> str:
-    return datetime.fromtimestamp(at).isoformat(sep=" ", timespec="minutes")  # noqa: DTZ006  (local, as cron)
+def _local(at: float) -> datetime:
+    return datetime.fromtimestamp(at).astimezone()
+
+
+def _minute(at: datetime) -> str:
+    return at.replace(tzinfo=None).isoformat(sep=" ", timespec="minutes")

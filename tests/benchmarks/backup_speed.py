@@ -1,6 +1,8 @@
 """Time, size and memory of backup, restore and list beside GNU tar with gzip on the same tree, in alternation.
 
-usage: python tests/benchmarks/backup_speed.py [--mb 500] [--rounds 3]
+usage: python tests/benchmarks/backup_speed.py [--mb 500] [--rounds 3] [--files 50000]
+
+`--files` adds the backup of a tree of so many files of 1 KiB.
 """
 
 import argparse
@@ -71,10 +73,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mb", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--files", type=int, default=0)
     options = parser.parse_args()
     scratch = Path(tempfile.mkdtemp(prefix="backup-speed-"))
     try:
         compare(scratch, options.mb, options.rounds)
+        if options.files:
+            compare_small(scratch / "small", options.files, options.rounds)
     finally:
         shutil.rmtree(scratch)
 
@@ -109,6 +114,29 @@ def compare(scratch: Path, megabytes: int, rounds: int) -> None:
     print(f"tar -xzf / restore         {median['tar -xzf'] / median['restore, empty project']:.2f}")
     print(f"archive / tarball          {archive.stat().st_size / tarball.stat().st_size:.3f}")
     print(f"largest child              {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10} MiB")
+
+
+def compare_small(project: Path, files: int, rounds: int) -> None:
+    """The cost of a file, where nearly nothing is read from each."""
+    draw = random.Random(2)
+    project.mkdir()
+    (project / "toombos.toml").write_text('extends = "toombos"\n')
+    for number in range(files):
+        directory = project / "data" / f"{number // 500:04d}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{number:06d}.json").write_text(" ".join(draw.choices(WORDS, k=200))[:1024])
+    times: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        shutil.rmtree(project / "backups", ignore_errors=True)
+        note(times, "backup, read back", *TOOMBOS, "--project", project, "--json", "backup")
+        note(times, "tar -czf", "tar", "-czf", project / "tree.tgz", "-C", project, "data", "toombos.toml")
+        note(times, "tar --zstd", "tar", "--zstd", "-cf", project / "tree.tzst", "-C", project, "data", "toombos.toml")
+    median = {name: statistics.median(measured) for name, measured in times.items()}
+    print(f"{files} files of 1 KiB")
+    for name, seconds in median.items():
+        print(f"  {name:<28} {seconds:6.2f} s")
+    print(f"tar -czf / backup          {median['tar -czf'] / median['backup, read back']:.2f}")
+    print(f"tar --zstd / backup        {median['tar --zstd'] / median['backup, read back']:.2f}")
 
 
 def note(times: dict[str, list[float]], name: str, *argv: object) -> None:

@@ -3,12 +3,14 @@
 import json
 import os
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.commands.test_health import on_a_terminal
 from tests.conftest import Toombos
 
 
@@ -210,3 +212,26 @@ def test_nothing_is_started_on_a_tree_that_a_killed_restore_left(project: Path, 
     assert "a restore was interrupted" in done.stderr
     assert "hint: toombos restore --recover" in done.stderr
     assert not (project / "run" / "state.json").exists()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_archive_name_is_cut_on_a_terminal(project: Path, toombos: Toombos, width: int) -> None:
+    made = json.loads(toombos("backup", "--pin", "--emergency", "--json").stdout)["data"]
+    argv = [sys.executable, "-P", "-m", "toombos_cli", "backup", "list"]
+    lines = on_a_terminal(argv, project, width, {"TERM": "xterm", "NO_COLOR": "1"}).splitlines()
+    (row,) = (line.rstrip() for line in lines if Path(made["archive"]).name in line)
+    assert "emergency, pinned" in row
+    assert len(row) <= width
+
+
+def test_an_archive_without_a_file_that_could_not_be_read_is_called_incomplete_and_a_damaged_one_bad(
+    filled: Path, toombos: Toombos
+) -> None:
+    (filled / "data" / "history.db").write_bytes(b"SQLite format 3\0" + b"junk" * 500)
+    incomplete = json.loads(toombos("backup", "--json").stdout)["data"]["archive"]
+    damaged = json.loads(toombos("backup", "--json").stdout)["data"]["archive"]
+    with Path(damaged).open("r+b") as file:
+        file.truncate(Path(damaged).stat().st_size - 1)
+    states = {row.split()[-1]: row for row in toombos("backup", "list").stdout.splitlines()}
+    assert " incomplete " in states[Path(incomplete).name]
+    assert " BAD " in states[Path(damaged).name]

@@ -1,6 +1,7 @@
 """`toombos backup --to` and `toombos restore URL` against a local S3 server and a directory."""
 
 import json
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -8,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,3 +89,86 @@ def test_an_address_that_names_no_archive_is_refused(project: Path, toombos: Too
     done = toombos("restore", url)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+
+
+def with_remote(project: Path, url: str) -> None:
+    with (project / "toombos.toml").open("a") as file:
+        file.write(f'[backup]\nremote = "{url}"\n')
+
+
+def data(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer["errors"] == [], answer
+    return answer["data"] | {"verdict": answer["verdict"]}
+
+
+def test_what_is_missing_at_the_remote_is_told_and_copied(project: Path, toombos: Toombos, s3: dict[str, str]) -> None:
+    first = Path(data(toombos("backup", "--json"))["archive"]).name  # made before there was a remote
+    with_remote(project, "s3://bucket/offsite")
+    second = Path(data(toombos("backup", "--json", env=s3))["archive"]).name
+    remote = data(toombos("backup", "list", "--json", env=s3))["remote"]
+    assert [(row["name"], row["here"]) for row in remote["archives"]] == [(second, True)]
+    assert (remote["missing"], remote["newest_good_missing"]) == ([first], False)
+    said = toombos("backup", "status", env=s3)
+    assert f"warning: not at the remote: {first}" in said.stderr
+    assert "hint: toombos backup copy" in said.stderr
+    assert data(toombos("backup", "copy", "--json", env=s3))["copied"] == [f"s3://bucket/offsite/{first}"]
+    assert data(toombos("backup", "status", "--json", env=s3))["remote"]["missing"] == []
+    assert "nothing is missing" in toombos("backup", "copy", env=s3).stdout
+
+
+def test_a_machine_that_lost_all_sees_what_the_remote_holds(
+    project: Path, toombos: Toombos, s3: dict[str, str]
+) -> None:
+    with_remote(project, "s3://bucket/lost")
+    name = Path(data(toombos("backup", "--json", env=s3))["archive"]).name
+    subprocess.run(["rm", "-rf", str(project / "backups")], check=True)
+    assert f"only there: {name}" in toombos("backup", "list", env=s3).stdout
+
+
+@pytest.mark.parametrize("command", ["list", "status", "prune"])
+def test_a_remote_that_does_not_answer_is_a_warning_within_seconds(
+    project: Path, toombos: Toombos, s3: dict[str, str], command: str
+) -> None:
+    assert toombos("backup").returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts and never answers
+        with_remote(project, "s3://bucket/nobody")
+        env = s3 | {"AWS_ENDPOINT": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
+        done = toombos("backup", command, "--json", env=env, timeout_s=40)
+    assert done.returncode == 0, done.stderr
+    assert data(done)["remote"]["problem"]
+
+
+def test_a_copy_that_was_cut_off_or_never_read_back_is_missing(project: Path, toombos: Toombos, tmp_path: Path) -> None:
+    target = tmp_path / "copies"
+    with_remote(project, f"file://{target}")
+    (cut, unchecked) = (Path(data(toombos("backup", "--json"))["archive"]).name for _ in range(2))
+    (target / cut).write_bytes((target / cut).read_bytes()[:-1])
+    (target / f"{unchecked}.sha256").unlink()
+    remote = data(toombos("backup", "status", "--json"))["remote"]
+    assert set(remote["missing"]) == {cut, unchecked}
+    assert remote["newest_good_missing"]
+    assert toombos("backup", "copy").returncode == 0
+    status = data(toombos("backup", "status", "--json"))
+    assert (status["remote"]["missing"], status["verdict"]) == ([], "pass")
+
+
+def test_prune_leaves_the_remote_alone_and_says_what_is_only_there(
+    project: Path, toombos: Toombos, tmp_path: Path
+) -> None:
+    target = tmp_path / "copies"
+    with_remote(project, f"file://{target}")
+    with (project / "toombos.toml").open("a") as file:
+        file.write("[backup.retention]\nlast = 1\ndaily = 0\n")
+    (old, new) = (Path(data(toombos("backup", "--no-prune", "--json"))["archive"]).name for _ in range(2))
+    pruned = data(toombos("backup", "prune", "--json"))
+    assert [Path(one["path"]).name for one in pruned["decisions"] if not one["keep"]] == [old]
+    assert {row["name"]: row["here"] for row in pruned["remote"]["archives"]} == {old: False, new: True}
+    assert (target / old).exists()
+    assert f"only there: {old}" in toombos("backup", "list").stdout
+
+
+def test_copying_without_a_remote_says_how_to_name_one(toombos: Toombos) -> None:
+    done = toombos("backup", "copy")
+    assert done.returncode == 2
+    assert "hint: [backup] remote" in done.stderr

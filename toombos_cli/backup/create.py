@@ -117,9 +117,10 @@ def _check_room(place: Place, selection: Selection) -> None:
 def _write(
     plan: Plan, selection: Selection, now: datetime, partial: Path, observer: Observer
 ) -> tuple[Written, Intake]:
+    number = FORMAT if any(found.xattrs for found in selection.found) else 1
     header = Header(
-        format=FORMAT,
-        min_reader=1,
+        format=number,
+        min_reader=number,
         created_at=now.isoformat(),
         kind=plan.kind,
         host=socket.gethostname(),

@@ -53,7 +53,7 @@ def from_disk(found: Iterable[Found]) -> dict[bytes, Callable[[Entry], bool]]:
 
 
 def _shape(entry: Entry) -> tuple[object, ...]:
-    return entry.type, entry.mode if entry.type != "symlink" else 0, entry.size, entry.target
+    return entry.type, entry.mode if entry.type != "symlink" else 0, entry.size, entry.target, entry.xattrs
 
 
 def _equals(mine: Found, other: Entry) -> bool:
@@ -61,7 +61,7 @@ def _equals(mine: Found, other: Entry) -> bool:
         return False
     if mine.type == "symlink":
         return os.readlink(mine.path) == other.target
-    if stat.S_IMODE(mine.status.st_mode) != other.mode:
+    if stat.S_IMODE(mine.status.st_mode) != other.mode or mine.xattrs != other.xattrs:
         return False
     if mine.type == "dir":
         return True

@@ -10,7 +10,8 @@ Without toombos, by GNU tar and zstd alone. Stop the services first.
 
     sha256sum -c ARCHIVE.sha256            is the file what was written?
     mkdir restored
-    tar --zstd -xpf ARCHIVE -C restored    unpack beside the live files, never over them
+    tar --zstd --xattrs -xpf ARCHIVE -C restored
+                                           unpack beside the live files, never over them
 
 An archive that ends in .age is decrypted first:
 

@@ -32,10 +32,10 @@ class Intake:
     def add(self, found: Found) -> Entry | None:
         """The entry as it was written; None when it could not be read."""
         if found.type == "dir":
-            return self.writer.add(make_entry(found.name, found.status, "dir"))
+            return self.writer.add(make_entry(found, found.status, "dir"))
         try:
             if found.type == "symlink":
-                return self.writer.add(make_entry(found.name, found.status, "symlink", target=os.readlink(found.path)))
+                return self.writer.add(make_entry(found, found.status, "symlink", target=os.readlink(found.path)))
             fd = os.open(found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             self.left_out[found.name] = "vanished while the backup ran"
@@ -48,9 +48,7 @@ class Intake:
             if not stat.S_ISREG(status.st_mode):
                 self.left_out[found.name] = "is no regular file any more"
                 return None
-            return (
-                self._whole(found.name, fd) if status.st_size <= _WHOLE_BYTES else self._stream(found.name, fd, status)
-            )
+            return self._whole(found, fd, status) if status.st_size <= _WHOLE_BYTES else self._stream(found, fd, status)
         finally:
             os.close(fd)
 
@@ -58,7 +56,7 @@ class Intake:
         """Adds a database's snapshot under the live file's name, mode and time."""
         with copy.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            entry = make_entry(found.name, found.status, "file", size=size)
+            entry = make_entry(found, found.status, "file", size=size)
             self.writer.add(msgspec.structs.replace(entry, database=facts), self._read_to_end(file))
 
     def add_raw_database(self, found: Found, facts: DatabaseFacts) -> None:
@@ -75,13 +73,13 @@ class Intake:
             self.observer.advance(len(chunk))
             yield chunk
 
-    def _whole(self, name: bytes, fd: int) -> Entry | None:
+    def _whole(self, found: Found, fd: int, after: os.stat_result) -> Entry | None:
         for _ in range(_TRIES):
-            before = os.fstat(fd)
+            before = after
             try:
                 content = os.pread(fd, before.st_size, 0)
             except OSError as error:
-                self.unreadable[name] = error.strerror or str(error)
+                self.unreadable[found.name] = error.strerror or str(error)
                 return None
             after = os.fstat(fd)
             unchanged = (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
@@ -89,10 +87,10 @@ class Intake:
                 break
         flags = () if unchanged else ("changed",)
         self.observer.advance(len(content))
-        entry = make_entry(name, before, "file", size=len(content), flags=flags)
+        entry = make_entry(found, before, "file", size=len(content), flags=flags)
         return self.writer.add(entry, (content,))
 
-    def _stream(self, name: bytes, fd: int, status: os.stat_result) -> Entry:
+    def _stream(self, found: Found, fd: int, status: os.stat_result) -> Entry:
         """A log may grow while it is read: its prefix is taken. One that shrank is padded with zeros and flagged."""
         read = 0
 
@@ -102,7 +100,7 @@ class Intake:
                 try:
                     chunk = os.read(fd, min(_CHUNK_BYTES, status.st_size - read))
                 except OSError as error:
-                    self.unreadable[name] = error.strerror or str(error)
+                    self.unreadable[found.name] = error.strerror or str(error)
                     break
                 if not chunk:
                     break
@@ -113,14 +111,14 @@ class Intake:
                 yield bytes(min(_CHUNK_BYTES, status.st_size - start))
 
         sparse = ("sparse",) if status.st_blocks * 512 < status.st_size else ()
-        entry = self.writer.add(make_entry(name, status, "file", size=status.st_size, flags=sparse), chunks())
+        entry = self.writer.add(make_entry(found, status, "file", size=status.st_size, flags=sparse), chunks())
         if read < status.st_size:
             entry = self.writer.flag_last("shrunk")
         return entry
 
 
 def make_entry(
-    name: bytes,
+    found: Found,
     status: os.stat_result,
     kind: EntryType,
     *,
@@ -128,9 +126,9 @@ def make_entry(
     flags: tuple[str, ...] = (),
     target: bytes = b"",
 ) -> Entry:
-    """An entry with the mode, owner and times of `status`; the checksum comes when it is written."""
+    """An entry of that name with the mode, owner and times of `status`; the checksum comes when it is written."""
     return Entry(
-        **named(name, target),
+        **named(found.name, target),
         type=kind,
         size=size,
         mode=stat.S_IMODE(status.st_mode),
@@ -138,4 +136,5 @@ def make_entry(
         gid=status.st_gid,
         mtime_ns=status.st_mtime_ns,
         flags=flags,
+        xattrs=found.xattrs,
     )

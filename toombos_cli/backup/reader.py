@@ -164,6 +164,10 @@ class _Stream:
 
     def expect(self, block: bytes, what: str, entry: Entry | None = None) -> None:
         """Passes over `block`, or refuses the archive when something else stands there."""
+        size = len(block)
+        if bytes(self._rest[:size]) == block:  # nearly always; a comparison of memoryviews goes byte by byte
+            self._rest = self._rest[size:]
+            return
         at = 0
         for piece in self.pieces(len(block)):
             if piece != block[at : at + len(piece)]:

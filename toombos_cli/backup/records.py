@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
-FORMAT = 1
-"""The format that this version writes, and the newest that it reads."""
+FORMAT = 2
+"""The newest format that this version reads. 2 adds `xattrs`; without any, an archive is written as 1."""
 
 HEADER_NAME = b"toombos-backup.json"
 INSTRUCTIONS_NAME = b"RESTORE.txt"
@@ -49,7 +49,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.tables.values())
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):  # there are many, and no cycles
     """One file, directory or symbolic link of an archive.
 
     `flags`: "sparse" (written with holes), "shrunk" (shorter when read than when opened: padded with zeros),
@@ -69,6 +69,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     link_b64: bytes = b""
     flags: tuple[str, ...] = ()
     database: DatabaseFacts | None = None
+    xattrs: dict[str, bytes] = {}
 
     @property
     def name(self) -> bytes:

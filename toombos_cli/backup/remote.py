@@ -8,6 +8,8 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +24,7 @@ from toombos_cli.backup.publish import checksum_path, partial_path
 from toombos_cli.errors import OperationError, UsageError
 
 _PART_BYTES = 8 << 20
+_ANSWER_WITHIN = "5s"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -33,7 +36,7 @@ def is_remote(text: str) -> bool:
 def send(archive: Path, url: str, observer: Observer) -> str:
     """Uploads an archive with its checksum file below `url`, reads it back, and returns its address.
 
-    Raises OperationError, BadArchiveError when the store gives back other bytes.
+    Raises OperationError, BadArchiveError when the store gives back other bytes: the copy then has no checksum file.
     """
     obstore, store = _store(url)
     observer.step("upload", archive.stat().st_size)
@@ -46,11 +49,38 @@ def send(archive: Path, url: str, observer: Observer) -> str:
             observer.advance(len(chunk))
         with archive.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest.hexdigest():
-                obstore.delete(store, archive.name)
                 raise BadArchiveError("the store gave back other bytes than it was sent", where=url)
         checksum = f"{digest.hexdigest()}  {archive.name}\n".encode()
         obstore.put(store, checksum_path(archive).name, checksum)
     return f"{url.rstrip('/')}/{archive.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteArchive:
+    """An archive in an object store. `is_checked`: it was read back, and then got its checksum file."""
+
+    name: str
+    created_at: datetime
+    size_bytes: int
+    is_checked: bool
+
+
+def list_remote(url: str) -> dict[str, RemoteArchive]:
+    """The archives directly below `url`, by name; objects that toombos did not name are none.
+
+    Raises OperationError, within seconds also for a store that does not answer; UsageError for an address of none.
+    """
+    obstore, store = _store(url, patient=False)
+    with _store_errors(obstore, url):
+        objects = obstore.list_with_delimiter(store)["objects"]
+    sizes = {str(one["path"]).rpartition("/")[2]: int(one["size"]) for one in objects}
+    return {
+        name: RemoteArchive(
+            name=name, created_at=made, size_bytes=size, is_checked=checksum_path(Path(name)).name in sizes
+        )
+        for name, size in sizes.items()
+        if (made := naming.created_at(name)) is not None
+    }
 
 
 def fetch(url: str, place: Place, observer: Observer) -> Path:
@@ -86,7 +116,8 @@ def fetch(url: str, place: Place, observer: Observer) -> Path:
     return final
 
 
-def _store(url: str) -> tuple[ModuleType, Any]:
+def _store(url: str, *, patient: bool = True) -> tuple[ModuleType, Any]:
+    """The client and the store. One that is not patient answers or fails within some seconds: for a short question."""
     try:
         import obstore
         from obstore.store import from_url
@@ -96,8 +127,11 @@ def _store(url: str) -> tuple[ModuleType, Any]:
     endpoint = os.environ.get("AWS_ENDPOINT") or os.environ.get("AWS_ENDPOINT_URL") or ""
     if urlsplit(endpoint).hostname in _LOOPBACK:
         options["client_options"] = {"allow_http": True}  # unencrypted only to this machine
+    if not patient:
+        options["client_options"] = options.get("client_options", {}) | {"timeout": _ANSWER_WITHIN}
+        options["retry_config"] = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
     if url.startswith("file://"):
-        options = {"mkdir": True}
+        options = {"mkdir": patient}
     try:
         return obstore, from_url(url, **options)
     except (obstore.exceptions.BaseError, ValueError, OSError) as error:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from toombos_cli.results import Case, Verdict, worst
+from toombos_cli.scheduled_runs import MissedRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,17 +120,62 @@ class ArchiveRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteRow:
+    """One archive at the remote; `here`: the backup directory holds it as well."""
+
+    name: str
+    created_at: str
+    size_bytes: int
+    here: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteReport:
+    """What the configured remote holds, the newest first. `problem` is why that is not known, "" when it is.
+
+    `missing` are the good archives of the backup directory that are not there, not whole, or were not read back.
+    """
+
+    url: str
+    archives: tuple[RemoteRow, ...] = ()
+    missing: tuple[str, ...] = ()
+    newest_good_missing: bool = False
+    problem: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.WARN if self.problem or self.newest_good_missing else Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyReport:
+    """`toombos backup copy`: the addresses of the copies that were made and read back."""
+
+    kind: ClassVar[str] = "backup_copy"
+
+    remote: str
+    copied: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListReport:
-    """`toombos backup list`: what is there, the newest first."""
+    """`toombos backup list`: what is there, the newest first; `remote` None where none is configured."""
 
     kind: ClassVar[str] = "backup_list"
 
     directory: str
     archives: tuple[ArchiveRow, ...]
+    remote: RemoteReport | None = None
 
     @property
     def verdict(self) -> Verdict:
-        return Verdict.WARN if any(row.problem for row in self.archives) else Verdict.PASS
+        if any(row.problem for row in self.archives):
+            return Verdict.WARN
+        return self.remote.verdict if self.remote else Verdict.PASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +231,7 @@ class PruneReport:
     removed_bytes: int
     trash: str
     emptied: tuple[str, ...]
+    remote: RemoteReport | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -193,7 +240,10 @@ class PruneReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """`toombos backup status`: FAIL when no known good archive is younger than `max_age_h` hours."""
+    """`toombos backup status`: FAIL when no known good archive is younger than `max_age_h` hours.
+
+    `missed_runs` are scheduled jobs, of whatever kind, that did not run.
+    """
 
     kind: ClassVar[str] = "backup_status"
 
@@ -205,12 +255,16 @@ class StatusReport:
     total_bytes: int
     last_drill_at: str | None
     restore_interrupted: bool
+    missed_runs: tuple[MissedRun, ...] = ()
+    remote: RemoteReport | None = None
 
     @property
     def verdict(self) -> Verdict:
         if self.restore_interrupted or self.age_h is None or self.age_h > self.max_age_h:
             return Verdict.FAIL
-        return Verdict.WARN if self.bad or self.age_h < 0 else Verdict.PASS
+        if self.bad or self.age_h < 0 or self.missed_runs:
+            return Verdict.WARN
+        return self.remote.verdict if self.remote else Verdict.PASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

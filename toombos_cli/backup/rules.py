@@ -1,15 +1,16 @@
 """The allow-list: which names and links an archive may hold. Applied when one is written and when one is read."""
 
 import itertools
-import posixpath
 from collections.abc import Iterable, Sequence
 
+from toombos_cli.backup.attributes import VALUE_MAX_BYTES, is_kept
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.records import HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME, Entry, Root, printable
 
 _RESERVED = frozenset((HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME))
 _MAX_ID = 2**32 - 2
 _MAX_INT64 = 2**63 - 1
+_FORBIDDEN_PARTS = frozenset((b"", b".", b".."))
 
 
 def check_roots(roots: Iterable[Root]) -> tuple[bytes, ...]:
@@ -30,14 +31,14 @@ def check_entries(entries: Sequence[Entry], roots: Sequence[bytes]) -> None:
     seen: dict[bytes, str] = {}
     for entry in entries:
         name = entry.name
-        complaint = name_complaint(name) or _number_complaint(entry) or _shape_complaint(entry)
+        complaint = name_complaint(name) or _number_complaint(entry) or _shape_complaint(entry, name)
         if not complaint and name in seen:
             complaint = "is there twice"
-        parent = posixpath.dirname(name)
+        parent = name.rpartition(b"/")[0]
         if not complaint and parent and seen.get(parent) != "dir":
             complaint = "does not lie in a directory of the archive"
         if not complaint:
-            complaint = _place_complaint(entry, roots)
+            complaint = _place_complaint(entry, name, roots)
         if complaint:
             raise BadArchiveError(f"member {printable(name)!r} {complaint}", hint="the whole archive is refused")
         seen[name] = entry.type
@@ -50,9 +51,9 @@ def name_complaint(name: bytes) -> str | None:
         return "has an empty name or a NUL in it"
     if name.startswith(b"/"):
         return "is an absolute path"
-    if any(part in (b"", b".", b"..") for part in parts):
+    if not _FORBIDDEN_PARTS.isdisjoint(parts):
         return "has an empty, '.' or '..' part"
-    if len(name) > 4000 or any(len(part) > 255 for part in parts):
+    if len(name) > 4000 or max(map(len, parts)) > 255:
         return "has a name that is too long"
     return None
 
@@ -88,8 +89,7 @@ def root_of(name: bytes, roots: Iterable[bytes]) -> bytes | None:
     return next((root for root in roots if is_within(name, root)), None)
 
 
-def _place_complaint(entry: Entry, roots: Sequence[bytes]) -> str | None:
-    name = entry.name
+def _place_complaint(entry: Entry, name: bytes, roots: Sequence[bytes]) -> str | None:
     root = root_of(name, roots)
     if root is None:
         is_above = entry.type == "dir" and any(is_within(other, name) for other in roots)
@@ -107,13 +107,20 @@ def _number_complaint(entry: Entry) -> str | None:
     return None
 
 
-def _shape_complaint(entry: Entry) -> str | None:
+def _may_have(attribute: tuple[str, bytes]) -> bool:
+    name, value = attribute
+    return is_kept(name) and len(value) <= VALUE_MAX_BYTES
+
+
+def _shape_complaint(entry: Entry, name: bytes) -> str | None:
     if (entry.path and entry.path_b64) or (entry.link and entry.link_b64):
         return "is named twice over"
-    if entry.name in _RESERVED:
+    if entry.xattrs and (entry.type == "symlink" or not all(map(_may_have, entry.xattrs.items()))):
+        return "has extended attributes that no backup keeps"
+    if name in _RESERVED:
         return "has a name that the archive itself uses"
     if entry.type == "file":
-        is_hash = len(entry.sha256) == 64 and not set(entry.sha256) - set("0123456789abcdef")
+        is_hash = len(entry.sha256) == 64 and not entry.sha256.strip("0123456789abcdef")
         return None if is_hash and not entry.target else "has no checksum, or a link target"
     if entry.size or entry.sha256 or entry.database:
         return f"is a {entry.type} with content"

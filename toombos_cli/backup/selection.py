@@ -8,16 +8,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from toombos_cli.backup import rules
+from toombos_cli.backup.attributes import read_attributes
 from toombos_cli.backup.databases import COMPANIONS, is_sqlite
 from toombos_cli.backup.place import STAGING_PREFIX
 from toombos_cli.backup.records import EntryType, Root
 
 _DAY_S = 86_400
+_STAGING = STAGING_PREFIX.encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there are many, and no cycles
     """One thing to back up. `path` is where it lies, links above it resolved; `name` what the archive calls it."""
 
     name: bytes
@@ -25,6 +28,7 @@ class Found:
     status: os.stat_result
     type: EntryType
     is_database: bool = False
+    xattrs: dict[str, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +130,7 @@ class _Walk:
         elif stat.S_ISDIR(status.st_mode):
             self._add(name, path, status, "dir")
             for child in self._children(name, path):
-                self.visit(name + b"/" + child, os.path.join(path, child))
+                self.visit(name + b"/" + child, path + b"/" + child)
         elif stat.S_ISLNK(status.st_mode):
             self._add(name, path, status, "symlink")
         else:
@@ -135,7 +139,9 @@ class _Walk:
     def _add(
         self, name: bytes, path: bytes, status: os.stat_result, kind: EntryType, *, is_database: bool = False
     ) -> None:
-        self._out.found.append(Found(name=name, path=path, status=status, type=kind, is_database=is_database))
+        xattrs = read_attributes(path) if kind != "symlink" else {}
+        found = Found(name=name, path=path, status=status, type=kind, is_database=is_database, xattrs=xattrs)
+        self._out.found.append(found)
 
     def _children(self, name: bytes, path: bytes) -> Iterator[bytes]:
         try:
@@ -151,7 +157,7 @@ class _Walk:
         yield from (child for child in children if child not in companions)
 
     def _reason_to_skip(self, name: bytes, path: bytes, status: os.stat_result) -> str | None:
-        if path == self._own or os.path.basename(name).startswith(STAGING_PREFIX.encode()):
+        if path == self._own or os.path.basename(name).startswith(_STAGING):
             return "belongs to toombos"
         complaint = rules.name_complaint(name)
         if complaint:

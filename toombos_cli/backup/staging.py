@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from toombos_cli.backup.attributes import apply_attributes
 from toombos_cli.backup.databases import judge
 from toombos_cli.backup.durable import sync_directory
 from toombos_cli.backup.errors import BadArchiveError
@@ -104,12 +105,13 @@ class Stage:
 
 
 def apply_metadata(path: bytes, entry: Entry) -> None:
-    """Owner (where permitted), mode and times of an entry; links are not followed."""
+    """Owner and extended attributes (where permitted), mode and times of an entry; links are not followed."""
     status = os.lstat(path)
     if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
         with contextlib.suppress(PermissionError):
             os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
     if entry.type != "symlink":
+        apply_attributes(path, entry.xattrs)  # an ACL holds the group's mode: before it
         os.chmod(path, entry.mode)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from toombos_cli.commands import options
-from toombos_cli.commands.backup_scope import find_keys, find_postgres, make_place, make_scope
+from toombos_cli.commands.backup_scope import find_keys, find_postgres, find_remote, make_place, make_scope
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.commands.missed_runs import warn_of_missed_runs
 from toombos_cli.commands.working import Working
@@ -103,10 +103,26 @@ def _copied(report: "CreateReport", url: str, observer: Working) -> "CreateRepor
 @app.command("list")
 @command
 def list_(invocation: Invocation) -> None:
-    """List the archives, the newest first, from their indexes alone."""
+    """List the archives, the newest first, from their indexes alone, and what the configured remote holds."""
     from toombos_cli.backup.upkeep import list_all
 
-    invocation.finish(list_all(make_place(invocation)))
+    invocation.finish(replace(list_all(make_place(invocation)), remote=find_remote(invocation)))
+
+
+@app.command()
+@command
+def copy(
+    invocation: Invocation,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="URL", help="Default: the configured remote.", show_default=False)
+    ] = None,
+) -> None:
+    """Copy to the remote the good archives that are missing there, and read them back."""
+    from toombos_cli.backup.offsite import copy_missing
+
+    with Working(invocation) as observer:
+        report = copy_missing(to or invocation.manifest.backup.remote, make_place(invocation), observer)
+    invocation.finish(report)
 
 
 @app.command()
@@ -130,13 +146,15 @@ def prune(
 ) -> None:
     """Move what the retention does not keep to the trash, where it lies for a week.
 
-    Never the newest good archive, never pinned ones. Exit 5 when no good archive would remain.
+    Never the newest good archive, never pinned ones, never a copy at the remote. Exit 5 when no good archive would
+    remain.
     """
     from toombos_cli.backup.prune import prune_archives
     from toombos_cli.backup.store import utc_now
 
     policy = invocation.manifest.backup.retention
-    invocation.finish(prune_archives(make_place(invocation), policy, utc_now(), dry_run=dry_run))
+    report = prune_archives(make_place(invocation), policy, utc_now(), dry_run=dry_run)
+    invocation.finish(replace(report, remote=find_remote(invocation)))
 
 
 @app.command()
@@ -156,9 +174,10 @@ def status(
     from toombos_cli.backup.upkeep import backup_status
     from toombos_cli.load.quantities import parse_duration
 
-    warn_of_missed_runs(invocation)
+    missed = warn_of_missed_runs(invocation)
     limit_h = parse_duration(max_age, where="--max-age") / 3600 if max_age else invocation.manifest.backup.max_age_h
-    invocation.finish(backup_status(make_place(invocation), utc_now(), max_age_h=limit_h), strict=strict)
+    report = backup_status(make_place(invocation), utc_now(), max_age_h=limit_h)
+    invocation.finish(replace(report, missed_runs=missed, remote=find_remote(invocation)), strict=strict)
 
 
 @app.command()

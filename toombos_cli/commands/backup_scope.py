@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from toombos_cli.backup.encryption import Keys
     from toombos_cli.backup.place import Place
     from toombos_cli.backup.postgres import Postgres
+    from toombos_cli.backup.reports import RemoteReport
     from toombos_cli.backup.selection import Scope
 
 
@@ -27,6 +28,14 @@ def find_keys(invocation: Invocation, settings: BackupScope) -> "Keys":
 
     identity = (invocation.project / settings.age_identity) if settings.age_identity else None
     return Keys(recipients=settings.age_recipients, identity=identity)
+
+
+def find_remote(invocation: Invocation) -> "RemoteReport | None":
+    """What the manifest's remote holds; None where it names none."""
+    from toombos_cli.backup.offsite import look_at_remote
+    from toombos_cli.backup.store import utc_now
+
+    return look_at_remote(invocation.manifest.backup.remote, make_place(invocation), utc_now())
 
 
 def find_postgres(invocation: Invocation) -> "Postgres | None":

@@ -1,5 +1,6 @@
 """`toombos health`."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -57,12 +58,13 @@ def health(
     from toombos_cli.health.watch import History
 
     names = invocation.service_names(services)
-    warn_of_missed_runs(invocation)
+    missed = warn_of_missed_runs(invocation)
     alarm = _alarm_command(on_fail)
     history = History()
 
     def check() -> "HealthReport":
         report = history.add(run_health(invocation.manifest, names, timeout_s=timeout))
+        report = replace(report, missed_runs=missed)
         if log:
             _log(invocation, report)
         if history.begins_to_fail(report) and alarm:

@@ -1,10 +1,15 @@
-"""Warns on stderr of scheduled jobs that did not run: health and backup status are where somebody looks."""
+"""Tells of scheduled jobs that did not run: health and backup status are where somebody looks."""
+
+from typing import TYPE_CHECKING
 
 from toombos_cli.commands.invocation import Invocation
 
+if TYPE_CHECKING:
+    from toombos_cli.scheduled_runs import MissedRun
 
-def warn_of_missed_runs(invocation: Invocation) -> None:
-    """One line a job; nothing where the schedule is not installed, or all ran."""
+
+def warn_of_missed_runs(invocation: Invocation) -> "tuple[MissedRun, ...]":
+    """One line a job on stderr, and what the report is to say; nothing where no schedule is installed, or all ran."""
     from toombos_cli.scheduled_runs import missed_runs
 
     missed = missed_runs(invocation.manifest)
@@ -12,3 +17,4 @@ def warn_of_missed_runs(invocation: Invocation) -> None:
         invocation.stderr.print(f"warning: the scheduled job {run.job} {run.text}", style="yellow", soft_wrap=True)
     if missed:
         invocation.stderr.print("hint: toombos schedule show", style="cyan")
+    return missed

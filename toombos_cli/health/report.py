@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from toombos_cli.probes import Reason
 from toombos_cli.results import Case, Sample, Verdict, worst
+from toombos_cli.scheduled_runs import MissedRun
 
 
 class Status(StrEnum):
@@ -51,7 +52,10 @@ class SkippedService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport:
-    """One round. `history` holds, for a watch, each service's latencies in ms, oldest first, None for no answer."""
+    """One round. `history` holds, for a watch, each service's latencies in ms, oldest first, None for no answer.
+
+    `missed_runs` are scheduled jobs that did not run; the verdict is of the services alone.
+    """
 
     kind: ClassVar[str] = "health"
     hidden: ClassVar[frozenset[str]] = frozenset({"history"})
@@ -60,6 +64,7 @@ class HealthReport:
     skipped: tuple[SkippedService, ...] = ()
     checked_at: datetime
     history: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    missed_runs: tuple[MissedRun, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -52,6 +52,9 @@ ESCAPES = {
     "mode": [DATA, plain("data/x", mode=0o100644)],
     "negative size": [DATA, plain("data/x", size=-1)],
     "huge time": [DATA, plain("data/x", mtime_ns=2**70)],
+    "capability": [DATA, plain("data/x", xattrs={"security.capability": b"x"})],
+    "attribute that splits a pax record": [DATA, plain("data/x", xattrs={"user.a=b": b"x"})],
+    "attribute beyond the kernel's limit": [DATA, plain("data/x", xattrs={"user.a": bytes(2**16 + 1)})],
     "no checksum": [DATA, plain("data/x", sha256="")],
     "wrong checksum": [DATA, plain("data/x", sha256="0" * 64)],
 }

@@ -1,6 +1,7 @@
 """What goes in comes out: byte-, mode- and time-exact, through toombos and through GNU tar by hand."""
 
 import os
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from tests.backup_site import Site, snapshot_tree
 from tests.conftest import needs
 from toombos_cli.backup.instructions import RESTORE_TXT
+from toombos_cli.backup.reader import read_tail
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
 
@@ -125,6 +127,44 @@ def test_a_sparse_file_stays_sparse(tmp_path: Path) -> None:
     assert path.stat().st_size == 64 << 20
     assert path.stat().st_blocks * 512 < 1 << 20
     assert path.read_bytes()[32 << 20 :][:6] == b"island"
+
+
+def acl(*entries: tuple[int, int, int]) -> bytes:
+    """A POSIX ACL as the kernel holds it: version 2, then (tag, rights, id) each."""
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+NOBODY_MAY_READ = acl((1, 6, 2**32 - 1), (2, 4, 65534), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1))
+
+
+def test_extended_attributes_and_acls_survive_and_gnu_tar_knows_them(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill()
+    note, deep, by_hand = tmp_path / "data/deep/note.txt", tmp_path / "data/deep", tmp_path / "by hand"
+    plain = Path(site.backup().archive)
+    try:
+        os.setxattr(note, "user.origin", b"line\n=\xff\0")
+        os.setxattr(note, "system.posix_acl_access", NOBODY_MAY_READ)
+        os.setxattr(deep, "system.posix_acl_default", NOBODY_MAY_READ)
+    except OSError as error:
+        pytest.skip(f"this file system keeps no attributes: {error}")
+    os.setxattr(tmp_path / "data/history.db", "user.kept", b"also of a database")
+    archive = Path(site.backup().archive)
+    assert [read_tail(path).min_reader for path in (plain, archive)] == [1, 2]
+    mode = note.stat().st_mode
+    site.restore(plain)
+    assert os.listxattr(note) == []
+    preview = site.restore(archive, dry_run=True)
+    assert set(preview.changed) == {"data/deep", "data/deep/note.txt", "data/history.db"}
+    site.restore(archive)
+    assert os.getxattr(note, "user.origin") == b"line\n=\xff\0"
+    assert os.getxattr(note, "system.posix_acl_access") == NOBODY_MAY_READ
+    assert os.getxattr(deep, "system.posix_acl_default") == NOBODY_MAY_READ
+    assert os.getxattr(tmp_path / "data/history.db", "user.kept") == b"also of a database"
+    assert note.stat().st_mode == mode
+    assert site.restore(archive, dry_run=True).changed == ()
+    by_hand.mkdir()
+    subprocess.run([needs("tar"), "--zstd", "--xattrs", "-xpf", str(archive), "-C", str(by_hand)], check=True)
+    assert os.getxattr(by_hand / "data/deep/note.txt", "user.origin") == b"line\n=\xff\0"
 
 
 def test_the_env_file_keeps_its_private_mode(tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ CASES = {
     "raw name": Entry(**named(b"caf\xe9\n-rf"), type="file", mode=0o600),
     "long link": Entry(path="l" * 300, link="t" * 200, type="symlink", mode=0o777),
     "owner beyond octal": Entry(path="x", type="file", mode=0o600, uid=2**31, gid=2**32 - 2),
+    "largest sum of bytes": Entry(
+        **named(b"\xff" * 100, b"\xff" * 100), type="symlink", mode=0o7777, uid=2**32 - 2, gid=2**32 - 2, mtime_ns=-1
+    ),
     "8 GiB": Entry(path="x", type="file", size=8 << 30, mode=0o600),
 }
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,11 @@ def test_missed_runs_are_reported_where_somebody_looks(project, toombos, command
     assert "warning: the scheduled job backup was due on" in said
     assert "did not run (never yet)" in said
     assert "hint: toombos schedule show" in said
+    (backup,) = (
+        run for run in json.loads(toombos(*command, "--json").stdout)["data"]["missed_runs"] if run["job"] == "backup"
+    )
+    assert datetime.fromisoformat(backup["due_at"]) < datetime.now(UTC)
+    assert backup["last_run_at"] is None
 
 
 def test_a_job_that_runs_raises_an_alert_for_those_that_do_not_and_their_run_ends_it(project, toombos):

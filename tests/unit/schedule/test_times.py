@@ -1,6 +1,7 @@
 """When a job is due, next due, and missed; what cron and systemd are told of it."""
 
 import subprocess
+import time
 from datetime import datetime
 
 import pytest
@@ -98,6 +99,8 @@ MISSES = {
     "is a little late": (60, 9.5, True),
     "the run before last, and the last is within its grace": (60, 5, False),
     "ran long ago": (600, 120, True),
+    "ran by a clock that was a day ahead": (60, -1440, True),
+    "ran by a clock that is a little ahead": (60, -1, False),
 }
 
 
@@ -109,3 +112,16 @@ def test_a_run_is_missed(project, installed, ran, missed):
         write_record(project, "health", RunRecord(started_at=NOON - ran * MINUTE))
     names = {run.job for run in missed_runs(load_manifest(project), NOON)}
     assert ("health" in names) == missed
+
+
+def test_the_hour_that_comes_twice_in_autumn_holds_one_run(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        job = Job(command=("backup",), at="02:15")
+        second_half_past_two = datetime.fromtimestamp(1_792_891_800)  # noqa: DTZ006  (local; 01:30Z, at +01:00)
+        assert second_half_past_two.fold == 1
+        assert last_due(job, second_half_past_two).timestamp() == 1_792_887_300  # 00:15Z, at +02:00
+    finally:
+        monkeypatch.undo()
+        time.tzset()

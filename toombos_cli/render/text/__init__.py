@@ -18,6 +18,7 @@ VIEWS: dict[str, str] = {
     "issue": "toombos_cli.render.text.issue",
     "profile": "toombos_cli.render.text.profile",
     "findings": "toombos_cli.render.text.findings",
+    "backup_copy": "toombos_cli.render.text.archives",
     "backup_create": "toombos_cli.render.text.archives",
     "backup_drill": "toombos_cli.render.text.archives",
     "backup_list": "toombos_cli.render.text.archives",

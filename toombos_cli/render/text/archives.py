@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from toombos_cli.backup.reports import (
+        ArchiveRow,
+        CopyReport,
         CreateReport,
         DatabaseReport,
         DrillReport,
         ListReport,
         PruneReport,
+        RemoteReport,
         StatusReport,
         VerifyReport,
     )
@@ -36,7 +41,7 @@ def show_create(report: "CreateReport", output: Output) -> None:
     rate = report.data_bytes / max(report.duration_s, 0.001)
     out.print(f"{'OK' if report.complete else 'INCOMPLETE'}  {report.archive}", soft_wrap=True)
     out.print(
-        f"    {report.files} files, {size(report.data_bytes)} in {size(report.size_bytes)}, "
+        f"    {_count(report.files, 'file')}, {size(report.data_bytes)} in {size(report.size_bytes)}, "
         f"{'read back and verified' if report.verified else 'written'}, {report.duration_s:.1f} s ({size(int(rate))}/s)"
     )
     show_databases(report.databases, output)
@@ -68,36 +73,79 @@ def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> N
 
 
 def show_list(report: "ListReport", output: Output) -> None:
-    """One line an archive."""
-    from rich.table import Table
-
+    """One line an archive; on a narrow terminal without the time, so that no name is cut."""
     if not report.archives:
         output.stdout.print(f"no archives in {report.directory}", soft_wrap=True)
         output.stderr.print("hint: toombos backup", style="cyan")
+        show_remote(report.remote, output)
         return
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, right in (("made (UTC)", False), ("size", True), ("files", True), ("state", False), ("archive", False)):
-        grid.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="fold")
-    for row in report.archives:
-        if row.problem:
-            state = "BAD"
-        elif row.known_good:
-            state = "good"
-        else:
-            state = "unverified"
-        marks = [word for word, on in (("pinned", row.pinned), ("encrypted", row.encrypted)) if on]
-        kind = [] if row.kind == "regular" else [row.kind]
-        grid.add_row(
-            datetime.fromisoformat(row.created_at).strftime("%Y-%m-%d %H:%M:%S"),
-            size(row.size_bytes),
-            "-" if row.encrypted else str(row.files),
-            ", ".join([state, *kind, *marks]),
-            Path(row.path).name,
-        )
+    grid = _list_grid(report.archives, with_time=True)
+    console = output.stdout
+    unbounded = console.options.update(max_width=1000)
+    if console.measure(grid, options=unbounded).maximum > console.width:  # the time is in the name, too
+        grid = _list_grid(report.archives, with_time=False)
     output.stdout.print(grid)
     for row in report.archives:
         if row.problem:
             output.stderr.print(f"{Path(row.path).name}: {row.problem}", style="red", soft_wrap=True)
+    show_remote(report.remote, output)
+
+
+def _list_grid(rows: "tuple[ArchiveRow, ...]", *, with_time: bool) -> "Table":
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    if with_time:
+        grid.add_column("made (UTC)", no_wrap=True)
+    for name in ("size", "files"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    grid.add_column("state", overflow="fold")
+    grid.add_column("archive", no_wrap=True)
+    for row in rows:
+        wrong = "incomplete" if row.verified else "BAD"  # what an incomplete one holds is whole
+        state = wrong if row.problem else "good" if row.known_good else "unverified"
+        marks = [word for word, on in (("pinned", row.pinned), ("encrypted", row.encrypted)) if on]
+        kind = [] if row.kind == "regular" else [row.kind]
+        cells = [
+            size(row.size_bytes),
+            "-" if row.encrypted else str(row.files),
+            ", ".join([state, *kind, *marks]),
+            Path(row.path).name,
+        ]
+        made = datetime.fromisoformat(row.created_at).strftime("%Y-%m-%d %H:%M:%S")
+        grid.add_row(*([made, *cells] if with_time else cells))
+    return grid
+
+
+def show_remote(remote: "RemoteReport | None", output: Output) -> None:
+    """What the remote holds that is not here, and what is missing there; nothing where none is configured."""
+    if remote is None:
+        return
+    out, err = output.stdout, output.stderr
+    if remote.problem:
+        err.print(f"warning: what the remote holds is not known: {remote.problem}", style="yellow", soft_wrap=True)
+        return
+    only_there = [row for row in remote.archives if not row.here]
+    total = size(sum(row.size_bytes for row in remote.archives))
+    out.print(f"at {remote.url}: {_count(len(remote.archives), 'archive')}, {total}", soft_wrap=True)
+    for row in only_there[:_SHOWN]:
+        out.print(f"    only there: {row.name}", soft_wrap=True)
+    if len(only_there) > _SHOWN:
+        out.print(f"    and {len(only_there) - _SHOWN} more; --json lists them")
+    for name in remote.missing[:_SHOWN]:
+        err.print(f"warning: not at the remote: {name}", style="yellow", soft_wrap=True)
+    if len(remote.missing) > _SHOWN:
+        err.print(f"warning: and {len(remote.missing) - _SHOWN} more; --json lists them", style="yellow")
+    if remote.missing:
+        err.print("hint: toombos backup copy", style="cyan")
+
+
+def show_copy(report: "CopyReport", output: Output) -> None:
+    """One line a copy."""
+    for address in report.copied:
+        output.stdout.print(f"copied to {address}, read back", soft_wrap=True)
+    if not report.copied:
+        output.stdout.print(f"nothing is missing at {report.remote}", soft_wrap=True)
 
 
 def show_verify(report: "VerifyReport", output: Output) -> None:
@@ -124,6 +172,7 @@ def show_prune(report: "PruneReport", output: Output) -> None:
         output.stdout.print(f"{going} moved to {report.trash} ({size(report.removed_bytes)})", soft_wrap=True)
     elif not going:
         output.stdout.print("nothing to prune")
+    show_remote(report.remote, output)
 
 
 def show_status(report: "StatusReport", output: Output) -> None:
@@ -143,11 +192,14 @@ def show_status(report: "StatusReport", output: Output) -> None:
         output.stdout.print(f"    {report.newest_good}", soft_wrap=True)
         if not ok:
             output.stderr.print("hint: toombos backup", style="cyan")
-    output.stdout.print(f"    {report.archives} archives, {size(report.total_bytes)}")
+    output.stdout.print(f"    {_count(report.archives, 'archive')}, {size(report.total_bytes)}")
     proven = report.last_drill_at or "never: toombos backup drill"
     output.stdout.print(f"    a restore was last proven: {proven}", soft_wrap=True)
     for path in report.bad[:_SHOWN]:
-        output.stderr.print(f"warning: {Path(path).name} is bad", style="yellow", soft_wrap=True)
+        output.stderr.print(
+            f"warning: {Path(path).name} is not good: toombos backup list", style="yellow", soft_wrap=True
+        )
+    show_remote(report.remote, output)
 
 
 def show_drill(report: "DrillReport", output: Output) -> None:
@@ -158,6 +210,10 @@ def show_drill(report: "DrillReport", output: Output) -> None:
     show_databases(report.databases, output)
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def _escaped(text: str) -> str:
     from rich.markup import escape
 
@@ -165,6 +221,7 @@ def _escaped(text: str) -> str:
 
 
 _VIEWS = {
+    "backup_copy": show_copy,
     "backup_create": show_create,
     "backup_list": show_list,
     "backup_verify": show_verify,
