@@ -27,7 +27,7 @@ _HEADING = re.compile(r"(#{1,3})(?:[ \t](.*))?")
 _CLOSING_MARKS = re.compile(r"(?:^|(?<=[ \t]))#+$")
 _SECTION = re.compile(r"\[([^\[\]]*)\](.*)")
 _FIELD = re.compile(r"[-*+][ \t]+\*\*([^*:]+)(?::\*\*|\*\*[ \t]*:)(.*)")
-_FENCE = re.compile(r" {0,9}(`{3,}|~{3,})")
+_FENCE = re.compile(r" {0,9}(`{3,}(?!.*`)|~{3,})")
 _RULE = re.compile(r"[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*")
 _COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
 
@@ -57,7 +57,8 @@ def _lines(text: str) -> Iterator[_Line]:
     unified = _COMMENT.sub(_line_ends, re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff")))
     fence: str | None = None
     for number, raw in enumerate(unified.split("\n"), start=1):
-        mark = _FENCE.match(raw)
+        begun = _FIELD.fullmatch(raw) if fence is None else None
+        mark = _FENCE.match(begun[2] if begun else raw)  # code may begin right after **Content:**
         if fence is not None:
             if mark and mark[1].startswith(fence) and not raw.strip(f" {fence[0]}"):
                 fence = None

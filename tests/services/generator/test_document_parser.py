@@ -43,6 +43,8 @@ def test_the_packaged_document_has_several_categories_and_items() -> None:
         pytest.param("\n  below the field", "\n  below the field".strip("\n").strip(), id="begins on the next line"),
         pytest.param("one\n  - **Note:** two", "one\n- **Note:** two", id="a bold list entry is no field"),
         pytest.param("x\n\n  ```\n  ## [No] section\n  ```", "x\n\n```\n## [No] section\n```", id="headings in code"),
+        pytest.param("```\n  ## [No] section\n  ```", "```\n## [No] section\n```", id="code right after the field"),
+        pytest.param("```a``` is no fence", "```a``` is no fence", id="three backticks within a line"),
         pytest.param("one\n#### deeper heading", "one\n#### deeper heading", id="headings of level 4"),
         pytest.param("one\n\n---\n", "one", id="a closing rule is no content"),
         pytest.param("one\r\n  two\r\n", "one\ntwo", id="Windows line ends"),
