@@ -107,7 +107,7 @@ def _serve(app: object, settings: ServiceSettings, listener: socket.socket) -> i
         def _cut_off(self) -> None:
             """Hang up on those still served, as if they had left: that is no error of the service."""
             for connection in list(self.server_state.connections):
-                connection.transport.abort()  # type: ignore[union-attr]  # only HTTP: it has a transport
+                connection.transport.abort()
             for task in self.server_state.tasks:
                 task.cancel()
 
