@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,6 +65,31 @@ def test_a_file_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
         return first, same, await source.read(refresh=False)
 
     assert asyncio.run(use()) == ("one", True, "other")
+
+
+def test_a_change_that_keeps_size_and_modification_time_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "doc.md"
+
+    def write(text: str) -> None:
+        path.write_text(text)
+        os.utime(path, (1, 1))
+
+    async def use() -> tuple[str, str]:
+        source = FileSource(path)
+        write("one")
+        first = await source.read(refresh=False)
+        changed_at = path.stat().st_ctime_ns
+        while path.stat().st_ctime_ns == changed_at:  # some file systems' clocks tick every few milliseconds
+            write("two")
+        return first, await source.read(refresh=False)
+
+    assert asyncio.run(use()) == ("one", "two")
+
+
+def test_a_pipe_for_a_document_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "doc.md")
+    with pytest.raises(DocumentUnavailableError, match="not a regular file"):
+        asyncio.run(asyncio.wait_for(FileSource(tmp_path / "doc.md").read(refresh=False), 10))
 
 
 @pytest.mark.parametrize(
