@@ -69,6 +69,14 @@ def test_the_medical_tone_says_that_it_is_no_medical_advice() -> None:
     assert "does not constitute medical advice" in content.web_update.content
 
 
+@pytest.mark.parametrize("tone", Tone)
+def test_a_single_update_is_spoken_of_as_one(tone: Tone) -> None:
+    content = render_content(document_of(), ContentOptions(email_tone=tone, web_tone=tone, social_tone=tone))
+    everything = content.newsletter.text + content.newsletter.preview_text + content.web_update.content
+    assert "1 update " in everything
+    assert not re.search(r"are 1 update\b|1 updates|[Pp]ick the one", everything)
+
+
 def test_a_channel_may_have_a_tone_of_its_own() -> None:
     mixed = render_content(DOCUMENT, ContentOptions(web_tone=Tone.ENCOURAGING))
     assert mixed.newsletter == in_tone(Tone.PROFESSIONAL).newsletter
