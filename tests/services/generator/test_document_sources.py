@@ -344,7 +344,7 @@ def test_a_google_token_that_was_taken_back_is_replaced(
     [
         ((401, {"error_description": "Invalid JWT Signature."}), (200, {}), "token exchange: HTTP 401: Invalid JWT"),
         ((200, {"no": "token"}), (200, {}), "no access_token"),
-        ((200, {"access_token": "t"}), (404, {"error": {"message": "not found"}}), "Google Docs: HTTP 404"),
+        ((200, {"access_token": "t"}), (404, {"error": {"message": "not found"}}), "Google Docs: HTTP 404: not found"),
         ((200, {"access_token": "t"}), (200, []), "not a JSON object"),
     ],
 )
