@@ -67,7 +67,7 @@ class RequestMiddleware:
         route = scope.get("route")
         path: str = UNMATCHED if route is None else route.path
         self._metrics.count_request(scope["method"], path, status, duration_s)
-        level = logging.DEBUG if path in _QUIET else logging.ERROR if status >= 500 or not status else logging.INFO
+        level = logging.DEBUG if path in _QUIET else logging.ERROR if status >= 500 else logging.INFO
         method, real_path = scope["method"], scope["path"]  # without the query, which may hold a key
         extra = {"method": method, "path": real_path, "status": status, "duration_ms": round(duration_s * 1000, 3)}
         logs.write_request(level, f"{method} {real_path} {status}", extra)

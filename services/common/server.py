@@ -1,5 +1,6 @@
 """Runs a service's app in this process until SIGTERM or SIGINT; `main` is the whole of a service's `__main__`."""
 
+import asyncio
 import gc
 import logging
 import signal
@@ -82,7 +83,8 @@ def uvicorn_config(app: object, *, shutdown_grace_s: float) -> "Config":
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=30,  # longer than clients keep idle connections (httpx: 5 s), so that they close first
-        timeout_graceful_shutdown=shutdown_grace_s,  # type: ignore[arg-type]  # waits fractions as well
+        # The last resort: running requests are cut off before, without uvicorn's errors (see `_serve`).
+        timeout_graceful_shutdown=shutdown_grace_s + 1,  # type: ignore[arg-type]  # waits fractions as well
     )
 
 
@@ -96,6 +98,18 @@ def _serve(app: object, settings: ServiceSettings, listener: socket.socket) -> i
             gc.set_threshold(10_000)  # requests leave few cycles behind: the default looks for them several times each
             gc.enable()
             logger.info("startup complete, listening on %s:%d", *listener.getsockname()[:2])
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            cut_off = asyncio.get_running_loop().call_later(settings.shutdown_grace_s, self._cut_off)
+            await super().shutdown(sockets)
+            cut_off.cancel()
+
+        def _cut_off(self) -> None:
+            """Hang up on those still served, as if they had left: that is no error of the service."""
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            for task in self.server_state.tasks:
+                task.cancel()
 
     config = uvicorn_config(app, shutdown_grace_s=settings.shutdown_grace_s)
     # Uvicorn raises the signal again once all is stopped. By itself that kills: a clean end is to read as one.

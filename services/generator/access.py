@@ -30,18 +30,19 @@ class ApiKeys:
     """API_KEY may do all. READ_ONLY_API_KEY may read and preview. Without API_KEY everybody may, but sends no key."""
 
     def __init__(self, api_key: str | None, read_only_key: str | None) -> None:
-        keys = ((Role.EDITOR, api_key), (Role.READER, read_only_key))
+        keys = ((Role.EDITOR, (api_key or "").strip()), (Role.READER, (read_only_key or "").strip()))
         self._digests = tuple((role, sha256(key.encode()).digest()) for role, key in keys if key)
         self.required = api_key is not None
 
     def role_of(self, key: str | None) -> Role | None:
         """What the bearer of `key` may do; None when the key is wrong, or missing where one is needed.
 
+        `key` is a header's value as Starlette reads it: each byte one character. Blanks around it do not count.
         Digests of equal length are compared in constant time, each of them always.
         """
         if key is None:
             return None if self.required else Role.EDITOR
-        digest = sha256(key.encode("utf-8", "surrogateescape")).digest()
+        digest = sha256(key.encode("latin-1")).digest()
         found = None
         for role, known in self._digests:
             if hmac.compare_digest(digest, known):
@@ -134,5 +135,5 @@ def require_editor(role: Role) -> None:
 def _client(request: Request, valid_key: str | None) -> str:
     """A valid key is a client of its own; all others count by their address, so that guessed keys share one bucket."""
     if valid_key:
-        return f"key:{sha256(valid_key.encode('utf-8', 'surrogateescape')).hexdigest()}"
+        return f"key:{sha256(valid_key.encode()).hexdigest()}"
     return f"address:{request.client.host if request.client else ''}"

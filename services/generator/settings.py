@@ -112,6 +112,8 @@ def _live_problems(settings: GeneratorSettings) -> Iterator[SettingProblem]:
     """Everything that keeps live mode from starting: each name with its reason, never a value."""
     for name in ("api_key", "crm_api_key", "platform_api_key"):
         yield from _secret_problem(name.upper(), getattr(settings, name), _KEY_MIN_CHARS if name == "api_key" else 1)
+    if settings.read_only_api_key is not None:
+        yield from _secret_problem("READ_ONLY_API_KEY", settings.read_only_api_key, _KEY_MIN_CHARS)
     yield from _secret_problem("API_KEY_ENCRYPTION_KEY", settings.api_key_encryption_key, KEY_MIN_CHARS)
     mocks = {_place(settings.mock_crm_base_url), _place(settings.mock_platform_base_url)}
     for name in ("crm_base_url", "platform_base_url"):

@@ -5,6 +5,7 @@ Authors may write raw HTML: it passes through the same allow-list as what Markdo
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import nh3
 from markdown_it import MarkdownIt
@@ -51,6 +52,7 @@ _TAGS = frozenset(
     ]
 )
 _ATTRIBUTES = {
+    "*": {"dir"},
     "a": {"href", "title"},
     "abbr": {"title"},
     "img": {"src", "alt", "title", "width", "height"},
@@ -74,6 +76,8 @@ def to_html(markdown: str, *, styles: Mapping[str, str] | None = None) -> str:
     for token in tokens:
         if token.type in ("heading_open", "heading_close") and token.tag in ("h1", "h2"):
             token.tag = "h3"  # the page's own headings are h1 and h2
+        if token.nesting == 1 and token.level == 0:
+            token.attrSet("dir", "auto")  # from right to left where the block's text is
         _align_by_attribute(token)
     return sanitise(parser.renderer.render(tokens, parser.options, {}), styles=styles)
 
@@ -98,6 +102,20 @@ def to_text(markdown: str) -> str:
     for token in _parser().parse(markdown):
         writer.write(token)
     return "\n".join(lines).strip("\n")
+
+
+def opening(markdown: str) -> str:
+    """The first paragraph that stands in no list, table or quotation, as one line of text without link addresses.
+
+    Empty when there is none.
+    """
+    tokens = _parser().parse(markdown)
+    for before, token in pairwise(tokens):
+        if before.type == "paragraph_open" and before.level == 0:
+            text = " ".join(inline_text(token.children or (), addresses=False).split())
+            if text:
+                return text
+    return ""
 
 
 def links(markdown: str) -> tuple[str, ...]:
@@ -126,6 +144,8 @@ def _align_by_attribute(token: Token) -> None:
         style = str(token.attrs.pop("style", ""))
         if style:
             token.attrSet("align", style.removeprefix("text-align:"))
+        elif token.type == "th_open":
+            token.attrSet("align", "left")  # else it would be centred above its column
 
 
 class _TextWriter:
@@ -200,8 +220,11 @@ class _TextWriter:
             self._lines.append("")
 
 
-def inline_text(tokens: Sequence[Token]) -> str:
-    """Inline tokens as text. Raw HTML leaves nothing: in plain text its tags would only be noise."""
+def inline_text(tokens: Sequence[Token], *, addresses: bool = True) -> str:
+    """Inline tokens as text. Raw HTML leaves nothing: in plain text its tags would only be noise.
+
+    `addresses` puts those of links after their texts.
+    """
     parts: list[str] = []
     open_links: list[tuple[str, int]] = []
     for token in tokens:
@@ -219,6 +242,6 @@ def inline_text(tokens: Sequence[Token]) -> str:
             case "link_close":
                 address, start = open_links.pop()
                 shown = "".join(parts[start:])
-                if address.startswith(("https://", "http://")) and shown != address:
+                if addresses and address.startswith(("https://", "http://")) and shown != address:
                     parts.append(f" ({address})")
     return "".join(parts)

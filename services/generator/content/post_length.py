@@ -1,5 +1,8 @@
 """How X (Twitter) counts a post's length: weights by script, 23 for each link, 2 for each emoji.
 
+A domain without https:// becomes a link as well, where its end is one that exists. Which do is a list that changes, so
+all that look like one count as the longer of both.
+
 Source: https://docs.x.com/resources/fundamentals/counting-characters (configuration v3).
 """
 
@@ -11,6 +14,7 @@ _LIGHT = ((0, 4351), (8192, 8205), (8208, 8223), (8242, 8247))
 """Ranges of code points that weigh 1; all others weigh 2."""
 
 _LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]]", re.IGNORECASE)
+_DOMAIN = re.compile(r"(?<![\w@.-])(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?![\w@-])(?:/[^\s<>\"']*)?", re.IGNORECASE)
 _PICTOGRAPH = (
     "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u21aa\u231a-\u23ff\u24c2\u25aa-\u27bf"
     "\u2934\u2935\u2b05-\u2b55\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]"
@@ -28,6 +32,7 @@ def post_weight(text: str) -> int:
     """The length that counts towards the limit of 280."""
     text = unicodedata.normalize("NFC", text)
     text, link_count = _LINK.subn("", text)
+    text = _DOMAIN.sub(lambda domain: domain[0].ljust(_LINK_WEIGHT), text)
     text, emoji_count = _EMOJI.subn("", text)
     return _LINK_WEIGHT * link_count + 2 * emoji_count + sum(1 if _is_light(ord(c)) else 2 for c in text)
 

@@ -1,14 +1,14 @@
 """One post for each social platform, within the platform's limits."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from services.generator.content.edition import Edition, keywords
-from services.generator.content.markdown import images, links, to_text
+from services.generator.content.markdown import images, links, opening
 from services.generator.content.model import Platform, SocialPost
 from services.generator.content.post_length import post_weight
 from services.generator.content.tones import Voice
-from services.generator.content.wording import first_paragraph, hashtag, shorten
+from services.generator.content.wording import hashtag, sentence_ends, shorten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,34 +55,55 @@ def _post(edition: Edition, voice: Voice, platform: Platform) -> SocialPost:
     limits = LIMITS[platform]
     hashtags = _hashtags(edition, voice, limits)
     tail = f"\n\n{' '.join(hashtags)}" if hashtags else ""
-    content = _fit(_parts(edition, voice, limits), lambda text: limits.measure(text + tail), limits.max_chars)
+    content = _fit(_whole_post(edition, voice, limits), lambda text: limits.measure(text + tail), limits.max_chars)
     media = dict.fromkeys(address for item in edition.newest for address in images(item.content))
     return SocialPost(platform=platform, content=content, hashtags=hashtags, media_urls=tuple(media)[: limits.media])
 
 
-def _parts(edition: Edition, voice: Voice, limits: PlatformLimits) -> list[str]:
-    """The post's paragraphs, the most important first."""
-    lead = edition.lead
-    parts = [voice.social_hook.format_map(edition.facts)]
-    link = next(iter(links(lead.content)), None)
-    if not limits.listed_items:
-        return [*parts, *([link] if link else []), first_paragraph(to_text(lead.content)), voice.social_closing]
-    parts.append(first_paragraph(to_text(lead.content)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Post:
+    """A post's paragraphs in their order. The closing may be a medical notice, so room is kept for it first."""
+
+    hook: str
+    opening: str
+    others: str
+    closing: str
+    link: str
+
+    def text(self) -> str:
+        return "\n\n".join(filter(None, (self.hook, self.opening, self.others, self.closing, self.link)))
+
+
+def _whole_post(edition: Edition, voice: Voice, limits: PlatformLimits) -> _Post:
+    """All that there is to say, whatever its length."""
     others = edition.newest[1 : 1 + limits.listed_items]
-    if others:
-        parts.append("\n".join((voice.social_list, *(f"• {item.title}" for item in others))))
-    parts.append(voice.social_closing)
-    return [*parts, *([link] if link else [])]
+    return _Post(
+        hook=voice.social_hook.format_map(edition.facts),
+        opening=opening(edition.lead.content),
+        others="\n".join((voice.social_list, *(f"• {item.title}" for item in others))) if others else "",
+        closing=voice.social_closing,
+        link=next(iter(links(edition.lead.content)), ""),
+    )
 
 
-def _fit(parts: Sequence[str], measure: Callable[[str], int], limit: int) -> str:
-    """The parts that fit, each apart by a blank line; the first is cut where it must be, others are left out."""
-    text = _cut(parts[0], measure, limit)
-    for part in parts[1:]:
-        longer = f"{text}\n\n{part}"
-        if measure(longer) <= limit:
-            text = longer
-    return text
+def _fit(post: _Post, measure: Callable[[str], int], limit: int) -> str:
+    """The post within its limit: the hook cut where it must be, the opening after a sentence, others left out."""
+    fitted = _Post(hook=_cut(post.hook, measure, limit), opening="", others="", closing="", link="")
+
+    def add(**part: str) -> bool:
+        nonlocal fitted
+        longer = replace(fitted, **part)
+        fits = measure(longer.text()) <= limit
+        fitted = longer if fits else fitted
+        return fits
+
+    add(closing=post.closing)
+    add(link=post.link)
+    for end in sentence_ends(post.opening):
+        if not add(opening=post.opening[:end]):
+            break
+    add(others=post.others)
+    return fitted.text()
 
 
 def _cut(text: str, measure: Callable[[str], int], limit: int) -> str:

@@ -36,7 +36,7 @@ def _body_styles(*, font: str, text: str, muted: str, accent: str, line: str, si
         "code": "font-family:Consolas,Menlo,monospace;font-size:13px",
         "pre": f"margin:0 0 12px 0;padding:10px 12px;border:1px solid {line};white-space:pre-wrap",
         "table": "margin:0 0 12px 0;border-collapse:collapse;width:100%",
-        "th": f"{cell};text-align:left;font-weight:bold",
+        "th": f"{cell};font-weight:bold",
         "td": cell,
         "img": "max-width:100%;height:auto;border:0",
         "hr": f"border:0;border-top:1px solid {line};margin:16px 0",

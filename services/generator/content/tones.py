@@ -58,8 +58,8 @@ VOICES: Mapping[Tone, Voice] = {
         preview="Take a breath and enjoy {count} on {topics}.",
         greeting="Hello and welcome back!",
         introduction="Every small step counts, and we are glad that you take yours with us."
-        " Here are {count} on {topics} to keep you going.",
-        section_lead="{count} for you in {category}. Pick the one that feels right today.",
+        " Today we bring you {count} on {topics} to keep you going.",
+        section_lead="{count} for you in {category}. Take what feels right today.",
         item_note="Fresh from {date}",
         call_to_action="Try one of these today and tell us how it went: just reply, we love to hear from you!",
         closing="You are doing great. Keep breathing, keep going!",

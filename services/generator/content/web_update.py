@@ -3,10 +3,10 @@
 from html import escape
 
 from services.generator.content.edition import Edition, keywords
-from services.generator.content.markdown import to_html, to_text
+from services.generator.content.markdown import opening, to_html
 from services.generator.content.model import TemplateStyle, WebUpdate
 from services.generator.content.tones import Voice
-from services.generator.content.wording import counted, first_paragraph, long_date, shorten, slugify
+from services.generator.content.wording import counted, long_date, shorten, slugify
 from services.generator.documents.model import Item, Section
 
 SEO_TITLE_MAX_CHARS = 60
@@ -38,8 +38,8 @@ def _slug(edition: Edition) -> str:
 
 
 def _excerpt(edition: Edition, voice: Voice, limit: int) -> str:
-    """The lead's first paragraph; where that is short, the tone's introduction after it."""
-    lead = first_paragraph(to_text(edition.lead.content))
+    """The lead's opening; where that is short, the tone's introduction after it."""
+    lead = opening(edition.lead.content)
     introduction = voice.web_introduction.format_map(edition.facts)
     return shorten(lead if len(lead) > limit // 2 else f"{lead} {introduction}", limit)
 
@@ -69,7 +69,7 @@ def _section_html(section: Section, voice: Voice, style: TemplateStyle, number: 
     anchor = "" if number is None else f' id="{_anchor(section, number)}"'
     count = counted(len(section.items), "update")
     lead = _paragraph(voice.section_lead.format(category=section.category, count=count), "section-lead")
-    heading = f"<h2{anchor}>{escape(section.title)}</h2>"
+    heading = f'<h2{anchor} dir="auto">{escape(section.title)}</h2>'
     items = [_item_html(item, voice, style) for item in section.items]
     if style is TemplateStyle.PLAIN:
         return [heading, *items]
@@ -78,7 +78,7 @@ def _section_html(section: Section, voice: Voice, style: TemplateStyle, number: 
 
 def _item_html(item: Item, voice: Voice, style: TemplateStyle) -> str:
     note = voice.item_note.format(date=f'<time datetime="{item.date.isoformat()}">{long_date(item.date)}</time>')
-    body = f"<h3>{escape(item.title)}</h3>\n<p>{note}</p>\n{to_html(item.content)}"
+    body = f'<h3 dir="auto">{escape(item.title)}</h3>\n<p>{note}</p>\n{to_html(item.content)}'
     return f'<article class="card">\n{body}\n</article>' if style is TemplateStyle.MODERN else body
 
 

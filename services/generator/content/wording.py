@@ -2,10 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 _ELLIPSIS = "…"
+_SENTENCE_END = re.compile(r"(?<=\w{3}[.!?])\s+(?=[^\sa-z])|(?<=[\u3002\uff01\uff1f])")
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -23,9 +24,10 @@ def shorten(text: str, limit: int) -> str:
     return cut.rstrip(" ,;:.-\u2013\u2014") + _ELLIPSIS
 
 
-def first_paragraph(text: str) -> str:
-    """The first paragraph of plain text, on one line."""
-    return " ".join(text.strip().split("\n\n", 1)[0].split())
+def sentence_ends(text: str) -> Iterator[int]:
+    """Where `text` may be cut after a sentence, its own end last. What may be an abbreviation ends none."""
+    yield from (end.start() for end in _SENTENCE_END.finditer(text))
+    yield len(text)
 
 
 def long_date(day: date) -> str:

@@ -1,6 +1,7 @@
 """LIVING_DOC_TYPE=file: a Markdown file on this machine, by default the packaged one."""
 
 import asyncio
+import stat
 from pathlib import Path
 
 from services.generator.documents.model import DocumentUnavailableError
@@ -8,11 +9,11 @@ from services.generator.documents.source import MAX_DOCUMENT_BYTES, decode
 
 PACKAGED_DOCUMENT = Path(__file__).with_name("living_document.md")
 
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, int, int, int]
 
 
 class FileSource:
-    """Reads the file again whenever its inode, size or modification time has changed."""
+    """Reads the file again whenever its inode, size or times have changed; a copy may keep some of them, never all."""
 
     kind = "file"
 
@@ -23,7 +24,9 @@ class FileSource:
     async def read(self, *, refresh: bool) -> str:
         try:
             status = self._path.stat()  # one system call: quicker than a thread's hand-over
-            stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if not stat.S_ISREG(status.st_mode):  # to open a pipe waits for its writer, maybe for ever
+                raise DocumentUnavailableError(f"{self._path}: not a regular file")
+            stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             if self._cached is not None and self._cached[0] == stamp and not refresh:
                 return self._cached[1]
             raw = await asyncio.to_thread(self._read_bytes)

@@ -85,7 +85,13 @@ class GoogleDocsSource:
     async def read(self, *, refresh: bool) -> str:
         headers = {"Authorization": f"Bearer {await self._valid_token()}"}
         what = "Google Docs"
-        response = await ask(lambda: self._client.get(self._url, headers=headers), what=what)
+        try:
+            response = await ask(lambda: self._client.get(self._url, headers=headers), what=what)
+        except DocumentUnavailableError:
+            self._token_expires_s = (
+                0.0  # it may be the token: taken back, or kept too long since the clock was put back
+            )
+            raise
         markdown = to_markdown(json_object(response, what=what))
         return decode(markdown.encode(), what=what)
 

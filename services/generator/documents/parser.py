@@ -22,12 +22,14 @@ DEFAULT_TITLE = "Updates"
 _FIELDS = ("Date", "Title", "Content")
 _DATE_FORMATS = ("%Y-%m-%d", "%B %d, %Y", "%d %B %Y", "%b %d, %Y", "%d %b %Y")
 
-_HEADING = re.compile(r"(#{1,3})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*")
-_SECTION = re.compile(r"\[\s*([^\[\]]*?)\s*\]\s*(.*)")
-_FIELD = re.compile(r"[-*+][ \t]+\*\*[ \t]*([^*:]+?)[ \t]*(?::\*\*|\*\*[ \t]*:)[ \t]*(.*)")
-_FENCE = re.compile(r" {0,9}(`{3,}|~{3,})")
+# No two neighbours in a pattern can share blanks: one long line of them would stop the whole service for hours.
+_HEADING = re.compile(r"(#{1,3})(?:[ \t](.*))?")
+_CLOSING_MARKS = re.compile(r"(?:^|(?<=[ \t]))#+$")
+_SECTION = re.compile(r"\[([^\[\]]*)\](.*)")
+_FIELD = re.compile(r"[-*+][ \t]+\*\*([^*:]+)(?::\*\*|\*\*[ \t]*:)(.*)")
+_FENCE = re.compile(r" {0,9}(`{3,}(?!.*`)|~{3,})")
 _RULE = re.compile(r"[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*")
-_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
 
 
 def parse_document(text: str) -> Document:
@@ -52,18 +54,29 @@ class _Line:
 
 
 def _lines(text: str) -> Iterator[_Line]:
-    # A comment goes, its line ends stay, so that later lines keep their numbers.
-    without_comments = _COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), text.removeprefix("\ufeff"))
+    unified = _COMMENT.sub(_line_ends, re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff")))
     fence: str | None = None
-    for number, raw in enumerate(re.split(r"\r\n|\r|\n", without_comments), start=1):
-        mark = _FENCE.match(raw)
+    for number, raw in enumerate(unified.split("\n"), start=1):
+        begun = _FIELD.fullmatch(raw) if fence is None else None
+        mark = _FENCE.match(begun[2] if begun else raw)  # code may begin right after **Content:**
         if fence is not None:
             if mark and mark[1].startswith(fence) and not raw.strip(f" {fence[0]}"):
                 fence = None
         elif mark:
             fence = mark[1]
         heading = None if fence or mark else _HEADING.fullmatch(raw)
-        yield _Line(number, raw, len(heading[1]) if heading else 0, (heading[2] or "").strip() if heading else "")
+        if heading is None:
+            yield _Line(number, raw, 0)
+        else:
+            yield _Line(number, raw, len(heading[1]), _CLOSING_MARKS.sub("", (heading[2] or "").strip()).strip())
+
+
+def _line_ends(comment: re.Match[str]) -> str:
+    """What a comment leaves: later lines keep their numbers. One that never ends would hide all items after it."""
+    if not comment[1]:
+        line = comment.string.count("\n", 0, comment.start()) + 1
+        raise MalformedDocumentError("the comment that begins here (<!--) has no end (-->)", line=line)
+    return "\n" * comment[0].count("\n")
 
 
 @dataclass(slots=True)
@@ -109,12 +122,13 @@ class _Reader:
     def _open_section(self, line: _Line) -> None:
         self._close_item()
         match = _SECTION.fullmatch(line.heading)
-        if match is None or not match[1]:
+        category, title = (match[1].strip(), match[2].strip()) if match else ("", "")
+        if not category:
             raise MalformedDocumentError(
                 f"section heading {_quoted(line.heading)} names no category: write ## [Category] Title",
                 line=line.number,
             )
-        self._sections.append(_OpenSection(match[1], match[2] or match[1], line.number))
+        self._sections.append(_OpenSection(category, title or category, line.number))
 
     def _open_item(self, line: _Line) -> None:
         self._close_item()
@@ -128,14 +142,14 @@ class _Reader:
 
     def _read_item_line(self, item: _OpenItem, line: _Line) -> None:
         match = _FIELD.fullmatch(line.text.rstrip())
-        name = match[1].capitalize() if match else ""
+        name = match[1].strip().capitalize() if match else ""
         if match and name in _FIELDS:
             if name in item.fields:
                 first = item.fields[name][0]
                 raise MalformedDocumentError(
                     f"**{name}:** stands twice in one item (first: line {first})", line=line.number
                 )
-            item.fields[name] = (line.number, [match[2]])
+            item.fields[name] = (line.number, [match[2].lstrip(" \t")])
         elif "Content" in item.fields:
             item.fields["Content"][1].append(line.text)  # whatever follows Content, and is no field, is content
         elif line.text.strip():

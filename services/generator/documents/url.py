@@ -6,6 +6,7 @@ import httpx
 
 from services.generator.documents.model import DocumentUnavailableError
 from services.generator.documents.source import MAX_DOCUMENT_BYTES, ask, decode
+from services.generator.outgoing.client import whole_exchange
 
 MAX_REDIRECTS = 5
 
@@ -38,7 +39,8 @@ class UrlSource:
             headers["Cache-Control"] = "no-cache"
 
         async def send() -> httpx.Response:
-            return await self._send(headers)
+            async with whole_exchange(self._client):
+                return await self._send(headers)
 
         response = await ask(send, what=self._shown)
         if response.status_code == 304:

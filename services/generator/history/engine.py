@@ -1,10 +1,12 @@
 """Opens the history's database: SQLite with a write-ahead log, or PostgreSQL, each with a bounded pool."""
 
 import os
+import sqlite3
 from pathlib import Path
+from time import monotonic, sleep
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.pool import ConnectionPoolEntry
 
 _BUSY_TIMEOUT_S = 10
@@ -32,9 +34,17 @@ def open_engine(database_url: str, *, pool_size: int) -> Engine:
     )
 
 
+def sqlite_file(url: URL) -> Path | None:
+    """The file of a SQLite database; None when it lives in memory, or is no SQLite database."""
+    if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
+        return None
+    return Path(url.database)
+
+
 def _open_sqlite(url: URL, *, pool_size: int) -> Engine:
-    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
-        _create_private(Path(url.database))
+    file = sqlite_file(url)
+    if file is not None:
+        _create_private(file)
     in_memory = url.database in (None, "", ":memory:")
     pool = {} if in_memory else {"pool_size": pool_size, "max_overflow": 0, "pool_timeout": _CONNECT_TIMEOUT_S}
     engine = create_engine(
@@ -56,6 +66,20 @@ def _create_private(path: Path) -> None:
 
 def _set_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(cursor)
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def _write_ahead(cursor: DBAPICursor) -> None:
+    """A new file's switch waits for nobody: SQLite answers `locked` at once while another process does the same."""
+    deadline_s = monotonic() + _BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > deadline_s:
+                raise
+            sleep(0.01)
+        else:
+            return

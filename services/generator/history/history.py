@@ -9,9 +9,10 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
-from services.generator.history.engine import open_engine
+from services.generator.history.engine import open_engine, sqlite_file
 from services.generator.history.model import Generation, GenerationPage, HistoryUnavailableError, Write
 from services.generator.history.store import HistoryStore
 from services.generator.metrics import GeneratorMetrics
@@ -27,16 +28,20 @@ _MAX_TURNS = 200
 _READERS = 2
 
 T = TypeVar("T")
+_FileId = tuple[int, int]
+"""Device and inode."""
 
 
 class History:
-    """Opens its database on first use, and again after it could not."""
+    """Opens its database on first use, again after it could not, and again when its SQLite file is another one."""
 
     def __init__(self, database_url: str, *, pool_size: int, metrics: GeneratorMetrics) -> None:
         self._database_url = database_url
         self._pool_size = pool_size
         self._metrics = metrics
         self._store: HistoryStore | None = None
+        self._file: Path | None = None
+        self._file_id: _FileId | None = None
         self._opening = asyncio.Lock()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="history-writer")
         self._readers = ThreadPoolExecutor(min(_READERS, pool_size), thread_name_prefix="history-reader")
@@ -124,9 +129,13 @@ class History:
         return result
 
     async def _open(self) -> HistoryStore:
-        if self._store is not None:
+        if self._store is not None and not self._is_replaced():
             return self._store
         async with self._opening:
+            if self._store is not None and self._is_replaced():
+                logger.warning("%s was removed or replaced while in use: it is opened anew", self._file)
+                self._store.close()
+                self._store = None
             if self._store is None:
                 try:
                     self._store = await asyncio.get_running_loop().run_in_executor(self._writer, self._open_store)
@@ -136,18 +145,29 @@ class History:
             return self._store
 
     def _open_store(self) -> HistoryStore:
-        store = HistoryStore(open_engine(self._database_url, pool_size=self._pool_size))
+        engine = open_engine(self._database_url, pool_size=self._pool_size)
+        self._file = sqlite_file(engine.url)
+        store = HistoryStore(engine)
         try:
             store.prepare()
+            self._file_id = _file_id(self._file) if self._file else None
         except Exception:
             store.close()
             raise
         return store
 
+    def _is_replaced(self) -> bool:
+        """Whether rows would go into a file that has no name any more, and be lost with this process."""
+        try:
+            return self._file is not None and _file_id(self._file) != self._file_id
+        except OSError as error:
+            return isinstance(error, FileNotFoundError)
+
     def _unavailable(self, error: Exception) -> HistoryUnavailableError:
         self._metrics.database_up.set(0)
-        logger.error("database failed: %s", _reason(error))
-        return HistoryUnavailableError(f"the history's database cannot be used: {_reason(error)}")
+        reason = _reason(error, self._file)
+        logger.error("database failed: %s", reason)
+        return HistoryUnavailableError(f"the history's database cannot be used: {reason}")
 
 
 def _write_all(store: HistoryStore, writes: list[Write]) -> None:
@@ -158,9 +178,16 @@ def _connection_lost(error: Exception) -> bool:
     return bool(getattr(error, "connection_invalidated", False))
 
 
-def _reason(error: Exception) -> str:
-    """The driver's own first line, without the statement and parameters that SQLAlchemy adds."""
+def _file_id(path: Path) -> _FileId:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _reason(error: Exception, file: Path | None) -> str:
+    """The driver's own first line, without the statement and parameters that SQLAlchemy adds; the file before it."""
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, OSError):
-        return cause.strerror or type(cause).__name__
-    return (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        file, reason = cause.filename or file, cause.strerror or type(cause).__name__
+    else:
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    return f"{file}: {reason}" if file else reason

@@ -1,12 +1,34 @@
 """The generator's only HTTP client; a test holds that no other module makes one."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 
 from services.generator.outgoing.egress import EgressGuard
 
 USER_AGENT = "toombos-generator"
+
+
+@asynccontextmanager
+async def whole_exchange(client: httpx.AsyncClient) -> AsyncIterator[None]:
+    """Bounds all that is done within by the client's timeout. Raises httpx.ReadTimeout.
+
+    httpx bounds each single read: a server that sends a byte now and then would be listened to for ever.
+    """
+    try:
+        async with asyncio.timeout(client.timeout.read):
+            yield
+    except TimeoutError:
+        raise httpx.ReadTimeout(f"the answer was not complete after {client.timeout.read:g} s") from None
+
+
+class _BoundedAsyncClient(httpx.AsyncClient):
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        async with whole_exchange(self):
+            return await super().send(request, **options)
 
 
 def build_client(
@@ -30,7 +52,7 @@ def build_client(
     )
     if guarded:
         transport = EgressGuard(transport, allowed_hosts=allowed_hosts, count_refusal=count_refusal)
-    return httpx.AsyncClient(
+    return _BoundedAsyncClient(
         transport=transport,
         trust_env=False,
         timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5.0)),

@@ -85,7 +85,10 @@ async def _attempt(send: Send, breaker: CircuitBreaker | None) -> tuple[str, flo
 
 
 def describe(response: httpx.Response) -> str:
-    """`: ` and the answer's own reason (`detail`, `message`, `error`), in at most 200 characters, or nothing."""
+    """`: ` and the answer's own reason (`detail`, `message`, `error`), in at most 200 characters, or nothing.
+
+    An `error` may be an object with a `message`, as Google's are.
+    """
     try:
         body = response.json()
     except (ValueError, httpx.ResponseNotRead):
@@ -93,6 +96,8 @@ def describe(response: httpx.Response) -> str:
     if not isinstance(body, dict):
         return ""
     reason = body.get("detail") or body.get("message") or body.get("error_description") or body.get("error")
+    if isinstance(reason, dict):
+        reason = reason.get("message") or reason
     return f": {str(reason)[:200]}" if reason else ""
 
 

@@ -1,13 +1,15 @@
 """Rendered content: determinism, tones, styles, sanitising, the platforms' limits."""
 
 import re
+import subprocess
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.generator.content.markdown import images, links, to_html, to_text
+from services.generator.content.markdown import images, links, opening, to_html, to_text
 from services.generator.content.model import Content, ContentOptions, Platform, TemplateStyle, Tone
 from services.generator.content.newsletter import PREVIEW_MAX_CHARS, SUBJECT_MAX_CHARS
 from services.generator.content.post_length import post_weight
@@ -17,6 +19,7 @@ from services.generator.content.web_update import SEO_EXCERPT_MAX_CHARS, SEO_TIT
 from services.generator.documents.file import PACKAGED_DOCUMENT
 from services.generator.documents.model import Document
 from services.generator.documents.parser import parse_document
+from tests.conftest import needs
 
 DOCUMENT = parse_document(PACKAGED_DOCUMENT.read_text("utf-8"))
 SIMULATING_WORDS = re.compile("error|timeout|invalid|slow|forbidden|draft|banned", re.IGNORECASE)
@@ -66,6 +69,14 @@ def test_the_medical_tone_says_that_it_is_no_medical_advice() -> None:
     assert "does not constitute medical advice" in content.web_update.content
 
 
+@pytest.mark.parametrize("tone", Tone)
+def test_a_single_update_is_spoken_of_as_one(tone: Tone) -> None:
+    content = render_content(document_of(), ContentOptions(email_tone=tone, web_tone=tone, social_tone=tone))
+    everything = content.newsletter.text + content.newsletter.preview_text + content.web_update.content
+    assert "1 update " in everything
+    assert not re.search(r"are 1 update\b|1 updates|[Pp]ick the one", everything)
+
+
 def test_a_channel_may_have_a_tone_of_its_own() -> None:
     mixed = render_content(DOCUMENT, ContentOptions(web_tone=Tone.ENCOURAGING))
     assert mixed.newsletter == in_tone(Tone.PROFESSIONAL).newsletter
@@ -88,6 +99,21 @@ def test_a_newsletter_is_html_that_mail_clients_show(style: TemplateStyle) -> No
         assert unsupported not in html
     body = html[html.index("<body") :]
     assert not re.search(r"<(p|h1|h2|h3|ul|ol|blockquote)(?![^>]*style=)[ >]", body)
+
+
+@pytest.mark.parametrize("style", TemplateStyle)
+def test_a_newsletter_is_no_wider_than_the_screen_whatever_it_holds(style: TemplateStyle, tmp_path: Path) -> None:
+    browser = needs("chromium")
+    address = f"https://a.example/{'tracked' * 40}"
+    document = document_of(title="t" * 200, content=f"{address}\n\n```\n{'x' * 300}\n```\n\n| {address} |\n|---|")
+    page = tmp_path / "newsletter.html"
+    html = render_content(document, ContentOptions(style=style)).newsletter.html
+    page.write_text(html + "<script>document.title = document.documentElement.scrollWidth</script>", "utf-8")
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--window-size=500,900"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += [f"--user-data-dir={tmp_path}/profile", "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert int(shown.partition("<title>")[2].partition("</title>")[0]) <= 500
 
 
 def test_subject_and_preview_text_fit_into_an_inbox() -> None:
@@ -188,6 +214,45 @@ def test_markdown_becomes_readable_plain_text() -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        pytest.param("One\ntwo.\n\nThree.", "One two.", id="the first paragraph on one line"),
+        pytest.param("| a | b |\n|---|---|\n| 1 | 2 |\n\nProse.", "Prose.", id="after a table"),
+        pytest.param("- a\n- b\n\nProse.", "Prose.", id="after a list"),
+        pytest.param("- a\n\n  b\n\n> quoted\n\nProse.", "Prose.", id="paragraphs of a list or quotation are none"),
+        pytest.param("### Heading\n\n```\ncode\n```\n\nProse.", "Prose.", id="after a heading and code"),
+        pytest.param("![](https://a.example/i.png)\n\nProse.", "Prose.", id="after an image without words"),
+        pytest.param("See [the guide](https://a.example).", "See the guide.", id="without addresses"),
+        pytest.param("- a\n- b", "", id="nothing but a list"),
+    ],
+)
+def test_a_posts_opening_is_prose(content: str, text: str) -> None:
+    assert opening(content) == text
+    posts = render_content(document_of(content=content), ContentOptions()).social_posts
+    assert all("\n\n\n" not in full_text(post) and (not text or text in post.content) for post in posts)
+
+
+def test_a_short_post_keeps_whole_sentences_and_the_medical_notice() -> None:
+    first, second = (
+        "In the trial, i.e. a small one, rest came sooner.",
+        "It did not for " + "many, many " * 30 + "others.",
+    )
+    options = ContentOptions(social_tone=Tone.MEDICAL_SCIENTIFIC, platforms=(Platform.TWITTER,))
+    (post,) = render_content(document_of(content=f"{first} {second}"), options).social_posts
+    notice = "For information only; no substitute for medical advice."
+    assert post.content == f"Evidence brief: T\n\n{first}\n\n{notice}"
+    (post,) = render_content(document_of(content="word " * 30 + "end.", title="t" * 60), options).social_posts
+    assert post.content.endswith(notice)
+
+
+def test_a_newsletter_sets_direction_and_alignment_by_the_text() -> None:
+    html = to_html("مرحبا\n\n| a | b |\n|---|--:|\n| 1 | 2 |")
+    assert html.startswith('<p dir="auto">')
+    assert '<table dir="auto">' in html  # its cells have none of their own: they would not count for the table's
+    assert '<th align="left">a</th>\n<th align="right">b</th>' in html
+
+
+@pytest.mark.parametrize(
     ("text", "weight"),
     [
         pytest.param("abc", 3, id="letters"),
@@ -202,6 +267,8 @@ def test_markdown_becomes_readable_plain_text() -> None:
         pytest.param("❤️", 2, id="variation selector"),
         pytest.param("https://example.org/a/very/long/path?with=query&and=more", 23, id="link"),
         pytest.param("see http://a.example.", 4 + 23 + 1, id="the full stop is not the link's"),
+        pytest.param("at a.io.", 3 + 23 + 1, id="a domain alone may become a link"),
+        pytest.param("me@a-long-address.example 2.4 e.g. end.", 39, id="no domain"),
     ],
 )
 def test_posts_are_weighed_as_the_platform_weighs_them(text: str, weight: int) -> None:

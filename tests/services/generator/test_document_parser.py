@@ -1,5 +1,7 @@
 """The living document's format: what is read, and where a malformed one is malformed."""
 
+import subprocess
+import sys
 from datetime import date
 
 import pytest
@@ -41,6 +43,8 @@ def test_the_packaged_document_has_several_categories_and_items() -> None:
         pytest.param("\n  below the field", "\n  below the field".strip("\n").strip(), id="begins on the next line"),
         pytest.param("one\n  - **Note:** two", "one\n- **Note:** two", id="a bold list entry is no field"),
         pytest.param("x\n\n  ```\n  ## [No] section\n  ```", "x\n\n```\n## [No] section\n```", id="headings in code"),
+        pytest.param("```\n  ## [No] section\n  ```", "```\n## [No] section\n```", id="code right after the field"),
+        pytest.param("```a``` is no fence", "```a``` is no fence", id="three backticks within a line"),
         pytest.param("one\n#### deeper heading", "one\n#### deeper heading", id="headings of level 4"),
         pytest.param("one\n\n---\n", "one", id="a closing rule is no content"),
         pytest.param("one\r\n  two\r\n", "one\ntwo", id="Windows line ends"),
@@ -88,3 +92,49 @@ def test_a_malformed_document_is_refused_with_its_line(text: str, line: int, rea
     with pytest.raises(MalformedDocumentError, match=f"^line {line}: ") as refused:
         parse_document(text)
     assert reason in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    ("comment", "line"),
+    [
+        pytest.param("<!-- the rest was hidden by this", 6, id="never closed"),
+        pytest.param("<!-- a -->\n<!--->", 7, id="closed by nothing that closes it"),
+    ],
+)
+def test_a_comment_without_an_end_is_refused_rather_than_hide_the_items_after_it(comment: str, line: int) -> None:
+    with pytest.raises(MalformedDocumentError, match=f"^line {line}: the comment that begins here"):
+        parse_document(f"## [A] B\n{ITEM}{comment}\n## [C] D\n{ITEM}")
+
+
+BLANKS = " \t" * 50_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(f"# a{BLANKS}b", id="blanks within a heading"),
+        pytest.param(f"### a {'# ' * 50_000}b", id="marks within a heading"),
+        pytest.param(f"## [{BLANKS}x", id="blanks within a category"),
+        pytest.param(f"- **{BLANKS}x", id="blanks within a field's name"),
+        pytest.param(f"- **x{BLANKS}**{BLANKS}x", id="blanks around a field's colon"),
+        pytest.param("- " * 50_000 + "x", id="a rule that is none"),
+        pytest.param("<!--" * 50_000, id="comments within a comment"),
+    ],
+)
+def test_no_line_of_a_document_takes_more_than_a_moment_to_read(line: str) -> None:
+    """In a process of its own: a pattern that backtracks holds the interpreter, and no timeout of this one fires."""
+    program = (
+        "import sys\n"
+        "from services.generator.documents.model import MalformedDocumentError\n"
+        "from services.generator.documents.parser import parse_document\n"
+        "try:\n"
+        "    parse_document(sys.stdin.read())\n"
+        "except MalformedDocumentError:\n"
+        "    pass\n"
+        "print('read')\n"
+    )
+    document = f"## [A] B\n{ITEM}{line}\n{line}\n"
+    reader = subprocess.run(
+        [sys.executable, "-c", program], input=document, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert reader.stdout == "read\n"

@@ -3,7 +3,12 @@
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable
+import os
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
@@ -66,6 +71,31 @@ def test_a_file_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
     assert asyncio.run(use()) == ("one", True, "other")
 
 
+def test_a_change_that_keeps_size_and_modification_time_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "doc.md"
+
+    def write(text: str) -> None:
+        path.write_text(text)
+        os.utime(path, (1, 1))
+
+    async def use() -> tuple[str, str]:
+        source = FileSource(path)
+        write("one")
+        first = await source.read(refresh=False)
+        changed_at = path.stat().st_ctime_ns
+        while path.stat().st_ctime_ns == changed_at:  # some file systems' clocks tick every few milliseconds
+            write("two")
+        return first, await source.read(refresh=False)
+
+    assert asyncio.run(use()) == ("one", "two")
+
+
+def test_a_pipe_for_a_document_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "doc.md")
+    with pytest.raises(DocumentUnavailableError, match="not a regular file"):
+        asyncio.run(asyncio.wait_for(FileSource(tmp_path / "doc.md").read(refresh=False), 10))
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(None, "No such file"), (b"\xff\xfe", "not UTF-8"), (b"x" * (MAX_DOCUMENT_BYTES + 1), "larger than")],
@@ -77,6 +107,43 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes | 
         path.write_bytes(content)
     with pytest.raises(DocumentUnavailableError, match=reason):
         asyncio.run(FileSource(path).read(refresh=False))
+
+
+@contextmanager
+def dripping_server() -> Iterator[int]:
+    """The port of a server that promises a document and sends a byte of it every 50 ms."""
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # closed: the test is over
+                return
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up() -> None:
+    async def use(client: httpx.AsyncClient) -> None:
+        for source in (
+            UrlSource(f"http://127.0.0.1:{port}/doc.md", client),
+            NotionSource(client, api_key="k", base_url=f"http://127.0.0.1:{port}", database_id="d", page_id=None),
+        ):
+            with pytest.raises(DocumentUnavailableError, match=r"no answer in time .*\(3 attempts\)"):
+                await asyncio.wait_for(source.read(refresh=False), 30)
+
+    with dripping_server() as port:
+        with_client(use, timeout_s=0.2)
 
 
 @pytest.mark.parametrize(
@@ -249,12 +316,35 @@ def test_a_google_document_is_read_with_a_signed_token(
     assert item.content.split() == ["Breathe", "*in*.", "Then", "read", "[this](https://a.example/x).", "1.", "one"]
 
 
+def test_a_google_token_that_was_taken_back_is_replaced(
+    httpserver: HTTPServer, service_account_key: rsa.RSAPrivateKey
+) -> None:
+    document = "/v1/documents/doc-1"
+    for token in ("t-1", "t-2"):
+        httpserver.expect_ordered_request("/token").respond_with_json({"access_token": token, "expires_in": 3600})
+        good = httpserver.expect_ordered_request(document, headers={"Authorization": f"Bearer {token}"})
+        good.respond_with_json(GOOGLE_DOCUMENT)
+        if token == "t-1":
+            httpserver.expect_ordered_request(document).respond_with_json({"error": "no such token"}, status=401)
+
+    async def use(client: httpx.AsyncClient) -> tuple[str, str]:
+        account = account_of(service_account_key, httpserver)
+        source = GoogleDocsSource("doc-1", account, client, base_url=httpserver.url_for(""))
+        first = await source.read(refresh=False)
+        with pytest.raises(DocumentUnavailableError, match="HTTP 401: no such token"):
+            await source.read(refresh=False)
+        return first, await source.read(refresh=False)
+
+    first, last = with_client(use)
+    assert first == last
+
+
 @pytest.mark.parametrize(
     ("token", "document", "reason"),
     [
         ((401, {"error_description": "Invalid JWT Signature."}), (200, {}), "token exchange: HTTP 401: Invalid JWT"),
         ((200, {"no": "token"}), (200, {}), "no access_token"),
-        ((200, {"access_token": "t"}), (404, {"error": {"message": "not found"}}), "Google Docs: HTTP 404"),
+        ((200, {"access_token": "t"}), (404, {"error": {"message": "not found"}}), "Google Docs: HTTP 404: not found"),
         ((200, {"access_token": "t"}), (200, []), "not a JSON object"),
     ],
 )

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.generator.access import ApiKeys
 from services.generator.app import create
 from services.generator.settings import GeneratorSettings
 from tests.conftest import free_port
@@ -404,6 +405,20 @@ def test_keys_never_reach_the_log(locked: RunningService) -> None:
 def test_a_wrong_key_is_refused_where_none_is_needed(generator: RunningService) -> None:
     assert post(generator, headers={"Authorization": "Bearer invalid_key"}).status_code == 401
     assert post(generator).status_code == 200
+
+
+def test_a_key_may_hold_any_letters_and_blanks_around_it_do_not_count(
+    start_service: StartService, mocks: dict[str, RunningService]
+) -> None:
+    service = start_service("generator", **DRY_RUN, **addresses(mocks), API_KEY=" schlüssel-ключ ")
+    key = "schlüssel-ключ".encode()
+    for headers in ({b"X-API-Key": key}, {b"Authorization": b"Bearer  " + key}):
+        assert post(service, headers=headers).status_code == 200
+
+
+def test_a_key_of_blanks_lets_nobody_in() -> None:
+    keys = ApiKeys("  ", None)
+    assert [keys.role_of(key) for key in (None, "", "  ")] == [None, None, None]
 
 
 def test_the_rate_is_limited_for_each_key(start_service: StartService, mocks: dict[str, RunningService]) -> None:

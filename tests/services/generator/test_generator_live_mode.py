@@ -53,6 +53,7 @@ def test_without_settings_live_mode_lists_every_missing_name(tmp_path: Path, mod
         ({"API_KEY": "short1"}, "API_KEY: is shorter than 16 characters"),
         ({"API_KEY": "aaaaaaaaaaaaaaaaaaaa"}, "API_KEY: is weak"),
         ({"API_KEY": "changeme-changeme-changeme"}, "API_KEY: is a placeholder"),
+        ({"READ_ONLY_API_KEY": "guest"}, "READ_ONLY_API_KEY: is shorter than 16 characters"),
         ({"CRM_API_KEY": "your-crm-key"}, "CRM_API_KEY: is a placeholder"),
         ({"API_KEY_ENCRYPTION_KEY": "V5u9pQ2xTz8Lr4Wm"}, "API_KEY_ENCRYPTION_KEY: is shorter than 32 characters"),
         ({"API_KEY_ENCRYPTION_KEY": "a" * 40}, "API_KEY_ENCRYPTION_KEY: is weak"),

@@ -1,6 +1,7 @@
 """The stored history, the same on SQLite and on PostgreSQL."""
 
 import asyncio
+import shutil
 import sqlite3
 import stat
 from collections.abc import Awaitable, Callable
@@ -124,6 +125,22 @@ def test_two_services_may_share_one_database(database_url: str) -> None:
     assert with_history(database_url, use) == 40
 
 
+def test_a_new_file_that_another_service_is_just_setting_up_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")  # as it does before it creates the tables
+
+    async def use(history: History) -> tuple[bool, int]:
+        adding = asyncio.create_task(history.add(generation(), "{}"))
+        done, _ = await asyncio.wait([adding], timeout=0.3)
+        other.execute("ROLLBACK")
+        await adding
+        return bool(done), (await history.page(limit=1, offset=0)).total
+
+    assert with_history(f"sqlite:///{path}", use) == (False, 1)
+    other.close()
+
+
 def test_tables_of_another_version_are_left_alone(database_url: str) -> None:
     with_history(database_url, lambda history: history.ping())
     engine = open_engine(database_url, pool_size=1)
@@ -137,7 +154,7 @@ def test_tables_of_another_version_are_left_alone(database_url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("sqlite:////proc/no/such.db", "No such file or directory"),
+        ("sqlite:////proc/no/such.db", "cannot be used: /proc/no: No such file or directory"),
         ("postgresql://toombos:s3cret-word@127.0.0.1:9/none", "refused"),
     ],
 )
@@ -160,6 +177,37 @@ def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
         return (await history.page(limit=1, offset=0)).total
 
     assert with_history(f"sqlite:///{folder}/history.db", use) == 1
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(HistoryUnavailableError, match=f"cannot be used: {path}: file is not a database"):
+        with_history(f"sqlite:///{path}", lambda history: history.add(generation(), "{}"))
+
+
+@pytest.mark.parametrize("deed", ["file removed", "folder removed", "file replaced"])
+def test_nothing_is_written_into_a_database_that_was_removed(tmp_path: Path, deed: str) -> None:
+    path = tmp_path / "data" / "history.db"
+    url = f"sqlite:///{path}"
+    restored, later = generation(), generation()
+    with_history(f"sqlite:///{tmp_path}/backup.db", lambda history: history.add(restored, "{}"))
+
+    async def use(history: History) -> None:
+        await history.add(generation(), "{}")
+        if deed == "folder removed":
+            shutil.rmtree(path.parent)
+        else:
+            for file in path.parent.iterdir():
+                file.unlink()
+        if deed == "file replaced":
+            shutil.copy(tmp_path / "backup.db", path)
+        await history.add(later, "{}")
+
+    with_history(url, use)
+    page = with_history(url, lambda history: history.page(limit=5, offset=0))
+    expected = [later, restored] if deed == "file replaced" else [later]
+    assert [found.content_id for found in page.generations] == [one.content_id for one in expected]
 
 
 def test_the_sqlite_files_are_private_and_have_a_write_ahead_log(tmp_path: Path) -> None:
