@@ -15,6 +15,7 @@ from toombos_cli.results import Verdict
 from toombos_cli.run_state import Phase, SystemState, read_state
 
 _DRY_RUN = "dry_run"
+_NOT_FOUND = 404
 
 
 def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: float | None = None) -> HealthReport:
@@ -77,6 +78,8 @@ def _judge(
     manifest: Manifest, service: Service, result: ProbeResult, owner: Owner | None, state: SystemState | None
 ) -> ServiceHealth:
     reason, detail = result.reason, result.detail
+    if result.http_status == _NOT_FOUND:
+        detail = f"HTTP 404: there is no {service.health}; `health` in [services.{service.name}] names another path"
     if owner is not None and owner.ours is False and _wanted(state, service.name):
         reason, detail = Reason.WRONG_OWNER, f"port {service.port} is held by {owner}, which is not {service.name}"
     elif reason is Reason.OK and owner is not None and owner.ours is False and state is not None:
@@ -98,7 +101,7 @@ def _judge(
         detail=detail,
         address=result.address,
         listens_on=owner.listens_on if owner else None,
-        fix=_fix(manifest, service, reason, owner, state),
+        fix="" if result.http_status == _NOT_FOUND else _fix(manifest, service, reason, owner, state),
     )
 
 

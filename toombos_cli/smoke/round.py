@@ -143,6 +143,8 @@ class Round:
         if unhealthy:
             return f"{' and '.join(unhealthy)} {'is' if len(unhealthy) == 1 else 'are'} not healthy"
         if step.is_writing and step.service not in self._proven:
+            if not any(proof.service == step.service for proof in self._plan.proofs):
+                return f"writes, and no step with proves_dry_run asks {step.service} (or: writes = false)"
             return f"writes, and {step.service} has not said that it is in dry-run mode"
         return ""
 

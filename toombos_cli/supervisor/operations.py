@@ -98,16 +98,20 @@ def run_stop(
     return change_report(done, services, project, names)
 
 
-def run_status(project: Path, services: dict[str, Service], names: tuple[str, ...]) -> SystemReport:
+def run_status(
+    project: Path, services: dict[str, Service], names: tuple[str, ...], *, knows_dry_run: bool = True
+) -> SystemReport:
     """The system now: from its supervisor, or without one from what was written down, checked against /proc.
 
-    Raises OperationError when the supervisor does not answer.
+    `knows_dry_run` is False for a manifest without that mode. Raises OperationError when the supervisor does not
+    answer.
     """
     done = client.ask_running(project, Status(), timeout_s=_STATUS_TIMEOUT_S)
     state = done.state if done else _unsupervised(project)
     return SystemReport(
         services=rows(state, services, names, project),
         dry_run=bool(state and state.dry_run),
+        mode="" if not knows_dry_run else "dry-run" if state and state.dry_run else "live",
         supervisor=SupervisorRow(pid=done.state.supervisor_pid if done else None, alive=done is not None),
         warnings=state.warnings if state else (),
     )

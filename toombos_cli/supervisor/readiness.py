@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from toombos_cli import processes
 from toombos_cli.manifest.service import Service
 
+_NOT_FOUND = 404
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -32,7 +34,10 @@ async def ask(service: Service, path: str) -> Answer:
         return Answer(ok=False, detail=f"port {service.port} does not speak HTTP")
     except OSError as error:
         return Answer(ok=False, detail=f"{path}: {error.strerror or error}")
-    return Answer(ok=200 <= status < 300, detail=f"{path} answered {status}")
+    detail = f"{path} answered {status}"
+    if status == _NOT_FOUND:
+        detail += f"; `health` or `ready` in [services.{service.name}] names another path"
+    return Answer(ok=200 <= status < 300, detail=detail)
 
 
 async def _status_of(service: Service, path: str) -> int:
