@@ -34,16 +34,23 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
         "status:status",
         "Show what runs where: phase, pid, port, uptime, restarts, CPU and memory of each service.",
     ),
-    ("backup", "backup", "Back up the system while it runs (`create`, the default), and look after the archives."),
-    ("restore", "restore:restore", "Put back what an archive holds, whole or not at all."),
     (
         "logs",
         "logs:logs",
         "Show the services' last log lines, rotated archives included, those of several services merged by time.",
     ),
     ("health", "health:health", "Ask every service at once how it is, and name the reason where one is not well."),
-    ("diagnose", "diagnose:diagnose", "Find out what is wrong, why, and what to type."),
     ("smoke", "smoke:smoke", "Use the running system as a client would, and prove what it did."),
+    ("load", "load:load", "Put load on a service and measure what its users would feel."),
+    ("diagnose", "diagnose:diagnose", "Find out what is wrong, why, and what to type."),
+    ("backup", "backup", "Back up the system while it runs (`create`, the default), and look after the archives."),
+    ("restore", "restore:restore", "Put back what an archive holds, whole or not at all."),
+    (
+        "recover",
+        "recover:recover",
+        "Recover from a complete failure, in dry-run mode: one line a step, up to the first that fails.",
+    ),
+    ("config", "config", "Judge, show and encrypt the settings in .env; begin a .env or a toombos.toml."),
     (
         "monitoring",
         "monitoring",
@@ -51,14 +58,13 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ),
     ("alert", "alert", "Tell people what is wrong, through the manifest's channels."),
     ("schedule", "schedule", "The periodic work: health, backup, retention, restore drill."),
-    (
-        "recover",
-        "recover:recover",
-        "Recover from a complete failure, in dry-run mode: one line a step, up to the first that fails.",
-    ),
-    ("config", "config", "Judge, show, create and encrypt the settings in .env."),
-    ("load", "load:load", "Put load on a service and measure what its users would feel."),
 )
+_SECTIONS = {
+    "Run": ("start", "stop", "restart", "status", "logs"),
+    "Check": ("health", "smoke", "load", "diagnose"),
+    "Save and bring back": ("backup", "restore", "recover"),
+    "Set up and watch": ("config", "monitoring", "alert", "schedule"),
+}
 _TARGETS = {name: target for name, target, _ in COMMANDS}
 
 
@@ -88,7 +94,9 @@ class CommandsOnDemand(TyperGroup):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes the global options, and what each command does."""
         plain_help.write_options(self, ctx, formatter)
-        plain_help.write_commands([(name, summary) for name, _, summary in COMMANDS], formatter)
+        summaries = {name: summary for name, _, summary in COMMANDS}
+        for title, names in _SECTIONS.items():
+            plain_help.write_commands([(name, summaries[name]) for name in names], formatter, title=title)
 
 
 def _load(name: str, target: str) -> Any:
@@ -207,11 +215,20 @@ def _bug(argv: list[str], error: Exception) -> int:
     return _fail(argv, (problem,), 70)
 
 
+def _command_of(argv: list[str]) -> str:
+    """The command that was called, with its subcommand; "" when there is none of that name."""
+    words = iter(argv)
+    command = next((word for word in words if word in _TARGETS), "")
+    subcommands = getattr(_load(command, _TARGETS[command]), "commands", {}) if command else {}
+    subcommand = next((word for word in words if word in subcommands), "")
+    return f"{command} {subcommand}".rstrip()
+
+
 def _fail(argv: list[str], problems: tuple[Problem, ...], code: int) -> int:
     """Prints the problems on stderr, or as the JSON envelope on stdout where JSON was asked for."""
     wants_json = "--json" in argv or bool(os.environ.get("TOOMBOS_JSON"))
-    command = next((word for word in argv if word in _TARGETS), "")
-    invocation = Invocation(command=command, options=GlobalOptions(json=wants_json, no_color="--no-color" in argv))
+    asked = GlobalOptions(json=wants_json, no_color="--no-color" in argv)
+    invocation = Invocation(command=_command_of(argv) if wants_json else "", options=asked)
     if wants_json:
         from toombos_cli.render.envelope import print_envelope
 
