@@ -43,7 +43,7 @@ NOT_RUNNING = ["start --plan", "status", "health", "smoke", "load /books", "diag
 RUNNING = [
     *("status", "health", "logs", "smoke", "load -n 5 /books", "diagnose", "diagnose --issue", "diagnose --incident"),
     *("config check", "config show", "config show shop", "backup", "backup status", "restore --latest-good --yes"),
-    *("monitoring status", "schedule show", "alert status", "recover", "stop"),
+    *("monitoring status", "schedule show", "alert status", "stop"),
 ]
 
 
