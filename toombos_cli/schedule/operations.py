@@ -108,7 +108,9 @@ def run_job(manifest: Manifest, name: str) -> JobRunReport:
     job = manifest.schedule.get(name)
     if job is None:
         guess = nearest(name, manifest.schedule)
-        raise UsageError(f"no job is named {name!r}", hint=f"did you mean {guess!r}?" if guess else None)
+        raise UsageError(
+            f"no job is named {name!r}", hint=f"did you mean {guess!r}?" if guess else "toombos schedule show"
+        )
     directory = directory_of(manifest.project)
     try:
         make_private_directory(directory)

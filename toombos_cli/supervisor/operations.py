@@ -44,7 +44,7 @@ def run_start(
     plan = build_plan(manifest, mode=mode)
     wanted = names or default_names(manifest.services)
     done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early)
-    notes = (*_taken_over(before, done), *_stale(done, plan))
+    notes = (*_taken_over(before, done), *_stale(done, plan), *_forgot_the_dry_run(manifest, done, plan))
     return change_report(done, manifest.services, manifest.project, names, notes=notes)
 
 
@@ -162,6 +162,14 @@ def _taken_over(before: SystemState | None, done: Done) -> tuple[str, ...]:
     lost = [name for name, s in before.services.items() if s.phase is Phase.UNSUPERVISED] if before else []
     adopted = [name for name in lost if before and done.state.services[name].pid == before.services[name].pid]
     return (f"taken over, for no supervisor watched them: {', '.join(adopted)}",) if adopted else ()
+
+
+def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: Plan) -> tuple[str, ...]:
+    """What whoever starts the system for the first time did not mean: live mode, which needs settings."""
+    refused = any(failure.kind == "configuration" for failure in done.failures)
+    if not refused or plan.dry_run or DRY_RUN not in manifest.modes:
+        return ()
+    return ("this was live mode; the dry-run system needs no settings: toombos start --dry-run",)
 
 
 def _stale(done: Done, plan: Plan) -> tuple[str, ...]:
