@@ -96,7 +96,8 @@ class CommandsOnDemand(TyperGroup):
         plain_help.write_options(self, ctx, formatter)
         summaries = {name: summary for name, _, summary in COMMANDS}
         for title, names in _SECTIONS.items():
-            plain_help.write_commands([(name, summaries[name]) for name in names], formatter, title=title)
+            with formatter.section(title):
+                formatter.write_dl([(name, summaries[name]) for name in names])
 
 
 def _load(name: str, target: str) -> Any:

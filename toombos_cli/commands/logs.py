@@ -27,10 +27,7 @@ def logs(
     invocation: Invocation,
     services: options.Services = None,
     lines: Annotated[
-        int,
-        typer.Option(
-            "-n", "--lines", min=0, metavar="N", help="How many lines of each service; 0 is none but new ones."
-        ),
+        int, typer.Option("-n", "--lines", min=0, help="How many lines of each service; 0 is none but new ones.")
     ] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
     errors: Annotated[bool, typer.Option("--errors", help="Only errors and exceptions.")] = False,

@@ -69,9 +69,7 @@ def status(invocation: Invocation) -> None:
 def logs(
     invocation: Invocation,
     services: options.Services = None,
-    lines: Annotated[
-        int, typer.Option("-n", "--lines", min=0, metavar="N", help="How many lines of each service.")
-    ] = 50,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many lines of each service.")] = 50,
 ) -> None:
     """Show the last log lines of the monitoring services."""
     from pathlib import Path

@@ -25,9 +25,9 @@ def write_options(command: Any, context: Any, formatter: Any) -> None:
                 formatter.write_dl(records)
 
 
-def write_commands(summaries: Iterable[tuple[str, str]], formatter: Any, *, title: str = "Commands") -> None:
+def write_commands(summaries: Iterable[tuple[str, str]], formatter: Any) -> None:
     """Writes each command's name and summary, whole."""
-    with formatter.section(title):
+    with formatter.section("Commands"):
         formatter.write_dl(summaries)
 
 

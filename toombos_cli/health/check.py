@@ -15,7 +15,6 @@ from toombos_cli.results import Verdict
 from toombos_cli.run_state import Phase, SystemState, read_state
 
 _DRY_RUN = "dry_run"
-_NOT_FOUND = 404
 
 
 def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: float | None = None) -> HealthReport:
@@ -72,7 +71,7 @@ def _judge(
     manifest: Manifest, service: Service, result: ProbeResult, owner: Owner | None, state: SystemState | None
 ) -> ServiceHealth:
     reason, detail = result.reason, result.detail
-    if result.http_status == _NOT_FOUND:
+    if _has_no_route(result):
         detail = f"HTTP 404: there is no {service.health}; `health` in [services.{service.name}] names another path"
     if owner is not None and owner.ours is False and _wanted(state, service.name):
         reason, detail = Reason.WRONG_OWNER, f"port {service.port} is held by {owner}, which is not {service.name}"
@@ -95,8 +94,13 @@ def _judge(
         detail=detail,
         address=result.address,
         listens_on=owner.listens_on if owner else None,
-        fix="" if result.http_status == _NOT_FOUND else _fix(manifest, service, reason, owner, state),
+        fix="" if _has_no_route(result) else _fix(manifest, service, reason, owner, state),
     )
+
+
+def _has_no_route(result: ProbeResult) -> bool:
+    """Whether the manifest names a health route that the service does not have: no log tells of that."""
+    return result.http_status == 404
 
 
 def _may_be_suspended(service: Service, reason: Reason) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
-from toombos_cli.probes import Reason, probe_http, probe_tcp
+from toombos_cli.probes import Reason, probe_http
 from toombos_cli.redaction import Redactor, is_secret_name
 from toombos_cli.results import Verdict
 from toombos_cli.smoke.lock import smoke_lock
@@ -116,6 +116,8 @@ def _wait_until_ready(services: list[Service], wait_s: float) -> None:
 
 def _is_ready(service: Service) -> bool:
     if service.scheme == "tcp":
+        from toombos_cli.probes import probe_tcp
+
         return probe_tcp(service.host, service.port, timeout_s=service.probe_timeout_s).reason is Reason.OK
     url = service.url + (service.ready or service.health)
     return probe_http(url, timeout_s=service.probe_timeout_s).reason is Reason.OK

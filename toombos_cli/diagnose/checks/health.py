@@ -15,7 +15,6 @@ from toombos_cli.probes import Reason
 _GROUP = "health"
 _FEWEST_REQUESTS = 20
 _QUANTILE = 0.95
-_NOT_FOUND = 404
 _HTTP = (Reason.STATUS, Reason.BODY, Reason.RESET, Reason.TLS, Reason.DNS)
 
 
@@ -31,16 +30,11 @@ def status(facts: Facts) -> Iterator[Answer]:
             f"{name} answers wrongly: {health.detail}",
             Evidence(source=health.url, text=_quoted(health.body) or health.detail),
             service=name,
-            cause=_why_wrong(health.http_status),
-            command="" if health.http_status == _NOT_FOUND else toombos(facts, "logs", name, "--errors"),
-            advice=f"name a path that it answers as `health` in [services.{name}] of toombos.toml",
+            cause="the service says itself that it is not well"
+            if health.http_status
+            else "the connection failed half way",
+            command=toombos(facts, "logs", name, "--errors"),
         )
-
-
-def _why_wrong(http_status: int | None) -> str:
-    if http_status is None:
-        return "the connection failed half way"
-    return "it has no such path" if http_status == _NOT_FOUND else "the service says itself that it is not well"
 
 
 def latency(facts: Facts) -> Iterator[Answer]:
