@@ -15,8 +15,8 @@ from toombos_cli.errors import ConfigurationError, Problem
 from toombos_cli.manifest.model import Manifest, Source, start_order
 from toombos_cli.manifest.placeholders import UnknownPlaceholderError, expand_service
 from toombos_cli.manifest.project import FILE_NAME
+from toombos_cli.manifest.references import applicable_steps, named_services
 from toombos_cli.manifest.service import Service, Table
-from toombos_cli.manifest.smoke import Step
 from toombos_cli.spelling import nearest
 
 PACKAGED = "toombos"
@@ -139,7 +139,7 @@ class _Check:
         if self.problems:
             raise ConfigurationError("the manifest is invalid", problems=tuple(sorted(self.problems, key=_place)))
         if "smoke" in sections:
-            sections["smoke"] = _applicable(sections["smoke"], set(declared) - services.keys())
+            sections["smoke"] = applicable_steps(sections["smoke"], set(declared) - services.keys())
         return Manifest(services=services, source=source, **sections)
 
     def _services(self, tables: Any, project: Path) -> dict[str, Service]:
@@ -206,23 +206,7 @@ class _Check:
 
     def _references(self, sections: dict[str, Any], declared: list[str]) -> None:
         """Every service that another section names must be declared; it may be disabled."""
-        named: list[tuple[KeyPath, str]] = []
-        for index, step in enumerate(sections.get("smoke") or ()):
-            if step is not None:
-                named.append((("smoke", index, "service"), step.service))
-                named += [(("smoke", index, "counters"), counter.service) for counter in step.counters]
-        if (load := sections.get("load")) and load.service is not None:
-            named.append((("load", "service"), load.service))
-        if monitoring := sections.get("monitoring"):
-            for key, items in (("rules", monitoring.rules), ("panels", monitoring.panels)):
-                named += [
-                    (("monitoring", key, i, "services"), n) for i, item in enumerate(items) for n in item.services
-                ]
-        for variable, described in (sections.get("environment") or {}).items():
-            if described is not None:
-                named += [(("environment", variable, "used_by"), n) for n in described.used_by if n != PACKAGED]
-                named += [(("environment", variable, "service"), n) for n in (described.service,) if n]
-        for path, name in named:
+        for path, name in named_services(sections):
             if name not in declared:
                 guess = nearest(name, declared)
                 hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(declared)}"
@@ -297,20 +281,6 @@ class _Check:
                 self.problems.append(Problem(message=message, where=f"{layer.label}:{line}", hint=hint))
                 return
         self.problems.append(Problem(message=message, where=self.layers[0].label, hint=hint))
-
-
-def _applicable(steps: tuple[Step, ...], disabled: set[str]) -> tuple[Step, ...]:
-    """The smoke steps without those that need a disabled service, or a capture of such a step."""
-    kept: list[Step] = []
-    lost: set[str] = set()
-    for step in steps:
-        text = msgspec.json.encode(step).decode()
-        needs = {step.service, *(counter.service for counter in step.counters)}
-        if needs & disabled or any(f"${{{name}}}" in text for name in lost):
-            lost |= step.capture.keys()
-        else:
-            kept.append(step)
-    return tuple(kept)
 
 
 def _index(part: str) -> str | int:
