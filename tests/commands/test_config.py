@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from toombos_cli.config import template
 from toombos_cli.env_file import read_env_file
+from toombos_cli.manifest.loader import load_manifest
 
 SECRET = "s3cr3t-K9x_w2Vb7Lm4Qp8Zt6Rd1Ny5Hc0Jf"
 KEY = "k3y-A8s_d7Fg6Hj5Kl4Qw3Er2Ty1Ui0Op9Zx"
@@ -210,6 +212,32 @@ class TestInit:
 
         assert (done.returncode, path.read_text()) == (5, "A=1\n")
         assert list(project.glob(".env*")) == [path]
+
+    def test_a_first_manifest_is_valid_as_it_is_and_never_overwrites_one(self, toombos, tmp_path):
+        directory = tmp_path / "below" / "a project"
+        directory.mkdir(parents=True)
+
+        done = toombos("config", "init", "--manifest", cwd=directory)
+
+        assert (done.returncode, done.stderr) == (0, "hint: toombos start --plan\n")
+        assert "app on 127.0.0.1:8080" in toombos("start", "--plan", cwd=directory).stdout
+        text = (directory / "toombos.toml").read_text()
+        again = toombos("config", "init", "--manifest", cwd=directory)
+        assert (again.returncode, (directory / "toombos.toml").read_text()) == (5, text)
+
+    def test_what_the_first_manifest_offers_in_comments_is_valid_too(self, tmp_path):
+        starter = (Path(template.__file__).with_name("starter.toml")).read_text()
+        offered = "".join(
+            line[1:] if line.startswith("#") and not line.startswith("# ") else line
+            for line in starter.splitlines(keepends=True)
+        )
+        (tmp_path / "toombos.toml").write_text(offered)
+
+        manifest = load_manifest(tmp_path)
+
+        assert {"app", "worker", "prometheus"} <= manifest.services.keys()
+        assert manifest.smoke
+        assert manifest.environment["API_KEY"].generate
 
     def test_the_example_is_printed_and_nothing_written(self, toombos, project):
         done = toombos("config", "init", "--example")

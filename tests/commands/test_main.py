@@ -1,6 +1,8 @@
 """The program's edges: exit codes, error texts, JSON on failure, closed pipes."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -78,6 +80,13 @@ def test_version():
     assert run("--version").stdout == f"toombos {__version__}\n"
 
 
+def test_without_a_command_the_help_is_shown_and_nothing_is_called_an_error():
+    done = run()
+    assert done.returncode == 2
+    assert done.stdout.startswith("Usage: toombos ")
+    assert done.stderr == ""
+
+
 def test_an_unknown_command_is_exit_2_with_the_nearest_name():
     done = run("helth")
     assert done.returncode == 2
@@ -116,3 +125,36 @@ def test_a_reader_that_goes_away_ends_the_command_quietly():
     )
     assert done.stderr == ""
     assert done.returncode in (0, 141)
+
+
+def test_a_failure_of_a_subcommand_is_told_under_its_whole_name(tmp_path):
+    done = run("--project", str(tmp_path), "config", "show", "nobody", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["command"] == "config show"
+
+
+def test_the_overview_lists_every_command_once():
+    from toombos_cli.main import COMMANDS
+
+    sections = run("--help").stdout.partition("Run:")[2].splitlines()
+    listed = [line.split()[0] for line in sections if re.match(r"  \w", line)]
+    assert listed == [name for name, *_ in COMMANDS]
+
+
+def test_the_shell_completes_commands_and_the_services_of_the_project(tmp_path):
+    (tmp_path / "toombos.toml").write_text('[services.shop]\ncommand = ["x"]\nport = 1\n')
+
+    def completed(line: str) -> list[str]:
+        asked = {"COMP_WORDS": line, "COMP_CWORD": "2", "_TOOMBOS_COMPLETE": "complete_bash"}
+        program = "import sys; sys.argv[0] = 'toombos'; from toombos_cli.main import run; run()"
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | asked | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.split()
+
+    assert completed("toombos config ch") == ["check"]
+    assert completed("toombos health s") == ["shop"]

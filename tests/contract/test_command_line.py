@@ -24,6 +24,7 @@ diagnose --only GROUP --bundle FILE --html FILE --issue --incident --fix --profi
 config check
 config show
 config init
+config init --manifest
 config encrypt
 config rotate-key
 backup

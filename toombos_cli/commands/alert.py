@@ -32,8 +32,8 @@ def send_test(invocation: Invocation, severity: SeverityOption = "P3") -> None:
 @command
 def send(
     invocation: Invocation,
-    title: Annotated[str, typer.Argument(help="What is wrong, in one line.")],
-    body: Annotated[str, typer.Option("--body", help="Details.")] = "",
+    title: Annotated[str, typer.Argument(metavar="TITLE", help="What is wrong, in one line.")],
+    body: Annotated[str, typer.Option("--body", metavar="TEXT", help="Details.")] = "",
     key: Annotated[
         str | None,
         typer.Option(
@@ -44,7 +44,7 @@ def send(
         str | None, typer.Option("--severity", metavar="P0|P1|P2|P3", help="How urgent it is.", show_default="P2")
     ] = None,
     trouble: Annotated[
-        Trouble | None, typer.Option("--trouble", help="The kind of trouble, which decides the severity.")
+        Trouble | None, typer.Option("--trouble", metavar="KIND", help=f"Decides the severity: {', '.join(Trouble)}.")
     ] = None,
     lasting: Annotated[float, typer.Option("--lasting", min=0, metavar="SECONDS", help="For how long.")] = 0.0,
     resolved: Annotated[bool, typer.Option("--resolved", help="It is well again.")] = False,

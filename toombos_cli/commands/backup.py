@@ -164,7 +164,10 @@ def status(
     max_age: Annotated[
         str | None,
         typer.Option(
-            "--max-age", metavar="26h", help="Fail when the newest good archive is older.", show_default=False
+            "--max-age",
+            metavar="TIME",
+            help="Fail when the newest good archive is older (26h); by default the manifest's max_age_h.",
+            show_default=False,
         ),
     ] = None,
     strict: options.Strict = False,
@@ -200,7 +203,7 @@ def drill(
 @command
 def pin(
     invocation: Invocation,
-    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", show_default=False)],
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="A file, or its name.")],
     off: Annotated[bool, typer.Option("--off", help="Let it be pruned again.")] = False,
 ) -> None:
     """Keep an archive from being pruned. Safety backups are pinned from the beginning."""

@@ -8,7 +8,9 @@ import typer
 from toombos_cli.commands import options
 from toombos_cli.commands.invocation import Invocation, command
 
-app = typer.Typer(help="Judge, show, create and encrypt the settings in .env.", no_args_is_help=True)
+app = typer.Typer(
+    help="Judge, show and encrypt the settings in .env; begin a .env or a toombos.toml.", no_args_is_help=True
+)
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="As `start --dry-run` sees it; else as the running system.")]
 
@@ -55,12 +57,20 @@ def show(
 @command
 def init(
     invocation: Invocation,
+    manifest: Annotated[
+        bool, typer.Option("--manifest", help="Write a first toombos.toml instead, for services of your own.")
+    ] = False,
     example: Annotated[bool, typer.Option("--example", help="Print a complete .env.example; write nothing.")] = False,
 ) -> None:
-    """Write a first .env: readable for its owner alone, in dry-run mode, with fresh random secrets.
+    """Write a first .env: readable for its owner alone, in the dry-run mode if there is one, with fresh random secrets.
 
-    An existing .env is never overwritten (exit 5).
+    With --manifest, write a toombos.toml into the current directory (or that of --project), with one service to
+    change to yours. An existing file is never overwritten (exit 5).
     """
+    if manifest:
+        from toombos_cli.config.init import run_init_manifest
+
+        invocation.finish(run_init_manifest(Path.cwd() if invocation.options.project is None else invocation.project))
     if example:
         from toombos_cli.config.reports import ExampleReport
         from toombos_cli.config.template import render_example

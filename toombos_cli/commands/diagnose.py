@@ -74,7 +74,15 @@ def diagnose(
         ),
     ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=1, max=600, help="With --profile: for how long.", rich_help_panel=_REPORTS)
+        float,
+        typer.Option(
+            "--seconds",
+            min=1,
+            max=600,
+            metavar="SECONDS",
+            help="With --profile: for how long.",
+            rich_help_panel=_REPORTS,
+        ),
     ] = 10.0,
     strict: options.Strict = False,
 ) -> None:

@@ -95,17 +95,28 @@ def load(
         ),
     ] = None,
     method: Annotated[
-        str | None, typer.Option("-m", "--method", help="HTTP method.", show_default=False, rich_help_panel=_MIX)
+        str | None,
+        typer.Option(
+            "-m",
+            "--method",
+            metavar="METHOD",
+            help="GET, or POST with a body.",
+            show_default=False,
+            rich_help_panel=_MIX,
+        ),
     ] = None,
     payload: Annotated[
         Path | None, typer.Option("-p", "--payload", metavar="FILE", help="Body.", rich_help_panel=_MIX)
     ] = None,
-    data: Annotated[str | None, typer.Option("-d", "--data", help="Body, as text.", rich_help_panel=_MIX)] = None,
+    data: Annotated[
+        str | None, typer.Option("-d", "--data", metavar="TEXT", help="Body, as text.", rich_help_panel=_MIX)
+    ] = None,
     content_type: Annotated[
-        str | None, typer.Option("-T", "--content-type", help="Of the body.", rich_help_panel=_MIX)
+        str | None, typer.Option("-T", "--content-type", metavar="TYPE", help="Of the body.", rich_help_panel=_MIX)
     ] = None,
     headers: Annotated[
-        list[str] | None, typer.Option("-H", "--header", metavar="'NAME: VALUE'", rich_help_panel=_MIX)
+        list[str] | None,
+        typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="May be repeated.", rich_help_panel=_MIX),
     ] = None,
     scenario: Annotated[
         Path | None,

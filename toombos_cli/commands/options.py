@@ -1,5 +1,6 @@
 """Every option that more than one command takes, declared once."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -36,4 +37,22 @@ StartTimeout = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="A warning counts as a failure (exit 1).")]
 
-Services = Annotated[list[str] | None, typer.Argument(metavar="[SERVICE]...", show_default=False, help="Default: all.")]
+
+def complete_service(incomplete: str) -> list[str]:
+    """The project's services that begin so, for the shell's completion; none where the manifest is invalid."""
+    from toombos_cli.errors import ToombosError
+    from toombos_cli.manifest.loader import load_manifest
+    from toombos_cli.manifest.project import find_project
+
+    project = os.environ.get("TOOMBOS_PROJECT")
+    try:
+        services = load_manifest(Path(project) if project else find_project(Path.cwd())).services
+    except (ToombosError, OSError):
+        return []
+    return [name for name in services if name.startswith(incomplete)]
+
+
+Services = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SERVICE]...", show_default=False, help="Default: all.", autocompletion=complete_service),
+]

@@ -23,9 +23,13 @@ def status(
     """
     from toombos_cli.supervisor.operations import run_status
 
-    known, names, _ = known_services(invocation, services)
+    known, names, manifest = known_services(invocation, services)
+    knows_dry_run = manifest is None or "dry_run" in manifest.modes
     if not watch:
-        invocation.finish(run_status(invocation.project, known, names), strict=strict)
+        report = run_status(invocation.project, known, names, knows_dry_run=knows_dry_run)
+        invocation.finish(report, strict=strict)
     from toombos_cli.commands.watching import watch_report
 
-    watch_report(invocation, lambda: run_status(invocation.project, known, names), every_s=every)
+    watch_report(
+        invocation, lambda: run_status(invocation.project, known, names, knows_dry_run=knows_dry_run), every_s=every
+    )

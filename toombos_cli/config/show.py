@@ -3,7 +3,7 @@
 import os
 
 from toombos_cli.config.reports import ShownValue, ShowReport
-from toombos_cli.configuration.display import shown_name, shown_value
+from toombos_cli.configuration.display import shown_manifest_value, shown_name, shown_value
 from toombos_cli.configuration.facts import shared_values
 from toombos_cli.env_file import EnvFile
 from toombos_cli.manifest.model import Manifest
@@ -31,9 +31,11 @@ def run_show(manifest: Manifest, *, service: str | None, mode: str | None) -> Sh
 def _shown(manifest: Manifest, env_file: EnvFile, name: str, value: Value | None) -> ShownValue:
     variable = manifest.environment.get(name)
     beaten = value is not None and value.origin in (Origin.MODE, Origin.SERVICE, Origin.ENVIRONMENT)
+    by_manifest = value is not None and value.origin in (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
+    show = shown_manifest_value if by_manifest else shown_value
     return ShownValue(
         name=shown_name(name, manifest.environment),
-        value=None if value is None else shown_value(name, value.value, variable),
+        value=None if value is None else show(name, value.value, variable),
         source="unset" if value is None else value.origin.value,
         line=None if value is None else value.line,
         secret=variable is None or variable.secret,

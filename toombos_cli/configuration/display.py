@@ -40,6 +40,13 @@ def shown_value(name: str, value: str, variable: Variable | None) -> str:
     return masked_url(value) if variable.type in ("url", "dsn") else value
 
 
+def shown_manifest_value(name: str, value: str, variable: Variable | None) -> str:
+    """A value that the manifest sets: it stands in toombos.toml, so only what is or looks like a secret is masked."""
+    if value and ((variable and variable.secret) or is_secret_name(name) or looks_random(value)):
+        return MASK
+    return masked_url(value) if "://" in value else value
+
+
 def masked_url(url: str) -> str:
     """The URL without password, query and fragment, each of which may carry a secret."""
     parts = urlsplit(url)

@@ -28,7 +28,7 @@ class DiagnoseReport:
     """
 
     kind: ClassVar[str] = "diagnose"
-    hidden: ClassVar[frozenset[str]] = frozenset({"root_findings", "support"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"root_findings", "further_help", "support"})
 
     project: Path
     findings: tuple[Finding, ...]
@@ -36,6 +36,8 @@ class DiagnoseReport:
     root_findings: tuple[Finding, ...]
     duration_s: float
     checked_at: str
+    further_help: tuple[str, ...] = ()
+    """Where else to look, as Markdown."""
     support: tuple[str, ...] = ()
     fixes: tuple[FixOutcome, ...] = ()
     """What `--fix` ran before this diagnosis was made."""

@@ -19,6 +19,8 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.redaction import Redactor
 from toombos_cli.spelling import nearest
 
+_GUIDES = ("docs/dry-run-guide.md", "docs/monitoring-runbook.md")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
@@ -74,6 +76,7 @@ def judge(
         root_findings=roots,
         duration_s=round(time.perf_counter() - begun, 3),
         checked_at=datetime.fromtimestamp(facts.now, UTC).isoformat(timespec="seconds"),
+        further_help=_further_help(facts.manifest),
         support=facts.manifest.alerts.support,
     )
 
@@ -108,6 +111,18 @@ def _answers(check: Check, facts: Facts) -> Iterator[Answer]:
         yield from check.run(facts)
     except FactUnavailableError as error:
         yield Answer(status=Status.ERROR, reason=f"could not be judged: {error}")
+
+
+def _further_help(manifest: Manifest) -> tuple[str, ...]:
+    """Only what this system has of documents and dashboards."""
+    guides = [guide for guide in _GUIDES if (manifest.project / guide).is_file()]
+    monitored = any(service.role == "monitoring" for service in manifest.services.values())
+    return (
+        *([" and ".join(guides)] if guides else []),
+        "the logs: `toombos logs --errors`",
+        *(["the dashboards: `toombos monitoring status`"] if monitored else []),
+        "this report with everything it rests on, without secrets: `toombos diagnose --bundle FILE`",
+    )
 
 
 def _unusable(problem: str) -> Finding:

@@ -11,7 +11,7 @@ from toombos_cli.health.owner import Owner, find_owners, is_suspended
 from toombos_cli.health.report import HealthReport, ServiceHealth, SkippedService, Status
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.service import Service
-from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health, probe_http
+from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_health
 from toombos_cli.results import Verdict
 from toombos_cli.run_state import Phase, SystemState, read_state
 
@@ -50,15 +50,9 @@ def _probe_all(services: Mapping[str, Service], timeout_s: float | None) -> dict
 
     def probe(service: Service) -> None:
         try:
-            result = probe_http(
-                service.url + service.health,
-                timeout_s=timeout_s or service.probe_timeout_s,
-                slow_after_ms=service.latency_warn_ms,
-            )
+            results[service.name] = probe_health(service, timeout_s=timeout_s)
         except ToombosError as error:
             errors.append(error)
-        else:
-            results[service.name] = judge_health(result, expects=service.health_answer)
 
     threads = [Thread(target=probe, args=(service,)) for service in services.values()]
     for thread in threads:
@@ -80,12 +74,14 @@ def _judge(
     manifest: Manifest, service: Service, result: ProbeResult, owner: Owner | None, state: SystemState | None
 ) -> ServiceHealth:
     reason, detail = result.reason, result.detail
+    if _has_no_route(result):
+        detail = f"HTTP 404: there is no {service.health}; `health` in [services.{service.name}] names another path"
     if owner is not None and owner.ours is False and _wanted(state, service.name):
         reason, detail = Reason.WRONG_OWNER, f"port {service.port} is held by {owner}, which is not {service.name}"
+    elif owner is not None and _may_be_suspended(service, reason) and is_suspended(owner.pid):
+        reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: it listens, and cannot answer"
     elif reason is Reason.OK and owner is not None and owner.ours is False and state is not None:
         detail = f"answered by {owner}, which toombos did not start"
-    elif reason is Reason.TIMEOUT and owner is not None and is_suspended(owner.pid):
-        reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: it listens, and cannot answer"
     elif reason is Reason.REFUSED and owner is not None:
         detail += f"; {owner} listens on {owner.listens_on}"
     status, verdict = _weigh(reason, result)
@@ -101,8 +97,18 @@ def _judge(
         detail=detail,
         address=result.address,
         listens_on=owner.listens_on if owner else None,
-        fix=_fix(manifest, service, reason, owner, state),
+        fix="" if _has_no_route(result) else _fix(manifest, service, reason, owner, state),
     )
+
+
+def _has_no_route(result: ProbeResult) -> bool:
+    """Whether the manifest names a health route that the service does not have: no log tells of that."""
+    return result.http_status == 404
+
+
+def _may_be_suspended(service: Service, reason: Reason) -> bool:
+    """The kernel accepts connections for a process that is suspended, which only a service of HTTP has to answer."""
+    return reason is Reason.TIMEOUT or (service.scheme == "tcp" and reason is Reason.OK)
 
 
 def _weigh(reason: Reason, result: ProbeResult) -> tuple[Status, Verdict]:

@@ -48,6 +48,11 @@ class LoadOptions:
     seed: int = 1
 
 
+def _how_to_start(manifest: Manifest) -> str:
+    dry_run = " --dry-run" if "dry_run" in manifest.modes else ""
+    return f"toombos start{dry_run}, or name the URL of a server that runs"
+
+
 def make_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str]) -> LoadPlan:
     """The plan, its target reachable. Raises UsageError, ConfigurationError, RefusedError and OperationError.
 
@@ -74,7 +79,7 @@ def make_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, 
     endpoints = _endpoints(options, manifest, variables, target, is_default=is_default)
     connections = options.connections or min(defaults.connections, requests or defaults.connections)
     return LoadPlan(
-        target=connect_once(target, addresses, timeout_s=timeout_s),
+        target=connect_once(target, addresses, timeout_s=timeout_s, hint=_how_to_start(manifest)),
         endpoints=endpoints,
         requests=requests,
         duration_s=None if stages else duration_s,

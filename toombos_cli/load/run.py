@@ -81,6 +81,8 @@ def _notes(plan: LoadPlan, outcome: Outcome) -> tuple[str, ...]:
         notes.append("ended early, for an objective was lost: figures are of the time until then")
     if plan.mode == "closed":
         notes.append("closed loop: while answers are slow, less is sent; --rate shows what users would wait")
+    if any(failure.error_class == "certificate" for endpoint in outcome.endpoints for failure in endpoint.failures):
+        notes.append("the certificate is not one that this machine trusts: --insecure takes any")
     return tuple(notes)
 
 

@@ -75,8 +75,8 @@ def _is_loopback(address: str) -> bool:
     return bool((mapped or parsed).is_loopback)
 
 
-def connect_once(target: Target, addresses: tuple[str, ...], *, timeout_s: float) -> Target:
-    """The target with the first address that takes a connection. Raises OperationError when none does."""
+def connect_once(target: Target, addresses: tuple[str, ...], *, timeout_s: float, hint: str) -> Target:
+    """The target with the first address that takes a connection. Raises OperationError with `hint` when none does."""
     from dataclasses import replace
 
     problems = []
@@ -90,5 +90,5 @@ def connect_once(target: Target, addresses: tuple[str, ...], *, timeout_s: float
     raise OperationError(
         f"no connection to port {target.port}: {'; '.join(problems)}",
         where=target.url,
-        hint="toombos start --dry-run, or name the URL of a server that runs",
+        hint=hint,
     )

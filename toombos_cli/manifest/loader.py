@@ -3,22 +3,25 @@
 import re
 import tomllib
 from dataclasses import dataclass, replace
+from enum import EnumType
 from functools import cache, cached_property
 from graphlib import CycleError
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
 from toombos_cli.errors import ConfigurationError, Problem
 from toombos_cli.manifest.model import Manifest, Source, start_order
-from toombos_cli.manifest.placeholders import expand_service
+from toombos_cli.manifest.placeholders import UnknownPlaceholderError, expand_service
 from toombos_cli.manifest.project import FILE_NAME
+from toombos_cli.manifest.references import applicable_steps, named_services
 from toombos_cli.manifest.service import Service, Table
 from toombos_cli.spelling import nearest
 
 PACKAGED = "toombos"
 _EXTENDABLE = (PACKAGED, "monitoring")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 KeyPath = tuple[str | int, ...]
 
 
@@ -64,9 +67,10 @@ class _Layer:
             return cls(label, tomllib.loads(text), text)
         except tomllib.TOMLDecodeError as error:
             at = re.search(r"\(at line (\d+)", str(error))
+            line = at[1] if at else len(text.splitlines())  # "(at end of document)"
             message = re.sub(r" \(at .*\)$", "", str(error))
             raise ConfigurationError(
-                f"not valid TOML: {message}", where=f"{label}:{at[1]}" if at else label, hint="correct that line"
+                f"not valid TOML: {message}", where=f"{label}:{line}", hint="correct that line"
             ) from None
 
 
@@ -117,7 +121,9 @@ class _Check:
         self.problems: list[Problem] = []
 
     def manifest(self, tree: dict[str, Any], source: Source) -> Manifest:
-        services = self._services(tree.pop("services", {}), source.project)
+        tables = tree.pop("services", {})
+        declared = list(tables) if isinstance(tables, dict) else []
+        services = self._services(tables, source.project)
         sections = {}
         for field in msgspec.structs.fields(Manifest):
             if field.name in tree and field.name not in ("services", "source"):
@@ -129,8 +135,11 @@ class _Check:
         if not services and not self.problems:
             self._add((), "no services", hint=f'add [services.NAME] tables, or extends = "{PACKAGED}"')
         self._relations(services)
+        self._references(sections, declared)
         if self.problems:
             raise ConfigurationError("the manifest is invalid", problems=tuple(sorted(self.problems, key=_place)))
+        if "smoke" in sections:
+            sections["smoke"] = applicable_steps(sections["smoke"], set(declared) - services.keys())
         return Manifest(services=services, source=source, **sections)
 
     def _services(self, tables: Any, project: Path) -> dict[str, Service]:
@@ -142,6 +151,8 @@ class _Check:
             path = ("services", name)
             if not isinstance(table, dict):
                 self._add(path, f"must be a table: [services.{name}]")
+            elif not _NAME.fullmatch(name):
+                self._add(path, f"the service name {name!r} must be letters, digits, and - _ . between them")
             elif "name" in table:
                 self._unknown((*path, "name"), "name", [])
             else:
@@ -162,8 +173,9 @@ class _Check:
                 continue
             try:
                 expanded[name] = expand_service(service, services, project)
-            except ValueError as error:
-                self._add(("services", name), str(error))
+            except UnknownPlaceholderError as error:
+                hint = f"did you mean {{{error.nearest}}}?" if error.nearest else None
+                self._add(("services", name, error.key), f"services.{name}.{error.key}: {error}", hint=hint)
         disabled = services.keys() - expanded.keys()
         return {
             name: msgspec.structs.replace(
@@ -192,6 +204,14 @@ class _Check:
             circle = " -> ".join(reversed(error.args[1]))
             self._add(("services", error.args[1][0], "depends_on"), f"dependencies form a cycle: {circle}")
 
+    def _references(self, sections: dict[str, Any], declared: list[str]) -> None:
+        """Every service that another section names must be declared; it may be disabled."""
+        for path, name in named_services(sections):
+            if name not in declared:
+                guess = nearest(name, declared)
+                hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(declared)}"
+                self._add(path, f"no service is named {name!r}", hint=hint)
+
     def _section(self, value: Any, kind: Any, path: KeyPath) -> Any:
         """Decodes a section; a table of tables or an array of tables is decoded one table at a time."""
         arguments: tuple[Any, ...] = get_args(kind)
@@ -219,17 +239,32 @@ class _Check:
     def _note(self, error: msgspec.ValidationError, path: KeyPath, left_out: set[str | int]) -> KeyPath:
         """Records one problem; returns the path below `path` of the key to leave out, () when there is none."""
         text, _, at = str(error).partition(" - at `$")
-        inner = tuple(re.findall(r"[A-Za-z0-9_-]+", at.split("[")[0]))
+        # Of a key of unknown name, written [...], the place is not known, and of what is in it the type alone.
+        parts = re.sub(r"(\[\.\.\.\])+`?$", "", at)
+        inner = tuple(_index(p) for p in re.findall(r"[A-Za-z0-9_-]+", parts.split("[...]")[0]))
+        whole = tuple(_index(p) for p in re.findall(r"[A-Za-z0-9_-]+|\.\.\.", parts))
         if unknown := re.match(r"Object contains unknown field `(.+)`$", text):
             self._unknown((*path, *inner, unknown[1]), unknown[1], _fields(path, inner))
             return (*inner, unknown[1])
         if text.startswith("Object missing required field"):
             missing = text.split("`")[1]
             if missing not in left_out:
-                self._add((*path, *inner), f"{'.'.join(map(str, path))}: {missing} is missing")
+                others = [name for layer in self.layers[1:] for name in layer.tree.get(str(path[0]), ())]
+                guess = nearest(str(path[1]), others) if len(path) == 2 else None
+                hint = f"did you mean [{path[0]}.{guess}]?" if guess else None
+                self._add((*path, *inner), f"{'.'.join(map(str, path))}: {missing} is missing", hint=hint)
             return ()
         name = ".".join(map(str, (*path, *inner)))
-        self._add((*path, *inner), f"{name}: {text[0].lower() + text[1:]}")
+        choices = _choices(_kind_at(path, whole))
+        if text.startswith("Invalid enum value") and choices:
+            wrong = text.removeprefix("Invalid enum value ")
+            guess = nearest(wrong.strip("'"), choices)
+            hint = f"did you mean {guess!r}?" if guess else None
+            self._add((*path, *inner), f"{name}: {wrong} is not one of {', '.join(choices)}", hint=hint)
+            return inner
+        begins_with_key = text.split()[0] in _fields(path, inner)  # a table's own rule names the key that breaks it
+        at_key = (text.split()[0],) if begins_with_key else ()
+        self._add((*path, *inner, *at_key), f"{name}: {text[0].lower() + text[1:]}")
         return inner
 
     def _unknown(self, path: KeyPath, key: str, known: list[str]) -> None:
@@ -248,6 +283,10 @@ class _Check:
         self.problems.append(Problem(message=message, where=self.layers[0].label, hint=hint))
 
 
+def _index(part: str) -> str | int:
+    return int(part) if part.isdigit() else part
+
+
 def _place(problem: Problem) -> tuple[str, int]:
     label, _, line = (problem.where or "").rpartition(":")
     return (label, int(line)) if line.isdigit() else (line, 0)
@@ -257,8 +296,8 @@ def _is_table(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Table)
 
 
-def _fields(path: KeyPath, inner: KeyPath) -> list[str]:
-    """The keys that the table at this path may have."""
+def _kind_at(path: KeyPath, inner: KeyPath) -> Any:
+    """The type of the value at this path; None when there is no such key."""
     kind: Any = Manifest
     for part in (*path, *inner):
         if _is_table(kind):
@@ -266,8 +305,24 @@ def _fields(path: KeyPath, inner: KeyPath) -> list[str]:
             kind = types.get(str(part))
         else:
             arguments = [a for a in get_args(kind) if _is_table(a)]
-            kind = arguments[0] if arguments else None
+            kind = arguments[0] if arguments else kind if isinstance(part, int) else None
+    return kind
+
+
+def _fields(path: KeyPath, inner: KeyPath) -> list[str]:
+    """The keys that the table at this path may have."""
+    kind = _kind_at(path, inner)
     return [field.name for field in msgspec.structs.fields(kind) if field.name != "name"] if _is_table(kind) else []
+
+
+def _choices(kind: Any) -> list[str]:
+    """What a value of this type, or an item of it, may be; [] when anything of its kind may."""
+    if isinstance(kind, EnumType):
+        members: list[Any] = list(kind.__members__.values())
+        return [str(member.value) for member in members]
+    if get_origin(kind) is Literal:
+        return [choice for choice in map(str, get_args(kind)) if choice]
+    return next((found for argument in reversed(get_args(kind)) if (found := _choices(argument))), [])
 
 
 def _without(value: Any, path: KeyPath) -> Any:

@@ -35,11 +35,11 @@ def key_lines(text: str) -> dict[Path, int]:
 
 
 def nearest_line(lines: dict[Path, int], path: Path) -> int | None:
-    """The line of `path`, or of the closest table above it that stands in this text."""
+    """The line of `path`, or of the closest table above it that stands in this text, or of the first key below it."""
     for length in range(len(path), 0, -1):
         if path[:length] in lines:
             return lines[path[:length]]
-    return None
+    return min((line for key, line in lines.items() if path and key[: len(path)] == path), default=None)
 
 
 def _split(dotted: str) -> Path:

@@ -37,7 +37,7 @@ class Limits(Table, frozen=True):
 
 
 class Service(Table, frozen=True):
-    """One supervised HTTP service.
+    """One supervised service: of HTTP, or with `scheme = "tcp"` of anything that accepts connections.
 
     `name` is the table's key. Placeholders in `command`, `cwd`, `env`, `default_env` and `log` are already
     expanded when the loader returns it: `{python}`, `{project}`, `{host}`, `{port}`, `{url}` and
@@ -54,7 +54,8 @@ class Service(Table, frozen=True):
     enabled: bool = True
     cwd: str = "{project}"
     host: str = "127.0.0.1"
-    scheme: Literal["http", "https"] = "http"
+    scheme: Literal["http", "https", "tcp"] = "http"
+    """`tcp`: it is well and ready while it accepts a connection; it has no paths, and `health` is ""."""
     env: dict[str, str] = {}
     """Set for the service whatever the environment and `.env` say."""
     default_env: dict[str, str] = {}
@@ -88,10 +89,20 @@ class Service(Table, frozen=True):
         for field in ("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field} must be above 0 seconds")
+        if self.scheme == "tcp":
+            self._has_no_paths()
         for field in ("health", "ready", "live", "metrics", "openapi"):
             path = getattr(self, field)
-            if path is not None and not path.startswith("/"):
+            if path and not path.startswith("/"):
                 raise ValueError(f"{field} must be a path that begins with /, not {path!r}")
+
+    def _has_no_paths(self) -> None:
+        given = [field for field in ("ready", "live", "metrics", "openapi") if getattr(self, field) is not None]
+        if self.health not in ("", "/health"):
+            given.insert(0, "health")
+        if given:
+            raise ValueError(f"{given[0]} is a path, and scheme = 'tcp' has none")
+        msgspec.structs.force_setattr(self, "health", "")
 
     @property
     def url(self) -> str:

@@ -1,6 +1,7 @@
 """One HTTP or TCP probe of a service, with an exact reason when it does not succeed; safe in threads."""
 
 from toombos_cli.probes.answer import health_verdict, judge_health, read_json
+from toombos_cli.probes.health import probe_health
 from toombos_cli.probes.http import probe_http
 from toombos_cli.probes.result import ProbeResult, Reason, printable
 from toombos_cli.probes.tcp import probe_tcp
@@ -11,6 +12,7 @@ __all__ = [
     "health_verdict",
     "judge_health",
     "printable",
+    "probe_health",
     "probe_http",
     "probe_tcp",
     "read_json",

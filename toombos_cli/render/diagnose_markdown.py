@@ -75,11 +75,8 @@ def _root(report: "DiagnoseReport", root: Finding) -> Iterator[str]:
 
 def _footer(report: "DiagnoseReport") -> Iterator[str]:
     yield from ("", "## Further help", "")
-    yield "1. docs/dry-run-guide.md and docs/monitoring-runbook.md"
-    yield "2. the logs: `toombos logs --errors`"
-    yield "3. the dashboards: `toombos monitoring status`"
-    yield "4. this report with everything it rests on, without secrets: `toombos diagnose --bundle FILE`"
-    yield from (f"{number}. {_text(contact)}" for number, contact in enumerate(report.support, start=5))
+    lines = (*report.further_help, *(_text(contact) for contact in report.support))
+    yield from (f"{number}. {line}" for number, line in enumerate(lines, start=1))
 
 
 def _text(text: str) -> str:

@@ -50,15 +50,20 @@ def _envelope(
 
 def _print(document: dict[str, Any], output: Output) -> None:
     stream = output.stdout.file
-    json.dump(document, stream, indent=2 if stream.isatty() else None, ensure_ascii=True)
-    stream.write("\n")
+    text = json.dumps(document, indent=2 if stream.isatty() else None, ensure_ascii=True)
+    stream.write(f"{text}\n")  # at once: a value that cannot be written must not leave half a document
     stream.flush()
 
 
 def plain(value: Any) -> Any:
-    """`value` in JSON's own types: dataclasses become objects, tuples arrays, enums their values, times ISO 8601."""
+    """`value` in JSON's own types: tuples become arrays, enums their values, times ISO 8601.
+
+    Dataclasses and tables of the manifest become objects.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if hasattr(value, "__struct_fields__"):  # a table of the manifest; msgspec is not imported to find out
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, Mapping):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from toombos_cli.alert_events import AlertEvent, emit, open_keys
-from toombos_cli.errors import LockedError, OperationError, UsageError
+from toombos_cli.errors import ConfigurationError, LockedError, OperationError, UsageError
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.schedule import Job
@@ -69,7 +69,16 @@ def run_print(manifest: Manifest, method: Method | None) -> PrintedSchedule:
 
 
 def run_install(manifest: Manifest, method: Method | None) -> ScheduleReport:
-    """Installs the jobs; again brings the installation up to date. Raises OperationError."""
+    """Installs the jobs; again brings the installation up to date.
+
+    Raises ConfigurationError where there are no jobs, OperationError.
+    """
+    if not manifest.schedule:
+        raise ConfigurationError(
+            "the manifest describes no jobs",
+            where=str(manifest.source.path) if manifest.source.path else None,
+            hint='add [schedule.NAME] tables, or begin toombos.toml with: extends = "monitoring"',
+        )
     installation = read_installation(manifest.project)
     method = method or choose_method()
     if installation is not None and installation.method != method:
@@ -99,7 +108,9 @@ def run_job(manifest: Manifest, name: str) -> JobRunReport:
     job = manifest.schedule.get(name)
     if job is None:
         guess = nearest(name, manifest.schedule)
-        raise UsageError(f"no job is named {name!r}", hint=f"did you mean {guess!r}?" if guess else None)
+        raise UsageError(
+            f"no job is named {name!r}", hint=f"did you mean {guess!r}?" if guess else "toombos schedule show"
+        )
     directory = directory_of(manifest.project)
     try:
         make_private_directory(directory)

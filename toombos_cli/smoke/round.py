@@ -13,7 +13,7 @@ from toombos_cli.errors import RefusedError
 from toombos_cli.manifest.conditions import value_at
 from toombos_cli.manifest.service import Service
 from toombos_cli.manifest.smoke import Step
-from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health, probe_http
+from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_health, probe_http
 from toombos_cli.results import Verdict
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import CounterProof, UnreadableCounterError
@@ -96,10 +96,7 @@ class Round:
 
     def _check_health(self, service: Service) -> StepResult:
         url = service.url + service.health
-        result = judge_health(
-            probe_http(url, timeout_s=service.probe_timeout_s, slow_after_ms=service.latency_warn_ms),
-            expects=service.health_answer,
-        )
+        result = probe_health(service)
         verdict = health_verdict(result)
         if service.optional and result.reason is Reason.REFUSED:
             verdict = Verdict.SKIP
@@ -111,7 +108,7 @@ class Round:
             service=service.name,
             verdict=verdict,
             duration_ms=round(result.latency_ms or 0.0, 3),
-            request=f"GET {url}",
+            request=f"connect {url}" if service.scheme == "tcp" else f"GET {url}",
             expected="healthy" if wrong else "",
             got=f"{result.reason}: {result.detail}" if wrong else "",
             detail="optional, and not started" if verdict is Verdict.SKIP else "" if wrong else result.detail,
@@ -144,6 +141,8 @@ class Round:
         if unhealthy:
             return f"{' and '.join(unhealthy)} {'is' if len(unhealthy) == 1 else 'are'} not healthy"
         if step.is_writing and step.service not in self._proven:
+            if not any(proof.service == step.service for proof in self._plan.proofs):
+                return f"writes, and no step with proves_dry_run asks {step.service} (or: writes = false)"
             return f"writes, and {step.service} has not said that it is in dry-run mode"
         return ""
 

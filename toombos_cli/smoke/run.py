@@ -113,11 +113,19 @@ def _wait_until_ready(services: list[Service], wait_s: float) -> None:
     deadline = time.monotonic() + wait_s
     waiting = [service for service in services if not service.optional]
     while waiting and time.monotonic() < deadline:
-        url = waiting[0].url + (waiting[0].ready or waiting[0].health)
-        if probe_http(url, timeout_s=waiting[0].probe_timeout_s).reason is Reason.OK:
+        if _is_ready(waiting[0]):
             waiting.pop(0)
         else:
             time.sleep(_POLL_S)
+
+
+def _is_ready(service: Service) -> bool:
+    if service.scheme == "tcp":
+        from toombos_cli.probes import probe_tcp
+
+        return probe_tcp(service.host, service.port, timeout_s=service.probe_timeout_s).reason is Reason.OK
+    url = service.url + (service.ready or service.health)
+    return probe_http(url, timeout_s=service.probe_timeout_s).reason is Reason.OK
 
 
 def _redactor(manifest: Manifest, environment: Mapping[str, Mapping[str, str]]) -> Redactor:

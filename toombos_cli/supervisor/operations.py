@@ -44,7 +44,7 @@ def run_start(
     plan = build_plan(manifest, mode=mode)
     wanted = names or default_names(manifest.services)
     done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early)
-    notes = (*_taken_over(before, done), *_stale(done, plan))
+    notes = (*_taken_over(before, done), *_stale(done, plan), *_forgot_the_dry_run(manifest, done, plan))
     return change_report(done, manifest.services, manifest.project, names, notes=notes)
 
 
@@ -98,16 +98,20 @@ def run_stop(
     return change_report(done, services, project, names)
 
 
-def run_status(project: Path, services: dict[str, Service], names: tuple[str, ...]) -> SystemReport:
+def run_status(
+    project: Path, services: dict[str, Service], names: tuple[str, ...], *, knows_dry_run: bool = True
+) -> SystemReport:
     """The system now: from its supervisor, or without one from what was written down, checked against /proc.
 
-    Raises OperationError when the supervisor does not answer.
+    `knows_dry_run` is False for a manifest without that mode. Raises OperationError when the supervisor does not
+    answer.
     """
     done = client.ask_running(project, Status(), timeout_s=_STATUS_TIMEOUT_S)
     state = done.state if done else _unsupervised(project)
     return SystemReport(
         services=rows(state, services, names, project),
         dry_run=bool(state and state.dry_run),
+        mode="" if not knows_dry_run else "dry-run" if state and state.dry_run else "live",
         supervisor=SupervisorRow(pid=done.state.supervisor_pid if done else None, alive=done is not None),
         warnings=state.warnings if state else (),
     )
@@ -158,6 +162,14 @@ def _taken_over(before: SystemState | None, done: Done) -> tuple[str, ...]:
     lost = [name for name, s in before.services.items() if s.phase is Phase.UNSUPERVISED] if before else []
     adopted = [name for name in lost if before and done.state.services[name].pid == before.services[name].pid]
     return (f"taken over, for no supervisor watched them: {', '.join(adopted)}",) if adopted else ()
+
+
+def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: Plan) -> tuple[str, ...]:
+    """What whoever starts the system for the first time did not mean: live mode, which needs settings."""
+    refused = any(failure.kind == "configuration" for failure in done.failures)
+    if not refused or plan.dry_run or DRY_RUN not in manifest.modes:
+        return ()
+    return ("this was live mode; the dry-run system needs no settings: toombos start --dry-run",)
 
 
 def _stale(done: Done, plan: Plan) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from toombos_cli import processes
 from toombos_cli.manifest.service import Service
 
+_NOT_FOUND = 404
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -21,18 +23,31 @@ class Answer:
 
 
 async def ask(service: Service, path: str) -> Answer:
-    """The service's answer to GET `path` within its probe timeout; 2xx is a yes."""
+    """The service's answer to GET `path` within its probe timeout; 2xx is a yes, for tcp an accepted connection."""
     try:
+        if service.scheme == "tcp":
+            return await asyncio.wait_for(_accepts(service), service.probe_timeout_s)
         status = await asyncio.wait_for(_status_of(service, path), service.probe_timeout_s)
     except TimeoutError:
-        return Answer(ok=False, detail=f"no answer from {path} within {service.probe_timeout_s:g} s")
+        asked = path or f"port {service.port}"
+        return Answer(ok=False, detail=f"no answer from {asked} within {service.probe_timeout_s:g} s")
     except ConnectionRefusedError:
         return Answer(ok=False, detail=f"nothing listens on port {service.port} yet")
     except ValueError:
-        return Answer(ok=False, detail=f"port {service.port} does not speak HTTP")
+        remedy = f"if it is not meant to: scheme = 'tcp' in [services.{service.name}]"
+        return Answer(ok=False, detail=f"port {service.port} does not speak HTTP; {remedy}")
     except OSError as error:
-        return Answer(ok=False, detail=f"{path}: {error.strerror or error}")
-    return Answer(ok=200 <= status < 300, detail=f"{path} answered {status}")
+        return Answer(ok=False, detail=f"{path or service.url}: {error.strerror or error}")
+    detail = f"{path} answered {status}"
+    if status == _NOT_FOUND:
+        detail += f"; `health` or `ready` in [services.{service.name}] names another path"
+    return Answer(ok=200 <= status < 300, detail=detail)
+
+
+async def _accepts(service: Service) -> Answer:
+    _, writer = await asyncio.open_connection(service.host, service.port)
+    writer.close()
+    return Answer(ok=True, detail="")
 
 
 async def _status_of(service: Service, path: str) -> int:

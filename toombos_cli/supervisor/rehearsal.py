@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from toombos_cli.configuration.display import shown_manifest_value
 from toombos_cli.env_file import read_env_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.results import Verdict
@@ -35,6 +36,8 @@ class PlanReport:
 
     services: tuple[PlannedService, ...]
     dry_run: bool
+    mode: str
+    """`dry-run` or `live`; "" for a system that knows no dry run."""
 
     @property
     def verdict(self) -> Verdict:
@@ -62,12 +65,13 @@ def run_plan(manifest: Manifest, names: tuple[str, ...], *, dry_run: bool) -> Pl
                 port=service.port,
                 log=service.log,
                 depends_on=dict(service.depends_on),
-                environment={key: _shown(manifest, key, v.value) for key, v in values.items() if v.origin in _SHOWN},
+                environment={
+                    key: shown_manifest_value(key, v.value, manifest.environment.get(key))
+                    for key, v in values.items()
+                    if v.origin in _SHOWN
+                },
             )
         )
-    return PlanReport(services=tuple(planned), dry_run=is_dry_run(manifest, env_file, mode=mode))
-
-
-def _shown(manifest: Manifest, name: str, value: str) -> str:
-    variable = manifest.environment.get(name)
-    return "***" if variable is not None and variable.secret else value
+    dry = is_dry_run(manifest, env_file, mode=mode)
+    said = "" if DRY_RUN not in manifest.modes else "dry-run" if dry else "live"
+    return PlanReport(services=tuple(planned), dry_run=dry, mode=said)

@@ -68,6 +68,8 @@ class SystemReport:
     services: tuple[ServiceRow, ...]
     dry_run: bool
     supervisor: SupervisorRow
+    mode: str = ""
+    """`dry-run` or `live`; "" for a system that knows no dry run."""
     warnings: tuple[str, ...] = ()
 
     @property

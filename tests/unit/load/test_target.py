@@ -95,7 +95,7 @@ def test_urls_are_taken_apart(url, parts):
 def test_the_first_address_that_answers_is_kept():
     with serve(lambda connection: None) as port:
         target, addresses = choose_target(f"http://local.test:{port}/", resolve=lambda *_: ("::1", "127.0.0.1"))
-        assert connect_once(target, addresses, timeout_s=1).address == "127.0.0.1"
+        assert connect_once(target, addresses, timeout_s=1, hint="").address == "127.0.0.1"
 
 
 def test_a_redirect_elsewhere_is_counted_and_not_followed():

@@ -61,6 +61,13 @@ def test_a_disabled_service_is_gone_and_nobody_depends_on_it(tmp_path):
     assert manifest.services["generator"].depends_on == {"platform": "started"}
 
 
+def test_smoke_steps_that_need_a_disabled_service_are_gone_with_it(tmp_path):
+    manifest = load(tmp_path, 'extends = "toombos"\n[services.platform]\nenabled = false\n')
+    steps = {step.name for step in manifest.smoke}
+    assert "crm-send" in steps
+    assert not steps & {"platform-publish", "generate", "generate-reached-crm"}
+
+
 def test_a_list_of_dependencies_waits_until_each_is_ready(tmp_path):
     manifest = load(tmp_path, OWN + '[services.cart]\ncommand = ["x"]\nport = 7002\ndepends_on = ["shop"]\n')
     assert manifest.services["cart"].depends_on == {"shop": "ready"}
@@ -77,13 +84,63 @@ WRONG = [
     pytest.param("nam = 'x'\n" + OWN, 1, "unknown key nam", "did you mean 'name'?", id="unknown top-level key"),
     pytest.param('[services.a]\ncommand = ["x"]\nport = "80"\n', 3, "services.a.port: expected `int`", None, id="type"),
     pytest.param('[services.a]\ncommand = ["x"]\n', 1, "port is missing", None, id="missing key"),
-    pytest.param('[services.a]\ncommand = ["x"]\nport = 0\n', 1, "port must be 1 to 65535", None, id="port 0"),
-    pytest.param("[services.a]\ncommand = []\nport = 1\n", 1, "command must name a program", None, id="no command"),
-    pytest.param(OWN + 'health = "x"\n', 1, "health must be a path", None, id="path without a slash"),
-    pytest.param(OWN + "grace_period_s = 0\n", 1, "grace_period_s must be above 0", None, id="no grace"),
+    pytest.param('[services.a]\ncommand = ["x"]\nport = 0\n', 3, "port must be 1 to 65535", None, id="port 0"),
+    pytest.param("[services.a]\ncommand = []\nport = 1\n", 2, "command must name a program", None, id="no command"),
+    pytest.param(OWN + 'health = "x"\n', 4, "health must be a path", None, id="path without a slash"),
+    pytest.param(OWN + "grace_period_s = 0\n", 4, "grace_period_s must be above 0", None, id="no grace"),
     pytest.param(OWN + 'depends_on = ["shap"]\n', 4, "depends on 'shap'", "did you mean 'shop'?", id="dependency"),
     pytest.param(OWN + 'depends_on = ["shop"]\n', 4, "cycle: shop -> shop", None, id="depends on itself"),
-    pytest.param(OWN + 'env = { A = "{prot}" }\n', 1, "unknown placeholder {prot}", None, id="placeholder"),
+    pytest.param(
+        OWN + 'env = { A = "{prot}" }\n', 4, "unknown placeholder {prot}", "did you mean {port}?", id="placeholder"
+    ),
+    pytest.param(
+        OWN + 'restart = { policy = "allways" }\n',
+        4,
+        "services.shop.restart.policy: 'allways' is not one of always, on-failure, never",
+        "did you mean 'always'?",
+        id="choice",
+    ),
+    pytest.param(
+        OWN + '[[monitoring.rules]]\nname = "x"\nexpr = "x"\nsummary = "x"\nseverity = "P9"\n',
+        8,
+        "monitoring.rules.0.severity: 'P9' is not one of P0, P1, P2, P3",
+        None,
+        id="choice in an array",
+    ),
+    pytest.param(
+        OWN + '[alerts.channels.team]\nurl = "x"\nseverities = ["P9"]\n',
+        4,
+        "alerts.channels: 'P9' is not one of P0, P1, P2, P3",
+        None,
+        id="choice below a name",
+    ),
+    pytest.param("[service.a]\nport = 1\n", 1, "unknown key service", "did you mean 'services'?", id="header"),
+    pytest.param(OWN + "port = 7", 4, "not valid TOML", None, id="TOML that fails at its end"),
+    pytest.param(
+        'extends = "toombos"\n[services.genrator]\nport = 1\n',
+        2,
+        "services.genrator: command is missing",
+        "did you mean [services.generator]?",
+        id="override of nothing",
+    ),
+    pytest.param(
+        '[services."../x"]\ncommand = ["x"]\nport = 1\n', 1, "the service name '../x' must be letters", None, id="name"
+    ),
+    pytest.param(
+        OWN + '[[smoke]]\nname = "a"\nservice = "shap"\npath = "/"\n',
+        6,
+        "no service is named 'shap'",
+        "did you mean 'shop'?",
+        id="service of a smoke step",
+    ),
+    pytest.param(OWN + '[load]\nservice = "b"\n', 5, "no service is named 'b'", "services: shop", id="load target"),
+    pytest.param(
+        OWN + '[environment.A]\ndescription = "a"\nused_by = ["b"]\n',
+        6,
+        "no service is named 'b'",
+        "services: shop",
+        id="reader of a variable",
+    ),
     pytest.param(
         OWN + '[services.b]\ncommand = ["x"]\nport = 7001\n', 6, "port 7001 is already that of shop", None, id="clash"
     ),

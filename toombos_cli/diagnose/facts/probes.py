@@ -9,7 +9,7 @@ import msgspec
 from toombos_cli.diagnose.facts.source import FACT_LIMIT_S, Fact, Facts
 from toombos_cli.errors import ToombosError
 from toombos_cli.manifest.service import Service
-from toombos_cli.probes import ProbeResult, Reason, judge_health, probe_http
+from toombos_cli.probes import ProbeResult, Reason, probe_health, probe_http
 
 _LIMIT_S = FACT_LIMIT_S - 0.3
 _KEPT_TEXT = 256 * 1024
@@ -70,7 +70,7 @@ def _gather(facts: Facts) -> dict[str, ServiceProbes]:
 
 
 def _ask(service: Service, until: float) -> ServiceProbes:
-    health = _probe(service, service.health, until, judged=True)
+    health = _health(service, until)
     if health.http_status is None:
         return ServiceProbes(health=health)
     openapi = _probe(service, service.openapi, until, keep=1024 * 1024) if service.openapi else None
@@ -83,19 +83,31 @@ def _ask(service: Service, until: float) -> ServiceProbes:
     )
 
 
-def _probe(service: Service, path: str, until: float, *, judged: bool = False, keep: int = _KEPT_BODY) -> Probe:
+def _health(service: Service, until: float) -> Probe:
+    try:
+        result = probe_health(
+            service,
+            headers={"X-Request-ID": f"{REQUEST_ID}-{service.name}"},
+            timeout_s=max(0.05, until - monotonic()),
+            max_body_bytes=_KEPT_BODY,
+        )
+    except (ToombosError, ValueError) as error:
+        return Probe(url=service.url + service.health, reason="error", detail=str(error))
+    return as_probe(result)
+
+
+def _probe(service: Service, path: str, until: float, *, keep: int = _KEPT_BODY) -> Probe:
     url = service.url + path
     try:
         result = probe_http(
             url,
             headers={"X-Request-ID": f"{REQUEST_ID}-{service.name}"},
             timeout_s=max(0.05, until - monotonic()),
-            slow_after_ms=service.latency_warn_ms if judged else None,
             max_body_bytes=keep,
         )
     except (ToombosError, ValueError) as error:
         return Probe(url=url, reason="error", detail=str(error))
-    return as_probe(judge_health(result, expects=service.health_answer) if judged else result)
+    return as_probe(result)
 
 
 def as_probe(result: ProbeResult) -> Probe:

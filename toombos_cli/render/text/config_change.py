@@ -17,6 +17,10 @@ def show(report: "ChangeReport", output: Output) -> None:
         output.stdout.print(f"{report.path} is written" + (f", with {names}" if names else ""), soft_wrap=True)
         output.stderr.print("hint: toombos config check", style="cyan", soft_wrap=True)
         return
+    if report.action == "init-manifest":
+        output.stdout.print(f"{report.path} is written, with the service {names} to change to yours", soft_wrap=True)
+        output.stderr.print("hint: toombos start --plan", style="cyan", soft_wrap=True)
+        return
     if not names:
         output.stdout.print(f"nothing to do: {report.path} holds no secret in clear", soft_wrap=True)
         return

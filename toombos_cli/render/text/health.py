@@ -57,9 +57,12 @@ def _row(
     word = (f"{_WORDS[service.verdict]:{_WORD_WIDTH}}  ", _STYLES[service.verdict])
     console.print(Text.assemble(word, cells.rstrip()), soft_wrap=True)
     if verbose:
+        asked = "connect" if service.url.startswith("tcp:") else "GET"
         status = f"HTTP {service.http_status}" if service.http_status else "no answer"
+        if asked == "connect" and service.latency_ms is not None:
+            status = "accepted"
         places = f"from {service.address or 'nowhere'}, listener on {service.listens_on or 'no address'}"
-        console.print(f"{_INDENT}GET {service.url}: {status} {places}", style="dim", soft_wrap=True)
+        console.print(f"{_INDENT}{asked} {service.url}: {status} {places}", style="dim", soft_wrap=True)
     if service.detail:
         console.print(f"{_INDENT}{service.detail}", soft_wrap=True)
     if service.explained_by:

@@ -17,6 +17,10 @@ def show(report: "MonitoringReport", output: Output) -> None:
     from rich.text import Text
 
     console = output.stdout
+    if not report.services:
+        console.print("monitoring: the manifest describes none")
+        output.stderr.print('hint: begin toombos.toml with: extends = "monitoring"', style="cyan", soft_wrap=True)
+        return
     console.print(f"monitoring: {report.backend}" + (f" ({report.reason})" if report.reason else ""))
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("NAME", "STATE", "PID", "URL"):

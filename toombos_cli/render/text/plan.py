@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 def show(report: "PlanReport", output: Output) -> None:
     """The services in start order; commands stand unwrapped, so that they can be pasted."""
     console = output.stdout
-    mode = "dry-run" if report.dry_run else "live"
-    console.print(f"Would start {len(report.services)} services in {mode} mode, in this order; nothing was started.")
+    count = f"{len(report.services)} service{'' if len(report.services) == 1 else 's'}"
+    mode = f" in {report.mode} mode" if report.mode else ""
+    console.print(f"Would start {count}{mode}, in this order; nothing was started.")
     for number, service in enumerate(report.services, 1):
         console.print(f"\n{number}. {service.name} on {service.host}:{service.port}", style="bold", soft_wrap=True)
         console.print(f"   command  {shlex.join(service.command)}", soft_wrap=True)

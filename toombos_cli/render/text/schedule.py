@@ -15,6 +15,11 @@ def show(report: "ScheduleReport", output: Output) -> None:
     console = output.stdout
     if report.changed:
         console.print(report.changed)
+    if not report.jobs and not report.changed:
+        console.print("schedule: the manifest describes no jobs")
+        hint = 'add [schedule.NAME] tables to toombos.toml, or begin it with: extends = "monitoring"'
+        output.stderr.print(f"hint: {hint}", style="cyan", soft_wrap=True)
+        return
     console.print(f"schedule: {report.method}" if report.method else "schedule: not installed")
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("JOB", "WHEN", "LAST RUN", "RESULT", "NEXT", "COMMAND"):

@@ -1,0 +1,100 @@
+"""Every command on a team's own services: nothing of the packaged dry-run system shines through."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port
+
+SERVICE = """
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Shop(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path in ("/ready", "/books") else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Shop).serve_forever()
+"""
+FOREIGN = re.compile(r"dry.run|live mode|\bcrm\b|\bmock|docs/", re.IGNORECASE)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, toombos) -> Path:
+    """One service that answers nothing but /ready and /books."""
+    (tmp_path / "shop.py").write_text(SERVICE)
+    manifest = f"""\
+[services.shop]
+command = ["{{python}}", "shop.py", "{{port}}"]
+port = {free_port()}
+health = "/ready"
+env = {{ PORT = "{{port}}", DATABASE_PASSWORD = "hunter2hunter2", BACKEND = "http://me:hunter2@127.0.0.1" }}
+"""
+    (tmp_path / "toombos.toml").write_text(manifest)
+    return tmp_path
+
+
+NOT_RUNNING = ["start --plan", "status", "health", "smoke", "load /books", "diagnose", "stop"]
+RUNNING = [
+    *("status", "health", "logs", "smoke", "load -n 5 /books", "diagnose", "diagnose --issue", "diagnose --incident"),
+    *("config check", "config show", "config show shop", "backup", "backup status", "restore --latest-good --yes"),
+    *("monitoring status", "schedule show", "alert status", "stop"),
+]
+
+
+def test_no_word_of_the_packaged_system_is_said_about_services_of_ones_own(shop, toombos):
+    url = f"http://127.0.0.1:{re.search(r'port = ([0-9]+)', (shop / 'toombos.toml').read_text())[1]}"
+    said = {}
+    for line in NOT_RUNNING:
+        said[line] = toombos(*line.replace(" /", f" {url}/").split())
+    assert toombos("start").returncode == 0
+    for line in RUNNING:
+        done = said[line] = toombos(*line.replace(" /", f" {url}/").split(), timeout_s=120)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+    for line, done in said.items():
+        found = FOREIGN.search(done.stdout + done.stderr)
+        assert not found, (line, found, done.stdout + done.stderr)
+        assert "hunter2" not in done.stdout + done.stderr, line
+
+
+def test_what_the_manifest_sets_is_shown_and_only_its_secrets_are_masked(shop, toombos):
+    shown = toombos("config", "show", "shop").stdout
+    assert re.search(r"PORT +[0-9]+ +service", shown)
+    assert re.search(r"DATABASE_PASSWORD +\*+ +service", shown)
+    assert re.search(r"BACKEND +http://me:\*+@127.0.0.1 +service", shown)
+
+
+def test_a_health_path_that_does_not_exist_is_named_with_the_key_that_changes_it(shop, toombos):
+    manifest = (shop / "toombos.toml").read_text()
+    (shop / "toombos.toml").write_text(manifest.replace('health = "/ready"', 'ready = "/ready"'))
+    assert toombos("start").returncode == 0
+    expected = "HTTP 404: there is no /health; `health` in [services.shop] names another path"
+    assert expected in toombos("health").stdout
+
+
+def test_a_smoke_step_that_writes_says_what_it_lacks(shop, toombos):
+    with (shop / "toombos.toml").open("a") as file:
+        file.write('[[smoke]]\nname = "order"\nservice = "shop"\nmethod = "POST"\npath = "/orders"\n')
+    toombos("start")
+    said = toombos("smoke").stdout
+    assert "order: writes, and no step with proves_dry_run asks shop (or: writes = false)" in said
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"), [("monitoring status", 'extends = "monitoring"'), ("schedule show", "[schedule.NAME]")]
+)
+def test_what_the_manifest_does_not_describe_is_named_with_what_to_write(shop, toombos, command, hint):
+    done = toombos(*command.split())
+    assert "the manifest describes no" in done.stdout
+    assert hint in done.stderr
+
+
+def test_no_empty_schedule_is_installed(shop, toombos):
+    done = toombos("schedule", "install")
+    assert done.returncode == 3
+    assert "the manifest describes no jobs" in done.stderr

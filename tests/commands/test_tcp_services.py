@@ -1,0 +1,85 @@
+"""A service that speaks no HTTP: it is started, judged and watched by whether it accepts connections."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import free_port
+
+CACHE = """
+import socketserver
+import sys
+
+
+class Cache(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+
+
+class Lines(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(b"-ERR " + line)
+
+
+Cache(("127.0.0.1", int(sys.argv[1])), Lines).serve_forever()
+"""
+
+
+@pytest.fixture
+def cache(tmp_path: Path, toombos) -> Path:
+    (tmp_path / "cache.py").write_text(CACHE)
+    (tmp_path / "toombos.toml").write_text(
+        f"""\
+[services.cache]
+command = ["{{python}}", "cache.py", "{{port}}"]
+port = {free_port()}
+scheme = "tcp"
+startup_timeout_s = 20
+"""
+    )
+    return tmp_path
+
+
+def test_it_is_ready_and_well_while_it_accepts_connections(cache, toombos):
+    assert toombos("health").returncode == 1
+    assert toombos("start").returncode == 0
+    shown = toombos("health", "--verbose")
+    assert shown.returncode == 0
+    assert "connect tcp://127.0.0.1:" in shown.stdout
+    assert ": accepted from 127.0.0.1" in shown.stdout
+    assert toombos("smoke", "--wait", "5").returncode == 0
+    assert toombos("diagnose").returncode == 0
+    assert toombos("status").returncode == 0
+
+
+def test_a_suspended_one_is_down_though_the_kernel_accepts_for_it(cache, toombos):
+    toombos("start")
+    (row,) = json.loads(toombos("status", "--json").stdout)["data"]["services"]
+    os.kill(row["pid"], signal.SIGSTOP)
+    try:
+        shown = toombos("health")
+        assert shown.returncode == 1
+        assert f"kill -CONT {row['pid']}" in shown.stdout
+    finally:
+        os.kill(row["pid"], signal.SIGCONT)
+
+
+def test_a_start_that_expects_http_of_it_names_the_key(cache, toombos):
+    manifest = (
+        (cache / "toombos.toml").read_text().replace('scheme = "tcp"\nstartup_timeout_s = 20', "startup_timeout_s = 1")
+    )
+    (cache / "toombos.toml").write_text(manifest)
+    done = toombos("start")
+    assert done.returncode == 4
+    assert "does not speak HTTP; if it is not meant to: scheme = 'tcp' in [services.cache]" in done.stderr
+
+
+def test_a_path_of_it_is_refused_with_its_line(cache, toombos):
+    with (cache / "toombos.toml").open("a") as file:
+        file.write('ready = "/ready"\n')
+    done = toombos("status")
+    assert done.returncode == 3
+    assert "toombos.toml:6: services.cache: ready is a path, and scheme = 'tcp' has none" in done.stderr

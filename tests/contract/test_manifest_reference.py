@@ -1,0 +1,105 @@
+"""docs/manifest.md and docs/smoke.md name every key of toombos.toml, with its default."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from toombos_cli.manifest.alerts import Alerts, Channel, Contact, Delivery
+from toombos_cli.manifest.backup import BackupScope, Retention
+from toombos_cli.manifest.conditions import Condition
+from toombos_cli.manifest.environment import Variable
+from toombos_cli.manifest.load import LoadDefaults
+from toombos_cli.manifest.model import Logs, Manifest, Mode
+from toombos_cli.manifest.monitoring import Monitoring, Panel, Patience, Rule, Thresholds
+from toombos_cli.manifest.schedule import Job
+from toombos_cli.manifest.service import Limits, Restart, Service
+from toombos_cli.manifest.smoke import Cleanup, Counter, Step
+
+DOCS = Path(__file__).parents[2] / "docs"
+REFERENCE = (DOCS / "manifest.md").read_text()
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "[services.NAME]": Service,
+    "[services.NAME.restart]": Restart,
+    "[services.NAME.limits]": Limits,
+    "[modes.NAME]": Mode,
+    "[environment.NAME]": Variable,
+    "[logs]": Logs,
+    "[load]": LoadDefaults,
+    "[backup]": BackupScope,
+    "[backup.retention]": Retention,
+    "[alerts]": Alerts,
+    "[monitoring]": Monitoring,
+    "[[monitoring.rules]]": Rule,
+    "[[monitoring.panels]]": Panel,
+    "[schedule.NAME]": Job,
+}
+ELSEWHERE = {("[services.NAME]", "name"), ("[services.NAME]", "restart"), ("[services.NAME]", "limits")}
+ELSEWHERE |= {("[backup]", "retention")}
+
+
+def section(heading: str) -> str:
+    return re.split(r"^#+ ", REFERENCE.partition(f" {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(heading: str) -> dict[str, str]:
+    """Key -> what stands in the column of its default."""
+    return dict(re.findall(r"^\| `(\w+)` \| (.*?) ?\| ", section(heading), flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_the_reference_lists_the_keys_of_a_table_and_no_others(heading):
+    keys = [f.name for f in msgspec.structs.fields(TABLES[heading]) if (heading, f.name) not in ELSEWHERE]
+    assert sorted(rows(heading)) == sorted(keys)
+
+
+def plain(default: Any) -> bool:
+    return isinstance(default, bool | int | float | str)
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_the_reference_tells_the_default_that_is_used(heading):
+    told = rows(heading)
+    for field in msgspec.structs.fields(TABLES[heading]):
+        if (heading, field.name) in ELSEWHERE:
+            continue
+        if field.required:
+            assert told[field.name] == "required", field.name
+        elif plain(field.default):
+            wanted = msgspec.json.encode(field.default).decode().removesuffix(".0")
+            assert told[field.name] == f"`{wanted}`", field.name
+
+
+@pytest.mark.parametrize(("heading", "table"), [("thresholds", Thresholds), ("patience", Patience)])
+def test_the_numbers_of_monitoring_stand_in_one_line_each(heading, table):
+    (line,) = re.findall(rf"^\| `{heading}` .*$", section("[monitoring]"), flags=re.MULTILINE)
+    assert dict(re.findall(r"`(\w+)` ([0-9.]+)", line)) == {
+        f.name: f"{f.default:g}" for f in msgspec.structs.fields(table)
+    }
+
+
+@pytest.mark.parametrize("table", [Contact, Channel, Delivery])
+def test_the_small_tables_of_alerts_are_named_by_their_keys(table):
+    for field in msgspec.structs.fields(table):
+        assert re.search(rf"\b{field.name}\b", section("[alerts]")), field.name
+
+
+def test_every_section_of_the_manifest_has_a_heading():
+    sections = {f.name for f in msgspec.structs.fields(Manifest)} - {"name", "schema_version", "source"}
+    assert {re.match(r"\[*(\w+)", h)[1] for h in re.findall(r"^## (\[.*)$", REFERENCE, flags=re.MULTILINE)} == sections
+
+
+@pytest.mark.parametrize("table", [Step, Counter, Cleanup, Condition])
+def test_the_page_on_smoke_steps_names_every_key(table):
+    page = (DOCS / "smoke.md").read_text()
+    for field in msgspec.structs.fields(table):
+        assert re.search(rf"`[^`\n]*\b{field.name}\b", page), field.name
+
+
+def test_every_link_of_the_documents_leads_somewhere():
+    root = DOCS.parent
+    for page in (root / "README.md", *DOCS.rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), (page, target)
