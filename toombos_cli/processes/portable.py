@@ -60,12 +60,12 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
 
 def send_signal(identity: ProcessIdentity, number: int) -> bool:
-    """Signals the process; False when it is gone. Between the check and the signal a pid could be reused."""
+    """Signals the process; False when it is gone or another user's. A pid could be reused after the check."""
     if not is_alive(identity):
         return False
     try:
         os.kill(identity.pid, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True
 

@@ -75,8 +75,8 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
 
 def send_signal(identity: ProcessIdentity, number: int) -> bool:
-    """Signals exactly this process; False when it is gone. A pid that was reused meanwhile is never hit."""
-    with contextlib.suppress(ProcessLookupError):
+    """Signals exactly this process; False when it is gone or another user's. A reused pid is never hit."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         fd = os.pidfd_open(identity.pid)
         try:
             if is_alive(identity):

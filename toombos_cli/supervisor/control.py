@@ -88,6 +88,11 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
             work = asyncio.ensure_future(supervisor.carry_out(request, send))
             await _while_connected(reader, work)
             if not work.cancelled():
+                error = work.exception()
+                if error is not None:  # told, so that the command does not ask for the same again
+                    message = f"a bug in the supervisor: {type(error).__name__}; see {supervisor.run.supervisor_log}"
+                    send(Broken(message=message))
+                    raise error
                 send(work.result())
             await writer.drain()
     except ConnectionError:

@@ -18,7 +18,7 @@ from toombos_cli.supervisor.alarms import Alarms
 from toombos_cli.supervisor.figures import Figures
 from toombos_cli.supervisor.protocol import Done, Plan, Progress, Request
 from toombos_cli.supervisor.state_file import StateFile
-from toombos_cli.supervisor.tree import Tree
+from toombos_cli.supervisor.tree import StubbornError, Tree
 from toombos_cli.supervisor.unit import Unit
 
 Listener = Callable[[Progress], None]
@@ -61,7 +61,7 @@ class Supervisor:
             if survivor.adoptable and survivor.service in self.units:
                 self.units[survivor.service].adopt(survivor.leader, survivor.run_id)
             else:
-                await Tree(survivor.leader, survivor.run_id).end(_LEFTOVER_GRACE_S)
+                await self._end_leftover(Tree(survivor.leader, survivor.run_id))
 
     async def end(self) -> None:
         """Stops everything, dependents first, then whoever of it is still a child of this process."""
@@ -72,8 +72,15 @@ class Supervisor:
             if row.parent == own and not row.zombie and row.pid not in alert_events.sender_pids():
                 leader = processes.identify(row.pid)
                 if leader is not None:
-                    await Tree(leader, "no tag").end(_LEFTOVER_GRACE_S)
+                    await self._end_leftover(Tree(leader, "no tag"))
         self._reap()
+
+    async def _end_leftover(self, tree: Tree) -> None:
+        """Ends what belongs to no unit; where that cannot be done, `status` says so."""
+        try:
+            await tree.end(_LEFTOVER_GRACE_S)
+        except StubbornError as error:
+            self.note(f"leftover {tree.leader.pid}", f"a process of an earlier start {error}")
 
     async def carry_out(self, request: Request, listener: Listener) -> Done:
         """Does what is asked and returns how it ended; progress goes to `listener` meanwhile."""
