@@ -29,7 +29,7 @@ def main(project: Path, handed_over: socket.socket) -> int:
     if lock is None:
         return _leave(handed_over, Busy())
     try:
-        asyncio.run(supervise(Supervisor(project), handed_over))
+        asyncio.run(supervise(Supervisor(project, lock), handed_over))
     finally:
         os.close(lock)
     return 0
@@ -49,5 +49,5 @@ def _leave(connection: socket.socket, reply: Reply) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, lambda *_: None)  # not SIG_IGN, which the services would inherit
     sys.exit(main(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))

@@ -46,7 +46,8 @@ def run_foreground(
     wanted = names or default_names(manifest.services)
     lock = _lock(RunDirectory(project))
     try:
-        run = _Foreground(project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_line, on_progress)
+        request = Start(plan=plan, names=wanted, timeout_s=timeout_s)
+        run = _Foreground(Supervisor(project, lock), request, on_line, on_progress)
         run.shown = with_dependencies(manifest.services, wanted)
         asyncio.run(run.main())
     finally:
@@ -70,18 +71,18 @@ def _lock(run: RunDirectory) -> int:
 
 
 class _Foreground:
-    def __init__(self, project: Path, request: Start, on_line: OnLine, on_progress: OnProgress) -> None:
+    def __init__(self, supervisor: Supervisor, request: Start, on_line: OnLine, on_progress: OnProgress) -> None:
         self.done: Done | None = None
         self.ended_by: int | None = None
         self.shown: tuple[str, ...] = ()
-        self._project = project
+        self._supervisor = supervisor
         self._request = request
         self._on_line = on_line
         self._on_progress = on_progress
 
     async def main(self) -> None:
         """Supervises, and shows the output meanwhile."""
-        supervisor = Supervisor(self._project)
+        supervisor = self._supervisor
 
         def end(number: signal.Signals) -> None:
             self.ended_by = self.ended_by or number

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from toombos_cli import processes
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -157,6 +160,39 @@ def test_a_removed_socket_comes_back(system: Any, eventually: Any) -> None:
     eventually(lambda: (system.project / "run" / "supervisor.sock").exists())
     assert system.row("crm")["phase"] == "ready"
     assert system.pid("crm") == pid
+
+
+def test_a_removed_run_directory_comes_back_and_keeps_its_one_supervisor(pair: Any, eventually: Any) -> None:
+    """As after `git clean -fdX`: everything below run/ and logs/ is gone while the services run."""
+    pair("start", exit_code=0)
+    before = {name: pair.pid(name) for name in ("crm", "app")}
+    supervisor = pair.state()["supervisor_pid"]
+    shutil.rmtree(pair.project / "run")
+    shutil.rmtree(pair.project / "logs")
+    eventually(lambda: (pair.project / "run" / "supervisor.sock").exists())
+    eventually(lambda: "removed" in pair("status").stderr)
+    assert {name: pair.pid(name) for name in before} == before
+    assert pair.state()["supervisor_pid"] == supervisor
+    pair("restart", exit_code=0)
+    assert "removed" not in pair("status", exit_code=0).stderr
+    pair("stop", exit_code=0)
+    assert pair.tagged() == {}
+
+
+def test_a_supervisor_that_lost_its_place_to_another_leaves_without_a_trace(pair: Any, eventually: Any) -> None:
+    pair("start", exit_code=0)
+    first = int(pair.state()["supervisor_pid"])
+    os.kill(first, signal.SIGSTOP)  # it cannot notice yet that its directory is gone
+    shutil.rmtree(pair.project / "run")
+    pair("start", exit_code=0)
+    pids = {name: pair.pid(name) for name in ("crm", "app")}
+    os.kill(first, signal.SIGCONT)
+    eventually(lambda: processes.identify(first) is None)
+    assert {row["name"]: row["pid"] for row in pair.status()["services"]} == pids
+    assert pair.state()["supervisor_pid"] != first
+    assert {name: pair.answer(name) for name in pids} == pids
+    pair("stop", exit_code=0)
+    assert pair.tagged() == {}
 
 
 def test_files_of_a_run_are_private(pair: Any) -> None:
