@@ -75,7 +75,8 @@ def test_a_process_whose_name_looks_like_the_end_of_the_fields_is_read(tmp_path:
 
 def test_tags_are_found_by_their_beginning(child: "subprocess.Popen[bytes]") -> None:
     everyone = processes.process_table()
-    assert processes.find_tagged("abc:crm:1", everyone).get(child.pid) == "abc:crm:1"
+    # Popen returns in the middle of exec: the new program's environment is in place a moment later.
+    wait_for(lambda: processes.find_tagged("abc:crm:1", everyone).get(child.pid) == "abc:crm:1")
     assert child.pid in processes.find_tagged("abc:", everyone)
     assert child.pid not in processes.find_tagged("abc:crm:12", everyone)
     assert child.pid not in processes.find_tagged("bc:", everyone)
