@@ -1,6 +1,7 @@
 """`python -P -m toombos_cli.supervisor PROJECT FD`: the detached supervisor; FD is its first control connection."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -35,6 +36,14 @@ def main(project: Path, handed_over: socket.socket) -> int:
     return 0
 
 
+def _close_all_but(kept: int) -> None:
+    """Closes what the shell that began us had open: whoever reads such a pipe would wait for us for ever."""
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208
+        if int(name) > 2 and int(name) != kept:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+
+
 def _write_to(log: Path) -> None:
     """From here on nothing of the command that began us is kept open."""
     fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -50,4 +59,5 @@ def _leave(connection: socket.socket, reply: Reply) -> int:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGHUP, lambda *_: None)  # not SIG_IGN, which the services would inherit
+    _close_all_but(int(sys.argv[2]))
     sys.exit(main(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))
