@@ -3,9 +3,11 @@
 import gzip
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -219,6 +221,40 @@ def test_the_supervisor_rotates_a_flooded_log_and_loses_no_line(system: Any, eve
     whole = _content(archives()) + system.log("crm").read_bytes()
     numbers = [int(line.split()[1]) for line in whole.split(b"\n") if line.startswith(b"line ")]
     assert numbers == list(range(count))
+
+
+def test_the_number_of_lines_counts_also_with_a_time(system: Any) -> None:
+    system.add("crm")
+    system.log("crm").parent.mkdir()
+    system.log("crm").write_text("".join(f"line {n}\n" for n in range(60)))
+    assert system("logs", exit_code=0).stdout.splitlines() == [f"line {n}" for n in range(10, 60)]
+    assert len(system("logs", "--since", "1h", exit_code=0).stdout.splitlines()) == 60
+    assert system("logs", "--since", "1h", "-n", "2", exit_code=0).stdout == "line 58\nline 59\n"
+
+
+@pytest.mark.parametrize("since", ["99999999999d", "1000000d", "0001-01-01", "soon", "-5m"])
+def test_a_time_that_is_none_is_a_usage_error(system: Any, since: str) -> None:
+    system.add("crm")
+    failed = system("logs", f"--since={since}", exit_code=2)
+    assert f"--since '{since}' is no time" in failed.stderr
+
+
+def test_whoever_waits_for_a_shell_does_not_wait_for_the_supervisor(system: Any) -> None:
+    """A pipe that the shell had open beside stdout and stderr ends with `start`."""
+    system.add("crm")
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    start = subprocess.Popen(
+        [sys.executable, "-P", "-m", "toombos_cli", "start"],
+        cwd=system.project,
+        stdout=subprocess.DEVNULL,
+        close_fds=False,
+    )
+    os.close(write)
+    assert start.wait(60) == 0
+    assert select.select([read], [], [], 10.0)[0], "someone still holds the pipe"
+    assert os.read(read, 1) == b""
+    os.close(read)
 
 
 def test_logs_follow_several_services_at_once(pair: Any, eventually: Any, tmp_path: Path) -> None:
