@@ -111,11 +111,11 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
     return tuple(found)
 
 
-def holders_of(path: str | os.PathLike[str]) -> tuple[int, ...]:
-    """The pids that have this file open, as far as they may be seen."""
+def holders_of(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:
+    """The pids, among the given ones or all, that have this file open, as far as they may be seen."""
     wanted = os.path.realpath(path)
     found = []
-    for pid in psutil.pids():
+    for pid in psutil.pids() if pids is None else pids:
         try:
             if any(file.path == wanted for file in psutil.Process(pid).open_files()):
                 found.append(pid)

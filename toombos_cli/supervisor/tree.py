@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterable
+from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.processes import ProcessIdentity, ProcessRow
@@ -25,13 +26,15 @@ class Tree:
     """A leader and everything that came from it.
 
     Members are found by parent, by the leader's session and group, by having been seen before (so that a process
-    which cleared its environment and left is still known) and, where asked, by the tag in the environment.
+    which cleared its environment and left is still known) and, where asked, by the tag in the environment and by the
+    service's lock, which an orphan that overwrote its environment (nginx as a daemon) still holds.
     Whoever is found was verified by pid and start ticks against the same look at the process table.
     """
 
-    def __init__(self, leader: ProcessIdentity, run_id: str) -> None:
+    def __init__(self, leader: ProcessIdentity, run_id: str, lock: Path | None = None) -> None:
         self.leader = leader
         self.run_id = run_id
+        self._lock = lock
         self._seen: dict[int, int] = {leader.pid: leader.start_ticks}
 
     def members(
@@ -45,6 +48,9 @@ class Tree:
         roots |= {row.pid for row in table.values() if row.parent == own and row.session == self.leader.pid}
         if look_for_tag:
             roots |= processes.find_tagged(self.run_id, table).keys()
+            if self._lock is not None:  # children alone: anybody may open the file, to back it up for example
+                children = [row.pid for row in table.values() if row.parent == own]
+                roots |= set(processes.holders_of(self._lock, children))
         roots.discard(own)
         found = {pid: table[pid] for pid in processes.descendants(roots, table) if pid != own}
         living = {pid: row for pid, row in found.items() if not row.zombie}

@@ -338,7 +338,7 @@ class Unit:
 
     def _begin(self, leader: processes.ProcessIdentity, run_id: str) -> None:
         loop = asyncio.get_running_loop()
-        self.tree = Tree(leader, run_id)
+        self.tree = Tree(leader, run_id, self._around.run.service_lock(self.name))
         self._futures = (loop.create_future(), loop.create_future())
 
     def _running(self) -> "tuple[asyncio.Future[int | None], asyncio.Future[str]]":
@@ -385,6 +385,12 @@ class Unit:
         if code in self.service.exit_codes_of_invalid_configuration:
             message = f"it refused its configuration (exit code {code})"
             return Failure(service=self.name, kind="configuration", message=message, hint="toombos config check")
+        left = self.tree.members(look_for_tag=True) if code == 0 and self.tree else {}
+        if left:
+            pid = min(left)
+            message = f"its process ended and left pid {pid} ({processes.command_line(pid)}) in the background"
+            hint = "have it stay in the foreground: the supervisor itself runs in the background"
+            return Failure(service=self.name, kind="exited", message=message, hint=hint)
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         hint = f"toombos logs {self.name}"
         return Failure(service=self.name, kind="exited", message=f"its process {how}", hint=hint)

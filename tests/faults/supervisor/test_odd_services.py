@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import free_port
 from toombos_cli import processes
 
 WITH_A_STRANGER = """
@@ -54,3 +55,24 @@ def test_a_process_that_may_not_be_signalled_is_named_and_keeps_nothing_else_fro
     os.kill(stranger, signal.SIGKILL)
     assert toombos("stop").returncode == 0
     assert system.tagged() == {}
+
+
+@pytest.mark.parametrize("environment", ["kept", "overwritten"])
+def test_a_service_that_goes_into_the_background_is_ended_and_told_to_stay(system: Any, environment: str) -> None:
+    """Overwritten, as nginx does, there is no tag by which to find it."""
+    clean = "os.environ.clear(); " if environment == "overwritten" else ""
+    port = system.ports["crm"] = free_port()
+    going = (
+        f"import os, sys; os.fork() and os._exit(0); os.setsid(); {clean}os.environ['PORT'] = '{port}'; "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    web = str(Path(__file__).parent.parent / "services" / "web.py")
+    system.add("other")
+    system("start", exit_code=0)
+    system.add("crm", command=["{python}", "-P", "-c", going, "-P", web])
+    failed = system("start", exit_code=4)
+    assert "error: crm: its process ended and left pid " in failed.stderr
+    assert "hint: have it stay in the foreground" in failed.stderr
+    with pytest.raises(OSError, match="refused"):
+        system.answer("crm")
+    assert system.row("other")["phase"] == "ready"
