@@ -11,62 +11,97 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from toombos_cli import __version__
-from toombos_cli.commands import options
+from toombos_cli.commands import options, plain_help
 from toombos_cli.commands.invocation import GlobalOptions, Invocation
 from toombos_cli.errors import Problem, ToombosError
 
-# In the order of the help: `module`, or `module:name` for a function that is not called like its module.
-COMMANDS: tuple[tuple[str, str], ...] = (
-    ("start", "start:start"),
-    ("stop", "stop:stop"),
-    ("restart", "restart:restart"),
-    ("status", "status:status"),
-    ("backup", "backup"),
-    ("restore", "restore:restore"),
-    ("logs", "logs:logs"),
-    ("health", "health:health"),
-    ("diagnose", "diagnose:diagnose"),
-    ("smoke", "smoke:smoke"),
-    ("monitoring", "monitoring"),
-    ("alert", "alert"),
-    ("schedule", "schedule"),
-    ("recover", "recover:recover"),
-    ("config", "config"),
-    ("load", "load:load"),
+# In the order of the help: name, `module` or `module:name` of a function in it, and the first sentence of its help,
+# which stands here too so that `toombos --help` loads none of them.
+COMMANDS: tuple[tuple[str, str, str], ...] = (
+    ("start", "start:start", "Start the services and wait until each is ready."),
+    (
+        "stop",
+        "stop:stop",
+        "Stop the services, dependents first, and wait until their processes are gone and their ports are free.",
+    ),
+    (
+        "restart",
+        "restart:restart",
+        "Stop the services and start them again with the present manifest and `.env`; the mode stays as it was.",
+    ),
+    (
+        "status",
+        "status:status",
+        "Show what runs where: phase, pid, port, uptime, restarts, CPU and memory of each service.",
+    ),
+    ("backup", "backup", "Back up the system while it runs (`create`, the default), and look after the archives."),
+    ("restore", "restore:restore", "Put back what an archive holds, whole or not at all."),
+    (
+        "logs",
+        "logs:logs",
+        "Show the services' last log lines, rotated archives included, those of several services merged by time.",
+    ),
+    ("health", "health:health", "Ask every service at once how it is, and name the reason where one is not well."),
+    ("diagnose", "diagnose:diagnose", "Find out what is wrong, why, and what to type."),
+    ("smoke", "smoke:smoke", "Use the running system as a client would, and prove what it did."),
+    (
+        "monitoring",
+        "monitoring",
+        "Prometheus, Alertmanager and Grafana for the services, configured from the manifest.",
+    ),
+    ("alert", "alert", "Tell people what is wrong, through the manifest's channels."),
+    ("schedule", "schedule", "The periodic work: health, backup, retention, restore drill."),
+    (
+        "recover",
+        "recover:recover",
+        "Recover from a complete failure, in dry-run mode: one line a step, up to the first that fails.",
+    ),
+    ("config", "config", "Judge, show, create and encrypt the settings in .env."),
+    ("load", "load:load", "Put load on a service and measure what its users would feel."),
 )
+_TARGETS = {name: target for name, target, _ in COMMANDS}
 
 
 class CommandsOnDemand(TyperGroup):
-    """Imports a command's module when that command is called; all of them for the help and for a misspelling."""
+    """Imports a command's module when that command is called, and only then."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All names, in the order of the help."""
-        return [*dict.fromkeys([*(name for name, _ in COMMANDS), *self.commands])]
+        return [*dict.fromkeys([*_TARGETS, *self.commands])]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command, or None when there is none of that name."""
-        target = dict(COMMANDS).get(cmd_name)
-        if target is not None and cmd_name not in self.commands:
-            self.commands[cmd_name] = _load(cmd_name, target)
+        if cmd_name in _TARGETS and cmd_name not in self.commands:
+            self.commands[cmd_name] = _load(cmd_name, _TARGETS[cmd_name])
         return self.commands.get(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that `args` begins with; for an unknown one the nearest of all names is told."""
-        if self.get_command(ctx, args[0]) is None:
-            for name in self.list_commands(ctx):
-                self.get_command(ctx, name)
-        return super().resolve_command(ctx, args)
+        name = args[0]
+        if name.startswith("-") or self.get_command(ctx, name) is not None:
+            return super().resolve_command(ctx, args)
+        from difflib import get_close_matches
+
+        meant = ", ".join(map(repr, get_close_matches(name, self.list_commands(ctx))))
+        return ctx.fail(f"No such command {name!r}." + (f" Did you mean {meant}?" if meant else ""))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes the global options, and what each command does."""
+        plain_help.write_options(self, ctx, formatter)
+        plain_help.write_commands([(name, summary) for name, _, summary in COMMANDS], formatter)
 
 
 def _load(name: str, target: str) -> Any:
     module_name, _, attribute = target.partition(":")
     found = getattr(import_module(f"toombos_cli.commands.{module_name}"), attribute or "app")
-    holder = typer.Typer(add_completion=False)
+    holder = typer.Typer(add_completion=False, rich_markup_mode=None)
     if isinstance(found, typer.Typer):
         holder.add_typer(found, name=name)
     else:
         holder.command(name=name)(found)
-    return get_group(holder).commands[name]
+    command = get_group(holder).commands[name]
+    plain_help.make_plain(command)
+    return command
 
 
 app = typer.Typer(
@@ -75,6 +110,7 @@ app = typer.Typer(
     help="Start, watch, test, load, diagnose, back up and restore the dry-run system, or services of your own.",
     no_args_is_help=True,
     add_completion=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,  # a traceback may hold secrets: main() reports bugs itself
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -94,7 +130,9 @@ def _root(
     no_color: options.NoColor = False,
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     context.obj = GlobalOptions(project=project, json=json, no_color=no_color, verbose=verbose, quiet=quiet)
 
@@ -145,7 +183,8 @@ def _usage(argv: list[str], error: typer.TyperException) -> int:
     message = str(getattr(error, "format_message", lambda: error)())
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "toombos"
-    if not message:  # a command group without a command: its help has been printed
+    if message.startswith("Usage: "):  # a command group without a command: this is its help
+        print(message)  # noqa: T201
         return 2
     return _fail(argv, (Problem(message=message, hint=f"{path} --help"),), 2)
 
@@ -171,8 +210,7 @@ def _bug(argv: list[str], error: Exception) -> int:
 def _fail(argv: list[str], problems: tuple[Problem, ...], code: int) -> int:
     """Prints the problems on stderr, or as the JSON envelope on stdout where JSON was asked for."""
     wants_json = "--json" in argv or bool(os.environ.get("TOOMBOS_JSON"))
-    names = {name for name, _ in COMMANDS}
-    command = next((word for word in argv if word in names), "")
+    command = next((word for word in argv if word in _TARGETS), "")
     invocation = Invocation(command=command, options=GlobalOptions(json=wants_json, no_color="--no-color" in argv))
     if wants_json:
         from toombos_cli.render.envelope import print_envelope

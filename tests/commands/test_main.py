@@ -78,6 +78,13 @@ def test_version():
     assert run("--version").stdout == f"toombos {__version__}\n"
 
 
+def test_without_a_command_the_help_is_shown_and_nothing_is_called_an_error():
+    done = run()
+    assert done.returncode == 2
+    assert done.stdout.startswith("Usage: toombos ")
+    assert done.stderr == ""
+
+
 def test_an_unknown_command_is_exit_2_with_the_nearest_name():
     done = run("helth")
     assert done.returncode == 2

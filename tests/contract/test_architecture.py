@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from ast import literal_eval
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
+from typer.main import get_group
 
 import toombos_cli.commands
 import toombos_cli.render.text
@@ -37,7 +39,7 @@ def makes_a_command(name):
 
 def test_every_command_module_is_registered_and_every_registered_one_exists():
     modules = {m.name for m in iter_modules(toombos_cli.commands.__path__) if makes_a_command(m.name)}
-    assert {target.partition(":")[0] for _, target in COMMANDS} == modules
+    assert {target.partition(":")[0] for _, target, _ in COMMANDS} == modules
 
 
 def test_every_view_is_registered_under_the_kind_of_a_report():
@@ -50,17 +52,43 @@ def test_every_registered_renderer_can_show(target):
     assert callable(import_module(target).show)
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["--version"], ["health", "--help"]], ids=" ".join)
-def test_help_and_version_import_nothing_heavy(argv):
+def imported_by(argv, looked_for):
+    """Which of these modules, and of the commands' modules, one command line has loaded at its end."""
     code = (
         "import sys\nfrom toombos_cli.main import main\nmain(sys.argv[1:])\n"
-        f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+        f"print([m for m in sys.modules if m in {looked_for} or m.startswith('toombos_cli.commands.')])"
     )
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
+    return set(literal_eval(done.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("name", [name for name, _ in COMMANDS])
+ALWAYS = {f"toombos_cli.commands.{name}" for name in ("invocation", "options", "plain_help")}
+
+
+@pytest.mark.parametrize(
+    ("argv", "own"),
+    [
+        (["--help"], []),
+        (["--version"], []),
+        (["strat"], ["rich"]),
+        (["status", "--help"], ["toombos_cli.commands.status", "toombos_cli.commands.known_services"]),
+    ],
+    ids=" ".join,
+)
+def test_help_version_and_a_misspelt_command_import_nothing_that_they_do_not_need(argv, own):
+    looked_for = (*HEAVY, "rich", "rich.markdown", "rich.traceback", "msgspec", "asyncio")
+    assert imported_by(argv, looked_for) - ALWAYS == set(own)
+
+
+@pytest.mark.parametrize(("name", "summary"), [(name, summary) for name, _, summary in COMMANDS])
+def test_the_overview_says_what_the_commands_own_help_begins_with(name, summary):
+    from toombos_cli.commands import plain_help
+    from toombos_cli.main import app
+
+    assert plain_help.summary(get_group(app).get_command(None, name)) == summary
+
+
+@pytest.mark.parametrize("name", [name for name, *_ in COMMANDS])
 def test_every_command_has_help_that_takes_the_global_options(name, capsys):
     from toombos_cli.main import main
 

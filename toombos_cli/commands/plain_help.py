@@ -1,0 +1,50 @@
+"""Help in sections of plain text.
+
+Typer's own look needs all of rich, with its Markdown, tracebacks and syntax colours: loading that takes as long again
+as everything else that `--help` does, and its frames are in the way of grep and of a pager.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+_FIRST = ("Arguments", "Options")
+
+
+def write_options(command: Any, context: Any, formatter: Any) -> None:
+    """Writes arguments and options, those with a `rich_help_panel` in a section of that name."""
+    sections: dict[str, list[tuple[str, str]]] = {title: [] for title in _FIRST}
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None:
+            argument = parameter.param_type_name == "argument"
+            title = getattr(parameter, "rich_help_panel", None) or _FIRST[not argument]
+            sections.setdefault(title, []).append(record)
+    for title, records in sections.items():
+        if records:
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def write_commands(summaries: Iterable[tuple[str, str]], formatter: Any) -> None:
+    """Writes each command's name and summary, whole."""
+    with formatter.section("Commands"):
+        formatter.write_dl(summaries)
+
+
+def summary(command: Any) -> str:
+    """The first sentence of a command's help."""
+    return str(command.get_short_help_str(limit=1000))
+
+
+def make_plain(command: Any) -> None:
+    """Gives this look to a command, and to a group with all its commands."""
+    subcommands = getattr(command, "commands", {})
+
+    def format_options(context: Any, formatter: Any) -> None:
+        write_options(command, context, formatter)
+        if subcommands:
+            write_commands([(name, summary(sub)) for name, sub in subcommands.items() if not sub.hidden], formatter)
+
+    command.format_options = format_options
+    for sub in subcommands.values():
+        make_plain(sub)
