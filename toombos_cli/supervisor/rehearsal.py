@@ -7,6 +7,7 @@ from toombos_cli.env_file import read_env_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.results import Verdict
 from toombos_cli.settings import Origin, effective_values
+from toombos_cli.supervisor.operations import present_state
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
 from toombos_cli.supervisor.plan import DRY_RUN, is_dry_run
 
@@ -15,7 +16,10 @@ _SHOWN = (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedService:
-    """One service as it would be started. `environment` is what toombos itself sets, not what it passes on."""
+    """One service as it would be started. `environment` is what toombos itself sets, not what it passes on.
+
+    `pid` is its process where it runs already: `start` then leaves it alone.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -25,6 +29,7 @@ class PlannedService:
     log: str
     depends_on: dict[str, str]
     environment: dict[str, str]
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +50,13 @@ class PlanReport:
 def run_plan(manifest: Manifest, names: tuple[str, ...], *, dry_run: bool) -> PlanReport:
     """The plan of a start of these services (none named: all that are not optional) and their dependencies.
 
-    Raises ConfigurationError for an unreadable `.env`.
+    The mode is that of the system where it runs already, as for `run_start`. Raises ConfigurationError for an
+    unreadable `.env`, OperationError when the supervisor does not answer.
     """
     env_file = read_env_file(manifest.project)
-    mode = DRY_RUN if dry_run else None
+    before = present_state(manifest.project)
+    pids = {name: state.pid for name, state in before.services.items() if state.pid} if before else {}
+    mode = DRY_RUN if dry_run else (before.mode if before and pids else None)
     planned = []
     for name in with_dependencies(manifest.services, names or default_names(manifest.services)):
         service = manifest.services[name]
@@ -63,6 +71,7 @@ def run_plan(manifest: Manifest, names: tuple[str, ...], *, dry_run: bool) -> Pl
                 log=service.log,
                 depends_on=dict(service.depends_on),
                 environment={key: _shown(manifest, key, v.value) for key, v in values.items() if v.origin in _SHOWN},
+                pid=pids.get(name),
             )
         )
     return PlanReport(services=tuple(planned), dry_run=is_dry_run(manifest, env_file, mode=mode))

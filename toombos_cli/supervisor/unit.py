@@ -212,6 +212,8 @@ class Unit:
             phase=Phase.STARTING,
             pid=0,
             start_ticks=0,
+            cpu_percent=None,
+            rss_bytes=None,
             detail=f"{reason}; starts again in {pause_s:.1f} s",
             restarts=self.state.restarts + 1,
             restart_history=(*self.state.restart_history, record)[-_HISTORY:],

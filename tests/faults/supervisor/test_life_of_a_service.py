@@ -69,6 +69,23 @@ def test_a_plan_starts_nothing_and_writes_nothing(pair: Any) -> None:
     assert sorted(path.name for path in pair.project.iterdir()) == ["toombos.toml"]
 
 
+def test_a_plan_tells_what_runs_already_and_in_which_mode(pair: Any) -> None:
+    pair("start", "crm", "--dry-run", exit_code=0)
+    shown = pair("start", "--plan", exit_code=0).stdout
+    assert "Would start 1 service in dry-run mode" in shown
+    assert f"1. crm on 127.0.0.1:{pair.ports['crm']}, runs already as pid {pair.pid('crm')}" in shown
+    assert "DRY_RUN_MODE=true" in shown
+
+
+def test_a_service_between_two_attempts_shows_no_figures(system: Any, eventually: Any) -> None:
+    system.add("crm", restart={"backoff_initial_s": 20.0})
+    system("start", exit_code=0)
+    eventually(lambda: system.row("crm")["rss_bytes"])
+    os.kill(system.pid("crm"), signal.SIGKILL)
+    eventually(lambda: system.pid("crm") == 0)
+    assert [system.row("crm")[key] for key in ("pid", "rss_bytes", "cpu_percent")] == [None, None, None]
+
+
 def test_after_a_change_only_what_it_concerns_is_restarted(pair: Any) -> None:
     pair("start", exit_code=0)
     pids = {name: pair.pid(name) for name in ("crm", "app")}

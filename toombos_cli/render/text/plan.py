@@ -13,9 +13,15 @@ def show(report: "PlanReport", output: Output) -> None:
     """The services in start order; commands stand unwrapped, so that they can be pasted."""
     console = output.stdout
     mode = "dry-run" if report.dry_run else "live"
-    console.print(f"Would start {len(report.services)} services in {mode} mode, in this order; nothing was started.")
+    count = sum(service.pid is None for service in report.services)
+    console.print(
+        f"Would start {count} service{'s' * (count != 1)} in {mode} mode, in this order; nothing was started.",
+        soft_wrap=True,
+    )
     for number, service in enumerate(report.services, 1):
-        console.print(f"\n{number}. {service.name} on {service.host}:{service.port}", style="bold", soft_wrap=True)
+        runs = f", runs already as pid {service.pid}" if service.pid else ""
+        title = f"{number}. {service.name} on {service.host}:{service.port}{runs}"
+        console.print(f"\n{title}", style="bold", soft_wrap=True)
         console.print(f"   command  {shlex.join(service.command)}", soft_wrap=True)
         console.print(f"   cwd      {service.cwd}", soft_wrap=True)
         console.print(f"   log      {service.log}", soft_wrap=True)
