@@ -158,7 +158,7 @@ def main(argv: list[str]) -> int:
 
 
 def run() -> None:
-    """Entry point of the console script."""
+    """Runs the process's command line and ends the process with its exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     code = main(sys.argv[1:])
     try:

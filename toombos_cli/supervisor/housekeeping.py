@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toombos_cli.manifest.model import Logs
+from toombos_cli.manifest.logs import Logs
 from toombos_cli.supervisor.core import Supervisor
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from toombos_cli.manifest.model import Logs
+from toombos_cli.manifest.logs import Logs
 from toombos_cli.supervisor.state_file import write_private
 
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
