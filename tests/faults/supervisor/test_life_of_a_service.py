@@ -193,7 +193,7 @@ def test_a_removed_run_directory_comes_back_and_keeps_its_one_supervisor(pair: A
     assert {name: pair.pid(name) for name in before} == before
     assert pair.state()["supervisor_pid"] == supervisor
     pair("restart", exit_code=0)
-    assert "removed" not in pair("status", exit_code=0).stderr
+    eventually(lambda: "removed" not in pair("status", exit_code=0).stderr)
     pair("stop", exit_code=0)
     assert pair.tagged() == {}
 

@@ -139,7 +139,7 @@ def test_the_portable_way_sees_the_same(child: "subprocess.Popen[bytes]") -> Non
     assert row is not None
     assert same is not None
     assert (row.parent, row.group, row.session, row.zombie) == (same.parent, same.group, same.session, same.zombie)
-    assert b"TOOMBOS_RUN_ID=abc:crm:1" in portable.read_environment(child.pid).split(b"\0")
+    wait_for(lambda: b"TOOMBOS_RUN_ID=abc:crm:1" in portable.read_environment(child.pid).split(b"\0"))
     assert portable.command_line(child.pid) == processes.command_line(child.pid)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
