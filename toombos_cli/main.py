@@ -54,7 +54,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     (
         "recover",
         "recover:recover",
-        "Recover from a complete failure, in dry-run mode where there is one: one line a step, up to the first that fails.",
+        "Recover from a complete failure, in dry-run mode where there is one: one line a step, up to the first that "
+        "fails.",
     ),
     ("config", "config", "Judge, show, create and encrypt the settings in .env."),
     ("load", "load:load", "Put load on a service and measure what its users would feel."),
