@@ -87,4 +87,6 @@ def readable(line: str) -> str:
 
 def printable(line: str) -> str:
     """The line without control characters but tabs: a log must not drive the terminal that shows it."""
+    if line.isprintable():
+        return line
     return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)

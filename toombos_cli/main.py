@@ -48,7 +48,8 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     (
         "recover",
         "recover:recover",
-        "Recover from a complete failure, in dry-run mode: one line a step, up to the first that fails.",
+        "Recover from a complete failure, in dry-run mode where there is one: one line a step, up to the first that "
+        "fails.",
     ),
     ("config", "config", "Judge, show and encrypt the settings in .env; begin a .env or a toombos.toml."),
     (
@@ -167,7 +168,7 @@ def main(argv: list[str]) -> int:
 
 
 def run() -> None:
-    """Entry point of the console script."""
+    """Runs the process's command line and ends the process with its exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     code = main(sys.argv[1:])
     try:

@@ -164,12 +164,15 @@ def read_state(project: Path) -> SystemState | None:
 def observed(state: SystemState) -> SystemState:
     """The state as it is now, when no supervisor answers for it.
 
-    A service whose very process still runs is UNSUPERVISED, every other one is stopped or keeps how it failed.
+    A service whose very process still runs is UNSUPERVISED, every other one is stopped or keeps how it failed. Nobody
+    measures now, so there are no figures.
     """
     services = {}
     for name, service in state.services.items():
         if service.pid and processes.is_alive(state.identity_of(service)):
-            services[name] = msgspec.structs.replace(service, phase=Phase.UNSUPERVISED)
+            services[name] = msgspec.structs.replace(
+                service, phase=Phase.UNSUPERVISED, cpu_percent=None, rss_bytes=None
+            )
         else:
             kept = service.phase if service.phase in (Phase.CRASH_LOOP, Phase.FAILED) else Phase.STOPPED
             services[name] = msgspec.structs.replace(

@@ -106,6 +106,15 @@ def test_a_project_that_is_no_directory_is_exit_2(tmp_path):
     assert "--project names no directory" in done.stderr
 
 
+def test_a_current_directory_that_was_removed_is_exit_2(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    shell = f'rmdir "$PWD"; exec {sys.executable} -P -m toombos_cli status'
+    done = subprocess.run(["sh", "-c", shell], cwd=gone, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: the current directory was removed\nhint: cd, or give --project DIR\n"
+
+
 def test_global_options_stand_before_or_behind_the_command(tmp_path):
     (tmp_path / "toombos.toml").write_text("nam = 1\n")
     for argv in (["--project", tmp_path, "--json", "health"], ["health", "--json", "--project", tmp_path]):

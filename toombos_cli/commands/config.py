@@ -121,7 +121,8 @@ def rotate_key(
 
 def _mode(invocation: Invocation, dry_run: bool) -> str | None:
     """The asked mode, else the one that the system runs in."""
-    from toombos_cli.configuration.mode import DRY_RUN, mode_now
+    from toombos_cli.configuration.mode import mode_now
+    from toombos_cli.manifest.model import DRY_RUN
 
     if not dry_run:
         return mode_now(invocation.manifest)

@@ -49,7 +49,10 @@ class Invocation:
         from toombos_cli.manifest.project import find_project
 
         if self.options.project is None:
-            return find_project(Path.cwd())
+            try:
+                return find_project(Path.cwd())
+            except FileNotFoundError:
+                raise UsageError("the current directory was removed", hint="cd, or give --project DIR") from None
         if not self.options.project.is_dir():
             raise UsageError("--project names no directory", where=str(self.options.project))
         return self.options.project.resolve()

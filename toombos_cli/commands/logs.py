@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from toombos_cli.supervisor.logs import LineFilter
     from toombos_cli.supervisor.rotation import LogFile
 
+_LINES = 50
 _POLL_S = 0.1
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -27,8 +28,15 @@ def logs(
     invocation: Invocation,
     services: options.Services = None,
     lines: Annotated[
-        int, typer.Option("-n", "--lines", min=0, help="How many lines of each service; 0 is none but new ones.")
-    ] = 50,
+        int | None,
+        typer.Option(
+            "-n",
+            "--lines",
+            min=0,
+            help="How many lines of each service: by default 50, with --since all; 0 is none but new ones.",
+            show_default=False,
+        ),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
     errors: Annotated[bool, typer.Option("--errors", help="Only errors and exceptions.")] = False,
     startup: Annotated[bool, typer.Option("--startup", help="Only what tells of starting and stopping.")] = False,
@@ -53,9 +61,10 @@ def logs(
     files = {name: LogFile(Path(known[name].log), run.rotation(name)) for name in shown}
     filters = _filters(errors=errors, startup=startup, grep=grep)
     begin = _moment(since) if since else None
+    count = lines if lines is not None or begin else _LINES
     if follow:
-        follow_files(invocation, files, filters, count=lines, since=begin)
-    invocation.finish(run_logs(files, count=None if begin else lines, filters=filters, since=begin))
+        follow_files(invocation, files, filters, count=count, since=begin)
+    invocation.finish(run_logs(files, count=count, filters=filters, since=begin))
 
 
 def follow_files(
@@ -63,7 +72,7 @@ def follow_files(
     files: "dict[str, LogFile]",
     filters: "tuple[LineFilter, ...]" = (),
     *,
-    count: int,
+    count: int | None,
     since: datetime | None = None,
 ) -> NoReturn:
     """Prints what there is, then each new line as it is written; with `--json`, one object a line."""
@@ -74,7 +83,7 @@ def follow_files(
     followers = {name: Follower(log) for name, log in files.items()}
     printer = LinePrinter(invocation, tuple(files), as_json=invocation.format == "json")
     until = {name: follower.place for name, follower in followers.items()}
-    for line in run_logs(files, count=None if since else count, filters=filters, since=since, until=until).lines:
+    for line in run_logs(files, count=count, filters=filters, since=since, until=until).lines:
         printer.show(line.service, line.line)
     while True:
         for name, follower in followers.items():
@@ -104,10 +113,9 @@ def _filters(*, errors: bool, startup: bool, grep: str | None) -> "tuple[LineFil
 
 def _moment(since: str) -> datetime:
     """The time that --since means, UTC. Raises UsageError."""
-    if span := _SPAN.fullmatch(since):
-        return datetime.now(UTC) - timedelta(seconds=float(span[1]) * _SECONDS[span[2]])
     try:
-        moment = datetime.fromisoformat(since)
-    except ValueError:
+        if span := _SPAN.fullmatch(since):
+            return datetime.now(UTC) - timedelta(seconds=float(span[1]) * _SECONDS[span[2]])
+        return datetime.fromisoformat(since).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter before the year 1
         raise UsageError(f"--since {since!r} is no time", hint="for example 10m, 2h or 2026-01-31T12:00:00") from None
-    return moment.astimezone(UTC)

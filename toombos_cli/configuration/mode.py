@@ -1,10 +1,8 @@
 """Which mode the configuration is judged for, when the user names none."""
 
 from toombos_cli.env_file import ENV_FILE
-from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.run_state import RUNNING, observed, read_state
-
-DRY_RUN = "dry_run"
 
 
 def mode_now(manifest: Manifest) -> str | None:

@@ -9,13 +9,12 @@ from threading import Thread
 from toombos_cli.errors import ToombosError
 from toombos_cli.health.owner import Owner, find_owners, is_suspended
 from toombos_cli.health.report import HealthReport, ServiceHealth, SkippedService, Status
-from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.service import Service
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_health
 from toombos_cli.results import Verdict
 from toombos_cli.run_state import Phase, SystemState, read_state
 
-_DRY_RUN = "dry_run"
 _COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW)
 _SILENT = (Reason.TIMEOUT, Reason.STOPPED)
 
@@ -133,7 +132,7 @@ def _fix(manifest: Manifest, service: Service, reason: Reason, owner: Owner | No
 
 def _start(manifest: Manifest, state: SystemState | None, *names: str) -> str:
     """How this system is started: as it was last, or in dry-run mode where it has one."""
-    dry_run = state.dry_run if state is not None else _DRY_RUN in manifest.modes
+    dry_run = state.dry_run if state is not None else DRY_RUN in manifest.modes
     return _toombos(manifest, "start", *(["--dry-run"] if dry_run else []), *names)
 
 

@@ -10,29 +10,21 @@ from toombos_cli.manifest.alerts import Alerts
 from toombos_cli.manifest.backup import BackupScope
 from toombos_cli.manifest.environment import Variable
 from toombos_cli.manifest.load import LoadDefaults
+from toombos_cli.manifest.logs import Logs as Logs
 from toombos_cli.manifest.monitoring import Monitoring
 from toombos_cli.manifest.schedule import Job
 from toombos_cli.manifest.service import Service, Table
+from toombos_cli.manifest.service import start_order as start_order
 from toombos_cli.manifest.smoke import Step
+
+DRY_RUN = "dry_run"
+"""The mode of `--dry-run`."""
 
 
 class Mode(Table, frozen=True):
     """A named way to run the system (`--dry-run` is the mode `dry_run`): variables set on top of all others."""
 
     env: dict[str, str] = {}
-
-
-class Logs(Table, frozen=True):
-    """Rotation of every service's log: when either limit is reached, with the newest archive left uncompressed."""
-
-    max_mb: int = 50
-    daily: bool = True
-    keep: int = 30
-    compress: bool = True
-
-    def __post_init__(self) -> None:
-        if self.max_mb < 1 or self.keep < 1:
-            raise ValueError("max_mb and keep must be at least 1")
 
 
 class Source(Table, frozen=True):
@@ -79,20 +71,6 @@ class Manifest(Table, frozen=True):
     def dependents_of(self, name: str) -> tuple[str, ...]:
         """Names of the enabled services that depend directly on `name`, in manifest order."""
         return tuple(s.name for s in self.services.values() if name in s.depends_on)
-
-
-def start_order(services: dict[str, Service]) -> tuple[tuple[str, ...], ...]:
-    """Batches of names: all of a batch may start at once after the batches before it. Raises graphlib.CycleError."""
-    from graphlib import TopologicalSorter
-
-    sorter = TopologicalSorter({name: set(s.depends_on) & services.keys() for name, s in services.items()})
-    sorter.prepare()
-    batches = []
-    while sorter.is_active():
-        ready = sorter.get_ready()
-        batches.append(tuple(name for name in services if name in ready))
-        sorter.done(*ready)
-    return tuple(batches)
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -114,3 +114,17 @@ class Service(Table, frozen=True):
     def label(self) -> str:
         """What a person reads: the title, or the name where none is given."""
         return self.title or self.name
+
+
+def start_order(services: dict[str, Service]) -> tuple[tuple[str, ...], ...]:
+    """Batches of names: all of a batch may start at once after the batches before it. Raises graphlib.CycleError."""
+    from graphlib import TopologicalSorter
+
+    sorter = TopologicalSorter({name: set(s.depends_on) & services.keys() for name, s in services.items()})
+    sorter.prepare()
+    batches = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        batches.append(tuple(name for name in services if name in ready))
+        sorter.done(*ready)
+    return tuple(batches)

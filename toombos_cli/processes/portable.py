@@ -60,12 +60,12 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
 
 def send_signal(identity: ProcessIdentity, number: int) -> bool:
-    """Signals the process; False when it is gone. Between the check and the signal a pid could be reused."""
+    """Signals the process; False when it is gone or another user's. A pid could be reused after the check."""
     if not is_alive(identity):
         return False
     try:
         os.kill(identity.pid, number)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return False
     return True
 
@@ -111,11 +111,11 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
     return tuple(found)
 
 
-def holders_of(path: str | os.PathLike[str]) -> tuple[int, ...]:
-    """The pids that have this file open, as far as they may be seen."""
+def holders_of(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:
+    """The pids, among the given ones or all, that have this file open, as far as they may be seen."""
     wanted = os.path.realpath(path)
     found = []
-    for pid in psutil.pids():
+    for pid in psutil.pids() if pids is None else pids:
         try:
             if any(file.path == wanted for file in psutil.Process(pid).open_files()):
                 found.append(pid)

@@ -75,8 +75,8 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
 
 def send_signal(identity: ProcessIdentity, number: int) -> bool:
-    """Signals exactly this process; False when it is gone. A pid that was reused meanwhile is never hit."""
-    with contextlib.suppress(ProcessLookupError):
+    """Signals exactly this process; False when it is gone or another user's. A reused pid is never hit."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         fd = os.pidfd_open(identity.pid)
         try:
             if is_alive(identity):
@@ -139,10 +139,10 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
     )
 
 
-def holders_of(path: str | os.PathLike[str]) -> tuple[int, ...]:
-    """The pids that have this file open, as far as they may be seen."""
+def holders_of(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:
+    """The pids, among the given ones or all, that have this file open, as far as they may be seen."""
     wanted = os.path.realpath(path)
-    return tuple(pid for pid in _pids() if wanted in _open_files(pid))
+    return tuple(pid for pid in (_pids() if pids is None else pids) if wanted in _open_files(pid))
 
 
 def _pids() -> list[int]:

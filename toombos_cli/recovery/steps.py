@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toombos_cli.errors import OperationError
-from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.monitoring import Thresholds
 from toombos_cli.recovery.own_commands import Answer
 from toombos_cli.results import Verdict
@@ -172,4 +172,3 @@ def steps_after(manifest: Manifest) -> tuple[Step, ...]:
 
 STOP = Step(name="stop", argv=("stop",), timeout_s=180, judge=judge_exit)
 RESOURCES = "resources"
-DRY_RUN = "dry_run"

@@ -1,6 +1,7 @@
 """`python -P -m toombos_cli.supervisor PROJECT FD`: the detached supervisor; FD is its first control connection."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -29,10 +30,18 @@ def main(project: Path, handed_over: socket.socket) -> int:
     if lock is None:
         return _leave(handed_over, Busy())
     try:
-        asyncio.run(supervise(Supervisor(project), handed_over))
+        asyncio.run(supervise(Supervisor(project, lock), handed_over))
     finally:
         os.close(lock)
     return 0
+
+
+def _close_all_but(kept: int) -> None:
+    """Closes what the shell that began us had open: whoever reads such a pipe would wait for us for ever."""
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208
+        if int(name) > 2 and int(name) != kept:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
 
 
 def _write_to(log: Path) -> None:
@@ -49,5 +58,6 @@ def _leave(connection: socket.socket, reply: Reply) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, lambda *_: None)  # not SIG_IGN, which the services would inherit
+    _close_all_but(int(sys.argv[2]))
     sys.exit(main(Path(sys.argv[1]), socket.socket(fileno=int(sys.argv[2]))))

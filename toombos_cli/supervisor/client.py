@@ -10,8 +10,6 @@ import msgspec
 
 from toombos_cli.errors import OperationError
 from toombos_cli.run_state import RunDirectory, read_state
-from toombos_cli.supervisor.adoption import find_survivors
-from toombos_cli.supervisor.launching import launch
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, decode_reply, encode
 
 _SETTLE_S = 30.0
@@ -43,6 +41,8 @@ def ask_running(
 
 def survivors(project: Path) -> bool:
     """Whether a process of this project still runs, as its tag or the written state tells."""
+    from toombos_cli.supervisor.adoption import find_survivors  # `status` does without
+
     return bool(find_survivors(project, read_state(project)))
 
 
@@ -59,6 +59,8 @@ def ask(
 
     Two commands at once, or one that meets a supervisor which is just leaving, find each other again here.
     """
+    from toombos_cli.supervisor.launching import launch
+
     run = RunDirectory(project)
     deadline = time.monotonic() + _SETTLE_S
     silent = 0

@@ -33,7 +33,7 @@ async def serve(supervisor: Supervisor, handed_over: socket.socket | None) -> No
             task.add_done_callback(open_connections.discard)
         await _answer(supervisor, reader, writer)
 
-    door = asyncio.create_task(_keep_open(supervisor.run, accept))
+    door = asyncio.create_task(_keep_open(supervisor, accept))
     if handed_over is not None:
         streams = await asyncio.open_unix_connection(sock=handed_over, limit=_LINE_LIMIT_BYTES)
         first = asyncio.create_task(accept(*streams))
@@ -47,14 +47,29 @@ async def serve(supervisor: Supervisor, handed_over: socket.socket | None) -> No
         await asyncio.wait(open_connections, timeout=1.0)
 
 
-async def _keep_open(run: RunDirectory, accept: _Accept) -> None:
-    """Listens, and listens again when the socket's file is gone: a clean-up of old files must not lock us in."""
-    while True:
-        server = await asyncio.start_unix_server(accept, sock=_listen(run), limit=_LINE_LIMIT_BYTES)
-        try:
-            while run.socket.exists():  # noqa: ASYNC110  (nothing tells when a file is removed)
-                await asyncio.sleep(_LOOK_FOR_SOCKET_S)
-        finally:
+async def _keep_open(supervisor: Supervisor, accept: _Accept) -> None:
+    """Listens, and listens again when the socket is gone: a clean-up of old files must not lock us in.
+
+    Returns when another supervisor has the project. Raises OSError when there can be no socket at the very beginning.
+    """
+    server: asyncio.AbstractServer | None = None
+    try:
+        while supervisor.holds_project():
+            if server is None or not supervisor.run.socket.exists():
+                try:
+                    listener = _listen(supervisor.run)
+                except OSError as error:
+                    if server is None and supervisor.is_idle:
+                        raise
+                    supervisor.note("socket", f"{supervisor.run.socket} cannot be made: {error.strerror}")
+                else:
+                    if server is not None:
+                        server.close()
+                    server = await asyncio.start_unix_server(accept, sock=listener, limit=_LINE_LIMIT_BYTES)
+                    supervisor.note("socket", None)
+            await asyncio.sleep(_LOOK_FOR_SOCKET_S)
+    finally:
+        if server is not None:
             server.close()
 
 
@@ -62,8 +77,12 @@ def _listen(run: RunDirectory) -> socket.socket:
     """The bound socket. Only the holder of the supervisor's lock comes here, so an old socket file is stale."""
     run.socket.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(run.socket))
-    run.socket.chmod(0o600)
+    try:
+        listener.bind(str(run.socket))
+        run.socket.chmod(0o600)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 
@@ -88,6 +107,11 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
             work = asyncio.ensure_future(supervisor.carry_out(request, send))
             await _while_connected(reader, work)
             if not work.cancelled():
+                bug = work.exception()
+                if bug is not None:  # told, so that the command does not ask for the same again
+                    message = f"a bug in the supervisor: {type(bug).__name__}; see {supervisor.run.supervisor_log}"
+                    send(Broken(message=message))
+                    raise bug
                 send(work.result())
             await writer.drain()
     except ConnectionError:

@@ -12,13 +12,13 @@ import msgspec
 
 from toombos_cli import alert_events, processes
 from toombos_cli.run_state import EnvFileStamp, Phase, RunDirectory, ServiceState, SystemState, read_state
-from toombos_cli.supervisor import requests
+from toombos_cli.supervisor import locks, requests
 from toombos_cli.supervisor.adoption import find_survivors
 from toombos_cli.supervisor.alarms import Alarms
 from toombos_cli.supervisor.figures import Figures
 from toombos_cli.supervisor.protocol import Done, Plan, Progress, Request
 from toombos_cli.supervisor.state_file import StateFile
-from toombos_cli.supervisor.tree import Tree
+from toombos_cli.supervisor.tree import StubbornError, Tree
 from toombos_cli.supervisor.unit import Unit
 
 Listener = Callable[[Progress], None]
@@ -26,10 +26,15 @@ _LEFTOVER_GRACE_S = 2.0
 
 
 class Supervisor:
-    """One project's supervisor. Everything happens in one event loop; only log rotation uses a thread."""
+    """One project's supervisor. Everything happens in one event loop; only log rotation uses a thread.
 
-    def __init__(self, project: Path) -> None:
+    `lock` is the descriptor that holds the project's supervisor lock; its owner closes it at the end.
+    """
+
+    def __init__(self, project: Path, lock: int) -> None:
         self.run = RunDirectory(project)
+        self._lock = lock
+        self._replaced = False
         self.units: dict[str, Unit] = {}
         self.finished = asyncio.Event()
         self.plan: Plan | None = None
@@ -61,10 +66,15 @@ class Supervisor:
             if survivor.adoptable and survivor.service in self.units:
                 self.units[survivor.service].adopt(survivor.leader, survivor.run_id)
             else:
-                await Tree(survivor.leader, survivor.run_id).end(_LEFTOVER_GRACE_S)
+                await self._end_leftover(Tree(survivor.leader, survivor.run_id))
 
     async def end(self) -> None:
-        """Stops everything, dependents first, then whoever of it is still a child of this process."""
+        """Stops everything, dependents first, then whoever of it is still a child of this process.
+
+        Nothing at all when another supervisor has taken over.
+        """
+        if self._replaced:
+            return
         # How the others ended stays written down: a failed or looping service must not read "stopped" tomorrow.
         await requests.stop(self, tuple(name for name, unit in self.units.items() if unit.is_active))
         own = os.getpid()
@@ -72,8 +82,16 @@ class Supervisor:
             if row.parent == own and not row.zombie and row.pid not in alert_events.sender_pids():
                 leader = processes.identify(row.pid)
                 if leader is not None:
-                    await Tree(leader, "no tag").end(_LEFTOVER_GRACE_S)
+                    await self._end_leftover(Tree(leader, "no tag"))
         self._reap()
+        self.run.socket.unlink(missing_ok=True)
+
+    async def _end_leftover(self, tree: Tree) -> None:
+        """Ends what belongs to no unit; where that cannot be done, `status` says so."""
+        try:
+            await tree.end(_LEFTOVER_GRACE_S)
+        except StubbornError as error:
+            self.note(f"leftover {tree.leader.pid}", f"a process of an earlier start {error}")
 
     async def carry_out(self, request: Request, listener: Listener) -> Done:
         """Does what is asked and returns how it ended; progress goes to `listener` meanwhile."""
@@ -101,13 +119,42 @@ class Supervisor:
             elif unit.plan is None:
                 unit.plan = planned
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody asks anything and nothing runs."""
+        return self._requests == 0 and not any(unit.is_active for unit in self.units.values())
+
     def leave_if_idle(self) -> None:
-        """Ends the supervisor when nobody asks anything and nothing runs."""
-        if self._requests == 0 and not any(unit.is_active for unit in self.units.values()):
+        """Ends the supervisor when there is nothing left to do."""
+        if self.is_idle:
             self.finished.set()
 
+    def holds_project(self) -> bool:
+        """Whether this is the project's supervisor; lock and state come back when `run/` was removed.
+
+        False when another supervisor was begun meanwhile: the services are its own now, and this one leaves.
+        """
+        if self._replaced:
+            return False
+        try:
+            if not locks.is_at(self.run.supervisor_lock, self._lock):
+                self.run.create()
+                new = locks.take(self.run.supervisor_lock)
+                if new is None:
+                    self._replaced = True
+                    self.finished.set()
+                    return False
+                os.dup2(new, self._lock, inheritable=False)
+                os.close(new)
+                self._state_file.write(self.state())
+        except OSError:  # tried again in a moment
+            pass
+        return True
+
     def changed(self, unit: Unit) -> None:
-        """Writes the state down and tells those who listen."""
+        """Writes the state down and tells those who listen; says nothing when another supervisor has taken over."""
+        if not self.holds_project():
+            return
         self._state_file.write(self.state())
         self._alarms.note(unit.state)
         progress = Progress(service=unit.name, phase=unit.state.phase, detail=unit.state.detail)

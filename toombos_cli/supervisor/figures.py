@@ -22,7 +22,7 @@ class Figures:
 
         Does nothing within a second of the last time: CPU over a shorter span is noise.
         """
-        running = {name: unit for name, unit in units.items() if unit.tree is not None}
+        running = {name: unit for name, unit in units.items() if unit.tree is not None and unit.state.pid}
         now = time.monotonic()
         if not running or now - self._taken_at < _SHORTEST_SPAN_S:
             return

@@ -1,10 +1,9 @@
 """Follows a growing log through rotations, missing nothing and repeating nothing."""
 
-import gzip
 import os
 from pathlib import Path
 
-from toombos_cli.supervisor.rotation import LogFile, Record, end_of_lines
+from toombos_cli.supervisor.rotation import LogFile, Record, archive_content, end_of_lines
 
 _READ_BYTES = 1024 * 1024
 
@@ -22,10 +21,16 @@ class Follower:
             self.place = record.base + (end_of_lines(log.path, record.blank) if from_end else record.blank)
 
     def poll(self) -> list[bytes]:
-        """The lines, without their newlines, that became whole since the last call; at most about 1 MiB of them."""
+        """The lines, without their newlines, that became whole since the last call; at most about 1 MiB of them.
+
+        Of a line that is longer than that, parts are handed out.
+        """
         with self._log.reading() as record:
             data = self._behind(record) + self._live(record)
         *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) >= _READ_BYTES:
+            lines.append(self._rest)
+            self._rest = b""
         return lines
 
     def _live(self, record: Record) -> bytes:
@@ -48,16 +53,11 @@ class Follower:
         for archive in reversed(self._log.archives()):
             if missing <= 0:
                 break
-            content = _read(archive)
+            content = archive_content(archive)
             parts.insert(0, content[-missing:])
             missing -= len(content)
         self.place = max(self.place, begin)
         return b"".join(parts)
-
-
-def _read(archive: Path) -> bytes:
-    content = archive.read_bytes()
-    return gzip.decompress(content) if archive.suffix == ".gz" else content
 
 
 def _size(path: Path) -> int:

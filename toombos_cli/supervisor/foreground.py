@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toombos_cli.errors import LockedError, OperationError
-from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.run_state import RunDirectory, read_state
 from toombos_cli.supervisor import locks
 from toombos_cli.supervisor.core import Supervisor
@@ -18,7 +18,7 @@ from toombos_cli.supervisor.following import Follower
 from toombos_cli.supervisor.life import supervise
 from toombos_cli.supervisor.operations import OnProgress, change_report
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
-from toombos_cli.supervisor.plan import DRY_RUN, build_plan
+from toombos_cli.supervisor.plan import build_plan
 from toombos_cli.supervisor.protocol import Done, Start
 from toombos_cli.supervisor.reports import ChangeReport
 from toombos_cli.supervisor.rotation import LogFile
@@ -46,7 +46,8 @@ def run_foreground(
     wanted = names or default_names(manifest.services)
     lock = _lock(RunDirectory(project))
     try:
-        run = _Foreground(project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_line, on_progress)
+        request = Start(plan=plan, names=wanted, timeout_s=timeout_s)
+        run = _Foreground(Supervisor(project, lock), request, on_line, on_progress)
         run.shown = with_dependencies(manifest.services, wanted)
         asyncio.run(run.main())
     finally:
@@ -70,18 +71,18 @@ def _lock(run: RunDirectory) -> int:
 
 
 class _Foreground:
-    def __init__(self, project: Path, request: Start, on_line: OnLine, on_progress: OnProgress) -> None:
+    def __init__(self, supervisor: Supervisor, request: Start, on_line: OnLine, on_progress: OnProgress) -> None:
         self.done: Done | None = None
         self.ended_by: int | None = None
         self.shown: tuple[str, ...] = ()
-        self._project = project
+        self._supervisor = supervisor
         self._request = request
         self._on_line = on_line
         self._on_progress = on_progress
 
     async def main(self) -> None:
         """Supervises, and shows the output meanwhile."""
-        supervisor = Supervisor(self._project)
+        supervisor = self._supervisor
 
         def end(number: signal.Signals) -> None:
             self.ended_by = self.ended_by or number

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toombos_cli.manifest.model import Logs
+from toombos_cli.manifest.logs import Logs
 from toombos_cli.supervisor.core import Supervisor
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ async def rotate_forever(supervisor: Supervisor) -> None:
         settings = supervisor.plan.logs if supervisor.plan else Logs()
         for unit in tuple(supervisor.units.values()):
             log = LogFile(Path(unit.service.log), supervisor.run.rotation(unit.name))
+            removed = f"{log.path} was removed: what {unit.name} writes is lost until toombos restart {unit.name}"
+            supervisor.note(f"log of {unit.name}", removed if unit.state.pid and not log.path.exists() else None)
             log.note_beginning(time.time())
             if log.is_due(settings, time.time()):
                 supervisor.note(f"rotation of {unit.name}", await asyncio.to_thread(_rotate, log, settings))

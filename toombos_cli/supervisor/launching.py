@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -32,14 +32,34 @@ def launch(project: Path) -> socket.socket:
     return ours
 
 
+def launch_ahead(project: Path) -> None:
+    """Launches a supervisor for `launched_early` to find, before the command line is loaded; none where one runs."""
+    if not _seems_to_run(project):
+        with suppress(OSError):  # launched again, and reported, when it is needed
+            _ahead.append((project, launch(project)))
+
+
 @contextmanager
 def launched_early(project: Path) -> Iterator[socket.socket | None]:
     """A supervisor that waits for its first request; None where one seems to run already. Ends with the block."""
-    if (project / "run" / "supervisor.sock").exists():
-        yield None
-        return
-    connection = launch(project)
+    connection = None
+    for guess, candidate in _ahead:
+        if guess == project:
+            connection = candidate
+        else:
+            candidate.close()
+    _ahead.clear()
+    if connection is None and not _seems_to_run(project):
+        connection = launch(project)
     try:
         yield connection
     finally:
-        connection.close()
+        if connection is not None:
+            connection.close()
+
+
+def _seems_to_run(project: Path) -> bool:
+    return (project / "run" / "supervisor.sock").exists()
+
+
+_ahead: list[tuple[Path, socket.socket]] = []

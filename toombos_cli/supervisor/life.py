@@ -20,6 +20,7 @@ async def supervise(
 ) -> None:
     """Runs a supervisor until it has nothing left to do, or SIGTERM or SIGINT comes; stops every service in order then.
 
+    With `on_signal` that is told of the signal; SIGHUP, which comes when a terminal closes, then ends it too.
     `alongside` runs from when survivors have been taken over until everything has stopped.
     """
     loop = asyncio.get_running_loop()
@@ -28,6 +29,8 @@ async def supervise(
             loop.add_signal_handler(number, on_signal, number)
         else:
             loop.add_signal_handler(number, supervisor.finished.set)
+    if on_signal is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # below nohup it is ignored
+        loop.add_signal_handler(signal.SIGHUP, on_signal, signal.SIGHUP)
     await supervisor.begin()
     works = [sample_forever(supervisor), rotate_forever(supervisor), *([alongside] if alongside else [])]
     tasks = [asyncio.create_task(work) for work in works]
@@ -38,4 +41,3 @@ async def supervise(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        supervisor.run.socket.unlink(missing_ok=True)

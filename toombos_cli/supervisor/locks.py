@@ -17,3 +17,11 @@ def take(path: Path) -> int | None:
         os.close(fd)
         return None
     return fd
+
+
+def is_at(path: Path, fd: int) -> bool:
+    """Whether the descriptor's file is the one of this name: a lock on a removed file keeps nobody out."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False

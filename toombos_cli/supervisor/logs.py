@@ -1,6 +1,5 @@
 """Reads the services' logs from the end: the last lines, those of errors or start-up, those since a time."""
 
-import gzip
 import heapq
 import os
 import re
@@ -14,7 +13,7 @@ from toombos_cli.log_lines import is_error as is_error  # the filters that calle
 from toombos_cli.log_lines import is_startup as is_startup
 from toombos_cli.log_lines import timestamp_of
 from toombos_cli.results import Verdict
-from toombos_cli.supervisor.rotation import LogFile
+from toombos_cli.supervisor.rotation import LogFile, archive_content
 
 _BLOCK_BYTES = 262_144
 LineFilter = Callable[[str], bool]
@@ -106,14 +105,10 @@ def _backwards(log: LogFile, until: int | None) -> Iterator[str]:
         yield from _lines_backwards(log.path, record.blank, end)
         archives = log.archives()
     for archive in reversed(archives):
-        try:
-            if archive.suffix == ".gz":
-                with gzip.open(archive) as file:
-                    yield from reversed(file.read().decode("utf-8", "replace").splitlines())
-            else:
-                yield from _lines_backwards(archive, 0, None)
-        except FileNotFoundError:  # compressed or pruned at this moment
-            continue
+        if archive.suffix != ".gz" and archive.exists():
+            yield from _lines_backwards(archive, 0, None)
+        else:
+            yield from reversed(archive_content(archive).decode("utf-8", "replace").removesuffix("\n").split("\n"))
 
 
 def _lines_backwards(path: Path, first_byte: int, end: int | None) -> Iterator[str]:
@@ -125,17 +120,25 @@ def _lines_backwards(path: Path, first_byte: int, end: int | None) -> Iterator[s
     with file:
         size = os.fstat(file.fileno()).st_size
         position = size if end is None else min(size, max(end, first_byte))
-        head = b""
+        parts: list[bytes] = []  # of the line whose beginning is not found yet, the last part first
         newest = True
         while position > first_byte:
             begin = max(first_byte, position - _BLOCK_BYTES)
-            block = os.pread(file.fileno(), position - begin, begin) + head
+            block = os.pread(file.fileno(), position - begin, begin)
             if newest and block.endswith(b"\n"):
                 block = block[:-1]
             newest = False
             head, *lines = block.split(b"\n")
-            for line in reversed(lines):
-                yield line.decode("utf-8", "replace")
+            if lines:
+                yield _text(lines.pop(), parts)
+                yield from (_text(line, []) for line in reversed(lines))
+                parts = []
+            parts.append(head)
             position = begin
-        if head or not newest:
-            yield head.decode("utf-8", "replace")
+        if not newest:
+            yield _text(b"", parts)
+
+
+def _text(begin: bytes, parts: list[bytes]) -> str:
+    """A line made of its beginning and the further parts, the last one first."""
+    return b"".join((begin, *reversed(parts))).decode("utf-8", "replace")

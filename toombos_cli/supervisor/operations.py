@@ -5,12 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toombos_cli.errors import ConfigurationError, RefusedError
-from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.service import Service
 from toombos_cli.run_state import Phase, SystemState, observed, read_state
 from toombos_cli.supervisor import client
 from toombos_cli.supervisor.ordering import default_names
-from toombos_cli.supervisor.plan import DRY_RUN, build_plan
 from toombos_cli.supervisor.protocol import Done, Plan, Progress, Restart, Start, Status, Stop
 from toombos_cli.supervisor.reports import ChangeReport, FailureRow, SupervisorRow, SystemReport, rows
 
@@ -33,6 +32,8 @@ def run_start(
     Raises RefusedError when it runs in live mode and a dry run is
     asked for, ConfigurationError for an unreadable `.env`, OperationError when no supervisor can be had.
     """
+    from toombos_cli.supervisor.plan import build_plan  # `status` does without
+
     before = present_state(manifest.project)
     running = [name for name, s in before.services.items() if s.pid] if before else []
     mode = DRY_RUN if dry_run else (before.mode if before and running else None)
@@ -61,6 +62,8 @@ def run_restart(
 
     The mode stays what it was. Raises as `run_start`.
     """
+    from toombos_cli.supervisor.plan import build_plan
+
     before = present_state(manifest.project)
     running = (
         tuple(name for name, s in before.services.items() if s.pid and name in manifest.services) if before else ()
@@ -129,6 +132,8 @@ def _unsupervised(project: Path) -> SystemState | None:
 
 
 def _plan_for_the_rest(manifest: Manifest) -> Plan | None:
+    from toombos_cli.supervisor.plan import build_plan
+
     state = read_state(manifest.project)
     try:
         return build_plan(manifest, mode=state.mode if state else None)

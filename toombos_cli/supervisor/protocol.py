@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from toombos_cli.manifest.model import Logs
+from toombos_cli.manifest.logs import Logs
 from toombos_cli.manifest.service import Service
 from toombos_cli.run_state import EnvFileStamp, SystemState
 

@@ -5,18 +5,22 @@ from typing import ClassVar
 
 from toombos_cli.configuration.display import shown_manifest_value
 from toombos_cli.env_file import read_env_file
-from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.results import Verdict
 from toombos_cli.settings import Origin, effective_values
+from toombos_cli.supervisor.operations import present_state
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
-from toombos_cli.supervisor.plan import DRY_RUN, is_dry_run
+from toombos_cli.supervisor.plan import is_dry_run
 
 _SHOWN = (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedService:
-    """One service as it would be started. `environment` is what toombos itself sets, not what it passes on."""
+    """One service as it would be started. `environment` is what toombos itself sets, not what it passes on.
+
+    `pid` is its process where it runs already: `start` then leaves it alone.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -26,6 +30,7 @@ class PlannedService:
     log: str
     depends_on: dict[str, str]
     environment: dict[str, str]
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +53,13 @@ class PlanReport:
 def run_plan(manifest: Manifest, names: tuple[str, ...], *, dry_run: bool) -> PlanReport:
     """The plan of a start of these services (none named: all that are not optional) and their dependencies.
 
-    Raises ConfigurationError for an unreadable `.env`.
+    The mode is that of the system where it runs already, as for `run_start`. Raises ConfigurationError for an
+    unreadable `.env`, OperationError when the supervisor does not answer.
     """
     env_file = read_env_file(manifest.project)
-    mode = DRY_RUN if dry_run else None
+    before = present_state(manifest.project)
+    pids = {name: state.pid for name, state in before.services.items() if state.pid} if before else {}
+    mode = DRY_RUN if dry_run else (before.mode if before and pids else None)
     planned = []
     for name in with_dependencies(manifest.services, names or default_names(manifest.services)):
         service = manifest.services[name]
@@ -70,6 +78,7 @@ def run_plan(manifest: Manifest, names: tuple[str, ...], *, dry_run: bool) -> Pl
                     for key, v in values.items()
                     if v.origin in _SHOWN
                 },
+                pid=pids.get(name),
             )
         )
     dry = is_dry_run(manifest, env_file, mode=mode)

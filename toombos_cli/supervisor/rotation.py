@@ -23,7 +23,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from toombos_cli.manifest.model import Logs
+from toombos_cli.manifest.logs import Logs
 from toombos_cli.supervisor.state_file import write_private
 
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
@@ -71,9 +71,11 @@ class LogFile:
             return Record()
 
     def archives(self) -> tuple[Path, ...]:
-        """The finished archives, oldest first."""
-        found = (p for p in self.path.parent.glob(f"{self.path.name}.????????T??????.???*") if p.suffix != ".part")
-        return tuple(sorted(found, key=lambda p: p.name.removesuffix(".gz")))
+        """The finished archives, oldest first; each once, also while it is being compressed."""
+        found = sorted(
+            p for p in self.path.parent.glob(f"{self.path.name}.????????T??????.???*") if p.suffix != ".part"
+        )
+        return tuple({p.name.removesuffix(".gz"): p for p in reversed(found)}.values())[::-1]
 
     def note_beginning(self, now: float) -> None:
         """Notes when a log began that has no record yet: its file's times all move with every write."""
@@ -96,11 +98,12 @@ class LogFile:
     def rotate(self, settings: Logs, now: float) -> Path | None:
         """Archives all whole lines there are, prunes and compresses; the new archive, or None if there was no line.
 
-        Raises OSError, on a full disk for example: the log is then as it was.
+        A last line that alone is larger than a log may become is cut in two: output without line ends must not fill
+        the disk. Raises OSError, on a full disk for example: the log is then as it was.
         """
         self.recover()
         with self.path.open("r+b") as live:
-            archive = self._archive(live, now)
+            archive = self._archive(live, now, settings.max_mb * 1_000_000)
         self._tidy(settings)
         return archive
 
@@ -117,9 +120,13 @@ class LogFile:
                 part.unlink(missing_ok=True)
                 self._write(msgspec.structs.replace(record, pending="", cut=0, next_blank=0))
 
-    def _archive(self, live: BinaryIO, now: float) -> Path | None:
+    def _archive(self, live: BinaryIO, now: float, longest_line: int) -> Path | None:
         record = self.record()
-        end = _end_of_lines(live.fileno(), record.blank)
+        size = os.fstat(live.fileno()).st_size
+        if size - record.blank < longest_line:
+            end = _end_of_lines(live.fileno(), record.blank)
+        elif (end := _end_of_lines(live.fileno(), size - longest_line)) == size - longest_line:
+            end = size
         if end <= record.blank:
             return None
         block = os.fstatvfs(live.fileno()).f_bsize
@@ -177,6 +184,15 @@ class LogFile:
     def _write(self, record: Record) -> None:
         self._record_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(self._record_path, msgspec.json.encode(record), durable=True)
+
+
+def archive_content(archive: Path) -> bytes:
+    """What an archive holds, also when it was compressed since it was listed; b"" when it was pruned since."""
+    packed = archive if archive.suffix == ".gz" else archive.with_name(f"{archive.name}.gz")
+    try:
+        return archive.read_bytes() if packed != archive else gzip.decompress(packed.read_bytes())
+    except FileNotFoundError:
+        return gzip.decompress(packed.read_bytes()) if packed.exists() else b""
 
 
 def end_of_lines(path: Path, start: int) -> int:

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from collections.abc import Iterable
+from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.processes import ProcessIdentity, ProcessRow
@@ -12,23 +14,27 @@ _FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.1
 
 
 class StubbornError(Exception):
-    """Processes that outlived SIGKILL: they sit in the kernel, for example on a dead network disk."""
+    """Processes that SIGKILL did not end: they sit in the kernel, on a dead network disk for example, or are another
+    user's (`sudo`, set-user-id programs), which we may not signal."""
 
-    def __init__(self, pids: tuple[int, ...]) -> None:
-        super().__init__(f"still alive after SIGKILL: pid {', '.join(map(str, pids))}")
+    def __init__(self, pids: Iterable[int]) -> None:
+        named = ", ".join(f"pid {pid} ({processes.command_line(pid) or 'gone'})" for pid in sorted(pids))
+        super().__init__(f"could not be ended, stuck in the kernel or another user's: {named}")
 
 
 class Tree:
     """A leader and everything that came from it.
 
     Members are found by parent, by the leader's session and group, by having been seen before (so that a process
-    which cleared its environment and left is still known) and, where asked, by the tag in the environment.
+    which cleared its environment and left is still known) and, where asked, by the tag in the environment and by the
+    service's lock, which an orphan that overwrote its environment (nginx as a daemon) still holds.
     Whoever is found was verified by pid and start ticks against the same look at the process table.
     """
 
-    def __init__(self, leader: ProcessIdentity, run_id: str) -> None:
+    def __init__(self, leader: ProcessIdentity, run_id: str, lock: Path | None = None) -> None:
         self.leader = leader
         self.run_id = run_id
+        self._lock = lock
         self._seen: dict[int, int] = {leader.pid: leader.start_ticks}
 
     def members(
@@ -42,6 +48,9 @@ class Tree:
         roots |= {row.pid for row in table.values() if row.parent == own and row.session == self.leader.pid}
         if look_for_tag:
             roots |= processes.find_tagged(self.run_id, table).keys()
+            if self._lock is not None:  # children alone: anybody may open the file, to back it up for example
+                children = [row.pid for row in table.values() if row.parent == own]
+                roots |= set(processes.holders_of(self._lock, children))
         roots.discard(own)
         found = {pid: table[pid] for pid in processes.descendants(roots, table) if pid != own}
         living = {pid: row for pid, row in found.items() if not row.zombie}
@@ -65,10 +74,11 @@ class Tree:
         while members := self.members() or self.members(look_for_tag=True):
             now = loop.time()
             if now >= deadline + _UNKILLABLE_AFTER_S:
-                raise StubbornError(tuple(sorted(members)))
+                raise StubbornError(members)
             if now >= deadline:
+                if not self._signal(members, signal.SIGKILL) and members.keys() == self.members().keys():
+                    raise StubbornError(members)  # nobody may be signalled: waiting is of no use
                 killed = True
-                self._signal(members, signal.SIGKILL)
             else:
                 targets = {self.leader.pid} if self.leader.pid in members else set(members)
                 self._signal({pid: members[pid] for pid in targets - asked}, signal.SIGTERM, signal.SIGCONT)
@@ -77,7 +87,9 @@ class Tree:
             pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
         return killed
 
-    def _signal(self, members: dict[int, ProcessRow], *numbers: int) -> None:
+    def _signal(self, members: dict[int, ProcessRow], *numbers: int) -> bool:
+        """Signals them; whether it reached at least one."""
+        reached = False
         for pid, row in members.items():
             identity = ProcessIdentity(
                 boot_id=self.leader.boot_id,
@@ -86,4 +98,5 @@ class Tree:
                 start_ticks=row.start_ticks,
             )
             for number in numbers:
-                processes.send_signal(identity, number)
+                reached |= processes.send_signal(identity, number)
+        return reached

@@ -156,7 +156,17 @@ class Unit:
         self._life.add_done_callback(lambda _: self._around.leave_if_idle())
 
     async def _live(self, *, adopted: bool) -> None:
-        """The life of a service until it is stopped or given up: attempts, with pauses between them."""
+        """The life of a service until it is stopped or given up; however it ends, the state says so."""
+        try:
+            await self._attempts(adopted=adopted)
+        except StubbornError as error:
+            self._stays_alive(error)
+        except Exception as error:
+            self._set(phase=Phase.FAILED, detail=f"a bug in toombos: {type(error).__name__}; see run/supervisor.log")
+            raise
+
+    async def _attempts(self, *, adopted: bool) -> None:
+        """One attempt after the other, with pauses between them."""
         was_ready = adopted
         while True:
             failure, exit_code, ready_since = None, None, None
@@ -202,6 +212,8 @@ class Unit:
             phase=Phase.STARTING,
             pid=0,
             start_ticks=0,
+            cpu_percent=None,
+            rss_bytes=None,
             detail=f"{reason}; starts again in {pause_s:.1f} s",
             restarts=self.state.restarts + 1,
             restart_history=(*self.state.restart_history, record)[-_HISTORY:],
@@ -300,13 +312,17 @@ class Unit:
             try:
                 killed = await self.tree.end(self.service.grace_period_s)
             except StubbornError as error:
-                self.failure = Failure(service=self.name, kind="stubborn", message=str(error))
-                self._set(phase=Phase.FAILED, detail=str(error))
+                self._stays_alive(error)
                 return True
             self._give_up(Phase.STOPPED, self._after_the_end(killed=killed), ())
         elif self.state.phase is not Phase.STOPPED or self.state.desired:
             self._give_up(Phase.STOPPED, "", ())
         return was_running
+
+    def _stays_alive(self, error: StubbornError) -> None:
+        """Notes that a process is left, and keeps it in sight: the next stop tries again."""
+        self.failure = Failure(service=self.name, kind="stubborn", message=str(error))
+        self._set(phase=Phase.FAILED, detail=str(error))
 
     def _after_the_end(self, *, killed: bool) -> str:
         """What is worth knowing of a stop: that it took force, and who has the port if it is not free."""
@@ -329,7 +345,7 @@ class Unit:
 
     def _begin(self, leader: processes.ProcessIdentity, run_id: str) -> None:
         loop = asyncio.get_running_loop()
-        self.tree = Tree(leader, run_id)
+        self.tree = Tree(leader, run_id, self._around.run.service_lock(self.name))
         self._futures = (loop.create_future(), loop.create_future())
 
     def _running(self) -> "tuple[asyncio.Future[int | None], asyncio.Future[str]]":
@@ -376,9 +392,22 @@ class Unit:
         if code in self.service.exit_codes_of_invalid_configuration:
             message = f"it refused its configuration (exit code {code})"
             return Failure(service=self.name, kind="configuration", message=message, hint="toombos config check")
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        left = self.tree.members(look_for_tag=True) if code == 0 and self.tree else {}
+        if left:
+            pid = min(left)
+            message = f"its process ended and left pid {pid} ({processes.command_line(pid)}) in the background"
+            hint = "have it stay in the foreground: the supervisor itself runs in the background"
+            return Failure(service=self.name, kind="exited", message=message, hint=hint)
+        how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         hint = f"toombos logs {self.name}"
         return Failure(service=self.name, kind="exited", message=f"its process {how}", hint=hint)
 
     def _last_lines(self) -> tuple[str, ...]:
         return last_lines(self.service.log, self._log_offset, _LAST_LINES)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # of the real-time signals only the first and the last have names
+        return f"signal {number}"

@@ -3,14 +3,19 @@
 import gzip
 import json
 import os
+import select
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from toombos_cli import processes
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -62,6 +67,23 @@ def test_a_plan_starts_nothing_and_writes_nothing(pair: Any) -> None:
     assert "DRY_RUN_MODE=true" in shown.stdout
     assert "nothing was started" in shown.stdout
     assert sorted(path.name for path in pair.project.iterdir()) == ["toombos.toml"]
+
+
+def test_a_plan_tells_what_runs_already_and_in_which_mode(pair: Any) -> None:
+    pair("start", "crm", "--dry-run", exit_code=0)
+    shown = pair("start", "--plan", exit_code=0).stdout
+    assert "Would start 1 service in dry-run mode" in shown
+    assert f"1. crm on 127.0.0.1:{pair.ports['crm']}, runs already as pid {pair.pid('crm')}" in shown
+    assert "DRY_RUN_MODE=true" in shown
+
+
+def test_a_service_between_two_attempts_shows_no_figures(system: Any, eventually: Any) -> None:
+    system.add("crm", restart={"backoff_initial_s": 20.0})
+    system("start", exit_code=0)
+    eventually(lambda: system.row("crm")["rss_bytes"])
+    os.kill(system.pid("crm"), signal.SIGKILL)
+    eventually(lambda: system.pid("crm") == 0)
+    assert [system.row("crm")[key] for key in ("pid", "rss_bytes", "cpu_percent")] == [None, None, None]
 
 
 def test_after_a_change_only_what_it_concerns_is_restarted(pair: Any) -> None:
@@ -159,6 +181,39 @@ def test_a_removed_socket_comes_back(system: Any, eventually: Any) -> None:
     assert system.pid("crm") == pid
 
 
+def test_a_removed_run_directory_comes_back_and_keeps_its_one_supervisor(pair: Any, eventually: Any) -> None:
+    """As after `git clean -fdX`: everything below run/ and logs/ is gone while the services run."""
+    pair("start", exit_code=0)
+    before = {name: pair.pid(name) for name in ("crm", "app")}
+    supervisor = pair.state()["supervisor_pid"]
+    shutil.rmtree(pair.project / "run")
+    shutil.rmtree(pair.project / "logs")
+    eventually(lambda: (pair.project / "run" / "supervisor.sock").exists())
+    eventually(lambda: "removed" in pair("status").stderr)
+    assert {name: pair.pid(name) for name in before} == before
+    assert pair.state()["supervisor_pid"] == supervisor
+    pair("restart", exit_code=0)
+    eventually(lambda: "removed" not in pair("status", exit_code=0).stderr)
+    pair("stop", exit_code=0)
+    assert pair.tagged() == {}
+
+
+def test_a_supervisor_that_lost_its_place_to_another_leaves_without_a_trace(pair: Any, eventually: Any) -> None:
+    pair("start", exit_code=0)
+    first = int(pair.state()["supervisor_pid"])
+    os.kill(first, signal.SIGSTOP)  # it cannot notice yet that its directory is gone
+    shutil.rmtree(pair.project / "run")
+    pair("start", exit_code=0)
+    pids = {name: pair.pid(name) for name in ("crm", "app")}
+    os.kill(first, signal.SIGCONT)
+    eventually(lambda: processes.identify(first) is None)
+    assert {row["name"]: row["pid"] for row in pair.status()["services"]} == pids
+    assert pair.state()["supervisor_pid"] != first
+    assert {name: pair.answer(name) for name in pids} == pids
+    pair("stop", exit_code=0)
+    assert pair.tagged() == {}
+
+
 def test_files_of_a_run_are_private(pair: Any) -> None:
     pair("start", exit_code=0)
     for folder in ("run", "logs"):
@@ -183,6 +238,40 @@ def test_the_supervisor_rotates_a_flooded_log_and_loses_no_line(system: Any, eve
     whole = _content(archives()) + system.log("crm").read_bytes()
     numbers = [int(line.split()[1]) for line in whole.split(b"\n") if line.startswith(b"line ")]
     assert numbers == list(range(count))
+
+
+def test_the_number_of_lines_counts_also_with_a_time(system: Any) -> None:
+    system.add("crm")
+    system.log("crm").parent.mkdir()
+    system.log("crm").write_text("".join(f"line {n}\n" for n in range(60)))
+    assert system("logs", exit_code=0).stdout.splitlines() == [f"line {n}" for n in range(10, 60)]
+    assert len(system("logs", "--since", "1h", exit_code=0).stdout.splitlines()) == 60
+    assert system("logs", "--since", "1h", "-n", "2", exit_code=0).stdout == "line 58\nline 59\n"
+
+
+@pytest.mark.parametrize("since", ["99999999999d", "1000000d", "0001-01-01", "soon", "-5m"])
+def test_a_time_that_is_none_is_a_usage_error(system: Any, since: str) -> None:
+    system.add("crm")
+    failed = system("logs", f"--since={since}", exit_code=2)
+    assert f"--since '{since}' is no time" in failed.stderr
+
+
+def test_whoever_waits_for_a_shell_does_not_wait_for_the_supervisor(system: Any) -> None:
+    """A pipe that the shell had open beside stdout and stderr ends with `start`."""
+    system.add("crm")
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    start = subprocess.Popen(
+        [sys.executable, "-P", "-m", "toombos_cli", "start"],
+        cwd=system.project,
+        stdout=subprocess.DEVNULL,
+        close_fds=False,
+    )
+    os.close(write)
+    assert start.wait(60) == 0
+    assert select.select([read], [], [], 10.0)[0], "someone still holds the pipe"
+    assert os.read(read, 1) == b""
+    os.close(read)
 
 
 def test_logs_follow_several_services_at_once(pair: Any, eventually: Any, tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_a_port_of_another_user_is_named_as_such(system: Any) -> None:
     assert failure.message == f"port {service.port} is taken by a process of another user"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_foreground_shows_prefixed_lines_and_stops_all_at_the_end(
     pair: Any, eventually: Any, number: int, code: int
 ) -> None:

@@ -75,7 +75,8 @@ def test_a_process_whose_name_looks_like_the_end_of_the_fields_is_read(tmp_path:
 
 def test_tags_are_found_by_their_beginning(child: "subprocess.Popen[bytes]") -> None:
     everyone = processes.process_table()
-    assert processes.find_tagged("abc:crm:1", everyone).get(child.pid) == "abc:crm:1"
+    # Popen returns in the middle of exec: the new program's environment is in place a moment later.
+    wait_for(lambda: processes.find_tagged("abc:crm:1", everyone).get(child.pid) == "abc:crm:1")
     assert child.pid in processes.find_tagged("abc:", everyone)
     assert child.pid not in processes.find_tagged("abc:crm:12", everyone)
     assert child.pid not in processes.find_tagged("bc:", everyone)
@@ -155,7 +156,7 @@ def test_the_portable_way_sees_the_same(child: "subprocess.Popen[bytes]") -> Non
     assert row is not None
     assert same is not None
     assert (row.parent, row.group, row.session, row.zombie) == (same.parent, same.group, same.session, same.zombie)
-    assert b"TOOMBOS_RUN_ID=abc:crm:1" in portable.read_environment(child.pid).split(b"\0")
+    wait_for(lambda: b"TOOMBOS_RUN_ID=abc:crm:1" in portable.read_environment(child.pid).split(b"\0"))
     assert portable.command_line(child.pid) == processes.command_line(child.pid)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

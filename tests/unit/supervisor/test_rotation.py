@@ -122,6 +122,45 @@ def test_without_a_whole_line_nothing_is_rotated(log: LogFile) -> None:
     assert log.archives() == ()
 
 
+def test_output_without_line_ends_does_not_grow_beyond_the_limit(log: LogFile) -> None:
+    follower = Follower(log)
+    parts = [b"a" * 1_500_000, b"b" * 1_200_000 + b"\nlast\n"]
+    for n, part in enumerate(parts):
+        with log.path.open("ab") as file:
+            file.write(part)
+        assert log.is_due(Logs(max_mb=1), 1_000_000.0 + n)
+        assert log.rotate(Logs(max_mb=1), 1_000_000.0 + n) is not None
+        assert not log.is_due(Logs(max_mb=1), 1_000_000.0 + n)
+    assert b"".join(content(archive) for archive in log.archives()) == b"".join(parts)
+    assert follower.poll() == [*b"".join(parts).splitlines()]
+
+
+def test_a_follower_hands_out_a_very_long_line_in_parts(log: LogFile) -> None:
+    follower = Follower(log)
+    log.path.write_bytes(b"x" * 3_000_000)
+    seen = follower.poll() + follower.poll()
+    assert seen
+    assert set(b"".join(seen)) == {ord("x")}
+
+
+def test_an_archive_is_read_once_and_whole_while_it_is_compressed(
+    log: LogFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # between the .gz and the end of the original
+        for n in range(3):
+            with log.path.open("a") as file:
+                file.write(f"line {n}\n")
+            log.rotate(Logs(), 1_000_000.0 + n)
+    before = log.archives()
+    assert [rotation.archive_content(path) for path in before] == [b"line 0\n", b"line 1\n", b"line 2\n"]
+    for path in before[:2]:
+        path.unlink()
+    assert [rotation.archive_content(path) for path in before] == [b"line 0\n", b"line 1\n", b"line 2\n"]
+    before[0].with_name(f"{before[0].name}.gz").unlink()
+    assert rotation.archive_content(before[0]) == b"", "pruned"
+
+
 def test_thirty_are_kept_and_all_but_the_newest_compressed(log: LogFile) -> None:
     for n in range(33):
         with log.path.open("a") as file:

@@ -9,9 +9,9 @@ from toombos_cli.diagnose.facts.logs import LogEntry
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
 from toombos_cli.findings import Answer, Evidence, Status
+from toombos_cli.manifest.model import DRY_RUN
 from toombos_cli.run_state import Phase
 
-_DRY_RUN = "dry_run"
 _REFUSED = "refused its configuration"
 """How the supervisor notes one of a service's `exit_codes_of_invalid_configuration`."""
 _NOT_READY = "not ready after"
@@ -55,7 +55,7 @@ def toombos(facts: Facts, *words: str) -> str:
 def start(facts: Facts, *services: str) -> str:
     """The command that starts services as the system was run last; one that never ran, in dry-run mode."""
     mode = known_mode(facts)
-    return toombos(facts, "start", *(["--dry-run"] if mode == _DRY_RUN else []), *services)
+    return toombos(facts, "start", *(["--dry-run"] if mode == DRY_RUN else []), *services)
 
 
 def known_mode(facts: Facts) -> str | None:
@@ -63,7 +63,7 @@ def known_mode(facts: Facts) -> str | None:
     system = facts.get(SYSTEM)
     if system.ever_started:
         return system.mode
-    return _DRY_RUN if _DRY_RUN in facts.manifest.modes else None
+    return DRY_RUN if DRY_RUN in facts.manifest.modes else None
 
 
 def wanted(facts: Facts, system: SystemFacts) -> tuple[str, ...]:

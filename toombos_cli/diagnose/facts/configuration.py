@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.findings import Finding
+from toombos_cli.manifest.model import DRY_RUN
 
 if TYPE_CHECKING:
     from toombos_cli.configuration.facts import Facts as Settings
-
-_DRY_RUN = "dry_run"
 
 
 def _gather_settings(facts: Facts) -> "Settings":
@@ -31,7 +30,7 @@ def judged_mode(facts: Facts) -> str | None:
     state = read_state(project)
     if state is not None:
         return state.mode if state.mode in modes else None
-    return _DRY_RUN if _DRY_RUN in modes and not (project / ".env").exists() else None
+    return DRY_RUN if DRY_RUN in modes and not (project / ".env").exists() else None
 
 
 SETTINGS: "Fact[Settings]" = Fact("settings", Any, _gather_settings)

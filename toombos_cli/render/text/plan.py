@@ -12,11 +12,15 @@ if TYPE_CHECKING:
 def show(report: "PlanReport", output: Output) -> None:
     """The services in start order; commands stand unwrapped, so that they can be pasted."""
     console = output.stdout
-    count = f"{len(report.services)} service{'' if len(report.services) == 1 else 's'}"
+    count = sum(service.pid is None for service in report.services)
     mode = f" in {report.mode} mode" if report.mode else ""
-    console.print(f"Would start {count}{mode}, in this order; nothing was started.")
+    console.print(
+        f"Would start {count} service{'s' * (count != 1)}{mode}, in this order; nothing was started.", soft_wrap=True
+    )
     for number, service in enumerate(report.services, 1):
-        console.print(f"\n{number}. {service.name} on {service.host}:{service.port}", style="bold", soft_wrap=True)
+        runs = f", runs already as pid {service.pid}" if service.pid else ""
+        title = f"{number}. {service.name} on {service.host}:{service.port}{runs}"
+        console.print(f"\n{title}", style="bold", soft_wrap=True)
         console.print(f"   command  {shlex.join(service.command)}", soft_wrap=True)
         console.print(f"   cwd      {service.cwd}", soft_wrap=True)
         console.print(f"   log      {service.log}", soft_wrap=True)

@@ -1,0 +1,78 @@
+"""Services that end, fork or write in ways that few do."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import free_port
+from toombos_cli import processes
+
+WITH_A_STRANGER = """
+import os, subprocess, sys
+child = subprocess.Popen(["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-S", "-c", sys.argv[2]])
+open("stranger.pid", "w").write(str(child.pid))
+os.execv(sys.executable, [sys.executable, "-P", sys.argv[1]])
+"""
+
+
+def test_a_service_that_ends_by_a_signal_without_a_name_is_restarted(system: Any, eventually: Any) -> None:
+    system.add("crm", restart={"backoff_initial_s": 0.01})
+    system("start", exit_code=0)
+    os.kill(system.pid("crm"), signal.SIGRTMIN + 6)
+    eventually(lambda: system.came_back("crm"))
+    assert system.row("crm")["restart_history"][0]["reason"] == f"its process was ended by signal {signal.SIGRTMIN + 6}"
+
+
+def test_a_process_that_may_not_be_signalled_is_named_and_keeps_nothing_else_from_working(system: Any) -> None:
+    """As below `sudo`; here toombos is root without the right to signal other users' processes."""
+    without_rights = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"]
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root and setpriv")
+    web = str(Path(__file__).parent.parent / "services" / "web.py")
+    command = ["{python}", "-P", "-c", WITH_A_STRANGER, web, "import time; time.sleep(60)"]
+    system.add("crm", command=command, grace_period_s=0.2)
+    system.add("app")
+
+    def toombos(*args: str) -> "subprocess.CompletedProcess[str]":
+        argv = [*without_rights, sys.executable, "-P", "-m", "toombos_cli", *args]
+        return subprocess.run(argv, cwd=system.project, capture_output=True, text=True, timeout=60, check=False)
+
+    assert toombos("start").returncode == 0
+    stranger = int((system.project / "stranger.pid").read_text())
+    stopped = toombos("stop")
+    assert stopped.returncode == 4
+    assert f"another user's: pid {stranger} (" in stopped.stderr
+    assert [row["phase"] for row in system.status()["services"]] == ["failed", "stopped"]
+    started = toombos("start", "app")
+    assert started.returncode == 0, started.stderr
+    assert processes.identify(stranger) is not None, "it was signalled though it is another user's"
+    os.kill(stranger, signal.SIGKILL)
+    assert toombos("stop").returncode == 0
+    assert system.tagged() == {}
+
+
+@pytest.mark.parametrize("environment", ["kept", "overwritten"])
+def test_a_service_that_goes_into_the_background_is_ended_and_told_to_stay(system: Any, environment: str) -> None:
+    """Overwritten, as nginx does, there is no tag by which to find it."""
+    clean = "os.environ.clear(); " if environment == "overwritten" else ""
+    port = system.ports["crm"] = free_port()
+    going = (
+        f"import os, sys; os.fork() and os._exit(0); os.setsid(); {clean}os.environ['PORT'] = '{port}'; "
+        "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    web = str(Path(__file__).parent.parent / "services" / "web.py")
+    system.add("other")
+    system("start", exit_code=0)
+    system.add("crm", command=["{python}", "-P", "-c", going, "-P", web])
+    failed = system("start", exit_code=4)
+    assert "error: crm: its process ended and left pid " in failed.stderr
+    assert "hint: have it stay in the foreground" in failed.stderr
+    with pytest.raises(OSError, match="refused"):
+        system.answer("crm")
+    assert system.row("other")["phase"] == "ready"
