@@ -68,7 +68,7 @@ def create_locked(plan: Plan, observer: Observer) -> CreateReport:
         clear_leftovers(place)
         place.scratch.mkdir(mode=0o700)
         now = utc_now()
-        final = place.directory / naming.new_name(now, encrypted=bool(plan.keys.recipients))
+        final = naming.new_path(place.directory, now, encrypted=bool(plan.keys.recipients))
         partial = partial_path(place, final.name)
         try:
             observer.step("select")

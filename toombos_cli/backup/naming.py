@@ -2,17 +2,29 @@
 
 import re
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 SUFFIX = ".tar.zst"
 AGE_SUFFIX = ".tar.zst.age"
 _PATTERN = re.compile(r"toombos-(\d{8}T\d{6}Z)-[0-9a-f]{4}\.tar\.zst(\.age)?")
 
 
-def new_name(at: datetime, *, encrypted: bool = False) -> str:
-    """A name that sorts by time and that two archives of one second do not share."""
+def _four_digits() -> str:
+    return secrets.token_hex(2)
+
+
+def new_path(directory: Path, at: datetime, *, encrypted: bool = False, draw: Callable[[], str] = _four_digits) -> Path:
+    """A path that sorts by time and is free. The caller holds the directory's lock, so it stays free.
+
+    `draw` gives four hexadecimal digits, by which archives of one second differ.
+    """
     stamp = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"toombos-{stamp}-{secrets.token_hex(2)}{AGE_SUFFIX if encrypted else SUFFIX}"
+    suffix = AGE_SUFFIX if encrypted else SUFFIX
+    while (path := directory / f"toombos-{stamp}-{draw()}{suffix}").exists():
+        pass
+    return path
 
 
 def created_at(name: str) -> datetime | None:
