@@ -63,7 +63,11 @@ _SHAPES = (
 )
 """Tokens that their issuers made recognisable (their documentation on secret scanning), and private keys (RFC 7468)."""
 _USERINFO = r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^\s/?#\"'<>]+)@"
-_HARMLESS = frozenset({"", "true", "false", "none", "null", "yes", "no", "missing", "invalid", "required", "set", MASK})
+_HARMLESS = frozenset(
+    {"", "true", "false", "none", "null", "yes", "no", "missing", "invalid", "required", "set", MASK}
+) | {
+    *("is", "are", "was", "has", "must", "should", "may", "needs", "cannot", "not")  # how a sentence about it begins
+}
 
 
 def is_secret_name(name: str) -> bool:

@@ -110,6 +110,8 @@ def test_an_unknown_secret_is_found_by_what_stands_before_it(text):
 
 
 KEPT = [
+    "API_KEY: is required in live mode",
+    "API_KEY_ENCRYPTION_KEY: must have 32 characters",
     "GET /api/v2/generations?limit=10&offset=20 200 3.1 ms",
     "tokens: 12, max_tokens=400, keyboard=us, monkey: bars",
     "http://127.0.0.1:8001/health",

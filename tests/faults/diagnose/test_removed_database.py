@@ -1,27 +1,66 @@
-"""The generator's database is removed while it runs: all still works, and all of it would be lost with the process."""
+"""A service's database is removed while it is in use: all still works, and all of it would be lost with the process."""
 
 import json
+import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 
-from tests.faults.diagnose.conftest import DryRun
-from tests.faults.diagnose.test_fifteen_faults import generate
+from tests.conftest import Toombos, free_port
+from tests.faults.diagnose.conftest import clean_environment
+
+NOTES = """
+import os, sqlite3
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+database = sqlite3.connect(os.environ["DATABASE_URL"].removeprefix("sqlite:///"), isolation_level=None)
+database.execute("PRAGMA journal_mode=WAL")
+database.execute("CREATE TABLE IF NOT EXISTS notes (id INTEGER PRIMARY KEY)")
 
 
-def stored(system: DryRun) -> list[str]:
-    url = f"http://127.0.0.1:{system.ports['generator']}/api/v2/generations?limit=100"
-    request = urllib.request.Request(url, headers={"X-API-Key": system.api_key})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return [item["content_id"] for item in json.load(answer)["generations"]]
+class Notes(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/new":
+            database.execute("INSERT INTO notes DEFAULT VALUES")
+        (rows,) = database.execute("SELECT count(*) FROM notes").fetchone()
+        body = b'{"status": "healthy", "rows": %d}' % rows
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
-def test_a_database_that_was_removed_in_use_is_found_and_the_fix_brings_all_of_it_back(system: DryRun):
-    assert generate(system) == 200
-    kept = stored(system)
-    assert kept
-    for path in (system.project / "data").glob("generator.db*"):
+HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Notes).serve_forever()
+"""
+
+
+def test_a_database_that_was_removed_in_use_is_found_and_the_fix_brings_all_of_it_back(
+    tmp_path: Path, toombos: Toombos
+):
+    port = free_port()
+    (tmp_path / "notes.py").write_text(NOTES)
+    (tmp_path / "toombos.toml").write_text(
+        f'[services.notes]\ncommand = ["{{python}}", "notes.py"]\nport = {port}\nenv = {{ PORT = "{{port}}" }}\n'
+        f'[environment.DATABASE_URL]\ndescription = "Where notes are kept"\nrole = "database"\ntype = "dsn"\nused_by = ["notes"]\n'
+    )
+    (tmp_path / ".env").write_text(f"DATABASE_URL=sqlite:///{tmp_path}/notes.db\n")
+
+    def rows(path: str = "/health") -> int:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return int(json.load(answer)["rows"])
+
+    started = toombos("start")
+    assert started.returncode == 0, started.stderr
+    assert rows("/new") + 1 == rows("/new") == 2
+    for path in tmp_path.glob("notes.db*"):
         path.unlink()
-    root = system.diagnose().only_root("db.ping", "generator")
-    assert "removed while the service uses it" in root["reason"]
-    system.paste(root["fix"])
-    system.wait_until_well()
-    assert stored(system) == kept
+    assert rows("/new") == 3
+    data = json.loads(toombos("diagnose", "--json").stdout)["data"]
+    found = next(finding for finding in data["findings"] if finding["id"] == "db.ping")
+    assert "db.ping" in data["roots"]
+    assert "removed while the service uses it" in found["reason"]
+    environment = clean_environment()
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    subprocess.run(["/bin/sh", "-ec", found["fix"]], cwd=tmp_path, env=environment, check=True, timeout=60)
+    assert rows() == 3
