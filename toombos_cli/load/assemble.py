@@ -39,9 +39,7 @@ _LAG_MAX_US = 400_000
 _LEAST_ACHIEVED = 0.98
 _LONG_ENOUGH_FOR_CPU_S = 0.5
 _ENOUGH_TO_GIVE_UP = 100
-# CPU time is counted in steps of 10 ms: over an instant it says nothing.
-_SHORTEST_SAMPLE_NS = 300_000_000
-_SHORTEST_CPU_NS = 100_000_000
+_SHORTEST_SAMPLE_NS = 300_000_000  # the share of a CPU that is used in an instant says little
 _SAMPLE_CHARS = 200
 
 
@@ -262,13 +260,11 @@ def _server_use(server: Observed, outcome: Outcome, answered: int) -> ServerUse:
         )
         for before, now in pairwise(samples)
     )
-    first, last = server.samples[0], server.samples[-1]
-    cpu_s = max(0.0, last.cpu_s - first.cpu_s)
-    judged = answered if last.at_ns - first.at_ns >= _SHORTEST_CPU_NS else 0
+    cpu_s = max(0.0, server.samples[-1].cpu_s - server.samples[0].cpu_s)
     return ServerUse(
         name=server.name,
         pid=server.pid,
-        cpu_ms_per_request=round(cpu_s * 1000 / judged, 4) if judged else None,
+        cpu_ms_per_request=round(cpu_s * 1000 / answered, 4) if answered else None,
         cpu_s=round(cpu_s, 3),
         rss_max_bytes=max(sample.rss_bytes for sample in server.samples),
         series=series,

@@ -103,10 +103,7 @@ class ServerSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerUse:
-    """What a server used while it was loaded.
-
-    `cpu_ms_per_request` is its whole CPU time over all answers; None without answers and for a run too short to tell.
-    """
+    """What a server used while it was loaded. `cpu_ms_per_request` is its whole CPU time over all answers."""
 
     name: str
     pid: int

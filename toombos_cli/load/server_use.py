@@ -124,7 +124,7 @@ def _sample(servers: list[Observed]) -> None:
             server.samples.append(
                 Sample(
                     at_ns=now,
-                    cpu_s=sum(row.cpu_s for row in rows),
+                    cpu_s=sum(map(processes.cpu_time_s, rows)),
                     rss_bytes=sum(row.rss_bytes for row in rows),
                     open_files=None if None in files else sum(f for f in files if f is not None),
                     processes=len(rows),

@@ -24,6 +24,7 @@ __all__ = [
     "boot_id",
     "command_line",
     "conflicts",
+    "cpu_time_s",
     "descendants",
     "find_tagged",
     "holders_of",
@@ -42,6 +43,7 @@ __all__ = [
 become_subreaper = _system.become_subreaper
 boot_id = _system.boot_id
 command_line = _system.command_line
+cpu_time_s = _system.cpu_time_s
 holders_of = _system.holders_of
 identify = _system.identify
 is_alive = _system.is_alive

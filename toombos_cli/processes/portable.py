@@ -40,6 +40,11 @@ def read_row(pid: int) -> ProcessRow | None:
         return None
 
 
+def cpu_time_s(row: ProcessRow) -> float:
+    """The process's CPU time as the row has it."""
+    return row.cpu_s
+
+
 def process_table() -> dict[int, ProcessRow]:
     """All visible processes by pid."""
     rows = (read_row(pid) for pid in psutil.pids())

@@ -42,7 +42,8 @@ def test_a_database_that_was_removed_in_use_is_found_and_the_fix_brings_all_of_i
     (tmp_path / "notes.py").write_text(NOTES)
     (tmp_path / "toombos.toml").write_text(
         f'[services.notes]\ncommand = ["{{python}}", "notes.py"]\nport = {port}\nenv = {{ PORT = "{{port}}" }}\n'
-        f'[environment.DATABASE_URL]\ndescription = "Where notes are kept"\nrole = "database"\ntype = "dsn"\nused_by = ["notes"]\n'
+        '[environment.DATABASE_URL]\ndescription = "Where notes are kept"\n'
+        'role = "database"\ntype = "dsn"\nused_by = ["notes"]\n'
     )
     (tmp_path / ".env").write_text(f"DATABASE_URL=sqlite:///{tmp_path}/notes.db\n")
 

@@ -1,24 +1,41 @@
-"""What a loaded server used is told only where the system's clock of CPU time (steps of 10 ms) can tell it."""
+"""What a loaded server used is measured to the microsecond, also in a run that is over before the next tick."""
+
+import multiprocessing
+import sys
+import time
 
 import pytest
 
-from tests.loading import plan_for
-from tests.servers import answer, serve
-from toombos_cli.load.assemble import assemble
-from toombos_cli.load.engine import run_engine
-from toombos_cli.load.server_use import Observed, Sample
+from tests.conftest import free_port
+from toombos_cli.load.server_use import ServerWatch, Watched
 
 
-def sample(at_ns: int, cpu_s: float) -> Sample:
-    return Sample(at_ns=at_ns, cpu_s=cpu_s, rss_bytes=50_000_000, open_files=10, processes=1)
+def burn(port: int, pipe) -> None:
+    """Listens, and for each message uses so many seconds of CPU."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", port)):
+        pipe.send("ready")
+        while True:
+            end = time.process_time() + pipe.recv()
+            while time.process_time() < end:
+                pass
+            pipe.send("done")
 
 
-@pytest.mark.parametrize(("span_ms", "told"), [(20, None), (99, None), (100, 2.5), (5000, 2.5)])
-def test_cpu_a_request_is_not_told_of_an_instant(span_ms, told):
-    with serve(answer(b"ok")) as port:
-        plan = plan_for(port, requests=4, connections=1, keepalive=False)
-        outcome = run_engine(plan)
-    began = outcome.started_ns
-    observed = Observed("web", 4711, [sample(began, 1.0), sample(began + span_ms * 1_000_000, 1.01)])
-    (server,) = assemble(plan, outcome, argv=(), servers=[observed]).server
-    assert server.cpu_ms_per_request == told
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere CPU time is counted in ticks")
+def test_cpu_time_is_told_of_less_than_a_tick():
+    port = free_port()
+    mine, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=burn, args=(port, theirs), daemon=True)
+    server.start()
+    try:
+        assert mine.recv() == "ready"
+        with ServerWatch((Watched(name="web", host="127.0.0.1", port=port),)) as watch:
+            mine.send(0.004)
+            assert mine.recv() == "done"
+        (observed,) = watch.observed
+    finally:
+        server.kill()
+    used_s = observed.samples[-1].cpu_s - observed.samples[0].cpu_s
+    assert 0.004 <= used_s < 0.009

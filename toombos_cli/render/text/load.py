@@ -154,12 +154,11 @@ def _servers(report: "LoadReport") -> Table:
         table.add_column(name, justify="left" if name == "server" else "right")
     for server in report.server:
         last = server.series[-1]
-        unknown = server.cpu_ms_per_request is None
         table.add_row(
             server.name,
             str(server.pid),
-            "-" if unknown else f"{server.cpu_s / report.run.duration_s * 100:.0f}",
-            "-" if unknown else f"{server.cpu_ms_per_request:.3f}",
+            f"{server.cpu_s / report.run.duration_s * 100:.0f}",
+            "-" if server.cpu_ms_per_request is None else f"{server.cpu_ms_per_request:.3f}",
             f"{server.rss_max_bytes / 1e6:.0f}",
             "-" if last.open_files is None else str(last.open_files),
             str(last.processes),
