@@ -58,7 +58,7 @@ def choose_target(
         raise OperationError(f"{host} does not resolve: {reason}", where=url, hint="check the host name") from None
     if host not in allowed:
         for address in addresses:
-            if not _is_loopback(address) and address not in allowed:
+            if not is_loopback(address) and address not in allowed:
                 name = host if host == address else f"{host} ({address})"
                 raise RefusedError(
                     f"{name} is not this machine: nothing was sent",
@@ -69,7 +69,8 @@ def choose_target(
     return target, addresses
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether the address is of this machine alone."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     mapped = getattr(parsed, "ipv4_mapped", None)
     return bool((mapped or parsed).is_loopback)
