@@ -10,13 +10,17 @@ import os
 import statistics
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
 
 import msgspec
 
 from toombos_cli.errors import ConfigurationError, OperationError, UsageError
+from toombos_cli.load import histogram
 from toombos_cli.load.plan import LoadPlan
+from toombos_cli.load.recorder import Outcome
+from toombos_cli.load.summary import distributions_of, settled_counts
 from toombos_cli.results import Verdict, worst
 
 SCHEMA = "toombos.load.baseline/1"
@@ -93,6 +97,20 @@ class BaselineResult:
     def verdict(self) -> Verdict:
         """FAIL when any figure regressed."""
         return worst(c.verdict for c in self.comparisons)
+
+
+def baseline_run(outcome: Outcome) -> BaselineRun:
+    """The figures of a run that baselines compare."""
+    counts = settled_counts(outcome)
+    p50, p95, p99 = histogram.percentiles(distributions_of(outcome)["response"].all, (50, 95, 99))
+    return BaselineRun(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        p50_us=p50,
+        p95_us=p95,
+        p99_us=p99,
+        error_rate=counts.error_rate,
+        throughput_rps=(counts.ok + counts.http_error) / outcome.duration_s,
+    )
 
 
 def read_baseline(path: Path, plan: LoadPlan) -> Baseline:

@@ -114,6 +114,11 @@ class Outcome:
     interrupted_by: int = 0
     aborted: bool = False
 
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first request on; never 0, so that it can be divided by."""
+        return max((self.ended_ns - self.started_ns) / 1e9, 1e-9)
+
     @classmethod
     def merged(cls, parts: Iterable["Outcome"]) -> "Outcome":
         """One outcome of engines that ran at the same time for the same plan; the parts are used up."""

@@ -5,7 +5,7 @@ from typing import ClassVar, TypedDict
 
 from toombos_cli.load.baseline import BaselineResult
 from toombos_cli.load.slo import ObjectiveResult
-from toombos_cli.load.summary import LatencySummary
+from toombos_cli.load.summary import Counts, LatencySummary
 from toombos_cli.results import Case, Verdict, worst
 
 SCHEMA = "toombos.load/1"
@@ -44,28 +44,6 @@ class PlanSummary:
     drain_s: float
     keepalive: bool
     processes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """Every scheduled request is in exactly one of the others."""
-
-    scheduled: int
-    ok: int
-    http_error: int
-    transport_error: int
-    censored: int
-    dropped: int
-
-    @property
-    def failed(self) -> int:
-        """All that did not succeed."""
-        return self.scheduled - self.ok
-
-    @property
-    def error_rate(self) -> float:
-        """Share of scheduled requests that did not succeed, 0..1."""
-        return self.failed / self.scheduled if self.scheduled else 0.0
 
 
 # One kind of failure. `first_at` is seconds from the start, `sample` what was said the first time. A dict, for the

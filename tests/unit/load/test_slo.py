@@ -3,10 +3,9 @@
 import pytest
 
 from toombos_cli.errors import UsageError
-from toombos_cli.load.assemble import _judge
-from toombos_cli.load.report import Counts
+from toombos_cli.load.judging import judge
 from toombos_cli.load.slo import parse_objectives
-from toombos_cli.load.summary import Distribution
+from toombos_cli.load.summary import Counts, Distribution
 from toombos_cli.results import Verdict
 
 PARSED = [
@@ -81,4 +80,4 @@ def test_requests_without_an_answer_never_make_an_objective_pass(text, verdict):
     counts = Counts(scheduled=100, ok=90, http_error=0, transport_error=0, censored=10, dropped=0)
     distributions = {"response": TEN_UNANSWERED, "service": Distribution({}, {})}
     (objective,) = parse_objectives(text)
-    assert _judge(objective, distributions, counts, 50.0).verdict is verdict
+    assert judge(objective, distributions, counts, 50.0).verdict is verdict
