@@ -212,9 +212,9 @@ class Connection(asyncio.Protocol):
         """Ends the request under way without an answer and keeps its time as a lower bound; ends the connection."""
         assert self.tally is not None  # noqa: S101  (callers look)
         phase = "body" if self.first_byte else "wait"
-        self.tally.fail(
-            Failure(error_class, phase, ""), f"no complete answer after {(now - self.written) / 1e9:.3f} s", now
-        )
+        waited_ms = (now - self.written) / 1e6
+        shown = f"{waited_ms / 1000:.1f} s" if waited_ms >= 1000 else f"{waited_ms:.1f} ms"
+        self.tally.fail(Failure(error_class, phase, ""), f"no complete answer after {shown}", now)
         self.tally.censor(due_ns=self.due or self.written, written_ns=self.written, now_ns=now)
         self.close()
         self.owner.lost(self)

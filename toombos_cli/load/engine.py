@@ -1,15 +1,11 @@
 """The load engine: what closed and open loop have in common. One process, one event loop, one Outcome.
 
-run_engine -> ClosedLoop | OpenLoop -> Connection -> Tally (counts) -> Recorder.cut -> Outcome
+driver.run_engine -> ClosedLoop | OpenLoop -> Connection -> Tally (counts) -> Recorder.cut -> Outcome
 """
 
 import asyncio
-import contextlib
 import gc
 import random
-import socket
-import ssl
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -18,37 +14,15 @@ from time import perf_counter_ns as clock
 
 from toombos_cli.load import histogram
 from toombos_cli.load.connection import Connection
+from toombos_cli.load.connector import Connector
 from toombos_cli.load.failures import classify
+from toombos_cli.load.observer import Observer, snapshot
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.recorder import CENSORED, Failure, Outcome, Recorder, Tally
-from toombos_cli.load.target import is_loopback
 from toombos_cli.load.timeline import FIRST_INTERVAL_NS
 
 _SWEEP_S = 0.05
 _HEARTBEAT_NS = 10_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """How a run stands: counts so far, and rate and latencies (µs) of about the last second."""
-
-    elapsed_s: float
-    warming_up: bool
-    sent: int
-    ok: int
-    failed: int
-    inflight: int
-    rate_rps: float
-    p50_us: int
-    p99_us: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observer:
-    """Who looks on: `on_snapshot` is called twice a second; when `is_lost` says so, the run ends early."""
-
-    on_snapshot: Callable[[Snapshot], None] | None = None
-    is_lost: Callable[[Outcome], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -62,7 +36,7 @@ class Opening:
 class Engine(ABC):
     """Drives one plan over one event loop. Subclasses say when a request is sent."""
 
-    def __init__(self, plan: LoadPlan, observer: "Observer") -> None:
+    def __init__(self, plan: LoadPlan, observer: Observer) -> None:
         self.plan = plan
         self.keepalive = plan.keepalive
         self.loop = asyncio.get_running_loop()
@@ -77,8 +51,7 @@ class Engine(ABC):
         self._finished: asyncio.Future[None] = self.loop.create_future()
         self._random = random.Random(plan.seed)  # noqa: S311  (which request comes next is no secret)
         self._weights = [endpoint.weight for endpoint in plan.endpoints]
-        self._ssl = tls_context(plan) if plan.target.scheme == "https" else None
-        self._on_loopback = is_loopback(plan.target.address)
+        self._connector = Connector(plan, lambda: Connection(self))
         self._observer = observer
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._cuts = 0
@@ -184,17 +157,7 @@ class Engine(ABC):
 
     async def connect(self) -> Connection:
         """A new connection to the target. Raises OSError, TimeoutError among them, and ssl.SSLError."""
-        target = self.plan.target
-        async with asyncio.timeout(self.plan.timeout_s):
-            transport, connection = await self.loop.create_connection(
-                lambda: Connection(self),
-                target.address,
-                target.port,
-                ssl=self._ssl,
-                server_hostname=target.host if self._ssl else None,
-            )
-        if self._on_loopback:
-            _spare_congestion_control(transport)
+        connection = await self._connector.connect()
         self.connections.add(connection)
         self._most_connections = max(self._most_connections, len(self.connections))
         return connection
@@ -273,7 +236,9 @@ class Engine(ABC):
         self._cuts += 1
         self.recorder.cut(now, sent=self.issued, inflight=self.inflight)
         if self._cuts % 5 == 0 and self._observer.on_snapshot is not None:
-            self._observer.on_snapshot(self._snapshot(now))
+            self._observer.on_snapshot(
+                snapshot(self.recorder, now, sent=self.issued, inflight=self.inflight, warming_up=not self._warm)
+            )
         if self._cuts % 10 == 0:
             gc.collect()  # cheap: all from before the run is frozen
             if self._warm and self._observer.is_lost is not None and self._observer.is_lost(self._outcome(now)):
@@ -297,75 +262,3 @@ class Engine(ABC):
         self.recorder = Recorder(self.plan.endpoints, now_ns)
         self._cpu_s = time.process_time()
         self.end_warmup(self.recorder)
-
-    def _snapshot(self, now_ns: int) -> Snapshot:
-        line = self.recorder.timeline
-        window = line.intervals[-max(1, 1_000_000_000 // line.interval_ns) :]
-        span_s = min(len(window) * line.interval_ns, now_ns - self.recorder.origin_ns) / 1e9
-        p50, p99 = histogram.percentiles(histogram.merged(interval.response for interval in window), (50, 99))
-        return Snapshot(
-            elapsed_s=(now_ns - self.recorder.origin_ns) / 1e9,
-            warming_up=not self._warm,
-            sent=self.issued,
-            ok=sum(interval.ok for interval in line.intervals),
-            failed=sum(interval.err for interval in line.intervals),
-            inflight=self.inflight,
-            rate_rps=sum(interval.ok + interval.err for interval in window) / max(span_s, 1e-3),
-            p50_us=p50,
-            p99_us=p99,
-        )
-
-
-def _spare_congestion_control(transport: asyncio.BaseTransport) -> None:
-    """Nothing congests loopback, and elaborate algorithms (BBR) cost client and server a hundredth of their time."""
-    with contextlib.suppress(AttributeError, OSError):  # not on every system
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
-
-
-def tls_context(plan: LoadPlan) -> ssl.SSLContext:
-    """The TLS settings towards the target; without `verify_tls`, any certificate is taken."""
-    context = ssl.create_default_context()
-    if not plan.target.verify_tls:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def run_engine(
-    plan: LoadPlan,
-    *,
-    origin_ns: int | None = None,
-    observer: Observer = Observer(),
-    stop_signals: tuple[int, ...] = (),
-) -> Outcome:
-    """Runs the plan in this process. Each of `stop_signals` ends it with what was measured until then."""
-    from toombos_cli.load.closed import ClosedLoop
-    from toombos_cli.load.open import OpenLoop
-
-    async def drive() -> Outcome:
-        engine = (OpenLoop if plan.mode == "open" else ClosedLoop)(plan, observer)
-        for number in stop_signals:
-            engine.loop.add_signal_handler(number, engine.interrupt, number)
-        return await engine.run(origin_ns)
-
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        was_enabled = gc.isenabled()
-        gc.collect()
-        gc.freeze()
-        gc.disable()  # a collection of a large heap would show up as latency; _tick collects what is young
-        try:
-            return runner.run(drive())
-        finally:
-            gc.unfreeze()
-            if was_enabled:
-                gc.enable()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if sys.platform == "win32":
-        return None
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

@@ -9,7 +9,8 @@ from multiprocessing.connection import Connection, wait
 from time import perf_counter_ns as clock
 
 from toombos_cli.errors import OperationError
-from toombos_cli.load.engine import Observer, Snapshot, run_engine
+from toombos_cli.load.driver import run_engine
+from toombos_cli.load.observer import Observer, Snapshot
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.recorder import Outcome
 

@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from toombos_cli.load.engine import Snapshot
+from toombos_cli.load.observer import Snapshot
 from toombos_cli.load.plan import LoadPlan
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.loading import load_server, plan_for
 from toombos_cli.load.closed import ClosedLoop
-from toombos_cli.load.engine import Observer
+from toombos_cli.load.observer import Observer
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="no such option on this system")
 

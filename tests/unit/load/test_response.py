@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.loading import endpoint, plan_for, report_of
 from tests.servers import read_request, serve
 from toombos_cli.load.connection import Connection
-from toombos_cli.load.engine import run_engine
+from toombos_cli.load.driver import run_engine
 from toombos_cli.load.plan import Endpoint
 from toombos_cli.load.recorder import Recorder
 from toombos_cli.load.response import MalformedResponseError, ResponseReader

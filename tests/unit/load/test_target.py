@@ -8,7 +8,7 @@ import pytest
 from tests.loading import errors_of, plan_for, report_of
 from tests.servers import read_request, serve
 from toombos_cli.errors import OperationError, RefusedError, UsageError
-from toombos_cli.load.engine import run_engine
+from toombos_cli.load.driver import run_engine
 from toombos_cli.load.target import choose_target, connect_once, split_url
 
 NAMES = {

@@ -56,11 +56,13 @@ def show(report: "LoadReport", output: Output) -> None:
 def sentence(report: "LoadReport") -> str:
     """The result in one sentence."""
     counts = report.counts
+    unfinished = sum(error["count"] for error in report.errors if error["class"] == "unfinished")
     text = f"{counts.ok} of {counts.scheduled} requests succeeded in {report.run.duration_s:.2f} s"
     failed = {
         "answered with 4xx or 5xx": counts.http_error,
         "failed in transport": counts.transport_error,
-        "never answered": counts.censored,
+        "timed out": counts.censored - unfinished,
+        "unanswered at its end": unfinished,
         "never sent": counts.dropped,
     }
     parts = [f"{count} {what}" for what, count in failed.items() if count]

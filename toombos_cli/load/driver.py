@@ -1,0 +1,50 @@
+"""Runs a plan in this process: its event loop, its signals, and a heap that stays out of the way."""
+
+import asyncio
+import gc
+import sys
+from collections.abc import Callable
+
+from toombos_cli.load.closed import ClosedLoop
+from toombos_cli.load.observer import NOBODY, Observer
+from toombos_cli.load.open import OpenLoop
+from toombos_cli.load.plan import LoadPlan
+from toombos_cli.load.recorder import Outcome
+
+
+def run_engine(
+    plan: LoadPlan,
+    *,
+    origin_ns: int | None = None,
+    observer: Observer = NOBODY,
+    stop_signals: tuple[int, ...] = (),
+) -> Outcome:
+    """Runs the plan in this process. Each of `stop_signals` ends it with what was measured until then."""
+
+    async def drive() -> Outcome:
+        engine = (OpenLoop if plan.mode == "open" else ClosedLoop)(plan, observer)
+        for number in stop_signals:
+            engine.loop.add_signal_handler(number, engine.interrupt, number)
+        return await engine.run(origin_ns)
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        was_enabled = gc.isenabled()
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # a collection of a large heap would show up as latency; _tick collects what is young
+        try:
+            return runner.run(drive())
+        finally:
+            gc.unfreeze()
+            if was_enabled:
+                gc.enable()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

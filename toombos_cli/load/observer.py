@@ -1,0 +1,52 @@
+"""How a run stands while it lasts, and who looks on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from toombos_cli.load import histogram
+from toombos_cli.load.recorder import Outcome, Recorder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """How a run stands: counts so far, and rate and latencies (µs) of about the last second."""
+
+    elapsed_s: float
+    warming_up: bool
+    sent: int
+    ok: int
+    failed: int
+    inflight: int
+    rate_rps: float
+    p50_us: int
+    p99_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Who looks on: `on_snapshot` is called twice a second; when `is_lost` says so, the run ends early."""
+
+    on_snapshot: Callable[[Snapshot], None] | None = None
+    is_lost: Callable[[Outcome], bool] | None = None
+
+
+NOBODY = Observer()
+
+
+def snapshot(recorder: Recorder, now_ns: int, *, sent: int, inflight: int, warming_up: bool) -> Snapshot:
+    """How the run stands after the latest cut."""
+    line = recorder.timeline
+    window = line.intervals[-max(1, 1_000_000_000 // line.interval_ns) :]
+    span_s = min(len(window) * line.interval_ns, now_ns - recorder.origin_ns) / 1e9
+    p50, p99 = histogram.percentiles(histogram.merged(interval.response for interval in window), (50, 99))
+    return Snapshot(
+        elapsed_s=(now_ns - recorder.origin_ns) / 1e9,
+        warming_up=warming_up,
+        sent=sent,
+        ok=sum(interval.ok for interval in line.intervals),
+        failed=sum(interval.err for interval in line.intervals),
+        inflight=inflight,
+        rate_rps=sum(interval.ok + interval.err for interval in window) / max(span_s, 1e-3),
+        p50_us=p50,
+        p99_us=p99,
+    )
