@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Toombos, free_port
-from tests.loading import load_server
+from tests.loading import load_server, plan_for
+from toombos_cli.load.run import Judgement, run_load
 from toombos_cli.main import main
 
 SCENARIO = '[[request]]\nname = "a"\npath = "/"\n'
@@ -26,6 +28,11 @@ REFUSED_INPUT = [
     ("no processes", ["--processes", "0"], 2, "--processes: must be above 0"),
     ("a rate of nothing", ["--rate", "0"], 2, "--rate: must be above 0"),
     ("a rate that is no number", ["--rate", "nan"], 2, "--rate: must be above 0"),
+    ("a rate without end", ["--rate", "inf"], 2, "--rate: must be at most 1000000"),
+    ("a rate that nothing sends", ["--stages", "1s:2000000"], 2, "--stages: must be at most 1000000 a second"),
+    ("a time without end", ["--duration", "9" * 400 + "h"], 2, "is no duration"),
+    ("arrivals of a closed loop", ["--arrival", "poisson"], 2, "--arrival: a closed loop sends when it was answered"),
+    ("more processes than requests", ["-n", "1", "--processes", "2"], 2, "2 processes cannot share 1 connection"),
     ("rate and number", ["--rate", "5", "-n", "10"], 2, "-n and --rate contradict each other"),
     ("rate and connections", ["--rate", "5", "-c", "10"], 2, "-c and --rate contradict each other"),
     ("stages and rate", ["--rate", "5", "--stages", "1s:5"], 2, "--stages says rate and time itself"),
@@ -37,7 +44,7 @@ REFUSED_INPUT = [
     ("abort without objective", ["--abort-on-fail"], 2, "--abort-on-fail needs --slo"),
     ("two bodies", ["-p", "toombos.toml", "-d", "x"], 2, "-p and -d both give the body"),
     ("a header without a colon", ["-H", "Authorization"], 2, "no header"),
-    ("a header of two lines", ["-H", "X: a\r\nY: b"], 2, "no header"),
+    ("a header of two lines", ["-H", "X: a\r\nY: b"], 2, "-H: the value of X has a line break"),
     ("a header that frames", ["-H", "Content-Length: 5"], 2, "follows from the body"),
     ("a method with a blank", ["-m", "GET /"], 2, "no HTTP method"),
     ("no such baseline", ["--baseline", "missing.json"], 3, "missing.json: cannot be read"),
@@ -88,6 +95,7 @@ def test_bad_input_is_named_before_anything_is_sent(args, code, message, files, 
         ("http://10.1.2.3:8000/", 5, "is not this machine"),
         ("http://does-not-exist.invalid/", 4, "does not resolve"),
         ("ftp://127.0.0.1/", 2, "http:// or https:// URL"),
+        ("127.0.0.1:8000/health", 2, "http:// or https:// URL"),
     ],
 )
 def test_a_target_that_may_not_or_cannot_be_loaded_is_named(url, code, message, toombos: Toombos):
@@ -96,6 +104,39 @@ def test_a_target_that_may_not_or_cannot_be_loaded_is_named(url, code, message, 
     assert (done.returncode, document["exit_code"]) == (code, code)
     assert message in document["errors"][0]["message"]
     assert document["errors"][0]["where"] == url
+
+
+@pytest.mark.parametrize("typed", ["127.0.0.1:8000/health", "localhost"])
+def test_a_target_without_a_scheme_gets_the_url_as_a_hint(typed, toombos: Toombos):
+    assert f"hint: http://{typed}" in toombos("load", typed).stderr
+
+
+@pytest.mark.parametrize("option", ["--csv", "--html", "--junit"])
+def test_a_file_that_cannot_be_written_at_the_end_costs_nothing_that_was_measured(option, toombos: Toombos):
+    """/dev/full takes no byte, as a disk that fills up during the run."""
+    with load_server("fixed:0") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        done = toombos("load", url, "-n", "20", option, "/dev/full")
+        document = json.loads(toombos("--json", "load", url, "-n", "20", option, "/dev/full").stdout)
+    assert done.returncode == document["exit_code"] == 4
+    assert "20 of 20 requests succeeded" in done.stdout
+    assert "error: /dev/full: cannot be written: No space left on device" in done.stderr
+    assert document["data"]["counts"]["ok"] == 20
+    assert "cannot be written" in document["errors"][0]["message"]
+
+
+def test_a_baseline_that_cannot_be_saved_costs_nothing_that_was_measured(tmp_path: Path):
+    directory = tmp_path / "removed"
+    directory.mkdir()
+    with load_server("fixed:0") as server:
+        report = run_load(
+            plan_for(server.port, duration_s=0.8),
+            judgement=Judgement(save_baseline=directory / "load.json"),
+            on_snapshot=lambda _: shutil.rmtree(directory, ignore_errors=True),
+        )
+    assert report.counts.ok > 0
+    assert report.exit_code == 4
+    assert "cannot be written: No such file or directory" in report.problems[0].message
 
 
 def test_an_unreachable_target_is_named_with_what_to_do(toombos: Toombos):

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,7 @@ import typer
 
 from toombos_cli.commands import options
 from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.errors import OperationError, UsageError
+from toombos_cli.errors import Problem, UsageError
 
 if TYPE_CHECKING:
     from toombos_cli.load.plan import LoadPlan
@@ -217,8 +218,8 @@ def load(
             on_snapshot=progress.show if progress.wanted else None,
             locust=None if locust_workers is None else LocustFleet(workers=locust_workers, master_host=locust_master),
         )
-    _write_files(report, outputs)
-    invocation.finish(report, strict=strict)
+    unwritten = _write_files(report, outputs)
+    invocation.finish(replace(report, problems=(*report.problems, *unwritten)), strict=strict)
 
 
 def _variables(manifest: "Manifest") -> dict[str, str]:
@@ -266,11 +267,14 @@ def _refuse_unwritable(outputs: dict[str, Path | None]) -> None:
             continue
         if path.is_dir():
             raise UsageError("is a directory", where=f"{option} {path}", hint="name a file")
+        if option == "--save-baseline" and path.exists() and not path.is_file():
+            raise UsageError("is no regular file", where=f"{option} {path}", hint="name a file")
         if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
             raise UsageError("its directory does not exist or cannot be written to", where=f"{option} {path}")
 
 
-def _write_files(report: "LoadReport", outputs: dict[str, Path | None]) -> None:
+def _write_files(report: "LoadReport", outputs: dict[str, Path | None]) -> list[Problem]:
+    """Writes each file that was asked for; returns what kept any from being written."""
     from toombos_cli.render import junit, load_csv, load_html
 
     documents: dict[str, Callable[[LoadReport], str]] = {
@@ -278,10 +282,12 @@ def _write_files(report: "LoadReport", outputs: dict[str, Path | None]) -> None:
         "--html": load_html.document,
         "--junit": lambda found: junit.document(found, suite="load"),
     }
+    unwritten = []
     for option, make in documents.items():
         path = outputs[option]
         if path is not None:
             try:
                 path.write_text(make(report), "utf-8")
             except OSError as error:
-                raise OperationError(f"cannot be written: {error.strerror}", where=str(path)) from None
+                unwritten.append(Problem(message=f"cannot be written: {error.strerror}", where=str(path)))
+    return unwritten

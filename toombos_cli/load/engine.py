@@ -147,7 +147,8 @@ class Engine(ABC):
 
     def pick(self) -> Tally:
         """The next request of the mix, by weight."""
-        return self._random.choices(self.recorder.tallies, self._weights)[0]
+        tallies = self.recorder.tallies
+        return tallies[0] if len(tallies) == 1 else self._random.choices(tallies, self._weights)[0]
 
     def open(self, tally: Tally, due: int) -> None:
         """Sends the request over a connection of its own, to be opened first."""
@@ -193,9 +194,10 @@ class Engine(ABC):
             self.finish()
 
     def issue_ended(self) -> None:
-        """Bounds the wait for what is under way."""
-        self.sent_in_time = self.issued
-        self._later("drain", self.plan.drain_s, self.give_up_rest)
+        """Bounds the wait for what is under way; called again, it changes nothing."""
+        if "drain" not in self._timers:
+            self.sent_in_time = self.issued
+            self._later("drain", self.plan.drain_s, self.give_up_rest)
 
     def give_up_rest(self) -> None:
         """Gives up all that is under way, and ends the run."""

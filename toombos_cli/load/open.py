@@ -1,6 +1,6 @@
 """Open loop: requests are due at their time, whatever became of the ones before."""
 
-from collections import deque
+from collections import defaultdict
 from dataclasses import replace
 from itertools import islice
 from time import perf_counter_ns as clock
@@ -9,7 +9,10 @@ from toombos_cli.load import histogram
 from toombos_cli.load.alarm import Alarm
 from toombos_cli.load.connection import Connection
 from toombos_cli.load.engine import Engine
+from toombos_cli.load.histogram import Buckets
+from toombos_cli.load.observer import Observer
 from toombos_cli.load.pacer import arrival_times
+from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.recorder import Recorder, Tally
 
 _AT_ONCE = 256  # after so many overdue requests the answers get a turn
@@ -19,28 +22,35 @@ _ALARM_GAP_NS = 100_000  # at most ten thousand wake-ups a second; what falls du
 class OpenLoop(Engine):
     """Sends each request over a free connection, or a new one while there are fewer than `max_connections`.
 
-    Beyond that requests queue, and the time they do is part of their response time.
+    While all of them are busy the schedule waits, oldest first, and the time that a request does is part of its
+    response time. What is overdue is not stored: the schedule knows it, however much it is.
     """
 
-    _issued = 0
-    _dropped = 0
+    def __init__(self, plan: LoadPlan, observer: Observer) -> None:
+        super().__init__(plan, observer)
+        stages = plan.stages
+        if plan.warmup_s:
+            rate = stages[0].start_rps or stages[0].end_rps
+            stages = (replace(stages[0], duration_s=plan.warmup_s, start_rps=rate, end_rps=rate), *stages)
+        first, step = plan.part
+        self._times = islice(arrival_times(stages, plan.arrival, plan.seed), first, None, step)
+        self._scheduled_s = sum(stage.duration_s for stage in stages)
+        self._due: int | None = None
+        self._issued = self._dropped = self._outstanding = 0
+        self._free: list[Connection] = []
+        self._waits = False  # the next request is overdue, and no connection was free for it
+        self._alarm = Alarm(self.loop, self._ring)
 
     async def prepare(self) -> None:
-        stages = self.plan.stages
-        if self.plan.warmup_s:
-            rate = stages[0].start_rps or stages[0].end_rps
-            stages = (replace(stages[0], duration_s=self.plan.warmup_s, start_rps=rate, end_rps=rate), *stages)
-        first, step = self.plan.part
-        self._times = islice(arrival_times(stages, self.plan.arrival, self.plan.seed), first, None, step)
-        self._free: list[Connection] = []
-        self._queue: deque[tuple[Tally, int]] = deque()
-        self._outstanding = 0
-        self._all_issued = False
-        self._alarm = Alarm(self.loop, self._ring)
+        """Connections are opened for the requests that need them."""
 
     def begin(self, origin_ns: int) -> None:
         self._origin = origin_ns
         self._counted_from = origin_ns + int(self.plan.warmup_s * 1e9)
+        if not self._warm:
+            self._later("warm-up", self.plan.warmup_s, self._ring)
+        self._later("schedule", self._scheduled_s, self.issue_ended)
+        self.beat(clock())
         self._due = self._next_due()
         self._ring()
 
@@ -49,52 +59,51 @@ class OpenLoop(Engine):
         return None if offset is None else self._origin + offset
 
     def _ring(self) -> None:
-        """Sends what is due, and sets the alarm for what comes next."""
-        lag = self.recorder.lag
+        """Sends what is due as far as connections go, and sets the alarm for what comes next."""
         for _ in range(_AT_ONCE):
             now = clock()
+            if not self._warm and now >= self._counted_from:
+                self._begin_to_count()
             due = self._due
             if due is None:
-                self.end_issue()
+                self._finish_if_done()
                 return
             if due > now:
+                self._waits = False
                 self._alarm.set(max(due, now + _ALARM_GAP_NS))
                 return
-            if due >= self._counted_from and not self._warm:
-                self.warmup_over(self._counted_from)
-                lag = self.recorder.lag
-            lag[histogram.bucket_of((now - due) // 1000)] += 1
+            connection = self._take_free()
+            if connection is None and len(self.connections) + len(self.opening) >= self.plan.max_connections:
+                self._waits = True
+                return
+            if not self._waits:
+                self.recorder.lag[histogram.bucket_of((now - due) // 1000)] += 1
             self._due = self._next_due()
-            self._dispatch(self.pick(), due)
-        self._alarm.set(now)
+            self._issued += 1
+            self._outstanding += 1
+            if connection is not None:
+                connection.send(self.pick(), due)
+            else:
+                self.open(self.pick(), due)
+        self._alarm.set(clock())
 
-    def _dispatch(self, tally: Tally, due: int) -> None:
+    def _begin_to_count(self) -> None:
+        """From the end of the warm-up on; what is overdue from it is not sent any more."""
+        self.warmup_over(self._counted_from)
+        while self._due is not None and self._due < self._counted_from:
+            self._due = self._next_due()
+
+    def _take_free(self) -> Connection | None:
         while self._free:
             connection = self._free.pop()
             if connection.transport is not None:
-                self._note_sent(tally)
-                connection.send(tally, due)
-                return
-        if len(self.connections) + len(self.opening) < self.plan.max_connections:
-            self._note_sent(tally)
-            self.open(tally, due)
-        else:
-            self._queue.append((tally, due))
-
-    def _note_sent(self, tally: Tally) -> None:
-        self._outstanding += 1
-        self._issued += tally.recorder is self.recorder  # not those that have queued since the warm-up
+                return connection
+        return None
 
     def idle(self, connection: Connection) -> None:
-        self._outstanding -= 1
-        if self._queue:
-            tally, due = self._queue.popleft()
-            self._note_sent(tally)
-            connection.send(tally, due)
-        else:
-            connection.rest()
-            self._free.append(connection)
-            self._finish_if_done()
+        connection.rest()
+        self._free.append(connection)
+        self._settled()
 
     def lost(self, connection: Connection) -> None:
         self.connections.discard(connection)
@@ -104,14 +113,14 @@ class OpenLoop(Engine):
         self._settled()
 
     def _settled(self) -> None:
+        """A request is over, and what waits may take its place."""
         self._outstanding -= 1
-        if self._queue:
-            self._dispatch(*self._queue.popleft())
-        else:
-            self._finish_if_done()
+        if self._waits or self._due is None:
+            self._ring()
 
     def _finish_if_done(self) -> None:
-        if self._all_issued and not self._outstanding and not self._queue:
+        if not self._outstanding:
+            self.issue_ended()
             self.finish()
 
     def end_warmup(self, recorder: Recorder) -> None:
@@ -122,24 +131,32 @@ class OpenLoop(Engine):
         return self._issued
 
     def end_issue(self) -> None:
-        self._all_issued = True
-        self._due = None
-        self._alarm.close()
         self.issue_ended()
-        self._finish_if_done()
+        self._drop_overdue()
 
     def give_up_rest(self) -> None:
-        """What still queues was never sent: it is dropped, and its wait kept as a lower bound."""
-        now = clock()
-        for tally, due in self._queue:
-            self._dropped += tally.recorder is self.recorder
-            tally.censor(due_ns=due, written_ns=0, now_ns=now)
-        self._queue.clear()
+        self._drop_overdue()
         super().give_up_rest()
+
+    def _drop_overdue(self) -> None:
+        """What is due and has no connection yet is never sent, and its wait is kept as a lower bound."""
+        now = clock()
+        waits: defaultdict[Tally, Buckets] = defaultdict(lambda: defaultdict(int))
+        while self._due is not None and self._due <= now:
+            waits[self.pick()][histogram.bucket_of((now - self._due) // 1000)] += 1
+            self._due = self._next_due()
+        self._due = None
+        for tally, waited in waits.items():
+            self._dropped += histogram.count(waited)
+            tally.never_sent(waited)
+
+    def _stop(self) -> None:
+        super()._stop()
+        self._alarm.close()
 
     @property
     def inflight(self) -> int:
-        return self._outstanding + len(self._queue)
+        return self._outstanding
 
     @property
     def dropped(self) -> int:

@@ -10,7 +10,7 @@ from typing import Literal
 from toombos_cli.errors import ConfigurationError, UsageError
 from toombos_cli.load.pacer import Arrival, Stage
 from toombos_cli.load.plan import Endpoint, LoadPlan, Target
-from toombos_cli.load.quantities import parse_duration, parse_stages
+from toombos_cli.load.quantities import MOST_RPS, parse_duration, parse_stages
 from toombos_cli.load.requests import build_endpoint, parse_header
 from toombos_cli.load.scenario import read_scenario
 from toombos_cli.load.target import choose_target, connect_once, split_url
@@ -78,6 +78,11 @@ def make_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, 
     target, addresses = choose_target(url, allowed=allowed, verify_tls=options.verify_tls)
     endpoints = _endpoints(options, manifest, variables, target, is_default=is_default)
     connections = options.connections or min(defaults.connections, requests or defaults.connections)
+    max_connections = options.max_connections or _DEFAULT_MAX_CONNECTIONS
+    parts = max_connections if stages else connections
+    if parts < options.processes:
+        of_them = "connections" if parts > 1 else "connection"
+        raise UsageError(f"{options.processes} processes cannot share {parts} {of_them}", where="--processes")
     return LoadPlan(
         target=connect_once(target, addresses, timeout_s=timeout_s, hint=_how_to_start(manifest)),
         endpoints=endpoints,
@@ -90,7 +95,7 @@ def make_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, 
         timeout_s=timeout_s,
         drain_s=drain_s,
         keepalive=options.keepalive,
-        max_connections=options.max_connections or _DEFAULT_MAX_CONNECTIONS,
+        max_connections=max_connections,
         processes=options.processes,
         seed=options.seed,
     )
@@ -107,6 +112,8 @@ def _refuse_contradictions(options: LoadOptions) -> None:
     ):
         if value is not None and not value > 0:
             raise UsageError(f"must be above 0, not {value:g}", where=option)
+    if options.rate is not None and options.rate > MOST_RPS:
+        raise UsageError(f"must be at most {MOST_RPS} a second, not {options.rate:g}", where="--rate")
     open_loop = "--stages" if options.stages else "--rate" if options.rate is not None else None
     if open_loop and options.requests is not None:
         raise UsageError(
@@ -126,11 +133,8 @@ def _refuse_contradictions(options: LoadOptions) -> None:
         raise UsageError("a closed loop has -c connections", where="--max-connections", hint="-c N, or add --rate")
     if options.requests and options.connections and options.connections > options.requests:
         raise UsageError(f"more connections ({options.connections}) than requests ({options.requests})", where="-c")
-    parts = (
-        (options.connections or options.processes) if not open_loop else (options.max_connections or options.processes)
-    )
-    if parts < options.processes:
-        raise UsageError(f"{options.processes} processes cannot share {parts} connections", where="--processes")
+    if options.arrival == "poisson" and not open_loop:
+        raise UsageError("a closed loop sends when it was answered", where="--arrival", hint="add --rate or --stages")
     if options.payload is not None and options.data is not None:
         raise UsageError("-p and -d both give the body", where="-d", hint="leave out one of them")
     if options.scenario and (options.payload or options.data is not None or options.method):

@@ -199,6 +199,11 @@ class Tally:
         else:
             known.count += 1
 
+    def never_sent(self, waited: Buckets) -> None:
+        """Keeps how long (µs) requests had waited that were given up before they could be sent."""
+        histogram.add(self.recorder.censored, waited)
+        histogram.add(self.result.censored.response, waited)
+
     def censor(self, *, due_ns: int, written_ns: int, now_ns: int) -> None:
         """Keeps how long a request had waited when it was given up: its latency is at least that.
 

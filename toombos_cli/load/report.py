@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, TypedDict
 
+from toombos_cli.errors import OperationError, Problem
 from toombos_cli.load.baseline import BaselineResult
 from toombos_cli.load.slo import ObjectiveResult
 from toombos_cli.load.summary import Counts, LatencySummary
@@ -134,7 +135,7 @@ class LoadReport:
     """The result of one load test."""
 
     kind: ClassVar[str] = "load"
-    hidden: ClassVar[frozenset[str]] = frozenset({"distribution"})
+    hidden: ClassVar[frozenset[str]] = frozenset({"distribution", "problems"})
 
     schema: str = SCHEMA
     run: Run
@@ -155,6 +156,8 @@ class LoadReport:
     endpoints: dict[str, EndpointSummary]
     notes: tuple[str, ...] = ()
     distribution: tuple[tuple[int, int], ...] = field(default=())
+    problems: tuple[Problem, ...] = ()
+    """Where the result could not be kept."""
 
     @property
     def judged(self) -> tuple[Verdict, ...]:
@@ -182,8 +185,12 @@ class LoadReport:
 
     @property
     def exit_code(self) -> int | None:
-        """As a shell counts it (130 for SIGINT) for a run that a signal ended; else the verdict decides."""
-        return 128 + self.run.interrupted_by if self.run.interrupted_by else None
+        """As a shell counts it (130 for SIGINT) for a run that a signal ended; 4 where no FAIL hides that the result
+        could not be kept; else the verdict decides.
+        """
+        if self.run.interrupted_by:
+            return 128 + self.run.interrupted_by
+        return OperationError.exit_code if self.problems and self.verdict is not Verdict.FAIL else None
 
     def cases(self) -> tuple[Case, ...]:
         """One case for each thing that was judged."""

@@ -15,8 +15,10 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 def parse_header(text: str) -> tuple[str, str]:
     """(name, value) of `Name: value`. Raises UsageError."""
     name, colon, value = text.partition(":")
-    if not colon or not _TOKEN.fullmatch(name.strip()) or re.search(r"[\r\n\0]", value):
+    if not colon or not _TOKEN.fullmatch(name.strip()):
         raise UsageError(f"no header: {name.strip()!r}", where="-H", hint="-H 'Name: value'")
+    if re.search(r"[\r\n\0]", value):
+        raise UsageError(f"the value of {name.strip()} has a line break or a NUL", where="-H")
     if name.strip().lower() in _FRAMING:
         raise UsageError(f"{name.strip()} follows from the body and --no-keepalive", where="-H")
     return name.strip(), value.strip()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from toombos_cli.errors import OperationError
+from toombos_cli.errors import OperationError, ToombosError
 from toombos_cli.load.assemble import assemble
 from toombos_cli.load.baseline import baseline_run, compare, read_baseline, save_run
 from toombos_cli.load.fleet import run_plan
@@ -71,7 +71,10 @@ def run_load(
         notes=_notes(plan, outcome) if locust is None else (LOCUST_LIMITS,),
     )
     if judgement.save_baseline and not (outcome.interrupted_by or outcome.aborted) and report.counts.ok:
-        save_run(judgement.save_baseline, plan, run)
+        try:
+            save_run(judgement.save_baseline, plan, run)
+        except ToombosError as error:
+            return replace(report, problems=error.problems)
     return report
 
 

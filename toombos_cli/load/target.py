@@ -27,7 +27,11 @@ def split_url(url: str) -> tuple[Literal["http", "https"], str, int, str]:
     except ValueError as error:
         raise UsageError(f"not a URL: {error}", where=url) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError("a target is an http:// or https:// URL, or a path of the default service", where=url)
+        raise UsageError(
+            "a target is an http:// or https:// URL, or a path of the default service",
+            where=url,
+            hint=None if "://" in url else f"http://{url}",
+        )
     if parts.username or parts.password:
         raise UsageError(
             "credentials in a URL are not sent",

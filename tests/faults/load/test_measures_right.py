@@ -1,5 +1,6 @@
 """The load engine against servers whose answers are known beforehand: what it reports must be what happened."""
 
+import os
 import statistics
 import subprocess
 import sys
@@ -161,6 +162,37 @@ def test_what_was_never_sent_is_dropped():
         report = report_of(plan, run_engine(plan))
     assert (report.counts.scheduled, report.counts.dropped, report.counts.censored) == (10, 9, 1)
     assert report.latency_us.response.censored == 10
+
+
+def test_a_rate_far_beyond_what_can_be_sent_ends_in_time_and_counts_every_request_that_was_due():
+    with load_server("fixed:5") as server:
+        plan = plan_for(server.port, max_connections=4, drain_s=0.2, **at_rate(300_000, 1))
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.scheduled == 300_000
+    assert report.counts.dropped > 290_000
+    assert report.latency_us.response.count == 300_000
+    assert report.run.duration_s < 5
+
+
+def test_what_is_overdue_takes_no_memory():
+    peaks_mb = []
+    with load_server("fixed:5") as server:
+        for rate in ("100", "1000000"):
+            argv = [sys.executable, "-P", "-m", "toombos_cli", "load", f"http://127.0.0.1:{server.port}/"]
+            argv += ["--rate", rate, "--duration", "3s", "--drain", "100ms", "--max-connections", "4"]
+            with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                _, _, usage = os.wait4(process.pid, 0)
+                process.returncode = 0
+            peaks_mb.append(usage.ru_maxrss / 1024)
+    assert peaks_mb[1] < peaks_mb[0] + 20
+
+
+def test_what_is_overdue_from_the_warm_up_is_not_counted():
+    with load_server("fixed:50") as server:
+        plan = plan_for(server.port, max_connections=1, warmup_s=0.5, drain_s=0.1, **at_rate(100, 0.5))
+        report = report_of(plan, run_engine(plan))
+    assert report.counts.scheduled == 50
+    assert 0 < report.counts.ok < 15
 
 
 def test_without_uvloop_the_engine_runs_on_plain_asyncio(monkeypatch):

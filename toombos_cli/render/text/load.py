@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toombos_cli.render.formats import Output
+from toombos_cli.render.problems import print_problems
 from toombos_cli.results import Verdict
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def show(report: "LoadReport", output: Output) -> None:
         _show_baseline(report.baseline, output)
     for note in report.notes:
         output.stderr.print(f"note: {note}")
+    print_problems(report.problems, output.stderr)
 
 
 def sentence(report: "LoadReport") -> str:
