@@ -66,6 +66,7 @@ def assemble(
             started_at=(datetime.now(UTC) - timedelta(seconds=duration_s)).isoformat(timespec="milliseconds"),
             duration_s=duration_s,
             interrupted_by=outcome.interrupted_by,
+            target_lost=outcome.target_lost,
         ),
         plan=_plan_summary(plan),
         counts=counts,

@@ -13,6 +13,8 @@ from toombos_cli.load.recorder import Recorder, Tally
 
 # After a connection that failed, its worker waits: a dead server is not helped by ten thousand attempts a second.
 _PAUSE_S = 0.1
+# Beyond the time that one answer may take, a server that restarts is waited for so long.
+_PATIENCE_S = 10.0
 
 
 class ClosedLoop(Engine):
@@ -22,6 +24,8 @@ class ClosedLoop(Engine):
     """
 
     _given = 0
+    _answers = 0
+    _answered_ns = 0
     _permits: Iterator[None] = NO_PERMITS
 
     async def prepare(self) -> None:
@@ -117,6 +121,13 @@ class ClosedLoop(Engine):
         self._working -= 1
         if not self._working:
             self.finish()
+
+    def has_lost_target(self, now_ns: int) -> bool:
+        answers = self.recorder.answers
+        if answers != self._answers or not self._answered_ns:
+            self._answers, self._answered_ns = answers, now_ns
+        waited_s = (now_ns - self._answered_ns) / 1e9
+        return self.plan.duration_s is None and waited_s > self.plan.timeout_s + _PATIENCE_S
 
     @property
     def inflight(self) -> int:

@@ -47,6 +47,7 @@ class Engine(ABC):
         self.ended_ns = 0
         self.interrupted_by = 0
         self.aborted = False
+        self.target_lost = False
         self._prepared = False
         self._finished: asyncio.Future[None] = self.loop.create_future()
         self._random = random.Random(plan.seed)  # noqa: S311  (which request comes next is no secret)
@@ -96,6 +97,7 @@ class Engine(ABC):
             connections=self._most_connections,
             interrupted_by=self.interrupted_by,
             aborted=self.aborted,
+            target_lost=self.target_lost,
         )
 
     @abstractmethod
@@ -129,6 +131,10 @@ class Engine(ABC):
     @abstractmethod
     def end_issue(self) -> None:
         """Issues no request any more; what is under way may end."""
+
+    def has_lost_target(self, now_ns: int) -> bool:
+        """Whether going on is vain: no answer has come for long, and nothing but answers would end the run."""
+        return False
 
     @property
     @abstractmethod
@@ -243,8 +249,10 @@ class Engine(ABC):
             )
         if self._cuts % 10 == 0:
             gc.collect()  # cheap: all from before the run is frozen
-            if self._warm and self._observer.is_lost is not None and self._observer.is_lost(self._outcome(now)):
-                self.aborted = True
+            if self._warm and self._observer.is_lost is not None:
+                self.aborted = self._observer.is_lost(self._outcome(now))
+            self.target_lost = self.has_lost_target(now)
+            if self.aborted or self.target_lost:
                 self.end_issue()
                 self.give_up_rest()
                 return

@@ -113,6 +113,7 @@ class Outcome:
     connections: int
     interrupted_by: int = 0
     aborted: bool = False
+    target_lost: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -136,6 +137,7 @@ class Outcome:
             first.cpu_s += other.cpu_s
             first.connections += other.connections
             first.aborted = first.aborted or other.aborted
+            first.target_lost = first.target_lost or other.target_lost
             first.interrupted_by = first.interrupted_by or other.interrupted_by
         first.timeline = Timeline.merged([first.timeline, *(other.timeline for other in others)])
         return first
@@ -269,6 +271,15 @@ class Recorder:
         histogram.add(self._lag_total, self.lag)
         self.lag.clear()
 
+    @property
+    def answers(self) -> int:
+        """How many answers of any status were counted up to the last cut."""
+        return sum(
+            histogram.count(latencies.service)
+            for tally in self.tallies
+            for latencies in tally.result.by_status.values()
+        )
+
     def outcome(
         self,
         *,
@@ -280,6 +291,7 @@ class Recorder:
         connections: int,
         interrupted_by: int,
         aborted: bool,
+        target_lost: bool,
     ) -> Outcome:
         """The phase's result, after the last cut."""
         return Outcome(
@@ -296,4 +308,5 @@ class Recorder:
             connections=connections,
             interrupted_by=interrupted_by,
             aborted=aborted,
+            target_lost=target_lost,
         )

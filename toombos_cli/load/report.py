@@ -16,7 +16,8 @@ SCHEMA = "toombos.load/1"
 class Run:
     """Which run this is. `argv` is the command line without the values of headers and payloads.
 
-    `interrupted_by` is the number of the signal that ended it early, else 0.
+    `interrupted_by` is the number of the signal that ended it early, else 0. `target_lost`: it ended early, for nothing
+    was answered any more.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Run:
     started_at: str
     duration_s: float
     interrupted_by: int
+    target_lost: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,16 +172,20 @@ class LoadReport:
 
         A generator that was held up makes a failed objective inconclusive (its own delay may be the cause), and an
         open loop as a whole (the rate was not offered). In a closed loop it makes figures worse: what passes, passes.
-        A run in which no request succeeded has not passed, however quick the refusals were.
+        A run in which no request succeeded has not passed, however quick the refusals were; without an objective nor
+        has one in which most of them failed. One that lost its target has failed.
         """
-        if self.counts.ok + self.counts.http_error == 0:
+        counts = self.counts
+        if counts.ok + counts.http_error == 0:
             return Verdict.ERROR
-        judged = worst(self.judged if self.counts.ok else (*self.judged, Verdict.FAIL))
+        most_failed = not self.slo and counts.ok < counts.scheduled / 2
+        failed = not counts.ok or most_failed or self.run.target_lost
+        judged = worst((*self.judged, Verdict.FAIL) if failed else self.judged)
         if not self.generator.valid:
             if self.plan.mode == "open" or judged in (Verdict.FAIL, Verdict.ERROR):
                 return Verdict.ERROR
             return Verdict.WARN
-        if judged is Verdict.PASS and not self.slo and self.counts.failed > 0:
+        if judged is Verdict.PASS and not self.slo and counts.failed > 0:
             return Verdict.WARN
         return judged
 

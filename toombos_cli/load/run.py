@@ -70,7 +70,8 @@ def run_load(
         baseline=compared,
         notes=_notes(plan, outcome) if locust is None else (LOCUST_LIMITS,),
     )
-    if judgement.save_baseline and not (outcome.interrupted_by or outcome.aborted) and report.counts.ok:
+    ended_early = outcome.interrupted_by or outcome.aborted or outcome.target_lost
+    if judgement.save_baseline and report.counts.ok and not ended_early:
         try:
             save_run(judgement.save_baseline, plan, run)
         except ToombosError as error:

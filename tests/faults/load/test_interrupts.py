@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,11 @@ import psutil
 import pytest
 
 from tests.conftest import wait_for
-from tests.loading import load_server
+from tests.loading import load_server, plan_for, report_of
+from toombos_cli.load import closed
+from toombos_cli.load.driver import run_engine
+from toombos_cli.render.text.load import sentence
+from toombos_cli.results import Verdict
 
 
 @contextmanager
@@ -85,6 +90,22 @@ def test_a_generator_that_was_stopped_for_half_a_second_says_that_it_was_held_up
     assert generator["valid"] is False
     assert any("held up" in reason for reason in generator["reasons"])
     assert document["verdict"] == ("error" if "--rate" in pace else "warn")
+
+
+@pytest.mark.parametrize("settings", [{"requests": 100_000}, {"duration_s": 2.5}], ids=["by number", "by time"])
+def test_a_run_that_only_its_number_of_requests_would_end_does_not_outlive_its_target(settings, monkeypatch):
+    monkeypatch.setattr(closed, "_PATIENCE_S", 0.5)
+    with load_server("fixed:5") as server:
+        threading.Timer(1.0, server.process.kill).start()
+        plan = plan_for(server.port, connections=4, timeout_s=0.5, **settings)
+        report = report_of(plan, run_engine(plan))
+        server.process.wait()
+    counted = "requests" in settings
+    assert report.run.target_lost is counted
+    assert (report.verdict is Verdict.FAIL) is counted
+    assert report.counts.ok > 50
+    assert report.run.duration_s < 20
+    assert ("the target was lost" in sentence(report)) is counted
 
 
 def test_a_signal_before_anything_was_sent_ends_it_at_once():

@@ -71,6 +71,8 @@ def sentence(report: "LoadReport") -> str:
     text += f" ({', '.join(parts)})" if parts else ""
     if report.run.interrupted_by:
         text += "; interrupted: these are partial results"
+    if report.run.target_lost:
+        text += "; the target was lost: nothing was answered any more"
     lost = [r.objective for r in report.slo if r.verdict is Verdict.FAIL]
     if not report.generator.valid and report.verdict is Verdict.ERROR:
         text += "; inconclusive: the load generator was not up to it"

@@ -1,0 +1,40 @@
+"""What the answers of a run make of its verdict."""
+
+import itertools
+import socket
+
+import pytest
+
+from tests.loading import plan_for
+from tests.servers import read_request, serve
+from toombos_cli.load.run import Judgement, run_load
+from toombos_cli.load.slo import parse_objectives
+from toombos_cli.results import Verdict
+
+ANSWER = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n"
+
+VERDICTS = [
+    ("all succeed", (200, 204, 304), "", Verdict.PASS),
+    ("some fail", (200, 200, 503), "", Verdict.WARN),
+    ("most fail", (200, 503, 404), "", Verdict.FAIL),
+    ("all fail", (503,), "", Verdict.FAIL),
+    ("most fail, as the objective allows", (200, 503, 404), "error_rate<90%", Verdict.PASS),
+    ("all fail, whatever the objective allows", (503,), "error_rate<=1", Verdict.FAIL),
+    ("some fail, more than the objective allows", (200, 200, 503), "error_rate<10%", Verdict.FAIL),
+]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "slo", "verdict"), [row[1:] for row in VERDICTS], ids=[row[0] for row in VERDICTS]
+)
+def test_the_share_of_failing_answers_decides_unless_an_objective_does(statuses, slo, verdict):
+    def handle(connection: socket.socket) -> None:
+        for status in itertools.cycle(statuses):
+            if not read_request(connection):
+                return
+            connection.sendall(ANSWER % status)
+
+    objectives = parse_objectives(slo) if slo else ()
+    with serve(handle) as port:
+        report = run_load(plan_for(port, requests=9, connections=1), judgement=Judgement(objectives=objectives))
+    assert report.verdict is verdict
