@@ -86,6 +86,9 @@ def _notes(plan: LoadPlan, outcome: Outcome) -> tuple[str, ...]:
         notes.append("ended early, for an objective was lost: figures are of the time until then")
     if plan.mode == "closed":
         notes.append("closed loop: while answers are slow, less is sent; --rate shows what users would wait")
+    statuses = {status for endpoint in outcome.endpoints for status in endpoint.by_status}
+    if any(300 <= status < 400 and status != 304 for status in statuses):
+        notes.append("redirects (3xx) count as answers and are not followed: load the URL that they lead to")
     if any(failure.error_class == "certificate" for endpoint in outcome.endpoints for failure in endpoint.failures):
         notes.append("the certificate is not one that this machine trusts: --insecure takes any")
     return tuple(notes)

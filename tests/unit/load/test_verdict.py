@@ -7,6 +7,7 @@ import pytest
 
 from tests.loading import plan_for
 from tests.servers import read_request, serve
+from toombos_cli.load.report import LoadReport
 from toombos_cli.load.run import Judgement, run_load
 from toombos_cli.load.slo import parse_objectives
 from toombos_cli.results import Verdict
@@ -24,10 +25,9 @@ VERDICTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("statuses", "slo", "verdict"), [row[1:] for row in VERDICTS], ids=[row[0] for row in VERDICTS]
-)
-def test_the_share_of_failing_answers_decides_unless_an_objective_does(statuses, slo, verdict):
+def answered(*statuses: int, slo: str = "") -> LoadReport:
+    """The report of nine requests that get these statuses in turn."""
+
     def handle(connection: socket.socket) -> None:
         for status in itertools.cycle(statuses):
             if not read_request(connection):
@@ -36,5 +36,16 @@ def test_the_share_of_failing_answers_decides_unless_an_objective_does(statuses,
 
     objectives = parse_objectives(slo) if slo else ()
     with serve(handle) as port:
-        report = run_load(plan_for(port, requests=9, connections=1), judgement=Judgement(objectives=objectives))
-    assert report.verdict is verdict
+        return run_load(plan_for(port, requests=9, connections=1), judgement=Judgement(objectives=objectives))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "slo", "verdict"), [row[1:] for row in VERDICTS], ids=[row[0] for row in VERDICTS]
+)
+def test_the_share_of_failing_answers_decides_unless_an_objective_does(statuses, slo, verdict):
+    assert answered(*statuses, slo=slo).verdict is verdict
+
+
+@pytest.mark.parametrize(("statuses", "told"), [((200, 307), True), ((301,), True), ((200, 304), False)])
+def test_redirects_are_told_for_they_are_not_followed(statuses, told):
+    assert any("redirect" in note for note in answered(*statuses).notes) is told
