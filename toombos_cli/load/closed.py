@@ -48,7 +48,6 @@ class ClosedLoop(Engine):
         return connection
 
     def begin(self, origin_ns: int) -> None:
-        self._set_only()
         if self._warm:
             self._start_counting()
         else:
@@ -62,9 +61,6 @@ class ClosedLoop(Engine):
                 self._next()
         for _ in range(self._working - len(self._ready)):
             self._next()
-
-    def _set_only(self) -> None:
-        self._only = self.recorder.tallies[0] if len(self.recorder.tallies) == 1 else None
 
     def _start_counting(self) -> None:
         self.recorder.connect.update(self._connect_times)
@@ -84,7 +80,6 @@ class ClosedLoop(Engine):
         return self._given - length_hint(self._permits)
 
     def end_warmup(self, recorder: Recorder) -> None:
-        self._set_only()
         self._start_counting()
 
     def end_issue(self) -> None:
@@ -95,9 +90,9 @@ class ClosedLoop(Engine):
 
     def idle(self, connection: Connection) -> None:
         for _ in self._permits:
-            if self._only is not None:
-                connection.permits = self._permits
-            connection.send(self._only or self.pick(), 0)
+            if len(self.recorder.tallies) == 1:
+                connection.permits = self._permits  # there is nothing to ask for
+            connection.send(self.pick(), 0)
             return
         connection.close()
         self.connections.discard(connection)
@@ -113,7 +108,7 @@ class ClosedLoop(Engine):
     def _next(self) -> None:
         """Goes on with a new connection; the wait for it is part of the response time."""
         for _ in self._permits:
-            self.open(self._only or self.pick(), clock())
+            self.open(self.pick(), clock())
             return
         self._retire()
 
