@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.generator.content.markdown import to_text
+from services.generator.content.markdown import Body
 from services.generator.content.wording import counted, enumerate_words, period
 from services.generator.documents.model import Document, Item
 
@@ -21,6 +22,8 @@ class Edition:
     newest: tuple[Item, ...]
     facts: dict[str, str]
     """What a tone's sentences may quote: see tones.py."""
+    bodies: Mapping[Item, Body]
+    """Each item's content, parsed."""
 
     @property
     def lead(self) -> Item:
@@ -38,7 +41,8 @@ def make_edition(document: Document) -> Edition:
         "period": period([item.date for item in newest]),
         "topics": enumerate_words(topics if len(topics) <= 5 else (*topics[:4], "more")),
     }
-    return Edition(document=document, newest=newest, facts=facts)
+    bodies = {item: Body(item.content) for item in newest}
+    return Edition(document=document, newest=newest, facts=facts, bodies=bodies)
 
 
 def keywords(edition: Edition, limit: int) -> tuple[str, ...]:
@@ -49,7 +53,7 @@ def keywords(edition: Edition, limit: int) -> tuple[str, ...]:
     counts: Counter[str] = Counter()
     for item in edition.newest:
         counts.update(_words(item.title) * 3)
-        counts.update(_words(to_text(item.content)))
+        counts.update(_words(edition.bodies[item].text))
     chosen: dict[str, None] = {}
     for word, count in counts.most_common():
         if count > 1 and f"{word}s" not in chosen and word.removesuffix("s") not in chosen:
