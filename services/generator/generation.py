@@ -95,7 +95,10 @@ class ContentGenerator:
         return result
 
     async def render(self, document: Document, options: ContentOptions, *, refresh: bool = False) -> Rendered:
-        """The content of (document, options), rendered once while it stays in the cache."""
+        """The content of (document, options), rendered once while it stays in the cache.
+
+        Raises MalformedDocumentError when the document is too complex.
+        """
         key = (document.digest, options)
         rendered = None if refresh else self._cache.get(key)
         if rendered is not None:

@@ -11,6 +11,7 @@ import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from services.generator.content.effort import Effort, count_steps
 from services.generator.content.plain_text import inline_text, text_of
 
 _TAGS = frozenset(
@@ -68,14 +69,18 @@ _DROPPED_WITH_CONTENT = frozenset({"script", "style", "iframe", "object", "embed
 
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    return count_steps(MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]))
 
 
 class Body:
     """One author's text. Parsing costs most of a rendering, so all that is told of the text comes from one parse."""
 
-    def __init__(self, markdown: str) -> None:
-        self._tokens = _parser().parse(markdown)
+    def __init__(self, markdown: str, effort: Effort | None = None) -> None:
+        """Raises TooComplexError, when its steps and those of the document's other texts are too many."""
+        effort = effort or Effort()
+        self._tokens = _parser().parse(markdown, effort.parse_env())
+        effort.spend(len(self._tokens))
+        effort.spend_on_html(self._raw_html)
 
     def html(self, *, styles: Mapping[str, str] | None = None) -> str:
         """Sanitised HTML. `styles` gives elements an inline style by tag name, for mail clients that know no other."""

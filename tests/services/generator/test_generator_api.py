@@ -308,6 +308,17 @@ def test_a_malformed_document_is_422_with_its_line(
     assert "Content generation failed" in service.log()
 
 
+def test_a_document_too_complex_to_read_is_422_with_its_line(start_service: StartService, tmp_path: Path) -> None:
+    service = launch_unready(start_service, tmp_path)
+    with (tmp_path / "document.md").open("a") as document:
+        document.write("<div>" * 10_000)
+    for path in (GENERATE, "/api/v1/content/preview/email"):
+        answer = post(service, {}, path=path)
+        (problem,) = answer.json()["detail"]
+        assert (answer.status_code, problem["loc"]) == (422, ["document", 2])
+        assert "takes more than 250000 steps" in problem["msg"]
+
+
 def test_a_document_that_vanishes_is_502(start_service: StartService, tmp_path: Path) -> None:
     service = launch_unready(start_service, tmp_path)
     (tmp_path / "document.md").unlink()
