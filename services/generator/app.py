@@ -53,6 +53,7 @@ def create(settings: GeneratorSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opening = asyncio.create_task(_open(history))
         try:
+            await generator.warm_up()
             yield
         finally:
             await opening

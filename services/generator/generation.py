@@ -15,7 +15,10 @@ from uuid import uuid4
 import msgspec
 
 from services.generator.content.model import Channel, Content, ContentOptions
+from services.generator.content.render import render_content
+from services.generator.documents.file import PACKAGED_DOCUMENT
 from services.generator.documents.model import Document, DocumentUnavailableError, MalformedDocumentError
+from services.generator.documents.parser import parse_document
 from services.generator.documents.reader import DocumentReader
 from services.generator.history.history import History
 from services.generator.history.model import Generation, GenerationStatus, HistoryUnavailableError
@@ -69,6 +72,10 @@ class ContentGenerator:
         self._cache: OrderedDict[tuple[str, ContentOptions], Rendered] = OrderedDict()
         self._rendering = asyncio.Lock()
         self._generated = tuple(metrics.content_generated.labels(channel.value) for channel in Channel)
+
+    async def warm_up(self) -> None:
+        """Render once, so that no request waits until the templates are compiled."""
+        await self.render(parse_document(PACKAGED_DOCUMENT.read_text("utf-8")), ContentOptions())
 
     async def generate(self, request: GenerationRequest) -> GenerationResult:
         """The stored generation. Nothing is published unless it could be stored first.
@@ -139,8 +146,6 @@ class ContentGenerator:
 
 
 def _render(document: Document, options: ContentOptions) -> Rendered:
-    from services.generator.content.render import render_content  # Jinja and Markdown: not needed to be up
-
     content = render_content(document, options)
     encode = msgspec.json.encode
     whole = encode(content)
