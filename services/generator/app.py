@@ -56,8 +56,8 @@ def create(settings: GeneratorSettings) -> FastAPI:
             await generator.warm_up()
             yield
         finally:
-            await opening
             await history.close()
+            await opening
             await client.aclose()
 
     app = create_app(

@@ -26,6 +26,9 @@ _QUIET_TURNS = 5
 parsed and rendered within that many. Fewer batches hand the interpreter to and fro between threads less."""
 _MAX_TURNS = 200
 _READERS = 2
+_ANSWER_WITHIN_S = 15.0
+"""More than SQLite waits for another process's lock."""
+_CLOSE_WITHIN_S = 2.0
 
 T = TypeVar("T")
 _FileId = tuple[int, int]
@@ -35,10 +38,19 @@ _FileId = tuple[int, int]
 class History:
     """Opens its database on first use, again after it could not, and again when its SQLite file is another one."""
 
-    def __init__(self, database_url: str, *, pool_size: int, metrics: GeneratorMetrics) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        pool_size: int,
+        metrics: GeneratorMetrics,
+        answer_within_s: float = _ANSWER_WITHIN_S,
+    ) -> None:
         self._database_url = database_url
         self._pool_size = pool_size
         self._metrics = metrics
+        self._answer_within_s = answer_within_s
+        self._given_up = False
         self._store: HistoryStore | None = None
         self._file: Path | None = None
         self._file_id: _FileId | None = None
@@ -68,11 +80,14 @@ class History:
         await self._call(self._readers, lambda store: store.ping())
 
     async def close(self) -> None:
-        """Waits until what is being written is written."""
+        """Waits until what is being written is written, though not for long for a server that does not answer."""
+        giving_up = asyncio.get_running_loop().call_later(_CLOSE_WITHIN_S, self._give_up)
         if self._flushing is not None:
             await self._flushing
-        await asyncio.to_thread(self._writer.shutdown)
-        await asyncio.to_thread(self._readers.shutdown)
+        async with self._opening:  # whoever opens it just now
+            await asyncio.to_thread(self._writer.shutdown)
+            await asyncio.to_thread(self._readers.shutdown)
+        giving_up.cancel()
         if self._store is not None:
             self._store.close()
 
@@ -115,18 +130,36 @@ class History:
 
     async def _call(self, executor: ThreadPoolExecutor, job: Callable[[HistoryStore], T]) -> T:
         store = await self._open()
-        loop = asyncio.get_running_loop()
         try:
             try:
-                result = await loop.run_in_executor(executor, job, store)
+                result = await self._run(executor, job, store)
             except Exception as error:
-                if not _connection_lost(error):
+                if not _connection_lost(error) or self._given_up:
                     raise
-                result = await loop.run_in_executor(executor, job, store)  # the pool has dropped dead connections
+                result = await self._run(executor, job, store)  # the pool has dropped dead connections
         except Exception as error:
             raise self._unavailable(error) from error
         self._metrics.database_up.set(1)
         return result
+
+    async def _run(self, executor: ThreadPoolExecutor, job: Callable[[HistoryStore], T], store: HistoryStore) -> T:
+        if self._given_up:
+            raise ConnectionAbortedError("the service is stopping")
+        loop = asyncio.get_running_loop()
+        cutting_off = loop.call_later(self._answer_within_s, self._cut_off)
+        try:
+            return await loop.run_in_executor(executor, job, store)
+        finally:
+            cutting_off.cancel()
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        if self._store is not None:
+            logger.warning("the database does not answer: its connections are cut off")
+            self._store.cut_off()
 
     async def _open(self) -> HistoryStore:
         if self._store is not None and not self._is_replaced():

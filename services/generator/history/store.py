@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine, bindparam, func, select, text, update
 
+from services.generator.history.engine import ServerConnections
 from services.generator.history.model import Generation, GenerationPage, GenerationStatus, Write
 from services.generator.history.schema import contents, ensure_schema, generations
 
@@ -15,6 +16,7 @@ from services.generator.history.schema import contents, ensure_schema, generatio
 class HistoryStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._connections = ServerConnections(engine)
         insert = _dialects_insert(engine)
         self._columns = [column for column in generations.c if column.name != "id"]
         # A commit whose answer was lost is repeated: the second time its rows are there already.
@@ -71,6 +73,10 @@ class HistoryStore:
         """Raises SQLAlchemy's errors when the tables cannot be read."""
         with self._engine.connect() as connection:
             connection.execute(text("SELECT version FROM schema_version"))
+
+    def cut_off(self) -> None:
+        """End what still waits for the database's server: it raises in its thread. May be called from any thread."""
+        self._connections.cut_off()
 
     def close(self) -> None:
         self._engine.dispose()
