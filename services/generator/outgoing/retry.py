@@ -119,5 +119,5 @@ def _retry_after_s(response: httpx.Response) -> float | None:
         return float(value)
     try:
         return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # no date, one without a time zone, a year beyond all calendars
         return None

@@ -83,6 +83,12 @@ def test_a_retry_after_beyond_the_longest_pause_ends_the_attempts() -> None:
     assert answers.pauses_s == []
 
 
+@pytest.mark.parametrize("value", ["soon", "Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 -0000"])
+def test_a_retry_after_that_is_no_time_is_ignored(value: str) -> None:
+    answers = Answers(httpx.Response(503, headers={"Retry-After": value}), 200)
+    assert answers.run().status_code == 200
+
+
 class Clock:
     def __init__(self) -> None:
         self.now_s = 0.0
