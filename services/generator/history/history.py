@@ -50,6 +50,7 @@ class History:
         self._pool_size = pool_size
         self._metrics = metrics
         self._answer_within_s = answer_within_s
+        self._write_failed = False
         self._given_up = False
         self._store: HistoryStore | None = None
         self._file: Path | None = None
@@ -76,8 +77,12 @@ class History:
         return await self._call(self._readers, lambda store: store.page(limit=limit, offset=offset))
 
     async def ping(self) -> None:
-        """Raises HistoryUnavailableError."""
-        await self._call(self._readers, lambda store: store.ping())
+        """Raises HistoryUnavailableError. Once a write has failed, reading is not enough: a full disk can be read."""
+        if self._write_failed:
+            await self._call(self._writer, lambda store: store.ping(writing=True))
+            self._write_failed = False
+        else:
+            await self._call(self._readers, lambda store: store.ping())
 
     async def close(self) -> None:
         """Waits until what is being written is written, though not for long for a server that does not answer."""
@@ -112,6 +117,7 @@ class History:
                     await self._call(self._writer, partial(_write_all, writes=[write for write, _ in batch]))
                 except HistoryUnavailableError as error:
                     failure = error
+                self._write_failed = failure is not None
                 for _, done in batch:
                     if not done.done():  # its request may have been cancelled
                         done.set_result(None) if failure is None else done.set_exception(failure)

@@ -69,10 +69,12 @@ class HistoryStore:
             rows = connection.execute(query).all()
         return GenerationPage(generations=tuple(_generation(row) for row in rows), total=total or 0)
 
-    def ping(self) -> None:
-        """Raises SQLAlchemy's errors when the tables cannot be read."""
-        with self._engine.connect() as connection:
+    def ping(self, *, writing: bool = False) -> None:
+        """Raises SQLAlchemy's errors when the tables cannot be read, or with `writing`, not written either."""
+        with self._engine.begin() as connection:
             connection.execute(text("SELECT version FROM schema_version"))
+            if writing:
+                connection.execute(text("UPDATE schema_version SET version = version"))
 
     def cut_off(self) -> None:
         """End what still waits for the database's server: it raises in its thread. May be called from any thread."""
