@@ -3,7 +3,7 @@
 Authors may write raw HTML: it passes through the same allow-list as what Markdown becomes, and nothing else survives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
@@ -64,6 +64,7 @@ _ATTRIBUTES = {
     "ol": {"start"},
 }
 _SCHEMES = frozenset({"http", "https", "mailto"})
+_WEB = ("https://", "http://")
 _DROPPED_WITH_CONTENT = frozenset({"script", "style", "iframe", "object", "embed", "noscript", "template", "title"})
 
 
@@ -94,6 +95,7 @@ class Body:
             if token.nesting == 1 and token.level == 0:
                 token.attrSet("dir", "auto")  # from right to left where the block's text is
             _align_by_attribute(token)
+            _drop_relative_addresses(token.children or ())
         parser = _parser()
         return str(parser.renderer.render(self._tokens, parser.options, {}))
 
@@ -130,7 +132,7 @@ class Body:
         for block in self._tokens:
             for token in block.children or ():
                 address = str(token.attrGet(attribute) or "") if token.type == kind else ""
-                if address.startswith(("https://", "http://")):
+                if address.startswith(_WEB):
                     found[address] = None
         return tuple(found)
 
@@ -143,9 +145,24 @@ def sanitise(html: str, *, styles: Mapping[str, str] | None = None) -> str:
         clean_content_tags=set(_DROPPED_WITH_CONTENT),
         attributes=_ATTRIBUTES,
         url_schemes=set(_SCHEMES),
+        url_relative="deny",
         link_rel="noopener noreferrer",
         set_tag_attribute_values={tag: {"style": style} for tag, style in (styles or {}).items()},
     ).strip()
+
+
+def _drop_relative_addresses(tokens: Sequence[Token]) -> None:
+    """Only texts are left of links and images that lead somewhere beside the document: no reader is there."""
+    kept: list[bool] = []
+    for token in tokens:
+        match token.type:
+            case "link_open":
+                kept.append(str(token.attrGet("href")).lower().startswith((*_WEB, "mailto:")))
+                token.hidden = not kept[-1]
+            case "link_close":
+                token.hidden = not kept.pop()
+            case "image" if not str(token.attrGet("src")).lower().startswith(_WEB):
+                token.type, token.content = "text", inline_text(token.children or ())
 
 
 def _align_by_attribute(token: Token) -> None:

@@ -245,6 +245,18 @@ def test_a_short_post_keeps_whole_sentences_and_the_medical_notice() -> None:
     assert post.content.endswith(notice)
 
 
+def test_links_and_images_beside_the_document_leave_their_texts_to_readers_elsewhere() -> None:
+    markdown = (
+        "[guide *one*](docs/guide.md) [up](#top) [two](//a.example) ![chart](img/chart.png) [![badge](b.svg)](x)\n\n"
+        'See [home](https://a.example), [mail](mailto:me@a.example) <img src="raw.png" alt="raw">'
+    )
+    assert Body(markdown).html() == (
+        '<p dir="auto">guide <em>one</em> up two chart badge</p>\n'
+        '<p dir="auto">See <a href="https://a.example" rel="noopener noreferrer">home</a>,'
+        ' <a href="mailto:me@a.example" rel="noopener noreferrer">mail</a> <img alt="raw"></p>'
+    )
+
+
 def test_a_newsletter_sets_direction_and_alignment_by_the_text() -> None:
     html = Body("مرحبا\n\n| a | b |\n|---|--:|\n| 1 | 2 |").html()
     assert html.startswith('<p dir="auto">')
