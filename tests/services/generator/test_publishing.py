@@ -207,6 +207,24 @@ def test_a_target_that_does_not_take_it_is_told_with_its_reason(
         publish(httpserver.url_for(""))
 
 
+@pytest.mark.parametrize(
+    ("body", "headers", "reason"),
+    [
+        pytest.param(
+            b"no gzip", {"Content-Encoding": "gzip"}, r"incorrect header check.* \(4 attempts\)", id="compressed"
+        ),
+        pytest.param(b"[" * 100_000, {}, "without a JSON object", id="nested beyond reading"),
+        pytest.param(b"\xff", {}, "without a JSON object", id="no text"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_a_failed_publication(
+    httpserver: HTTPServer, body: bytes, headers: dict[str, str], reason: str
+) -> None:
+    httpserver.expect_request("/api/v1/email/send").respond_with_data(body, headers=headers)
+    with pytest.raises(PublishError, match=f"CRM: .*{reason}"):
+        publish(httpserver.url_for(""))
+
+
 class AnswerLosingProxy:
     """Passes all on to `port`, but throws away the first `losses` answers to POST requests: they were carried out."""
 
