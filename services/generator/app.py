@@ -56,6 +56,7 @@ def create(settings: GeneratorSettings) -> FastAPI:
             await generator.warm_up()
             yield
         finally:
+            await generator.close()
             await history.close()
             await opening
             await client.aclose()

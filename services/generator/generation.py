@@ -71,11 +71,21 @@ class ContentGenerator:
         self._metrics = metrics
         self._cache: OrderedDict[tuple[str, ContentOptions], Rendered] = OrderedDict()
         self._rendering = asyncio.Lock()
+        self._publishing: set[asyncio.Task[GenerationResult]] = set()
         self._generated = tuple(metrics.content_generated.labels(channel.value) for channel in Channel)
 
     async def warm_up(self) -> None:
         """Render once, so that no request waits until the templates are compiled."""
         await self.render(parse_document(PACKAGED_DOCUMENT.read_text("utf-8")), ContentOptions())
+
+    async def close(self) -> None:
+        """Cut off what is still being published: it stays in the history as pending."""
+        cut_off = tuple(self._publishing)
+        for publishing in cut_off:
+            publishing.cancel()
+        await asyncio.gather(*cut_off, return_exceptions=True)
+        if cut_off:
+            logger.warning("the service is stopping: publications cut off and left as pending: %d", len(cut_off))
 
     async def generate(self, request: GenerationRequest) -> GenerationResult:
         """The stored generation. Nothing is published unless it could be stored first.
@@ -97,7 +107,10 @@ class ContentGenerator:
         result = GenerationResult(generation=generation, rendered=rendered, results={})
         if generation.status is GenerationStatus.PENDING:
             # Shielded: once it has begun, a client that leaves must not keep the outcome from the history.
-            result = await asyncio.shield(self._publish(result, request.channels))
+            publishing = asyncio.create_task(self._publish(result, request.channels))
+            self._publishing.add(publishing)
+            publishing.add_done_callback(self._publishing.discard)
+            result = await asyncio.shield(publishing)
         self._metrics.generation_duration_s.observe(perf_counter() - started)
         return result
 
