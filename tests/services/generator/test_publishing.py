@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,9 +15,10 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from services.generator.outgoing.circuit_breaker import CircuitBreaker, CircuitOpenError, CircuitState
-from services.generator.outgoing.client import build_client
+from services.generator.outgoing.client import LateTrustTransport, build_client
 from services.generator.outgoing.retry import AttemptsFailedError, RetryPolicy, send_with_retry
 from services.generator.publishing.target import PublishError, Target
+from tests.servers import answer, serve_tls
 from tests.services.conftest import StartService
 
 QUICK = RetryPolicy(attempts=4, base_delay_s=0.001, max_delay_s=0.05)
@@ -223,6 +225,20 @@ def test_an_answer_that_cannot_be_read_is_a_failed_publication(
     httpserver.expect_request("/api/v1/email/send").respond_with_data(body, headers=headers)
     with pytest.raises(PublishError, match=f"CRM: .*{reason}"):
         publish(httpserver.url_for(""))
+
+
+def test_the_usual_authorities_are_trusted_from_the_first_tls_request_on_and_nobody_else(tmp_path: Path) -> None:
+    async def run(port: int) -> tuple[int, int]:
+        transport = LateTrustTransport(httpx.Limits())
+        before = transport.tls.cert_store_stats()["x509_ca"]
+        async with httpx.AsyncClient(transport=transport) as client:
+            with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+                await client.get(f"https://localhost:{port}/")
+        return before, transport.tls.cert_store_stats()["x509_ca"]
+
+    with serve_tls(answer(), tmp_path) as port:
+        before, after = asyncio.run(run(port))
+    assert (before, after > 50) == (0, True)
 
 
 class AnswerLosingProxy:
