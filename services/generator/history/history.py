@@ -55,7 +55,9 @@ class History:
         self._store: HistoryStore | None = None
         self._file: Path | None = None
         self._file_id: _FileId | None = None
-        self._opening = asyncio.Lock()
+        self._latest: HistoryStore | None = None
+        """The one that was last asked, be it only to open it."""
+        self._opening: asyncio.Task[HistoryStore] | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="history-writer")
         self._readers = ThreadPoolExecutor(min(_READERS, pool_size), thread_name_prefix="history-reader")
         self._waiting: list[tuple[Write, asyncio.Future[None]]] = []
@@ -89,9 +91,10 @@ class History:
         giving_up = asyncio.get_running_loop().call_later(_CLOSE_WITHIN_S, self._give_up)
         if self._flushing is not None:
             await self._flushing
-        async with self._opening:  # whoever opens it just now
-            await asyncio.to_thread(self._writer.shutdown)
-            await asyncio.to_thread(self._readers.shutdown)
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
+        await asyncio.to_thread(self._writer.shutdown)
+        await asyncio.to_thread(self._readers.shutdown)
         giving_up.cancel()
         if self._store is not None:
             self._store.close()
@@ -151,6 +154,7 @@ class History:
     async def _run(self, executor: ThreadPoolExecutor, job: Callable[[HistoryStore], T], store: HistoryStore) -> T:
         if self._given_up:
             raise ConnectionAbortedError("the service is stopping")
+        self._latest = store
         loop = asyncio.get_running_loop()
         cutting_off = loop.call_later(self._answer_within_s, self._cut_off)
         try:
@@ -163,37 +167,43 @@ class History:
         self._cut_off()
 
     def _cut_off(self) -> None:
-        if self._store is not None:
+        if self._latest is not None:
             logger.warning("the database does not answer: its connections are cut off")
-            self._store.cut_off()
+            self._latest.cut_off()
 
     async def _open(self) -> HistoryStore:
         if self._store is not None and not self._is_replaced():
             return self._store
-        async with self._opening:
-            if self._store is not None and self._is_replaced():
-                logger.warning("%s was removed or replaced while in use: it is opened anew", self._file)
-                self._store.close()
-                self._store = None
-            if self._store is None:
-                try:
-                    self._store = await asyncio.get_running_loop().run_in_executor(self._writer, self._open_store)
-                except Exception as error:
-                    raise self._unavailable(error) from error
-                logger.info("database ready")
-            return self._store
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open_anew())
+            self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())  # all may have left
+        return await asyncio.shield(self._opening)  # whoever leaves does not stop it half-way
 
-    def _open_store(self) -> HistoryStore:
+    async def _open_anew(self) -> HistoryStore:
+        if self._store is not None:
+            logger.warning("%s was removed or replaced while in use: it is opened anew", self._file)
+            self._store.close()
+            self._store = None
+        try:
+            store = await asyncio.get_running_loop().run_in_executor(self._writer, self._make_store)
+            try:
+                await self._run(self._writer, HistoryStore.prepare, store)
+                self._file_id = _file_id(self._file) if self._file else None
+            except Exception:
+                store.close()
+                raise
+        except Exception as error:
+            raise self._unavailable(error) from error
+        finally:
+            self._opening = None
+        self._store = store
+        logger.info("database ready")
+        return store
+
+    def _make_store(self) -> HistoryStore:
         engine = open_engine(self._database_url, pool_size=self._pool_size)
         self._file = sqlite_file(engine.url)
-        store = HistoryStore(engine)
-        try:
-            store.prepare()
-            self._file_id = _file_id(self._file) if self._file else None
-        except Exception:
-            store.close()
-            raise
-        return store
+        return HistoryStore(engine)
 
     def _is_replaced(self) -> bool:
         """Whether rows would go into a file that has no name any more, and be lost with this process."""

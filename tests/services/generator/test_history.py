@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -182,25 +182,26 @@ def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def blocked_postgres(postgres_cluster: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A database whose tables another session has locked, so that it answers nothing; and how to end the lock."""
+def locking(postgres_cluster: Path) -> Iterator[tuple[str, Any]]:
+    """A database, and another session's connection to it, which keeps the tables that it locks from answering."""
     import psycopg
 
-    name = f"blocked_{uuid4().hex}"
+    name = f"locked_{uuid4().hex}"
     where = {"host": str(postgres_cluster), "user": "toombos"}
     with psycopg.connect(**where, dbname="postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     url = f"postgresql://toombos@/{name}?host={postgres_cluster}"
     with_history(url, lambda history: history.ping())
-    with psycopg.connect(**where, dbname=name) as lock:
-        lock.execute("LOCK TABLE contents, generations IN ACCESS EXCLUSIVE MODE")
-        yield url, lock.rollback
+    with psycopg.connect(**where, dbname=name) as connection:
+        yield url, connection
 
 
+@pytest.mark.parametrize("tables", ["contents, generations", "schema_version"], ids=["in use", "while it is opened"])
 def test_a_database_that_does_not_answer_is_given_up_and_used_again_once_it_does(
-    blocked_postgres: tuple[str, Callable[[], None]],
+    locking: tuple[str, Any], tables: str
 ) -> None:
-    url, unblock = blocked_postgres
+    url, session = locking
+    session.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
 
     async def run() -> int:
         metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
@@ -208,7 +209,7 @@ def test_a_database_that_does_not_answer_is_given_up_and_used_again_once_it_does
         for refused in (history.add(generation(), "{}"), history.page(limit=1, offset=0)):
             with pytest.raises(HistoryUnavailableError, match="cannot be used"):
                 await asyncio.wait_for(refused, 30)
-        unblock()
+        session.rollback()
         await history.add(generation(), "{}")
         total = (await history.page(limit=1, offset=0)).total
         await history.close()
@@ -218,9 +219,11 @@ def test_a_database_that_does_not_answer_is_given_up_and_used_again_once_it_does
 
 
 def test_a_service_whose_database_does_not_answer_still_ends_on_sigterm(
-    blocked_postgres: tuple[str, Callable[[], None]], start_service: StartService
+    locking: tuple[str, Any], start_service: StartService
 ) -> None:
-    service = start_service("generator", DRY_RUN_MODE="true", SHUTDOWN_GRACE_S="0.5", DATABASE_URL=blocked_postgres[0])
+    url, session = locking
+    service = start_service("generator", DRY_RUN_MODE="true", SHUTDOWN_GRACE_S="0.5", DATABASE_URL=url)
+    session.execute("LOCK TABLE generations IN ACCESS EXCLUSIVE MODE")
     with socket.create_connection(("127.0.0.1", service.port)) as client:
         client.sendall(b"GET /api/v2/generations HTTP/1.1\r\nHost: x\r\n\r\n")
         with service.client() as probe:  # answered after the request before it was taken up
