@@ -159,6 +159,10 @@ class History:
         cutting_off = loop.call_later(self._answer_within_s, self._cut_off)
         try:
             return await loop.run_in_executor(executor, job, store)
+        except Exception as error:
+            if loop.time() >= cutting_off.when():
+                raise TimeoutError(f"no answer within {self._answer_within_s:g} s") from error
+            raise
         finally:
             cutting_off.cancel()
 
@@ -236,7 +240,7 @@ def _reason(error: Exception, file: Path | None) -> str:
     """The driver's own first line, without the statement and parameters that SQLAlchemy adds; the file before it."""
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, OSError):
-        file, reason = cause.filename or file, cause.strerror or type(cause).__name__
+        file, reason = cause.filename or file, cause.strerror or str(cause) or type(cause).__name__
     else:
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
     return f"{file}: {reason}" if file else reason
