@@ -53,10 +53,12 @@ def create(settings: GeneratorSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opening = asyncio.create_task(_open(history))
         try:
+            await generator.warm_up()
             yield
         finally:
-            await opening
+            await generator.close()
             await history.close()
+            await opening
             await client.aclose()
 
     app = create_app(

@@ -15,7 +15,10 @@ from uuid import uuid4
 import msgspec
 
 from services.generator.content.model import Channel, Content, ContentOptions
+from services.generator.content.render import render_content
+from services.generator.documents.file import PACKAGED_DOCUMENT
 from services.generator.documents.model import Document, DocumentUnavailableError, MalformedDocumentError
+from services.generator.documents.parser import parse_document
 from services.generator.documents.reader import DocumentReader
 from services.generator.history.history import History
 from services.generator.history.model import Generation, GenerationStatus, HistoryUnavailableError
@@ -68,7 +71,21 @@ class ContentGenerator:
         self._metrics = metrics
         self._cache: OrderedDict[tuple[str, ContentOptions], Rendered] = OrderedDict()
         self._rendering = asyncio.Lock()
+        self._publishing: set[asyncio.Task[GenerationResult]] = set()
         self._generated = tuple(metrics.content_generated.labels(channel.value) for channel in Channel)
+
+    async def warm_up(self) -> None:
+        """Render once, so that no request waits until the templates are compiled."""
+        await self.render(parse_document(PACKAGED_DOCUMENT.read_text("utf-8")), ContentOptions())
+
+    async def close(self) -> None:
+        """Cut off what is still being published: it stays in the history as pending."""
+        cut_off = tuple(self._publishing)
+        for publishing in cut_off:
+            publishing.cancel()
+        await asyncio.gather(*cut_off, return_exceptions=True)
+        if cut_off:
+            logger.warning("the service is stopping: publications cut off and left as pending: %d", len(cut_off))
 
     async def generate(self, request: GenerationRequest) -> GenerationResult:
         """The stored generation. Nothing is published unless it could be stored first.
@@ -90,12 +107,18 @@ class ContentGenerator:
         result = GenerationResult(generation=generation, rendered=rendered, results={})
         if generation.status is GenerationStatus.PENDING:
             # Shielded: once it has begun, a client that leaves must not keep the outcome from the history.
-            result = await asyncio.shield(self._publish(result, request.channels))
+            publishing = asyncio.create_task(self._publish(result, request.channels))
+            self._publishing.add(publishing)
+            publishing.add_done_callback(self._publishing.discard)
+            result = await asyncio.shield(publishing)
         self._metrics.generation_duration_s.observe(perf_counter() - started)
         return result
 
     async def render(self, document: Document, options: ContentOptions, *, refresh: bool = False) -> Rendered:
-        """The content of (document, options), rendered once while it stays in the cache."""
+        """The content of (document, options), rendered once while it stays in the cache.
+
+        Raises MalformedDocumentError when the document is too complex.
+        """
         key = (document.digest, options)
         rendered = None if refresh else self._cache.get(key)
         if rendered is not None:
@@ -136,8 +159,6 @@ class ContentGenerator:
 
 
 def _render(document: Document, options: ContentOptions) -> Rendered:
-    from services.generator.content.render import render_content  # Jinja and Markdown: not needed to be up
-
     content = render_content(document, options)
     encode = msgspec.json.encode
     whole = encode(content)

@@ -111,9 +111,9 @@ class GeneratorRoutes:
         )
         try:
             document = await self._documents.read(refresh=body.force_refresh)
+            rendered = await self._generator.render(document, options, refresh=body.force_refresh)
         except _EXPECTED_ERRORS as error:
             _refuse(error)
-        rendered = await self._generator.render(document, options, refresh=body.force_refresh)
         part = {Channel.EMAIL: "newsletter", Channel.WEB: "web_update", Channel.SOCIAL: "social_posts"}[channel]
         return models.ChannelPreviewAnswer.model_validate(
             {"channel": channel, part: json.loads(getattr(rendered, f"{part}_json"))}

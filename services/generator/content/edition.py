@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.generator.content.markdown import to_text
+from services.generator.content.effort import MAX_STEPS, Effort, TooComplexError
+from services.generator.content.markdown import Body
 from services.generator.content.wording import counted, enumerate_words, period
-from services.generator.documents.model import Document, Item
+from services.generator.documents.model import Document, Item, MalformedDocumentError
 
 _KEYWORD_MIN_CHARS = 5
 _COMMON_WORDS = frozenset(Path(__file__).with_name("common_words.txt").read_text("utf-8").split())
@@ -21,6 +23,8 @@ class Edition:
     newest: tuple[Item, ...]
     facts: dict[str, str]
     """What a tone's sentences may quote: see tones.py."""
+    bodies: Mapping[Item, Body]
+    """Each item's content, parsed."""
 
     @property
     def lead(self) -> Item:
@@ -28,7 +32,7 @@ class Edition:
 
 
 def make_edition(document: Document) -> Edition:
-    """The edition of a document with at least one item."""
+    """The edition of a document with at least one item. Raises MalformedDocumentError when it is too complex."""
     newest = tuple(sorted(document.items, key=lambda item: item.date, reverse=True))
     topics = tuple(dict.fromkeys(section.category for section in document.sections if section.items))
     facts = {
@@ -38,7 +42,27 @@ def make_edition(document: Document) -> Edition:
         "period": period([item.date for item in newest]),
         "topics": enumerate_words(topics if len(topics) <= 5 else (*topics[:4], "more")),
     }
-    return Edition(document=document, newest=newest, facts=facts)
+    return Edition(document=document, newest=newest, facts=facts, bodies=_parse_bodies(newest))
+
+
+def _parse_bodies(items: Sequence[Item]) -> dict[Item, Body]:
+    effort = Effort()
+    bodies: dict[Item, Body] = {}
+    costs: dict[Item, int] = {}
+    for item in items:
+        before = effort.steps
+        try:
+            bodies[item] = Body(item.content, effort)
+        except TooComplexError:
+            costs[item] = effort.steps - before
+            line = max(costs, key=lambda known: costs[known]).line
+            raise MalformedDocumentError(
+                f"the document takes more than {MAX_STEPS} steps to be read, this item most of them:"
+                " take rows of brackets or marks, very large tables and unclosed HTML out of it",
+                line=line,
+            ) from None
+        costs[item] = effort.steps - before
+    return bodies
 
 
 def keywords(edition: Edition, limit: int) -> tuple[str, ...]:
@@ -49,7 +73,7 @@ def keywords(edition: Edition, limit: int) -> tuple[str, ...]:
     counts: Counter[str] = Counter()
     for item in edition.newest:
         counts.update(_words(item.title) * 3)
-        counts.update(_words(to_text(item.content)))
+        counts.update(_words(edition.bodies[item].text))
     chosen: dict[str, None] = {}
     for word, count in counts.most_common():
         if count > 1 and f"{word}s" not in chosen and word.removesuffix("s") not in chosen:

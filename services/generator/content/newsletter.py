@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from services.generator.content.edition import Edition
-from services.generator.content.markdown import to_html, to_text
+from services.generator.content.markdown import Body
 from services.generator.content.model import Newsletter, TemplateStyle
 from services.generator.content.themes import THEMES
 from services.generator.content.tones import Voice
@@ -28,7 +28,7 @@ def render_newsletter(edition: Edition, voice: Voice, style: TemplateStyle) -> N
             "category": section.category,
             "title": section.title,
             "lead": _section_lead(section, voice),
-            "items": [_item(item, voice, theme.body_styles) for item in section.items],
+            "items": [_item(item, edition.bodies[item], voice, theme.body_styles) for item in section.items],
         }
         for section in edition.document.sections
         if section.items
@@ -75,11 +75,11 @@ def _section_lead(section: Section, voice: Voice) -> str:
     return voice.section_lead.format(category=section.category, count=counted(len(section.items), "update"))
 
 
-def _item(item: Item, voice: Voice, styles: dict[str, str]) -> dict[str, Any]:
+def _item(item: Item, body: Body, voice: Voice, styles: dict[str, str]) -> dict[str, Any]:
     return {
         "title": item.title,
         "note": voice.item_note.format(date=long_date(item.date)),
-        "body": to_html(item.content, styles=styles),
+        "body": body.html(styles=styles),
     }
 
 
@@ -89,12 +89,12 @@ def _text(edition: Edition, voice: Voice, words: dict[str, str]) -> str:
         if section.items:
             heading = f"[{section.category}] {section.title}"
             blocks.append(f"{heading}\n{'=' * len(heading)}\n{_section_lead(section, voice)}")
-            blocks += [_text_item(item, voice) for item in section.items]
+            blocks += [_text_item(item, edition.bodies[item], voice) for item in section.items]
     blocks += [words["call_to_action"], f"{words['closing']}\n{words['signature']}"]
     blocks += [f"--\n{words['notice']}"] if words["notice"] else []
     return "\n\n".join(blocks) + "\n"
 
 
-def _text_item(item: Item, voice: Voice) -> str:
+def _text_item(item: Item, body: Body, voice: Voice) -> str:
     note = voice.item_note.format(date=long_date(item.date))
-    return f"{item.title}\n{'-' * min(len(item.title), 72)}\n{note}\n\n{to_text(item.content)}"
+    return f"{item.title}\n{'-' * min(len(item.title), 72)}\n{note}\n\n{body.text}"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from services.generator.content.edition import Edition, keywords
-from services.generator.content.markdown import images, links, opening
 from services.generator.content.model import Platform, SocialPost
 from services.generator.content.post_length import post_weight
 from services.generator.content.tones import Voice
@@ -56,7 +55,7 @@ def _post(edition: Edition, voice: Voice, platform: Platform) -> SocialPost:
     hashtags = _hashtags(edition, voice, limits)
     tail = f"\n\n{' '.join(hashtags)}" if hashtags else ""
     content = _fit(_whole_post(edition, voice, limits), lambda text: limits.measure(text + tail), limits.max_chars)
-    media = dict.fromkeys(address for item in edition.newest for address in images(item.content))
+    media = dict.fromkeys(address for item in edition.newest for address in edition.bodies[item].images)
     return SocialPost(platform=platform, content=content, hashtags=hashtags, media_urls=tuple(media)[: limits.media])
 
 
@@ -76,13 +75,14 @@ class _Post:
 
 def _whole_post(edition: Edition, voice: Voice, limits: PlatformLimits) -> _Post:
     """All that there is to say, whatever its length."""
+    lead = edition.bodies[edition.lead]
     others = edition.newest[1 : 1 + limits.listed_items]
     return _Post(
         hook=voice.social_hook.format_map(edition.facts),
-        opening=opening(edition.lead.content),
+        opening=lead.opening,
         others="\n".join((voice.social_list, *(f"• {item.title}" for item in others))) if others else "",
         closing=voice.social_closing,
-        link=next(iter(links(edition.lead.content)), ""),
+        link=next(iter(lead.links), ""),
     )
 
 

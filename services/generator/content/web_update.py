@@ -3,7 +3,7 @@
 from html import escape
 
 from services.generator.content.edition import Edition, keywords
-from services.generator.content.markdown import opening, to_html
+from services.generator.content.markdown import Body
 from services.generator.content.model import TemplateStyle, WebUpdate
 from services.generator.content.tones import Voice
 from services.generator.content.wording import counted, long_date, shorten, slugify
@@ -39,7 +39,7 @@ def _slug(edition: Edition) -> str:
 
 def _excerpt(edition: Edition, voice: Voice, limit: int) -> str:
     """The lead's opening; where that is short, the tone's introduction after it."""
-    lead = opening(edition.lead.content)
+    lead = edition.bodies[edition.lead].opening
     introduction = voice.web_introduction.format_map(edition.facts)
     return shorten(lead if len(lead) > limit // 2 else f"{lead} {introduction}", limit)
 
@@ -58,28 +58,30 @@ def _html(edition: Edition, voice: Voice, style: TemplateStyle, *, linked: bool)
     if linked and len(sections) > 1 and style is not TemplateStyle.PLAIN:
         parts.append(_contents(sections))
     for number, section in enumerate(sections, start=1):
-        parts += _section_html(section, voice, style, number if linked else None)
+        parts += _section_html(edition, section, voice, style, number if linked else None)
     parts.append(_paragraph(voice.closing, "closing"))
     if voice.notice:
         parts.append(_paragraph(voice.notice, "notice"))
     return "\n".join(parts)
 
 
-def _section_html(section: Section, voice: Voice, style: TemplateStyle, number: int | None) -> list[str]:
+def _section_html(
+    edition: Edition, section: Section, voice: Voice, style: TemplateStyle, number: int | None
+) -> list[str]:
     anchor = "" if number is None else f' id="{_anchor(section, number)}"'
     count = counted(len(section.items), "update")
     lead = _paragraph(voice.section_lead.format(category=section.category, count=count), "section-lead")
     heading = f'<h2{anchor} dir="auto">{escape(section.title)}</h2>'
-    items = [_item_html(item, voice, style) for item in section.items]
+    items = [_item_html(item, edition.bodies[item], voice, style) for item in section.items]
     if style is TemplateStyle.PLAIN:
         return [heading, *items]
     return [f'<section data-category="{escape(section.category)}">', heading, lead, *items, "</section>"]
 
 
-def _item_html(item: Item, voice: Voice, style: TemplateStyle) -> str:
+def _item_html(item: Item, body: Body, voice: Voice, style: TemplateStyle) -> str:
     note = voice.item_note.format(date=f'<time datetime="{item.date.isoformat()}">{long_date(item.date)}</time>')
-    body = f'<h3 dir="auto">{escape(item.title)}</h3>\n<p>{note}</p>\n{to_html(item.content)}'
-    return f'<article class="card">\n{body}\n</article>' if style is TemplateStyle.MODERN else body
+    html = f'<h3 dir="auto">{escape(item.title)}</h3>\n<p>{note}</p>\n{body.html()}'
+    return f'<article class="card">\n{html}\n</article>' if style is TemplateStyle.MODERN else html
 
 
 def _contents(sections: list[Section]) -> str:

@@ -1,6 +1,6 @@
 """Reads a living document's Markdown.
 
-# Title of the document          (optional; text before the first section is not published)
+# Title of the document          (optional; neither front matter nor text before the first section is published)
 ## [Category] Section title
 ### Item heading
 - **Date:** 2026-01-24           (or January 24, 2026, or 24 January 2026)
@@ -29,6 +29,7 @@ _SECTION = re.compile(r"\[([^\[\]]*)\](.*)")
 _FIELD = re.compile(r"[-*+][ \t]+\*\*([^*:]+)(?::\*\*|\*\*[ \t]*:)(.*)")
 _FENCE = re.compile(r" {0,9}(`{3,}(?!.*`)|~{3,})")
 _RULE = re.compile(r"[ \t]*([-*_])(?:[ \t]*\1){2,}[ \t]*")
+_YAML_KEY = re.compile(r"[A-Za-z_][\w-]*:(?:[ \t]|$)")
 _COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
 
 
@@ -55,8 +56,10 @@ class _Line:
 
 def _lines(text: str) -> Iterator[_Line]:
     unified = _COMMENT.sub(_line_ends, re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff")))
+    lines = unified.split("\n")
+    before = _front_matter_lines(lines)
     fence: str | None = None
-    for number, raw in enumerate(unified.split("\n"), start=1):
+    for number, raw in enumerate(lines[before:], start=before + 1):
         begun = _FIELD.fullmatch(raw) if fence is None else None
         mark = _FENCE.match(begun[2] if begun else raw)  # code may begin right after **Content:**
         if fence is not None:
@@ -69,6 +72,19 @@ def _lines(text: str) -> Iterator[_Line]:
             yield _Line(number, raw, 0)
         else:
             yield _Line(number, raw, len(heading[1]), _CLOSING_MARKS.sub("", (heading[2] or "").strip()).strip())
+
+
+def _front_matter_lines(lines: list[str]) -> int:
+    """How many lines of YAML stand before the text, as Jekyll and Hugo have it: its comments are no headings."""
+    if lines[0].rstrip() != "---":
+        return 0
+    for number, line in enumerate(lines[1:], start=1):
+        if line.rstrip() in ("---", "..."):
+            values = [inner for inner in lines[1:number] if inner.strip() and not inner.startswith("#")]
+            return number + 1 if values and _YAML_KEY.match(values[0]) else 0
+        if line.startswith("## ["):
+            break
+    return 0
 
 
 def _line_ends(comment: re.Match[str]) -> str:

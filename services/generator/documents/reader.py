@@ -16,6 +16,7 @@ class DocumentReader:
         self._source = source
         self._metrics = metrics
         self._parsed: tuple[str, Document] | None = None
+        self._parsing = asyncio.Lock()
         self._checked_at_s = float("-inf")
         self._check_lock = asyncio.Lock()
         self._problem: str | None = None
@@ -31,9 +32,14 @@ class DocumentReader:
         except DocumentUnavailableError:
             self._metrics.count_fetch(self.kind, "unavailable")
             raise
-        if self._parsed is not None and self._parsed[0] == text:
-            self._metrics.count_fetch(self.kind, "unchanged")
-            return self._parsed[1]
+        if self._parsed is None or self._parsed[0] != text:
+            async with self._parsing:  # those who wait for the same text find it parsed
+                if self._parsed is None or self._parsed[0] != text:
+                    return await self._parse(text)
+        self._metrics.count_fetch(self.kind, "unchanged")
+        return self._parsed[1]
+
+    async def _parse(self, text: str) -> Document:
         try:
             document = await asyncio.to_thread(parse_document, text)
         except MalformedDocumentError:

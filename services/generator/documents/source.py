@@ -33,7 +33,7 @@ async def ask(send: Send, *, what: str) -> httpx.Response:
         response = await send_with_retry(send, target=what, policy=_POLICY)
     except (AttemptsFailedError, CircuitOpenError, EgressRefusedError) as error:
         raise DocumentUnavailableError(str(error)) from error
-    except (httpx.InvalidURL, httpx.TooManyRedirects, httpx.UnsupportedProtocol, httpx.DecodingError) as error:
+    except httpx.InvalidURL as error:
         raise DocumentUnavailableError(f"{what}: {error}") from error
     if response.is_success or response.status_code == 304:
         return response
@@ -44,7 +44,7 @@ def json_object(response: httpx.Response, *, what: str) -> dict[str, object]:
     """The answer's JSON object. Raises DocumentUnavailableError for anything else."""
     try:
         body = response.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DocumentUnavailableError(f"{what}: the answer is not JSON") from error
     if not isinstance(body, dict):
         raise DocumentUnavailableError(f"{what}: the answer is not a JSON object")

@@ -1,7 +1,9 @@
 """Opens the history's database: SQLite with a write-ahead log, or PostgreSQL, each with a bounded pool."""
 
 import os
+import socket
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -32,6 +34,26 @@ def open_engine(database_url: str, *, pool_size: int) -> Engine:
         hide_parameters=True,
         connect_args={"connect_timeout": _CONNECT_TIMEOUT_S},
     )
+
+
+class ServerConnections:
+    """An engine's open connections to a database server, to be cut off when it no longer answers.
+
+    Nothing else ends a thread that waits for a server that is frozen, unreachable or waits for a lock itself. SQLite's
+    calls are no server's: they wait for a lock for a bounded time.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._open: set[DBAPIConnection] = set()
+        if engine.dialect.name != "sqlite":
+            event.listen(engine, "connect", lambda connection, _record: self._open.add(connection))
+            event.listen(engine, "close", lambda connection, _record: self._open.discard(connection))
+
+    def cut_off(self) -> None:
+        """Whoever waits for an answer gets the driver's error, as if the server had hung up."""
+        for connection in self._open.copy():
+            with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as twin:  # may just be closing
+                twin.shutdown(socket.SHUT_RDWR)
 
 
 def sqlite_file(url: URL) -> Path | None:

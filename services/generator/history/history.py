@@ -26,6 +26,9 @@ _QUIET_TURNS = 5
 parsed and rendered within that many. Fewer batches hand the interpreter to and fro between threads less."""
 _MAX_TURNS = 200
 _READERS = 2
+_ANSWER_WITHIN_S = 15.0
+"""More than SQLite waits for another process's lock."""
+_CLOSE_WITHIN_S = 2.0
 
 T = TypeVar("T")
 _FileId = tuple[int, int]
@@ -35,14 +38,26 @@ _FileId = tuple[int, int]
 class History:
     """Opens its database on first use, again after it could not, and again when its SQLite file is another one."""
 
-    def __init__(self, database_url: str, *, pool_size: int, metrics: GeneratorMetrics) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        pool_size: int,
+        metrics: GeneratorMetrics,
+        answer_within_s: float = _ANSWER_WITHIN_S,
+    ) -> None:
         self._database_url = database_url
         self._pool_size = pool_size
         self._metrics = metrics
+        self._answer_within_s = answer_within_s
+        self._write_failed = False
+        self._given_up = False
         self._store: HistoryStore | None = None
         self._file: Path | None = None
         self._file_id: _FileId | None = None
-        self._opening = asyncio.Lock()
+        self._latest: HistoryStore | None = None
+        """The one that was last asked, be it only to open it."""
+        self._opening: asyncio.Task[HistoryStore] | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="history-writer")
         self._readers = ThreadPoolExecutor(min(_READERS, pool_size), thread_name_prefix="history-reader")
         self._waiting: list[tuple[Write, asyncio.Future[None]]] = []
@@ -64,15 +79,23 @@ class History:
         return await self._call(self._readers, lambda store: store.page(limit=limit, offset=offset))
 
     async def ping(self) -> None:
-        """Raises HistoryUnavailableError."""
-        await self._call(self._readers, lambda store: store.ping())
+        """Raises HistoryUnavailableError. Once a write has failed, reading is not enough: a full disk can be read."""
+        if self._write_failed:
+            await self._call(self._writer, lambda store: store.ping(writing=True))
+            self._write_failed = False
+        else:
+            await self._call(self._readers, lambda store: store.ping())
 
     async def close(self) -> None:
-        """Waits until what is being written is written."""
+        """Waits until what is being written is written, though not for long for a server that does not answer."""
+        giving_up = asyncio.get_running_loop().call_later(_CLOSE_WITHIN_S, self._give_up)
         if self._flushing is not None:
             await self._flushing
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
         await asyncio.to_thread(self._writer.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
+        giving_up.cancel()
         if self._store is not None:
             self._store.close()
 
@@ -97,6 +120,7 @@ class History:
                     await self._call(self._writer, partial(_write_all, writes=[write for write, _ in batch]))
                 except HistoryUnavailableError as error:
                     failure = error
+                self._write_failed = failure is not None
                 for _, done in batch:
                     if not done.done():  # its request may have been cancelled
                         done.set_result(None) if failure is None else done.set_exception(failure)
@@ -115,46 +139,75 @@ class History:
 
     async def _call(self, executor: ThreadPoolExecutor, job: Callable[[HistoryStore], T]) -> T:
         store = await self._open()
-        loop = asyncio.get_running_loop()
         try:
             try:
-                result = await loop.run_in_executor(executor, job, store)
+                result = await self._run(executor, job, store)
             except Exception as error:
-                if not _connection_lost(error):
+                if not _connection_lost(error) or self._given_up:
                     raise
-                result = await loop.run_in_executor(executor, job, store)  # the pool has dropped dead connections
+                result = await self._run(executor, job, store)  # the pool has dropped dead connections
         except Exception as error:
             raise self._unavailable(error) from error
         self._metrics.database_up.set(1)
         return result
 
+    async def _run(self, executor: ThreadPoolExecutor, job: Callable[[HistoryStore], T], store: HistoryStore) -> T:
+        if self._given_up:
+            raise ConnectionAbortedError("the service is stopping")
+        self._latest = store
+        loop = asyncio.get_running_loop()
+        cutting_off = loop.call_later(self._answer_within_s, self._cut_off)
+        try:
+            return await loop.run_in_executor(executor, job, store)
+        except Exception as error:
+            if loop.time() >= cutting_off.when():
+                raise TimeoutError(f"no answer within {self._answer_within_s:g} s") from error
+            raise
+        finally:
+            cutting_off.cancel()
+
+    def _give_up(self) -> None:
+        self._given_up = True
+        self._cut_off()
+
+    def _cut_off(self) -> None:
+        if self._latest is not None:
+            logger.warning("the database does not answer: its connections are cut off")
+            self._latest.cut_off()
+
     async def _open(self) -> HistoryStore:
         if self._store is not None and not self._is_replaced():
             return self._store
-        async with self._opening:
-            if self._store is not None and self._is_replaced():
-                logger.warning("%s was removed or replaced while in use: it is opened anew", self._file)
-                self._store.close()
-                self._store = None
-            if self._store is None:
-                try:
-                    self._store = await asyncio.get_running_loop().run_in_executor(self._writer, self._open_store)
-                except Exception as error:
-                    raise self._unavailable(error) from error
-                logger.info("database ready")
-            return self._store
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open_anew())
+            self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())  # all may have left
+        return await asyncio.shield(self._opening)  # whoever leaves does not stop it half-way
 
-    def _open_store(self) -> HistoryStore:
+    async def _open_anew(self) -> HistoryStore:
+        if self._store is not None:
+            logger.warning("%s was removed or replaced while in use: it is opened anew", self._file)
+            self._store.close()
+            self._store = None
+        try:
+            store = await asyncio.get_running_loop().run_in_executor(self._writer, self._make_store)
+            try:
+                await self._run(self._writer, HistoryStore.prepare, store)
+                self._file_id = _file_id(self._file) if self._file else None
+            except Exception:
+                store.close()
+                raise
+        except Exception as error:
+            raise self._unavailable(error) from error
+        finally:
+            self._opening = None
+        self._store = store
+        logger.info("database ready")
+        return store
+
+    def _make_store(self) -> HistoryStore:
         engine = open_engine(self._database_url, pool_size=self._pool_size)
         self._file = sqlite_file(engine.url)
-        store = HistoryStore(engine)
-        try:
-            store.prepare()
-            self._file_id = _file_id(self._file) if self._file else None
-        except Exception:
-            store.close()
-            raise
-        return store
+        return HistoryStore(engine)
 
     def _is_replaced(self) -> bool:
         """Whether rows would go into a file that has no name any more, and be lost with this process."""
@@ -187,7 +240,7 @@ def _reason(error: Exception, file: Path | None) -> str:
     """The driver's own first line, without the statement and parameters that SQLAlchemy adds; the file before it."""
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, OSError):
-        file, reason = cause.filename or file, cause.strerror or type(cause).__name__
+        file, reason = cause.filename or file, cause.strerror or str(cause) or type(cause).__name__
     else:
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
     return f"{file}: {reason}" if file else reason

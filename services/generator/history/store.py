@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Engine, bindparam, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from services.generator.history.engine import ServerConnections
 from services.generator.history.model import Generation, GenerationPage, GenerationStatus, Write
 from services.generator.history.schema import contents, ensure_schema, generations
 
@@ -16,13 +16,14 @@ from services.generator.history.schema import contents, ensure_schema, generatio
 class HistoryStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
+        self._connections = ServerConnections(engine)
+        insert = _dialects_insert(engine)
         self._columns = [column for column in generations.c if column.name != "id"]
         # A commit whose answer was lost is repeated: the second time its rows are there already.
-        self._insert_content = dialect.insert(contents).on_conflict_do_nothing()
-        insert = dialect.insert(generations).values({column.name: bindparam(column.name) for column in self._columns})
+        self._insert_content = insert(contents).on_conflict_do_nothing()
+        row = insert(generations).values({column.name: bindparam(column.name) for column in self._columns})
         # The statement of every request, as the driver's own text: its rows pass SQLAlchemy unprocessed.
-        self._insert_generation = str(insert.on_conflict_do_nothing().inline().compile(dialect=engine.dialect))
+        self._insert_generation = str(row.on_conflict_do_nothing().inline().compile(dialect=engine.dialect))
         self._finish = (
             update(generations)
             .where(generations.c.content_id == bindparam("key"))
@@ -68,13 +69,30 @@ class HistoryStore:
             rows = connection.execute(query).all()
         return GenerationPage(generations=tuple(_generation(row) for row in rows), total=total or 0)
 
-    def ping(self) -> None:
-        """Raises SQLAlchemy's errors when the tables cannot be read."""
-        with self._engine.connect() as connection:
+    def ping(self, *, writing: bool = False) -> None:
+        """Raises SQLAlchemy's errors when the tables cannot be read, or with `writing`, not written either."""
+        with self._engine.begin() as connection:
             connection.execute(text("SELECT version FROM schema_version"))
+            if writing:
+                connection.execute(text("UPDATE schema_version SET version = version"))
+
+    def cut_off(self) -> None:
+        """End what still waits for the database's server: it raises in its thread. May be called from any thread."""
+        self._connections.cut_off()
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def _dialects_insert(engine: Engine) -> Any:
+    """The INSERT that knows ON CONFLICT. Only one is imported: PostgreSQL's dialects take 25 ms of every start."""
+    if engine.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert
 
 
 def _synchronous(batch: Sequence[Write]) -> str:

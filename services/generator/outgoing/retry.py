@@ -44,8 +44,8 @@ async def send_with_retry(
 ) -> httpx.Response:
     """The first answer that is not 408, 425, 429 or 5xx, so also other refusals; the caller judges those.
 
-    `send` must be safe to repeat. Raises AttemptsFailedError, CircuitOpenError, and what `send` raises that is no
-    httpx.TransportError, such as EgressRefusedError.
+    `send` must be safe to repeat. Raises AttemptsFailedError, CircuitOpenError, and what `send` raises that is neither
+    an httpx.TransportError nor an httpx.DecodingError, such as EgressRefusedError.
     """
     for attempt in range(1, policy.attempts + 1):
         if breaker is not None:
@@ -67,10 +67,10 @@ async def _attempt(send: Send, breaker: CircuitBreaker | None) -> tuple[str, flo
     """(reason, Retry-After in seconds, None) of a failure worth another attempt, or ("", None, answer)."""
     try:
         response = await send()
-    except httpx.TransportError as error:
+    except (httpx.TransportError, httpx.DecodingError) as error:
         if breaker is not None:
             breaker.fail()
-        return _transport_reason(error), None, None
+        return _reason(error), None, None
     except BaseException:
         if breaker is not None:
             breaker.release()
@@ -91,7 +91,7 @@ def describe(response: httpx.Response) -> str:
     """
     try:
         body = response.json()
-    except (ValueError, httpx.ResponseNotRead):
+    except (ValueError, RecursionError, httpx.ResponseNotRead):
         return ""
     if not isinstance(body, dict):
         return ""
@@ -101,7 +101,7 @@ def describe(response: httpx.Response) -> str:
     return f": {str(reason)[:200]}" if reason else ""
 
 
-def _transport_reason(error: httpx.TransportError) -> str:
+def _reason(error: httpx.RequestError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return f"no answer in time ({type(error).__name__})"
     return str(error) or type(error).__name__
@@ -119,5 +119,5 @@ def _retry_after_s(response: httpx.Response) -> float | None:
         return float(value)
     try:
         return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):  # no date, one without a time zone, a year beyond all calendars
         return None

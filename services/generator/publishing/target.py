@@ -52,7 +52,7 @@ class Target:
             raise PublishError(f"{self.name}: HTTP {response.status_code}{describe(response)}")
         try:
             answer = response.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
             raise PublishError(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.generator.content.markdown import images, links, opening, to_html, to_text
+from services.generator.content.markdown import Body
 from services.generator.content.model import Content, ContentOptions, Platform, TemplateStyle, Tone
 from services.generator.content.newsletter import PREVIEW_MAX_CHARS, SUBJECT_MAX_CHARS
 from services.generator.content.post_length import post_weight
@@ -197,7 +197,7 @@ def test_hostile_markdown_does_nothing_in_any_channel(hostile: str) -> None:
 @given(st.text(max_size=300))
 @settings(max_examples=150, deadline=None)
 def test_any_text_becomes_harmless_html(text: str) -> None:
-    assert not DANGEROUS.search(to_html(text))
+    assert not DANGEROUS.search(Body(text).html())
 
 
 def test_markdown_becomes_readable_plain_text() -> None:
@@ -205,12 +205,12 @@ def test_markdown_becomes_readable_plain_text() -> None:
         "One *two* **three** `four` [link](https://a.example/b).\n\n- a\n  - b\n- c\n\n3. x\n4. y\n\n"
         "> quoted\n\n| h | i |\n|---|---|\n| 1 | 2 |\n\n<b>raw</b> &amp; done ![picture](https://a.example/p.png)"
     )
-    assert to_text(markdown) == (
+    assert Body(markdown).text == (
         "One two three four link (https://a.example/b).\n\n- a\n  - b\n- c\n\n3. x\n4. y\n\n"
         "> quoted\n\nh | i\n1 | 2\n\nraw & done picture"
     )
-    assert links(markdown) == ("https://a.example/b",)
-    assert images(markdown) == ("https://a.example/p.png",)
+    assert Body(markdown).links == ("https://a.example/b",)
+    assert Body(markdown).images == ("https://a.example/p.png",)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_markdown_becomes_readable_plain_text() -> None:
     ],
 )
 def test_a_posts_opening_is_prose(content: str, text: str) -> None:
-    assert opening(content) == text
+    assert Body(content).opening == text
     posts = render_content(document_of(content=content), ContentOptions()).social_posts
     assert all("\n\n\n" not in full_text(post) and (not text or text in post.content) for post in posts)
 
@@ -245,8 +245,20 @@ def test_a_short_post_keeps_whole_sentences_and_the_medical_notice() -> None:
     assert post.content.endswith(notice)
 
 
+def test_links_and_images_beside_the_document_leave_their_texts_to_readers_elsewhere() -> None:
+    markdown = (
+        "[guide *one*](docs/guide.md) [up](#top) [two](//a.example) ![chart](img/chart.png) [![badge](b.svg)](x)\n\n"
+        'See [home](https://a.example), [mail](mailto:me@a.example) <img src="raw.png" alt="raw">'
+    )
+    assert Body(markdown).html() == (
+        '<p dir="auto">guide <em>one</em> up two chart badge</p>\n'
+        '<p dir="auto">See <a href="https://a.example" rel="noopener noreferrer">home</a>,'
+        ' <a href="mailto:me@a.example" rel="noopener noreferrer">mail</a> <img alt="raw"></p>'
+    )
+
+
 def test_a_newsletter_sets_direction_and_alignment_by_the_text() -> None:
-    html = to_html("مرحبا\n\n| a | b |\n|---|--:|\n| 1 | 2 |")
+    html = Body("مرحبا\n\n| a | b |\n|---|--:|\n| 1 | 2 |").html()
     assert html.startswith('<p dir="auto">')
     assert '<table dir="auto">' in html  # its cells have none of their own: they would not count for the table's
     assert '<th align="left">a</th>\n<th align="right">b</th>' in html

@@ -26,6 +26,21 @@ def test_a_document_has_its_title_sections_and_items_in_order() -> None:
     assert item.line == 6
 
 
+@pytest.mark.parametrize(
+    ("before", "title"),
+    [
+        pytest.param("---\ntitle: x\n# a comment\ntags:\n  - a\n---\n", "News", id="front matter"),
+        pytest.param("---\n# a comment\n\ntitle: x\n...\n", "News", id="front matter with a comment first"),
+        pytest.param("---\n# Brand\n---\n", "Brand", id="a title between rules"),
+        pytest.param("---\ntitle: x\n# Brand\n", "Brand", id="no end"),
+    ],
+)
+def test_front_matter_is_no_part_of_the_text(before: str, title: str) -> None:
+    document = parse_document(f"{before}# News\n## [A] B\n{ITEM}\n---\n## [B] C\n")
+    assert (document.title, len(document.sections)) == (title, 2)
+    assert document.items[0].line == before.count("\n") + 3
+
+
 def test_the_packaged_document_has_several_categories_and_items() -> None:
     document = parse_document(PACKAGED_DOCUMENT.read_text("utf-8"))
     assert len(document.sections) >= 4

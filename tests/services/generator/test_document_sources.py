@@ -25,8 +25,10 @@ from services.generator.documents.google_docs import GoogleDocsSource, ServiceAc
 from services.generator.documents.model import DocumentUnavailableError
 from services.generator.documents.notion import NotionSource
 from services.generator.documents.parser import parse_document
+from services.generator.documents.reader import DocumentReader
 from services.generator.documents.source import MAX_DOCUMENT_BYTES
 from services.generator.documents.url import UrlSource
+from services.generator.metrics import GeneratorMetrics
 from services.generator.outgoing.client import build_client
 
 T = TypeVar("T")
@@ -69,6 +71,19 @@ def test_a_file_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
         return first, same, await source.read(refresh=False)
 
     assert asyncio.run(use()) == ("one", True, "other")
+
+
+def test_a_changed_document_is_parsed_once_however_many_wait_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "doc.md"
+    path.write_text(TEXT)
+    metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
+
+    async def use() -> set[str]:
+        reader = DocumentReader(FileSource(path), metrics)
+        return {document.digest for document in await asyncio.gather(*(reader.read() for _ in range(20)))}
+
+    assert len(asyncio.run(use())) == 1
+    assert 'toombos_document_fetch_total{outcome="read",source="file"} 1.0' in metrics.render().decode()
 
 
 def test_a_change_that_keeps_size_and_modification_time_is_seen(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,34 @@ def test_a_malformed_document_is_422_with_its_line(
     checks = {check["name"]: check for check in ready.json()["checks"]}
     assert (ready.status_code, checks["document_source"]["ready"]) == (503, False)
     assert "Content generation failed" in service.log()
+
+
+def test_a_document_too_complex_to_read_is_422_with_its_line(start_service: StartService, tmp_path: Path) -> None:
+    service = launch_unready(start_service, tmp_path)
+    with (tmp_path / "document.md").open("a") as document:
+        document.write("<div>" * 10_000)
+    for path in (GENERATE, "/api/v1/content/preview/email"):
+        answer = post(service, {}, path=path)
+        (problem,) = answer.json()["detail"]
+        assert (answer.status_code, problem["loc"]) == (422, ["document", 2])
+        assert "takes more than 250000 steps" in problem["msg"]
+
+
+def test_a_history_that_takes_no_more_keeps_the_generator_unready_until_it_does(start_service: StartService) -> None:
+    service = start_service("generator", **DRY_RUN)
+    hard_limit = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE)[1]
+    resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (1, hard_limit))  # as on a full disk: reading goes on
+    assert post(service).status_code == 503
+    with service.client() as client:
+        for _ in range(2):
+            ready = client.get("/ready")
+            checks = {check["name"]: check for check in ready.json()["checks"]}
+            assert (ready.status_code, checks["database"]["ready"]) == (503, False)
+            assert sample(service, "toombos_database_up") == 0
+        resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (hard_limit, hard_limit))
+        assert client.get("/ready").status_code == 200
+    assert sample(service, "toombos_database_up") == 1
+    assert post(service).status_code == 200
 
 
 def test_a_document_that_vanishes_is_502(start_service: StartService, tmp_path: Path) -> None:

@@ -1,12 +1,19 @@
-"""SIGKILL in the middle of a thousand generations: every acknowledged one is in the history after the restart."""
+"""SIGKILL in the middle of a thousand generations: every acknowledged one is in the history after the restart.
+
+SIGTERM in the middle of a publication: it is in the history as pending.
+"""
 
 import asyncio
+import json
 import signal
+import socket
 import sqlite3
+from contextlib import closing
 
 import httpx
 import pytest
 
+from tests.conftest import wait_for
 from tests.services.conftest import RunningService, StartService
 
 GENERATIONS = 1000
@@ -67,3 +74,19 @@ def test_sigkill_loses_no_acknowledged_generation(
         connection = sqlite3.connect(path)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         connection.close()
+
+
+def test_sigterm_leaves_what_is_still_being_published_pending_and_logs_no_error(start_service: StartService) -> None:
+    crm = start_service("crm", MOCK_LATENCY_MS="60000")
+    generator = start_service("generator", DRY_RUN_MODE="true", SHUTDOWN_GRACE_S="0.5", MOCK_CRM_BASE_URL=crm.url)
+    body = b'{"publish_web": false, "generate_social": false}'
+    head = f"POST /api/v2/generate-content HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection(("127.0.0.1", generator.port)) as client:
+        client.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
+        wait_for(lambda: stored_ids(generator), what="the pending generation")
+        assert generator.stop() == 0
+    with closing(sqlite3.connect(generator.project / "data" / "generator.db")) as connection:
+        assert connection.execute("SELECT status FROM generations").fetchall() == [("pending",)]
+    log = [json.loads(line) for line in generator.log().splitlines()]
+    assert [line for line in log if line["level"] in ("ERROR", "CRITICAL")] == []
+    assert "publications cut off and left as pending: 1" in generator.log()

@@ -2,13 +2,14 @@
 
 import asyncio
 import shutil
+import socket
 import sqlite3
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import pytest
@@ -18,6 +19,7 @@ from services.generator.history.engine import open_engine
 from services.generator.history.history import History
 from services.generator.history.model import Generation, GenerationStatus, HistoryUnavailableError
 from services.generator.metrics import GeneratorMetrics
+from tests.services.conftest import StartService
 
 T = TypeVar("T")
 
@@ -177,6 +179,56 @@ def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
         return (await history.page(limit=1, offset=0)).total
 
     assert with_history(f"sqlite:///{folder}/history.db", use) == 1
+
+
+@pytest.fixture
+def locking(postgres_cluster: Path) -> Iterator[tuple[str, Any]]:
+    """A database, and another session's connection to it, which keeps the tables that it locks from answering."""
+    import psycopg
+
+    name = f"locked_{uuid4().hex}"
+    where = {"host": str(postgres_cluster), "user": "toombos"}
+    with psycopg.connect(**where, dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    url = f"postgresql://toombos@/{name}?host={postgres_cluster}"
+    with_history(url, lambda history: history.ping())
+    with psycopg.connect(**where, dbname=name) as connection:
+        yield url, connection
+
+
+@pytest.mark.parametrize("tables", ["contents, generations", "schema_version"], ids=["in use", "while it is opened"])
+def test_a_database_that_does_not_answer_is_given_up_and_used_again_once_it_does(
+    locking: tuple[str, Any], tables: str
+) -> None:
+    url, session = locking
+    session.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+
+    async def run() -> int:
+        metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
+        history = History(url, pool_size=3, metrics=metrics, answer_within_s=0.2)
+        for refused in (history.add(generation(), "{}"), history.page(limit=1, offset=0)):
+            with pytest.raises(HistoryUnavailableError, match=r"cannot be used: no answer within 0\.2 s"):
+                await asyncio.wait_for(refused, 30)
+        session.rollback()
+        await history.add(generation(), "{}")
+        total = (await history.page(limit=1, offset=0)).total
+        await history.close()
+        return total
+
+    assert asyncio.run(run()) == 1
+
+
+def test_a_service_whose_database_does_not_answer_still_ends_on_sigterm(
+    locking: tuple[str, Any], start_service: StartService
+) -> None:
+    url, session = locking
+    service = start_service("generator", DRY_RUN_MODE="true", SHUTDOWN_GRACE_S="0.5", DATABASE_URL=url)
+    session.execute("LOCK TABLE generations IN ACCESS EXCLUSIVE MODE")
+    with socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(b"GET /api/v2/generations HTTP/1.1\r\nHost: x\r\n\r\n")
+        with service.client() as probe:  # answered after the request before it was taken up
+            assert probe.get("/live").status_code == 200
+        assert service.stop() == 0
 
 
 def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,9 +15,10 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from services.generator.outgoing.circuit_breaker import CircuitBreaker, CircuitOpenError, CircuitState
-from services.generator.outgoing.client import build_client
+from services.generator.outgoing.client import LateTrustTransport, build_client
 from services.generator.outgoing.retry import AttemptsFailedError, RetryPolicy, send_with_retry
 from services.generator.publishing.target import PublishError, Target
+from tests.servers import answer, serve_tls
 from tests.services.conftest import StartService
 
 QUICK = RetryPolicy(attempts=4, base_delay_s=0.001, max_delay_s=0.05)
@@ -81,6 +83,12 @@ def test_a_retry_after_beyond_the_longest_pause_ends_the_attempts() -> None:
     with pytest.raises(AttemptsFailedError, match="1 attempt"):
         answers.run()
     assert answers.pauses_s == []
+
+
+@pytest.mark.parametrize("value", ["soon", "Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 -0000"])
+def test_a_retry_after_that_is_no_time_is_ignored(value: str) -> None:
+    answers = Answers(httpx.Response(503, headers={"Retry-After": value}), 200)
+    assert answers.run().status_code == 200
 
 
 class Clock:
@@ -199,6 +207,38 @@ def test_a_target_that_does_not_take_it_is_told_with_its_reason(
     httpserver.expect_request("/api/v1/email/send").respond_with_data(body, status=status)
     with pytest.raises(PublishError, match=f"CRM: .*{reason}"):
         publish(httpserver.url_for(""))
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "reason"),
+    [
+        pytest.param(
+            b"no gzip", {"Content-Encoding": "gzip"}, r"incorrect header check.* \(4 attempts\)", id="compressed"
+        ),
+        pytest.param(b"[" * 100_000, {}, "without a JSON object", id="nested beyond reading"),
+        pytest.param(b"\xff", {}, "without a JSON object", id="no text"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_a_failed_publication(
+    httpserver: HTTPServer, body: bytes, headers: dict[str, str], reason: str
+) -> None:
+    httpserver.expect_request("/api/v1/email/send").respond_with_data(body, headers=headers)
+    with pytest.raises(PublishError, match=f"CRM: .*{reason}"):
+        publish(httpserver.url_for(""))
+
+
+def test_the_usual_authorities_are_trusted_from_the_first_tls_request_on_and_nobody_else(tmp_path: Path) -> None:
+    async def run(port: int) -> tuple[int, int]:
+        transport = LateTrustTransport(httpx.Limits())
+        before = transport.tls.cert_store_stats()["x509_ca"]
+        async with httpx.AsyncClient(transport=transport) as client:
+            with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
+                await client.get(f"https://localhost:{port}/")
+        return before, transport.tls.cert_store_stats()["x509_ca"]
+
+    with serve_tls(answer(), tmp_path) as port:
+        before, after = asyncio.run(run(port))
+    assert (before, after > 50) == (0, True)
 
 
 class AnswerLosingProxy:
