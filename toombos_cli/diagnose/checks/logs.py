@@ -5,13 +5,12 @@ What is older is history: it neither warns nor is it a cause. What the service d
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import at, fail, ok, toombos, warn
-from toombos_cli.diagnose.checks.network import NOT_REACHED
+from toombos_cli.diagnose.checks.log_patterns import PATTERNS, Pattern, is_simulated, kind_of
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
@@ -23,150 +22,7 @@ _SHOWN = 3
 _MANY_REFUSALS = 20
 _DATED = re.compile(r"^\d{4}-\d\d-\d\d[T ]\S+ (?:[A-Z]+ )?(?:[\w.]+ (?=\w))?")
 """Time, level and logger at the beginning of a line."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pattern:
-    """Lines of one kind, what they mean, and the later line that shows that it is over."""
-
-    id: str
-    title: str
-    finds: re.Pattern[str]
-    cause: str
-    advice: str = ""
-    taken_back_by: re.Pattern[str] | None = None
-    errors_only: bool = False
-    follows: tuple[str, ...] = ()
-
-
-def _compiled(text: str) -> re.Pattern[str]:
-    return re.compile(text, re.IGNORECASE)
-
-
-_DATABASE = ("db.service", "db.perm", "db.ping", "db.pool", "res.disk", "dsn")
-_SIMULATED = _compiled(r"simulated \w[\w ]*|\(simulation \w")
-_GENERATED = _compiled(r"POST /\S*generate\S* 2\d\d")
-
-# A line is of the first kind that finds it.
-PATTERNS: tuple[Pattern, ...] = (
-    Pattern(
-        id="log.oom",
-        title="no process ran out of memory",
-        finds=_compiled(r"out of memory|oom-?kill|MemoryError|cannot allocate memory"),
-        cause="there was no memory left",
-        advice="lower what the service takes (its limits in toombos.toml), or add memory",
-        follows=("res.memory",),
-    ),
-    Pattern(
-        id="log.missing_module",
-        title="no module is missing",
-        finds=_compiled(r"No module named|ModuleNotFoundError|cannot import name"),
-        cause="the service cannot start without it",
-        advice="install it with the service's own interpreter",
-        follows=("py.import", "deps.missing", "deps.check", "proc.crash_loop", "proc.missing"),
-    ),
-    Pattern(
-        id="log.pool",
-        title="connections of the pool suffice",
-        finds=_compiled(r"pool\b.*(limit|exhaust|timed? ?out|overflow)|too many (connections|clients)"),
-        cause="all connections to the database are in use",
-        advice="raise DATABASE_POOL_SIZE, or look for queries that take long",
-        follows=(*_DATABASE, "db.pool"),
-    ),
-    Pattern(
-        id="log.db",
-        title="the database works",
-        finds=_compiled(r"database (connection )?failed|OperationalError|database is locked|slow query"),
-        cause="a query or the connection failed",
-        taken_back_by=_compiled(r"database ready"),
-        follows=(*_DATABASE, "ready"),
-    ),
-    Pattern(
-        id="log.publisher",
-        title="publishing works",
-        finds=_compiled(r"publish\w*[: ].*\b(failed|partial|error)\b|(crm|platform) service unavailable"),
-        cause="what was generated did not reach its channel",
-        taken_back_by=_compiled(r"publisher: \w+ success"),
-        follows=(
-            *NOT_REACHED,
-            "mock",
-            "net.timeout",
-            "net.refused",
-            "http.status",
-            "net.mock_urls",
-            "mock.simulated",
-            "mock.trigger",
-            "mock.trigger",
-            "perf.latency",
-        ),
-    ),
-    Pattern(
-        id="log.known",
-        title="no known error is in the logs",
-        finds=_compiled(
-            r"content generation failed|service unavailable|configuration validation failed|invalid settings"
-            r"|address already in use|cannot listen on|name resolution"
-        ),
-        cause="the guide knows this message",
-        taken_back_by=_GENERATED,
-        follows=(
-            *NOT_REACHED,
-            "parse",
-            "types",
-            "missing",
-            "live",
-            "mock",
-            *_DATABASE,
-            "net.fetcher",
-            "dns",
-            "log.db",
-            "net.mock_urls",
-        ),
-    ),
-    Pattern(
-        id="log.timeout",
-        title="nothing times out",
-        finds=_compiled(r"timed? ?out|\btimeout\b"),
-        cause="something that was waited for did not answer in time",
-        taken_back_by=_GENERATED,
-        follows=(
-            *NOT_REACHED,
-            "mock",
-            "net.timeout",
-            "perf.latency",
-            "log.publisher",
-            "mock.simulated",
-            "mock.trigger",
-            "net.mock_urls",
-            "log.pool",
-        ),
-    ),
-    Pattern(
-        id="log.errors",
-        title="the logs hold no other error",
-        finds=_compiled(r""),
-        errors_only=True,
-        cause="the service reported an error",
-        follows=(
-            *NOT_REACHED,
-            "mock",
-            *_DATABASE,
-            "net.timeout",
-            "net.refused",
-            "http.status",
-            "net.mock_urls",
-            "log.oom",
-            "log.missing_module",
-            "log.pool",
-            "log.db",
-            "log.publisher",
-            "log.known",
-            "log.timeout",
-            "mock.simulated",
-            "mock.trigger",
-        ),
-    ),
-)
+_REFUSAL = re.compile(r"(?i)invalid api key|api key required|unauthori[sz]ed|invalid token|may read and preview")
 
 
 def current(facts: Facts, name: str) -> list[LogEntry]:
@@ -186,19 +42,10 @@ def current(facts: Facts, name: str) -> list[LogEntry]:
     return [entry for entry in log.entries if is_of_this_life(entry)]
 
 
-def _kind(entry: LogEntry) -> Pattern | None:
-    if _SIMULATED.search(entry.text) and not re.search(r"publish", entry.text, re.IGNORECASE):
-        return None  # the simulations have a check of their own
-    warned = entry.error or re.search(r"\bWARN(ING)?\b", entry.text)
-    if not warned:
-        return None
-    return next((p for p in PATTERNS if p.finds.search(entry.text) and (entry.error or not p.errors_only)), None)
-
-
 def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
     for name in facts.get(LOGS):
         entries = current(facts, name)
-        found = [entry for entry in entries if _kind(entry) is pattern]
+        found = [entry for entry in entries if kind_of(entry) is pattern]
         if found and pattern.taken_back_by is not None:
             # Entries stand in the order of the file, the latest last.
             after = entries[entries.index(found[-1]) + 1 :]
@@ -257,11 +104,7 @@ def startup(facts: Facts) -> Iterator[Answer]:
 def simulated(facts: Facts) -> Iterator[Answer]:
     """Failures that somebody asked a mock for: no fault of the system."""
     for name in facts.get(LOGS):
-        found = [
-            entry
-            for entry in current(facts, name)
-            if _SIMULATED.search(entry.text) and "publish" not in entry.text.lower()
-        ]
+        found = [entry for entry in current(facts, name) if is_simulated(entry)]
         if found and facts.manifest.services[name].role == "mock":
             yield warn(
                 f"{name} failed {len(found)} requests on purpose: {_message(found[-1])}",
@@ -289,9 +132,8 @@ def trigger(facts: Facts) -> Iterator[Answer]:
 
 def refusals(facts: Facts) -> Iterator[Answer]:
     """Requests that were refused for their key."""
-    pattern = _compiled(r"invalid api key|api key required|unauthori[sz]ed|invalid token|may read and preview")
     for name in facts.get(LOGS):
-        found = [entry for entry in current(facts, name) if pattern.search(entry.text)]
+        found = [entry for entry in current(facts, name) if _REFUSAL.search(entry.text)]
         if len(found) >= _MANY_REFUSALS:
             yield warn(
                 f"{name} refused {len(found)} requests for their key in the last quarter of an hour",
@@ -305,9 +147,6 @@ def refusals(facts: Facts) -> Iterator[Answer]:
             yield ok(f"{name} refused {len(found)} requests for their key", at(found[-1]), service=name)
 
 
-_PATTERN_CHECKS = tuple(
-    Check(id=p.id, title=p.title, group=_GROUP, run=partial(_find, p), follows=p.follows) for p in PATTERNS
-)
 CHECKS = (
     Check(id="log.tail", title="logs can be read", group=_GROUP, run=readable),
     Check(id="log.startup", title="what services said when they started", group=_GROUP, run=startup),
@@ -319,6 +158,6 @@ CHECKS = (
         run=trigger,
         follows=("mock", "mock.simulated"),
     ),
-    *_PATTERN_CHECKS,
+    *(Check(id=p.id, title=p.title, group=_GROUP, run=partial(_find, p), follows=p.follows) for p in PATTERNS),
     Check(id="log.auth", title="callers have the right key", group=_GROUP, run=refusals, follows=("secret_set",)),
 )

@@ -1,4 +1,4 @@
-"""Which services run, whether they are the right processes, and where they listen."""
+"""Which services run, and what became of those that do not."""
 
 import re
 import shlex
@@ -19,13 +19,11 @@ from toombos_cli.diagnose.checks.answers import (
     wanted,
     warn,
 )
+from toombos_cli.diagnose.checks.ports import is_foreign
 from toombos_cli.diagnose.facts.logs import LOGS
-from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, Holder, ServiceFacts
 from toombos_cli.findings import Answer, Evidence
-from toombos_cli.probes import Reason
-from toombos_cli.processes import shown_command
 from toombos_cli.run_state import Phase
 
 _GROUP = "process"
@@ -33,56 +31,6 @@ _RECENT_S = 900.0
 _SHOWN = 3
 _NOTHING_TO_RUN = re.compile("its (command|working directory) ")
 """How the supervisor notes what it cannot run, or cannot run there, however often it is asked to."""
-_ANSWERS_RIGHT = (Reason.OK, Reason.SLOW, Reason.TIMEOUT, Reason.REFUSED)
-
-
-def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
-    """Whether a stranger has the service's port: toombos runs the service and this is another process, or nobody
-    started it here and whoever answers does not answer as it should."""
-    if found.holder is None or found.ours:
-        return False
-    if found.by_hand is not None and found.by_hand.pid == found.holder.pid:
-        return False
-    words = shown_command(facts.manifest.services[found.name].command[1:])
-    if not found.managed and words and words in (found.holder.command or ""):
-        return False
-    if facts.manifest.services[found.name].optional and not found.desired and found.phase != Phase.FAILED:
-        return False
-    if found.managed:
-        return True
-    try:
-        return facts.get(PROBES)[found.name].health.reason not in _ANSWERS_RIGHT
-    except FactUnavailableError:
-        return False
-
-
-def port_conflict(facts: Facts) -> Iterator[Answer]:
-    """A stranger on a service's port. Only who listens is named: whoever is connected there is a client."""
-    system = facts.get(SYSTEM)
-    waiting = held_back(facts, system)
-    for name, found in system.services.items():
-        holder = found.holder
-        if holder is None or not is_foreign(facts, found):
-            continue
-        place = Evidence(source=holder.address, text=f"listened on by {holder}")
-        cause = f"{name} cannot listen there while that process does"
-        if holder.pid is None:
-            yield fail(
-                f"port {holder.port} of {name} is taken by a process of another user",
-                place,
-                service=name,
-                cause=cause,
-                advice=f"sudo ss -ltnp 'sport = :{holder.port}' names it; end it, or give {name} another port",
-            )
-            continue
-        wait = f"kill {holder.pid} && timeout 10 tail --pid={holder.pid} -f /dev/null"
-        yield fail(
-            f"port {holder.port} of {name} is taken by {holder}",
-            place,
-            service=name,
-            cause=f"{cause}; if it is needed, give {name} another port in toombos.toml instead",
-            command=f"{wait}; {start(facts, *(() if waiting else (name,)))}",
-        )
 
 
 def stopped_system(facts: Facts) -> Iterator[Answer]:
@@ -112,31 +60,6 @@ def is_all_stopped(facts: Facts) -> bool:
         not found.runs and found.phase not in broken and (found.holder is None or is_foreign(facts, found))
         for found in required
     ) and any(found.holder is None for found in required)
-
-
-def port_mismatch(facts: Facts) -> Iterator[Answer]:
-    """A service that runs and listens, but not where the manifest says."""
-    for name, found in facts.get(SYSTEM).services.items():
-        service = facts.manifest.services[name]
-        elsewhere = found.listens_at if found.pid else ((found.by_hand,) if found.by_hand else ())
-        places = [place for place in elsewhere if place.port]
-        if not places or found.ours or (found.by_hand and found.by_hand.port == service.port):
-            continue
-        place = places[0]
-        yield fail(
-            f"{name} listens on port {place.port}, the manifest says {service.port}",
-            Evidence(source=place.address, text=f"listened on by {place}"),
-            _manifest_port(facts, name),
-            service=name,
-            cause="whoever looks for it on the manifest's port does not find it",
-            command=toombos(facts, "restart", "--changed") if found.pid else "",
-            advice=f"end pid {place.pid}, then: {start(facts, name)}",
-        )
-
-
-def _manifest_port(facts: Facts, name: str) -> Evidence:
-    source = facts.manifest.source.path
-    return Evidence(source=str(source or "toombos.toml (packaged)"), text=f"[services.{name}] port")
 
 
 def suspended(facts: Facts) -> Iterator[Answer]:
@@ -289,20 +212,12 @@ def _place(holder: Holder | None, found: ServiceFacts) -> str:
 
 
 CHECKS = (
-    Check(id="port.conflict", title="no stranger has a service's port", group=_GROUP, run=port_conflict),
     Check(
         id="system.stopped",
         title="the system runs",
         group=_GROUP,
         run=stopped_system,
         follows=("not_found",),
-    ),
-    Check(
-        id="port.mismatch",
-        title="services listen where the manifest says",
-        group=_GROUP,
-        run=port_mismatch,
-        follows=("port.conflict",),
     ),
     Check(id="proc.stopped", title=f"no process is suspended ({signal.SIGSTOP.name})", group=_GROUP, run=suspended),
     Check(
