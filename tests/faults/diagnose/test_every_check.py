@@ -204,6 +204,10 @@ HISTORY = {
         logged("generator", "ERROR database failed: x"),
         logged("generator", "INFO database ready", error=False),
     ),
+    "of-an-earlier-life-by-a-clock-that-is-ahead": both(
+        logged("generator", "ERROR publisher: email failed", ago_s=-7200),
+        service("generator", log_offset=1),
+    ),
     "a-few-wrong-keys": logged("generator", "WARNING Invalid API key", error=False),
     "busy-for-a-moment": put("machine.service_cpu_percent.generator", 99.0),
     "busy-machine": put("machine.cpu_ratio", 1.0),
@@ -218,6 +222,42 @@ def test_what_is_over_or_harmless_is_no_fault(row: str, healthy: tuple[Manifest,
     HISTORY[row](values, now)
     report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
     assert [(f.id, f.reason) for f in report.root_findings] == []
+
+
+def test_a_count_says_how_far_it_can_be_trusted(healthy: tuple[Manifest, Values, float]):
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    logged("generator", *["2026/11/26 10:00:00 ERROR something unheard of"] * 300)(values, now)
+
+    def told() -> str:
+        report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
+        return next(f.reason for f in report.findings if f.id == "log.errors" and f.service == "generator")
+
+    assert told().startswith("generator logged 300 times in the last quarter of an hour")
+    values["logs"]["generator"]["complaints"] = 5000
+    assert told().startswith("generator logged at least 300 times in the last quarter of an hour")
+    log = values["logs"]["generator"]
+    log["entries"][-1] |= {"at": None, "path": log["path"]}
+    values["system"]["services"]["generator"]["log_offset"] = 0
+    assert told().startswith("generator logged at least 300 times since its start")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("2026-11-26T10:00:00Z ERROR payment declined", "payment declined"),
+        ("2026-11-26 10:00:00,123 ERROR shop.front payment declined", "payment declined"),
+        ("2026/11/26 10:00:00 [error] 9#9: payment declined", "[error] 9#9: payment declined"),
+    ],
+    ids=["no logger", "a logger", "nginx"],
+)
+def test_a_message_is_told_whole(line: str, message: str, healthy: tuple[Manifest, Values, float]):
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    logged("generator", line)(values, now)
+    report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
+    (found,) = (f for f in report.findings if f.id == "log.errors" and f.service == "generator")
+    assert found.reason == f"generator logged once: {message}"
 
 
 @pytest.mark.parametrize("fact", ["probes", "system", "machine", "configuration", "logs", "network", "database"])

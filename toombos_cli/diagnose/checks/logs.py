@@ -18,10 +18,11 @@ from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "logs"
 _RECENT_S = 900.0
+_CLOCKS_DIFFER_S = 60.0
 _SHOWN = 3
 _MANY_REFUSALS = 20
-_DATED = re.compile(r"^\d{4}-\d\d-\d\d[T ]\S+ (?:[A-Z]+ )?(?:[\w.]+ (?=\w))?")
-"""Time, level and logger at the beginning of a line."""
+_DATED = re.compile(r"^\d{4}[-/]\d\d[-/]\d\d[T ]\S+ (?:[A-Z]+ )?(?:\w+(?:\.\w+)+ (?=\w))?")
+"""Time, level and logger (it has a dot, else it may be the first word of the message) at the beginning of a line."""
 _REFUSAL = re.compile(r"(?i)invalid api key|api key required|unauthori[sz]ed|invalid token|may read and preview")
 
 
@@ -34,8 +35,8 @@ def current(facts: Facts, name: str) -> list[LogEntry]:
     log, begin = facts.get(LOGS)[name], system[name].log_offset
 
     def is_of_this_life(entry: LogEntry) -> bool:
-        """By its time; without one, by its place, unless the log was rotated since the start."""
-        if entry.at is not None:
+        """By its time; without one that can be, by its place, unless the log was rotated since the start."""
+        if entry.at is not None and entry.at <= facts.now + _CLOCKS_DIFFER_S:
             return entry.at >= since
         return log.size_bytes < begin or (entry.path == log.path and entry.offset >= begin)
 
@@ -57,15 +58,26 @@ def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
             yield ok(f"{name} logged: {_message(found[-1])}", at(found[-1]), service=name)
         elif found:
             times = 1 + sum(not _goes_on(before, entry) for before, entry in pairwise(found))
-            many = f"{times} times in the last quarter of an hour" if times > 1 else "once"
             yield warn(
-                f"{name} logged {many}: {_message(found[-1])}",
+                f"{name} logged {_often(facts, name, found, times)}: {_message(found[-1])}",
                 *map(at, found[-_SHOWN:]),
                 service=name,
                 cause=pattern.cause,
                 command="" if pattern.advice else toombos(facts, "logs", name, "--errors"),
                 advice=pattern.advice,
             )
+
+
+def _often(facts: Facts, name: str, found: list[LogEntry], times: int) -> str:
+    """How often; lines without a time may be as old as the service's present life."""
+    if times == 1:
+        return "once"
+    span = "in the last quarter of an hour" if all(entry.at is not None for entry in found) else "since its start"
+    return f"{_number(facts, name, times)} times {span}"
+
+
+def _number(facts: Facts, name: str, count: int) -> str:
+    return f"{count}" if facts.get(LOGS)[name].holds_all else f"at least {count}"
 
 
 def _goes_on(before: LogEntry, entry: LogEntry) -> bool:
@@ -107,7 +119,7 @@ def simulated(facts: Facts) -> Iterator[Answer]:
         found = [entry for entry in current(facts, name) if is_simulated(entry)]
         if found and facts.manifest.services[name].role == "mock":
             yield warn(
-                f"{name} failed {len(found)} requests on purpose: {_message(found[-1])}",
+                f"{name} failed {_number(facts, name, len(found))} requests on purpose: {_message(found[-1])}",
                 *map(at, found[-_SHOWN:]),
                 service=name,
                 cause="a simulation: a word in the subject or title (error, timeout, invalid, slow), the header "
@@ -135,8 +147,9 @@ def refusals(facts: Facts) -> Iterator[Answer]:
     for name in facts.get(LOGS):
         found = [entry for entry in current(facts, name) if _REFUSAL.search(entry.text)]
         if len(found) >= _MANY_REFUSALS:
+            number = _number(facts, name, len(found))
             yield warn(
-                f"{name} refused {len(found)} requests for their key in the last quarter of an hour",
+                f"{name} refused {number} requests for their key in the last quarter of an hour",
                 *map(at, found[-_SHOWN:]),
                 service=name,
                 cause="a client has an old or wrong key, or somebody guesses",

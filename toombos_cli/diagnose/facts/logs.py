@@ -5,7 +5,8 @@ so that no half of a secret is left.
 """
 
 import stat
-from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,8 @@ _COMPLAINTS, _OTHERS = 300, 200
 _LONGEST_TRACEBACK = 200
 _LAST_LINES = 20
 _ENOUGH_LINES = 200
+_AT_ONCE_S = 60.0
+"""So soon after its time a line is in its file."""
 
 # In lower case, looked for as they are: a regular expression of so many words takes twenty times as long.
 _TELLING = (
@@ -62,6 +65,13 @@ class LogFacts(msgspec.Struct, frozen=True, kw_only=True):
     exists: bool = False
     entries: tuple[LogEntry, ...] = ()
     last: tuple[LogEntry, ...] = ()
+    complaints: int = 0
+    """How many lines complained, of which `entries` hold the latest."""
+
+    @property
+    def holds_all(self) -> bool:
+        """Whether every complaint that was read is among the entries."""
+        return self.complaints <= _COMPLAINTS
 
 
 def _gather(facts: Facts) -> dict[str, LogFacts]:
@@ -85,30 +95,60 @@ def read_log(path: Path, redactor: Redactor) -> LogFacts:
         return LogFacts(path=str(path), exists=True, problem=f"cannot be read: {error.strerror}")
     if len(lines) < _ENOUGH_LINES:
         lines = [*archived(path), *lines]
-    entries = _telling(lines, redactor)
-    last = [_entry(line, None, redactor) for line in lines[-_LAST_LINES:]]
-    return LogFacts(path=str(path), size_bytes=found.st_size, exists=True, entries=entries, last=tuple(last))
+    complaints, others = _telling(lines)
+    kept = sorted((*complaints[-_COMPLAINTS:], *others[-_OTHERS:]))
+    ahead_s = _ahead_s(lines[-_LAST_LINES:], found.st_mtime)
+    moments = (None if at is None else at.timestamp() + ahead_s for at in _moments(lines, kept))
+    return LogFacts(
+        path=str(path),
+        size_bytes=found.st_size,
+        exists=True,
+        entries=tuple(_entry(lines[index], at, redactor) for index, at in zip(kept, moments, strict=True)),
+        last=tuple(_entry(line, None, redactor) for line in lines[-_LAST_LINES:]),
+        complaints=len(complaints),
+    )
 
 
-def _telling(lines: list[RawLine], redactor: Redactor) -> tuple[LogEntry, ...]:
-    """The newest lines that tell something: so many complaints, however much else was logged after them, and others."""
-    complaints: deque[int] = deque(maxlen=_COMPLAINTS)
-    others: deque[int] = deque(maxlen=_OTHERS)
+def _telling(lines: list[RawLine]) -> tuple[list[int], list[int]]:
+    """The places of the lines that complain, and of the others that tell something."""
+    complaints: list[int] = []
+    others: list[int] = []
     for index, line in enumerate(lines):
         lower = line.raw.lower()
         if any(word in lower for word in _TELLING) and _OWN_REQUEST not in lower:
             complains = b"warn" in lower or is_error(line.raw.decode("utf-8", "replace"))
             (complaints if complains else others).append(index)
-    return tuple(_entry(lines[index], _moment(lines, index), redactor) for index in sorted((*complaints, *others)))
+    return complaints, others
 
 
-def _moment(lines: list[RawLine], index: int) -> float | None:
-    """The time of a line; one without belongs to the nearest line before it that has one."""
-    for line in reversed(lines[max(0, index - _LONGEST_TRACEBACK) : index + 1]):
-        found = timestamp_of(line.raw[:200].decode("utf-8", "replace"))
-        if found is not None:
-            return found.timestamp()
-    return None
+def _moments(lines: list[RawLine], indices: list[int]) -> Iterator[datetime | None]:
+    """The time of each of these lines; one without belongs to the nearest line before it that has one."""
+    moment, dated, looked_at = None, -1, -1
+    for index in indices:
+        for before in range(index, max(looked_at, index - _LONGEST_TRACEBACK), -1):
+            if (found := _own_moment(lines[before])) is not None:
+                moment, dated = found, before
+                break
+        looked_at = index
+        yield moment if index - dated < _LONGEST_TRACEBACK else None
+
+
+def _own_moment(line: RawLine) -> datetime | None:
+    return timestamp_of(line.raw[:200].decode("utf-8", "replace"))
+
+
+def _ahead_s(last: list[RawLine], written_at: float) -> float:
+    """What local time is ahead of the log's, which has its zone nowhere: 0, but for a service that writes UTC.
+
+    The file knows when its last line was written: a line that seems to be off by just what the local time is off from
+    UTC is in UTC.
+    """
+    moment = next((at for line in reversed(last) if (at := _own_moment(line)) is not None), None)
+    offset = moment.utcoffset() if moment is not None else None
+    if moment is None or not offset:
+        return 0.0
+    ahead_s = offset.total_seconds()
+    return ahead_s if abs(written_at - moment.timestamp() - ahead_s) < _AT_ONCE_S else 0.0
 
 
 def _entry(line: RawLine, moment: float | None, redactor: Redactor) -> LogEntry:
