@@ -148,6 +148,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "starting": (service("crm", phase="starting", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.missing", "warn"),
     "restarts": (restarted, "proc.restarts", "warn"),
     "unsupervised": (service("crm", phase="unsupervised"), "proc.supervision", "warn"),
+    "another-user": (lambda v, n: v["system"].update(unreadable="/x/run/state.json", owner="ops"), "proc.user", "fail"),
     "log-unreadable": (put("logs.crm.problem", "cannot be read: Permission denied"), "log.tail", "fail"),
     "log-memory": (logged("generator", "ERROR MemoryError"), "log.oom", "warn"),
     "log-module": (logged("generator", "ERROR ModuleNotFoundError: No module named 'x'"), "log.missing_module", "warn"),

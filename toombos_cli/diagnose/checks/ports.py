@@ -30,6 +30,8 @@ def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
         return False
     if found.managed:
         return True
+    if found.holder.pid is None and facts.get(SYSTEM).unreadable:
+        return False  # it may be the service itself: who could tell is the user that runs it
     try:
         return facts.get(PROBES)[found.name].health.reason not in _ANSWERS_RIGHT
     except FactUnavailableError:

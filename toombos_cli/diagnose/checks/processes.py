@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import (
+    as_owner,
     at,
     fail,
     held_back,
@@ -22,7 +23,7 @@ from toombos_cli.diagnose.checks.answers import (
 from toombos_cli.diagnose.checks.ports import is_foreign
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
-from toombos_cli.diagnose.facts.system import SYSTEM, Holder, ServiceFacts
+from toombos_cli.diagnose.facts.system import SYSTEM, Holder, ServiceFacts, SystemFacts
 from toombos_cli.findings import Answer, Evidence
 from toombos_cli.run_state import Phase
 
@@ -33,6 +34,19 @@ _NOTHING_TO_RUN = re.compile("its (command|working directory) ")
 """How the supervisor notes what it cannot run, or cannot run there, however often it is asked to."""
 
 
+def user(facts: Facts) -> Iterator[Answer]:
+    """The user who asks may read what toombos wrote down here, or nobody did."""
+    system = facts.get(SYSTEM)
+    if system.unreadable:
+        yield fail(
+            f"this user may not read what runs here: the services are those of {system.owner}",
+            Evidence(source=system.unreadable, text="permission denied"),
+            cause="without it nothing tells which processes are the services', which of them should run, and what they "
+            "log",
+            command=as_owner(facts, toombos(facts, "diagnose")),
+        )
+
+
 def stopped_system(facts: Facts) -> Iterator[Answer]:
     """Nothing runs: one finding, not one a service."""
     system = facts.get(SYSTEM)
@@ -40,15 +54,20 @@ def stopped_system(facts: Facts) -> Iterator[Answer]:
     if not required:
         yield skip("the manifest has no services that must run")
     elif is_all_stopped(facts):
-        names = ", ".join(found.name for found in required)
+        place = facts.manifest.project / "run" / "state.json" if system.ever_started else facts.manifest.project
         yield fail(
-            f"nothing runs: {names}",
-            Evidence(source=str(facts.manifest.project / "run" / "state.json"), text="no process")
-            if system.ever_started
-            else Evidence(source=str(facts.manifest.project), text="never started here"),
-            cause="the services were stopped" if system.ever_started else "the services were never started here",
+            f"nothing runs: {', '.join(found.name for found in required)}",
+            Evidence(source=str(place), text="no process" if system.ever_started else _past(system, False)),
+            cause=f"the services were {_past(system, system.ever_started)}",
             command=start(facts),
         )
+
+
+def _past(system: SystemFacts, was_started: bool) -> str:
+    """What became of a service that does not run."""
+    if system.unreadable:
+        return "stopped or never started, which this user may not read"
+    return "stopped" if was_started else "never started here"
 
 
 def is_all_stopped(facts: Facts) -> bool:
@@ -118,7 +137,7 @@ def missing(facts: Facts) -> Iterator[Answer]:
                 f"{name} does not run" + (f", so {', '.join(waiting)} were not started either" if waiting else ""),
                 *_last_words(facts, found),
                 service=name,
-                cause=found.detail or ("it was stopped" if found.managed else "it was never started here"),
+                cause=found.detail or f"it was {_past(system, found.managed)}",
                 command="" if nothing_to_run else begin,
                 advice=f"correct {key} in [services.{name}] of toombos.toml, or what it names; then: {begin}",
             )
@@ -212,6 +231,7 @@ def _place(holder: Holder | None, found: ServiceFacts) -> str:
 
 
 CHECKS = (
+    Check(id="proc.user", title="this user may see what runs", group=_GROUP, run=user),
     Check(
         id="system.stopped",
         title="the system runs",

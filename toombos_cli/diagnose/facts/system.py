@@ -9,7 +9,7 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import Phase, ServiceState, SystemState, observed, read_state, run_id_prefix
+from toombos_cli.run_state import Phase, RunDirectory, ServiceState, SystemState, observed, read_state, run_id_prefix
 
 Table = Mapping[int, processes.ProcessRow]
 
@@ -72,7 +72,10 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole system; `ever_started` is False where toombos has written no state."""
+    """The whole system; `ever_started` is False where toombos has written no state.
+
+    `unreadable` is the state that another user wrote and this one may not read, `owner` that user; "" where it may.
+    """
 
     ever_started: bool
     supervised: bool
@@ -81,11 +84,14 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     warnings: tuple[str, ...]
     services: dict[str, ServiceFacts]
+    unreadable: str = ""
+    owner: str = ""
 
 
 def _gather(facts: Facts) -> SystemFacts:
     manifest = facts.manifest
     state = read_state(manifest.project)
+    unreadable = "" if state else _unreadable(RunDirectory(manifest.project).state)
     supervised = state is not None and processes.is_alive(state.supervisor)
     if state is not None and not supervised:
         state = observed(state)
@@ -104,7 +110,30 @@ def _gather(facts: Facts) -> SystemFacts:
         started_at=state.started_at if state else 0.0,
         warnings=state.warnings if state else (),
         services=services,
+        unreadable=unreadable,
+        owner=_owner(Path(unreadable).parent) if unreadable else "",
     )
+
+
+def _unreadable(path: Path) -> str:
+    """The state file that is there, or may be, and that this user may not read; "" else."""
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return str(path)
+    except OSError:
+        pass
+    return ""
+
+
+def _owner(path: Path) -> str:
+    import pwd
+
+    uid = path.stat().st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"  # as sudo takes a number
 
 
 def _service(
