@@ -135,6 +135,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "mock-url-optional": (ready("crm", required=False), "net.mock_urls", "warn"),
     "document": (ready("document_source"), "net.fetcher", "fail"),
     "component": (ready("queue"), "ready", "fail"),
+    "unready-without-a-word": (lambda v, n: v["probes"]["crm"]["ready"].update(reason="status", detail="HTTP 503", body="busy"), "ready", "fail"),
     "database-permission": (put("database.permission", "/x is not writable"), "db.perm", "fail"),
     "database-damaged": (put("database.ping", "database disk image is malformed"), "db.ping", "fail"),
     "database-server": (lambda v, n: v["database"].update(POSTGRES, reached="refused", ping="refused"), "db.service", "fail"),
