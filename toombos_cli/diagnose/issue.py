@@ -1,5 +1,6 @@
 """What is known for an issue: the template of the guide, as facts."""
 
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.diagnose.report import DiagnoseReport
+from toombos_cli.diagnose.roots import WRONG
 from toombos_cli.diagnose.run import Diagnosis
 from toombos_cli.findings import Finding
 from toombos_cli.results import Verdict
@@ -49,7 +52,7 @@ def make_issue(diagnosis: Diagnosis) -> IssueReport:
             system=_machine(facts),
             description="; ".join(root.reason or root.title for root in roots),
             causes=roots,
-            logs=tuple(_log_lines(facts)),
+            logs=tuple(_log_lines(facts, report)),
             context=tuple(f"{f.id}: {f.reason}" for f in report.findings if f.id in ("proc.running", "res.memory")),
             support=facts.manifest.alerts.support,
         )
@@ -80,11 +83,10 @@ def _deployment(facts: Facts) -> str:
         stage = next((settings.clear[n] for n in settings.with_role("stage") if settings.clear.get(n)), "")
     except FactUnavailableError:
         stage = ""
-    try:
+    mode = ""
+    with contextlib.suppress(FactUnavailableError):
         system = facts.get(SYSTEM)
-        mode = "dry-run" if system.dry_run else (system.mode or "live")
-    except FactUnavailableError:
-        mode = ""
+        mode = "dry-run" if system.dry_run else system.mode or ("live" if facts.manifest.modes else "")
     return ", ".join(part for part in (stage, mode) if part)
 
 
@@ -98,11 +100,13 @@ def _machine(facts: Facts) -> str:
     )
 
 
-def _log_lines(facts: Facts) -> Iterator[str]:
+def _log_lines(facts: Facts, report: DiagnoseReport) -> Iterator[str]:
+    """The latest errors of the services that something is wrong with; of all, where it is wrong with none of them."""
     try:
-        logs = facts.get(LOGS).values()
+        logs = facts.get(LOGS)
     except FactUnavailableError:
         return
-    found = [entry for log in logs for entry in log.entries if entry.error]
+    concerned = {f.service for f in report.findings if f.status in WRONG} & logs.keys()
+    found = [entry for name in concerned or logs for entry in logs[name].entries if entry.error]
     for entry in sorted(found, key=lambda e: e.at or 0.0)[-_LOG_LINES:]:
         yield f"{entry.path}{f':{entry.line}' if entry.line else ''}: {entry.text}"
