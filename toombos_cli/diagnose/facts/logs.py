@@ -5,8 +5,10 @@ so that no half of a secret is left.
 """
 
 import stat
+from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 
 import msgspec
@@ -113,12 +115,26 @@ def _telling(lines: list[RawLine]) -> tuple[list[int], list[int]]:
     """The places of the lines that complain, and of the others that tell something."""
     complaints: list[int] = []
     others: list[int] = []
-    for index, line in enumerate(lines):
-        lower = line.raw.lower()
-        if any(word in lower for word in _TELLING) and _OWN_REQUEST not in lower:
-            complains = b"warn" in lower or is_error(line.raw.decode("utf-8", "replace"))
+    for index in _with_a_telling_word(lines):
+        raw = lines[index].raw
+        if _OWN_REQUEST not in (lower := raw.lower()):
+            complains = b"warn" in lower or is_error(raw.decode("utf-8", "replace"))
             (complaints if complains else others).append(index)
     return complaints, others
+
+
+def _with_a_telling_word(lines: list[RawLine]) -> list[int]:
+    """Looks for each word in all lines at once: most words are in none, and that is told faster so."""
+    text = b"\n".join(line.raw for line in lines).lower()
+    begins = (0, *accumulate(len(line.raw) + 1 for line in lines))
+    found: set[int] = set()
+    for word in _TELLING:
+        at = text.find(word) if len(found) < len(lines) else -1
+        while at != -1:
+            index = bisect_right(begins, at) - 1
+            found.add(index)
+            at = text.find(word, begins[index + 1])
+    return sorted(found)
 
 
 def _moments(lines: list[RawLine], indices: list[int]) -> Iterator[datetime | None]:
