@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.logs import LogEntry
@@ -150,6 +151,7 @@ PATTERNS: tuple[Pattern, ...] = (
 )
 
 
+@lru_cache(maxsize=4096)  # every pattern's check asks for the kind of every line
 def kind_of(entry: LogEntry) -> Pattern | None:
     """The first kind that finds the line; None for one that complains of nothing, or of a simulation."""
     if is_simulated(entry) or not (entry.error or re.search(r"\bWARN(ING)?\b", entry.text)):
