@@ -30,8 +30,9 @@ def current(facts: Facts, name: str) -> list[LogEntry]:
     """The telling lines of a service's log that are of its present life and of the last quarter of an hour."""
     system = facts.get(SYSTEM).services
     names = {name} | set(facts.manifest.services[name].depends_on)
-    begun = max((system[n].started_at for n in names if n == name or (n in system and system[n].pid)), default=0.0)
-    since = max(facts.now - _RECENT_S, begun)
+    starts = [system[n].started_at for n in names if n == name or (n in system and system[n].pid)]
+    # A start in the future was by a clock that was set back since then: it tells nothing.
+    since = max(facts.now - _RECENT_S, *(at for at in starts if at <= facts.now))
     log, begin = facts.get(LOGS)[name], system[name].log_offset
 
     def is_of_this_life(entry: LogEntry) -> bool:
