@@ -89,6 +89,11 @@ class SystemState(msgspec.Struct, frozen=True, kw_only=True):
     services: dict[str, ServiceState]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is of another pid namespace of this machine, such as another container's."""
+        return self.boot_id == processes.boot_id() and self.pid_namespace != processes.pid_namespace()
+
     def identity_of(self, state: ServiceState) -> processes.ProcessIdentity:
         """The process that a service's entry means."""
         return processes.ProcessIdentity(

@@ -43,7 +43,7 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
             listens_on=f"[{listener.host}]:{service.port}"
             if ":" in listener.host
             else f"{listener.host}:{service.port}",
-            ours=_is_ours(listener.pid, project, name, roots.get(name)),
+            ours=_is_ours(listener.pid, project, name, roots.get(name), state),
         )
     return owners
 
@@ -67,10 +67,12 @@ def _listeners(services: Mapping[str, Service], roots: Mapping[str, int]) -> tup
     return processes.listeners(ports) if any(listener.pid is None for listener in found) else found
 
 
-def _is_ours(pid: int | None, project: Path, name: str, root: int | None) -> bool | None:
+def _is_ours(pid: int | None, project: Path, name: str, root: int | None, state: SystemState | None) -> bool | None:
     """Whether the listener is the service's first process, a worker of it, or left by an earlier run."""
-    if pid is None:  # another user's: ours as far as can be told, while the process that toombos started still lives
-        return None if root is not None else False
+    if pid is None:
+        # Another user's, or in another container: ours as far as can be told, while what toombos started still lives,
+        # or would live where it cannot be seen.
+        return None if root is not None or (state is not None and state.is_elsewhere) else False
     if pid == root or processes.find_tagged(run_id_prefix(project, name), (pid,)):
         return True
     return root is not None and pid in processes.descendants([root], processes.process_table())

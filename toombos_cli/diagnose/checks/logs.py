@@ -162,7 +162,7 @@ def refusals(facts: Facts) -> Iterator[Answer]:
 
 
 CHECKS = (
-    Check(id="log.tail", title="logs can be read", group=_GROUP, run=readable, follows=("proc.user",)),
+    Check(id="log.tail", title="logs can be read", group=_GROUP, run=readable, follows=("proc.seen",)),
     Check(id="log.startup", title="what services said when they started", group=_GROUP, run=startup),
     Check(id="mock.simulated", title="no failure was simulated", group=_GROUP, run=simulated, follows=("mock",)),
     Check(

@@ -28,10 +28,10 @@ def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
         return False
     if facts.manifest.services[found.name].optional and not found.desired and found.phase != Phase.FAILED:
         return False
+    if found.holder.pid is None and not facts.get(SYSTEM).sees_owners:
+        return False  # it may be the service itself: who could tell is the user, or the container, that runs it
     if found.managed:
         return True
-    if found.holder.pid is None and facts.get(SYSTEM).unreadable:
-        return False  # it may be the service itself: who could tell is the user that runs it
     try:
         return facts.get(PROBES)[found.name].health.reason not in _ANSWERS_RIGHT
     except FactUnavailableError:

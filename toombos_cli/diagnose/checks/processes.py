@@ -34,9 +34,10 @@ _NOTHING_TO_RUN = re.compile("its (command|working directory) ")
 """How the supervisor notes what it cannot run, or cannot run there, however often it is asked to."""
 
 
-def user(facts: Facts) -> Iterator[Answer]:
-    """The user who asks may read what toombos wrote down here, or nobody did."""
+def seen(facts: Facts) -> Iterator[Answer]:
+    """Whoever asks may see what runs here."""
     system = facts.get(SYSTEM)
+    unseen = [x.holder for x in system.services.values() if x.holder is not None and x.holder.pid is None]
     if system.unreadable:
         yield fail(
             f"this user may not read what runs here: the services are those of {system.owner}",
@@ -44,6 +45,13 @@ def user(facts: Facts) -> Iterator[Answer]:
             cause="without it nothing tells which processes are the services', which of them should run, and what they "
             "log",
             command=as_owner(facts, toombos(facts, "diagnose")),
+        )
+    elif system.elsewhere and unseen:
+        yield warn(
+            "the services run in another container (pid namespace): their processes cannot be seen from here",
+            *(Evidence(source=holder.address, text="listened on by a process that is not seen") for holder in unseen),
+            cause="what answers is judged; who answers, and what it takes, cannot be",
+            advice="run toombos where the services run",
         )
 
 
@@ -231,7 +239,7 @@ def _place(holder: Holder | None, found: ServiceFacts) -> str:
 
 
 CHECKS = (
-    Check(id="proc.user", title="this user may see what runs", group=_GROUP, run=user),
+    Check(id="proc.seen", title="what runs can be seen", group=_GROUP, run=seen),
     Check(
         id="system.stopped",
         title="the system runs",

@@ -75,6 +75,7 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The whole system; `ever_started` is False where toombos has written no state.
 
     `unreadable` is the state that another user wrote and this one may not read, `owner` that user; "" where it may.
+    `elsewhere`: the services run in another pid namespace, as of another container, so that no process of them is seen.
     """
 
     ever_started: bool
@@ -86,6 +87,12 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     services: dict[str, ServiceFacts]
     unreadable: str = ""
     owner: str = ""
+    elsewhere: bool = False
+
+    @property
+    def sees_owners(self) -> bool:
+        """Whether a listener without a pid is another's for certain, and not perhaps the service itself."""
+        return not (self.unreadable or self.elsewhere)
 
 
 def _gather(facts: Facts) -> SystemFacts:
@@ -93,7 +100,8 @@ def _gather(facts: Facts) -> SystemFacts:
     state = read_state(manifest.project)
     unreadable = "" if state else _unreadable(RunDirectory(manifest.project).state)
     supervised = state is not None and processes.is_alive(state.supervisor)
-    if state is not None and not supervised:
+    elsewhere = state is not None and state.is_elsewhere
+    if state is not None and not supervised and not elsewhere:
         state = observed(state)
     table = processes.process_table()
     tags = processes.find_tagged(run_id_prefix(manifest.project), [p for p, row in table.items() if not row.zombie])
@@ -112,6 +120,7 @@ def _gather(facts: Facts) -> SystemFacts:
         services=services,
         unreadable=unreadable,
         owner=_owner(Path(unreadable).parent) if unreadable else "",
+        elsewhere=elsewhere,
     )
 
 

@@ -1,4 +1,4 @@
-"""Asked by a user who may read neither the state nor the logs: that is told, and nobody is taken for a stranger."""
+"""Asked by another user, or in another container: what cannot be seen is told, and nobody is taken for a stranger."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import free_port
+from tests.conftest import free_port, needs
 from tests.faults.diagnose.conftest import clean_environment
 
 _UNWELL = """
@@ -74,13 +74,35 @@ def test_what_another_user_runs_is_not_called_a_stranger(shop: Path, tmp_path: P
     assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)["data"]
     roots = {f["id"]: f for f in found["findings"] if f["status"] in ("fail", "warn") and not f["explained_by"]}
-    assert list(found["roots"]) == ["proc.user", "proc.missing", "http.status"]
-    assert "those of root" in roots["proc.user"]["reason"]
-    assert roots["proc.user"]["fix"] == f"sudo -u root toombos --project {shop} diagnose"
+    assert list(found["roots"]) == ["proc.seen", "proc.missing", "http.status"]
+    assert "those of root" in roots["proc.seen"]["reason"]
+    assert roots["proc.seen"]["fix"] == f"sudo -u root toombos --project {shop} diagnose"
     assert roots["proc.missing"]["service"] == "idle"
     assert "may not read" in roots["proc.missing"]["cause"]
     assert roots["proc.missing"]["fix"] == f"sudo -u root toombos --project {shop} start idle"
     assert roots["http.status"]["service"] == "web"
+
+
+IN_ANOTHER_CONTAINER = ("--pid", "--fork", "--mount-proc")
+
+
+def elsewhere(project: Path, *args: str) -> dict[str, Any]:
+    argv = [needs("unshare"), *IN_ANOTHER_CONTAINER, sys.executable, "-P", "-m", "toombos_cli", "--project"]
+    done = subprocess.run(
+        [*argv, str(project), *args], env=clean_environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)["data"]
+    return found
+
+
+def test_what_runs_in_another_container_is_not_called_a_stranger(shop: Path):
+    services = {s["name"]: s for s in elsewhere(shop, "health", "--json")["services"]}
+    assert (services["web"]["reason"], services["idle"]["reason"]) == ("status", "refused")
+    found = elsewhere(shop, "diagnose", "--json")
+    assert list(found["roots"]) == ["proc.missing", "http.status", "proc.seen"]
+    told = next(f for f in found["findings"] if f["id"] == "proc.seen")
+    assert "another container" in told["reason"]
 
 
 def test_whoever_runs_them_is_told_nothing_of_that(shop: Path):
