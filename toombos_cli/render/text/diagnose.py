@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from toombos_cli.diagnose.report import DiagnoseReport
 
-_INDENT = 6
 _WRONG = (Status.FAIL, Status.WARN, Status.ERROR)
 
 
