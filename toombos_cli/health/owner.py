@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import SystemState, run_id_prefix
+from toombos_cli.run_state import Neighbour, SystemState, neighbour, run_id_prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +18,13 @@ class Owner:
     listens_on: str
     ours: bool | None
     """Whether toombos started it, as this service; None when this user may not see that."""
+    neighbour: Neighbour | None = None
+    """Which service of another project it is, if any."""
 
     def __str__(self) -> str:
-        return f"pid {self.pid} ({self.command})" if self.pid else "a process of another user"
+        if not self.pid:
+            return "a process of another user"
+        return f"pid {self.pid} ({self.command})" + (f", {self.neighbour}" if self.neighbour else "")
 
 
 def find_owners(project: Path, services: Mapping[str, Service], state: SystemState | None) -> dict[str, Owner]:
@@ -37,13 +41,15 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
         )
         if listener is None:
             continue
+        ours = _is_ours(listener.pid, project, name, roots.get(name), state)
         owners[name] = Owner(
             pid=listener.pid,
             command=listener.command,
             listens_on=f"[{listener.host}]:{service.port}"
             if ":" in listener.host
             else f"{listener.host}:{service.port}",
-            ours=_is_ours(listener.pid, project, name, roots.get(name), state),
+            ours=ours,
+            neighbour=neighbour(listener.pid) if listener.pid and ours is False else None,
         )
     return owners
 

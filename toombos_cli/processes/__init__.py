@@ -40,6 +40,7 @@ __all__ = [
     "read_row",
     "send_signal",
     "shown_command",
+    "working_directory",
 ]
 
 become_subreaper = _system.become_subreaper
@@ -56,6 +57,7 @@ pid_namespace = _system.pid_namespace
 process_table = _system.process_table
 read_row = _system.read_row
 send_signal = _system.send_signal
+working_directory = _system.working_directory
 
 TAG = "TOOMBOS_RUN_ID"
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  (compared with, not bound)

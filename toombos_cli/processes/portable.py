@@ -101,6 +101,14 @@ def command_line(pid: int) -> str | None:
         return None
 
 
+def working_directory(pid: int) -> str | None:
+    """Where the process is; None when it is gone or may not be seen."""
+    try:
+        return psutil.Process(pid).cwd()
+    except (psutil.Error, OSError):
+        return None
+
+
 def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) -> tuple[Listener, ...]:
     """The listening TCP sockets of the processes that may be seen, or of the given ones."""
     found = []

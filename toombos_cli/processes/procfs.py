@@ -133,6 +133,14 @@ def command_line(pid: int) -> str | None:
         return None
 
 
+def working_directory(pid: int) -> str | None:
+    """Where the process is; None when it is gone or another user's."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None
+
+
 def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) -> tuple[Listener, ...]:
     """The listening TCP sockets, on the given ports or on all, each with its owner as far as it may be seen.
 

@@ -1,5 +1,6 @@
 """Who listens on the services' ports, and where the services listen themselves."""
 
+import shlex
 from collections.abc import Iterator
 
 from toombos_cli.diagnose.check import Check
@@ -55,6 +56,16 @@ def port_conflict(facts: Facts) -> Iterator[Answer]:
                 service=name,
                 cause=cause,
                 advice=f"sudo ss -ltnp 'sport = :{holder.port}' names it; end it, or give {name} another port",
+            )
+            continue
+        if holder.neighbour is not None:
+            stop = ("toombos", "--project", holder.neighbour.project, "stop", holder.neighbour.service)
+            yield fail(
+                f"port {holder.port} of {name} is taken by {holder}",
+                place,
+                service=name,
+                cause=f"{cause}; if both are needed, give {name} another port in toombos.toml instead",
+                command=f"{shlex.join(stop)} && {start(facts, *(() if waiting else (name,)))}",
             )
             continue
         wait = f"kill {holder.pid} && timeout 10 tail --pid={holder.pid} -f /dev/null"

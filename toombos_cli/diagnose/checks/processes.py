@@ -142,7 +142,7 @@ def missing(facts: Facts) -> Iterator[Answer]:
             nothing_to_run = _NOTHING_TO_RUN.match(found.detail)
             key = "cwd" if nothing_to_run and nothing_to_run[1] != "command" else "command"
             answer = fail(
-                f"{name} does not run" + (f", so {', '.join(waiting)} were not started either" if waiting else ""),
+                f"{name} does not run" + _taken_down(waiting),
                 *_last_words(facts, found),
                 service=name,
                 cause=found.detail or f"it was {_past(system, found.managed)}",
@@ -150,6 +150,10 @@ def missing(facts: Facts) -> Iterator[Answer]:
                 advice=f"correct {key} in [services.{name}] of toombos.toml, or what it names; then: {begin}",
             )
             yield refused_its_settings(facts, found.detail, waited_for_the_database(facts, found, answer))
+
+
+def _taken_down(names: tuple[str, ...]) -> str:
+    return f", so {', '.join(names)} {'was' if len(names) == 1 else 'were'} not started either" if names else ""
 
 
 def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:

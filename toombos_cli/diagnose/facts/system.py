@@ -9,7 +9,17 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import Phase, RunDirectory, ServiceState, SystemState, observed, read_state, run_id_prefix
+from toombos_cli.run_state import (
+    Neighbour,
+    Phase,
+    RunDirectory,
+    ServiceState,
+    SystemState,
+    neighbour,
+    observed,
+    read_state,
+    run_id_prefix,
+)
 
 Table = Mapping[int, processes.ProcessRow]
 
@@ -22,9 +32,13 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None
     command: str | None
     suspended: bool = False
+    neighbour: Neighbour | None = None
+    """Which service of another project it is, if any."""
 
     def __str__(self) -> str:
-        return f"pid {self.pid} ({self.command})" if self.pid else "a process of another user"
+        if not self.pid:
+            return "a process of another user"
+        return f"pid {self.pid} ({self.command})" + (f", {self.neighbour}" if self.neighbour else "")
 
     @property
     def address(self) -> str:
@@ -174,7 +188,7 @@ def _service(
         last_lines=entry.last_lines if entry else (),
         rss_bytes=sum(table[pid].rss_bytes for pid in pids),
         cpu_percent=entry.cpu_percent if entry else None,
-        holder=_holder(first, table) if first else None,
+        holder=_holder(first, table, with_neighbour=first.pid not in pids) if first else None,
         ours=first is not None and first.pid in pids,
         listens_at=tuple(_holder(x, table) for x in own),
         by_hand=None if pids else _started_by_hand(service, tags, table, listeners),
@@ -197,7 +211,7 @@ def _own_pids(
     return {pid for pid in pids if pid in table and not table[pid].zombie}
 
 
-def _holder(listener: processes.Listener, table: Table) -> Holder:
+def _holder(listener: processes.Listener, table: Table, *, with_neighbour: bool = False) -> Holder:
     row = table.get(listener.pid) if listener.pid else None
     return Holder(
         host=listener.host,
@@ -205,6 +219,7 @@ def _holder(listener: processes.Listener, table: Table) -> Holder:
         pid=listener.pid,
         command=listener.command,
         suspended=bool(row and row.stopped),
+        neighbour=neighbour(listener.pid) if with_neighbour and listener.pid else None,
     )
 
 
@@ -217,7 +232,7 @@ def _started_by_hand(
         return None
     for pid in table:
         command = processes.command_line(pid) if pid not in tags else None
-        if command and words in command and _directory(pid) == os.path.realpath(service.cwd):
+        if command and words in command and processes.working_directory(pid) == os.path.realpath(service.cwd):
             place = next((x for x in listeners if x.pid == pid), None)
             return Holder(
                 host=place.host if place else "",
@@ -227,15 +242,6 @@ def _started_by_hand(
                 suspended=table[pid].stopped,
             )
     return None
-
-
-def _directory(pid: int) -> str | None:
-    import psutil
-
-    try:
-        return psutil.Process(pid).cwd()
-    except psutil.Error:
-        return None
 
 
 SYSTEM: Fact[SystemFacts] = Fact("system", SystemFacts, _gather)
