@@ -19,6 +19,7 @@ from toombos_cli.diagnose.checks import (
     python,
     readiness,
     resources,
+    supervision,
 )
 
 _ENTRY_POINTS = "toombos.checks"
@@ -29,6 +30,7 @@ CHECKS: tuple[Check, ...] = (
     *python.CHECKS,
     *names.CHECKS,
     *database.CHECKS,
+    *supervision.CHECKS,
     *ports.CHECKS,
     *processes.CHECKS,
     *network.CHECKS,
