@@ -98,11 +98,14 @@ def scraped(health: str, series: int) -> Callable[[Values, float], None]:
 
 POSTGRES = {"kind": "postgresql", "path": "", "ping_skipped": "", "permission": "", "services": ["generator"]}
 LOOKUP = {"host": "crm.internal", "used_by": "MOCK_CRM_BASE_URL", "problem": "Name or service not known"}
-BUCKETS = "".join(
-    f'http_request_duration_seconds_bucket{{le="{le}",path="/x"}} {n}\n'
-    for le, n in (("2", 10), ("5", 99), ("+Inf", 100))
-)
-SLOW = f"# TYPE http_request_duration_seconds histogram\n{BUCKETS}http_request_duration_seconds_count 100\nhttp_request_duration_seconds_sum 300\n"
+
+
+def durations(path: str, *buckets: tuple[str, int]) -> str:
+    lines = "".join(f'http_request_duration_seconds_bucket{{le="{le}",path="{path}"}} {n}\n' for le, n in buckets)
+    return f"# TYPE http_request_duration_seconds histogram\n{lines}http_request_duration_seconds_count 100\n"
+
+
+SLOW = durations("/x", ("2", 10), ("5", 99), ("+Inf", 100))
 HELD = {"host": "127.0.0.1", "port": 9, "pid": 99, "command": "other", "suspended": False}
 
 ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
@@ -211,6 +214,13 @@ HISTORY = {
     "of-an-earlier-life-by-a-clock-that-is-ahead": both(
         logged("generator", "ERROR publisher: email failed", ago_s=-7200),
         service("generator", log_offset=1),
+    ),
+    "requests-that-may-have-been-within-the-limit": put(
+        "probes.generator.metrics.body", durations("/x", ("1", 10), ("5", 99), ("+Inf", 100))
+    ),
+    "probes-that-were-slow": put(
+        "probes.generator.metrics.body",
+        durations("/ready", ("2", 10), ("+Inf", 100)) + durations("/x", ("2", 100), ("+Inf", 100)).partition("\n")[2],
     ),
     "a-few-wrong-keys": logged("generator", "WARNING Invalid API key", error=False),
     "busy-for-a-moment": put("machine.service_cpu_percent.generator", 99.0),
