@@ -166,6 +166,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "log-timeout": (logged("generator", "WARNING crm: timed out; attempt 2", error=False), "log.timeout", "warn"),
     "log-error": (logged("generator", "ERROR something unheard of"), "log.errors", "warn"),
     "log-error-after-the-clock-was-set-back": (both(logged("generator", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["generator"].update(started_at=n + 3600)), "log.errors", "warn"),
+    "log-error-of-all-after-the-clock-was-set-back": (both(logged("crm", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["crm"].update(started_at=n + 3600)), "log.errors", "warn"),
     "log-keys": (logged("generator", *["WARNING Invalid API key"] * 20, error=False), "log.auth", "warn"),
     "simulation": (logged("crm", "WARNING Simulated CRM error: Email sending failed", error=False), "mock.simulated", "warn"),
     "trigger": (logged("generator", "WARNING publish: Simulated CRM error", error=False), "mock.trigger", "warn"),

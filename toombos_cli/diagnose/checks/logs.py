@@ -32,7 +32,7 @@ def current(facts: Facts, name: str) -> list[LogEntry]:
     names = {name} | set(facts.manifest.services[name].depends_on)
     starts = [system[n].started_at for n in names if n == name or (n in system and system[n].pid)]
     # A start in the future was by a clock that was set back since then: it tells nothing.
-    since = max(facts.now - _RECENT_S, *(at for at in starts if at <= facts.now))
+    since = max([facts.now - _RECENT_S, *(at for at in starts if at <= facts.now)])
     log, begin = facts.get(LOGS)[name], system[name].log_offset
 
     def is_of_this_life(entry: LogEntry) -> bool:

@@ -58,23 +58,17 @@ def port_conflict(facts: Facts) -> Iterator[Answer]:
                 advice=f"sudo ss -ltnp 'sport = :{holder.port}' names it; end it, or give {name} another port",
             )
             continue
-        if holder.neighbour is not None:
+        if holder.neighbour is not None:  # its own supervisor would start again what a signal ends
             stop = ("toombos", "--project", holder.neighbour.project, "stop", holder.neighbour.service)
-            yield fail(
-                f"port {holder.port} of {name} is taken by {holder}",
-                place,
-                service=name,
-                cause=f"{cause}; if both are needed, give {name} another port in toombos.toml instead",
-                command=f"{shlex.join(stop)} && {start(facts, *(() if waiting else (name,)))}",
-            )
-            continue
-        wait = f"kill {holder.pid} && timeout 10 tail --pid={holder.pid} -f /dev/null"
+            end = f"{shlex.join(stop)} &&"
+        else:
+            end = f"kill {holder.pid} && timeout 10 tail --pid={holder.pid} -f /dev/null;"
         yield fail(
             f"port {holder.port} of {name} is taken by {holder}",
             place,
             service=name,
             cause=f"{cause}; if it is needed, give {name} another port in toombos.toml instead",
-            command=f"{wait}; {start(facts, *(() if waiting else (name,)))}",
+            command=f"{end} {start(facts, *(() if waiting else (name,)))}",
         )
 
 
