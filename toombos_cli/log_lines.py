@@ -19,7 +19,10 @@ _ERROR = re.compile(
     r"|\[(error|crit|alert|emerg)\]|\b(Uncaught|Unhandled) (exception|error|rejection)",
 )
 _STARTUP = re.compile(r"start(ing|ed|up)|\bready\b|listening|running on|shut(ting )?down|stopp(ed|ing)", re.IGNORECASE)
-_TIMESTAMP = re.compile(r"\d{4}([-/])\d\d\1\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+_TIMESTAMP = re.compile(r"\d{4}([-/])\d\d\1\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z| ?UTC| ?GMT|[+-]\d\d:?\d\d)?")
+_MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_NAMED_MONTH = re.compile(rf"\b(\d\d)[ /]({_MONTHS})[ /](\d{{4}})[ :](\d\d:\d\d:\d\d(?:\.\d+)?)(?: ([+-]\d{{4}}))?")
+"""How Redis and access logs write it: `26 Nov 2026 10:00:00.250`, `26/Nov/2026:10:00:00 +0100`."""
 _EPOCH = re.compile(r'"(?:time|ts|timestamp|@timestamp)":\s*(\d{10}(?:\.\d+)?|\d{13})\b')
 _MILLISECONDS = 1e11
 """Larger numbers of seconds since the epoch are of the year 5138: they count milliseconds."""
@@ -55,18 +58,28 @@ def is_startup(line: str) -> bool:
 def timestamp_of(line: str) -> datetime | None:
     """The first time in the line's first 200 characters, None without one.
 
-    ISO 8601, also with slashes; one that names no zone is local time, as loggers write it. In JSON, seconds or
-    milliseconds since the epoch, too.
+    ISO 8601, also with slashes or the month's name; one that names no zone is local time, as loggers write it. In JSON,
+    seconds or milliseconds since the epoch, too.
     """
-    found = _TIMESTAMP.search(line, 0, 200)
-    if found is None:
+    text = _iso_8601(line)
+    if text is None:
         epoch = _EPOCH.search(line, 0, 200) if line.startswith("{") else None
         return _of_epoch(float(epoch[1])) if epoch else None
     try:
-        moment = datetime.fromisoformat(found[0].replace(",", ".").replace("/", "-"))
+        moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo else moment.astimezone()
     except (ValueError, OverflowError):
         return None
+
+
+def _iso_8601(line: str) -> str | None:
+    if found := _TIMESTAMP.search(line, 0, 200):
+        text = found[0].replace(",", ".").replace("/", "-")
+        return f"{text[:-3].rstrip()}Z" if text.endswith(("UTC", "GMT")) else text
+    if found := _NAMED_MONTH.search(line, 0, 200):
+        day, month, year, clock, zone = found.groups()
+        return f"{year}-{_MONTHS.index(month) // 4 + 1:02}-{day}T{clock}{zone or ''}"
+    return None
 
 
 def _of_epoch(number: float) -> datetime:

@@ -26,16 +26,22 @@ _LONGEST_WORD = 10
 # Texts, which re compiles when they are first used: most commands meet no line that holds a telling word.
 _WORDS = (
     r"api[_-]?key|secret[_-]?key|access[_-]?key|secret|token|passw(?:or)?d|passphrase|[_-]pass"
-    r"|credentials?|private[_-]?key|encryption[_-]?key|auth[_-]?key"
+    r"|credentials?|private[_-]?key|encryption[_-]?key|auth[_-]?key|account[_-]?key|requirepass|masterauth"
 )
 _MORE = r"(?:_json|_b64|_base64|_base|_old|_new|_v?\d+)?"
 """What may stand behind the telling word."""
 _IN_NAMES = ("key", "secret", "token", "pass", "credential", "pwd", "sig", "-u")
-_IN_SHAPES = ("akia", "asia", "gh", "glpat", "xox", "k_live_", "eyj", "hooks", "private key")
+_IN_SHAPES = (
+    *("akia", "asia", "gh", "glpat", "xox", "k_live_", "eyj", "hooks", "private key", "sk-", "npm_", "pypi-", "hvs."),
+    *("dop_v1_", "aiza", "sg.", "/bot"),
+)
 _SECRET_NAME = rf"(?i)(?:(?:^|_|-|\b)(?:{_WORDS}|key)|[_-](?:pwd|pass)){_MORE}$"
 _KEY_VALUE = rf"""(?imx)
     (?P<head>
-        (?: (?<![A-Za-z0-9]) [A-Za-z0-9_.-]{{0,60}}? (?:{_WORDS}) {_MORE} | (?<=[;_-])pwd | (?<=[?&])sig(?:nature)? )
+        (?:
+            (?<![A-Za-z0-9]) [A-Za-z0-9_.-]{{0,60}}? (?:{_WORDS}) {_MORE}
+            | (?<=[;_-])pwd | (?<=[?&])(?:x-amz-)?sig(?:nature)?
+        )
         \\?["']? \s* (?:=>|[:=]) \s*
     )
     (?:
@@ -48,6 +54,8 @@ _OPTION = rf"""(?ix)
     (?! -|is\b ) (?P<value>[^\s"';,]+)
     """
 """Of a command line: an option with its value behind a blank, and the `-u user:password` of curl."""
+_SQL = r"""(?i)(\b(?:passw(?:or)?d|identified\s+by)\s+['"])([^\s'"]{4,})(?=['"])"""
+"""As a database logs the statement that sets one, and what quotes one that was refused."""
 _AUTHORIZATION = (
     r"""(?i)((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)"""
     r"""((?:bearer|basic|token|digest|api-?key|negotiate|ntlm)\s+)?([^\s"'\\,;]+)"""
@@ -58,6 +66,8 @@ _BEARER = r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})"
 _SHAPES = (
     r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[opsur]_\w{36,}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20,}|\bxox[abeprs]-[\w-]{10,}"
     r"|\b[rs]k_live_\w{16,}|\beyJ[\w-]{10,}\.eyJ[\w-]{5,}\.[\w-]+"
+    r"|\bsk-(?=[\w-]*\d)[\w-]{20,}|\bnpm_\w{36}|\bpypi-[\w-]{16,}|\bhvs\.[\w-]{20,}|\bdop_v1_\w{16,}|\bAIza[\w-]{35}"
+    r"|\bSG\.[\w-]{16,}\.[\w-]{16,}|(?<=/bot)\d{6,}:[\w-]{30,}"
     r"|(?<=hooks\.slack\.com/services/)[\w/-]+|(?<=/api/webhooks/)\d+/[\w-]+"
     r"|(?s:(?<=PRIVATE\ KEY-----).+?(?=-----END|\Z))"
 )
@@ -105,6 +115,8 @@ class Redactor:
         if any(word in lower for word in _IN_NAMES):
             text = re.sub(_KEY_VALUE, self._key_value, text)
             text = re.sub(_OPTION, lambda m: f"{m['head']}{self._token(m['value'])}", text)
+        if "passw" in lower or "identified" in lower:
+            text = re.sub(_SQL, lambda m: f"{m[1]}{self._token(m[2])}", text)
         if any(word in lower for word in _IN_SHAPES):
             text = re.sub(_SHAPES, lambda m: self._token(m[0]), text)
         return re.sub(_USERINFO, self._userinfo, text) if "://" in lower else text
@@ -170,8 +182,9 @@ def spellings(value: str) -> frozenset[str]:
     found = {value, once, wide, json.dumps(once)[1:-1], repr(value)[1:-1], value.encode("unicode_escape").decode()}
     for text in (once, wide):
         found |= {text.replace("/", "\\/"), re.sub("[&<>]", lambda match: f"\\u{ord(match[0]):04x}", text)}
-    for quotes in (True, False):
-        found |= {html.escape(value, quote=quotes), html.escape(value, quote=quotes).replace("&#x27;", "'")}
+    text = html.escape(value, quote=False)
+    for double in ('"', "&quot;", "&#34;"):
+        found |= {text.replace('"', double).replace("'", single) for single in ("'", "&#x27;", "&#39;", "&apos;")}
     raw = value.encode("utf-8", "surrogateescape")
     found |= {raw.hex(), raw.hex().upper(), repr(raw)[2:-1]}
     for encoded in (quote(value), quote(value, safe=""), quote_plus(value)):

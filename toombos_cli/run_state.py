@@ -89,6 +89,11 @@ class SystemState(msgspec.Struct, frozen=True, kw_only=True):
     services: dict[str, ServiceState]
     warnings: tuple[str, ...] = ()
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is of another pid namespace of this machine, such as another container's."""
+        return self.boot_id == processes.boot_id() and self.pid_namespace != processes.pid_namespace()
+
     def identity_of(self, state: ServiceState) -> processes.ProcessIdentity:
         """The process that a service's entry means."""
         return processes.ProcessIdentity(
@@ -148,6 +153,33 @@ def project_key(project: Path) -> str:
 def run_id_prefix(project: Path, service: str | None = None) -> str:
     """How TOOMBOS_RUN_ID begins in every process of the project, or of one of its services."""
     return f"{project_key(project)}:" if service is None else f"{project_key(project)}:{service}:"
+
+
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
+    """A service that toombos runs on this machine for another project, as for another checkout."""
+
+    project: str
+    service: str
+
+    def __str__(self) -> str:
+        return f"{self.service} of the toombos project {self.project}"
+
+
+def neighbour(pid: int) -> Neighbour | None:
+    """What the process is to a project of toombos; None for one of none, or of one that cannot be found.
+
+    Its tag holds the project's key alone. The project is where the process is or above, or where its supervisor is.
+    """
+    tag = processes.find_tagged("", (pid,)).get(pid, "")
+    key, _, service = tag.rpartition(":")[0].partition(":")
+    table = processes.process_table() if service else {}
+    while pid in table:
+        directory = processes.working_directory(pid)
+        for place in (Path(directory), *Path(directory).parents) if directory else ():
+            if project_key(place) == key:
+                return Neighbour(project=str(place), service=service)
+        pid = table[pid].parent
+    return None
 
 
 def read_state(project: Path) -> SystemState | None:

@@ -11,7 +11,7 @@ import pytest
 
 from toombos_cli.redaction import Redactor, is_secret_name, spellings
 
-SECRET = 'p@ss "wörd"/+&=\\%?-0123456789'
+SECRET = 'p@ss\' "wörd"/+&=\\%?-0123456789'
 KNOWN = Redactor([("API_KEY", SECRET)])
 
 SPELLINGS = {
@@ -32,7 +32,9 @@ SPELLINGS = {
     "ASCII escapes": SECRET.encode("unicode_escape").decode(),
     "HTML": html.escape(SECRET),
     "HTML text": html.escape(SECRET, quote=False),
-    "XML": SECRET.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;"),
+    "XML": SECRET.replace("&", "&amp;").replace('"', "&quot;").replace("'", "&apos;"),
+    "XML text": SECRET.replace("&", "&amp;").replace('"', "&quot;"),
+    "HTML of Jinja and Go": SECRET.replace("&", "&amp;").replace('"', "&#34;").replace("'", "&#39;"),
     "JSON of Go and Java": json.dumps(SECRET, ensure_ascii=False).replace("&", "\\u0026").replace("<", "\\u003c"),
     "JSON of PHP": json.dumps(SECRET).replace("/", "\\/"),
     "hexadecimal": SECRET.encode().hex(),
@@ -82,7 +84,15 @@ BEHIND_A_NAME = {
     "connection string": "Server=db;Uid=a;Pwd=hunter22xyz;",
     "signed URL": "https://h/blob?sv=2&sig=hunter22xyz&x=1",
     "JSON, quote escaped in it": '{"password":"a\\"hunter22xyz", "n": 1}',
+    "signed URL of AWS": "https://h/b?X-Amz-Date=2&X-Amz-Signature=hunter22xyz",
+    "key of a storage account": "AccountName=a;AccountKey=hunter22xyz;EndpointSuffix=x",
+    "password of Redis": "redis-server *:6379 --requirepass hunter22xyz --port 6379",
+    "password of Redis' configuration": "requirepass: hunter22xyz",
+    "SQL": "STATEMENT:  ALTER USER shop WITH PASSWORD 'hunter22xyz' VALID UNTIL 'infinity'",
+    "SQL of MySQL": "CREATE USER a IDENTIFIED BY 'hunter22xyz'",
+    "quoted in a sentence": 'wrong password "hunter22xyz" for shop',
     "private key": "-----BEGIN RSA PRIVATE KEY-----\nhunter22xyz\n-----END RSA PRIVATE KEY-----",
+    "bot": "POST https://api.telegram.org/bot123456789:hunter22xyz-hunter22xyz-hunter22xyz/sendMessage",
     "webhook": "POST https://hooks.slack.com/services/T000/B000/hunter22xyz 404",
 }
 
@@ -92,6 +102,14 @@ KNOWN_SHAPES = {
     "Slack": "xoxb-123456789012-abcdefghijkl",
     "Stripe": "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
     "GitLab": "glpat-abcdefghij0123456789",
+    "Anthropic": "sk-ant-api03-abcdEFGH1234-abcdEFGH1234",
+    "OpenAI": "sk-proj-abcdEFGH1234_abcdEFGH1234",
+    "npm": "npm_" + "abcdEFGH1234" * 3,
+    "PyPI": "pypi-AgEIcHlwaS5vcmcCJabcdEFGH1234",
+    "Vault": "hvs.CAESIabcdEFGH1234abcdEFGH1234",
+    "DigitalOcean": "dop_v1_" + "0123456789abcdef" * 4,
+    "Google": "AIza" + "abcdEFGH123" * 3 + "ab",
+    "SendGrid": "SG.abcdEFGH1234abcdEFGH12.abcdEFGH1234abcdEFGH1234",
     "JWT": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abcDEF_-123456789",
 }
 
@@ -110,6 +128,8 @@ def test_an_unknown_secret_is_found_by_what_stands_before_it(text):
 
 
 KEPT = [
+    "disk-usage-of-2026-11-26 sk-learn-and-other-long-names SG. npm_config_registry pypi-mirror",
+    'FATAL:  password authentication failed for user "shop"; unexpected token "<"',
     "API_KEY: is required in live mode",
     "API_KEY_ENCRYPTION_KEY: must have 32 characters",
     "GET /api/v2/generations?limit=10&offset=20 200 3.1 ms",

@@ -107,7 +107,8 @@ def diagnose(
             found = _fixed(invocation, found, selection, ask=not yes)
     _write_files(invocation, found, html=html, bundle=bundle)
     if issue or incident:
-        from toombos_cli.diagnose.incident import make_incident, make_issue
+        from toombos_cli.diagnose.incident import make_incident
+        from toombos_cli.diagnose.issue import make_issue
 
         invocation.finish(make_issue(found) if issue else make_incident(found))
     invocation.finish(found.report, format=format, strict=strict)

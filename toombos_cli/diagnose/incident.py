@@ -1,27 +1,23 @@
-"""What is known for a status update and for an issue: the two templates of the guide, as facts."""
+"""What is known for a status update: the template of the guide, as facts."""
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
-from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis
-from toombos_cli.findings import Finding, Status
+from toombos_cli.findings import Status
 from toombos_cli.manifest.alerts import Contact
 from toombos_cli.manifest.escalation import Trouble, severity_of
 from toombos_cli.results import Verdict
 
 _RECENT_S = 86_400.0
 _EVENTS = 15
-_LOG_LINES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,27 +51,6 @@ class IncidentReport:
         return Verdict.PASS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssueReport:
-    """What the issue template asks for and the machine knows."""
-
-    kind: ClassVar[str] = "issue"
-
-    version: str
-    deployment: str
-    system: str
-    description: str
-    causes: tuple[Finding, ...]
-    logs: tuple[str, ...]
-    context: tuple[str, ...]
-    support: tuple[str, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        """Always PASS: it is a text to send."""
-        return Verdict.PASS
-
-
 def make_incident(diagnosis: Diagnosis) -> IncidentReport:
     """The status update; times come from the supervisor's notes and the logs."""
     facts, report = diagnosis.facts, diagnosis.report
@@ -96,24 +71,6 @@ def make_incident(diagnosis: Diagnosis) -> IncidentReport:
             impact=_impact(affected, facts),
             causes=tuple(root.reason or root.title for root in report.root_findings),
             fixes=tuple(root.fix for root in report.root_findings if root.fix),
-        )
-    )
-
-
-def make_issue(diagnosis: Diagnosis) -> IssueReport:
-    """The issue; whatever only a person knows is left to fill in."""
-    facts, report = diagnosis.facts, diagnosis.report
-    roots = report.root_findings
-    return diagnosis.redactor.value(
-        IssueReport(
-            version=_version(facts),
-            deployment=_deployment(facts),
-            system=_machine(facts),
-            description="; ".join(root.reason or root.title for root in roots),
-            causes=roots,
-            logs=tuple(_log_lines(facts)),
-            context=tuple(f"{f.id}: {f.reason}" for f in report.findings if f.id in ("proc.running", "res.memory")),
-            support=facts.manifest.alerts.support,
         )
     )
 
@@ -213,54 +170,6 @@ def _impact(affected: tuple[str, ...], facts: Facts) -> str:
     if "app" in roles:
         return "requests to the application fail or are late"
     return "publishing through the mocks fails" if "mock" in roles else "nothing is measured; the services go on"
-
-
-def _version(facts: Facts) -> str:
-    from toombos_cli import __version__
-
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=facts.manifest.project,
-            capture_output=True,
-            text=True,
-            timeout=2,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return f"toombos {__version__}"
-    commit = done.stdout.strip() if done.returncode == 0 else ""
-    return f"toombos {__version__}" + (f", commit {commit}" if commit else "")
-
-
-def _deployment(facts: Facts) -> str:
-    try:
-        settings = facts.get(SETTINGS)
-        stage = next((settings.clear[n] for n in settings.with_role("stage") if settings.clear.get(n)), "")
-    except FactUnavailableError:
-        stage = ""
-    try:
-        system = facts.get(SYSTEM)
-        mode = "dry-run" if system.dry_run else (system.mode or "live")
-    except FactUnavailableError:
-        mode = ""
-    return ", ".join(part for part in (stage, mode) if part)
-
-
-def _machine(facts: Facts) -> str:
-    try:
-        machine = facts.get(MACHINE)
-    except FactUnavailableError:
-        return ""
-    return (
-        f"{machine.system}, Python {machine.python}, {machine.cores} cores, {machine.memory_total_bytes / 1e9:.0f} GB"
-    )
-
-
-def _log_lines(facts: Facts) -> Iterator[str]:
-    found = [entry for _, log in _logs(facts) for entry in log if entry.error]
-    for entry in sorted(found, key=lambda e: e.at or 0.0)[-_LOG_LINES:]:
-        yield f"{entry.path}{f':{entry.line}' if entry.line else ''}: {entry.text}"
 
 
 def _iso(at: float) -> str:

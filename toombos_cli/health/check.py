@@ -80,7 +80,7 @@ def _judge(
     elif owner is not None and _may_be_suspended(service, reason) and is_suspended(owner.pid):
         reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: it listens, and cannot answer"
     elif reason is Reason.OK and owner is not None and owner.ours is False and state is not None:
-        detail = f"answered by {owner}, which toombos did not start"
+        detail = f"answered by {owner}" + ("" if owner.neighbour else ", which toombos did not start")
     elif reason is Reason.REFUSED and owner is not None:
         detail += f"; {owner} listens on {owner.listens_on}"
     status, verdict = _weigh(reason, result)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import SystemState, run_id_prefix
+from toombos_cli.run_state import Neighbour, SystemState, neighbour, run_id_prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,9 +18,13 @@ class Owner:
     listens_on: str
     ours: bool | None
     """Whether toombos started it, as this service; None when this user may not see that."""
+    neighbour: Neighbour | None = None
+    """Which service of another project it is, if any."""
 
     def __str__(self) -> str:
-        return f"pid {self.pid} ({self.command})" if self.pid else "a process of another user"
+        if not self.pid:
+            return "a process of another user"
+        return f"pid {self.pid} ({self.command})" + (f", {self.neighbour}" if self.neighbour else "")
 
 
 def find_owners(project: Path, services: Mapping[str, Service], state: SystemState | None) -> dict[str, Owner]:
@@ -37,13 +41,15 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
         )
         if listener is None:
             continue
+        ours = _is_ours(listener.pid, project, name, roots.get(name), state)
         owners[name] = Owner(
             pid=listener.pid,
             command=listener.command,
             listens_on=f"[{listener.host}]:{service.port}"
             if ":" in listener.host
             else f"{listener.host}:{service.port}",
-            ours=_is_ours(listener.pid, project, name, roots.get(name)),
+            ours=ours,
+            neighbour=neighbour(listener.pid) if listener.pid and ours is False else None,
         )
     return owners
 
@@ -67,10 +73,12 @@ def _listeners(services: Mapping[str, Service], roots: Mapping[str, int]) -> tup
     return processes.listeners(ports) if any(listener.pid is None for listener in found) else found
 
 
-def _is_ours(pid: int | None, project: Path, name: str, root: int | None) -> bool | None:
+def _is_ours(pid: int | None, project: Path, name: str, root: int | None, state: SystemState | None) -> bool | None:
     """Whether the listener is the service's first process, a worker of it, or left by an earlier run."""
-    if pid is None:  # another user's: ours as far as can be told, while the process that toombos started still lives
-        return None if root is not None else False
+    if pid is None:
+        # Another user's, or in another container: ours as far as can be told, while what toombos started still lives,
+        # or would live where it cannot be seen.
+        return None if root is not None or (state is not None and state.is_elsewhere) else False
     if pid == root or processes.find_tagged(run_id_prefix(project, name), (pid,)):
         return True
     return root is not None and pid in processes.descendants([root], processes.process_table())

@@ -7,7 +7,7 @@ send through a pidfd, and its import costs a third of a `toombos status`. Elsewh
 import sys
 from collections.abc import Collection, Iterable
 
-from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow, shown_command
+from toombos_cli.processes.rows import FarEnd, Listener, ProcessIdentity, ProcessRow, shown_command
 from toombos_cli.processes.trees import descendants, tag_in
 
 if sys.platform == "linux":
@@ -17,6 +17,7 @@ else:
 
 __all__ = [
     "TAG",
+    "FarEnd",
     "Listener",
     "ProcessIdentity",
     "ProcessRow",
@@ -26,6 +27,7 @@ __all__ = [
     "conflicts",
     "cpu_time_s",
     "descendants",
+    "far_ends",
     "find_tagged",
     "holders_of",
     "identify",
@@ -38,12 +40,14 @@ __all__ = [
     "read_row",
     "send_signal",
     "shown_command",
+    "working_directory",
 ]
 
 become_subreaper = _system.become_subreaper
 boot_id = _system.boot_id
 command_line = _system.command_line
 cpu_time_s = _system.cpu_time_s
+far_ends = _system.far_ends
 holders_of = _system.holders_of
 identify = _system.identify
 is_alive = _system.is_alive
@@ -53,6 +57,7 @@ pid_namespace = _system.pid_namespace
 process_table = _system.process_table
 read_row = _system.read_row
 send_signal = _system.send_signal
+working_directory = _system.working_directory
 
 TAG = "TOOMBOS_RUN_ID"
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  (compared with, not bound)

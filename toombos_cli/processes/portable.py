@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import psutil
 
-from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow, shown_command
+from toombos_cli.processes.rows import FarEnd, Listener, ProcessIdentity, ProcessRow, shown_command
 
 
 def boot_id() -> str:
@@ -101,6 +101,14 @@ def command_line(pid: int) -> str | None:
         return None
 
 
+def working_directory(pid: int) -> str | None:
+    """Where the process is; None when it is gone or may not be seen."""
+    try:
+        return psutil.Process(pid).cwd()
+    except (psutil.Error, OSError):
+        return None
+
+
 def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) -> tuple[Listener, ...]:
     """The listening TCP sockets of the processes that may be seen, or of the given ones."""
     found = []
@@ -114,6 +122,11 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
                 host, port = connection.laddr
                 found.append(Listener(host=host, port=port, pid=pid, command=command_line(pid)))
     return tuple(found)
+
+
+def far_ends() -> frozenset[FarEnd] | None:
+    """None: other users' sockets may not be seen."""
+    return None
 
 
 def holders_of(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:

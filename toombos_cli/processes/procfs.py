@@ -11,10 +11,11 @@ import struct
 import sys
 import time
 from collections.abc import Collection, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow, shown_command
+from toombos_cli.processes import sock_diag
+from toombos_cli.processes.rows import FarEnd, Listener, ProcessIdentity, ProcessRow, shown_command
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -132,6 +133,14 @@ def command_line(pid: int) -> str | None:
         return None
 
 
+def working_directory(pid: int) -> str | None:
+    """Where the process is; None when it is gone or another user's."""
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return None
+
+
 def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) -> tuple[Listener, ...]:
     """The listening TCP sockets, on the given ports or on all, each with its owner as far as it may be seen.
 
@@ -147,6 +156,17 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
         for host, port, inode in found
         for pid in (owners.get(inode),)
     )
+
+
+def far_ends() -> frozenset[FarEnd] | None:
+    """The far ends of all connected TCP and UDP sockets of this network namespace, whoever holds them."""
+    try:
+        tcp = [(s.peer_host, s.peer_port, s.inode) for s in sock_diag.tcp_sockets(sock_diag.CONNECTED)]
+    except OSError:
+        tcp = [row[3:] for name in ("tcp", "tcp6") for row in _net_table(name)]
+    udp = [row[3:] for name in ("udp", "udp6") for row in _net_table(name)]
+    # Port 0 is that of a socket without a far end, inode 0 that of a connection that no process holds any more.
+    return frozenset(FarEnd(*end) for end in (*tcp, *udp) if end[1] and end[2])
 
 
 def holders_of(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:
@@ -172,17 +192,25 @@ def _open_files(pid: int) -> Iterator[str]:
 
 def _listening_sockets() -> Iterator[tuple[str, int, int]]:
     """(host, port, inode) of each listening TCP socket of this network namespace."""
-    for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        try:
-            with open(f"/proc/net/{name}", encoding="ascii") as file:
-                lines = file.readlines()[1:]
-        except FileNotFoundError:  # a kernel without IPv6
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == _TCP_LISTEN:
-                address, port = fields[1].split(":")
-                yield _host(address, family), int(port, 16), int(fields[9])
+    try:
+        found = list(sock_diag.tcp_sockets(sock_diag.LISTENING))
+    except OSError:
+        lines = (*_net_table("tcp"), *_net_table("tcp6"))
+        return ((host, port, inode) for state, host, port, _, _, inode in lines if state == _TCP_LISTEN)
+    return ((s.host, s.port, s.inode) for s in found)
+
+
+def _net_table(name: str) -> Iterator[tuple[str, str, int, str, int, int]]:
+    """(state, host, port, host and port of the far end, inode) of each line of a table in /proc/net."""
+    try:
+        with open(f"/proc/net/{name}", encoding="ascii") as file:
+            lines = file.readlines()[1:]
+    except FileNotFoundError:  # a kernel without IPv6
+        return
+    for line in lines:
+        fields = line.split()
+        (host, port), (peer, peer_port) = (fields[column].split(":") for column in (1, 2))
+        yield fields[3], _host(host), int(port, 16), _host(peer), int(peer_port, 16), int(fields[9])
 
 
 def _socket_owners(inodes: Collection[int], pids: Collection[int]) -> dict[int, int]:
@@ -196,8 +224,10 @@ def _socket_owners(inodes: Collection[int], pids: Collection[int]) -> dict[int, 
     return owners
 
 
-def _host(hexadecimal: str, family: socket.AddressFamily) -> str:
+@lru_cache(maxsize=4096)
+def _host(hexadecimal: str) -> str:
     """The kernel prints each 32-bit word of an address in the machine's byte order."""
+    family = socket.AF_INET if len(hexadecimal) == 8 else socket.AF_INET6
     words = struct.unpack(f">{len(hexadecimal) // 8}I", bytes.fromhex(hexadecimal))
     order = "<" if sys.byteorder == "little" else ">"
     return socket.inet_ntop(family, struct.pack(f"{order}{len(words)}I", *words))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _SHOWN_CHARS = 200
 
@@ -40,6 +41,14 @@ class Listener:
     port: int
     pid: int | None
     command: str | None
+
+
+class FarEnd(NamedTuple):
+    """Where one socket is connected to; `inode` tells it from every other socket since the boot."""
+
+    host: str
+    port: int
+    inode: int
 
 
 def shown_command(words: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ section { border: 1px solid var(--line); border-left: .35rem solid var(--line); 
   padding: .8rem 1rem; margin: 1rem 0; }
 section.fail { border-left-color: var(--fail); } section.warn { border-left-color: var(--warn); }
 .word { font-weight: 700; } .fail .word, td.fail { color: var(--fail); } .warn .word, td.warn { color: var(--warn); }
-td:first-child { white-space: nowrap; }
+td:nth-child(-n+2) { white-space: nowrap; }
 td.ok { color: var(--ok); } td.skip { color: var(--dim); } td.error { color: #8e24aa; }
 pre { background: #8882; padding: .6rem .8rem; border-radius: .3rem; overflow-x: auto; user-select: all;
   margin: .4rem 0; }

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from toombos_cli.diagnose.report import DiagnoseReport
 
 _WRONG = (Status.FAIL, Status.WARN)
+_NAMED_SERVICES = 5
 
 
 def document(report: "DiagnoseReport", *, verbose: bool = False) -> str:
@@ -31,6 +32,21 @@ def summary(report: "DiagnoseReport") -> str:
     else:
         causes = f"{number} cause{'s' if number > 1 else ''}"
     return f"{causes}: {parts}" + (f"; {folded} follow from another" if folded else "")
+
+
+def explained(symptoms: tuple[Finding, ...]) -> str:
+    """What follows from a root, by check and service; of many services their number."""
+    by_id: dict[str, Counter[str]] = {}
+    for symptom in symptoms:
+        by_id.setdefault(symptom.id, Counter())[symptom.service] += 1
+    parts: list[str] = []
+    for name, services in by_id.items():
+        if len(services) > _NAMED_SERVICES:
+            parts.append(f"{name} ({len(services)} services)")
+            continue
+        for service, count in services.items():
+            parts.append(name + (f" ({service})" if service else "") + (f" x{count}" if count > 1 else ""))
+    return ", ".join(parts)
 
 
 def _lines(report: "DiagnoseReport", *, verbose: bool) -> Iterator[str]:
@@ -61,7 +77,7 @@ def _root(report: "DiagnoseReport", root: Finding) -> Iterator[str]:
         yield f"- {_code(evidence.place)}" + (f" {_text(evidence.text)}" if evidence.text else "")
     symptoms = report.symptoms_of(root)
     if symptoms:
-        yield "- explains " + ", ".join(f"{s.id}{f' ({s.service})' if s.service else ''}" for s in symptoms)
+        yield f"- explains {explained(symptoms)}"
     if root.cause:
         yield ""
         yield f"Cause: {_text(root.cause)}"

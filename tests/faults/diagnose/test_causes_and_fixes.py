@@ -10,6 +10,7 @@ from tests.faults.diagnose.test_every_check import HELD, POSTGRES, both, logged,
 from toombos_cli.diagnose.checks import CHECKS
 from toombos_cli.diagnose.facts.source import SavedFacts
 from toombos_cli.diagnose.incident import make_incident
+from toombos_cli.diagnose.issue import make_issue
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis, judge
 from toombos_cli.findings import Finding
@@ -174,3 +175,19 @@ def test_an_incident_begins_in_the_present_life_of_what_is_concerned(healthy: He
     assert incident.duration_s == 40.0
     assert not [event for event in incident.timeline if "earlier life" in event.text]
     assert "last sign of crm in its log" in [event.text for event in incident.timeline]
+
+
+def test_an_issue_quotes_the_logs_of_the_services_that_it_is_about(healthy: Healthy):
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    logged("platform", "ERROR of another service and another day", ago_s=3600)(values, now)
+
+    def quoted() -> str:
+        facts = SavedFacts(manifest, values, now=now)
+        report = judge(facts, CHECKS, CHECKS, Redactor())
+        return "\n".join(make_issue(Diagnosis(report=report, facts=facts, redactor=Redactor())).logs)
+
+    assert "another day" in quoted()
+    both(service("crm", suspended=True), logged("crm", "ERROR of the one that is suspended", ago_s=3600))(values, now)
+    assert "the one that is suspended" in quoted()
+    assert "another day" not in quoted()

@@ -98,11 +98,14 @@ def scraped(health: str, series: int) -> Callable[[Values, float], None]:
 
 POSTGRES = {"kind": "postgresql", "path": "", "ping_skipped": "", "permission": "", "services": ["generator"]}
 LOOKUP = {"host": "crm.internal", "used_by": "MOCK_CRM_BASE_URL", "problem": "Name or service not known"}
-BUCKETS = "".join(
-    f'http_request_duration_seconds_bucket{{le="{le}",path="/x"}} {n}\n'
-    for le, n in (("2", 10), ("5", 99), ("+Inf", 100))
-)
-SLOW = f"# TYPE http_request_duration_seconds histogram\n{BUCKETS}http_request_duration_seconds_count 100\nhttp_request_duration_seconds_sum 300\n"
+
+
+def durations(path: str, *buckets: tuple[str, int]) -> str:
+    lines = "".join(f'http_request_duration_seconds_bucket{{le="{le}",path="{path}"}} {n}\n' for le, n in buckets)
+    return f"# TYPE http_request_duration_seconds histogram\n{lines}http_request_duration_seconds_count 100\n"
+
+
+SLOW = durations("/x", ("2", 10), ("5", 99), ("+Inf", 100))
 HELD = {"host": "127.0.0.1", "port": 9, "pid": 99, "command": "other", "suspended": False}
 
 ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
@@ -135,6 +138,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "mock-url-optional": (ready("crm", required=False), "net.mock_urls", "warn"),
     "document": (ready("document_source"), "net.fetcher", "fail"),
     "component": (ready("queue"), "ready", "fail"),
+    "unready-without-a-word": (lambda v, n: v["probes"]["crm"]["ready"].update(reason="status", detail="HTTP 503", body="busy"), "ready", "fail"),
     "database-permission": (put("database.permission", "/x is not writable"), "db.perm", "fail"),
     "database-damaged": (put("database.ping", "database disk image is malformed"), "db.ping", "fail"),
     "database-server": (lambda v, n: v["database"].update(POSTGRES, reached="refused", ping="refused"), "db.service", "fail"),
@@ -148,6 +152,8 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "starting": (service("crm", phase="starting", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.missing", "warn"),
     "restarts": (restarted, "proc.restarts", "warn"),
     "unsupervised": (service("crm", phase="unsupervised"), "proc.supervision", "warn"),
+    "another-user": (lambda v, n: v["system"].update(unreadable="/x/run/state.json", owner="ops"), "proc.seen", "fail"),
+    "another-container": (lambda v, n: (v["system"].update(elsewhere=True), service("crm", holder=HELD | {"pid": None, "command": None})(v, n)), "proc.seen", "warn"),
     "log-unreadable": (put("logs.crm.problem", "cannot be read: Permission denied"), "log.tail", "fail"),
     "log-memory": (logged("generator", "ERROR MemoryError"), "log.oom", "warn"),
     "log-module": (logged("generator", "ERROR ModuleNotFoundError: No module named 'x'"), "log.missing_module", "warn"),
@@ -159,6 +165,8 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "log-name": (logged("generator", "ERROR Name resolution failed for crm"), "log.known", "warn"),
     "log-timeout": (logged("generator", "WARNING crm: timed out; attempt 2", error=False), "log.timeout", "warn"),
     "log-error": (logged("generator", "ERROR something unheard of"), "log.errors", "warn"),
+    "log-error-after-the-clock-was-set-back": (both(logged("generator", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["generator"].update(started_at=n + 3600)), "log.errors", "warn"),
+    "log-error-of-all-after-the-clock-was-set-back": (both(logged("crm", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["crm"].update(started_at=n + 3600)), "log.errors", "warn"),
     "log-keys": (logged("generator", *["WARNING Invalid API key"] * 20, error=False), "log.auth", "warn"),
     "simulation": (logged("crm", "WARNING Simulated CRM error: Email sending failed", error=False), "mock.simulated", "warn"),
     "trigger": (logged("generator", "WARNING publish: Simulated CRM error", error=False), "mock.trigger", "warn"),
@@ -204,6 +212,17 @@ HISTORY = {
         logged("generator", "ERROR database failed: x"),
         logged("generator", "INFO database ready", error=False),
     ),
+    "of-an-earlier-life-by-a-clock-that-is-ahead": both(
+        logged("generator", "ERROR publisher: email failed", ago_s=-7200),
+        service("generator", log_offset=1),
+    ),
+    "requests-that-may-have-been-within-the-limit": put(
+        "probes.generator.metrics.body", durations("/x", ("1", 10), ("5", 99), ("+Inf", 100))
+    ),
+    "probes-that-were-slow": put(
+        "probes.generator.metrics.body",
+        durations("/ready", ("2", 10), ("+Inf", 100)) + durations("/x", ("2", 100), ("+Inf", 100)).partition("\n")[2],
+    ),
     "a-few-wrong-keys": logged("generator", "WARNING Invalid API key", error=False),
     "busy-for-a-moment": put("machine.service_cpu_percent.generator", 99.0),
     "busy-machine": put("machine.cpu_ratio", 1.0),
@@ -218,6 +237,42 @@ def test_what_is_over_or_harmless_is_no_fault(row: str, healthy: tuple[Manifest,
     HISTORY[row](values, now)
     report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
     assert [(f.id, f.reason) for f in report.root_findings] == []
+
+
+def test_a_count_says_how_far_it_can_be_trusted(healthy: tuple[Manifest, Values, float]):
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    logged("generator", *["2026/11/26 10:00:00 ERROR something unheard of"] * 300)(values, now)
+
+    def told() -> str:
+        report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
+        return next(f.reason for f in report.findings if f.id == "log.errors" and f.service == "generator")
+
+    assert told().startswith("generator logged 300 times in the last quarter of an hour")
+    values["logs"]["generator"]["complaints"] = 5000
+    assert told().startswith("generator logged at least 300 times in the last quarter of an hour")
+    log = values["logs"]["generator"]
+    log["entries"][-1] |= {"at": None, "path": log["path"]}
+    values["system"]["services"]["generator"]["log_offset"] = 0
+    assert told().startswith("generator logged at least 300 times since its start")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("2026-11-26T10:00:00Z ERROR payment declined", "payment declined"),
+        ("2026-11-26 10:00:00,123 ERROR shop.front payment declined", "payment declined"),
+        ("2026/11/26 10:00:00 [error] 9#9: payment declined", "[error] 9#9: payment declined"),
+    ],
+    ids=["no logger", "a logger", "nginx"],
+)
+def test_a_message_is_told_whole(line: str, message: str, healthy: tuple[Manifest, Values, float]):
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    logged("generator", line)(values, now)
+    report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
+    (found,) = (f for f in report.findings if f.id == "log.errors" and f.service == "generator")
+    assert found.reason == f"generator logged once: {message}"
 
 
 @pytest.mark.parametrize("fact", ["probes", "system", "machine", "configuration", "logs", "network", "database"])

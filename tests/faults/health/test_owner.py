@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import sys
@@ -69,6 +70,27 @@ def test_a_stranger_on_the_port_is_named_and_never_taken_for_the_service(toombos
     assert (code, service["status"], service["reason"], service["pid"]) == (1, "down", "wrong-owner", os.getpid())
     assert f"pid {os.getpid()}" in service["detail"]
     assert service["fix"] == ""  # nothing that ends a stranger is offered for pasting
+
+
+def test_a_service_of_another_project_on_the_port_is_named_with_its_project(toombos, project, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other checkout")
+    text = (project / "toombos.toml").read_text()
+    (other / "toombos.toml").write_text(text.replace("services.web", "services.shop"))
+    toombos("start")
+    toombos("stop")
+    assert toombos("start", cwd=other).returncode == 0
+    try:
+        toombos("start")
+        code, service = health(toombos)
+        assert (code, service["reason"]) == (1, "wrong-owner")
+        assert f"shop of the toombos project {other}, which is not web" in service["detail"]
+        (found,) = json.loads(toombos("diagnose", "--json", "--only", "port.conflict").stdout)["data"]["findings"]
+        assert f"shop of the toombos project {other}" in found["reason"]
+        stop, start = found["fix"].split(" && ")
+        assert shlex.split(stop) == ["toombos", "--project", str(other), "stop", "shop"]
+        assert shlex.split(start) == ["toombos", "--project", str(project), "start", "web"]
+    finally:
+        toombos("stop", cwd=other)
 
 
 def test_a_stranger_in_the_place_of_a_stopped_service_is_named(toombos, project):

@@ -112,8 +112,10 @@ def test_a_name_that_does_not_resolve(tmp_path):
 
 def test_tls_on_a_plain_port_and_plain_http_on_a_tls_port(tmp_path):
     with serve_tls(HEALTHY, tmp_path) as port:
-        (wrong,) = run_health(manifest(tmp_path, web={"port": port})).services
-        (right,) = run_health(manifest(tmp_path, web={"port": port, "scheme": "https"})).services
+        # Three connections and two handshakes with a server in this process: 0.4 s is too little on a busy machine.
+        web = {"port": port, "probe_timeout_s": 10}
+        (wrong,) = run_health(manifest(tmp_path, web=web)).services
+        (right,) = run_health(manifest(tmp_path, web=web | {"scheme": "https", "latency_warn_ms": 10_000})).services
     assert (wrong.status, wrong.reason) == (Status.DOWN, Reason.TLS)
     assert right.status is Status.UP
 

@@ -2,12 +2,15 @@
 
 import gzip
 import os
+import time
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from toombos_cli.diagnose.facts.logs import TAIL_BYTES, LogFacts, read_log, tail_text
+from toombos_cli.diagnose.facts.log_files import TAIL_BYTES
+from toombos_cli.diagnose.facts.logs import LogFacts, read_log, tail_text
 from toombos_cli.redaction import Redactor
 
 SECRET = "s3same-0pen-wide-17-zebra"
@@ -170,6 +173,49 @@ def test_what_toombos_asked_itself_is_not_evidence(tmp_path: Path):
     log = tmp_path / "app.log"
     log.write_text('{"level":"ERROR","message":"Simulated error","request_id":"toombos-smoke"}\nERROR a real one\n')
     assert errors(read_log(log, REDACTOR)) == [(2, "ERROR a real one")]
+
+
+@pytest.fixture(params=["Asia/Kolkata", "America/New_York", "UTC"])
+def _zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("_zone")
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"], ids=["no zone", "Z"])
+def test_a_service_that_writes_utc_without_saying_so_has_its_errors_in_their_time(tmp_path: Path, form: str):
+    now = int(time.time())
+    texts = [time.strftime(f"{form} ERROR {ago}", time.gmtime(now - ago)) for ago in (90, 5)]
+    log = tmp_path / "app.log"
+    log.write_text("\n".join((*texts, "Traceback (most recent call last):", "ValueError: bad", "")))
+    assert [entry.at for entry in read_log(log, REDACTOR).entries] == [now - 90, now - 5, now - 5, now - 5]
+
+
+@pytest.mark.usefixtures("_zone")
+def test_local_time_stays_what_it_is_in_a_log_that_was_written_long_ago(tmp_path: Path):
+    written = int(time.time()) - 86_400
+    log = tmp_path / "app.log"
+    log.write_text(time.strftime("%Y-%m-%d %H:%M:%S ERROR old\n", time.localtime(written)))
+    os.utime(log, (written, written))
+    assert [entry.at for entry in read_log(log, REDACTOR).entries] == [written]
+
+
+def test_a_line_without_a_time_belongs_to_the_last_one_with_it_and_not_to_one_far_away(tmp_path: Path):
+    log = tmp_path / "app.log"
+    dated = "2026-11-23T10:00:00Z ERROR dated\n"
+    log.write_text(f"ERROR before\n{dated}" + "ERROR x\n" * 100 + "fine\n" * 200 + "ERROR far\n")
+    moments = [entry.at for entry in read_log(log, REDACTOR).entries]
+    assert moments == [None, *[moments[1]] * 101, None]
+
+
+def test_more_complaints_than_are_kept_are_counted(tmp_path: Path):
+    log = tmp_path / "app.log"
+    log.write_text("ERROR one of many\n" * 1000)
+    found = read_log(log, REDACTOR)
+    assert (found.complaints, len(found.entries) < 1000) == (1000, True)
 
 
 def test_complaints_are_not_crowded_out_by_what_went_well(tmp_path: Path):

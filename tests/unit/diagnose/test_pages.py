@@ -7,6 +7,7 @@ from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.findings import Evidence, Finding, Status
 from toombos_cli.render.diagnose_html import document as html
 from toombos_cli.render.diagnose_markdown import document as markdown
+from toombos_cli.render.diagnose_markdown import explained
 
 HOSTILE = '<script>alert(1)</script> [x](http://evil) `rm -rf` **bold** | cell \\ & "q"'
 ROOT = Finding(
@@ -51,3 +52,12 @@ def test_markdown_has_the_fix_alone_in_a_block_and_the_symptoms_with_the_root():
     assert "```sh\ntoombos start --dry-run crm\n```" in text
     assert "- explains net.tcp" in text
     assert "#support" in text
+
+
+def test_what_many_services_suffer_is_told_by_their_number():
+    def symptoms(*services: str) -> tuple[Finding, ...]:
+        return tuple(Finding(id="net.tcp", title="t", status=Status.FAIL, service=name) for name in services)
+
+    assert explained(symptoms("a", "b", "b")) == "net.tcp (a), net.tcp (b) x2"
+    assert explained(symptoms(*"abcdefgh")) == "net.tcp (8 services)"
+    assert explained((SYMPTOM,)) == "net.tcp"

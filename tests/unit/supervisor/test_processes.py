@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import wait_for
 from toombos_cli import processes
-from toombos_cli.processes import portable
+from toombos_cli.processes import portable, sock_diag
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -99,6 +99,34 @@ def test_a_socket_on_another_address_that_answers_for_localhost_conflicts(host: 
     with socket.create_server((host, 0), family=family) as server:
         port = server.getsockname()[1]
         assert [found.host for found in processes.listeners_at("localhost", port)] == [host]
+
+
+@pytest.fixture(params=["by sock_diag", "by /proc/net"])
+def _way_of_the_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel, or a container's filter of system calls, may have no sock_diag."""
+
+    def refused(states: int) -> None:
+        raise PermissionError
+
+    if request.param == "by /proc/net":
+        monkeypatch.setattr(sock_diag, "tcp_sockets", refused)
+
+
+@pytest.mark.usefixtures("_way_of_the_kernel")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "::"])
+def test_listeners_and_far_ends_are_those_of_the_sockets(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        port = server.getsockname()[1]
+        (found,) = processes.listeners((port,))
+        assert (found.host, found.pid) == (host, os.getpid())
+        with socket.create_connection((host, port)) as client, socket.socket(family, socket.SOCK_DGRAM) as datagrams:
+            datagrams.connect((host, port))
+            near = {s.fileno(): os.fstat(s.fileno()).st_ino for s in (client, datagrams, server)}
+            ends = {end.inode: (end.host, end.port) for end in processes.far_ends() or ()}
+            peer = client.getpeername()[:2]
+            assert ends[near[client.fileno()]] == ends[near[datagrams.fileno()]] == peer
+            assert near[server.fileno()] not in ends
 
 
 def test_a_socket_on_another_loopback_address_is_no_conflict() -> None:

@@ -45,8 +45,12 @@ def provenance(facts: Facts) -> Iterator[Answer]:
     """How many settings come from where; `config show` lists them one by one."""
     counted = Counter(facts.values[name].origin for name in facts.variables if name in facts.values)
     total = len(facts.variables)
+    if not total:
+        yield skip("the manifest documents no variables ([environment.NAME])")
+        return
     parts = [f"{n} from {origin.value}" for origin in Origin if (n := counted.get(origin, 0))]
-    yield ok(f"{total} documented settings: {', '.join(parts)}, {total - sum(counted.values())} unset")
+    unset = f"{total - sum(counted.values())} unset"
+    yield ok(f"{total} documented settings: {', '.join((*parts, unset))}")
 
 
 def shadow(facts: Facts) -> Iterator[Answer]:

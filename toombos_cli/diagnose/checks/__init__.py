@@ -14,10 +14,12 @@ from toombos_cli.diagnose.checks import (
     monitoring,
     names,
     network,
+    ports,
     processes,
     python,
     readiness,
     resources,
+    supervision,
 )
 
 _ENTRY_POINTS = "toombos.checks"
@@ -28,6 +30,8 @@ CHECKS: tuple[Check, ...] = (
     *python.CHECKS,
     *names.CHECKS,
     *database.CHECKS,
+    *supervision.CHECKS,
+    *ports.CHECKS,
     *processes.CHECKS,
     *network.CHECKS,
     *health.STATUS,

@@ -55,7 +55,13 @@ def toombos(facts: Facts, *words: str) -> str:
 def start(facts: Facts, *services: str) -> str:
     """The command that starts services as the system was run last; one that never ran, in dry-run mode."""
     mode = known_mode(facts)
-    return toombos(facts, "start", *(["--dry-run"] if mode == DRY_RUN else []), *services)
+    return as_owner(facts, toombos(facts, "start", *(["--dry-run"] if mode == DRY_RUN else []), *services))
+
+
+def as_owner(facts: Facts, command: str) -> str:
+    """The command, run as the user that runs the services where this user may not even read what runs."""
+    owner = facts.get(SYSTEM).owner
+    return f"sudo -u {shlex.quote(owner)} {command}" if owner else command
 
 
 def known_mode(facts: Facts) -> str | None:

@@ -10,11 +10,12 @@ from toombos_cli.diagnose.facts.probes import PROBES, Probe, ServiceProbes
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.findings import Answer, Evidence
+from toombos_cli.manifest.service import Service
 from toombos_cli.probes import Reason
 
 _GROUP = "health"
 _FEWEST_REQUESTS = 20
-_QUANTILE = 0.95
+_SLOW_RATIO = 0.05
 _HTTP = (Reason.STATUS, Reason.BODY, Reason.RESET, Reason.TLS, Reason.DNS)
 
 
@@ -96,11 +97,11 @@ def latency(facts: Facts) -> Iterator[Answer]:
             )
     limit_s = facts.manifest.monitoring.thresholds.response_time_s
     for name, found in probes.items():
-        p95_s = _quantile_s(found)
-        if services[name].role == "app" and p95_s is not None and p95_s > limit_s:
+        passed_s = _passed_s(found, services[name], limit_s) if services[name].role == "app" else None
+        if passed_s is not None:
             slow = True
             yield warn(
-                f"one of twenty requests to {name} takes longer than {p95_s:g} s",
+                f"one of twenty requests to {name} took longer than {passed_s:g} s, counted since its start",
                 Evidence(source=f"{services[name].url}{services[name].metrics}", text="http_request_duration_seconds"),
                 service=name,
                 cause=_why_slow(facts, name, times),
@@ -132,26 +133,31 @@ def _why_slow(facts: Facts, name: str, times: dict[str, float]) -> str:
     return f"the machine has room ({figures}), so it is the service itself or what it waits for"
 
 
-def _quantile_s(probes: ServiceProbes) -> float | None:
-    """The bucket that 95 of 100 requests fall into, all routes together; None without enough requests."""
+def _passed_s(probes: ServiceProbes, service: Service, limit_s: float) -> float | None:
+    """The bound of a bucket, at the limit or above, that one request in twenty or more took longer than.
+
+    All routes together, but for those that are probed. None where there is none, or too few requests to tell.
+    """
     if probes.metrics is None or not probes.metrics.ok:
         return None
     from prometheus_client.parser import text_string_to_metric_families
 
+    probed = {service.health, service.live, service.ready, service.metrics}
     buckets: dict[float, float] = {}
     try:
         for family in text_string_to_metric_families(probes.metrics.body):
             if family.name == "http_request_duration_seconds":
                 for sample in family.samples:
-                    if "le" in sample.labels:
+                    if "le" in sample.labels and not probed & set(sample.labels.values()):
                         bound = float(sample.labels["le"])
                         buckets[bound] = buckets.get(bound, 0.0) + sample.value
     except ValueError:  # cut off, or no Prometheus text at all: `metrics` says so
         return None
     total = max(buckets.values(), default=0.0)
-    if total < _FEWEST_REQUESTS:
+    bound = min((bound for bound in buckets if bound >= limit_s), default=0.0)
+    if total < _FEWEST_REQUESTS or total - buckets[bound] <= _SLOW_RATIO * total:
         return None
-    return next((bound for bound in sorted(buckets) if buckets[bound] >= _QUANTILE * total), None)
+    return bound
 
 
 def _counts(facts: Facts, name: str) -> bool:

@@ -12,15 +12,16 @@ from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "monitoring"
+_NOT_MEASURED = "no running service has metrics in the manifest"
 _NOT_RUNNING = "Prometheus does not run: toombos monitoring up"
 
 
 def endpoint(facts: Facts) -> Iterator[Answer]:
     """Every service that says so in the manifest has metrics."""
-    for name, probes in facts.get(PROBES).items():
-        metrics = probes.metrics
-        if metrics is None:
-            continue
+    measured = {name: p.metrics for name, p in facts.get(PROBES).items() if p.metrics is not None}
+    if not measured:
+        yield skip(_NOT_MEASURED)
+    for name, metrics in measured.items():
         if not metrics.ok:
             yield fail(
                 f"{name} has no metrics: {metrics.detail or metrics.reason}",
@@ -41,10 +42,12 @@ def endpoint(facts: Facts) -> Iterator[Answer]:
 
 def exported(facts: Facts) -> Iterator[Answer]:
     """How much each service measures, for the record."""
-    for name, probes in facts.get(PROBES).items():
-        if probes.metrics is not None and probes.metrics.ok:
-            lines = [line for line in probes.metrics.body.splitlines() if line and not line.startswith("#")]
-            yield ok(f"{name}: {len(lines)} samples", service=name)
+    measured = {name: p.metrics for name, p in facts.get(PROBES).items() if p.metrics is not None and p.metrics.ok}
+    if not measured:
+        yield skip(_NOT_MEASURED)
+    for name, metrics in measured.items():
+        lines = [line for line in metrics.body.splitlines() if line and not line.startswith("#")]
+        yield ok(f"{name}: {len(lines)} samples", service=name)
 
 
 def targets(facts: Facts) -> Iterator[Answer]:
@@ -119,9 +122,10 @@ def no_data(facts: Facts) -> Iterator[Answer]:
 def grafana(facts: Facts) -> Iterator[Answer]:
     """Grafana answers, where it was started."""
     system, probes = facts.get(SYSTEM), facts.get(PROBES)
-    for name, service in facts.manifest.services.items():
-        if service.role != "monitoring" or "grafana" not in name:
-            continue
+    dashboards = {n: s for n, s in facts.manifest.services.items() if s.role == "monitoring" and "grafana" in n}
+    if not dashboards:
+        yield skip("the manifest has no Grafana")
+    for name, service in dashboards.items():
         health = probes[name].health
         if health.ok:
             yield ok(f"{name} answers at {service.url}", service=name)
@@ -140,6 +144,9 @@ def grafana(facts: Facts) -> Iterator[Answer]:
 def firing(facts: Facts) -> Iterator[Answer]:
     """Alerts that fire at this moment, for the record."""
     found = facts.get(MONITORING)
+    if not found.targets:
+        yield skip(_NOT_RUNNING)
+        return
     yield ok(f"firing: {', '.join(found.firing)}" if found.firing else "no alert fires")
 
 

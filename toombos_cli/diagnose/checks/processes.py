@@ -1,4 +1,4 @@
-"""Which services run, whether they are the right processes, and where they listen."""
+"""Which services run, and what became of those that do not."""
 
 import re
 import shlex
@@ -19,70 +19,17 @@ from toombos_cli.diagnose.checks.answers import (
     wanted,
     warn,
 )
+from toombos_cli.diagnose.checks.ports import is_foreign
 from toombos_cli.diagnose.facts.logs import LOGS
-from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
-from toombos_cli.diagnose.facts.system import SYSTEM, Holder, ServiceFacts
+from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
 from toombos_cli.findings import Answer, Evidence
-from toombos_cli.probes import Reason
-from toombos_cli.processes import shown_command
 from toombos_cli.run_state import Phase
 
 _GROUP = "process"
-_RECENT_S = 900.0
 _SHOWN = 3
 _NOTHING_TO_RUN = re.compile("its (command|working directory) ")
 """How the supervisor notes what it cannot run, or cannot run there, however often it is asked to."""
-_ANSWERS_RIGHT = (Reason.OK, Reason.SLOW, Reason.TIMEOUT, Reason.REFUSED)
-
-
-def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
-    """Whether a stranger has the service's port: toombos runs the service and this is another process, or nobody
-    started it here and whoever answers does not answer as it should."""
-    if found.holder is None or found.ours:
-        return False
-    if found.by_hand is not None and found.by_hand.pid == found.holder.pid:
-        return False
-    words = shown_command(facts.manifest.services[found.name].command[1:])
-    if not found.managed and words and words in (found.holder.command or ""):
-        return False
-    if facts.manifest.services[found.name].optional and not found.desired and found.phase != Phase.FAILED:
-        return False
-    if found.managed:
-        return True
-    try:
-        return facts.get(PROBES)[found.name].health.reason not in _ANSWERS_RIGHT
-    except FactUnavailableError:
-        return False
-
-
-def port_conflict(facts: Facts) -> Iterator[Answer]:
-    """A stranger on a service's port. Only who listens is named: whoever is connected there is a client."""
-    system = facts.get(SYSTEM)
-    waiting = held_back(facts, system)
-    for name, found in system.services.items():
-        holder = found.holder
-        if holder is None or not is_foreign(facts, found):
-            continue
-        place = Evidence(source=holder.address, text=f"listened on by {holder}")
-        cause = f"{name} cannot listen there while that process does"
-        if holder.pid is None:
-            yield fail(
-                f"port {holder.port} of {name} is taken by a process of another user",
-                place,
-                service=name,
-                cause=cause,
-                advice=f"sudo ss -ltnp 'sport = :{holder.port}' names it; end it, or give {name} another port",
-            )
-            continue
-        wait = f"kill {holder.pid} && timeout 10 tail --pid={holder.pid} -f /dev/null"
-        yield fail(
-            f"port {holder.port} of {name} is taken by {holder}",
-            place,
-            service=name,
-            cause=f"{cause}; if it is needed, give {name} another port in toombos.toml instead",
-            command=f"{wait}; {start(facts, *(() if waiting else (name,)))}",
-        )
 
 
 def stopped_system(facts: Facts) -> Iterator[Answer]:
@@ -92,15 +39,20 @@ def stopped_system(facts: Facts) -> Iterator[Answer]:
     if not required:
         yield skip("the manifest has no services that must run")
     elif is_all_stopped(facts):
-        names = ", ".join(found.name for found in required)
+        place = facts.manifest.project / "run" / "state.json" if system.ever_started else facts.manifest.project
         yield fail(
-            f"nothing runs: {names}",
-            Evidence(source=str(facts.manifest.project / "run" / "state.json"), text="no process")
-            if system.ever_started
-            else Evidence(source=str(facts.manifest.project), text="never started here"),
-            cause="the services were stopped" if system.ever_started else "the services were never started here",
+            f"nothing runs: {', '.join(found.name for found in required)}",
+            Evidence(source=str(place), text="no process" if system.ever_started else _past(system, False)),
+            cause=f"the services were {_past(system, system.ever_started)}",
             command=start(facts),
         )
+
+
+def _past(system: SystemFacts, was_started: bool) -> str:
+    """What became of a service that does not run."""
+    if system.unreadable:
+        return "stopped or never started, which this user may not read"
+    return "stopped" if was_started else "never started here"
 
 
 def is_all_stopped(facts: Facts) -> bool:
@@ -112,31 +64,6 @@ def is_all_stopped(facts: Facts) -> bool:
         not found.runs and found.phase not in broken and (found.holder is None or is_foreign(facts, found))
         for found in required
     ) and any(found.holder is None for found in required)
-
-
-def port_mismatch(facts: Facts) -> Iterator[Answer]:
-    """A service that runs and listens, but not where the manifest says."""
-    for name, found in facts.get(SYSTEM).services.items():
-        service = facts.manifest.services[name]
-        elsewhere = found.listens_at if found.pid else ((found.by_hand,) if found.by_hand else ())
-        places = [place for place in elsewhere if place.port]
-        if not places or found.ours or (found.by_hand and found.by_hand.port == service.port):
-            continue
-        place = places[0]
-        yield fail(
-            f"{name} listens on port {place.port}, the manifest says {service.port}",
-            Evidence(source=place.address, text=f"listened on by {place}"),
-            _manifest_port(facts, name),
-            service=name,
-            cause="whoever looks for it on the manifest's port does not find it",
-            command=toombos(facts, "restart", "--changed") if found.pid else "",
-            advice=f"end pid {place.pid}, then: {start(facts, name)}",
-        )
-
-
-def _manifest_port(facts: Facts, name: str) -> Evidence:
-    source = facts.manifest.source.path
-    return Evidence(source=str(source or "toombos.toml (packaged)"), text=f"[services.{name}] port")
 
 
 def suspended(facts: Facts) -> Iterator[Answer]:
@@ -192,14 +119,18 @@ def missing(facts: Facts) -> Iterator[Answer]:
             nothing_to_run = _NOTHING_TO_RUN.match(found.detail)
             key = "cwd" if nothing_to_run and nothing_to_run[1] != "command" else "command"
             answer = fail(
-                f"{name} does not run" + (f", so {', '.join(waiting)} were not started either" if waiting else ""),
+                f"{name} does not run" + _taken_down(waiting),
                 *_last_words(facts, found),
                 service=name,
-                cause=found.detail or ("it was stopped" if found.managed else "it was never started here"),
+                cause=found.detail or f"it was {_past(system, found.managed)}",
                 command="" if nothing_to_run else begin,
                 advice=f"correct {key} in [services.{name}] of toombos.toml, or what it names; then: {begin}",
             )
             yield refused_its_settings(facts, found.detail, waited_for_the_database(facts, found, answer))
+
+
+def _taken_down(names: tuple[str, ...]) -> str:
+    return f", so {', '.join(names)} {'was' if len(names) == 1 else 'were'} not started either" if names else ""
 
 
 def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
@@ -231,78 +162,13 @@ def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
         yield from map(at, log.last[-_SHOWN:])
 
 
-def restarts(facts: Facts) -> Iterator[Answer]:
-    """Services that the supervisor had to start again lately."""
-    most = facts.manifest.monitoring.thresholds.restarts
-    for name, found in facts.get(SYSTEM).services.items():
-        recent = [r for r in found.restarts if facts.now - r.at < _RECENT_S]
-        if not recent or found.phase == Phase.CRASH_LOOP or not found.runs:
-            continue
-        reason = f"{name} was started again {len(recent)} times in the last 15 minutes"
-        evidence = tuple(Evidence(source=f"pid {found.pid}", text=f"restarted: {r.reason}") for r in recent[-3:])
-        if len(recent) >= most:
-            yield warn(
-                reason,
-                *evidence,
-                service=name,
-                cause=recent[-1].reason,
-                advice=f"read why in: {toombos(facts, 'logs', name)}",
-            )
-        else:
-            yield ok(reason, *evidence, service=name)
-
-
-def supervision(facts: Facts) -> Iterator[Answer]:
-    """Services that run and that nobody watches, so that nobody would start them again."""
-    system = facts.get(SYSTEM)
-    lost = [name for name, found in system.services.items() if found.phase == Phase.UNSUPERVISED]
-    if lost:
-        yield warn(
-            f"no supervisor watches {', '.join(lost)}",
-            Evidence(source=str(facts.manifest.project / "run" / "state.json"), text="its supervisor is gone"),
-            cause="the supervising process was killed; what ends now stays ended",
-            command=start(facts, *lost),
-        )
-    for name, found in system.services.items():
-        if found.by_hand and found.managed and found.by_hand.port == facts.manifest.services[name].port:
-            yield warn(
-                f"{name} was started by hand: {found.by_hand}",
-                Evidence(source=found.by_hand.address, text=f"listened on by {found.by_hand}"),
-                service=name,
-                cause="toombos neither watches it nor stops it",
-                advice=f"end pid {found.by_hand.pid}, then: {start(facts, name)}",
-            )
-    for text in system.warnings:
-        yield warn(text, cause="the supervisor says so")
-
-
-def running(facts: Facts) -> Iterator[Answer]:
-    """What runs, for the record."""
-    for name, found in facts.get(SYSTEM).services.items():
-        if found.runs:
-            yield ok(f"{name}: {_place(found.holder, found)}, {found.rss_bytes / 1e6:.0f} MB", service=name)
-
-
-def _place(holder: Holder | None, found: ServiceFacts) -> str:
-    pid = found.pid or (found.by_hand.pid if found.by_hand else 0)
-    return f"pid {pid}" + (f" on {holder.address}" if holder and found.ours else "")
-
-
 CHECKS = (
-    Check(id="port.conflict", title="no stranger has a service's port", group=_GROUP, run=port_conflict),
     Check(
         id="system.stopped",
         title="the system runs",
         group=_GROUP,
         run=stopped_system,
         follows=("not_found",),
-    ),
-    Check(
-        id="port.mismatch",
-        title="services listen where the manifest says",
-        group=_GROUP,
-        run=port_mismatch,
-        follows=("port.conflict",),
     ),
     Check(id="proc.stopped", title=f"no process is suspended ({signal.SIGSTOP.name})", group=_GROUP, run=suspended),
     Check(
@@ -319,13 +185,4 @@ CHECKS = (
         run=missing,
         follows=("not_found", "py.path", "py.import", "deps.missing", "port.conflict", "system.stopped"),
     ),
-    Check(
-        id="proc.restarts",
-        title="services stay up",
-        group=_GROUP,
-        run=restarts,
-        follows=("res.memory",),
-    ),
-    Check(id="proc.supervision", title="the supervisor watches", group=_GROUP, run=supervision),
-    Check(id="proc.running", title="what runs", group=_GROUP, run=running),
 )

@@ -5,56 +5,73 @@ from collections.abc import Iterator
 import msgspec
 
 from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, toombos, warn
+from toombos_cli.diagnose.checks.answers import fail, skip, toombos, warn
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "network"
+_SHOWN_CHARS = 200
 
 
 def mock_urls(facts: Facts) -> Iterator[Answer]:
     """A service reaches those it depends on, as it says itself in its readiness answer."""
-    for name, entry in _unready(facts):
-        if entry["name"] in facts.manifest.services:
-            yield _not_ready(facts, name, entry, f"{name} does not reach {entry['name']}")
+    told = [(service, part) for service, part in _parts(facts) if part["name"] in facts.manifest.services]
+    if not told:
+        yield skip("no running service tells whether it reaches another one")
+    yield from (_not_ready(facts, s, p, f"{s} does not reach {p['name']}") for s, p in told if _is_unready(p))
 
 
 def fetcher(facts: Facts) -> Iterator[Answer]:
     """A service gets its source document."""
-    for name, entry in _unready(facts):
-        if "document" in entry["name"]:
-            yield _not_ready(facts, name, entry, f"{name} cannot fetch its document")
+    told = [(service, part) for service, part in _parts(facts) if "document" in part["name"]]
+    if not told:
+        yield skip("no running service tells of a source document")
+    yield from (_not_ready(facts, s, p, f"{s} cannot fetch its document") for s, p in told if _is_unready(p))
 
 
 def readiness(facts: Facts) -> Iterator[Answer]:
-    """What else a service says keeps it from being ready."""
-    for name, entry in _unready(facts):
-        if entry["name"] not in facts.manifest.services and "document" not in entry["name"]:
-            yield _not_ready(facts, name, entry, f"{name} is not ready: {entry['name']}")
+    """What else keeps a service from being ready, as far as it says so."""
+    asked = {name: p.ready for name, p in facts.get(PROBES).items() if p.ready is not None}
+    if not asked:
+        yield skip("no running service has a readiness route in the manifest")
+    told = [(service, part) for service, part in _parts(facts) if _is_unready(part)]
+    for service, part in told:
+        if part["name"] not in facts.manifest.services and "document" not in part["name"]:
+            yield _not_ready(facts, service, part, f"{service} is not ready: {part['name']}")
+    for service, probe in asked.items():
+        if not probe.ok and all(service != name for name, _ in told):
+            yield fail(
+                f"{service} is not ready: {probe.detail or probe.reason}",
+                Evidence(source=probe.url, text=" ".join(probe.body.split())[:_SHOWN_CHARS] or probe.reason),
+                service=service,
+                cause="it does not take traffic, and does not say why",
+                command=toombos(facts, "logs", service, "--errors"),
+            )
 
 
-def _unready(facts: Facts) -> Iterator[tuple[str, dict[str, str]]]:
-    """Each component that a service's readiness answer says is not ready: `{"name", "message", "required"}`."""
+def _parts(facts: Facts) -> Iterator[tuple[str, dict[str, str]]]:
+    """What each service's readiness answer says of its parts: `{"name", "ready", "message", "required"}`."""
     for name, probes in facts.get(PROBES).items():
-        if probes.ready is None:
-            continue
         try:
-            answer = msgspec.json.decode(probes.ready.body)
-            entries = [e for e in answer["checks"] if e["ready"] is False]
-        except (msgspec.DecodeError, KeyError, TypeError):
+            parts = msgspec.json.decode(probes.ready.body)["checks"] if probes.ready else []
+            told = [{key: str(part.get(key, "")) for key in ("name", "ready", "message", "required")} for part in parts]
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
             continue
-        for entry in entries:
-            yield name, {key: str(entry.get(key, "")) for key in ("name", "message", "required")}
+        yield from ((name, part) for part in told)
 
 
-def _not_ready(facts: Facts, name: str, entry: dict[str, str], reason: str) -> Answer:
-    answer = fail if entry["required"] == "True" else warn
+def _is_unready(part: dict[str, str]) -> bool:
+    return part["ready"] == "False"
+
+
+def _not_ready(facts: Facts, name: str, part: dict[str, str], reason: str) -> Answer:
+    answer = fail if part["required"] == "True" else warn
     probe = facts.get(PROBES)[name].ready
     return answer(
-        f"{reason}: {entry['message']}",
-        Evidence(source=probe.url if probe else name, text=f"{entry['name']}: {entry['message']}"),
+        f"{reason}: {part['message']}",
+        Evidence(source=probe.url if probe else name, text=f"{part['name']}: {part['message']}"),
         service=name,
         cause="it says so itself, in its readiness answer",
         command=toombos(facts, "logs", name, "--errors"),
@@ -81,6 +98,17 @@ CHECKS = (
         title="services are ready",
         group=_GROUP,
         run=readiness,
-        follows=("res.disk", "res.memory", "db.service", "db.perm", "db.ping", "db.pool"),
+        follows=(
+            *NOT_REACHED,
+            "net.refused",
+            "net.timeout",
+            "http.status",
+            "res.disk",
+            "res.memory",
+            "db.service",
+            "db.perm",
+            "db.ping",
+            "db.pool",
+        ),
     ),
 )

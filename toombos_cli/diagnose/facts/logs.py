@@ -1,35 +1,31 @@
-"""What the logs say: the last stretch of each, read in bounded time and memory whatever the file holds.
+"""What the logs say: the telling lines and the last ones of each.
 
-A log of 5 GB costs what one of 5 MB costs. Whatever is kept is free of secrets, control characters and markup: lines
-are redacted whole before they are shortened, so that no half of a secret is left.
+Whatever is kept is free of secrets, control characters and markup: lines are redacted whole before they are shortened,
+so that no half of a secret is left.
 """
 
-import gzip
-import os
-import re
 import stat
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Iterator
+from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from toombos_cli.diagnose.facts.configuration import SETTINGS
+from toombos_cli.diagnose.facts.log_files import RawLine, archived, tail
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
 from toombos_cli.log_lines import is_error, is_startup, level_of, timestamp_of
 from toombos_cli.redaction import Redactor
 
-TAIL_BYTES = 1024 * 1024
-_COUNTED_BYTES = 16 * 1024 * 1024
-"""In a file of at most this size lines are numbered; in a larger one the byte offset is told."""
-_LONGEST_LINE = 16 * 1024
-_UNPACKED_BYTES = 8 * 1024 * 1024
 _SHOWN_CHARS = 300
 _COMPLAINTS, _OTHERS = 300, 200
 _LONGEST_TRACEBACK = 200
 _LAST_LINES = 20
 _ENOUGH_LINES = 200
+_AT_ONCE_S = 60.0
+"""So soon after its time a line is in its file."""
 
 # In lower case, looked for as they are: a regular expression of so many words takes twenty times as long.
 _TELLING = (
@@ -71,14 +67,13 @@ class LogFacts(msgspec.Struct, frozen=True, kw_only=True):
     exists: bool = False
     entries: tuple[LogEntry, ...] = ()
     last: tuple[LogEntry, ...] = ()
+    complaints: int = 0
+    """How many lines complained, of which `entries` hold the latest."""
 
-
-class _RawLine(msgspec.Struct):
-    path: str
-    line: int | None
-    offset: int
-    raw: bytes
-    length: int
+    @property
+    def holds_all(self) -> bool:
+        """Whether every complaint that was read is among the entries."""
+        return self.complaints <= _COMPLAINTS
 
 
 def _gather(facts: Facts) -> dict[str, LogFacts]:
@@ -95,98 +90,84 @@ def read_log(path: Path, redactor: Redactor) -> LogFacts:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             return LogFacts(path=str(path), exists=True, problem="is no regular file")
-        lines = list(_tail(path))
+        lines = list(tail(path))
     except FileNotFoundError:
         return LogFacts(path=str(path))
     except OSError as error:
         return LogFacts(path=str(path), exists=True, problem=f"cannot be read: {error.strerror}")
     if len(lines) < _ENOUGH_LINES:
-        lines = [*_archived(path), *lines]
-    entries = _telling(lines, redactor)
-    last = [_entry(line, None, redactor) for line in lines[-_LAST_LINES:]]
-    return LogFacts(path=str(path), size_bytes=found.st_size, exists=True, entries=entries, last=tuple(last))
+        lines = [*archived(path), *lines]
+    complaints, others = _telling(lines)
+    kept = sorted((*complaints[-_COMPLAINTS:], *others[-_OTHERS:]))
+    ahead_s = _ahead_s(lines[-_LAST_LINES:], found.st_mtime)
+    moments = (None if at is None else at.timestamp() + ahead_s for at in _moments(lines, kept))
+    return LogFacts(
+        path=str(path),
+        size_bytes=found.st_size,
+        exists=True,
+        entries=tuple(_entry(lines[index], at, redactor) for index, at in zip(kept, moments, strict=True)),
+        last=tuple(_entry(line, None, redactor) for line in lines[-_LAST_LINES:]),
+        complaints=len(complaints),
+    )
 
 
-def _telling(lines: list[_RawLine], redactor: Redactor) -> tuple[LogEntry, ...]:
-    """The newest lines that tell something: so many complaints, however much else was logged after them, and others."""
-    complaints: deque[int] = deque(maxlen=_COMPLAINTS)
-    others: deque[int] = deque(maxlen=_OTHERS)
-    for index, line in enumerate(lines):
-        lower = line.raw.lower()
-        if any(word in lower for word in _TELLING) and _OWN_REQUEST not in lower:
-            complains = b"warn" in lower or is_error(line.raw.decode("utf-8", "replace"))
+def _telling(lines: list[RawLine]) -> tuple[list[int], list[int]]:
+    """The places of the lines that complain, and of the others that tell something."""
+    complaints: list[int] = []
+    others: list[int] = []
+    for index in _with_a_telling_word(lines):
+        raw = lines[index].raw
+        if _OWN_REQUEST not in (lower := raw.lower()):
+            complains = b"warn" in lower or is_error(raw.decode("utf-8", "replace"))
             (complaints if complains else others).append(index)
-    return tuple(_entry(lines[index], _moment(lines, index), redactor) for index in sorted((*complaints, *others)))
+    return complaints, others
 
 
-def _moment(lines: list[_RawLine], index: int) -> float | None:
-    """The time of a line; one without belongs to the nearest line before it that has one."""
-    for line in reversed(lines[max(0, index - _LONGEST_TRACEBACK) : index + 1]):
-        found = timestamp_of(line.raw[:200].decode("utf-8", "replace"))
-        if found is not None:
-            return found.timestamp()
-    return None
+def _with_a_telling_word(lines: list[RawLine]) -> list[int]:
+    """Looks for each word in all lines at once: most words are in none, and that is told faster so."""
+    text = b"\n".join(line.raw for line in lines).lower()
+    begins = (0, *accumulate(len(line.raw) + 1 for line in lines))
+    found: set[int] = set()
+    for word in _TELLING:
+        at = text.find(word) if len(found) < len(lines) else -1
+        while at != -1:
+            index = bisect_right(begins, at) - 1
+            found.add(index)
+            at = text.find(word, begins[index + 1])
+    return sorted(found)
 
 
-def _tail(path: Path) -> Iterator[_RawLine]:
-    """The whole lines in the last stretch of a plain file."""
-    # Not blocking: a FIFO that has the log's name must not hold up the reader.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(fd, "rb") as file:
-        size = os.fstat(fd).st_size
-        begin = max(0, size - TAIL_BYTES)
-        number = _newlines_before(file, begin) + 1 if size <= _COUNTED_BYTES else None
-        file.seek(begin)
-        block = file.read(TAIL_BYTES)
-    yield from _split(str(path), block, begin, number)
+def _moments(lines: list[RawLine], indices: list[int]) -> Iterator[datetime | None]:
+    """The time of each of these lines; one without belongs to the nearest line before it that has one."""
+    moment, dated, looked_at = None, -1, -1
+    for index in indices:
+        for before in range(index, max(looked_at, index - _LONGEST_TRACEBACK), -1):
+            if (found := _own_moment(lines[before])) is not None:
+                moment, dated = found, before
+                break
+        looked_at = index
+        yield moment if index - dated < _LONGEST_TRACEBACK else None
 
 
-def _split(path: str, block: bytes, begin: int, number: int | None) -> Iterator[_RawLine]:
-    """The lines of a block; the first is left out, or told by its length, where it began before the block."""
-    lines = block.split(b"\n")
-    offset = begin
-    for index, raw in enumerate(lines):
-        whole = index > 0 or begin == 0
-        last_is_empty = index == len(lines) - 1 and not raw
-        if (whole or len(lines) == 1) and raw.strip() and not last_is_empty:
-            length = len(raw) if whole else begin + len(raw)
-            line = number + index if number is not None else None
-            yield _RawLine(path, line, offset, raw if whole and length <= _LONGEST_LINE else b"", length)
-        offset += len(raw) + 1
+def _own_moment(line: RawLine) -> datetime | None:
+    return timestamp_of(line.raw[:200].decode("utf-8", "replace"))
 
 
-def _newlines_before(file: BinaryIO, end: int) -> int:
-    count, position = 0, 0
-    while position < end:
-        chunk = file.read(min(1024 * 1024, end - position))
-        if not chunk:
-            break
-        count += chunk.count(b"\n")
-        position += len(chunk)
-    return count
+def _ahead_s(last: list[RawLine], written_at: float) -> float:
+    """What local time is ahead of the log's, which has its zone nowhere: 0, but for a service that writes UTC.
+
+    The file knows when its last line was written: a line that seems to be off by just what the local time is off from
+    UTC is in UTC.
+    """
+    moment = next((at for line in reversed(last) if (at := _own_moment(line)) is not None), None)
+    offset = moment.utcoffset() if moment is not None else None
+    if moment is None or not offset:
+        return 0.0
+    ahead_s = offset.total_seconds()
+    return ahead_s if abs(written_at - moment.timestamp() - ahead_s) < _AT_ONCE_S else 0.0
 
 
-def _archived(path: Path) -> Iterator[_RawLine]:
-    """The last lines of the newest archive beside the log, compressed or not, as far as that is cheap."""
-    found = (p for p in path.parent.glob(f"{path.name}.*") if re.search(r"\.(\d+|\d{8}T\d{6}\.\d+)(\.gz)?$", p.name))
-    try:
-        newest = max(found, key=lambda p: p.stat().st_mtime, default=None)
-        if newest is None:
-            return
-        if newest.suffix != ".gz":
-            yield from _tail(newest)
-            return
-        with gzip.open(newest) as file:
-            content = file.read(_UNPACKED_BYTES)
-            if file.read(1):  # longer than is worth unpacking: its end is not reached
-                return
-    except (OSError, EOFError, ValueError):
-        return
-    begin = max(0, len(content) - TAIL_BYTES)
-    yield from _split(str(newest), content[begin:], begin, content.count(b"\n", 0, begin) + 1)
-
-
-def _entry(line: _RawLine, moment: float | None, redactor: Redactor) -> LogEntry:
+def _entry(line: RawLine, moment: float | None, redactor: Redactor) -> LogEntry:
     text = line.raw.decode("utf-8", "replace")
     return LogEntry(
         path=line.path,
@@ -233,7 +214,7 @@ def _escaped(character: str) -> str:
 def tail_text(path: Path, redactor: Redactor) -> str:
     """The last stretch of a log, redacted line by line; "" when there is none."""
     try:
-        lines = list(_tail(path))
+        lines = list(tail(path))
     except OSError:
         return ""
     return "".join(

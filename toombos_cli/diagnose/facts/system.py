@@ -9,7 +9,17 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import Phase, ServiceState, SystemState, observed, read_state, run_id_prefix
+from toombos_cli.run_state import (
+    Neighbour,
+    Phase,
+    RunDirectory,
+    ServiceState,
+    SystemState,
+    neighbour,
+    observed,
+    read_state,
+    run_id_prefix,
+)
 
 Table = Mapping[int, processes.ProcessRow]
 
@@ -22,9 +32,13 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     pid: int | None
     command: str | None
     suspended: bool = False
+    neighbour: Neighbour | None = None
+    """Which service of another project it is, if any."""
 
     def __str__(self) -> str:
-        return f"pid {self.pid} ({self.command})" if self.pid else "a process of another user"
+        if not self.pid:
+            return "a process of another user"
+        return f"pid {self.pid} ({self.command})" + (f", {self.neighbour}" if self.neighbour else "")
 
     @property
     def address(self) -> str:
@@ -72,7 +86,11 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole system; `ever_started` is False where toombos has written no state."""
+    """The whole system; `ever_started` is False where toombos has written no state.
+
+    `unreadable` is the state that another user wrote and this one may not read, `owner` that user; "" where it may.
+    `elsewhere`: the services run in another pid namespace, as of another container, so that no process of them is seen.
+    """
 
     ever_started: bool
     supervised: bool
@@ -81,13 +99,23 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     warnings: tuple[str, ...]
     services: dict[str, ServiceFacts]
+    unreadable: str = ""
+    owner: str = ""
+    elsewhere: bool = False
+
+    @property
+    def sees_owners(self) -> bool:
+        """Whether a listener without a pid is another's for certain, and not perhaps the service itself."""
+        return not (self.unreadable or self.elsewhere)
 
 
 def _gather(facts: Facts) -> SystemFacts:
     manifest = facts.manifest
     state = read_state(manifest.project)
+    unreadable = "" if state else _unreadable(RunDirectory(manifest.project).state)
     supervised = state is not None and processes.is_alive(state.supervisor)
-    if state is not None and not supervised:
+    elsewhere = state is not None and state.is_elsewhere
+    if state is not None and not supervised and not elsewhere:
         state = observed(state)
     table = processes.process_table()
     tags = processes.find_tagged(run_id_prefix(manifest.project), [p for p, row in table.items() if not row.zombie])
@@ -104,7 +132,31 @@ def _gather(facts: Facts) -> SystemFacts:
         started_at=state.started_at if state else 0.0,
         warnings=state.warnings if state else (),
         services=services,
+        unreadable=unreadable,
+        owner=_owner(Path(unreadable).parent) if unreadable else "",
+        elsewhere=elsewhere,
     )
+
+
+def _unreadable(path: Path) -> str:
+    """The state file that is there, or may be, and that this user may not read; "" else."""
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return str(path)
+    except OSError:
+        pass
+    return ""
+
+
+def _owner(path: Path) -> str:
+    import pwd
+
+    uid = path.stat().st_uid
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"  # as sudo takes a number
 
 
 def _service(
@@ -136,7 +188,7 @@ def _service(
         last_lines=entry.last_lines if entry else (),
         rss_bytes=sum(table[pid].rss_bytes for pid in pids),
         cpu_percent=entry.cpu_percent if entry else None,
-        holder=_holder(first, table) if first else None,
+        holder=_holder(first, table, with_neighbour=first.pid not in pids) if first else None,
         ours=first is not None and first.pid in pids,
         listens_at=tuple(_holder(x, table) for x in own),
         by_hand=None if pids else _started_by_hand(service, tags, table, listeners),
@@ -159,7 +211,7 @@ def _own_pids(
     return {pid for pid in pids if pid in table and not table[pid].zombie}
 
 
-def _holder(listener: processes.Listener, table: Table) -> Holder:
+def _holder(listener: processes.Listener, table: Table, *, with_neighbour: bool = False) -> Holder:
     row = table.get(listener.pid) if listener.pid else None
     return Holder(
         host=listener.host,
@@ -167,6 +219,7 @@ def _holder(listener: processes.Listener, table: Table) -> Holder:
         pid=listener.pid,
         command=listener.command,
         suspended=bool(row and row.stopped),
+        neighbour=neighbour(listener.pid) if with_neighbour and listener.pid else None,
     )
 
 
@@ -179,7 +232,7 @@ def _started_by_hand(
         return None
     for pid in table:
         command = processes.command_line(pid) if pid not in tags else None
-        if command and words in command and _directory(pid) == os.path.realpath(service.cwd):
+        if command and words in command and processes.working_directory(pid) == os.path.realpath(service.cwd):
             place = next((x for x in listeners if x.pid == pid), None)
             return Holder(
                 host=place.host if place else "",
@@ -189,15 +242,6 @@ def _started_by_hand(
                 suspended=table[pid].stopped,
             )
     return None
-
-
-def _directory(pid: int) -> str | None:
-    import psutil
-
-    try:
-        return psutil.Process(pid).cwd()
-    except psutil.Error:
-        return None
 
 
 SYSTEM: Fact[SystemFacts] = Fact("system", SystemFacts, _gather)

@@ -1,20 +1,14 @@
 """The diagnosis: on a terminal each root with its evidence, and cause and fix last; elsewhere the same as Markdown."""
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from toombos_cli.findings import Finding, Status
-from toombos_cli.render.diagnose_markdown import document, summary
+from toombos_cli.findings import Status
+from toombos_cli.render.diagnose_markdown import document, explained, summary
 from toombos_cli.render.formats import Output
 from toombos_cli.render.text.findings import print_finding
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from toombos_cli.diagnose.report import DiagnoseReport
-
-_INDENT = 6
-_WRONG = (Status.FAIL, Status.WARN, Status.ERROR)
 
 
 def show(report: "DiagnoseReport", output: Output) -> None:
@@ -32,17 +26,7 @@ def show(report: "DiagnoseReport", output: Output) -> None:
             if finding.status is Status.ERROR:
                 print_finding(finding, console)
     for root in reversed(report.root_findings):
-        _print_root(report, root, console)
+        symptoms = report.symptoms_of(root)
+        print_finding(root, console, before_cause=f"explains: {explained(symptoms)}" if symptoms else "")
     if not output.quiet:
         console.print(summary(report), soft_wrap=True)
-
-
-def _print_root(report: "DiagnoseReport", root: Finding, console: "Console") -> None:
-    print_finding(root, console, before_cause=_folded(report, root))
-
-
-def _folded(report: "DiagnoseReport", root: Finding) -> str:
-    names = Counter(f.id + (f" ({f.service})" if f.service else "") for f in report.symptoms_of(root))
-    if not names:
-        return ""
-    return "explains: " + ", ".join(name + (f" x{count}" if count > 1 else "") for name, count in names.items())

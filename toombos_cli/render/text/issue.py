@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
-    from toombos_cli.diagnose.incident import IssueReport
+    from toombos_cli.diagnose.issue import IssueReport
 
 _FILL_IN = "[fill in]"
 

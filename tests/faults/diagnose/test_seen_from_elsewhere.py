@@ -1,0 +1,110 @@
+"""Asked by another user, or in another container: what cannot be seen is told, and nobody is taken for a stranger."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import free_port, needs
+from tests.faults.diagnose.conftest import clean_environment
+
+_UNWELL = """
+import http.server, sys
+class Unwell(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_error(503 if self.path == "/health" else 200)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Unwell).serve_forever()
+"""
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as another user")
+
+
+# The interpreter may lie where only root comes in: everything is imported by a first diagnosis, of another project.
+_AS_NOBODY = """
+import contextlib, io, os, sys
+from toombos_cli.main import main
+with contextlib.redirect_stdout(io.StringIO()):
+    main(["--project", sys.argv[1], "diagnose", "--json"])
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+sys.exit(main(["--project", sys.argv[2], "diagnose", "--json"]))
+"""
+
+
+def toombos(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return run("-P", "-m", "toombos_cli", "--project", str(project), *args)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, *arguments]
+    return subprocess.run(
+        argv, env=clean_environment(), capture_output=True, text=True, timeout=120, check=False, cwd="/"
+    )
+
+
+@pytest.fixture
+def shop() -> Iterator[Path]:
+    """A service that runs and is not well, and one that was never started, in a directory that everyone may enter."""
+    with tempfile.TemporaryDirectory(prefix="toombos-shop-") as name:
+        project = Path(name)
+        project.chmod(0o755)
+        (project / "unwell.py").write_text(_UNWELL)
+        (project / "toombos.toml").write_text(
+            "".join(
+                f'[services.{service}]\ncommand = ["{{python}}", "unwell.py", "{{port}}"]\nport = {free_port()}\n'
+                'ready = "/"\n'
+                for service in ("web", "idle")
+            )
+        )
+        started = toombos(project, "start", "web")
+        assert started.returncode == 0, started.stderr
+        yield project
+        toombos(project, "stop")
+
+
+def test_what_another_user_runs_is_not_called_a_stranger(shop: Path, tmp_path: Path):
+    done = run("-P", "-c", _AS_NOBODY, str(tmp_path), str(shop))
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)["data"]
+    roots = {f["id"]: f for f in found["findings"] if f["status"] in ("fail", "warn") and not f["explained_by"]}
+    assert list(found["roots"]) == ["proc.seen", "proc.missing", "http.status"]
+    assert "those of root" in roots["proc.seen"]["reason"]
+    assert roots["proc.seen"]["fix"] == f"sudo -u root toombos --project {shop} diagnose"
+    assert roots["proc.missing"]["service"] == "idle"
+    assert "may not read" in roots["proc.missing"]["cause"]
+    assert roots["proc.missing"]["fix"] == f"sudo -u root toombos --project {shop} start idle"
+    assert roots["http.status"]["service"] == "web"
+
+
+IN_ANOTHER_CONTAINER = ("--pid", "--fork", "--mount-proc")
+
+
+def elsewhere(project: Path, *args: str) -> dict[str, Any]:
+    argv = [needs("unshare"), *IN_ANOTHER_CONTAINER, sys.executable, "-P", "-m", "toombos_cli", "--project"]
+    done = subprocess.run(
+        [*argv, str(project), *args], env=clean_environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)["data"]
+    return found
+
+
+def test_what_runs_in_another_container_is_not_called_a_stranger(shop: Path):
+    services = {s["name"]: s for s in elsewhere(shop, "health", "--json")["services"]}
+    assert (services["web"]["reason"], services["idle"]["reason"]) == ("status", "refused")
+    found = elsewhere(shop, "diagnose", "--json")
+    assert list(found["roots"]) == ["proc.missing", "http.status", "proc.seen"]
+    told = next(f for f in found["findings"] if f["id"] == "proc.seen")
+    assert "another container" in told["reason"]
+
+
+def test_whoever_runs_them_is_told_nothing_of_that(shop: Path):
+    found: dict[str, Any] = json.loads(toombos(shop, "diagnose", "--json").stdout)["data"]
+    assert list(found["roots"]) == ["proc.missing", "http.status"]

@@ -1,0 +1,36 @@
+"""Systems that are not the dry-run system: what they do not have is skipped, and never called well."""
+
+from pathlib import Path
+
+from tests.conftest import free_port
+from tests.servers import answer, serve
+from toombos_cli.diagnose.run import run_diagnose
+from toombos_cli.findings import Status
+from toombos_cli.manifest.loader import load_manifest
+
+ABSENT = (
+    *("net.mock_urls", "net.fetcher", "ready", "metrics.endpoint", "metrics", "prom.targets", "prom.series"),
+    *("metrics.nodata", "grafana", "alerts", "auth.keycheck", "openapi.diff", "db.ping", "db.pool"),
+)
+
+
+def test_what_a_system_does_not_have_is_skipped(tmp_path: Path):
+    with serve(answer(b"fine")) as web:
+        (tmp_path / "toombos.toml").write_text(
+            f'[services.web]\ncommand = ["web"]\nport = {web}\n'
+            f'[services.cache]\ncommand = ["cache"]\nport = {free_port()}\nscheme = "tcp"\noptional = true\n'
+        )
+        report = run_diagnose(load_manifest(tmp_path), searched_from=tmp_path).report
+    said = {f.id: f.status for f in report.findings if f.id in ABSENT}
+    assert said == dict.fromkeys(ABSENT, Status.SKIP)
+
+
+def test_a_service_that_is_not_ready_and_does_not_say_why_is_named(tmp_path: Path):
+    with serve(answer(b"warming up", status="503 Busy")) as web, serve(answer(b"fine")) as health:
+        (tmp_path / "toombos.toml").write_text(
+            f'[services.web]\ncommand = ["web"]\nport = {health}\n'
+            f'[services.slow]\ncommand = ["slow"]\nport = {web}\nready = "/ready"\nhealth = "/health"\n'
+        )
+        report = run_diagnose(load_manifest(tmp_path), searched_from=tmp_path).report
+    found = next(f for f in report.findings if f.id == "ready")
+    assert (found.status, found.service, found.evidence[0].text) == (Status.FAIL, "slow", "warming up")

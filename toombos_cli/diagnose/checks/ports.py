@@ -1,0 +1,109 @@
+"""Who listens on the services' ports, and where the services listen themselves."""
+
+import shlex
+from collections.abc import Iterator
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks.answers import fail, held_back, start, toombos
+from toombos_cli.diagnose.facts.probes import PROBES
+from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
+from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
+from toombos_cli.findings import Answer, Evidence
+from toombos_cli.probes import Reason
+from toombos_cli.processes import shown_command
+from toombos_cli.run_state import Phase
+
+_GROUP = "process"
+_ANSWERS_RIGHT = (Reason.OK, Reason.SLOW, Reason.TIMEOUT, Reason.REFUSED)
+
+
+def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
+    """Whether a stranger has the service's port: toombos runs the service and this is another process, or nobody
+    started it here and whoever answers does not answer as it should."""
+    if found.holder is None or found.ours:
+        return False
+    if found.by_hand is not None and found.by_hand.pid == found.holder.pid:
+        return False
+    words = shown_command(facts.manifest.services[found.name].command[1:])
+    if not found.managed and words and words in (found.holder.command or ""):
+        return False
+    if facts.manifest.services[found.name].optional and not found.desired and found.phase != Phase.FAILED:
+        return False
+    if found.holder.pid is None and not facts.get(SYSTEM).sees_owners:
+        return False  # it may be the service itself: who could tell is the user, or the container, that runs it
+    if found.managed:
+        return True
+    try:
+        return facts.get(PROBES)[found.name].health.reason not in _ANSWERS_RIGHT
+    except FactUnavailableError:
+        return False
+
+
+def port_conflict(facts: Facts) -> Iterator[Answer]:
+    """A stranger on a service's port. Only who listens is named: whoever is connected there is a client."""
+    system = facts.get(SYSTEM)
+    waiting = held_back(facts, system)
+    for name, found in system.services.items():
+        holder = found.holder
+        if holder is None or not is_foreign(facts, found):
+            continue
+        place = Evidence(source=holder.address, text=f"listened on by {holder}")
+        cause = f"{name} cannot listen there while that process does"
+        if holder.pid is None:
+            yield fail(
+                f"port {holder.port} of {name} is taken by a process of another user",
+                place,
+                service=name,
+                cause=cause,
+                advice=f"sudo ss -ltnp 'sport = :{holder.port}' names it; end it, or give {name} another port",
+            )
+            continue
+        if holder.neighbour is not None:  # its own supervisor would start again what a signal ends
+            stop = ("toombos", "--project", holder.neighbour.project, "stop", holder.neighbour.service)
+            end = f"{shlex.join(stop)} &&"
+        else:
+            end = f"kill {holder.pid} && timeout 10 tail --pid={holder.pid} -f /dev/null;"
+        yield fail(
+            f"port {holder.port} of {name} is taken by {holder}",
+            place,
+            service=name,
+            cause=f"{cause}; if it is needed, give {name} another port in toombos.toml instead",
+            command=f"{end} {start(facts, *(() if waiting else (name,)))}",
+        )
+
+
+def port_mismatch(facts: Facts) -> Iterator[Answer]:
+    """A service that runs and listens, but not where the manifest says."""
+    for name, found in facts.get(SYSTEM).services.items():
+        service = facts.manifest.services[name]
+        elsewhere = found.listens_at if found.pid else ((found.by_hand,) if found.by_hand else ())
+        places = [place for place in elsewhere if place.port]
+        if not places or found.ours or (found.by_hand and found.by_hand.port == service.port):
+            continue
+        place = places[0]
+        yield fail(
+            f"{name} listens on port {place.port}, the manifest says {service.port}",
+            Evidence(source=place.address, text=f"listened on by {place}"),
+            _manifest_port(facts, name),
+            service=name,
+            cause="whoever looks for it on the manifest's port does not find it",
+            command=toombos(facts, "restart", "--changed") if found.pid else "",
+            advice=f"end pid {place.pid}, then: {start(facts, name)}",
+        )
+
+
+def _manifest_port(facts: Facts, name: str) -> Evidence:
+    source = facts.manifest.source.path
+    return Evidence(source=str(source or "toombos.toml (packaged)"), text=f"[services.{name}] port")
+
+
+CHECKS = (
+    Check(id="port.conflict", title="no stranger has a service's port", group=_GROUP, run=port_conflict),
+    Check(
+        id="port.mismatch",
+        title="services listen where the manifest says",
+        group=_GROUP,
+        run=port_mismatch,
+        follows=("port.conflict",),
+    ),
+)

@@ -1,0 +1,105 @@
+"""Who watches the services, what it saw, and whether whoever asks may see it, too."""
+
+from collections.abc import Iterator
+
+from toombos_cli.diagnose.check import Check
+from toombos_cli.diagnose.checks.answers import as_owner, fail, ok, start, toombos, warn
+from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.diagnose.facts.system import SYSTEM, Holder, ServiceFacts
+from toombos_cli.findings import Answer, Evidence
+from toombos_cli.run_state import Phase
+
+_GROUP = "process"
+_RECENT_S = 900.0
+
+
+def seen(facts: Facts) -> Iterator[Answer]:
+    """Whoever asks may see what runs here."""
+    system = facts.get(SYSTEM)
+    unseen = [x.holder for x in system.services.values() if x.holder is not None and x.holder.pid is None]
+    if system.unreadable:
+        yield fail(
+            f"this user may not read what runs here: the services are those of {system.owner}",
+            Evidence(source=system.unreadable, text="permission denied"),
+            cause="without it nothing tells which processes are the services', which of them should run, and what they "
+            "log",
+            command=as_owner(facts, toombos(facts, "diagnose")),
+        )
+    elif system.elsewhere and unseen:
+        yield warn(
+            "the services run in another container (pid namespace): their processes cannot be seen from here",
+            *(Evidence(source=holder.address, text="listened on by a process that is not seen") for holder in unseen),
+            cause="what answers is judged; who answers, and what it takes, cannot be",
+            advice="run toombos where the services run",
+        )
+
+
+def restarts(facts: Facts) -> Iterator[Answer]:
+    """Services that the supervisor had to start again lately."""
+    most = facts.manifest.monitoring.thresholds.restarts
+    for name, found in facts.get(SYSTEM).services.items():
+        recent = [r for r in found.restarts if facts.now - r.at < _RECENT_S]
+        if not recent or found.phase == Phase.CRASH_LOOP or not found.runs:
+            continue
+        reason = f"{name} was started again {len(recent)} times in the last 15 minutes"
+        evidence = tuple(Evidence(source=f"pid {found.pid}", text=f"restarted: {r.reason}") for r in recent[-3:])
+        if len(recent) >= most:
+            yield warn(
+                reason,
+                *evidence,
+                service=name,
+                cause=recent[-1].reason,
+                advice=f"read why in: {toombos(facts, 'logs', name)}",
+            )
+        else:
+            yield ok(reason, *evidence, service=name)
+
+
+def supervision(facts: Facts) -> Iterator[Answer]:
+    """Services that run and that nobody watches, so that nobody would start them again."""
+    system = facts.get(SYSTEM)
+    lost = [name for name, found in system.services.items() if found.phase == Phase.UNSUPERVISED]
+    if lost:
+        yield warn(
+            f"no supervisor watches {', '.join(lost)}",
+            Evidence(source=str(facts.manifest.project / "run" / "state.json"), text="its supervisor is gone"),
+            cause="the supervising process was killed; what ends now stays ended",
+            command=start(facts, *lost),
+        )
+    for name, found in system.services.items():
+        if found.by_hand and found.managed and found.by_hand.port == facts.manifest.services[name].port:
+            yield warn(
+                f"{name} was started by hand: {found.by_hand}",
+                Evidence(source=found.by_hand.address, text=f"listened on by {found.by_hand}"),
+                service=name,
+                cause="toombos neither watches it nor stops it",
+                advice=f"end pid {found.by_hand.pid}, then: {start(facts, name)}",
+            )
+    for text in system.warnings:
+        yield warn(text, cause="the supervisor says so")
+
+
+def running(facts: Facts) -> Iterator[Answer]:
+    """What runs, for the record."""
+    for name, found in facts.get(SYSTEM).services.items():
+        if found.runs:
+            yield ok(f"{name}: {_place(found.holder, found)}, {found.rss_bytes / 1e6:.0f} MB", service=name)
+
+
+def _place(holder: Holder | None, found: ServiceFacts) -> str:
+    pid = found.pid or (found.by_hand.pid if found.by_hand else 0)
+    return f"pid {pid}" + (f" on {holder.address}" if holder and found.ours else "")
+
+
+CHECKS = (
+    Check(id="proc.seen", title="what runs can be seen", group=_GROUP, run=seen),
+    Check(
+        id="proc.restarts",
+        title="services stay up",
+        group=_GROUP,
+        run=restarts,
+        follows=("res.memory",),
+    ),
+    Check(id="proc.supervision", title="the supervisor watches", group=_GROUP, run=supervision),
+    Check(id="proc.running", title="what runs", group=_GROUP, run=running),
+)

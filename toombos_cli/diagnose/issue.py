@@ -1,0 +1,112 @@
+"""What is known for an issue: the template of the guide, as facts."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from toombos_cli.diagnose.facts.configuration import SETTINGS
+from toombos_cli.diagnose.facts.logs import LOGS
+from toombos_cli.diagnose.facts.machine import MACHINE
+from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
+from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.diagnose.report import DiagnoseReport
+from toombos_cli.diagnose.roots import WRONG
+from toombos_cli.diagnose.run import Diagnosis
+from toombos_cli.findings import Finding
+from toombos_cli.results import Verdict
+
+_LOG_LINES = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueReport:
+    """What the issue template asks for and the machine knows."""
+
+    kind: ClassVar[str] = "issue"
+
+    version: str
+    deployment: str
+    system: str
+    description: str
+    causes: tuple[Finding, ...]
+    logs: tuple[str, ...]
+    context: tuple[str, ...]
+    support: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always PASS: it is a text to send."""
+        return Verdict.PASS
+
+
+def make_issue(diagnosis: Diagnosis) -> IssueReport:
+    """The issue; whatever only a person knows is left to fill in."""
+    facts, report = diagnosis.facts, diagnosis.report
+    roots = report.root_findings
+    return diagnosis.redactor.value(
+        IssueReport(
+            version=_version(facts),
+            deployment=_deployment(facts),
+            system=_machine(facts),
+            description="; ".join(root.reason or root.title for root in roots),
+            causes=roots,
+            logs=tuple(_log_lines(facts, report)),
+            context=tuple(f"{f.id}: {f.reason}" for f in report.findings if f.id in ("proc.running", "res.memory")),
+            support=facts.manifest.alerts.support,
+        )
+    )
+
+
+def _version(facts: Facts) -> str:
+    from toombos_cli import __version__
+
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=facts.manifest.project,
+            capture_output=True,
+            text=True,
+            timeout=2,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return f"toombos {__version__}"
+    commit = done.stdout.strip() if done.returncode == 0 else ""
+    return f"toombos {__version__}" + (f", commit {commit}" if commit else "")
+
+
+def _deployment(facts: Facts) -> str:
+    try:
+        settings = facts.get(SETTINGS)
+        stage = next((settings.clear[n] for n in settings.with_role("stage") if settings.clear.get(n)), "")
+    except FactUnavailableError:
+        stage = ""
+    mode = ""
+    with contextlib.suppress(FactUnavailableError):
+        system = facts.get(SYSTEM)
+        mode = "dry-run" if system.dry_run else system.mode or ("live" if facts.manifest.modes else "")
+    return ", ".join(part for part in (stage, mode) if part)
+
+
+def _machine(facts: Facts) -> str:
+    try:
+        machine = facts.get(MACHINE)
+    except FactUnavailableError:
+        return ""
+    return (
+        f"{machine.system}, Python {machine.python}, {machine.cores} cores, {machine.memory_total_bytes / 1e9:.0f} GB"
+    )
+
+
+def _log_lines(facts: Facts, report: DiagnoseReport) -> Iterator[str]:
+    """The latest errors of the services that something is wrong with; of all, where it is wrong with none of them."""
+    try:
+        logs = facts.get(LOGS)
+    except FactUnavailableError:
+        return
+    concerned = {f.service for f in report.findings if f.status in WRONG} & logs.keys()
+    found = [entry for name in concerned or logs for entry in logs[name].entries if entry.error]
+    for entry in sorted(found, key=lambda e: e.at or 0.0)[-_LOG_LINES:]:
+        yield f"{entry.path}{f':{entry.line}' if entry.line else ''}: {entry.text}"
