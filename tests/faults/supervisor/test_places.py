@@ -116,7 +116,9 @@ def ordinary_user() -> list[str]:
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
         ["unshare", "--user", "--map-user=1000", "--map-group=1000"],
     )
-    probe = [sys.executable, "-P", "-c", "import os, toombos_cli, typer; os.getuid() or exit(1)"]
+    # It must be able to begin itself again: setpriv's own exec still has root's rights to find the interpreter.
+    again = "import os, subprocess, sys, toombos_cli, typer; os.getuid() or exit(1); subprocess.check_call(%r)"
+    probe = [sys.executable, "-P", "-c", again % [sys.executable, "-c", "import subprocess"]]
     for way in ways:
         if shutil.which(way[0]) and subprocess.run([*way, *probe], check=False, capture_output=True).returncode == 0:
             return way
