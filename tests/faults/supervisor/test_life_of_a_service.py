@@ -298,6 +298,21 @@ def test_logs_follow_several_services_at_once(pair: Any, eventually: Any, tmp_pa
     assert following.returncode == 130
 
 
+@pytest.mark.parametrize("command", [["logs", "-f"], ["status", "--watch", "--every", "600"]], ids=" ".join)
+def test_what_goes_on_for_ever_ends_soon_after_its_reader(pair: Any, command: list[str]) -> None:
+    """No line comes that could fail to be written."""
+    pair("start", exit_code=0)
+    process = pair.begin(*command)
+    try:
+        assert "app | hello from web\n" in iter(process.stdout.readline, "")
+        process.stdout.close()
+        assert process.wait(timeout=10) == 141
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.stderr.close()
+
+
 def _content(archives: list[Path]) -> bytes:
     parts = []
     for path in archives:
