@@ -20,6 +20,7 @@ __all__ = [
     "Listener",
     "ProcessIdentity",
     "ProcessRow",
+    "age_s",
     "become_subreaper",
     "boot_id",
     "command_line",
@@ -40,6 +41,7 @@ __all__ = [
     "shown_command",
 ]
 
+age_s = _system.age_s
 become_subreaper = _system.become_subreaper
 boot_id = _system.boot_id
 command_line = _system.command_line

@@ -65,6 +65,11 @@ def cpu_time_s(row: ProcessRow) -> float:
         return row.cpu_s
 
 
+def age_s(start_ticks: int) -> float:
+    """Seconds since a process of this boot began, to a hundredth; a step of the wall clock does not change them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks * _TICK_S
+
+
 def process_table() -> dict[int, ProcessRow]:
     """All processes of this pid namespace by pid, zombies included."""
     rows = (read_row(pid) for pid in _pids())

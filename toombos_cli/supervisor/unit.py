@@ -265,7 +265,7 @@ class Unit:
             await self._unless_ended(asyncio.sleep(pause_s))
         ready_after_s = self.state.ready_after_s  # that of an adopted service was measured by its first supervisor
         if ready_after_s is None:
-            ready_after_s = round(time.time() - self.state.started_at, 3)
+            ready_after_s = round(processes.age_s(self.state.start_ticks), 2)
         self._set(phase=Phase.READY, ready_after_s=ready_after_s, detail="")
 
     async def _until_end(self) -> str:

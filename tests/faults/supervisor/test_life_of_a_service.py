@@ -313,6 +313,28 @@ def test_what_goes_on_for_ever_ends_soon_after_its_reader(pair: Any, command: li
         process.stderr.close()
 
 
+STEP_OF_THE_CLOCK = """
+import os, time
+clock = time.time
+time.time = lambda: clock() + (3600 if os.path.exists(os.environ["STEPPED"]) else 0)
+"""
+
+
+def test_a_step_of_the_clock_makes_no_service_older_and_no_start_longer(
+    system: Any, eventually: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STEP_OF_THE_CLOCK)
+    clock = {"PYTHONPATH": str(tmp_path), "STEPPED": str(tmp_path / "stepped")}
+    system.add("crm", env={"START_DELAY_S": "1"})
+    start = system.begin("start", env=clock)
+    eventually(lambda: (tmp_path / "run" / "state.json").exists() and system.pid("crm"))
+    (tmp_path / "stepped").touch()
+    start.communicate(timeout=30)
+    assert start.returncode == 0
+    (row,) = json.loads(system("status", "--json", exit_code=0, env=clock).stdout)["data"]["services"]
+    assert 1 <= row["ready_after_s"] <= row["uptime_s"] + 0.1 < 60
+
+
 def _content(archives: list[Path]) -> bytes:
     parts = []
     for path in archives:

@@ -161,6 +161,7 @@ def test_the_portable_way_sees_the_same(child: "subprocess.Popen[bytes]") -> Non
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert portable.listeners((port,), (os.getpid(),)) == processes.listeners((port,), (os.getpid(),))
+    assert abs(portable.age_s(same.start_ticks) - processes.age_s(row.start_ticks)) < 2
     identity = portable.identify(child.pid)
     assert identity is not None
     assert portable.is_alive(identity)
