@@ -10,10 +10,11 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
+from toombos_cli.processes import netlink
 from toombos_cli.processes.rows import Listener, ProcessIdentity, ProcessRow, shown_command
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
@@ -175,8 +176,16 @@ def _open_files(pid: int) -> Iterator[str]:
             yield os.readlink(f"/proc/{pid}/fd/{name}")
 
 
-def _listening_sockets() -> Iterator[tuple[str, int, int]]:
+def _listening_sockets() -> Iterable[tuple[str, int, int]]:
     """(host, port, inode) of each listening TCP socket of this network namespace."""
+    try:
+        return netlink.listening_sockets()
+    except OSError:
+        return listening_sockets()
+
+
+def listening_sockets() -> Iterator[tuple[str, int, int]]:
+    """The same as /proc/net has it, which can be read everywhere, and slowly."""
     for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         try:
             with open(f"/proc/net/{name}", encoding="ascii") as file:

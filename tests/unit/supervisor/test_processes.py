@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import wait_for
 from toombos_cli import processes
-from toombos_cli.processes import portable
+from toombos_cli.processes import netlink, portable, procfs
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -99,6 +99,25 @@ def test_a_socket_on_another_address_that_answers_for_localhost_conflicts(host: 
     with socket.create_server((host, 0), family=family) as server:
         port = server.getsockname()[1]
         assert [found.host for found in processes.listeners_at("localhost", port)] == [host]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.7", "0.0.0.0", "::1", "::"])
+def test_the_kernels_diagnosis_and_proc_tell_the_same_of_a_listening_socket(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as server, socket.create_connection(server.getsockname()[:2]):
+        port, inode = server.getsockname()[1], os.fstat(server.fileno()).st_ino
+        for listening in (netlink.listening_sockets, procfs.listening_sockets):
+            assert [found for found in listening() if found[1] == port] == [(address, port, inode)]
+
+
+def test_where_the_kernel_cannot_be_asked_proc_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(netlink, "listening_sockets", refused)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        (found,) = processes.listeners((server.getsockname()[1],))
+    assert found.pid == os.getpid()
 
 
 def test_a_socket_on_another_loopback_address_is_no_conflict() -> None:
