@@ -104,7 +104,10 @@ def test_a_socket_on_another_address_that_answers_for_localhost_conflicts(host: 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.7", "0.0.0.0", "::1", "::"])
 def test_the_kernels_diagnosis_and_proc_tell_the_same_of_a_listening_socket(address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.create_server((address, 0), family=family) as server, socket.create_connection(server.getsockname()[:2]):
+    with (
+        socket.create_server((address, 0), family=family) as server,
+        socket.create_connection(server.getsockname()[:2]),
+    ):
         port, inode = server.getsockname()[1], os.fstat(server.fileno()).st_ino
         for listening in (netlink.listening_sockets, procfs.listening_sockets):
             assert [found for found in listening() if found[1] == port] == [(address, port, inode)]
