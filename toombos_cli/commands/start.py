@@ -1,5 +1,7 @@
 """`toombos start`."""
 
+import os
+import sys
 from typing import Annotated, NoReturn
 
 import typer
@@ -101,5 +103,6 @@ def _stay(invocation: Invocation, names: tuple[str, ...], *, dry_run: bool, time
             invocation.manifest, names, dry_run=dry_run, timeout_s=timeout, on_line=show, on_progress=waiting.note
         )
     if ended_by is not None:
-        raise typer.Exit(128 + ended_by)
+        sys.stderr.flush()
+        os._exit(128 + ended_by)  # nothing is left to do but to wait for a reader of stdout who may have stalled
     invocation.finish(report)

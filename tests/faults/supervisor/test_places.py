@@ -205,3 +205,32 @@ def test_a_foreground_that_cannot_start_says_why_and_ends(pair: Any) -> None:
     document = json.loads(failed.stdout.splitlines()[-1])
     assert document["errors"][0]["where"] == "app"
     assert pair.tagged() == {}
+
+
+def test_a_reader_of_a_foreground_who_stalls_stalls_no_supervision(pair: Any, eventually: Any) -> None:
+    process = pair.begin("start", "--foreground")
+    eventually(lambda: (pair.project / "run" / "state.json").exists() and pair.phase("app") == "ready")
+    with pair.log("crm").open("a") as log:
+        log.write(("x" * 99 + "\n") * 10_000)  # more than a pipe holds
+    os.kill(pair.pid("crm"), signal.SIGKILL)
+    eventually(lambda: pair.came_back("crm"))
+    assert pair("status", exit_code=0).returncode == 0
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 143
+    assert pair.tagged() == {}
+    process.communicate()
+
+
+def test_a_foreground_that_nobody_reads_any_more_stops_all_in_order(pair: Any, eventually: Any) -> None:
+    process = pair.begin("start", "--foreground")
+    assert "hello" in process.stdout.readline()
+    assert "hello" in process.stdout.readline()
+    eventually(lambda: pair.phase("app") == "ready")
+    process.stdout.close()
+    with pair.log("crm").open("a") as log:
+        log.write("news\n")
+    assert process.wait(timeout=20) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert pair.tagged() == {}
+    assert {entry["phase"] for entry in pair.state()["services"].values()} == {"stopped"}
