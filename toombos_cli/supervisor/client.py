@@ -122,7 +122,7 @@ def _converse(
                 if on_progress is not None:
                     on_progress(reply)
             elif isinstance(reply, Broken):
-                raise OperationError(reply.message)
+                raise OperationError(reply.message, hint=reply.hint)
             else:
                 return reply
     return None
