@@ -60,7 +60,10 @@ def start(
 
 def _refuse_half_restored(invocation: Invocation) -> None:
     """RefusedError when an interrupted restore may have left the tree half old, half new."""
-    if not (invocation.project / "run" / "restore.json").exists():
+    try:
+        if not (invocation.project / "run" / "restore.json").exists():
+            return
+    except PermissionError:  # another user's project: what is done next says so
         return
     from toombos_cli.backup.journal import refuse_open_journal
     from toombos_cli.commands.backup_scope import make_place

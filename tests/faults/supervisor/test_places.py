@@ -166,6 +166,58 @@ def test_it_works_as_an_ordinary_user(pair: Any, tmp_path: Path) -> None:
     assert pair.tagged() == {}
 
 
+def restricted(*args: str) -> list[str]:
+    """`toombos ARGS` with no more rights to files than their modes give, also for root."""
+    argv = [sys.executable, "-P", "-m", "toombos_cli", *args]
+    if os.getuid() != 0:
+        return argv
+    if shutil.which("setpriv") is None:
+        pytest.skip("needs setpriv")
+    rights = "-dac_override,-dac_read_search"
+    return ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *argv]
+
+
+def run_restricted(system: Any, *args: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        restricted(*args), cwd=system.project, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "logs", "logs -f", "start", "start --foreground", "start --plan", "restart", "stop"]
+)
+def test_in_another_users_project_each_command_says_what_it_may_not_do(system: Any, command: str) -> None:
+    system.add("crm")
+    for name in ("run", "logs"):
+        (system.project / name).mkdir(mode=0)
+    try:
+        said = run_restricted(system, *command.split())
+    finally:
+        for name in ("run", "logs"):
+            (system.project / name).chmod(0o700)
+    assert said.returncode == 4, said.stderr
+    assert "Permission denied" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_logs_are_read_where_nothing_may_be_written(system: Any, rotated: bool) -> None:
+    """As on a disk that an error has made read-only."""
+    system.add("crm")
+    system.log("crm").parent.mkdir()
+    system.log("crm").write_text("last words\n")
+    run = system.project / "run"
+    run.mkdir()
+    if rotated:
+        (run / "crm.rotation-lock").touch(mode=0o400)
+    run.chmod(0o500)
+    try:
+        shown = run_restricted(system, "logs")
+    finally:
+        run.chmod(0o700)
+    assert (shown.returncode, shown.stdout) == (0, "last words\n"), shown.stderr
+
+
 def test_a_port_of_another_user_is_named_as_such(system: Any) -> None:
     """What an ordinary user may not see is said, not guessed."""
     system.add("crm")
