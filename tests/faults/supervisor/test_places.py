@@ -1,6 +1,7 @@
 """Supervision on a full disk, as an ordinary user, as PID 1 of a container, and in a foreground."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -163,6 +164,48 @@ def test_it_works_as_an_ordinary_user(pair: Any, tmp_path: Path) -> None:
     assert said["again"][0] == 0, said["again"][1]
     assert said["same"]
     assert said["stop"] == [0, ""]
+    assert pair.tagged() == {}
+
+
+WITHOUT_PIDFDS = """
+import ctypes, os, struct, sys
+PIDFD_OPEN, PIDFD_SEND_SIGNAL = 434, 424
+LOAD, EQUALS, RETURN = 0x20, 0x15, 0x06
+FAIL, ALLOW = 0x00050000 | int(sys.argv[1]), 0x7FFF0000
+steps = [(LOAD, 0, 0, 0)]
+for number in (PIDFD_OPEN, PIDFD_SEND_SIGNAL):
+    steps += [(EQUALS, 0, 1, number), (RETURN, 0, 0, FAIL)]
+steps.append((RETURN, 0, 0, ALLOW))
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+program = struct.pack("HxxxxxxQ", len(steps), ctypes.addressof(code))
+libc = ctypes.CDLL(None)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0):
+    sys.exit(77)
+os.execv(sys.executable, [sys.executable, "-P", "-m", "toombos_cli", *sys.argv[2:]])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pidfds and seccomp are of Linux")
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM], ids=["an old kernel", "a sandbox"])
+def test_without_pidfds_services_are_stopped_adopted_and_watched_all_the_same(
+    pair: Any, eventually: Any, error: int
+) -> None:
+    def toombos(*args: str) -> None:
+        argv = [sys.executable, "-P", "-c", WITHOUT_PIDFDS, str(error), *args]
+        done = subprocess.run(argv, cwd=pair.project, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode == 77:
+            pytest.skip("needs seccomp")
+        assert done.returncode == 0, done.stderr
+
+    toombos("start")
+    toombos("restart", "app")
+    pid = pair.pid("crm")
+    pair.kill_supervisor()
+    toombos("start")
+    assert pair.pid("crm") == pid
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: pair.came_back("crm"))
+    toombos("stop")
     assert pair.tagged() == {}
 
 
