@@ -1,6 +1,5 @@
 """What happens to a supervised service over its life: settings, health, restarts, limits, logs."""
 
-import gzip
 import json
 import os
 import select
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from toombos_cli import processes
+from toombos_cli.supervisor.rotation import archive_content
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -336,12 +336,8 @@ def test_a_step_of_the_clock_makes_no_service_older_and_no_start_longer(
 
 
 def _content(archives: list[Path]) -> bytes:
-    parts = []
-    for path in archives:
-        if path.suffix != ".part":
-            content = path.read_bytes()
-            parts.append(gzip.decompress(content) if path.suffix == ".gz" else content)
-    return b"".join(parts)
+    """What they hold, also of one that was compressed since it was listed."""
+    return b"".join(archive_content(path) for path in archives if path.suffix != ".part")
 
 
 def _file_system_of(path: Path) -> str:
