@@ -15,7 +15,6 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli import processes
-from toombos_cli.env_file import read_env_file
 from toombos_cli.errors import ConfigurationError
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.own_command import own_argv
@@ -102,6 +101,8 @@ def _sender_environment(project: Path) -> dict[str, str]:
     """
     dropped = {processes.TAG}
     if processes.TAG in os.environ:
+        from toombos_cli.env_file import read_env_file  # a supervisor without an alert does without
+
         with contextlib.suppress(ConfigurationError):
             dropped.update(read_env_file(project).values)
     return {name: value for name, value in os.environ.items() if name not in dropped}

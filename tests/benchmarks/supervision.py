@@ -11,6 +11,7 @@
 """
 
 import argparse
+import compileall
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import toombos_cli
 from toombos_cli import processes
 from toombos_cli.manifest.loader import load_manifest
 from toombos_cli.supervisor.plan import build_plan
@@ -45,6 +47,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--idle", type=float, default=20.0, help="seconds to watch the idle supervisor")
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
+    compileall.compile_dir(toombos_cli.__path__[0], quiet=1)
     with tempfile.TemporaryDirectory() as directory:
         real = Path(directory) / "real"
         real.mkdir()

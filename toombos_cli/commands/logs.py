@@ -1,7 +1,6 @@
 """`toombos logs`."""
 
 import re
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -11,6 +10,7 @@ import typer
 from toombos_cli.commands import options
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.commands.known_services import known_services
+from toombos_cli.commands.reader import sleep_while_read
 from toombos_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def follow_files(
                 if all(passes(text) for passes in filters):
                     printer.show(name, text)
         printer.flush()
-        time.sleep(_POLL_S)
+        sleep_while_read(invocation.stdout.file, _POLL_S)
 
 
 def _filters(*, errors: bool, startup: bool, grep: str | None) -> "tuple[LineFilter, ...]":

@@ -1,5 +1,7 @@
 """`toombos start`."""
 
+import os
+import sys
 from typing import Annotated, NoReturn
 
 import typer
@@ -58,7 +60,10 @@ def start(
 
 def _refuse_half_restored(invocation: Invocation) -> None:
     """RefusedError when an interrupted restore may have left the tree half old, half new."""
-    if not (invocation.project / "run" / "restore.json").exists():
+    try:
+        if not (invocation.project / "run" / "restore.json").exists():
+            return
+    except PermissionError:  # another user's project: what is done next says so
         return
     from toombos_cli.backup.journal import refuse_open_journal
     from toombos_cli.commands.backup_scope import make_place
@@ -101,5 +106,6 @@ def _stay(invocation: Invocation, names: tuple[str, ...], *, dry_run: bool, time
             invocation.manifest, names, dry_run=dry_run, timeout_s=timeout, on_line=show, on_progress=waiting.note
         )
     if ended_by is not None:
-        raise typer.Exit(128 + ended_by)
+        sys.stderr.flush()
+        os._exit(128 + ended_by)  # nothing is left to do but to wait for a reader of stdout who may have stalled
     invocation.finish(report)

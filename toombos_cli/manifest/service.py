@@ -5,8 +5,12 @@ from typing import Literal
 import msgspec
 
 
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A manifest table: immutable, and every key it does not know is an error."""
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A manifest table: immutable, and every key it does not know is an error.
+
+    Written down or sent, it holds only what is not the default: another version knows every key that it is given, but
+    for those that were added since and are used.
+    """
 
 
 class Restart(Table, frozen=True):

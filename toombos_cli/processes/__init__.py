@@ -21,6 +21,7 @@ __all__ = [
     "Listener",
     "ProcessIdentity",
     "ProcessRow",
+    "age_s",
     "become_subreaper",
     "boot_id",
     "command_line",
@@ -43,6 +44,7 @@ __all__ = [
     "working_directory",
 ]
 
+age_s = _system.age_s
 become_subreaper = _system.become_subreaper
 boot_id = _system.boot_id
 command_line = _system.command_line

@@ -1,6 +1,7 @@
 """Other systems than Linux, through psutil: start times stand for ticks, and nothing is reparented to us."""
 
 import os
+import time
 from collections.abc import Collection
 
 import psutil
@@ -43,6 +44,11 @@ def read_row(pid: int) -> ProcessRow | None:
 def cpu_time_s(row: ProcessRow) -> float:
     """The process's CPU time as the row has it."""
     return row.cpu_s
+
+
+def age_s(start_ticks: int) -> float:
+    """Seconds since a process began; here its start is a time of the wall clock, and steps with it."""
+    return time.time() - start_ticks / 100
 
 
 def process_table() -> dict[int, ProcessRow]:

@@ -66,6 +66,11 @@ def cpu_time_s(row: ProcessRow) -> float:
         return row.cpu_s
 
 
+def age_s(start_ticks: int) -> float:
+    """Seconds since a process of this boot began, to a hundredth; a step of the wall clock does not change them."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks * _TICK_S
+
+
 def process_table() -> dict[int, ProcessRow]:
     """All processes of this pid namespace by pid, zombies included."""
     rows = (read_row(pid) for pid in _pids())
@@ -86,23 +91,34 @@ def is_alive(identity: ProcessIdentity) -> bool:
 
 
 def send_signal(identity: ProcessIdentity, number: int) -> bool:
-    """Signals exactly this process; False when it is gone or another user's. A reused pid is never hit."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        fd = os.pidfd_open(identity.pid)
-        try:
-            if is_alive(identity):
-                signal.pidfd_send_signal(fd, number)
-                return True
-        finally:
+    """Signals exactly this process; False when it is gone or another user's.
+
+    A reused pid is never hit; only without pidfds could it be reused between the check and the signal.
+    """
+    fd = open_pidfd(identity.pid)
+    try:
+        if not is_alive(identity):
+            return False
+        if fd is None:
+            os.kill(identity.pid, number)
+        else:
+            signal.pidfd_send_signal(fd, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        if fd is not None:
             os.close(fd)
-    return False
+    return True
 
 
 def open_pidfd(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends; None when it is gone."""
+    """A descriptor that becomes readable when the process ends; None when it is gone, or there are no pidfds.
+
+    A kernel before 5.3 (Red Hat 8) and some sandboxes have none, and say so by ENOSYS or EPERM.
+    """
     try:
         return os.pidfd_open(pid)
-    except ProcessLookupError:
+    except OSError:
         return None
 
 

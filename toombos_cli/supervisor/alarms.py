@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toombos_cli.alert_events import AlertEvent, emit, open_keys, place_of
-from toombos_cli.log_lines import readable
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.run_state import Phase, ServiceState
 
@@ -58,6 +57,8 @@ class Alarms:
         yield f"on: {place_of(self._project)}"
         if not wrong:
             return
+        from toombos_cli.log_lines import readable  # a healthy system does without
+
         name = state.service.name
         yield f"next: toombos {'monitoring restart' if state.service.role == 'monitoring' else f'logs {name} --errors'}"
         yield from map(readable, state.last_lines[-10:])

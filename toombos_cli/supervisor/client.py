@@ -3,39 +3,34 @@
 import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from toombos_cli import processes
 from toombos_cli.errors import OperationError
 from toombos_cli.run_state import RunDirectory, read_state
-from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, decode_reply, encode
+from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, Status, decode_reply, encode
 
 _SETTLE_S = 30.0
 _RETRY_S = 0.02
+_SILENCE_S = 5.0
 _PATIENCE_WITH_SILENCE = 2  # one may leave at the very moment at which it is asked
+_OnProgress = Callable[[Progress], None]
 
 
-def ask_running(
-    project: Path,
-    request: Request,
-    on_progress: Callable[[Progress], None] | None = None,
-    *,
-    timeout_s: float | None = None,
-) -> Done | None:
-    """The supervisor's answer, or None when no supervisor runs (or it leaves just now). Raises OperationError."""
+def ask_running(project: Path, request: Request, on_progress: _OnProgress | None = None) -> Done | None:
+    """The supervisor's answer, or None when no supervisor runs (or it leaves just now). Raises OperationError.
+
+    An answer may take as long as the services take; that a supervisor hangs is found out within seconds all the same.
+    """
     run = RunDirectory(project)
     connection = _connect(run)
     if connection is None:
         return None
     with connection:
-        connection.settimeout(timeout_s)
-        try:
-            answer = _converse(connection, request, on_progress)
-        except TimeoutError:
-            message = f"the supervisor has not answered for {timeout_s:g} s"
-            raise OperationError(message, where=str(run.socket), hint=f"cat {run.supervisor_log}") from None
+        answer = _converse(run, connection, request, on_progress)
     return answer if isinstance(answer, Done) else None
 
 
@@ -49,7 +44,7 @@ def survivors(project: Path) -> bool:
 def ask(
     project: Path,
     request: Request,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: _OnProgress | None = None,
     *,
     early: socket.socket | None = None,
 ) -> Done:
@@ -69,7 +64,7 @@ def ask(
         if connection is early:
             early = None
         with connection:
-            answer = _converse(connection, request, on_progress)
+            answer = _converse(run, connection, request, on_progress)
         if isinstance(answer, Done):
             return answer
         silent += answer is None
@@ -85,26 +80,38 @@ def ask(
 
 
 def _connect(run: RunDirectory) -> socket.socket | None:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(str(run.socket))
-    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-        connection.close()
-        return None
-    except OSError as error:
-        connection.close()
-        raise OperationError(f"the supervisor cannot be asked: {error.strerror}", where=str(run.socket)) from None
-    return connection
+    """A connection to the supervisor that listens; None when there is none. Raises OperationError."""
+    deadline = time.monotonic() + _SILENCE_S
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(_SILENCE_S)
+        try:
+            connection.connect(str(run.socket))
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            connection.close()
+            return None
+        except BlockingIOError:  # it has not accepted those who came before
+            connection.close()
+            if time.monotonic() > deadline:
+                raise _hangs(run) from None
+            time.sleep(_RETRY_S)
+        except OSError as error:
+            connection.close()
+            raise OperationError(f"the supervisor cannot be asked: {error.strerror}", where=str(run.socket)) from None
+        else:
+            return connection
 
 
 def _converse(
-    connection: socket.socket, request: Request, on_progress: Callable[[Progress], None] | None
+    run: RunDirectory, connection: socket.socket, request: Request, on_progress: _OnProgress | None
 ) -> Done | Busy | None:
     """The final reply; None when the supervisor left before it answered. Raises OperationError."""
-    with contextlib.suppress(ConnectionError), connection.makefile("rwb") as stream:
-        stream.write(encode(request))
-        stream.flush()
-        for line in stream:
+    with contextlib.suppress(ConnectionError):
+        try:
+            connection.sendall(encode(request))
+        except TimeoutError:
+            raise _hangs(run) from None
+        for line in _lines(run, connection, request):
             try:
                 reply = decode_reply(line)
             except msgspec.DecodeError as error:
@@ -115,7 +122,41 @@ def _converse(
                 if on_progress is not None:
                     on_progress(reply)
             elif isinstance(reply, Broken):
-                raise OperationError(reply.message)
+                raise OperationError(reply.message, hint=reply.hint)
             else:
                 return reply
     return None
+
+
+def _lines(run: RunDirectory, connection: socket.socket, request: Request) -> Iterator[bytes]:
+    """What the supervisor says. It may be silent for as long as a service takes, if only it answers others."""
+    connection.settimeout(_SILENCE_S)
+    begun = b""
+    while True:
+        try:
+            received = connection.recv(65_536)
+        except TimeoutError:
+            if isinstance(request, Status):
+                raise _hangs(run) from None
+            ask_running(run.project, Status())
+            continue
+        if not received:
+            return
+        *lines, begun = (begun + received).split(b"\n")
+        yield from lines
+
+
+def _hangs(run: RunDirectory) -> OperationError:
+    """What to tell of a supervisor that does not answer. It is left alone: it may be busy, and a person can tell."""
+    message = f"the supervisor has not answered for {_SILENCE_S:g} s"
+    state = read_state(run.project)
+    row = processes.read_row(state.supervisor_pid) if state and processes.is_alive(state.supervisor) else None
+    if row is None:
+        hint = f"cat {run.supervisor_log}"
+    elif row.stopped:
+        message = f"{message}: it is suspended (pid {row.pid})"
+        hint = f"kill -CONT {row.pid}"
+    else:
+        message = f"{message}: it hangs (pid {row.pid}); the services survive its end"
+        hint = f"kill -KILL {row.pid} && toombos status"
+    return OperationError(message, where=str(run.socket), hint=hint)

@@ -102,7 +102,8 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
             try:
                 request = decode_request(line)
             except msgspec.DecodeError as error:
-                send(Broken(message=f"the supervisor does not understand this toombos: {error}"))
+                message = f"the running supervisor is of another version: {error}"
+                send(Broken(message=message, hint="toombos stop && toombos start"))
                 return
             work = asyncio.ensure_future(supervisor.carry_out(request, send))
             await _while_connected(reader, work)

@@ -26,7 +26,8 @@ _LEFTOVER_GRACE_S = 2.0
 
 
 class Supervisor:
-    """One project's supervisor. Everything happens in one event loop; only log rotation uses a thread.
+    """One project's supervisor. Everything happens in one event loop; only log rotation and the lines of a foreground
+    have a thread.
 
     `lock` is the descriptor that holds the project's supervisor lock; its owner closes it at the end.
     """

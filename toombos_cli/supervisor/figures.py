@@ -22,16 +22,16 @@ class Figures:
 
         Does nothing within a second of the last time: CPU over a shorter span is noise.
         """
-        running = {name: unit for name, unit in units.items() if unit.tree is not None and unit.state.pid}
+        running = {name: unit for name, unit in units.items() if unit.running is not None and unit.state.pid}
         now = time.monotonic()
         if not running or now - self._taken_at < _SHORTEST_SPAN_S:
             return
         self._taken_at = now
         table = processes.process_table()
         for name, unit in running.items():
-            tree = unit.tree
-            if tree is None:
+            if unit.running is None:
                 continue
+            tree = unit.running.tree
             known = self._of.get(name)
             if known is None or known[0] is not tree:
                 known = self._of[name] = (tree, Sampler(), LimitWatch(unit.service.limits))

@@ -6,7 +6,7 @@ Made for containers, where it may be PID 1: it reaps every orphan and stops ever
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from toombos_cli.errors import LockedError, OperationError
@@ -22,9 +22,7 @@ from toombos_cli.supervisor.plan import build_plan
 from toombos_cli.supervisor.protocol import Done, Start
 from toombos_cli.supervisor.reports import ChangeReport
 from toombos_cli.supervisor.rotation import LogFile
-
-OnLine = Callable[[str, str], None]
-_POLL_S = 0.1
+from toombos_cli.supervisor.showing import OnLine, Showing
 
 
 def run_foreground(
@@ -52,6 +50,8 @@ def run_foreground(
         asyncio.run(run.main())
     finally:
         os.close(lock)
+    if run.showing is not None:
+        run.showing.end()
     if run.done is None:
         raise OperationError("interrupted before the services were ready; all of them were stopped")
     return change_report(run.done, manifest.services, project, names), run.ended_by
@@ -75,6 +75,7 @@ class _Foreground:
         self.done: Done | None = None
         self.ended_by: int | None = None
         self.shown: tuple[str, ...] = ()
+        self.showing: Showing | None = None
         self._supervisor = supervisor
         self._request = request
         self._on_line = on_line
@@ -94,23 +95,8 @@ class _Foreground:
         services = self._request.plan.services
         logs = {n: LogFile(Path(services[n].service.log), supervisor.run.rotation(n)) for n in self.shown}
         followers = {name: Follower(log) for name, log in logs.items()}
-        showing = asyncio.create_task(self._show_forever(followers))
-        try:
-            self.done = await supervisor.carry_out(self._request, self._on_progress)
-            if self.done.failures:
-                supervisor.finished.set()
-            await asyncio.Event().wait()  # until cancelled, when everything has stopped
-        finally:
-            showing.cancel()
-            self._show(followers)
-
-    async def _show_forever(self, followers: dict[str, Follower]) -> None:
-        while True:
-            self._show(followers)
-            await asyncio.sleep(_POLL_S)
-
-    def _show(self, followers: dict[str, Follower]) -> None:
-        for name, follower in followers.items():
-            while lines := follower.poll():
-                for line in lines:
-                    self._on_line(name, line.decode("utf-8", "replace"))
+        end = partial(asyncio.get_running_loop().call_soon_threadsafe, supervisor.finished.set)
+        self.showing = Showing(followers, self._on_line, end)
+        self.done = await supervisor.carry_out(self._request, self._on_progress)
+        if self.done.failures:
+            supervisor.finished.set()

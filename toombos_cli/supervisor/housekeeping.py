@@ -28,7 +28,9 @@ async def sample_forever(supervisor: Supervisor) -> None:
 async def rotate_forever(supervisor: Supervisor) -> None:
     """Rotates each log that is due, one after the other in a thread: a disk may take its time."""
     await asyncio.sleep(_LOGS_EVERY_S)
-    from toombos_cli.supervisor.rotation import LogFile  # not before the services are spawned: they wait for us
+    # Not before the services are spawned, for they wait for us; but before an upgrade replaces our files.
+    from toombos_cli import env_file, log_lines, redaction  # noqa: F401  (used where something goes wrong)
+    from toombos_cli.supervisor.rotation import LogFile
 
     while True:
         await asyncio.sleep(_LOGS_EVERY_S)

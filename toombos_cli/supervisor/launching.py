@@ -59,7 +59,10 @@ def launched_early(project: Path) -> Iterator[socket.socket | None]:
 
 
 def _seems_to_run(project: Path) -> bool:
-    return (project / "run" / "supervisor.sock").exists()
+    try:
+        return (project / "run" / "supervisor.sock").exists()
+    except PermissionError:  # another user's: what is done next says so
+        return True
 
 
 _ahead: list[tuple[Path, socket.socket]] = []

@@ -14,7 +14,6 @@ from toombos_cli.supervisor.protocol import Done, Plan, Progress, Restart, Start
 from toombos_cli.supervisor.reports import ChangeReport, FailureRow, SupervisorRow, SystemReport, rows
 
 OnProgress = Callable[[Progress], None]
-_STATUS_TIMEOUT_S = 5.0
 
 
 def run_start(
@@ -29,8 +28,8 @@ def run_start(
     """Brings the services (none named: all that are not optional) to ready.
 
     A system that runs in dry-run mode stays in it. `early` is the connection of a supervisor that was launched ahead.
-    Raises RefusedError when it runs in live mode and a dry run is
-    asked for, ConfigurationError for an unreadable `.env`, OperationError when no supervisor can be had.
+    Raises RefusedError when it runs in live mode and a dry run is asked for, ConfigurationError for an unreadable
+    `.env`, OperationError when no supervisor can be had.
     """
     from toombos_cli.supervisor.plan import build_plan  # `status` does without
 
@@ -109,7 +108,7 @@ def run_status(
     `knows_dry_run` is False for a manifest without that mode. Raises OperationError when the supervisor does not
     answer.
     """
-    done = client.ask_running(project, Status(), timeout_s=_STATUS_TIMEOUT_S)
+    done = client.ask_running(project, Status())
     state = done.state if done else _unsupervised(project)
     return SystemReport(
         services=rows(state, services, names, project),
@@ -122,7 +121,7 @@ def run_status(
 
 def present_state(project: Path) -> SystemState | None:
     """The state now, or None when nothing was ever started here. Raises OperationError."""
-    done = client.ask_running(project, Status(), timeout_s=_STATUS_TIMEOUT_S)
+    done = client.ask_running(project, Status())
     return done.state if done else _unsupervised(project)
 
 

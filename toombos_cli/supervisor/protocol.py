@@ -93,6 +93,7 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The supervisor cannot work at all: `run/` cannot be written, or the request is not one."""
 
     message: str
+    hint: str | None = None
 
 
 Reply = Progress | Done | Busy | Broken

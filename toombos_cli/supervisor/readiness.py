@@ -1,4 +1,4 @@
-"""One readiness request from inside the supervisor's event loop.
+"""Asks a service whether it is ready, from inside the supervisor's event loop.
 
 Not `toombos_cli.probes`: that one judges bodies, latency and TLS for `health`, and blocks. Here a status line is all
 that matters, and the wait must end at once when the service dies.
@@ -6,12 +6,19 @@ that matters, and the wait must end at once when the service dies.
 
 import asyncio
 import ssl
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from toombos_cli import processes
 from toombos_cli.manifest.service import Service
+from toombos_cli.supervisor.protocol import Failure
+from toombos_cli.supervisor.running import Running
+from toombos_cli.supervisor.spawning import CannotStartError
 
 _NOT_FOUND = 404
+_FIRST_PROBE_S, _LAST_PROBE_S = 0.01, 0.25
+_PROBE_LATENESS = 0.04  # a service is found ready at most so much later than it is, as a share of its start-up time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +77,34 @@ async def _status_of(service: Service, path: str) -> int:
         writer.close()
 
 
-def stranger_on_port(service: Service, own: dict[int, processes.ProcessRow]) -> processes.Listener | None:
+async def until_ready(service: Service, running: Running, tell: Callable[[str], None]) -> None:
+    """Returns when the running process itself answers yes; `tell` hears what it is waited for.
+
+    Raises CannotStartError when it ends before, when a stranger answers in its place, and at the start-up deadline.
+    """
+    path = service.ready or service.health
+    began = time.monotonic()
+    deadline = began + service.startup_timeout_s
+    while True:
+        answer = await running.unless_ended(ask(service, path))
+        if answer is None:
+            raise CannotStartError(running.why_it_ended())
+        if answer.ok:
+            stranger = _stranger_on_port(service, running.tree.members())
+            if stranger is None:
+                return
+            owner = f"pid {stranger.pid} ({stranger.command})"
+            message = f"port {service.port} answers, but it is {owner} that listens there"
+            raise CannotStartError(Failure(service=service.name, kind="port", message=message))
+        if time.monotonic() >= deadline:
+            message = f"not ready after {service.startup_timeout_s:g} s: {answer.detail}"
+            raise CannotStartError(Failure(service=service.name, kind="timeout", message=message))
+        tell(answer.detail)
+        pause_s = min(max((time.monotonic() - began) * _PROBE_LATENESS, _FIRST_PROBE_S), _LAST_PROBE_S)
+        await running.unless_ended(asyncio.sleep(pause_s))
+
+
+def _stranger_on_port(service: Service, own: dict[int, processes.ProcessRow]) -> processes.Listener | None:
     """The listener that answers for the service's address though none of its processes holds it, if there is one."""
     found = processes.listeners_at(service.host, service.port, own)
     if not found or any(listener.pid is not None for listener in found):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from toombos_cli import processes
 from toombos_cli.errors import Problem
 from toombos_cli.manifest.service import Service
 from toombos_cli.results import Case, Verdict
@@ -178,7 +179,7 @@ def _row(entry: ServiceState, project: Path) -> ServiceRow:
         restarts=entry.restarts,
         cpu_percent=entry.cpu_percent,
         rss_bytes=entry.rss_bytes,
-        uptime_s=round(time.time() - entry.started_at, 1) if entry.pid else None,
+        uptime_s=round(processes.age_s(entry.start_ticks), 1) if entry.pid else None,
         log=str(log.relative_to(project)) if log.is_relative_to(project) else str(log),
         detail=entry.detail,
         restart_history=tuple(RestartRow(at=_iso(r.at), reason=r.reason) for r in entry.restart_history),

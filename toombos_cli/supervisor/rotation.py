@@ -11,7 +11,6 @@ between the two is lost; `Rotation.lossless` tells.
 
 import ctypes
 import errno
-import fcntl
 import gzip
 import os
 import shutil
@@ -23,14 +22,15 @@ from typing import BinaryIO
 
 import msgspec
 
+from toombos_cli.errors import OperationError
 from toombos_cli.manifest.logs import Logs
+from toombos_cli.supervisor import locks
 from toombos_cli.supervisor.state_file import write_private
 
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
 _CHUNK_BYTES = 1024 * 1024
 _DAY_S = 86_400
 _GZIP_LEVEL = 4  # text shrinks by nine tenths at any level; this one takes a third of the time of 9
-_LOCK_PATIENCE_S = 1.0
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,12 +56,21 @@ class LogFile:
     def __init__(self, path: Path, record_path: Path) -> None:
         self.path = path
         self._record_path = record_path
+        self._lock_path = record_path.with_suffix(".rotation-lock")
 
     @contextmanager
     def reading(self) -> Iterator[Record]:
-        """The record, kept from changing while the reader looks at the file."""
-        with _locked(self._record_path, fcntl.LOCK_SH):
-            yield self.record()
+        """The record, kept from changing while the reader looks at the file.
+
+        Raises OperationError where the reader may not read.
+        """
+        try:
+            with locks.hold(self._lock_path, shared=True):
+                yield self.record()
+        except PermissionError as error:
+            raise OperationError(f"cannot be read: {error.strerror}", where=str(error.filename)) from None
+        except TimeoutError:
+            raise OperationError("cannot be read: its rotation does not end", where=str(self.path)) from None
 
     def record(self) -> Record:
         """The record as it is; an empty one when there was no rotation or it cannot be read."""
@@ -113,7 +122,7 @@ class LogFile:
         if not record.pending:
             return
         part = self.path.with_name(f"{record.pending}.part")
-        with _locked(self._record_path, fcntl.LOCK_EX):
+        with locks.hold(self._lock_path):
             if part.exists() and self._is_cut(part, record):
                 self._finish(part, record)
             else:
@@ -140,7 +149,7 @@ class LogFile:
         except OSError:
             part.unlink(missing_ok=True)
             raise
-        with _locked(self._record_path, fcntl.LOCK_EX):
+        with locks.hold(self._lock_path):
             if cut and not _collapse(live.fileno(), cut):
                 return self._truncate(live, part, record, end)
             return self._finish(part, record)
@@ -260,23 +269,3 @@ def _compress(archive: Path) -> None:
 def _archive_name(path: Path, now: float) -> str:
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
     return f"{path.name}.{moment}.{int(now * 1000) % 1000:03}"
-
-
-@contextmanager
-def _locked(path: Path, kind: int) -> Iterator[None]:
-    """Holds a lock beside the record; a crash leaves nothing of it. Raises TimeoutError when a reader never ends."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fd = os.open(path.with_suffix(".rotation-lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + _LOCK_PATIENCE_S
-        while True:
-            try:
-                fcntl.flock(fd, kind | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"{path} is being read for too long") from None
-                time.sleep(0.005)
-        yield
-    finally:
-        os.close(fd)

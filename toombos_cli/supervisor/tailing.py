@@ -2,8 +2,6 @@
 
 import os
 
-from toombos_cli.redaction import Redactor
-
 _BLOCK_BYTES = 65_536
 
 
@@ -23,5 +21,7 @@ def last_lines(path: str, offset: int, count: int) -> tuple[str, ...]:
             text = file.read(_BLOCK_BYTES).decode("utf-8", "replace")
     except OSError:
         return ()
+    from toombos_cli.redaction import Redactor  # a start that goes well needs it not before its services are spawned
+
     redactor = Redactor()
     return tuple(redactor.text(line) for line in text.splitlines()[-count:])

@@ -1,12 +1,10 @@
 """One service under supervision: from spawn to readiness, through restarts, to a stop that proves itself."""
 
 import asyncio
-import os
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,16 +14,11 @@ from toombos_cli.run_state import Phase, RestartRecord, RunDirectory, ServiceSta
 from toombos_cli.supervisor import readiness, spawning
 from toombos_cli.supervisor.protocol import Failure, ServicePlan
 from toombos_cli.supervisor.restarts import RestartPolicy
+from toombos_cli.supervisor.running import Running
 from toombos_cli.supervisor.spawning import CannotStartError
-from toombos_cli.supervisor.tailing import last_lines
-from toombos_cli.supervisor.tree import StubbornError, Tree
+from toombos_cli.supervisor.tree import StubbornError
 
-_FIRST_PROBE_S, _LAST_PROBE_S = 0.01, 0.25
-_PROBE_LATENESS = 0.04  # a service is found ready at most so much later than it is, as a share of its start-up time
-_POLL_ADOPTED_S = 0.05
 _HISTORY = 20
-_LAST_LINES = 20
-_T = TypeVar("_T")
 
 
 class Surroundings(Protocol):
@@ -44,7 +37,7 @@ class Surroundings(Protocol):
 
 
 class Unit:
-    """One service. `state` is replaced, never changed; what runs is `tree`, and `plan` is how to start it again.
+    """One service. `state` is replaced, never changed; `plan` is how to start what is `running` again.
 
     `failure` says why the last start failed; `waiting` counts the requests that wait for readiness.
     """
@@ -52,16 +45,14 @@ class Unit:
     def __init__(self, state: ServiceState, plan: ServicePlan | None, around: Surroundings) -> None:
         self.state = state
         self.plan = plan
-        self.tree: Tree | None = None
+        self.running: Running | None = None
         self.failure: Failure | None = None
         self.waiting = 0
         self._around = around
         self._changed = asyncio.Event()
-        self._futures: tuple[asyncio.Future[int | None], asyncio.Future[str]] | None = None
         self._life: asyncio.Task[None] | None = None
         self._stop: asyncio.Task[bool] | None = None
         self._policy = RestartPolicy(self.service.restart)
-        self._log_offset = 0
 
     @property
     def service(self) -> Service:
@@ -99,7 +90,7 @@ class Unit:
 
     def adopt(self, leader: processes.ProcessIdentity, run_id: str) -> None:
         """Takes over a process of an earlier supervisor that was proved to be this service's."""
-        self._begin(leader, run_id)
+        self.running = Running(self.service, leader, run_id, self._around.run.service_lock(self.name))
         self._set(
             desired=True,
             phase=Phase.STARTING,
@@ -108,7 +99,7 @@ class Unit:
             pid=leader.pid,
             start_ticks=leader.start_ticks,
         )
-        self._watch_adopted(leader)
+        self.running.watch()
         self._begin_life(adopted=True)
 
     async def stop(self) -> bool:
@@ -119,8 +110,8 @@ class Unit:
 
     def request_restart(self, reason: str) -> None:
         """Asks for a restart of a running service, for a reason that is written down."""
-        if self._futures is not None and not self._futures[1].done():
-            self._futures[1].set_result(reason)
+        if self.running is not None and not self.running.unwanted.done():
+            self.running.unwanted.set_result(reason)
 
     def refuse(self, failure: Failure) -> None:
         """Notes that a start was refused before anything was spawned."""
@@ -171,19 +162,19 @@ class Unit:
         while True:
             failure, exit_code, ready_since = None, None, None
             try:
-                if not adopted:
-                    self._spawn()
-                await self._until_ready()
+                running = self.running if adopted and self.running else self._spawn()
+                await self._until_ready(running)
                 was_ready, ready_since = True, time.monotonic()
-                reason = await self._until_end()
-                exit_code = self._exit_code()
+                reason = await self._until_end(running)
+                exit_code = running.exit_code
             except CannotStartError as error:
                 failure, reason = error.failure, error.failure.message
             adopted = False
             healthy_s = time.monotonic() - ready_since if ready_since is not None else 0.0
-            lines = self._last_lines()
-            if self.tree is not None:
-                await self.tree.end(self.service.grace_period_s)
+            lines: tuple[str, ...] = ()
+            if self.running is not None:
+                lines = self.running.last_lines()
+                await self.running.tree.end(self.service.grace_period_s)
             if failure is not None and (not was_ready or failure.kind == "configuration"):
                 self.failure = msgspec.structs.replace(failure, last_lines=lines)
                 self._give_up(Phase.FAILED, reason, lines)
@@ -221,7 +212,8 @@ class Unit:
         )
         return pause_s
 
-    def _spawn(self) -> None:
+    def _spawn(self) -> Running:
+        """Starts a new process. Raises CannotStartError."""
         if self.plan is None:
             raise AssertionError("a unit without a plan is never spawned")
         spawning.check(self.plan)
@@ -229,59 +221,43 @@ class Unit:
         # Written down first: a crash between here and the next line is found again by the tag.
         self._set(run_id=run_id, phase=Phase.STARTING, pid=0, start_ticks=0, started_at=time.time(), ready_after_s=None)
         spawned = spawning.spawn(self.plan, self._around.run, run_id)
-        self._begin(spawned.identity, run_id)
-        self._log_offset = spawned.log_offset
-        self._around.watch_child(spawned.child, self._on_end)
+        lock = self._around.run.service_lock(self.name)
+        running = Running(self.service, spawned.identity, run_id, lock, log_offset=spawned.log_offset)
+        self.running = running
+        self._around.watch_child(spawned.child, running.note_end)
         self._set(
             pid=spawned.identity.pid,
             start_ticks=spawned.identity.start_ticks,
             log_offset=spawned.log_offset,
             detail="spawned",
         )
+        return running
 
-    async def _until_ready(self) -> None:
+    async def _until_ready(self, running: Running) -> None:
         """Returns when a process of ours answered. Raises CannotStartError."""
-        service = self.service
-        path = service.ready or service.health
-        began = time.monotonic()
-        deadline = began + service.startup_timeout_s
-        while True:
-            answer = await self._unless_ended(readiness.ask(service, path))
-            if answer is None:
-                raise CannotStartError(self._why_it_ended())
-            if answer.ok and self.tree is not None:
-                stranger = readiness.stranger_on_port(service, self.tree.members())
-                if stranger is None:
-                    break
-                owner = f"pid {stranger.pid} ({stranger.command})"
-                message = f"port {service.port} answers, but it is {owner} that listens there"
-                raise CannotStartError(Failure(service=self.name, kind="port", message=message))
-            if time.monotonic() >= deadline:
-                message = f"not ready after {service.startup_timeout_s:g} s: {answer.detail}"
-                raise CannotStartError(Failure(service=self.name, kind="timeout", message=message))
-            if answer.detail != self.state.detail:
-                self._set(detail=answer.detail)
-            pause_s = min(max((time.monotonic() - began) * _PROBE_LATENESS, _FIRST_PROBE_S), _LAST_PROBE_S)
-            await self._unless_ended(asyncio.sleep(pause_s))
+        await readiness.until_ready(self.service, running, self._wait_for)
         ready_after_s = self.state.ready_after_s  # that of an adopted service was measured by its first supervisor
         if ready_after_s is None:
-            ready_after_s = round(time.time() - self.state.started_at, 3)
+            ready_after_s = round(processes.age_s(self.state.start_ticks), 2)
         self._set(phase=Phase.READY, ready_after_s=ready_after_s, detail="")
 
-    async def _until_end(self) -> str:
+    def _wait_for(self, detail: str) -> None:
+        if detail != self.state.detail:
+            self._set(detail=detail)
+
+    async def _until_end(self, running: Running) -> str:
         """Watches a ready service; returns the reason for which it must be started again."""
         service = self.service
         path = service.live or service.health
         failed = 0
-        ended, restart = self._running()
-        either: set[asyncio.Future[Any]] = {ended, restart}
+        either: set[asyncio.Future[Any]] = {running.ended, running.unwanted}
         while True:
             await asyncio.wait(either, timeout=service.probe_interval_s, return_when=asyncio.FIRST_COMPLETED)
-            if ended.done():
-                return self._why_it_ended().message
-            if restart.done():
-                return restart.result()
-            answer = await self._unless_ended(readiness.ask(service, path))
+            if running.ended.done():
+                return running.why_it_ended().message
+            if running.unwanted.done():
+                return running.unwanted.result()
+            answer = await running.unless_ended(readiness.ask(service, path))
             if answer is None:
                 continue
             failed = 0 if answer.ok else failed + 1
@@ -290,27 +266,17 @@ class Unit:
             elif answer.ok and self.state.phase is Phase.UNHEALTHY:
                 self._set(phase=Phase.READY, detail="")
 
-    async def _unless_ended(self, work: Coroutine[Any, Any, _T]) -> _T | None:
-        """The result of `work`, or None as soon as the process has ended."""
-        task = asyncio.ensure_future(work)
-        try:
-            ended = self._running()[0]
-            either: set[asyncio.Future[Any]] = {task, ended}
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            return None if ended.done() else task.result()
-        finally:
-            task.cancel()
-
     async def _end(self) -> bool:
         """Cancels the life, ends the tree, and notes what is true then."""
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait({self._life})
-        was_running = self.tree is not None and bool(self.tree.members(look_for_tag=True))
-        if self.tree is not None and was_running:
+        running = self.running
+        was_running = running is not None and bool(running.tree.members(look_for_tag=True))
+        if running is not None and was_running:
             self._set(desired=False, phase=Phase.STOPPING, detail="")
             try:
-                killed = await self.tree.end(self.service.grace_period_s)
+                killed = await running.tree.end(self.service.grace_period_s)
             except StubbornError as error:
                 self._stays_alive(error)
                 return True
@@ -331,7 +297,7 @@ class Unit:
         return "; ".join((["killed after the grace period"] if killed else []) + port)
 
     def _give_up(self, phase: Phase, detail: str, lines: tuple[str, ...]) -> None:
-        self.tree = None
+        self.running = None
         self._set(
             phase=phase,
             detail=detail,
@@ -342,72 +308,3 @@ class Unit:
             rss_bytes=None,
             last_lines=lines,
         )
-
-    def _begin(self, leader: processes.ProcessIdentity, run_id: str) -> None:
-        loop = asyncio.get_running_loop()
-        self.tree = Tree(leader, run_id, self._around.run.service_lock(self.name))
-        self._futures = (loop.create_future(), loop.create_future())
-
-    def _running(self) -> "tuple[asyncio.Future[int | None], asyncio.Future[str]]":
-        """The present process's end and the wish for a restart."""
-        if self._futures is None:
-            raise AssertionError("there was never a process")
-        return self._futures
-
-    def _on_end(self, exit_code: int | None) -> None:
-        ended = self._running()[0]
-        if not ended.done():
-            ended.set_result(exit_code)
-
-    def _watch_adopted(self, leader: processes.ProcessIdentity) -> None:
-        """Learns of the end of a process that is no child of ours; its exit code stays unknown."""
-        loop = asyncio.get_running_loop()
-        fd = processes.open_pidfd(leader.pid)
-
-        def ended() -> None:
-            if fd is not None:
-                loop.remove_reader(fd)
-                os.close(fd)
-            self._on_end(None)
-
-        def look() -> None:
-            if processes.is_alive(leader):
-                loop.call_later(_POLL_ADOPTED_S, look)
-            else:
-                self._on_end(None)
-
-        if fd is not None:
-            loop.add_reader(fd, ended)
-        else:  # it has ended meanwhile, or this system has no pidfds
-            look()
-
-    def _exit_code(self) -> int | None:
-        ended = self._running()[0]
-        return ended.result() if ended.done() else None
-
-    def _why_it_ended(self) -> Failure:
-        code = self._exit_code()
-        if code is None:
-            return Failure(service=self.name, kind="exited", message="its process ended (exit code unknown)")
-        if code in self.service.exit_codes_of_invalid_configuration:
-            message = f"it refused its configuration (exit code {code})"
-            return Failure(service=self.name, kind="configuration", message=message, hint="toombos config check")
-        left = self.tree.members(look_for_tag=True) if code == 0 and self.tree else {}
-        if left:
-            pid = min(left)
-            message = f"its process ended and left pid {pid} ({processes.command_line(pid)}) in the background"
-            hint = "have it stay in the foreground: the supervisor itself runs in the background"
-            return Failure(service=self.name, kind="exited", message=message, hint=hint)
-        how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        hint = f"toombos logs {self.name}"
-        return Failure(service=self.name, kind="exited", message=f"its process {how}", hint=hint)
-
-    def _last_lines(self) -> tuple[str, ...]:
-        return last_lines(self.service.log, self._log_offset, _LAST_LINES)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # of the real-time signals only the first and the last have names
-        return f"signal {number}"

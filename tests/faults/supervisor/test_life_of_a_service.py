@@ -1,6 +1,5 @@
 """What happens to a supervised service over its life: settings, health, restarts, limits, logs."""
 
-import gzip
 import json
 import os
 import select
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from toombos_cli import processes
+from toombos_cli.supervisor.rotation import archive_content
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -298,13 +298,46 @@ def test_logs_follow_several_services_at_once(pair: Any, eventually: Any, tmp_pa
     assert following.returncode == 130
 
 
+@pytest.mark.parametrize("command", [["logs", "-f"], ["status", "--watch", "--every", "600"]], ids=" ".join)
+def test_what_goes_on_for_ever_ends_soon_after_its_reader(pair: Any, command: list[str]) -> None:
+    """No line comes that could fail to be written."""
+    pair("start", exit_code=0)
+    process = pair.begin(*command)
+    try:
+        assert "app | hello from web\n" in iter(process.stdout.readline, "")
+        process.stdout.close()
+        assert process.wait(timeout=10) == 141
+        assert process.stderr.read() == ""
+    finally:
+        process.kill()
+        process.stderr.close()
+
+
+STEP_OF_THE_CLOCK = """
+import os, time
+clock = time.time
+time.time = lambda: clock() + (3600 if os.path.exists(os.environ["STEPPED"]) else 0)
+"""
+
+
+def test_a_step_of_the_clock_makes_no_service_older_and_no_start_longer(
+    system: Any, eventually: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STEP_OF_THE_CLOCK)
+    clock = {"PYTHONPATH": str(tmp_path), "STEPPED": str(tmp_path / "stepped")}
+    system.add("crm", env={"START_DELAY_S": "1"})
+    start = system.begin("start", env=clock)
+    eventually(lambda: (tmp_path / "run" / "state.json").exists() and system.pid("crm"))
+    (tmp_path / "stepped").touch()
+    start.communicate(timeout=30)
+    assert start.returncode == 0
+    (row,) = json.loads(system("status", "--json", exit_code=0, env=clock).stdout)["data"]["services"]
+    assert 1 <= row["ready_after_s"] <= row["uptime_s"] + 0.1 < 60
+
+
 def _content(archives: list[Path]) -> bytes:
-    parts = []
-    for path in archives:
-        if path.suffix != ".part":
-            content = path.read_bytes()
-            parts.append(gzip.decompress(content) if path.suffix == ".gz" else content)
-    return b"".join(parts)
+    """What they hold, also of one that was compressed since it was listed."""
+    return b"".join(archive_content(path) for path in archives if path.suffix != ".part")
 
 
 def _file_system_of(path: Path) -> str:

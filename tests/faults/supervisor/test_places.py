@@ -1,6 +1,7 @@
 """Supervision on a full disk, as an ordinary user, as PID 1 of a container, and in a foreground."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -116,7 +117,9 @@ def ordinary_user() -> list[str]:
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
         ["unshare", "--user", "--map-user=1000", "--map-group=1000"],
     )
-    probe = [sys.executable, "-P", "-c", "import os, toombos_cli, typer; os.getuid() or exit(1)"]
+    # It must be able to begin itself again: setpriv's own exec still has root's rights to find the interpreter.
+    again = "import os, subprocess, sys, toombos_cli, typer; os.getuid() or exit(1); subprocess.check_call(%r)"
+    probe = [sys.executable, "-P", "-c", again % [sys.executable, "-c", "import subprocess"]]
     for way in ways:
         if shutil.which(way[0]) and subprocess.run([*way, *probe], check=False, capture_output=True).returncode == 0:
             return way
@@ -164,6 +167,100 @@ def test_it_works_as_an_ordinary_user(pair: Any, tmp_path: Path) -> None:
     assert pair.tagged() == {}
 
 
+WITHOUT_PIDFDS = """
+import ctypes, os, struct, sys
+PIDFD_OPEN, PIDFD_SEND_SIGNAL = 434, 424
+LOAD, EQUALS, RETURN = 0x20, 0x15, 0x06
+FAIL, ALLOW = 0x00050000 | int(sys.argv[1]), 0x7FFF0000
+steps = [(LOAD, 0, 0, 0)]
+for number in (PIDFD_OPEN, PIDFD_SEND_SIGNAL):
+    steps += [(EQUALS, 0, 1, number), (RETURN, 0, 0, FAIL)]
+steps.append((RETURN, 0, 0, ALLOW))
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+program = struct.pack("HxxxxxxQ", len(steps), ctypes.addressof(code))
+libc = ctypes.CDLL(None)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0):
+    sys.exit(77)
+os.execv(sys.executable, [sys.executable, "-P", "-m", "toombos_cli", *sys.argv[2:]])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pidfds and seccomp are of Linux")
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM], ids=["an old kernel", "a sandbox"])
+def test_without_pidfds_services_are_stopped_adopted_and_watched_all_the_same(
+    pair: Any, eventually: Any, error: int
+) -> None:
+    def toombos(*args: str) -> None:
+        argv = [sys.executable, "-P", "-c", WITHOUT_PIDFDS, str(error), *args]
+        done = subprocess.run(argv, cwd=pair.project, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode == 77:
+            pytest.skip("needs seccomp")
+        assert done.returncode == 0, done.stderr
+
+    toombos("start")
+    toombos("restart", "app")
+    pid = pair.pid("crm")
+    pair.kill_supervisor()
+    toombos("start")
+    assert pair.pid("crm") == pid
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: pair.came_back("crm"))
+    toombos("stop")
+    assert pair.tagged() == {}
+
+
+def restricted(*args: str) -> list[str]:
+    """`toombos ARGS` with no more rights to files than their modes give, also for root."""
+    argv = [sys.executable, "-P", "-m", "toombos_cli", *args]
+    if os.getuid() != 0:
+        return argv
+    if shutil.which("setpriv") is None:
+        pytest.skip("needs setpriv")
+    rights = "-dac_override,-dac_read_search"
+    return ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *argv]
+
+
+def run_restricted(system: Any, *args: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        restricted(*args), cwd=system.project, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "logs", "logs -f", "start", "start --foreground", "start --plan", "restart", "stop"]
+)
+def test_in_another_users_project_each_command_says_what_it_may_not_do(system: Any, command: str) -> None:
+    system.add("crm")
+    for name in ("run", "logs"):
+        (system.project / name).mkdir(mode=0)
+    try:
+        said = run_restricted(system, *command.split())
+    finally:
+        for name in ("run", "logs"):
+            (system.project / name).chmod(0o700)
+    assert said.returncode == 4, said.stderr
+    assert "Permission denied" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_logs_are_read_where_nothing_may_be_written(system: Any, rotated: bool) -> None:
+    """As on a disk that an error has made read-only."""
+    system.add("crm")
+    system.log("crm").parent.mkdir()
+    system.log("crm").write_text("last words\n")
+    run = system.project / "run"
+    run.mkdir()
+    if rotated:
+        (run / "crm.rotation-lock").touch(mode=0o400)
+    run.chmod(0o500)
+    try:
+        shown = run_restricted(system, "logs")
+    finally:
+        run.chmod(0o700)
+    assert (shown.returncode, shown.stdout) == (0, "last words\n"), shown.stderr
+
+
 def test_a_port_of_another_user_is_named_as_such(system: Any) -> None:
     """What an ordinary user may not see is said, not guessed."""
     system.add("crm")
@@ -203,3 +300,32 @@ def test_a_foreground_that_cannot_start_says_why_and_ends(pair: Any) -> None:
     document = json.loads(failed.stdout.splitlines()[-1])
     assert document["errors"][0]["where"] == "app"
     assert pair.tagged() == {}
+
+
+def test_a_reader_of_a_foreground_who_stalls_stalls_no_supervision(pair: Any, eventually: Any) -> None:
+    process = pair.begin("start", "--foreground")
+    eventually(lambda: (pair.project / "run" / "state.json").exists() and pair.phase("app") == "ready")
+    with pair.log("crm").open("a") as log:
+        log.write(("x" * 99 + "\n") * 10_000)  # more than a pipe holds
+    os.kill(pair.pid("crm"), signal.SIGKILL)
+    eventually(lambda: pair.came_back("crm"))
+    assert pair("status", exit_code=0).returncode == 0
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=20) == 143
+    assert pair.tagged() == {}
+    process.communicate()
+
+
+def test_a_foreground_that_nobody_reads_any_more_stops_all_in_order(pair: Any, eventually: Any) -> None:
+    process = pair.begin("start", "--foreground")
+    assert "hello" in process.stdout.readline()
+    assert "hello" in process.stdout.readline()
+    eventually(lambda: pair.phase("app") == "ready")
+    process.stdout.close()
+    with pair.log("crm").open("a") as log:
+        log.write("news\n")
+    assert process.wait(timeout=20) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert pair.tagged() == {}
+    assert {entry["phase"] for entry in pair.state()["services"].values()} == {"stopped"}

@@ -113,7 +113,7 @@ def _way_of_the_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 
 @pytest.mark.usefixtures("_way_of_the_kernel")
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "::"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.7", "::1", "0.0.0.0", "::"])
 def test_listeners_and_far_ends_are_those_of_the_sockets(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as server:
@@ -189,6 +189,7 @@ def test_the_portable_way_sees_the_same(child: "subprocess.Popen[bytes]") -> Non
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert portable.listeners((port,), (os.getpid(),)) == processes.listeners((port,), (os.getpid(),))
+    assert abs(portable.age_s(same.start_ticks) - processes.age_s(row.start_ticks)) < 2
     identity = portable.identify(child.pid)
     assert identity is not None
     assert portable.is_alive(identity)

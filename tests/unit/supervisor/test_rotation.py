@@ -4,6 +4,7 @@ import gzip
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from toombos_cli.manifest.model import Logs
-from toombos_cli.supervisor import rotation
+from toombos_cli.supervisor import locks, rotation
 from toombos_cli.supervisor.following import Follower
 from toombos_cli.supervisor.rotation import LogFile
 from toombos_cli.supervisor.state_file import write_private
@@ -103,6 +104,15 @@ def test_a_follower_that_slept_through_rotations_reads_on_in_the_archives(log: L
         file.write("line 004000\n")
     seen = [line for line in follower.poll() if line.strip()]
     assert [int(line.split()[1]) for line in seen] == list(range(4001))
+
+
+def test_a_reader_waits_for_a_rotation_that_a_busy_disk_makes_long(log: LogFile) -> None:
+    log.path.write_bytes(b"one\n")
+    follower = Follower(log, from_end=False)
+    lock = locks.take(log.path.parent / "run" / "crm.rotation-lock")
+    assert lock is not None
+    threading.Timer(1.5, os.close, (lock,)).start()
+    assert follower.poll() == [b"one"]
 
 
 def test_a_partial_last_line_stays_in_the_live_file(log: LogFile) -> None:

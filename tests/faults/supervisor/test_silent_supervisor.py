@@ -1,0 +1,110 @@
+"""A supervisor that hangs is reported with its pid and the next command; a slow one is waited for."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toombos_cli import processes
+
+NEVER_ACCEPTS = """
+import socket, sys, time
+door = socket.socket(socket.AF_UNIX)
+door.bind("run/supervisor.sock")
+door.listen()
+print("listens", flush=True)
+time.sleep(600)
+"""
+
+
+@contextlib.contextmanager
+def suspended(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("command", ["status", "start", "stop", "restart"])
+def test_a_supervisor_that_does_not_answer_is_reported_not_waited_for(system: Any, command: str) -> None:
+    system.add("crm")
+    system("start", exit_code=0)
+    service, supervisor = system.pid("crm"), system.state()["supervisor_pid"]
+    with suspended(supervisor):
+        began = time.monotonic()
+        failed = system(command, "--json", exit_code=4)
+        assert time.monotonic() - began < 20
+        (error,) = json.loads(failed.stdout)["errors"]
+        assert "has not answered" in error["message"]
+        assert f"suspended (pid {supervisor})" in error["message"]
+        assert error["hint"] == f"kill -CONT {supervisor}"
+        assert system.answer("crm") == service, "nothing is ended"
+    assert system.row("crm")["pid"] == service or command in ("stop", "restart")
+
+
+def test_after_a_hundred_commands_in_vain_the_next_one_does_not_hang_either(system: Any) -> None:
+    """The queue of the socket is full then, and connecting to it waits."""
+    system.add("crm")
+    system("start", exit_code=0)
+    with suspended(system.state()["supervisor_pid"]):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                visitor = socket.socket(socket.AF_UNIX)
+                visitor.setblocking(False)
+                with visitor:
+                    visitor.connect(str(system.project / "run" / "supervisor.sock"))
+        assert "has not answered" in system("status", exit_code=4).stderr
+    assert system("status", exit_code=0).returncode == 0
+
+
+def test_of_one_that_hangs_and_is_not_suspended_the_end_is_proposed_and_left_to_a_person(system: Any) -> None:
+    system.add("crm")
+    system("start", exit_code=0)
+    service = system.pid("crm")
+    system.kill_supervisor()
+    (system.project / "run" / "supervisor.sock").unlink()
+    hanging = subprocess.Popen(
+        [sys.executable, "-c", NEVER_ACCEPTS], cwd=system.project, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert hanging.stdout is not None
+        assert hanging.stdout.readline() == "listens\n"
+        _claim(system.project, hanging.pid)
+        failed = system("stop", exit_code=4)
+        assert f"it hangs (pid {hanging.pid})" in failed.stderr
+        assert f"hint: kill -KILL {hanging.pid} && toombos status" in failed.stderr
+        assert hanging.poll() is None
+    finally:
+        hanging.kill()
+        hanging.communicate()
+    assert "UNSUPERVISED" in system("status", exit_code=1).stdout
+    system("start", exit_code=0)
+    assert system.pid("crm") == service
+
+
+def test_a_stop_that_takes_longer_than_a_supervisor_may_be_silent_is_waited_for(system: Any) -> None:
+    system.add("crm", env={"IGNORE_TERM": "1"}, grace_period_s=6.5)
+    system("start", exit_code=0)
+    stopped = system("stop", exit_code=0)
+    assert "stopped: crm" in stopped.stdout
+    assert system.tagged() == {}
+
+
+def _claim(project: Path, pid: int) -> None:
+    """Writes down that this process is the supervisor."""
+    identity = processes.identify(pid)
+    assert identity is not None
+    path = project / "run" / "state.json"
+    state = json.loads(path.read_bytes())
+    state |= {"supervisor_pid": pid, "supervisor_start_ticks": identity.start_ticks}
+    path.write_text(json.dumps(state))
