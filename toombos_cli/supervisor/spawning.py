@@ -1,6 +1,7 @@
 """Starts one service's process: everything that can be wrong is checked first and told in a person's words."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import RunDirectory, run_id_prefix
+from toombos_cli.run_state import RunDirectory, neighbour, run_id_prefix
 from toombos_cli.supervisor import locks
 from toombos_cli.supervisor.protocol import Failure, ServicePlan
 
@@ -56,13 +57,14 @@ def check_port(service: Service) -> None:
 
 def port_failure(service: Service, listener: processes.Listener) -> Failure:
     """Says who has the service's port."""
-    owner = f"pid {listener.pid} ({listener.command})" if listener.pid else "a process of another user"
-    return Failure(
-        service=service.name,
-        kind="port",
-        message=f"port {service.port} is taken by {owner}",
-        hint=f"end that process, or give {service.name} another port in toombos.toml",
-    )
+    owner = "a process of another user"
+    hint = f"end that process, or give {service.name} another port in toombos.toml"
+    if listener.pid:
+        theirs = neighbour(listener.pid)
+        owner = f"pid {listener.pid} ({theirs or listener.command})"
+        if theirs:
+            hint = shlex.join(("toombos", "--project", theirs.project, "stop", theirs.service))
+    return Failure(service=service.name, kind="port", message=f"port {service.port} is taken by {owner}", hint=hint)
 
 
 def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:

@@ -99,6 +99,22 @@ def test_all_taken_ports_are_named_at_once(pair: Any) -> None:
         assert f"port {port} is taken by pid {os.getpid()}" in failed.stderr
 
 
+def test_a_port_that_another_project_of_toombos_has_is_told_with_the_command_that_stops_it_there(
+    system: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    system.add("crm")
+    system("start", exit_code=0)
+    other = type(system)(tmp_path_factory.mktemp("checkout"))
+    other.ports["shop"] = system.ports["crm"]
+    other.add("shop")
+    failed = other("start", exit_code=4)
+    assert (
+        f"port {system.ports['crm']} is taken by pid {system.pid('crm')} (crm of the toombos project" in failed.stderr
+    )
+    assert f"hint: toombos --project {system.project} stop crm\n" in failed.stderr
+    assert other.tagged() == {}
+
+
 def test_a_service_that_refuses_its_configuration_makes_exit_3_and_shows_its_reasons(system: Any) -> None:
     reasons = '{"level": "CRITICAL", "message": "API_KEY is required in live mode"}'
     env = {"EXIT_CODE": "3", "LAST_WORDS": reasons}
