@@ -154,7 +154,7 @@ def test_the_shell_completes_commands_and_the_services_of_the_project(tmp_path):
     (tmp_path / "toombos.toml").write_text('[services.shop]\ncommand = ["x"]\nport = 1\n')
 
     def completed(line: str) -> list[str]:
-        asked = {"COMP_WORDS": line, "COMP_CWORD": "2", "_TOOMBOS_COMPLETE": "complete_bash"}
+        asked = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_TOOMBOS_COMPLETE": "complete_bash"}
         program = "import sys; sys.argv[0] = 'toombos'; from toombos_cli.main import run; run()"
         done = subprocess.run(
             [sys.executable, "-c", program],
@@ -163,7 +163,11 @@ def test_the_shell_completes_commands_and_the_services_of_the_project(tmp_path):
             capture_output=True,
             text=True,
         )
+        assert done.stderr == ""
         return done.stdout.split()
 
     assert completed("toombos config ch") == ["check"]
+    completed("toombos config frob ")
     assert completed("toombos health s") == ["shop"]
+    assert completed("toombos backup ver") == ["verify"]
+    assert "list" in completed("toombos backup ")

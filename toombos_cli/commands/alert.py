@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toombos_cli.commands.groups import command_group
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.errors import ConfigurationError, OperationError, UsageError
 from toombos_cli.manifest.escalation import Trouble, severity_of
@@ -12,7 +13,7 @@ from toombos_cli.manifest.escalation import Trouble, severity_of
 if TYPE_CHECKING:
     from toombos_cli.manifest.alerts import Severity
 
-app = typer.Typer(help="Tell people what is wrong, through the manifest's channels.", no_args_is_help=True)
+app = command_group("Tell people what is wrong, through the manifest's channels.")
 
 SeverityOption = Annotated[
     str, typer.Option("--severity", metavar="P0|P1|P2|P3", help="How urgent it is; P0 is worst.")
