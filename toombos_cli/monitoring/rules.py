@@ -120,8 +120,11 @@ def _answers(manifest: Manifest) -> tuple[AlertRule, ...]:
     if not names:
         return ()
     watched = Expressions.of(manifest, "app", "mock")
-    slow = f"{watched.response_time_s(0.95)} > {limits.response_time_s}"
-    failing = f"{watched.error_ratio} > {limits.error_ratio}"
+    slow = (
+        f"{watched.response_time_s(0.95)} > {limits.response_time_s}"
+        f" and {watched.timed_requests} >= {limits.timed_requests}"
+    )
+    failing = f"{watched.error_ratio} > {limits.error_ratio} and {watched.failed_requests} >= {limits.failed_requests}"
     return (
         AlertRule(
             name="SlowResponses",
