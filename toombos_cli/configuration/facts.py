@@ -84,7 +84,9 @@ class Facts:
 
     @property
     def lost(self) -> Mapping[str, str]:
-        """Documented names that stand in `.env` without effect, with the rule that says why."""
+        """Documented names that stand in `.env` without effect, or may, with the rule that says why."""
+        if self.unreadable is not None:
+            return dict.fromkeys(self.variables, "load")
         text = "\n".join(binding.text for binding in self.env_file.unparsed)
         lost = {name: "parse" for name in self.variables if re.search(rf"\b{name}\b", text)}
         for name, value in self.clear.items():

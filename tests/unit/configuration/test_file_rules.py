@@ -121,6 +121,14 @@ def test_an_env_that_is_not_utf8_fails_with_its_line(configured: Project):
     assert (finding.status, finding.evidence[0].line) == (Status.FAIL, 2)
 
 
+def test_what_live_mode_lacks_follows_from_an_env_that_cannot_be_read(configured: Project):
+    configured.write("DRY_RUN_MODE=true\n".encode("utf-16"))
+
+    roots = [f.id for f in configured.wrong() if not f.explained_by]
+
+    assert roots == ["load"]
+
+
 class TestStale:
     def test_a_service_that_runs_with_the_present_env_is_up_to_date(self, configured: Project):
         _run_with_present_env(configured)
