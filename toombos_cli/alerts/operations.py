@@ -71,6 +71,7 @@ def run_status(manifest: Manifest) -> AlertStatusReport:
             first_at=incident.first_at,
             last_at=incident.last_at,
             told_at=incident.told_at or None,
+            untaken_at=incident.untaken_at or None,
             count=incident.count,
         )
         for key, incident in sorted(ledger.incidents.items(), key=lambda item: (item[1].severity, item[1].first_at))

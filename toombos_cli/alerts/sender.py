@@ -167,11 +167,11 @@ class _Sender:
         """
         now = time.time()
         ended = self._collect(now)
-        overdue = self._ledger.overdue(now)
+        due = self._ledger.overdue(now) or self._ledger.untaken(now)
         messages = self._ledger.judge(events, now, self._manifest.alerts)
         if (summary := self._ledger.summary(now)) is not None:
             messages += (summary,)
-        if not (ended or overdue or events or messages):
+        if not (ended or due or events or messages):
             return False
         self._ledger.outbox += messages
         self._save()
@@ -195,11 +195,18 @@ class _Sender:
         """Takes the messages whose deliveries have ended out of the outbox; whether there were any."""
         over = [entry for entry in self._under_way if all(future.done() for future in entry[1])]
         for message, futures in over:
-            for delivery in (future.result() for future in futures):
+            deliveries = [future.result() for future in futures]
+            for delivery in deliveries:
                 self._ledger.count(delivery.channel, delivered=delivery.delivered, now=now)
+            if self._is_carried(message) and not any(delivery.delivered for delivery in deliveries):
+                self._ledger.undelivered(message, now)
             self._ledger.outbox.remove(message)
         self._under_way = [entry for entry in self._under_way if entry not in over]
         return bool(over)
+
+    def _is_carried(self, message: Message) -> bool:
+        """Whether any channel is meant for it, usable or not."""
+        return any(message.severity in channel.severities for channel in self._manifest.alerts.channels.values())
 
     def _take(self) -> tuple[AlertEvent, ...]:
         return self._events(take_lines(self._directory.spool, self._directory.taken))
