@@ -57,8 +57,13 @@ def send(
     from toombos_cli.alert_events import AlertEvent, emit
     from toombos_cli.alerts.reports import AlertSentReport
 
+    title = " ".join(title.split())
+    if not title:
+        raise UsageError("the title is empty: people would not know what is wrong", where="TITLE")
     if severity and trouble:
         raise UsageError("--severity and --trouble exclude each other")
+    if lasting and not trouble:
+        raise UsageError("--lasting goes with --trouble, whose severity it decides", where="--lasting")
     chosen = severity_of(trouble, lasting_s=lasting) if trouble else _severity(severity or "P2")
     event = AlertEvent(key=key or title, source="command", severity=chosen, title=title, body=body, resolved=resolved)
     emit(invocation.manifest.project, event)

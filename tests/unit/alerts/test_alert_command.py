@@ -219,3 +219,25 @@ def test_a_supervised_receiver_uses_the_secrets_that_stand_in_env_now(alerting, 
     emit(alerting, AlertEvent(key="k", source="test", severity=Severity.P2, title="new"))
     wait_until_quiet(alerting)
     assert webhook.titles == ["[P2] toombos: new"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("  ",), "TITLE: the title is empty"),
+        (("down", "--lasting", "600"), "--lasting goes with --trouble"),
+        (("down", "--severity", "P1", "--trouble", "degradation"), "exclude each other"),
+    ],
+    ids=["no title", "a duration without its trouble", "two severities"],
+)
+def test_a_contradictory_alert_is_refused_and_nothing_is_raised(arguments, words, toombos, project):
+    done = toombos("alert", "send", *arguments)
+    assert (done.returncode, words in done.stderr) == (2, True)
+    assert not (project / "run" / "alerts").exists()
+
+
+def test_a_title_of_several_lines_is_told_in_one(alerting, toombos, webhook):
+    assert toombos("alert", "send", "disk full:\n  /data").returncode == 0
+    wait_for(lambda: webhook.titles, what="the message")
+    assert webhook.titles == ["[P2] toombos: disk full: /data"]
+    wait_until_quiet(alerting)
