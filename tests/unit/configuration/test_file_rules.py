@@ -11,7 +11,7 @@ import pytest
 from tests.unit.configuration.conftest import SAFE, Project
 from toombos_cli import processes
 from toombos_cli.configuration.check import check_configuration
-from toombos_cli.configuration.facts import gather_facts
+from toombos_cli.configuration.gathering import gather_facts
 from toombos_cli.env_file import read_env_file
 from toombos_cli.errors import ConfigurationError
 from toombos_cli.findings import Status
