@@ -15,7 +15,7 @@ from typing import Any
 
 from toombos_cli import alert_events, processes
 from toombos_cli.alert_events import AlertEvent
-from toombos_cli.alerts.sender import read_ledger
+from toombos_cli.alerts.ledger_file import read_ledger
 from toombos_cli.errors import OperationError
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest

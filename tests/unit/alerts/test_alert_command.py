@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.unit.alerts.conftest import SECRET, add_alerts, wait_until_quiet
+from toombos_cli.alerts.ledger_file import read_ledger
 from toombos_cli.alerts.receiver import events_of
-from toombos_cli.alerts.sender import read_ledger
 
 
 def test_a_test_message_says_for_each_channel_that_it_arrived(alerting, toombos, webhook):
