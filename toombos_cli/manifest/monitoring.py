@@ -37,9 +37,9 @@ class Patience(Table, frozen=True):
 
 
 class Rule(Table, frozen=True):
-    """An alert of the project's own, besides those that follow from its services.
+    """An alert of the project's own; those that follow from its services are made of the same.
 
-    `expr` is PromQL, in which `$window` stands for `rate_window_s`; `services` are those that export its metrics
+    `expr` is PromQL, in which `$window` stands for `rate_window_s`; `services` must each export all of its metrics
     (() when any service may). `command` is what whoever is told types first; its labels are filled in as in `summary`.
     """
 

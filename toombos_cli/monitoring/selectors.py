@@ -134,6 +134,11 @@ def scraped(manifest: Manifest) -> tuple[Service, ...]:
     return tuple(service for service in manifest.services.values() if service.metrics)
 
 
+def scraped_names(manifest: Manifest, *roles: str) -> tuple[str, ...]:
+    """Their names, of those that have one of these roles."""
+    return tuple(service.name for service in scraped(manifest) if service.role in roles)
+
+
 def _polled(service: Service) -> tuple[str, ...]:
     return tuple(path for path in (service.health, service.ready, service.live, service.metrics) if path)
 
