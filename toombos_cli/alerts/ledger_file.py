@@ -11,6 +11,7 @@ import msgspec
 
 from toombos_cli.alert_events import AlertDirectory
 from toombos_cli.alerts.ledger import Ledger
+from toombos_cli.errors import OperationError
 from toombos_cli.private_files import write_private
 
 _POLL_S = 0.1
@@ -37,11 +38,22 @@ def sender_lock(directory: AlertDirectory, *, within_s: float) -> Iterator[bool]
         os.close(lock)
 
 
-def read_ledger(project: Path) -> Ledger:
-    """The ledger as last written; an empty one when there is none that can be read."""
+def read_ledger(project: Path, *, strict: bool = False) -> Ledger:
+    """The ledger as last written; an empty one when there is none.
+
+    One that cannot be read counts as none: alerts go on. With `strict` it raises OperationError.
+    """
+    path = AlertDirectory(project).ledger
     try:
-        return msgspec.json.decode(AlertDirectory(project).ledger.read_bytes(), type=Ledger)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(path.read_bytes(), type=Ledger)
+    except FileNotFoundError:
+        return Ledger()
+    except (OSError, msgspec.DecodeError) as error:
+        if strict:
+            reason = (
+                error.strerror if isinstance(error, OSError) else "it is damaged, and the next alert begins it anew"
+            )
+            raise OperationError(f"the open alerts cannot be read: {reason}", where=str(path)) from None
         return Ledger()
 
 

@@ -62,8 +62,8 @@ def _count(manifest: Manifest, deliveries: tuple[Delivery, ...]) -> None:
 
 
 def run_status(manifest: Manifest) -> AlertStatusReport:
-    """The open incidents, worst first, and the deliveries by `channel/outcome`."""
-    ledger = read_ledger(manifest.project)
+    """The open incidents, worst first, and the deliveries by `channel/outcome`. Raises OperationError."""
+    ledger = read_ledger(manifest.project, strict=True)
     incidents = tuple(
         OpenIncident(
             key=key,

@@ -1,5 +1,6 @@
 """`toombos alert`: test, send, status; and the processes behind them, deliver and serve."""
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,7 +55,7 @@ def send(
 
     For scripts: `toombos health --on-fail "toombos alert send 'health check failed'"`.
     """
-    from toombos_cli.alert_events import AlertEvent, emit
+    from toombos_cli.alert_events import AlertDirectory, AlertEvent, emit
     from toombos_cli.alerts.reports import AlertSentReport
 
     title = " ".join(title.split())
@@ -66,7 +67,13 @@ def send(
         raise UsageError("--lasting goes with --trouble, whose severity it decides", where="--lasting")
     chosen = severity_of(trouble, lasting_s=lasting) if trouble else _severity(severity or "P2")
     event = AlertEvent(key=key or title, source="command", severity=chosen, title=title, body=body, resolved=resolved)
-    emit(invocation.manifest.project, event)
+    if not emit(invocation.manifest.project, event):
+        directory = AlertDirectory(invocation.project).path
+        raise OperationError(
+            "the alert could not be handed over: this user cannot write there",
+            where=str(directory),
+            hint=f"ls -ld {shlex.quote(str(directory))}  # send as its owner",
+        )
     invocation.finish(AlertSentReport(key=event.key, severity=event.severity.value, resolved=resolved))
 
 
