@@ -10,7 +10,7 @@ import typer
 
 from toombos_cli import __version__
 from toombos_cli.commands import options
-from toombos_cli.commands.failure import bug, fail, wrong_usage
+from toombos_cli.commands.failure import bug, fail, fault_of_the_machine, wrong_usage
 from toombos_cli.commands.groups import take_global_options
 from toombos_cli.commands.loading import CommandsOnDemand
 from toombos_cli.errors import ToombosError
@@ -131,6 +131,8 @@ def main(argv: list[str]) -> int:
             return _closed_pipe()
         raise
     except Exception as error:
+        if (refusal := fault_of_the_machine(error)) is not None:
+            return fail(argv, Toombos.targets, 4, refusal)
         return fail(argv, Toombos.targets, 70, bug(error))
 
 

@@ -1,5 +1,6 @@
 """What the program says when a command line fails, in words or as the JSON envelope."""
 
+import errno
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,26 @@ def wrong_usage(error: typer.TyperException) -> Problem:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "toombos"
     return Problem(message=message, hint=f"{path} --help")
+
+
+def fault_of_the_machine(error: Exception) -> Problem | None:
+    """What the operating system refuses, wherever it was asked; None for what the program did wrong."""
+    if not isinstance(error, OSError) or error.errno not in _REFUSALS:
+        return None
+    where = None if error.filename is None else str(error.filename)
+    return Problem(message=f"cannot be used: {error.strerror}", where=where, hint=_REFUSALS[error.errno])
+
+
+_AS_OWNER, _ROOM, _FILES = "run it as the user whose project it is", "df -h .", "ulimit -n"
+_REFUSALS = {
+    errno.EACCES: _AS_OWNER,
+    errno.EPERM: _AS_OWNER,
+    errno.EROFS: "findmnt -o TARGET,OPTIONS -T .",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+}
 
 
 def bug(error: Exception) -> Problem:
