@@ -3,6 +3,7 @@
 import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -80,6 +81,18 @@ GROUPS = [name for name, loaded in all_commands() if hasattr(loaded, "commands")
 def test_what_an_option_takes_is_said_in_a_word_of_its_own_or_by_its_choices(name, command):
     valued = [option for option in command.params if not getattr(option, "is_flag", False)]
     assert [option.opts for option in valued if not (option.metavar or hasattr(option.type, "choices"))] == []
+
+
+SERVICES = [(name, option) for name, command in all_commands() for option in command.params
+            if "SERVICE" in (option.metavar or "")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "option"), SERVICES)
+def test_the_shell_completes_every_option_that_takes_a_service(name, option, tmp_path, monkeypatch):
+    (tmp_path / "toombos.toml").write_text('[services.shop]\ncommand = ["x"]\nport = 1\n')
+    monkeypatch.chdir(tmp_path)
+    context = SimpleNamespace(command=dict(all_commands())[name], params={})
+    assert [item.value for item in option.shell_complete(context, "s")] == ["shop"]
 
 
 @pytest.mark.parametrize("group", GROUPS)

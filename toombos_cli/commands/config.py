@@ -40,7 +40,13 @@ def check(
 def show(
     invocation: Invocation,
     service: Annotated[
-        str | None, typer.Argument(metavar="[SERVICE]", help="What this service gets.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[SERVICE]",
+            help="What this service gets.",
+            show_default=False,
+            autocompletion=options.complete_service,
+        ),
     ] = None,
     dry_run: DryRun = False,
 ) -> None:

@@ -28,7 +28,11 @@ def diagnose(
     service: Annotated[
         list[str] | None,
         typer.Option(
-            "--service", metavar="SERVICE", help="Only what concerns it; may be repeated.", show_default=False
+            "--service",
+            metavar="SERVICE",
+            autocompletion=options.complete_service,
+            help="Only what concerns it; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     format: Annotated[  # noqa: A002 (the option's name)
@@ -69,6 +73,7 @@ def diagnose(
         typer.Option(
             "--profile",
             metavar="SERVICE",
+            autocompletion=options.complete_service,
             help="What a service does: its stacks and a flame graph (py-spy).",
             show_default=False,
             rich_help_panel=_REPORTS,

@@ -149,7 +149,13 @@ def load(
     ] = None,
     watch: Annotated[
         list[str] | None,
-        typer.Option("--watch", metavar="SERVICE", help="Show its CPU and memory too.", rich_help_panel=_JUDGE),
+        typer.Option(
+            "--watch",
+            metavar="SERVICE",
+            autocompletion=options.complete_service,
+            help="Show its CPU and memory too.",
+            rich_help_panel=_JUDGE,
+        ),
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="The series.", rich_help_panel=_OUT)] = None,
     html: Annotated[
