@@ -96,6 +96,8 @@ class Ledger(msgspec.Struct, kw_only=True):
         """No channel took the message: the problem counts as not told, and is told again after some minutes."""
         incident = self.incidents.get(message.key) if message.kind == "problem" else None
         if incident is not None:
+            if (sent := (incident.told_at, message.severity)) in self.told:
+                self.told.remove(sent)  # it flooded nobody
             incident.told_at, incident.told_severity = message.before
             incident.untaken_at = now
 

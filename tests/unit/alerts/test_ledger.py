@@ -203,3 +203,11 @@ def test_what_got_worse_does_not_wait_for_the_pause():
 def test_the_end_of_a_problem_that_no_channel_took_is_told():
     steps = [(0, event()), (1000, event(resolved=True))]
     assert undelivered(Ledger(), *steps)[-1] == (1000, "recovery", "Recovered: crm is down (after 16 min 40 s)")
+
+
+def test_what_no_channel_took_does_not_count_against_the_limit():
+    ledger = Ledger()
+    for number in range(9):
+        (message,) = ledger.judge([event(str(number))], NOW + number, RULES)
+        ledger.undelivered(message, NOW + number)
+    assert ledger.withheld.count == 0
