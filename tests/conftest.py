@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -85,3 +86,27 @@ def toombos(project: Path) -> Iterator[Toombos]:
 
     yield run
     run("stop")
+
+
+@pytest.fixture
+def as_another_user(project: Path) -> Toombos:
+    """Runs `toombos ARGS` in the project as a user that may look into it, and not into what root has made there."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    base = Path(tempfile.gettempdir())
+    for directory in (project, *(parent for parent in project.parents if parent.is_relative_to(base))):
+        directory.chmod(directory.stat().st_mode | 0o055)
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [needs("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups",
+             sys.executable, "-P", "-m", "toombos_cli", *args],
+            cwd=project,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )  # fmt: skip
+
+    return run

@@ -5,6 +5,7 @@ That is all that the raising program waits for. What is told to whom, and how of
 """
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from toombos_cli.own_command import own_argv
 from toombos_cli.private_files import append_line
 
 _PIPE_BYTES = 60_000
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,22 +57,24 @@ class AlertDirectory:
 def emit(project: Path, *events: AlertEvent, send: bool = True) -> bool:
     """Hands the events over: an append and, with `send`, the start of a sender. Never raises, never waits for one.
 
-    What cannot be written down (disk full) is handed to the sender itself. False when that failed, too.
+    What cannot be written down is handed to the sender itself, which can do its work on a full disk. False when it
+    could not be begun, or where this user may not write it could hardly do its work either.
     """
-    unwritten = []
+    unwritten, safe = [], True
     for event in events:
         line = msgspec.json.encode(event)
         try:
             append_line(AlertDirectory(project).spool, line)
-        except OSError:
+        except OSError as error:
             unwritten.append(line)
+            safe = safe and error.errno in _FULL
     if not events or not (send or unwritten):
         return True
     try:
         begin_sender(project, unwritten)
     except OSError:
         return False
-    return True
+    return safe
 
 
 def begin_sender(project: Path, unwritten: Sequence[bytes] = ()) -> None:

@@ -4,17 +4,16 @@ import gc
 import os
 import signal
 import sys
-from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 import typer
-from typer.core import TyperGroup
-from typer.main import get_group
 
 from toombos_cli import __version__
-from toombos_cli.commands import options, plain_help
-from toombos_cli.commands.invocation import GlobalOptions, Invocation
-from toombos_cli.errors import Problem, ToombosError
+from toombos_cli.commands import options
+from toombos_cli.commands.failure import bug, fail, fault_of_the_machine, wrong_usage
+from toombos_cli.commands.groups import take_global_options
+from toombos_cli.commands.loading import CommandsOnDemand
+from toombos_cli.errors import ToombosError
 
 # In the order of the help: name, `module` or `module:name` of a function in it, and the first sentence of its help,
 # which stands here too so that `toombos --help` loads none of them.
@@ -67,57 +66,20 @@ _SECTIONS = {
     "Save and bring back": ("backup", "restore", "recover"),
     "Set up and watch": ("config", "monitoring", "alert", "schedule"),
 }
-_TARGETS = {name: target for name, target, _ in COMMANDS}
 
 
-class CommandsOnDemand(TyperGroup):
-    """Imports a command's module when that command is called, and only then."""
+class Toombos(CommandsOnDemand):
+    """The commands above."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """All names, in the order of the help."""
-        return [*dict.fromkeys([*_TARGETS, *self.commands])]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, or None when there is none of that name."""
-        if cmd_name in _TARGETS and cmd_name not in self.commands:
-            self.commands[cmd_name] = _load(cmd_name, _TARGETS[cmd_name])
-        return self.commands.get(cmd_name)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that `args` begins with; for an unknown one the nearest of all names is told."""
-        name = args[0]
-        if name.startswith("-") or self.get_command(ctx, name) is not None:
-            return super().resolve_command(ctx, args)
-        from difflib import get_close_matches
-
-        meant = ", ".join(map(repr, get_close_matches(name, self.list_commands(ctx))))
-        return ctx.fail(f"No such command {name!r}." + (f" Did you mean {meant}?" if meant else ""))
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Writes the global options, and what each command does."""
-        plain_help.write_options(self, ctx, formatter)
-        summaries = {name: summary for name, _, summary in COMMANDS}
-        for title, names in _SECTIONS.items():
-            with formatter.section(title):
-                formatter.write_dl([(name, summaries[name]) for name in names])
-
-
-def _load(name: str, target: str) -> Any:
-    module_name, _, attribute = target.partition(":")
-    found = getattr(import_module(f"toombos_cli.commands.{module_name}"), attribute or "app")
-    holder = typer.Typer(add_completion=False, rich_markup_mode=None)
-    if isinstance(found, typer.Typer):
-        holder.add_typer(found, name=name)
-    else:
-        holder.command(name=name)(found)
-    command = get_group(holder).commands[name]
-    plain_help.make_plain(command)
-    return command
+    targets: ClassVar = {name: target for name, target, _ in COMMANDS}
+    sections: ClassVar = {
+        title: {name: summary for name, _, summary in COMMANDS if name in names} for title, names in _SECTIONS.items()
+    }
 
 
 app = typer.Typer(
     name="toombos",
-    cls=CommandsOnDemand,
+    cls=Toombos,
     help="Start, watch, test, load, diagnose, back up and restore the dry-run system, or services of your own.",
     no_args_is_help=True,
     add_completion=True,
@@ -145,7 +107,7 @@ def _root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    context.obj = GlobalOptions(project=project, json=json, no_color=no_color, verbose=verbose, quiet=quiet)
+    take_global_options(context, project, json, no_color, verbose, quiet)
 
 
 def main(argv: list[str]) -> int:
@@ -153,9 +115,13 @@ def main(argv: list[str]) -> int:
     try:
         return int(app(argv, prog_name="toombos", standalone_mode=False) or 0)
     except typer.TyperException as error:
-        return _usage(argv, error)
+        problem = wrong_usage(error)
+        if problem.message.startswith("Usage: "):  # a command group without a command: this is its help
+            print(problem.message)  # noqa: T201
+            return 2
+        return fail(argv, Toombos.targets, 2, problem)
     except ToombosError as error:
-        return _fail(argv, error.problems, error.exit_code)
+        return fail(argv, Toombos.targets, error.exit_code, *error.problems)
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
@@ -165,7 +131,9 @@ def main(argv: list[str]) -> int:
             return _closed_pipe()
         raise
     except Exception as error:
-        return _bug(argv, error)
+        if (refusal := fault_of_the_machine(error)) is not None:
+            return fail(argv, Toombos.targets, 4, refusal)
+        return fail(argv, Toombos.targets, 70, bug(error))
 
 
 def run() -> None:
@@ -189,56 +157,3 @@ def _closed_pipe() -> int:
     """Whoever read the output has enough; nothing may be flushed to the closed pipe at exit either."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141
-
-
-def _usage(argv: list[str], error: typer.TyperException) -> int:
-    message = str(getattr(error, "format_message", lambda: error)())
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context else "toombos"
-    if message.startswith("Usage: "):  # a command group without a command: this is its help
-        print(message)  # noqa: T201
-        return 2
-    return _fail(argv, (Problem(message=message, hint=f"{path} --help"),), 2)
-
-
-def _bug(argv: list[str], error: Exception) -> int:
-    """Names the place and the type; the message is left out, for it may quote a secret."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else None
-    if os.environ.get("TOOMBOS_DEBUG"):
-        import traceback
-
-        traceback.print_exception(error)
-    problem = Problem(
-        message=f"a bug in toombos: {type(error).__name__}",
-        where=where,
-        hint="repeat it with TOOMBOS_DEBUG=1 for the traceback, and report it",
-    )
-    return _fail(argv, (problem,), 70)
-
-
-def _command_of(argv: list[str]) -> str:
-    """The command that was called, with its subcommand; "" when there is none of that name."""
-    words = iter(argv)
-    command = next((word for word in words if word in _TARGETS), "")
-    subcommands = getattr(_load(command, _TARGETS[command]), "commands", {}) if command else {}
-    subcommand = next((word for word in words if word in subcommands), "")
-    return f"{command} {subcommand}".rstrip()
-
-
-def _fail(argv: list[str], problems: tuple[Problem, ...], code: int) -> int:
-    """Prints the problems on stderr, or as the JSON envelope on stdout where JSON was asked for."""
-    wants_json = "--json" in argv or bool(os.environ.get("TOOMBOS_JSON"))
-    asked = GlobalOptions(json=wants_json, no_color="--no-color" in argv)
-    invocation = Invocation(command=_command_of(argv) if wants_json else "", options=asked)
-    if wants_json:
-        from toombos_cli.render.envelope import print_envelope
-
-        print_envelope(invocation, verdict="error", exit_code=code, data={}, errors=problems)
-    else:
-        from toombos_cli.render.problems import print_problems
-
-        print_problems(problems, invocation.stderr)
-    return code

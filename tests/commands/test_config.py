@@ -315,6 +315,14 @@ class TestEncrypt:
         assert words in done.stderr
         assert path.read_text() == text
 
+    def test_the_hint_for_a_missing_key_pastes_also_below_a_line_that_is_not_ended(self, toombos, project):
+        path = write(project, SAFE + f"API_KEY={SECRET}")
+        hint = toombos("config", "encrypt").stderr.partition("hint: ")[2]
+        subprocess.run(["bash", "-c", hint], check=True)
+        assert read_env_file(project).values["API_KEY"] == SECRET
+        assert toombos("config", "encrypt").returncode == 0
+        assert SECRET not in path.read_text()
+
     def test_without_a_file_the_hint_is_init(self, toombos):
         done = toombos("config", "encrypt")
 
@@ -347,6 +355,16 @@ class TestRotateKey:
             line.split("=")[0] for line in before.splitlines()
         ]
         assert toombos("config", "check", "--strict").returncode == 0
+
+    @pytest.mark.parametrize("key", ["", "API_KEY_ENCRYPTION_KEY=" + KEY[::-1] + "\n"], ids=["lost", "changed"])
+    def test_with_a_lost_or_changed_key_nobody_is_told_to_make_a_new_one(self, toombos, project, key):
+        path = write(project, TestEncrypt.TEXT)
+        toombos("config", "encrypt")
+        kept = [line for line in path.read_text().splitlines(keepends=True) if "ENCRYPTION_KEY" not in line]
+        path.write_text("".join(kept) + key)
+        done = toombos("config", "rotate-key")
+        assert done.returncode == 3
+        assert "hint: set API_KEY_ENCRYPTION_KEY to the key that they were encrypted with" in done.stderr
 
     def test_a_value_of_another_key_stops_it_and_nothing_is_changed(self, toombos, project):
         path = write(project, TestEncrypt.TEXT + "NOTION_API_KEY=enc:gAAAAAB\n")

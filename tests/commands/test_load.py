@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Toombos, free_port
+from tests.conftest import Toombos, free_port, wait_for
 from tests.loading import load_server, plan_for
 from toombos_cli.load.run import Judgement, run_load
 from toombos_cli.main import main
@@ -336,3 +337,30 @@ def test_series_and_junit_are_written_beside_the_result(toombos: Toombos, projec
     assert [int(row["sent"]) for row in rows] == [point["sent"] for point in data["series"]]
     suite = ET.parse(project / "j.xml").getroot()[0]  # noqa: S314  (written by ourselves)
     assert [case.get("name") for case in suite if case.find("failure") is not None] == ["p99<1us"]
+
+
+def test_sigterm_ends_a_run_that_waits_for_the_reader_of_its_report(project):
+    os.mkfifo(project / "pipe")
+    with load_server("fixed:0") as server:
+        argv = [
+            "load",
+            f"http://127.0.0.1:{server.port}/",
+            "-n",
+            "1",
+            "-c",
+            "1",
+            "--csv",
+            "pipe",
+            "--save-baseline",
+            "b",
+        ]
+        waiting = subprocess.Popen(
+            [sys.executable, "-P", "-m", "toombos_cli", *argv], cwd=project, stderr=subprocess.DEVNULL
+        )
+        try:
+            wait_for((project / "b").exists, what="the end of the run")
+            waiting.terminate()
+            assert waiting.wait(10) == 143
+        finally:
+            waiting.kill()
+            waiting.wait()

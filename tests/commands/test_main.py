@@ -1,5 +1,6 @@
 """The program's edges: exit codes, error texts, JSON on failure, closed pipes."""
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from toombos_cli import __version__, errors
+from toombos_cli.commands.failure import fault_of_the_machine
 from toombos_cli.commands.invocation import command
 from toombos_cli.main import app, main
 
@@ -154,7 +156,7 @@ def test_the_shell_completes_commands_and_the_services_of_the_project(tmp_path):
     (tmp_path / "toombos.toml").write_text('[services.shop]\ncommand = ["x"]\nport = 1\n')
 
     def completed(line: str) -> list[str]:
-        asked = {"COMP_WORDS": line, "COMP_CWORD": "2", "_TOOMBOS_COMPLETE": "complete_bash"}
+        asked = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_TOOMBOS_COMPLETE": "complete_bash"}
         program = "import sys; sys.argv[0] = 'toombos'; from toombos_cli.main import run; run()"
         done = subprocess.run(
             [sys.executable, "-c", program],
@@ -163,7 +165,36 @@ def test_the_shell_completes_commands_and_the_services_of_the_project(tmp_path):
             capture_output=True,
             text=True,
         )
+        assert done.stderr == ""
         return done.stdout.split()
 
     assert completed("toombos config ch") == ["check"]
+    completed("toombos config frob ")
     assert completed("toombos health s") == ["shop"]
+    assert completed("toombos backup ver") == ["verify"]
+    assert "list" in completed("toombos backup ")
+
+
+def test_another_users_project_is_no_bug_and_nobody_is_told_that_it_is_empty(toombos, project, as_another_user):
+    (project / "toombos.toml").unlink()
+    (project / "run").mkdir(mode=0o700)
+    (project / "logs").mkdir(mode=0o700)
+    assert as_another_user("config", "show").returncode == 0
+    told = as_another_user("logs", "crm")
+    assert (told.returncode, told.stdout) == (4, "")
+    assert "Permission denied" in told.stderr
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["current directory", "--project"])
+def test_a_project_that_this_user_may_not_enter_is_exit_2(named, project, as_another_user):
+    project.chmod(0o700)
+    done = as_another_user(*(("--project", str(project)) if named else ()), "status")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "this user may not enter the project directory" in done.stderr
+
+
+def test_a_full_disk_is_a_fault_of_the_machine_wherever_it_strikes():
+    full = fault_of_the_machine(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x"))
+    assert full == errors.Problem(message="cannot be used: No space left on device", where="/data/x", hint="df -h .")
+    assert fault_of_the_machine(OSError(errno.EINVAL, "")) is None
+    assert fault_of_the_machine(KeyError("x")) is None

@@ -214,7 +214,7 @@ def test_a_junit_file_that_cannot_be_written_is_told(toombos, project):
     (project / "file").write_text("")
     done = toombos("smoke", "--junit", "file/smoke.xml")
     assert done.returncode == 4
-    assert "the JUnit file cannot be written" in done.stderr
+    assert "file/smoke.xml: cannot be written: " in done.stderr
 
 
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])

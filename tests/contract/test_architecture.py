@@ -62,7 +62,9 @@ def imported_by(argv, looked_for):
     return set(literal_eval(done.stdout.splitlines()[-1]))
 
 
-ALWAYS = {f"toombos_cli.commands.{name}" for name in ("invocation", "options", "plain_help")}
+ALWAYS = {
+    f"toombos_cli.commands.{name}" for name in ("failure", "groups", "invocation", "loading", "options", "plain_help")
+}
 
 
 @pytest.mark.parametrize(

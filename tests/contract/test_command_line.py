@@ -1,11 +1,14 @@
 """The command lines that people, programs and the packaged schedule rely on are understood."""
 
+import json
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from toombos_cli.main import main
+from toombos_cli.commands.loading import load_command
+from toombos_cli.main import COMMANDS, main
 from toombos_cli.manifest.loader import load_manifest
 
 JOBS = load_manifest(Path("/nonexistent")).schedule
@@ -60,3 +63,63 @@ def test_a_scheduled_command_exists_with_its_options(name, capsys):
     assert main([*JOBS[name].command, "--help"]) == 0
     usage = capsys.readouterr().out
     assert all(word in usage for word in JOBS[name].command if word.startswith("--"))
+
+
+def all_commands():
+    """Every command with its whole name, the groups and the hidden ones too."""
+    todo = [(name, load_command(name, target)) for name, target, _ in COMMANDS]
+    for name, loaded in todo:
+        todo += [(f"{name} {sub}", command) for sub, command in getattr(loaded, "commands", {}).items()]
+    return todo
+
+
+TARGETS = [(name, target) for name, target, _ in COMMANDS]
+GROUPS = [name for name, loaded in all_commands() if hasattr(loaded, "commands")]
+
+
+@pytest.mark.parametrize(("name", "command"), all_commands())
+def test_what_an_option_takes_is_said_in_a_word_of_its_own_or_by_its_choices(name, command):
+    valued = [option for option in command.params if not getattr(option, "is_flag", False)]
+    assert [option.opts for option in valued if not (option.metavar or hasattr(option.type, "choices"))] == []
+
+
+SERVICES = [(name, option) for name, command in all_commands() for option in command.params
+            if "SERVICE" in (option.metavar or "")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "option"), SERVICES)
+def test_the_shell_completes_every_option_that_takes_a_service(name, option, tmp_path, monkeypatch):
+    (tmp_path / "toombos.toml").write_text('[services.shop]\ncommand = ["x"]\nport = 1\n')
+    monkeypatch.chdir(tmp_path)
+    context = SimpleNamespace(command=dict(all_commands())[name], params={})
+    assert [item.value for item in option.shell_complete(context, "s")] == ["shop"]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_misspelt_subcommand_is_exit_2_with_the_nearest_name(group, capsys):
+    subcommands = load_command(group, dict(TARGETS)[group]).commands
+    known = max((name for name, subcommand in subcommands.items() if not subcommand.hidden), key=len)
+    assert main([group, known[:-1] + "X"]) == 2
+    assert f"Did you mean {known!r}?\nhint: toombos {group} --help" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_word_that_is_no_subcommand_is_never_taken_for_something_else(group, capsys):
+    assert main([group, "frob"]) == 2
+    assert "No such command 'frob'." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", ["config --json show", "backup --json list", "--json schedule show", "alert status --json"]
+)
+def test_the_global_options_stand_before_between_or_behind_the_names(line, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(line.split()) == 0
+    envelope = json.loads(capsys.readouterr().out)
+    assert envelope["command"] == line.replace("--json", "").replace("  ", " ").strip()
+
+
+def test_the_option_that_stands_nearest_to_the_command_wins(tmp_path, capsys):
+    argv = ["--project", "/nonexistent", "config", "--project", str(tmp_path), "--json", "show"]
+    assert main(argv) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["env_file"] == str(tmp_path / ".env")

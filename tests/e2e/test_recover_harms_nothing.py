@@ -70,6 +70,16 @@ def test_a_manifest_that_cannot_be_read_leaves_running_what_runs(shop, toombos):
     assert pid_of_cart(toombos) == pid
 
 
+def test_an_env_that_cannot_be_read_leaves_running_what_runs(shop, toombos):
+    pid = pid_of_cart(toombos)
+    (shop / ".env").write_bytes("DRY_RUN_MODE=true\n".encode("utf-16"))
+    done = toombos("recover")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert f"{shop / '.env'}:1: not UTF-8" in done.stderr
+    (shop / ".env").unlink()
+    assert pid_of_cart(toombos) == pid
+
+
 def test_a_full_disk_leaves_running_what_runs(tmp_path, toombos):
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -21,28 +21,32 @@ _SILENT_S = 4.0 * REPORTED_EVERY_S
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person is told."""
+    """What a person is told. Of a problem also its key, and when and how severe it was told before."""
 
     kind: Literal["problem", "recovery", "summary", "test"]
     severity: Severity
     title: str
     body: str = ""
+    key: str = ""
+    before: tuple[float, Severity | None] = (0.0, None)
 
 
 class Incident(msgspec.Struct, kw_only=True):
-    """A problem that has not ended. `told_at` is 0 while nobody was told: the limit held it back.
+    """A problem that has not ended. `told_at` is 0 while nobody was told: the limit held it back, no channel took it.
 
-    `source` and `episode` are those of its events.
+    `source` and `episode` are those of its events; `untaken_at` is when no channel took its last message, else 0.
     """
 
     severity: Severity
     title: str
+    body: str = ""
     source: str = ""
     episode: str = ""
     first_at: float
     last_at: float
     told_at: float = 0.0
     told_severity: Severity | None = None
+    untaken_at: float = 0.0
     count: int = 1
 
 
@@ -76,12 +80,26 @@ class Ledger(msgspec.Struct, kw_only=True):
         self.told = [(at, severity) for at, severity in self.told if now - at < _HOUR_S]
         self.incidents = {k: i for k, i in self.incidents.items() if now - i.last_at < _REMEMBERED_S}
         lost = [self._lost(key, now, alerts) for key in self.overdue(now)]
+        again = [self._tell(key, self.incidents[key], now, alerts) for key in self.untaken(now)]
         messages = [self._recovery(e, now, alerts) if e.resolved else self._problem(e, now, alerts) for e in events]
-        return tuple(message for message in (*lost, *messages) if message is not None)
+        return tuple(message for message in (*lost, *again, *messages) if message is not None)
 
     def overdue(self, now: float) -> tuple[str, ...]:
         """The problems that Alertmanager no longer repeats: it was restarted, and forgot them before they ended."""
         return tuple(k for k, i in self.incidents.items() if i.source == "alertmanager" and now - i.last_at > _SILENT_S)
+
+    def untaken(self, now: float) -> tuple[str, ...]:
+        """The problems whose last message no channel took, and that are to be told again."""
+        return tuple(k for k, i in self.incidents.items() if i.untaken_at and now - i.untaken_at >= REPORTED_EVERY_S)
+
+    def undelivered(self, message: Message, now: float) -> None:
+        """No channel took the message: the problem counts as not told, and is told again after some minutes."""
+        incident = self.incidents.get(message.key) if message.kind == "problem" else None
+        if incident is not None:
+            if (sent := (incident.told_at, message.severity)) in self.told:
+                self.told.remove(sent)  # it flooded nobody
+            incident.told_at, incident.told_severity = message.before
+            incident.untaken_at = now
 
     def summary(self, now: float) -> Message | None:
         """The one message about all that was held back, when the storm has passed or lasts."""
@@ -128,33 +146,45 @@ class Ledger(msgspec.Struct, kw_only=True):
             incident = Incident(
                 severity=event.severity,
                 title=event.title,
+                body=event.body,
                 source=event.source,
                 episode=event.episode,
                 first_at=event.at,
                 last_at=now,
             )
             self.incidents[event.key] = incident
-        else:
-            incident.count += 1
-            incident.last_at, incident.severity, incident.title = now, event.severity, event.title
-            told = incident.told_severity
-            worse = told is not None and event.severity < told
-            if told is not None and not worse and now - incident.told_at < alerts.repeat_after_s:
-                return None
-        lasting = f" (for {_duration(now - incident.first_at)})" if incident.count > 1 else ""
-        message = Message(kind="problem", severity=event.severity, title=event.title + lasting, body=event.body)
+            return self._tell(event.key, incident, now, alerts)
+        told, worse = incident.told_severity, event.severity < (incident.told_severity or incident.severity)
+        incident.count += 1
+        incident.last_at, incident.severity = now, event.severity
+        incident.title, incident.body = event.title, event.body
+        if not worse and (incident.untaken_at or (told is not None and now - incident.told_at < alerts.repeat_after_s)):
+            return None
+        return self._tell(event.key, incident, now, alerts)
+
+    def _tell(self, key: str, incident: Incident, now: float, alerts: Alerts) -> Message | None:
+        lasting = f" (for {_duration(now - incident.first_at)})" if incident.count > 1 or incident.untaken_at else ""
+        message = Message(
+            kind="problem",
+            severity=incident.severity,
+            title=incident.title + lasting,
+            body=incident.body,
+            key=key,
+            before=(incident.told_at, incident.told_severity),
+        )
+        incident.untaken_at = 0.0
         if not self._within_limit(message, now, alerts):
             return None
-        incident.told_at, incident.told_severity = now, event.severity
+        incident.told_at, incident.told_severity = now, incident.severity
         return message
 
     def _recovery(self, event: AlertEvent, now: float, alerts: Alerts) -> Message | None:
         incident = self.incidents.pop(event.key, None)
-        if incident is None or incident.told_severity is None:  # nobody knows of it
+        if incident is None or (incident.told_severity is None and not incident.untaken_at):  # nobody knows of it
             return None
         message = Message(
             kind="recovery",
-            severity=incident.told_severity,
+            severity=incident.told_severity or incident.severity,
             title=f"Recovered: {incident.title} (after {_duration(now - incident.first_at)})",
             body=event.body,
         )

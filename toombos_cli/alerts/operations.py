@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from toombos_cli.alert_events import AlertDirectory
 from toombos_cli.alerts.channels import Channel, channels
 from toombos_cli.alerts.ledger import Message
+from toombos_cli.alerts.ledger_file import read_ledger, sender_lock, write_ledger
 from toombos_cli.alerts.log import AlertLog
 from toombos_cli.alerts.reports import AlertStatusReport, AlertTestReport, ChannelOutcome, FailingChannel, OpenIncident
-from toombos_cli.alerts.sender import Delivery, deliver, read_ledger, sender_lock, write_ledger
+from toombos_cli.alerts.sender import Delivery, deliver
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.private_files import make_private_directory
@@ -61,8 +62,8 @@ def _count(manifest: Manifest, deliveries: tuple[Delivery, ...]) -> None:
 
 
 def run_status(manifest: Manifest) -> AlertStatusReport:
-    """The open incidents, worst first, and the deliveries by `channel/outcome`."""
-    ledger = read_ledger(manifest.project)
+    """The open incidents, worst first, and the deliveries by `channel/outcome`. Raises OperationError."""
+    ledger = read_ledger(manifest.project, strict=True)
     incidents = tuple(
         OpenIncident(
             key=key,
@@ -71,6 +72,7 @@ def run_status(manifest: Manifest) -> AlertStatusReport:
             first_at=incident.first_at,
             last_at=incident.last_at,
             told_at=incident.told_at or None,
+            untaken_at=incident.untaken_at or None,
             count=incident.count,
         )
         for key, incident in sorted(ledger.incidents.items(), key=lambda item: (item[1].severity, item[1].first_at))

@@ -15,7 +15,7 @@ from typing import Any
 
 from toombos_cli import alert_events, processes
 from toombos_cli.alert_events import AlertEvent
-from toombos_cli.alerts.sender import read_ledger
+from toombos_cli.alerts.ledger_file import read_ledger
 from toombos_cli.errors import OperationError
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
@@ -92,6 +92,12 @@ def _line(name: str, value: str | None) -> str:
     return f"{name}: {value}" if value else ""
 
 
+def waits_for_a_sender(manifest: Manifest) -> bool:
+    """Whether a problem is to be ended or told again without an alert that comes for it: each scrape is an occasion."""
+    ledger, now = read_ledger(manifest.project), time.time()
+    return bool(ledger.overdue(now) or ledger.untaken(now))
+
+
 def metrics_text(manifest: Manifest) -> bytes:
     """`toombos_alert_*` and this process' own metrics in Prometheus' text format, from the ledger."""
     from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
@@ -130,7 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/metrics":
             from prometheus_client import CONTENT_TYPE_LATEST
 
-            self._end_overdue()
+            if waits_for_a_sender(self.manifest):
+                alert_events.begin_sender(self.manifest.project)
             self._answer(200, metrics_text(self.manifest), CONTENT_TYPE_LATEST)
         else:
             self._refuse(404, "there are /health, /metrics and POST /alertmanager")
@@ -160,11 +167,6 @@ class _Handler(BaseHTTPRequestHandler):
         """Alertmanager takes for ended what Prometheus does not confirm for minutes, also when it hangs or is down."""
         prometheus = self.manifest.services.get("prometheus")
         return prometheus is not None and probe_http(prometheus.url + prometheus.health).reason is not Reason.OK
-
-    def _end_overdue(self) -> None:
-        """A sender ends what is overdue; each scrape is an occasion to look, for no alert may come for long."""
-        if read_ledger(self.manifest.project).overdue(time.time()):
-            alert_events.begin_sender(self.manifest.project)
 
     def _refuse(self, status: int, reason: str) -> None:
         self.close_connection = True

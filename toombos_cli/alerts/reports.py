@@ -36,7 +36,10 @@ class AlertTestReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenIncident:
-    """A problem that has not ended; times are seconds since the epoch, `told_at` is None while nobody was told."""
+    """A problem that has not ended; times are seconds since the epoch, `told_at` is None while nobody was told.
+
+    `untaken_at` is when no channel took the last message about it, else None.
+    """
 
     key: str
     severity: str
@@ -44,6 +47,7 @@ class OpenIncident:
     first_at: float
     last_at: float
     told_at: float | None
+    untaken_at: float | None
     count: int
 
 

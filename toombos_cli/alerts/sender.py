@@ -1,22 +1,19 @@
 """The sender: takes the spool, keeps the ledger, delivers with bounded retries, and leaves when all is quiet."""
 
-import contextlib
-import fcntl
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from toombos_cli.alert_events import AlertDirectory, AlertEvent
 from toombos_cli.alerts.channels import Channel, usable_channels
-from toombos_cli.alerts.ledger import Ledger, Message
+from toombos_cli.alerts.ledger import Message
+from toombos_cli.alerts.ledger_file import read_ledger, sender_lock, write_ledger
 from toombos_cli.alerts.log import AlertLog
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.private_files import make_private_directory, take_lines, write_private
+from toombos_cli.private_files import make_private_directory, take_lines
 
 _LINGER_S = 0.3
 _POLL_S = 0.1
@@ -51,40 +48,6 @@ def run_sender(manifest: Manifest, lines: Sequence[bytes] = ()) -> bool:
         lines = ()
         worked = True
     return True
-
-
-@contextlib.contextmanager
-def sender_lock(directory: AlertDirectory, *, within_s: float) -> Iterator[bool]:
-    """Whether the lock of the one sender could be had in time; only its holder writes the ledger. Raises OSError."""
-    deadline = time.monotonic() + within_s
-    lock = os.open(directory.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    yield False
-                    return
-                time.sleep(_POLL_S)
-            else:
-                yield True
-                return
-    finally:
-        os.close(lock)
-
-
-def read_ledger(project: Path) -> Ledger:
-    """The ledger as last written; an empty one when there is none that can be read."""
-    try:
-        return msgspec.json.decode(AlertDirectory(project).ledger.read_bytes(), type=Ledger)
-    except (OSError, msgspec.DecodeError):
-        return Ledger()
-
-
-def write_ledger(directory: AlertDirectory, ledger: Ledger) -> None:
-    """Replaces the ledger; the caller holds the lock. Raises OSError."""
-    write_private(directory.ledger, msgspec.json.encode(ledger))
 
 
 def deliver(way: Channel, manifest: Manifest, message: Message, log: AlertLog, *, attempts: int) -> Delivery:
@@ -167,11 +130,11 @@ class _Sender:
         """
         now = time.time()
         ended = self._collect(now)
-        overdue = self._ledger.overdue(now)
+        due = self._ledger.overdue(now) or self._ledger.untaken(now)
         messages = self._ledger.judge(events, now, self._manifest.alerts)
         if (summary := self._ledger.summary(now)) is not None:
             messages += (summary,)
-        if not (ended or overdue or events or messages):
+        if not (ended or due or events or messages):
             return False
         self._ledger.outbox += messages
         self._save()
@@ -195,11 +158,18 @@ class _Sender:
         """Takes the messages whose deliveries have ended out of the outbox; whether there were any."""
         over = [entry for entry in self._under_way if all(future.done() for future in entry[1])]
         for message, futures in over:
-            for delivery in (future.result() for future in futures):
+            deliveries = [future.result() for future in futures]
+            for delivery in deliveries:
                 self._ledger.count(delivery.channel, delivered=delivery.delivered, now=now)
+            if self._is_carried(message) and not any(delivery.delivered for delivery in deliveries):
+                self._ledger.undelivered(message, now)
             self._ledger.outbox.remove(message)
         self._under_way = [entry for entry in self._under_way if entry not in over]
         return bool(over)
+
+    def _is_carried(self, message: Message) -> bool:
+        """Whether any channel is meant for it, usable or not."""
+        return any(message.severity in channel.severities for channel in self._manifest.alerts.channels.values())
 
     def _take(self) -> tuple[AlertEvent, ...]:
         return self._events(take_lines(self._directory.spool, self._directory.taken))

@@ -111,7 +111,8 @@ def pin_archive(place: Place, asked: Path, *, pinned: bool) -> ListReport:
     """Keeps an archive from being pruned, or lets it be pruned again."""
     path = find_archive(place, asked)
     if path.parent != place.directory.resolve():
-        raise OperationError("only archives in the backup directory can be pinned", where=str(path))
+        message = "only archives in the backup directory can be pinned"
+        raise OperationError(message, where=str(path), hint="toombos backup list")
     with exclusive(place.lock, "pin"), disk_errors("the pin could not be written", place.catalogue):
         update_record(place.catalogue, place.directory / path.name, pinned=pinned)
     rows = tuple(_row(info) for info in list_archives(place) if info.path.name == path.name)
@@ -144,6 +145,7 @@ def run_drill(place: Place, asked: Path | None, observer: Observer, keys: Keys =
     started = time.monotonic()
     path = find_archive(place, asked) if asked else _newest(place)
     with exclusive(place.lock, "drill"), disk_errors("the drill could not be carried out", place.directory):
+        place.create()  # the archive may have come from another machine
         scratch = place.directory / f".scratch-{secrets.token_hex(4)}"
         scratch.mkdir(mode=0o700)
         try:

@@ -1,10 +1,12 @@
 """`toombos alert`: test, send, status; and the processes behind them, deliver and serve."""
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toombos_cli.commands.groups import command_group
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.errors import ConfigurationError, OperationError, UsageError
 from toombos_cli.manifest.escalation import Trouble, severity_of
@@ -12,7 +14,7 @@ from toombos_cli.manifest.escalation import Trouble, severity_of
 if TYPE_CHECKING:
     from toombos_cli.manifest.alerts import Severity
 
-app = typer.Typer(help="Tell people what is wrong, through the manifest's channels.", no_args_is_help=True)
+app = command_group("Tell people what is wrong, through the manifest's channels.")
 
 SeverityOption = Annotated[
     str, typer.Option("--severity", metavar="P0|P1|P2|P3", help="How urgent it is; P0 is worst.")
@@ -53,14 +55,25 @@ def send(
 
     For scripts: `toombos health --on-fail "toombos alert send 'health check failed'"`.
     """
-    from toombos_cli.alert_events import AlertEvent, emit
+    from toombos_cli.alert_events import AlertDirectory, AlertEvent, emit
     from toombos_cli.alerts.reports import AlertSentReport
 
+    title = " ".join(title.split())
+    if not title:
+        raise UsageError("the title is empty: people would not know what is wrong", where="TITLE")
     if severity and trouble:
         raise UsageError("--severity and --trouble exclude each other")
+    if lasting and not trouble:
+        raise UsageError("--lasting goes with --trouble, whose severity it decides", where="--lasting")
     chosen = severity_of(trouble, lasting_s=lasting) if trouble else _severity(severity or "P2")
     event = AlertEvent(key=key or title, source="command", severity=chosen, title=title, body=body, resolved=resolved)
-    emit(invocation.manifest.project, event)
+    if not emit(invocation.manifest.project, event):
+        directory = AlertDirectory(invocation.project).path
+        raise OperationError(
+            "the alert could not be handed over: this user cannot write there",
+            where=str(directory),
+            hint=f"ls -ld {shlex.quote(str(directory))}  # send as its owner",
+        )
     invocation.finish(AlertSentReport(key=event.key, severity=event.severity.value, resolved=resolved))
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from toombos_cli.commands import options
 from toombos_cli.commands.backup_scope import find_keys, find_postgres, find_remote, make_place, make_scope
+from toombos_cli.commands.groups import CommandGroup, command_group
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.commands.missed_runs import warn_of_missed_runs
 from toombos_cli.commands.working import Working
@@ -18,23 +18,27 @@ if TYPE_CHECKING:
     from toombos_cli.backup.reports import CreateReport
 
 
-class CreateByDefault(TyperGroup):
+class CreateByDefault(CommandGroup):
     """A bare `toombos backup` creates."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Puts the subcommand in front: the one named behind options, else `create` unless help is asked for."""
+        """Puts the subcommand in front: the one named behind options, else `create`.
+
+        But not where help or a completion is asked for, nor before a word that is no subcommand.
+        """
         named = next((arg for arg in args if arg in self.commands), None)
         if named is not None:
             args.remove(named)
             args.insert(0, named)
-        elif not set(ctx.help_option_names).intersection(args):
+            return super().parse_args(ctx, args)
+        creates = not args or args[0].startswith("-")
+        if creates and not (ctx.resilient_parsing or set(ctx.help_option_names).intersection(args)):
             args.insert(0, "create")
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    cls=CreateByDefault,
-    help="Back up the system while it runs (`create`, the default), and look after the archives.",
+app = command_group(
+    "Back up the system while it runs (`create`, the default), and look after the archives.", cls=CreateByDefault
 )
 
 Archives = Annotated[

@@ -6,11 +6,10 @@ from typing import Annotated, Literal
 import typer
 
 from toombos_cli.commands import options
+from toombos_cli.commands.groups import command_group
 from toombos_cli.commands.invocation import Invocation, command
 
-app = typer.Typer(
-    help="Judge, show and encrypt the settings in .env; begin a .env or a toombos.toml.", no_args_is_help=True
-)
+app = command_group("Judge, show and encrypt the settings in .env; begin a .env or a toombos.toml.")
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="As `start --dry-run` sees it; else as the running system.")]
 
@@ -41,7 +40,13 @@ def check(
 def show(
     invocation: Invocation,
     service: Annotated[
-        str | None, typer.Argument(metavar="[SERVICE]", help="What this service gets.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="[SERVICE]",
+            help="What this service gets.",
+            show_default=False,
+            autocompletion=options.complete_service,
+        ),
     ] = None,
     dry_run: DryRun = False,
 ) -> None:

@@ -8,7 +8,8 @@ import typer
 
 from toombos_cli.commands import options
 from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.errors import OperationError, UsageError
+from toombos_cli.commands.output_files import prepare_output, write_output
+from toombos_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from toombos_cli.diagnose.report import FixOutcome
@@ -27,7 +28,11 @@ def diagnose(
     service: Annotated[
         list[str] | None,
         typer.Option(
-            "--service", metavar="SERVICE", help="Only what concerns it; may be repeated.", show_default=False
+            "--service",
+            metavar="SERVICE",
+            autocompletion=options.complete_service,
+            help="Only what concerns it; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     format: Annotated[  # noqa: A002 (the option's name)
@@ -68,6 +73,7 @@ def diagnose(
         typer.Option(
             "--profile",
             metavar="SERVICE",
+            autocompletion=options.complete_service,
             help="What a service does: its stacks and a flame graph (py-spy).",
             show_default=False,
             rich_help_panel=_REPORTS,
@@ -93,6 +99,8 @@ def diagnose(
     """
     if profile is not None:
         _profile(invocation, profile, seconds)
+    prepare_output("--html", html)
+    prepare_output("--bundle", bundle)
     _refuse_contradictions(fix=fix, yes=yes, saved=saved, bundle=bundle, issue=issue, incident=incident)
     from toombos_cli.diagnose.run import Selection
 
@@ -161,19 +169,16 @@ def _agreed() -> bool:
 
 def _write_files(invocation: Invocation, found: "Diagnosis", *, html: Path | None, bundle: Path | None) -> None:
     if html is not None:
-        from toombos_cli.private_files import write_private
         from toombos_cli.render.diagnose_html import document
 
-        try:
-            write_private(html.absolute(), document(found.report).encode("utf-8", "backslashreplace"))
-        except OSError as error:
-            raise OperationError(f"cannot be written: {error.strerror}", where=str(html)) from None
+        write_output(html, document(found.report).encode("utf-8", "backslashreplace"))
     if bundle is not None:
-        from toombos_cli.diagnose.bundle import write_bundle
+        from toombos_cli.diagnose.bundle import make_bundle
         from toombos_cli.render.diagnose_markdown import document as markdown
 
-        size = write_bundle(found, markdown(found.report, verbose=True), bundle.absolute())
-        invocation.stderr.print(f"{bundle}: {size / 1e3:.0f} kB, without secrets", soft_wrap=True)
+        content = make_bundle(found, markdown(found.report, verbose=True), str(bundle))
+        write_output(bundle, content)
+        invocation.stderr.print(f"{bundle}: {len(content) / 1e3:.0f} kB, without secrets", soft_wrap=True)
 
 
 def _profile(invocation: Invocation, service: str, seconds: float) -> None:

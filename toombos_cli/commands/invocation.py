@@ -1,6 +1,7 @@
 """One run of one command: what the user asked for, and how the answer reaches them."""
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -45,17 +46,20 @@ class Invocation:
 
     @cached_property
     def project(self) -> Path:
-        """The project directory, absolute. Raises UsageError when `--project` names none."""
+        """The project directory, absolute. Raises UsageError when there is none that this user may enter."""
         from toombos_cli.manifest.project import find_project
 
-        if self.options.project is None:
-            try:
-                return find_project(Path.cwd())
-            except FileNotFoundError:
-                raise UsageError("the current directory was removed", hint="cd, or give --project DIR") from None
-        if not self.options.project.is_dir():
-            raise UsageError("--project names no directory", where=str(self.options.project))
-        return self.options.project.resolve()
+        asked = self.options.project
+        if asked is not None and not os.path.isdir(asked):  # noqa: PTH112 (Path.is_dir() may raise)
+            raise UsageError("--project names no directory", where=str(asked))
+        try:
+            project = find_project(Path.cwd()) if asked is None else asked.resolve()
+        except FileNotFoundError:
+            raise UsageError("the current directory was removed", hint="cd, or give --project DIR") from None
+        if not os.access(project, os.X_OK):
+            hint = "run it as the user whose project it is, or give --project DIR"
+            raise UsageError("this user may not enter the project directory", where=str(project), hint=hint)
+        return project
 
     @cached_property
     def manifest(self) -> "Manifest":

@@ -1,6 +1,5 @@
 """`toombos load`."""
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +10,7 @@ import typer
 
 from toombos_cli.commands import options
 from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.output_files import refuse_unwritable
 from toombos_cli.errors import Problem, UsageError
 
 if TYPE_CHECKING:
@@ -149,7 +149,13 @@ def load(
     ] = None,
     watch: Annotated[
         list[str] | None,
-        typer.Option("--watch", metavar="SERVICE", help="Show its CPU and memory too.", rich_help_panel=_JUDGE),
+        typer.Option(
+            "--watch",
+            metavar="SERVICE",
+            autocompletion=options.complete_service,
+            help="Show its CPU and memory too.",
+            rich_help_panel=_JUDGE,
+        ),
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="The series.", rich_help_panel=_OUT)] = None,
     html: Annotated[
@@ -173,7 +179,10 @@ def load(
     from toombos_cli.render.load_progress import LoadProgress
 
     outputs = {"--csv": csv, "--html": html, "--junit": junit, "--save-baseline": save_baseline}
-    _refuse_unwritable(outputs)
+    for option, path in outputs.items():
+        refuse_unwritable(option, path)
+    if save_baseline is not None and save_baseline.exists() and not save_baseline.is_file():
+        raise UsageError("is no regular file", where=f"--save-baseline {save_baseline}", hint="name a file")
     objectives = parse_objectives(slo) if slo is not None else ()
     if abort_on_fail and not objectives:
         raise UsageError("--abort-on-fail needs --slo", where="--abort-on-fail")
@@ -258,19 +267,6 @@ def _masked(argv: list[str]) -> tuple[str, ...]:
         else:
             shown.append(word)
     return ("toombos", *shown)
-
-
-def _refuse_unwritable(outputs: dict[str, Path | None]) -> None:
-    """Raises UsageError for a file that could not be written at the end: minutes of load would be lost."""
-    for option, path in outputs.items():
-        if path is None:
-            continue
-        if path.is_dir():
-            raise UsageError("is a directory", where=f"{option} {path}", hint="name a file")
-        if option == "--save-baseline" and path.exists() and not path.is_file():
-            raise UsageError("is no regular file", where=f"{option} {path}", hint="name a file")
-        if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-            raise UsageError("its directory does not exist or cannot be written to", where=f"{option} {path}")
 
 
 def _write_files(report: "LoadReport", outputs: dict[str, Path | None]) -> list[Problem]:

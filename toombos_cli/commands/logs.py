@@ -33,6 +33,7 @@ def logs(
             "-n",
             "--lines",
             min=0,
+            metavar="N",
             help="How many lines of each service: by default 50, with --since all; 0 is none but new ones.",
             show_default=False,
         ),

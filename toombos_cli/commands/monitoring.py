@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from toombos_cli.commands import options
+from toombos_cli.commands.groups import command_group
 from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.commands.progress import Waiting
 from toombos_cli.results import Verdict
@@ -13,9 +14,7 @@ from toombos_cli.results import Verdict
 if TYPE_CHECKING:
     from toombos_cli.manifest.model import Manifest
 
-app = typer.Typer(
-    help="Prometheus, Alertmanager and Grafana for the services, configured from the manifest.", no_args_is_help=True
-)
+app = command_group("Prometheus, Alertmanager and Grafana for the services, configured from the manifest.")
 
 BackendOption = Annotated[
     Literal["auto", "native", "compose"] | None,
@@ -69,7 +68,9 @@ def status(invocation: Invocation) -> None:
 def logs(
     invocation: Invocation,
     services: options.Services = None,
-    lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many lines of each service.")] = 50,
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", min=0, metavar="N", help="How many lines of each service.")
+    ] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
 ) -> None:
     """Show the last log lines of the monitoring services."""

@@ -14,6 +14,7 @@ Project = Annotated[
         "--project",
         metavar="DIR",
         envvar="TOOMBOS_PROJECT",
+        readable=False,  # it need not be listed, and what is wrong with it is told in our own words
         help="Project directory; by default the nearest one upward that has a toombos.toml or .env.",
         rich_help_panel=_GLOBAL,
         show_default=False,

@@ -25,10 +25,10 @@ def write_options(command: Any, context: Any, formatter: Any) -> None:
                 formatter.write_dl(records)
 
 
-def write_commands(summaries: Iterable[tuple[str, str]], formatter: Any) -> None:
+def write_commands(summaries: Iterable[tuple[str, str]], formatter: Any, *, title: str = "Commands") -> None:
     """Writes each command's name and summary, whole."""
-    with formatter.section("Commands"):
-        formatter.write_dl(summaries)
+    with formatter.section(title):
+        formatter.write_dl([*summaries])
 
 
 def summary(command: Any) -> str:

@@ -18,7 +18,7 @@ def recover(
 
     Stop all, look at the resources, archive the state, start, health, smoke, monitoring, dashboards. Where a step
     fails its cause and the command that mends it are shown. Monitoring that cannot be had is a warning. With a broken
-    toombos.toml or a full disk nothing is stopped: what runs could not be started again.
+    toombos.toml, an unreadable .env or a full disk nothing is stopped: what runs could not be started again.
     """
     from toombos_cli.recovery.run import run_recovery
 

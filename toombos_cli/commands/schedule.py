@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from toombos_cli.commands.groups import command_group
 from toombos_cli.commands.invocation import Invocation, command
 
-app = typer.Typer(help="The periodic work: health, backup, retention, restore drill.", no_args_is_help=True)
+app = command_group("The periodic work: health, backup, retention, restore drill.")
 
 MethodOption = Annotated[
     Literal["systemd", "cron"] | None,

@@ -10,6 +10,7 @@ import typer
 
 from toombos_cli.commands import options
 from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.commands.output_files import prepare_output, write_output
 
 if TYPE_CHECKING:
     from toombos_cli.smoke.report import SmokeReport, StepResult
@@ -53,7 +54,7 @@ def smoke(
     from toombos_cli.smoke.run import run_smoke
 
     plan = make_plan(invocation.manifest, tuple(only or ()))
-    junit = _prepare_junit(junit) if junit else None
+    prepare_output("--junit", junit)
     if deep:
         from toombos_cli.smoke.deep import find_schemathesis
 
@@ -70,7 +71,9 @@ def smoke(
             notify=notify,
         )
     if junit:
-        _write_junit(invocation, report, junit)
+        from toombos_cli.render.junit import document
+
+        write_output(junit, document(report, suite=invocation.command).encode())
     if github:
         _annotate(invocation, report)
     invocation.finish(report, strict=strict)
@@ -111,28 +114,6 @@ def _progress(invocation: Invocation, *, total: int) -> Iterator["Notify"]:
             status.update(f"{done} of {total}: {result.name}")
 
         yield notify
-
-
-def _prepare_junit(path: Path) -> Path:
-    """Makes the directory, before the test takes its time. Raises OperationError."""
-    from toombos_cli.errors import OperationError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OperationError(f"the JUnit file cannot be written: {error.strerror}", where=str(path)) from None
-    return path
-
-
-def _write_junit(invocation: Invocation, report: "SmokeReport", path: Path) -> None:
-    from toombos_cli.errors import OperationError
-    from toombos_cli.private_files import write_private
-    from toombos_cli.render.junit import document
-
-    try:
-        write_private(path, document(report, suite=invocation.command).encode())
-    except OSError as error:
-        raise OperationError(f"the JUnit file cannot be written: {error.strerror}", where=str(path)) from None
 
 
 def _annotate(invocation: Invocation, report: "SmokeReport") -> None:

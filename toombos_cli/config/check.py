@@ -4,7 +4,7 @@ from pathlib import Path
 
 from toombos_cli.config.reports import CheckReport
 from toombos_cli.configuration.check import check_configuration
-from toombos_cli.configuration.facts import gather_facts
+from toombos_cli.configuration.gathering import gather_facts
 from toombos_cli.manifest.model import Manifest
 
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 from collections.abc import Sequence
 
 from toombos_cli.config.reports import ChangeReport
@@ -49,7 +50,7 @@ def run_rotate_key(manifest: Manifest, *, new_key_from: str | None) -> ChangeRep
         env_file = _existing(manifest)
         key = _key(manifest, env_file)
         new_key = _new_key(key, new_key_from)
-        values = _reencrypted(manifest, env_file, key.value, new_key)
+        values = _reencrypted(manifest, env_file, key, new_key)
         if key.origin is Origin.ENV_FILE:
             values |= dict.fromkeys(env_file.bindings_of(key.name), new_key)
         text = with_values(env_file, values)
@@ -77,7 +78,7 @@ def _key(manifest: Manifest, env_file: EnvFile) -> Value:
         raise ConfigurationError(
             f"{name} is not set, and secrets are encrypted with it",
             where=str(env_file.path),
-            hint=f"printf '%s\\n' \"{name}={RANDOM_TEXT}\" >> {env_file.path}",
+            hint=_old_key_needed(name) if _encrypted(env_file) else _fresh_key(name, env_file),
         )
     try:
         fernet_key(value.value)
@@ -121,18 +122,30 @@ def _chosen(manifest: Manifest, env_file: EnvFile, names: Sequence[str], key_nam
     return [b for b in env_file.bindings if b.name in wanted and b.value and not is_encrypted(b.value)]
 
 
-def _reencrypted(manifest: Manifest, env_file: EnvFile, old_key: str, new_key: str) -> dict[Binding, str]:
+def _fresh_key(name: str, env_file: EnvFile) -> str:
+    """The command that appends a random key to `.env`, whether its last line is ended or not."""
+    newline = "" if _text(env_file)[-1:] in ("", "\n", "\r") else "\\n"
+    return f"printf '{newline}%s\\n' \"{name}={RANDOM_TEXT}\" >> {shlex.quote(str(env_file.path))}"
+
+
+def _old_key_needed(name: str) -> str:
+    return f"set {name} to the key that they were encrypted with, or write them anew in clear"
+
+
+def _encrypted(env_file: EnvFile) -> list[Binding]:
+    return [binding for binding in env_file.bindings if binding.value and is_encrypted(binding.value)]
+
+
+def _reencrypted(manifest: Manifest, env_file: EnvFile, old_key: Value, new_key: str) -> dict[Binding, str]:
     values: dict[Binding, str] = {}
     problems = []
-    for binding in env_file.bindings:
-        if binding.value is None or not is_encrypted(binding.value):
-            continue
+    for binding in _encrypted(env_file):
         try:
-            values[binding] = encrypt(decrypt(binding.value, old_key), new_key)
+            values[binding] = encrypt(decrypt(str(binding.value), old_key.value), new_key)
         except DecryptionError as error:
             name = shown_name(str(binding.name), manifest.environment)
-            where = f"{env_file.path}:{binding.line}"
-            problems.append(Problem(message=f"{name} cannot be decrypted: {error}", where=where))
+            message, where = f"{name} cannot be decrypted: {error}", f"{env_file.path}:{binding.line}"
+            problems.append(Problem(message=message, where=where, hint=_old_key_needed(old_key.name)))
     if problems:
         raise ConfigurationError("values cannot be decrypted", problems=tuple(problems))
     return values

@@ -1,9 +1,6 @@
-"""Everything that the configuration rules judge, gathered once: files, environment, running system."""
+"""Everything that the configuration rules judge: files, environment, running system, and which of it is secret."""
 
-import hashlib
-import os
 import re
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,17 +8,16 @@ from pathlib import Path
 
 from toombos_cli.configuration.display import shown_name
 from toombos_cli.configuration.encryption import DecryptionError, decrypt, is_encrypted
-from toombos_cli.configuration.prometheus import PrometheusFile, read_prometheus_file
-from toombos_cli.configuration.sources import OldSpelling, find_old_spellings
+from toombos_cli.configuration.prometheus import PrometheusFile
+from toombos_cli.configuration.sources import OldSpelling
 from toombos_cli.configuration.strength import is_placeholder, looks_random
 from toombos_cli.configuration.types import type_error
-from toombos_cli.env_file import ENV_FILE, Binding, EnvFile, parse_env_text, read_env_file
-from toombos_cli.errors import ConfigurationError, Problem
+from toombos_cli.env_file import Binding, EnvFile
+from toombos_cli.errors import Problem
 from toombos_cli.manifest.environment import Role, Variable
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.project import FILE_NAME
 from toombos_cli.redaction import Redactor, is_secret_name
-from toombos_cli.settings import Origin, Value, effective_values, is_true
+from toombos_cli.settings import Value, effective_values, is_true
 from toombos_cli.spelling import nearest
 
 EXAMPLE = ".env.example"
@@ -84,7 +80,9 @@ class Facts:
 
     @property
     def lost(self) -> Mapping[str, str]:
-        """Documented names that stand in `.env` without effect, with the rule that says why."""
+        """Documented names that stand in `.env` without effect, or may, with the rule that says why."""
+        if self.unreadable is not None:
+            return dict.fromkeys(self.variables, "load")
         text = "\n".join(binding.text for binding in self.env_file.unparsed)
         lost = {name: "parse" for name in self.variables if re.search(rf"\b{name}\b", text)}
         for name, value in self.clear.items():
@@ -132,44 +130,6 @@ class Facts:
         return Redactor((shown_name(name, self.variables), value) for name, value in secrets(self))
 
 
-def gather_facts(
-    manifest: Manifest, *, mode: str | None = None, environ: Mapping[str, str] | None = None, start: Path | None = None
-) -> Facts:
-    """The facts of the manifest's project. `start` is the directory that the project was looked for from.
-
-    Raises nothing for a bad `.env`: that is a fact, too.
-    """
-    environ = dict(os.environ) if environ is None else environ
-    project = manifest.project
-    path = project / ENV_FILE
-    unreadable = None
-    try:
-        env_file = read_env_file(project)
-    except ConfigurationError as error:
-        unreadable = error.problems[0]
-        env_file = EnvFile(path=path, values={}, lines={})
-    values = shared_values(manifest, env_file, mode, environ)
-    start = (start or project).resolve()
-    return Facts(
-        manifest=manifest,
-        mode=mode,
-        env_file=env_file,
-        unreadable=unreadable,
-        status=_file_status(path),
-        env_sha256=_sha256(path),
-        environ=environ,
-        values=values,
-        example=_read_example(project),
-        running=_running(project),
-        prometheus=read_prometheus_file(manifest),
-        old_spellings=find_old_spellings(project) if _is_project(project) else (),  # a search of / takes minutes
-        database_problem=_database_problem(manifest, values),
-        searched=(start, *start.parents),
-        is_project=_is_project(project),
-        user=os.geteuid(),
-    )
-
-
 def secrets(facts: Facts) -> Iterator[tuple[str, str]]:
     """Name and clear value of every secret that the configuration holds, also on lines that are dropped."""
     found: list[tuple[str, str]] = [(b.name, b.value) for b in facts.env_file.bindings if b.name and b.value]
@@ -201,18 +161,6 @@ def _dropped_values(binding: Binding) -> Iterator[tuple[str, str]]:
             yield "dropped", match[1]
 
 
-def shared_values(
-    manifest: Manifest, env_file: EnvFile, mode: str | None, environ: Mapping[str, str]
-) -> dict[str, Value]:
-    """The effective values, with the manifest's defaults for the service that uses a variable."""
-    values = effective_values(manifest, None, env_file, mode=mode, environ=environ)
-    for service in manifest.services.values():
-        for name in service.default_env.keys() & manifest.environment.keys():
-            if name not in values or values[name].origin is Origin.DEFAULT:
-                values[name] = effective_values(manifest, service, env_file, mode=mode, environ=environ)[name]
-    return values
-
-
 def _clear_text(value: str, key: str | None) -> str | None:
     if not is_encrypted(value):
         return value
@@ -220,58 +168,3 @@ def _clear_text(value: str, key: str | None) -> str | None:
         return decrypt(value, key) if key else None
     except DecryptionError:
         return None
-
-
-def _is_project(project: Path) -> bool:
-    try:
-        return any((project / marker).exists() for marker in (ENV_FILE, FILE_NAME, EXAMPLE, "run/state.json"))
-    except PermissionError:
-        return False
-
-
-def _file_status(path: Path) -> FileStatus | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return FileStatus(mode=stat.S_IMODE(found.st_mode), owner=found.st_uid)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
-
-
-def _read_example(project: Path) -> EnvFile | None:
-    try:
-        return parse_env_text((project / EXAMPLE).read_text("utf-8"), project / EXAMPLE)
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _running(project: Path) -> RunningSystem | None:
-    from toombos_cli.run_state import RUNNING, observed, read_state
-
-    state = read_state(project)
-    if state is None:
-        return None
-    running = tuple(name for name, service in observed(state).services.items() if service.phase in RUNNING)
-    return RunningSystem(services=running, env_sha256=state.env_file.sha256) if running else None
-
-
-def _database_problem(manifest: Manifest, values: Mapping[str, Value]) -> str | None:
-    """Why the directory of a SQLite file cannot be used; None when it can, or can be made."""
-    for name, variable in manifest.environment.items():
-        match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", values[name].value) if name in values else None
-        if variable.role != "database" or match is None or match[1] == ":memory:":
-            continue
-        services = [manifest.services[used] for used in variable.used_by if used in manifest.services]
-        directory = Path(services[0].cwd if services else manifest.project, match[1]).parent
-        existing = next(d for d in (directory, *directory.parents) if d.exists())
-        if not existing.is_dir():
-            return f"{existing} is not a directory"
-        if not os.access(existing, os.W_OK | os.X_OK):
-            return f"{existing} is not writable for this user"
-    return None

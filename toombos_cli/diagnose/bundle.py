@@ -24,7 +24,6 @@ from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis, Selection, chosen, judge
 from toombos_cli.errors import OperationError, RefusedError
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.private_files import write_private
 from toombos_cli.redaction import Redactor
 from toombos_cli.run_state import RunDirectory
 
@@ -47,28 +46,23 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     now: float
 
 
-def write_bundle(diagnosis: Diagnosis, markdown: str, path: Path) -> int:
-    """Writes the bundle, readable by its owner alone, and returns its size in bytes.
+def make_bundle(diagnosis: Diagnosis, markdown: str, where: str) -> bytes:
+    """The bundle's bytes; `where` is their future place, for messages.
 
-    What was written is unpacked and searched again: with a secret in it nothing is left, and RefusedError names the
-    member. Raises OperationError when it cannot be written.
+    They are unpacked and searched again: with a secret in them RefusedError names the member. Raises OperationError.
     """
     if not isinstance(diagnosis.facts, LiveFacts):
-        raise OperationError("a bundle is made of a living system, not of another bundle", where=str(path))
+        raise OperationError("a bundle is made of a living system, not of another bundle", where=where)
     content = zstd.compress(_packed(_members(diagnosis.facts, diagnosis.report, markdown, diagnosis.redactor)))
-    for name, member in _unpacked(content, str(path)):
+    for name, member in _unpacked(content, where):
         found = diagnosis.redactor.leaks(f"{name}\n{member.decode('utf-8', 'replace')}")
         if found:
             raise RefusedError(
                 f"the bundle would hold {', '.join(found)} in {name}: it was not written",
-                where=str(path),
+                where=where,
                 hint="report this: redaction missed it",
             )
-    try:
-        write_private(path, content)
-    except OSError as error:
-        raise OperationError(f"cannot be written: {error.strerror}", where=str(path)) from None
-    return len(content)
+    return content
 
 
 def diagnose_bundle(path: Path, selection: Selection) -> Diagnosis:
@@ -76,7 +70,8 @@ def diagnose_bundle(path: Path, selection: Selection) -> Diagnosis:
     try:
         members = dict(_unpacked(path.read_bytes(), str(path)))
     except OSError as error:
-        raise OperationError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        hint = "--from names a file that `toombos diagnose --bundle FILE` wrote"
+        raise OperationError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from None
     about, manifest, values = _decoded(members, str(path))
     checks, problems = all_checks()
     facts = SavedFacts(manifest, values, now=about.now)

@@ -2,8 +2,9 @@
 
 import asyncio
 import gc
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from toombos_cli.load.closed import ClosedLoop
 from toombos_cli.load.observer import NOBODY, Observer
@@ -27,6 +28,15 @@ def run_engine(
             engine.loop.add_signal_handler(number, engine.interrupt, number)
         return await engine.run(origin_ns)
 
+    handlers = {number: signal.getsignal(number) for number in stop_signals}
+    try:
+        return _run(drive)
+    finally:
+        for number, handler in handlers.items():  # uvloop leaves its own, which does nothing once the loop is closed
+            signal.signal(number, handler)
+
+
+def _run(drive: Callable[[], Coroutine[None, None, Outcome]]) -> Outcome:
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         was_enabled = gc.isenabled()
         gc.collect()

@@ -59,7 +59,9 @@ class ScenarioRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             try:
                 return path.read_bytes(), self.content_type
             except OSError as error:
-                raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
+                raise ConfigurationError(
+                    f"cannot be read: {error.strerror}", where=str(path), hint="correct body_file in the scenario"
+                ) from None
         return (self.body or "").encode(), self.content_type
 
 
@@ -69,7 +71,7 @@ def read_scenario(path: Path) -> tuple[ScenarioRequest, ...]:
         text = path.read_text("utf-8")
         tree = tomllib.loads(text)
     except OSError as error:
-        raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path), hint=_HINT) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"not valid TOML: {error}", where=str(path), hint=_HINT) from None
     lines = key_lines(text)

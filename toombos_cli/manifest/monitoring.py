@@ -7,10 +7,16 @@ from toombos_cli.manifest.service import Table
 
 
 class Thresholds(Table, frozen=True):
-    """The alarm begins above these values; ratios are 0 to 1, `cpu_ratio` is of one core for a service."""
+    """The alarm begins above these values; ratios are 0 to 1, `cpu_ratio` is of one core for a service.
+
+    Within `rate_window_s` there must be `timed_requests` before slowness is judged, and `failed_requests` that failed
+    before their share is: of two requests a single one is half.
+    """
 
     response_time_s: float = 2.0
+    timed_requests: int = 20
     error_ratio: float = 0.05
+    failed_requests: int = 3
     cpu_ratio: float = 0.80
     memory_ratio: float = 0.85
     disk_ratio: float = 0.90
@@ -31,9 +37,9 @@ class Patience(Table, frozen=True):
 
 
 class Rule(Table, frozen=True):
-    """An alert of the project's own, besides those that follow from its services.
+    """An alert of the project's own; those that follow from its services are made of the same.
 
-    `expr` is PromQL, in which `$window` stands for `rate_window_s`; `services` are those that export its metrics
+    `expr` is PromQL, in which `$window` stands for `rate_window_s`; `services` must each export all of its metrics
     (() when any service may). `command` is what whoever is told types first; its labels are filled in as in `summary`.
     """
 

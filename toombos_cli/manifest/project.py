@@ -1,5 +1,6 @@
 """Where the project is. Apart from the loader, so that a command can begin its work before the manifest is read."""
 
+import os
 from pathlib import Path
 
 FILE_NAME = "toombos.toml"
@@ -10,6 +11,7 @@ def find_project(start: Path) -> Path:
     """The nearest directory from `start` upward that holds a toombos project, else `start` itself; absolute."""
     start = start.resolve()
     for directory in (start, *start.parents):
-        if any((directory / marker).is_file() for marker in _MARKERS):
+        # Not Path.is_file(), which raises where another user's run/ may not be looked into.
+        if any(os.path.isfile(directory / marker) for marker in _MARKERS):  # noqa: PTH113
             return directory
     return start

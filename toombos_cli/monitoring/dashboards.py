@@ -35,6 +35,10 @@ class PanelSpec:
     limit: float | None = None
     idle_is_empty: bool = False
 
+    def name_in(self, dashboard: "DashboardSpec") -> str:
+        """What messages call it: several dashboards have a panel of the same title."""
+        return f"panel {self.title} ({dashboard.uid})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DashboardSpec:

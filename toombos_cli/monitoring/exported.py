@@ -4,6 +4,7 @@ from toombos_cli.errors import OperationError
 from toombos_cli.manifest.service import Service
 from toombos_cli.probes import Reason, probe_http
 
+NOTHING_LISTENS = "nothing listens there"
 _TIMEOUT_S = 10.0
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _SUFFIXES = {
@@ -22,6 +23,8 @@ def exported_metrics(service: Service) -> frozenset[str]:
 
     url = f"{service.url}{service.metrics}"
     answer = probe_http(url, timeout_s=_TIMEOUT_S, max_body_bytes=_MAX_BODY_BYTES)
+    if answer.reason is Reason.REFUSED:
+        raise OperationError(NOTHING_LISTENS, where=url)
     if answer.reason is not Reason.OK:
         raise OperationError(answer.detail or answer.reason.value, where=url, hint=f"toombos logs {service.name}")
     names: set[str] = set()

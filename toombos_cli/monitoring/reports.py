@@ -51,13 +51,17 @@ class MonitoringReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckItem:
-    """One judged claim: `group` is files, targets, metrics, rules, panels, alertmanager or grafana."""
+    """One judged claim: `group` is files, services, targets, metrics, rules, panels, alertmanager or grafana.
+
+    `explained_by` is the name of the item in `services` that this one follows from.
+    """
 
     group: str
     name: str
     verdict: Verdict
     detail: str = ""
     hint: str | None = None
+    explained_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

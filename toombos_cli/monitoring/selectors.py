@@ -12,6 +12,7 @@ REQUESTS = "http_requests_total"
 DURATIONS = "http_request_duration_seconds_bucket"
 # No status at all (0) means that the answer was cut off.
 FAILED_STATUS = 'status=~"5..|0"'
+EVERY_BUCKET = 'le="+Inf"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,16 @@ class Expressions:
         failed = f"sum by (service) ({self._rate(REQUESTS, self.unprobed, FAILED_STATUS)})"
         return f"(({failed}) or 0 * {every}) / ({every} > 0)"
 
+    @property
+    def failed_requests(self) -> str:
+        """How many answers failed within the window, without the probes'."""
+        return f"sum by (service) ({self._increase(REQUESTS, self.unprobed, FAILED_STATUS)})"
+
+    @property
+    def timed_requests(self) -> str:
+        """How many answers within the window `response_time_s` is made of."""
+        return f"sum by (service) ({self._increase(DURATIONS, self.unprobed, EVERY_BUCKET)})"
+
     def response_time_s(self, quantile: float) -> str:
         """The quantile of the seconds from request to answer, without the probes'; none where there was no traffic."""
         rate = self._rate(DURATIONS, self.unprobed)
@@ -95,7 +106,13 @@ class Expressions:
         return f"max by (service) (changes(process_start_time_seconds{{{self.roles}}}[{3 * self.window_s}s]))"
 
     def _rate(self, metric: str, *conditions: str) -> str:
-        return f"rate({metric}{{{', '.join((self.roles, *conditions))}}}[{self.window_s}s])"
+        return f"rate({self._range(metric, conditions)})"
+
+    def _increase(self, metric: str, *conditions: str) -> str:
+        return f"increase({self._range(metric, conditions)})"
+
+    def _range(self, metric: str, conditions: tuple[str, ...]) -> str:
+        return f"{metric}{{{', '.join((self.roles, *conditions))}}}[{self.window_s}s]"
 
 
 def host_cpu_ratio(window_s: int) -> str:
@@ -115,6 +132,11 @@ HOST_DISK_RATIO = (
 def scraped(manifest: Manifest) -> tuple[Service, ...]:
     """The services that export metrics, in manifest order."""
     return tuple(service for service in manifest.services.values() if service.metrics)
+
+
+def scraped_names(manifest: Manifest, *roles: str) -> tuple[str, ...]:
+    """Their names, of those that have one of these roles."""
+    return tuple(service.name for service in scraped(manifest) if service.role in roles)
 
 
 def _polled(service: Service) -> tuple[str, ...]:

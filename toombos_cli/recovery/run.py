@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from toombos_cli import processes
+from toombos_cli.env_file import read_env_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project_lock import project_lock
 from toombos_cli.recovery.own_commands import ask
@@ -25,9 +26,10 @@ _ENDS = (Verdict.FAIL, Verdict.ERROR)
 def run_recovery(manifest: Manifest, *, skip_monitoring: bool = False, on_step: OnStep | None = None) -> RecoveryReport:
     """Does the steps up to the first that fails, and tells `on_step` of each as it ends.
 
-    On a full disk nothing is stopped: what still runs could not be started again. Raises LockedError when another
-    recovery of the project is under way.
+    On a full disk, or with a `.env` that cannot be read, nothing is stopped: what still runs could not be started
+    again. Raises ConfigurationError for the latter, LockedError when another recovery of the project is under way.
     """
+    read_env_file(manifest.project)
     if (full := judge_disk(manifest.project)) is not None:
         return _refused(manifest, full, on_step)
     with project_lock(manifest.project, "recover", "recovery"):

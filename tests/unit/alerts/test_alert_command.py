@@ -9,8 +9,9 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.unit.alerts.conftest import SECRET, add_alerts, wait_until_quiet
+from toombos_cli.alert_events import AlertDirectory
+from toombos_cli.alerts.ledger_file import read_ledger
 from toombos_cli.alerts.receiver import events_of
-from toombos_cli.alerts.sender import read_ledger
 
 
 def test_a_test_message_says_for_each_channel_that_it_arrived(alerting, toombos, webhook):
@@ -219,3 +220,51 @@ def test_a_supervised_receiver_uses_the_secrets_that_stand_in_env_now(alerting, 
     emit(alerting, AlertEvent(key="k", source="test", severity=Severity.P2, title="new"))
     wait_until_quiet(alerting)
     assert webhook.titles == ["[P2] toombos: new"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("  ",), "TITLE: the title is empty"),
+        (("down", "--lasting", "600"), "--lasting goes with --trouble"),
+        (("down", "--severity", "P1", "--trouble", "degradation"), "exclude each other"),
+    ],
+    ids=["no title", "a duration without its trouble", "two severities"],
+)
+def test_a_contradictory_alert_is_refused_and_nothing_is_raised(arguments, words, toombos, project):
+    done = toombos("alert", "send", *arguments)
+    assert (done.returncode, words in done.stderr) == (2, True)
+    assert not (project / "run" / "alerts").exists()
+
+
+def test_a_title_of_several_lines_is_told_in_one(alerting, toombos, webhook):
+    assert toombos("alert", "send", "disk full:\n  /data").returncode == 0
+    wait_for(lambda: webhook.titles, what="the message")
+    assert webhook.titles == ["[P2] toombos: disk full: /data"]
+    wait_until_quiet(alerting)
+
+
+def test_another_user_is_told_that_nothing_was_handed_over_and_that_nothing_can_be_read(
+    alerting, toombos, as_another_user
+):
+    (alerting / ".env").unlink()
+    assert toombos("alert", "send", "disk full").returncode == 0
+    wait_for(lambda: read_ledger(alerting).incidents, what="the incident")
+    wait_until_quiet(alerting)
+    sent, listed = as_another_user("alert", "send", "not heard"), as_another_user("alert", "status")
+    assert (sent.returncode, sent.stdout) == (4, ""), sent.stderr
+    assert "the alert could not be handed over" in sent.stderr
+    assert (listed.returncode, listed.stdout) == (4, "")
+    assert "the open alerts cannot be read: Permission denied" in listed.stderr
+
+
+def test_a_damaged_ledger_is_no_empty_one(alerting, toombos):
+    directory = AlertDirectory(alerting)
+    directory.path.mkdir(parents=True)
+    directory.ledger.write_text('{"incidents": {')
+    done = toombos("alert", "status")
+    assert (done.returncode, "it is damaged" in done.stderr) == (4, True)
+    assert toombos("alert", "send", "disk full").returncode == 0
+    wait_for(lambda: read_ledger(alerting).incidents, what="the incident")
+    wait_until_quiet(alerting)
+    assert "disk full" in toombos("alert", "status").stdout

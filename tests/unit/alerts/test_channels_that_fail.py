@@ -8,10 +8,10 @@ import pytest
 
 from tests.conftest import free_port, wait_for
 from tests.unit.alerts.conftest import SECRET, log_lines, wait_until_quiet
-from toombos_cli.alert_events import AlertDirectory, AlertEvent, emit
+from toombos_cli.alert_events import AlertDirectory, AlertEvent, begin_sender, emit
+from toombos_cli.alerts.ledger_file import read_ledger, write_ledger
 from toombos_cli.alerts.operations import run_status
-from toombos_cli.alerts.receiver import metrics_text
-from toombos_cli.alerts.sender import read_ledger
+from toombos_cli.alerts.receiver import metrics_text, waits_for_a_sender
 from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.loader import load_manifest
 
@@ -83,6 +83,44 @@ def test_a_channel_that_gave_up_stays_failing_until_a_message_arrives(alerting, 
     assert toombos("alert", "test").returncode == 0
     assert failing % "0.0" in metrics_text(manifest).decode()
     assert run_status(manifest).failing == ()
+
+
+def test_a_message_that_no_channel_took_arrives_when_one_takes_messages_again(alerting, toombos, webhook):
+    webhook.statuses = [429] * 3
+    emit(alerting, problem("a", Severity.P0))
+    wait_until_quiet(alerting)
+    (incident,) = read_ledger(alerting).incidents.values()
+    assert (incident.told_at, incident.untaken_at > 0) == (0.0, True)
+    assert "a happened (no channel took it)" in toombos("alert", "status").stdout
+
+    ledger = read_ledger(alerting)
+    ledger.incidents["a"].untaken_at -= 301
+    write_ledger(AlertDirectory(alerting), ledger)
+    begin_sender(alerting)  # as the alert receiver does, and whoever raises another alert
+    wait_for(lambda: len(webhook.titles) == 4, what="the message")
+    wait_until_quiet(alerting)
+    assert webhook.titles[-1].startswith("[P0] toombos: a happened")
+    assert read_ledger(alerting).incidents["a"].untaken_at == 0.0
+
+
+def test_a_message_that_one_of_two_channels_took_is_told(alerting, webhook):
+    add_channel(alerting, "pager", f"json://127.0.0.1:{free_port()}/")
+    emit(alerting, problem("a"))
+    wait_until_quiet(alerting)
+    assert read_ledger(alerting).incidents["a"].untaken_at == 0.0
+
+
+def test_the_receiver_begins_a_sender_for_what_no_channel_took(alerting, webhook):
+    manifest = load_manifest(alerting)
+    assert not waits_for_a_sender(manifest)
+    webhook.statuses = [500] * 3
+    emit(alerting, problem("a"))
+    wait_until_quiet(alerting)
+    assert not waits_for_a_sender(manifest)
+    ledger = read_ledger(alerting)
+    ledger.incidents["a"].untaken_at -= 301
+    write_ledger(AlertDirectory(alerting), ledger)
+    assert waits_for_a_sender(manifest)
 
 
 def test_a_failed_test_message_makes_its_channel_failing(alerting, toombos, webhook):

@@ -162,3 +162,52 @@ def test_what_a_supervisor_raised_once_stays_open():
     ledger = Ledger()
     told(ledger, (0, event()))
     assert ledger.overdue(NOW + 86400) == ()
+
+
+def undelivered(ledger, *steps):
+    """As `told`, where no channel takes a message before second 1000."""
+    found = []
+    for after_s, what in steps:
+        for message in ledger.judge([what] if what else [], NOW + after_s, Alerts()):
+            found.append((after_s, message.kind, message.title))
+            if after_s < 1000:
+                ledger.undelivered(message, NOW + after_s)
+    return found
+
+
+def test_what_no_channel_took_is_told_again_in_minutes_however_often_it_is_raised():
+    raised = [(second, event(severity=Severity.P0)) for second in range(0, 1600, 60)]
+    assert undelivered(Ledger(), *raised) == [
+        (0, "problem", "crm is down"),
+        (300, "problem", "crm is down (for 5 min 0 s)"),
+        (600, "problem", "crm is down (for 10 min 0 s)"),
+        (900, "problem", "crm is down (for 15 min 0 s)"),
+        (1200, "problem", "crm is down (for 20 min 0 s)"),
+    ]
+
+
+def test_what_was_raised_once_and_not_taken_is_told_when_a_sender_looks_again():
+    ledger = Ledger()
+    assert undelivered(ledger, (0, event()), (1000, None)) == [
+        (0, "problem", "crm is down"),
+        (1000, "problem", "crm is down (for 16 min 40 s)"),
+    ]
+    assert ledger.untaken(NOW + 9999) == ()
+
+
+def test_what_got_worse_does_not_wait_for_the_pause():
+    steps = [(0, event()), (10, event(severity=P1)), (20, event(severity=P1))]
+    assert [after_s for after_s, *_ in undelivered(Ledger(), *steps)] == [0, 10]
+
+
+def test_the_end_of_a_problem_that_no_channel_took_is_told():
+    steps = [(0, event()), (1000, event(resolved=True))]
+    assert undelivered(Ledger(), *steps)[-1] == (1000, "recovery", "Recovered: crm is down (after 16 min 40 s)")
+
+
+def test_what_no_channel_took_does_not_count_against_the_limit():
+    ledger = Ledger()
+    for number in range(9):
+        (message,) = ledger.judge([event(str(number))], NOW + number, RULES)
+        ledger.undelivered(message, NOW + number)
+    assert ledger.withheld.count == 0

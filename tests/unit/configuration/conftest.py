@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from toombos_cli.configuration.check import check_configuration
-from toombos_cli.configuration.facts import Facts, gather_facts
+from toombos_cli.configuration.facts import Facts
+from toombos_cli.configuration.gathering import gather_facts
 from toombos_cli.findings import Finding, Status
 from toombos_cli.manifest.loader import load_manifest
 

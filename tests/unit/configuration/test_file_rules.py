@@ -11,7 +11,7 @@ import pytest
 from tests.unit.configuration.conftest import SAFE, Project
 from toombos_cli import processes
 from toombos_cli.configuration.check import check_configuration
-from toombos_cli.configuration.facts import gather_facts
+from toombos_cli.configuration.gathering import gather_facts
 from toombos_cli.env_file import read_env_file
 from toombos_cli.errors import ConfigurationError
 from toombos_cli.findings import Status
@@ -119,6 +119,14 @@ def test_an_env_that_is_not_utf8_fails_with_its_line(configured: Project):
     (finding,) = configured.findings()["load"]
 
     assert (finding.status, finding.evidence[0].line) == (Status.FAIL, 2)
+
+
+def test_what_live_mode_lacks_follows_from_an_env_that_cannot_be_read(configured: Project):
+    configured.write("DRY_RUN_MODE=true\n".encode("utf-16"))
+
+    roots = [f.id for f in configured.wrong() if not f.explained_by]
+
+    assert roots == ["load"]
 
 
 class TestStale:

@@ -172,6 +172,27 @@ def test_every_alert_of_the_packaged_manifest_has_its_case():
     assert {rule.name for rule in alert_rules(MANIFEST)} == ALERTS.keys()
 
 
+def judge(directory, rule: dict, tests: list[tuple[dict[str, str], list[dict]]]) -> None:
+    """Fails unless promtool finds each series to raise what is expected of the rule."""
+    promtool = needs("promtool")
+    # promtool compares the annotations with the rest; their texts are not the claim
+    rule = {key: value for key, value in rule.items() if key != "annotations"}
+    (directory / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": [rule]}]}))
+    interval = f"{INTERVAL_S}s"
+    cases = [
+        {
+            "interval": interval,
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
+            "alert_rule_test": wanted,
+        }
+        for series, wanted in tests
+    ]
+    document = {"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": cases}
+    (directory / "test.yml").write_text(yaml.safe_dump(document))
+    done = subprocess.run([promtool, "test", "rules", directory / "test.yml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def expect(alert: str, case: Fires, eval_s: int, *, fires: bool) -> dict:
     found = {"exp_labels": {"severity": case.severity} | case.labels}
     return {"eval_time": f"{eval_s}s", "alertname": alert, "exp_alerts": [found] if fires else []}
@@ -179,31 +200,44 @@ def expect(alert: str, case: Fires, eval_s: int, *, fires: bool) -> dict:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_fires_at_its_threshold_and_not_below_or_sooner(alert, tmp_path):
-    promtool = needs("promtool")
     case = ALERTS[alert]
     (rule,) = (rule for rule in RULES if rule["alert"] == alert)
-    del rule["annotations"]  # promtool compares them with the rest; their texts are not the claim
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": [rule]}]}))
     at = [expect(alert, case, case.after_s, fires=True)]
     if case.after_s:
         at.insert(0, expect(alert, case, case.after_s - INTERVAL_S, fires=False))
     never = [expect(alert, case, second, fires=False) for second in (case.after_s, case.after_s + 900)]
-    tests = [
-        {"interval": f"{INTERVAL_S}s", "input_series": _series(series), "alert_rule_test": wanted}
-        for series, wanted in ((case.series, at), (case.below, never))
-    ]
-    document = {"rule_files": ["rules.yml"], "evaluation_interval": f"{INTERVAL_S}s", "tests": tests}
-    (tmp_path / "test.yml").write_text(yaml.safe_dump(document))
-    done = subprocess.run([promtool, "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    judge(tmp_path, rule, [(case.series, at), (case.below, never)])
 
 
-def _series(series: dict[str, str]) -> list[dict[str, str]]:
-    return [{"series": name, "values": values} for name, values in series.items()]
+def counted(status: int, values: str) -> dict[str, str]:
+    return {f'http_requests_total{{{APP}, path="/api/v2/generate-content", status="{status}"}}': values}
+
+
+def timed(slow: str, every: str) -> dict[str, str]:
+    name = "http_request_duration_seconds_bucket{" + APP + ', path="/api/v2/generate-content", le="%s"}'
+    return {name % "2.0": slow, name % "2.5": every, name % "+Inf": every}
+
+
+QUIET = {  # the series, and whether the alert fires within ten minutes after
+    "one request, and it failed": ("HighErrorRatio", counted(500, "0x20 1x60"), False),
+    "one failed of four": ("HighErrorRatio", counted(200, "0x20 3x60") | counted(500, "0x20 1x60"), False),
+    "all of three failed": ("HighErrorRatio", counted(500, "0x20 1 2 3x60"), True),
+    "one request, and it was slow": ("SlowResponses", timed("0x80", "0x20 1x60"), False),
+    "one slow of ten": ("SlowResponses", timed("0x20 9x60", "0x20 10x60"), False),
+    "two slow of twenty": ("SlowResponses", timed("0x20 18x60", "0x20 20x60"), True),
+}
+
+
+@pytest.mark.parametrize("name", QUIET)
+def test_a_single_request_of_a_quiet_system_raises_no_alarm(name, tmp_path):
+    alert, series, fires = QUIET[name]
+    (rule,) = (rule for rule in RULES if rule["alert"] == alert)
+    found = {"exp_labels": {"severity": rule["labels"]["severity"], "service": "generator"}}
+    at = [{"eval_time": f"{s}s", "alertname": alert, "exp_alerts": [found] if fires else []} for s in (420, 480)]
+    judge(tmp_path, rule, [(series, at)])
 
 
 def test_an_optional_service_that_was_never_started_is_not_down(tmp_path):
-    promtool = needs("promtool")
     (tmp_path / "toombos.toml").write_text(
         'name = "shop"\n[services.cart]\ncommand = ["cart"]\nport = 5001\nmetrics = "/m"\n'
         '[services.worker]\ncommand = ["worker"]\nport = 5002\nmetrics = "/m"\noptional = true\n'
@@ -211,22 +245,16 @@ def test_an_optional_service_that_was_never_started_is_not_down(tmp_path):
     )
     rules = yaml.safe_load(generate(load_manifest(tmp_path))["rules.yml"])
     (rule,) = (rule for rule in rules["groups"][0]["rules"] if rule["alert"] == "ServiceDown")
-    del rule["annotations"]
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": [rule]}]}))
     worker = up(0, 'service="worker", role="app"')
     fires = {"exp_labels": {"severity": "P1", "service": "cart", "role": "app"}}
-    tests = [
-        {
-            "interval": "15s",
-            "input_series": _series(worker | up(cart, 'service="cart", role="app"')),
-            "alert_rule_test": [{"eval_time": "10m", "alertname": "ServiceDown", "exp_alerts": alerts}],
-        }
+    cases = [
+        (
+            worker | up(cart, 'service="cart", role="app"'),
+            [{"eval_time": "10m", "alertname": "ServiceDown", "exp_alerts": alerts}],
+        )
         for cart, alerts in ((1, []), (0, [fires]))
     ]
-    document = {"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": tests}
-    (tmp_path / "test.yml").write_text(yaml.safe_dump(document))
-    done = subprocess.run([promtool, "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    judge(tmp_path, rule, cases)
 
 
 def test_probes_are_left_out_of_rates_also_where_their_path_has_a_query(tmp_path):

@@ -79,6 +79,30 @@ def test_a_service_that_does_not_answer_leaves_its_rules_unjudged(shop):
     assert items["rule ServiceDown"].verdict is Verdict.PASS  # it needs no metric of the service
 
 
+def unexplained(manifest):
+    items = run_check(manifest).items
+    assert {item.explained_by for item in items} - {None} <= {item.name for item in items if item.group == "services"}
+    return {
+        f"{i.group}: {i.name}": i for i in items if i.verdict in (Verdict.FAIL, Verdict.ERROR) and not i.explained_by
+    }
+
+
+def test_where_nothing_runs_the_causes_are_two_and_each_names_what_to_type(tmp_path):
+    services = ("crm", "platform", "generator", "alerts", "alertmanager", "prometheus", "host")
+    ports = "".join(f"[services.{name}]\nport = {free_port()}\n" for name in services)
+    (tmp_path / "toombos.toml").write_text(f'extends = "toombos"\n{ports}[services.grafana]\nenabled = false\n')
+    causes = unexplained(load_manifest(tmp_path))
+    assert {name: item.hint for name, item in causes.items()} == {
+        "services: crm, platform, generator": "toombos start --dry-run",
+        "services: alerts, alertmanager, prometheus, host": "toombos monitoring up",
+    }
+
+
+def test_a_metric_that_a_living_service_lacks_is_no_matter_of_the_dead_one(shop, httpserver):
+    exports(httpserver, EXPORTED.replace("process_max_fds", "other"))
+    assert "metrics: panel Open files (service-overview)" in unexplained(shop)
+
+
 @pytest.mark.parametrize("text", ["<html>", "http_requests_total{ 1\n"], ids=["html", "half a line"])
 def test_what_is_no_prometheus_text_is_named(shop, httpserver, text):
     exports(httpserver, text)

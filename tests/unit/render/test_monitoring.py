@@ -20,6 +20,7 @@ class Shown:
 
     stdout: Console = field(default_factory=lambda: console(80))
     stderr: Console = field(default_factory=lambda: console(80))
+    verbose: bool = False
 
     def text(self, name: str = "stdout") -> str:
         stream = getattr(self, name).file
@@ -52,3 +53,24 @@ def test_one_remedy_is_told_once():
     monitoring_check.show(MonitoringCheckReport(items=tuple(items)), shown)
     said = [line.strip() for line in shown.text().splitlines() if "hint" in line]
     assert said == ["hint: toombos load", "hint: toombos health crm"]
+
+
+def test_what_follows_from_another_item_is_counted_and_listed_when_asked_for():
+    cause = CheckItem(group="services", name="crm, platform", verdict=Verdict.ERROR, detail="nothing listens there")
+    panels = [
+        CheckItem(group="panels", name=f"panel {n}", verdict=Verdict.FAIL, detail="no data", explained_by=cause.name)
+        for n in range(3)
+    ]
+    idle = [CheckItem(group="panels", name=f"idle {n}", verdict=Verdict.WARN, detail="no traffic") for n in range(3)]
+    report = MonitoringCheckReport(items=(cause, *panels, *idle))
+    shown = Shown()
+    monitoring_check.show(report, shown)
+    assert [line.rstrip() for line in shown.text().splitlines()] == [
+        "ERROR services: crm, platform: nothing listens there",
+        "WARN  panels: idle 0, and 2 more: no traffic",
+        "3 more follow from that (--verbose lists them)",
+        "1 ERROR, 3 FAIL, 3 WARN",
+    ]
+    shown = Shown(verbose=True)
+    monitoring_check.show(report, shown)
+    assert all(item.name in shown.text() for item in report.items)

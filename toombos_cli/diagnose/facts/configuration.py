@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def _gather_settings(facts: Facts) -> "Settings":
-    from toombos_cli.configuration.facts import gather_facts
+    from toombos_cli.configuration.gathering import gather_facts
 
     return gather_facts(facts.manifest, mode=judged_mode(facts), start=facts.searched_from)
 

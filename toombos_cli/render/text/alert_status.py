@@ -13,7 +13,7 @@ def show(report: "AlertStatusReport", output: Output) -> None:
     """One line a problem, one for the deliveries."""
     console = output.stdout
     for incident in report.incidents:
-        told = "" if incident.told_at else " (held back)"
+        told = " (no channel took it)" if incident.untaken_at else "" if incident.told_at else " (held back)"
         since = _time(incident.first_at)
         console.print(f"{incident.severity}  since {since}  {incident.count}x  {incident.title}{told}", soft_wrap=True)
     if not report.incidents:

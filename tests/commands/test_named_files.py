@@ -1,0 +1,127 @@
+"""A file that the command line names and that is not what it should be: its name, the reason and a hint are told."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tests.conftest import needs
+from toombos_cli.commands.output_files import write_output
+
+TO_READ = {
+    "load http://HOST/ -p FILE": 3,
+    "load http://HOST/ --scenario FILE": 3,
+    "load http://HOST/ --baseline FILE": 3,
+    "diagnose --from FILE": 4,
+}
+ARCHIVES = {"backup verify FILE": 4, "backup drill FILE": 4, "restore FILE --yes --no-start": 4}
+TO_WRITE = (
+    "load http://HOST/ --csv FILE",
+    "load http://HOST/ --html FILE",
+    "load http://HOST/ --junit FILE",
+    "load http://HOST/ --save-baseline FILE",
+    "smoke --junit FILE",
+    "diagnose --html FILE",
+    "diagnose --bundle FILE",
+)
+
+
+@pytest.fixture
+def unprivileged():
+    """The beginning of an argv that runs a program without root's right to read and write everything."""
+    if os.geteuid() != 0:
+        return []
+    rights = "-dac_override,-dac_read_search"
+    return [needs("setpriv"), f"--bounding-set={rights}", f"--inh-caps={rights}"]
+
+
+@pytest.fixture
+def ask(project, unprivileged):
+    server = socket.create_server(("127.0.0.1", 0))  # takes connections, as a load asks before it begins
+
+    def run(line, file):
+        line = line.replace("//HOST", f"//127.0.0.1:{server.getsockname()[1]}")
+        argv = [*unprivileged, sys.executable, "-P", "-m", "toombos_cli", *line.replace("FILE", str(file)).split()]
+        return subprocess.run(argv, cwd=project, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+    yield run
+    server.close()
+
+
+@pytest.mark.parametrize(("line", "code"), (TO_READ | ARCHIVES).items())
+def test_a_file_that_may_not_be_read_is_told_with_the_systems_reason(line, code, ask, project):
+    (project / "secret").write_text("{}")
+    (project / "secret").chmod(0)
+    done = ask(line, "secret")
+    said = done.stdout + done.stderr
+    assert (done.returncode, "Permission denied" in said, "secret" in said) == (code, True, True), said
+    assert "hint: " in done.stderr or line in ARCHIVES
+
+
+@pytest.mark.parametrize(("file", "reason"), [(".", "Is a directory"), ("gone", "No such file or directory")])
+@pytest.mark.parametrize(("line", "code"), TO_READ.items())
+def test_what_is_no_file_is_told_in_the_same_words(line, code, file, reason, ask):
+    done = ask(line, file)
+    assert done.returncode == code
+    assert f"error: {file}: cannot be read: {reason}\nhint: " in done.stderr
+
+
+@pytest.mark.parametrize("line", TO_WRITE)
+def test_a_file_that_could_not_be_written_is_refused_before_the_work_begins(line, ask, project):
+    (project / "folder").mkdir()
+    (project / "protected").touch()
+    (project / "protected").chmod(0o400)
+    option = line.split()[-2]
+    for file, reason in {"folder": "is a directory", "protected": "may not be written by this user"}.items():
+        done = ask(line, file)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"error: {option} {file}: {reason}\nhint: ")
+
+
+@pytest.mark.parametrize("option", ["--html", "--bundle"])
+def test_the_directory_of_a_diagnosis_is_made(option, ask, project):
+    ask(f"diagnose --only python {option} FILE", "reports/today/page")
+    assert (project / "reports" / "today" / "page").is_file()
+
+
+def test_a_drill_of_an_archive_from_elsewhere_needs_no_backup_directory(toombos, project, tmp_path):
+    (project / "data").mkdir()
+    (project / "data" / "note.txt").write_text("kept")
+    assert toombos("backup").returncode == 0
+    (archive,) = (project / "backups").glob("*.tar.zst")
+    archive.rename(project / archive.name)
+    (project / "backups").rename(project / "moved-away")
+    assert toombos("backup", "drill", archive.name).returncode == 0
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    pipe, got = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    write_output(pipe, b"<page>")
+    reader.join(10)
+    assert (got, pipe.is_fifo()) == ([b"<page>"], True)
+
+
+def test_what_stdout_is_redirected_to_gets_the_page_behind_the_rest(tmp_path):
+    code = (
+        "from pathlib import Path; from toombos_cli.commands.output_files import write_output\n"
+        "print('first', flush=True); write_output(Path('/dev/stdout'), b'<page>')"
+    )
+    with (tmp_path / "log").open("w") as log:
+        subprocess.run([sys.executable, "-c", code], stdout=log, check=True)
+    assert (tmp_path / "log").read_text() == "first\n<page>"
+
+
+def test_a_symbolic_link_goes_on_naming_the_file_that_is_written(tmp_path):
+    (tmp_path / "real.html").write_text("old")
+    (tmp_path / "link.html").symlink_to("real.html")
+    write_output(tmp_path / "link.html", b"new")
+    assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "real.html").read_text() == "new"
+    assert stat.S_IMODE((tmp_path / "real.html").stat().st_mode) == 0o600

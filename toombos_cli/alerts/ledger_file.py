@@ -1,0 +1,62 @@
+"""The ledger's file and its lock: only the one sender at work writes it, and anybody may read it."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from toombos_cli.alert_events import AlertDirectory
+from toombos_cli.alerts.ledger import Ledger
+from toombos_cli.errors import OperationError
+from toombos_cli.private_files import write_private
+
+_POLL_S = 0.1
+
+
+@contextlib.contextmanager
+def sender_lock(directory: AlertDirectory, *, within_s: float) -> Iterator[bool]:
+    """Whether the lock of the one sender could be had in time; only its holder writes the ledger. Raises OSError."""
+    deadline = time.monotonic() + within_s
+    lock = os.open(directory.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    yield False
+                    return
+                time.sleep(_POLL_S)
+            else:
+                yield True
+                return
+    finally:
+        os.close(lock)
+
+
+def read_ledger(project: Path, *, strict: bool = False) -> Ledger:
+    """The ledger as last written; an empty one when there is none.
+
+    One that cannot be read counts as none: alerts go on. With `strict` it raises OperationError.
+    """
+    path = AlertDirectory(project).ledger
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Ledger)
+    except FileNotFoundError:
+        return Ledger()
+    except (OSError, msgspec.DecodeError) as error:
+        if strict:
+            reason = (
+                error.strerror if isinstance(error, OSError) else "it is damaged, and the next alert begins it anew"
+            )
+            raise OperationError(f"the open alerts cannot be read: {reason}", where=str(path)) from None
+        return Ledger()
+
+
+def write_ledger(directory: AlertDirectory, ledger: Ledger) -> None:
+    """Replaces the ledger; the caller holds the lock. Raises OSError."""
+    write_private(directory.ledger, msgspec.json.encode(ledger))

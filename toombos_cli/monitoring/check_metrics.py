@@ -1,0 +1,134 @@
+"""Whether each metric that a rule or a panel reads is exported by each service that it speaks of."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from toombos_cli.errors import OperationError
+from toombos_cli.manifest.model import DRY_RUN, Manifest
+from toombos_cli.monitoring.dashboards import dashboards
+from toombos_cli.monitoring.exported import NOTHING_LISTENS, exported_metrics
+from toombos_cli.monitoring.promql import metrics_of
+from toombos_cli.monitoring.reports import CheckItem
+from toombos_cli.monitoring.rules import alert_rules
+from toombos_cli.monitoring.selectors import is_for_absent_services, scraped
+from toombos_cli.results import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exports:
+    """What each service exports, or why that cannot be read; `causes` names for the latter the item that says so."""
+
+    metrics: Mapping[str, frozenset[str]]
+    problems: Mapping[str, str]
+    causes: Mapping[str, str]
+
+    def cause_for(self, services: Iterable[str]) -> str | None:
+        """The item that explains why nothing is known of these services; None when there is none, or of one it is."""
+        found = [self.causes.get(name) for name in services]
+        return found[0] if found and None not in found else None
+
+
+def read_exports(manifest: Manifest) -> Exports:
+    """Asks every service that exports metrics."""
+    metrics, problems = {}, {}
+    for service in scraped(manifest):
+        try:
+            metrics[service.name] = exported_metrics(service)
+        except OperationError as error:
+            problems[service.name] = error.problems[0].message
+    causes = {name: ", ".join(names) for names in _alike(manifest, problems) for name in names}
+    return Exports(metrics=metrics, problems=problems, causes=causes)
+
+
+def _alike(manifest: Manifest, problems: Mapping[str, str]) -> list[list[str]]:
+    """The services with one cause and one remedy: monitoring and the rest are started by different commands."""
+    alike: dict[tuple[str, bool], list[str]] = {}
+    for name, problem in problems.items():
+        alike.setdefault((problem, manifest.services[name].role == "monitoring"), []).append(name)
+    return list(alike.values())
+
+
+def judge_services(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
+    """One item for each cause for which metrics cannot be read."""
+    watched = {service.name for service in scraped(manifest) if service.role != "monitoring"}
+    for names in _alike(manifest, exports.problems):
+        problem = exports.problems[names[0]]
+        hint = f"toombos health {' '.join(names)}"
+        if problem == NOTHING_LISTENS and manifest.services[names[0]].role == "monitoring":
+            hint = "toombos monitoring up"
+        elif problem == NOTHING_LISTENS and watched == set(names):
+            hint = "toombos start --dry-run" if DRY_RUN in manifest.modes else "toombos start"
+        yield CheckItem(
+            group="services",
+            name=", ".join(names),
+            verdict=Verdict.ERROR,
+            detail=f"metrics cannot be read: {problem}",
+            hint=hint,
+        )
+
+
+def judge_metrics(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
+    """An item for each service that cannot be asked, and for each rule and panel."""
+    for service, problem in exports.problems.items():
+        yield CheckItem(
+            group="metrics",
+            name=service,
+            verdict=Verdict.ERROR,
+            detail=f"its metrics cannot be read: {problem}",
+            hint=f"toombos health {service}",
+            explained_by=exports.causes[service],
+        )
+    for user, expr, services in _users(manifest):
+        read = metrics_of(expr)
+        lost = [
+            f"{service} does not export {metric}" for metric in read for service in _lacking(services, metric, exports)
+        ]
+        unread = [service for service in services if service in exports.problems] if read else []
+        yield CheckItem(
+            group="metrics",
+            name=user,
+            verdict=Verdict.FAIL if lost else Verdict.ERROR if unread else Verdict.PASS,
+            detail="; ".join(lost) or (f"not judged for {', '.join(unread)}" if unread else ""),
+            hint=_remedy(manifest, user) if lost else None,
+            explained_by=exports.cause_for(unread) if not lost else None,
+        )
+
+
+def judge_left_out(manifest: Manifest) -> Iterator[CheckItem]:
+    """Rules and panels of the manifest's own that are not generated, for their services are not there."""
+    own = [(f"rule {rule.name}", rule.services) for rule in manifest.monitoring.rules]
+    own += [(f"panel {panel.title}", panel.services) for panel in manifest.monitoring.panels]
+    for name, services in own:
+        if is_for_absent_services(services, manifest):
+            yield CheckItem(
+                group="metrics",
+                name=name,
+                verdict=Verdict.WARN,
+                detail=f"left out: {', '.join(services)} is no service with metrics here",
+            )
+
+
+def _remedy(manifest: Manifest, user: str) -> str:
+    own = {f"rule {rule.name}" for rule in manifest.monitoring.rules}
+    own.update(f"panel {panel.title} ({panel.dashboard})" for panel in manifest.monitoring.panels)
+    if user in own:
+        return "export the metric again, or correct the rule or panel in toombos.toml"
+    return (
+        "have the service export it (docs/monitoring-runbook.md), or leave `metrics` out of its table in toombos.toml"
+    )
+
+
+def _users(manifest: Manifest) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Name, expression and services of everything that reads metrics."""
+    for rule in alert_rules(manifest):
+        yield f"rule {rule.name}", rule.expr, rule.services
+    for dashboard in dashboards(manifest):
+        for panel in dashboard.panels:
+            yield panel.name_in(dashboard), panel.expr, panel.services
+
+
+def _lacking(services: tuple[str, ...], metric: str, exports: Exports) -> Iterable[str]:
+    """The services that lack the metric; where none is named, "no service" unless one has it."""
+    if services:
+        return [name for name in services if name in exports.metrics and metric not in exports.metrics[name]]
+    return [] if any(metric in names for names in exports.metrics.values()) else ["no service"]

@@ -1,0 +1,102 @@
+"""What the running Prometheus has: targets up, rules loaded, every panel with data."""
+
+import time
+from collections.abc import Iterator
+
+from toombos_cli.errors import OperationError
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.monitoring.check_metrics import Exports
+from toombos_cli.monitoring.dashboards import DashboardSpec, PanelSpec, dashboards
+from toombos_cli.monitoring.prometheus_api import LoadedRule, PrometheusApi, Target
+from toombos_cli.monitoring.reports import CheckItem
+from toombos_cli.monitoring.rules import alert_rules
+from toombos_cli.monitoring.selectors import scraped
+from toombos_cli.results import Verdict
+
+_DISCOVERY_S, _POLL_S = 8.0, 0.25  # Prometheus looks for new targets every 5 seconds
+
+
+def judge_prometheus(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
+    """Everything that it can be asked; one ERROR where it does not answer."""
+    api = PrometheusApi(manifest.services["prometheus"])
+    try:
+        targets, rules = _settled_targets(api, manifest), {rule.name: rule for rule in api.rules()}
+    except OperationError as error:
+        problem = error.problems[0]
+        yield CheckItem(
+            group="targets",
+            name="prometheus",
+            verdict=Verdict.ERROR,
+            detail=problem.message,
+            hint=problem.hint,
+            explained_by=exports.causes.get("prometheus"),
+        )
+        return
+    yield from _targets(manifest, exports, targets)
+    yield from _rules(manifest, rules)
+    for dashboard in dashboards(manifest):
+        for panel in dashboard.panels:
+            yield _panel(api, dashboard, panel, exports)
+
+
+def _settled_targets(api: PrometheusApi, manifest: Manifest) -> tuple[Target, ...]:
+    """The targets, after the first seconds in which a Prometheus that was just started knows nothing."""
+    wanted = {service.name for service in scraped(manifest)}
+    deadline = time.monotonic() + _DISCOVERY_S + 2 * manifest.monitoring.scrape_interval_s
+    while True:
+        targets = api.targets()
+        if wanted <= {t.job for t in targets if t.health != "unknown"} or time.monotonic() > deadline:
+            return targets
+        time.sleep(_POLL_S)
+
+
+def _targets(manifest: Manifest, exports: Exports, targets: tuple[Target, ...]) -> Iterator[CheckItem]:
+    verdicts = {"up": Verdict.PASS, "unknown": Verdict.WARN}
+    for target in targets:
+        yield CheckItem(
+            group="targets",
+            name=target.job,
+            verdict=verdicts.get(target.health, Verdict.FAIL),
+            detail=target.last_error or ("not scraped yet" if target.health == "unknown" else target.url),
+            hint=f"toombos health {target.job}" if target.last_error else None,
+            explained_by=exports.causes.get(target.job) if target.last_error else None,
+        )
+    for service in {service.name for service in scraped(manifest)} - {target.job for target in targets}:
+        yield CheckItem(
+            group="targets",
+            name=service,
+            verdict=Verdict.FAIL,
+            detail="Prometheus does not scrape it",
+            hint="toombos monitoring reload",
+        )
+
+
+def _rules(manifest: Manifest, rules: dict[str, LoadedRule]) -> Iterator[CheckItem]:
+    for rule in alert_rules(manifest):
+        loaded = rules.get(rule.name)
+        lost = "Prometheus has not loaded it" if loaded is None else loaded.last_error
+        yield CheckItem(
+            group="rules",
+            name=rule.name,
+            verdict=Verdict.FAIL if lost else Verdict.PASS,
+            detail=lost or (loaded.state if loaded else ""),
+            hint="toombos monitoring reload" if lost else None,
+        )
+
+
+def _panel(api: PrometheusApi, dashboard: DashboardSpec, panel: PanelSpec, exports: Exports) -> CheckItem:
+    name = panel.name_in(dashboard)
+    try:
+        count = api.count_series(panel.expr)
+    except OperationError as error:
+        return CheckItem(group="panels", name=name, verdict=Verdict.FAIL, detail=error.problems[0].message)
+    if count:
+        return CheckItem(group="panels", name=name, verdict=Verdict.PASS, detail=f"{count} series")
+    return CheckItem(
+        group="panels",
+        name=name,
+        verdict=Verdict.WARN if panel.idle_is_empty else Verdict.FAIL,
+        detail="no data yet: there was no traffic" if panel.idle_is_empty else "no data",
+        hint="toombos load" if panel.idle_is_empty else "toombos monitoring status",
+        explained_by=exports.cause_for(panel.services),
+    )
