@@ -150,7 +150,7 @@ def test_requests_beyond_the_last_connection_queue_and_their_wait_is_response_ti
         plan = plan_for(server.port, max_connections=2, **at_rate(40, 1))
         report = report_of(plan, run_engine(plan))
     assert report.counts.ok == 40
-    assert report.latency_us.service.max < 200_000
+    assert report.latency_us.service.p90 < 200_000  # a busy machine delays single answers
     assert report.latency_us.response.max > 900_000
     assert not report.generator.valid
     assert "all connections were busy" in report.generator.reasons[-1]
