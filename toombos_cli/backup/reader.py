@@ -98,9 +98,9 @@ class Archive:
             raise BadArchiveError("the file's checksum differs from the one in its index")
 
     def _contents(self, digest: "hashlib._Hash") -> Iterator[bytes]:
-        for compressed, content in read_frames(self._fd, 0, self.tail.frames):
+        for compressed, pieces in read_frames(self._fd, 0, self.tail.frames):
             digest.update(compressed)
-            yield content
+            yield from pieces
 
     def _read_manifest(self) -> bytes:
         offset = sum(compressed for compressed, _ in self.tail.frames[: self.tail.manifest_frame])
@@ -111,7 +111,7 @@ class Archive:
         for number, (compressed_size, size) in enumerate(frames, self.tail.manifest_frame):
             compressed = os.pread(self._fd, compressed_size, offset)
             offset += compressed_size
-            content += open_frame(compressed, compressed_size, size, number)
+            content += b"".join(open_frame(compressed, compressed_size, size, number))
         start = tarblocks.BLOCK
         encoded = bytes(content[start : start + self.tail.manifest_bytes])
         if bytes(content) != b"".join(manifest_member(encoded)):

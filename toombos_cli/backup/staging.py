@@ -12,7 +12,7 @@ from typing import Any
 
 from toombos_cli.backup.attributes import apply_attributes
 from toombos_cli.backup.databases import judge
-from toombos_cli.backup.durable import sync_directory
+from toombos_cli.backup.durable import can_sync_filesystem, sync_directory, sync_filesystem
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.postgres import DUMP_NAME
@@ -22,6 +22,7 @@ from toombos_cli.backup.rules import is_within
 
 _HOLE_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
+_MANY_FILES = 100  # from so many on, one sync of the file system costs less than one a file
 _NO_DATA = bytes(_HOLE_BYTES)
 
 
@@ -46,7 +47,7 @@ class Stage:
                     self._pass_over(pieces)
                 elif entry.type == "file":
                     self._write_file(path, entry, pieces)
-                    checks.append(pool.submit(_check_file, path, entry))
+                    checks.append(pool.submit(_check_file, path, entry, sync=not self._at_once))
                 else:
                     self._make(path, entry)
             self.observer.step("check")
@@ -54,6 +55,7 @@ class Stage:
                 check.result()
         finally:
             pool.shutdown(cancel_futures=True)
+        self._sync_at_once()
         self._check_databases()
 
     def path_of(self, name: bytes) -> bytes | None:
@@ -67,7 +69,19 @@ class Stage:
         """Gives directories their modes and times, the deepest first, when nothing is put into them any more."""
         for path, entry in reversed(self._directories):
             apply_metadata(path, entry)
-            sync_directory(path)
+            if not self._at_once:
+                sync_directory(path)
+        self._sync_at_once()
+
+    @property
+    def _at_once(self) -> bool:
+        return self.archive.tail.files >= _MANY_FILES and can_sync_filesystem()
+
+    def _sync_at_once(self) -> None:
+        """Makes many files durable by one call for each directory that holds them."""
+        if self._at_once:
+            for directory in {os.path.dirname(path) for path in self.places.values()}:
+                sync_filesystem(directory)
 
     def _make(self, path: bytes, entry: Entry) -> None:
         if entry.type == "dir":
@@ -79,12 +93,16 @@ class Stage:
 
     def _write_file(self, path: bytes, entry: Entry, pieces: Iterator[memoryview]) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "wb", buffering=0) as out:
-            write = _write_around_holes if "sparse" in entry.flags else _write_all
+        try:
+            sparse = "sparse" in entry.flags
+            write = _write_around_holes if sparse else _write_all
             for piece in pieces:
                 write(fd, piece)
                 self.observer.advance(len(piece))
-            out.truncate(entry.size)
+            if sparse:  # it may end in a hole
+                os.ftruncate(fd, entry.size)
+        finally:
+            os.close(fd)
 
     def _pass_over(self, pieces: Iterator[memoryview]) -> None:
         for piece in pieces:
@@ -133,8 +151,8 @@ def remove_tree(path: bytes) -> None:
         shutil.rmtree(path, onerror=unlock)
 
 
-def _check_file(path: bytes, entry: Entry) -> None:
-    """What the disk holds is what the archive promised; then it gets its mode and time, and is made durable."""
+def _check_file(path: bytes, entry: Entry, *, sync: bool) -> None:
+    """What was written is what the archive promised; then it gets its mode and time, and with `sync` is durable."""
     digest = hashlib.sha256()
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
@@ -143,7 +161,8 @@ def _check_file(path: bytes, entry: Entry) -> None:
         if digest.hexdigest() != entry.sha256:
             raise BadArchiveError(f"member {printable(entry.name)!r} has a different sha256")
         apply_metadata(path, entry)
-        os.fsync(fd)
+        if sync:
+            os.fsync(fd)
     finally:
         os.close(fd)
 
