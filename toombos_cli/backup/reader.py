@@ -18,6 +18,7 @@ import msgspec
 from toombos_cli.backup import tarblocks
 from toombos_cli.backup.errors import BadArchiveError, NewerArchiveError
 from toombos_cli.backup.frames import FRAME_BYTES, open_frame, read_frames
+from toombos_cli.backup.instructions import UNPACK
 from toombos_cli.backup.records import FORMAT, Entry, Manifest, Tail, printable
 from toombos_cli.backup.rules import check_entries, check_roots
 from toombos_cli.backup.writer import (
@@ -210,7 +211,7 @@ def _read_tail(fd: int) -> tuple[Tail, int]:
         if demand.min_reader > FORMAT:
             raise NewerArchiveError(
                 f"needs a toombos that reads format {demand.min_reader}; this one reads up to {FORMAT}",
-                hint="mkdir restored && tar --zstd -xpf ARCHIVE -C restored",
+                hint=f"mkdir restored && {UNPACK} ARCHIVE -C restored",
             )
         tail = msgspec.json.decode(encoded, type=Tail)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
