@@ -48,7 +48,9 @@ def test_with_quiet_only_what_is_wrong_or_was_asked_for_is_said(filled: Path, to
     for command in QUIET:
         done = toombos(*command, "--quiet")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert len(toombos("backup", "list", "--quiet").stdout.splitlines()) == 3
+    listed = toombos("backup", "list", "--quiet").stdout.splitlines()
+    assert len(listed) == 3
+    assert listed[0].split() == ["MADE", "(UTC)", "SIZE", "FILES", "STATE", "ARCHIVE"]
     (filled / "logs" / "app.log").unlink()
     (filled / "data" / "history.db").write_bytes(b"SQLite format 3\0 and then nothing of the kind")
     assert "NOT SOUND" in toombos("backup", "--quiet").stdout

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from toombos_cli.backup.records import printable
 from toombos_cli.errors import OperationError
 
 
@@ -90,9 +91,8 @@ def disk_errors(doing: str, where: Path) -> Iterator[None]:
         hint = None
         if error.errno in _FULL:
             hint = f"df -h {where}"
-        raise OperationError(
-            f"{doing}: {error.strerror or error}", where=str(error.filename or where), hint=hint
-        ) from None
+        place = printable(os.fsencode(error.filename or where))
+        raise OperationError(f"{doing}: {error.strerror or error}", where=place, hint=hint) from None
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})

@@ -59,6 +59,15 @@ class CreateReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotSet:
+    """An owner, extended attribute or ACL (`what`) that a restored file did not get, and why."""
+
+    path: str
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport:
     """`toombos restore`: what changed, or with `dry_run` what would change. Names are relative to the project.
 
@@ -82,10 +91,11 @@ class RestoreReport:
     replaced_at: str | None
     recovered: str | None
     duration_s: float
+    not_set: tuple[NotSet, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        return Verdict.WARN if self.replaced_at or self.passed_over else Verdict.PASS
+        return Verdict.WARN if self.replaced_at or self.passed_over or self.not_set else Verdict.PASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

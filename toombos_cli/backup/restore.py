@@ -32,7 +32,7 @@ from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.reader import Archive
 from toombos_cli.backup.records import Root, printable
 from toombos_cli.backup.recover import as_the_server_decided, clear, recover_locked, reopen, roll_back
-from toombos_cli.backup.reports import CreateReport, RestoreReport, Skipped
+from toombos_cli.backup.reports import CreateReport, NotSet, RestoreReport, Skipped
 from toombos_cli.backup.selection import Scope, select
 from toombos_cli.backup.staging import Stage
 from toombos_cli.backup.store import list_archives, restore_candidates, utc_now
@@ -88,6 +88,7 @@ class Outcome:
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     replaced_at: tuple[str, ...] = ()
+    not_set: tuple[NotSet, ...] = ()
 
 
 def restore(request: Request, services: Services, observer: Observer) -> RestoreReport:
@@ -207,7 +208,8 @@ class _Restore:
         self._restore_database()
         self._observer.step("commit")
         self._save(msgspec.structs.replace(self._journal, state="committed"))
-        return Outcome(difference=changes, kept=kept.names, safety=safety, stopped=stopped)
+        not_set = tuple(sorted(self._stage.not_set, key=lambda one: one.path))
+        return Outcome(difference=changes, kept=kept.names, safety=safety, stopped=stopped, not_set=not_set)
 
     def _save_what_is_there(self) -> CreateReport:
         try:
@@ -363,4 +365,5 @@ def _report(
         replaced_at=", ".join(outcome.replaced_at) or None,
         recovered=recovered,
         duration_s=round(duration_s, 3),
+        not_set=outcome.not_set,
     )

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from toombos_cli.backup.attributes import apply_attributes
+from toombos_cli.backup.attributes import ACCESS_ACL, apply_attributes, rights_of_group
 from toombos_cli.backup.databases import judge
 from toombos_cli.backup.durable import can_sync_filesystem, sync_directory, sync_filesystem
 from toombos_cli.backup.errors import BadArchiveError
@@ -18,6 +18,7 @@ from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.postgres import DUMP_NAME
 from toombos_cli.backup.reader import Archive
 from toombos_cli.backup.records import Entry, printable
+from toombos_cli.backup.reports import NotSet
 from toombos_cli.backup.rules import is_within
 
 _HOLE_BYTES = 1 << 16
@@ -28,11 +29,15 @@ _NO_DATA = bytes(_HOLE_BYTES)
 
 @dataclass(slots=True)
 class Stage:
-    """Where members go: `places` maps the archive's names of units to staged paths."""
+    """Where members go: `places` maps the archive's names of units to staged paths.
+
+    `not_set` are the owners and attributes that were refused so far.
+    """
 
     archive: Archive
     places: Mapping[bytes, bytes]
     observer: Observer
+    not_set: list[NotSet] = field(default_factory=list)
     _directories: list[tuple[bytes, Entry]] = field(default_factory=list)
 
     def unpack(self) -> None:
@@ -47,7 +52,7 @@ class Stage:
                     self._pass_over(pieces)
                 elif entry.type == "file":
                     self._write_file(path, entry, pieces)
-                    checks.append(pool.submit(_check_file, path, entry, sync=not self._at_once))
+                    checks.append(pool.submit(self._check_file, path, entry))
                 else:
                     self._make(path, entry)
             self.observer.step("check")
@@ -68,7 +73,7 @@ class Stage:
     def finish_directories(self) -> None:
         """Gives directories their modes and times, the deepest first, when nothing is put into them any more."""
         for path, entry in reversed(self._directories):
-            apply_metadata(path, entry)
+            self._describe(path, entry)
             if not self._at_once:
                 sync_directory(path)
         self._sync_at_once()
@@ -89,7 +94,7 @@ class Stage:
             self._directories.append((path, entry))
         else:
             os.symlink(entry.target, path)
-            apply_metadata(path, entry)
+            self._describe(path, entry)
 
     def _write_file(self, path: bytes, entry: Entry, pieces: Iterator[memoryview]) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -103,6 +108,25 @@ class Stage:
                 os.ftruncate(fd, entry.size)
         finally:
             os.close(fd)
+
+    def _check_file(self, path: bytes, entry: Entry) -> None:
+        """What was written is what the archive promised; then it gets its mode and time, and is made durable."""
+        digest = hashlib.sha256()
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            while chunk := os.read(fd, _READ_BYTES):
+                digest.update(chunk)
+            if digest.hexdigest() != entry.sha256:
+                raise BadArchiveError(f"member {printable(entry.name)!r} has a different sha256")
+            self._describe(path, entry)
+            if not self._at_once:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _describe(self, path: bytes, entry: Entry) -> None:
+        for what, reason in apply_metadata(path, entry).items():
+            self.not_set.append(NotSet(path=printable(entry.name), what=what, reason=reason))
 
     def _pass_over(self, pieces: Iterator[memoryview]) -> None:
         for piece in pieces:
@@ -122,16 +146,26 @@ class Stage:
                     )
 
 
-def apply_metadata(path: bytes, entry: Entry) -> None:
-    """Owner and extended attributes (where permitted), mode and times of an entry; links are not followed."""
+def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
+    """Owner, extended attributes, mode and times of an entry; links are not followed.
+
+    Returns the reason for each owner or attribute that the file system or the user's rights do not allow.
+    """
+    refused = {}
     status = os.lstat(path)
     if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
-        with contextlib.suppress(PermissionError):
+        try:
             os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        except OSError as error:  # EPERM for a user, EINVAL in a container that does not know the number
+            refused[f"owner {entry.uid}:{entry.gid}"] = error.strerror or str(error)
     if entry.type != "symlink":
-        apply_attributes(path, entry.xattrs)  # an ACL holds the group's mode: before it
-        os.chmod(path, entry.mode)
+        refused |= apply_attributes(path, entry.xattrs)  # an ACL holds the group's mode: before it
+        mode = entry.mode
+        if ACCESS_ACL in refused:
+            mode = mode & ~0o070 | rights_of_group(entry.xattrs[ACCESS_ACL]) << 3
+        os.chmod(path, mode)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+    return refused
 
 
 def remove_tree(path: bytes) -> None:
@@ -149,22 +183,6 @@ def remove_tree(path: bytes) -> None:
 
     if os.path.lexists(path):
         shutil.rmtree(path, onerror=unlock)
-
-
-def _check_file(path: bytes, entry: Entry, *, sync: bool) -> None:
-    """What was written is what the archive promised; then it gets its mode and time, and with `sync` is durable."""
-    digest = hashlib.sha256()
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        while chunk := os.read(fd, _READ_BYTES):
-            digest.update(chunk)
-        if digest.hexdigest() != entry.sha256:
-            raise BadArchiveError(f"member {printable(entry.name)!r} has a different sha256")
-        apply_metadata(path, entry)
-        if sync:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _write_all(fd: int, piece: memoryview) -> None:
