@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from toombos_cli.backup import naming
 from toombos_cli.backup.durable import disk_errors, sync_directory
 from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.lock import in_use
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.publish import checksum_path, partial_path
@@ -103,13 +104,14 @@ def fetch(url: str, place: Place, observer: Observer) -> Path:
         try:
             found = obstore.get(store, name)
             observer.step("download", found.meta["size"])
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(fd, "wb") as out, in_use(partial):
                 for chunk in found.stream(min_chunk_size=_PART_BYTES):
                     out.write(chunk)
                     observer.advance(len(chunk))
                 out.flush()
                 os.fsync(out.fileno())
-            partial.rename(final)
+                partial.rename(final)
             sync_directory(place.directory)
         finally:
             partial.unlink(missing_ok=True)
