@@ -27,6 +27,7 @@ from toombos_cli.backup.journal import Journal, refuse_open_journal, save_journa
 from toombos_cli.backup.keeping import Kept, keep_left_out
 from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.ownership import refuse_foreign
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.reader import Archive
@@ -128,6 +129,7 @@ def _first_good(request: Request, recovered: str | None, services: Services, obs
 def _candidates(request: Request) -> Sequence[Path]:
     if request.archive is not None:
         return (request.archive,)
+    refuse_foreign(request.place)
     return [info.path for info in restore_candidates(list_archives(request.place), utc_now())]
 
 
@@ -321,7 +323,8 @@ class _Restore:
         return keep_left_out(selection, self._archive, self._targets.live_of, self._stage.path_of)
 
     def _check_room(self) -> None:
-        needed = sum(entry.size for entry in self._targets.wanted(self._archive)) + _ROOM_BYTES
+        wanted = self._targets.wanted(self._archive)
+        needed = sum(entry.size for entry in wanted if "sparse" not in entry.flags) + _ROOM_BYTES
         for directory in self._targets.staging:
             free = shutil.disk_usage(os.path.dirname(directory)).free
             if free < needed:

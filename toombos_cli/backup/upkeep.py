@@ -15,6 +15,7 @@ from toombos_cli.backup.encryption import NO_KEYS, Keys, opened
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.ownership import refuse_foreign
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.publish import checksum_path
 from toombos_cli.backup.reader import Archive
@@ -120,7 +121,8 @@ def pin_archive(place: Place, asked: Path, *, pinned: bool) -> ListReport:
 
 
 def backup_status(place: Place, now: datetime, *, max_age_h: float) -> StatusReport:
-    """Whether there is a good backup that is young enough."""
+    """Whether there is a good backup that is young enough. Raises RefusedError in another project's directory."""
+    refuse_foreign(place)
     archives = list_archives(place)
     newest = newest_known_good(archives, now)
     age_h = (now - newest.created_at).total_seconds() / 3600 if newest else None
