@@ -14,9 +14,9 @@ from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.ownership import refuse_foreign
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.publish import checksum_path
-from toombos_cli.backup.reports import PruneDecision, PruneReport
 from toombos_cli.backup.retention import Decision, decide
 from toombos_cli.backup.store import list_archives, newest_known_good, point_latest_good
+from toombos_cli.backup.upkeep_reports import PruneDecision, PruneReport
 from toombos_cli.errors import RefusedError
 from toombos_cli.manifest.backup import Retention
 

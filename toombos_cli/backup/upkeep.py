@@ -19,15 +19,7 @@ from toombos_cli.backup.ownership import refuse_foreign
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.publish import checksum_path
 from toombos_cli.backup.reader import Archive
-from toombos_cli.backup.reports import (
-    ArchiveRow,
-    DatabaseReport,
-    DrillReport,
-    ListReport,
-    StatusReport,
-    VerifiedArchive,
-    VerifyReport,
-)
+from toombos_cli.backup.reports import DatabaseReport, DrillReport
 from toombos_cli.backup.staging import Stage, remove_tree
 from toombos_cli.backup.store import (
     ArchiveInfo,
@@ -37,6 +29,7 @@ from toombos_cli.backup.store import (
     point_latest_good,
     utc_now,
 )
+from toombos_cli.backup.upkeep_reports import ArchiveRow, ListReport, StatusReport, VerifiedArchive, VerifyReport
 from toombos_cli.backup.verify import verify_contents
 from toombos_cli.errors import OperationError, ToombosError
 from toombos_cli.results import Verdict

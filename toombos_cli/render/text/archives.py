@@ -9,12 +9,10 @@ from toombos_cli.render.formats import Output
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from toombos_cli.backup.reports import (
+    from toombos_cli.backup.reports import CreateReport, DatabaseReport, DrillReport
+    from toombos_cli.backup.upkeep_reports import (
         ArchiveRow,
         CopyReport,
-        CreateReport,
-        DatabaseReport,
-        DrillReport,
         ListReport,
         PruneReport,
         RemoteReport,
