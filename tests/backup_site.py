@@ -18,7 +18,8 @@ from toombos_cli.backup.place import Place
 from toombos_cli.backup.records import Root
 from toombos_cli.backup.recover import recover_restore
 from toombos_cli.backup.reports import CreateReport, RestoreReport
-from toombos_cli.backup.restore import NoServices, Request, Services, restore
+from toombos_cli.backup.request import NoServices, Request, Services
+from toombos_cli.backup.restore import restore
 from toombos_cli.backup.selection import Scope
 
 ROOTS = (".env", "data", "logs")

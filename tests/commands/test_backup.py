@@ -48,7 +48,9 @@ def test_with_quiet_only_what_is_wrong_or_was_asked_for_is_said(filled: Path, to
     for command in QUIET:
         done = toombos(*command, "--quiet")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert len(toombos("backup", "list", "--quiet").stdout.splitlines()) == 3
+    listed = toombos("backup", "list", "--quiet").stdout.splitlines()
+    assert len(listed) == 3
+    assert listed[0].split() == ["MADE", "(UTC)", "SIZE", "FILES", "STATE", "ARCHIVE"]
     (filled / "logs" / "app.log").unlink()
     (filled / "data" / "history.db").write_bytes(b"SQLite format 3\0 and then nothing of the kind")
     assert "NOT SOUND" in toombos("backup", "--quiet").stdout
@@ -235,3 +237,23 @@ def test_an_archive_without_a_file_that_could_not_be_read_is_called_incomplete_a
     states = {row.split()[-1]: row for row in toombos("backup", "list").stdout.splitlines()}
     assert " incomplete " in states[Path(incomplete).name]
     assert " BAD " in states[Path(damaged).name]
+
+
+def test_a_backup_directory_of_another_project_is_refused_and_one_of_a_project_that_moved_taken_over(
+    filled: Path, toombos: Toombos, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shared = tmp_path_factory.mktemp("shared")
+    other = tmp_path_factory.mktemp("other")
+    for project in (filled, other):
+        manifest = project / "toombos.toml"
+        before = manifest.read_text() if manifest.exists() else 'extends = "toombos"\n'
+        manifest.write_text(f'{before}[backup]\ndirectory = "{shared}"\n')
+    assert toombos("backup").returncode == 0
+    for command in (["backup"], ["restore", "--latest-good", "--yes"], ["backup", "prune"], ["backup", "status"]):
+        refused = toombos("--project", str(other), *command)
+        assert refused.returncode == 5, refused.stderr
+        assert f"is that of another project, {filled}" in refused.stderr
+    moved = filled.rename(filled.parent / "moved")
+    assert toombos("--project", str(other), "backup", cwd=other).returncode == 0
+    assert toombos("--project", str(moved), "backup", cwd=moved).returncode == 5
+    moved.rename(filled)

@@ -1,6 +1,8 @@
 """`toombos backup --to` and `toombos restore URL` against a local S3 server and a directory."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +16,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import REQUIRE_ALL, Toombos, free_port, wait_for
+
+ARCHIVE = "toombos-20260101T000000Z-0000.tar.zst"
 
 for _module in ("obstore", "moto"):
     if find_spec(_module) is None:
@@ -137,6 +141,23 @@ def test_a_remote_that_does_not_answer_is_a_warning_within_seconds(
         done = toombos("backup", command, "--json", env=env, timeout_s=40)
     assert done.returncode == 0, done.stderr
     assert data(done)["remote"]["problem"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
+@pytest.mark.parametrize("command", [["backup", "--to", "s3://bucket/x"], ["restore", f"s3://bucket/{ARCHIVE}"]])
+def test_whoever_waits_for_a_store_that_does_not_answer_can_break_off(
+    project: Path, s3: dict[str, str], command: list[str], number: signal.Signals
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.settimeout(60)
+        env = os.environ | s3 | {"AWS_ENDPOINT": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
+        argv = [sys.executable, "-m", "toombos_cli", "--project", str(project), *command]
+        waiting = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        connection, _ = deaf.accept()
+        with connection:
+            waiting.send_signal(number)
+            _, errors = waiting.communicate(timeout=20)
+    assert (waiting.returncode, errors) == ({signal.SIGINT: 130, signal.SIGTERM: 143}[number], "")
 
 
 def test_a_copy_that_was_cut_off_or_never_read_back_is_missing(project: Path, toombos: Toombos, tmp_path: Path) -> None:

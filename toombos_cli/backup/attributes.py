@@ -3,14 +3,16 @@
 What the system itself sets (security.*, trusted.*) belongs to the machine, not to the data. Not on macOS.
 """
 
-import contextlib
 import errno
 import os
 import re
+import struct
 
-ACLS = ("system.posix_acl_access", "system.posix_acl_default")
+ACCESS_ACL = "system.posix_acl_access"
+_DEFAULT_ACL = "system.posix_acl_default"
 VALUE_MAX_BYTES = 1 << 16  # the kernel's own limit, as is that of a name (man 7 xattr)
-_KEPT = re.compile(r"user\.[^=\n\0]{1,250}|" + "|".join(map(re.escape, ACLS)))
+_KEPT = re.compile(r"user\.[^=\n\0]{1,250}|" + re.escape(ACCESS_ACL) + "|" + re.escape(_DEFAULT_ACL))
+_GROUP_OBJ, _MASK = 0x04, 0x10
 _ABSENT = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOENT, errno.EACCES, errno.EPERM})
 
 
@@ -32,8 +34,23 @@ def read_attributes(path: bytes) -> dict[str, bytes]:
         return {}
 
 
-def apply_attributes(path: bytes, attributes: dict[str, bytes]) -> None:
-    """Sets them where the file system and the user's rights allow it."""
+def apply_attributes(path: bytes, attributes: dict[str, bytes]) -> dict[str, str]:
+    """Sets them; the reason for each that the file system or the user's rights do not allow."""
+    refused = {}
     for name, value in attributes.items():
-        with contextlib.suppress(OSError, AttributeError):
+        try:
             os.setxattr(path, name, value, follow_symlinks=False)
+        except AttributeError:
+            refused[name] = "not on this system"
+        except OSError as error:
+            refused[name] = error.strerror or str(error)
+    return refused
+
+
+def rights_of_group(acl: bytes) -> int:
+    """What an access ACL lets the file's group do, 0 to 7; the mode shows in its place what the ACL lets anybody do."""
+    head, entry = struct.Struct("<I"), struct.Struct("<HHI")  # linux/posix_acl_xattr.h
+    if len(acl) < head.size or (len(acl) - head.size) % entry.size:
+        return 0
+    rights: dict[int, int] = {tag: allowed for tag, allowed, _ in entry.iter_unpack(acl[head.size :])}
+    return rights.get(_GROUP_OBJ, 0) & rights.get(_MASK, 7)

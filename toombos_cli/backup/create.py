@@ -20,6 +20,7 @@ from toombos_cli.backup.intake import Intake
 from toombos_cli.backup.journal import refuse_open_journal
 from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.ownership import claim
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.publish import clear_leftovers, drop_from_cache, partial_path, publish
@@ -65,6 +66,7 @@ def create_locked(plan: Plan, observer: Observer) -> CreateReport:
     place = plan.place
     with disk_errors("the backup could not be written", place.directory):
         place.create()
+        claim(place)
         clear_leftovers(place)
         place.scratch.mkdir(mode=0o700)
         now = utc_now()

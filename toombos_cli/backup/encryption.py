@@ -12,6 +12,7 @@ from typing import Any
 
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.lock import in_use
 from toombos_cli.backup.naming import AGE_SUFFIX, SUFFIX
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.publish import drop_from_cache
@@ -78,9 +79,10 @@ def opened(path: Path, keys: Keys, place: Place) -> Iterator[Path]:
         with disk_errors("the archive could not be decrypted", place.directory):
             place.create()
             scratch.mkdir(mode=0o700)
-            with copy.open("wb") as out:
+        with in_use(scratch):
+            with disk_errors("the archive could not be decrypted", place.directory), copy.open("wb") as out:
                 _decrypt(path, out, keys.identity)
-        yield copy
+            yield copy
     finally:
         remove_tree(bytes(scratch))
 

@@ -9,9 +9,12 @@ import ctypes
 import errno
 import functools
 import os
+import shlex
 from collections.abc import Callable
 
 import msgspec
+
+from toombos_cli.errors import OperationError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -56,19 +59,35 @@ def swap(unit: Unit, *, atomic: bool = True) -> None:
 
 
 def swap_back(unit: Unit) -> None:
-    """Puts the old content back, from wherever a swap was broken off; does nothing when it is in its place."""
-    if identity(unit.live) == unit.live_id:
+    """Puts the old content back, from wherever a swap was broken off; does nothing when it is in its place.
+
+    What somebody put into the live place meanwhile stays when the swap never came to it. Raises OperationError when
+    old and new cannot be told apart: nothing may then be removed.
+    """
+    if _lies_at(unit.live, unit.live_id):
         return
-    if unit.live_id and unit.live_id == identity(unit.staged):
+    if unit.live_id and _lies_at(unit.staged, unit.live_id):
         if not exchange(unit.live, unit.staged):
             os.rename(unit.staged, unit.aside)
             os.rename(unit.live, unit.staged)
             os.rename(unit.aside, unit.live)
         return
-    if unit.staged_id and identity(unit.live) == unit.staged_id:
+    if unit.staged_id and _lies_at(unit.live, unit.staged_id):
         os.rename(unit.live, unit.staged)
-    if unit.live_id and identity(unit.aside) == unit.live_id:
+    if unit.live_id and _lies_at(unit.aside, unit.live_id):
         os.rename(unit.aside, unit.live)
+    elif unit.live_id and unit.staged_id and not _lies_at(unit.staged, unit.staged_id):
+        raise OperationError(
+            "old and new cannot be told apart, so nothing was removed: the old files lie in the staging directory",
+            where=os.fsdecode(unit.staged),
+            hint=f"ls -ld {shlex.quote(os.fsdecode(unit.live))} {shlex.quote(os.fsdecode(unit.staged))}",
+        )
+
+
+def _lies_at(path: bytes, known: Identity | None) -> bool:
+    """Whether what is known lies there. By its inode alone: a device may have another number after a reboot."""
+    found = identity(path)
+    return (found and found[1]) == (known and known[1])
 
 
 def exchange(one: bytes, other: bytes) -> bool:

@@ -1,6 +1,9 @@
 """RESTORE.txt, the second member of every archive: how to restore it with nothing but tar and zstd."""
 
-RESTORE_TXT = """\
+# By default tar sets no attribute but user.*; of a file with an ACL, the group would then get the rights of its mask.
+UNPACK = "tar --zstd --xattrs --xattrs-include='*' -xpf"
+
+RESTORE_TXT = f"""\
 This is a backup made by toombos. With toombos installed:
 
     toombos restore ARCHIVE --dry-run      what would change
@@ -10,7 +13,7 @@ Without toombos, by GNU tar and zstd alone. Stop the services first.
 
     sha256sum -c ARCHIVE.sha256            is the file what was written?
     mkdir restored
-    tar --zstd --xattrs -xpf ARCHIVE -C restored
+    {UNPACK} ARCHIVE -C restored
                                            unpack beside the live files, never over them
 
 An archive that ends in .age is decrypted first:

@@ -1,4 +1,4 @@
-"""One backup or restore at a time. The kernel drops the lock with its holder, so it is never stale."""
+"""One backup or restore at a time, and files in use without that. The kernel drops a lock with its holder."""
 
 import contextlib
 import fcntl
@@ -30,3 +30,29 @@ def exclusive(path: Path, doing: str) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def in_use(path: Path) -> Iterator[None]:
+    """Keeps a file or directory of one operation from being cleared up as a leftover by another."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether a process that lives uses it; False for what is not there."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -9,8 +9,8 @@ from pathlib import Path
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.remote import RemoteArchive, list_remote, send
-from toombos_cli.backup.reports import CopyReport, RemoteReport, RemoteRow
 from toombos_cli.backup.store import ArchiveInfo, list_archives, newest_known_good
+from toombos_cli.backup.upkeep_reports import CopyReport, RemoteReport, RemoteRow
 from toombos_cli.errors import ToombosError, UsageError
 
 

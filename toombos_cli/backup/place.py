@@ -31,6 +31,11 @@ class Place:
         return self.directory / "latest-good"
 
     @property
+    def owner(self) -> Path:
+        """Names the project that the directory belongs to, where it lies outside of it."""
+        return self.directory / ".project"
+
+    @property
     def trash(self) -> Path:
         return self.directory / ".trash"
 

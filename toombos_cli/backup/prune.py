@@ -11,11 +11,12 @@ import msgspec
 from toombos_cli.backup.catalogue import load_catalogue, save_catalogue
 from toombos_cli.backup.durable import disk_errors, sync_directory
 from toombos_cli.backup.lock import exclusive
+from toombos_cli.backup.ownership import refuse_foreign
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.publish import checksum_path
-from toombos_cli.backup.reports import PruneDecision, PruneReport
 from toombos_cli.backup.retention import Decision, decide
 from toombos_cli.backup.store import list_archives, newest_known_good, point_latest_good
+from toombos_cli.backup.upkeep_reports import PruneDecision, PruneReport
 from toombos_cli.errors import RefusedError
 from toombos_cli.manifest.backup import Retention
 
@@ -30,6 +31,7 @@ def prune_archives(place: Place, policy: Retention, now: datetime, *, dry_run: b
 
 def prune_locked(place: Place, policy: Retention, now: datetime, *, dry_run: bool = False) -> PruneReport:
     """As prune_archives, for a caller that holds the lock."""
+    refuse_foreign(place)
     archives = list_archives(place)
     decisions = decide(archives, policy, now)
     going = {decision.path for decision in decisions if not decision.keep}

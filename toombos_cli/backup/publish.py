@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from toombos_cli.backup.durable import sync_directory, write_atomically
+from toombos_cli.backup.lock import is_in_use
 from toombos_cli.backup.naming import created_at
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.place import Place
@@ -18,11 +19,13 @@ def partial_path(place: Place, name: str) -> Path:
 
 
 def clear_leftovers(place: Place) -> None:
-    """Removes what an operation that died left behind. The caller holds the lock, so nobody is using it."""
+    """Removes what an operation that died left behind. The caller holds the lock: others at work without it said so."""
     for scratch in place.directory.glob(f"{place.scratch.name}*"):
-        remove_tree(bytes(scratch))
+        if not is_in_use(scratch):
+            remove_tree(bytes(scratch))
     for path in place.directory.glob(f".*{_PARTIAL}"):
-        path.unlink(missing_ok=True)
+        if not is_in_use(path):
+            path.unlink(missing_ok=True)
     for checksum in place.directory.glob("*.sha256"):
         archive = checksum.with_suffix("")
         if created_at(archive.name) and not archive.exists():

@@ -18,6 +18,7 @@ import msgspec
 from toombos_cli.backup import tarblocks
 from toombos_cli.backup.errors import BadArchiveError, NewerArchiveError
 from toombos_cli.backup.frames import FRAME_BYTES, open_frame, read_frames
+from toombos_cli.backup.instructions import UNPACK
 from toombos_cli.backup.records import FORMAT, Entry, Manifest, Tail, printable
 from toombos_cli.backup.rules import check_entries, check_roots
 from toombos_cli.backup.writer import (
@@ -98,9 +99,9 @@ class Archive:
             raise BadArchiveError("the file's checksum differs from the one in its index")
 
     def _contents(self, digest: "hashlib._Hash") -> Iterator[bytes]:
-        for compressed, content in read_frames(self._fd, 0, self.tail.frames):
+        for compressed, pieces in read_frames(self._fd, 0, self.tail.frames):
             digest.update(compressed)
-            yield content
+            yield from pieces
 
     def _read_manifest(self) -> bytes:
         offset = sum(compressed for compressed, _ in self.tail.frames[: self.tail.manifest_frame])
@@ -111,7 +112,7 @@ class Archive:
         for number, (compressed_size, size) in enumerate(frames, self.tail.manifest_frame):
             compressed = os.pread(self._fd, compressed_size, offset)
             offset += compressed_size
-            content += open_frame(compressed, compressed_size, size, number)
+            content += b"".join(open_frame(compressed, compressed_size, size, number))
         start = tarblocks.BLOCK
         encoded = bytes(content[start : start + self.tail.manifest_bytes])
         if bytes(content) != b"".join(manifest_member(encoded)):
@@ -210,7 +211,7 @@ def _read_tail(fd: int) -> tuple[Tail, int]:
         if demand.min_reader > FORMAT:
             raise NewerArchiveError(
                 f"needs a toombos that reads format {demand.min_reader}; this one reads up to {FORMAT}",
-                hint="mkdir restored && tar --zstd -xpf ARCHIVE -C restored",
+                hint=f"mkdir restored && {UNPACK} ARCHIVE -C restored",
             )
         tail = msgspec.json.decode(encoded, type=Tail)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

@@ -7,24 +7,29 @@ is complete, so there is no half-written archive under a final name there either
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from toombos_cli.backup import naming
 from toombos_cli.backup.durable import disk_errors, sync_directory
 from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.lock import in_use
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.publish import checksum_path, partial_path
 from toombos_cli.errors import OperationError, UsageError
 
+T = TypeVar("T")
 _PART_BYTES = 8 << 20
 _ANSWER_WITHIN = "5s"
+_SIGNAL_WITHIN_S = 0.2
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -38,6 +43,10 @@ def send(archive: Path, url: str, observer: Observer) -> str:
 
     Raises OperationError, BadArchiveError when the store gives back other bytes: the copy then has no checksum file.
     """
+    return _interruptible(lambda: _send(archive, url, observer))
+
+
+def _send(archive: Path, url: str, observer: Observer) -> str:
     obstore, store = _store(url)
     observer.step("upload", archive.stat().st_size)
     with _store_errors(obstore, url):
@@ -72,7 +81,7 @@ def list_remote(url: str) -> dict[str, RemoteArchive]:
     """
     obstore, store = _store(url, patient=False)
     with _store_errors(obstore, url):
-        objects = obstore.list_with_delimiter(store)["objects"]
+        objects = _interruptible(lambda: obstore.list_with_delimiter(store)["objects"])
     sizes = {str(one["path"]).rpartition("/")[2]: int(one["size"]) for one in objects}
     return {
         name: RemoteArchive(
@@ -96,24 +105,49 @@ def fetch(url: str, place: Place, observer: Observer) -> Path:
     final = place.directory / name
     if final.exists():
         return final
+    return _interruptible(lambda: _fetch(url, base, final, place, observer))
+
+
+def _fetch(url: str, base: str, final: Path, place: Place, observer: Observer) -> Path:
     obstore, store = _store(base)
     with disk_errors("the archive could not be downloaded", place.directory), _store_errors(obstore, url):
         place.create()
-        partial = partial_path(place, name)
+        partial = partial_path(place, final.name)
         try:
-            found = obstore.get(store, name)
+            found = obstore.get(store, final.name)
             observer.step("download", found.meta["size"])
-            with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(fd, "wb") as out, in_use(partial):
                 for chunk in found.stream(min_chunk_size=_PART_BYTES):
                     out.write(chunk)
                     observer.advance(len(chunk))
                 out.flush()
                 os.fsync(out.fileno())
-            partial.rename(final)
+                partial.rename(final)
             sync_directory(place.directory)
         finally:
             partial.unlink(missing_ok=True)
     return final
+
+
+def _interruptible(work: Callable[[], T]) -> T:
+    """What `work` returns or raises; done in a thread, for the client hears no signal while it waits for a store.
+
+    An interrupt leaves the thread behind, waiting; it ends with the process.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = threading.Thread(target=run, name="store", daemon=True)
+    thread.start()
+    while thread.is_alive():  # the signal may have come to another thread: look for it now and then
+        thread.join(_SIGNAL_WITHIN_S)
+    return done.result()
 
 
 def _store(url: str, *, patient: bool = True) -> tuple[ModuleType, Any]:

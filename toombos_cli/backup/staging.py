@@ -10,28 +10,34 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from toombos_cli.backup.attributes import apply_attributes
+from toombos_cli.backup.attributes import ACCESS_ACL, apply_attributes, rights_of_group
 from toombos_cli.backup.databases import judge
-from toombos_cli.backup.durable import sync_directory
+from toombos_cli.backup.durable import can_sync_filesystem, sync_directory, sync_filesystem
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.postgres import DUMP_NAME
 from toombos_cli.backup.reader import Archive
 from toombos_cli.backup.records import Entry, printable
+from toombos_cli.backup.reports import NotSet
 from toombos_cli.backup.rules import is_within
 
 _HOLE_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
+_MANY_FILES = 100  # from so many on, one sync of the file system costs less than one a file
 _NO_DATA = bytes(_HOLE_BYTES)
 
 
 @dataclass(slots=True)
 class Stage:
-    """Where members go: `places` maps the archive's names of units to staged paths."""
+    """Where members go: `places` maps the archive's names of units to staged paths.
+
+    `not_set` are the owners and attributes that were refused so far.
+    """
 
     archive: Archive
     places: Mapping[bytes, bytes]
     observer: Observer
+    not_set: list[NotSet] = field(default_factory=list)
     _directories: list[tuple[bytes, Entry]] = field(default_factory=list)
 
     def unpack(self) -> None:
@@ -46,7 +52,7 @@ class Stage:
                     self._pass_over(pieces)
                 elif entry.type == "file":
                     self._write_file(path, entry, pieces)
-                    checks.append(pool.submit(_check_file, path, entry))
+                    checks.append(pool.submit(self._check_file, path, entry))
                 else:
                     self._make(path, entry)
             self.observer.step("check")
@@ -54,6 +60,7 @@ class Stage:
                 check.result()
         finally:
             pool.shutdown(cancel_futures=True)
+        self._sync_at_once()
         self._check_databases()
 
     def path_of(self, name: bytes) -> bytes | None:
@@ -66,8 +73,20 @@ class Stage:
     def finish_directories(self) -> None:
         """Gives directories their modes and times, the deepest first, when nothing is put into them any more."""
         for path, entry in reversed(self._directories):
-            apply_metadata(path, entry)
-            sync_directory(path)
+            self._describe(path, entry)
+            if not self._at_once:
+                sync_directory(path)
+        self._sync_at_once()
+
+    @property
+    def _at_once(self) -> bool:
+        return self.archive.tail.files >= _MANY_FILES and can_sync_filesystem()
+
+    def _sync_at_once(self) -> None:
+        """Makes many files durable by one call for each directory that holds them."""
+        if self._at_once:
+            for directory in {os.path.dirname(path) for path in self.places.values()}:
+                sync_filesystem(directory)
 
     def _make(self, path: bytes, entry: Entry) -> None:
         if entry.type == "dir":
@@ -75,16 +94,39 @@ class Stage:
             self._directories.append((path, entry))
         else:
             os.symlink(entry.target, path)
-            apply_metadata(path, entry)
+            self._describe(path, entry)
 
     def _write_file(self, path: bytes, entry: Entry, pieces: Iterator[memoryview]) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "wb", buffering=0) as out:
-            write = _write_around_holes if "sparse" in entry.flags else _write_all
+        try:
+            sparse = "sparse" in entry.flags
+            write = _write_around_holes if sparse else _write_all
             for piece in pieces:
                 write(fd, piece)
                 self.observer.advance(len(piece))
-            out.truncate(entry.size)
+            if sparse:  # it may end in a hole
+                os.ftruncate(fd, entry.size)
+        finally:
+            os.close(fd)
+
+    def _check_file(self, path: bytes, entry: Entry) -> None:
+        """What was written is what the archive promised; then it gets its mode and time, and is made durable."""
+        digest = hashlib.sha256()
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            while chunk := os.read(fd, _READ_BYTES):
+                digest.update(chunk)
+            if digest.hexdigest() != entry.sha256:
+                raise BadArchiveError(f"member {printable(entry.name)!r} has a different sha256")
+            self._describe(path, entry)
+            if not self._at_once:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _describe(self, path: bytes, entry: Entry) -> None:
+        for what, reason in apply_metadata(path, entry).items():
+            self.not_set.append(NotSet(path=printable(entry.name), what=what, reason=reason))
 
     def _pass_over(self, pieces: Iterator[memoryview]) -> None:
         for piece in pieces:
@@ -104,16 +146,26 @@ class Stage:
                     )
 
 
-def apply_metadata(path: bytes, entry: Entry) -> None:
-    """Owner and extended attributes (where permitted), mode and times of an entry; links are not followed."""
+def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
+    """Owner, extended attributes, mode and times of an entry; links are not followed.
+
+    Returns the reason for each owner or attribute that the file system or the user's rights do not allow.
+    """
+    refused = {}
     status = os.lstat(path)
     if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
-        with contextlib.suppress(PermissionError):
+        try:
             os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        except OSError as error:  # EPERM for a user, EINVAL in a container that does not know the number
+            refused[f"owner {entry.uid}:{entry.gid}"] = error.strerror or str(error)
     if entry.type != "symlink":
-        apply_attributes(path, entry.xattrs)  # an ACL holds the group's mode: before it
-        os.chmod(path, entry.mode)
+        refused |= apply_attributes(path, entry.xattrs)  # an ACL holds the group's mode: before it
+        mode = entry.mode
+        if ACCESS_ACL in refused:
+            mode = mode & ~0o070 | rights_of_group(entry.xattrs[ACCESS_ACL]) << 3
+        os.chmod(path, mode)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+    return refused
 
 
 def remove_tree(path: bytes) -> None:
@@ -131,21 +183,6 @@ def remove_tree(path: bytes) -> None:
 
     if os.path.lexists(path):
         shutil.rmtree(path, onerror=unlock)
-
-
-def _check_file(path: bytes, entry: Entry) -> None:
-    """What the disk holds is what the archive promised; then it gets its mode and time, and is made durable."""
-    digest = hashlib.sha256()
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        while chunk := os.read(fd, _READ_BYTES):
-            digest.update(chunk)
-        if digest.hexdigest() != entry.sha256:
-            raise BadArchiveError(f"member {printable(entry.name)!r} has a different sha256")
-        apply_metadata(path, entry)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _write_all(fd: int, piece: memoryview) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toombos_cli.backup.databases import COMPANIONS
+from toombos_cli.backup.instructions import UNPACK
 from toombos_cli.backup.place import STAGING_PREFIX
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
 from toombos_cli.backup.reader import Archive
@@ -120,7 +121,7 @@ def _live(project: Path, name: bytes, archive: Archive) -> bytes:
         raise RefusedError(
             f"{printable(name)!r} is a mount point and cannot be exchanged as a whole",
             where=os.fsdecode(live),
-            hint=f"tar --zstd -xpf {archive.path} -C EMPTY_DIRECTORY",
+            hint=f"{UNPACK} {archive.path} -C EMPTY_DIRECTORY",
         )
     return live
 

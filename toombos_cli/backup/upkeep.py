@@ -15,18 +15,11 @@ from toombos_cli.backup.encryption import NO_KEYS, Keys, opened
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.ownership import refuse_foreign
 from toombos_cli.backup.place import Place
 from toombos_cli.backup.publish import checksum_path
 from toombos_cli.backup.reader import Archive
-from toombos_cli.backup.reports import (
-    ArchiveRow,
-    DatabaseReport,
-    DrillReport,
-    ListReport,
-    StatusReport,
-    VerifiedArchive,
-    VerifyReport,
-)
+from toombos_cli.backup.reports import DatabaseReport, DrillReport
 from toombos_cli.backup.staging import Stage, remove_tree
 from toombos_cli.backup.store import (
     ArchiveInfo,
@@ -36,6 +29,7 @@ from toombos_cli.backup.store import (
     point_latest_good,
     utc_now,
 )
+from toombos_cli.backup.upkeep_reports import ArchiveRow, ListReport, StatusReport, VerifiedArchive, VerifyReport
 from toombos_cli.backup.verify import verify_contents
 from toombos_cli.errors import OperationError, ToombosError
 from toombos_cli.results import Verdict
@@ -120,7 +114,8 @@ def pin_archive(place: Place, asked: Path, *, pinned: bool) -> ListReport:
 
 
 def backup_status(place: Place, now: datetime, *, max_age_h: float) -> StatusReport:
-    """Whether there is a good backup that is young enough."""
+    """Whether there is a good backup that is young enough. Raises RefusedError in another project's directory."""
+    refuse_foreign(place)
     archives = list_archives(place)
     newest = newest_known_good(archives, now)
     age_h = (now - newest.created_at).total_seconds() / 3600 if newest else None

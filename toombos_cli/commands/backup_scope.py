@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from toombos_cli.backup.encryption import Keys
     from toombos_cli.backup.place import Place
     from toombos_cli.backup.postgres import Postgres
-    from toombos_cli.backup.reports import RemoteReport
     from toombos_cli.backup.selection import Scope
+    from toombos_cli.backup.upkeep_reports import RemoteReport
 
 
 def make_place(invocation: Invocation, settings: BackupScope | None = None) -> "Place":

@@ -41,7 +41,8 @@ def restore(
     """
     from toombos_cli.backup.recover import recover_restore
     from toombos_cli.backup.remote import fetch, is_remote
-    from toombos_cli.backup.restore import Request, restore
+    from toombos_cli.backup.request import Request
+    from toombos_cli.backup.restore import restore
     from toombos_cli.backup.store import find_archive
 
     settings, scope = make_scope(invocation, lenient=True)

@@ -53,6 +53,6 @@ def remove(invocation: Invocation) -> None:
 @command
 def run(invocation: Invocation, job: Annotated[str, typer.Argument(metavar="JOB", help="The job's name.")]) -> None:
     """Run one job now, record that it ran, and raise an alert when it failed."""
-    from toombos_cli.schedule.operations import run_job
+    from toombos_cli.schedule.job_run import run_job
 
     invocation.finish(run_job(invocation.manifest, job))

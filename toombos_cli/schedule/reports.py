@@ -8,7 +8,10 @@ from toombos_cli.results import Case, Verdict, worst
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
-    """One job; times are ISO 8601, local. `exit_code` is that of the last run, None when it never ran or runs now."""
+    """One job; times are ISO 8601, local. `exit_code` is that of the last run, None when it never ran or runs now.
+
+    `broken_off`: the last run was killed, or the machine went down; it has no exit code.
+    """
 
     name: str
     title: str
@@ -19,6 +22,7 @@ class JobRow:
     exit_code: int | None
     next_due_at: str | None
     missed: bool
+    broken_off: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +49,7 @@ class ScheduleReport:
 
     @property
     def verdict(self) -> Verdict:
-        """WARN when a run was missed or the last one failed."""
+        """WARN when a run was missed, or the last one failed or was broken off."""
         return worst(case.verdict for case in self.cases())
 
     def cases(self) -> tuple[Case, ...]:
@@ -56,9 +60,9 @@ class ScheduleReport:
                 verdict=Verdict.SKIP
                 if not job.enabled
                 else Verdict.WARN
-                if job.missed or job.exit_code not in (None, 0)
+                if job.missed or job.broken_off or job.exit_code not in (None, 0)
                 else Verdict.PASS,
-                detail="missed" if job.missed else "",
+                detail="missed" if job.missed else "broken off" if job.broken_off else "",
             )
             for job in self.jobs
         )

@@ -34,8 +34,22 @@ def leftovers(site: Site) -> list[str]:
         path.name
         for directory in (site.place.directory, site.project)
         for path in directory.glob(".*")
-        if path.name not in (".env",)
+        if path.name not in (".env", ".project")
     ]
+
+
+def test_a_sparse_file_larger_than_the_disk_comes_back(small_disk: Path) -> None:
+    site = Site(small_disk).fill()
+    holes = small_disk / "data" / "holes"
+    with holes.open("wb") as file:
+        file.truncate(100 << 20)
+        file.seek(50 << 20)
+        file.write(b"island")
+    archive = site.backup().archive
+    holes.unlink()
+    site.restore(archive)
+    assert holes.stat().st_size == 100 << 20
+    assert holes.read_bytes()[50 << 20 :][:6] == b"island"
 
 
 def test_a_backup_on_a_full_disk_leaves_nothing_behind(small_disk: Path) -> None:

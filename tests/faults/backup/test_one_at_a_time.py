@@ -11,8 +11,10 @@ import pytest
 
 from tests.backup_site import Site, Steps, run_apart
 from tests.conftest import Toombos, wait_for
-from toombos_cli.backup.lock import exclusive
+from toombos_cli.backup.lock import exclusive, in_use
 from toombos_cli.backup.observer import Silent
+from toombos_cli.backup.publish import partial_path
+from toombos_cli.backup.remote import fetch
 from toombos_cli.errors import LockedError, RefusedError
 
 
@@ -103,3 +105,35 @@ def test_a_foreign_wal_beside_the_live_database_does_not_touch_the_restored_rows
         assert not (tmp_path / "data" / "history.db-wal").exists()
         assert not (tmp_path / "data" / "history.db-journal").exists()
         assert site.words() == ["right"]
+
+
+def test_a_backup_leaves_a_download_that_is_under_way_alone_and_clears_one_that_died(tmp_path: Path) -> None:
+    pytest.importorskip("obstore", reason="obstore is not installed")
+    there, here = Site(tmp_path / "there"), Site(tmp_path / "here")
+    for site in (there, here):
+        site.project.mkdir()
+        site.fill()
+    archive = Path(there.backup().archive)
+    died = partial_path(here.place, "toombos-20260101T000000Z-0000.tar.zst")
+    here.backup()
+    died.write_text("half an archive")
+
+    class Meanwhile(Silent):
+        def advance(self, size_bytes: int) -> None:
+            here.backup()
+
+    fetched = fetch(f"{archive.parent.as_uri()}/{archive.name}", here.place, Meanwhile())
+    assert fetched.read_bytes() == archive.read_bytes()
+    assert not died.exists()
+
+
+def test_a_backup_leaves_a_decrypted_copy_that_is_being_read_alone(tmp_path: Path) -> None:
+    site = Site(tmp_path).fill()
+    site.backup()
+    scratch = site.place.directory / ".scratch-0123abcd"
+    scratch.mkdir()
+    with in_use(scratch):
+        site.backup()
+        assert scratch.is_dir()
+    site.backup()
+    assert not scratch.exists()

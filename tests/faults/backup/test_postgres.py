@@ -16,7 +16,8 @@ from toombos_cli.backup.create import Plan, create_backup
 from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.recover import recover_restore
-from toombos_cli.backup.restore import NoServices, Request, restore
+from toombos_cli.backup.request import NoServices, Request
+from toombos_cli.backup.restore import restore
 from toombos_cli.errors import OperationError, RefusedError
 
 PROGRAMS = ("usr/lib/postgresql/*/bin",)
@@ -139,7 +140,7 @@ def test_the_servers_commit_decides_an_interrupted_restore(
             if name == step:
                 raise Crash
 
-    monkeypatch.setattr("toombos_cli.backup.restore._Restore._undo", lambda self, cause: None)
+    monkeypatch.setattr("toombos_cli.backup.attempt.Attempt._undo", lambda self, cause: None)
     with pytest.raises(Crash):
         restore(server.request(archive), NoServices(), Killed())
     monkeypatch.undo()

@@ -10,7 +10,8 @@ from toombos_cli.backup.create import Plan, create_backup
 from toombos_cli.backup.encryption import Keys
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.restore import NoServices, Request, restore
+from toombos_cli.backup.request import NoServices, Request
+from toombos_cli.backup.restore import restore
 from toombos_cli.backup.store import list_archives
 from toombos_cli.backup.upkeep import run_drill, verify_archives
 from toombos_cli.errors import ConfigurationError, OperationError

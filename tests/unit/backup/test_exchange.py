@@ -6,10 +6,12 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from toombos_cli.backup import exchange
 from toombos_cli.backup.exchange import Unit, identity, swap, swap_back
+from toombos_cli.errors import OperationError
 
 
 def make_unit(tmp_path: Path, *, live: bool = True, staged: bool = True) -> Unit:
@@ -71,6 +73,41 @@ def test_a_way_back_by_renames_broken_off_anywhere_can_be_repeated(
             os.rename(source, target)
         swap_back(unit)
         assert said(place) == "live"
+
+
+@pytest.mark.parametrize("atomic", [True, False], ids=["exchange", "two renames"])
+def test_a_swap_is_taken_back_after_a_reboot_that_numbered_the_devices_anew(tmp_path: Path, atomic: bool) -> None:
+    unit = make_unit(tmp_path)
+    swap(unit, atomic=atomic)
+    swap_back(after_reboot(unit))
+    assert said(tmp_path) == "live"
+
+
+def test_where_old_and_new_cannot_be_told_apart_nothing_is_moved(tmp_path: Path) -> None:
+    unit = make_unit(tmp_path)
+    swap(unit)
+    strange = msgspec.structs.replace(unit, live_id=(1, 1), staged_id=(1, 2))
+    with pytest.raises(OperationError, match="cannot be told apart"):
+        swap_back(strange)
+    assert said(tmp_path) == "staged"
+    assert (tmp_path / "staged" / "said").read_text() == "live"
+
+
+def test_what_was_put_in_place_before_the_swap_came_to_it_stays(tmp_path: Path) -> None:
+    unit = make_unit(tmp_path)
+    os.rename(unit.live, tmp_path / "before")
+    (tmp_path / "live").mkdir()
+    (tmp_path / "live" / "said").write_text("edited")
+    swap_back(unit)
+    assert said(tmp_path) == "edited"
+
+
+def after_reboot(unit: Unit) -> Unit:
+    """What a journal says of a unit when its file system has another device number than before."""
+    assert unit.live_id is not None
+    assert unit.staged_id is not None
+    other = unit.live_id[0] + 7
+    return msgspec.structs.replace(unit, live_id=(other, unit.live_id[1]), staged_id=(other, unit.staged_id[1]))
 
 
 def test_the_exchange_is_one_step_here() -> None:

@@ -81,14 +81,14 @@ def test_leaves_out_the_companions_of_a_database_and_nothing_of_that_name_elsewh
     assert not {"data/history.db-wal", "data/history.db-shm"} & found
 
 
-def test_leaves_out_what_cannot_be_restored_and_says_why(tmp_path: Path) -> None:
+def test_leaves_out_what_cannot_be_restored_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(tmp_path).fill()
     os.mkfifo(tmp_path / "data" / "fifo")
     (tmp_path / "data" / "out").symlink_to("/etc/passwd")
     (tmp_path / "data" / "climb").symlink_to("../../x")
     (tmp_path / "data" / "fine").symlink_to("deep/note.txt")
     with socket.socket(socket.AF_UNIX) as listener:
-        os.chdir(tmp_path / "data")
+        monkeypatch.chdir(tmp_path / "data")
         listener.bind("s")
         selection = select(site.scope, time.time())
     reasons = {os.fsdecode(name): reason for name, reason in selection.left_out.items()}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import needs
+from tests.conftest import needs, wait_for
 from tests.unit.alerts.conftest import log_lines, wait_until_quiet
 from toombos_cli.manifest.loader import load_manifest
 from toombos_cli.schedule import crontab, systemd
-from toombos_cli.scheduled_runs import Installation, write_installation
+from toombos_cli.scheduled_runs import Installation, read_record, write_installation
 
 FAKE_CRONTAB = f"""#!{sys.executable}
 # As Debian's crontab: -l prints, - installs unless the last newline is missing, -r removes.
@@ -218,6 +219,30 @@ def test_a_failed_run_is_exit_1_and_an_alert_and_the_next_success_ends_it(projec
         text.replace('command = ["logs", "--grep", "("]', 'command = ["schedule", "show"]')
     )
     assert toombos("schedule", "run", "own").returncode == 0
+    wait_until_quiet(project)
+    assert "no open alerts" in toombos("alert", "status").stdout
+
+
+def test_a_run_that_was_killed_is_shown_and_alerted_and_one_that_still_runs_is_not(project, toombos):
+    job(project, "schedule", "show")
+    with (project / "toombos.toml").open("a") as file:
+        file.write('[schedule.long]\nat = "03:00"\ncommand = ["logs", "-f"]\n')
+    argv = [sys.executable, "-m", "toombos_cli", "--project", str(project), "schedule", "run", "long"]
+    running = subprocess.Popen(argv, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: read_record(project, "long") is not None)
+        shown = json.loads(toombos("schedule", "show", "--json").stdout)["data"]["jobs"]
+        assert [row["broken_off"] for row in shown if row["name"] == "long"] == [False]
+    finally:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+    assert "FAIL broken off" in toombos("schedule", "show").stdout
+    assert toombos("schedule", "run", "own").returncode == 0
+    wait_until_quiet(project)
+    assert [line["key"] for line in log_lines(project, "raised")] == ["schedule:long"]
+    text = (project / "toombos.toml").read_text().replace('"logs", "-f"', '"schedule", "show"')
+    (project / "toombos.toml").write_text(text)
+    assert toombos("schedule", "run", "long").returncode == 0
     wait_until_quiet(project)
     assert "no open alerts" in toombos("alert", "status").stdout
 

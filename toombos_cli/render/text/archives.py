@@ -9,12 +9,10 @@ from toombos_cli.render.formats import Output
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from toombos_cli.backup.reports import (
+    from toombos_cli.backup.reports import CreateReport, DatabaseReport, DrillReport
+    from toombos_cli.backup.upkeep_reports import (
         ArchiveRow,
         CopyReport,
-        CreateReport,
-        DatabaseReport,
-        DrillReport,
         ListReport,
         PruneReport,
         RemoteReport,
@@ -96,11 +94,11 @@ def _list_grid(rows: "tuple[ArchiveRow, ...]", *, with_time: bool) -> "Table":
 
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     if with_time:
-        grid.add_column("made (UTC)", no_wrap=True)
-    for name in ("size", "files"):
+        grid.add_column("MADE (UTC)", no_wrap=True)
+    for name in ("SIZE", "FILES"):
         grid.add_column(name, justify="right", no_wrap=True)
-    grid.add_column("state", overflow="fold")
-    grid.add_column("archive", no_wrap=True)
+    grid.add_column("STATE", overflow="fold")
+    grid.add_column("ARCHIVE", no_wrap=True)
     for row in rows:
         wrong = "incomplete" if row.verified else "BAD"  # what an incomplete one holds is whole
         state = wrong if row.problem else "good" if row.known_good else "unverified"

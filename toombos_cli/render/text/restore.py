@@ -51,6 +51,11 @@ def _show_restore(report: "RestoreReport", output: Output) -> None:
     if report.safety_backup:
         out.print("    what was there before is in the safety backup; to go back:")
         out.print(f"toombos restore {report.safety_backup}", soft_wrap=True)
+    if report.not_set:
+        first, more = report.not_set[0], len(report.not_set) - 1
+        others = f" (and {more} more; --json lists them)" if more else ""
+        told = f"warning: {first.what} of {first.path} could not be set: {first.reason}{others}"
+        err.print(told, style="yellow", soft_wrap=True)
     if report.replaced_at:
         err.print("warning: the safety backup could not hold all; the replaced files lie in", style="yellow")
         err.print(report.replaced_at, soft_wrap=True)

@@ -40,6 +40,8 @@ def _result(job: "JobRow") -> str:
         return "SKIP disabled"
     if job.missed:
         return "WARN missed"
+    if job.broken_off:
+        return "FAIL broken off"
     if job.exit_code is None:
         return "-"
     return "OK" if job.exit_code == 0 else f"FAIL exit {job.exit_code}"
