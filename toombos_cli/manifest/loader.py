@@ -135,7 +135,7 @@ class _Check:
         if not services and not self.problems:
             self._add((), "no services", hint=f'add [services.NAME] tables, or extends = "{PACKAGED}"')
         self._relations(services)
-        self._references(sections, declared)
+        self._references(sections, declared, services)
         if self.problems:
             raise ConfigurationError("the manifest is invalid", problems=tuple(sorted(self.problems, key=_place)))
         if "smoke" in sections:
@@ -196,7 +196,7 @@ class _Check:
                         hint=f"did you mean {guess!r}?" if guess else f"services: {', '.join(services)}",
                     )
             other = taken.setdefault((service.host, service.port), name)
-            if other != name:
+            if other != name and service.port:
                 self._add(("services", name, "port"), f"port {service.port} is already that of {other}")
         try:
             start_order(services)
@@ -204,13 +204,15 @@ class _Check:
             circle = " -> ".join(reversed(error.args[1]))
             self._add(("services", error.args[1][0], "depends_on"), f"dependencies form a cycle: {circle}")
 
-    def _references(self, sections: dict[str, Any], declared: list[str]) -> None:
-        """Every service that another section names must be declared; it may be disabled."""
+    def _references(self, sections: dict[str, Any], declared: list[str], services: dict[str, Service]) -> None:
+        """Every service that another section names must be declared; it may be disabled. What is asked has a port."""
         for path, name in named_services(sections):
             if name not in declared:
                 guess = nearest(name, declared)
                 hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(declared)}"
                 self._add(path, f"no service is named {name!r}", hint=hint)
+            elif path[0] in ("smoke", "load") and name in services and not services[name].port:
+                self._add(path, f"{name} has no port, so it cannot be asked")
 
     def _section(self, value: Any, kind: Any, path: KeyPath) -> Any:
         """Decodes a section; a table of tables or an array of tables is decoded one table at a time."""
@@ -264,6 +266,8 @@ class _Check:
             return inner
         begins_with_key = text.split()[0] in _fields(path, inner)  # a table's own rule names the key that breaks it
         at_key = (text.split()[0],) if begins_with_key else ()
+        if left_out.intersection(at_key):  # it was wrong already, and its default breaks the rule
+            return ()
         self._add((*path, *inner, *at_key), f"{name}: {text[0].lower() + text[1:]}")
         return inner
 

@@ -38,7 +38,7 @@ class ServiceRow:
     name: str
     phase: Phase
     pid: int | None
-    port: int
+    port: int | None
     ready_after_s: float | None
     restarts: int
     cpu_percent: float | None
@@ -174,7 +174,7 @@ def _row(entry: ServiceState, project: Path) -> ServiceRow:
         name=entry.service.name,
         phase=entry.phase,
         pid=entry.pid or None,
-        port=entry.service.port,
+        port=entry.service.port or None,
         ready_after_s=entry.ready_after_s if entry.pid else None,
         restarts=entry.restarts,
         cpu_percent=entry.cpu_percent,

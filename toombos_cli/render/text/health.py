@@ -56,7 +56,7 @@ def _row(
         cells += f"  {service.url}"
     word = (f"{_WORDS[service.verdict]:{_WORD_WIDTH}}  ", _STYLES[service.verdict])
     console.print(Text.assemble(word, cells.rstrip()), soft_wrap=True)
-    if verbose:
+    if verbose and service.url:
         asked = "connect" if service.url.startswith("tcp:") else "GET"
         status = f"HTTP {service.http_status}" if service.http_status else "no answer"
         if asked == "connect" and service.latency_ms is not None:
