@@ -26,6 +26,8 @@ def port_clash(facts: Facts) -> Iterator[Answer]:
     for name in facts.with_role("database"):
         host, port = _address(facts, name)
         for service in services:
+            if service.scheme == "tcp":  # it may be the database itself
+                continue
             if port == service.port and conflicts(service.host, host):
                 yield fail(
                     f"{name} names port {port}, which is that of {service.name}",
