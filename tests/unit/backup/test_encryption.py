@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site
+from tests.backup_site import NoServices, Site
 from toombos_cli.backup.create import Plan, create_backup
 from toombos_cli.backup.encryption import Keys
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.restore import NoServices, Request, restore
+from toombos_cli.backup.restore import Request, restore
 from toombos_cli.backup.store import list_archives
 from toombos_cli.backup.upkeep import run_drill, verify_archives
 from toombos_cli.errors import ConfigurationError, OperationError
