@@ -77,6 +77,23 @@ def test_a_health_path_that_does_not_exist_is_named_with_the_key_that_changes_it
     assert expected in toombos("health").stdout
 
 
+def test_a_site_whose_front_page_is_its_health_is_well_once_the_manifest_says_so(tmp_path, toombos):
+    (tmp_path / "index.html").write_text("<!doctype html><p>Welcome" + "!" * 100_000)
+    manifest = f"""\
+[services.site]
+command = ["{{python}}", "-m", "http.server", "{{port}}", "--bind", "{{host}}"]
+port = {free_port()}
+health = "/"
+"""
+    (tmp_path / "toombos.toml").write_text(manifest)
+    assert toombos("start").returncode == 0
+    assert "health_answer = 'page' in [services.site]" in toombos("health").stdout
+    (tmp_path / "toombos.toml").write_text(f'{manifest}health_answer = "page"\n')
+    for line in ("health", "smoke", "diagnose --only network"):
+        done = toombos(*line.split())
+        assert done.returncode == 0, (line, done.stdout)
+
+
 def test_a_smoke_step_that_writes_says_what_it_lacks(shop, toombos):
     with (shop / "toombos.toml").open("a") as file:
         file.write('[[smoke]]\nname = "order"\nservice = "shop"\nmethod = "POST"\npath = "/orders"\n')

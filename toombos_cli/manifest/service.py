@@ -66,8 +66,9 @@ class Service(Table, frozen=True):
     default_env: dict[str, str] = {}
     """Set unless the environment or `.env` names it."""
     health: str = "/health"
-    health_answer: Literal["status", "any"] = "any"
-    """`status`: only a JSON object whose `status` says well is healthy. `any`: any 2xx whose body does not deny it."""
+    health_answer: Literal["status", "any", "page"] = "any"
+    """`status`: only a JSON object whose `status` says well is healthy. `any`: any 2xx whose body does not deny it and
+    is no web page. `page`: a web page is healthy, too."""
     ready: str | None = None
     live: str | None = None
     metrics: str | None = None
