@@ -162,8 +162,8 @@ def rows(
             entry = ServiceState(service=service, desired=False, phase=Phase.STOPPED)
         if entry is None or (names and name not in names):
             continue
-        dispensable = service is None or service.optional
-        if names or not dispensable or entry.phase is not Phase.STOPPED:
+        shown = entry.pid if service is None else not service.optional or entry.phase is not Phase.STOPPED
+        if names or shown:
             found.append(_row(entry, project))
     return tuple(found)
 

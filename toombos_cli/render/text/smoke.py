@@ -79,6 +79,7 @@ def _last_line(report: "SmokeReport") -> str:
         return f"smoke test FAILED: {', '.join(wrong)} ({len(wrong)} of {len(report.steps)} steps{failing})"
     skipped = sum(step.verdict is Verdict.SKIP for step in report.steps)
     warned = sum(step.verdict is Verdict.WARN for step in report.steps)
-    counts = f"{len(report.steps) - skipped} steps{rounds}, {report.duration_s:.1f} s"
+    taken = len(report.steps) - skipped
+    counts = f"{taken} step{'s' * (taken != 1)}{rounds}, {report.duration_s:.1f} s"
     extra = (f", {warned} with a warning" if warned else "") + (f", {skipped} skipped" if skipped else "")
     return f"smoke test passed: {counts}{extra}"
