@@ -18,7 +18,7 @@ from toombos_cli.backup.place import Place
 from toombos_cli.backup.records import Root
 from toombos_cli.backup.recover import recover_restore
 from toombos_cli.backup.reports import CreateReport, RestoreReport
-from toombos_cli.backup.request import NoServices, Request, Services
+from toombos_cli.backup.request import Request, Services
 from toombos_cli.backup.restore import restore
 from toombos_cli.backup.selection import Scope
 
@@ -150,3 +150,16 @@ def _main(project: str, doing: str, kill_at: str, archive: str = "") -> None:
 
 if __name__ == "__main__":
     _main(*sys.argv[1:])
+
+
+class NoServices:
+    """A system that toombos does not run: nothing to stop, nothing to start."""
+
+    def stop(self) -> tuple[str, ...]:
+        return ()
+
+    def logs_in_use(self) -> frozenset[str]:
+        return frozenset()
+
+    def start(self, names: tuple[str, ...]) -> None:
+        pass

@@ -85,7 +85,8 @@ def toombos(project: Path) -> Iterator[Toombos]:
         )
 
     yield run
-    run("stop")
+    if (project / "run").is_dir():  # without it, nothing was ever started
+        run("stop")
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def test_a_bare_backup_creates_one_and_says_so(filled: Path, toombos: Toombos) -
     done = toombos("backup")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("OK  ")
-    assert "database data/history.db: sound, 1 rows in 1 tables" in done.stdout
+    assert "database data/history.db: sound, 1 row in 1 table" in done.stdout
     assert len(list((filled / "backups").glob("toombos-*.tar.zst"))) == 1
 
 

@@ -219,7 +219,9 @@ class TestInit:
 
         done = toombos("config", "init", "--manifest", cwd=directory)
 
-        assert (done.returncode, done.stderr) == (0, "hint: toombos start --plan\n")
+        page, hint = done.stderr.splitlines()
+        assert (done.returncode, hint) == (0, "hint: toombos start --plan")
+        assert Path(page.removeprefix("every key: ")).is_file()
         assert "app on 127.0.0.1:8080" in toombos("start", "--plan", cwd=directory).stdout
         text = (directory / "toombos.toml").read_text()
         again = toombos("config", "init", "--manifest", cwd=directory)

@@ -42,7 +42,7 @@ env = {{ PORT = "{{port}}", DATABASE_PASSWORD = "hunter2hunter2", BACKEND = "htt
 NOT_RUNNING = ["start --plan", "status", "health", "smoke", "load /books", "diagnose", "stop"]
 RUNNING = [
     *("status", "health", "logs", "smoke", "load -n 5 /books", "diagnose", "diagnose --issue", "diagnose --incident"),
-    *("config check", "config show", "config show shop", "backup", "backup status", "restore --latest-good --yes"),
+    *("config check", "config show shop", "backup", "backup status", "restore --latest-good --yes"),
     *("monitoring status", "schedule show", "alert status", "stop"),
 ]
 
@@ -77,12 +77,51 @@ def test_a_health_path_that_does_not_exist_is_named_with_the_key_that_changes_it
     assert expected in toombos("health").stdout
 
 
+def test_a_site_whose_front_page_is_its_health_is_well_once_the_manifest_says_so(tmp_path, toombos):
+    (tmp_path / "index.html").write_text("<!doctype html><p>Welcome" + "!" * 100_000)
+    manifest = f"""\
+[services.site]
+command = ["{{python}}", "-m", "http.server", "{{port}}", "--bind", "{{host}}"]
+port = {free_port()}
+health = "/"
+"""
+    (tmp_path / "toombos.toml").write_text(manifest)
+    assert toombos("start").returncode == 0
+    assert "health_answer = 'page' in [services.site]" in toombos("health").stdout
+    (tmp_path / "toombos.toml").write_text(f'{manifest}health_answer = "page"\n')
+    for line in ("health", "smoke", "diagnose --only network"):
+        done = toombos(*line.split())
+        assert done.returncode == 0, (line, done.stdout)
+
+
 def test_a_smoke_step_that_writes_says_what_it_lacks(shop, toombos):
     with (shop / "toombos.toml").open("a") as file:
         file.write('[[smoke]]\nname = "order"\nservice = "shop"\nmethod = "POST"\npath = "/orders"\n')
     toombos("start")
     said = toombos("smoke").stdout
     assert "order: writes, and no step with proves_dry_run asks shop (or: writes = false)" in said
+
+
+def test_what_has_no_default_names_what_gives_it_one(shop, toombos):
+    load = toombos("load")
+    assert load.returncode == 2
+    assert "(or below [load] in toombos.toml: service = 'shop')" in load.stderr
+    settings = toombos("config", "show")
+    assert (settings.returncode, settings.stdout) == (0, "the manifest describes no variables\n")
+    assert "[environment.NAME]" in settings.stderr
+
+
+def test_a_service_that_failed_and_was_taken_out_of_the_manifest_is_shown_no_more(shop, toombos):
+    manifest = (shop / "toombos.toml").read_text()
+    broken = manifest.replace("shop.py", "gone.py").replace("[services.shop]", "[services.old]")
+    (shop / "toombos.toml").write_text(broken)
+    assert toombos("start").returncode == 4
+    assert "old" in toombos("status").stdout
+    (shop / "toombos.toml").write_text(manifest)
+    assert toombos("start").returncode == 0
+    shown = toombos("status")
+    assert shown.returncode == 0
+    assert "old" not in shown.stdout
 
 
 @pytest.mark.parametrize(

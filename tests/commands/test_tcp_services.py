@@ -83,3 +83,31 @@ def test_a_path_of_it_is_refused_with_its_line(cache, toombos):
     done = toombos("status")
     assert done.returncode == 3
     assert "toombos.toml:6: services.cache: ready is a path, and scheme = 'tcp' has none" in done.stderr
+
+
+def test_a_database_of_the_manifest_that_was_stopped_is_one_cause_with_the_command_that_starts_it(cache, toombos):
+    manifest = (cache / "toombos.toml").read_text()
+    port = int(manifest.partition("port = ")[2].split()[0])
+    (cache / "toombos.toml").write_text(
+        f"""\
+{manifest}
+[services.web]
+command = ["{{python}}", "-m", "http.server", "{{port}}", "--bind", "{{host}}"]
+port = {free_port()}
+health = "/"
+health_answer = "page"
+[environment.DATABASE_URL]
+description = "Where the data is"
+type = "dsn"
+role = "database"
+used_by = ["web"]
+"""
+    )
+    (cache / ".env").write_text(f"DATABASE_URL=postgresql://me:geheim123@127.0.0.1:{port}/x\n")
+    (cache / ".env").chmod(0o600)
+    assert toombos("start").returncode == 0
+    assert toombos("stop", "cache").returncode == 0
+    found = json.loads(toombos("diagnose", "--json").stdout)["data"]
+    assert found["roots"] == ["proc.missing"]
+    (root,) = (f for f in found["findings"] if f["id"] == "proc.missing" and f["status"] == "fail")
+    assert root["fix"].endswith("start cache")

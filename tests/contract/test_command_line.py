@@ -1,6 +1,7 @@
 """The command lines that people, programs and the packaged schedule rely on are understood."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from toombos_cli.commands.loading import load_command
 from toombos_cli.main import COMMANDS, main
 from toombos_cli.manifest.loader import load_manifest
 
+ROOT = Path(__file__).parents[2]
 JOBS = load_manifest(Path("/nonexistent")).schedule
 
 PROMISED = """
@@ -123,3 +125,34 @@ def test_the_option_that_stands_nearest_to_the_command_wins(tmp_path, capsys):
     argv = ["--project", "/nonexistent", "config", "--project", str(tmp_path), "--json", "show"]
     assert main(argv) == 0
     assert json.loads(capsys.readouterr().out)["data"]["env_file"] == str(tmp_path / ".env")
+
+
+COMMAND_LINE = re.compile(r"""(?:^|[\s'])(toombos [a-z][^|;&>#'"…]*(?:'[^']*'[^|;&>#'"…]*)*)""")
+
+
+def documented():
+    """Each command line of toombos in the documents' code, without what the shell makes of it."""
+    found = {}
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+        code = [line for block in blocks for line in block.splitlines()]
+        code += re.findall(r"`(toombos [a-z][^`]*)`", page.read_text())
+        code += re.findall(r"^    (?:.*\s)?(toombos [a-z].*)$", page.read_text(), flags=re.MULTILINE)
+        for text in code:
+            for words in COMMAND_LINE.findall(text):
+                found[f"{page.name}: {words.strip()}"] = words
+    return found
+
+
+DOCUMENTED = documented()
+
+
+def test_the_documents_hold_command_lines():
+    assert len(DOCUMENTED) > 80
+
+
+@pytest.mark.parametrize("place", DOCUMENTED)
+def test_a_documented_command_line_is_understood(place, capsys):
+    _, *words = shlex.split(DOCUMENTED[place].replace("\\", " "), comments=True)
+    assert main([*words, "--help"]) == 0
+    assert "Usage" in capsys.readouterr().out

@@ -8,12 +8,21 @@ import pytest
 
 from toombos_cli.main import COMMANDS
 from toombos_cli.manifest.loader import load_manifest
-from toombos_cli.monitoring.rules import RUNBOOK, alert_rules
+from toombos_cli.monitoring.rules import RUNBOOK, alert_rules, rules_document
+from toombos_cli.pages import page_path
 
-ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / RUNBOOK).read_text()
+TEXT = Path(page_path(RUNBOOK)).read_text()
 SECTIONS = {part.splitlines()[0]: part for part in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]}
 RULES = {rule.name: rule for rule in alert_rules(load_manifest(Path("/nonexistent")))}
+
+
+def test_an_alert_links_to_its_section_by_a_path_that_exists():
+    for group in rules_document(load_manifest(Path("/nonexistent")))["groups"]:
+        for rule in group["rules"]:
+            page, _, section = rule["annotations"]["runbook"].partition("#")
+            assert Path(page).is_absolute()
+            assert f"## {rule['alert']}\n" in Path(page).read_text()
+            assert section == rule["alert"].lower()
 
 
 def test_the_runbook_has_a_section_for_every_alert_and_none_for_others():

@@ -255,7 +255,7 @@ class Attempt:
                 )
 
     def _refuse_holders(self) -> None:
-        holders = find_holders(target.live for target in self._targets.items)
+        holders = find_holders((target.live for target in self._targets.items), self._services.logs_in_use())
         if holders:
             first = holders[0]
             raise RefusedError(

@@ -1,7 +1,7 @@
 """Processes that write to files below the roots: exchanging the tree under them would lose what they write."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from toombos_cli.backup.rules import is_within
@@ -16,8 +16,11 @@ class Holder:
     path: str
 
 
-def find_holders(paths: Iterable[bytes]) -> tuple[Holder, ...]:
-    """One Holder for each process other than this one that writes below a path, as far as this user may see."""
+def find_holders(paths: Iterable[bytes], spared: Collection[str] = ()) -> tuple[Holder, ...]:
+    """One Holder for each process other than this one that writes below a path, as far as this user may see.
+
+    Files that are `spared` do not count.
+    """
     import psutil
 
     tops = tuple(paths)
@@ -27,7 +30,7 @@ def find_holders(paths: Iterable[bytes]) -> tuple[Holder, ...]:
             continue
         try:
             files = process.open_files()
-            held = next((f.path for f in files if _writes(f) and _below(f.path, tops)), None)
+            held = next((f.path for f in files if _writes(f) and f.path not in spared and _below(f.path, tops)), None)
             if held is not None:
                 found.append(Holder(pid=process.pid, name=process.name(), path=held))
         except (psutil.Error, OSError):

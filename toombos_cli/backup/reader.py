@@ -46,7 +46,7 @@ class Archive:
         self.path = known_as or path
         self._fd = _open_regular(path)
         try:
-            self.tail, self._body_bytes = _read_tail(self._fd)
+            self.tail = _read_tail(self._fd)
             self._encoded_manifest = self._read_manifest()
             self.manifest = self._decode_manifest()
             self.roots = check_roots(self.manifest.header.roots)
@@ -185,15 +185,14 @@ def read_tail(path: Path) -> Tail:
     """The tail index alone: what `list` needs. Raises as Archive does."""
     fd = _open_regular(path)
     try:
-        return _read_tail(fd)[0]
+        return _read_tail(fd)
     except (BadArchiveError, OSError) as error:
         raise _named(error, path) from None
     finally:
         os.close(fd)
 
 
-def _read_tail(fd: int) -> tuple[Tail, int]:
-    """The tail, and the length of the frames before it in bytes."""
+def _read_tail(fd: int) -> Tail:
     file_bytes = os.fstat(fd).st_size
     if file_bytes < _HEAD.size + TAIL_FOOTER.size:
         raise BadArchiveError(f"the file is cut off: {file_bytes} bytes")
@@ -221,7 +220,7 @@ def _read_tail(fd: int) -> tuple[Tail, int]:
         raise BadArchiveError("the index does not describe this file")
     if not 0 < tail.manifest_frame < len(tail.frames):
         raise BadArchiveError("the index places the manifest where it cannot be")
-    return tail, body_bytes
+    return tail
 
 
 class _Demand(msgspec.Struct):

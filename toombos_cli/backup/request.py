@@ -16,18 +16,11 @@ class Services(Protocol):
     def stop(self) -> tuple[str, ...]:
         """Stops everything that runs; returns the names of what ran. Raises ToombosError."""
 
+    def logs_in_use(self) -> frozenset[str]:
+        """Files that what `stop` left running writes to, until `start` has it begin anew."""
+
     def start(self, names: tuple[str, ...]) -> None:
         """Starts these and returns when they are healthy. Raises ToombosError when they are not."""
-
-
-class NoServices:
-    """For a system that toombos does not run: nothing to stop, nothing to start."""
-
-    def stop(self) -> tuple[str, ...]:
-        return ()
-
-    def start(self, names: tuple[str, ...]) -> None:
-        pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

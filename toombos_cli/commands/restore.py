@@ -59,6 +59,7 @@ def restore(
             source = fetch(archive, place, observer)
     elif archive:
         source = find_archive(place, Path(archive))
+    postgres = find_postgres(invocation)
     request = Request(
         place=place,
         scope=scope,
@@ -66,7 +67,7 @@ def restore(
         only=tuple(only or ()),
         dry_run=dry_run,
         start=not no_start,
-        postgres=find_postgres(invocation),
+        postgres=postgres,
         keys=find_keys(invocation, settings),
         database_timeout_s=settings.snapshot_timeout_s,
     )
@@ -74,5 +75,5 @@ def restore(
         named = archive or "the newest good archive"
         typer.confirm(f"Restore {named} over {invocation.project}? A safety backup is made.", abort=True, err=True)
     with Working(invocation) as observer:
-        report = restore(request, SupervisedServices(invocation), observer)
+        report = restore(request, SupervisedServices(invocation, postgres), observer)
     invocation.finish(report)

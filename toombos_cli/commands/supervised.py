@@ -1,19 +1,33 @@
 """Binds a restore's stopping and starting of services to the supervisor."""
 
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
 from toombos_cli.commands.invocation import Invocation
 from toombos_cli.errors import ConfigurationError, OperationError
+from toombos_cli.processes import conflicts
+
+if TYPE_CHECKING:
+    from toombos_cli.backup.postgres import Postgres
+    from toombos_cli.manifest.service import Service
 
 
 class SupervisedServices:
-    """Stops what runs and starts it again in the mode that it ran in."""
+    """Stops what runs and starts it again in the mode that it ran in.
 
-    def __init__(self, invocation: Invocation) -> None:
+    A service that serves the `postgres` database of the restore runs until all others are started again: the database
+    is saved and restored through it.
+    """
+
+    def __init__(self, invocation: Invocation, postgres: "Postgres | None" = None) -> None:
         self._invocation = invocation
+        self._postgres = postgres
         self._dry_run = False
+        self._kept: dict[str, Service] = {}
 
     def stop(self) -> tuple[str, ...]:
         """The names of what ran. Raises OperationError when something does not stop."""
-        from toombos_cli.supervisor.operations import present_state, run_stop
+        from toombos_cli.supervisor.operations import present_state
 
         state = present_state(self._invocation.project)
         running = tuple(name for name, s in state.services.items() if s.pid) if state else ()
@@ -24,21 +38,41 @@ class SupervisedServices:
             services = self._invocation.manifest.services
         except ConfigurationError:  # a broken manifest is a reason to restore, and no reason to leave services running
             services = {name: s.service for name, s in state.services.items()}
-        report = run_stop(self._invocation.project, services, ())
-        if report.failures:
-            raise OperationError(
-                f"the services could not be stopped: {report.failures[0].message}", hint="toombos status"
-            )
+        self._kept = {name: s for name, s in services.items() if name in running and self._is_database(s)}
+        others = tuple(name for name in running if name not in self._kept)
+        if others:
+            self._stop(services, others if self._kept else ())
         return running
+
+    def logs_in_use(self) -> frozenset[str]:
+        """The logs of the services that go on running."""
+        return frozenset(service.log for service in self._kept.values())
 
     def start(self, names: tuple[str, ...]) -> None:
         """Returns when all are ready. Raises OperationError with the first service's cause."""
         from toombos_cli.manifest.loader import load_manifest
         from toombos_cli.supervisor.operations import run_start
 
+        if self._kept:  # it wrote to a log that has been exchanged
+            self._stop(self._kept, tuple(self._kept))
         manifest = load_manifest(self._invocation.project)  # as restored, not as it was read before
         known = tuple(name for name in names if name in manifest.services)
         report = run_start(manifest, known, dry_run=self._dry_run)
         if report.failures:
             failure = report.failures[0]
             raise OperationError(f"{failure.service}: {failure.message}", hint=failure.hint)
+
+    def _stop(self, services: "dict[str, Service]", names: tuple[str, ...]) -> None:
+        from toombos_cli.supervisor.operations import run_stop
+
+        report = run_stop(self._invocation.project, services, names)
+        if report.failures:
+            raise OperationError(
+                f"the services could not be stopped: {report.failures[0].message}", hint="toombos status"
+            )
+
+    def _is_database(self, service: "Service") -> bool:
+        if self._postgres is None:
+            return False
+        place = urlsplit(self._postgres.dsn)
+        return service.port == (place.port or 5432) and conflicts(service.host, place.hostname or "localhost")

@@ -19,24 +19,22 @@ def run_init(manifest: Manifest) -> ChangeReport:
     """Writes `.env` (0600). Raises RefusedError when there is one already, OperationError when it cannot be written."""
     generated = {n: secrets.token_urlsafe(_SECRET_BYTES) for n, v in manifest.environment.items() if v.generate}
     values = safe_mode(manifest) | generated
-    path = _create(manifest.project / ENV_FILE, render_env(manifest, values), mode=0o600)
+    path = _create(manifest.project / ENV_FILE, render_env(manifest, values), mode=0o600, hint="toombos config check")
     return ChangeReport(action="init", path=path, names=tuple(values))
 
 
 def run_init_manifest(directory: Path) -> ChangeReport:
     """Writes a `toombos.toml` to begin with. Raises RefusedError and OperationError as run_init does."""
     text = Path(__file__).with_name("starter.toml").read_text("utf-8")
-    path = _create(directory / FILE_NAME, text, mode=0o666)
+    path = _create(directory / FILE_NAME, text, mode=0o666, hint="toombos start --plan")
     return ChangeReport(action="init-manifest", path=path, names=tuple(tomllib.loads(text)["services"]))
 
 
-def _create(path: Path, text: str, *, mode: int) -> Path:
+def _create(path: Path, text: str, *, mode: int, hint: str) -> Path:
     try:
         _write_new(path, text, mode)
     except FileExistsError:
-        raise RefusedError(
-            f"{path.name} exists and is never overwritten", where=str(path), hint="toombos config check"
-        ) from None
+        raise RefusedError(f"{path.name} exists and is never overwritten", where=str(path), hint=hint) from None
     except OSError as error:
         raise OperationError(f"{path.name} cannot be written: {error.strerror}", where=str(path)) from None
     return path

@@ -11,9 +11,10 @@ from toombos_cli.health.owner import Owner, find_owners, is_suspended
 from toombos_cli.health.report import HealthReport, ServiceHealth, SkippedService, Status
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.service import Service
-from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_health
+from toombos_cli.probes import ProbeResult, Reason, health_verdict
 from toombos_cli.results import Verdict
 from toombos_cli.run_state import Phase, SystemState, read_state
+from toombos_cli.service_probe import probe_service
 
 _COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW)
 _SILENT = (Reason.TIMEOUT, Reason.STOPPED)
@@ -28,7 +29,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     services = {name: manifest.services[name] for name in names or manifest.services}
     checked_at = datetime.now(UTC)
     state = read_state(manifest.project)
-    results = _probe_all(services, timeout_s)
+    results = _probe_all(services, state, timeout_s)
     owners = find_owners(manifest.project, services, state)
     judged: list[ServiceHealth] = []
     skipped: list[SkippedService] = []
@@ -43,13 +44,15 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     return HealthReport(services=_explained(judged, services), skipped=tuple(skipped), checked_at=checked_at)
 
 
-def _probe_all(services: Mapping[str, Service], timeout_s: float | None) -> dict[str, ProbeResult]:
+def _probe_all(
+    services: Mapping[str, Service], state: SystemState | None, timeout_s: float | None
+) -> dict[str, ProbeResult]:
     results: dict[str, ProbeResult] = {}
     errors: list[ToombosError] = []
 
     def probe(service: Service) -> None:
         try:
-            results[service.name] = probe_health(service, timeout_s=timeout_s)
+            results[service.name] = probe_service(service, state, timeout_s=timeout_s)
         except ToombosError as error:
             errors.append(error)
 
@@ -78,7 +81,8 @@ def _judge(
     if owner is not None and owner.ours is False and _wanted(state, service.name):
         reason, detail = Reason.WRONG_OWNER, f"port {service.port} is held by {owner}, which is not {service.name}"
     elif owner is not None and _may_be_suspended(service, reason) and is_suspended(owner.pid):
-        reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: it listens, and cannot answer"
+        listens = "it listens, and cannot answer" if service.port else "it does nothing"
+        reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: {listens}"
     elif reason is Reason.OK and owner is not None and owner.ours is False and state is not None:
         detail = f"answered by {owner}" + ("" if owner.neighbour else ", which toombos did not start")
     elif reason is Reason.REFUSED and owner is not None:
@@ -107,7 +111,7 @@ def _has_no_route(result: ProbeResult) -> bool:
 
 def _may_be_suspended(service: Service, reason: Reason) -> bool:
     """The kernel accepts connections for a process that is suspended, which only a service of HTTP has to answer."""
-    return reason is Reason.TIMEOUT or (service.scheme == "tcp" and reason is Reason.OK)
+    return reason is Reason.TIMEOUT or (service.scheme in ("tcp", "none") and reason is Reason.OK)
 
 
 def _weigh(reason: Reason, result: ProbeResult) -> tuple[Status, Verdict]:

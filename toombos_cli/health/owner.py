@@ -11,11 +11,14 @@ from toombos_cli.run_state import Neighbour, SystemState, neighbour, run_id_pref
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """The listener on one service's address. `pid` and `command` are None when another user's process holds it."""
+    """The listener on one service's address, or the process of a service without one.
+
+    `pid` and `command` are None when another user's process holds the address; `listens_on` is None without a port.
+    """
 
     pid: int | None
     command: str | None
-    listens_on: str
+    listens_on: str | None
     ours: bool | None
     """Whether toombos started it, as this service; None when this user may not see that."""
     neighbour: Neighbour | None = None
@@ -28,7 +31,7 @@ class Owner:
 
 
 def find_owners(project: Path, services: Mapping[str, Service], state: SystemState | None) -> dict[str, Owner]:
-    """The owner of each service's listening socket, by service; a service without a listener is left out.
+    """The owner of each service's listening socket, or its process where it has no port; others are left out.
 
     Cheap for what toombos runs: all processes of the machine are searched only for a listener that is none of ours.
     """
@@ -36,6 +39,11 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
     found = _listeners(services, roots)
     owners = {}
     for name, service in services.items():
+        if not service.port:
+            if name in roots:
+                command = processes.command_line(roots[name])
+                owners[name] = Owner(pid=roots[name], command=command, listens_on=None, ours=True)
+            continue
         listener = next(
             (x for x in found if x.port == service.port and processes.conflicts(service.host, x.host)), None
         )

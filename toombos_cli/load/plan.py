@@ -69,11 +69,6 @@ class LoadPlan:
         """Seconds that sending lasts, without warm-up and drain; None where only the number of requests is given."""
         return sum(stage.duration_s for stage in self.stages) if self.stages else self.duration_s
 
-    @property
-    def planned_requests(self) -> int | None:
-        """How many requests will be sent as far as it is known beforehand."""
-        return round(sum(stage.arrivals for stage in self.stages)) if self.stages else self.requests
-
     def shares(self) -> tuple["LoadPlan", ...]:
         """The plan of each process: requests and connections divided, arrivals dealt out in turn."""
         n = self.processes

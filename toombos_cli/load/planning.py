@@ -149,7 +149,13 @@ def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
     if options.url is not None and not options.url.startswith("/"):
         return options.url, False
     if service is None:
-        raise UsageError("no default target", where="[load] service", hint="toombos load http://127.0.0.1:PORT/PATH")
+        usual = next((s for s in manifest.services.values() if s.scheme in ("http", "https") and not s.optional), None)
+        hint = (
+            f"toombos load {usual.url}/   (or below [load] in toombos.toml: service = '{usual.name}')"
+            if usual
+            else None
+        )
+        raise UsageError("no default target", where="[load] service", hint=hint)
     path = "/" if options.scenario else options.url or manifest.load.path
     return service.url + path, options.url is None
 

@@ -170,17 +170,18 @@ class LoadReport:
     def verdict(self) -> Verdict:
         """The answer of the run.
 
-        A generator that was held up makes a failed objective inconclusive (its own delay may be the cause), and an
-        open loop as a whole (the rate was not offered). In a closed loop it makes figures worse: what passes, passes.
         A run in which no request succeeded has not passed, however quick the refusals were; without an objective nor
         has one in which most of them failed. One that lost its target has failed.
+        A generator that was held up makes a failed objective inconclusive (its own delay may be the cause), and an
+        open loop as a whole (the rate was not offered). In a closed loop it makes figures worse: what passes, passes.
         """
         counts = self.counts
         if counts.ok + counts.http_error == 0:
             return Verdict.ERROR
-        most_failed = not self.slo and counts.ok < counts.scheduled / 2
-        failed = not counts.ok or most_failed or self.run.target_lost
-        judged = worst((*self.judged, Verdict.FAIL) if failed else self.judged)
+        most_failed = not self.slo and counts.ok < (counts.scheduled - counts.dropped) / 2
+        if not counts.ok or most_failed or self.run.target_lost:
+            return Verdict.FAIL
+        judged = worst(self.judged)
         if not self.generator.valid:
             if self.plan.mode == "open" or judged in (Verdict.FAIL, Verdict.ERROR):
                 return Verdict.ERROR

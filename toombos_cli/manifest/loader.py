@@ -1,28 +1,23 @@
 """Reads `toombos.toml`: merges it over the packaged manifest, checks all of it, reports every problem with its line."""
 
 import re
-import tomllib
-from dataclasses import dataclass, replace
-from enum import EnumType
-from functools import cache, cached_property
 from graphlib import CycleError
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args
 
 import msgspec
 
 from toombos_cli.errors import ConfigurationError, Problem
+from toombos_cli.manifest.kinds import choices_of, is_table, keys_at, kind_at
+from toombos_cli.manifest.layers import PACKAGED, KeyPath, Layer, merged, read_layers
 from toombos_cli.manifest.model import Manifest, Source, start_order
 from toombos_cli.manifest.placeholders import UnknownPlaceholderError, expand_service
 from toombos_cli.manifest.project import FILE_NAME
 from toombos_cli.manifest.references import applicable_steps, named_services
-from toombos_cli.manifest.service import Service, Table
+from toombos_cli.manifest.service import Service
 from toombos_cli.spelling import nearest
 
-PACKAGED = "toombos"
-_EXTENDABLE = (PACKAGED, "monitoring")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-KeyPath = tuple[str | int, ...]
 
 
 def load_manifest(project: Path) -> Manifest:
@@ -34,89 +29,15 @@ def load_manifest(project: Path) -> Manifest:
     """
     project = project.resolve()
     path = project / FILE_NAME
-    layers: tuple[_Layer, ...] = ()
-    if not path.is_file():
-        layers = (_packaged(PACKAGED),)
-    else:
-        own = _Layer.parse(_read(path), str(path))
-        extended = _extended(own)
-        layers = (own, _packaged(extended)) if extended else (own,)
-    tree: dict[str, Any] = {}
-    for layer in reversed(layers):
-        tree = _merge(tree, layer.tree)
-    tree.pop("extends", None)
-    return _Check(layers).manifest(tree, Source(path=path if path.is_file() else None, project=project))
-
-
-@dataclass(frozen=True)
-class _Layer:
-    label: str
-    tree: dict[str, Any]
-    text: str
-
-    @cached_property
-    def lines(self) -> dict[KeyPath, int]:
-        """Where each key stands; wanted only when something is wrong."""
-        from toombos_cli.manifest.positions import key_lines
-
-        return key_lines(self.text)
-
-    @classmethod
-    def parse(cls, text: str, label: str) -> "_Layer":
-        try:
-            return cls(label, tomllib.loads(text), text)
-        except tomllib.TOMLDecodeError as error:
-            at = re.search(r"\(at line (\d+)", str(error))
-            line = at[1] if at else len(text.splitlines())  # "(at end of document)"
-            message = re.sub(r" \(at .*\)$", "", str(error))
-            raise ConfigurationError(
-                f"not valid TOML: {message}", where=f"{label}:{line}", hint="correct that line"
-            ) from None
-
-
-@cache
-def _packaged(name: str) -> _Layer:
-    text = Path(__file__).with_name(FILE_NAME).read_text("utf-8")
-    layer = _Layer.parse(text, f"{FILE_NAME} (packaged)")
-    if name == PACKAGED:
-        return layer
-    services = {name: table for name, table in layer.tree["services"].items() if table.get("role") == "monitoring"}
-    tree = {"services": services} | {key: layer.tree[key] for key in ("alerts", "schedule")}
-    return replace(layer, tree=tree)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"not UTF-8 at byte {error.start}", where=str(path)) from None
-    except OSError as error:
-        raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
-
-
-def _extended(own: _Layer) -> str | None:
-    """The packaged manifest that this one builds on, if any. Raises ConfigurationError."""
-    extended = own.tree.get("extends")
-    if extended is None or extended in _EXTENDABLE:
-        return extended
-    where = f"{own.label}:{own.lines.get(('extends',), 1)}"
-    raise ConfigurationError(
-        f"extends = {own.tree['extends']!r} names no packaged manifest", where=where, hint=f'extends = "{PACKAGED}"'
-    )
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        old = merged.get(key)
-        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
+    layers = read_layers(path)
+    source = Source(path=path if path.is_file() else None, project=project)
+    return _Check(layers).manifest(merged(layers), source)
 
 
 class _Check:
     """Decodes one merged tree and gathers the problems on the way."""
 
-    def __init__(self, layers: tuple[_Layer, ...]) -> None:
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
         self.layers = layers
         self.problems: list[Problem] = []
 
@@ -135,7 +56,7 @@ class _Check:
         if not services and not self.problems:
             self._add((), "no services", hint=f'add [services.NAME] tables, or extends = "{PACKAGED}"')
         self._relations(services)
-        self._references(sections, declared)
+        self._references(sections, declared, services)
         if self.problems:
             raise ConfigurationError("the manifest is invalid", problems=tuple(sorted(self.problems, key=_place)))
         if "smoke" in sections:
@@ -196,7 +117,7 @@ class _Check:
                         hint=f"did you mean {guess!r}?" if guess else f"services: {', '.join(services)}",
                     )
             other = taken.setdefault((service.host, service.port), name)
-            if other != name:
+            if other != name and service.port:
                 self._add(("services", name, "port"), f"port {service.port} is already that of {other}")
         try:
             start_order(services)
@@ -204,20 +125,22 @@ class _Check:
             circle = " -> ".join(reversed(error.args[1]))
             self._add(("services", error.args[1][0], "depends_on"), f"dependencies form a cycle: {circle}")
 
-    def _references(self, sections: dict[str, Any], declared: list[str]) -> None:
-        """Every service that another section names must be declared; it may be disabled."""
+    def _references(self, sections: dict[str, Any], declared: list[str], services: dict[str, Service]) -> None:
+        """Every service that another section names must be declared; it may be disabled. What is asked has a port."""
         for path, name in named_services(sections):
             if name not in declared:
                 guess = nearest(name, declared)
                 hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(declared)}"
                 self._add(path, f"no service is named {name!r}", hint=hint)
+            elif path[0] in ("smoke", "load") and name in services and not services[name].port:
+                self._add(path, f"{name} has no port, so it cannot be asked")
 
     def _section(self, value: Any, kind: Any, path: KeyPath) -> Any:
         """Decodes a section; a table of tables or an array of tables is decoded one table at a time."""
         arguments: tuple[Any, ...] = get_args(kind)
-        if isinstance(value, dict) and len(arguments) == 2 and _is_table(arguments[1]):
+        if isinstance(value, dict) and len(arguments) == 2 and is_table(arguments[1]):
             return {key: self._decode(table, arguments[1], (*path, key)) for key, table in value.items()}
-        if isinstance(value, list) and arguments and _is_table(arguments[0]):
+        if isinstance(value, list) and arguments and is_table(arguments[0]):
             return tuple(self._decode(table, arguments[0], (*path, i)) for i, table in enumerate(value))
         return self._decode(value, kind, path)
 
@@ -244,7 +167,7 @@ class _Check:
         inner = tuple(_index(p) for p in re.findall(r"[A-Za-z0-9_-]+", parts.split("[...]")[0]))
         whole = tuple(_index(p) for p in re.findall(r"[A-Za-z0-9_-]+|\.\.\.", parts))
         if unknown := re.match(r"Object contains unknown field `(.+)`$", text):
-            self._unknown((*path, *inner, unknown[1]), unknown[1], _fields(path, inner))
+            self._unknown((*path, *inner, unknown[1]), unknown[1], keys_at((*path, *inner)))
             return (*inner, unknown[1])
         if text.startswith("Object missing required field"):
             missing = text.split("`")[1]
@@ -255,15 +178,17 @@ class _Check:
                 self._add((*path, *inner), f"{'.'.join(map(str, path))}: {missing} is missing", hint=hint)
             return ()
         name = ".".join(map(str, (*path, *inner)))
-        choices = _choices(_kind_at(path, whole))
+        choices = choices_of(kind_at((*path, *whole)))
         if text.startswith("Invalid enum value") and choices:
             wrong = text.removeprefix("Invalid enum value ")
             guess = nearest(wrong.strip("'"), choices)
             hint = f"did you mean {guess!r}?" if guess else None
             self._add((*path, *inner), f"{name}: {wrong} is not one of {', '.join(choices)}", hint=hint)
             return inner
-        begins_with_key = text.split()[0] in _fields(path, inner)  # a table's own rule names the key that breaks it
+        begins_with_key = text.split()[0] in keys_at((*path, *inner))  # a table's own rule names the key that breaks it
         at_key = (text.split()[0],) if begins_with_key else ()
+        if left_out.intersection(at_key):  # it was wrong already, and its default breaks the rule
+            return ()
         self._add((*path, *inner, *at_key), f"{name}: {text[0].lower() + text[1:]}")
         return inner
 
@@ -290,39 +215,6 @@ def _index(part: str) -> str | int:
 def _place(problem: Problem) -> tuple[str, int]:
     label, _, line = (problem.where or "").rpartition(":")
     return (label, int(line)) if line.isdigit() else (line, 0)
-
-
-def _is_table(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Table)
-
-
-def _kind_at(path: KeyPath, inner: KeyPath) -> Any:
-    """The type of the value at this path; None when there is no such key."""
-    kind: Any = Manifest
-    for part in (*path, *inner):
-        if _is_table(kind):
-            types = {field.name: field.type for field in msgspec.structs.fields(kind)}
-            kind = types.get(str(part))
-        else:
-            arguments = [a for a in get_args(kind) if _is_table(a)]
-            kind = arguments[0] if arguments else kind if isinstance(part, int) else None
-    return kind
-
-
-def _fields(path: KeyPath, inner: KeyPath) -> list[str]:
-    """The keys that the table at this path may have."""
-    kind = _kind_at(path, inner)
-    return [field.name for field in msgspec.structs.fields(kind) if field.name != "name"] if _is_table(kind) else []
-
-
-def _choices(kind: Any) -> list[str]:
-    """What a value of this type, or an item of it, may be; [] when anything of its kind may."""
-    if isinstance(kind, EnumType):
-        members: list[Any] = list(kind.__members__.values())
-        return [str(member.value) for member in members]
-    if get_origin(kind) is Literal:
-        return [choice for choice in map(str, get_args(kind)) if choice]
-    return next((found for argument in reversed(get_args(kind)) if (found := _choices(argument))), [])
 
 
 def _without(value: Any, path: KeyPath) -> Any:

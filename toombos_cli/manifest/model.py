@@ -68,10 +68,6 @@ class Manifest(Table, frozen=True):
             )
         return self.modes[mode].env
 
-    def dependents_of(self, name: str) -> tuple[str, ...]:
-        """Names of the enabled services that depend directly on `name`, in manifest order."""
-        return tuple(s.name for s in self.services.values() if name in s.depends_on)
-
 
 def encode(manifest: Manifest) -> bytes:
     """The manifest as JSON bytes, as one process hands it to another."""

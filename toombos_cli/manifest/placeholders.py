@@ -57,4 +57,5 @@ def _expand(text: str, names: Mapping[str, str], key: str) -> str:
 
 
 def _facts(service: Service) -> dict[str, str]:
-    return {"name": service.name, "host": service.host, "port": str(service.port), "url": service.url}
+    place = {"host": service.host, "port": str(service.port), "url": service.url} if service.port else {}
+    return {"name": service.name, **place}

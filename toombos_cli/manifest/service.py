@@ -41,7 +41,7 @@ class Limits(Table, frozen=True):
 
 
 class Service(Table, frozen=True):
-    """One supervised service: of HTTP, or with `scheme = "tcp"` of anything that accepts connections.
+    """One supervised service: of HTTP, or of anything that accepts connections (`tcp`), or a worker that has no port.
 
     `name` is the table's key. Placeholders in `command`, `cwd`, `env`, `default_env` and `log` are already
     expanded when the loader returns it: `{python}`, `{project}`, `{host}`, `{port}`, `{url}` and
@@ -50,7 +50,7 @@ class Service(Table, frozen=True):
 
     name: str
     command: tuple[str, ...]
-    port: int
+    port: int = 0
     title: str = ""
     role: Literal["app", "mock", "monitoring"] = "app"
     optional: bool = False
@@ -58,15 +58,17 @@ class Service(Table, frozen=True):
     enabled: bool = True
     cwd: str = "{project}"
     host: str = "127.0.0.1"
-    scheme: Literal["http", "https", "tcp"] = "http"
-    """`tcp`: it is well and ready while it accepts a connection; it has no paths, and `health` is ""."""
+    scheme: Literal["http", "https", "tcp", "none"] = "http"
+    """`tcp`: well and ready while it accepts a connection. `none`: while its process runs; `port` is 0. Neither has
+    paths, and `health` is ""."""
     env: dict[str, str] = {}
     """Set for the service whatever the environment and `.env` say."""
     default_env: dict[str, str] = {}
     """Set unless the environment or `.env` names it."""
     health: str = "/health"
-    health_answer: Literal["status", "any"] = "any"
-    """`status`: only a JSON object whose `status` says well is healthy. `any`: any 2xx whose body does not deny it."""
+    health_answer: Literal["status", "any", "page"] = "any"
+    """`status`: only a JSON object whose `status` says well is healthy. `any`: any 2xx whose body does not deny it and
+    is no web page. `page`: a web page is healthy, too."""
     ready: str | None = None
     live: str | None = None
     metrics: str | None = None
@@ -88,12 +90,16 @@ class Service(Table, frozen=True):
     def __post_init__(self) -> None:
         if not self.command:
             raise ValueError("command must name a program")
-        if not 1 <= self.port <= 65535:
+        if self.scheme == "none" and self.port:
+            raise ValueError("port is given, and scheme = 'none' is for what listens nowhere")
+        if self.scheme != "none" and not self.port:
+            raise ValueError("port is missing: where it listens; if it listens nowhere: scheme = 'none'")
+        if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be 1 to 65535, not {self.port}")
         for field in ("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field} must be above 0 seconds")
-        if self.scheme == "tcp":
+        if self.scheme in ("tcp", "none"):
             self._has_no_paths()
         for field in ("health", "ready", "live", "metrics", "openapi"):
             path = getattr(self, field)
@@ -105,12 +111,14 @@ class Service(Table, frozen=True):
         if self.health not in ("", "/health"):
             given.insert(0, "health")
         if given:
-            raise ValueError(f"{given[0]} is a path, and scheme = 'tcp' has none")
+            raise ValueError(f"{given[0]} is a path, and scheme = '{self.scheme}' has none")
         msgspec.structs.force_setattr(self, "health", "")
 
     @property
     def url(self) -> str:
-        """Base URL without a trailing slash; an IPv6 host is bracketed."""
+        """Base URL without a trailing slash; an IPv6 host is bracketed. "" of what has no port."""
+        if not self.port:
+            return ""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 

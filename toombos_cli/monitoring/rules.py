@@ -6,11 +6,14 @@ from msgspec.structs import replace
 
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.monitoring import Rule
-from toombos_cli.monitoring.selectors import is_for_absent_services
+from toombos_cli.monitoring.selectors import (
+    is_for_absent_services,
+)
 from toombos_cli.monitoring.service_rules import service_rules
 from toombos_cli.monitoring.watching_rules import watching_rules
+from toombos_cli.pages import page_path
 
-RUNBOOK = "docs/monitoring-runbook.md"
+RUNBOOK = "monitoring-runbook.md"
 
 
 def alert_rules(manifest: Manifest) -> tuple[Rule, ...]:
@@ -25,6 +28,7 @@ def alert_rules(manifest: Manifest) -> tuple[Rule, ...]:
 
 def rules_document(manifest: Manifest) -> dict[str, Any]:
     """The content of Prometheus' rule file."""
+    runbook = page_path(RUNBOOK)
     rules = [
         {
             "alert": rule.name,
@@ -34,7 +38,7 @@ def rules_document(manifest: Manifest) -> dict[str, Any]:
             "annotations": {
                 "summary": rule.summary,
                 "command": rule.command,
-                "runbook": f"{RUNBOOK}#{rule.name.lower()}",
+                "runbook": f"{runbook}#{rule.name.lower()}",
             },
         }
         for rule in alert_rules(manifest)

@@ -10,14 +10,19 @@ from toombos_cli.results import Verdict
 # Words that services use for "all is well", in lower case; any other word is degraded, never up.
 _WELL = frozenset({"healthy", "ok", "up", "pass", "passing", "alive", "ready", "success", "green", "true"})
 _RESTRICTED = frozenset({"degraded", "warn", "warning"})
+WEB_PAGE = "the body is a web page, not a health answer"
 _HTML = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 
 
-def judge_health(result: ProbeResult, *, expects: Literal["status", "any"] = "any") -> ProbeResult:
+Expects = Literal["status", "any", "page"]
+
+
+def judge_health(result: ProbeResult, *, expects: Expects = "any") -> ProbeResult:
     """The result with reason body and a detail, when a 2xx does not say that the service is well; else unchanged.
 
     `status` expects a JSON object with a `status`. `any` takes what is not JSON as it is, but no web page: that comes
-    from a catch-all route or another server. Only plain text may be longer than what was read of it.
+    from a catch-all route or another server. `page` takes that as well. Only it and plain text may be longer than
+    what was read of it.
     """
     if result.reason not in (Reason.OK, Reason.SLOW):
         return result
@@ -57,7 +62,9 @@ def read_json(result: ProbeResult) -> Any:
         raise ValueError("the body is JSON nested too deeply") from None
 
 
-def _complaint(result: ProbeResult, expects: Literal["status", "any"]) -> str:
+def _complaint(result: ProbeResult, expects: Expects) -> str:
+    if expects != "status" and _HTML.match(result.body):
+        return "" if expects == "page" else WEB_PAGE
     try:
         document = read_json(result)
     except ValueError as error:
@@ -65,7 +72,7 @@ def _complaint(result: ProbeResult, expects: Literal["status", "any"]) -> str:
         cut_off = result.truncated and not media_type.startswith("text/plain")
         if expects == "status" or cut_off or ("json" in media_type and result.body.strip()):
             return printable(str(error))
-        return "the body is a web page, not a health answer" if _HTML.match(result.body) else ""
+        return ""
     status = document.get("status") if isinstance(document, dict) else None
     if status is None:
         return "the body has no `status`" if expects == "status" else ""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from toombos_cli.manifest.service import Service
-from toombos_cli.probes.answer import judge_health
+from toombos_cli.probes.answer import WEB_PAGE, judge_health
 from toombos_cli.probes.http import probe_http
 from toombos_cli.probes.result import ProbeResult, Reason
 from toombos_cli.probes.tcp import probe_tcp
@@ -36,4 +36,8 @@ def probe_health(
         slow_after_ms=service.latency_warn_ms,
         max_body_bytes=max_body_bytes,
     )
-    return judge_health(result, expects=service.health_answer)
+    judged = judge_health(result, expects=service.health_answer)
+    if judged.detail == WEB_PAGE:
+        remedy = f"if it is meant to be one: health_answer = 'page' in [services.{service.name}]"
+        return replace(judged, detail=f"{WEB_PAGE}; {remedy}")
+    return judged

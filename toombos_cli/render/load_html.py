@@ -5,10 +5,9 @@ from importlib import resources
 from toombos_cli.load.report import LoadReport
 from toombos_cli.render.charts import Series, bar_chart, distribution_chart, line_chart
 from toombos_cli.render.text.load import bounded, milliseconds, sentence
-from toombos_cli.results import Verdict
+from toombos_cli.render.verdicts import WORDS
 
 _GOOD, _BAD = 2, 4
-_WORDS = {Verdict.PASS: "OK", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL", Verdict.ERROR: "ERROR", Verdict.SKIP: "SKIP"}
 
 
 def document(report: LoadReport) -> str:
@@ -19,8 +18,8 @@ def document(report: LoadReport) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(source).render(
         report=report,
-        word=_WORDS[report.verdict],
-        words=_WORDS,
+        word=WORDS[report.verdict],
+        words=WORDS,
         sentence=sentence(report),
         ms=milliseconds,
         bounded=bounded,

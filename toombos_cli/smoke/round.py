@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,8 +14,10 @@ from toombos_cli.errors import RefusedError
 from toombos_cli.manifest.conditions import value_at
 from toombos_cli.manifest.service import Service
 from toombos_cli.manifest.smoke import Step
-from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_health, probe_http
+from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_http
 from toombos_cli.results import Verdict
+from toombos_cli.run_state import read_state
+from toombos_cli.service_probe import probe_service
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import CounterProof, UnreadableCounterError
 from toombos_cli.smoke.judge import Judgement, Mismatch, judge_answer, summary
@@ -32,8 +35,9 @@ Notify = Callable[[StepResult], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """What is tested: the services, and the variables that each of them was started with."""
+    """What is tested: the services of a project, and the variables that each of them was started with."""
 
+    project: Path
     services: Mapping[str, Service]
     environment: Mapping[str, Mapping[str, str]]
 
@@ -95,8 +99,7 @@ class Round:
         self._notify(result)
 
     def _check_health(self, service: Service) -> StepResult:
-        url = service.url + service.health
-        result = probe_health(service)
+        result = probe_service(service, read_state(self._system.project))
         verdict = health_verdict(result)
         if service.optional and result.reason is Reason.REFUSED:
             verdict = Verdict.SKIP
@@ -108,7 +111,7 @@ class Round:
             service=service.name,
             verdict=verdict,
             duration_ms=round(result.latency_ms or 0.0, 3),
-            request=f"connect {url}" if service.scheme == "tcp" else f"GET {url}",
+            request=_health_request(service),
             expected="healthy" if wrong else "",
             got=f"{result.reason}: {result.detail}" if wrong else "",
             detail="optional, and not started" if verdict is Verdict.SKIP else "" if wrong else result.detail,
@@ -242,6 +245,12 @@ def _judged_silence(base: StepResult, silent_for_ms: float, answer: ProbeResult)
         return replace(base, expected=expected, got="none")
     got = f"HTTP {answer.http_status} after {answer.latency_ms or 0:.0f} ms" if answer.http_status else answer.detail
     return replace(base, verdict=Verdict.FAIL, expected=expected, got=got)
+
+
+def _health_request(service: Service) -> str:
+    if not service.port:
+        return "look for its process"
+    return f"connect {service.url}" if service.scheme == "tcp" else f"GET {service.url}{service.health}"
 
 
 def _short(body: bytes) -> str:

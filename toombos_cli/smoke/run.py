@@ -10,6 +10,8 @@ from toombos_cli.probes import Reason, probe_http
 from toombos_cli.project_lock import project_lock
 from toombos_cli.redaction import Redactor, is_secret_name
 from toombos_cli.results import Verdict
+from toombos_cli.run_state import read_state
+from toombos_cli.service_probe import probe_service
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
 from toombos_cli.smoke.round import Notify, Round, System
@@ -38,9 +40,9 @@ def run_smoke(
     RefusedError before anything is written to a system that does not say that it is in dry-run mode.
     """
     started = time.monotonic()
-    system = System(services=manifest.services, environment=environment)
+    system = System(project=manifest.project, services=manifest.services, environment=environment)
     redactor = _redactor(manifest, environment)
-    _wait_until_ready([manifest.services[name] for name in plan.services], wait_s)
+    _wait_until_ready(manifest, [manifest.services[name] for name in plan.services], wait_s)
     watched = {step.service: manifest.services[step.service] for step in plan.steps if step.loopback_only}
     contracts: dict[str, Contract] = {}
     results: list[tuple[StepResult, ...]] = []
@@ -108,22 +110,20 @@ def _flaky(results: list[tuple[StepResult, ...]]) -> tuple[FlakyStep, ...]:
     return tuple(flaky)
 
 
-def _wait_until_ready(services: list[Service], wait_s: float) -> None:
+def _wait_until_ready(manifest: Manifest, services: list[Service], wait_s: float) -> None:
     """Returns when all but the optional services are ready, or when the time is up: the test says what is not."""
     deadline = time.monotonic() + wait_s
     waiting = [service for service in services if not service.optional]
     while waiting and time.monotonic() < deadline:
-        if _is_ready(waiting[0]):
+        if _is_ready(manifest, waiting[0]):
             waiting.pop(0)
         else:
             time.sleep(_POLL_S)
 
 
-def _is_ready(service: Service) -> bool:
-    if service.scheme == "tcp":
-        from toombos_cli.probes import probe_tcp
-
-        return probe_tcp(service.host, service.port, timeout_s=service.probe_timeout_s).reason is Reason.OK
+def _is_ready(manifest: Manifest, service: Service) -> bool:
+    if not service.health:
+        return probe_service(service, read_state(manifest.project)).reason in (Reason.OK, Reason.SLOW)
     url = service.url + (service.ready or service.health)
     return probe_http(url, timeout_s=service.probe_timeout_s).reason is Reason.OK
 

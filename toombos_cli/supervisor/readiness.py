@@ -19,6 +19,7 @@ from toombos_cli.supervisor.spawning import CannotStartError
 _NOT_FOUND = 404
 _FIRST_PROBE_S, _LAST_PROBE_S = 0.01, 0.25
 _PROBE_LATENESS = 0.04  # a service is found ready at most so much later than it is, as a share of its start-up time
+_LIVES_S = 1.0  # what is misspelt in a worker's command or file ends it sooner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,13 @@ class Answer:
 
 
 async def ask(service: Service, path: str) -> Answer:
-    """The service's answer to GET `path` within its probe timeout; 2xx is a yes, for tcp an accepted connection."""
+    """The service's answer to GET `path` within its probe timeout; 2xx is a yes, for tcp an accepted connection.
+
+    A service without a port says yes by living on for a second: whoever waits for this learns of its end.
+    """
+    if service.scheme == "none":
+        await asyncio.sleep(_LIVES_S)
+        return Answer(ok=True, detail="")
     try:
         if service.scheme == "tcp":
             return await asyncio.wait_for(_accepts(service), service.probe_timeout_s)

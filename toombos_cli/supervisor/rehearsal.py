@@ -26,7 +26,7 @@ class PlannedService:
     command: tuple[str, ...]
     cwd: str
     host: str
-    port: int
+    port: int | None
     log: str
     depends_on: dict[str, str]
     environment: dict[str, str]
@@ -70,7 +70,7 @@ def run_plan(manifest: Manifest, names: tuple[str, ...], *, dry_run: bool) -> Pl
                 command=service.command,
                 cwd=service.cwd,
                 host=service.host,
-                port=service.port,
+                port=service.port or None,
                 log=service.log,
                 depends_on=dict(service.depends_on),
                 environment={

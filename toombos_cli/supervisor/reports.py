@@ -38,7 +38,7 @@ class ServiceRow:
     name: str
     phase: Phase
     pid: int | None
-    port: int
+    port: int | None
     ready_after_s: float | None
     restarts: int
     cpu_percent: float | None
@@ -162,8 +162,8 @@ def rows(
             entry = ServiceState(service=service, desired=False, phase=Phase.STOPPED)
         if entry is None or (names and name not in names):
             continue
-        dispensable = service is None or service.optional
-        if names or not dispensable or entry.phase is not Phase.STOPPED:
+        shown = entry.pid if service is None else not service.optional or entry.phase is not Phase.STOPPED
+        if names or shown:
             found.append(_row(entry, project))
     return tuple(found)
 
@@ -174,7 +174,7 @@ def _row(entry: ServiceState, project: Path) -> ServiceRow:
         name=entry.service.name,
         phase=entry.phase,
         pid=entry.pid or None,
-        port=entry.service.port,
+        port=entry.service.port or None,
         ready_after_s=entry.ready_after_s if entry.pid else None,
         restarts=entry.restarts,
         cpu_percent=entry.cpu_percent,

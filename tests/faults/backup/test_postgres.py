@@ -1,5 +1,6 @@
 """A PostgreSQL database named by DATABASE_URL: dumped with its rows counted, restored whole or not at all."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,16 +8,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.backup_site import Site
+from tests.backup_site import NoServices, Site
 from tests.conftest import Toombos, free_port, needs
 from toombos_cli.backup.create import Plan, create_backup
 from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.recover import recover_restore
-from toombos_cli.backup.request import NoServices, Request
+from toombos_cli.backup.request import Request
 from toombos_cli.backup.restore import restore
 from toombos_cli.errors import OperationError, RefusedError
 
@@ -174,6 +176,56 @@ def test_the_command_takes_the_server_from_the_env_file_and_never_shows_its_pass
     assert done.returncode == 0, done.stdout
     assert ".toombos/postgresql.dump" in done.stdout
     assert "sekret" not in done.stdout + done.stderr
+
+
+FORWARDER = """
+import socket, sys, threading
+own, server = map(int, sys.argv[1:])
+def pump(source, target):
+    while data := source.recv(65536):
+        target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
+listener = socket.create_server(("127.0.0.1", own))
+while True:
+    near, far = listener.accept()[0], socket.create_connection(("127.0.0.1", server))
+    threading.Thread(target=pump, args=(near, far), daemon=True).start()
+    threading.Thread(target=pump, args=(far, near), daemon=True).start()
+"""
+
+
+def test_a_service_that_serves_the_database_runs_until_it_is_restored(
+    tmp_path: Path, toombos: Toombos, cluster: str
+) -> None:
+    own, web = free_port(), free_port()
+    server = urlsplit(cluster).port
+    (tmp_path / "forward.py").write_text(FORWARDER)
+    (tmp_path / ".env").write_text(f"DATABASE_URL={cluster.replace(f':{server}/', f':{own}/')}\n")
+    (tmp_path / "toombos.toml").write_text(
+        f"""\
+[services.db]
+command = ["{{python}}", "forward.py", "{{port}}", "{server}"]
+port = {own}
+scheme = "tcp"
+
+[services.web]
+command = ["{{python}}", "-m", "http.server", "{{port}}", "--bind", "{{host}}"]
+port = {web}
+health = "/"
+depends_on = ["db"]
+"""
+    )
+
+    def pids() -> dict[str, int]:
+        found = json.loads(toombos("status", "--json").stdout)["data"]["services"]
+        return {row["name"]: row["pid"] for row in found}
+
+    assert toombos("start").returncode == 0
+    before = pids()
+    assert toombos("backup").returncode == 0
+    done = toombos("restore", "--latest-good", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert "started and ready: db, web" in done.stdout
+    assert not {None, *before.values()} & set(pids().values())
 
 
 @pytest.mark.parametrize("url", [None, "", "sqlite:///data/history.db", "mysql://x/y"])

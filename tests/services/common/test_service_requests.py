@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -91,7 +92,8 @@ BODIES = {
     "a lone surrogate": (b'{"text": "\\ud800"}', 422),
     "a wrong type": (b'{"text": 7}', 422),
     "no object": (b"[]", 422),
-    "nested too deeply": (b"[" * 1000, 400),
+    # From 3.12 on the parser has a deeper stack, reads to the end of this and misses its brackets.
+    "nested too deeply": (b"[" * 1000, 422 if sys.version_info >= (3, 12) else 400),
 }
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import resource
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -467,12 +468,11 @@ def test_a_database_that_is_away_keeps_the_generator_alive_but_unready(
     service = start_service("generator", **DRY_RUN, **addresses(mocks))
     before = counted(mocks)
     database = service.project / "data" / "generator.db"
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection:
         connection.execute("ALTER TABLE generations RENAME TO elsewhere")
     answer = post(service, {})
     assert (answer.status_code, counted(mocks)) == (503, before)
     assert "database" in answer.json()["detail"]
-    with sqlite3.connect(database) as connection:
+    with closing(sqlite3.connect(database)) as connection:
         connection.execute("ALTER TABLE elsewhere RENAME TO generations")
-    connection.close()
     assert post(service, {}).status_code == 200

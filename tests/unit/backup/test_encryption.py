@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site
+from tests.backup_site import NoServices, Site
 from toombos_cli.backup.create import Plan, create_backup
 from toombos_cli.backup.encryption import Keys
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.request import NoServices, Request
+from toombos_cli.backup.request import Request
 from toombos_cli.backup.restore import restore
 from toombos_cli.backup.store import list_archives
 from toombos_cli.backup.upkeep import run_drill, verify_archives

@@ -108,6 +108,9 @@ class Sick:
         self.log.append("stop")
         return ("app",)
 
+    def logs_in_use(self) -> frozenset[str]:
+        return frozenset()
+
     def start(self, names: tuple[str, ...]) -> None:
         word = (self._site.project / ".env").read_text()
         self.log.append(f"start {word.strip()}")

@@ -340,6 +340,16 @@ def test_two_services_on_one_port_of_different_hosts_clash(configured: Project):
     assert "crm and platform both listen on port 7001" in [f.reason for f in configured.findings()["port_clash"]]
 
 
+def test_a_database_url_that_names_a_service_of_tcp_is_no_clash(configured: Project):
+    url = "DATABASE_URL=postgresql://me:geheim@127.0.0.1:7432/x\n"
+    manifest = 'extends = "toombos"\n[services.db]\ncommand = ["postgres"]\nport = 7432\n'
+    (configured.path / "toombos.toml").write_text(manifest)
+    reasons = [f.reason for f in configured.write(SAFE + url).findings()["port_clash"]]
+    assert "DATABASE_URL names port 7432, which is that of db" in reasons
+    (configured.path / "toombos.toml").write_text(f'{manifest}scheme = "tcp"\n')
+    assert [f.status for f in configured.findings()["port_clash"]] == [Status.OK]
+
+
 PROMETHEUS = {
     "complete": ("scrape_configs:\n - static_configs:\n   - targets: [{all}]\n", []),
     "tab": ("scrape_configs:\n\t- x\n", ["is indented with a tab"]),

@@ -10,6 +10,7 @@ from toombos_cli.manifest.model import start_order
 from toombos_cli.manifest.project import find_project
 
 OWN = '[services.shop]\ncommand = ["{python}", "shop.py", "--port", "{port}"]\nport = 7001\n'
+WORKER = '[services.w]\ncommand = ["x"]\nscheme = "none"\n'
 
 
 def load(directory, text):
@@ -74,6 +75,14 @@ def test_a_list_of_dependencies_waits_until_each_is_ready(tmp_path):
     assert start_order(manifest.services) == (("shop",), ("cart",))
 
 
+def test_services_without_a_port_do_not_clash_and_have_no_address(tmp_path):
+    manifest = load(tmp_path, WORKER + WORKER.replace(".w]", ".v]"))
+    assert [(s.name, s.port, s.url, s.health) for s in manifest.services.values()] == [
+        ("w", 0, "", ""),
+        ("v", 0, "", ""),
+    ]
+
+
 def test_an_ipv6_host_is_bracketed_in_the_url(tmp_path):
     assert load(tmp_path, OWN + 'host = "::1"\n').services["shop"].url == "http://[::1]:7001"
 
@@ -84,7 +93,14 @@ WRONG = [
     pytest.param("nam = 'x'\n" + OWN, 1, "unknown key nam", "did you mean 'name'?", id="unknown top-level key"),
     pytest.param('[services.a]\ncommand = ["x"]\nport = "80"\n', 3, "services.a.port: expected `int`", None, id="type"),
     pytest.param('[services.a]\ncommand = ["x"]\n', 1, "port is missing", None, id="missing key"),
-    pytest.param('[services.a]\ncommand = ["x"]\nport = 0\n', 3, "port must be 1 to 65535", None, id="port 0"),
+    pytest.param('[services.a]\ncommand = ["x"]\nport = 0\n', 3, "port is missing", None, id="port 0"),
+    pytest.param('[services.a]\ncommand = ["x"]\nport = 70000\n', 3, "port must be 1 to 65535", None, id="port"),
+    pytest.param(OWN + 'scheme = "none"\n', 3, "port is given, and scheme = 'none'", None, id="port of a worker"),
+    pytest.param(WORKER + 'ready = "/x"\n', 4, "scheme = 'none' has none", None, id="path of a worker"),
+    pytest.param(WORKER + 'env = { A = "{url}" }\n', 4, "unknown placeholder {url}", None, id="address of a worker"),
+    pytest.param(
+        WORKER + '[load]\nservice = "w"\n', 5, "w has no port, so it cannot be asked", None, id="load of a worker"
+    ),
     pytest.param("[services.a]\ncommand = []\nport = 1\n", 2, "command must name a program", None, id="no command"),
     pytest.param(OWN + 'health = "x"\n', 4, "health must be a path", None, id="path without a slash"),
     pytest.param(OWN + "grace_period_s = 0\n", 4, "grace_period_s must be above 0", None, id="no grace"),

@@ -69,6 +69,14 @@ def test_a_long_plain_text_is_taken_as_it_is_where_no_status_is_expected():
     assert judge_health(result, expects="status").reason is Reason.BODY
 
 
+def test_a_web_page_of_any_length_is_well_where_one_is_expected():
+    page = ProbeResult(url="http://x/", reason=Reason.OK, body=b"<html>Welcome", truncated=True)
+    assert judge_health(page, expects="page") is page
+    assert judge_health(page).detail == "the body is a web page, not a health answer"
+    denied = ProbeResult(url="http://x/", reason=Reason.OK, body=b'{"status": "down"}')
+    assert judge_health(denied, expects="page").reason is Reason.BODY
+
+
 def test_an_answer_that_was_cut_off_is_no_health_answer():
     result = ProbeResult(url="http://x/", reason=Reason.OK, body=b'{"a": 1}', truncated=True)
     assert "longer than 8 bytes" in judge_health(result).detail

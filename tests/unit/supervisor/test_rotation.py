@@ -115,7 +115,7 @@ def test_a_reader_waits_for_a_rotation_that_a_busy_disk_makes_long(log: LogFile)
     assert follower.poll() == [b"one"]
 
 
-def test_a_partial_last_line_stays_in_the_live_file(log: LogFile) -> None:
+def test_a_partial_last_line_stays_in_the_live_file(log: LogFile, cuts: None) -> None:
     log.path.write_text("a" * 6000 + "\nhalf a li")
     archive = log.rotate(Logs(), 1_000_000.0)
     assert archive is not None

@@ -14,7 +14,7 @@ from toombos_cli.settings import Origin, Value
 
 def port_clash(facts: Facts) -> Iterator[Answer]:
     """Two programs that are told the same port."""
-    services = tuple(facts.manifest.services.values())
+    services = tuple(service for service in facts.manifest.services.values() if service.port)
     for one, other in combinations(services, 2):
         if one.port == other.port and conflicts(one.host, other.host):
             yield fail(
@@ -26,6 +26,8 @@ def port_clash(facts: Facts) -> Iterator[Answer]:
     for name in facts.with_role("database"):
         host, port = _address(facts, name)
         for service in services:
+            if service.scheme == "tcp":  # it may be the database itself
+                continue
             if port == service.port and conflicts(service.host, host):
                 yield fail(
                     f"{name} names port {port}, which is that of {service.name}",
@@ -70,7 +72,7 @@ def client_urls(facts: Facts) -> Iterator[Answer]:
 def ports(facts: Facts) -> Iterator[Answer]:
     """Ports that cannot be had, and port variables that have no effect."""
     for service in facts.manifest.services.values():
-        if service.port < 1024 and facts.user != 0:
+        if 0 < service.port < 1024 and facts.user != 0:
             yield fail(
                 f"{service.name} is to listen on port {service.port}, which only root may",
                 in_manifest(facts, f"[services.{service.name}] port"),

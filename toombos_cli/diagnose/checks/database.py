@@ -7,6 +7,7 @@ from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
 from toombos_cli.diagnose.facts.database import DATABASE, DatabaseFacts
 from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "database"
@@ -18,14 +19,15 @@ def server(facts: Facts) -> Iterator[Answer]:
     found = facts.get(DATABASE)
     if not found.reached:
         yield skip("no database server is configured" if not found.kind else f"{found.kind} needs no server")
+    elif stopped := _stopped_server(facts, found):
+        yield skip(stopped)
     elif found.reached != "ok":
         yield fail(
             f"the database server does not answer: {found.ping}",
             _at(found),
             service=_user(found),
             cause="it does not run, or the URL names another host or port",
-            advice="start it (sudo systemctl start postgresql, or docker start NAME), "
-            f"or correct {found.name}: {toombos(facts, 'config', 'show')}",
+            advice=f"{_look(facts, found)}, or correct {found.name}: {toombos(facts, 'config', 'show')}",
         )
 
 
@@ -53,6 +55,8 @@ def ping(facts: Facts) -> Iterator[Answer]:
         yield _removed(facts, found)
     elif not found.kind or found.ping_skipped:
         yield skip(found.ping_skipped or "no database is configured")
+    elif stopped := _stopped_server(facts, found):
+        yield skip(stopped)
     elif found.ping:
         damaged = "malformed" in found.ping or "not a database" in found.ping or "damaged" in found.ping
         yield fail(
@@ -68,6 +72,18 @@ def ping(facts: Facts) -> Iterator[Answer]:
         )
     else:
         yield ok(f"{found.url} answers")
+
+
+def _stopped_server(facts: Facts, found: DatabaseFacts) -> str:
+    """Why there is nothing to judge: the server is a service of the manifest that does not run, as other checks say."""
+    stopped = found.served_by and not facts.get(SYSTEM).services[found.served_by].runs
+    return f"{found.served_by} serves the database, and does not run" if stopped else ""
+
+
+def _look(facts: Facts, found: DatabaseFacts) -> str:
+    if found.served_by:
+        return toombos(facts, "logs", found.served_by)
+    return "start it (sudo systemctl start postgresql, or docker start NAME)"
 
 
 def _removed(facts: Facts, found: DatabaseFacts) -> Answer:

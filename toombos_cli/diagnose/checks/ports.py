@@ -78,7 +78,7 @@ def port_mismatch(facts: Facts) -> Iterator[Answer]:
         service = facts.manifest.services[name]
         elsewhere = found.listens_at if found.pid else ((found.by_hand,) if found.by_hand else ())
         places = [place for place in elsewhere if place.port]
-        if not places or found.ours or (found.by_hand and found.by_hand.port == service.port):
+        if not places or not service.port or found.ours or (found.by_hand and found.by_hand.port == service.port):
             continue
         place = places[0]
         yield fail(

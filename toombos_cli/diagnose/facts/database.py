@@ -16,6 +16,7 @@ from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.probes import Reason
 from toombos_cli.probes.tcp import probe_tcp
+from toombos_cli.processes import conflicts
 
 _TIMEOUT_S = 1.5
 _CHECKED_BYTES = 8 * 1024 * 1024
@@ -27,7 +28,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `ping` is "" when SELECT 1 was answered, else why not; `reached` is the reason of the TCP probe of a server.
     `removed` are a file that a service still has open although it was removed, and where: what it would have to be
-    named, and /proc/PID/fd/N.
+    named, and /proc/PID/fd/N. `served_by` is the service of the manifest that listens at the URL's address.
     """
 
     name: str = ""
@@ -42,6 +43,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     connections: int | None = None
     max_connections: int | None = None
     services: tuple[str, ...] = ()
+    served_by: str = ""
     removed: tuple[tuple[str, str], ...] = ()
 
 
@@ -57,7 +59,7 @@ def _gather(facts: Facts) -> DatabaseFacts:
             directory = facts.manifest.services[services[0]].cwd if services else str(facts.manifest.project)
             found = _sqlite(found, url, Path(directory))
             return found if found.exists else replace(found, removed=_still_open(facts, found))
-        return _server(found, url)
+        return _server(facts, found, url)
     return DatabaseFacts()
 
 
@@ -115,12 +117,14 @@ def _ping_sqlite(path: Path) -> str:
     return "" if answer[0] == "ok" else f"damaged: {answer[0].splitlines()[0]}"
 
 
-def _server(found: DatabaseFacts, url: str) -> DatabaseFacts:
+def _server(facts: Facts, found: DatabaseFacts, url: str) -> DatabaseFacts:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "localhost", parts.port or 5432
     except ValueError:
         return replace(found, ping_skipped="its URL cannot be read")
+    every = facts.manifest.services.values()
+    found = replace(found, served_by=next((s.name for s in every if s.port == port and conflicts(s.host, host)), ""))
     answer = probe_tcp(host, port, timeout_s=_TIMEOUT_S)
     if answer.reason is not Reason.OK:
         return replace(found, reached=answer.reason.value, ping=answer.detail)

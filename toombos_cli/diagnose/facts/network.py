@@ -69,7 +69,7 @@ def _gather(facts: Facts) -> NetworkFacts:
         reached[service, address] = Reached(service=service, address=address, reason=result.reason.value)
 
     jobs = [Thread(target=look_up, args=(host, used), daemon=True) for host, used in hosts.items()]
-    for service in facts.manifest.services.values():
+    for service in (s for s in facts.manifest.services.values() if s.port):
         addresses = {"127.0.0.1", "::1"} if service.host in _THIS_MACHINE else {service.host}
         jobs += [Thread(target=reach, args=(service.name, a, service.port), daemon=True) for a in sorted(addresses)]
     for job in jobs:

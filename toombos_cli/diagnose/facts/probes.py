@@ -70,6 +70,8 @@ def _gather(facts: Facts) -> dict[str, ServiceProbes]:
 
 
 def _ask(service: Service, until: float) -> ServiceProbes:
+    if not service.port:  # what there is to know of it stands in the process table
+        return ServiceProbes(health=Probe(url="", reason=Reason.OK, detail="it has no port"))
     health = _health(service, until)
     if health.http_status is None:
         return ServiceProbes(health=health)

@@ -66,7 +66,8 @@ def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> N
     for one in databases:
         word = "sound" if one.integrity == "ok" else f"NOT SOUND: {one.integrity}"
         output.stdout.print(
-            f"    database {one.path}: {word}, {one.rows} rows in {len(one.tables)} tables", soft_wrap=True
+            f"    database {one.path}: {word}, {_count(one.rows, 'row')} in {_count(len(one.tables), 'table')}",
+            soft_wrap=True,
         )
 
 

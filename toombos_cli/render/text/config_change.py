@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.pages import page_path
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ def show(report: "ChangeReport", output: Output) -> None:
         return
     if report.action == "init-manifest":
         output.stdout.print(f"{report.path} is written, with the service {names} to change to yours", soft_wrap=True)
+        output.stderr.print(f"every key: {page_path('manifest.md')}", soft_wrap=True)
         output.stderr.print("hint: toombos start --plan", style="cyan", soft_wrap=True)
         return
     if not names:

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
 
 def show(report: "ShowReport", output: Output) -> None:
     """Prints one line a setting; with --quiet without those that nothing sets."""
+    if not report.values:
+        output.stdout.print("the manifest describes no variables")
+        output.stderr.print("hint: add [environment.NAME] tables to toombos.toml", style="cyan", soft_wrap=True)
+        return
     from rich.table import Table
     from rich.text import Text
 

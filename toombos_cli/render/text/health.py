@@ -6,6 +6,7 @@ from rich.text import Text
 
 from toombos_cli.render.formats import Output
 from toombos_cli.render.sparkline import sparkline
+from toombos_cli.render.verdicts import STYLES, WORDS
 from toombos_cli.results import Verdict
 
 if TYPE_CHECKING:
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
 
     from toombos_cli.health.report import HealthReport, ServiceHealth
 
-_STYLES = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.SKIP: "dim"}
-_WORDS = {Verdict.PASS: "OK", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL", Verdict.SKIP: "SKIP"}
 _WORD_WIDTH, _LATENCY_WIDTH, _PID_WIDTH = 4, 8, 11
 _History = tuple[float | None, ...]
 _INDENT = "      "
@@ -36,7 +35,7 @@ def show(report: "HealthReport", output: Output) -> None:
         return
     if report.skipped:
         names = ", ".join(skipped.name for skipped in report.skipped)
-        console.print(f"{_WORDS[Verdict.SKIP]:{_WORD_WIDTH}}  {names}: {report.skipped[0].detail}", style="dim")
+        console.print(f"{WORDS[Verdict.SKIP]:{_WORD_WIDTH}}  {names}: {report.skipped[0].detail}", style="dim")
     console.print(_summary(report))
 
 
@@ -54,9 +53,9 @@ def _row(
         cells += "  " + sparkline(history, width=min(room - 2, 60), encoding=console.encoding)
     elif room >= len(service.url) + 2:
         cells += f"  {service.url}"
-    word = (f"{_WORDS[service.verdict]:{_WORD_WIDTH}}  ", _STYLES[service.verdict])
+    word = (f"{WORDS[service.verdict]:{_WORD_WIDTH}}  ", STYLES[service.verdict])
     console.print(Text.assemble(word, cells.rstrip()), soft_wrap=True)
-    if verbose:
+    if verbose and service.url:
         asked = "connect" if service.url.startswith("tcp:") else "GET"
         status = f"HTTP {service.http_status}" if service.http_status else "no answer"
         if asked == "connect" and service.latency_ms is not None:

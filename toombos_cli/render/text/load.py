@@ -7,6 +7,7 @@ from rich.text import Text
 
 from toombos_cli.render.formats import Output
 from toombos_cli.render.problems import print_problems
+from toombos_cli.render.verdicts import STYLES, WORDS
 from toombos_cli.results import Verdict
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from toombos_cli.load.report import LoadReport
     from toombos_cli.load.summary import LatencySummary
 
-_WORDS = {Verdict.PASS: "OK", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL", Verdict.ERROR: "ERROR", Verdict.SKIP: "SKIP"}
-_STYLES = {Verdict.PASS: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red", Verdict.ERROR: "bold red"}
 _COLUMNS = ("p50", "p75", "p90", "p95", "p99", "p99_9", "max", "mean")
 _ERRORS_SHOWN = 8
 
@@ -23,7 +22,7 @@ _ERRORS_SHOWN = 8
 def show(report: "LoadReport", output: Output) -> None:
     """The whole result on stdout."""
     out = output.stdout
-    verdict = (f"{_WORDS[report.verdict]}  ", _STYLES.get(report.verdict, ""))
+    verdict = (f"{WORDS[report.verdict]}  ", STYLES[report.verdict])
     out.print(Text.assemble(verdict, sentence(report)))
     out.print(_plan(report))
     out.print(_throughput(report))
@@ -46,7 +45,7 @@ def show(report: "LoadReport", output: Output) -> None:
         out.print(_servers(report))
     _show_generator(report, output)
     for result in report.slo:
-        word, style = _WORDS[result.verdict], _STYLES.get(result.verdict, "")
+        word, style = WORDS[result.verdict], STYLES[result.verdict]
         out.print(f"slo        {word:<5} {result.objective}: {result.detail}", style=style)
     if report.baseline:
         _show_baseline(report.baseline, output)
@@ -187,7 +186,7 @@ def _show_generator(report: "LoadReport", output: Output) -> None:
 
 def _show_baseline(baseline: "BaselineResult", output: Output) -> None:
     for found in baseline.comparisons:
-        word, style = _WORDS[found.verdict], _STYLES.get(found.verdict, "")
+        word, style = WORDS[found.verdict], STYLES[found.verdict]
         output.stdout.print(
             f"baseline   {word:<5} {found.metric} {found.measured:g}, before {found.mean:g}, "
             f"limit {found.limit:g}: {found.detail}",

@@ -19,7 +19,8 @@ def show(report: "PlanReport", output: Output) -> None:
     )
     for number, service in enumerate(report.services, 1):
         runs = f", runs already as pid {service.pid}" if service.pid else ""
-        title = f"{number}. {service.name} on {service.host}:{service.port}{runs}"
+        place = f" on {service.host}:{service.port}" if service.port else ""
+        title = f"{number}. {service.name}{place}{runs}"
         console.print(f"\n{title}", style="bold", soft_wrap=True)
         console.print(f"   command  {shlex.join(service.command)}", soft_wrap=True)
         console.print(f"   cwd      {service.cwd}", soft_wrap=True)

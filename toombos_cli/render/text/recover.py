@@ -3,22 +3,15 @@
 from typing import TYPE_CHECKING
 
 from toombos_cli.render.formats import Output
+from toombos_cli.render.verdicts import STYLES, WORDS
 
 if TYPE_CHECKING:
     from toombos_cli.recovery.reports import RecoveryReport, StepOutcome
 
-_WORDS = {
-    "pass": ("OK", "green"),
-    "warn": ("WARN", "yellow"),
-    "fail": ("FAIL", "red"),
-    "error": ("ERROR", "red"),
-    "skip": ("SKIP", "dim"),
-}
-
 
 def show_step(step: "StepOutcome", output: Output) -> None:
     """One line, at once: a recovery takes a while."""
-    word, style = _WORDS[step.verdict.value]
+    word, style = WORDS[step.verdict], STYLES[step.verdict]
     said = "; ".join(part for part in (step.detail, step.cause) if part)
     output.stdout.print(f"{word:<5} ", style=style, end="")
     output.stdout.print(f"{step.name:<11} {step.duration_s:6.1f} s" + (f"  {said}" if said else ""), soft_wrap=True)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from toombos_cli.render.formats import Output
+from toombos_cli.render.verdicts import STYLES, WORDS
 from toombos_cli.results import Verdict
 
 if TYPE_CHECKING:
@@ -12,20 +13,6 @@ if TYPE_CHECKING:
 
     from toombos_cli.smoke.report import SmokeReport, StepResult
 
-_STYLES = {
-    Verdict.PASS: "green",
-    Verdict.WARN: "yellow",
-    Verdict.FAIL: "bold red",
-    Verdict.ERROR: "bold red",
-    Verdict.SKIP: "dim",
-}
-_WORDS = {
-    Verdict.PASS: "OK",
-    Verdict.WARN: "WARN",
-    Verdict.FAIL: "FAIL",
-    Verdict.ERROR: "ERROR",
-    Verdict.SKIP: "SKIP",
-}
 _WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
 _WORD_WIDTH, _TIME_WIDTH = 5, 7
 _INDENT = "               "
@@ -46,11 +33,11 @@ def show(report: "SmokeReport", output: Output) -> None:
         for left in report.left_behind:
             output.stdout.print(f"left behind: {left}", style="dim", soft_wrap=True)
     if not output.quiet or report.verdict in _WRONG:
-        output.stdout.print(_last_line(report), style=_STYLES[report.verdict], soft_wrap=True)
+        output.stdout.print(_last_line(report), style=STYLES[report.verdict], soft_wrap=True)
 
 
 def _step(console: "Console", step: "StepResult", *, verbose: bool) -> None:
-    word = (f"{_WORDS[step.verdict]:{_WORD_WIDTH}}", _STYLES[step.verdict])
+    word = (f"{WORDS[step.verdict]:{_WORD_WIDTH}}", STYLES[step.verdict])
     took = f"{step.duration_ms:.0f} ms"
     console.print(Text.assemble(word, f" {took:>{_TIME_WIDTH}}  {step.name}"), soft_wrap=True)
     if step.detail:
@@ -68,7 +55,7 @@ def _skipped(console: "Console", report: "SmokeReport") -> None:
         if step.verdict is Verdict.SKIP:
             by_reason.setdefault(step.detail, []).append(step.name)
     for reason, names in by_reason.items():
-        console.print(f"{_WORDS[Verdict.SKIP]:{_WORD_WIDTH}} {', '.join(names)}: {reason}", style="dim")
+        console.print(f"{WORDS[Verdict.SKIP]:{_WORD_WIDTH}} {', '.join(names)}: {reason}", style="dim")
 
 
 def _last_line(report: "SmokeReport") -> str:
@@ -79,6 +66,7 @@ def _last_line(report: "SmokeReport") -> str:
         return f"smoke test FAILED: {', '.join(wrong)} ({len(wrong)} of {len(report.steps)} steps{failing})"
     skipped = sum(step.verdict is Verdict.SKIP for step in report.steps)
     warned = sum(step.verdict is Verdict.WARN for step in report.steps)
-    counts = f"{len(report.steps) - skipped} steps{rounds}, {report.duration_s:.1f} s"
+    taken = len(report.steps) - skipped
+    counts = f"{taken} step{'s' * (taken != 1)}{rounds}, {report.duration_s:.1f} s"
     extra = (f", {warned} with a warning" if warned else "") + (f", {skipped} skipped" if skipped else "")
     return f"smoke test passed: {counts}{extra}"

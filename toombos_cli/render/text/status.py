@@ -55,7 +55,7 @@ def table(rows: "tuple[ServiceRow, ...]", width: int) -> "Table":
             "SERVICE": row.name,
             "PHASE": Text(_word(row), style=_STYLES.get(row.phase, "")),
             "PID": _or_dash(row.pid),
-            "PORT": str(row.port),
+            "PORT": _or_dash(row.port),
             "READY": "-" if row.ready_after_s is None else f"{row.ready_after_s:.1f} s",
             "UPTIME": duration(row.uptime_s),
             "RESTARTS": str(row.restarts),
