@@ -34,9 +34,13 @@ def answered(*statuses: int, slo: str = "") -> LoadReport:
                 return
             connection.sendall(ANSWER % status)
 
-    objectives = parse_objectives(slo) if slo else ()
+    judgement = Judgement(objectives=parse_objectives(slo) if slo else ())
     with serve(handle) as port:
-        return run_load(plan_for(port, requests=9, connections=1), judgement=Judgement(objectives=objectives))
+        for _ in range(5):  # on a busy machine the generator may be held up, which has a verdict of its own
+            report = run_load(plan_for(port, requests=9, connections=1), judgement=judgement)
+            if report.generator.valid:
+                break
+    return report
 
 
 @pytest.mark.parametrize(
