@@ -25,6 +25,19 @@ from toombos_cli.backup.selection import Scope
 ROOTS = (".env", "data", "logs")
 
 
+class NoServices:
+    """A system that toombos does not run: nothing to stop, nothing to start."""
+
+    def stop(self) -> tuple[str, ...]:
+        return ()
+
+    def logs_in_use(self) -> frozenset[str]:
+        return frozenset()
+
+    def start(self, names: tuple[str, ...]) -> None:
+        pass
+
+
 class Site:
     """A project directory with the roots `.env`, `data` and `logs`."""
 
@@ -150,16 +163,3 @@ def _main(project: str, doing: str, kill_at: str, archive: str = "") -> None:
 
 if __name__ == "__main__":
     _main(*sys.argv[1:])
-
-
-class NoServices:
-    """A system that toombos does not run: nothing to stop, nothing to start."""
-
-    def stop(self) -> tuple[str, ...]:
-        return ()
-
-    def logs_in_use(self) -> frozenset[str]:
-        return frozenset()
-
-    def start(self, names: tuple[str, ...]) -> None:
-        pass

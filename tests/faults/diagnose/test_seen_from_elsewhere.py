@@ -69,6 +69,7 @@ def shop() -> Iterator[Path]:
         toombos(project, "stop")
 
 
+@pytest.mark.usefixtures("nobody")
 def test_what_another_user_runs_is_not_called_a_stranger(shop: Path, tmp_path: Path):
     done = run("-P", "-c", _AS_NOBODY, str(tmp_path), str(shop))
     assert done.stdout, done.stderr
