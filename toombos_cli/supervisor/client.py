@@ -1,6 +1,8 @@
 """The command line's side of the control channel: finds the supervisor or begins one, asks, and hears the answer."""
 
 import contextlib
+import os
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Reques
 _SETTLE_S = 30.0
 _RETRY_S = 0.02
 _SILENCE_S = 5.0
+_DEPARTURE_S = 2.0
 _PATIENCE_WITH_SILENCE = 2  # one may leave at the very moment at which it is asked
 _OnProgress = Callable[[Progress], None]
 
@@ -32,6 +35,16 @@ def ask_running(project: Path, request: Request, on_progress: _OnProgress | None
     with connection:
         answer = _converse(run, connection, request, on_progress)
     return answer if isinstance(answer, Done) else None
+
+
+def see_off(supervisor_pid: int) -> None:
+    """Returns when a supervisor that leaves is gone, and the project's directory is free; after two seconds anyway."""
+    fd = processes.open_pidfd(supervisor_pid)
+    if fd is not None:
+        try:
+            select.select([fd], [], [], _DEPARTURE_S)
+        finally:
+            os.close(fd)
 
 
 def survivors(project: Path) -> bool:

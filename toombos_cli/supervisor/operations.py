@@ -97,6 +97,8 @@ def run_stop(
     if done is None:
         report = run_status(project, services, names)
         return ChangeReport(services=report.services, dry_run=report.dry_run, supervisor=report.supervisor)
+    if not _stays(done):
+        client.see_off(done.state.supervisor_pid)
     return change_report(done, services, project, names)
 
 
@@ -156,9 +158,13 @@ def change_report(
 
 
 def _supervisor_of(done: Done) -> SupervisorRow:
-    """The supervisor as it is after its answer: it leaves when nothing runs any more."""
-    stays = any(state.pid for state in done.state.services.values())
+    stays = _stays(done)
     return SupervisorRow(pid=done.state.supervisor_pid if stays else None, alive=stays)
+
+
+def _stays(done: Done) -> bool:
+    """Whether the supervisor stays after its answer: it leaves when nothing runs any more."""
+    return any(state.pid for state in done.state.services.values())
 
 
 def _taken_over(before: SystemState | None, done: Done) -> tuple[str, ...]:

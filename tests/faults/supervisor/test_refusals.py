@@ -140,6 +140,15 @@ def test_the_answer_of_a_service_that_is_not_ready_is_named(system: Any) -> None
     assert system.tagged() == {}
 
 
+def test_after_a_stop_the_supervisor_is_gone_and_the_directory_free(system: Any) -> None:
+    system.add("crm")
+    for _ in range(3):
+        system("start", exit_code=0)
+        supervisor = int(system.state()["supervisor_pid"])
+        system("stop", exit_code=0)
+        assert processes.identify(supervisor) is None
+
+
 def test_two_stops_at_once_both_succeed(system: Any) -> None:
     system.add("crm", env={"IGNORE_TERM": "1"}, grace_period_s=1.0)
     system("start", exit_code=0)
