@@ -9,8 +9,9 @@ from toombos_cli.monitoring.dashboards import dashboards
 from toombos_cli.monitoring.exported import NOTHING_LISTENS, exported_metrics
 from toombos_cli.monitoring.promql import metrics_of
 from toombos_cli.monitoring.reports import CheckItem
-from toombos_cli.monitoring.rules import alert_rules
+from toombos_cli.monitoring.rules import RUNBOOK, alert_rules
 from toombos_cli.monitoring.selectors import is_for_absent_services, scraped
+from toombos_cli.pages import page_path
 from toombos_cli.results import Verdict
 
 
@@ -113,9 +114,8 @@ def _remedy(manifest: Manifest, user: str) -> str:
     own.update(f"panel {panel.title} ({panel.dashboard})" for panel in manifest.monitoring.panels)
     if user in own:
         return "export the metric again, or correct the rule or panel in toombos.toml"
-    return (
-        "have the service export it (docs/monitoring-runbook.md), or leave `metrics` out of its table in toombos.toml"
-    )
+    page = page_path(RUNBOOK)
+    return f"have the service export it ({page}), or leave `metrics` out of its table in toombos.toml"
 
 
 def _users(manifest: Manifest) -> Iterator[tuple[str, str, tuple[str, ...]]]:

@@ -45,11 +45,6 @@ def render_posts(edition: Edition, voice: Voice, platforms: Iterable[Platform]) 
     return tuple(_post(edition, voice, platform) for platform in Platform if platform in wanted)
 
 
-def full_text(post: SocialPost) -> str:
-    """The post as readers see it: the content, then the hashtags."""
-    return f"{post.content}\n\n{' '.join(post.hashtags)}" if post.hashtags else post.content
-
-
 def _post(edition: Edition, voice: Voice, platform: Platform) -> SocialPost:
     limits = LIMITS[platform]
     hashtags = _hashtags(edition, voice, limits)

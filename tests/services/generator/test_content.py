@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.generator.content.markdown import Body
-from services.generator.content.model import Content, ContentOptions, Platform, TemplateStyle, Tone
+from services.generator.content.model import Content, ContentOptions, Platform, SocialPost, TemplateStyle, Tone
 from services.generator.content.newsletter import PREVIEW_MAX_CHARS, SUBJECT_MAX_CHARS
 from services.generator.content.post_length import post_weight
 from services.generator.content.render import render_content
-from services.generator.content.social import LIMITS, full_text
+from services.generator.content.social import LIMITS
 from services.generator.content.web_update import SEO_EXCERPT_MAX_CHARS, SEO_TITLE_MAX_CHARS
 from services.generator.documents.file import PACKAGED_DOCUMENT
 from services.generator.documents.model import Document
@@ -30,6 +30,11 @@ def document_of(*, title: str = "T", content: str = "C", category: str = "Tips")
     return parse_document(
         f"# Brand\n## [{category}] S\n### H\n- **Date:** 2026-01-24\n- **Title:** {title}\n- **Content:** {body}\n"
     )
+
+
+def full_text(post: SocialPost) -> str:
+    """The post as its readers see it: the content, then the hashtags."""
+    return f"{post.content}\n\n{' '.join(post.hashtags)}" if post.hashtags else post.content
 
 
 def in_tone(tone: Tone) -> Content:

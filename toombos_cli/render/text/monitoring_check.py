@@ -4,32 +4,26 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from toombos_cli.render.formats import Output
+from toombos_cli.render.verdicts import STYLES, WORDS
+from toombos_cli.results import Verdict
 
 if TYPE_CHECKING:
     from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport
-
-_WORDS = {
-    "pass": ("OK", "green"),
-    "warn": ("WARN", "yellow"),
-    "fail": ("FAIL", "red"),
-    "error": ("ERROR", "red"),
-    "skip": ("SKIP", "dim"),
-}
 
 
 def show(report: "MonitoringCheckReport", output: Output) -> None:
     """How many items of each group are well, then what is not, then how many are of which verdict."""
     console = output.stdout
-    counts = Counter(_WORDS[item.verdict.value][0] for item in report.items)
-    for group, count in Counter(item.group for item in report.items if item.verdict.value == "pass").items():
+    counts = Counter(WORDS[item.verdict] for item in report.items)
+    for group, count in Counter(item.group for item in report.items if item.verdict is Verdict.PASS).items():
         console.print(f"{'OK':<5} ", style="green", end="")
         console.print(f"{group}: {count}")
-    unwell = [item for item in report.items if item.verdict.value != "pass"]
+    unwell = [item for item in report.items if item.verdict is not Verdict.PASS]
     shown = unwell if output.verbose else [item for item in unwell if item.explained_by is None]
     lines = [[item] for item in shown] if output.verbose else _alike(shown)
     for line, after in zip(lines, [*lines[1:], None], strict=True):
         item = line[0]
-        word, style = _WORDS[item.verdict.value]
+        word, style = WORDS[item.verdict], STYLES[item.verdict]
         more = f", and {len(line) - 1} more" if len(line) > 1 else ""
         console.print(f"{word:<5} ", style=style, end="")
         console.print(f"{item.group}: {item.name}{more}" + (f": {item.detail}" if item.detail else ""), soft_wrap=True)
