@@ -304,7 +304,8 @@ def test_a_foreground_that_cannot_start_says_why_and_ends(pair: Any) -> None:
 
 def test_a_reader_of_a_foreground_who_stalls_stalls_no_supervision(pair: Any, eventually: Any) -> None:
     process = pair.begin("start", "--foreground")
-    eventually(lambda: (pair.project / "run" / "state.json").exists() and pair.phase("app") == "ready")
+    eventually(lambda: (pair.project / "run" / "state.json").exists())
+    eventually(lambda: {pair.phase("crm"), pair.phase("app")} == {"ready"})
     with pair.log("crm").open("a") as log:
         log.write(("x" * 99 + "\n") * 10_000)  # more than a pipe holds
     os.kill(pair.pid("crm"), signal.SIGKILL)
