@@ -1,5 +1,5 @@
 """`python -m toombos_cli` is `toombos`."""
 
-from toombos_cli.entry import run
+from toombos_cli.main import run
 
 run()

@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar
 import typer
 
 from toombos_cli import __version__
-from toombos_cli.commands import options
-from toombos_cli.commands.failure import bug, fail, fault_of_the_machine, wrong_usage
-from toombos_cli.commands.groups import take_global_options
-from toombos_cli.commands.loading import CommandsOnDemand
-from toombos_cli.errors import ToombosError
+from toombos_cli.base.errors import ToombosError
+from toombos_cli.cli import options
+from toombos_cli.cli.failure import bug, fail, fault_of_the_machine, wrong_usage
+from toombos_cli.cli.groups import take_global_options
+from toombos_cli.cli.lazy_commands import CommandsOnDemand
 
 # In the order of the help: name, `module` or `module:name` of a function in it, and the first sentence of its help,
 # which stands here too so that `toombos --help` loads none of them.

@@ -24,7 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.conftest import free_port, wait_for
-from tests.loading import load_server
+from tests.support.loading import load_server
 
 BODY = '{"preview_only": true, "send_email": false, "publish_web": false}'
 CONFIGURATION = """worker_processes 1; daemon off; pid {d}/pid; error_log {d}/errors;

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import toombos_cli
 from toombos_cli import processes
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.supervisor.plan import build_plan
 
 WEB = Path(__file__).parent.parent / "faults" / "services" / "web.py"

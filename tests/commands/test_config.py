@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from toombos_cli.config import template
-from toombos_cli.env_file import read_env_file
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.settings.env_file import read_env_file
 
 SECRET = "s3cr3t-K9x_w2Vb7Lm4Qp8Zt6Rd1Ny5Hc0Jf"
 KEY = "k3y-A8s_d7Fg6Hj5Kl4Qw3Er2Ty1Ui0Op9Zx"
@@ -84,7 +84,7 @@ class TestCheck:
         assert toombos("config", "check", "--quiet").stdout == ""
 
     def test_verbose_prints_every_rule(self, toombos, project):
-        from toombos_cli.configuration.check import RULES
+        from toombos_cli.settings.check import RULES
 
         write(project, SAFE)
 

@@ -16,7 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import free_port
-from tests.servers import answer, json_answer, serve
+from tests.support.servers import answer, json_answer, serve
 
 HEALTHY = json_answer('{"status": "healthy"}')
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Toombos, free_port, wait_for
-from tests.loading import load_server, plan_for
+from tests.support.loading import load_server, plan_for
 from toombos_cli.load.run import Judgement, run_load
 from toombos_cli.main import main
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from toombos_cli import __version__, errors
-from toombos_cli.commands.failure import fault_of_the_machine
-from toombos_cli.commands.invocation import command
+from toombos_cli import __version__
+from toombos_cli.base import errors
+from toombos_cli.cli.failure import fault_of_the_machine
+from toombos_cli.cli.invocation import command
 from toombos_cli.main import app, main
 
 RAISED = {

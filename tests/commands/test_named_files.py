@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from tests.conftest import needs
-from toombos_cli.commands.output_files import write_output
+from toombos_cli.cli.output_files import write_output
 
 TO_READ = {
     "load http://HOST/ -p FILE": 3,
@@ -110,7 +110,7 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
 
 def test_what_stdout_is_redirected_to_gets_the_page_behind_the_rest(tmp_path):
     code = (
-        "from pathlib import Path; from toombos_cli.commands.output_files import write_output\n"
+        "from pathlib import Path; from toombos_cli.cli.output_files import write_output\n"
         "print('first', flush=True); write_output(Path('/dev/stdout'), b'<page>')"
     )
     with (tmp_path / "log").open("w") as log:

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import free_port
-from tests.servers import read_request, serve
+from tests.support.servers import read_request, serve
 
 SECRET = "shop-key-of-the-smoke-test-0815"
 
@@ -199,7 +199,7 @@ def test_without_a_service_the_wait_ends_and_the_health_step_says_why(toombos, p
 
 
 def test_an_encrypted_key_is_used_in_clear(toombos, project):
-    from toombos_cli.configuration.encryption import encrypt
+    from toombos_cli.settings.encryption import encrypt
 
     key = "k" * 40
     (project / ".env").write_text(f"API_KEY_ENCRYPTION_KEY={key}\nSHOP_KEY={encrypt(SECRET, key)}\n")

@@ -10,6 +10,7 @@ from pkgutil import iter_modules
 import pytest
 from typer.main import get_group
 
+import toombos_cli
 import toombos_cli.commands
 import toombos_cli.render.text
 from toombos_cli.main import COMMANDS
@@ -25,6 +26,10 @@ def test_imports_go_one_way():
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_only_the_program_itself_lies_loose_at_the_top():
+    assert {m.name for m in iter_modules(toombos_cli.__path__) if not m.ispkg} == {"main", "__main__"}
 
 
 def makes_a_command(name):
@@ -55,14 +60,14 @@ def imported_by(argv, looked_for):
     """Which of these modules, and of the commands' modules, one command line has loaded at its end."""
     code = (
         "import sys\nfrom toombos_cli.main import main\nmain(sys.argv[1:])\n"
-        f"print([m for m in sys.modules if m in {looked_for} or m.startswith('toombos_cli.commands.')])"
+        f"print([m for m in sys.modules if m in {looked_for} or m.startswith(('toombos_cli.commands.', 'toombos_cli.cli.'))])"
     )
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
     return set(literal_eval(done.stdout.splitlines()[-1]))
 
 
 ALWAYS = {
-    f"toombos_cli.commands.{name}" for name in ("failure", "groups", "invocation", "loading", "options", "plain_help")
+    f"toombos_cli.cli.{name}" for name in ("failure", "groups", "invocation", "lazy_commands", "options", "plain_help")
 }
 
 
@@ -72,7 +77,7 @@ ALWAYS = {
         (["--help"], []),
         (["--version"], []),
         (["strat"], ["rich"]),
-        (["status", "--help"], ["toombos_cli.commands.status", "toombos_cli.commands.known_services"]),
+        (["status", "--help"], ["toombos_cli.commands.status", "toombos_cli.cli.known_services"]),
     ],
     ids=" ".join,
 )
@@ -83,7 +88,7 @@ def test_help_version_and_a_misspelt_command_import_nothing_that_they_do_not_nee
 
 @pytest.mark.parametrize(("name", "summary"), [(name, summary) for name, _, summary in COMMANDS])
 def test_the_overview_says_what_the_commands_own_help_begins_with(name, summary):
-    from toombos_cli.commands import plain_help
+    from toombos_cli.cli import plain_help
     from toombos_cli.main import app
 
     assert plain_help.summary(get_group(app).get_command(None, name)) == summary

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from toombos_cli.commands.loading import load_command
+from toombos_cli.cli.lazy_commands import load_command
 from toombos_cli.main import COMMANDS, main
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
 
 ROOT = Path(__file__).parents[2]
 JOBS = load_manifest(Path("/nonexistent")).schedule

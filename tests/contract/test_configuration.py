@@ -14,12 +14,12 @@ from services.crm.settings import CrmSettings
 from services.generator.settings import GeneratorSettings
 from services.platform.settings import PlatformSettings
 from toombos_cli.config.template import render_example
-from toombos_cli.configuration import encryption
-from toombos_cli.configuration.check import RULES
-from toombos_cli.configuration.types import type_error
-from toombos_cli.env_file import parse_env_text
-from toombos_cli.manifest.environment import Variable
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.manifest.tables.environment import Variable
+from toombos_cli.settings import encryption
+from toombos_cli.settings.check import RULES
+from toombos_cli.settings.env_file import parse_env_text
+from toombos_cli.settings.types import type_error
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"generator": GeneratorSettings, "crm": CrmSettings, "platform": PlatformSettings}

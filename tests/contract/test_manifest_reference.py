@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from toombos_cli.manifest.alerts import Alerts, Channel, Contact, Delivery
-from toombos_cli.manifest.backup import BackupScope, Retention
-from toombos_cli.manifest.conditions import Condition
-from toombos_cli.manifest.environment import Variable
-from toombos_cli.manifest.load import LoadDefaults
 from toombos_cli.manifest.model import Logs, Manifest, Mode
-from toombos_cli.manifest.monitoring import Monitoring, Panel, Patience, Rule, Thresholds
-from toombos_cli.manifest.schedule import Job
-from toombos_cli.manifest.service import Limits, Restart, Service
-from toombos_cli.manifest.smoke import Cleanup, Counter, Step
+from toombos_cli.manifest.tables.alerts import Alerts, Channel, Contact, Delivery
+from toombos_cli.manifest.tables.backup import BackupScope, Retention
+from toombos_cli.manifest.tables.conditions import Condition
+from toombos_cli.manifest.tables.environment import Variable
+from toombos_cli.manifest.tables.load import LoadDefaults
+from toombos_cli.manifest.tables.monitoring import Monitoring, Panel, Patience, Rule, Thresholds
+from toombos_cli.manifest.tables.schedule import Job
+from toombos_cli.manifest.tables.service import Limits, Restart, Service
+from toombos_cli.manifest.tables.smoke import Cleanup, Counter, Step
 
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "manifest.md").read_text()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from toombos_cli.base.pages import page_path
 from toombos_cli.main import COMMANDS
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring.rules import RUNBOOK, alert_rules, rules_document
-from toombos_cli.pages import page_path
 
 TEXT = Path(page_path(RUNBOOK)).read_text()
 SECTIONS = {part.splitlines()[0]: part for part in re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]}

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import free_port, needs, wait_for
 from tests.unit.alerts.conftest import add_alerts
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
 
 PROGRAMS = ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter", "promtool")
 

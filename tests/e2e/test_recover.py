@@ -66,7 +66,7 @@ def test_a_system_with_an_older_env_than_the_file_comes_up_with_the_file(running
     assert lines[-1] == "recovered"
     import httpx
 
-    from toombos_cli.manifest.loader import load_manifest
+    from toombos_cli.manifest.reading.loader import load_manifest
 
     url = load_manifest(running).services["generator"].url
     assert httpx.get(f"{url}/health", trust_env=False).json()["environment"] == "recovered"

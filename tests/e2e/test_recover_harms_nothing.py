@@ -112,7 +112,7 @@ def test_a_supervisor_that_hangs_is_ended_and_the_system_recovered(shop, toombos
 
 
 def test_two_recoveries_at_once_are_refused(shop, toombos):
-    from toombos_cli.project_lock import project_lock
+    from toombos_cli.base.project_lock import project_lock
 
     pid = pid_of_cart(toombos)
     with project_lock(shop, "recover", "recovery"):

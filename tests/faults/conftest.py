@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from toombos_cli import processes
-from toombos_cli.run_state import run_id_prefix
+from toombos_cli.project.state import run_id_prefix
 
 WEB = Path(__file__).parent / "services" / "web.py"
 

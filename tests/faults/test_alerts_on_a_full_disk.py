@@ -8,9 +8,9 @@ import pytest
 
 from tests.conftest import free_port, wait_for
 from tests.unit.alerts.conftest import Webhook
-from toombos_cli import alert_events
-from toombos_cli.alert_events import AlertDirectory, AlertEvent, emit
-from toombos_cli.manifest.alerts import Severity
+from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.project import alert_spool
+from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent, emit
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def full(tmp_path: Path, httpserver):
             except OSError:
                 break
     yield disk, webhook
-    for sender in alert_events._begun:
+    for sender in alert_spool._begun:
         sender.wait(30)
     subprocess.run(["umount", disk], check=True)
 

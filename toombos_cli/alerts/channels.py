@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from toombos_cli.alerts.ledger import Message
-from toombos_cli.configuration.encryption import DecryptionError, decrypt, is_encrypted
-from toombos_cli.errors import ConfigurationError, Problem
-from toombos_cli.manifest.alerts import Severity
+from toombos_cli.base.errors import ConfigurationError, Problem
+from toombos_cli.base.redaction import Redactor, is_secret_name
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.redaction import Redactor, is_secret_name
-from toombos_cli.settings import effective_values, read_env_file
+from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
+from toombos_cli.settings.values import effective_values, read_env_file
 
 INSTALL = "pip install 'toombos[alerts]'"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from toombos_cli.alert_events import AlertEvent
-from toombos_cli.manifest.alerts import CRITICAL, REPORTED_EVERY_S, Alerts, Severity
+from toombos_cli.manifest.tables.alerts import CRITICAL, REPORTED_EVERY_S, Alerts, Severity
+from toombos_cli.project.alert_spool import AlertEvent
 
 _HOUR_S = 3600.0
 _QUIET_S, _LATEST_S = 5.0, 60.0

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from toombos_cli.alert_events import AlertDirectory
 from toombos_cli.alerts.ledger import Ledger
-from toombos_cli.errors import OperationError
-from toombos_cli.private_files import write_private
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.files import write_private
+from toombos_cli.project.alert_spool import AlertDirectory
 
 _POLL_S = 0.1
 

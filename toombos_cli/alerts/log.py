@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from toombos_cli.private_files import make_private_directory
+from toombos_cli.base.files import make_private_directory
 
 
 class AlertLog:

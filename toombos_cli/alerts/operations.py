@@ -4,16 +4,16 @@ import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from toombos_cli.alert_events import AlertDirectory
 from toombos_cli.alerts.channels import Channel, channels
 from toombos_cli.alerts.ledger import Message
 from toombos_cli.alerts.ledger_file import read_ledger, sender_lock, write_ledger
 from toombos_cli.alerts.log import AlertLog
 from toombos_cli.alerts.reports import AlertStatusReport, AlertTestReport, ChannelOutcome, FailingChannel, OpenIncident
 from toombos_cli.alerts.sender import Delivery, deliver
-from toombos_cli.manifest.alerts import Severity
+from toombos_cli.base.files import make_private_directory
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.private_files import make_private_directory
+from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.project.alert_spool import AlertDirectory
 
 _LEDGER_S = 5.0
 

@@ -13,15 +13,16 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from toombos_cli import alert_events, processes
-from toombos_cli.alert_events import AlertEvent
+from toombos_cli import processes
 from toombos_cli.alerts.ledger_file import read_ledger
-from toombos_cli.errors import OperationError
-from toombos_cli.manifest.alerts import Severity
+from toombos_cli.base.errors import OperationError
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
-from toombos_cli.run_state import read_state
+from toombos_cli.project import alert_spool
+from toombos_cli.project.alert_spool import AlertEvent
+from toombos_cli.project.state import read_state
 
 _MAX_BODY_BYTES = 4 * 1024 * 1024
 _OUTCOMES = ("delivered", "gave-up")
@@ -39,7 +40,7 @@ def run_receiver(manifest: Manifest, service: Service) -> None:
         # shutdown() waits for the loop that this handler interrupts, so it needs a thread of its own.
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     with server:
-        alert_events.begin_sender(manifest.project)  # for what is left from before
+        alert_spool.begin_sender(manifest.project)  # for what is left from before
         server.serve_forever(poll_interval=0.1)
 
 
@@ -137,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             from prometheus_client import CONTENT_TYPE_LATEST
 
             if waits_for_a_sender(self.manifest):
-                alert_events.begin_sender(self.manifest.project)
+                alert_spool.begin_sender(self.manifest.project)
             self._answer(200, metrics_text(self.manifest), CONTENT_TYPE_LATEST)
         else:
             self._refuse(404, "there are /health, /metrics and POST /alertmanager")
@@ -152,13 +153,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             body = json.loads(self.rfile.read(int(length)))
-            events = events_of(body if isinstance(body, dict) else {}, alert_events.place_of(self.manifest.project))
+            events = events_of(body if isinstance(body, dict) else {}, alert_spool.place_of(self.manifest.project))
         except ValueError as error:
             self._refuse(400, f"not a webhook of Alertmanager: {error}")
             return
         if any(event.resolved for event in events) and self._prometheus_is_silent():
             events = tuple(event for event in events if not event.resolved)
-        if alert_events.emit(self.manifest.project, *events):
+        if alert_spool.emit(self.manifest.project, *events):
             self._answer(200, b'{"accepted": %d}' % len(events), "application/json")
         else:  # Alertmanager tries again
             self._refuse(503, "the alerts could be neither written down nor handed to a sender")

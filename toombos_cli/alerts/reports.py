@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.results import Verdict
+from toombos_cli.base.results import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from toombos_cli.alert_events import AlertDirectory, AlertEvent
 from toombos_cli.alerts.channels import Channel, usable_channels
 from toombos_cli.alerts.ledger import Message
 from toombos_cli.alerts.ledger_file import read_ledger, sender_lock, write_ledger
 from toombos_cli.alerts.log import AlertLog
+from toombos_cli.base.files import make_private_directory, take_lines
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.private_files import make_private_directory, take_lines
+from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent
 
 _LINGER_S = 0.3
 _POLL_S = 0.1

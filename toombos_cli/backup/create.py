@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import BinaryIO
 
 from toombos_cli import __version__
-from toombos_cli.backup import naming
-from toombos_cli.backup.catalogue import update_record
+from toombos_cli.backup.archive.encryption import NO_KEYS, Keys, seal
+from toombos_cli.backup.archive.file_reader import Intake
+from toombos_cli.backup.archive.format import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, Root, printable
+from toombos_cli.backup.archive.reader import Archive
+from toombos_cli.backup.archive.verify import verify_contents
+from toombos_cli.backup.archive.writer import ArchiveWriter, Written
 from toombos_cli.backup.databases import snapshot
+from toombos_cli.backup.directory import naming
+from toombos_cli.backup.directory.catalogue import update_record
+from toombos_cli.backup.directory.lock import exclusive
+from toombos_cli.backup.directory.ownership import claim
+from toombos_cli.backup.directory.paths import Place
+from toombos_cli.backup.directory.publish import clear_leftovers, drop_from_cache, partial_path, publish
+from toombos_cli.backup.directory.store import list_archives, point_latest_good, utc_now
 from toombos_cli.backup.durable import disk_errors
-from toombos_cli.backup.encryption import NO_KEYS, Keys, seal
-from toombos_cli.backup.intake import Intake
-from toombos_cli.backup.journal import refuse_open_journal
-from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.observer import Observer
-from toombos_cli.backup.ownership import claim
-from toombos_cli.backup.place import Place
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
-from toombos_cli.backup.publish import clear_leftovers, drop_from_cache, partial_path, publish
-from toombos_cli.backup.reader import Archive
-from toombos_cli.backup.records import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, Root, printable
 from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
 from toombos_cli.backup.selection import Found, Scope, Selection, select
-from toombos_cli.backup.store import list_archives, point_latest_good, utc_now
-from toombos_cli.backup.verify import verify_contents
-from toombos_cli.backup.writer import ArchiveWriter, Written
-from toombos_cli.errors import OperationError
+from toombos_cli.backup.transaction.journal import refuse_open_journal
+from toombos_cli.base.errors import OperationError
 
 _ROOM_BYTES = 16 << 20
 

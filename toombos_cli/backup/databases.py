@@ -12,8 +12,8 @@ import urllib.parse
 from contextlib import closing
 from pathlib import Path
 
+from toombos_cli.backup.archive.format import DatabaseFacts
 from toombos_cli.backup.observer import Observer
-from toombos_cli.backup.records import DatabaseFacts
 
 COMPANIONS = (b"-wal", b"-shm", b"-journal")
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, 1.3.1

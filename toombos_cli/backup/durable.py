@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from toombos_cli.backup.records import printable
-from toombos_cli.errors import OperationError
+from toombos_cli.backup.archive.format import printable
+from toombos_cli.base.errors import OperationError
 
 
 def sync_directory(directory: Path | bytes) -> None:

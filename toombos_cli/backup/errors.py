@@ -1,6 +1,6 @@
 """Errors of archives, apart from those of the disk and of the command line."""
 
-from toombos_cli.errors import OperationError, ToombosError
+from toombos_cli.base.errors import OperationError, ToombosError
 
 
 class BadArchiveError(ToombosError):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from toombos_cli.backup.records import DatabaseFacts
-from toombos_cli.errors import OperationError
+from toombos_cli.backup.archive.format import DatabaseFacts
+from toombos_cli.base.errors import OperationError
 
 DUMP_ROOT = ".toombos"
 DUMP_NAME = b".toombos/postgresql.dump"

@@ -4,21 +4,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from toombos_cli.backup.attempt import Attempt, Outcome
+from toombos_cli.backup.archive.encryption import opened
+from toombos_cli.backup.archive.format import printable
+from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.create import database_reports
-from toombos_cli.backup.encryption import opened
+from toombos_cli.backup.directory.lock import exclusive
+from toombos_cli.backup.directory.ownership import refuse_foreign
+from toombos_cli.backup.directory.store import list_archives, restore_candidates, utc_now
 from toombos_cli.backup.errors import BadArchiveError
-from toombos_cli.backup.journal import refuse_open_journal
-from toombos_cli.backup.lock import exclusive
 from toombos_cli.backup.observer import Observer
-from toombos_cli.backup.ownership import refuse_foreign
-from toombos_cli.backup.reader import Archive
-from toombos_cli.backup.records import printable
-from toombos_cli.backup.recover import recover_locked
 from toombos_cli.backup.reports import RestoreReport, Skipped
-from toombos_cli.backup.request import Request, Services
-from toombos_cli.backup.store import list_archives, restore_candidates, utc_now
-from toombos_cli.errors import OperationError
+from toombos_cli.backup.restore_request import Request, Services
+from toombos_cli.backup.transaction.attempt import Attempt, Outcome
+from toombos_cli.backup.transaction.journal import refuse_open_journal
+from toombos_cli.backup.transaction.recover import recover_locked
+from toombos_cli.base.errors import OperationError
 
 
 def restore(request: Request, services: Services, observer: Observer) -> RestoreReport:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from toombos_cli.backup import rules
-from toombos_cli.backup.attributes import read_attributes
+from toombos_cli.backup.archive import safety
+from toombos_cli.backup.archive.attributes import read_attributes
+from toombos_cli.backup.archive.format import EntryType, Root
 from toombos_cli.backup.databases import COMPANIONS, is_sqlite
-from toombos_cli.backup.place import STAGING_PREFIX
-from toombos_cli.backup.records import EntryType, Root
+from toombos_cli.backup.directory.paths import STAGING_PREFIX
 
 _DAY_S = 86_400
 _STAGING = STAGING_PREFIX.encode()
@@ -90,7 +90,7 @@ def outermost(roots: Iterable[Root]) -> list[Root]:
     """The roots without repetitions and without those inside another."""
     kept: list[Root] = []
     for root in sorted(roots, key=lambda root: root.path.split("/")):
-        if not any(rules.is_within(root.path.encode(), other.path.encode()) for other in kept):
+        if not any(safety.is_within(root.path.encode(), other.path.encode()) for other in kept):
             kept.append(root)
     return kept
 
@@ -159,11 +159,11 @@ class _Walk:
     def _reason_to_skip(self, name: bytes, path: bytes, status: os.stat_result) -> str | None:
         if path == self._own or os.path.basename(name).startswith(_STAGING):
             return "belongs to toombos"
-        complaint = rules.name_complaint(name)
+        complaint = safety.name_complaint(name)
         if complaint:
             return complaint
         if stat.S_ISLNK(status.st_mode):
-            complaint = rules.link_complaint(name, os.readlink(path), self._root)
+            complaint = safety.link_complaint(name, os.readlink(path), self._root)
             if complaint:
                 return complaint
         elif not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):

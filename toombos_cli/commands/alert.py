@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toombos_cli.commands.groups import command_group
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.errors import ConfigurationError, OperationError, UsageError
-from toombos_cli.manifest.escalation import Trouble, severity_of
+from toombos_cli.base.errors import ConfigurationError, OperationError, UsageError
+from toombos_cli.cli.groups import command_group
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.manifest.tables.escalation import Trouble, severity_of
 
 if TYPE_CHECKING:
-    from toombos_cli.manifest.alerts import Severity
+    from toombos_cli.manifest.tables.alerts import Severity
 
 app = command_group("Tell people what is wrong, through the manifest's channels.")
 
@@ -55,8 +55,8 @@ def send(
 
     For scripts: `toombos health --on-fail "toombos alert send 'health check failed'"`.
     """
-    from toombos_cli.alert_events import AlertDirectory, AlertEvent, emit
     from toombos_cli.alerts.reports import AlertSentReport
+    from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent, emit
 
     title = " ".join(title.split())
     if not title:
@@ -93,9 +93,9 @@ def deliver(
     stdin: Annotated[bool, typer.Option("--stdin", help="Also the alerts on stdin, one JSON object a line.")] = False,
 ) -> None:
     """Deliver what was raised, then end; begun by whatever raises an alert."""
-    from toombos_cli.alert_events import AlertDirectory
     from toombos_cli.alerts.log import AlertLog
     from toombos_cli.alerts.sender import run_sender
+    from toombos_cli.project.alert_spool import AlertDirectory
 
     lines = sys.stdin.buffer.read().splitlines() if stdin else []
     try:
@@ -123,7 +123,7 @@ def serve(invocation: Invocation) -> None:
 
 
 def _severity(text: str) -> "Severity":
-    from toombos_cli.manifest.alerts import Severity
+    from toombos_cli.manifest.tables.alerts import Severity
 
     try:
         return Severity(text.upper())

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from toombos_cli.commands import options
+from toombos_cli.base.errors import ToombosError
+from toombos_cli.cli import options
+from toombos_cli.cli.byte_progress import Working
+from toombos_cli.cli.groups import CommandGroup, command_group
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.missed_runs import warn_of_missed_runs
 from toombos_cli.commands.backup_scope import find_keys, find_postgres, find_remote, make_place, make_scope
-from toombos_cli.commands.groups import CommandGroup, command_group
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.commands.missed_runs import warn_of_missed_runs
-from toombos_cli.commands.working import Working
-from toombos_cli.errors import ToombosError
 
 if TYPE_CHECKING:
     from toombos_cli.backup.reports import CreateReport
@@ -70,8 +70,8 @@ def create(
     but is not known good.
     """
     from toombos_cli.backup.create import Plan, create_backup
-    from toombos_cli.backup.prune import prune_archives
-    from toombos_cli.backup.store import utc_now
+    from toombos_cli.backup.directory.prune import prune_archives
+    from toombos_cli.backup.directory.store import utc_now
 
     settings, scope = make_scope(invocation, lenient=emergency)
     place = make_place(invocation, settings)
@@ -96,7 +96,7 @@ def create(
 
 def _copied(report: "CreateReport", url: str, observer: Working) -> "CreateReport":
     """The report with the copy's address, or with what kept it from being made: the local archive stands either way."""
-    from toombos_cli.backup.remote import send
+    from toombos_cli.backup.directory.remote import send
 
     try:
         return replace(report, remote=send(Path(report.archive), url, observer))
@@ -108,7 +108,7 @@ def _copied(report: "CreateReport", url: str, observer: Working) -> "CreateRepor
 @command
 def list_(invocation: Invocation) -> None:
     """List the archives, the newest first, from their indexes alone, and what the configured remote holds."""
-    from toombos_cli.backup.upkeep import list_all
+    from toombos_cli.backup.maintenance import list_all
 
     invocation.finish(replace(list_all(make_place(invocation)), remote=find_remote(invocation)))
 
@@ -122,7 +122,7 @@ def copy(
     ] = None,
 ) -> None:
     """Copy to the remote the good archives that are missing there, and read them back."""
-    from toombos_cli.backup.offsite import copy_missing
+    from toombos_cli.backup.directory.remote_sync import copy_missing
 
     with Working(invocation) as observer:
         report = copy_missing(to or invocation.manifest.backup.remote, make_place(invocation), observer)
@@ -133,7 +133,7 @@ def copy(
 @command
 def verify(invocation: Invocation, archives: Archives = None) -> None:
     """Read archives in full and compare every checksum. Exit 1 when one is damaged."""
-    from toombos_cli.backup.upkeep import verify_archives
+    from toombos_cli.backup.maintenance import verify_archives
 
     with Working(invocation) as observer:
         report = verify_archives(
@@ -153,8 +153,8 @@ def prune(
     Never the newest good archive, never pinned ones, never a copy at the remote. Exit 5 when no good archive would
     remain.
     """
-    from toombos_cli.backup.prune import prune_archives
-    from toombos_cli.backup.store import utc_now
+    from toombos_cli.backup.directory.prune import prune_archives
+    from toombos_cli.backup.directory.store import utc_now
 
     policy = invocation.manifest.backup.retention
     report = prune_archives(make_place(invocation), policy, utc_now(), dry_run=dry_run)
@@ -177,9 +177,9 @@ def status(
     strict: options.Strict = False,
 ) -> None:
     """Say whether backups still happen. Exit 1 when there is no good archive that is young enough."""
-    from toombos_cli.backup.store import utc_now
-    from toombos_cli.backup.upkeep import backup_status
-    from toombos_cli.load.quantities import parse_duration
+    from toombos_cli.backup.directory.store import utc_now
+    from toombos_cli.backup.maintenance import backup_status
+    from toombos_cli.base.quantities import parse_duration
 
     missed = warn_of_missed_runs(invocation)
     limit_h = parse_duration(max_age, where="--max-age") / 3600 if max_age else invocation.manifest.backup.max_age_h
@@ -196,7 +196,7 @@ def drill(
     ] = None,
 ) -> None:
     """Prove that a restore works: unpack into a scratch directory, check files and databases, remove it."""
-    from toombos_cli.backup.upkeep import run_drill
+    from toombos_cli.backup.maintenance import run_drill
 
     with Working(invocation) as observer:
         report = run_drill(make_place(invocation), archive, observer, find_keys(invocation, invocation.manifest.backup))
@@ -211,15 +211,15 @@ def pin(
     off: Annotated[bool, typer.Option("--off", help="Let it be pruned again.")] = False,
 ) -> None:
     """Keep an archive from being pruned. Safety backups are pinned from the beginning."""
-    from toombos_cli.backup.upkeep import pin_archive
+    from toombos_cli.backup.maintenance import pin_archive
 
     invocation.finish(pin_archive(make_place(invocation), archive, pinned=not off))
 
 
 def _tell_of_corruption(invocation: Invocation, report: "CreateReport") -> None:
     """Raises an alert for each database that is not sound, and ends it for each that is again."""
-    from toombos_cli.alert_events import AlertEvent, emit, open_keys
-    from toombos_cli.manifest.escalation import Trouble, severity_of
+    from toombos_cli.manifest.tables.escalation import Trouble, severity_of
+    from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys
 
     known = open_keys(invocation.project)
     for database in report.databases:

@@ -2,21 +2,21 @@
 
 from typing import TYPE_CHECKING
 
-from toombos_cli.commands.invocation import Invocation
-from toombos_cli.errors import ConfigurationError
-from toombos_cli.manifest.backup import BackupScope
+from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.cli.invocation import Invocation
+from toombos_cli.manifest.tables.backup import BackupScope
 
 if TYPE_CHECKING:
-    from toombos_cli.backup.encryption import Keys
-    from toombos_cli.backup.place import Place
+    from toombos_cli.backup.archive.encryption import Keys
+    from toombos_cli.backup.directory.paths import Place
+    from toombos_cli.backup.maintenance_reports import RemoteReport
     from toombos_cli.backup.postgres import Postgres
     from toombos_cli.backup.selection import Scope
-    from toombos_cli.backup.upkeep_reports import RemoteReport
 
 
 def make_place(invocation: Invocation, settings: BackupScope | None = None) -> "Place":
     """Where this project's archives lie."""
-    from toombos_cli.backup.place import Place
+    from toombos_cli.backup.directory.paths import Place
 
     settings = settings or invocation.manifest.backup
     return Place(invocation.project, invocation.project / settings.directory)
@@ -24,7 +24,7 @@ def make_place(invocation: Invocation, settings: BackupScope | None = None) -> "
 
 def find_keys(invocation: Invocation, settings: BackupScope) -> "Keys":
     """The manifest's age recipients and identity file."""
-    from toombos_cli.backup.encryption import Keys
+    from toombos_cli.backup.archive.encryption import Keys
 
     identity = (invocation.project / settings.age_identity) if settings.age_identity else None
     return Keys(recipients=settings.age_recipients, identity=identity)
@@ -32,8 +32,8 @@ def find_keys(invocation: Invocation, settings: BackupScope) -> "Keys":
 
 def find_remote(invocation: Invocation) -> "RemoteReport | None":
     """What the manifest's remote holds; None where it names none."""
-    from toombos_cli.backup.offsite import look_at_remote
-    from toombos_cli.backup.store import utc_now
+    from toombos_cli.backup.directory.remote_sync import look_at_remote
+    from toombos_cli.backup.directory.store import utc_now
 
     return look_at_remote(invocation.manifest.backup.remote, make_place(invocation), utc_now())
 
@@ -43,7 +43,7 @@ def find_postgres(invocation: Invocation) -> "Postgres | None":
     import os
 
     from toombos_cli.backup.postgres import Postgres
-    from toombos_cli.env_file import read_env_file
+    from toombos_cli.settings.env_file import read_env_file
 
     return Postgres.from_url(
         os.environ.get("DATABASE_URL") or read_env_file(invocation.project).values.get("DATABASE_URL")
@@ -55,7 +55,7 @@ def find_sqlite(invocation: Invocation) -> frozenset[bytes]:
     import os
     import re
 
-    from toombos_cli.env_file import read_env_file
+    from toombos_cli.settings.env_file import read_env_file
 
     values = read_env_file(invocation.project).values
     names = set()
@@ -74,7 +74,7 @@ def make_scope(invocation: Invocation, *, lenient: bool = False) -> tuple[Backup
 
     `lenient`: a manifest that cannot be read is replaced by the defaults, and logs of any age are taken.
     """
-    from toombos_cli.backup.records import Root
+    from toombos_cli.backup.archive.format import Root
     from toombos_cli.backup.selection import Scope
 
     try:

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.groups import command_group
-from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.cli import options
+from toombos_cli.cli.groups import command_group
+from toombos_cli.cli.invocation import Invocation, command
 
 app = command_group("Judge, show and encrypt the settings in .env; begin a .env or a toombos.toml.")
 
@@ -126,8 +126,8 @@ def rotate_key(
 
 def _mode(invocation: Invocation, dry_run: bool) -> str | None:
     """The asked mode, else the one that the system runs in."""
-    from toombos_cli.configuration.mode import mode_now
     from toombos_cli.manifest.model import DRY_RUN
+    from toombos_cli.project.mode import mode_now
 
     if not dry_run:
         return mode_now(invocation.manifest)

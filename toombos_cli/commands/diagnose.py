@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.commands.output_files import prepare_output, write_output
-from toombos_cli.errors import UsageError
+from toombos_cli.base.errors import UsageError
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.output_files import prepare_output, write_output
 
 if TYPE_CHECKING:
     from toombos_cli.diagnose.report import FixOutcome

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.invocation import Invocation, command, exit_code
-from toombos_cli.commands.missed_runs import warn_of_missed_runs
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import Invocation, command, exit_code
+from toombos_cli.cli.missed_runs import warn_of_missed_runs
 
 if TYPE_CHECKING:
-    from toombos_cli.errors import ToombosError
+    from toombos_cli.base.errors import ToombosError
     from toombos_cli.health.report import HealthReport
 
 
@@ -55,7 +55,7 @@ def health(
     services that were not started are skipped.
     """
     from toombos_cli.health.check import run_health
-    from toombos_cli.health.watch import History
+    from toombos_cli.health.latency_history import History
 
     names = invocation.service_names(services)
     missed = warn_of_missed_runs(invocation)
@@ -73,7 +73,7 @@ def health(
 
     if watch is None:
         invocation.finish(check(), format=format, strict=strict)
-    from toombos_cli.commands.watching import watch_report
+    from toombos_cli.cli.watch import watch_report
 
     watch_report(invocation, check, every_s=watch, format=format)
 
@@ -81,13 +81,13 @@ def health(
 def _alarm_command(on_fail: str | None) -> tuple[str, ...] | None:
     if on_fail is None:
         return None
-    from toombos_cli.health.alarm import parse_command
+    from toombos_cli.health.on_fail import parse_command
 
     return parse_command(on_fail)
 
 
 def _log(invocation: Invocation, report: "HealthReport") -> None:
-    from toombos_cli.errors import OperationError
+    from toombos_cli.base.errors import OperationError
     from toombos_cli.health.log import append_to_log
 
     try:
@@ -99,8 +99,8 @@ def _log(invocation: Invocation, report: "HealthReport") -> None:
 def _alarm(invocation: Invocation, argv: tuple[str, ...], report: "HealthReport", *, strict: bool) -> None:
     import json
 
-    from toombos_cli.errors import OperationError
-    from toombos_cli.health.alarm import raise_alarm
+    from toombos_cli.base.errors import OperationError
+    from toombos_cli.health.on_fail import raise_alarm
     from toombos_cli.render.envelope import document
 
     try:

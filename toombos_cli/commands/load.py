@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.commands.output_files import refuse_unwritable
-from toombos_cli.errors import Problem, UsageError
+from toombos_cli.base.errors import Problem, UsageError
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.output_files import refuse_unwritable
 
 if TYPE_CHECKING:
     from toombos_cli.load.plan import LoadPlan
@@ -233,7 +233,7 @@ def load(
 
 def _variables(manifest: "Manifest") -> dict[str, str]:
     """The variables of the default target's service, for the manifest's headers."""
-    from toombos_cli.settings import effective_values, read_env_file
+    from toombos_cli.settings.values import effective_values, read_env_file
 
     service = manifest.services.get(manifest.load.service or "")
     if not manifest.load.headers or service is None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.commands.known_services import known_services
-from toombos_cli.commands.reader import sleep_while_read
-from toombos_cli.errors import UsageError
+from toombos_cli.base.errors import UsageError
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.known_services import known_services
+from toombos_cli.cli.stdout_reader import sleep_while_read
 
 if TYPE_CHECKING:
-    from toombos_cli.supervisor.logs import LineFilter
-    from toombos_cli.supervisor.rotation import LogFile
+    from toombos_cli.logs.reading import LineFilter
+    from toombos_cli.logs.rotation import LogFile
 
 _LINES = 50
 _POLL_S = 0.1
@@ -50,9 +50,9 @@ def logs(
     ] = None,
 ) -> None:
     """Show the services' last log lines, rotated archives included, those of several services merged by time."""
-    from toombos_cli.run_state import RunDirectory
-    from toombos_cli.supervisor.logs import run_logs
-    from toombos_cli.supervisor.rotation import LogFile
+    from toombos_cli.logs.reading import run_logs
+    from toombos_cli.logs.rotation import LogFile
+    from toombos_cli.project.state import RunDirectory
 
     known, names, _ = known_services(invocation, services)
     run = RunDirectory(invocation.project)
@@ -77,9 +77,9 @@ def follow_files(
     since: datetime | None = None,
 ) -> NoReturn:
     """Prints what there is, then each new line as it is written; with `--json`, one object a line."""
-    from toombos_cli.render.log_lines import LinePrinter
-    from toombos_cli.supervisor.following import Follower
-    from toombos_cli.supervisor.logs import run_logs
+    from toombos_cli.logs.follower import Follower
+    from toombos_cli.logs.reading import run_logs
+    from toombos_cli.render.line_printer import LinePrinter
 
     followers = {name: Follower(log) for name, log in files.items()}
     printer = LinePrinter(invocation, tuple(files), as_json=invocation.format == "json")
@@ -97,7 +97,7 @@ def follow_files(
 
 
 def _filters(*, errors: bool, startup: bool, grep: str | None) -> "tuple[LineFilter, ...]":
-    from toombos_cli.supervisor.logs import is_error, is_startup, matches
+    from toombos_cli.logs.reading import is_error, is_startup, matches
 
     chosen: list[LineFilter] = []
     if errors:

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.groups import command_group
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.commands.progress import Waiting
-from toombos_cli.results import Verdict
+from toombos_cli.base.results import Verdict
+from toombos_cli.cli import options
+from toombos_cli.cli.groups import command_group
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.wait_progress import Waiting
 
 if TYPE_CHECKING:
     from toombos_cli.manifest.model import Manifest
@@ -77,16 +77,16 @@ def logs(
     from pathlib import Path
 
     from toombos_cli.commands.logs import follow_files
+    from toombos_cli.logs.reading import LogLine, LogsReport, run_logs
+    from toombos_cli.logs.rotation import LogFile
     from toombos_cli.monitoring.operations import container_logs, followed_container_logs
-    from toombos_cli.run_state import RunDirectory
-    from toombos_cli.supervisor.logs import LogLine, LogsReport, run_logs
-    from toombos_cli.supervisor.rotation import LogFile
+    from toombos_cli.project.state import RunDirectory
 
     asked = invocation.service_names(services)
     known, run = invocation.manifest.services, RunDirectory(invocation.project)
     names = asked or tuple(name for name, service in known.items() if service.role == "monitoring")
     if follow and (stream := followed_container_logs(invocation.manifest, asked, lines)) is not None:
-        from toombos_cli.render.log_lines import LinePrinter
+        from toombos_cli.render.line_printer import LinePrinter
 
         printer = LinePrinter(invocation, names, as_json=invocation.format == "json")
         for name, line in stream:

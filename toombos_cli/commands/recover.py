@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.cli.invocation import Invocation, command
 
 
 @command

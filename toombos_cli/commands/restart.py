@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.commands.progress import Waiting
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.wait_progress import Waiting
 
 
 @command

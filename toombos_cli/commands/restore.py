@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
+from toombos_cli.base.errors import UsageError
+from toombos_cli.cli.byte_progress import Working
+from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.commands.backup_scope import find_keys, find_postgres, make_place, make_scope
-from toombos_cli.commands.invocation import Invocation, command
 from toombos_cli.commands.supervised import SupervisedServices
-from toombos_cli.commands.working import Working
-from toombos_cli.errors import UsageError
 
 
 @command
@@ -39,11 +39,11 @@ def restore(
     The archive is unpacked and checked beside the live files; then the services are stopped, a safety backup is
     made, and all is exchanged at once. When the services do not become healthy, the old state comes back.
     """
-    from toombos_cli.backup.recover import recover_restore
-    from toombos_cli.backup.remote import fetch, is_remote
-    from toombos_cli.backup.request import Request
+    from toombos_cli.backup.directory.remote import fetch, is_remote
+    from toombos_cli.backup.directory.store import find_archive
     from toombos_cli.backup.restore import restore
-    from toombos_cli.backup.store import find_archive
+    from toombos_cli.backup.restore_request import Request
+    from toombos_cli.backup.transaction.recover import recover_restore
 
     settings, scope = make_scope(invocation, lenient=True)
     place = make_place(invocation, settings)

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from toombos_cli.commands.groups import command_group
-from toombos_cli.commands.invocation import Invocation, command
+from toombos_cli.cli.groups import command_group
+from toombos_cli.cli.invocation import Invocation, command
 
 app = command_group("The periodic work: health, backup, retention, restore drill.")
 

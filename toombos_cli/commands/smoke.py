@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.commands.output_files import prepare_output, write_output
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.output_files import prepare_output, write_output
 
 if TYPE_CHECKING:
     from toombos_cli.smoke.report import SmokeReport, StepResult
@@ -81,9 +81,9 @@ def smoke(
 
 def _environment(invocation: Invocation) -> dict[str, dict[str, str]]:
     """Each service's variables in clear: encrypted values of `.env` are decrypted."""
-    from toombos_cli.configuration.encryption import DecryptionError, decrypt, is_encrypted
-    from toombos_cli.errors import ConfigurationError
-    from toombos_cli.settings import effective_values, read_env_file
+    from toombos_cli.base.errors import ConfigurationError
+    from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
+    from toombos_cli.settings.values import effective_values, read_env_file
 
     env_file = read_env_file(invocation.project)
     environment = {}

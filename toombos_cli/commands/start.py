@@ -6,9 +6,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.commands.progress import Waiting
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.wait_progress import Waiting
 
 
 @command
@@ -39,14 +39,14 @@ def start(
     What runs already is left alone.
     """
     if plan:
-        from toombos_cli.supervisor.rehearsal import run_plan
+        from toombos_cli.supervisor.start_preview import run_plan
 
         invocation.finish(run_plan(invocation.manifest, _names(invocation, services, monitoring), dry_run=dry_run))
     _refuse_half_restored(invocation)
     if foreground:
         names = _prepared(invocation, _names(invocation, services, monitoring))
         _stay(invocation, names, dry_run=dry_run, timeout=timeout)
-    from toombos_cli.supervisor.launching import launched_early
+    from toombos_cli.supervisor.spawn_supervisor import launched_early
 
     with launched_early(invocation.project) as early, Waiting(invocation) as waiting:
         names = _prepared(invocation, _names(invocation, services, monitoring))
@@ -65,7 +65,7 @@ def _refuse_half_restored(invocation: Invocation) -> None:
             return
     except PermissionError:  # another user's project: what is done next says so
         return
-    from toombos_cli.backup.journal import refuse_open_journal
+    from toombos_cli.backup.transaction.journal import refuse_open_journal
     from toombos_cli.commands.backup_scope import make_place
 
     refuse_open_journal(make_place(invocation))
@@ -92,7 +92,7 @@ def _prepared(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]
 
 def _stay(invocation: Invocation, names: tuple[str, ...], *, dry_run: bool, timeout: float | None) -> NoReturn:
     """Supervises in this process; ends with 130 or 143 after the signal that asked for the end."""
-    from toombos_cli.render.log_lines import LinePrinter
+    from toombos_cli.render.line_printer import LinePrinter
     from toombos_cli.supervisor.foreground import run_foreground
 
     printer = LinePrinter(invocation, tuple(invocation.manifest.services), as_json=invocation.format == "json")

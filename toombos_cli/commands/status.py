@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.commands.known_services import known_services
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.known_services import known_services
 
 
 @command
@@ -28,7 +28,7 @@ def status(
     if not watch:
         report = run_status(invocation.project, known, names, knows_dry_run=knows_dry_run)
         invocation.finish(report, strict=strict)
-    from toombos_cli.commands.watching import watch_report
+    from toombos_cli.cli.watch import watch_report
 
     watch_report(
         invocation, lambda: run_status(invocation.project, known, names, knows_dry_run=knows_dry_run), every_s=every

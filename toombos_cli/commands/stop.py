@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from toombos_cli.commands import options
-from toombos_cli.commands.invocation import Invocation, command
-from toombos_cli.commands.known_services import known_services
-from toombos_cli.commands.progress import Waiting
-from toombos_cli.errors import UsageError
+from toombos_cli.base.errors import UsageError
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.known_services import known_services
+from toombos_cli.cli.wait_progress import Waiting
 
 
 @command

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from toombos_cli.commands.invocation import Invocation
-from toombos_cli.errors import ConfigurationError, OperationError
+from toombos_cli.base.errors import ConfigurationError, OperationError
+from toombos_cli.cli.invocation import Invocation
 from toombos_cli.processes import conflicts
 
 if TYPE_CHECKING:
     from toombos_cli.backup.postgres import Postgres
-    from toombos_cli.manifest.service import Service
+    from toombos_cli.manifest.tables.service import Service
 
 
 class SupervisedServices:
@@ -50,7 +50,7 @@ class SupervisedServices:
 
     def start(self, names: tuple[str, ...]) -> None:
         """Returns when all are ready. Raises OperationError with the first service's cause."""
-        from toombos_cli.manifest.loader import load_manifest
+        from toombos_cli.manifest.reading.loader import load_manifest
         from toombos_cli.supervisor.operations import run_start
 
         if self._kept:  # it wrote to a log that has been exchanged

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from toombos_cli.config.reports import CheckReport
-from toombos_cli.configuration.check import check_configuration
-from toombos_cli.configuration.gathering import gather_facts
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.project.configuration import gather_facts
+from toombos_cli.settings.check import check_configuration
 
 
 def run_check(manifest: Manifest, *, mode: str | None, start: Path) -> CheckReport:

@@ -5,16 +5,16 @@ import secrets
 import shlex
 from collections.abc import Sequence
 
+from toombos_cli.base.errors import ConfigurationError, Problem, UsageError
+from toombos_cli.base.spelling import nearest
 from toombos_cli.config.reports import ChangeReport
 from toombos_cli.config.rewrite import copy_beside, exclusive, replace_file, with_values
-from toombos_cli.configuration.display import shown_name
-from toombos_cli.configuration.encryption import DecryptionError, decrypt, encrypt, fernet_key, is_encrypted
-from toombos_cli.configuration.strength import RANDOM_TEXT
-from toombos_cli.env_file import Binding, EnvFile, read_env_file
-from toombos_cli.errors import ConfigurationError, Problem, UsageError
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.settings import Origin, Value, effective_values
-from toombos_cli.spelling import nearest
+from toombos_cli.settings.display import shown_name
+from toombos_cli.settings.encryption import DecryptionError, decrypt, encrypt, fernet_key, is_encrypted
+from toombos_cli.settings.env_file import Binding, EnvFile, read_env_file
+from toombos_cli.settings.strength import RANDOM_TEXT
+from toombos_cli.settings.values import Origin, Value, effective_values
 
 BACKUP_NAME = ".env.bak"
 _KEY_BYTES = 32

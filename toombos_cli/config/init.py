@@ -5,12 +5,12 @@ import secrets
 import tomllib
 from pathlib import Path
 
+from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.config.reports import ChangeReport
 from toombos_cli.config.template import render_env, safe_mode
-from toombos_cli.env_file import ENV_FILE
-from toombos_cli.errors import OperationError, RefusedError
+from toombos_cli.manifest import FILE_NAME
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.project import FILE_NAME
+from toombos_cli.settings.env_file import ENV_FILE
 
 _SECRET_BYTES = 32
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from toombos_cli.findings import Finding, overall
-from toombos_cli.results import Case, Verdict
+from toombos_cli.base.findings import Finding, overall
+from toombos_cli.base.results import Case, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

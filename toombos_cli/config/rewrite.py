@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from toombos_cli.env_file import Binding, EnvFile, parse_env_text
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
+from toombos_cli.settings.env_file import Binding, EnvFile, parse_env_text
 
 # The grammar of python-dotenv's parser: name, `=`, then a quoted value, or the rest of the line up to a comment.
 _BEFORE = re.compile(r"\s*(?:export[^\S\r\n]+)?(?:'[^']+'|[^=#\s]+)[^\S\r\n]*=[^\S\r\n]*")

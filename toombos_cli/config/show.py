@@ -3,11 +3,11 @@
 import os
 
 from toombos_cli.config.reports import ShownValue, ShowReport
-from toombos_cli.configuration.display import shown_manifest_value, shown_name, shown_value
-from toombos_cli.configuration.gathering import shared_values
-from toombos_cli.env_file import EnvFile
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.settings import Origin, Value, effective_values, read_env_file
+from toombos_cli.project.configuration import shared_values
+from toombos_cli.settings.display import shown_manifest_value, shown_name, shown_value
+from toombos_cli.settings.env_file import EnvFile
+from toombos_cli.settings.values import Origin, Value, effective_values, read_env_file
 
 
 def run_show(manifest: Manifest, *, service: str | None, mode: str | None) -> ShowReport:

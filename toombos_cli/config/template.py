@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from toombos_cli.manifest.environment import Variable
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.environment import Variable
 
 _INTRO = """\
 # Settings of {name}. A name in the environment beats this file, which beats the default.

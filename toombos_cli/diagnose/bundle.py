@@ -16,16 +16,16 @@ from typing import Any
 
 import msgspec
 
+from toombos_cli.base.errors import OperationError, RefusedError
+from toombos_cli.base.redaction import Redactor
 from toombos_cli.diagnose.checks import all_checks
 from toombos_cli.diagnose.facts import FACTS, SETTINGS
 from toombos_cli.diagnose.facts.logs import tail_text
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError, LiveFacts, SavedFacts
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis, Selection, chosen, judge
-from toombos_cli.errors import OperationError, RefusedError
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.redaction import Redactor
-from toombos_cli.run_state import RunDirectory
+from toombos_cli.project.state import RunDirectory
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -129,7 +129,7 @@ def _json(value: Any, redactor: Redactor) -> bytes:
 
 def _settings(facts: Facts) -> str:
     """The effective settings with their origin, secrets masked, one a line."""
-    from toombos_cli.configuration.display import shown_value
+    from toombos_cli.settings.display import shown_value
 
     try:
         settings = facts.get(SETTINGS)

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from toombos_cli.base.findings import Answer
 from toombos_cli.diagnose.facts.source import Facts
-from toombos_cli.findings import Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

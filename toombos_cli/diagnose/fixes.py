@@ -12,12 +12,12 @@ import sys
 import time
 from pathlib import Path
 
-from toombos_cli.configuration.strength import RANDOM_TEXT
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.findings import Finding
+from toombos_cli.base.redaction import Redactor
 from toombos_cli.diagnose.report import DiagnoseReport, FixOutcome
-from toombos_cli.env_file import ENV_FILE
-from toombos_cli.errors import OperationError
-from toombos_cli.findings import Finding
-from toombos_cli.redaction import Redactor
+from toombos_cli.settings.env_file import ENV_FILE
+from toombos_cli.settings.strength import RANDOM_TEXT
 
 _TIMEOUT_S = 180.0
 _OWN = (("start",), ("restart",), ("config", "init"), ("monitoring", "restart"), ("monitoring", "reload"))

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from toombos_cli.base.findings import Status
+from toombos_cli.base.results import Verdict
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis
-from toombos_cli.findings import Status
-from toombos_cli.manifest.alerts import Contact
-from toombos_cli.manifest.escalation import Trouble, severity_of
-from toombos_cli.results import Verdict
+from toombos_cli.manifest.tables.alerts import Contact
+from toombos_cli.manifest.tables.escalation import Trouble, severity_of
 
 _RECENT_S = 86_400.0
 _EVENTS = 15

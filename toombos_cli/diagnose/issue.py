@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from toombos_cli.base.findings import Finding
+from toombos_cli.base.results import Verdict
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.machine import MACHINE
@@ -14,8 +16,6 @@ from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.roots import WRONG
 from toombos_cli.diagnose.run import Diagnosis
-from toombos_cli.findings import Finding
-from toombos_cli.results import Verdict
 
 _LOG_LINES = 20
 

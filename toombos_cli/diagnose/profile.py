@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.files import make_private_directory
+from toombos_cli.base.results import Verdict
 from toombos_cli.diagnose.facts.source import LiveFacts
 from toombos_cli.diagnose.facts.stacks import find_py_spy
 from toombos_cli.diagnose.facts.system import SYSTEM
-from toombos_cli.errors import OperationError
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.private_files import make_private_directory
-from toombos_cli.results import Verdict
 
 _PATIENCE_S = 20.0
 

@@ -8,9 +8,9 @@ is of no service (the machine, the configuration).
 from collections.abc import Mapping
 from dataclasses import replace
 
+from toombos_cli.base.findings import Finding, Status
 from toombos_cli.diagnose.check import Check
-from toombos_cli.findings import Finding, Status
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 
 WRONG = (Status.FAIL, Status.WARN)
 _SEVERITY = {Status.FAIL: 0, Status.WARN: 1}

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from toombos_cli.base.errors import UsageError
+from toombos_cli.base.findings import Answer, Finding, Status, run_check
+from toombos_cli.base.redaction import Redactor
+from toombos_cli.base.spelling import nearest
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks import all_checks
 from toombos_cli.diagnose.facts import FACTS, SETTINGS
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError, LiveFacts
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.roots import fold, root_findings
-from toombos_cli.errors import UsageError
-from toombos_cli.findings import Answer, Finding, Status, run_check
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.redaction import Redactor
-from toombos_cli.spelling import nearest
 
 _GUIDES = ("docs/dry-run-guide.md", "docs/monitoring-runbook.md")
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Thread
 
-from toombos_cli.errors import ToombosError
-from toombos_cli.health.owner import Owner, find_owners, is_suspended
+from toombos_cli.base.errors import ToombosError
+from toombos_cli.base.results import Verdict
 from toombos_cli.health.report import HealthReport, ServiceHealth, SkippedService, Status
 from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import ProbeResult, Reason, health_verdict
-from toombos_cli.results import Verdict
-from toombos_cli.run_state import Phase, SystemState, read_state
-from toombos_cli.service_probe import probe_service
+from toombos_cli.project.port_owner import Owner, find_owners, is_suspended
+from toombos_cli.project.service_probe import probe_service
+from toombos_cli.project.state import Phase, SystemState, read_state
 
 _COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW)
 _SILENT = (Reason.TIMEOUT, Reason.STOPPED)

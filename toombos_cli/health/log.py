@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.files import append_line
 from toombos_cli.health.report import HealthReport
-from toombos_cli.private_files import append_line
 
 LOG_NAME = "logs/health-check.log"
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
+from toombos_cli.base.results import Case, Sample, Verdict, worst
 from toombos_cli.probes import Reason
-from toombos_cli.results import Case, Sample, Verdict, worst
-from toombos_cli.scheduled_runs import MissedRun
+from toombos_cli.project.job_records import MissedRun
 
 
 class Status(StrEnum):

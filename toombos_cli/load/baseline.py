@@ -16,12 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from toombos_cli.errors import ConfigurationError, OperationError, UsageError
-from toombos_cli.load import histogram
+from toombos_cli.base.errors import ConfigurationError, OperationError, UsageError
+from toombos_cli.base.results import Verdict, worst
+from toombos_cli.load.engine import histogram
+from toombos_cli.load.engine.recorder import Outcome
 from toombos_cli.load.plan import LoadPlan
-from toombos_cli.load.recorder import Outcome
 from toombos_cli.load.summary import distributions_of, settled_counts
-from toombos_cli.results import Verdict, worst
 
 SCHEMA = "toombos.load.baseline/1"
 ENOUGH_RUNS = 3

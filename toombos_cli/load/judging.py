@@ -1,10 +1,10 @@
 """Whether a run met its objectives, judged at its end or while it lasts."""
 
-from toombos_cli.load import histogram
-from toombos_cli.load.recorder import Outcome
+from toombos_cli.base.results import Verdict
+from toombos_cli.load.engine import histogram
+from toombos_cli.load.engine.recorder import Outcome
 from toombos_cli.load.slo import Objective, ObjectiveResult
 from toombos_cli.load.summary import Counts, Distribution, count_requests, distributions_of
-from toombos_cli.results import Verdict
 
 _ENOUGH_TO_GIVE_UP = 100
 

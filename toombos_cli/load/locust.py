@@ -22,11 +22,11 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from toombos_cli.errors import OperationError, UsageError
-from toombos_cli.load import histogram
+from toombos_cli.base.errors import OperationError, UsageError
+from toombos_cli.load.engine import histogram
+from toombos_cli.load.engine.recorder import EndpointResult, Failure, FailureCount, Latencies, Outcome
+from toombos_cli.load.engine.timeline import Timeline
 from toombos_cli.load.plan import Endpoint, LoadPlan
-from toombos_cli.load.recorder import EndpointResult, Failure, FailureCount, Latencies, Outcome
-from toombos_cli.load.timeline import Timeline
 
 LIMITS = (
     "measured by Locust: it has no open model and does not correct for coordinated omission (response time is its "

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from toombos_cli.load import histogram
-from toombos_cli.load.recorder import Outcome, Recorder
+from toombos_cli.load.engine import histogram
+from toombos_cli.load.engine.recorder import Outcome, Recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

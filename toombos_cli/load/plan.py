@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from toombos_cli.load.pacer import Arrival, Stage
+from toombos_cli.load.engine.pacer import Arrival, Stage
 
 Mode = Literal["closed", "open"]
 

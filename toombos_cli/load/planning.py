@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from toombos_cli.errors import ConfigurationError, UsageError
-from toombos_cli.load.pacer import Arrival, Stage
+from toombos_cli.base.errors import ConfigurationError, UsageError
+from toombos_cli.base.quantities import parse_duration
+from toombos_cli.load.engine.pacer import Arrival, Stage
+from toombos_cli.load.engine.request_bytes import build_endpoint, parse_header
 from toombos_cli.load.plan import Endpoint, LoadPlan, Target
-from toombos_cli.load.quantities import MOST_RPS, parse_duration, parse_stages
-from toombos_cli.load.requests import build_endpoint, parse_header
 from toombos_cli.load.scenario import read_scenario
-from toombos_cli.load.target import choose_target, connect_once, split_url
+from toombos_cli.load.stages import MOST_RPS, parse_stages
+from toombos_cli.load.target_check import choose_target, connect_once, split_url
 from toombos_cli.manifest.model import Manifest
 
 _DEFAULT_DURATION_S = 10.0

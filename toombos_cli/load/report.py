@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, TypedDict
 
-from toombos_cli.errors import OperationError, Problem
+from toombos_cli.base.errors import OperationError, Problem
+from toombos_cli.base.results import Case, Verdict, worst
 from toombos_cli.load.baseline import BaselineResult
 from toombos_cli.load.slo import ObjectiveResult
 from toombos_cli.load.summary import Counts, LatencySummary
-from toombos_cli.results import Case, Verdict, worst
 
 SCHEMA = "toombos.load/1"
 

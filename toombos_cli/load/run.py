@@ -6,16 +6,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from toombos_cli.errors import OperationError, ToombosError
-from toombos_cli.load.assemble import assemble
+from toombos_cli.base.errors import OperationError, ToombosError
 from toombos_cli.load.baseline import baseline_run, compare, read_baseline, save_run
-from toombos_cli.load.fleet import run_plan
+from toombos_cli.load.build_report import assemble
+from toombos_cli.load.engine.fleet import run_plan
+from toombos_cli.load.engine.recorder import Outcome
 from toombos_cli.load.judging import is_lost
 from toombos_cli.load.locust import LIMITS as LOCUST_LIMITS
 from toombos_cli.load.locust import LocustFleet, check_locust, run_locust
 from toombos_cli.load.observer import Observer, Snapshot
 from toombos_cli.load.plan import LoadPlan
-from toombos_cli.load.recorder import Outcome
 from toombos_cli.load.report import LoadReport
 from toombos_cli.load.server_use import ServerWatch, Watched
 from toombos_cli.load.slo import Objective

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from toombos_cli.errors import ConfigurationError
-from toombos_cli.manifest.positions import key_lines, nearest_line
-from toombos_cli.spelling import nearest
+from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.base.spelling import nearest
+from toombos_cli.manifest.reading.positions import key_lines, nearest_line
 
 _HINT = "write a [[request]] table for each kind: path; weight, method, headers; json, body or body_file"
 

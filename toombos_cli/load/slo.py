@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
-from toombos_cli.errors import UsageError
-from toombos_cli.load.quantities import UNITS_S
-from toombos_cli.results import Verdict
+from toombos_cli.base.errors import UsageError
+from toombos_cli.base.quantities import UNITS_S
+from toombos_cli.base.results import Verdict
 
 Distribution = Literal["response", "service", "connect", "ttfb"]
 Kind = Literal["latency", "error_rate", "rps"]

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from toombos_cli.load import hdr, histogram
-from toombos_cli.load.histogram import Buckets
-from toombos_cli.load.recorder import CENSORED, EndpointResult, Outcome
+from toombos_cli.load.engine import hdr, histogram
+from toombos_cli.load.engine.histogram import Buckets
+from toombos_cli.load.engine.recorder import CENSORED, EndpointResult, Outcome
 
 PERCENTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
 

@@ -5,17 +5,17 @@ from typing import Literal
 
 import msgspec
 
-from toombos_cli.errors import ConfigurationError
-from toombos_cli.manifest.alerts import Alerts
-from toombos_cli.manifest.backup import BackupScope
-from toombos_cli.manifest.environment import Variable
-from toombos_cli.manifest.load import LoadDefaults
-from toombos_cli.manifest.logs import Logs as Logs
-from toombos_cli.manifest.monitoring import Monitoring
-from toombos_cli.manifest.schedule import Job
-from toombos_cli.manifest.service import Service, Table
-from toombos_cli.manifest.service import start_order as start_order
-from toombos_cli.manifest.smoke import Step
+from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.manifest.tables.alerts import Alerts
+from toombos_cli.manifest.tables.backup import BackupScope
+from toombos_cli.manifest.tables.environment import Variable
+from toombos_cli.manifest.tables.load import LoadDefaults
+from toombos_cli.manifest.tables.logs import Logs as Logs
+from toombos_cli.manifest.tables.monitoring import Monitoring
+from toombos_cli.manifest.tables.schedule import Job
+from toombos_cli.manifest.tables.service import Service, Table
+from toombos_cli.manifest.tables.service import start_order as start_order
+from toombos_cli.manifest.tables.smoke import Step
 
 DRY_RUN = "dry_run"
 """The mode of `--dry-run`."""

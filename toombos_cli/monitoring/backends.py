@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.files import write_private
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.monitoring.compose import IMAGES
 from toombos_cli.monitoring.files import COMPOSE_FILE, directory_of
-from toombos_cli.private_files import write_private
 
 _ENGINE_TIMEOUT_S = 10.0
 _COMPOSE_TIMEOUT_S = 600.0  # the first `up` pulls images

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring import grafana
 from toombos_cli.monitoring.check_metrics import Exports, judge_left_out, judge_metrics, judge_services, read_exports
@@ -12,7 +13,6 @@ from toombos_cli.monitoring.dashboards import dashboards
 from toombos_cli.monitoring.files import content_of, directory_of, generate, promtool_complaint
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport
 from toombos_cli.probes import Reason, probe_http
-from toombos_cli.results import Verdict
 
 
 def run_check(manifest: Manifest) -> MonitoringCheckReport:

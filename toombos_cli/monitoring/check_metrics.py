@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.pages import page_path
+from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.monitoring.dashboards import dashboards
 from toombos_cli.monitoring.exported import NOTHING_LISTENS, exported_metrics
@@ -11,8 +13,6 @@ from toombos_cli.monitoring.promql import metrics_of
 from toombos_cli.monitoring.reports import CheckItem
 from toombos_cli.monitoring.rules import RUNBOOK, alert_rules
 from toombos_cli.monitoring.selectors import is_for_absent_services, scraped
-from toombos_cli.pages import page_path
-from toombos_cli.results import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

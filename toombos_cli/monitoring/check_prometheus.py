@@ -3,7 +3,8 @@
 import time
 from collections.abc import Iterator
 
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.check_metrics import Exports
 from toombos_cli.monitoring.dashboards import DashboardSpec, PanelSpec, dashboards
@@ -11,7 +12,6 @@ from toombos_cli.monitoring.prometheus_api import LoadedRule, PrometheusApi, Tar
 from toombos_cli.monitoring.reports import CheckItem
 from toombos_cli.monitoring.rules import alert_rules
 from toombos_cli.monitoring.selectors import scraped
-from toombos_cli.results import Verdict
 
 _DISCOVERY_S, _POLL_S = 8.0, 0.25  # Prometheus looks for new targets every 5 seconds
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 
 IMAGES = {
     "prometheus": "prom/prometheus:v3.5.0",

@@ -1,7 +1,7 @@
 """Which metrics a service exports, read from its live /metrics."""
 
-from toombos_cli.errors import OperationError
-from toombos_cli.manifest.service import Service
+from toombos_cli.base.errors import OperationError
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
 
 NOTHING_LISTENS = "nothing listens there"

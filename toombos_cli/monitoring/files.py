@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from toombos_cli.errors import ConfigurationError, OperationError, Problem
+from toombos_cli.base.errors import ConfigurationError, OperationError, Problem
+from toombos_cli.base.files import make_private_directory, write_private
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring import compose, grafana
 from toombos_cli.monitoring.dashboards import dashboard_json, dashboards
 from toombos_cli.monitoring.prometheus_config import alertmanager_document, prometheus_document
 from toombos_cli.monitoring.promql import metrics_of
 from toombos_cli.monitoring.rules import alert_rules, rules_document
-from toombos_cli.private_files import make_private_directory, write_private
 
 COMPOSE_FILE = "compose.yml"
 _CHECKED = frozenset({"prometheus.yml", "rules.yml"})

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.files import write_private
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.dashboards import DATASOURCE_UID
-from toombos_cli.private_files import write_private
 from toombos_cli.probes import Reason, probe_http
 
 ADMIN = "admin"

@@ -4,16 +4,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from toombos_cli.errors import OperationError, Problem
+from toombos_cli.base.errors import OperationError, Problem
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.monitoring import backends, compose, grafana
 from toombos_cli.monitoring.backends import Backend, Kind
 from toombos_cli.monitoring.files import directory_of, without, write_files
 from toombos_cli.monitoring.reload import RELOADABLE, Reload, hang_up, is_outdated
 from toombos_cli.monitoring.reports import MonitoringReport, MonitoringRow, ReloadReport
 from toombos_cli.probes import ProbeResult, Reason, probe_http
-from toombos_cli.run_state import observed, read_state
+from toombos_cli.project.state import observed, read_state
 
 _READY_TIMEOUT_S = 60.0
 _POLL_S = 0.25

@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from toombos_cli.errors import OperationError
-from toombos_cli.manifest.service import Service
+from toombos_cli.base.errors import OperationError
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import probe_http
 
 _TIMEOUT_S = 10.0

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from toombos_cli.manifest.alerts import REPORTED_EVERY_S
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.alerts import REPORTED_EVERY_S
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.monitoring.selectors import scraped
 
 

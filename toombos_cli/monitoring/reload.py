@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 
 from toombos_cli import processes
-from toombos_cli.errors import OperationError
-from toombos_cli.manifest.service import Service
+from toombos_cli.base.errors import OperationError
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import probe_http
-from toombos_cli.run_state import read_state
+from toombos_cli.project.state import read_state
 
 RELOADABLE = ("prometheus", "alertmanager")
 _FILES = {"prometheus": ("prometheus.yml", "rules.yml"), "alertmanager": ("alertmanager.yml",)}

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.errors import Problem
-from toombos_cli.results import Case, Verdict, worst
+from toombos_cli.base.errors import Problem
+from toombos_cli.base.results import Case, Verdict, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,14 +4,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from toombos_cli.base.pages import page_path
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.monitoring import Rule
+from toombos_cli.manifest.tables.monitoring import Rule
 from toombos_cli.monitoring.selectors import (
     is_for_absent_services,
 )
 from toombos_cli.monitoring.service_rules import service_rules
 from toombos_cli.monitoring.watching_rules import watching_rules
-from toombos_cli.pages import page_path
 
 RUNBOOK = "monitoring-runbook.md"
 

@@ -6,7 +6,7 @@ Every series carries the labels `service` and `role` of the manifest (see `prome
 from dataclasses import dataclass
 
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 
 REQUESTS = "http_requests_total"
 DURATIONS = "http_request_duration_seconds_bucket"

@@ -1,8 +1,8 @@
 """The alert rules about the services: whether they answer, how fast and how well, and what their processes use."""
 
-from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.monitoring import Rule
+from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.manifest.tables.monitoring import Rule
 from toombos_cli.monitoring.selectors import Expressions, scraped_names
 
 

@@ -1,8 +1,8 @@
 """The alert rules about what carries and watches the services: the host, and monitoring itself."""
 
-from toombos_cli.manifest.alerts import Severity
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.monitoring import Rule
+from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.manifest.tables.monitoring import Rule
 from toombos_cli.monitoring.selectors import (
     HOST_DISK_RATIO,
     HOST_MEMORY_RATIO,

@@ -4,8 +4,8 @@ import re
 from dataclasses import replace
 from typing import Any, Literal
 
+from toombos_cli.base.results import Verdict
 from toombos_cli.probes.result import ProbeResult, Reason, printable
-from toombos_cli.results import Verdict
 
 # Words that services use for "all is well", in lower case; any other word is degraded, never up.
 _WELL = frozenset({"healthy", "ok", "up", "pass", "passing", "alive", "ready", "success", "green", "true"})

@@ -8,7 +8,7 @@ from threading import Thread
 from time import monotonic
 from typing import Literal
 
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
 from toombos_cli.probes.result import Reason, printable
 
 # The machine's own limits: they say nothing about the service.

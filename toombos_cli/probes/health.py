@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes.answer import WEB_PAGE, judge_health
 from toombos_cli.probes.http import probe_http
 from toombos_cli.probes.result import ProbeResult, Reason

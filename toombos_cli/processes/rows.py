@@ -53,7 +53,7 @@ class FarEnd(NamedTuple):
 
 def shown_command(words: Iterable[str]) -> str:
     """A command line for people: on one line, without the secrets that options carry, about 200 characters at most."""
-    from toombos_cli.redaction import Redactor
+    from toombos_cli.base.redaction import Redactor
 
     line = Redactor().text(" ".join(" ".join(words).split()))
     if len(line) <= _SHOWN_CHARS:

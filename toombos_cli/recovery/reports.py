@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.results import Case, Verdict, worst
+from toombos_cli.base.results import Case, Verdict, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

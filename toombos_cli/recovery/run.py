@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from toombos_cli import processes
-from toombos_cli.env_file import read_env_file
+from toombos_cli.base.project_lock import project_lock
+from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.project_lock import project_lock
+from toombos_cli.project.state import read_state
 from toombos_cli.recovery.own_commands import ask
 from toombos_cli.recovery.reports import RecoveryReport, StepOutcome
 from toombos_cli.recovery.steps import RESOURCES, STOP, Judgement, Step, judge_disk, judge_resources, steps_after
-from toombos_cli.results import Verdict
-from toombos_cli.run_state import read_state
+from toombos_cli.settings.env_file import read_env_file
 
 OnStep = Callable[[StepOutcome], None]
 _DIAGNOSE_TIMEOUT_S = 120.0

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.manifest.monitoring import Thresholds
+from toombos_cli.manifest.tables.monitoring import Thresholds
 from toombos_cli.recovery.own_commands import Answer
-from toombos_cli.results import Verdict
 
 _NEEDED_DISK_BYTES = 200 * 1024 * 1024
 _NEEDED_MEMORY_BYTES = 200 * 1024 * 1024

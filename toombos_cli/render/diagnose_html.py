@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from toombos_cli.findings import Finding
+from toombos_cli.base.findings import Finding
 from toombos_cli.render.diagnose_markdown import summary
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from toombos_cli.findings import Finding, Status
+from toombos_cli.base.findings import Finding, Status
 
 if TYPE_CHECKING:
     from toombos_cli.diagnose.report import DiagnoseReport

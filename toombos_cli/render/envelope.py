@@ -8,9 +8,9 @@ from enum import Enum
 from pathlib import PurePath
 from typing import Any
 
-from toombos_cli.errors import Problem
+from toombos_cli.base.errors import Problem
+from toombos_cli.base.results import Report
 from toombos_cli.render.formats import Output
-from toombos_cli.results import Report
 
 SCHEMA_VERSION = 1
 

@@ -7,8 +7,8 @@ expect instead of ours.
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-from toombos_cli.errors import UsageError
-from toombos_cli.results import Report
+from toombos_cli.base.errors import UsageError
+from toombos_cli.base.results import Report
 
 if TYPE_CHECKING:
     from rich.console import Console

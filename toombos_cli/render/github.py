@@ -1,6 +1,6 @@
 """GitHub Actions: an annotation for each case that is wrong, and a table for the job's summary."""
 
-from toombos_cli.results import Case, Report, Verdict
+from toombos_cli.base.results import Case, Report, Verdict
 
 _LEVELS = {Verdict.FAIL: "error", Verdict.ERROR: "error", Verdict.WARN: "warning"}
 

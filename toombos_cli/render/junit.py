@@ -1,8 +1,8 @@
 """JUnit XML of any report that has `cases()`."""
 
-from toombos_cli.errors import UsageError
+from toombos_cli.base.errors import UsageError
+from toombos_cli.base.results import Case, Report, Verdict
 from toombos_cli.render.formats import Output
-from toombos_cli.results import Case, Report, Verdict
 
 
 def show(report: Report, output: Output, exit_code: int) -> None:

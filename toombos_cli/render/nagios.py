@@ -4,9 +4,9 @@ These codes are fixed by the plugin interface (https://nagios-plugins.org/doc/gu
 service that is down would show as a warning.
 """
 
-from toombos_cli.errors import UsageError
+from toombos_cli.base.errors import UsageError
+from toombos_cli.base.results import Case, Report, Verdict
 from toombos_cli.render.formats import Output
-from toombos_cli.results import Case, Report, Verdict
 
 _STATES = {
     Verdict.PASS: (0, "OK"),

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from toombos_cli.errors import Problem
+from toombos_cli.base.errors import Problem
 
 if TYPE_CHECKING:
     from rich.console import Console

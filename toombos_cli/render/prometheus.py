@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from toombos_cli.errors import UsageError
+from toombos_cli.base.errors import UsageError
+from toombos_cli.base.results import Report, Sample
 from toombos_cli.render.formats import Output
-from toombos_cli.results import Report, Sample
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily

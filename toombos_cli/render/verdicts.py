@@ -1,6 +1,6 @@
 """The word and the colour of each verdict, the same in every view."""
 
-from toombos_cli.results import Verdict
+from toombos_cli.base.results import Verdict
 
 WORDS = {Verdict.PASS: "OK", Verdict.WARN: "WARN", Verdict.FAIL: "FAIL", Verdict.ERROR: "ERROR", Verdict.SKIP: "SKIP"}
 STYLES = {

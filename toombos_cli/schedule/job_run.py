@@ -7,16 +7,16 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toombos_cli.alert_events import AlertEvent, emit, open_keys
-from toombos_cli.errors import LockedError, OperationError, UsageError
-from toombos_cli.manifest.alerts import Severity
+from toombos_cli.base.errors import LockedError, OperationError, UsageError
+from toombos_cli.base.files import make_private_directory
+from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.schedule import Job
-from toombos_cli.own_command import own_argv
-from toombos_cli.private_files import make_private_directory
+from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.manifest.tables.schedule import Job
+from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys
+from toombos_cli.project.job_records import RunRecord, directory_of, missed_runs, read_record, write_record
+from toombos_cli.project.own_command import own_argv
 from toombos_cli.schedule.reports import JobRunReport
-from toombos_cli.scheduled_runs import RunRecord, directory_of, missed_runs, read_record, write_record
-from toombos_cli.spelling import nearest
 
 _SHOWN_OUTPUT_LINES = 20
 

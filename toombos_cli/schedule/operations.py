@@ -6,13 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from toombos_cli.errors import ConfigurationError, OperationError
+from toombos_cli.base.errors import ConfigurationError, OperationError
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.schedule import Job
-from toombos_cli.schedule import crontab, systemd
-from toombos_cli.schedule.job_run import is_broken_off
-from toombos_cli.schedule.reports import JobRow, PrintedSchedule, RotationRow, ScheduleReport
-from toombos_cli.scheduled_runs import (
+from toombos_cli.manifest.tables.schedule import Job
+from toombos_cli.project.job_records import (
     Installation,
     missed_runs,
     next_due,
@@ -20,6 +17,9 @@ from toombos_cli.scheduled_runs import (
     read_record,
     write_installation,
 )
+from toombos_cli.schedule import crontab, systemd
+from toombos_cli.schedule.job_run import is_broken_off
+from toombos_cli.schedule.reports import JobRow, PrintedSchedule, RotationRow, ScheduleReport
 
 Method = Literal["systemd", "cron"]
 

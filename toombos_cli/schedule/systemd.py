@@ -4,12 +4,12 @@ import os
 import subprocess
 from pathlib import Path
 
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.files import write_private
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.schedule import Job
-from toombos_cli.private_files import write_private
-from toombos_cli.run_state import project_key
-from toombos_cli.schedule.invoking import job_argv
+from toombos_cli.manifest.tables.schedule import Job
+from toombos_cli.project.state import project_key
+from toombos_cli.schedule.job_command import job_argv
 
 _TIMEOUT_S = 30.0
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toombos_cli.manifest.conditions import read_condition, value_at
-from toombos_cli.manifest.service import Service
-from toombos_cli.manifest.smoke import Step
+from toombos_cli.manifest.tables.conditions import read_condition, value_at
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.tables.smoke import Step
 from toombos_cli.probes import Reason, probe_http, read_json
 from toombos_cli.smoke.variables import MissingVariableError, fill_path
 

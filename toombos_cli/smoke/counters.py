@@ -3,9 +3,9 @@
 import time
 from collections.abc import Mapping
 
-from toombos_cli.manifest.conditions import value_at
-from toombos_cli.manifest.service import Service
-from toombos_cli.manifest.smoke import Counter, Step
+from toombos_cli.manifest.tables.conditions import value_at
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.tables.smoke import Counter, Step
 from toombos_cli.probes import Reason, probe_http, read_json
 from toombos_cli.smoke.judge import Mismatch
 from toombos_cli.smoke.metrics import metric_value

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from toombos_cli.errors import UsageError
-from toombos_cli.manifest.service import Service
-from toombos_cli.manifest.smoke import Step
+from toombos_cli.base.errors import UsageError
+from toombos_cli.base.results import Verdict
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.tables.smoke import Step
 from toombos_cli.probes import printable
-from toombos_cli.results import Verdict
 from toombos_cli.smoke.report import StepResult
 
 PREFIX = "deep-"

@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from toombos_cli.manifest.conditions import read_condition, value_at
-from toombos_cli.manifest.smoke import Step
+from toombos_cli.manifest.tables.conditions import read_condition, value_at
+from toombos_cli.manifest.tables.smoke import Step
 from toombos_cli.probes import ProbeResult, Reason, printable, read_json
 from toombos_cli.smoke.metrics import metric_value
 from toombos_cli.smoke.schema import Contract

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from toombos_cli.errors import ConfigurationError, Problem, UsageError
+from toombos_cli.base.errors import ConfigurationError, Problem, UsageError
+from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.smoke import Step
+from toombos_cli.manifest.tables.smoke import Step
 from toombos_cli.smoke.variables import ENVIRONMENT, RUN_ID, used_by
-from toombos_cli.spelling import nearest
 
 HEALTH = "health-"
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import msgspec
 
-from toombos_cli.errors import RefusedError
-from toombos_cli.manifest.conditions import value_at
-from toombos_cli.manifest.service import Service
-from toombos_cli.manifest.smoke import Step
+from toombos_cli.base.errors import RefusedError
+from toombos_cli.base.results import Verdict
+from toombos_cli.manifest.tables.conditions import value_at
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.tables.smoke import Step
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_http
-from toombos_cli.results import Verdict
-from toombos_cli.run_state import read_state
-from toombos_cli.service_probe import probe_service
+from toombos_cli.project.service_probe import probe_service
+from toombos_cli.project.state import read_state
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import CounterProof, UnreadableCounterError
 from toombos_cli.smoke.judge import Judgement, Mismatch, judge_answer, summary

@@ -3,15 +3,15 @@
 import time
 from collections.abc import Mapping
 
-from toombos_cli.errors import RefusedError
+from toombos_cli.base.errors import RefusedError
+from toombos_cli.base.project_lock import project_lock
+from toombos_cli.base.redaction import Redactor, is_secret_name
+from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
-from toombos_cli.project_lock import project_lock
-from toombos_cli.redaction import Redactor, is_secret_name
-from toombos_cli.results import Verdict
-from toombos_cli.run_state import read_state
-from toombos_cli.service_probe import probe_service
+from toombos_cli.project.service_probe import probe_service
+from toombos_cli.project.state import read_state
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
 from toombos_cli.smoke.round import Notify, Round, System

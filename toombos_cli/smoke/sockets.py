@@ -6,7 +6,7 @@ from functools import lru_cache
 from threading import Event, Lock, Thread
 
 from toombos_cli import processes
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 
 _INTERVAL_S = 0.05
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from toombos_cli.manifest.smoke import Step
+from toombos_cli.manifest.tables.smoke import Step
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
 ENVIRONMENT, RUN_ID = "env.", "run.id"

@@ -8,10 +8,10 @@ import socket
 import sys
 from pathlib import Path
 
-from toombos_cli.run_state import RunDirectory
-from toombos_cli.supervisor import locks
+from toombos_cli.base import locks
+from toombos_cli.project.state import RunDirectory
 from toombos_cli.supervisor.core import Supervisor
-from toombos_cli.supervisor.life import supervise
+from toombos_cli.supervisor.lifecycle import supervise
 from toombos_cli.supervisor.protocol import Broken, Busy, Reply, encode
 
 

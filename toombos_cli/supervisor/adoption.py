@@ -5,7 +5,7 @@ from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.processes import ProcessIdentity, ProcessRow
-from toombos_cli.run_state import RunDirectory, SystemState, run_id_prefix
+from toombos_cli.project.state import RunDirectory, SystemState, run_id_prefix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli import processes
-from toombos_cli.errors import OperationError
-from toombos_cli.run_state import RunDirectory, read_state
+from toombos_cli.base.errors import OperationError
+from toombos_cli.project.state import RunDirectory, read_state
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, Status, decode_reply, encode
 
 _SETTLE_S = 30.0
@@ -67,7 +67,7 @@ def ask(
 
     Two commands at once, or one that meets a supervisor which is just leaving, find each other again here.
     """
-    from toombos_cli.supervisor.launching import launch
+    from toombos_cli.supervisor.spawn_supervisor import launch
 
     run = RunDirectory(project)
     deadline = time.monotonic() + _SETTLE_S

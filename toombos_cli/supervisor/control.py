@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from toombos_cli.run_state import RunDirectory
+from toombos_cli.project.state import RunDirectory
 from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Reply, decode_request, encode
 

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from toombos_cli import alert_events, processes
-from toombos_cli.run_state import EnvFileStamp, Phase, RunDirectory, ServiceState, SystemState, read_state
-from toombos_cli.supervisor import locks, requests
+from toombos_cli import processes
+from toombos_cli.base import locks
+from toombos_cli.project import alert_spool
+from toombos_cli.project.state import EnvFileStamp, Phase, RunDirectory, ServiceState, SystemState, read_state
+from toombos_cli.supervisor import handle_requests
 from toombos_cli.supervisor.adoption import find_survivors
-from toombos_cli.supervisor.alarms import Alarms
-from toombos_cli.supervisor.figures import Figures
+from toombos_cli.supervisor.alert_triggers import Alarms
 from toombos_cli.supervisor.protocol import Done, Plan, Progress, Request
+from toombos_cli.supervisor.resource_use import Figures
 from toombos_cli.supervisor.state_file import StateFile
 from toombos_cli.supervisor.tree import StubbornError, Tree
 from toombos_cli.supervisor.unit import Unit
@@ -77,10 +79,10 @@ class Supervisor:
         if self._replaced:
             return
         # How the others ended stays written down: a failed or looping service must not read "stopped" tomorrow.
-        await requests.stop(self, tuple(name for name, unit in self.units.items() if unit.is_active))
+        await handle_requests.stop(self, tuple(name for name, unit in self.units.items() if unit.is_active))
         own = os.getpid()
         for row in processes.process_table().values():
-            if row.parent == own and not row.zombie and row.pid not in alert_events.sender_pids():
+            if row.parent == own and not row.zombie and row.pid not in alert_spool.sender_pids():
                 leader = processes.identify(row.pid)
                 if leader is not None:
                     await self._end_leftover(Tree(leader, "no tag"))
@@ -99,7 +101,7 @@ class Supervisor:
         self._requests += 1
         self._listeners.add(listener)
         try:
-            outcome = await requests.carry_out(self, request)
+            outcome = await handle_requests.carry_out(self, request)
             self.figures.take(self.units)
             return Done(state=self.state(), failures=outcome.failures, started=outcome.started, stopped=outcome.stopped)
         finally:

@@ -9,20 +9,20 @@ import signal
 from functools import partial
 from pathlib import Path
 
-from toombos_cli.errors import LockedError, OperationError
+from toombos_cli.base import locks
+from toombos_cli.base.errors import LockedError, OperationError
+from toombos_cli.logs.follower import Follower
+from toombos_cli.logs.output_thread import OnLine, Showing
+from toombos_cli.logs.rotation import LogFile
 from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.run_state import RunDirectory, read_state
-from toombos_cli.supervisor import locks
+from toombos_cli.project.state import RunDirectory, read_state
 from toombos_cli.supervisor.core import Supervisor
-from toombos_cli.supervisor.following import Follower
-from toombos_cli.supervisor.life import supervise
+from toombos_cli.supervisor.lifecycle import supervise
 from toombos_cli.supervisor.operations import OnProgress, change_report
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
 from toombos_cli.supervisor.plan import build_plan
 from toombos_cli.supervisor.protocol import Done, Start
 from toombos_cli.supervisor.reports import ChangeReport
-from toombos_cli.supervisor.rotation import LogFile
-from toombos_cli.supervisor.showing import OnLine, Showing
 
 
 def run_foreground(

@@ -4,10 +4,10 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from toombos_cli.errors import ConfigurationError, RefusedError
+from toombos_cli.base.errors import ConfigurationError, RefusedError
 from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import Phase, SystemState, observed, read_state
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import Phase, SystemState, observed, read_state
 from toombos_cli.supervisor import client
 from toombos_cli.supervisor.ordering import default_names
 from toombos_cli.supervisor.protocol import Done, Plan, Progress, Restart, Start, Status, Stop

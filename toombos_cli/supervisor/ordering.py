@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from toombos_cli.manifest.service import Service, start_order
+from toombos_cli.manifest.tables.service import Service, start_order
 
 
 def with_dependencies(services: Mapping[str, Service], names: Iterable[str]) -> tuple[str, ...]:

@@ -4,11 +4,11 @@ import hashlib
 
 import msgspec
 
-from toombos_cli.env_file import EnvFile, read_env_file
 from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import EnvFileStamp
-from toombos_cli.settings import Origin, effective_values, is_true
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import EnvFileStamp
+from toombos_cli.settings.env_file import EnvFile, read_env_file
+from toombos_cli.settings.values import Origin, effective_values, is_true
 from toombos_cli.supervisor.protocol import Plan, ServicePlan
 
 

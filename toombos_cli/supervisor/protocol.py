@@ -4,9 +4,9 @@ from typing import Literal
 
 import msgspec
 
-from toombos_cli.manifest.logs import Logs
-from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import EnvFileStamp, SystemState
+from toombos_cli.manifest.tables.logs import Logs
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import EnvFileStamp, SystemState
 
 
 class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from toombos_cli import processes
-from toombos_cli.errors import Problem
-from toombos_cli.manifest.service import Service
-from toombos_cli.results import Case, Verdict
-from toombos_cli.run_state import Phase, ServiceState, SystemState
+from toombos_cli.base.errors import Problem
+from toombos_cli.base.results import Case, Verdict
+from toombos_cli.logs.tail import last_lines
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import Phase, ServiceState, SystemState
 from toombos_cli.supervisor.protocol import Failure
-from toombos_cli.supervisor.tailing import last_lines
 
 _VERDICTS = {
     Phase.READY: Verdict.PASS,
@@ -76,7 +76,7 @@ class SystemReport:
     @property
     def verdict(self) -> Verdict:
         """FAIL when a service is not up and supervised, WARN while one is starting or stopping or warns."""
-        from toombos_cli.results import worst
+        from toombos_cli.base.results import worst
 
         return worst([case.verdict for case in self.cases()] + [Verdict.WARN] * bool(self.warnings))
 

@@ -3,7 +3,7 @@
 import random
 from collections import deque
 
-from toombos_cli.manifest.service import Restart
+from toombos_cli.manifest.tables.service import Restart
 
 
 class RestartPolicy:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from toombos_cli.manifest.service import Limits
+from toombos_cli.manifest.tables.service import Limits
 from toombos_cli.processes import ProcessRow
 
 _MB = 1_000_000

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toombos_cli import processes
-from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import RunDirectory, neighbour, run_id_prefix
-from toombos_cli.supervisor import locks
+from toombos_cli.base import locks
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import RunDirectory, neighbour, run_id_prefix
 from toombos_cli.supervisor.protocol import Failure, ServicePlan
 
 

@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import msgspec
 
 from toombos_cli import processes
-from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import Phase, RestartRecord, RunDirectory, ServiceState
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import Phase, RestartRecord, RunDirectory, ServiceState
 from toombos_cli.supervisor import readiness, spawning
 from toombos_cli.supervisor.protocol import Failure, ServicePlan
 from toombos_cli.supervisor.restarts import RestartPolicy
-from toombos_cli.supervisor.running import Running
+from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
 from toombos_cli.supervisor.tree import StubbornError
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.backup_forge import forge
-from tests.backup_site import Site
+from tests.support.backup_forge import forge
+from tests.support.backup_site import Site
+from toombos_cli.backup.archive.reader import Archive
+from toombos_cli.backup.archive.verify import verify_contents
+from toombos_cli.backup.directory.store import list_archives
 from toombos_cli.backup.errors import BadArchiveError, NewerArchiveError
+from toombos_cli.backup.maintenance import verify_archives
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.reader import Archive
-from toombos_cli.backup.store import list_archives
-from toombos_cli.backup.upkeep import verify_archives
-from toombos_cli.backup.verify import verify_contents
-from toombos_cli.results import Verdict
+from toombos_cli.base.results import Verdict
 
 BIT_FLIPS = 400
 

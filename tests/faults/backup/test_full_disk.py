@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site
-from toombos_cli.errors import OperationError
+from tests.support.backup_site import Site
+from toombos_cli.base.errors import OperationError
 
 
 @pytest.fixture

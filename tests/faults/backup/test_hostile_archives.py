@@ -8,15 +8,15 @@ import msgspec
 import pytest
 from backports import zstd
 
-from tests.backup_forge import build, file_entry, raw_tail
-from tests.backup_site import Site, snapshot_tree
+from tests.support.backup_forge import build, file_entry, raw_tail
+from tests.support.backup_site import Site, snapshot_tree
+from toombos_cli.backup.archive.format import Entry, Tail
+from toombos_cli.backup.archive.frames import open_frame
+from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.errors import BadArchiveError
-from toombos_cli.backup.frames import open_frame
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.reader import Archive
-from toombos_cli.backup.records import Entry, Tail
-from toombos_cli.backup.staging import Stage, remove_tree
-from toombos_cli.errors import ToombosError
+from toombos_cli.backup.transaction.staging import Stage, remove_tree
+from toombos_cli.base.errors import ToombosError
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
 

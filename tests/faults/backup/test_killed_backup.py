@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site, Steps, run_apart
+from tests.support.backup_site import Site, Steps, run_apart
+from toombos_cli.backup.archive.reader import Archive
+from toombos_cli.backup.archive.verify import verify_contents
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.reader import Archive
-from toombos_cli.backup.verify import verify_contents
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
 

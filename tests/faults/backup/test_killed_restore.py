@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site, Steps, run_apart
+from tests.support.backup_site import Site, Steps, run_apart
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.recover import recover_restore
+from toombos_cli.backup.transaction.recover import recover_restore
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site
 from tests.conftest import wait_for
-from toombos_cli.backup.reader import Archive
+from tests.support.backup_site import Site
+from toombos_cli.backup.archive.reader import Archive
 
 WRITER = """
 import sqlite3, sys, time
@@ -141,7 +141,7 @@ def test_a_small_file_that_changes_while_it_is_read_is_read_again(
             changed.append(config.write_bytes(b"whole"))
         return content
 
-    monkeypatch.setattr("toombos_cli.backup.intake.os.pread", change_once)
+    monkeypatch.setattr("toombos_cli.backup.archive.file_reader.os.pread", change_once)
     report = site.backup()
     monkeypatch.undo()
     with Archive(Path(report.archive)) as archive:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site, Steps, run_apart
 from tests.conftest import Toombos, wait_for
-from toombos_cli.backup.lock import exclusive, in_use
+from tests.support.backup_site import Site, Steps, run_apart
+from toombos_cli.backup.directory.lock import exclusive, in_use
+from toombos_cli.backup.directory.publish import partial_path
+from toombos_cli.backup.directory.remote import fetch
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.publish import partial_path
-from toombos_cli.backup.remote import fetch
-from toombos_cli.errors import LockedError, RefusedError
+from toombos_cli.base.errors import LockedError, RefusedError
 
 
 @pytest.mark.parametrize("second", ["backup", "restore"])

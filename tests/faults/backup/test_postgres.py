@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.backup_site import NoServices, Site
 from tests.conftest import Toombos, free_port, needs
+from tests.support.backup_site import NoServices, Site
 from toombos_cli.backup.create import Plan, create_backup
 from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.postgres import Postgres
-from toombos_cli.backup.recover import recover_restore
-from toombos_cli.backup.request import Request
 from toombos_cli.backup.restore import restore
-from toombos_cli.errors import OperationError, RefusedError
+from toombos_cli.backup.restore_request import Request
+from toombos_cli.backup.transaction.recover import recover_restore
+from toombos_cli.base.errors import OperationError, RefusedError
 
 PROGRAMS = ("usr/lib/postgresql/*/bin",)
 
@@ -142,7 +142,7 @@ def test_the_servers_commit_decides_an_interrupted_restore(
             if name == step:
                 raise Crash
 
-    monkeypatch.setattr("toombos_cli.backup.attempt.Attempt._undo", lambda self, cause: None)
+    monkeypatch.setattr("toombos_cli.backup.transaction.attempt.Attempt._undo", lambda self, cause: None)
     with pytest.raises(Crash):
         restore(server.request(archive), NoServices(), Killed())
     monkeypatch.undo()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site
 from tests.conftest import needs
+from tests.support.backup_site import Site
 from toombos_cli.backup.durable import can_sync_filesystem
 
 
@@ -21,7 +21,7 @@ def test_every_staged_file_is_durable_before_the_first_exchange(tmp_path: Path, 
     for number in range(files):
         site.write(f"data/deep/{number}", "content")
     archive = site.backup().archive
-    restore = [sys.executable, "-m", "tests.backup_site", str(site.project), "restore", "0", archive]
+    restore = [sys.executable, "-m", "tests.support.backup_site", str(site.project), "restore", "0", archive]
     watch = [strace, "-f", "-y", "-e", "trace=write,fsync,syncfs,renameat2", "-o", str(log)]
     subprocess.run([*watch, *restore], check=True, capture_output=True)
     before = re.split(r"RENAME_EXCHANGE", log.read_text(errors="replace"))[0]

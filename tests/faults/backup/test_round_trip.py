@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.backup_forge import build, file_entry
-from tests.backup_site import Site, snapshot_tree
 from tests.conftest import needs
-from toombos_cli.backup.instructions import RESTORE_TXT
-from toombos_cli.backup.reader import read_tail
-from toombos_cli.backup.records import Entry
+from tests.support.backup_forge import build, file_entry
+from tests.support.backup_site import Site, snapshot_tree
+from toombos_cli.backup.archive.format import Entry
+from toombos_cli.backup.archive.reader import read_tail
+from toombos_cli.backup.archive.restore_txt import RESTORE_TXT
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
 

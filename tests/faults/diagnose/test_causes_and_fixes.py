@@ -7,15 +7,15 @@ import pytest
 
 from tests.faults.diagnose.conftest import Values
 from tests.faults.diagnose.test_every_check import HELD, POSTGRES, both, logged, probed, put, service
+from toombos_cli.base.findings import Finding
+from toombos_cli.base.redaction import Redactor
 from toombos_cli.diagnose.checks import CHECKS
 from toombos_cli.diagnose.facts.source import SavedFacts
 from toombos_cli.diagnose.incident import make_incident
 from toombos_cli.diagnose.issue import make_issue
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis, judge
-from toombos_cli.findings import Finding
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.redaction import Redactor
 
 Healthy = tuple[Manifest, Values, float]
 Change = Callable[[Values, float], None]

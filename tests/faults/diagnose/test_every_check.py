@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.faults.diagnose.conftest import Values
+from toombos_cli.base.findings import Status
+from toombos_cli.base.redaction import Redactor
 from toombos_cli.diagnose.checks import CHECKS, all_checks
 from toombos_cli.diagnose.facts.source import SavedFacts
 from toombos_cli.diagnose.run import judge
-from toombos_cli.findings import Status
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.redaction import Redactor
 
 
 def put(path: str, value: Any) -> Callable[[Values, float], None]:
@@ -296,7 +296,7 @@ def test_the_rows_reach_every_check_that_can_find_something_wrong():
 def test_checks_of_other_packages_are_run(healthy: tuple[Manifest, Values, float], tmp_path: Path):
     package = tmp_path / "shop_checks.py"
     package.write_text(
-        "from toombos_cli.diagnose.check import Check\nfrom toombos_cli.findings import Answer, Status\n"
+        "from toombos_cli.diagnose.check import Check\nfrom toombos_cli.base.findings import Answer, Status\n"
         "SHOP = Check(id='shop.open', title='the shop is open', group='shop',\n"
         "             run=lambda facts: [Answer(status=Status.FAIL, reason='closed')])\n"
     )

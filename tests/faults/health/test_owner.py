@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import free_port, wait_for
-from tests.servers import answer, serve
+from tests.support.servers import answer, serve
 
 WEB = Path(__file__).parents[1] / "services" / "web.py"
 

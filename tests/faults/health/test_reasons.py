@@ -9,12 +9,12 @@ from contextlib import ExitStack
 import pytest
 
 from tests.conftest import free_port
-from tests.servers import answer, black_hole, drip, endless, hang, json_answer, raw, reset, serve, serve_tls
+from tests.support.servers import answer, black_hole, drip, endless, hang, json_answer, raw, reset, serve, serve_tls
+from toombos_cli.base.results import Verdict
 from toombos_cli.health.check import run_health
 from toombos_cli.health.report import Status
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.probes import Reason
-from toombos_cli.results import Verdict
 
 HEALTHY = json_answer('{"status": "healthy"}')
 

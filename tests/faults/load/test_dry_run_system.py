@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Toombos, needs
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import free_port
-from tests.loading import at_rate, errors_of, plan_for, report_of
-from tests.servers import black_hole, hang, raw, read_request, reset, serve, serve_tls
-from toombos_cli.load.driver import run_engine
+from tests.support.loading import at_rate, errors_of, plan_for, report_of
+from tests.support.servers import black_hole, hang, raw, read_request, reset, serve, serve_tls
+from toombos_cli.load.engine.driver import run_engine
 from toombos_cli.load.run import Judgement, run_load
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

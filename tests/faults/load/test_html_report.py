@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import Toombos, needs
-from tests.loading import load_server, plan_for, report_of
-from tests.servers import hang, serve
-from toombos_cli.load.driver import run_engine
+from tests.support.loading import load_server, plan_for, report_of
+from tests.support.servers import hang, serve
+from toombos_cli.load.engine.driver import run_engine
 from toombos_cli.render import load_html
 
 CHARTS = [

@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from tests.conftest import wait_for
-from tests.loading import load_server, plan_for, report_of
-from toombos_cli.load import closed
-from toombos_cli.load.driver import run_engine
+from tests.support.loading import load_server, plan_for, report_of
+from toombos_cli.base.results import Verdict
+from toombos_cli.load.engine import closed
+from toombos_cli.load.engine.driver import run_engine
 from toombos_cli.load.observer import Observer
 from toombos_cli.render.text.load import sentence
-from toombos_cli.results import Verdict
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import Toombos, needs, wait_for
-from tests.loading import load_server
+from tests.support.loading import load_server
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from tests.conftest import free_port, wait_for
-from tests.loading import at_rate, endpoint, errors_of, load_server, plan_for, report_of
+from tests.support.loading import at_rate, endpoint, errors_of, load_server, plan_for, report_of
 from toombos_cli import processes
-from toombos_cli.load.driver import run_engine
+from toombos_cli.load.engine.driver import run_engine
 
 
 def test_service_time_is_that_of_the_servers_own_log():

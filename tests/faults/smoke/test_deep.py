@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conftest import needs
-from tests.servers import read_request, serve
+from tests.support.servers import read_request, serve
 
 DOCUMENT = {
     "openapi": "3.1.0",

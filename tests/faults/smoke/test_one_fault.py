@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import free_port, wait_for
-from tests.servers import hang, serve
-from tests.tampering import body_of, http, on, tampered, with_body
+from tests.support.servers import hang, serve
+from tests.support.tampering import body_of, http, on, tampered, with_body
 
 NAMES = ("crm", "platform", "generator")
 KEY = "a-key-for-the-smoke-test-4711"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from toombos_cli import processes
-from toombos_cli.supervisor.rotation import archive_content
+from toombos_cli.logs.rotation import archive_content
 
 
 def environment_of(pid: int) -> dict[str, str]:

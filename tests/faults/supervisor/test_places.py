@@ -265,7 +265,7 @@ def test_a_port_of_another_user_is_named_as_such(system: Any) -> None:
     """What an ordinary user may not see is said, not guessed."""
     system.add("crm")
     taken = processes.Listener(host="127.0.0.1", port=system.ports["crm"], pid=None, command=None)
-    from toombos_cli.manifest.loader import load_manifest
+    from toombos_cli.manifest.reading.loader import load_manifest
     from toombos_cli.supervisor import spawning
 
     service = load_manifest(system.project).services["crm"]

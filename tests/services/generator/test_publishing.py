@@ -18,8 +18,8 @@ from services.generator.outgoing.circuit_breaker import CircuitBreaker, CircuitO
 from services.generator.outgoing.client import LateTrustTransport, build_client
 from services.generator.outgoing.retry import AttemptsFailedError, RetryPolicy, send_with_retry
 from services.generator.publishing.target import PublishError, Target
-from tests.servers import answer, serve_tls
 from tests.services.conftest import StartService
+from tests.support.servers import answer, serve_tls
 
 QUICK = RetryPolicy(attempts=4, base_delay_s=0.001, max_delay_s=0.05)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import free_port, wait_for
-from toombos_cli import alert_events
+from toombos_cli.project import alert_spool
 
 SECRET = "hunter2-token-of-the-receiver"
 
@@ -77,5 +77,5 @@ def wait_until_quiet(project: Path) -> None:
             return True
 
     wait_for(quiet, within_s=30, what="the sender's end")
-    for sender in alert_events._begun:  # those of this process
+    for sender in alert_spool._begun:  # those of this process
         sender.wait(10)

@@ -9,9 +9,9 @@ import pytest
 
 from tests.conftest import wait_for
 from tests.unit.alerts.conftest import SECRET, add_alerts, wait_until_quiet
-from toombos_cli.alert_events import AlertDirectory
 from toombos_cli.alerts.ledger_file import read_ledger
 from toombos_cli.alerts.receiver import events_of
+from toombos_cli.project.alert_spool import AlertDirectory
 
 
 def test_a_test_message_says_for_each_channel_that_it_arrived(alerting, toombos, webhook):
@@ -32,7 +32,7 @@ def test_a_channel_that_refuses_is_exit_1_with_the_reason_and_without_the_secret
 
 
 def test_a_secret_that_is_stored_encrypted_is_used_in_clear(alerting, toombos, webhook):
-    from toombos_cli.configuration.encryption import encrypt
+    from toombos_cli.settings.encryption import encrypt
 
     key = "k" * 20 + "0123456789abcdefghij"
     (alerting / ".env").write_text(f"API_KEY_ENCRYPTION_KEY={key}\nHOOK_URL={encrypt(webhook.url, key)}\n")
@@ -133,7 +133,7 @@ def test_what_is_no_webhook_is_refused(body):
 @pytest.fixture
 def receiver(alerting):
     """`toombos alert serve` as a process; yields its URL."""
-    from toombos_cli.manifest.loader import load_manifest
+    from toombos_cli.manifest.reading.loader import load_manifest
 
     url = load_manifest(alerting).services["alerts"].url
     process = subprocess.Popen([sys.executable, "-P", "-m", "toombos_cli", "--project", alerting, "alert", "serve"])
@@ -212,8 +212,8 @@ def test_an_end_that_prometheus_does_not_confirm_is_not_told(prometheus, receive
 def test_a_supervised_receiver_uses_the_secrets_that_stand_in_env_now(alerting, webhook, monkeypatch):
     """Its environment holds those of its start, and would beat the file."""
     from toombos_cli import processes
-    from toombos_cli.alert_events import AlertEvent, emit
-    from toombos_cli.manifest.alerts import Severity
+    from toombos_cli.manifest.tables.alerts import Severity
+    from toombos_cli.project.alert_spool import AlertEvent, emit
 
     monkeypatch.setenv("HOOK_URL", "json://127.0.0.1:1/expired")
     monkeypatch.setenv(processes.TAG, "project:alerts:1")

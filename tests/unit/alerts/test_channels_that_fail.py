@@ -8,12 +8,12 @@ import pytest
 
 from tests.conftest import free_port, wait_for
 from tests.unit.alerts.conftest import SECRET, log_lines, wait_until_quiet
-from toombos_cli.alert_events import AlertDirectory, AlertEvent, begin_sender, emit
 from toombos_cli.alerts.ledger_file import read_ledger, write_ledger
 from toombos_cli.alerts.operations import run_status
 from toombos_cli.alerts.receiver import metrics_text, waits_for_a_sender
-from toombos_cli.manifest.alerts import Severity
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent, begin_sender, emit
 
 
 def problem(key, severity=Severity.P1):

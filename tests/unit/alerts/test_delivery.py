@@ -9,9 +9,9 @@ import pytest
 
 from tests.conftest import free_port, wait_for
 from tests.unit.alerts.conftest import SECRET, add_alerts, log_lines, wait_until_quiet
-from toombos_cli.alert_events import AlertDirectory, AlertEvent, emit
 from toombos_cli.alerts.ledger_file import read_ledger
-from toombos_cli.manifest.alerts import Severity
+from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent, emit
 
 
 def problem(key="crash-loop:crm", **fields):

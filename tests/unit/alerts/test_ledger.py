@@ -2,10 +2,10 @@
 
 import pytest
 
-from toombos_cli.alert_events import AlertEvent
 from toombos_cli.alerts.ledger import Ledger
-from toombos_cli.manifest.alerts import Alerts, Severity
-from toombos_cli.manifest.escalation import Trouble, severity_of
+from toombos_cli.manifest.tables.alerts import Alerts, Severity
+from toombos_cli.manifest.tables.escalation import Trouble, severity_of
+from toombos_cli.project.alert_spool import AlertEvent
 
 NOW = 1_800_000_000.0
 RULES = Alerts(repeat_after_s=600, max_per_hour=3)

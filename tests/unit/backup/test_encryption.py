@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import NoServices, Site
+from tests.support.backup_site import NoServices, Site
+from toombos_cli.backup.archive.encryption import Keys
 from toombos_cli.backup.create import Plan, create_backup
-from toombos_cli.backup.encryption import Keys
+from toombos_cli.backup.directory.store import list_archives
 from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.maintenance import run_drill, verify_archives
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.request import Request
 from toombos_cli.backup.restore import restore
-from toombos_cli.backup.store import list_archives
-from toombos_cli.backup.upkeep import run_drill, verify_archives
-from toombos_cli.errors import ConfigurationError, OperationError
-from toombos_cli.results import Verdict
+from toombos_cli.backup.restore_request import Request
+from toombos_cli.base.errors import ConfigurationError, OperationError
+from toombos_cli.base.results import Verdict
 
 pyrage = pytest.importorskip("pyrage", reason="pyrage is not installed")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from toombos_cli.backup import exchange
-from toombos_cli.backup.exchange import Unit, identity, swap, swap_back
-from toombos_cli.errors import OperationError
+from toombos_cli.backup.transaction import atomic_swap
+from toombos_cli.backup.transaction.atomic_swap import Unit, identity, swap, swap_back
+from toombos_cli.base.errors import OperationError
 
 
 def make_unit(tmp_path: Path, *, live: bool = True, staged: bool = True) -> Unit:
@@ -60,7 +60,7 @@ def test_a_way_back_by_renames_broken_off_anywhere_can_be_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the kernel cannot exchange, the way back is three renames."""
-    monkeypatch.setattr(exchange, "_renameat2", lambda: None)
+    monkeypatch.setattr(atomic_swap, "_renameat2", lambda: None)
     for broken_off_after in range(4):
         place = tmp_path / str(broken_off_after)
         place.mkdir()
@@ -113,4 +113,4 @@ def after_reboot(unit: Unit) -> Unit:
 def test_the_exchange_is_one_step_here() -> None:
     if not hasattr(os, "uname") or os.uname().sysname != "Linux":
         pytest.skip("renameat2 is Linux's own")
-    assert exchange._renameat2() is not None
+    assert atomic_swap._renameat2() is not None

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toombos_cli.backup.naming import created_at, new_path
+from toombos_cli.backup.directory.naming import created_at, new_path
 
 AT = datetime(2026, 11, 23, 22, 42, 43, tzinfo=UTC)
 

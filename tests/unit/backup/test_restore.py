@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site
-from toombos_cli.errors import OperationError, RefusedError, UsageError
+from tests.support.backup_site import Site
+from toombos_cli.base.errors import OperationError, RefusedError, UsageError
 
 
 def test_a_preview_tells_what_the_restore_then_does(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site
-from toombos_cli.backup.retention import decide
-from toombos_cli.backup.store import ArchiveInfo, newest_known_good, restore_candidates
-from toombos_cli.errors import RefusedError
-from toombos_cli.manifest.backup import Retention
+from tests.support.backup_site import Site
+from toombos_cli.backup.directory.retention import decide
+from toombos_cli.backup.directory.store import ArchiveInfo, newest_known_good, restore_candidates
+from toombos_cli.base.errors import RefusedError
+from toombos_cli.manifest.tables.backup import Retention
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOTHING = {"last": 0, "daily": 0, "weekly": 0, "monthly": 0, "keep_within_days": 0}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.backup_site import Site
-from toombos_cli.backup.records import Root
-from toombos_cli.backup.rules import link_complaint, name_complaint
+from tests.support.backup_site import Site
+from toombos_cli.backup.archive.format import Root
+from toombos_cli.backup.archive.safety import link_complaint, name_complaint
 from toombos_cli.backup.selection import Scope, outermost, select
 
 DAY_S = 86_400

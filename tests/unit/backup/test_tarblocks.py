@@ -5,8 +5,8 @@ import tarfile
 
 import pytest
 
-from toombos_cli.backup import tarblocks
-from toombos_cli.backup.records import Entry, named
+from toombos_cli.backup.archive import tarblocks
+from toombos_cli.backup.archive.format import Entry, named
 
 CASES = {
     "plain": Entry(path="data/x", type="file", size=3, mode=0o640, uid=7, gid=8, mtime_ns=1_700_000_000 * 10**9),

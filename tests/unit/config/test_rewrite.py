@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toombos_cli.base.errors import OperationError
 from toombos_cli.config.rewrite import copy_beside, replace_file, with_values
-from toombos_cli.env_file import parse_env_text
-from toombos_cli.errors import OperationError
+from toombos_cli.settings.env_file import parse_env_text
 
 PATH = Path(".env")
 NEW = "enc:gAAAA-_b=="

@@ -10,11 +10,11 @@ import pytest
 
 from tests.conftest import free_port
 from tests.faults.backup.test_postgres import cluster as postgres  # noqa: F401  (a fixture: it starts a real server)
+from toombos_cli.base.findings import Status
 from toombos_cli.diagnose.checks import CHECKS
 from toombos_cli.diagnose.facts.database import DATABASE, DatabaseFacts
 from toombos_cli.diagnose.facts.source import LiveFacts
-from toombos_cli.findings import Status
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
 
 
 def facts_of(project: Path, url: str) -> LiveFacts:

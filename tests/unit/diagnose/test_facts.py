@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from toombos_cli.base.findings import Answer, Status
+from toombos_cli.base.redaction import Redactor
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.facts.source import Fact, FactUnavailableError, LiveFacts, SavedFacts
 from toombos_cli.diagnose.run import judge
-from toombos_cli.findings import Answer, Status
-from toombos_cli.manifest.loader import load_manifest
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.redaction import Redactor
+from toombos_cli.manifest.reading.loader import load_manifest
 
 
 @pytest.fixture

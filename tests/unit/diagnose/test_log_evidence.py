@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from toombos_cli.base.redaction import Redactor
 from toombos_cli.diagnose.facts.log_files import TAIL_BYTES
 from toombos_cli.diagnose.facts.logs import LogFacts, read_log, tail_text
-from toombos_cli.redaction import Redactor
 
 SECRET = "s3same-0pen-wide-17-zebra"
 REDACTOR = Redactor([("API_KEY", SECRET)])

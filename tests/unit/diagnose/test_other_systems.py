@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from tests.conftest import free_port
-from tests.servers import answer, serve
+from tests.support.servers import answer, serve
+from toombos_cli.base.findings import Status
 from toombos_cli.diagnose.run import run_diagnose
-from toombos_cli.findings import Status
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
 
 ABSENT = (
     *("net.mock_urls", "net.fetcher", "ready", "metrics.endpoint", "metrics", "prom.targets", "prom.series"),

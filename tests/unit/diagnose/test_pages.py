@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from toombos_cli.base.findings import Evidence, Finding, Status
 from toombos_cli.diagnose.report import DiagnoseReport
-from toombos_cli.findings import Evidence, Finding, Status
 from toombos_cli.render.diagnose_html import document as html
 from toombos_cli.render.diagnose_markdown import document as markdown
 from toombos_cli.render.diagnose_markdown import explained

@@ -5,11 +5,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from toombos_cli.base.findings import Finding, Status
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.roots import fold, root_findings
-from toombos_cli.findings import Finding, Status
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 
 FAIL, WARN, OK = Status.FAIL, Status.WARN, Status.OK
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from tests.loading import at_rate, plan_for
-from toombos_cli.errors import ConfigurationError, UsageError
+from tests.support.loading import at_rate, plan_for
+from toombos_cli.base.errors import ConfigurationError, UsageError
+from toombos_cli.base.results import Verdict
 from toombos_cli.load.baseline import BaselineRun, compare, read_baseline, save_run
-from toombos_cli.results import Verdict
 
 PLAN = plan_for(8000, requests=100)
 

@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from tests.loading import load_server, plan_for
-from toombos_cli.load.closed import ClosedLoop
+from tests.support.loading import load_server, plan_for
+from toombos_cli.load.engine.closed import ClosedLoop
 from toombos_cli.load.observer import Observer
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="no such option on this system")

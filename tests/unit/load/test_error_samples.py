@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from tests.loading import endpoint, plan_for, report_of
-from tests.servers import read_request, serve
-from toombos_cli.load.driver import run_engine
+from tests.support.loading import endpoint, plan_for, report_of
+from tests.support.servers import read_request, serve
+from toombos_cli.load.engine.driver import run_engine
 
 HEAD = b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n"
 SECRET = "sekret-0123456789"

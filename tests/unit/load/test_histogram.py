@@ -7,9 +7,9 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toombos_cli.load import hdr, histogram
+from toombos_cli.load.engine import hdr, histogram
+from toombos_cli.load.engine.timeline import FIRST_INTERVAL_NS, Timeline
 from toombos_cli.load.summary import Distribution
-from toombos_cli.load.timeline import FIRST_INTERVAL_NS, Timeline
 
 VALUES = st.integers(0, 3_600_000_000)
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.loading import endpoint, plan_for, report_of
-from tests.servers import read_request, serve
-from toombos_cli.load.connection import Connection
-from toombos_cli.load.driver import run_engine
+from tests.support.loading import endpoint, plan_for, report_of
+from tests.support.servers import read_request, serve
+from toombos_cli.load.engine.connection import Connection
+from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.recorder import Recorder
+from toombos_cli.load.engine.response import MalformedResponseError, ResponseReader
 from toombos_cli.load.plan import Endpoint
-from toombos_cli.load.recorder import Recorder
-from toombos_cli.load.response import MalformedResponseError, ResponseReader
 
 BIG = b"x" * 10_000_000
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

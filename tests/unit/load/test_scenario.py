@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from toombos_cli.errors import ConfigurationError
+from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.load.scenario import read_scenario
 
 GOOD = '[[request]]\npath = "/"\n\n'

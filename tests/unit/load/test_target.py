@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from tests.loading import errors_of, plan_for, report_of
-from tests.servers import read_request, serve
-from toombos_cli.errors import OperationError, RefusedError, UsageError
-from toombos_cli.load.driver import run_engine
-from toombos_cli.load.target import choose_target, connect_once, split_url
+from tests.support.loading import errors_of, plan_for, report_of
+from tests.support.servers import read_request, serve
+from toombos_cli.base.errors import OperationError, RefusedError, UsageError
+from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.target_check import choose_target, connect_once, split_url
 
 NAMES = {
     "local.test": ("127.0.0.1", "::1"),

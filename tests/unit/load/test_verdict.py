@@ -5,12 +5,12 @@ import socket
 
 import pytest
 
-from tests.loading import plan_for
-from tests.servers import read_request, serve
+from tests.support.loading import plan_for
+from tests.support.servers import read_request, serve
+from toombos_cli.base.results import Verdict
 from toombos_cli.load.report import LoadReport
 from toombos_cli.load.run import Judgement, run_load
 from toombos_cli.load.slo import parse_objectives
-from toombos_cli.results import Verdict
 
 ANSWER = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n"
 

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
-from toombos_cli.errors import ConfigurationError
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.manifest.model import start_order
-from toombos_cli.manifest.project import find_project
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.project.find import find_project
 
 OWN = '[services.shop]\ncommand = ["{python}", "shop.py", "--port", "{port}"]\nport = 7001\n'
 WORKER = '[services.w]\ncommand = ["x"]\nscheme = "none"\n'

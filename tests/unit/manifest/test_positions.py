@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toombos_cli.manifest.positions import key_lines, nearest_line
+from toombos_cli.manifest.reading.positions import key_lines, nearest_line
 
 CASES = [
     pytest.param("a = 1\nb = 2\n", ("b",), 2, id="top-level key"),

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.conftest import needs
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring.files import generate
 from toombos_cli.monitoring.rules import alert_rules
 

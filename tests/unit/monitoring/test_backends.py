@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import free_port
-from toombos_cli.errors import OperationError
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.base.errors import OperationError
+from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring import backends
 from toombos_cli.monitoring.backends import Kind
 

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.conftest import free_port
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.base.results import Verdict
+from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring.check import run_check
 from toombos_cli.monitoring.exported import exported_metrics
-from toombos_cli.results import Verdict
 
 EXPORTED = """\
 # TYPE http_requests_total counter

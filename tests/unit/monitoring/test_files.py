@@ -10,8 +10,8 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.conftest import needs
-from toombos_cli.errors import ConfigurationError
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring.dashboards import dashboards
 from toombos_cli.monitoring.files import directory_of, generate, without, write_files
 from toombos_cli.monitoring.grafana import password_file

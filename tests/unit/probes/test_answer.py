@@ -2,8 +2,8 @@
 
 import pytest
 
+from toombos_cli.base.results import Verdict
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health, read_json
-from toombos_cli.results import Verdict
 
 JSON = (("content-type", "application/json"),)
 # body, headers, (complaint where a status is expected, complaint where anything will do)

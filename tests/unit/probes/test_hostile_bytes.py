@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toombos_cli.base.results import Verdict
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health, printable
 from toombos_cli.probes.message import Answer, NotHttpError
-from toombos_cli.results import Verdict
 
 PIECES = st.sampled_from(
     [

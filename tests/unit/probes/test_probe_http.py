@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.conftest import free_port
-from tests.servers import (
+from tests.support.servers import (
     answer,
     black_hole,
     drip,
@@ -23,7 +23,7 @@ from tests.servers import (
     serve,
     serve_tls,
 )
-from toombos_cli.errors import OperationError
+from toombos_cli.base.errors import OperationError
 from toombos_cli.probes import Reason, probe_http
 
 CASES = {

@@ -1,7 +1,7 @@
 """A TCP probe, against real sockets."""
 
 from tests.conftest import free_port
-from tests.servers import black_hole, hang, serve
+from tests.support.servers import black_hole, hang, serve
 from toombos_cli.probes import Reason, probe_tcp
 
 

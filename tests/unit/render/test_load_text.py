@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.loading import load_server, plan_for, report_of
-from toombos_cli.load.driver import run_engine
+from tests.support.loading import load_server, plan_for, report_of
+from toombos_cli.load.engine.driver import run_engine
 from toombos_cli.render.text.load import sentence
 
 SLOW = [

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
+from toombos_cli.base.results import Verdict
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport, MonitoringReport, MonitoringRow
 from toombos_cli.render.text import monitoring, monitoring_check
-from toombos_cli.results import Verdict
 
 
 def console(width: int) -> Console:

@@ -13,9 +13,9 @@ import pytest
 
 from tests.conftest import needs, wait_for
 from tests.unit.alerts.conftest import log_lines, wait_until_quiet
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.project.job_records import Installation, read_record, write_installation
 from toombos_cli.schedule import crontab, systemd
-from toombos_cli.scheduled_runs import Installation, read_record, write_installation
 
 FAKE_CRONTAB = f"""#!{sys.executable}
 # As Debian's crontab: -l prints, - installs unless the last newline is missing, -r removes.

@@ -7,11 +7,10 @@ from datetime import datetime
 import pytest
 
 from tests.conftest import needs
-from toombos_cli.errors import ConfigurationError
-from toombos_cli.manifest.loader import load_manifest
-from toombos_cli.manifest.schedule import Job
-from toombos_cli.schedule import crontab, systemd
-from toombos_cli.scheduled_runs import (
+from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.manifest.tables.schedule import Job
+from toombos_cli.project.job_records import (
     Installation,
     RunRecord,
     last_due,
@@ -20,6 +19,7 @@ from toombos_cli.scheduled_runs import (
     write_installation,
     write_record,
 )
+from toombos_cli.schedule import crontab, systemd
 
 FIVE = Job(command=("health",), every_minutes=5)
 HOURLY = Job(command=("health",), every_minutes=60)

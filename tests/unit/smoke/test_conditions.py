@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toombos_cli.errors import ConfigurationError, UsageError
-from toombos_cli.manifest.conditions import read_condition, value_at
-from toombos_cli.manifest.loader import load_manifest
+from toombos_cli.base.errors import ConfigurationError, UsageError
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.manifest.tables.conditions import read_condition, value_at
 from toombos_cli.smoke.plan import make_plan
 
 GONE = msgspec.UNSET

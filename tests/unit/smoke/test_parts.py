@@ -2,9 +2,9 @@
 
 import pytest
 
+from toombos_cli.base.results import Verdict
 from toombos_cli.probes import ProbeResult, Reason
 from toombos_cli.render.github import annotations, summary
-from toombos_cli.results import Verdict
 from toombos_cli.smoke.metrics import metric_value
 from toombos_cli.smoke.report import SmokeReport, StepResult
 from toombos_cli.smoke.schema import Contract

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.smoke.sockets import SocketWatch
 
 

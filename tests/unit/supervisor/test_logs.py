@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from toombos_cli.logs.reading import is_error, is_startup, matches, run_logs, timestamp_of
+from toombos_cli.logs.rotation import LogFile
+from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.model import Logs
-from toombos_cli.supervisor.logs import is_error, is_startup, matches, run_logs, timestamp_of
-from toombos_cli.supervisor.rotation import LogFile
-from toombos_cli.supervisor.tailing import last_lines
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from toombos_cli.manifest.service import Restart
+from toombos_cli.manifest.tables.service import Restart
 from toombos_cli.supervisor.restarts import RestartPolicy
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from toombos_cli.manifest.service import Limits
+from toombos_cli.manifest.tables.service import Limits
 from toombos_cli.processes import ProcessRow
 from toombos_cli.supervisor.sampling import LimitWatch, Sample, Sampler
 

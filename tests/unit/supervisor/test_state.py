@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from toombos_cli import processes
-from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import (
+from toombos_cli.base import locks
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import (
     EnvFileStamp,
     Phase,
     RunDirectory,
@@ -16,7 +17,6 @@ from toombos_cli.run_state import (
     observed,
     read_state,
 )
-from toombos_cli.supervisor import locks
 from toombos_cli.supervisor.state_file import StateFile
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import after_a_change, fail, ok, skip, toombos, warn
 from toombos_cli.diagnose.facts.access import ACCESS
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
-from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "security"
 _REFUSALS = (401, 403)

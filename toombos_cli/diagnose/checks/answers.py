@@ -3,14 +3,14 @@
 import shlex
 from dataclasses import replace
 
+from toombos_cli.base.findings import Answer, Evidence, Status
 from toombos_cli.diagnose.facts.configuration import CONFIGURATION
 from toombos_cli.diagnose.facts.database import DATABASE
 from toombos_cli.diagnose.facts.logs import LogEntry
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
-from toombos_cli.findings import Answer, Evidence, Status
 from toombos_cli.manifest.model import DRY_RUN
-from toombos_cli.run_state import Phase
+from toombos_cli.project.state import Phase
 
 _REFUSED = "refused its configuration"
 """How the supervisor notes one of a service's `exit_codes_of_invalid_configuration`."""

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
 
+from toombos_cli.base.findings import Answer
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.facts.configuration import CONFIGURATION
 from toombos_cli.diagnose.facts.source import Facts
-from toombos_cli.findings import Answer
 
 _GROUP = "config"
 
@@ -41,7 +41,7 @@ def _run(rule: str, facts: Facts) -> Iterator[Answer]:
 
 
 def _titles() -> dict[str, str]:
-    from toombos_cli.configuration.check import RULES
+    from toombos_cli.settings.check import RULES
 
     titles = {rule.id: rule.title for rule in RULES}
     return {rule: titles[rule] for rule in sorted(titles, key=_depth)}

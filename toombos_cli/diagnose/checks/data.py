@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, skip, warn
 from toombos_cli.diagnose.facts.probes import PROBES, Operation
 from toombos_cli.diagnose.facts.source import Facts
-from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "data"
 

@@ -3,12 +3,12 @@
 import shlex
 from collections.abc import Iterator
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
 from toombos_cli.diagnose.facts.database import DATABASE, DatabaseFacts
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
-from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "database"
 _NEARLY_ALL = 0.85

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, toombos, wanted, warn
 from toombos_cli.diagnose.checks.network import NOT_REACHED
@@ -9,8 +10,7 @@ from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.probes import PROBES, Probe, ServiceProbes
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM
-from toombos_cli.findings import Answer, Evidence
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason
 
 _GROUP = "health"

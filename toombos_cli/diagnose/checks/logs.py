@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import at, fail, ok, toombos, warn
 from toombos_cli.diagnose.checks.log_patterns import PATTERNS, Pattern, is_simulated, kind_of
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
-from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "logs"
 _RECENT_S = 900.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, wanted, warn
 from toombos_cli.diagnose.checks.network import NOT_REACHED
@@ -9,7 +10,6 @@ from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
-from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "monitoring"
 _NOT_MEASURED = "no running service has metrics in the manifest"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, toombos, wanted, warn
 from toombos_cli.diagnose.checks.names import is_loopback
@@ -9,7 +10,6 @@ from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.probes import PROBES, Probe
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
-from toombos_cli.findings import Answer, Evidence
 from toombos_cli.probes import Reason
 
 _GROUP = "network"

@@ -3,15 +3,15 @@
 import shlex
 from collections.abc import Iterator
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, held_back, start, toombos
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
-from toombos_cli.findings import Answer, Evidence
 from toombos_cli.probes import Reason
 from toombos_cli.processes import shown_command
-from toombos_cli.run_state import Phase
+from toombos_cli.project.state import Phase
 
 _GROUP = "process"
 _ANSWERS_RIGHT = (Reason.OK, Reason.SLOW, Reason.TIMEOUT, Reason.REFUSED)

@@ -5,6 +5,7 @@ import shlex
 import signal
 from collections.abc import Iterator
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import (
     at,
@@ -23,8 +24,7 @@ from toombos_cli.diagnose.checks.ports import is_foreign
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
-from toombos_cli.findings import Answer, Evidence
-from toombos_cli.run_state import Phase
+from toombos_cli.project.state import Phase
 
 _GROUP = "process"
 _SHOWN = 3

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import msgspec
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, skip, toombos, warn
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
-from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "network"
 _SHOWN_CHARS = 200

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
 from toombos_cli.diagnose.facts.machine import MACHINE, ProcessUse
@@ -10,7 +11,6 @@ from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.stacks import STACKS
 from toombos_cli.diagnose.facts.system import SYSTEM
-from toombos_cli.findings import Answer, Evidence
 
 _GROUP = "resources"
 _LOAD_PER_CORE = 8.0

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
+from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import as_owner, fail, ok, start, toombos, warn
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM, Holder, ServiceFacts
-from toombos_cli.findings import Answer, Evidence
-from toombos_cli.run_state import Phase
+from toombos_cli.project.state import Phase
 
 _GROUP = "process"
 _RECENT_S = 900.0

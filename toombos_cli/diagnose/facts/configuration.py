@@ -2,29 +2,29 @@
 
 from typing import TYPE_CHECKING, Any
 
+from toombos_cli.base.findings import Finding
 from toombos_cli.diagnose.facts.source import Fact, Facts
-from toombos_cli.findings import Finding
 from toombos_cli.manifest.model import DRY_RUN
 
 if TYPE_CHECKING:
-    from toombos_cli.configuration.facts import Facts as Settings
+    from toombos_cli.settings.facts import Facts as Settings
 
 
 def _gather_settings(facts: Facts) -> "Settings":
-    from toombos_cli.configuration.gathering import gather_facts
+    from toombos_cli.project.configuration import gather_facts
 
     return gather_facts(facts.manifest, mode=judged_mode(facts), start=facts.searched_from)
 
 
 def _judge(facts: Facts) -> tuple[Finding, ...]:
-    from toombos_cli.configuration.check import check_configuration
+    from toombos_cli.settings.check import check_configuration
 
     return check_configuration(facts.get(SETTINGS))
 
 
 def judged_mode(facts: Facts) -> str | None:
     """The mode that the system runs in, or ran in last; dry-run for one that never ran and has no `.env`."""
-    from toombos_cli.run_state import read_state
+    from toombos_cli.project.state import read_state
 
     modes, project = facts.manifest.modes, facts.manifest.project
     state = read_state(project)

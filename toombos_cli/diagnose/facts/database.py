@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec.structs import replace
 
-from toombos_cli.configuration.display import masked_url
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.probes import Reason
 from toombos_cli.probes.tcp import probe_tcp
 from toombos_cli.processes import conflicts
+from toombos_cli.settings.display import masked_url
 
 _TIMEOUT_S = 1.5
 _CHECKED_BYTES = 8 * 1024 * 1024

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
+from toombos_cli.base.redaction import Redactor
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.log_files import RawLine, archived, tail
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
-from toombos_cli.log_lines import is_error, is_startup, level_of, timestamp_of
-from toombos_cli.redaction import Redactor
+from toombos_cli.logs.lines import is_error, is_startup, level_of, timestamp_of
 
 _SHOWN_CHARS = 300
 _COMPLAINTS, _OTHERS = 300, 200

@@ -7,7 +7,7 @@ import msgspec
 
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Fact, Facts
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import probe_http
 
 _TIMEOUT_S = 1.2

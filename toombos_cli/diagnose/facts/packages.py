@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from toombos_cli.diagnose.facts.source import Fact, Facts
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 
 _TIMEOUT_S = 2.5
 _FIND = """

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
+from toombos_cli.base.errors import ToombosError
 from toombos_cli.diagnose.facts.source import FACT_LIMIT_S, Fact, Facts
-from toombos_cli.errors import ToombosError
-from toombos_cli.manifest.service import Service
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import ProbeResult, Reason, probe_health, probe_http
 
 _LIMIT_S = FACT_LIMIT_S - 0.3

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from toombos_cli.findings import described
+from toombos_cli.base.findings import described
 from toombos_cli.manifest.model import Manifest
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.diagnose.facts.source import Fact, Facts
-from toombos_cli.manifest.service import Service
-from toombos_cli.run_state import (
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import (
     Neighbour,
     Phase,
     RunDirectory,

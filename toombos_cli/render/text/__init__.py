@@ -2,8 +2,8 @@
 
 from importlib import import_module
 
+from toombos_cli.base.results import Report, Verdict
 from toombos_cli.render.formats import Output
-from toombos_cli.results import Report, Verdict
 
 VIEWS: dict[str, str] = {
     "smoke": "toombos_cli.render.text.smoke",

@@ -9,8 +9,7 @@ from toombos_cli.render.formats import Output
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from toombos_cli.backup.reports import CreateReport, DatabaseReport, DrillReport
-    from toombos_cli.backup.upkeep_reports import (
+    from toombos_cli.backup.maintenance_reports import (
         ArchiveRow,
         CopyReport,
         ListReport,
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
         StatusReport,
         VerifyReport,
     )
+    from toombos_cli.backup.reports import CreateReport, DatabaseReport, DrillReport
 
 _SHOWN = 10
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from toombos_cli.pages import page_path
+from toombos_cli.base.pages import page_path
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:

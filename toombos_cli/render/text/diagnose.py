@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from toombos_cli.findings import Status
+from toombos_cli.base.findings import Status
 from toombos_cli.render.diagnose_markdown import document, explained, summary
 from toombos_cli.render.formats import Output
 from toombos_cli.render.text.findings import print_finding

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from toombos_cli.findings import Evidence, Finding, Status
+from toombos_cli.base.findings import Evidence, Finding, Status
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:

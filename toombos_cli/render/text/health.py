@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from toombos_cli.base.results import Verdict
 from toombos_cli.render.formats import Output
 from toombos_cli.render.sparkline import sparkline
 from toombos_cli.render.verdicts import STYLES, WORDS
-from toombos_cli.results import Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from toombos_cli.base.results import Verdict
 from toombos_cli.render.formats import Output
 from toombos_cli.render.problems import print_problems
 from toombos_cli.render.verdicts import STYLES, WORDS
-from toombos_cli.results import Verdict
 
 if TYPE_CHECKING:
     from toombos_cli.load.baseline import BaselineResult

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from toombos_cli.render.formats import Output
-from toombos_cli.render.log_lines import LinePrinter
+from toombos_cli.render.line_printer import LinePrinter
 
 if TYPE_CHECKING:
-    from toombos_cli.supervisor.logs import LogsReport
+    from toombos_cli.logs.reading import LogsReport
 
 
 def show(report: "LogsReport", output: Output) -> None:

@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.results import Verdict
 from toombos_cli.render.formats import Output
 from toombos_cli.render.verdicts import STYLES, WORDS
-from toombos_cli.results import Verdict
 
 if TYPE_CHECKING:
     from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport

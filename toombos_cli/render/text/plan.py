@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
-    from toombos_cli.supervisor.rehearsal import PlanReport
+    from toombos_cli.supervisor.start_preview import PlanReport
 
 
 def show(report: "PlanReport", output: Output) -> None:

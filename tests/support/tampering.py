@@ -1,0 +1,61 @@
+"""A proxy in front of a real service that changes one thing about its answers."""
+
+import contextlib
+import re
+import socket
+from collections.abc import Callable, Iterator
+
+from tests.support.servers import serve
+
+Tamper = Callable[[bytes, bytes], bytes]
+"""(request, answer) -> the answer to give instead."""
+
+
+@contextlib.contextmanager
+def tampered(
+    port: int, tamper: Tamper, *, rewrite: Callable[[bytes], bytes] = lambda request: request
+) -> Iterator[int]:
+    """The port of a proxy to `port`; `rewrite` changes requests on their way."""
+
+    def handle(connection: socket.socket) -> None:
+        request = rewrite(_whole_request(connection))
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as upstream:
+            upstream.sendall(request)
+            answer = b"".join(iter(lambda: upstream.recv(65536), b""))
+        connection.sendall(tamper(request, answer))
+
+    with serve(handle) as own:
+        yield own
+
+
+def http(status: str, body: bytes, content_type: str = "application/json") -> bytes:
+    """A whole answer."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+def on(line: bytes, change: Callable[[bytes], bytes]) -> Tamper:
+    """Changes the answers to requests that begin with `line`, such as b"POST /api/v1/email/send"."""
+    return lambda request, answer: change(answer) if request.startswith(line) else answer
+
+
+def with_body(answer: bytes, body: bytes) -> bytes:
+    """The answer with another body and the length that fits it."""
+    head, _, _ = answer.partition(b"\r\n\r\n")
+    return re.sub(rb"(?i)content-length: \d+", b"content-length: %d" % len(body), head) + b"\r\n\r\n" + body
+
+
+def body_of(answer: bytes) -> bytes:
+    """The body of a whole answer."""
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+def _whole_request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65536) or b"\r\n\r\n"
+    length = re.search(rb"(?i)content-length: (\d+)", data)
+    wanted = data.index(b"\r\n\r\n") + 4 + (int(length[1]) if length else 0)
+    while len(data) < wanted and (part := connection.recv(65536)):
+        data += part
+    return data

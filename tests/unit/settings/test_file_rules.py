@@ -1,0 +1,189 @@
+"""Rules about the file itself: absent, unreadable, of somebody else, older than what runs."""
+
+import os
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.settings.conftest import SAFE, Project
+
+from toombos_cli import processes
+from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.base.findings import Status
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.project.configuration import gather_facts
+from toombos_cli.settings.check import check_configuration
+from toombos_cli.settings.env_file import read_env_file
+
+
+def test_a_project_without_env_is_told_how_to_get_one(configured: Project):
+    configured.env.unlink()
+
+    (finding,) = configured.findings()["not_found"]
+
+    assert finding.status is Status.WARN
+    assert finding.fix == f"toombos --project {configured.path} config init"
+
+
+def test_a_directory_that_is_no_project_fails_with_the_paths_searched(tmp_path):
+    nowhere = tmp_path / "a" / "b"
+    nowhere.mkdir(parents=True)
+
+    facts = gather_facts(load_manifest(nowhere), environ={}, start=nowhere)
+    finding = next(f for f in check_configuration(facts) if f.id == "not_found")
+
+    assert finding.status is Status.FAIL
+    assert [e.source for e in finding.evidence][:2] == [str(nowhere), str(nowhere.parent)]
+    assert "--project" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("mode", "status"), [(0o600, "ok"), (0o400, "ok"), (0o640, "warn"), (0o604, "warn"), (0o622, "fail"), (0, "fail")]
+)
+def test_the_permissions_are_judged(configured: Project, mode, status):
+    configured.env.chmod(mode)
+
+    (finding,) = configured.findings()["mode"]
+
+    assert finding.status == status
+    assert finding.fix == ("" if status == "ok" else f"chmod 600 {configured.env}")
+
+
+def test_the_fixes_paste_in_a_directory_whose_name_a_shell_would_take_apart(tmp_path):
+    path = tmp_path / "my shop's $HOME"
+    path.mkdir()
+    project = Project(path).write(SAFE + "LOG_LEVEL: INFO\nREQUEST_TIMEOUT = 5\nPLATFORM_BASE_ULR=http://x\n")
+    project.env.chmod(0o644)
+
+    fixes = [f.fix for f in project.wrong() if f.pasteable and not f.fix.startswith("toombos ")]
+    assert len(fixes) == 4
+    for fix in fixes:
+        subprocess.run(["bash", "-c", fix], cwd="/", check=True)
+
+    assert not {f.id for f in project.wrong()} & {"mode", "parse", "spaces", "extra"}
+    assert project.env.read_text().endswith("LOG_LEVEL=INFO\nREQUEST_TIMEOUT=5\nPLATFORM_BASE_URL=http://x\n")
+
+
+def test_the_hint_for_an_env_that_is_a_directory_pastes(tmp_path):
+    path = tmp_path / "my shop's"
+    (path / ".env").mkdir(parents=True)
+    with pytest.raises(ConfigurationError) as error:
+        read_env_file(path)
+    subprocess.run(["bash", "-c", error.value.problems[0].hint], check=True)
+    assert not read_env_file(path).exists
+
+
+def test_an_env_that_an_ordinary_user_cannot_read_is_a_finding_with_its_fix():
+    with tempfile.TemporaryDirectory() as name:
+        project = Project(Path(name)).write(SAFE)
+        project.findings()  # imports what the check needs while everything can still be read
+        project.path.chmod(0o755)
+        project.env.chmod(0)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            found = project.findings()
+        finally:
+            if root:
+                os.seteuid(0)
+    assert found["load"][0].reason == ".env cannot be loaded: not readable for this user"
+    assert found["mode"][0].status is Status.FAIL
+    assert found["mode"][0].fix == f"chmod 600 {project.env}"
+
+
+def test_an_env_of_another_user_is_a_warning(configured: Project):
+    facts = replace(configured.facts(), user=12345)
+    facts = replace(facts, status=replace(facts.status, owner=54321))
+
+    finding = next(f for f in check_configuration(facts) if f.id == "owner")
+
+    assert finding.reason == ".env belongs to user 54321, toombos runs as user 12345"
+
+
+def test_an_env_that_is_a_directory_fails(configured: Project):
+    configured.env.unlink()
+    configured.env.mkdir()
+
+    (finding,) = (f for f in configured.findings()["load"] if f.status is Status.FAIL)
+
+    assert "is a directory" in finding.reason
+    assert (finding.fix, finding.pasteable) == (f"rmdir {configured.env}", True)
+
+
+def test_an_env_that_is_not_utf8_fails_with_its_line(configured: Project):
+    configured.write(b"DRY_RUN_MODE=true\nENVIRONMENT=caf\xe9\n")
+
+    (finding,) = configured.findings()["load"]
+
+    assert (finding.status, finding.evidence[0].line) == (Status.FAIL, 2)
+
+
+def test_what_live_mode_lacks_follows_from_an_env_that_cannot_be_read(configured: Project):
+    configured.write("DRY_RUN_MODE=true\n".encode("utf-16"))
+
+    roots = [f.id for f in configured.wrong() if not f.explained_by]
+
+    assert roots == ["load"]
+
+
+class TestStale:
+    def test_a_service_that_runs_with_the_present_env_is_up_to_date(self, configured: Project):
+        _run_with_present_env(configured)
+
+        assert configured.findings()["stale"][0].status is Status.OK
+
+    def test_a_service_that_was_started_with_another_env_needs_a_restart(self, configured: Project):
+        _run_with_present_env(configured)
+        configured.write(SAFE + "LOG_LEVEL=DEBUG\n")
+
+        (finding,) = configured.findings()["stale"]
+
+        assert (finding.status, finding.reason) == (Status.WARN, ".env has changed since crm started")
+        assert finding.fix == f"toombos --project {configured.path} restart"
+
+    def test_a_touched_but_equal_env_is_not_stale(self, configured: Project):
+        _run_with_present_env(configured)
+        os.utime(configured.env, (1, 1))
+
+        assert configured.findings()["stale"][0].status is Status.OK
+
+    def test_nothing_is_stale_when_nothing_runs(self, configured: Project):
+        assert configured.findings()["stale"][0].status is Status.SKIP
+
+
+def _run_with_present_env(configured: Project) -> None:
+    """Writes the state file of a system whose one service is this very process."""
+    import msgspec
+
+    from toombos_cli.project.state import Phase, RunDirectory, ServiceState, SystemState
+    from toombos_cli.settings.env_file import read_env_file
+    from toombos_cli.supervisor.plan import stamp
+
+    manifest = load_manifest(configured.path)
+    me = processes.identify(os.getpid())
+    assert me is not None
+    state = SystemState(
+        boot_id=me.boot_id,
+        pid_namespace=me.pid_namespace,
+        supervisor_pid=me.pid,
+        supervisor_start_ticks=me.start_ticks,
+        dry_run=True,
+        mode="dry_run",
+        started_at=0.0,
+        env_file=stamp(read_env_file(configured.path)),
+        services={
+            "crm": ServiceState(
+                service=manifest.services["crm"],
+                desired=True,
+                phase=Phase.READY,
+                pid=me.pid,
+                start_ticks=me.start_ticks,
+            )
+        },
+    )
+    run = RunDirectory(configured.path)
+    run.create()
+    run.state.write_bytes(msgspec.json.encode(state))

@@ -1,0 +1,372 @@
+"""Each configuration rule: one table of `.env` lines, with the status, the line and the words of the answer.
+
+Every row's text is appended to a `.env` in dry-run mode, so its first line is line 3.
+"""
+
+import subprocess
+
+import pytest
+from tests.unit.settings.conftest import SAFE, Project
+
+from toombos_cli.base.findings import Status
+from toombos_cli.settings.check import RULES
+
+STRONG = "m4-Xq9_wLr7VtZ2bNc8KsPd5HfGj3YuTe1RaQ6oEiW"
+LIVE = (
+    f"DRY_RUN_MODE=false\nUSE_MOCK_SERVICES=false\nAPI_KEY={STRONG}\nAPI_KEY_ENCRYPTION_KEY={STRONG[::-1]}\n"
+    f"CRM_BASE_URL=https://crm.test\nCRM_API_KEY={STRONG[3:30]}\n"
+    f"PLATFORM_BASE_URL=https://platform.test\nPLATFORM_API_KEY={STRONG[5:35]}\n"
+)
+
+# id of the row: rule, text, status, line, words of the reason
+APPENDED = {
+    "colon for equals": ("parse", "LOG_LEVEL: DEBUG\n", "fail", 3, '":" stands where "=" must'),
+    "unclosed quote": ("parse", 'RATE_LIMIT_PER_MINUTE="5\n', "fail", 3, "a quote is not closed"),
+    "unclosed quote of a secret": ("parse", f"API_KEY='{STRONG}\n", "fail", 3, "a quote is not closed"),
+    "bare key": ("parse", "LOG_LEVEL\n", "fail", 3, 'a name without "=" sets nothing'),
+    "two words before equals": ("parse", "LOG LEVEL=INFO\n", "fail", 3, "it is not NAME=value"),
+    "quote closed too late": ("parse", 'ENVIRONMENT="a\nMOCK_SEED=1\nPORT="b"\n', "fail", 3, "lines 3 to 5"),
+    "setting inside a quote": ("parse", 'ENVIRONMENT="a\nMOCK_SEED=1\n"\n', "fail", 4, "part of the quoted value"),
+    "after blank lines and a comment": ("parse", "\n\n# x\n\nLOG_LEVEL: INFO\n", "fail", 7, "LOG_LEVEL on line 7"),
+    "control character": ("parse", "ENVIRONMENT=a\x07b\n", "fail", 3, "control character"),
+    "blanks on both sides": ("spaces", "LOG_LEVEL = INFO\n", "warn", 3, "LOG_LEVEL has blanks around ="),
+    "blank before": ("spaces", "LOG_LEVEL =INFO\n", "warn", 3, "blanks around ="),
+    "blank after": ("spaces", "LOG_LEVEL= INFO\n", "warn", 3, "blanks around ="),
+    "set twice, differently": ("duplicates", "MOCK_SEED=1\nMOCK_SEED=2\n", "fail", 3, "line 4 wins"),
+    "set twice, the same": ("duplicates", "MOCK_SEED=1\nMOCK_SEED=1\n", "warn", 3, "always the same"),
+    "blanks without quotes": ("portability", "ENVIRONMENT=my laptop\n", "warn", 3, "blanks without quotes"),
+    "dollar in double quotes": ("portability", 'ENVIRONMENT="a$HOME"\n', "warn", 3, "it replaces $NAME"),
+    "replacement in single quotes": ("portability", "ENVIRONMENT='${HOME}'\n", "warn", 3, "even within single quotes"),
+    "semicolon": ("portability", "ENVIRONMENT=a;b\n", "warn", 3, "the shell acts on"),
+    "CR LF": ("portability", "LOG_LEVEL=INFO\r\n", "warn", 3, "keeps the CR"),
+    "misspelt name": ("extra", "LOG_LEVLE=DEBUG\n", "fail", 3, "did you mean LOG_LEVEL?"),
+    "other case": ("extra", "log_level=DEBUG\n", "fail", 3, "log_level differs from LOG_LEVEL in case"),
+    "unknown name": ("extra", "ZZYZX=1\n", "warn", 3, "unknown name ZZYZX"),
+    "name of the environment alone": ("extra", "TOOMBOS_DEBUG=1\n", "warn", 3, "has no effect in .env"),
+    "document without address": ("missing", "LIVING_DOC_TYPE=url\n", "fail", 3, "LIVING_DOC_URL is required with"),
+    "not a truth value": ("types", "TOOMBOS_X=1\nMOCK_SEED=maybe\n", "fail", 4, "is not a whole number"),
+    "not a number": ("types", "REQUEST_TIMEOUT=abc\n", "fail", 3, "is not a number"),
+    "number too large": ("types", "MOCK_ERROR_RATE=2\n", "fail", 3, "is above 1"),
+    "not a number at all": ("types", "REQUEST_TIMEOUT=nan\n", "fail", 3, "is not a finite number"),
+    "none of the choices": ("types", "LIVING_DOC_TYPE=fil\n", "fail", 3, "the nearest is file"),
+    "URL without scheme": ("types", "LIVING_DOC_URL=localhost:80\n", "fail", 3, "begins with http://"),
+    "bad port in a URL": ("types", "LIVING_DOC_URL=http://a:99999/\n", "fail", 3, "host or port cannot be read"),
+    "broken JSON": ("types", "GOOGLE_CREDENTIALS_JSON={oops\n", "fail", 3, "is not JSON"),
+    "another database": ("types", "DATABASE_URL=mongodb://h/x\n", "fail", 3, "is not a database URL"),
+    "placeholder": ("secret_set", "API_KEY=your-key-goes-here\n", "warn", 3, "API_KEY is a placeholder"),
+    "short": ("secret_set", "API_KEY=a1B2c3\n", "warn", 3, "shorter than 16"),
+    "repetitive": ("secret_set", "API_KEY=abababababababababab\n", "warn", 3, "too few characters"),
+    "shared": ("secret_set", f"API_KEY={STRONG}\nCRM_API_KEY={STRONG}\n", "warn", 3, "are the same secret"),
+    "debug in production": ("security", "ENVIRONMENT=production\nLOG_LEVEL=DEBUG\n", "warn", 4, "LOG_LEVEL=DEBUG"),
+    "dry run in production": ("security", "ENVIRONMENT=production\n", "warn", 3, "dry-run is on"),
+    "mock elsewhere": ("dryrun", "MOCK_CRM_BASE_URL=http://10.1.2.3:8001\n", "fail", 3, "is not on this machine"),
+    "live address in dry-run": ("dryrun", "CRM_BASE_URL=https://crm.test\n", "warn", 3, "is a live address"),
+    "half a publisher": ("publisher", f"CRM_API_KEY={STRONG}\n", "warn", 3, "CRM_API_KEY without CRM_BASE_URL"),
+    "simulated faults": ("mock", "MOCK_ERROR_RATE=0.5\n", "warn", 3, "the mocks simulate faults"),
+    "database in a file's place": (
+        "dsn",
+        "DATABASE_URL=sqlite:///toombos.toml/x.db\n",
+        "fail",
+        3,
+        "is not a directory",
+    ),
+    "mocks on one port": (
+        "port_clash",
+        "MOCK_CRM_BASE_URL=http://127.0.0.1:7\nMOCK_PLATFORM_BASE_URL=http://127.0.0.1:7\n",
+        "fail",
+        3,
+        "name the same address, port 7",
+    ),
+    "mock on another port": ("client_urls", "MOCK_CRM_BASE_URL=http://127.0.0.1:7\n", "fail", 3, "but crm listens on"),
+    "port without effect": ("ports", "PORT=8123\n", "warn", 3, "PORT has no effect"),
+}
+
+
+@pytest.mark.parametrize(("rule", "text", "status", "line", "words"), APPENDED.values(), ids=APPENDED.keys())
+def test_a_line_is_judged(configured: Project, rule, text, status, line, words):
+    configured.write(SAFE + text)
+
+    found = [f for f in configured.findings()[rule] if f.status == status]
+
+    assert found, configured.findings()[rule]
+    answer = found[0]
+    assert words in answer.reason
+    assert answer.evidence[0].source == str(configured.env)
+    assert answer.evidence[0].line == line
+    assert answer.fix
+
+
+@pytest.mark.parametrize(("rule", "text"), [(r, t) for r, t, *_ in APPENDED.values()], ids=APPENDED.keys())
+def test_a_fix_that_can_be_pasted_mends_what_it_is_for(configured: Project, rule, text):
+    configured.write(SAFE + text)
+    before = [f for f in configured.findings()[rule] if f.status in (Status.WARN, Status.FAIL)]
+
+    for finding in before:
+        if finding.pasteable:
+            subprocess.run(["bash", "-euc", finding.fix], check=True, cwd="/", stdin=subprocess.DEVNULL)
+
+    after = configured.findings()[rule]
+    for finding in before:
+        if finding.pasteable:
+            assert finding.reason not in [f.reason for f in after]
+    assert configured.findings()["dryrun"][-1].reason == "dry-run is on"
+
+
+def test_the_rows_cover_fixes_that_can_be_pasted_and_advice(configured: Project):
+    pasteable = set()
+    for rule, text, *_ in APPENDED.values():
+        configured.write(SAFE + text)
+        pasteable |= {f.pasteable for f in configured.findings()[rule] if f.fix}
+    assert pasteable == {True, False}
+
+
+def test_a_fix_leaves_a_line_alone_that_has_changed_since(configured: Project):
+    configured.write(SAFE + "LOG_LEVEL: DEBUG\n")
+    fix = configured.findings()["parse"][0].fix
+    configured.write(SAFE + "MOCK_SEED=1:2\n")
+
+    subprocess.run(["bash", "-c", fix], check=True)
+
+    assert configured.env.read_text() == SAFE + "MOCK_SEED=1:2\n"
+
+
+def test_nothing_is_wrong_with_a_plain_dry_run(configured: Project):
+    assert configured.wrong() == []
+
+
+def test_nothing_is_wrong_with_a_complete_live_system(configured: Project):
+    assert configured.write(LIVE).wrong() == []
+
+
+def test_every_rule_answers_at_least_once(configured: Project):
+    assert list(configured.findings()) == [rule.id for rule in RULES]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["DRY_RUN_MODE: true", 'DRY_RUN_MODE="true', "DRY_RUN_MODE", "DRY_RUN_MODE:true", "export DRY_RUN_MODE: true"],
+)
+def test_a_dropped_dry_run_switch_says_that_dry_run_is_off_and_the_fix_brings_it_back(configured: Project, line):
+    configured.write(f"USE_MOCK_SERVICES=true\n{line}\n")
+
+    (finding,) = configured.findings()["parse"]
+
+    assert finding.status is Status.FAIL
+    assert finding.reason.endswith("dry-run is OFF")
+    assert finding.evidence[0].line == 2
+    subprocess.run(["bash", "-c", finding.fix], check=True)
+    assert "DRY_RUN_MODE=true" in configured.env.read_text()
+    assert configured.wrong() == []
+
+
+def test_what_a_dropped_switch_causes_is_explained_by_it(configured: Project):
+    configured.write("USE_MOCK_SERVICES=true\nDRY_RUN_MODE: true\n")
+
+    followers = {f.explained_by for f in configured.findings()["live"] + configured.findings()["dryrun"] if f.fix}
+
+    assert followers == {"parse"}
+
+
+@pytest.mark.parametrize(
+    ("line", "root"),
+    [("DRY_RUN_MODE=ture", "types"), ("DRY_RUN_MOD=true", "extra")],
+    ids=["bad value", "misspelt name"],
+)
+def test_what_a_useless_switch_causes_is_explained_by_it(configured: Project, line, root):
+    configured.write(f"USE_MOCK_SERVICES=true\n{line}\n")
+
+    assert {f.id for f in configured.wrong() if not f.explained_by} == {root}
+    assert {f.explained_by for f in configured.findings()["live"]} == {root}
+
+
+def test_a_dropped_switch_that_the_environment_holds_on_is_still_a_failure(configured: Project):
+    configured.write("USE_MOCK_SERVICES=true\nDRY_RUN_MODE: true\n")
+
+    (finding,) = configured.findings({"DRY_RUN_MODE": "true"})["parse"]
+
+    assert finding.reason.endswith("dry-run is on by environment alone")
+
+
+def test_a_byte_order_mark_is_named_and_removed(configured: Project):
+    configured.write(b"\xef\xbb\xbf" + SAFE.encode())
+
+    (finding,) = configured.findings()["portability"]
+
+    assert "byte order mark" in finding.reason
+    subprocess.run(["bash", "-c", finding.fix], check=True)
+    assert configured.wrong() == []
+
+
+@pytest.mark.parametrize("name", ["API_KEY", "API_KEY_ENCRYPTION_KEY", "CRM_BASE_URL", "PLATFORM_API_KEY"])
+def test_live_mode_names_what_it_lacks(configured: Project, name):
+    configured.write("".join(line for line in LIVE.splitlines(True) if not line.startswith(f"{name}=")))
+
+    (finding,) = configured.wrong()
+
+    assert (finding.id, finding.status) == ("live", Status.FAIL)
+    assert finding.reason == f"{name} is required in live mode, and not set"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule", "words"),
+    [
+        (f"API_KEY={STRONG}", "API_KEY=changeme", "secret_set", "placeholder"),
+        ("CRM_BASE_URL=https://crm.test", "CRM_BASE_URL=http://crm.test", "security", "travel unencrypted"),
+        ("CRM_BASE_URL=https://crm.test", "CRM_BASE_URL=https://crm.example.com", "live", "is a placeholder"),
+        ("USE_MOCK_SERVICES=false", "USE_MOCK_SERVICES=true", "dryrun", "USE_MOCK_SERVICES is on"),
+    ],
+    ids=["weak key", "key over http", "example address", "mocks in live mode"],
+)
+def test_live_mode_refuses(configured: Project, old, new, rule, words):
+    configured.write(LIVE.replace(old, new))
+
+    assert [(f.id, words in f.reason) for f in configured.wrong()] == [(rule, True)]
+
+
+def test_a_live_address_that_is_a_mock_is_refused(configured: Project):
+    mock = configured.facts().manifest.services["crm"].url
+    configured.write(LIVE.replace("https://crm.test", mock))
+
+    assert "CRM_BASE_URL is the address of a mock" in [f.reason for f in configured.findings()["live"]]
+
+
+def test_dry_run_without_the_mocks_is_refused(configured: Project):
+    configured.write("DRY_RUN_MODE=true\n")
+
+    finding = configured.findings()["dryrun"][0]
+
+    assert (finding.status, finding.reason) == (Status.FAIL, "DRY_RUN_MODE is on and USE_MOCK_SERVICES is off")
+    subprocess.run(["bash", "-c", finding.fix], check=True)
+    assert configured.wrong() == []
+
+
+def test_the_mode_of_start_dry_run_judges_a_live_file_as_dry(configured: Project):
+    configured.write("")
+
+    assert configured.wrong(mode="dry_run") == []
+    assert configured.wrong() != []
+
+
+def test_an_exported_variable_that_switches_dry_run_off_is_a_failure(configured: Project):
+    finding = next(f for f in configured.wrong({"DRY_RUN_MODE": "false"}) if f.id == "shadow")
+
+    assert finding.status is Status.FAIL
+    assert finding.reason == "DRY_RUN_MODE of the environment overrides .env: false instead of true"
+    assert finding.fix == "unset DRY_RUN_MODE"
+    assert finding.evidence[1].line == 1
+
+
+def test_another_env_file_that_the_environment_names_is_a_warning(configured: Project):
+    (finding,) = configured.wrong({"TOOMBOS_ENV_FILE": "/etc/other.env"})
+
+    assert (finding.id, finding.status, finding.fix) == ("shadow", Status.WARN, "unset TOOMBOS_ENV_FILE")
+    assert configured.wrong({"TOOMBOS_ENV_FILE": str(configured.env)}) == []
+    assert configured.wrong({"TOOMBOS_ENV_FILE": ".env"}) == []
+
+
+def test_an_exported_variable_of_the_same_meaning_is_no_shadow(configured: Project):
+    assert configured.wrong({"DRY_RUN_MODE": "1"}) == []
+
+
+def test_an_exported_empty_variable_counts_as_unset(configured: Project):
+    assert configured.wrong({"DRY_RUN_MODE": ""}) == []
+
+
+def test_an_encrypted_value_without_its_key_cannot_be_loaded(configured: Project):
+    configured.write(SAFE + "CRM_API_KEY=enc:gAAAAAB\nCRM_BASE_URL=http://127.0.0.1:1\n")
+
+    (finding,) = (f for f in configured.wrong() if f.id == "load")
+
+    assert finding.reason == "CRM_API_KEY is encrypted and cannot be decrypted: no key is set"
+    assert finding.evidence[0].line == 3
+
+
+def test_a_secret_of_the_example_that_is_in_use_is_a_failure(configured: Project):
+    configured.write(SAFE + f"API_KEY={STRONG}\n")
+    (configured.path / ".env.example").write_text(f"API_KEY={STRONG}\n")
+
+    finding = next(f for f in configured.findings()["example_diff"] if f.status is Status.FAIL)
+
+    assert (finding.evidence[0].line, STRONG in repr(finding)) == (1, False)
+
+
+def test_what_the_example_sets_and_env_does_not_is_named_with_a_fix(configured: Project):
+    from toombos_cli.config.template import render_example
+
+    configured.write("USE_MOCK_SERVICES=true\n")
+    (configured.path / ".env.example").write_text(render_example(configured.facts().manifest))
+
+    (finding,) = (f for f in configured.findings()["example_diff"] if f.status is Status.WARN)
+
+    assert finding.reason == "DRY_RUN_MODE is set in .env.example and not in .env"
+    subprocess.run(["bash", "-c", finding.fix], check=True)
+    assert configured.wrong() == []
+
+
+def test_an_example_that_lacks_names_is_named(configured: Project):
+    (configured.path / ".env.example").write_text("# LOG_LEVEL=INFO\nNO_SUCH_NAME=1\n")
+
+    reasons = [f.reason for f in configured.findings()["example_diff"]]
+
+    assert "ENVIRONMENT" in reasons[0]
+    assert "LOG_LEVEL" not in reasons[0]
+    assert reasons[1] == ".env.example names NO_SUCH_NAME, which no service reads"
+
+
+def test_settings_written_for_pydantic_1_are_found_with_their_line(configured: Project):
+    source = configured.path / "app" / "config.py"
+    source.parent.mkdir()
+    source.write_text("from pydantic import BaseSettings\n\nclass S(BaseSettings):\n    class Config:\n        pass\n")
+    (configured.path / ".venv").mkdir()
+    (configured.path / ".venv" / "x.py").write_text("from pydantic import BaseSettings\n")
+
+    found = configured.findings()["pydantic_v1"]
+
+    assert [f.evidence[0].place for f in found] == [f"{source}:1", f"{source}:4"]
+
+
+def test_a_service_open_to_the_network_without_a_key_is_a_failure(configured: Project):
+    manifest = configured.path / "toombos.toml"
+    manifest.write_text(manifest.read_text().replace("[services.crm]\n", '[services.crm]\nhost = "0.0.0.0"\n'))
+
+    assert "crm listens on 0.0.0.0 without API_KEY" in configured.findings()["dryrun_auth"][0].reason
+
+
+def test_two_services_on_one_port_of_different_hosts_clash(configured: Project):
+    (configured.path / "toombos.toml").write_text(
+        'extends = "toombos"\n[services.crm]\nport = 7001\nhost = "0.0.0.0"\n[services.platform]\nport = 7001\n'
+    )
+
+    assert "crm and platform both listen on port 7001" in [f.reason for f in configured.findings()["port_clash"]]
+
+
+def test_a_database_url_that_names_a_service_of_tcp_is_no_clash(configured: Project):
+    url = "DATABASE_URL=postgresql://me:geheim@127.0.0.1:7432/x\n"
+    manifest = 'extends = "toombos"\n[services.db]\ncommand = ["postgres"]\nport = 7432\n'
+    (configured.path / "toombos.toml").write_text(manifest)
+    reasons = [f.reason for f in configured.write(SAFE + url).findings()["port_clash"]]
+    assert "DATABASE_URL names port 7432, which is that of db" in reasons
+    (configured.path / "toombos.toml").write_text(f'{manifest}scheme = "tcp"\n')
+    assert [f.status for f in configured.findings()["port_clash"]] == [Status.OK]
+
+
+PROMETHEUS = {
+    "complete": ("scrape_configs:\n - static_configs:\n   - targets: [{all}]\n", []),
+    "tab": ("scrape_configs:\n\t- x\n", ["is indented with a tab"]),
+    "nothing scraped": ("global: {{}}\n", ["has no scrape_configs"]),
+    "one missing": ("scrape_configs:\n - targets: [{crm}, {generator}]\n", ["does not scrape platform"]),
+    "only in a comment": ("scrape_configs:\n - targets: [{crm}, {generator}]\n # {platform}\n", ["scrape platform"]),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), PROMETHEUS.values(), ids=PROMETHEUS.keys())
+def test_the_prometheus_configuration_is_judged(configured: Project, text, expected):
+    services = configured.facts().manifest.services
+    targets = {name: f"'127.0.0.1:{services[name].port}'" for name in ("crm", "platform", "generator")}
+    path = configured.path / "run" / "monitoring" / "prometheus.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text.format(all=", ".join(targets.values()), **targets))
+
+    wrong = [f for f in configured.findings()["prometheus"] if f.status is not Status.OK]
+
+    assert [words in f.reason for words, f in zip(expected, wrong, strict=True)] == [True] * len(expected)

@@ -1,0 +1,58 @@
+"""Which of mode, service, environment, `.env`, manifest and default wins, and where it stands."""
+
+import pytest
+
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.settings.env_file import read_env_file
+from toombos_cli.settings.values import Origin, effective_values
+
+MANIFEST = """
+[services.a]
+command = ["a"]
+port = 7001
+env = { FIXED = "service" }
+default_env = { SUGGESTED = "manifest" }
+
+[modes.dry_run]
+env = { SWITCH = "mode" }
+
+[environment]
+FIXED = { description = "" }
+SUGGESTED = { description = "" }
+SWITCH = { description = "" }
+NAME = { description = "", default = "default" }
+"""
+
+# name, .env, environment, mode -> value, origin, line
+ROWS = {
+    "default": ("NAME", "", {}, None, "default", Origin.DEFAULT, None),
+    "file over default": ("NAME", "\nNAME=file\n", {}, None, "file", Origin.ENV_FILE, 2),
+    "environment over file": ("NAME", "NAME=file\n", {"NAME": "env"}, None, "env", Origin.ENVIRONMENT, None),
+    "empty environment": ("NAME", "NAME=file\n", {"NAME": ""}, None, "file", Origin.ENV_FILE, 1),
+    "empty in the file": ("NAME", "NAME=\n", {}, None, "default", Origin.DEFAULT, None),
+    "manifest's suggestion": ("SUGGESTED", "", {}, None, "manifest", Origin.MANIFEST, None),
+    "file over suggestion": ("SUGGESTED", "SUGGESTED=file\n", {}, None, "file", Origin.ENV_FILE, 1),
+    "service over environment": ("FIXED", "FIXED=file\n", {"FIXED": "env"}, None, "service", Origin.SERVICE, None),
+    "mode over environment": ("SWITCH", "", {"SWITCH": "env"}, "dry_run", "mode", Origin.MODE, None),
+    "the last of two lines": ("NAME", "NAME=1\nNAME=2\n", {}, None, "2", Origin.ENV_FILE, 2),
+    "empty, of a name nobody documents": ("OTHER", "OTHER=1\n", {"OTHER": ""}, None, "", Origin.ENVIRONMENT, None),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "environ", "mode", "value", "origin", "line"), ROWS.values(), ids=ROWS.keys())
+def test_the_strongest_layer_wins(tmp_path, name, text, environ, mode, value, origin, line):
+    (tmp_path / "toombos.toml").write_text(MANIFEST)
+    (tmp_path / ".env").write_text(text)
+    manifest = load_manifest(tmp_path)
+
+    values = effective_values(manifest, manifest.services["a"], read_env_file(tmp_path), mode=mode, environ=environ)
+
+    assert (values[name].value, values[name].origin, values[name].line) == (value, origin, line)
+
+
+def test_values_do_not_appear_in_a_representation(tmp_path):
+    (tmp_path / ".env").write_text("API_KEY=hunter22\n")
+
+    values = effective_values(load_manifest(tmp_path), None, read_env_file(tmp_path), environ={})
+
+    assert "hunter22" not in repr(values["API_KEY"])

@@ -1,0 +1,150 @@
+"""Archives encrypted for recipients by age (https://age-encryption.org/v1); `age -d` opens them without toombos."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from toombos_cli.backup.directory.lock import in_use
+from toombos_cli.backup.directory.naming import AGE_SUFFIX, SUFFIX
+from toombos_cli.backup.directory.paths import Place
+from toombos_cli.backup.directory.publish import drop_from_cache
+from toombos_cli.backup.durable import disk_errors
+from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.transaction.staging import remove_tree
+from toombos_cli.base.errors import ConfigurationError, OperationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """For whom archives are encrypted (none: they are not), and the file of the key that opens them, if it is here."""
+
+    recipients: tuple[str, ...] = ()
+    identity: Path | None = None
+
+
+NO_KEYS = Keys()
+
+
+def is_encrypted(path: Path) -> bool:
+    return path.name.endswith(AGE_SUFFIX)
+
+
+def seal(plain: Path, target: Path, keys: Keys) -> tuple[str, bool]:
+    """Encrypts a verified archive and reads the result back.
+
+    Returns the sha256 of the encrypted file, and whether it was decrypted again. Without the identity only the
+    bytes on the disk could be compared.
+    """
+    age = _pyrage()
+    recipients = [_recipient(age, text) for text in keys.recipients]
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(fd, "wb") as out, plain.open("rb") as source:
+        written = _Hashing(out)
+        age.encrypt_io(source, written, recipients)
+        out.flush()
+        os.fsync(out.fileno())
+        drop_from_cache(out.fileno())
+    if _sha256(target) != written.digest.hexdigest():
+        raise BadArchiveError("the encrypted archive does not read back as it was written", where=str(target))
+    if keys.identity is None:
+        return written.digest.hexdigest(), False
+    opened = _Hashing(None)
+    _decrypt(target, opened, keys.identity)
+    if opened.digest.hexdigest() != _sha256(plain):
+        raise BadArchiveError("the encrypted archive does not open to what was encrypted", where=str(target))
+    return written.digest.hexdigest(), True
+
+
+@contextlib.contextmanager
+def opened(path: Path, keys: Keys, place: Place) -> Iterator[Path]:
+    """The archive itself, or a decrypted copy in the backup directory that is gone afterwards."""
+    if not is_encrypted(path):
+        yield path
+        return
+    if keys.identity is None:
+        raise OperationError(
+            "the archive is encrypted, and no identity is configured",
+            where=str(path),
+            hint='[backup] age_identity = "PATH_OF_THE_KEY_FILE"',
+        )
+    scratch = place.directory / f"{place.scratch.name}-{secrets.token_hex(4)}"
+    copy = scratch / path.name.replace(AGE_SUFFIX, SUFFIX)
+    try:
+        with disk_errors("the archive could not be decrypted", place.directory):
+            place.create()
+            scratch.mkdir(mode=0o700)
+        with in_use(scratch):
+            with disk_errors("the archive could not be decrypted", place.directory), copy.open("wb") as out:
+                _decrypt(path, out, keys.identity)
+            yield copy
+    finally:
+        remove_tree(bytes(scratch))
+
+
+class _Hashing:
+    """A file object that also hashes what is written to it; without a file it only hashes."""
+
+    def __init__(self, out: Any) -> None:
+        self.digest = hashlib.sha256()
+        self._out = out
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        if self._out is not None:
+            self._out.write(data)
+        return len(data)
+
+    def flush(self) -> None:
+        if self._out is not None:
+            self._out.flush()
+
+
+def _decrypt(path: Path, out: Any, identity: Path) -> None:
+    age = _pyrage()
+    try:
+        lines = identity.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OperationError(f"the age identity cannot be read: {error}", where=str(identity)) from None
+    try:
+        keys = [age.x25519.Identity.from_str(line.strip()) for line in lines if line.startswith("AGE-SECRET-KEY-")]
+        if not keys:
+            raise OperationError("the file holds no age identity", where=str(identity), hint="age-keygen -o FILE")
+        with path.open("rb") as source:
+            age.decrypt_io(source, out, keys)
+    except age.IdentityError as error:
+        raise OperationError(f"the age identity is not valid: {error}", where=str(identity)) from None
+    except (age.DecryptError, OSError) as error:
+        if getattr(error, "errno", None):  # of the disk; the library's own errors carry no number
+            raise
+        raise BadArchiveError(
+            f"cannot be decrypted: damaged, or made for another key ({error})", where=str(path)
+        ) from None
+
+
+def _recipient(age: ModuleType, text: str) -> Any:
+    try:
+        return age.x25519.Recipient.from_str(text)
+    except age.RecipientError:
+        raise ConfigurationError(
+            f"{text!r} is no age recipient", where="[backup] age_recipients", hint="age-keygen -y KEYFILE"
+        ) from None
+
+
+def _pyrage() -> ModuleType:
+    try:
+        import pyrage
+    except ImportError:
+        raise OperationError("encryption needs pyrage", hint="pip install 'toombos[age]'") from None
+    module: ModuleType = pyrage
+    return module
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,140 @@
+"""Reads one file of a live system into an archive: exactly as many bytes as its header promised."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from toombos_cli.backup.archive.format import DatabaseFacts, Entry, EntryType, named
+from toombos_cli.backup.archive.writer import ArchiveWriter
+from toombos_cli.backup.databases import COMPANIONS
+from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.selection import Found
+
+_CHUNK_BYTES = 1 << 20
+_WHOLE_BYTES = 1 << 20  # a file up to this size is read at once, and again when it changed meanwhile
+_TRIES = 3
+
+
+@dataclass(slots=True)
+class Intake:
+    """Adds what was found to the archive; a file that cannot be read is noted, and the backup goes on."""
+
+    writer: ArchiveWriter
+    observer: Observer
+    unreadable: dict[bytes, str] = field(default_factory=dict)
+    left_out: dict[bytes, str] = field(default_factory=dict)
+
+    def add(self, found: Found) -> Entry | None:
+        """The entry as it was written; None when it could not be read."""
+        if found.type == "dir":
+            return self.writer.add(make_entry(found, found.status, "dir"))
+        try:
+            if found.type == "symlink":
+                return self.writer.add(make_entry(found, found.status, "symlink", target=os.readlink(found.path)))
+            fd = os.open(found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            self.left_out[found.name] = "vanished while the backup ran"
+            return None
+        except OSError as error:
+            self.unreadable[found.name] = error.strerror or str(error)
+            return None
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                self.left_out[found.name] = "is no regular file any more"
+                return None
+            return self._whole(found, fd, status) if status.st_size <= _WHOLE_BYTES else self._stream(found, fd, status)
+        finally:
+            os.close(fd)
+
+    def add_snapshot(self, found: Found, copy: Path, facts: DatabaseFacts) -> None:
+        """Adds a database's snapshot under the live file's name, mode and time."""
+        with copy.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            entry = make_entry(found, found.status, "file", size=size)
+            self.writer.add(msgspec.structs.replace(entry, database=facts), self._read_to_end(file))
+
+    def add_raw_database(self, found: Found, facts: DatabaseFacts) -> None:
+        """Adds the files of a malformed database as they are."""
+        if self.add(found) is not None:
+            self.writer.attach(facts)
+        for suffix in COMPANIONS:
+            path = found.path + suffix
+            if os.path.isfile(path):
+                self.add(Found(name=found.name + suffix, path=path, status=os.lstat(path), type="file"))
+
+    def _read_to_end(self, file: BinaryIO) -> Iterator[bytes]:
+        while chunk := file.read(_CHUNK_BYTES):
+            self.observer.advance(len(chunk))
+            yield chunk
+
+    def _whole(self, found: Found, fd: int, after: os.stat_result) -> Entry | None:
+        for _ in range(_TRIES):
+            before = after
+            try:
+                content = os.pread(fd, before.st_size, 0)
+            except OSError as error:
+                self.unreadable[found.name] = error.strerror or str(error)
+                return None
+            after = os.fstat(fd)
+            unchanged = (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
+            if unchanged and len(content) == before.st_size:
+                break
+        flags = () if unchanged else ("changed",)
+        self.observer.advance(len(content))
+        entry = make_entry(found, before, "file", size=len(content), flags=flags)
+        return self.writer.add(entry, (content,))
+
+    def _stream(self, found: Found, fd: int, status: os.stat_result) -> Entry:
+        """A log may grow while it is read: its prefix is taken. One that shrank is padded with zeros and flagged."""
+        read = 0
+
+        def chunks() -> Iterator[bytes]:
+            nonlocal read
+            while read < status.st_size:
+                try:
+                    chunk = os.read(fd, min(_CHUNK_BYTES, status.st_size - read))
+                except OSError as error:
+                    self.unreadable[found.name] = error.strerror or str(error)
+                    break
+                if not chunk:
+                    break
+                read += len(chunk)
+                self.observer.advance(len(chunk))
+                yield chunk
+            for start in range(read, status.st_size, _CHUNK_BYTES):
+                yield bytes(min(_CHUNK_BYTES, status.st_size - start))
+
+        sparse = ("sparse",) if status.st_blocks * 512 < status.st_size else ()
+        entry = self.writer.add(make_entry(found, status, "file", size=status.st_size, flags=sparse), chunks())
+        if read < status.st_size:
+            entry = self.writer.flag_last("shrunk")
+        return entry
+
+
+def make_entry(
+    found: Found,
+    status: os.stat_result,
+    kind: EntryType,
+    *,
+    size: int = 0,
+    flags: tuple[str, ...] = (),
+    target: bytes = b"",
+) -> Entry:
+    """An entry of that name with the mode, owner and times of `status`; the checksum comes when it is written."""
+    return Entry(
+        **named(found.name, target),
+        type=kind,
+        size=size,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        mtime_ns=status.st_mtime_ns,
+        flags=flags,
+        xattrs=found.xattrs,
+    )

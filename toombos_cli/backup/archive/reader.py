@@ -1,0 +1,250 @@
+"""Opens an archive that may be damaged or hostile: nothing is believed that was not computed from the manifest.
+
+The tar stream is not parsed. Every header is recomputed from the manifest and compared, so a member that the
+manifest does not list, a hard link, a device or a differing size cannot occur without being refused.
+"""
+
+import hashlib
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from toombos_cli.backup.archive import tarblocks
+from toombos_cli.backup.archive.format import FORMAT, Entry, Manifest, Tail, printable
+from toombos_cli.backup.archive.frames import FRAME_BYTES, open_frame, read_frames
+from toombos_cli.backup.archive.restore_txt import UNPACK
+from toombos_cli.backup.archive.safety import check_entries, check_roots
+from toombos_cli.backup.archive.writer import (
+    SKIPPABLE_MAGIC,
+    TAIL_FOOTER,
+    TAIL_MAGIC,
+    is_complete,
+    manifest_member,
+)
+from toombos_cli.backup.errors import BadArchiveError, NewerArchiveError
+from toombos_cli.base.errors import OperationError
+
+_MAX_TAIL_BYTES = 64 << 20
+_MAX_MANIFEST_BYTES = 512 << 20
+_HEAD = struct.Struct("<II")
+
+
+class Archive:
+    """An open archive whose tail, manifest and names were checked; its content is checked while it is read.
+
+    Raises BadArchiveError for whatever is wrong, NewerArchiveError for a format of the future, OperationError when
+    the file cannot be read.
+    """
+
+    def __init__(self, path: Path, *, known_as: Path | None = None) -> None:
+        self.path = known_as or path
+        self._fd = _open_regular(path)
+        try:
+            self.tail = _read_tail(self._fd)
+            self._encoded_manifest = self._read_manifest()
+            self.manifest = self._decode_manifest()
+            self.roots = check_roots(self.manifest.header.roots)
+            check_entries(self.manifest.entries, self.roots)
+            self._check_agreement()
+        except (BadArchiveError, OSError) as error:
+            self.close()
+            raise _named(error, self.path) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def members(self) -> Iterator[tuple[Entry, Iterator[memoryview]]]:
+        """Each member with its content in pieces; the pieces must be taken before the next member.
+
+        The frames' checksums and the headers are checked on the way; the contents' sha256 are the caller's part.
+        When the last member was taken, every byte of the file has been accounted for.
+        """
+        try:
+            yield from self._members()
+        except (BadArchiveError, OSError) as error:
+            raise _named(error, self.path) from None
+
+    def _members(self) -> Iterator[tuple[Entry, Iterator[memoryview]]]:
+        digest = hashlib.sha256()
+        stream = _Stream(self._contents(digest))
+        front = b"".join(stream.pieces(self.tail.frames[0][1]))
+        if hashlib.sha256(front).hexdigest() != self.manifest.front_sha256:
+            raise BadArchiveError("the header members are not what the manifest says")
+        for entry in self.manifest.entries:
+            stream.expect(tarblocks.member_header(entry), "the header of", entry)
+            pieces = stream.pieces(entry.size)
+            yield entry, pieces
+            if next(pieces, None) is not None:
+                raise RuntimeError("a member's content was not taken before the next member")
+            stream.expect(tarblocks.padding(entry.size), "the padding of", entry)
+        for block in manifest_member(self._encoded_manifest):
+            stream.expect(block, "the manifest member")
+        stream.expect_end()
+        if digest.hexdigest() != self.tail.body_sha256:
+            raise BadArchiveError("the file's checksum differs from the one in its index")
+
+    def _contents(self, digest: "hashlib._Hash") -> Iterator[bytes]:
+        for compressed, pieces in read_frames(self._fd, 0, self.tail.frames):
+            digest.update(compressed)
+            yield from pieces
+
+    def _read_manifest(self) -> bytes:
+        offset = sum(compressed for compressed, _ in self.tail.frames[: self.tail.manifest_frame])
+        frames = self.tail.frames[self.tail.manifest_frame :]
+        if not 0 < self.tail.manifest_bytes <= min(_MAX_MANIFEST_BYTES, sum(size for _, size in frames)):
+            raise BadArchiveError("the index places the manifest where it cannot be")
+        content = bytearray()
+        for number, (compressed_size, size) in enumerate(frames, self.tail.manifest_frame):
+            compressed = os.pread(self._fd, compressed_size, offset)
+            offset += compressed_size
+            content += b"".join(open_frame(compressed, compressed_size, size, number))
+        start = tarblocks.BLOCK
+        encoded = bytes(content[start : start + self.tail.manifest_bytes])
+        if bytes(content) != b"".join(manifest_member(encoded)):
+            raise BadArchiveError("the manifest member is not where the index says")
+        return encoded
+
+    def _decode_manifest(self) -> Manifest:
+        try:
+            return msgspec.json.decode(self._encoded_manifest, type=Manifest)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise BadArchiveError(f"the manifest cannot be read: {error}") from None
+
+    def _check_agreement(self) -> None:
+        """Header, manifest and tail must say the same; the tail is what `list` shows."""
+        header, tail = self.manifest.header, self.tail
+        files = [entry for entry in self.manifest.entries if entry.type == "file"]
+        said = (tail.format, tail.min_reader, tail.created_at, tail.kind, tail.files, tail.data_bytes, tail.complete)
+        found = (
+            header.format,
+            header.min_reader,
+            header.created_at,
+            header.kind,
+            len(files),
+            sum(entry.size for entry in files),
+            is_complete(self.manifest),
+        )
+        if said != found:
+            raise BadArchiveError("the index and the manifest contradict each other")
+
+
+class _Stream:
+    """The decompressed stream as a reader sees it: blocks that must be there, and contents in pieces."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """The next `size` bytes."""
+        while size:
+            if not self._rest:
+                chunk = next(self._chunks, b"")
+                self._rest = memoryview(chunk)
+                if not chunk:
+                    raise BadArchiveError("the content ends before the last member")
+            piece = self._rest[:size]
+            self._rest = self._rest[len(piece) :]
+            size -= len(piece)
+            yield piece
+
+    def expect(self, block: bytes, what: str, entry: Entry | None = None) -> None:
+        """Passes over `block`, or refuses the archive when something else stands there."""
+        size = len(block)
+        if bytes(self._rest[:size]) == block:  # nearly always; a comparison of memoryviews goes byte by byte
+            self._rest = self._rest[size:]
+            return
+        at = 0
+        for piece in self.pieces(len(block)):
+            if piece != block[at : at + len(piece)]:
+                named = f" {printable(entry.name)!r}" if entry else ""
+                raise BadArchiveError(f"{what}{named} is not what the manifest says")
+            at += len(piece)
+
+    def expect_end(self) -> None:
+        if len(self._rest) or any(self._chunks):
+            raise BadArchiveError("there is content behind the last member")
+
+
+def read_tail(path: Path) -> Tail:
+    """The tail index alone: what `list` needs. Raises as Archive does."""
+    fd = _open_regular(path)
+    try:
+        return _read_tail(fd)
+    except (BadArchiveError, OSError) as error:
+        raise _named(error, path) from None
+    finally:
+        os.close(fd)
+
+
+def _read_tail(fd: int) -> Tail:
+    file_bytes = os.fstat(fd).st_size
+    if file_bytes < _HEAD.size + TAIL_FOOTER.size:
+        raise BadArchiveError(f"the file is cut off: {file_bytes} bytes")
+    checksum, length, magic = TAIL_FOOTER.unpack(os.pread(fd, TAIL_FOOTER.size, file_bytes - TAIL_FOOTER.size))
+    frame_bytes = length + TAIL_FOOTER.size
+    body_bytes = file_bytes - _HEAD.size - frame_bytes
+    if magic != TAIL_MAGIC or length > _MAX_TAIL_BYTES or body_bytes < 0:
+        raise BadArchiveError("no index at the end: cut off, or not an archive of toombos")
+    head = os.pread(fd, _HEAD.size + length, body_bytes)
+    encoded = head[_HEAD.size :]
+    if _HEAD.unpack_from(head) != (SKIPPABLE_MAGIC, frame_bytes) or zlib.crc32(encoded) != checksum:
+        raise BadArchiveError("the index at the end is damaged")
+    try:
+        demand = msgspec.json.decode(encoded, type=_Demand)
+        if demand.min_reader > FORMAT:
+            raise NewerArchiveError(
+                f"needs a toombos that reads format {demand.min_reader}; this one reads up to {FORMAT}",
+                hint=f"mkdir restored && {UNPACK} ARCHIVE -C restored",
+            )
+        tail = msgspec.json.decode(encoded, type=Tail)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise BadArchiveError(f"the index at the end cannot be read: {error}") from None
+    sizes_fit = all(0 < size <= FRAME_BYTES and 0 < compressed <= 2 * FRAME_BYTES for compressed, size in tail.frames)
+    if not sizes_fit or sum(compressed for compressed, _ in tail.frames) != body_bytes:
+        raise BadArchiveError("the index does not describe this file")
+    if not 0 < tail.manifest_frame < len(tail.frames):
+        raise BadArchiveError("the index places the manifest where it cannot be")
+    return tail
+
+
+class _Demand(msgspec.Struct):
+    """The one field of a tail that every version must be able to read."""
+
+    min_reader: int
+
+
+def _open_regular(path: Path) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise OperationError(
+            f"the archive cannot be opened: {error.strerror}", where=str(path), hint="toombos backup list"
+        ) from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OperationError("the archive is not a regular file", where=str(path))
+    return fd
+
+
+def _named(error: BadArchiveError | OSError, path: Path) -> BadArchiveError:
+    """The error with the archive's path; a disk that cannot give the bytes back counts as damage."""
+    if isinstance(error, OSError):
+        return BadArchiveError(f"cannot be read: {error.strerror or error}", where=str(path))
+    problem = error.problems[0]
+    return BadArchiveError(problem.message, where=str(path), hint=problem.hint)

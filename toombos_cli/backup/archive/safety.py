@@ -1,0 +1,127 @@
+"""The allow-list: which names and links an archive may hold. Applied when one is written and when one is read."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+
+from toombos_cli.backup.archive.attributes import VALUE_MAX_BYTES, is_kept
+from toombos_cli.backup.archive.format import HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME, Entry, Root, printable
+from toombos_cli.backup.errors import BadArchiveError
+
+_RESERVED = frozenset((HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME))
+_MAX_ID = 2**32 - 2
+_MAX_INT64 = 2**63 - 1
+_FORBIDDEN_PARTS = frozenset((b"", b".", b".."))
+
+
+def check_roots(roots: Iterable[Root]) -> tuple[bytes, ...]:
+    """The roots' names; BadArchiveError for one that is not a plain relative path, or lies inside another."""
+    names = tuple(root.path.encode() for root in roots)
+    for name in names:
+        complaint = name_complaint(name)
+        if complaint:
+            raise BadArchiveError(f"root {printable(name)!r} {complaint}")
+    for one, other in itertools.permutations(names, 2):
+        if is_within(one, other):
+            raise BadArchiveError(f"root {printable(one)!r} lies inside root {printable(other)!r}")
+    return names
+
+
+def check_entries(entries: Sequence[Entry], roots: Sequence[bytes]) -> None:
+    """Nothing, or BadArchiveError for the first entry that must not be restored."""
+    seen: dict[bytes, str] = {}
+    for entry in entries:
+        name = entry.name
+        complaint = name_complaint(name) or _number_complaint(entry) or _shape_complaint(entry, name)
+        if not complaint and name in seen:
+            complaint = "is there twice"
+        parent = name.rpartition(b"/")[0]
+        if not complaint and parent and seen.get(parent) != "dir":
+            complaint = "does not lie in a directory of the archive"
+        if not complaint:
+            complaint = _place_complaint(entry, name, roots)
+        if complaint:
+            raise BadArchiveError(f"member {printable(name)!r} {complaint}", hint="the whole archive is refused")
+        seen[name] = entry.type
+
+
+def name_complaint(name: bytes) -> str | None:
+    """Why a name is not a plain path below the project; None when it is."""
+    parts = name.split(b"/")
+    if not name or b"\0" in name:
+        return "has an empty name or a NUL in it"
+    if name.startswith(b"/"):
+        return "is an absolute path"
+    if not _FORBIDDEN_PARTS.isdisjoint(parts):
+        return "has an empty, '.' or '..' part"
+    if len(name) > 4000 or max(map(len, parts)) > 255:
+        return "has a name that is too long"
+    return None
+
+
+def link_complaint(name: bytes, target: bytes, root: bytes) -> str | None:
+    """Why a symbolic link could lead out of its root; None when it cannot, whatever other links are there.
+
+    `..` is allowed at the front only: behind a name that is itself a link, it would climb from elsewhere.
+    """
+    if not target or b"\0" in target:
+        return "is a link to an empty name"
+    if target.startswith(b"/"):
+        return "is a link to an absolute path"
+    parts = [part for part in target.split(b"/") if part not in (b"", b".")]
+    named = list(itertools.dropwhile(lambda part: part == b"..", parts))
+    if b".." in named:
+        return "is a link with '..' behind a name"
+    if len(target) > 4000:
+        return "is a link to a name that is too long"
+    depth_below_root = name.count(b"/") - root.count(b"/")
+    if len(parts) - len(named) >= max(depth_below_root, 1):
+        return "is a link that leaves its root"
+    return None
+
+
+def is_within(name: bytes, top: bytes) -> bool:
+    """Whether a name is `top` or lies below it."""
+    return name == top or name.startswith(top + b"/")
+
+
+def root_of(name: bytes, roots: Iterable[bytes]) -> bytes | None:
+    """The root that holds a name."""
+    return next((root for root in roots if is_within(name, root)), None)
+
+
+def _place_complaint(entry: Entry, name: bytes, roots: Sequence[bytes]) -> str | None:
+    root = root_of(name, roots)
+    if root is None:
+        is_above = entry.type == "dir" and any(is_within(other, name) for other in roots)
+        return None if is_above else "lies outside of the archive's roots"
+    return link_complaint(name, entry.target, root) if entry.type == "symlink" else None
+
+
+def _number_complaint(entry: Entry) -> str | None:
+    if not 0 <= entry.mode <= 0o7777:
+        return f"has the mode {entry.mode:o}"
+    if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
+        return "has an impossible owner"
+    if not 0 <= entry.size <= _MAX_INT64 or abs(entry.mtime_ns) > _MAX_INT64:
+        return "has an impossible size or time"
+    return None
+
+
+def _may_have(attribute: tuple[str, bytes]) -> bool:
+    name, value = attribute
+    return is_kept(name) and len(value) <= VALUE_MAX_BYTES
+
+
+def _shape_complaint(entry: Entry, name: bytes) -> str | None:
+    if (entry.path and entry.path_b64) or (entry.link and entry.link_b64):
+        return "is named twice over"
+    if entry.xattrs and (entry.type == "symlink" or not all(map(_may_have, entry.xattrs.items()))):
+        return "has extended attributes that no backup keeps"
+    if name in _RESERVED:
+        return "has a name that the archive itself uses"
+    if entry.type == "file":
+        is_hash = len(entry.sha256) == 64 and not entry.sha256.strip("0123456789abcdef")
+        return None if is_hash and not entry.target else "has no checksum, or a link target"
+    if entry.size or entry.sha256 or entry.database:
+        return f"is a {entry.type} with content"
+    return "is a directory with a link target" if entry.type == "dir" and entry.target else None

@@ -1,0 +1,144 @@
+"""Writes one archive: header, instructions, members, manifest, tail index. What it holds is decided elsewhere."""
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import msgspec
+
+from toombos_cli.backup.archive import tarblocks
+from toombos_cli.backup.archive.format import (
+    HEADER_NAME,
+    INSTRUCTIONS_NAME,
+    MANIFEST_NAME,
+    DatabaseFacts,
+    Entry,
+    Header,
+    Manifest,
+    Tail,
+)
+from toombos_cli.backup.archive.frames import FrameWriter
+from toombos_cli.backup.archive.restore_txt import RESTORE_TXT
+
+# A skippable zstd frame (RFC 8878, 3.1.2): zstd and tar pass over it.
+SKIPPABLE_MAGIC = 0x184D2A5D
+TAIL_MAGIC = b"TOOMBOS1"
+TAIL_FOOTER = struct.Struct("<II8s")  # crc32 and length of the JSON before it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A finished archive; `sha256` is that of the whole file."""
+
+    manifest: Manifest
+    tail: Tail
+    sha256: str
+
+
+class ArchiveWriter:
+    """Members are added in order, a directory before what it holds; `finish` makes the archive whole."""
+
+    def __init__(self, out: BinaryIO, header: Header) -> None:
+        self._out = out
+        self._header = header
+        self._frames = FrameWriter(out)
+        self._entries: list[Entry] = []
+        front = b"".join(front_matter(header))
+        self._front_sha256 = hashlib.sha256(front).hexdigest()
+        self._frames.write(front)
+        self._frames.cut()
+
+    def add(self, entry: Entry, content: Iterable[bytes] = ()) -> Entry:
+        """Writes a member and returns its entry with the checksum; `content` must yield exactly `entry.size` bytes."""
+        self._frames.write(tarblocks.member_header(entry))
+        if entry.type == "file":
+            digest = hashlib.sha256()
+            for chunk in content:
+                digest.update(chunk)
+                self._frames.write(chunk)
+            self._frames.write(tarblocks.padding(entry.size))
+            entry = msgspec.structs.replace(entry, sha256=digest.hexdigest())
+        self._entries.append(entry)
+        return entry
+
+    def flag_last(self, flag: str) -> Entry:
+        """Adds a flag to the last entry: something that became known only while its content was read."""
+        return self._amend(flags=(*self._entries[-1].flags, flag))
+
+    def attach(self, facts: DatabaseFacts) -> Entry:
+        """Says of the last entry that it is a database, and how sound."""
+        return self._amend(database=facts)
+
+    def _amend(self, **changes: Any) -> Entry:
+        self._entries[-1] = msgspec.structs.replace(self._entries[-1], **changes)
+        return self._entries[-1]
+
+    def finish(self, unreadable: tuple[str, ...] = ()) -> Written:
+        """Writes manifest and tail. The caller syncs and publishes the file."""
+        manifest = Manifest(
+            header=self._header,
+            front_sha256=self._front_sha256,
+            entries=tuple(self._entries),
+            unreadable=unreadable,
+        )
+        encoded = msgspec.json.encode(manifest)
+        manifest_frame = self._frames.cut()
+        for block in manifest_member(encoded):
+            self._frames.write(block)
+        self._frames.finish()
+        files = [entry for entry in self._entries if entry.type == "file"]
+        tail = Tail(
+            format=self._header.format,
+            min_reader=self._header.min_reader,
+            created_at=self._header.created_at,
+            kind=self._header.kind,
+            files=len(files),
+            data_bytes=sum(entry.size for entry in files),
+            complete=is_complete(manifest),
+            manifest_frame=manifest_frame,
+            manifest_bytes=len(encoded),
+            body_sha256=self._frames.sha256.hexdigest(),
+            frames=tuple(self._frames.frames),
+        )
+        end = encode_tail(tail)
+        self._out.write(end)
+        self._frames.sha256.update(end)
+        return Written(manifest=manifest, tail=tail, sha256=self._frames.sha256.hexdigest())
+
+    def abandon(self) -> None:
+        """Lets the threads go when the archive is not finished."""
+        self._frames.abandon()
+
+
+def is_complete(manifest: Manifest) -> bool:
+    """Whether every file was readable and every database sound."""
+    databases = (entry.database for entry in manifest.entries if entry.database)
+    return not manifest.unreadable and all(facts.integrity == "ok" for facts in databases)
+
+
+def front_matter(header: Header) -> Iterable[bytes]:
+    """The blocks of the two members that stand first."""
+    yield from _plain_member(HEADER_NAME, msgspec.json.format(msgspec.json.encode(header), indent=1) + b"\n")
+    yield from _plain_member(INSTRUCTIONS_NAME, RESTORE_TXT.encode())
+
+
+def manifest_member(encoded: bytes) -> Iterable[bytes]:
+    """The blocks of the manifest member, and the end of the tar stream."""
+    yield from _plain_member(MANIFEST_NAME, encoded)
+    yield tarblocks.END
+
+
+def encode_tail(tail: Tail) -> bytes:
+    """The skippable frame that ends an archive."""
+    encoded = msgspec.json.encode(tail)
+    footer = TAIL_FOOTER.pack(zlib.crc32(encoded), len(encoded), TAIL_MAGIC)
+    return struct.pack("<II", SKIPPABLE_MAGIC, len(encoded) + len(footer)) + encoded + footer
+
+
+def _plain_member(name: bytes, content: bytes) -> Iterable[bytes]:
+    yield tarblocks.member_header(Entry(path=name.decode(), type="file", size=len(content), mode=0o600))
+    yield content
+    yield tarblocks.padding(len(content))

@@ -1,0 +1,182 @@
+"""Copies of archives in object stores (S3, GCS, Azure, a directory) through obstore; credentials as its clients do.
+
+For S3 those are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT. An object appears when its upload
+is complete, so there is no half-written archive under a final name there either.
+"""
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from toombos_cli.backup.directory import naming
+from toombos_cli.backup.directory.lock import in_use
+from toombos_cli.backup.directory.paths import Place
+from toombos_cli.backup.directory.publish import checksum_path, partial_path
+from toombos_cli.backup.durable import disk_errors, sync_directory
+from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.observer import Observer
+from toombos_cli.base.errors import OperationError, UsageError
+
+T = TypeVar("T")
+_PART_BYTES = 8 << 20
+_ANSWER_WITHIN = "5s"
+_SIGNAL_WITHIN_S = 0.2
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_remote(text: str) -> bool:
+    """Whether this names an object store and not a file."""
+    return "://" in text
+
+
+def send(archive: Path, url: str, observer: Observer) -> str:
+    """Uploads an archive with its checksum file below `url`, reads it back, and returns its address.
+
+    Raises OperationError, BadArchiveError when the store gives back other bytes: the copy then has no checksum file.
+    """
+    return _interruptible(lambda: _send(archive, url, observer))
+
+
+def _send(archive: Path, url: str, observer: Observer) -> str:
+    obstore, store = _store(url)
+    observer.step("upload", archive.stat().st_size)
+    with _store_errors(obstore, url):
+        with archive.open("rb") as file:
+            obstore.put(store, archive.name, file, chunk_size=_PART_BYTES, max_concurrency=2)
+        digest = hashlib.sha256()
+        for chunk in obstore.get(store, archive.name).stream(min_chunk_size=_PART_BYTES):
+            digest.update(chunk)
+            observer.advance(len(chunk))
+        with archive.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest.hexdigest():
+                raise BadArchiveError("the store gave back other bytes than it was sent", where=url)
+        checksum = f"{digest.hexdigest()}  {archive.name}\n".encode()
+        obstore.put(store, checksum_path(archive).name, checksum)
+    return f"{url.rstrip('/')}/{archive.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteArchive:
+    """An archive in an object store. `is_checked`: it was read back, and then got its checksum file."""
+
+    name: str
+    created_at: datetime
+    size_bytes: int
+    is_checked: bool
+
+
+def list_remote(url: str) -> dict[str, RemoteArchive]:
+    """The archives directly below `url`, by name; objects that toombos did not name are none.
+
+    Raises OperationError, within seconds also for a store that does not answer; UsageError for an address of none.
+    """
+    obstore, store = _store(url, patient=False)
+    with _store_errors(obstore, url):
+        objects = _interruptible(lambda: obstore.list_with_delimiter(store)["objects"])
+    sizes = {str(one["path"]).rpartition("/")[2]: int(one["size"]) for one in objects}
+    return {
+        name: RemoteArchive(
+            name=name, created_at=made, size_bytes=size, is_checked=checksum_path(Path(name)).name in sizes
+        )
+        for name, size in sizes.items()
+        if (made := naming.created_at(name)) is not None
+    }
+
+
+def fetch(url: str, place: Place, observer: Observer) -> Path:
+    """Downloads an archive into the backup directory, where it is verified like any other; returns its path.
+
+    An archive that is there already is not downloaded again.
+    """
+    base, _, name = url.rpartition("/")
+    if naming.created_at(name) is None:
+        raise UsageError(
+            f"{url} does not end in the name of an archive", hint="toombos restore s3://BUCKET/PREFIX/ARCHIVE"
+        )
+    final = place.directory / name
+    if final.exists():
+        return final
+    return _interruptible(lambda: _fetch(url, base, final, place, observer))
+
+
+def _fetch(url: str, base: str, final: Path, place: Place, observer: Observer) -> Path:
+    obstore, store = _store(base)
+    with disk_errors("the archive could not be downloaded", place.directory), _store_errors(obstore, url):
+        place.create()
+        partial = partial_path(place, final.name)
+        try:
+            found = obstore.get(store, final.name)
+            observer.step("download", found.meta["size"])
+            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(fd, "wb") as out, in_use(partial):
+                for chunk in found.stream(min_chunk_size=_PART_BYTES):
+                    out.write(chunk)
+                    observer.advance(len(chunk))
+                out.flush()
+                os.fsync(out.fileno())
+                partial.rename(final)
+            sync_directory(place.directory)
+        finally:
+            partial.unlink(missing_ok=True)
+    return final
+
+
+def _interruptible(work: Callable[[], T]) -> T:
+    """What `work` returns or raises; done in a thread, for the client hears no signal while it waits for a store.
+
+    An interrupt leaves the thread behind, waiting; it ends with the process.
+    """
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    thread = threading.Thread(target=run, name="store", daemon=True)
+    thread.start()
+    while thread.is_alive():  # the signal may have come to another thread: look for it now and then
+        thread.join(_SIGNAL_WITHIN_S)
+    return done.result()
+
+
+def _store(url: str, *, patient: bool = True) -> tuple[ModuleType, Any]:
+    """The client and the store. One that is not patient answers or fails within some seconds: for a short question."""
+    try:
+        import obstore
+        from obstore.store import from_url
+    except ImportError:
+        raise OperationError("a remote target needs obstore", where=url, hint="pip install 'toombos[remote]'") from None
+    options: dict[str, Any] = {}
+    endpoint = os.environ.get("AWS_ENDPOINT") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    if urlsplit(endpoint).hostname in _LOOPBACK:
+        options["client_options"] = {"allow_http": True}  # unencrypted only to this machine
+    if not patient:
+        options["client_options"] = options.get("client_options", {}) | {"timeout": _ANSWER_WITHIN}
+        options["retry_config"] = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
+    if url.startswith("file://"):
+        options = {"mkdir": patient}
+    try:
+        return obstore, from_url(url, **options)
+    except (obstore.exceptions.BaseError, ValueError, OSError) as error:
+        raise UsageError(f"the remote target cannot be used: {error}", where=url) from None
+
+
+@contextlib.contextmanager
+def _store_errors(obstore: ModuleType, url: str) -> Iterator[None]:
+    """Turns what the store's client raises into an OperationError that names the address."""
+    try:
+        yield
+    except (obstore.exceptions.BaseError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise OperationError(f"the remote store failed: {first}", where=url) from None

@@ -1,0 +1,62 @@
+"""What lies at the remote beside what lies here: which archives are only there, and which are missing there.
+
+Nothing is ever removed at the remote: see docs/decisions/0026-nothing-is-removed-at-the-remote.md.
+"""
+
+from datetime import datetime
+from pathlib import Path
+
+from toombos_cli.backup.directory.paths import Place
+from toombos_cli.backup.directory.remote import RemoteArchive, list_remote, send
+from toombos_cli.backup.directory.store import ArchiveInfo, list_archives, newest_known_good
+from toombos_cli.backup.maintenance_reports import CopyReport, RemoteReport, RemoteRow
+from toombos_cli.backup.observer import Observer
+from toombos_cli.base.errors import ToombosError, UsageError
+
+
+def look_at_remote(url: str, place: Place, now: datetime) -> RemoteReport | None:
+    """None where no remote is configured. A remote that does not answer is told in `problem`, never raised."""
+    if not url:
+        return None
+    local = list_archives(place)
+    try:
+        there = list_remote(url)
+    except ToombosError as error:
+        return RemoteReport(url=url, problem=str(error))
+    here = {info.path.name for info in local}
+    rows = sorted(there.values(), key=lambda one: (one.created_at, one.name), reverse=True)
+    newest = newest_known_good(local, now)
+    missing = [info for info in _owed(local) if not _is_there(info, there)]
+    return RemoteReport(
+        url=url,
+        archives=tuple(
+            RemoteRow(
+                name=one.name, created_at=one.created_at.isoformat(), size_bytes=one.size_bytes, here=one.name in here
+            )
+            for one in rows
+        ),
+        missing=tuple(info.path.name for info in missing),
+        newest_good_missing=newest in missing,
+    )
+
+
+def copy_missing(url: str, place: Place, observer: Observer) -> CopyReport:
+    """Copies every archive that is missing at the remote, the newest first; broken off, it goes on the next time.
+
+    Raises UsageError without a remote, OperationError, BadArchiveError.
+    """
+    if not url:
+        raise UsageError("no remote is configured", hint='[backup] remote = "s3://BUCKET/PREFIX"')
+    there = list_remote(url)
+    missing: list[Path] = [info.path for info in _owed(list_archives(place)) if not _is_there(info, there)]
+    return CopyReport(remote=url, copied=tuple(send(path, url, observer) for path in missing))
+
+
+def _owed(local: tuple[ArchiveInfo, ...]) -> list[ArchiveInfo]:
+    """The archives that ought to be there; a safety backup is only for taking a restore back on this machine."""
+    return [info for info in local if info.known_good and info.kind != "safety"]
+
+
+def _is_there(info: ArchiveInfo, there: dict[str, RemoteArchive]) -> bool:
+    found = there.get(info.path.name)
+    return found is not None and found.is_checked and found.size_bytes == info.size_bytes

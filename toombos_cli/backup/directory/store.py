@@ -1,0 +1,127 @@
+"""The backup directory: which archives there are, which are good, and which of them a restore should take."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from toombos_cli.backup.archive.format import ArchiveKind
+from toombos_cli.backup.archive.reader import read_tail
+from toombos_cli.backup.directory import naming
+from toombos_cli.backup.directory.catalogue import Record, load_catalogue, record_of
+from toombos_cli.backup.directory.paths import Place
+from toombos_cli.backup.durable import point_link, sync_directory
+from toombos_cli.base.errors import OperationError, ToombosError, UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveInfo:
+    """One archive as its index and the catalogue describe it; nothing of its content was read.
+
+    `verified`: the last full verification passed, and the file is the same since. `known_good`: verified, and every
+    file was readable and every database sound when it was made. `problem` is what makes it unusable, "" for nothing.
+    """
+
+    path: Path
+    created_at: datetime
+    size_bytes: int
+    files: int
+    data_bytes: int
+    kind: ArchiveKind
+    verified: bool
+    known_good: bool
+    pinned: bool
+    encrypted: bool
+    problem: str = ""
+
+
+def list_archives(place: Place) -> tuple[ArchiveInfo, ...]:
+    """Every archive in the backup directory, the newest first. Files that toombos did not name are not archives."""
+    catalogue = load_catalogue(place.catalogue)
+    found = []
+    try:
+        names = os.listdir(place.directory)
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise OperationError(
+            f"the backup directory cannot be read: {error.strerror}", where=str(place.directory)
+        ) from None
+    for name in names:
+        path = place.directory / name
+        made = naming.created_at(name)
+        if made is None or not path.is_file():
+            continue
+        found.append(_describe(path, made, record_of(catalogue, name, path.stat())))
+    return tuple(sorted(found, key=lambda info: (info.created_at, info.path.name), reverse=True))
+
+
+def _describe(path: Path, made: datetime, record: Record) -> ArchiveInfo:
+    encrypted = path.name.endswith(naming.AGE_SUFFIX)
+    files = data_bytes = 0
+    kind: ArchiveKind = "regular"
+    problem = record.reason if record.outcome == "bad" else ""
+    complete = record.outcome == "good" and record.complete
+    if not encrypted:
+        try:
+            tail = read_tail(path)
+        except ToombosError as error:
+            problem, complete = str(error), False
+        else:
+            made = datetime.fromisoformat(tail.created_at)
+            files, data_bytes, kind, complete = tail.files, tail.data_bytes, tail.kind, tail.complete
+            problem = problem or ("" if complete else "a file or database could not be read when it was made")
+    verified = record.outcome == "good"
+    return ArchiveInfo(
+        path=path,
+        created_at=made,
+        size_bytes=path.stat().st_size,
+        files=files,
+        data_bytes=data_bytes,
+        kind=kind,
+        verified=verified,
+        known_good=verified and complete,
+        pinned=record.pinned if record.pinned is not None else kind == "safety",
+        encrypted=encrypted,
+        problem=problem,
+    )
+
+
+def restore_candidates(archives: Sequence[ArchiveInfo], now: datetime) -> tuple[ArchiveInfo, ...]:
+    """The archives that `--latest-good` tries, in this order: the newest first, those of a future clock after them.
+
+    A safety backup is the state that somebody wanted to leave, so it is none. An emergency one is the state of a system
+    in trouble: it comes last. An archive that was never verified here is one (the catalogue may be lost): a restore
+    verifies it anyway.
+    """
+    usable = [info for info in archives if not info.problem and info.kind != "safety"]
+    return tuple(sorted(usable, key=lambda info: (info.kind == "emergency", info.created_at > now)))
+
+
+def newest_known_good(archives: Sequence[ArchiveInfo], now: datetime) -> ArchiveInfo | None:
+    """The newest archive that is known to be good."""
+    return next((info for info in restore_candidates(archives, now) if info.known_good), None)
+
+
+def find_archive(place: Place, asked: Path) -> Path:
+    """The archive that an operator means by a path, or by a name in the backup directory."""
+    for candidate in (asked, place.directory / asked):
+        if candidate.exists():
+            return candidate.resolve()
+    raise UsageError(f"there is no archive {asked}", where=str(place.directory), hint="toombos backup list")
+
+
+def point_latest_good(place: Place, now: datetime) -> None:
+    """Makes `latest-good` name the newest known good archive. The caller holds the lock."""
+    newest = newest_known_good(list_archives(place), now)
+    if newest is not None:
+        if not (place.latest_good.is_symlink() and os.readlink(place.latest_good) == newest.path.name):
+            point_link(place.latest_good, newest.path.name)
+    elif place.latest_good.is_symlink():
+        place.latest_good.unlink()
+        sync_directory(place.directory)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,182 @@
+"""Looks after archives that exist: list, verify, pin, drill, and whether backups still happen."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from toombos_cli.backup.archive.encryption import NO_KEYS, Keys, opened
+from toombos_cli.backup.archive.reader import Archive
+from toombos_cli.backup.archive.verify import verify_contents
+from toombos_cli.backup.create import database_reports
+from toombos_cli.backup.directory.catalogue import Drill, load_catalogue, save_catalogue, update_record
+from toombos_cli.backup.directory.lock import exclusive
+from toombos_cli.backup.directory.ownership import refuse_foreign
+from toombos_cli.backup.directory.paths import Place
+from toombos_cli.backup.directory.publish import checksum_path
+from toombos_cli.backup.directory.store import (
+    ArchiveInfo,
+    find_archive,
+    list_archives,
+    newest_known_good,
+    point_latest_good,
+    utc_now,
+)
+from toombos_cli.backup.durable import disk_errors
+from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.maintenance_reports import ArchiveRow, ListReport, StatusReport, VerifiedArchive, VerifyReport
+from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.reports import DatabaseReport, DrillReport
+from toombos_cli.backup.transaction.staging import Stage, remove_tree
+from toombos_cli.base.errors import OperationError, ToombosError
+from toombos_cli.base.results import Verdict
+
+
+def list_all(place: Place) -> ListReport:
+    """Every archive, the newest first, from the indexes alone."""
+    return ListReport(directory=str(place.directory), archives=tuple(map(_row, list_archives(place))))
+
+
+def verify_archives(place: Place, asked: Sequence[Path], observer: Observer, keys: Keys = NO_KEYS) -> VerifyReport:
+    """Verifies the asked archives, or all, in full, and remembers the outcome of those in the backup directory."""
+    paths = [find_archive(place, path) for path in asked] or [info.path for info in list_archives(place)]
+    results = []
+    with exclusive(place.lock, "verify"), disk_errors("the outcome could not be noted", place.directory):
+        for path in paths:
+            result = _verify_one(place, path, observer, keys)
+            if path.parent == place.directory.resolve() and result.verdict in (Verdict.PASS, Verdict.FAIL):
+                outcome = "good" if result.verdict is Verdict.PASS else "bad"
+                update_record(
+                    place.catalogue,
+                    place.directory / path.name,
+                    outcome=outcome,
+                    complete=result.complete,
+                    reason=result.detail if outcome == "bad" else "",
+                    checked_at=utc_now().isoformat(),
+                )
+            results.append(result)
+        if place.directory.is_dir():
+            point_latest_good(place, utc_now())
+    return VerifyReport(archives=tuple(results))
+
+
+def _verify_one(place: Place, path: Path, observer: Observer, keys: Keys) -> VerifiedArchive:
+    started = time.monotonic()
+    detail, verdict, files, complete = "", Verdict.PASS, 0, False
+    databases: tuple[DatabaseReport, ...] = ()
+    try:
+        with opened(path, keys, place) as plain, Archive(plain, known_as=path) as archive:
+            verify_contents(archive, observer)
+            _check_sidecar(path)
+            files, databases = archive.tail.files, database_reports(archive.manifest)
+            complete = archive.tail.complete
+    except BadArchiveError as error:
+        detail, verdict = str(error), Verdict.FAIL
+    except ToombosError as error:
+        detail, verdict = str(error), Verdict.ERROR
+    return VerifiedArchive(
+        path=str(path),
+        verdict=verdict,
+        detail=detail,
+        files=files,
+        databases=databases,
+        complete=complete,
+        duration_s=round(time.monotonic() - started, 3),
+    )
+
+
+def _check_sidecar(path: Path) -> None:
+    """The checksum file beside an archive is not needed, but when it is there it must fit."""
+    import hashlib
+
+    try:
+        said = checksum_path(path).read_text().split()[0]
+    except (FileNotFoundError, IndexError, UnicodeDecodeError):
+        return
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != said:
+            raise BadArchiveError("the checksum file beside it says otherwise", where=str(checksum_path(path)))
+
+
+def pin_archive(place: Place, asked: Path, *, pinned: bool) -> ListReport:
+    """Keeps an archive from being pruned, or lets it be pruned again."""
+    path = find_archive(place, asked)
+    if path.parent != place.directory.resolve():
+        message = "only archives in the backup directory can be pinned"
+        raise OperationError(message, where=str(path), hint="toombos backup list")
+    with exclusive(place.lock, "pin"), disk_errors("the pin could not be written", place.catalogue):
+        update_record(place.catalogue, place.directory / path.name, pinned=pinned)
+    rows = tuple(_row(info) for info in list_archives(place) if info.path.name == path.name)
+    return ListReport(directory=str(place.directory), archives=rows)
+
+
+def backup_status(place: Place, now: datetime, *, max_age_h: float) -> StatusReport:
+    """Whether there is a good backup that is young enough. Raises RefusedError in another project's directory."""
+    refuse_foreign(place)
+    archives = list_archives(place)
+    newest = newest_known_good(archives, now)
+    age_h = (now - newest.created_at).total_seconds() / 3600 if newest else None
+    drill = load_catalogue(place.catalogue).drill
+    return StatusReport(
+        newest_good=str(newest.path) if newest else None,
+        age_h=age_h,
+        max_age_h=max_age_h,
+        archives=len(archives),
+        bad=tuple(str(info.path) for info in archives if info.problem),
+        total_bytes=sum(info.size_bytes for info in archives),
+        last_drill_at=drill.at if drill else None,
+        restore_interrupted=place.journal.exists(),
+    )
+
+
+def run_drill(place: Place, asked: Path | None, observer: Observer, keys: Keys = NO_KEYS) -> DrillReport:
+    """Restores an archive (the newest good one) into a scratch directory, checks files and databases, removes it.
+
+    Raises BadArchiveError when the archive could not be restored.
+    """
+    started = time.monotonic()
+    path = find_archive(place, asked) if asked else _newest(place)
+    with exclusive(place.lock, "drill"), disk_errors("the drill could not be carried out", place.directory):
+        place.create()  # the archive may have come from another machine
+        scratch = place.directory / f".scratch-{secrets.token_hex(4)}"
+        scratch.mkdir(mode=0o700)
+        try:
+            with opened(path, keys, place) as plain, Archive(plain, known_as=path) as archive:
+                files, databases = archive.tail.files, database_reports(archive.manifest)
+                tops = {entry.name for entry in archive.manifest.entries if b"/" not in entry.name}
+                root = bytes(scratch)
+                stage = Stage(archive, {top: root + b"/" + top for top in tops}, observer)
+                stage.unpack()
+                stage.finish_directories()
+        finally:
+            remove_tree(bytes(scratch))
+        duration_s = round(time.monotonic() - started, 3)
+        drill = Drill(archive=path.name, at=utc_now().isoformat(), duration_s=duration_s)
+        save_catalogue(place.catalogue, msgspec.structs.replace(load_catalogue(place.catalogue), drill=drill))
+    return DrillReport(archive=str(path), files=files, databases=databases, duration_s=duration_s)
+
+
+def _newest(place: Place) -> Path:
+    newest = newest_known_good(list_archives(place), utc_now())
+    if newest is None:
+        raise OperationError("there is no good archive", where=str(place.directory), hint="toombos backup")
+    return newest.path
+
+
+def _row(info: ArchiveInfo) -> ArchiveRow:
+    return ArchiveRow(
+        path=str(info.path),
+        created_at=info.created_at.isoformat(),
+        size_bytes=info.size_bytes,
+        files=info.files,
+        data_bytes=info.data_bytes,
+        kind=info.kind,
+        verified=info.verified,
+        known_good=info.known_good,
+        pinned=info.pinned,
+        encrypted=info.encrypted,
+        problem=info.problem,
+    )

@@ -1,0 +1,173 @@
+"""What looking after archives returns; the field names are the JSON keys of the contract."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from toombos_cli.backup.reports import DatabaseReport
+from toombos_cli.base.results import Case, Verdict, worst
+from toombos_cli.project.job_records import MissedRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveRow:
+    """One archive of `backup list`; `files` and `data_bytes` are 0 for an encrypted one."""
+
+    path: str
+    created_at: str
+    size_bytes: int
+    files: int
+    data_bytes: int
+    kind: str
+    verified: bool
+    known_good: bool
+    pinned: bool
+    encrypted: bool
+    problem: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteRow:
+    """One archive at the remote; `here`: the backup directory holds it as well."""
+
+    name: str
+    created_at: str
+    size_bytes: int
+    here: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteReport:
+    """What the configured remote holds, the newest first. `problem` is why that is not known, "" when it is.
+
+    `missing` are the good archives of the backup directory that are not there, not whole, or were not read back.
+    """
+
+    url: str
+    archives: tuple[RemoteRow, ...] = ()
+    missing: tuple[str, ...] = ()
+    newest_good_missing: bool = False
+    problem: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.WARN if self.problem or self.newest_good_missing else Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyReport:
+    """`toombos backup copy`: the addresses of the copies that were made and read back."""
+
+    kind: ClassVar[str] = "backup_copy"
+
+    remote: str
+    copied: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListReport:
+    """`toombos backup list`: what is there, the newest first; `remote` None where none is configured."""
+
+    kind: ClassVar[str] = "backup_list"
+
+    directory: str
+    archives: tuple[ArchiveRow, ...]
+    remote: RemoteReport | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        if any(row.problem for row in self.archives):
+            return Verdict.WARN
+        return self.remote.verdict if self.remote else Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedArchive:
+    """One archive's full verification. `complete`: nothing was unreadable when it was made."""
+
+    path: str
+    verdict: Verdict
+    detail: str
+    files: int
+    databases: tuple[DatabaseReport, ...]
+    complete: bool
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """`toombos backup verify`: FAIL when an archive is bad, ERROR when one could not be judged or none is there."""
+
+    kind: ClassVar[str] = "backup_verify"
+
+    archives: tuple[VerifiedArchive, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return worst(one.verdict for one in self.archives) if self.archives else Verdict.ERROR
+
+    def cases(self) -> tuple[Case, ...]:
+        """One judged item an archive."""
+        return tuple(
+            Case(name=one.path, verdict=one.verdict, duration_s=one.duration_s, detail=one.detail)
+            for one in self.archives
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneDecision:
+    """One archive's fate under the retention."""
+
+    path: str
+    keep: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneReport:
+    """`toombos backup prune`: what stays and what went to the trash; `emptied` are the trash's days that ended."""
+
+    kind: ClassVar[str] = "backup_prune"
+
+    dry_run: bool
+    decisions: tuple[PruneDecision, ...]
+    removed_bytes: int
+    trash: str
+    emptied: tuple[str, ...]
+    remote: RemoteReport | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """`toombos backup status`: FAIL when no known good archive is younger than `max_age_h` hours.
+
+    `missed_runs` are scheduled jobs, of whatever kind, that did not run.
+    """
+
+    kind: ClassVar[str] = "backup_status"
+
+    newest_good: str | None
+    age_h: float | None
+    max_age_h: float
+    archives: int
+    bad: tuple[str, ...]
+    total_bytes: int
+    last_drill_at: str | None
+    restore_interrupted: bool
+    missed_runs: tuple[MissedRun, ...] = ()
+    remote: RemoteReport | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.restore_interrupted or self.age_h is None or self.age_h > self.max_age_h:
+            return Verdict.FAIL
+        if self.bad or self.age_h < 0 or self.missed_runs:
+            return Verdict.WARN
+        return self.remote.verdict if self.remote else Verdict.PASS

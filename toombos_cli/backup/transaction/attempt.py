@@ -1,0 +1,265 @@
+"""One attempt to restore one archive, so that, whatever happens, the old tree or the new one stands whole.
+
+Unpack and check beside the live tree; stop the services; safety backup; journal; exchange; journal; start; health.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from toombos_cli.backup.archive.encryption import NO_KEYS, opened
+from toombos_cli.backup.archive.format import Root, printable
+from toombos_cli.backup.archive.reader import Archive
+from toombos_cli.backup.archive.verify import verify_contents
+from toombos_cli.backup.create import Plan, create_locked
+from toombos_cli.backup.durable import disk_errors, sync_directory
+from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
+from toombos_cli.backup.reports import CreateReport, NotSet
+from toombos_cli.backup.restore_request import Request, Services
+from toombos_cli.backup.selection import Scope, select
+from toombos_cli.backup.transaction import diff
+from toombos_cli.backup.transaction.atomic_swap import Unit, identity, swap
+from toombos_cli.backup.transaction.carry_over import Kept, keep_left_out
+from toombos_cli.backup.transaction.diff import Difference
+from toombos_cli.backup.transaction.journal import Journal, save_journal
+from toombos_cli.backup.transaction.open_files import find_holders
+from toombos_cli.backup.transaction.recover import as_the_server_decided, clear, reopen, roll_back
+from toombos_cli.backup.transaction.staging import Stage
+from toombos_cli.backup.transaction.targets import Targets, make_staging, plan_targets
+from toombos_cli.base.errors import OperationError, RefusedError, ToombosError
+
+_ROOM_BYTES = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one archive brought."""
+
+    difference: Difference
+    kept: tuple[bytes, ...] = ()
+    safety: CreateReport | None = None
+    started: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+    replaced_at: tuple[str, ...] = ()
+    not_set: tuple[NotSet, ...] = ()
+
+
+class Attempt:
+    """One attempt with one archive, whose tail and names are good."""
+
+    def __init__(self, request: Request, archive: Archive, services: Services, observer: Observer) -> None:
+        self._request, self._archive, self._services, self._observer = request, archive, services, observer
+        self._place = request.place
+        self._targets: Targets = plan_targets(archive, self._place.project, request.only, secrets.token_hex(4))
+        self._stage = Stage(archive, self._targets.places, observer)
+        self._journal = Journal(state="staging", archive=str(archive.path), staging=self._targets.staging)
+
+    def run(self) -> Outcome:
+        if self._request.dry_run:
+            with disk_errors("the preview could not be made", self._place.project):
+                return self._preview()
+        with disk_errors("the restore could not be carried out", self._place.project):
+            try:
+                self._unpack()
+                outcome = self._replace()
+            except BaseException as error:
+                self._undo(error)
+                raise
+        return self._prove(outcome)
+
+    def _preview(self) -> Outcome:
+        verify_contents(self._archive, self._observer)
+        selection = select(self._safety_scope(), time.time())
+        live = {found.name: found for found in selection.found if self._targets.covers(found.name)}
+        changes = diff.compare(self._targets.wanted(self._archive), diff.from_disk(live.values()))
+        return Outcome(difference=changes)
+
+    def _unpack(self) -> None:
+        self._check_room()
+        if self._targets.dump and self._request.postgres is None:
+            raise RefusedError(
+                "the archive holds a PostgreSQL database, and DATABASE_URL names none to restore it to",
+                where=str(self._archive.path),
+                hint="name the files with --only, or set DATABASE_URL",
+            )
+        self._observer.step("open journal")
+        self._save(self._journal)
+        make_staging(self._targets)
+        self._stage.unpack()
+
+    def _replace(self) -> Outcome:
+        self._observer.step("stop services")
+        stopped = self._services.stop()
+        self._save(msgspec.structs.replace(self._journal, stopped=stopped))
+        self._refuse_holders()
+        safety = self._save_what_is_there()
+        if self._targets.dump and any(one.path == printable(DUMP_NAME) for one in safety.unreadable):
+            raise OperationError(f"the PostgreSQL database could not be saved first: {safety.unreadable[0].reason}")
+        kept = self._keep()
+        self._stage.finish_directories()
+        for directory in self._targets.staging:
+            sync_directory(os.path.join(directory, b"new"))
+        saved_at = Path(safety.archive)
+        with opened(saved_at, self._request.keys, self._place) as plain, Archive(plain) as saved:
+            live = diff.from_archive(e for e in saved.manifest.entries if self._targets.covers(e.name))
+        changes = diff.compare(self._targets.wanted(self._archive), live)
+        self._observer.step("prepare")
+        self._save(
+            msgspec.structs.replace(
+                self._journal,
+                state="prepared",
+                units=self._units(),
+                safety_backup=safety.archive,
+                keep_replaced=bool(safety.unreadable) or not kept.complete,
+                database_marker=secrets.token_hex(8) if self._targets.dump else None,
+            )
+        )
+        for unit in self._journal.units:
+            self._observer.step("exchange")
+            swap(unit)
+            sync_directory(os.path.dirname(unit.live))
+        self._restore_database()
+        self._observer.step("commit")
+        self._save(msgspec.structs.replace(self._journal, state="committed"))
+        not_set = tuple(sorted(self._stage.not_set, key=lambda one: one.path))
+        return Outcome(difference=changes, kept=kept.names, safety=safety, stopped=stopped, not_set=not_set)
+
+    def _save_what_is_there(self) -> CreateReport:
+        try:
+            return create_locked(self._safety_plan(), self._observer)
+        except BadArchiveError as error:  # of the new archive; the one that is restored was good
+            raise OperationError(f"the safety backup does not read back: {error}", hint="dmesg | tail") from None
+
+    def _restore_database(self) -> None:
+        """All or nothing in the server, with the journal's marker: a kill from here on is decided by the server."""
+        postgres, marker = self._request.postgres, self._journal.database_marker
+        if self._targets.dump and postgres and marker:
+            self._observer.step("restore database")
+            postgres.restore(Path(os.fsdecode(self._targets.dump)), marker, self._request.database_timeout_s)
+
+    def _prove(self, outcome: Outcome) -> Outcome:
+        """Starts what ran before; when it does not become healthy, the old tree comes back."""
+        started = outcome.stopped if self._request.start else ()
+        self._observer.step("start services")
+        try:
+            if started:
+                self._services.start(started)
+        except ToombosError as error:
+            self._give_way(error)
+        if self._request.postgres and self._journal.database_marker:
+            with contextlib.suppress(ToombosError):  # dumps leave it out, and the next restore drops it
+                self._request.postgres.drop_marker(self._request.database_timeout_s)
+        with disk_errors("the replaced files could not be removed", self._place.project):
+            replaced_at = clear(self._place, self._journal, self._observer)
+        return replace(outcome, started=started, replaced_at=replaced_at)
+
+    def _give_way(self, sick: ToombosError) -> NoReturn:
+        """Brings the old state back. Processes that cannot be stopped would write into it: then the new one stays.
+
+        It stays as well when a database server is part of it, whose commit cannot be taken back with the files.
+        """
+        if self._journal.database_marker:
+            raise OperationError(
+                f"the restored state stands with its PostgreSQL database, but it did not become healthy: {sick}",
+                where=str(self._archive.path),
+                hint=f"toombos restore {self._journal.safety_backup}",
+            )
+        try:
+            self._services.stop()
+        except ToombosError as stuck:
+            raise OperationError(
+                f"the restored state stands, but it did not become healthy ({sick}) and cannot be stopped ({stuck})",
+                where=str(self._archive.path),
+                hint=f"toombos stop && toombos restore {self._journal.safety_backup}",
+            ) from None
+        failure = OperationError(
+            f"the restored system did not become healthy, so the old state stands again: {sick}",
+            where=str(self._archive.path),
+            hint="toombos logs --errors",
+        )
+        with disk_errors("the old state could not be brought back", self._place.project):
+            self._journal = reopen(self._place, self._journal)
+            self._undo(failure)
+        raise failure
+
+    def _undo(self, cause: BaseException) -> None:
+        """The old tree stands again, and what was stopped is started; what that fails with is added to the cause."""
+        self._journal = as_the_server_decided(self._journal, self._request.postgres)
+        if self._journal.state == "prepared":
+            roll_back(self._journal, self._observer)
+        stopped = self._journal.stopped
+        clear(self._place, self._journal, self._observer)
+        try:
+            if stopped:
+                self._services.start(stopped)
+        except ToombosError as error:
+            if isinstance(cause, ToombosError):
+                cause.problems += error.problems
+
+    def _save(self, journal: Journal) -> None:
+        save_journal(self._place, journal)
+        self._journal = journal
+
+    def _units(self) -> tuple[Unit, ...]:
+        units = []
+        for target in self._targets.items:
+            os.makedirs(os.path.dirname(target.live), exist_ok=True)
+            units.append(
+                Unit(
+                    live=target.live,
+                    staged=target.staged,
+                    aside=target.aside,
+                    live_id=identity(target.live),
+                    staged_id=identity(target.staged),
+                )
+            )
+        return tuple(unit for unit in units if unit.live_id or unit.staged_id)
+
+    def _safety_plan(self) -> Plan:
+        postgres = self._request.postgres if self._targets.dump else None
+        keys = self._request.keys if self._request.keys.identity else NO_KEYS
+        return Plan(place=self._place, scope=self._safety_scope(), kind="safety", postgres=postgres, keys=keys)
+
+    def _safety_scope(self) -> Scope:
+        """The manifest's scope, widened to every name that the archive would replace."""
+        scope = self._request.scope
+        known = {root.path for root in scope.roots}
+        known.add(DUMP_ROOT)  # not a path of the project
+        more = tuple(Root(path=root.path) for root in self._archive.manifest.header.roots if root.path not in known)
+        names = frozenset(entry.name for entry in self._targets.wanted(self._archive))
+        return replace(scope, roots=(*scope.roots, *more), always=names)
+
+    def _keep(self) -> Kept:
+        selection = select(self._safety_scope(), time.time())
+        return keep_left_out(selection, self._archive, self._targets.live_of, self._stage.path_of)
+
+    def _check_room(self) -> None:
+        wanted = self._targets.wanted(self._archive)
+        needed = sum(entry.size for entry in wanted if "sparse" not in entry.flags) + _ROOM_BYTES
+        for directory in self._targets.staging:
+            free = shutil.disk_usage(os.path.dirname(directory)).free
+            if free < needed:
+                raise OperationError(
+                    f"not enough room to restore: {needed >> 20} MiB are needed, {free >> 20} MiB are free",
+                    where=os.fsdecode(os.path.dirname(directory)),
+                    hint="toombos backup prune",
+                )
+
+    def _refuse_holders(self) -> None:
+        holders = find_holders((target.live for target in self._targets.items), self._services.logs_in_use())
+        if holders:
+            first = holders[0]
+            raise RefusedError(
+                f"{first.name} (pid {first.pid}) writes to {first.path}"
+                + (f", and {len(holders) - 1} more processes" if len(holders) > 1 else ""),
+                hint="toombos stop",
+            )

@@ -1,0 +1,78 @@
+"""Carries over live files that no backup holds, so that exchanging a root cannot lose them: hard links into staging."""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from toombos_cli.backup.archive.format import printable
+from toombos_cli.backup.archive.reader import Archive
+from toombos_cli.backup.databases import COMPANIONS
+from toombos_cli.backup.selection import Selection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What was carried over; `complete` is False when something could not be."""
+
+    names: tuple[bytes, ...]
+    complete: bool
+
+
+def keep_left_out(
+    selection: Selection,
+    archive: Archive,
+    live_of: Callable[[bytes], bytes | None],
+    staged_of: Callable[[bytes], bytes | None],
+) -> Kept:
+    """Links what `selection` left out, and what the archive could not read when it was made, into the staged tree.
+
+    `live_of` and `staged_of` give the paths of a name; None when it lies in no path that is restored.
+    """
+    entries = {entry.name: entry for entry in archive.manifest.entries}
+    databases = {name for name, entry in entries.items() if entry.database}
+    names, complete = [], True
+    for name in _candidates(selection, archive):
+        live, staged = live_of(name), staged_of(name)
+        is_companion = any(name == database + suffix for database in databases for suffix in COMPANIONS)
+        is_archived = name in entries and entries[name].type != "dir"
+        if live is None or staged is None or is_companion or is_archived or not os.path.lexists(live):
+            continue
+        try:
+            _make_parents(os.path.dirname(staged), os.path.dirname(live))
+            link_tree(live, staged)
+        except OSError:
+            complete = False
+        else:
+            names.append(name)
+    return Kept(names=tuple(names), complete=complete)
+
+
+def _candidates(selection: Selection, archive: Archive) -> Iterable[bytes]:
+    unreadable = set(archive.manifest.unreadable)
+    found = (found.name for found in selection.found if printable(found.name) in unreadable) if unreadable else ()
+    return sorted({*selection.left_out, *selection.unreadable, *found})
+
+
+def link_tree(source: bytes, target: bytes) -> None:
+    """Makes `target` what `source` is, sharing the files. What is already there stays. Raises OSError."""
+    status = os.lstat(source)
+    if stat.S_ISDIR(status.st_mode):
+        if not os.path.lexists(target):
+            os.mkdir(target, 0o700)
+        for name in os.listdir(source):
+            link_tree(os.path.join(source, name), os.path.join(target, name))
+        shutil.copystat(source, target)
+    elif not os.path.lexists(target):
+        try:
+            os.link(source, target, follow_symlinks=False)
+        except (PermissionError, NotImplementedError):  # links to files of others, or to links, may be forbidden
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _make_parents(staged: bytes, live: bytes) -> None:
+    if not os.path.isdir(staged):
+        _make_parents(os.path.dirname(staged), os.path.dirname(live))
+        os.mkdir(staged)
+        shutil.copystat(live, staged)

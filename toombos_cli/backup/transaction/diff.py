@@ -1,0 +1,85 @@
+"""What a restore would change: the live tree and an archive, compared by content."""
+
+import hashlib
+import os
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from toombos_cli.backup.archive.format import Entry
+from toombos_cli.backup.databases import snapshot
+from toombos_cli.backup.observer import Silent
+from toombos_cli.backup.selection import Found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """Names that are only in the archive, that differ, and that are only in the live tree; each sorted."""
+
+    added: tuple[bytes, ...]
+    changed: tuple[bytes, ...]
+    removed: tuple[bytes, ...]
+
+
+def compare(archived: Iterable[Entry], live: Mapping[bytes, Callable[[Entry], bool]]) -> Difference:
+    """`live` answers for each name whether it equals an entry; directories count only when they come or go."""
+    entries = {entry.name: entry for entry in archived}
+    return Difference(
+        added=tuple(sorted(entries.keys() - live.keys())),
+        changed=tuple(sorted(name for name in entries.keys() & live.keys() if not live[name](entries[name]))),
+        removed=tuple(sorted(live.keys() - entries.keys())),
+    )
+
+
+def from_archive(entries: Iterable[Entry]) -> dict[bytes, Callable[[Entry], bool]]:
+    """The live tree as a backup just taken of it describes it."""
+
+    def equal_to(mine: Entry) -> Callable[[Entry], bool]:
+        return lambda other: _shape(mine) == _shape(other) and mine.sha256 == other.sha256
+
+    return {entry.name: equal_to(entry) for entry in entries}
+
+
+def from_disk(found: Iterable[Found]) -> dict[bytes, Callable[[Entry], bool]]:
+    """The live tree as it lies on the disk; a file is read only when its size and mode do not tell already."""
+
+    def equal_to(mine: Found) -> Callable[[Entry], bool]:
+        return lambda other: _equals(mine, other)
+
+    return {one.name: equal_to(one) for one in found}
+
+
+def _shape(entry: Entry) -> tuple[object, ...]:
+    return entry.type, entry.mode if entry.type != "symlink" else 0, entry.size, entry.target, entry.xattrs
+
+
+def _equals(mine: Found, other: Entry) -> bool:
+    if mine.type != other.type:
+        return False
+    if mine.type == "symlink":
+        return os.readlink(mine.path) == other.target
+    if stat.S_IMODE(mine.status.st_mode) != other.mode or mine.xattrs != other.xattrs:
+        return False
+    if mine.type == "dir":
+        return True
+    try:
+        if mine.is_database:
+            return _snapshot_sha256(mine.path) == other.sha256
+        if mine.status.st_size != other.size:
+            return False
+        with open(mine.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == other.sha256
+    except (OSError, sqlite3.Error):
+        return False
+
+
+def _snapshot_sha256(database: bytes) -> str:
+    """Snapshots of one state are equal; the live file differs from them in its change counter, and by its -wal."""
+    with tempfile.TemporaryDirectory(prefix="toombos-") as scratch:
+        copy = Path(scratch) / "snapshot"
+        snapshot(database, copy, Silent())
+        with copy.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()

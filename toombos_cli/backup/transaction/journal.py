@@ -1,0 +1,67 @@
+"""The journal of a restore: what the next call needs to finish or undo one that was killed.
+
+STAGING: nothing live was touched. PREPARED: units may have been swapped, undo them. COMMITTED: all were swapped,
+clean up. A journal is replaced atomically, so it is always one of these.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from toombos_cli.backup.directory.paths import Place
+from toombos_cli.backup.durable import sync_directory, write_atomically
+from toombos_cli.backup.transaction.atomic_swap import Unit
+from toombos_cli.base.errors import OperationError, RefusedError
+
+State = Literal["staging", "prepared", "committed"]
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True):
+    """One restore under way. `stopped` are the services that it stopped and has not started again."""
+
+    state: State
+    archive: str
+    staging: tuple[bytes, ...]
+    units: tuple[Unit, ...] = ()
+    safety_backup: str | None = None
+    keep_replaced: bool = False
+    stopped: tuple[str, ...] = ()
+    database_marker: str | None = None
+
+
+def load_journal(place: Place) -> Journal | None:
+    """The open journal; None when no restore was interrupted."""
+    try:
+        content = place.journal.read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        return msgspec.json.decode(content, type=Journal)
+    except msgspec.DecodeError as error:
+        raise OperationError(
+            f"the journal of an interrupted restore cannot be read: {error}",
+            where=str(place.journal),
+            hint=f"ls -d {place.project}/.toombos-restore-*",
+        ) from None
+
+
+def save_journal(place: Place, journal: Journal) -> None:
+    """Makes this the state that a kill would leave."""
+    write_atomically(place.journal, msgspec.json.format(msgspec.json.encode(journal), indent=1))
+
+
+def close_journal(place: Place) -> None:
+    """Ends the restore."""
+    place.journal.unlink(missing_ok=True)
+    sync_directory(place.journal.parent)
+
+
+def refuse_open_journal(place: Place) -> None:
+    """RefusedError when an interrupted restore may have left the tree half old and half new."""
+    journal = load_journal(place)
+    if journal is not None and journal.state == "prepared":
+        raise RefusedError(
+            "a restore was interrupted: the tree may be half old, half new",
+            where=str(place.journal),
+            hint="toombos restore --recover",
+        )

@@ -1,0 +1,200 @@
+"""Unpacks an archive beside the live tree, checks what the disk then holds, and only touches the staging directory."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from toombos_cli.backup.archive.attributes import ACCESS_ACL, apply_attributes, rights_of_group
+from toombos_cli.backup.archive.format import Entry, printable
+from toombos_cli.backup.archive.reader import Archive
+from toombos_cli.backup.archive.safety import is_within
+from toombos_cli.backup.databases import judge
+from toombos_cli.backup.durable import can_sync_filesystem, sync_directory, sync_filesystem
+from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.postgres import DUMP_NAME
+from toombos_cli.backup.reports import NotSet
+
+_HOLE_BYTES = 1 << 16
+_READ_BYTES = 1 << 20
+_MANY_FILES = 100  # from so many on, one sync of the file system costs less than one a file
+_NO_DATA = bytes(_HOLE_BYTES)
+
+
+@dataclass(slots=True)
+class Stage:
+    """Where members go: `places` maps the archive's names of units to staged paths.
+
+    `not_set` are the owners and attributes that were refused so far.
+    """
+
+    archive: Archive
+    places: Mapping[bytes, bytes]
+    observer: Observer
+    not_set: list[NotSet] = field(default_factory=list)
+    _directories: list[tuple[bytes, Entry]] = field(default_factory=list)
+
+    def unpack(self) -> None:
+        """Writes every wanted member and reads it back. Raises BadArchiveError; the caller removes the staging."""
+        self.observer.step("unpack", self.archive.tail.data_bytes)
+        checks: list[Future[None]] = []
+        pool = ThreadPoolExecutor(2, thread_name_prefix="check")
+        try:
+            for entry, pieces in self.archive.members():
+                path = self.path_of(entry.name)
+                if path is None:
+                    self._pass_over(pieces)
+                elif entry.type == "file":
+                    self._write_file(path, entry, pieces)
+                    checks.append(pool.submit(self._check_file, path, entry))
+                else:
+                    self._make(path, entry)
+            self.observer.step("check")
+            for check in checks:
+                check.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+        self._sync_at_once()
+        self._check_databases()
+
+    def path_of(self, name: bytes) -> bytes | None:
+        """Where a member is staged; None when it is not wanted."""
+        for unit, path in self.places.items():
+            if is_within(name, unit):
+                return path + name[len(unit) :]
+        return None
+
+    def finish_directories(self) -> None:
+        """Gives directories their modes and times, the deepest first, when nothing is put into them any more."""
+        for path, entry in reversed(self._directories):
+            self._describe(path, entry)
+            if not self._at_once:
+                sync_directory(path)
+        self._sync_at_once()
+
+    @property
+    def _at_once(self) -> bool:
+        return self.archive.tail.files >= _MANY_FILES and can_sync_filesystem()
+
+    def _sync_at_once(self) -> None:
+        """Makes many files durable by one call for each directory that holds them."""
+        if self._at_once:
+            for directory in {os.path.dirname(path) for path in self.places.values()}:
+                sync_filesystem(directory)
+
+    def _make(self, path: bytes, entry: Entry) -> None:
+        if entry.type == "dir":
+            os.mkdir(path, 0o700)
+            self._directories.append((path, entry))
+        else:
+            os.symlink(entry.target, path)
+            self._describe(path, entry)
+
+    def _write_file(self, path: bytes, entry: Entry, pieces: Iterator[memoryview]) -> None:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            sparse = "sparse" in entry.flags
+            write = _write_around_holes if sparse else _write_all
+            for piece in pieces:
+                write(fd, piece)
+                self.observer.advance(len(piece))
+            if sparse:  # it may end in a hole
+                os.ftruncate(fd, entry.size)
+        finally:
+            os.close(fd)
+
+    def _check_file(self, path: bytes, entry: Entry) -> None:
+        """What was written is what the archive promised; then it gets its mode and time, and is made durable."""
+        digest = hashlib.sha256()
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            while chunk := os.read(fd, _READ_BYTES):
+                digest.update(chunk)
+            if digest.hexdigest() != entry.sha256:
+                raise BadArchiveError(f"member {printable(entry.name)!r} has a different sha256")
+            self._describe(path, entry)
+            if not self._at_once:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _describe(self, path: bytes, entry: Entry) -> None:
+        for what, reason in apply_metadata(path, entry).items():
+            self.not_set.append(NotSet(path=printable(entry.name), what=what, reason=reason))
+
+    def _pass_over(self, pieces: Iterator[memoryview]) -> None:
+        for piece in pieces:
+            self.observer.advance(len(piece))
+
+    def _check_databases(self) -> None:
+        for entry in self.archive.manifest.entries:
+            path = self.path_of(entry.name)
+            is_file = entry.name != DUMP_NAME  # a server's dump is proven by restoring it
+            if entry.database and path and is_file and entry.database.integrity == "ok":
+                self.observer.step("check database")
+                facts = judge(path)
+                if facts != entry.database:
+                    raise BadArchiveError(
+                        f"the restored database {printable(entry.name)!r} is not sound: {facts.integrity}",
+                        where=str(self.archive.path),
+                    )
+
+
+def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
+    """Owner, extended attributes, mode and times of an entry; links are not followed.
+
+    Returns the reason for each owner or attribute that the file system or the user's rights do not allow.
+    """
+    refused = {}
+    status = os.lstat(path)
+    if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
+        try:
+            os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+        except OSError as error:  # EPERM for a user, EINVAL in a container that does not know the number
+            refused[f"owner {entry.uid}:{entry.gid}"] = error.strerror or str(error)
+    if entry.type != "symlink":
+        refused |= apply_attributes(path, entry.xattrs)  # an ACL holds the group's mode: before it
+        mode = entry.mode
+        if ACCESS_ACL in refused:
+            mode = mode & ~0o070 | rights_of_group(entry.xattrs[ACCESS_ACL]) << 3
+        os.chmod(path, mode)
+    os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+    return refused
+
+
+def remove_tree(path: bytes) -> None:
+    """Removes a tree, also where its own modes forbid it."""
+
+    def unlock(function: Callable[..., Any], name: Any, _: Any) -> None:
+        for locked in (os.path.dirname(name), name):
+            with contextlib.suppress(OSError):
+                if stat.S_ISDIR(os.lstat(locked).st_mode):
+                    os.chmod(locked, 0o700)
+        if function is os.scandir or function is os.open:
+            shutil.rmtree(name, onerror=unlock)
+        else:
+            function(name)
+
+    if os.path.lexists(path):
+        shutil.rmtree(path, onerror=unlock)
+
+
+def _write_all(fd: int, piece: memoryview) -> None:
+    while piece:
+        piece = piece[os.write(fd, piece) :]
+
+
+def _write_around_holes(fd: int, piece: memoryview) -> None:
+    """Seeks over blocks of zeros, so that a sparse file stays one."""
+    for start in range(0, len(piece), _HOLE_BYTES):
+        block = piece[start : start + _HOLE_BYTES]
+        if block == _NO_DATA[: len(block)]:
+            os.lseek(fd, len(block), os.SEEK_CUR)
+        else:
+            _write_all(fd, block)

@@ -1,0 +1,136 @@
+"""Which live paths a restore replaces: the archive's roots, or what `--only` names."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toombos_cli.backup.archive.format import Entry, printable
+from toombos_cli.backup.archive.reader import Archive
+from toombos_cli.backup.archive.restore_txt import UNPACK
+from toombos_cli.backup.archive.safety import is_within, name_complaint, root_of
+from toombos_cli.backup.databases import COMPANIONS
+from toombos_cli.backup.directory.paths import STAGING_PREFIX
+from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
+from toombos_cli.backup.selection import live_path
+from toombos_cli.base.errors import RefusedError, UsageError
+from toombos_cli.base.spelling import nearest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One path that is replaced as a whole. Without content it is removed: a file beside a database."""
+
+    name: bytes
+    live: bytes
+    staged: bytes
+    aside: bytes
+    has_content: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """All paths of one restore, and the staging directories beside them."""
+
+    items: tuple[Target, ...]
+    staging: tuple[bytes, ...]
+    dump: bytes | None = None
+
+    @property
+    def places(self) -> dict[bytes, bytes]:
+        """Where each target's content is staged, and the dump of a database server."""
+        places = {target.name: target.staged for target in self.items if target.has_content}
+        return places | ({DUMP_NAME: self.dump} if self.dump else {})
+
+    def covers(self, name: bytes) -> bool:
+        return any(is_within(name, target.name) for target in self.items)
+
+    def live_of(self, name: bytes) -> bytes | None:
+        return next((t.live + name[len(t.name) :] for t in self.items if is_within(name, t.name)), None)
+
+    def wanted(self, archive: Archive) -> tuple[Entry, ...]:
+        """The archive's entries that are restored."""
+        return tuple(entry for entry in archive.manifest.entries if self.covers(entry.name))
+
+
+def plan_targets(archive: Archive, project: Path, only: Sequence[str], token: str) -> Targets:
+    """Raises UsageError for a path that the archive does not hold, RefusedError for one that cannot be exchanged."""
+    entries = {entry.name: entry for entry in archive.manifest.entries}
+    dump_root = DUMP_ROOT.encode()
+    names = (
+        _asked(only, archive, entries)
+        if only
+        else [root for root in archive.roots if root in entries and root != dump_root]
+    )
+    items: list[Target] = []
+    staging: dict[bytes, None] = {}
+    for name in names:
+        live = _live(project, name, archive)
+        beside = _staging_beside(live, project, token)
+        staging[beside] = None
+        companions = COMPANIONS if entries[name].database else ()
+        for suffix in (b"", *companions):
+            number = b"%d" % len(items)
+            items.append(
+                Target(
+                    name=name + suffix,
+                    live=live + suffix,
+                    staged=os.path.join(beside, b"new", number),
+                    aside=os.path.join(beside, b"old", number),
+                    has_content=not suffix,
+                )
+            )
+    dump = None
+    if not only and DUMP_NAME in entries:
+        beside = _staging_beside(os.fsencode(project / DUMP_ROOT), project, token)
+        staging[beside] = None
+        dump = os.path.join(beside, b"new", b"postgresql.dump")
+    return Targets(tuple(items), tuple(staging), dump)
+
+
+def make_staging(targets: Targets) -> None:
+    """Makes the staging directories, private to the user."""
+    for directory in targets.staging:
+        os.mkdir(directory, 0o700)
+        os.mkdir(os.path.join(directory, b"new"), 0o700)
+        os.mkdir(os.path.join(directory, b"old"), 0o700)
+
+
+def _asked(only: Sequence[str], archive: Archive, entries: dict[bytes, Entry]) -> list[bytes]:
+    names: list[bytes] = []
+    for path in only:
+        name = os.fsencode(path.rstrip("/"))
+        if name_complaint(name) or name not in entries or root_of(name, archive.roots) is None:
+            guess = nearest(path, [printable(known) for known in entries])
+            raise UsageError(
+                f"the archive holds no {path!r}",
+                where=str(archive.path),
+                hint=f"did you mean {guess!r}?" if guess else "paths are relative to the project: data/history.db",
+            )
+        names.append(name)
+    return [name for name in dict.fromkeys(names) if not any(name != o and is_within(name, o) for o in names)]
+
+
+def _live(project: Path, name: bytes, archive: Archive) -> bytes:
+    root = root_of(name, archive.roots) or name
+    live = live_path(project, root) + name[len(root) :]
+    parent = os.path.dirname(live)
+    if os.path.realpath(parent) != parent:
+        raise RefusedError(f"{printable(name)!r} lies behind a link in the live tree", where=os.fsdecode(parent))
+    if os.path.ismount(live):
+        raise RefusedError(
+            f"{printable(name)!r} is a mount point and cannot be exchanged as a whole",
+            where=os.fsdecode(live),
+            hint=f"{UNPACK} {archive.path} -C EMPTY_DIRECTORY",
+        )
+    return live
+
+
+def _staging_beside(live: bytes, project: Path, token: str) -> bytes:
+    """On the file system of the live path: in the project where that is one, else in the path's own directory."""
+    parent = os.path.dirname(live)
+    while not os.path.isdir(parent):
+        parent = os.path.dirname(parent)
+    top = os.fsencode(project)
+    home = top if os.stat(top).st_dev == os.stat(parent).st_dev else parent
+    return os.path.join(home, os.fsencode(STAGING_PREFIX + token))

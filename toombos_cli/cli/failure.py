@@ -1,0 +1,82 @@
+"""What the program says when a command line fails, in words or as the JSON envelope."""
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from toombos_cli.base.errors import Problem
+from toombos_cli.cli.invocation import GlobalOptions, Invocation
+from toombos_cli.cli.lazy_commands import load_command
+
+
+def wrong_usage(error: typer.TyperException) -> Problem:
+    """What is wrong with the command line, and the help that tells how it would be right."""
+    message = str(getattr(error, "format_message", lambda: error)())
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "toombos"
+    return Problem(message=message, hint=f"{path} --help")
+
+
+def fault_of_the_machine(error: Exception) -> Problem | None:
+    """What the operating system refuses, wherever it was asked; None for what the program did wrong."""
+    if not isinstance(error, OSError) or error.errno not in _REFUSALS:
+        return None
+    where = None if error.filename is None else str(error.filename)
+    return Problem(message=f"cannot be used: {error.strerror}", where=where, hint=_REFUSALS[error.errno])
+
+
+_AS_OWNER, _ROOM, _FILES = "run it as the user whose project it is", "df -h .", "ulimit -n"
+_REFUSALS = {
+    errno.EACCES: _AS_OWNER,
+    errno.EPERM: _AS_OWNER,
+    errno.EROFS: "findmnt -o TARGET,OPTIONS -T .",
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+}
+
+
+def bug(error: Exception) -> Problem:
+    """Names the place and the type; the message is left out, for it may quote a secret."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else None
+    if os.environ.get("TOOMBOS_DEBUG"):
+        import traceback
+
+        traceback.print_exception(error)
+    return Problem(
+        message=f"a bug in toombos: {type(error).__name__}",
+        where=where,
+        hint="repeat it with TOOMBOS_DEBUG=1 for the traceback, and report it",
+    )
+
+
+def fail(argv: list[str], targets: Mapping[str, str], code: int, *problems: Problem) -> int:
+    """Prints the problems on stderr, or as the JSON envelope on stdout where JSON was asked for; returns the code."""
+    wants_json = "--json" in argv or bool(os.environ.get("TOOMBOS_JSON"))
+    asked = GlobalOptions(json=wants_json, no_color="--no-color" in argv)
+    invocation = Invocation(command=_command_of(argv, targets) if wants_json else "", options=asked)
+    if wants_json:
+        from toombos_cli.render.envelope import print_envelope
+
+        print_envelope(invocation, verdict="error", exit_code=code, data={}, errors=problems)
+    else:
+        from toombos_cli.render.problems import print_problems
+
+        print_problems(problems, invocation.stderr)
+    return code
+
+
+def _command_of(argv: list[str], targets: Mapping[str, str]) -> str:
+    """The command that was called, with its subcommand; "" when there is none of that name."""
+    words = iter(argv)
+    command = next((word for word in words if word in targets), "")
+    subcommands: Mapping[str, Any] = getattr(load_command(command, targets[command]), "commands", {}) if command else {}
+    subcommand = next((word for word in words if word in subcommands), "")
+    return f"{command} {subcommand}".rstrip()

@@ -1,0 +1,44 @@
+"""A command with subcommands, as all of them are: with the global options, and the nearest name for an unknown one."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import GlobalOptions
+
+
+class CommandGroup(TyperGroup):
+    """Tells the nearest of its names for an unknown one."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that `args` begins with."""
+        name = args[0]
+        if ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name) is not None:
+            return super().resolve_command(ctx, args)
+        from toombos_cli.base.spelling import nearest
+
+        hidden = {known for known, command in self.commands.items() if command.hidden}
+        meant = nearest(name, (known for known in self.list_commands(ctx) if known not in hidden))
+        return ctx.fail(f"No such command {name!r}." + (f" Did you mean {meant!r}?" if meant else ""))
+
+
+def command_group(help: str, *, cls: type[CommandGroup] = CommandGroup) -> typer.Typer:  # noqa: A002 (Typer's name)
+    """A command that has subcommands; the global options may stand before a subcommand's name, too."""
+    app = typer.Typer(cls=cls, help=help, no_args_is_help=True)
+    app.callback()(take_global_options)
+    return app
+
+
+def take_global_options(
+    context: typer.Context,
+    project: options.Project = None,
+    json: options.Json = False,
+    no_color: options.NoColor = False,
+    verbose: options.Verbose = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Keeps the global options that stand before a command's name for that command; the nearest ones win."""
+    given = GlobalOptions(project=project, json=json, no_color=no_color, verbose=verbose, quiet=quiet)
+    context.obj = given.over(context.find_object(GlobalOptions) or GlobalOptions())

@@ -1,0 +1,42 @@
+"""The services a command may name when the manifest may be broken: stopping and looking must work even then."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.base.errors import ConfigurationError, UsageError
+from toombos_cli.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from toombos_cli.manifest.model import Manifest
+    from toombos_cli.manifest.tables.service import Service
+
+
+def known_services(
+    invocation: Invocation, asked: list[str] | None
+) -> "tuple[dict[str, Service], tuple[str, ...], Manifest | None]":
+    """The manifest's services, or those last started when it cannot be read; the asked names; the manifest if any.
+
+    Raises UsageError for an unknown name.
+    """
+    from toombos_cli.project.state import read_state
+
+    state = read_state(invocation.project)
+    running = {name: entry.service for name, entry in state.services.items()} if state else {}
+    manifest = None
+    try:
+        manifest = invocation.manifest
+        known = dict(manifest.services)
+    except ConfigurationError as error:
+        if not running:
+            raise
+        from toombos_cli.render.problems import print_problems
+
+        print_problems(error.problems, invocation.stderr)
+        known = running
+    unknown = [name for name in asked or () if name not in known and name not in running]
+    if unknown:
+        from toombos_cli.base.spelling import nearest
+
+        guess = nearest(unknown[0], known)
+        hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(known)}"
+        raise UsageError(f"no service is named {unknown[0]!r}", hint=hint)
+    return known, tuple(dict.fromkeys(asked or ())), manifest

@@ -1,0 +1,20 @@
+"""Tells of scheduled jobs that did not run: health and backup status are where somebody looks."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from toombos_cli.project.job_records import MissedRun
+
+
+def warn_of_missed_runs(invocation: Invocation) -> "tuple[MissedRun, ...]":
+    """One line a job on stderr, and what the report is to say; nothing where no schedule is installed, or all ran."""
+    from toombos_cli.project.job_records import missed_runs
+
+    missed = missed_runs(invocation.manifest)
+    for run in missed:
+        invocation.stderr.print(f"warning: the scheduled job {run.job} {run.text}", style="yellow", soft_wrap=True)
+    if missed:
+        invocation.stderr.print("hint: toombos schedule show", style="cyan")
+    return missed

@@ -1,0 +1,65 @@
+"""The files that an option such as `--junit FILE` names for the command to write."""
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from toombos_cli.base.errors import OperationError, UsageError
+from toombos_cli.base.files import write_private
+
+
+def refuse_unwritable(option: str, path: Path | None) -> None:
+    """Raises UsageError for a file that could not be written at the end: minutes of work would be lost."""
+    if path is None:
+        return
+    where = f"{option} {path}"
+    if path.is_dir():
+        raise UsageError("is a directory", where=where, hint="name a file")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise UsageError("may not be written by this user", where=where, hint="name another file")
+    if not path.exists() and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+        hint = "make the directory, or name another one"
+        raise UsageError("its directory does not exist or cannot be written to", where=where, hint=hint)
+
+
+def prepare_output(option: str, path: Path | None) -> None:
+    """Makes the file's directory, and refuses as `refuse_unwritable` does. Raises OperationError, UsageError."""
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    refuse_unwritable(option, path)
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Replaces the file in one step, readable for its owner alone; what is no file (a pipe, /dev/stdout) is written to.
+
+    Raises OperationError.
+    """
+    try:
+        if _is_written_in_place(path):
+            with path.open("ab") as stream:
+                stream.write(content)
+        else:
+            write_private(path.resolve(), content)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> OperationError:
+    return OperationError(f"cannot be written: {error.strerror}", where=str(path), hint="name another file")
+
+
+def _is_written_in_place(path: Path) -> bool:
+    """Whether another file in its place would not be the same: a device, a pipe, or what stdout or stderr is now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    ours = [os.fstat(stream.fileno()) for stream in (sys.__stdout__, sys.__stderr__) if stream is not None]
+    return not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)) or any(
+        os.path.samestat(found, other) for other in ours
+    )

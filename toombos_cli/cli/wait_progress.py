@@ -1,0 +1,74 @@
+"""What a waiting command shows on stderr: a live line on a terminal, one line a change elsewhere."""
+
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from toombos_cli.cli.invocation import Invocation
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+
+
+class Change(Protocol):
+    """A service's new phase, and what it waits for."""
+
+    @property
+    def service(self) -> str: ...
+    @property
+    def phase(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+
+
+class Waiting:
+    """Shows each service's progress until it is ready; says nothing with `--quiet` and leaves nothing behind."""
+
+    _WAITED_FOR = ("starting", "stopping")
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._invocation = invocation
+        self._waits: dict[str, str] = {}
+        self._status: Status | None = None
+
+    @cached_property
+    def _console(self) -> "Console":
+        """Made when there is something to show. The first change is the moment to load what prints the end result:
+        the services load then too, and nobody waits for it."""
+        import rich.table
+        import rich.text  # noqa: F401  (loaded ahead)
+
+        return self._invocation.stderr
+
+    @cached_property
+    def _live(self) -> bool:
+        return self._console.is_terminal and not self._invocation.options.quiet
+
+    def note(self, change: Change) -> None:
+        """Takes in one change."""
+        said = f"{change.phase}: {change.detail}" if change.detail else change.phase
+        if not self._live and self._invocation.options.verbose:
+            self._console.print(f"{change.service}: {said}")
+        if change.phase in self._WAITED_FOR:
+            self._waits[change.service] = said
+        else:
+            self._waits.pop(change.service, None)
+        if self._live:
+            self._show("; ".join(f"{name} {what}" for name, what in self._waits.items()))
+
+    def _show(self, text: str) -> None:
+        if self._status is None:
+            self._status = self._console.status(text)
+            self._status.start()
+        else:
+            self._status.update(text)
+
+    def __enter__(self) -> "Waiting":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()

@@ -1,0 +1,197 @@
+"""Turns what was measured into the report."""
+
+import platform
+import secrets
+import textwrap
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from toombos_cli.base.redaction import Redactor
+from toombos_cli.load.baseline import BaselineResult
+from toombos_cli.load.engine import histogram
+from toombos_cli.load.engine.recorder import EndpointResult, Outcome
+from toombos_cli.load.engine.request_bytes import header_values
+from toombos_cli.load.generator_check import judge_generator
+from toombos_cli.load.judging import judge
+from toombos_cli.load.plan import LoadPlan
+from toombos_cli.load.report import (
+    EndpointSummary,
+    ErrorGroup,
+    Latencies,
+    LoadReport,
+    PlanSummary,
+    Point,
+    Run,
+    ServerSample,
+    ServerUse,
+)
+from toombos_cli.load.server_use import Observed
+from toombos_cli.load.slo import Objective
+from toombos_cli.load.summary import (
+    Distribution,
+    count_requests,
+    count_statuses,
+    distributions_of,
+    settled_counts,
+    spectrum,
+)
+
+_SHORTEST_SAMPLE_NS = 300_000_000  # the share of a CPU that is used in an instant says little
+_SAMPLE_CHARS = 200
+
+
+def assemble(
+    plan: LoadPlan,
+    outcome: Outcome,
+    *,
+    argv: tuple[str, ...],
+    servers: Iterable[Observed] = (),
+    objectives: tuple[Objective, ...] = (),
+    baseline: BaselineResult | None = None,
+    notes: tuple[str, ...] = (),
+) -> LoadReport:
+    """The report of a finished run."""
+    duration_s = outcome.duration_s
+    counts = count_requests(outcome.endpoints, outcome)
+    settled = settled_counts(outcome)
+    answered = counts.ok + counts.http_error
+    distributions = distributions_of(outcome)
+    throughput = answered / duration_s
+    return LoadReport(
+        run=Run(
+            id=secrets.token_hex(6),
+            argv=argv,
+            host=platform.node(),
+            started_at=(datetime.now(UTC) - timedelta(seconds=duration_s)).isoformat(timespec="milliseconds"),
+            duration_s=duration_s,
+            interrupted_by=outcome.interrupted_by,
+            target_lost=outcome.target_lost,
+        ),
+        plan=_plan_summary(plan),
+        counts=counts,
+        latency_us=Latencies(**{name: found.summary() for name, found in distributions.items()}),
+        throughput_rps=throughput,
+        status=count_statuses(outcome.endpoints),
+        samples=_samples(plan, outcome.endpoints),
+        errors=_errors(outcome.endpoints),
+        interval_s=outcome.timeline.interval_ns / 1e9,
+        series=_series(outcome),
+        server=tuple(_server_use(server, outcome, answered) for server in servers if len(server.samples) > 1),
+        generator=judge_generator(plan, outcome),
+        slo=tuple(judge(objective, distributions, settled, throughput) for objective in objectives),
+        baseline=baseline,
+        endpoints={result.name: _endpoint(result) for result in outcome.endpoints},
+        notes=notes,
+        distribution=spectrum(distributions["response"].all),
+    )
+
+
+def _plan_summary(plan: LoadPlan) -> PlanSummary:
+    rates = {rate for stage in plan.stages for rate in (stage.start_rps, stage.end_rps)}
+    return PlanSummary(
+        url=plan.target.url,
+        address=plan.target.address,
+        mode=plan.mode,
+        rate=rates.pop() if len(rates) == 1 else None,
+        stages=tuple((s.duration_s, s.start_rps, s.end_rps) for s in plan.stages),
+        arrival=plan.arrival,
+        requests=plan.requests,
+        duration_s=plan.planned_s,
+        connections=plan.max_connections if plan.mode == "open" else plan.connections,
+        warmup_s=plan.warmup_s,
+        timeout_s=plan.timeout_s,
+        drain_s=plan.drain_s,
+        keepalive=plan.keepalive,
+        processes=plan.processes,
+    )
+
+
+def _endpoint(result: EndpointResult) -> EndpointSummary:
+    answers = result.by_status.values()
+    response = Distribution(histogram.merged(a.response for a in answers), result.censored.response)
+    return EndpointSummary(
+        counts=count_requests([result]), status=count_statuses([result]), response=response.summary()
+    )
+
+
+def _samples(plan: LoadPlan, results: list[EndpointResult]) -> dict[str, str]:
+    """What the first answer of each status that tells of an error said; secrets that came with a request are masked."""
+    redactor = Redactor(found for endpoint in plan.endpoints for found in header_values(endpoint.request))
+    first: dict[int, bytes] = {}
+    for result in results:
+        first = result.samples | first
+    said = {}
+    for status, body in sorted(first.items()):
+        # Shortened last, so that no half of a secret is left.
+        text = redactor.text(body.decode("utf-8", "replace"))
+        words = "".join(c if c.isprintable() else " " for c in text).split()
+        if words:
+            said[str(status)] = textwrap.shorten(" ".join(words), _SAMPLE_CHARS, placeholder=" ...")
+    return said
+
+
+def _errors(results: list[EndpointResult]) -> tuple[ErrorGroup, ...]:
+    groups = [
+        ErrorGroup(
+            {
+                "class": failure.error_class,
+                "phase": failure.phase,
+                "errno": failure.errno,
+                "count": found.count,
+                "first_at": round(found.first_at_ns / 1e9, 3),
+                "sample": found.sample,
+                "endpoint": result.name,
+            }
+        )
+        for result in results
+        for failure, found in result.failures.items()
+    ]
+    return tuple(sorted(groups, key=lambda group: -group["count"]))
+
+
+def _series(outcome: Outcome) -> tuple[Point, ...]:
+    step_s = outcome.timeline.interval_ns / 1e9
+    points = []
+    for index, interval in enumerate(outcome.timeline.intervals):
+        p50, p99 = histogram.percentiles(interval.response, (50, 99))
+        points.append(
+            Point(
+                t=round(index * step_s, 3),
+                sent=interval.sent,
+                ok=interval.ok,
+                err=interval.err,
+                p50=p50,
+                p99=p99,
+                inflight=interval.inflight,
+                lag_p99=histogram.percentiles(interval.lag, (99,))[0],
+            )
+        )
+    return tuple(points)
+
+
+def _server_use(server: Observed, outcome: Outcome, answered: int) -> ServerUse:
+    samples = server.samples
+    if len(samples) > 2 and samples[-1].at_ns - samples[-2].at_ns < _SHORTEST_SAMPLE_NS:
+        samples = samples[:-1]
+    series = tuple(
+        ServerSample(
+            t=round((now.at_ns - outcome.started_ns) / 1e9, 3),
+            cpu_percent=round(
+                max(0.0, now.cpu_s - before.cpu_s) / max((now.at_ns - before.at_ns) / 1e9, 1e-3) * 100, 1
+            ),
+            rss_bytes=now.rss_bytes,
+            open_files=now.open_files,
+            processes=now.processes,
+        )
+        for before, now in pairwise(samples)
+    )
+    cpu_s = max(0.0, server.samples[-1].cpu_s - server.samples[0].cpu_s)
+    return ServerUse(
+        name=server.name,
+        pid=server.pid,
+        cpu_ms_per_request=round(cpu_s * 1000 / answered, 4) if answered else None,
+        cpu_s=round(cpu_s, 3),
+        rss_max_bytes=max(sample.rss_bytes for sample in server.samples),
+        series=series,
+    )

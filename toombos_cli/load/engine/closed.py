@@ -1,0 +1,129 @@
+"""Closed loop: each connection sends its next request when the last one is settled."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from itertools import repeat
+from operator import length_hint
+from time import perf_counter_ns as clock
+
+from toombos_cli.load.engine.connection import NO_PERMITS, Connection
+from toombos_cli.load.engine.engine import Engine
+from toombos_cli.load.engine.recorder import Recorder, Tally
+
+# After a connection that failed, its worker waits: a dead server is not helped by ten thousand attempts a second.
+_PAUSE_S = 0.1
+# Beyond the time that one answer may take, a server that restarts is waited for so long.
+_PATIENCE_S = 10.0
+
+
+class ClosedLoop(Engine):
+    """`plan.connections` workers. A worker is a connection, or the opening of the one that follows it.
+
+    Each request takes one of the permits, so what is left of them says how many were sent, at no cost a request.
+    """
+
+    _given = 0
+    _answers = 0
+    _answered_ns = 0
+    _permits: Iterator[None] = NO_PERMITS
+
+    async def prepare(self) -> None:
+        """Opens all connections, so that the first requests do not wait for them; those that fail are tried again."""
+        self._working = self.plan.connections
+        self._ready: list[Connection] = []
+        if self.keepalive:
+            tally = self.recorder.tallies[0]
+            attempts = await asyncio.gather(*(self._timed(tally) for _ in range(self._working)), return_exceptions=True)
+            self._ready = [found for found in attempts if isinstance(found, Connection)]
+            for error in attempts:
+                if isinstance(error, BaseException) and not isinstance(error, OSError):
+                    raise error
+        self._connect_times = dict(self.recorder.connect)
+
+    async def _timed(self, tally: Tally) -> Connection:
+        began = clock()
+        connection = await self.connect()
+        tally.connected(clock() - began)
+        return connection
+
+    def begin(self, origin_ns: int) -> None:
+        if self._warm:
+            self._start_counting()
+        else:
+            self._allow(sys.maxsize)
+            self._later("warm-up", self.plan.warmup_s, lambda: self.warmup_over(clock()))
+        self.beat(clock())
+        for connection in self._ready:
+            if connection.transport is not None:
+                self.idle(connection)
+            else:
+                self._next()
+        for _ in range(self._working - len(self._ready)):
+            self._next()
+
+    def _start_counting(self) -> None:
+        self.recorder.connect.update(self._connect_times)
+        self._allow(sys.maxsize if self.plan.requests is None else self.plan.requests)
+        if self.plan.duration_s is not None:
+            self._later("duration", self.plan.duration_s, self.end_issue)
+
+    def _allow(self, requests: int) -> None:
+        """Lets so many more requests be sent. Every connection asks once before it repeats requests by itself."""
+        self._given = requests
+        self._permits = repeat(None, requests)
+        for connection in self.connections:
+            connection.permits = NO_PERMITS
+
+    @property
+    def issued(self) -> int:
+        return self._given - length_hint(self._permits)
+
+    def end_warmup(self, recorder: Recorder) -> None:
+        self._start_counting()
+
+    def end_issue(self) -> None:
+        issued = self.issued
+        self._allow(0)
+        self._given = issued
+        self.issue_ended()
+
+    def idle(self, connection: Connection) -> None:
+        for _ in self._permits:
+            if len(self.recorder.tallies) == 1:
+                connection.permits = self._permits  # there is nothing to ask for
+            connection.send(self.pick(), 0)
+            return
+        connection.close()
+        self.connections.discard(connection)
+        self._retire()
+
+    def lost(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self._next()
+
+    def not_opened(self) -> None:
+        self.loop.call_later(_PAUSE_S, self._next)
+
+    def _next(self) -> None:
+        """Goes on with a new connection; the wait for it is part of the response time."""
+        for _ in self._permits:
+            self.open(self.pick(), clock())
+            return
+        self._retire()
+
+    def _retire(self) -> None:
+        self._working -= 1
+        if not self._working:
+            self.finish()
+
+    def has_lost_target(self, now_ns: int) -> bool:
+        answers = self.recorder.answers
+        if answers != self._answers or not self._answered_ns:
+            self._answers, self._answered_ns = answers, now_ns
+        waited_s = (now_ns - self._answered_ns) / 1e9
+        return self.plan.duration_s is None and waited_s > self.plan.timeout_s + _PATIENCE_S
+
+    @property
+    def inflight(self) -> int:
+        return len(self.opening) + sum(connection.tally is not None for connection in self.connections)

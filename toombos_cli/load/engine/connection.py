@@ -1,0 +1,228 @@
+"""One connection: writes a request, times the response, and says when it is free again or gone."""
+
+import asyncio
+from collections.abc import Iterator
+from os import write
+from time import perf_counter_ns as clock
+from typing import Protocol, cast
+
+from toombos_cli.load.engine.failures import classify
+from toombos_cli.load.engine.histogram import EXACT_BELOW, SUB_BUCKET_BITS, bucket_of
+from toombos_cli.load.engine.recorder import Failure, Recorder, Tally
+from toombos_cli.load.engine.response import MalformedResponseError, ResponseReader
+from toombos_cli.load.plan import Endpoint
+
+# A server closes a kept-alive connection after seconds of idleness. Only after at least so long can a loss before the
+# first byte be its decision crossing our request on the way; sooner, it is an answer to the request.
+_STALE_AFTER_NS = 1_000_000_000
+_END = b"\r\n\r\n"
+NO_PERMITS: Iterator[None] = iter(())
+_NOTHING = Recorder((Endpoint(name="", method="", path="", request=b""),), 0).tallies[0]  # knows no head
+
+
+class Owner(Protocol):
+    """Who gives a connection its work."""
+
+    keepalive: bool
+
+    def idle(self, connection: "Connection") -> None:
+        """The request was answered, and the connection may take the next."""
+
+    def lost(self, connection: "Connection") -> None:
+        """The connection is gone, and the request it had has been counted."""
+
+    def closed_at_rest(self, connection: "Connection") -> None:
+        """The peer closed a connection that had no request under way: its right, and no error."""
+
+
+class Connection(asyncio.Protocol):
+    """A connection with at most one request under way (`tally` is not None then).
+
+    Times are nanoseconds of the monotonic clock. `due` is when the request should have been sent; 0: when it was.
+    While `permits` gives something, an answered request is sent again at once, without asking the owner.
+    """
+
+    __slots__ = (
+        "_fast",
+        "_fd",
+        "_pending",
+        "_reader",
+        "_rested",
+        "due",
+        "first_byte",
+        "owner",
+        "permits",
+        "tally",
+        "transport",
+        "written",
+    )  # fmt: skip
+
+    def __init__(self, owner: Owner) -> None:
+        self.owner = owner
+        self.permits = NO_PERMITS
+        self.tally: Tally | None = None
+        self.transport: asyncio.Transport | None = None
+        self.due = self.written = self.first_byte = self._rested = 0
+        self._fast = _NOTHING  # the tally, while the next bytes may be a whole response that needs no parser
+        self._reader: ResponseReader | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        # Plain connections are written to past the transport: it may put a write off to the end of the loop's round,
+        # and then the time of the write would be that of the wish.
+        self._pending = bool(self.transport.get_extra_info("sslcontext"))
+        self._fd = -1 if self._pending else self.transport.get_extra_info("socket").fileno()
+
+    def send(self, tally: Tally, due: int) -> None:
+        """Writes the endpoint's request. Only for a connection that is idle."""
+        self.tally = self._fast = tally
+        self.due = due
+        self.written = clock()
+        self._write(tally)
+
+    def _write(self, tally: Tally) -> None:
+        sent = 0
+        if not self._pending:
+            try:
+                sent = write(self._fd, tally.request)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._fail(classify(error, "send"), str(error))
+                return
+            if sent == tally.size:
+                return
+            self._pending = True  # the transport holds a rest from here on, and keeps the order
+        assert self.transport is not None  # noqa: S101  (set before anything is sent)
+        self.transport.write(tally.request[sent:])
+
+    def rest(self) -> None:
+        """Notes that no request is under way and the connection idles from now on."""
+        self.tally = None
+        self._fast = _NOTHING
+        self._rested = clock()
+
+    def data_received(self, data: bytes) -> None:
+        now = clock()
+        tally = self._fast
+        head, length, cells = tally.latest
+        if len(data) != length or not data.startswith(head):
+            self._read(data, now)
+            return
+        latency = (now - self.written) // 1000
+        if latency >= EXACT_BELOW:
+            shift = latency.bit_length() - SUB_BUCKET_BITS
+            latency = latency >> shift << shift
+        if self.due:
+            cells.service[latency] += 1
+            cells.first_byte[latency] += 1
+            cells.response[bucket_of((now - self.due) // 1000)] += 1
+        else:
+            cells.alike[latency] += 1
+            for _ in self.permits:
+                self.written = now  # a microsecond before the write, and the moment the next request was due
+                self._write(tally)
+                return
+        self.owner.idle(self)
+
+    def _read(self, data: bytes, now: int) -> None:
+        """The general way: through the parser."""
+        tally = self.tally
+        if tally is None:
+            self.close()  # bytes that nobody asked for
+            return
+        known = self._fast.heads.get(data[: data.find(_END) + len(_END)])
+        if known is not None and known.length == len(data):
+            tally.latest = known
+            self.data_received(data)
+            return
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = ResponseReader()
+        first = not self.first_byte
+        if first:
+            self.first_byte = now
+            reader.begin(bodiless=tally.bodiless)
+        try:
+            complete = reader.feed(data)
+        except MalformedResponseError as error:
+            self._fail(classify(error, "body" if reader.status else "wait"), str(error))
+            return
+        if not complete:
+            self._fast = _NOTHING
+            return
+        if first and reader.framed_by_head and reader.keep_alive and self.owner.keepalive:
+            end = data.find(_END)
+            if end > 0:
+                tally.learn(data[: end + len(_END)], len(data), reader.status)
+        self._count(tally, reader, now)
+        self._settle(usable=reader.keep_alive)
+
+    def _count(self, tally: Tally, reader: ResponseReader, now: int) -> None:
+        cells = tally.cells(reader.status)
+        if reader.status >= 400:
+            tally.result.samples.setdefault(reader.status, reader.excerpt)
+        cells.service[bucket_of((now - self.written) // 1000)] += 1
+        cells.first_byte[bucket_of((self.first_byte - self.written) // 1000)] += 1
+        cells.response[bucket_of((now - (self.due or self.written)) // 1000)] += 1
+
+    def _settle(self, *, usable: bool) -> None:
+        """The request is counted: the connection is free, or it ends."""
+        self.first_byte = 0
+        if usable and self.owner.keepalive:
+            self.owner.idle(self)
+        else:
+            self.close()
+            self.owner.lost(self)
+
+    def eof_received(self) -> bool:
+        tally, reader = self.tally, self._reader
+        if tally is not None:
+            if not self.first_byte:
+                self._fail(self._before_first_byte(Failure("eof", "wait", "")), "closed before the first byte")
+            elif reader is not None and reader.finish():
+                self._count(tally, reader, clock())
+                self._settle(usable=False)
+            else:
+                self._fail(Failure("truncated", "body", ""), "closed before the end of the response")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.tally is not None:
+            error = exc or ConnectionResetError("connection lost")
+            if self.first_byte:
+                self._fail(classify(error, "body"), str(error))
+            else:
+                self._fail(self._before_first_byte(classify(error, "wait")), str(error))
+        elif self.transport is not None:
+            self.transport = None
+            self.owner.closed_at_rest(self)
+
+    def _before_first_byte(self, failure: Failure) -> Failure:
+        rested = self._rested and self.written - self._rested >= _STALE_AFTER_NS
+        return failure._replace(error_class="stale_reuse") if rested else failure
+
+    def _fail(self, failure: Failure, sample: str) -> None:
+        assert self.tally is not None  # noqa: S101  (callers fail a request that is under way)
+        self.tally.fail(failure, sample, clock())
+        self.close()
+        self.owner.lost(self)
+
+    def give_up(self, error_class: str, now: int) -> None:
+        """Ends the request under way without an answer and keeps its time as a lower bound; ends the connection."""
+        assert self.tally is not None  # noqa: S101  (callers look)
+        phase = "body" if self.first_byte else "wait"
+        waited_ms = (now - self.written) / 1e6
+        shown = f"{waited_ms / 1000:.1f} s" if waited_ms >= 1000 else f"{waited_ms:.1f} ms"
+        self.tally.fail(Failure(error_class, phase, ""), f"no complete answer after {shown}", now)
+        self.tally.censor(due_ns=self.due or self.written, written_ns=self.written, now_ns=now)
+        self.close()
+        self.owner.lost(self)
+
+    def close(self) -> None:
+        """Ends the connection at once; the owner is not told."""
+        self.tally = None
+        self._fast = _NOTHING
+        if self.transport is not None:
+            transport, self.transport = self.transport, None
+            transport.abort()

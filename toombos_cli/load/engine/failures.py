@@ -1,0 +1,41 @@
+"""Names for what can go wrong with a request: a class, the phase it happened in, and the system's errno."""
+
+import errno
+import ssl
+
+from toombos_cli.load.engine.recorder import Failure
+from toombos_cli.load.engine.response import MalformedResponseError
+
+_CLASSES: dict[int, str] = {
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.EPIPE: "reset",
+    errno.ECONNABORTED: "reset",
+    errno.ETIMEDOUT: "timeout",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.EMFILE: "open_files",
+    errno.ENFILE: "open_files",
+    errno.EADDRNOTAVAIL: "local_ports",
+}
+
+
+def classify(error: BaseException, phase: str) -> Failure:
+    """The failure that an exception stands for.
+
+    Phases: `connect`, `tls`, `send`, `wait` (for the first byte) and `body`.
+    """
+    if isinstance(error, MalformedResponseError):
+        return Failure("malformed", phase, "")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Failure("certificate", "tls", "")
+    if isinstance(error, ssl.SSLError):
+        return Failure("tls", "tls", "")
+    number = getattr(error, "errno", None)
+    if number in _CLASSES:
+        return Failure(_CLASSES[number], phase, errno.errorcode[number])
+    if isinstance(error, TimeoutError):
+        return Failure("timeout", phase, "")
+    if isinstance(error, ConnectionError):
+        return Failure("reset", phase, "")
+    return Failure("system", phase, errno.errorcode.get(number, "") if number else "")

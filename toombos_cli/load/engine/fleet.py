@@ -1,0 +1,125 @@
+"""Runs a plan in one process, or divided among several that begin at the same moment."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from time import perf_counter_ns as clock
+
+from toombos_cli.base.errors import OperationError
+from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.recorder import Outcome
+from toombos_cli.load.observer import Observer, Snapshot
+from toombos_cli.load.plan import LoadPlan
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_HEAD_START_NS = 300_000_000  # for the other processes to start and to open their connections
+
+
+def run_plan(plan: LoadPlan, observer: Observer) -> Outcome:
+    """What was measured. SIGINT and SIGTERM end the run early, with all that was measured until then.
+
+    Raises OperationError when a process of the fleet dies.
+    """
+    if plan.processes == 1:
+        return run_engine(plan, observer=observer, stop_signals=_STOP_SIGNALS)
+    origin = clock() + _HEAD_START_NS
+    context = multiprocessing.get_context("fork")  # cheap, and the plan needs no second import
+    members = []
+    for share in plan.shares():
+        mine, theirs = context.Pipe(duplex=False)
+        process = context.Process(target=_member, args=(share, origin, theirs, mine, observer), daemon=True)
+        process.start()
+        theirs.close()
+        members.append(_Member(process.pid or 0, mine))
+    try:
+        return _gather(members, observer.on_snapshot)
+    finally:
+        for member in members:
+            member.pipe.close()
+        for child in multiprocessing.active_children():
+            if child.pid in {member.pid for member in members}:
+                child.join(timeout=2)
+
+
+@dataclass(slots=True)
+class _Member:
+    pid: int
+    pipe: "Connection[object, object]"
+    snapshot: Snapshot | None = None
+    outcome: Outcome | None = None
+
+
+def _member(
+    plan: LoadPlan,
+    origin_ns: int,
+    pipe: "Connection[object, object]",
+    parents: "Connection[object, object]",
+    observer: Observer,
+) -> None:
+    """The body of one process of the fleet. Ctrl-C reaches it through the parent, so that none is left out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parents.close()  # inherited: while it is open here, the parent's death would not show
+    parent = os.getppid()
+
+    def is_lost(outcome: Outcome) -> bool:
+        """No load without the process that answers for it; else what the observer says."""
+        return os.getppid() != parent or (observer.is_lost is not None and observer.is_lost(outcome))
+
+    own = Observer(on_snapshot=pipe.send if observer.on_snapshot else None, is_lost=is_lost)
+    pipe.send(run_engine(plan, origin_ns=origin_ns, observer=own, stop_signals=(signal.SIGTERM,)))
+
+
+def _gather(members: list[_Member], on_snapshot: Callable[[Snapshot], None] | None) -> Outcome:
+    """Waits for all outcomes. A signal to this process is passed on to all members."""
+    received: list[int] = []
+
+    def pass_on(number: int, _frame: object) -> None:
+        received.append(number)
+        for member in members:
+            if member.outcome is None:
+                os.kill(member.pid, signal.SIGTERM)
+
+    before = {number: signal.signal(number, pass_on) for number in _STOP_SIGNALS}
+    try:
+        while waiting := [m for m in members if m.outcome is None]:
+            ready = wait([m.pipe for m in waiting])
+            for member in waiting:
+                if member.pipe in ready:
+                    _receive(member)
+            if on_snapshot is not None and all(m.snapshot for m in members):
+                on_snapshot(_sum([m.snapshot for m in members if m.snapshot]))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    outcome = Outcome.merged(m.outcome for m in members if m.outcome)
+    outcome.interrupted_by = received[0] if received else 0
+    return outcome
+
+
+def _receive(member: _Member) -> None:
+    try:
+        message = member.pipe.recv()
+    except EOFError:
+        raise OperationError(f"a process of the load generator (pid {member.pid}) died") from None
+    if isinstance(message, Snapshot):
+        member.snapshot = message
+    elif isinstance(message, Outcome):
+        member.outcome = message
+
+
+def _sum(parts: list[Snapshot]) -> Snapshot:
+    """How the whole fleet stands; of percentiles, the worst process's."""
+    return Snapshot(
+        elapsed_s=max(p.elapsed_s for p in parts),
+        warming_up=any(p.warming_up for p in parts),
+        sent=sum(p.sent for p in parts),
+        ok=sum(p.ok for p in parts),
+        failed=sum(p.failed for p in parts),
+        inflight=sum(p.inflight for p in parts),
+        rate_rps=sum(p.rate_rps for p in parts),
+        p50_us=max(p.p50_us for p in parts),
+        p99_us=max(p.p99_us for p in parts),
+    )

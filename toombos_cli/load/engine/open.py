@@ -1,0 +1,163 @@
+"""Open loop: requests are due at their time, whatever became of the ones before."""
+
+from collections import defaultdict
+from dataclasses import replace
+from itertools import islice
+from time import perf_counter_ns as clock
+
+from toombos_cli.load.alarm import Alarm
+from toombos_cli.load.engine import histogram
+from toombos_cli.load.engine.connection import Connection
+from toombos_cli.load.engine.engine import Engine
+from toombos_cli.load.engine.histogram import Buckets
+from toombos_cli.load.engine.pacer import arrival_times
+from toombos_cli.load.engine.recorder import Recorder, Tally
+from toombos_cli.load.observer import Observer
+from toombos_cli.load.plan import LoadPlan
+
+_AT_ONCE = 256  # after so many overdue requests the answers get a turn
+_ALARM_GAP_NS = 100_000  # at most ten thousand wake-ups a second; what falls due in between is sent together
+
+
+class OpenLoop(Engine):
+    """Sends each request over a free connection, or a new one while there are fewer than `max_connections`.
+
+    While all of them are busy the schedule waits, oldest first, and the time that a request does is part of its
+    response time. What is overdue is not stored: the schedule knows it, however much it is.
+    """
+
+    def __init__(self, plan: LoadPlan, observer: Observer) -> None:
+        super().__init__(plan, observer)
+        stages = plan.stages
+        if plan.warmup_s:
+            rate = stages[0].start_rps or stages[0].end_rps
+            stages = (replace(stages[0], duration_s=plan.warmup_s, start_rps=rate, end_rps=rate), *stages)
+        first, step = plan.part
+        self._times = islice(arrival_times(stages, plan.arrival, plan.seed), first, None, step)
+        self._scheduled_s = sum(stage.duration_s for stage in stages)
+        self._due: int | None = None
+        self._issued = self._dropped = self._outstanding = 0
+        self._free: list[Connection] = []
+        self._waits = False  # the next request is overdue, and no connection was free for it
+        self._alarm = Alarm(self.loop, self._ring)
+
+    async def prepare(self) -> None:
+        """Connections are opened for the requests that need them."""
+
+    def begin(self, origin_ns: int) -> None:
+        self._origin = origin_ns
+        self._counted_from = origin_ns + int(self.plan.warmup_s * 1e9)
+        if not self._warm:
+            self._later("warm-up", self.plan.warmup_s, self._ring)
+        self._later("schedule", self._scheduled_s, self.issue_ended)
+        self.beat(clock())
+        self._due = self._next_due()
+        self._ring()
+
+    def _next_due(self) -> int | None:
+        offset = next(self._times, None)
+        return None if offset is None else self._origin + offset
+
+    def _ring(self) -> None:
+        """Sends what is due as far as connections go, and sets the alarm for what comes next."""
+        for _ in range(_AT_ONCE):
+            now = clock()
+            if not self._warm and now >= self._counted_from:
+                self._begin_to_count()
+            due = self._due
+            if due is None:
+                self._finish_if_done()
+                return
+            if due > now:
+                self._waits = False
+                self._alarm.set(max(due, now + _ALARM_GAP_NS))
+                return
+            connection = self._take_free()
+            if connection is None and len(self.connections) + len(self.opening) >= self.plan.max_connections:
+                self._waits = True
+                return
+            if not self._waits:
+                self.recorder.lag[histogram.bucket_of((now - due) // 1000)] += 1
+            self._due = self._next_due()
+            self._issued += 1
+            self._outstanding += 1
+            if connection is not None:
+                connection.send(self.pick(), due)
+            else:
+                self.open(self.pick(), due)
+        self._alarm.set(clock())
+
+    def _begin_to_count(self) -> None:
+        """From the end of the warm-up on; what is overdue from it is not sent any more."""
+        self.warmup_over(self._counted_from)
+        while self._due is not None and self._due < self._counted_from:
+            self._due = self._next_due()
+
+    def _take_free(self) -> Connection | None:
+        while self._free:
+            connection = self._free.pop()
+            if connection.transport is not None:
+                return connection
+        return None
+
+    def idle(self, connection: Connection) -> None:
+        connection.rest()
+        self._free.append(connection)
+        self._settled()
+
+    def lost(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        self._settled()
+
+    def not_opened(self) -> None:
+        self._settled()
+
+    def _settled(self) -> None:
+        """A request is over, and what waits may take its place."""
+        self._outstanding -= 1
+        if self._waits or self._due is None:
+            self._ring()
+
+    def _finish_if_done(self) -> None:
+        if not self._outstanding:
+            self.issue_ended()
+            self.finish()
+
+    def end_warmup(self, recorder: Recorder) -> None:
+        self._issued = 0
+
+    @property
+    def issued(self) -> int:
+        return self._issued
+
+    def end_issue(self) -> None:
+        self.issue_ended()
+        self._drop_overdue()
+
+    def give_up_rest(self) -> None:
+        self._drop_overdue()
+        super().give_up_rest()
+
+    def _drop_overdue(self) -> None:
+        """What is due and has no connection yet is never sent, and its wait is kept as a lower bound."""
+        now = clock()
+        waits: defaultdict[Tally, Buckets] = defaultdict(lambda: defaultdict(int))
+        while self._due is not None and self._due <= now:
+            waits[self.pick()][histogram.bucket_of((now - self._due) // 1000)] += 1
+            self._due = self._next_due()
+        self._due = None
+        for tally, waited in waits.items():
+            self._dropped += histogram.count(waited)
+            tally.never_sent(waited)
+
+    def _stop(self) -> None:
+        super()._stop()
+        self._alarm.close()
+
+    @property
+    def inflight(self) -> int:
+        return self._outstanding
+
+    @property
+    def dropped(self) -> int:
+        return self._dropped

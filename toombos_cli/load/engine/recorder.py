@@ -1,0 +1,312 @@
+"""Counts and distributions of one phase of a run (the warm-up has one of its own, which is thrown away).
+
+The engine's hot path does one dict increment a request, in `Cells`. Ten times a second `cut` moves what has gathered
+there into totals and the timeline, so memory depends on the spread of latencies, not on the number of requests.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from toombos_cli.load.engine import histogram
+from toombos_cli.load.engine.histogram import Buckets
+from toombos_cli.load.engine.timeline import Timeline
+from toombos_cli.load.plan import Endpoint
+
+_KNOWN_HEADS = 256
+CENSORED = frozenset({"timeout", "unfinished"})
+
+
+class Failure(NamedTuple):
+    """A kind of failure. `error_class` and `phase` as in load/failures.py; `errno` a name such as ECONNRESET or ""."""
+
+    error_class: str
+    phase: str
+    errno: str
+
+
+@dataclass(slots=True)
+class FailureCount:
+    """How often a kind of failure happened; `first_at_ns` from the start of the run, with what was said then."""
+
+    count: int
+    first_at_ns: int
+    sample: str
+
+
+class Cells:
+    """Latencies, in microseconds, of one endpoint's answers with one status since the last cut.
+
+    `alike` counts answers that came in one piece to a request that was sent the moment it was due: service time,
+    response time and time to first byte are the same then, and most answers are of this kind.
+    """
+
+    __slots__ = ("alike", "first_byte", "response", "service")
+
+    def __init__(self) -> None:
+        self.alike: Buckets = defaultdict(int)
+        self.service: Buckets = defaultdict(int)
+        self.response: Buckets = defaultdict(int)
+        self.first_byte: Buckets = defaultdict(int)
+
+
+@dataclass(slots=True)
+class Latencies:
+    """Distributions in microseconds: from the write, from when the request was due, and to the first byte."""
+
+    service: Buckets = field(default_factory=dict)
+    response: Buckets = field(default_factory=dict)
+    first_byte: Buckets = field(default_factory=dict)
+
+    def absorb(self, other: "Latencies") -> None:
+        """Adds the samples of another one."""
+        for name in Latencies.__slots__:
+            histogram.add(getattr(self, name), getattr(other, name))
+
+
+@dataclass(slots=True)
+class EndpointResult:
+    """All that is known of one endpoint. `censored` holds lower bounds: those requests were never answered.
+
+    `samples` has, for each status that tells of an error, how the body of its first answer begins.
+    """
+
+    name: str
+    by_status: dict[int, Latencies] = field(default_factory=dict)
+    censored: Latencies = field(default_factory=Latencies)
+    failures: dict[Failure, FailureCount] = field(default_factory=dict)
+    samples: dict[int, bytes] = field(default_factory=dict)
+
+    def absorb(self, other: "EndpointResult") -> None:
+        """Adds what another process counted for the same endpoint."""
+        for status, latencies in other.by_status.items():
+            self.by_status.setdefault(status, Latencies()).absorb(latencies)
+        self.samples = other.samples | self.samples
+        self.censored.absorb(other.censored)
+        for failure, more in other.failures.items():
+            known = self.failures.get(failure)
+            if known is None:
+                self.failures[failure] = more
+            else:
+                first = min(known, more, key=lambda f: f.first_at_ns)
+                self.failures[failure] = FailureCount(known.count + more.count, first.first_at_ns, first.sample)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one engine measured. Times are nanoseconds of the machine's monotonic clock.
+
+    `scheduled` requests were due; `dropped` of them never sent, `sent_in_time` sent before the schedule was over.
+    """
+
+    endpoints: list[EndpointResult]
+    connect: Buckets
+    lag: Buckets
+    timeline: Timeline
+    scheduled: int
+    dropped: int
+    sent_in_time: int
+    started_ns: int
+    ended_ns: int
+    cpu_s: float
+    connections: int
+    interrupted_by: int = 0
+    aborted: bool = False
+    target_lost: bool = False
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first request on; never 0, so that it can be divided by."""
+        return max((self.ended_ns - self.started_ns) / 1e9, 1e-9)
+
+    @classmethod
+    def merged(cls, parts: Iterable["Outcome"]) -> "Outcome":
+        """One outcome of engines that ran at the same time for the same plan; the parts are used up."""
+        first, *others = parts
+        for other in others:
+            for mine, theirs in zip(first.endpoints, other.endpoints, strict=True):
+                mine.absorb(theirs)
+            histogram.add(first.connect, other.connect)
+            histogram.add(first.lag, other.lag)
+            first.scheduled += other.scheduled
+            first.dropped += other.dropped
+            first.sent_in_time += other.sent_in_time
+            first.started_ns = min(first.started_ns, other.started_ns)
+            first.ended_ns = max(first.ended_ns, other.ended_ns)
+            first.cpu_s += other.cpu_s
+            first.connections += other.connections
+            first.aborted = first.aborted or other.aborted
+            first.target_lost = first.target_lost or other.target_lost
+            first.interrupted_by = first.interrupted_by or other.interrupted_by
+        first.timeline = Timeline.merged([first.timeline, *(other.timeline for other in others)])
+        return first
+
+
+class KnownHead(NamedTuple):
+    """A response head that the parser has framed: a response that begins with it and has this length is complete."""
+
+    head: bytes
+    length: int
+    cells: Cells
+
+
+class Tally:
+    """What the engine needs of one endpoint while it runs: the bytes to send and where its answers are counted.
+
+    `latest` is the head that was seen last, which nearly always comes again; `heads` are all that are known.
+    """
+
+    __slots__ = ("_cells", "bodiless", "heads", "latest", "name", "recorder", "request", "result", "size")
+
+    def __init__(self, endpoint: Endpoint, recorder: "Recorder") -> None:
+        self.name = endpoint.name
+        self.request = endpoint.request
+        self.size = len(endpoint.request)
+        self.bodiless = endpoint.method == "HEAD"
+        self.heads: dict[bytes, KnownHead] = {}
+        self.latest = KnownHead(b"", -1, Cells())
+        self.result = EndpointResult(endpoint.name)
+        self._cells: dict[int, Cells] = {}
+        self.recorder = recorder
+
+    def cells(self, status: int) -> Cells:
+        """Where answers with this status are counted."""
+        found = self._cells.get(status)
+        if found is None:
+            found = self._cells[status] = Cells()
+        return found
+
+    def learn(self, head: bytes, length: int, status: int) -> None:
+        """Remembers the framing of a response by its head, blank line included."""
+        if len(self.heads) >= _KNOWN_HEADS:
+            self.heads.clear()
+        self.latest = self.heads[head] = KnownHead(head, length, self.cells(status))
+
+    def all_cells(self) -> Iterable[tuple[int, Cells]]:
+        """Every status seen, with its cells."""
+        return self._cells.items()
+
+    def connected(self, took_ns: int) -> None:
+        """Counts a connection that was opened for a request."""
+        self.recorder.connect[histogram.bucket_of(took_ns // 1000)] += 1
+
+    def fail(self, failure: Failure, sample: str, now_ns: int) -> None:
+        """Counts a request that got no answer."""
+        self.recorder.failed += 1
+        known = self.result.failures.get(failure)
+        if known is None:
+            first_at_ns = now_ns - self.recorder.origin_ns
+            self.result.failures[failure] = FailureCount(1, first_at_ns, sample)
+        else:
+            known.count += 1
+
+    def never_sent(self, waited: Buckets) -> None:
+        """Keeps how long (µs) requests had waited that were given up before they could be sent."""
+        histogram.add(self.recorder.censored, waited)
+        histogram.add(self.result.censored.response, waited)
+
+    def censor(self, *, due_ns: int, written_ns: int, now_ns: int) -> None:
+        """Keeps how long a request had waited when it was given up: its latency is at least that.
+
+        `written_ns` is 0 for a request that was never written: it has no service time.
+        """
+        waited = histogram.bucket_of(max(0, now_ns - due_ns) // 1000)
+        self.recorder.censored[waited] += 1
+        histogram.add(self.result.censored.response, {waited: 1})
+        if written_ns:
+            histogram.add(self.result.censored.service, {histogram.bucket_of((now_ns - written_ns) // 1000): 1})
+
+
+class Recorder:
+    """Gathers one phase. `origin_ns` is the moment that the timeline counts from."""
+
+    def __init__(self, endpoints: tuple[Endpoint, ...], origin_ns: int) -> None:
+        self.origin_ns = origin_ns
+        self.tallies = tuple(Tally(endpoint, self) for endpoint in endpoints)
+        self.connect: Buckets = defaultdict(int)
+        self.lag: Buckets = defaultdict(int)
+        self.failed = 0
+        self.censored: Buckets = defaultdict(int)
+        self.timeline = Timeline()
+        self._lag_total: Buckets = {}
+        self._sent = 0
+        self._last_cut_ns = origin_ns
+
+    def cut(self, now_ns: int, *, sent: int, inflight: int) -> None:
+        """Moves what has gathered since the last cut into the totals and the interval that lies in between.
+
+        `sent`: requests sent since the start of this phase.
+        """
+        # A cut comes a little before or after the interval's end; the middle is in the right one all the same.
+        interval = self.timeline.at((self._last_cut_ns + now_ns) // 2 - self.origin_ns)
+        self._last_cut_ns = now_ns
+        interval.sent += sent - self._sent
+        self._sent = sent
+        interval.inflight = inflight
+        interval.err += self.failed
+        self.failed = 0
+        responses: Buckets = dict(self.censored)
+        self.censored.clear()
+        for tally in self.tallies:
+            for status, cells in tally.all_cells():
+                latencies = tally.result.by_status.setdefault(status, Latencies())
+                histogram.add(latencies.service, cells.service)
+                histogram.add(latencies.response, cells.response)
+                histogram.add(latencies.first_byte, cells.first_byte)
+                for total in (latencies.service, latencies.response, latencies.first_byte, responses):
+                    histogram.add(total, cells.alike)
+                histogram.add(responses, cells.response)
+                answered = histogram.count(cells.alike) + histogram.count(cells.response)
+                if status < 400:
+                    interval.ok += answered
+                else:
+                    interval.err += answered
+                for buckets in (cells.alike, cells.service, cells.response, cells.first_byte):
+                    buckets.clear()
+        for bucket, count in responses.items():
+            histogram.add(interval.response, {histogram.coarse_bucket_of(bucket): count})
+        for bucket, count in self.lag.items():
+            histogram.add(interval.lag, {histogram.coarse_bucket_of(bucket): count})
+        histogram.add(self._lag_total, self.lag)
+        self.lag.clear()
+
+    @property
+    def answers(self) -> int:
+        """How many answers of any status were counted up to the last cut."""
+        return sum(
+            histogram.count(latencies.service)
+            for tally in self.tallies
+            for latencies in tally.result.by_status.values()
+        )
+
+    def outcome(
+        self,
+        *,
+        scheduled: int,
+        dropped: int,
+        sent_in_time: int,
+        ended_ns: int,
+        cpu_s: float,
+        connections: int,
+        interrupted_by: int,
+        aborted: bool,
+        target_lost: bool,
+    ) -> Outcome:
+        """The phase's result, after the last cut."""
+        return Outcome(
+            endpoints=[tally.result for tally in self.tallies],
+            connect=dict(self.connect),
+            lag=dict(self._lag_total),
+            timeline=self.timeline,
+            scheduled=scheduled,
+            dropped=dropped,
+            sent_in_time=sent_in_time,
+            started_ns=self.origin_ns,
+            ended_ns=ended_ns,
+            cpu_s=cpu_s,
+            connections=connections,
+            interrupted_by=interrupted_by,
+            aborted=aborted,
+            target_lost=target_lost,
+        )

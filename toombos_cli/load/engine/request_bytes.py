@@ -1,0 +1,75 @@
+"""Builds the bytes of requests, once, before the first is sent."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from toombos_cli import __version__
+from toombos_cli.base.errors import UsageError
+from toombos_cli.load.plan import Endpoint
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PLAIN = frozenset({"host", "user-agent", "content-type", "content-length", "connection", "accept"})
+_FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
+
+
+def parse_header(text: str) -> tuple[str, str]:
+    """(name, value) of `Name: value`. Raises UsageError."""
+    name, colon, value = text.partition(":")
+    if not colon or not _TOKEN.fullmatch(name.strip()):
+        raise UsageError(f"no header: {name.strip()!r}", where="-H", hint="-H 'Name: value'")
+    if re.search(r"[\r\n\0]", value):
+        raise UsageError(f"the value of {name.strip()} has a line break or a NUL", where="-H")
+    if name.strip().lower() in _FRAMING:
+        raise UsageError(f"{name.strip()} follows from the body and --no-keepalive", where="-H")
+    return name.strip(), value.strip()
+
+
+def build_endpoint(
+    *,
+    name: str,
+    method: str,
+    host: str,
+    port: int,
+    default_port: bool,
+    path: str,
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes = b"",
+    content_type: str | None = None,
+    keepalive: bool = True,
+    weight: float = 1.0,
+) -> Endpoint:
+    """The endpoint with its request. Given headers replace those that would be sent anyway. Raises UsageError."""
+    if not _TOKEN.fullmatch(method):
+        raise UsageError(f"no HTTP method: {method!r}", where="-m", hint="GET, HEAD, POST, PUT, PATCH or DELETE")
+    authority = f"[{host}]" if ":" in host else host
+    fields = {
+        "host": ("Host", authority if default_port else f"{authority}:{port}"),
+        # No Accept: none says the same as */* (RFC 9110, section 12.5.1), and the server need not parse it.
+        "user-agent": ("User-Agent", f"toombos/{__version__}"),
+    }
+    if body or method in ("POST", "PUT", "PATCH"):
+        if content_type:
+            fields["content-type"] = ("Content-Type", content_type)
+        fields["content-length"] = ("Content-Length", str(len(body)))
+    if not keepalive:
+        fields["connection"] = ("Connection", "close")
+    for given, value in headers:
+        fields[given.lower()] = (given, value)
+    try:
+        lines = [f"{method} {path} HTTP/1.1".encode("ascii")]
+        lines += [f"{field}: {value}".encode("latin-1") for field, value in fields.values()]
+    except UnicodeEncodeError as error:
+        raise UsageError(f"a header may hold Latin-1 alone: {error.object[error.start]!r}", where="-H") from None
+    return Endpoint(
+        name=name, method=method, path=path, request=b"\r\n".join(lines) + b"\r\n\r\n" + body, weight=weight
+    )
+
+
+def header_values(request: bytes) -> Iterator[tuple[str, str]]:
+    """(name, value) of the headers of a request that only whoever sends it knows, a value without its scheme too."""
+    head = request.partition(b"\r\n\r\n")[0].decode("latin-1")
+    for line in head.split("\r\n")[1:]:
+        name, _, value = line.partition(": ")
+        if name.lower() not in _PLAIN:
+            yield name, value
+            yield name, value.rpartition(" ")[2]

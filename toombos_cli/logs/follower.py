@@ -1,0 +1,67 @@
+"""Follows a growing log through rotations, missing nothing and repeating nothing."""
+
+import os
+from pathlib import Path
+
+from toombos_cli.logs.rotation import LogFile, Record, archive_content, end_of_lines
+
+_READ_BYTES = 1024 * 1024
+
+
+class Follower:
+    """Hands out a log's new whole lines.
+
+    `place` is the first byte not read yet, in the stream of all that was ever written (see `rotation.Record`).
+    """
+
+    def __init__(self, log: LogFile, *, from_end: bool = True) -> None:
+        self._log = log
+        self._rest = b""
+        with log.reading() as record:
+            self.place = record.base + (end_of_lines(log.path, record.blank) if from_end else record.blank)
+
+    def poll(self) -> list[bytes]:
+        """The lines, without their newlines, that became whole since the last call; at most about 1 MiB of them.
+
+        Of a line that is longer than that, parts are handed out.
+        """
+        with self._log.reading() as record:
+            data = self._behind(record) + self._live(record)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) >= _READ_BYTES:
+            lines.append(self._rest)
+            self._rest = b""
+        return lines
+
+    def _live(self, record: Record) -> bytes:
+        start = self.place - record.base
+        size = _size(self._log.path)
+        if start > size:  # someone emptied or replaced the file: it begins anew
+            start, self._rest = 0, b""
+        if start == size:
+            return b""
+        with self._log.path.open("rb") as live:
+            data = os.pread(live.fileno(), _READ_BYTES, start)
+        self.place = record.base + start + len(data)
+        return data
+
+    def _behind(self, record: Record) -> bytes:
+        """What a rotation moved into archives before it was read here: the newest archive ends where the log begins."""
+        begin = record.base + record.blank
+        missing = begin - self.place
+        parts: list[bytes] = []
+        for archive in reversed(self._log.archives()):
+            if missing <= 0:
+                break
+            content = archive_content(archive)
+            parts.insert(0, content[-missing:])
+            missing -= len(content)
+        self.place = max(self.place, begin)
+        return b"".join(parts)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

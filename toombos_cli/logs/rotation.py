@@ -1,0 +1,271 @@
+"""Moves the old part of a log that a process still writes to into an archive, losing no line.
+
+The archive gets the first whole lines; then exactly their blocks are cut out of the live file with
+FALLOC_FL_COLLAPSE_RANGE (fallocate(2); ext4 and XFS). What is appended meanwhile stays, so there is no moment at
+which a line can be lost, unlike with logrotate's copytruncate. A cut falls on a block, not on a line: what the
+archive already has of the first block left is overwritten by blanks and one newline.
+
+Where the file system cannot do that (tmpfs, overlay, btrfs) the file is copied and truncated, and what is written
+between the two is lost; `Rotation.lossless` tells.
+"""
+
+import ctypes
+import errno
+import gzip
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from toombos_cli.base import locks
+from toombos_cli.base.errors import OperationError
+from toombos_cli.base.files import replace_private
+from toombos_cli.manifest.tables.logs import Logs
+
+_FALLOC_FL_COLLAPSE_RANGE = 0x08
+_CHUNK_BYTES = 1024 * 1024
+_DAY_S = 86_400
+_GZIP_LEVEL = 4  # text shrinks by nine tenths at any level; this one takes a third of the time of 9
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """How the live log relates to all that was ever written, as a stream of bytes counted from 0.
+
+    Byte `b` of the live file is byte `base + b` of the stream. The first `blank` bytes of the live file are filler:
+    their content is in the archive. `pending` names an archive that was written and whose cut may not be done;
+    `cut` is how many bytes that cut takes away.
+    """
+
+    base: int = 0
+    blank: int = 0
+    rotated_at: float = 0.0
+    lossless: bool = True
+    pending: str = ""
+    cut: int = 0
+    next_blank: int = 0
+
+
+class LogFile:
+    """One service's log, its archives `NAME.log.YYYYMMDDTHHMMSS.mmm[.gz]` beside it, and the record of its cuts."""
+
+    def __init__(self, path: Path, record_path: Path) -> None:
+        self.path = path
+        self._record_path = record_path
+        self._lock_path = record_path.with_suffix(".rotation-lock")
+
+    @contextmanager
+    def reading(self) -> Iterator[Record]:
+        """The record, kept from changing while the reader looks at the file.
+
+        Raises OperationError where the reader may not read.
+        """
+        try:
+            with locks.hold(self._lock_path, shared=True):
+                yield self.record()
+        except PermissionError as error:
+            raise OperationError(f"cannot be read: {error.strerror}", where=str(error.filename)) from None
+        except TimeoutError:
+            raise OperationError("cannot be read: its rotation does not end", where=str(self.path)) from None
+
+    def record(self) -> Record:
+        """The record as it is; an empty one when there was no rotation or it cannot be read."""
+        try:
+            return msgspec.json.decode(self._record_path.read_bytes(), type=Record)
+        except (OSError, msgspec.DecodeError):
+            return Record()
+
+    def archives(self) -> tuple[Path, ...]:
+        """The finished archives, oldest first; each once, also while it is being compressed."""
+        found = sorted(
+            p for p in self.path.parent.glob(f"{self.path.name}.????????T??????.???*") if p.suffix != ".part"
+        )
+        return tuple({p.name.removesuffix(".gz"): p for p in reversed(found)}.values())[::-1]
+
+    def note_beginning(self, now: float) -> None:
+        """Notes when a log began that has no record yet: its file's times all move with every write."""
+        if not self._record_path.exists() and self.path.exists():
+            self._write(Record(rotated_at=now))
+
+    def is_due(self, settings: Logs, now: float) -> bool:
+        """Whether size or day ask for a rotation; an empty log is never rotated."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return False
+        record = self.record()
+        size_bytes = found.st_size - record.blank
+        if size_bytes >= settings.max_mb * 1_000_000:
+            return True
+        another_day = int(record.rotated_at // _DAY_S) != int(now // _DAY_S)
+        return settings.daily and size_bytes > 0 and record.rotated_at > 0 and another_day
+
+    def rotate(self, settings: Logs, now: float) -> Path | None:
+        """Archives all whole lines there are, prunes and compresses; the new archive, or None if there was no line.
+
+        A last line that alone is larger than a log may become is cut in two: output without line ends must not fill
+        the disk. Raises OSError, on a full disk for example: the log is then as it was.
+        """
+        self.recover()
+        with self.path.open("r+b") as live:
+            archive = self._archive(live, now, settings.max_mb * 1_000_000)
+        self._tidy(settings)
+        return archive
+
+    def recover(self) -> None:
+        """Finishes, or takes back, a rotation that a crash interrupted."""
+        record = self.record()
+        if not record.pending:
+            return
+        part = self.path.with_name(f"{record.pending}.part")
+        with locks.hold(self._lock_path):
+            if part.exists() and self._is_cut(part, record):
+                self._finish(part, record)
+            else:
+                part.unlink(missing_ok=True)
+                self._write(msgspec.structs.replace(record, pending="", cut=0, next_blank=0))
+
+    def _archive(self, live: BinaryIO, now: float, longest_line: int) -> Path | None:
+        record = self.record()
+        size = os.fstat(live.fileno()).st_size
+        if size - record.blank < longest_line:
+            end = _end_of_lines(live.fileno(), record.blank)
+        elif (end := _end_of_lines(live.fileno(), size - longest_line)) == size - longest_line:
+            end = size
+        if end <= record.blank:
+            return None
+        block = os.fstatvfs(live.fileno()).f_bsize
+        name = _archive_name(self.path, now)
+        part = self.path.with_name(f"{name}.part")
+        cut = (end - 1) // block * block  # never the whole file: COLLAPSE_RANGE must end before the file does
+        record = msgspec.structs.replace(record, pending=name, cut=cut, next_blank=end - cut, rotated_at=now)
+        try:
+            _copy(live.fileno(), part, record.blank, end)
+            self._write(record)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        with locks.hold(self._lock_path):
+            if cut and not _collapse(live.fileno(), cut):
+                return self._truncate(live, part, record, end)
+            return self._finish(part, record)
+
+    def _finish(self, part: Path, record: Record) -> Path:
+        with self.path.open("r+b") as live:
+            os.pwrite(live.fileno(), _filler(record.next_blank), 0)
+        archive = part.with_suffix("")
+        part.rename(archive)
+        done = msgspec.structs.replace(record, base=record.base + record.cut, blank=record.next_blank)
+        self._write(msgspec.structs.replace(done, pending="", cut=0, next_blank=0))
+        return archive
+
+    def _truncate(self, live: BinaryIO, part: Path, record: Record, end: int) -> Path:
+        """Copies what came meanwhile and truncates: the last resort, with its moment of loss."""
+        size = os.fstat(live.fileno()).st_size
+        _copy(live.fileno(), part, end, size)
+        record = msgspec.structs.replace(record, cut=size, next_blank=0, lossless=False)
+        self._write(record)
+        os.ftruncate(live.fileno(), 0)
+        return self._finish(part, record)
+
+    def _is_cut(self, part: Path, record: Record) -> bool:
+        """Whether the cut had been made: the live file no longer begins with what the archive holds."""
+        with part.open("rb") as archived, self.path.open("rb") as live:
+            live.seek(record.blank)
+            while chunk := archived.read(_CHUNK_BYTES):
+                if live.read(len(chunk)) != chunk:
+                    return True
+        return False
+
+    def _tidy(self, settings: Logs) -> None:
+        """Removes the oldest archives and compresses all but the newest, which a follower may still read."""
+        archives = self.archives()
+        for old in archives[: -settings.keep]:
+            old.unlink(missing_ok=True)
+        for archive in archives[-settings.keep : -1] if settings.compress else ():
+            if archive.suffix != ".gz":
+                _compress(archive)
+
+    def _write(self, record: Record) -> None:
+        self._record_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace_private(self._record_path, msgspec.json.encode(record), durable=True)
+
+
+def archive_content(archive: Path) -> bytes:
+    """What an archive holds, also when it was compressed since it was listed; b"" when it was pruned since."""
+    packed = archive if archive.suffix == ".gz" else archive.with_name(f"{archive.name}.gz")
+    try:
+        return archive.read_bytes() if packed != archive else gzip.decompress(packed.read_bytes())
+    except FileNotFoundError:
+        return gzip.decompress(packed.read_bytes()) if packed.exists() else b""
+
+
+def end_of_lines(path: Path, start: int) -> int:
+    """The offset behind the file's last newline at or after `start`; `start` when there is none, or no file."""
+    try:
+        with path.open("rb") as file:
+            return _end_of_lines(file.fileno(), start)
+    except FileNotFoundError:
+        return start
+
+
+def _end_of_lines(fd: int, start: int) -> int:
+    position = os.fstat(fd).st_size
+    while position > start:
+        begin = max(start, position - _CHUNK_BYTES)
+        found = os.pread(fd, position - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        position = begin
+    return start
+
+
+def _copy(fd: int, target: Path, start: int, end: int) -> None:
+    """Appends bytes [start, end) to the private file `target`, on disk when this returns."""
+    out = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while start < end:
+            start += os.write(out, os.pread(fd, min(_CHUNK_BYTES, end - start), start))
+        os.fsync(out)
+    finally:
+        os.close(out)
+
+
+def _filler(size: int) -> bytes:
+    return b" " * (size - 1) + b"\n" if size else b""
+
+
+def _collapse(fd: int, size: int) -> bool:
+    """Cuts the first `size` bytes, whole blocks, out of the file; False where the file system cannot."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "fallocate"):
+        return False
+    arguments = (ctypes.c_int(_FALLOC_FL_COLLAPSE_RANGE), ctypes.c_int64(0), ctypes.c_int64(size))
+    if libc.fallocate(fd, *arguments) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+        return False
+    raise OSError(number, os.strerror(number))
+
+
+def _compress(archive: Path) -> None:
+    """Replaces the archive by its .gz; a crash leaves the one or the other whole."""
+    part = archive.with_name(f"{archive.name}.gz.part")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with archive.open("rb") as source, os.fdopen(fd, "wb") as raw:
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=_GZIP_LEVEL) as target:
+            shutil.copyfileobj(source, target, _CHUNK_BYTES)
+        raw.flush()
+        os.fsync(raw.fileno())
+    part.rename(archive.with_name(f"{archive.name}.gz"))
+    archive.unlink()
+
+
+def _archive_name(path: Path, now: float) -> str:
+    moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+    return f"{path.name}.{moment}.{int(now * 1000) % 1000:03}"

@@ -1,0 +1,44 @@
+"""Looks things up in the types of the manifest: which keys a table has, what a value may be."""
+
+from enum import EnumType
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.reading.layers import KeyPath
+from toombos_cli.manifest.tables.service import Table
+
+
+def is_table(kind: Any) -> bool:
+    """Whether it is the type of a manifest table."""
+    return isinstance(kind, type) and issubclass(kind, Table)
+
+
+def kind_at(path: KeyPath) -> Any:
+    """The type of the value at this path; None when there is no such key."""
+    kind: Any = Manifest
+    for part in path:
+        if is_table(kind):
+            types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+            kind = types.get(str(part))
+        else:
+            arguments = [a for a in get_args(kind) if is_table(a)]
+            kind = arguments[0] if arguments else kind if isinstance(part, int) else None
+    return kind
+
+
+def keys_at(path: KeyPath) -> list[str]:
+    """The keys that the table at this path may have."""
+    kind = kind_at(path)
+    return [field.name for field in msgspec.structs.fields(kind) if field.name != "name"] if is_table(kind) else []
+
+
+def choices_of(kind: Any) -> list[str]:
+    """What a value of this type, or an item of it, may be; [] when anything of its kind may."""
+    if isinstance(kind, EnumType):
+        members: list[Any] = list(kind.__members__.values())
+        return [str(member.value) for member in members]
+    if get_origin(kind) is Literal:
+        return [choice for choice in map(str, get_args(kind)) if choice]
+    return next((found for argument in reversed(get_args(kind)) if (found := choices_of(argument))), [])

@@ -1,0 +1,101 @@
+"""The texts that a manifest is made of: the project's own `toombos.toml`, and the packaged one that it extends."""
+
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.manifest import FILE_NAME
+
+PACKAGED = "toombos"
+_EXTENDABLE = (PACKAGED, "monitoring")
+KeyPath = tuple[str | int, ...]
+
+
+def read_layers(path: Path) -> "tuple[Layer, ...]":
+    """The file's own text above that which it extends; the packaged one where there is no file.
+
+    Raises ConfigurationError for what cannot be read, is not TOML, or extends what does not exist.
+    """
+    if not path.is_file():
+        return (_packaged(PACKAGED),)
+    own = Layer.parse(_read(path), str(path))
+    extended = _extended(own)
+    return (own, _packaged(extended)) if extended else (own,)
+
+
+def merged(layers: "tuple[Layer, ...]") -> dict[str, Any]:
+    """One tree of all: tables are merged, everything else is replaced by the layer above."""
+    tree: dict[str, Any] = {}
+    for layer in reversed(layers):
+        tree = _merge(tree, layer.tree)
+    tree.pop("extends", None)
+    return tree
+
+
+@dataclass(frozen=True)
+class Layer:
+    label: str
+    tree: dict[str, Any]
+    text: str
+
+    @cached_property
+    def lines(self) -> dict[KeyPath, int]:
+        """Where each key stands; wanted only when something is wrong."""
+        from toombos_cli.manifest.reading.positions import key_lines
+
+        return key_lines(self.text)
+
+    @classmethod
+    def parse(cls, text: str, label: str) -> "Layer":
+        try:
+            return cls(label, tomllib.loads(text), text)
+        except tomllib.TOMLDecodeError as error:
+            at = re.search(r"\(at line (\d+)", str(error))
+            line = at[1] if at else len(text.splitlines())  # "(at end of document)"
+            message = re.sub(r" \(at .*\)$", "", str(error))
+            raise ConfigurationError(
+                f"not valid TOML: {message}", where=f"{label}:{line}", hint="correct that line"
+            ) from None
+
+
+@cache
+def _packaged(name: str) -> Layer:
+    text = (Path(__file__).parents[1] / FILE_NAME).read_text("utf-8")
+    layer = Layer.parse(text, f"{FILE_NAME} (packaged)")
+    if name == PACKAGED:
+        return layer
+    services = {name: table for name, table in layer.tree["services"].items() if table.get("role") == "monitoring"}
+    tree = {"services": services} | {key: layer.tree[key] for key in ("alerts", "schedule")}
+    return replace(layer, tree=tree)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"not UTF-8 at byte {error.start}", where=str(path)) from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _extended(own: Layer) -> str | None:
+    """The packaged manifest that this one builds on, if any. Raises ConfigurationError."""
+    extended = own.tree.get("extends")
+    if extended is None or extended in _EXTENDABLE:
+        return extended
+    where = f"{own.label}:{own.lines.get(('extends',), 1)}"
+    raise ConfigurationError(
+        f"extends = {own.tree['extends']!r} names no packaged manifest", where=where, hint=f'extends = "{PACKAGED}"'
+    )
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged

@@ -1,0 +1,232 @@
+"""Reads `toombos.toml`: merges it over the packaged manifest, checks all of it, reports every problem with its line."""
+
+import re
+from graphlib import CycleError
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from toombos_cli.base.errors import ConfigurationError, Problem
+from toombos_cli.base.spelling import nearest
+from toombos_cli.manifest import FILE_NAME
+from toombos_cli.manifest.model import Manifest, Source, start_order
+from toombos_cli.manifest.reading.kinds import choices_of, is_table, keys_at, kind_at
+from toombos_cli.manifest.reading.layers import PACKAGED, KeyPath, Layer, merged, read_layers
+from toombos_cli.manifest.reading.placeholders import UnknownPlaceholderError, expand_service
+from toombos_cli.manifest.reading.references import applicable_steps, named_services
+from toombos_cli.manifest.tables.service import Service
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def load_manifest(project: Path) -> Manifest:
+    """The project's manifest, or the packaged one where the project has none.
+
+    A `toombos.toml` stands for itself, or overrides what it extends: `extends = "toombos"` the packaged manifest,
+    `extends = "monitoring"` what of it suits any system (monitoring, alerts, schedule). Tables are merged, everything
+    else is replaced. Raises ConfigurationError with one Problem for each thing that is wrong.
+    """
+    project = project.resolve()
+    path = project / FILE_NAME
+    layers = read_layers(path)
+    source = Source(path=path if path.is_file() else None, project=project)
+    return _Check(layers).manifest(merged(layers), source)
+
+
+class _Check:
+    """Decodes one merged tree and gathers the problems on the way."""
+
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self.layers = layers
+        self.problems: list[Problem] = []
+
+    def manifest(self, tree: dict[str, Any], source: Source) -> Manifest:
+        tables = tree.pop("services", {})
+        declared = list(tables) if isinstance(tables, dict) else []
+        services = self._services(tables, source.project)
+        sections = {}
+        for field in msgspec.structs.fields(Manifest):
+            if field.name in tree and field.name not in ("services", "source"):
+                sections[field.name] = self._section(tree.pop(field.name), field.type, (field.name,))
+        known = [field.name for field in msgspec.structs.fields(Manifest) if field.name != "source"]
+        for key in tree:
+            self._unknown((key,), key, known)
+        sections.setdefault("name", source.project.name)
+        if not services and not self.problems:
+            self._add((), "no services", hint=f'add [services.NAME] tables, or extends = "{PACKAGED}"')
+        self._relations(services)
+        self._references(sections, declared, services)
+        if self.problems:
+            raise ConfigurationError("the manifest is invalid", problems=tuple(sorted(self.problems, key=_place)))
+        if "smoke" in sections:
+            sections["smoke"] = applicable_steps(sections["smoke"], set(declared) - services.keys())
+        return Manifest(services=services, source=source, **sections)
+
+    def _services(self, tables: Any, project: Path) -> dict[str, Service]:
+        if not isinstance(tables, dict):
+            self._add(("services",), "services must be a table of tables: [services.NAME]")
+            return {}
+        decoded: dict[str, Service] = {}
+        for name, table in tables.items():
+            path = ("services", name)
+            if not isinstance(table, dict):
+                self._add(path, f"must be a table: [services.{name}]")
+            elif not _NAME.fullmatch(name):
+                self._add(path, f"the service name {name!r} must be letters, digits, and - _ . between them")
+            elif "name" in table:
+                self._unknown((*path, "name"), "name", [])
+            else:
+                names = table.get("depends_on")
+                if isinstance(names, list):
+                    table = table | {"depends_on": dict.fromkeys(map(str, names), "ready")}
+                service = self._decode(table | {"name": name}, Service, path)
+                if service is not None:
+                    decoded[name] = service
+        return self._expanded(decoded, project)
+
+    def _expanded(self, services: dict[str, Service], project: Path) -> dict[str, Service]:
+        if self.problems:  # placeholders may name a service that could not be decoded
+            return services
+        expanded = {}
+        for name, service in services.items():
+            if not service.enabled:
+                continue
+            try:
+                expanded[name] = expand_service(service, services, project)
+            except UnknownPlaceholderError as error:
+                hint = f"did you mean {{{error.nearest}}}?" if error.nearest else None
+                self._add(("services", name, error.key), f"services.{name}.{error.key}: {error}", hint=hint)
+        disabled = services.keys() - expanded.keys()
+        return {
+            name: msgspec.structs.replace(
+                service, depends_on={k: v for k, v in service.depends_on.items() if k not in disabled}
+            )
+            for name, service in expanded.items()
+        }
+
+    def _relations(self, services: dict[str, Service]) -> None:
+        taken: dict[tuple[str, int], str] = {}
+        for name, service in services.items():
+            for dependency in service.depends_on:
+                if dependency not in services:
+                    guess = nearest(dependency, services)
+                    self._add(
+                        ("services", name, "depends_on"),
+                        f"{name} depends on {dependency!r}, which is no service",
+                        hint=f"did you mean {guess!r}?" if guess else f"services: {', '.join(services)}",
+                    )
+            other = taken.setdefault((service.host, service.port), name)
+            if other != name and service.port:
+                self._add(("services", name, "port"), f"port {service.port} is already that of {other}")
+        try:
+            start_order(services)
+        except CycleError as error:
+            circle = " -> ".join(reversed(error.args[1]))
+            self._add(("services", error.args[1][0], "depends_on"), f"dependencies form a cycle: {circle}")
+
+    def _references(self, sections: dict[str, Any], declared: list[str], services: dict[str, Service]) -> None:
+        """Every service that another section names must be declared; it may be disabled. What is asked has a port."""
+        for path, name in named_services(sections):
+            if name not in declared:
+                guess = nearest(name, declared)
+                hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(declared)}"
+                self._add(path, f"no service is named {name!r}", hint=hint)
+            elif path[0] in ("smoke", "load") and name in services and not services[name].port:
+                self._add(path, f"{name} has no port, so it cannot be asked")
+
+    def _section(self, value: Any, kind: Any, path: KeyPath) -> Any:
+        """Decodes a section; a table of tables or an array of tables is decoded one table at a time."""
+        arguments: tuple[Any, ...] = get_args(kind)
+        if isinstance(value, dict) and len(arguments) == 2 and is_table(arguments[1]):
+            return {key: self._decode(table, arguments[1], (*path, key)) for key, table in value.items()}
+        if isinstance(value, list) and arguments and is_table(arguments[0]):
+            return tuple(self._decode(table, arguments[0], (*path, i)) for i, table in enumerate(value))
+        return self._decode(value, kind, path)
+
+    def _decode(self, value: Any, kind: Any, path: KeyPath) -> Any:
+        """The decoded value, or None with the problems noted; goes on after each problem to find the next."""
+        left_out: set[str | int] = set()
+        while True:
+            try:
+                decoded = msgspec.convert(value, kind)
+            except msgspec.ValidationError as error:
+                culprit = self._note(error, path, left_out)
+                value = _without(value, culprit) if culprit else None
+                if value is None:
+                    return None
+                left_out.update(culprit)
+            else:
+                return None if left_out else decoded
+
+    def _note(self, error: msgspec.ValidationError, path: KeyPath, left_out: set[str | int]) -> KeyPath:
+        """Records one problem; returns the path below `path` of the key to leave out, () when there is none."""
+        text, _, at = str(error).partition(" - at `$")
+        # Of a key of unknown name, written [...], the place is not known, and of what is in it the type alone.
+        parts = re.sub(r"(\[\.\.\.\])+`?$", "", at)
+        inner = tuple(_index(p) for p in re.findall(r"[A-Za-z0-9_-]+", parts.split("[...]")[0]))
+        whole = tuple(_index(p) for p in re.findall(r"[A-Za-z0-9_-]+|\.\.\.", parts))
+        if unknown := re.match(r"Object contains unknown field `(.+)`$", text):
+            self._unknown((*path, *inner, unknown[1]), unknown[1], keys_at((*path, *inner)))
+            return (*inner, unknown[1])
+        if text.startswith("Object missing required field"):
+            missing = text.split("`")[1]
+            if missing not in left_out:
+                others = [name for layer in self.layers[1:] for name in layer.tree.get(str(path[0]), ())]
+                guess = nearest(str(path[1]), others) if len(path) == 2 else None
+                hint = f"did you mean [{path[0]}.{guess}]?" if guess else None
+                self._add((*path, *inner), f"{'.'.join(map(str, path))}: {missing} is missing", hint=hint)
+            return ()
+        name = ".".join(map(str, (*path, *inner)))
+        choices = choices_of(kind_at((*path, *whole)))
+        if text.startswith("Invalid enum value") and choices:
+            wrong = text.removeprefix("Invalid enum value ")
+            guess = nearest(wrong.strip("'"), choices)
+            hint = f"did you mean {guess!r}?" if guess else None
+            self._add((*path, *inner), f"{name}: {wrong} is not one of {', '.join(choices)}", hint=hint)
+            return inner
+        begins_with_key = text.split()[0] in keys_at((*path, *inner))  # a table's own rule names the key that breaks it
+        at_key = (text.split()[0],) if begins_with_key else ()
+        if left_out.intersection(at_key):  # it was wrong already, and its default breaks the rule
+            return ()
+        self._add((*path, *inner, *at_key), f"{name}: {text[0].lower() + text[1:]}")
+        return inner
+
+    def _unknown(self, path: KeyPath, key: str, known: list[str]) -> None:
+        guess = nearest(key, known)
+        hint = f"did you mean {guess!r}?" if guess else (f"known keys: {', '.join(known)}" if known else None)
+        self._add(path, f"unknown key {'.'.join(map(str, path))}", hint=hint)
+
+    def _add(self, path: KeyPath, message: str, *, hint: str | None = None) -> None:
+        from toombos_cli.manifest.reading.positions import nearest_line
+
+        for layer in self.layers:
+            line = nearest_line(layer.lines, path)
+            if line is not None:
+                self.problems.append(Problem(message=message, where=f"{layer.label}:{line}", hint=hint))
+                return
+        self.problems.append(Problem(message=message, where=self.layers[0].label, hint=hint))
+
+
+def _index(part: str) -> str | int:
+    return int(part) if part.isdigit() else part
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    label, _, line = (problem.where or "").rpartition(":")
+    return (label, int(line)) if line.isdigit() else (line, 0)
+
+
+def _without(value: Any, path: KeyPath) -> Any:
+    """A copy of the tree without the key at `path`; None when there is no such key."""
+    if not path or not isinstance(value, dict) or path[0] not in value:
+        return None
+    rest = dict(value)
+    if len(path) == 1:
+        del rest[path[0]]
+        return rest
+    inner = _without(rest[path[0]], path[1:])
+    if inner is None:
+        return None
+    rest[path[0]] = inner
+    return rest

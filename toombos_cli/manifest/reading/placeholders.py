@@ -1,0 +1,61 @@
+"""Placeholders in a manifest's strings: `{python}`, `{project}`, `{port}`, `{services.crm.url}` and the like."""
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from toombos_cli.base.spelling import nearest
+from toombos_cli.manifest.tables.service import Service
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_.-]*)\}")
+
+
+class UnknownPlaceholderError(ValueError):
+    """`key` is the service's key that holds it, `nearest` the most similar known one."""
+
+    def __init__(self, key: str, name: str, nearest: str | None) -> None:
+        super().__init__(f"unknown placeholder {{{name}}}")
+        self.key, self.nearest = key, nearest
+
+
+def expand_service(service: Service, services: Mapping[str, Service], project: Path) -> Service:
+    """The service with every placeholder replaced. Raises UnknownPlaceholderError."""
+    names = {"python": sys.executable, "project": str(project)}
+    for other in services.values():
+        for key, value in _facts(other).items():
+            names[f"services.{other.name}.{key}"] = value
+    names |= _facts(service)
+
+    def filled(key: str, text: str) -> str:
+        return _expand(text, names, key)
+
+    return msgspec.structs.replace(
+        service,
+        command=tuple(filled("command", part) for part in service.command),
+        cwd=str(project / filled("cwd", service.cwd)),
+        log=str(project / filled("log", service.log)),
+        env={name: filled("env", value) for name, value in service.env.items()},
+        default_env={name: filled("default_env", value) for name, value in service.default_env.items()},
+    )
+
+
+def _expand(text: str, names: Mapping[str, str], key: str) -> str:
+    """`text` with each `{name}` replaced; `{{` and `}}` stand for braces."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1]
+        if name in names:
+            return names[name]
+        raise UnknownPlaceholderError(key, name, nearest(name, names))
+
+    opened, closed = "\0", "\1"
+    text = text.replace("{{", opened).replace("}}", closed)
+    return _PLACEHOLDER.sub(value, text).replace(opened, "{").replace(closed, "}")
+
+
+def _facts(service: Service) -> dict[str, str]:
+    place = {"host": service.host, "port": str(service.port), "url": service.url} if service.port else {}
+    return {"name": service.name, **place}

@@ -1,0 +1,46 @@
+"""What the sections of a manifest say of its services: names that must exist, steps that need them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from toombos_cli.manifest.tables.smoke import Step
+
+_ITSELF = "toombos"
+"""The command line reads variables as well as services do."""
+
+Reference = tuple[tuple[str | int, ...], str]
+
+
+def named_services(sections: Mapping[str, Any]) -> Iterator[Reference]:
+    """Where a section names a service, and which. What could not be decoded is None there, and names none."""
+    for index, step in enumerate(sections.get("smoke") or ()):
+        if step is not None:
+            yield ("smoke", index, "service"), step.service
+            yield from ((("smoke", index, "counters"), counter.service) for counter in step.counters)
+    if (load := sections.get("load")) and load.service is not None:
+        yield ("load", "service"), load.service
+    if monitoring := sections.get("monitoring"):
+        for key, items in (("rules", monitoring.rules), ("panels", monitoring.panels)):
+            for index, item in enumerate(items):
+                yield from ((("monitoring", key, index, "services"), name) for name in item.services)
+    for variable, described in (sections.get("environment") or {}).items():
+        if described is not None:
+            yield from ((("environment", variable, "used_by"), name) for name in described.used_by if name != _ITSELF)
+            if described.service:
+                yield ("environment", variable, "service"), described.service
+
+
+def applicable_steps(steps: tuple[Step, ...], disabled: set[str]) -> tuple[Step, ...]:
+    """The smoke steps without those that need a disabled service, or a capture of such a step."""
+    kept: list[Step] = []
+    lost: set[str] = set()
+    for step in steps:
+        text = msgspec.json.encode(step).decode()
+        needs = {step.service, *(counter.service for counter in step.counters)}
+        if needs & disabled or any(f"${{{name}}}" in text for name in lost):
+            lost |= step.capture.keys()
+        else:
+            kept.append(step)
+    return tuple(kept)

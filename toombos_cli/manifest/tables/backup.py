@@ -1,0 +1,48 @@
+"""The manifest's `[backup]` table: what a backup holds, where it goes and how long it is kept."""
+
+from toombos_cli.manifest.tables.service import Table
+
+
+class Retention(Table, frozen=True):
+    """Which archives stay: the union of the newest `last` and the newest of each of so many periods."""
+
+    last: int = 7
+    daily: int = 30
+    weekly: int = 0
+    monthly: int = 0
+    keep_within_days: int = 0
+    trash_days: int = 7
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative")
+
+
+class BackupScope(Table, frozen=True):
+    """Roots below the project; a root that does not exist is left out and listed as absent.
+
+    Of `log_roots`, only files changed in the last `log_days` days are taken. With `age_recipients`, archives are
+    encrypted for them; `age_identity` is the file with the key that opens them. `remote` receives a copy of each.
+    """
+
+    roots: tuple[str, ...] = (".env", "toombos.toml", "data", "logs")
+    exclude: tuple[str, ...] = ()
+    log_roots: tuple[str, ...] = ("logs",)
+    log_days: int = 7
+    directory: str = "backups"
+    max_age_h: float = 26.0
+    snapshot_timeout_s: float = 600.0
+    age_recipients: tuple[str, ...] = ()
+    age_identity: str = ""
+    remote: str = ""
+    retention: Retention = Retention()
+
+    def __post_init__(self) -> None:
+        for root in (*self.roots, *self.log_roots):
+            if not root or root.startswith("/") or any(part in ("", ".", "..") for part in root.split("/")):
+                raise ValueError(f"the root {root!r} must be a plain path below the project")
+        if not self.roots:
+            raise ValueError("roots must name something")
+        if self.log_days < 1 or self.max_age_h <= 0 or self.snapshot_timeout_s <= 0:
+            raise ValueError("log_days, max_age_h and snapshot_timeout_s must be above 0")

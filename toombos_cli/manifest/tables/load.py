@@ -1,0 +1,28 @@
+"""The manifest's `[load]` table: what `toombos load` does when it is told nothing."""
+
+from typing import Any, Literal
+
+from toombos_cli.manifest.tables.service import Table
+
+
+class LoadDefaults(Table, frozen=True):
+    """The default target: a service's route, the request to send, and how often.
+
+    `${NAME}` in a header is the variable NAME; a header whose variable is not set is left out.
+    """
+
+    service: str | None = None
+    path: str = "/"
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    headers: dict[str, str] = {}
+    body: Any = None
+    requests: int = 100
+    connections: int = 10
+    timeout_s: float = 30.0
+    allowed_targets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.path.startswith("/"):
+            raise ValueError(f"path must begin with /, not {self.path!r}")
+        if self.requests < 1 or self.connections < 1 or self.timeout_s <= 0:
+            raise ValueError("requests and connections must be at least 1, timeout_s above 0")

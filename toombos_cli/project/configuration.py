@@ -1,0 +1,122 @@
+"""Gathers what the configuration rules judge, once: `.env`, the environment, the running system, Prometheus' file."""
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.manifest import FILE_NAME
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.settings.env_file import ENV_FILE, EnvFile, parse_env_text, read_env_file
+from toombos_cli.settings.facts import EXAMPLE, Facts, FileStatus, RunningSystem
+from toombos_cli.settings.old_spellings import find_old_spellings
+from toombos_cli.settings.prometheus_file import read_prometheus_file
+from toombos_cli.settings.values import Origin, Value, effective_values
+
+
+def gather_facts(
+    manifest: Manifest, *, mode: str | None = None, environ: Mapping[str, str] | None = None, start: Path | None = None
+) -> Facts:
+    """The facts of the manifest's project. `start` is the directory that the project was looked for from.
+
+    Raises nothing for a bad `.env`: that is a fact, too.
+    """
+    environ = dict(os.environ) if environ is None else environ
+    project = manifest.project
+    path = project / ENV_FILE
+    unreadable = None
+    try:
+        env_file = read_env_file(project)
+    except ConfigurationError as error:
+        unreadable = error.problems[0]
+        env_file = EnvFile(path=path, values={}, lines={})
+    values = shared_values(manifest, env_file, mode, environ)
+    start = (start or project).resolve()
+    return Facts(
+        manifest=manifest,
+        mode=mode,
+        env_file=env_file,
+        unreadable=unreadable,
+        status=_file_status(path),
+        env_sha256=_sha256(path),
+        environ=environ,
+        values=values,
+        example=_read_example(project),
+        running=_running(project),
+        prometheus=read_prometheus_file(manifest),
+        old_spellings=find_old_spellings(project) if _is_project(project) else (),  # a search of / takes minutes
+        database_problem=_database_problem(manifest, values),
+        searched=(start, *start.parents),
+        is_project=_is_project(project),
+        user=os.geteuid(),
+    )
+
+
+def shared_values(
+    manifest: Manifest, env_file: EnvFile, mode: str | None, environ: Mapping[str, str]
+) -> dict[str, Value]:
+    """The effective values, with the manifest's defaults for the service that uses a variable."""
+    values = effective_values(manifest, None, env_file, mode=mode, environ=environ)
+    for service in manifest.services.values():
+        for name in service.default_env.keys() & manifest.environment.keys():
+            if name not in values or values[name].origin is Origin.DEFAULT:
+                values[name] = effective_values(manifest, service, env_file, mode=mode, environ=environ)[name]
+    return values
+
+
+def _is_project(project: Path) -> bool:
+    try:
+        return any((project / marker).exists() for marker in (ENV_FILE, FILE_NAME, EXAMPLE, "run/state.json"))
+    except PermissionError:
+        return False
+
+
+def _file_status(path: Path) -> FileStatus | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return FileStatus(mode=stat.S_IMODE(found.st_mode), owner=found.st_uid)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _read_example(project: Path) -> EnvFile | None:
+    try:
+        return parse_env_text((project / EXAMPLE).read_text("utf-8"), project / EXAMPLE)
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _running(project: Path) -> RunningSystem | None:
+    from toombos_cli.project.state import RUNNING, observed, read_state
+
+    state = read_state(project)
+    if state is None:
+        return None
+    running = tuple(name for name, service in observed(state).services.items() if service.phase in RUNNING)
+    return RunningSystem(services=running, env_sha256=state.env_file.sha256) if running else None
+
+
+def _database_problem(manifest: Manifest, values: Mapping[str, Value]) -> str | None:
+    """Why the directory of a SQLite file cannot be used; None when it can, or can be made."""
+    for name, variable in manifest.environment.items():
+        match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", values[name].value) if name in values else None
+        if variable.role != "database" or match is None or match[1] == ":memory:":
+            continue
+        services = [manifest.services[used] for used in variable.used_by if used in manifest.services]
+        directory = Path(services[0].cwd if services else manifest.project, match[1]).parent
+        existing = next(d for d in (directory, *directory.parents) if d.exists())
+        if not existing.is_dir():
+            return f"{existing} is not a directory"
+        if not os.access(existing, os.W_OK | os.X_OK):
+            return f"{existing} is not writable for this user"
+    return None

@@ -1,0 +1,213 @@
+"""What the supervisor wrote down of the running system: `run/state.json`, and where everything of a run lies.
+
+The supervisor alone writes it; `status`, `health` and `diagnose` read it. It holds no secret: of the environment
+only a fingerprint is kept.
+"""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from toombos_cli import processes
+from toombos_cli.manifest.tables.service import Service
+
+SCHEMA_VERSION = 1
+
+
+class Phase(StrEnum):
+    """Where a service's process is. UNSUPERVISED is never stored: it is what a reader finds (see `observed`)."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    UNHEALTHY = "unhealthy"
+    STOPPING = "stopping"
+    CRASH_LOOP = "crash-loop"
+    FAILED = "failed"
+    UNSUPERVISED = "unsupervised"
+
+
+RUNNING = frozenset({Phase.STARTING, Phase.READY, Phase.UNHEALTHY, Phase.STOPPING, Phase.UNSUPERVISED})
+
+
+class RestartRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One restart that the supervisor made: `at` is seconds since the epoch."""
+
+    at: float
+    reason: str
+
+
+class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
+    """One service as last written. `service` is its manifest table without the environment.
+
+    `desired` is what the operator asked for; `detail` says why the phase is what it is, for a person.
+    `pid` and `start_ticks` are 0 when there is no process. `log_offset` is the log's
+    size at its start. Times are seconds since the epoch.
+    """
+
+    service: Service
+    desired: bool
+    phase: Phase
+    run_id: str = ""
+    pid: int = 0
+    start_ticks: int = 0
+    started_at: float = 0.0
+    ready_after_s: float | None = None
+    detail: str = ""
+    fingerprint: str = ""
+    restarts: int = 0
+    restart_history: tuple[RestartRecord, ...] = ()
+    cpu_percent: float | None = None
+    rss_bytes: int | None = None
+    warnings: tuple[str, ...] = ()
+    last_lines: tuple[str, ...] = ()
+    log_offset: int = 0
+
+
+class EnvFileStamp(msgspec.Struct, frozen=True, kw_only=True):
+    """The `.env` that the running services were started with; `sha256` is "" when there was none."""
+
+    path: str
+    mtime_ns: int
+    sha256: str
+
+
+class SystemState(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole system. Pids mean something only while `boot_id` and `pid_namespace` are still the present ones."""
+
+    schema_version: int = SCHEMA_VERSION
+    boot_id: str
+    pid_namespace: int
+    supervisor_pid: int
+    supervisor_start_ticks: int
+    dry_run: bool
+    mode: str | None
+    started_at: float
+    env_file: EnvFileStamp
+    services: dict[str, ServiceState]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether it is of another pid namespace of this machine, such as another container's."""
+        return self.boot_id == processes.boot_id() and self.pid_namespace != processes.pid_namespace()
+
+    def identity_of(self, state: ServiceState) -> processes.ProcessIdentity:
+        """The process that a service's entry means."""
+        return processes.ProcessIdentity(
+            boot_id=self.boot_id, pid_namespace=self.pid_namespace, pid=state.pid, start_ticks=state.start_ticks
+        )
+
+    @property
+    def supervisor(self) -> processes.ProcessIdentity:
+        """The process that wrote this."""
+        return processes.ProcessIdentity(
+            boot_id=self.boot_id,
+            pid_namespace=self.pid_namespace,
+            pid=self.supervisor_pid,
+            start_ticks=self.supervisor_start_ticks,
+        )
+
+
+class RunDirectory:
+    """The paths under a project's `run/`."""
+
+    def __init__(self, project: Path) -> None:
+        self.project = project
+        self.path = project / "run"
+        self.state = self.path / "state.json"
+        self.supervisor_lock = self.path / "supervisor.lock"
+        self.supervisor_log = self.path / "supervisor.log"
+
+    def service_lock(self, name: str) -> Path:
+        """The lock that a service's processes hold open for as long as one of them lives."""
+        return self.path / f"{name}.lock"
+
+    def rotation(self, name: str) -> Path:
+        """The record of what was moved out of a service's log."""
+        return self.path / f"{name}.rotation"
+
+    @property
+    def socket(self) -> Path:
+        """The control socket; below a private directory of /tmp when the project's path is too long for one."""
+        path = self.path / "supervisor.sock"
+        if len(os.fsencode(path)) < 104:  # sun_path holds 108 bytes on Linux, 104 on macOS, with the final NUL
+            return path
+        return Path(f"/tmp/toombos-{os.getuid()}") / f"{project_key(self.project)}.sock"  # noqa: S108  (made 0700)
+
+    def create(self) -> None:
+        """Makes the directories, private to the user. Raises OSError."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+
+
+def project_key(project: Path) -> str:
+    """Twelve hexadecimal digits that tell this project's processes from those of others."""
+    import hashlib  # loads OpenSSL, which most readers of the state do not need
+
+    return hashlib.sha256(os.fsencode(project.resolve())).hexdigest()[:12]
+
+
+def run_id_prefix(project: Path, service: str | None = None) -> str:
+    """How TOOMBOS_RUN_ID begins in every process of the project, or of one of its services."""
+    return f"{project_key(project)}:" if service is None else f"{project_key(project)}:{service}:"
+
+
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
+    """A service that toombos runs on this machine for another project, as for another checkout."""
+
+    project: str
+    service: str
+
+    def __str__(self) -> str:
+        return f"{self.service} of the toombos project {self.project}"
+
+
+def neighbour(pid: int) -> Neighbour | None:
+    """What the process is to a project of toombos; None for one of none, or of one that cannot be found.
+
+    Its tag holds the project's key alone. The project is where the process is or above, or where its supervisor is.
+    """
+    tag = processes.find_tagged("", (pid,)).get(pid, "")
+    key, _, service = tag.rpartition(":")[0].partition(":")
+    table = processes.process_table() if service else {}
+    while pid in table:
+        directory = processes.working_directory(pid)
+        for place in (Path(directory), *Path(directory).parents) if directory else ():
+            if project_key(place) == key:
+                return Neighbour(project=str(place), service=service)
+        pid = table[pid].parent
+    return None
+
+
+def read_state(project: Path) -> SystemState | None:
+    """The last state that was written completely; None when there is none, or none that can be read."""
+    path = RunDirectory(project).state
+    for candidate in (path, path.with_suffix(".json.bak")):
+        try:
+            return msgspec.json.decode(candidate.read_bytes(), type=SystemState)
+        except (OSError, msgspec.DecodeError):
+            continue
+    return None
+
+
+def observed(state: SystemState) -> SystemState:
+    """The state as it is now, when no supervisor answers for it.
+
+    A service whose very process still runs is UNSUPERVISED, every other one is stopped or keeps how it failed. Nobody
+    measures now, so there are no figures.
+    """
+    services = {}
+    for name, service in state.services.items():
+        if service.pid and processes.is_alive(state.identity_of(service)):
+            services[name] = msgspec.structs.replace(
+                service, phase=Phase.UNSUPERVISED, cpu_percent=None, rss_bytes=None
+            )
+        else:
+            kept = service.phase if service.phase in (Phase.CRASH_LOOP, Phase.FAILED) else Phase.STOPPED
+            services[name] = msgspec.structs.replace(
+                service, phase=kept, pid=0, start_ticks=0, cpu_percent=None, rss_bytes=None
+            )
+    return msgspec.structs.replace(state, services=services)

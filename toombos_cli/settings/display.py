@@ -1,0 +1,65 @@
+"""How names and values of the configuration may be shown: whatever could be a secret is masked."""
+
+import re
+from collections.abc import Mapping
+from difflib import SequenceMatcher
+from urllib.parse import urlsplit
+
+from toombos_cli.base.redaction import MASK, is_secret_name
+from toombos_cli.base.spelling import nearest
+from toombos_cli.manifest.tables.environment import Variable
+from toombos_cli.settings.encryption import ENCRYPTED_PREFIX, is_encrypted
+from toombos_cli.settings.strength import looks_random
+from toombos_cli.settings.types import type_error
+
+_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,49}|[a-z_][a-z0-9_]{0,49}")
+_MISSPELT = 0.85
+"""How alike a misspelt name is to the right one at least: less may be a secret that was pasted before it."""
+_UNSHOWN = "(a name that is not shown)"
+
+
+def shown_name(name: str, documented: Mapping[str, Variable]) -> str:
+    """The name, when it looks like one: a line that broke off a key or certificate is read as a name, too."""
+    if name in documented or (_NAME.fullmatch(name) and not re.search(r"\d.*\d.*\d.*\d", name)):
+        return name
+    guess = nearest(name, documented) if re.fullmatch(r"\w{1,50}", name) else None
+    misspelt = guess is not None and SequenceMatcher(None, name.upper(), guess.upper()).ratio() >= _MISSPELT
+    return name if misspelt else _UNSHOWN
+
+
+def shown_value(name: str, value: str, variable: Variable | None) -> str:
+    """The value, or the mask for a secret, an undocumented variable, and a value that its type refuses."""
+    if not value:
+        return ""
+    if is_encrypted(value):
+        return ENCRYPTED_PREFIX + MASK
+    if variable is None or variable.secret or is_secret_name(name) or type_error(variable, value):
+        return MASK
+    if variable.type in ("str", "path") and _holds_another_setting(value):
+        return MASK
+    return masked_url(value) if variable.type in ("url", "dsn") else value
+
+
+def shown_manifest_value(name: str, value: str, variable: Variable | None) -> str:
+    """A value that the manifest sets: it stands in toombos.toml, so only what is or looks like a secret is masked."""
+    if value and ((variable and variable.secret) or is_secret_name(name) or looks_random(value)):
+        return MASK
+    return masked_url(value) if "://" in value else value
+
+
+def masked_url(url: str) -> str:
+    """The URL without password, query and fragment, each of which may carry a secret."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if at:
+        name, colon, _ = user.partition(":")
+        user = f"{name}:{MASK}" if colon else MASK
+    query = f"?{MASK}" if parts.query else ""
+    prefix = url[: url.index("://") + 3]  # urlunsplit would drop the third slash of sqlite:///
+    return f"{prefix}{user}{at}{host}{parts.path}{query}"
+
+
+def _holds_another_setting(value: str) -> bool:
+    """Whether a plain value looks like two lines whose line end was lost: the second one may be a secret."""
+    words = re.findall(r"\w+", value)
+    return bool(re.search(r"=|://", value)) or any(is_secret_name(word) or looks_random(word) for word in words)

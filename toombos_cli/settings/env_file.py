@@ -1,0 +1,130 @@
+"""The project's `.env` as python-dotenv reads it, with the place of everything, also of what it silently drops."""
+
+import re
+import shlex
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toombos_cli.base.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import dotenv.parser
+
+ENV_FILE = ".env"
+_BYTE_ORDER_MARK = "\ufeff"
+_NEWLINE = re.compile(r"\r\n|\n|\r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """One stretch of the file: an assignment, a comment, or (`error`) lines that the parser drops.
+
+    `name` is None for comments and errors; `value` is None where nothing is assigned, and not yet interpolated.
+    `original` is the exact text; the originals of a file, joined, are its text. `line` and `last_line` are 1-based
+    and leave out blank lines around it.
+    """
+
+    name: str | None
+    value: str | None = field(repr=False)
+    original: str = field(repr=False)
+    line: int
+    last_line: int
+    error: bool
+
+    @property
+    def text(self) -> str:
+        """The assignment without blank lines around it."""
+        return self.original.strip()
+
+    @property
+    def sets_nothing(self) -> bool:
+        """Whether this was meant to set something and does not: unreadable, or a name without `=`."""
+        return self.error or (self.name is not None and self.value is None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvFile:
+    """What python-dotenv makes of `.env`: values after interpolation, the line of each, and every binding."""
+
+    path: Path
+    values: Mapping[str, str] = field(repr=False)
+    lines: Mapping[str, int]
+    bindings: tuple[Binding, ...] = ()
+    byte_order_mark: bool = False
+    exists: bool = True
+
+    @property
+    def unparsed(self) -> tuple[Binding, ...]:
+        """The stretches that set nothing although they should."""
+        return tuple(binding for binding in self.bindings if binding.sets_nothing)
+
+    def bindings_of(self, name: str) -> tuple[Binding, ...]:
+        """Every assignment of one name, in file order; the last one wins."""
+        return tuple(binding for binding in self.bindings if binding.name == name and not binding.sets_nothing)
+
+
+def read_env_file(project: Path) -> EnvFile:
+    """The project's `.env`, empty when there is none.
+
+    Raises ConfigurationError when it exists and cannot be read as UTF-8 text.
+    """
+    path = project / ENV_FILE
+    try:
+        return parse_env_text(path.read_bytes().decode("utf-8"), path)
+    except FileNotFoundError:
+        return EnvFile(path=path, values={}, lines={}, exists=False)
+    except IsADirectoryError:
+        raise ConfigurationError(
+            ".env is a directory: every setting would silently be its default",
+            where=str(path),
+            hint=shlex.join(("rmdir", str(path))),
+        ) from None
+    except PermissionError:
+        raise ConfigurationError(
+            "not readable for this user", where=str(path), hint=shlex.join(("chmod", "600", str(path)))
+        ) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigurationError("not UTF-8", where=f"{path}:{line}", hint="save the file as UTF-8") from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def parse_env_text(text: str, path: Path) -> EnvFile:
+    """What python-dotenv makes of `text`; `path` is only the file's name for messages."""
+    from io import StringIO
+
+    from dotenv.main import resolve_variables
+    from dotenv.parser import parse_stream
+
+    marked = text.startswith(_BYTE_ORDER_MARK)
+    text = text.removeprefix(_BYTE_ORDER_MARK)
+    bindings = tuple(_located(parse_stream(StringIO(text, newline="")), text))
+    # As dotenv_values() does it, which would also log a warning for each dropped line, and read every newline as \n.
+    pairs = [(b.name, b.value and _NEWLINE.sub("\n", b.value)) for b in bindings if b.name is not None]
+    values = {name: v for name, v in resolve_variables(pairs, override=True).items() if v is not None}
+    lines = {b.name: b.line for b in bindings if b.name in values}
+    return EnvFile(path=path, values=values, lines=lines, bindings=bindings, byte_order_mark=marked)
+
+
+def _located(found: "Iterator[dotenv.parser.Binding]", text: str) -> Iterator[Binding]:
+    """The bindings with line numbers of our own: python-dotenv counts the blank lines before an assignment in, and
+    after a line that it dropped a CRLF twice."""
+    ends = [match.end() for match in _NEWLINE.finditer(text)]
+    offset = 0
+    for binding in found:
+        original = binding.original.string
+        begin = offset + len(original) - len(original.lstrip())
+        offset += len(original)
+        end = max(begin, offset - (len(original) - len(original.rstrip())) - 1)
+        yield Binding(
+            name=binding.key,
+            value=binding.value,
+            original=original,
+            line=bisect_right(ends, begin) + 1,
+            last_line=bisect_right(ends, end) + 1,
+            error=binding.error,
+        )

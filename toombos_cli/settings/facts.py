@@ -1,0 +1,170 @@
+"""Everything that the configuration rules judge: files, environment, running system, and which of it is secret."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from toombos_cli.base.errors import Problem
+from toombos_cli.base.redaction import Redactor, is_secret_name
+from toombos_cli.base.spelling import nearest
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.environment import Role, Variable
+from toombos_cli.settings.display import shown_name
+from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
+from toombos_cli.settings.env_file import Binding, EnvFile
+from toombos_cli.settings.old_spellings import OldSpelling
+from toombos_cli.settings.prometheus_file import PrometheusFile
+from toombos_cli.settings.strength import is_placeholder, looks_random
+from toombos_cli.settings.types import type_error
+from toombos_cli.settings.values import Value, effective_values, is_true
+
+EXAMPLE = ".env.example"
+_LONGEST_WORD = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStatus:
+    """Permission bits and owner of `.env`."""
+
+    mode: int
+    owner: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningSystem:
+    """What the running services were started with; `env_sha256` is "" when there was no `.env` then."""
+
+    services: tuple[str, ...]
+    env_sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """The configuration as found. Rules are functions of this alone: they read no file and no clock.
+
+    `values` are the effective ones that all services share (settings.effective_values); `environ` is the process
+    environment; `unreadable` says why `.env` could not be read, and `env_file` is empty then.
+    """
+
+    manifest: Manifest
+    mode: str | None
+    env_file: EnvFile
+    unreadable: Problem | None
+    status: FileStatus | None
+    env_sha256: str
+    environ: Mapping[str, str] = field(repr=False)
+    values: Mapping[str, Value] = field(repr=False)
+    example: EnvFile | None
+    running: RunningSystem | None
+    prometheus: PrometheusFile | None
+    old_spellings: tuple[OldSpelling, ...]
+    database_problem: str | None
+    searched: tuple[Path, ...]
+    is_project: bool
+    user: int
+
+    @property
+    def variables(self) -> Mapping[str, Variable]:
+        """The documented variables, by name."""
+        return self.manifest.environment
+
+    def with_role(self, *roles: Role) -> dict[str, Variable]:
+        """The documented variables that play one of the roles, by name."""
+        return {name: variable for name, variable in self.variables.items() if variable.role in roles}
+
+    def is_on(self, role: Role) -> bool:
+        """Whether a variable of this role is true."""
+        return any(is_true(self.clear.get(name)) for name in self.with_role(role))
+
+    @property
+    def lost(self) -> Mapping[str, str]:
+        """Documented names that stand in `.env` without effect, or may, with the rule that says why."""
+        if self.unreadable is not None:
+            return dict.fromkeys(self.variables, "load")
+        text = "\n".join(binding.text for binding in self.env_file.unparsed)
+        lost = {name: "parse" for name in self.variables if re.search(rf"\b{name}\b", text)}
+        for name, value in self.clear.items():
+            if value and type_error(self.variables[name], value):
+                lost[name] = "types"
+        for binding in self.env_file.bindings:
+            if binding.name and binding.name not in self.variables and (guess := nearest(binding.name, self.variables)):
+                lost.setdefault(guess, "extra")
+        return lost
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the system knows dry-run mode and is not in it."""
+        return bool(self.with_role("dry_run")) and not self.is_on("dry_run")
+
+    def service_values(self, service: str) -> Mapping[str, Value]:
+        """The effective values of one service, those that the manifest sets for it included."""
+        found = self.manifest.services.get(service)
+        return effective_values(self.manifest, found, self.env_file, mode=self.mode, environ=self.environ)
+
+    @cached_property
+    def clear(self) -> dict[str, str]:
+        """The effective values of documented variables, decrypted; without those that cannot be."""
+        return {name: clear for name, clear in self._decrypted.items() if clear is not None}
+
+    @property
+    def undecryptable(self) -> tuple[str, ...]:
+        """The documented variables whose effective value is encrypted and cannot be decrypted."""
+        return tuple(name for name, clear in self._decrypted.items() if clear is None)
+
+    @property
+    def encryption_key(self) -> str | None:
+        """The effective key of the `enc:` values."""
+        found = (self.values[name].value for name in self.with_role("encryption_key") if name in self.values)
+        return next(found, None)
+
+    @cached_property
+    def _decrypted(self) -> dict[str, str | None]:
+        known = (self.values[name] for name in self.variables if name in self.values)
+        return {value.name: _clear_text(value.value, self.encryption_key) for value in known}
+
+    @cached_property
+    def redactor(self) -> Redactor:
+        """The sink for every output that is made of these facts."""
+        return Redactor((shown_name(name, self.variables), value) for name, value in secrets(self))
+
+
+def secrets(facts: Facts) -> Iterator[tuple[str, str]]:
+    """Name and clear value of every secret that the configuration holds, also on lines that are dropped."""
+    found: list[tuple[str, str]] = [(b.name, b.value) for b in facts.env_file.bindings if b.name and b.value]
+    found += facts.env_file.values.items()
+    found += [(name, v) for name, v in facts.environ.items() if name in facts.variables or is_secret_name(name)]
+    found += facts.clear.items()
+    found += [pair for binding in facts.env_file.unparsed for pair in _dropped_values(binding)]
+    for name, value in found:
+        if len(value) <= _LONGEST_WORD and is_placeholder(value):
+            continue
+        if _is_secret(facts, name, value):
+            yield name, value
+            yield from ((name, line) for line in value.splitlines() if len(line) > _LONGEST_WORD)
+        elif password := re.match(r"\w[\w+.-]*://[^/\s:@]*:([^@\s]+)@", value):
+            yield name, password[1]
+
+
+def _is_secret(facts: Facts, name: str, value: str) -> bool:
+    variable = facts.variables.get(name) or facts.variables.get(nearest(name, facts.variables) or "")
+    return (variable is not None and variable.secret) or is_secret_name(name) or looks_random(value)
+
+
+def _dropped_values(binding: Binding) -> Iterator[tuple[str, str]]:
+    """What each line that the parser drops might have set; a line that is no assignment may itself be a secret."""
+    for line in binding.text.splitlines():
+        match = re.match(r"(?:export\s+)?([^\s:=]*)[\s:=\"']*(.*?)[\s\"']*$", line)
+        if match:
+            yield match[1], match[2]
+            yield "dropped", match[1]
+
+
+def _clear_text(value: str, key: str | None) -> str | None:
+    if not is_encrypted(value):
+        return value
+    try:
+        return decrypt(value, key) if key else None
+    except DecryptionError:
+        return None

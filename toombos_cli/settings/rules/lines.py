@@ -1,0 +1,198 @@
+"""Rules about single lines of `.env`: what is dropped in silence, set twice, or read otherwise by other programs."""
+
+import re
+from collections.abc import Iterator
+
+from toombos_cli.base.findings import Answer
+from toombos_cli.settings.display import shown_name
+from toombos_cli.settings.env_file import Binding
+from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.rules.answers import at_line, edit, fail, may_be_written, ok, remove_line, warn
+from toombos_cli.settings.types import type_error
+from toombos_cli.settings.values import is_true
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*([:=]?)\s*([\"']?)(.*)$")
+
+
+def parse(facts: Facts) -> Iterator[Answer]:
+    """Lines that python-dotenv drops, so that the setting falls back to its default: the most dangerous ones."""
+    for binding in facts.env_file.unparsed:
+        yield _dropped(facts, binding)
+    for binding in facts.env_file.bindings:
+        if not binding.sets_nothing and binding.value and _CONTROL.search(binding.value):
+            yield fail(
+                f"the value of {shown_name(str(binding.name), facts.variables)} holds a control character",
+                at_line(facts, binding.line),
+                advice=f"retype line {binding.line}",
+            )
+        yield from _swallowed(facts, binding)
+
+
+def _dropped(facts: Facts, binding: Binding) -> Answer:
+    lines = binding.text.splitlines()
+    names = [m[1] for line in lines if (m := _ASSIGNMENT.match(line)) and m[1] in facts.variables]
+    span = f"line {binding.line}" if len(lines) == 1 else f"lines {binding.line} to {binding.last_line}"
+    shown = f"{', '.join(dict.fromkeys(names))} on {span}" if names else span
+    first = _ASSIGNMENT.match(lines[0])
+    why = _why_dropped(lines, first)
+    return fail(
+        f"{shown} {'is' if len(lines) == 1 else 'are'} silently dropped: {why}{_consequence(facts, names)}",
+        at_line(facts, binding.line, _shown_line(facts, lines[0])),
+        cause="python-dotenv skips what it cannot parse, so the setting is its default",
+        command=_correction(facts, binding, lines, first),
+        advice=f"write NAME=value on {span}, or begin it with # to make it a comment",
+    )
+
+
+def _why_dropped(lines: list[str], first: re.Match[str] | None) -> str:
+    if first is None:
+        return "it is not NAME=value"
+    if first[2] == ":":
+        return '":" stands where "=" must'
+    if first[2] == "" and not first[3] and not first[4]:
+        return 'a name without "=" sets nothing'
+    if first[2] == "=" and first[3]:
+        return "a quote is not closed" if len(lines) == 1 else "a quote is closed on a later line, with text after it"
+    return "it is not NAME=value"
+
+
+def _consequence(facts: Facts, names: list[str]) -> str:
+    """What the default means, for the switch that nobody wants to lose."""
+    for name in names:
+        if name in facts.with_role("dry_run"):
+            if not is_true(facts.clear.get(name)):
+                return "; dry-run is OFF"
+            return f"; dry-run is on by {facts.values[name].origin.value} alone"
+    return ""
+
+
+def _correction(facts: Facts, binding: Binding, lines: list[str], first: re.Match[str] | None) -> str:
+    """The command that turns the line into what was meant, where that can be known; "" elsewhere."""
+    if first is None or len(lines) > 1:
+        return ""
+    name, sign, quote, rest = first.groups()
+    variable = facts.variables.get(name)
+    if not may_be_written(facts, name):
+        return ""
+    if sign == ":":
+        return edit(facts, binding.line, rf"s/^(\s*(export\s+)?{name})\s*:\s*/\1=/")
+    if sign == "=" and quote and "#" not in rest:
+        value = rest.strip().strip("\"'")
+        if variable is not None and variable.type in ("bool", "int", "float") and not type_error(variable, value):
+            return edit(facts, binding.line, rf"s/=.*/={re.escape(value)}/")
+        return edit(facts, binding.line, rf"s/\s*$/{quote}/".replace("'", r"\x27"))
+    if not sign and not rest and variable is not None and variable.role in ("dry_run", "use_mocks"):
+        return edit(facts, binding.line, rf"s/^(\s*(export\s+)?{name})\s*$/\1=true/")
+    return ""
+
+
+def _shown_line(facts: Facts, line: str) -> str:
+    """The line as it may be shown: with its value only when that is a harmless truth value or number."""
+    match = _ASSIGNMENT.match(line)
+    if match is None or match[1] not in facts.variables:
+        return ""
+    variable = facts.variables[match[1]]
+    value = match[4].strip().strip("\"'")
+    if not value or (variable.type in ("bool", "int", "float") and not type_error(variable, value)):
+        return line.strip()
+    return f"{line[: match.start(4)].strip()}..."
+
+
+def _swallowed(facts: Facts, binding: Binding) -> Iterator[Answer]:
+    """Settings that stand inside the quotes of another one."""
+    if binding.sets_nothing or binding.line == binding.last_line:
+        return
+    for number, line in enumerate(binding.text.splitlines()[1:], start=binding.line + 1):
+        match = _ASSIGNMENT.match(line)
+        if match and match[2] and match[1] in facts.variables:
+            yield fail(
+                f"{match[1]} on line {number} is part of the quoted value that begins on line {binding.line}"
+                + _consequence(facts, [match[1]]),
+                at_line(facts, number, _shown_line(facts, line)),
+                cause="the quote opened there is closed only after this line",
+                advice=f"close the quote on line {binding.line}",
+            )
+
+
+def spaces(facts: Facts) -> Iterator[Answer]:
+    """Blanks around `=`: python-dotenv allows them, `source .env` and Docker do not."""
+    for binding in facts.env_file.bindings:
+        if binding.sets_nothing or binding.name is None:
+            continue
+        match = re.match(r"(?:export[^\S\r\n]+)?[^=]*?([^\S\r\n]*)=([^\S\r\n]*)(\S?)", binding.text)
+        if match and (match[1] or (match[2] and match[3])):
+            name = shown_name(binding.name, facts.variables)
+            yield warn(
+                f"{name} has blanks around =",
+                at_line(facts, binding.line, f"{name}{match[1]}={match[2]}..."),
+                cause="it loads here, but `source .env` and Docker refuse the line",
+                command=edit(facts, binding.line, r"s/[[:blank:]]*=[[:blank:]]*/=/"),
+            )
+
+
+def duplicates(facts: Facts) -> Iterator[Answer]:
+    """A name set twice: the last one wins, whatever a reader saw first."""
+    for name in dict.fromkeys(b.name for b in facts.env_file.bindings if b.name and not b.sets_nothing):
+        bindings = facts.env_file.bindings_of(name)
+        if len(bindings) < 2:
+            continue
+        *earlier, last = bindings
+        differ = len({b.value for b in bindings}) > 1
+        evidence = tuple(at_line(facts, b.line) for b in bindings)
+        answer = fail if differ else warn
+        yield answer(
+            f"{shown_name(name, facts.variables)} is set {len(bindings)} times"
+            + (f", to different values: line {last.line} wins" if differ else ", always the same"),
+            *evidence,
+            command=remove_line(facts, earlier[0]) if len(earlier) == 1 else "",
+            advice=f"keep line {last.line} and remove {', '.join(str(b.line) for b in earlier)}",
+        )
+
+
+def portability(facts: Facts) -> Iterator[Answer]:
+    """Lines that a shell reads otherwise than the services do; what Docker's --env-file does is noted."""
+    if facts.env_file.byte_order_mark:
+        yield warn(
+            "the file begins with a byte order mark",
+            at_line(facts, 1),
+            cause="a shell, and some readers of .env, take it for a part of the first name",
+            command=edit(facts, 1, r"s/^\xEF\xBB\xBF//"),
+        )
+    literal = []
+    for binding in facts.env_file.bindings:
+        if binding.sets_nothing or binding.name is None:
+            continue
+        raw = binding.text.partition("=")[2].strip(" \t")
+        difference = _in_a_shell(binding, raw)
+        if difference:
+            yield warn(
+                f"a shell reads {shown_name(binding.name, facts.variables)} otherwise: {difference}",
+                at_line(facts, binding.line),
+                cause="`source .env` gives another value than the services get, or runs part of it as a command",
+                advice="put single quotes around the value" if "'" not in raw else "use letters and digits alone",
+            )
+        if raw[:1] in ("'", '"') or re.search(r"\s#", raw) or binding.text.startswith("export "):
+            literal.append(str(binding.line))
+    if literal:
+        yield ok(f"docker run --env-file keeps quotes, comments and export literally: lines {', '.join(literal)}")
+
+
+def _in_a_shell(binding: Binding, raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*", str(binding.name)):
+        return "it is no name for a variable there"
+    if binding.original.rstrip(" \t").endswith("\r\n") or "\r" in binding.original.strip("\r\n"):
+        return "the line ends with CR LF, and the shell keeps the CR"
+    if raw.startswith("'"):
+        return "${...} is replaced here even within single quotes" if "${" in raw else ""
+    if raw.startswith('"'):
+        inner = raw[1:]
+        if re.search(r"`|\$\(|\$\w", inner):
+            return "it replaces $NAME, $(...) and `...`"
+        return "escapes such as \\n stay as they are there" if re.search(r"\\[abfnrtv]", inner) else ""
+    bare = re.sub(r"\s+#.*$", "", raw)
+    if re.search(r"\s", bare):
+        return "blanks without quotes end the value"
+    if re.search(r"[`;&|<>()\\\"']|\$(?!\{)|^~", bare):
+        return "it holds characters that the shell acts on"
+    return ""

@@ -1,0 +1,154 @@
+"""Rules about names: misspelt, missing, out of step with `.env.example` or with pydantic 2."""
+
+import re
+from collections.abc import Iterator
+
+from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.spelling import nearest
+from toombos_cli.settings.display import shown_name
+from toombos_cli.settings.facts import EXAMPLE, Facts
+from toombos_cli.settings.rules.answers import (
+    at_line,
+    command,
+    fail,
+    ok,
+    remove_line,
+    rename,
+    set_to,
+    skip,
+    warn,
+    where_set,
+)
+from toombos_cli.settings.values import Origin
+
+
+def extra(facts: Facts) -> Iterator[Answer]:
+    """Names that no service reads; a near miss of a known one is a setting that somebody believes in."""
+    if not facts.variables:
+        yield skip("the manifest documents no variables ([environment.NAME])")
+        return
+    for binding in facts.env_file.bindings:
+        name = binding.name
+        if name is None or binding.sets_nothing:
+            continue
+        if name in facts.variables:
+            if facts.variables[name].environment_only:
+                yield warn(
+                    f"{name} has no effect in .env: it is read from the process environment alone",
+                    at_line(facts, binding.line),
+                    command=remove_line(facts, binding),
+                    advice=f"export {name} in the shell instead",
+                )
+            continue
+        guess = nearest(name, facts.variables)
+        shown = shown_name(name, facts.variables)
+        if guess is not None:
+            case_only = name.upper() == guess
+            differs = f"{shown} differs from {guess} in case"
+            yield fail(
+                differs if case_only else f"unknown name {shown}: did you mean {guess}?",
+                at_line(facts, binding.line),
+                cause="the services read it whatever its case, toombos and the shell do not"
+                if case_only
+                else f"no service reads it, so {guess} keeps another value",
+                command=rename(facts, binding, guess),
+                advice=f"write {guess} on line {binding.line}",
+            )
+        elif name not in _used_elsewhere(facts):
+            yield warn(
+                f"unknown name {shown}: no service reads it",
+                at_line(facts, binding.line),
+                command=remove_line(facts, binding),
+                advice=f"remove line {binding.line}, or document the name in toombos.toml",
+            )
+
+
+def _used_elsewhere(facts: Facts) -> set[str]:
+    """Names that other values refer to as `${NAME}`, in `.env` and in the manifest, or that the manifest sets."""
+    texts = [b.value for b in facts.env_file.bindings if b.value]
+    texts += [channel.url for channel in facts.manifest.alerts.channels.values()]
+    for service in facts.manifest.services.values():
+        texts += [*service.env.values(), *service.default_env.values(), *service.command]
+    names = {name for text in texts for name in re.findall(r"\$\{(\w+)", text)}
+    for service in facts.manifest.services.values():
+        names |= service.env.keys() | service.default_env.keys()
+    return names
+
+
+def missing(facts: Facts) -> Iterator[Answer]:
+    """Required settings that nobody sets."""
+    for name, variable in facts.variables.items():
+        if facts.clear.get(name) or name in facts.undecryptable:
+            continue
+        chosen = variable.required_when
+        if facts.clear.get(variable.required_unless):
+            continue
+        if variable.required:
+            reason = f"{name} is required and not set"
+        elif chosen and all(facts.clear.get(other) == value for other, value in chosen.items()):
+            reason = f"{name} is required with {', '.join(f'{k}={v}' for k, v in chosen.items())}, and not set"
+        else:
+            continue
+        places = tuple(where_set(facts, other) for other in chosen)
+        yield fail(
+            reason,
+            *(places or (Evidence(source=str(facts.env_file.path), text=f"{name} is not set"),)),
+            cause=variable.description,
+            advice=f"add {name}=... to {facts.env_file.path}",
+            explained_by=facts.lost.get(name, ""),
+        )
+
+
+def example_diff(facts: Facts) -> Iterator[Answer]:
+    """`.env.example` is what people copy: it must know the same names, and hold no secret."""
+    if facts.example is None:
+        yield skip("there is no .env.example")
+        return
+    path = str(facts.example.path)
+    text = "".join(binding.original for binding in facts.example.bindings)
+    mentioned = set(re.findall(r"(?m)^#?\s*(?:export\s+)?(\w+)=", text))
+    absent = [name for name in facts.variables if name not in mentioned]
+    if absent:
+        yield warn(
+            f".env.example lacks {', '.join(absent)}",
+            Evidence(source=path),
+            advice=f"print a complete one: {command(facts, 'config init --example')}",
+        )
+    for name in sorted(mentioned - facts.variables.keys()):
+        line = facts.example.lines.get(name)
+        yield warn(
+            f".env.example names {shown_name(name, facts.variables)}, which no service reads",
+            Evidence(source=path, line=line),
+            advice="remove it there, or document it in toombos.toml",
+        )
+    for name, value in facts.example.values.items():
+        variable = facts.variables.get(name)
+        if variable and variable.secret and value and value == facts.env_file.values.get(name):
+            yield fail(
+                f"{name} in .env.example is the secret that .env uses",
+                Evidence(source=path, line=facts.example.lines.get(name)),
+                cause="the example is published with the source",
+                advice=f"empty it in {EXAMPLE} and replace the secret",
+            )
+    chosen = [n for n in facts.example.values if n in facts.variables and facts.example.values[n]]
+    unset = [n for n in chosen if n not in facts.values or facts.values[n].origin is Origin.DEFAULT]
+    for name in unset if facts.env_file.exists else ():
+        yield warn(
+            f"{name} is set in .env.example and not in .env",
+            Evidence(source=path, line=facts.example.lines.get(name)),
+            command="" if facts.variables[name].secret else set_to(facts, name, facts.example.values[name]),
+            advice=f"add {name}=... to .env",
+        )
+
+
+def pydantic_v1(facts: Facts) -> Iterator[Answer]:
+    """Settings classes of the project's own sources that are still written for pydantic 1."""
+    for found in facts.old_spellings:
+        yield warn(
+            "a spelling of pydantic 1, which pydantic 2 refuses or ignores",
+            Evidence(source=str(found.path), line=found.line),
+            cause="settings of this class are not read as its author meant",
+            advice=f"write {found.now}",
+        )
+    if not facts.old_spellings:
+        yield ok("no settings class of the project is written for pydantic 1")

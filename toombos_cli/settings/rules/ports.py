@@ -1,0 +1,124 @@
+"""Rules about ports: of the services, of those who call them, and of Prometheus."""
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.processes import conflicts
+from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.network import is_loopback, url_address
+from toombos_cli.settings.rules.answers import command, fail, in_manifest, ok, skip, unset, warn
+from toombos_cli.settings.types import type_error
+from toombos_cli.settings.values import Origin, Value
+
+
+def port_clash(facts: Facts) -> Iterator[Answer]:
+    """Two programs that are told the same port."""
+    services = tuple(service for service in facts.manifest.services.values() if service.port)
+    for one, other in combinations(services, 2):
+        if one.port == other.port and conflicts(one.host, other.host):
+            yield fail(
+                f"{one.name} and {other.name} both listen on port {one.port}",
+                in_manifest(facts, f"[services.{other.name}] port"),
+                cause="the second one cannot start",
+                advice=f"give {other.name} another port",
+            )
+    for name in facts.with_role("database"):
+        host, port = _address(facts, name)
+        for service in services:
+            if service.scheme == "tcp":  # it may be the database itself
+                continue
+            if port == service.port and conflicts(service.host, host):
+                yield fail(
+                    f"{name} names port {port}, which is that of {service.name}",
+                    _where(facts, facts.values[name]),
+                    advice=f"correct the port in {name}, or give {service.name} another one",
+                )
+    urls = [(name, _address(facts, name)) for name in facts.with_role("mock_url", "live_url")]
+    for (name, address), (other_name, other_address) in combinations(urls, 2):
+        if address[1] is not None and address == other_address and is_loopback(address[0]):
+            yield fail(
+                f"{name} and {other_name} name the same address, port {address[1]}",
+                *(_where(facts, facts.values[n]) for n in (name, other_name) if n in facts.values),
+                cause="one program would get what is meant for the other",
+                advice="correct one of them",
+            )
+
+
+def client_urls(facts: Facts) -> Iterator[Answer]:
+    """Callers of a service must look for it where the manifest starts it."""
+    for name, variable in facts.with_role("mock_url").items():
+        target = facts.manifest.services.get(variable.service)
+        if target is None:
+            continue
+        for user in variable.used_by:
+            value = facts.service_values(user).get(name)
+            if user not in facts.manifest.services or value is None or type_error(variable, value.value):
+                continue
+            host, port = url_address(value.value)
+            if port == target.port and (conflicts(target.host, host) or not is_loopback(host)):
+                yield ok(f"{user} finds {target.name} at {target.url}")
+                continue
+            removal = unset(facts, name) if value.origin in (Origin.ENV_FILE, Origin.ENVIRONMENT) else ""
+            yield fail(
+                f"{name} is {host}:{port}, but {target.name} listens on {target.host}:{target.port}",
+                _where(facts, value),
+                cause=f"{user} would not reach {target.name}; without {name} it uses the manifest's address",
+                command=removal,
+                advice=f"set {name}={target.url}",
+            )
+
+
+def ports(facts: Facts) -> Iterator[Answer]:
+    """Ports that cannot be had, and port variables that have no effect."""
+    for service in facts.manifest.services.values():
+        if 0 < service.port < 1024 and facts.user != 0:
+            yield fail(
+                f"{service.name} is to listen on port {service.port}, which only root may",
+                in_manifest(facts, f"[services.{service.name}] port"),
+                advice="choose a port from 1024 upward",
+            )
+    for name in facts.with_role("bind_host", "bind_port"):
+        value = facts.values.get(name)
+        setters = [s.name for s in facts.manifest.services.values() if name in s.env]
+        if value and setters and value.origin in (Origin.ENV_FILE, Origin.ENVIRONMENT):
+            yield warn(
+                f"{name} has no effect on {', '.join(setters)}: toombos sets it from the manifest",
+                _where(facts, value),
+                command=unset(facts, name),
+                advice="set port or host in [services.NAME] of toombos.toml",
+            )
+
+
+def prometheus(facts: Facts) -> Iterator[Answer]:
+    """The scrape configuration names every service that has metrics, on its port."""
+    found = facts.prometheus
+    if found is None or not found.exists:
+        yield skip("there is no Prometheus configuration" if found is None else f"{found.path} is not written yet")
+        return
+    if found.problem:
+        yield fail(
+            f"the Prometheus configuration {found.problem}",
+            Evidence(source=str(found.path), line=found.problem_line),
+            command=command(facts, "monitoring restart"),
+        )
+        return
+    scraped = {port for host, port in found.targets}
+    for service in facts.manifest.services.values():
+        if service.metrics and not service.optional and service.port not in scraped:
+            yield warn(
+                f"Prometheus does not scrape {service.name} on port {service.port}",
+                Evidence(source=str(found.path), text=f"no target with port {service.port}"),
+                cause="its panels show no data",
+                command=command(facts, "monitoring restart"),
+            )
+
+
+def _address(facts: Facts, name: str) -> tuple[str, int | None]:
+    value = facts.clear.get(name, "")
+    return url_address(value) if value and not type_error(facts.variables[name], value) else ("", None)
+
+
+def _where(facts: Facts, value: Value) -> Evidence:
+    source = str(facts.env_file.path) if value.line is not None else value.origin.value
+    return Evidence(source=source, line=value.line, text=value.name)

@@ -1,0 +1,117 @@
+"""Rules about secrets and access: strength, placeholders, who may call."""
+
+from collections.abc import Iterator
+
+from toombos_cli.base.findings import Answer
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.settings.encryption import is_encrypted
+from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.network import is_loopback, url_address
+from toombos_cli.settings.rules.answers import command, fail, fresh_secret, in_manifest, ok, skip, warn, where_set
+from toombos_cli.settings.strength import weakness
+from toombos_cli.settings.types import type_error
+
+_PRODUCTION = frozenset({"production", "prod", "live"})
+
+
+def secret_set(facts: Facts) -> Iterator[Answer]:
+    """Secrets that are placeholders, short or far from random: failures in live mode, warnings in dry-run mode."""
+    answer = fail if facts.is_live else warn
+    good = []
+    owners: dict[str, str] = {}
+    for name, variable in facts.variables.items():
+        value = facts.clear.get(name)
+        if not variable.secret or not value:
+            continue
+        weak = None if variable.type == "json" else weakness(value, minimum_length=variable.minimum_length)
+        if weak:
+            yield answer(f"{name} {weak}", where_set(facts, name), **_renewal(facts, name))
+        elif value in owners:
+            yield answer(
+                f"{name} and {owners[value]} are the same secret",
+                where_set(facts, owners[value]),
+                where_set(facts, name),
+                cause="whoever learns one has both",
+                **_renewal(facts, name),
+            )
+        else:
+            owners[value] = name
+            good.append(f"{name} ({len(value)} characters)")
+    if good:
+        yield ok("strong: " + ", ".join(good))
+
+
+def _renewal(facts: Facts, name: str) -> dict[str, str]:
+    if facts.variables[name].role == "encryption_key" and any(map(is_encrypted, facts.env_file.values.values())):
+        return {"command": command(facts, "config rotate-key")}
+    if facts.variables[name].generate:
+        return {"command": fresh_secret(facts, name), "advice": "replace it by a random one of 32 characters or more"}
+    return {"advice": f"ask whoever issues {name} for the real one"}
+
+
+def security(facts: Facts) -> Iterator[Answer]:
+    """Combinations that leak or expose."""
+    stages = {name: facts.clear.get(name, "") for name in facts.with_role("stage")}
+    for name, stage in stages.items():
+        if stage.lower() not in _PRODUCTION:
+            continue
+        for level in facts.with_role("log_level"):
+            if facts.clear.get(level, "").upper() == "DEBUG":
+                yield warn(
+                    f"{level}=DEBUG in {name}={stage}",
+                    where_set(facts, level),
+                    cause="debug logs hold request bodies",
+                    advice=f"set {level}=INFO",
+                )
+        if facts.is_on("dry_run"):
+            yield warn(
+                f"{name}={stage}, and dry-run is on",
+                where_set(facts, name),
+                cause="monitoring and people take it for the real system",
+                advice=f"name it otherwise, or switch {next(iter(facts.with_role('dry_run')))} off",
+            )
+    for name, variable in facts.with_role("live_url").items():
+        url = facts.clear.get(name, "")
+        keys = facts.with_role("live_key").items()
+        keyed = [key for key, v in keys if v.channel == variable.channel and facts.clear.get(key)]
+        plain = url.startswith("http://") and not type_error(variable, url)
+        if keyed and plain and not is_loopback(url_address(url)[0]):
+            yield (fail if facts.is_live else warn)(
+                f"{keyed[0]} would travel unencrypted: {name} is http://",
+                where_set(facts, name),
+                advice="use https://",
+            )
+    if not facts.is_on("dry_run"):
+        for service in _exposed(facts):
+            yield warn(
+                f"{service.name} listens on {service.host}, for the whole network",
+                in_manifest(facts, f"[services.{service.name}] host"),
+                advice="listen on 127.0.0.1 behind a proxy that speaks TLS",
+            )
+
+
+def dryrun_auth(facts: Facts) -> Iterator[Answer]:
+    """Dry-run mode is open without a key: by design on loopback, a hole anywhere else."""
+    keys = facts.with_role("access_key")
+    if not keys or not facts.is_on("dry_run"):
+        yield skip("dry-run mode is off" if keys else "the manifest documents no access key")
+        return
+    name = next(iter(keys))
+    if facts.clear.get(name):
+        yield ok(f"{name} is set: it is required in dry-run mode, too")
+        return
+    exposed = _exposed(facts)
+    for service in exposed:
+        yield fail(
+            f"{service.name} listens on {service.host} without {name}: anyone on the network may call it",
+            in_manifest(facts, f"[services.{service.name}] host"),
+            cause="dry-run mode lets callers in without a key",
+            advice=f"set {name} in .env, or listen on 127.0.0.1",
+        )
+    if not exposed:
+        yield ok(f"{name} is not set: open by design in dry-run mode, on the loopback address alone")
+
+
+def _exposed(facts: Facts) -> tuple[Service, ...]:
+    services = facts.manifest.services.values()
+    return tuple(s for s in services if s.role != "monitoring" and not is_loopback(s.host))

@@ -1,0 +1,122 @@
+"""Rules about values: their types, where each came from, and whether the running services have them."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.settings.display import shown_name
+from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.rules.answers import (
+    at_line,
+    command,
+    fail,
+    ok,
+    set_to,
+    skip,
+    warn,
+    where_set,
+)
+from toombos_cli.settings.types import type_error
+from toombos_cli.settings.values import Origin, is_true
+
+
+def types(facts: Facts) -> Iterator[Answer]:
+    """Values that the services would refuse to load."""
+    for name, value in facts.clear.items():
+        variable = facts.variables[name]
+        error = type_error(variable, value) if value else None
+        if error and not (variable.environment_only and facts.values[name].origin is Origin.ENV_FILE):
+            yield fail(
+                f"{name} {error}",
+                where_set(facts, name),
+                cause="the services refuse to start with it",
+                command=set_to(facts, name, variable.default) if _can_default(facts, name) else "",
+                advice=f"give {name} another value: {variable.description}",
+            )
+
+
+def _can_default(facts: Facts, name: str) -> bool:
+    """Whether the default is a safe correction: not where it would switch a mode, nor for what the shell sets."""
+    variable = facts.variables[name]
+    return bool(variable.default) and not variable.role and facts.values[name].line is not None
+
+
+def provenance(facts: Facts) -> Iterator[Answer]:
+    """How many settings come from where; `config show` lists them one by one."""
+    counted = Counter(facts.values[name].origin for name in facts.variables if name in facts.values)
+    total = len(facts.variables)
+    if not total:
+        yield skip("the manifest documents no variables ([environment.NAME])")
+        return
+    parts = [f"{n} from {origin.value}" for origin in Origin if (n := counted.get(origin, 0))]
+    unset = f"{total - sum(counted.values())} unset"
+    yield ok(f"{total} documented settings: {', '.join((*parts, unset))}")
+
+
+def shadow(facts: Facts) -> Iterator[Answer]:
+    """Values of `.env` that the process environment overrides, or a whole other file that it names."""
+    for name in facts.with_role("env_file"):
+        other = facts.environ.get(name)
+        if other and facts.manifest.project / other != facts.env_file.path:
+            yield warn(
+                f"{name} of the environment names another file than {facts.env_file.path}",
+                Evidence(source="environment", text=f"{name}={other}"),
+                cause="the services take from it whatever .env does not set",
+                command=f"unset {name}",
+            )
+    for name, written in facts.env_file.values.items():
+        exported = facts.environ.get(name)
+        if not exported or exported == written:
+            continue
+        variable = facts.variables.get(name)
+        switch = variable is not None and variable.role in ("dry_run", "use_mocks")
+        both = ""
+        if variable is not None and variable.type == "bool":
+            if is_true(exported) == is_true(written):
+                continue
+            both = f": {str(is_true(exported)).lower()} instead of {str(is_true(written)).lower()}"
+        answer = fail if switch and not is_true(exported) else warn
+        yield answer(
+            f"{shown_name(name, facts.variables)} of the environment overrides .env{both}",
+            Evidence(source="environment", text=shown_name(name, facts.variables)),
+            at_line(facts, facts.env_file.lines[name]),
+            cause="a variable exported in this shell beats the file",
+            command=f"unset {name}" if shown_name(name, facts.variables) == name else "",
+            advice="unset it in the shell",
+        )
+
+
+def stale(facts: Facts) -> Iterator[Answer]:
+    """Services that were started with another `.env` than the present one."""
+    if facts.running is None:
+        yield skip("nothing is running")
+    elif facts.running.env_sha256 != facts.env_sha256:
+        yield warn(
+            f".env has changed since {', '.join(facts.running.services)} started",
+            Evidence(source=str(facts.env_file.path), text="changed since the start"),
+            cause="a process keeps the settings that it started with",
+            command=command(facts, "restart"),
+        )
+
+
+def database(facts: Facts) -> Iterator[Answer]:
+    """The database URL: a form that SQLAlchemy knows, and a place that can be used. Shown without its password."""
+    for name in facts.with_role("database"):
+        url = facts.clear.get(name)
+        if not url or type_error(facts.variables[name], url):
+            continue  # the rule `types` has said so
+        at = where_set(facts, name, f"{name}={_shown(facts, name)}")
+        if facts.database_problem:
+            yield fail(
+                f"the directory of {name} cannot be used: {facts.database_problem}",
+                at,
+                advice="name a directory that this user can write",
+            )
+        else:
+            yield ok(f"{name}={_shown(facts, name)}")
+
+
+def _shown(facts: Facts, name: str) -> str:
+    from toombos_cli.settings.display import shown_value
+
+    return shown_value(name, facts.clear[name], facts.variables[name])

@@ -1,0 +1,57 @@
+"""What the supervisor does by the clock: figures and limits, log rotation, and writing again what was not written."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toombos_cli.manifest.tables.logs import Logs
+from toombos_cli.supervisor.core import Supervisor
+
+if TYPE_CHECKING:
+    from toombos_cli.logs.rotation import LogFile
+
+_FIRST_SAMPLE_S, _SAMPLE_EVERY_S = 1.0, 5.0
+_LOGS_EVERY_S = 1.0
+
+
+async def sample_forever(supervisor: Supervisor) -> None:
+    """Keeps figures fresh, and writes the state again when it could not be written."""
+    pause_s = _FIRST_SAMPLE_S
+    while True:
+        await asyncio.sleep(pause_s)
+        pause_s = _SAMPLE_EVERY_S
+        supervisor.figures.take(supervisor.units)
+        supervisor.write_again()
+
+
+async def rotate_forever(supervisor: Supervisor) -> None:
+    """Rotates each log that is due, one after the other in a thread: a disk may take its time."""
+    await asyncio.sleep(_LOGS_EVERY_S)
+    # Not before the services are spawned, for they wait for us; but before an upgrade replaces our files.
+    from toombos_cli.base import redaction  # noqa: F401  (used where something goes wrong)
+    from toombos_cli.logs import lines  # noqa: F401  (used where something goes wrong)
+    from toombos_cli.logs.rotation import LogFile
+    from toombos_cli.settings import env_file  # noqa: F401  (used where something goes wrong)
+
+    while True:
+        await asyncio.sleep(_LOGS_EVERY_S)
+        settings = supervisor.plan.logs if supervisor.plan else Logs()
+        for unit in tuple(supervisor.units.values()):
+            log = LogFile(Path(unit.service.log), supervisor.run.rotation(unit.name))
+            removed = f"{log.path} was removed: what {unit.name} writes is lost until toombos restart {unit.name}"
+            supervisor.note(f"log of {unit.name}", removed if unit.state.pid and not log.path.exists() else None)
+            log.note_beginning(time.time())
+            if log.is_due(settings, time.time()):
+                supervisor.note(f"rotation of {unit.name}", await asyncio.to_thread(_rotate, log, settings))
+
+
+def _rotate(log: "LogFile", settings: Logs) -> str | None:
+    """Rotates; returns what is worth a warning."""
+    try:
+        log.rotate(settings, time.time())
+    except OSError as error:
+        return f"{log.path} was not rotated: {error.strerror or error}"
+    if log.record().lossless:
+        return None
+    return f"{log.path}: its file system cannot cut a file, so a rotation may lose lines"

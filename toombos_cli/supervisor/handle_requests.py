@@ -1,0 +1,183 @@
+"""What the supervisor does when it is asked to start, stop or restart: orders, waits, and undoes what failed."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from toombos_cli.project.state import Phase
+from toombos_cli.supervisor import protocol, spawning
+from toombos_cli.supervisor.ordering import with_dependencies
+from toombos_cli.supervisor.protocol import Failure, Plan, Request
+from toombos_cli.supervisor.spawning import CannotStartError
+from toombos_cli.supervisor.unit import Unit
+
+_UP = frozenset({Phase.READY, Phase.UNHEALTHY})
+
+
+class System(Protocol):
+    """The units, and how a plan becomes theirs."""
+
+    units: dict[str, Unit]
+
+    def take(self, plan: Plan) -> None:
+        """Makes a unit of every service of the plan that has none yet, and keeps the plan's settings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a request did."""
+
+    failures: tuple[Failure, ...] = ()
+    started: tuple[str, ...] = ()
+    stopped: tuple[str, ...] = ()
+
+
+async def carry_out(system: System, request: Request) -> Outcome:
+    """Does what is asked. Cancelling it undoes a start that is under way."""
+    match request:
+        case protocol.Start():
+            return await _start(system, request.plan, request.names, request.timeout_s)
+        case protocol.Stop():
+            if request.plan is not None:
+                system.take(request.plan)
+            names = request.names or tuple(system.units)
+            stopped = await stop(system, names)
+            return Outcome(stopped=stopped, failures=_stubborn(system, names))
+        case protocol.Restart():
+            return await _restart(system, request)
+        case protocol.Status():
+            return Outcome()
+
+
+async def stop(system: System, names: Iterable[str]) -> tuple[str, ...]:
+    """Ends these services, each after those of them that depend on it; returns the names of those that ran."""
+    wanted = [name for name in names if name in system.units]
+    ends: dict[str, asyncio.Task[bool]] = {}
+
+    async def end(name: str) -> bool:
+        dependents = [ends[other] for other in wanted if name in system.units[other].service.depends_on]
+        await asyncio.gather(*dependents)
+        return await system.units[name].stop()
+
+    for name in wanted:
+        ends[name] = asyncio.create_task(end(name))
+    ended = await asyncio.gather(*ends.values())
+    return tuple(name for name, ran in zip(wanted, ended, strict=True) if ran)
+
+
+def _stubborn(system: System, names: Iterable[str]) -> tuple[Failure, ...]:
+    """The services of which a process outlived SIGKILL: a stop must not read as done."""
+    failures = (system.units[name].failure for name in names if name in system.units)
+    return tuple(failure for failure in failures if failure is not None and failure.kind == "stubborn")
+
+
+async def _restart(system: System, request: protocol.Restart) -> Outcome:
+    names = tuple(
+        name
+        for name in request.names
+        if not request.only_changed
+        or name not in system.units
+        or system.units[name].state.fingerprint != request.plan.services[name].fingerprint
+    )
+    stopped = await stop(system, names)
+    outcome = await _start(system, request.plan, names, request.timeout_s)
+    return Outcome(failures=outcome.failures, started=outcome.started, stopped=stopped)
+
+
+async def _start(system: System, plan: Plan, names: Iterable[str], timeout_s: float | None) -> Outcome:
+    """Brings up what is not up. When something fails, what this very call began is ended again."""
+    wanted = with_dependencies({name: planned.service for name, planned in plan.services.items()}, names)
+    system.take(plan)
+    await asyncio.gather(*(system.units[name].wait_until(_no_stop_under_way(system.units[name])) for name in wanted))
+    failures = _check(system, plan, wanted)
+    if failures:
+        return Outcome(failures=failures)
+    begun: list[str] = []
+    try:
+        async with asyncio.timeout(timeout_s):
+            failures = await _bring_up(system, plan, wanted, begun)
+    except TimeoutError:
+        failures = tuple(
+            Failure(
+                service=name,
+                kind="timeout",
+                message=f"not ready after {timeout_s:g} s: {system.units[name].state.detail or 'not started yet'}",
+            )
+            for name in wanted
+            if system.units[name].state.phase not in _UP
+        )
+    except asyncio.CancelledError:
+        await _undo(system, begun)
+        raise
+    if failures:
+        await _undo(system, begun)
+        return Outcome(failures=failures)
+    return Outcome(started=tuple(begun))
+
+
+def _no_stop_under_way(unit: Unit) -> Callable[[], bool]:
+    return lambda: unit.state.phase is not Phase.STOPPING
+
+
+def _check(system: System, plan: Plan, wanted: Iterable[str]) -> tuple[Failure, ...]:
+    """All that can be seen to be wrong before anything is started."""
+    failures = []
+    for name in wanted:
+        if not system.units[name].is_active:
+            try:
+                spawning.check(plan.services[name])
+            except CannotStartError as error:
+                system.units[name].refuse(error.failure)
+                failures.append(error.failure)
+    return tuple(failures)
+
+
+async def _bring_up(system: System, plan: Plan, wanted: tuple[str, ...], begun: list[str]) -> tuple[Failure, ...]:
+    """Starts each as soon as its dependencies allow; ends at the first failure, which is returned."""
+    tasks = [asyncio.create_task(_bring_up_one(system, plan, name, begun)) for name in wanted]
+    try:
+        for next_done in asyncio.as_completed(tasks):
+            failure = await next_done
+            if failure is not None:
+                return (failure,)
+        return ()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _bring_up_one(system: System, plan: Plan, name: str, begun: list[str]) -> Failure | None:
+    unit = system.units[name]
+    for dependency, condition in plan.services[name].service.depends_on.items():
+        other = system.units[dependency]
+        await other.wait_until(partial(_reached, other, condition))
+        if other.failure is not None:
+            return None  # its own task reports it
+    unit.waiting += 1
+    try:
+        if not unit.is_active:
+            begun.append(name)
+            unit.start(plan.services[name])
+        await unit.wait_settled()
+    finally:
+        unit.waiting -= 1
+    if unit.state.phase in _UP:
+        return None
+    return unit.failure or Failure(
+        service=name, kind="exited", message=unit.state.detail or "it was stopped meanwhile by another command"
+    )
+
+
+def _reached(unit: Unit, condition: str) -> bool:
+    """Whether the unit is as far as a dependent needs it, or will not come."""
+    started = condition == "started" and unit.state.pid != 0
+    return started or unit.state.phase in _UP or unit.failure is not None
+
+
+async def _undo(system: System, begun: list[str]) -> None:
+    """Ends what was begun and nobody else waits for; how a service failed stays written down."""
+    units = system.units
+    await stop(system, [name for name in begun if units[name].is_active and units[name].waiting == 0])

@@ -1,0 +1,107 @@
+"""One process of a service, from its spawn or adoption to its end: what belongs to it, how it ended and why."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from toombos_cli import processes
+from toombos_cli.logs.tail import last_lines
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.supervisor.protocol import Failure
+from toombos_cli.supervisor.tree import Tree
+
+_POLL_ADOPTED_S = 0.05
+_LAST_LINES = 20
+_T = TypeVar("_T")
+
+
+class Running:
+    """A service's process and its tree.
+
+    `ended` gets the exit code, None where that is unknown; `unwanted` the reason for which it is to be replaced.
+    `log_offset` is where its output begins in the log.
+    """
+
+    def __init__(
+        self, service: Service, leader: processes.ProcessIdentity, run_id: str, lock: Path, *, log_offset: int = 0
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.tree = Tree(leader, run_id, lock)
+        self.ended: asyncio.Future[int | None] = loop.create_future()
+        self.unwanted: asyncio.Future[str] = loop.create_future()
+        self._service = service
+        self._log_offset = log_offset
+
+    def note_end(self, exit_code: int | None) -> None:
+        """Takes in that the process has ended."""
+        if not self.ended.done():
+            self.ended.set_result(exit_code)
+
+    def watch(self) -> None:
+        """Learns of the end of a process that is no child of ours; its exit code stays unknown."""
+        loop = asyncio.get_running_loop()
+        leader = self.tree.leader
+        fd = processes.open_pidfd(leader.pid)
+
+        def ended() -> None:
+            if fd is not None:
+                loop.remove_reader(fd)
+                os.close(fd)
+            self.note_end(None)
+
+        def look() -> None:
+            if processes.is_alive(leader):
+                loop.call_later(_POLL_ADOPTED_S, look)
+            else:
+                self.note_end(None)
+
+        if fd is not None:
+            loop.add_reader(fd, ended)
+        else:  # it has ended meanwhile, or this system has no pidfds
+            look()
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs, and where nobody knows."""
+        return self.ended.result() if self.ended.done() else None
+
+    async def unless_ended(self, work: Coroutine[Any, Any, _T]) -> _T | None:
+        """The result of `work`, or None as soon as the process has ended."""
+        task = asyncio.ensure_future(work)
+        try:
+            either: set[asyncio.Future[Any]] = {task, self.ended}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return None if self.ended.done() else task.result()
+        finally:
+            task.cancel()
+
+    def why_it_ended(self) -> Failure:
+        """The cause in a person's words."""
+        name, code = self._service.name, self.exit_code
+        if code is None:
+            return Failure(service=name, kind="exited", message="its process ended (exit code unknown)")
+        if code in self._service.exit_codes_of_invalid_configuration:
+            message = f"it refused its configuration (exit code {code})"
+            return Failure(service=name, kind="configuration", message=message, hint="toombos config check")
+        left = self.tree.members(look_for_tag=True) if code == 0 else {}
+        if left:
+            pid = min(left)
+            message = f"its process ended and left pid {pid} ({processes.command_line(pid)}) in the background"
+            hint = "have it stay in the foreground: the supervisor itself runs in the background"
+            return Failure(service=name, kind="exited", message=message, hint=hint)
+        how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        return Failure(service=name, kind="exited", message=f"its process {how}", hint=f"toombos logs {name}")
+
+    def last_lines(self) -> tuple[str, ...]:
+        """The newest of what it printed."""
+        return last_lines(self._service.log, self._log_offset, _LAST_LINES)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # of the real-time signals only the first and the last have names
+        return f"signal {number}"
