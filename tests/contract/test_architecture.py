@@ -60,7 +60,8 @@ def imported_by(argv, looked_for):
     """Which of these modules, and of the commands' modules, one command line has loaded at its end."""
     code = (
         "import sys\nfrom toombos_cli.main import main\nmain(sys.argv[1:])\n"
-        f"print([m for m in sys.modules if m in {looked_for} or m.startswith(('toombos_cli.commands.', 'toombos_cli.cli.'))])"
+        "own = ('toombos_cli.commands.', 'toombos_cli.cli.')\n"
+        f"print([m for m in sys.modules if m in {looked_for} or m.startswith(own)])"
     )
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
     return set(literal_eval(done.stdout.splitlines()[-1]))
