@@ -83,7 +83,7 @@ def test_from_start_to_alert_to_recovery(watched, toombos, messages):
     # a mock that crashes and stays away
     os.kill(pid_of(toombos, "crm"), signal.SIGKILL)
     wait_for(lambda: any("MockDown" in title for title in messages), within_s=60, what="the alert")
-    assert [t for t in messages if "MockDown" in t] == ["[P2] toombos: MockDown: crm (a mock) does not answer"]
+    assert [t for t in messages if "MockDown" in t] == ["[P2] toombos: MockDown: crm (a mock) does not respond"]
 
     assert toombos("start", "--dry-run", "crm", timeout_s=60).returncode == 0
     recovered = "[P2] toombos: Recovered: MockDown: crm"
@@ -141,7 +141,7 @@ def test_a_broken_rule_of_the_manifest_is_refused_before_anything_is_written(wat
     (watched / "toombos.toml").write_text(text + rule)
     done = toombos("monitoring", "up")
     assert done.returncode == 3
-    assert "alert rule Own is no PromQL" in done.stderr
+    assert "alert rule Own is not valid PromQL" in done.stderr
     assert not (watched / "run" / "monitoring" / "prometheus.yml").exists()
 
 
@@ -228,7 +228,7 @@ def test_a_stranger_on_a_port_of_monitoring_is_not_up(watched, toombos, httpserv
     status = toombos("monitoring", "status", "--json")
     row = next(r for r in json.loads(status.stdout)["data"]["services"] if r["name"] == "alertmanager")
     assert (row["state"], row["pid"]) == ("down", None)
-    assert "another program answers there" in row["detail"]
+    assert "another program responds there" in row["detail"]
     up = toombos("monitoring", "up", timeout_s=60)
     assert (up.returncode, f"port {httpserver.port} is taken by pid {os.getpid()}" in up.stderr) == (4, True), up.stderr
 

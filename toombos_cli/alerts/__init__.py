@@ -1,1 +1,1 @@
-"""Who is told what, and when: repetitions, limits and recoveries, and the delivery to the channels."""
+"""Who is notified of what, and when: repeats, limits and recoveries, and delivery to the channels."""

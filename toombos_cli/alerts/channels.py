@@ -1,4 +1,4 @@
-"""The channels of a manifest: their URLs with the secrets filled in, and one attempt to send through each."""
+"""The alert channels of a manifest: their URLs with the secrets filled in, and one attempt to send through each."""
 
 import logging
 import re
@@ -22,7 +22,7 @@ _KINDS = {"problem": "failure", "recovery": "success", "summary": "warning", "te
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One way to reach people. `attempt` is the only place where something leaves this machine, without secrets."""
+    """One way to reach people. Alerts leave this machine only through `attempt`, with secrets redacted."""
 
     name: str
     severities: frozenset[Severity]
@@ -31,7 +31,7 @@ class Channel:
     redactor: Redactor
 
     def attempt(self, system: str, message: Message) -> str | None:
-        """Sends once; None when the receiver took it, else why not, without secrets. Bounded in time."""
+        """Send once. Return None if the receiver accepted it, else the reason without secrets. Bounded in time."""
         outcome: list[str | None] = []
 
         def send() -> None:
@@ -42,22 +42,22 @@ class Channel:
                         body=self.redactor.text(message.body or message.title),
                         notify_type=_KINDS[message.kind],
                     )
-                except Exception as error:  # a plugin of any quality must not end the sender
+                except Exception as error:  # a faulty plugin must not end the sender
                     outcome.append(f"{type(error).__name__}: {error}")
                 else:
-                    outcome.append(None if sent else reasons.last or "the receiver did not take it")
+                    outcome.append(None if sent else reasons.last or "the receiver did not accept it")
 
-        # Abandoned when it overruns: a receiver that sends a byte a second defeats timeouts between bytes.
+        # A thread, to abandon an attempt that overruns: a receiver sending a byte a second defeats read timeouts.
         worker = threading.Thread(target=send, name=f"alert to {self.name}", daemon=True)
         worker.start()
         worker.join(self.timeout_s + self.plugin.request_rate_per_sec)
         if not outcome:
-            return f"no answer within {self.timeout_s:g} s"
+            return f"no response within {self.timeout_s:g} s"
         return None if outcome[0] is None else self.redactor.text(outcome[0])
 
 
 def channels(manifest: Manifest) -> tuple[Channel, ...]:
-    """Every channel of the manifest, ready to be used. Raises ConfigurationError when one of them cannot be."""
+    """Return every channel of the manifest. Raise ConfigurationError if one of them is unusable."""
     found, unusable = usable_channels(manifest)
     if unusable:
         raise ConfigurationError("an alert channel is invalid", problems=tuple(unusable.values()))
@@ -65,9 +65,9 @@ def channels(manifest: Manifest) -> tuple[Channel, ...]:
 
 
 def usable_channels(manifest: Manifest) -> tuple[tuple[Channel, ...], dict[str, Problem]]:
-    """The channels that are ready, and by name what is wrong with each other one.
+    """Return the usable channels, and the problem of each unusable one by name.
 
-    apprise is not installed, a variable of a URL is not set, or a URL is of no known service.
+    Unusable means: apprise is not installed, a variable in the URL is not set, or apprise does not know the URL.
     """
     if not manifest.alerts.channels:
         return (), {}
@@ -91,7 +91,7 @@ def usable_channels(manifest: Manifest) -> tuple[tuple[Channel, ...], dict[str, 
         plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
         if plugin is None:
             unusable[name] = Problem(
-                message="its url is of no service that apprise knows", where=place, hint="apprise --details"
+                message="apprise does not know the service in its url", where=place, hint="apprise --details"
             )
             continue
         plugin.socket_connect_timeout = plugin.socket_read_timeout = timeout_s
@@ -115,13 +115,13 @@ def _clear_values(manifest: Manifest) -> dict[str, str]:
 
 
 def _filled(url: str, values: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """The URL with `${NAME}` replaced, and the names that have no value."""
+    """Return the URL with each `${NAME}` replaced, and the names that have no value."""
     missing = tuple(name for name in _VARIABLE.findall(url) if not values.get(name))
     return _VARIABLE.sub(lambda match: values.get(match[1], ""), url), missing
 
 
 class _Reasons(logging.Handler):
-    """Catches what apprise logs in this thread while it sends: its only way of saying why it failed."""
+    """Collects what apprise logs in this thread while it sends: apprise reports a reason in no other way."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

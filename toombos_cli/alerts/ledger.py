@@ -1,6 +1,6 @@
-"""Decides which alerts become messages: once a problem, again when it lasts or worsens, never more than the limit.
+"""Decides which alerts become messages: a problem once, again if it lasts or worsens, never more than the limit.
 
-No clock and no files: `now` is seconds since the epoch, and the sender keeps the ledger between its runs.
+Uses no clock and no files: `now` is seconds since the epoch, and the sender stores the ledger between its runs.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _SILENT_S = 4.0 * REPORTED_EVERY_S
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What a person is told. Of a problem also its key, and when and how severe it was told before."""
+    """A notification. For a problem, also its key and the time and severity of the previous notification."""
 
     kind: Literal["problem", "recovery", "summary", "test"]
     severity: Severity
@@ -32,9 +32,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Incident(msgspec.Struct, kw_only=True):
-    """A problem that has not ended. `told_at` is 0 while nobody was told: the limit held it back, no channel took it.
+    """A problem that has not ended. `told_at` is 0 until a notification is sent: not held back, and delivered.
 
-    `source` and `episode` are those of its events; `untaken_at` is when no channel took its last message, else 0.
+    `source` and `episode` come from its events. `untaken_at` is when every channel refused its last message, else 0.
     """
 
     severity: Severity
@@ -51,7 +51,7 @@ class Incident(msgspec.Struct, kw_only=True):
 
 
 class Withheld(msgspec.Struct, kw_only=True):
-    """What the limit held back since the last summary."""
+    """What the limit has held back since the last summary."""
 
     count: int = 0
     since: float = 0.0
@@ -63,8 +63,8 @@ class Withheld(msgspec.Struct, kw_only=True):
 class Ledger(msgspec.Struct, kw_only=True):
     """Everything that must outlive one sender.
 
-    `outbox` are messages whose delivery has not ended; `deliveries` counts by `channel/outcome`; `failing` are the
-    channels that did not take their last message, and since when.
+    `outbox` holds messages whose delivery has not ended; `deliveries` counts by `channel/outcome`; `failing` maps each
+    channel that did not take its last message to the time since when.
     """
 
     incidents: dict[str, Incident] = {}
@@ -76,7 +76,7 @@ class Ledger(msgspec.Struct, kw_only=True):
     failing: dict[str, float] = {}
 
     def judge(self, events: Iterable[AlertEvent], now: float, alerts: Alerts) -> tuple[Message, ...]:
-        """The messages that these events are worth, in their order."""
+        """Return the messages to send for these events, in their order."""
         self.told = [(at, severity) for at, severity in self.told if now - at < _HOUR_S]
         self.incidents = {k: i for k, i in self.incidents.items() if now - i.last_at < _REMEMBERED_S}
         lost = [self._lost(key, now, alerts) for key in self.overdue(now)]
@@ -85,24 +85,24 @@ class Ledger(msgspec.Struct, kw_only=True):
         return tuple(message for message in (*lost, *again, *messages) if message is not None)
 
     def overdue(self, now: float) -> tuple[str, ...]:
-        """The problems that Alertmanager no longer repeats: it was restarted, and forgot them before they ended."""
+        """Return the problems that Alertmanager stopped repeating: a restart made it forget them before they ended."""
         return tuple(k for k, i in self.incidents.items() if i.source == "alertmanager" and now - i.last_at > _SILENT_S)
 
     def untaken(self, now: float) -> tuple[str, ...]:
-        """The problems whose last message no channel took, and that are to be told again."""
+        """Return the problems whose last message no channel took and that are due to be sent again."""
         return tuple(k for k, i in self.incidents.items() if i.untaken_at and now - i.untaken_at >= REPORTED_EVERY_S)
 
     def undelivered(self, message: Message, now: float) -> None:
-        """No channel took the message: the problem counts as not told, and is told again after some minutes."""
+        """Note that no channel took the message: the problem is sent again after some minutes."""
         incident = self.incidents.get(message.key) if message.kind == "problem" else None
         if incident is not None:
             if (sent := (incident.told_at, message.severity)) in self.told:
-                self.told.remove(sent)  # it flooded nobody
+                self.told.remove(sent)  # nobody received it, so it does not count against the limit
             incident.told_at, incident.told_severity = message.before
             incident.untaken_at = now
 
     def summary(self, now: float) -> Message | None:
-        """The one message about all that was held back, when the storm has passed or lasts."""
+        """Return one message about everything held back, once the storm has passed or has lasted; else None."""
         due_at = self._summary_due_at()
         if due_at is None or now < due_at:
             return None
@@ -118,7 +118,7 @@ class Ledger(msgspec.Struct, kw_only=True):
                 (
                     *(f"{severity}: {title}" for severity, title in self.withheld.worst),
                     "next: toombos alert status",
-                    "all of them: logs/alerts.log",
+                    "full list: logs/alerts.log",
                 )
             ),
         )
@@ -127,12 +127,12 @@ class Ledger(msgspec.Struct, kw_only=True):
         return message
 
     def summary_in_s(self, now: float) -> float | None:
-        """Seconds until a summary is due; None when nothing was held back."""
+        """Return the seconds until a summary is due, or None if nothing was held back."""
         due_at = self._summary_due_at()
         return None if due_at is None else max(0.0, due_at - now)
 
     def count(self, channel: str, *, delivered: bool, now: float) -> None:
-        """Notes how one delivery ended."""
+        """Record the result of one delivery."""
         key = f"{channel}/{'delivered' if delivered else 'gave-up'}"
         self.deliveries[key] = self.deliveries.get(key, 0) + 1
         if delivered:
@@ -180,7 +180,7 @@ class Ledger(msgspec.Struct, kw_only=True):
 
     def _recovery(self, event: AlertEvent, now: float, alerts: Alerts) -> Message | None:
         incident = self.incidents.pop(event.key, None)
-        if incident is None or (incident.told_severity is None and not incident.untaken_at):  # nobody knows of it
+        if incident is None or (incident.told_severity is None and not incident.untaken_at):  # never sent
             return None
         message = Message(
             kind="recovery",
@@ -197,13 +197,13 @@ class Ledger(msgspec.Struct, kw_only=True):
         message = Message(
             kind="recovery",
             severity=incident.told_severity,
-            title=f"Not reported any more: {incident.title} (last {_duration(now - incident.last_at)} ago)",
-            body="Monitoring was restarted meanwhile, so its end was not seen.\nnext: toombos health",
+            title=f"No longer reported: {incident.title} (last {_duration(now - incident.last_at)} ago)",
+            body="Monitoring was restarted meanwhile, so the end of the problem was not seen.\nnext: toombos health",
         )
         return message if self._within_limit(message, now, alerts) else None
 
     def _within_limit(self, message: Message, now: float, alerts: Alerts) -> bool:
-        """Only messages that are at least as urgent count: lesser ones hold back no P0."""
+        """Count only messages that are at least as urgent, so that lesser ones never hold back a P0."""
         if sum(severity <= message.severity for _, severity in self.told) < alerts.max_per_hour:
             self.told.append((now, message.severity))
             return True

@@ -1,4 +1,4 @@
-"""The ledger's file and its lock: only the one sender at work writes it, and anybody may read it."""
+"""The ledger's file and its lock: only the one running sender writes it, and anyone may read it."""
 
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ _POLL_S = 0.1
 
 @contextlib.contextmanager
 def sender_lock(directory: AlertDirectory, *, within_s: float) -> Iterator[bool]:
-    """Whether the lock of the one sender could be had in time; only its holder writes the ledger. Raises OSError."""
+    """Yield whether the sender lock was acquired in time; only its owner writes the ledger. Raise OSError."""
     deadline = time.monotonic() + within_s
     lock = os.open(directory.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -39,9 +39,9 @@ def sender_lock(directory: AlertDirectory, *, within_s: float) -> Iterator[bool]
 
 
 def read_ledger(project: Path, *, strict: bool = False) -> Ledger:
-    """The ledger as last written; an empty one when there is none.
+    """Return the ledger as last written, or an empty one if there is none.
 
-    One that cannot be read counts as none: alerts go on. With `strict` it raises OperationError.
+    An unreadable ledger counts as empty, so that alerts go on; with `strict`, raise OperationError instead.
     """
     path = AlertDirectory(project).ledger
     try:
@@ -50,13 +50,11 @@ def read_ledger(project: Path, *, strict: bool = False) -> Ledger:
         return Ledger()
     except (OSError, msgspec.DecodeError) as error:
         if strict:
-            reason = (
-                error.strerror if isinstance(error, OSError) else "it is damaged, and the next alert begins it anew"
-            )
+            reason = error.strerror if isinstance(error, OSError) else "it is damaged; the next alert starts a new one"
             raise OperationError(f"the open alerts cannot be read: {reason}", where=str(path)) from None
         return Ledger()
 
 
 def write_ledger(directory: AlertDirectory, ledger: Ledger) -> None:
-    """Replaces the ledger; the caller holds the lock. Raises OSError."""
+    """Replace the ledger; the caller holds the lock. Raise OSError."""
     write_private(directory.ledger, msgspec.json.encode(ledger))

@@ -1,6 +1,6 @@
-"""`logs/alerts.log`: every alert and every delivery, one JSON object a line like the logs of the services.
+"""`logs/alerts.log`: every alert and every delivery, one JSON object per line, like the logs of the services.
 
-It is the log of the service `alerts` as well, so `toombos logs alerts` shows it and the supervisor rotates it.
+It is also the log of the service `alerts`, so `toombos logs alerts` shows it and the supervisor rotates it.
 """
 
 import json
@@ -13,13 +13,13 @@ from toombos_cli.base.files import make_private_directory
 
 
 class AlertLog:
-    """Appends; what cannot be written is given up, because alerts must go out on a full disk too."""
+    """Appends lines. Write errors are ignored, because alerts must go out even if the disk is full."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def write(self, level: str, message: str, **fields: Any) -> None:
-        """One line."""
+        """Append one line."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"timestamp": now, "level": level, "logger": "toombos.alerts", "message": message} | fields
         try:

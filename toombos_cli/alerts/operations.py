@@ -19,9 +19,9 @@ _LEDGER_S = 5.0
 
 
 def run_test(manifest: Manifest, severity: Severity) -> AlertTestReport:
-    """Sends a test message at once through every channel that carries the severity. Raises ConfigurationError.
+    """Send a test message at once through every channel that carries the severity. Raise ConfigurationError.
 
-    How it fared counts like any delivery: it ends AlertsUndelivered, or begins it.
+    The result counts like any delivery: it resolves or raises AlertsUndelivered.
     """
     ways = tuple(way for way in channels(manifest) if severity in way.severities)
     message = Message(
@@ -49,7 +49,7 @@ def run_test(manifest: Manifest, severity: Severity) -> AlertTestReport:
 
 
 def _count(manifest: Manifest, deliveries: tuple[Delivery, ...]) -> None:
-    """Notes them in the ledger, unless a sender is at work on it, or it cannot be written: the test is what counts."""
+    """Record the deliveries in the ledger, unless it is locked or not writable: the test result matters more."""
     directory = AlertDirectory(manifest.project)
     with contextlib.suppress(OSError):
         make_private_directory(directory.path)
@@ -62,7 +62,7 @@ def _count(manifest: Manifest, deliveries: tuple[Delivery, ...]) -> None:
 
 
 def run_status(manifest: Manifest) -> AlertStatusReport:
-    """The open incidents, worst first, and the deliveries by `channel/outcome`. Raises OperationError."""
+    """Return the open incidents, worst first, and the deliveries by `channel/outcome`. Raise OperationError."""
     ledger = read_ledger(manifest.project, strict=True)
     incidents = tuple(
         OpenIncident(

@@ -1,6 +1,6 @@
-"""The alert receiver: takes Alertmanager's webhook, and tells Prometheus how deliveries fare.
+"""The alert receiver: accepts Alertmanager's webhook, and exports metrics about deliveries to Prometheus.
 
-It writes to the spool and answers; sending happens in the sender's process.
+It writes to the spool and responds at once; the sender, a separate process, delivers.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _OUTCOMES = ("delivered", "gave-up")
 
 
 def run_receiver(manifest: Manifest, service: Service) -> None:
-    """Serves on the service's address until SIGTERM or SIGINT. Raises OperationError when the port is taken."""
+    """Serve on the service's address until SIGTERM or SIGINT. Raise OperationError if the port is in use."""
     handler = type("Handler", (_Handler,), {"manifest": manifest})
     try:
         server = ThreadingHTTPServer((service.host, service.port), handler)
@@ -40,12 +40,12 @@ def run_receiver(manifest: Manifest, service: Service) -> None:
         # shutdown() waits for the loop that this handler interrupts, so it needs a thread of its own.
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     with server:
-        alert_spool.begin_sender(manifest.project)  # for what is left from before
+        alert_spool.begin_sender(manifest.project)  # for alerts left from an earlier run
         server.serve_forever(poll_interval=0.1)
 
 
 def events_of(webhook: Mapping[str, Any], place: str = "") -> tuple[AlertEvent, ...]:
-    """The alerts of Alertmanager's webhook body, version 4, at this place. Raises ValueError for anything else."""
+    """Return the alerts in Alertmanager's webhook body, version 4. `place` is added to each. Raise ValueError."""
     alerts = webhook.get("alerts")
     if not isinstance(alerts, list):
         raise ValueError("no list of alerts")  # noqa: TRY004  (a bad value in a body, not a bad argument)
@@ -82,7 +82,7 @@ def _event(alert: Any, place: str) -> AlertEvent:
 
 
 def _whole_seconds(moment: str) -> str:
-    """Alertmanager's time without its fractions of a second; as it is where it is no time."""
+    """Return Alertmanager's time without fractions of a second, unchanged if it does not parse."""
     try:
         return datetime.fromisoformat(moment).isoformat(sep=" ", timespec="seconds")
     except ValueError:
@@ -94,13 +94,13 @@ def _line(name: str, value: str | None) -> str:
 
 
 def waits_for_a_sender(manifest: Manifest) -> bool:
-    """Whether a problem is to be ended or told again without an alert that comes for it: each scrape is an occasion."""
+    """Return whether an incident is due to be closed or repeated although no alert arrived; checked on every scrape."""
     ledger, now = read_ledger(manifest.project), time.time()
     return bool(ledger.overdue(now) or ledger.untaken(now))
 
 
 def metrics_text(manifest: Manifest) -> bytes:
-    """`toombos_alert_*` and this process' own metrics in Prometheus' text format, from the ledger."""
+    """Return `toombos_alert_*` and this process's own metrics in Prometheus' text format, from the ledger."""
     from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector, generate_latest
 
     registry = CollectorRegistry()
@@ -109,15 +109,15 @@ def metrics_text(manifest: Manifest) -> bytes:
     deliveries = Counter(
         "toombos_alert_deliveries", "Messages by channel and outcome", ("channel", "outcome"), registry=registry
     )
-    for channel in manifest.alerts.channels:  # from 0 on, or the first failure would be no increase
+    for channel in manifest.alerts.channels:  # start at 0, or the first failure would not be an increase
         for outcome in _OUTCOMES:
             deliveries.labels(channel, outcome)
     for key, count in ledger.deliveries.items():
         deliveries.labels(*key.rsplit("/", 1)).inc(count)
-    failing = Gauge("toombos_alert_channel_failing", "1 while it takes no messages", ("channel",), registry=registry)
+    failing = Gauge("toombos_alert_channel_failing", "1 while it accepts no messages", ("channel",), registry=registry)
     for channel in {*manifest.alerts.channels, *ledger.failing}:
         failing.labels(channel).set(channel in ledger.failing)
-    supervisor = Gauge("toombos_supervisor_up", "1 while the supervisor that started this lives", registry=registry)
+    supervisor = Gauge("toombos_supervisor_up", "1 while the supervisor of this process runs", registry=registry)
     state = read_state(manifest.project)
     supervisor.set(state is not None and processes.is_alive(state.supervisor))
     incidents = Gauge("toombos_alert_incidents", "Problems that have not ended", ("severity",), registry=registry)
@@ -129,7 +129,7 @@ def metrics_text(manifest: Manifest) -> bytes:
 class _Handler(BaseHTTPRequestHandler):
     manifest: Manifest
     protocol_version = "HTTP/1.1"
-    timeout = 30  # a client that goes silent does not keep its thread
+    timeout = 30  # free the thread of a client that goes silent
 
     def do_GET(self) -> None:
         if self.path == "/health":
@@ -141,31 +141,31 @@ class _Handler(BaseHTTPRequestHandler):
                 alert_spool.begin_sender(self.manifest.project)
             self._answer(200, metrics_text(self.manifest), CONTENT_TYPE_LATEST)
         else:
-            self._refuse(404, "there are /health, /metrics and POST /alertmanager")
+            self._refuse(404, "this server has /health, /metrics and POST /alertmanager")
 
     def do_POST(self) -> None:
         if self.path != "/alertmanager":
-            self._refuse(404, "there is only POST /alertmanager")
+            self._refuse(404, "this server accepts POST only at /alertmanager")
             return
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > _MAX_BODY_BYTES:
-            self._refuse(413 if length.isdigit() else 411, f"a body of at most {_MAX_BODY_BYTES} bytes is needed")
+            self._refuse(413 if length.isdigit() else 411, f"send a body of at most {_MAX_BODY_BYTES} bytes")
             return
         try:
             body = json.loads(self.rfile.read(int(length)))
             events = events_of(body if isinstance(body, dict) else {}, alert_spool.place_of(self.manifest.project))
         except ValueError as error:
-            self._refuse(400, f"not a webhook of Alertmanager: {error}")
+            self._refuse(400, f"not an Alertmanager webhook: {error}")
             return
         if any(event.resolved for event in events) and self._prometheus_is_silent():
             events = tuple(event for event in events if not event.resolved)
         if alert_spool.emit(self.manifest.project, *events):
             self._answer(200, b'{"accepted": %d}' % len(events), "application/json")
-        else:  # Alertmanager tries again
-            self._refuse(503, "the alerts could be neither written down nor handed to a sender")
+        else:  # Alertmanager retries
+            self._refuse(503, "the alerts could neither be stored nor be passed to a sender")
 
     def _prometheus_is_silent(self) -> bool:
-        """Alertmanager takes for ended what Prometheus does not confirm for minutes, also when it hangs or is down."""
+        """Return whether Prometheus is silent: Alertmanager then resolves alerts just because nothing confirms them."""
         prometheus = self.manifest.services.get("prometheus")
         return prometheus is not None and probe_http(prometheus.url + prometheus.health).reason is not Reason.OK
 
@@ -181,4 +181,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the name in the base class)
-        """Nothing: alerts have a log of their own, and probes need none."""
+        """Log nothing: alerts have their own log, and probes need none."""

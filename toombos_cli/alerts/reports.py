@@ -1,4 +1,4 @@
-"""What `toombos alert` returns."""
+"""The reports of `toombos alert`."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,7 @@ from toombos_cli.base.results import Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelOutcome:
-    """How a test message fared on one channel."""
+    """The result of a test message on one channel."""
 
     channel: str
     delivered: bool
@@ -19,7 +19,7 @@ class ChannelOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertTestReport:
-    """One test message through every channel; WARN when there is none."""
+    """One test message through every channel; WARN if there is no channel."""
 
     kind: ClassVar[str] = "alert_test"
 
@@ -28,7 +28,7 @@ class AlertTestReport:
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when a channel did not take it."""
+        """Return FAIL if a channel did not take the message."""
         if not self.channels:
             return Verdict.WARN
         return Verdict.PASS if all(outcome.delivered for outcome in self.channels) else Verdict.FAIL
@@ -36,9 +36,9 @@ class AlertTestReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenIncident:
-    """A problem that has not ended; times are seconds since the epoch, `told_at` is None while nobody was told.
+    """A problem that has not ended; times are seconds since the epoch, `told_at` is None until a notification goes out.
 
-    `untaken_at` is when no channel took the last message about it, else None.
+    `untaken_at` is the time at which no channel took the last message about it, else None.
     """
 
     key: str
@@ -61,7 +61,7 @@ class FailingChannel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertStatusReport:
-    """What is wrong at present as far as alerts tell, and how deliveries fared."""
+    """The open problems that alerts report, and the results of deliveries."""
 
     kind: ClassVar[str] = "alert_status"
 
@@ -73,13 +73,13 @@ class AlertStatusReport:
 
     @property
     def verdict(self) -> Verdict:
-        """PASS without open incidents and failing channels, else WARN: this lists, it does not judge."""
+        """Return PASS if no incident is open and no channel is failing, else WARN."""
         return Verdict.WARN if self.incidents or self.failing else Verdict.PASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertSentReport:
-    """An alert was handed over; its delivery goes on by itself."""
+    """An alert that was accepted; a separate process delivers it."""
 
     kind: ClassVar[str] = "alert_sent"
 
@@ -89,5 +89,5 @@ class AlertSentReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Always PASS."""
+        """Return PASS."""
         return Verdict.PASS

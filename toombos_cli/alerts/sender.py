@@ -1,4 +1,4 @@
-"""The sender: takes the spool, keeps the ledger, delivers with bounded retries, and leaves when all is quiet."""
+"""The sender: reads the spool, keeps the ledger, delivers with bounded retries, and ends when nothing is left to do."""
 
 import time
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent
 
 _LINGER_S = 0.3
 _POLL_S = 0.1
-_LOCK_S = 300.0  # for one that was given alerts; longer than a storm's deliveries
+_LOCK_S = 300.0  # for a sender with lines of its own; longer than the deliveries of a storm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """How one message fared on one channel; `reason` says why it failed, "" when it arrived."""
+    """The result of one message on one channel; `reason` says why it failed, "" if it arrived."""
 
     channel: str
     message: Message
@@ -32,14 +32,14 @@ class Delivery:
 
 
 def run_sender(manifest: Manifest, lines: Sequence[bytes] = ()) -> bool:
-    """Delivers what was raised until nothing is left to say; False when another sender is at work already.
+    """Deliver everything that was raised, then end. Return False if another sender is already running.
 
-    `lines` are events that could not be written to the spool. Raises OSError when `run/alerts` cannot be used.
+    `lines` are events that could not be written to the spool. Raise OSError if `run/alerts` is unusable.
     """
     directory = AlertDirectory(manifest.project)
     make_private_directory(directory.path)
     worked = False
-    while not worked or directory.spool.exists():  # what came when this one had stopped looking, but held the lock
+    while not worked or directory.spool.exists():  # events that came before the unlock
         with sender_lock(directory, within_s=_LOCK_S if lines else 0.0) as held:
             if not held:
                 return worked
@@ -51,7 +51,7 @@ def run_sender(manifest: Manifest, lines: Sequence[bytes] = ()) -> bool:
 
 
 def deliver(way: Channel, manifest: Manifest, message: Message, log: AlertLog, *, attempts: int) -> Delivery:
-    """Sends one message through one channel, with so many attempts, and logs how it fared."""
+    """Send one message through one channel, with up to `attempts` tries, and log the result."""
     pause_s, reason = manifest.alerts.delivery.first_pause_s, ""
     for number in range(1, attempts + 1):
         refused = way.attempt(manifest.name, message)
@@ -76,14 +76,14 @@ def deliver(way: Channel, manifest: Manifest, message: Message, log: AlertLog, *
 
 @dataclass(slots=True)
 class _Lane:
-    """One channel's messages, one after the other: a channel that hangs holds up no other one."""
+    """The messages of one channel, one after the other: a channel that hangs does not delay the others."""
 
     way: Channel
     pool: ThreadPoolExecutor
     gave_up: bool = False
 
     def deliver(self, manifest: Manifest, message: Message, log: AlertLog) -> Delivery:
-        """After a message was given up, the next ones get a single attempt each until one arrives."""
+        """Send a message; after one was given up, try each further one only once until one arrives."""
         attempts = 1 if self.gave_up else manifest.alerts.delivery.attempts
         delivery = deliver(self.way, manifest, message, log, attempts=attempts)
         self.gave_up = not delivery.delivered
@@ -110,8 +110,8 @@ class _Sender:
             lane.pool.shutdown(wait=False, cancel_futures=True)
 
     def run(self, lines: Sequence[bytes]) -> None:
-        """Works until nothing is under way and nothing new came for a moment; `lines` are events besides the spool."""
-        self._send(tuple(self._ledger.outbox))  # what a sender that died left
+        """Work until no delivery is running and no event arrives for a moment; `lines` are events outside the spool."""
+        self._send(tuple(self._ledger.outbox))  # left by a sender that died
         self._work(self._events(lines) + self._take())
         quiet_since = time.monotonic()
         while True:
@@ -123,10 +123,10 @@ class _Sender:
             time.sleep(_POLL_S)
 
     def _work(self, events: tuple[AlertEvent, ...]) -> bool:
-        """One round; whether there was anything to do.
+        """Do one round; return whether there was anything to do.
 
-        What was taken from the spool is dropped when the ledger holds what comes of it, and a message leaves the
-        ledger when its deliveries have ended: a sender that dies in between repeats, it does not forget.
+        Events leave the spool only once the ledger holds their messages, and messages leave the ledger only once their
+        deliveries have ended: a sender that dies in between repeats a message rather than lose one.
         """
         now = time.time()
         ended = self._collect(now)
@@ -155,7 +155,7 @@ class _Sender:
             self._under_way.append((message, futures))
 
     def _collect(self, now: float) -> bool:
-        """Takes the messages whose deliveries have ended out of the outbox; whether there were any."""
+        """Remove the messages whose deliveries have ended from the outbox; return whether there were any."""
         over = [entry for entry in self._under_way if all(future.done() for future in entry[1])]
         for message, futures in over:
             deliveries = [future.result() for future in futures]
@@ -168,7 +168,7 @@ class _Sender:
         return bool(over)
 
     def _is_carried(self, message: Message) -> bool:
-        """Whether any channel is meant for it, usable or not."""
+        """Return whether a channel, usable or not, carries this severity."""
         return any(message.severity in channel.severities for channel in self._manifest.alerts.channels.values())
 
     def _take(self) -> tuple[AlertEvent, ...]:
@@ -180,7 +180,7 @@ class _Sender:
             try:
                 event = msgspec.json.decode(line, type=AlertEvent)
             except msgspec.DecodeError:
-                self._log.write("WARNING", "a line of the spool is no alert and is dropped")
+                self._log.write("WARNING", "a line of the spool is not an alert and is dropped")
                 continue
             level = "INFO" if event.resolved else "WARNING"
             what = "recovered" if event.resolved else "raised"
@@ -191,10 +191,10 @@ class _Sender:
         return tuple(events)
 
     def _save(self) -> None:
-        """A full disk keeps nobody from being told; what is not saved is known to this sender alone."""
+        """Save the ledger. If it cannot be saved, keep delivering from memory."""
         known = set(self._manifest.alerts.channels)
         self._ledger.failing = {name: since for name, since in self._ledger.failing.items() if name in known}
         try:
             write_ledger(self._directory, self._ledger)
         except OSError as error:
-            self._log.write("ERROR", f"the ledger of alerts cannot be written: {error.strerror}")
+            self._log.write("ERROR", f"the alert ledger cannot be written: {error.strerror}")

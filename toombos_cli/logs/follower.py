@@ -1,4 +1,4 @@
-"""Follows a growing log through rotations, missing nothing and repeating nothing."""
+"""Follows a growing log through rotations; no line is missed or repeated."""
 
 import os
 from pathlib import Path
@@ -9,9 +9,9 @@ _READ_BYTES = 1024 * 1024
 
 
 class Follower:
-    """Hands out a log's new whole lines.
+    """Returns the new complete lines of a log.
 
-    `place` is the first byte not read yet, in the stream of all that was ever written (see `rotation.Record`).
+    `place` is the first unread byte, counted in the stream of everything ever written (see `rotation.Record`).
     """
 
     def __init__(self, log: LogFile, *, from_end: bool = True) -> None:
@@ -21,9 +21,9 @@ class Follower:
             self.place = record.base + (end_of_lines(log.path, record.blank) if from_end else record.blank)
 
     def poll(self) -> list[bytes]:
-        """The lines, without their newlines, that became whole since the last call; at most about 1 MiB of them.
+        """Return the lines, without newlines, completed since the last call; at most about 1 MiB of them.
 
-        Of a line that is longer than that, parts are handed out.
+        A longer line is returned in parts.
         """
         with self._log.reading() as record:
             data = self._behind(record) + self._live(record)
@@ -36,7 +36,7 @@ class Follower:
     def _live(self, record: Record) -> bytes:
         start = self.place - record.base
         size = _size(self._log.path)
-        if start > size:  # someone emptied or replaced the file: it begins anew
+        if start > size:  # the file was emptied or replaced: read it from its start
             start, self._rest = 0, b""
         if start == size:
             return b""
@@ -46,7 +46,7 @@ class Follower:
         return data
 
     def _behind(self, record: Record) -> bytes:
-        """What a rotation moved into archives before it was read here: the newest archive ends where the log begins."""
+        """Return what a rotation archived before it was read here; the newest archive ends where the log starts."""
         begin = record.base + record.blank
         missing = begin - self.place
         parts: list[bytes] = []

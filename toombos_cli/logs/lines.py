@@ -1,6 +1,6 @@
-"""What a log line tells: time, level, whether it speaks of an error or of starting; and how a person reads it.
+"""The contents of a log line: its time and level, whether it reports an error or a start; and its readable form.
 
-Services of any language log here: JSON (Python, bunyan and pino, Serilog, ECS), logfmt, nginx, and plain words.
+Services in any language log here: JSON (Python, bunyan and pino, Serilog, ECS), logfmt, nginx, and plain text.
 """
 
 import json
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 _LEVEL_KEYS = ("level", "severity", "levelname", "lvl", "log.level", "@l")
 _WRONG = frozenset({"ERROR", "ERR", "CRITICAL", "CRIT", "FATAL", "PANIC", "ALERT", "EMERG", "EMERGENCY"})
 _WRONG_NUMBER = 50
-"""Bunyan's and pino's level of an error; fatal is 60."""
+"""The numeric level of an error in bunyan and pino; fatal is 60."""
 _ERROR = re.compile(
     r"\b(ERROR|CRITICAL|FATAL)\b|\bERR[!\]]|\bTraceback \(most recent|\b\w*(Exception|Error)\b:"
     r"|^[\w.]+(Exception|Error)$|^(?i:(fatal )?error|fatal|critical|panic):|panicked at |^Segmentation fault"
@@ -22,14 +22,14 @@ _STARTUP = re.compile(r"start(ing|ed|up)|\bready\b|listening|running on|shut(tin
 _TIMESTAMP = re.compile(r"\d{4}([-/])\d\d\1\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z| ?UTC| ?GMT|[+-]\d\d:?\d\d)?")
 _MONTHS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _NAMED_MONTH = re.compile(rf"\b(\d\d)[ /]({_MONTHS})[ /](\d{{4}})[ :](\d\d:\d\d:\d\d(?:\.\d+)?)(?: ([+-]\d{{4}}))?")
-"""How Redis and access logs write it: `26 Nov 2026 10:00:00.250`, `26/Nov/2026:10:00:00 +0100`."""
+"""The format of Redis and access logs: `26 Nov 2026 10:00:00.250`, `26/Nov/2026:10:00:00 +0100`."""
 _EPOCH = re.compile(r'"(?:time|ts|timestamp|@timestamp)":\s*(\d{10}(?:\.\d+)?|\d{13})\b')
 _MILLISECONDS = 1e11
-"""Larger numbers of seconds since the epoch are of the year 5138: they count milliseconds."""
+"""As seconds since the epoch, larger numbers would be after the year 5138, so they are milliseconds."""
 
 
 def is_error(line: str) -> bool:
-    """Whether the line tells of an error: by its JSON level, or by the words that loggers and tracebacks use."""
+    """Return whether the line reports an error, by its JSON level or the words of loggers and tracebacks."""
     if line.startswith("{"):
         try:
             told = level_of(json.loads(line))
@@ -41,7 +41,7 @@ def is_error(line: str) -> bool:
 
 
 def level_of(entry: object) -> str | None:
-    """The level of a JSON log entry in capitals, None where it has none; of a number whether it is an error's."""
+    """Return the level of a JSON log entry in capitals, or None; a numeric level becomes ERROR or INFO."""
     if not isinstance(entry, Mapping):
         return None
     level = next((entry[key] for key in _LEVEL_KEYS if key in entry), None)
@@ -51,15 +51,15 @@ def level_of(entry: object) -> str | None:
 
 
 def is_startup(line: str) -> bool:
-    """Whether the line tells of starting or stopping."""
+    """Return whether the line reports a start or a stop."""
     return bool(_STARTUP.search(line))
 
 
 def timestamp_of(line: str) -> datetime | None:
-    """The first time in the line's first 200 characters, None without one.
+    """Return the first time in the line's first 200 characters, or None.
 
-    ISO 8601, also with slashes or the month's name; one that names no zone is local time, as loggers write it. In JSON,
-    seconds or milliseconds since the epoch, too.
+    Accepts ISO 8601, also with slashes or the month's name; without a zone it is local time, as loggers write it. In
+    JSON, also seconds or milliseconds since the epoch.
     """
     text = _iso_8601(line)
     if text is None:
@@ -87,7 +87,7 @@ def _of_epoch(number: float) -> datetime:
 
 
 def readable(line: str) -> str:
-    """A line as a person reads it in an error: of a JSON log line its level and message, every other one as it is."""
+    """Return a line for display in an error: the level and message of a JSON line, any other line unchanged."""
     if line.startswith("{"):
         try:
             entry = json.loads(line)
@@ -99,7 +99,7 @@ def readable(line: str) -> str:
 
 
 def printable(line: str) -> str:
-    """The line without control characters but tabs: a log must not drive the terminal that shows it."""
+    """Return the line without control characters except tabs: a log must not control the terminal that shows it."""
     if line.isprintable():
         return line
     return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -1,4 +1,4 @@
-"""Shows the services' new output from a thread of its own: a reader of ours that stalls must not stall supervision."""
+"""Shows new output of the services in its own thread: a stalled reader must not stall supervision."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _PATIENCE_S = 2.0
 
 
 class Showing:
-    """Hands each new line to `on_line`; when that fails, as it does once nobody reads, `on_failure` is called."""
+    """Passes each new line to `on_line`; if that fails, as it does once nobody reads, calls `on_failure`."""
 
     def __init__(self, followers: dict[str, Follower], on_line: OnLine, on_failure: Callable[[], object]) -> None:
         self._failure: BaseException | None = None
@@ -23,7 +23,7 @@ class Showing:
         self._thread.start()
 
     def end(self) -> None:
-        """Shows what is left, if the reader takes it within two seconds. Raises what `on_line` raised."""
+        """Show the rest, if the reader takes it within two seconds. Raise what `on_line` raised."""
         self._ended.set()
         self._thread.join(_PATIENCE_S)
         if self._failure is not None:
@@ -38,6 +38,6 @@ class Showing:
                     while lines := follower.poll():
                         for line in lines:
                             self._on_line(name, line.decode("utf-8", "replace"))
-        except BaseException as error:  # rich ends the program, by SystemExit, when nobody reads any more
+        except BaseException as error:  # rich exits by SystemExit once nobody reads
             self._failure = error
             self._on_failure()

@@ -1,4 +1,4 @@
-"""Reads the services' logs from the end: the last lines, those of errors or start-up, those since a time."""
+"""Reads the services' logs from the end: the last lines, errors, start-up lines, lines since a time."""
 
 import heapq
 import os
@@ -21,7 +21,7 @@ LineFilter = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One line. `timestamp` is the line's own, or that of the line before it; None where no line told one."""
+    """One line. `timestamp` is its own or that of the line before it; None if neither has one."""
 
     service: str
     timestamp: datetime | None
@@ -30,7 +30,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogsReport:
-    """The lines asked for, oldest first; those of several services are merged by time."""
+    """The requested lines, oldest first; those of several services are merged by time."""
 
     kind: ClassVar[str] = "logs"
 
@@ -38,12 +38,12 @@ class LogsReport:
 
     @property
     def verdict(self) -> Verdict:
-        """PASS, also when no line fits."""
+        """Return PASS, even if no line matches."""
         return Verdict.PASS
 
 
 def matches(pattern: re.Pattern[str]) -> LineFilter:
-    """A filter that lets through what the pattern finds."""
+    """Return a filter that accepts the lines in which the pattern is found."""
     return lambda line: bool(pattern.search(line))
 
 
@@ -55,11 +55,11 @@ def run_logs(
     since: datetime | None = None,
     until: dict[str, int] | None = None,
 ) -> LogsReport:
-    """The last `count` lines (None: all) of each log that pass every filter and are not older than `since`.
+    """Return the last `count` lines (None: all) of each log that pass every filter and are not older than `since`.
 
-    `until` gives for each log the place in its stream at which a Follower goes on.
+    `until` is, for each log, the place in its stream from which a Follower continues.
 
-    Archives are read as far back as that needs. A log that does not exist has no lines.
+    Archives are read as far back as needed. A log that does not exist has no lines.
     """
     ends = until or {}
     found = [_last(name, _backwards(log, ends.get(name)), count, filters, since) for name, log in logs.items()]
@@ -74,7 +74,7 @@ def _last(
     filters: tuple[LineFilter, ...],
     since: datetime | None,
 ) -> list[LogLine]:
-    """Reads backwards until there is enough. Lines without a time belong to the one before them."""
+    """Read backwards until there are enough lines. A line without a time belongs to the one before it."""
     taken: list[LogLine] = []
     untimed: list[str] = []
 
@@ -99,7 +99,7 @@ def _last(
 
 
 def _backwards(log: LogFile, until: int | None) -> Iterator[str]:
-    """The log's lines, newest first, the archives' after the live file's."""
+    """Yield the log's lines, newest first, those of the archives after those of the live file."""
     with log.reading() as record:
         end = None if until is None else until - record.base
         yield from _lines_backwards(log.path, record.blank, end)
@@ -112,7 +112,7 @@ def _backwards(log: LogFile, until: int | None) -> Iterator[str]:
 
 
 def _lines_backwards(path: Path, first_byte: int, end: int | None) -> Iterator[str]:
-    """The lines in [first_byte, end), to the file's end where `end` is None, newest first, read block by block."""
+    """Yield the lines in [first_byte, end), or to the file's end, newest first, reading block by block."""
     try:
         file = path.open("rb")
     except (FileNotFoundError, NotADirectoryError):
@@ -120,7 +120,7 @@ def _lines_backwards(path: Path, first_byte: int, end: int | None) -> Iterator[s
     with file:
         size = os.fstat(file.fileno()).st_size
         position = size if end is None else min(size, max(end, first_byte))
-        parts: list[bytes] = []  # of the line whose beginning is not found yet, the last part first
+        parts: list[bytes] = []  # of the line whose start is not found yet, the last part first
         newest = True
         while position > first_byte:
             begin = max(first_byte, position - _BLOCK_BYTES)
@@ -140,5 +140,5 @@ def _lines_backwards(path: Path, first_byte: int, end: int | None) -> Iterator[s
 
 
 def _text(begin: bytes, parts: list[bytes]) -> str:
-    """A line made of its beginning and the further parts, the last one first."""
+    """Return a line joined from its start and its further parts, which are in reverse order."""
     return b"".join((begin, *reversed(parts))).decode("utf-8", "replace")

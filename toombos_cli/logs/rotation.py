@@ -1,12 +1,12 @@
-"""Moves the old part of a log that a process still writes to into an archive, losing no line.
+"""Moves the old part of a log, which a process is still writing, into an archive without losing a line.
 
-The archive gets the first whole lines; then exactly their blocks are cut out of the live file with
-FALLOC_FL_COLLAPSE_RANGE (fallocate(2); ext4 and XFS). What is appended meanwhile stays, so there is no moment at
-which a line can be lost, unlike with logrotate's copytruncate. A cut falls on a block, not on a line: what the
-archive already has of the first block left is overwritten by blanks and one newline.
+The archive gets the first complete lines; then exactly their blocks are cut out of the live file with
+FALLOC_FL_COLLAPSE_RANGE (fallocate(2); ext4 and XFS). Lines appended meanwhile stay, so that, unlike with
+logrotate's copytruncate, there is no moment at which a line can be lost. A cut is at a block boundary, not at a line:
+the already archived part of the first remaining block is overwritten by blanks and one newline.
 
-Where the file system cannot do that (tmpfs, overlay, btrfs) the file is copied and truncated, and what is written
-between the two is lost; `Rotation.lossless` tells.
+If the file system does not support that (tmpfs, overlay, btrfs), the file is copied and truncated, and lines written
+between the two are lost; `Record.lossless` is then False.
 """
 
 import ctypes
@@ -30,15 +30,15 @@ from toombos_cli.manifest.tables.logs import Logs
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
 _CHUNK_BYTES = 1024 * 1024
 _DAY_S = 86_400
-_GZIP_LEVEL = 4  # text shrinks by nine tenths at any level; this one takes a third of the time of 9
+_GZIP_LEVEL = 4  # text shrinks by nine tenths at any level; this takes a third of the time of level 9
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """How the live log relates to all that was ever written, as a stream of bytes counted from 0.
+    """How the live log relates to everything ever written, seen as a stream of bytes counted from 0.
 
     Byte `b` of the live file is byte `base + b` of the stream. The first `blank` bytes of the live file are filler:
-    their content is in the archive. `pending` names an archive that was written and whose cut may not be done;
-    `cut` is how many bytes that cut takes away.
+    their content is in the archive. `pending` names an archive that was written but whose cut may be incomplete; `cut`
+    is the number of bytes that the cut removes.
     """
 
     base: int = 0
@@ -51,7 +51,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogFile:
-    """One service's log, its archives `NAME.log.YYYYMMDDTHHMMSS.mmm[.gz]` beside it, and the record of its cuts."""
+    """A service's log, its archives `NAME.log.YYYYMMDDTHHMMSS.mmm[.gz]` beside it, and the record of its cuts."""
 
     def __init__(self, path: Path, record_path: Path) -> None:
         self.path = path
@@ -60,9 +60,9 @@ class LogFile:
 
     @contextmanager
     def reading(self) -> Iterator[Record]:
-        """The record, kept from changing while the reader looks at the file.
+        """Yield the record, which does not change while the caller reads the file.
 
-        Raises OperationError where the reader may not read.
+        Raise OperationError if this user may not read it, or if a rotation does not finish.
         """
         try:
             with locks.hold(self._lock_path, shared=True):
@@ -70,29 +70,29 @@ class LogFile:
         except PermissionError as error:
             raise OperationError(f"cannot be read: {error.strerror}", where=str(error.filename)) from None
         except TimeoutError:
-            raise OperationError("cannot be read: its rotation does not end", where=str(self.path)) from None
+            raise OperationError("cannot be read: its rotation does not finish", where=str(self.path)) from None
 
     def record(self) -> Record:
-        """The record as it is; an empty one when there was no rotation or it cannot be read."""
+        """Return the current record, or an empty one if there was no rotation or it cannot be read."""
         try:
             return msgspec.json.decode(self._record_path.read_bytes(), type=Record)
         except (OSError, msgspec.DecodeError):
             return Record()
 
     def archives(self) -> tuple[Path, ...]:
-        """The finished archives, oldest first; each once, also while it is being compressed."""
+        """Return the finished archives, oldest first, each once even while it is being compressed."""
         found = sorted(
             p for p in self.path.parent.glob(f"{self.path.name}.????????T??????.???*") if p.suffix != ".part"
         )
         return tuple({p.name.removesuffix(".gz"): p for p in reversed(found)}.values())[::-1]
 
     def note_beginning(self, now: float) -> None:
-        """Notes when a log began that has no record yet: its file's times all move with every write."""
+        """Record when a log without a record started: every write changes all times of its file."""
         if not self._record_path.exists() and self.path.exists():
             self._write(Record(rotated_at=now))
 
     def is_due(self, settings: Logs, now: float) -> bool:
-        """Whether size or day ask for a rotation; an empty log is never rotated."""
+        """Return whether size or date require a rotation; an empty log is never rotated."""
         try:
             found = self.path.stat()
         except OSError:
@@ -105,10 +105,10 @@ class LogFile:
         return settings.daily and size_bytes > 0 and record.rotated_at > 0 and another_day
 
     def rotate(self, settings: Logs, now: float) -> Path | None:
-        """Archives all whole lines there are, prunes and compresses; the new archive, or None if there was no line.
+        """Archive all complete lines, prune and compress. Return the new archive, or None if there was no line.
 
-        A last line that alone is larger than a log may become is cut in two: output without line ends must not fill
-        the disk. Raises OSError, on a full disk for example: the log is then as it was.
+        A last line that alone exceeds the maximum size of a log is cut in two: output without line ends must not fill
+        the disk. Raise OSError, for example if the disk is full; the log is then unchanged.
         """
         self.recover()
         with self.path.open("r+b") as live:
@@ -117,7 +117,7 @@ class LogFile:
         return archive
 
     def recover(self) -> None:
-        """Finishes, or takes back, a rotation that a crash interrupted."""
+        """Finish or undo a rotation that a crash interrupted."""
         record = self.record()
         if not record.pending:
             return
@@ -164,7 +164,7 @@ class LogFile:
         return archive
 
     def _truncate(self, live: BinaryIO, part: Path, record: Record, end: int) -> Path:
-        """Copies what came meanwhile and truncates: the last resort, with its moment of loss."""
+        """Copy what was written meanwhile and truncate; lines written in between are lost."""
         size = os.fstat(live.fileno()).st_size
         _copy(live.fileno(), part, end, size)
         record = msgspec.structs.replace(record, cut=size, next_blank=0, lossless=False)
@@ -173,7 +173,7 @@ class LogFile:
         return self._finish(part, record)
 
     def _is_cut(self, part: Path, record: Record) -> bool:
-        """Whether the cut had been made: the live file no longer begins with what the archive holds."""
+        """Return whether the cut was made: the live file no longer starts with the content of the archive."""
         with part.open("rb") as archived, self.path.open("rb") as live:
             live.seek(record.blank)
             while chunk := archived.read(_CHUNK_BYTES):
@@ -182,7 +182,7 @@ class LogFile:
         return False
 
     def _tidy(self, settings: Logs) -> None:
-        """Removes the oldest archives and compresses all but the newest, which a follower may still read."""
+        """Remove the oldest archives and compress all but the newest, which a follower may still be reading."""
         archives = self.archives()
         for old in archives[: -settings.keep]:
             old.unlink(missing_ok=True)
@@ -196,7 +196,7 @@ class LogFile:
 
 
 def archive_content(archive: Path) -> bytes:
-    """What an archive holds, also when it was compressed since it was listed; b"" when it was pruned since."""
+    """Return the content of an archive, even if it was compressed since it was listed; b"" if it was pruned."""
     packed = archive if archive.suffix == ".gz" else archive.with_name(f"{archive.name}.gz")
     try:
         return archive.read_bytes() if packed != archive else gzip.decompress(packed.read_bytes())
@@ -205,7 +205,7 @@ def archive_content(archive: Path) -> bytes:
 
 
 def end_of_lines(path: Path, start: int) -> int:
-    """The offset behind the file's last newline at or after `start`; `start` when there is none, or no file."""
+    """Return the offset after the file's last newline at or after `start`, or `start` if there is none, or no file."""
     try:
         with path.open("rb") as file:
             return _end_of_lines(file.fileno(), start)
@@ -225,7 +225,7 @@ def _end_of_lines(fd: int, start: int) -> int:
 
 
 def _copy(fd: int, target: Path, start: int, end: int) -> None:
-    """Appends bytes [start, end) to the private file `target`, on disk when this returns."""
+    """Append bytes [start, end) to the private file `target` and flush them to disk."""
     out = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         while start < end:
@@ -240,7 +240,7 @@ def _filler(size: int) -> bytes:
 
 
 def _collapse(fd: int, size: int) -> bool:
-    """Cuts the first `size` bytes, whole blocks, out of the file; False where the file system cannot."""
+    """Cut the first `size` bytes, whole blocks, out of the file. Return False if the file system cannot."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "fallocate"):
         return False
@@ -254,7 +254,7 @@ def _collapse(fd: int, size: int) -> bool:
 
 
 def _compress(archive: Path) -> None:
-    """Replaces the archive by its .gz; a crash leaves the one or the other whole."""
+    """Replace the archive by its .gz; a crash leaves one of the two complete."""
     part = archive.with_name(f"{archive.name}.gz.part")
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with archive.open("rb") as source, os.fdopen(fd, "wb") as raw:

@@ -1,4 +1,4 @@
-"""The end of a log, read without reading the log."""
+"""The end of a log, without reading all of it."""
 
 import os
 
@@ -6,10 +6,10 @@ _BLOCK_BYTES = 65_536
 
 
 def last_lines(path: str, offset: int, count: int) -> tuple[str, ...]:
-    """At most `count` last lines that were written at or after byte `offset`; all lines when the log has shrunk since.
+    """Return up to `count` last lines written at or after byte `offset`, from the whole log if it has shrunk since.
 
-    Looks at the last 64 KiB alone; () when there is no log. What stands behind a name that sounds secret is replaced:
-    these lines reach terminals, CI logs, the state file and alerts, unasked-for.
+    Reads only the last 64 KiB; returns () if there is no log. Values after names that sound secret are replaced,
+    because these lines go to terminals, CI logs, the state file and alerts unasked.
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123  (a plain path string from the manifest)
@@ -22,7 +22,7 @@ def last_lines(path: str, offset: int, count: int) -> tuple[str, ...]:
     except OSError:
         return ()
     from toombos_cli.base.redaction import (
-        Redactor,  # a start that goes well needs it not before its services are spawned
+        Redactor,  # imported late: a successful start does not need it before its services are spawned
     )
 
     redactor = Redactor()

@@ -1,1 +1,1 @@
-"""Prometheus, Alertmanager and Grafana for the services of a manifest: their files, and whether all of it works."""
+"""Prometheus, Alertmanager and Grafana for the services of a manifest: their files, and a check of them."""

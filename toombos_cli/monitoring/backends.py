@@ -1,4 +1,4 @@
-"""How monitoring can be run on this machine: as native programs, or as containers; and what is missing for either."""
+"""How monitoring can run on this machine, as native programs or as containers, and what is missing for either."""
 
 import shutil
 import subprocess
@@ -25,7 +25,7 @@ _PACKAGES = {
 
 
 class Kind(StrEnum):
-    """The ways to run it."""
+    """The ways to run monitoring."""
 
     NATIVE = "native"
     COMPOSE = "compose"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Missing:
-    """A service of the manifest that cannot be run here, and the command that changes this."""
+    """A monitoring service that cannot run here, and the command that installs it."""
 
     service: str
     reason: str
@@ -42,7 +42,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """The chosen way, why it was chosen, the services that are run with it and those that cannot be."""
+    """The chosen way and the reason for it, the services that run this way, and those that cannot run."""
 
     kind: Kind
     reason: str
@@ -52,10 +52,10 @@ class Backend:
 
 
 def choose_backend(manifest: Manifest) -> Backend:
-    """The way that the manifest asks for, or (`auto`) containers where an engine answers, else native programs.
+    """Return the way the manifest asks for; with `auto`, containers if an engine is available, else native programs.
 
-    The alert receiver is always a native, supervised process. Raises OperationError, which names the command that
-    installs what is missing, when Prometheus cannot be run at all.
+    The alert receiver is always a native, supervised process. Raise OperationError, with the command that installs
+    what is missing, if Prometheus cannot run at all.
     """
     wanted = manifest.monitoring.backend
     engine = None if wanted == "native" else engine_problem()
@@ -65,7 +65,7 @@ def choose_backend(manifest: Manifest) -> Backend:
         services = [service.name for service in monitoring_services(manifest)]
         return Backend(
             kind=Kind.COMPOSE,
-            reason="a container engine answers" if wanted == "auto" else "asked for",
+            reason="a container engine is available" if wanted == "auto" else "as requested",
             contained=tuple(name for name in services if name in IMAGES),
             supervised=tuple(name for name in services if name not in IMAGES),
             missing=(),
@@ -81,7 +81,7 @@ def choose_backend(manifest: Manifest) -> Backend:
         )
     return Backend(
         kind=Kind.NATIVE,
-        reason="asked for" if wanted == "native" else f"native programs are installed, and {engine}",
+        reason="as requested" if wanted == "native" else f"native programs are installed, and {engine}",
         contained=(),
         supervised=tuple(service.name for service in monitoring_services(manifest) if service.name not in absent),
         missing=missing,
@@ -89,11 +89,11 @@ def choose_backend(manifest: Manifest) -> Backend:
 
 
 def engine_problem() -> str | None:
-    """Why no container engine with `compose` can be used here; None when one answers."""
+    """Return why no container engine with `compose` can be used here, or None if one is available."""
     if shutil.which("docker") is None:
         return "docker is not installed"
     for argv, problem in (
-        (("docker", "version", "--format", "{{.Server.Version}}"), "no docker engine answers"),
+        (("docker", "version", "--format", "{{.Server.Version}}"), "no docker engine responds"),
         (("docker", "compose", "version"), "docker has no compose plugin"),
     ):
         try:
@@ -106,7 +106,7 @@ def engine_problem() -> str | None:
 
 
 def compose(project: Path, *arguments: str) -> str:
-    """Runs `docker compose ARGUMENTS` on the generated file and returns what it printed. Raises OperationError."""
+    """Run `docker compose ARGUMENTS` on the generated file and return its output. Raise OperationError."""
     argv = _compose_argv(project, arguments)
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_COMPOSE_TIMEOUT_S, check=False)
@@ -119,7 +119,7 @@ def compose(project: Path, *arguments: str) -> str:
 
 
 def compose_lines(project: Path, *arguments: str) -> Iterator[str]:
-    """The lines that `docker compose ARGUMENTS` prints, as it prints them. Raises OperationError."""
+    """Yield the lines of `docker compose ARGUMENTS` as they are printed. Raise OperationError."""
     argv = _compose_argv(project, arguments)
     try:
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as running:
@@ -137,12 +137,12 @@ def _compose_argv(project: Path, arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def remember(project: Path, kind: Kind) -> None:
-    """Notes which way `up` took, for `down`, `logs` and `reload`."""
+    """Record which way `up` used, for `down`, `logs` and `reload`."""
     write_private(directory_of(project) / "backend", kind.value.encode())
 
 
 def remembered(project: Path) -> Kind:
-    """The way that the last `up` took; NATIVE where there was none."""
+    """Return the way the last `up` used, or NATIVE if there was none."""
     try:
         return Kind((directory_of(project) / "backend").read_text())
     except (OSError, ValueError):
@@ -150,12 +150,12 @@ def remembered(project: Path) -> Kind:
 
 
 def monitoring_services(manifest: Manifest) -> tuple[Service, ...]:
-    """The manifest's services of the role `monitoring`, in its order."""
+    """Return the manifest's services with the role `monitoring`, in its order."""
     return tuple(service for service in manifest.services.values() if service.role == "monitoring")
 
 
 def missing_natively(manifest: Manifest) -> tuple[Missing, ...]:
-    """The monitoring services whose programs are not on this machine."""
+    """Return the monitoring services whose programs are not installed on this machine."""
     return tuple(_missing(service) for service in monitoring_services(manifest) if not _is_installed(service))
 
 

@@ -1,4 +1,4 @@
-"""`toombos monitoring check`: would it notice? Files, targets, metrics, rules and panels, each claim by itself."""
+"""`toombos monitoring check`: would monitoring notice a problem? Files, targets, metrics, rules and panels."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from toombos_cli.probes import Reason, probe_http
 
 
 def run_check(manifest: Manifest) -> MonitoringCheckReport:
-    """Judges the files, what the services export, and the running Prometheus. Raises ConfigurationError."""
+    """Judge the files, the exported metrics and the running Prometheus. Raise ConfigurationError."""
     exports = read_exports(manifest)
     items = [
         *_files(manifest),
@@ -31,21 +31,21 @@ def run_check(manifest: Manifest) -> MonitoringCheckReport:
 
 
 def _files(manifest: Manifest) -> Iterator[CheckItem]:
-    """The files on disk are those that the manifest yields now, and promtool accepts them."""
+    """Judge whether the files match the manifest, and whether promtool accepts them."""
     directory = directory_of(manifest.project)
     stale = [name for name, text in generate(manifest).items() if content_of(directory / name) != text]
     yield CheckItem(
         group="files",
         name="up to date",
         verdict=Verdict.WARN if stale else Verdict.PASS,
-        detail=f"not as the manifest wants them: {', '.join(stale)}" if stale else str(directory),
+        detail=f"out of date: {', '.join(stale)}" if stale else str(directory),
         hint="toombos monitoring reload" if stale else None,
     )
     yield promtool_item(directory)
 
 
 def promtool_item(directory: Path) -> CheckItem:
-    """What `promtool check config` says of the generated files; SKIP where there is no promtool."""
+    """Return what `promtool check config` says about the generated files; SKIP if there is no promtool."""
     name = "promtool check config"
     if not (directory / "prometheus.yml").exists():
         return CheckItem(group="files", name=name, verdict=Verdict.SKIP, detail="there is no prometheus.yml yet")
@@ -64,7 +64,7 @@ def _alertmanager(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
         up = answer.reason is Reason.OK
         yield CheckItem(
             group="alertmanager",
-            name="answers",
+            name="responds",
             verdict=Verdict.PASS if up else Verdict.FAIL,
             detail=answer.detail,
             hint=None if up else "toombos monitoring up",
@@ -73,7 +73,7 @@ def _alertmanager(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
 
 
 def _grafana(manifest: Manifest) -> Iterator[CheckItem]:
-    """Both dashboards were provisioned, as Grafana itself tells."""
+    """Judge whether Grafana responds and has both dashboards."""
     if "grafana" not in manifest.services:
         return
     try:
@@ -81,7 +81,7 @@ def _grafana(manifest: Manifest) -> Iterator[CheckItem]:
     except OperationError as error:
         problem = error.problems[0]
         yield CheckItem(
-            group="grafana", name="answers", verdict=Verdict.FAIL, detail=problem.message, hint=problem.hint
+            group="grafana", name="responds", verdict=Verdict.FAIL, detail=problem.message, hint=problem.hint
         )
         return
     for dashboard in dashboards(manifest):

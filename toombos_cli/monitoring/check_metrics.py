@@ -1,4 +1,4 @@
-"""Whether each metric that a rule or a panel reads is exported by each service that it speaks of."""
+"""Checks that each metric that a rule or a panel reads is exported by each service it names."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from toombos_cli.monitoring.selectors import is_for_absent_services, scraped
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exports:
-    """What each service exports, or why that cannot be read; `causes` names for the latter the item that says so."""
+    """What each service exports, or why that cannot be read; `causes` maps such a service to the item that says so."""
 
     metrics: Mapping[str, frozenset[str]]
     problems: Mapping[str, str]
     causes: Mapping[str, str]
 
     def cause_for(self, services: Iterable[str]) -> str | None:
-        """The item that explains why nothing is known of these services; None when there is none, or of one it is."""
+        """Return the item that explains why none of these services can be judged, or None if one of them lacks it."""
         found = [self.causes.get(name) for name in services]
         return found[0] if found and None not in found else None
 
 
 def read_exports(manifest: Manifest) -> Exports:
-    """Asks every service that exports metrics."""
+    """Read the metrics of every service that exports some."""
     metrics, problems = {}, {}
     for service in scraped(manifest):
         try:
@@ -42,7 +42,7 @@ def read_exports(manifest: Manifest) -> Exports:
 
 
 def _alike(manifest: Manifest, problems: Mapping[str, str]) -> list[list[str]]:
-    """The services with one cause and one remedy: monitoring and the rest are started by different commands."""
+    """Group the services by cause and remedy: monitoring is started by another command than the rest."""
     alike: dict[tuple[str, bool], list[str]] = {}
     for name, problem in problems.items():
         alike.setdefault((problem, manifest.services[name].role == "monitoring"), []).append(name)
@@ -50,7 +50,7 @@ def _alike(manifest: Manifest, problems: Mapping[str, str]) -> list[list[str]]:
 
 
 def judge_services(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
-    """One item for each cause for which metrics cannot be read."""
+    """Yield one item for each reason why metrics cannot be read."""
     watched = {service.name for service in scraped(manifest) if service.role != "monitoring"}
     for names in _alike(manifest, exports.problems):
         problem = exports.problems[names[0]]
@@ -69,7 +69,7 @@ def judge_services(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
 
 
 def judge_metrics(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
-    """An item for each service that cannot be asked, and for each rule and panel."""
+    """Yield an item for each service whose metrics cannot be read, and for each rule and panel."""
     for service, problem in exports.problems.items():
         yield CheckItem(
             group="metrics",
@@ -96,7 +96,7 @@ def judge_metrics(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
 
 
 def judge_left_out(manifest: Manifest) -> Iterator[CheckItem]:
-    """Rules and panels of the manifest's own that are not generated, for their services are not there."""
+    """Yield an item for each rule and panel of the manifest that is left out because its services do not exist."""
     own = [(f"rule {rule.name}", rule.services) for rule in manifest.monitoring.rules]
     own += [(f"panel {panel.title}", panel.services) for panel in manifest.monitoring.panels]
     for name, services in own:
@@ -105,7 +105,7 @@ def judge_left_out(manifest: Manifest) -> Iterator[CheckItem]:
                 group="metrics",
                 name=name,
                 verdict=Verdict.WARN,
-                detail=f"left out: {', '.join(services)} is no service with metrics here",
+                detail=f"left out: {', '.join(services)} is not a service with metrics here",
             )
 
 
@@ -119,7 +119,7 @@ def _remedy(manifest: Manifest, user: str) -> str:
 
 
 def _users(manifest: Manifest) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Name, expression and services of everything that reads metrics."""
+    """Yield name, expression and services of everything that reads metrics."""
     for rule in alert_rules(manifest):
         yield f"rule {rule.name}", rule.expr, rule.services
     for dashboard in dashboards(manifest):
@@ -128,7 +128,7 @@ def _users(manifest: Manifest) -> Iterator[tuple[str, str, tuple[str, ...]]]:
 
 
 def _lacking(services: tuple[str, ...], metric: str, exports: Exports) -> Iterable[str]:
-    """The services that lack the metric; where none is named, "no service" unless one has it."""
+    """Return the services that lack the metric; if none is named, "no service" unless one has it."""
     if services:
         return [name for name in services if name in exports.metrics and metric not in exports.metrics[name]]
     return [] if any(metric in names for names in exports.metrics.values()) else ["no service"]

@@ -1,4 +1,4 @@
-"""What the running Prometheus has: targets up, rules loaded, every panel with data."""
+"""Checks of the running Prometheus: targets up, rules loaded, data in every panel."""
 
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _DISCOVERY_S, _POLL_S = 8.0, 0.25  # Prometheus looks for new targets every 5 se
 
 
 def judge_prometheus(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
-    """Everything that it can be asked; one ERROR where it does not answer."""
+    """Yield everything that Prometheus can be asked, or one ERROR if it does not respond."""
     api = PrometheusApi(manifest.services["prometheus"])
     try:
         targets, rules = _settled_targets(api, manifest), {rule.name: rule for rule in api.rules()}
@@ -40,7 +40,7 @@ def judge_prometheus(manifest: Manifest, exports: Exports) -> Iterator[CheckItem
 
 
 def _settled_targets(api: PrometheusApi, manifest: Manifest) -> tuple[Target, ...]:
-    """The targets, after the first seconds in which a Prometheus that was just started knows nothing."""
+    """Return the targets, waiting for those that a Prometheus that was just started does not know yet."""
     wanted = {service.name for service in scraped(manifest)}
     deadline = time.monotonic() + _DISCOVERY_S + 2 * manifest.monitoring.scrape_interval_s
     while True:

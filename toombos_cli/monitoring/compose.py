@@ -1,4 +1,4 @@
-"""The same monitoring as containers: a compose file with the very files that the native programs read."""
+"""Monitoring as containers: a compose file that uses the same generated files as the native programs."""
 
 import os
 from pathlib import Path
@@ -16,10 +16,10 @@ IMAGES = {
 
 
 def compose_document(manifest: Manifest, directory: Path) -> dict[str, Any]:
-    """One container for each monitoring service that has an image.
+    """Return one container for each monitoring service that has an image.
 
-    They share the host's network, because services and monitoring listen on the loopback address alone; they run as
-    this user, and see the project at its own path, so that generated paths hold inside too.
+    They share the host's network, because services and monitoring listen only on the loopback address. They run as
+    this user and see the project at its own path, so that generated paths are valid inside too.
     """
     services = {
         name: _container(manifest.services[name], manifest.project, directory)
@@ -39,7 +39,7 @@ def _container(service: Service, project: Path, directory: Path) -> dict[str, An
         "volumes": [f"{directory}:{directory}:ro", f"{data}:{data}"],
     }
     if service.name == "grafana":
-        container["environment"] = {  # the image sets these variables, and they beat the settings file
+        container["environment"] = {  # the image sets these variables, and they take precedence over the settings file
             "GF_PATHS_CONFIG": str(directory / "grafana.ini"),
             "GF_PATHS_PROVISIONING": str(directory / "grafana" / "provisioning"),
             "GF_PATHS_DATA": str(data),
@@ -55,6 +55,6 @@ def _container(service: Service, project: Path, directory: Path) -> dict[str, An
 
 
 def _project_name(name: str) -> str:
-    """Compose allows lower-case letters, digits, dashes and underscores, beginning with a letter or digit."""
+    """Return a project name for compose: lower-case letters, digits, dashes, underscores; a letter or digit first."""
     kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name.lower())
     return kept.lstrip("-_") or "toombos"

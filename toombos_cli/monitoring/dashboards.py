@@ -1,4 +1,4 @@
-"""The two dashboards, "service overview" and "mock services": panels as data, and Grafana's JSON of them."""
+"""The two dashboards, "service overview" and "mock services": panels as data, and their JSON for Grafana."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,9 @@ _WIDTH, _HEIGHT, _PER_ROW = 8, 8, 3  # Grafana's grid has 24 columns
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PanelSpec:
-    """One panel. Each of `services` must export every metric of `expr`; `limit` is drawn as a line.
+    """A panel. Each of `services` must export every metric of `expr`; `limit` is drawn as a line.
 
-    `idle_is_empty` marks what has no series until there was traffic.
+    `idle_is_empty` marks panels that have no series until there was traffic.
     """
 
     title: str
@@ -36,13 +36,13 @@ class PanelSpec:
     idle_is_empty: bool = False
 
     def name_in(self, dashboard: "DashboardSpec") -> str:
-        """What messages call it: several dashboards have a panel of the same title."""
+        """Return the name for messages: several dashboards have a panel with the same title."""
         return f"panel {self.title} ({dashboard.uid})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DashboardSpec:
-    """One dashboard; `uid` is also its file's name."""
+    """A dashboard; `uid` is also the name of its file."""
 
     uid: str
     title: str
@@ -50,7 +50,7 @@ class DashboardSpec:
 
 
 def dashboards(manifest: Manifest) -> tuple[DashboardSpec, ...]:
-    """The dashboards of this manifest, without those that would have no panel."""
+    """Return the dashboards of this manifest, except those without a panel."""
     specs = (
         DashboardSpec(
             uid="service-overview",
@@ -69,7 +69,7 @@ def dashboards(manifest: Manifest) -> tuple[DashboardSpec, ...]:
 
 
 def dashboard_json(spec: DashboardSpec) -> str:
-    """The dashboard as Grafana imports it."""
+    """Return the dashboard in the JSON that Grafana imports."""
     from grafana_foundation_sdk.builders.dashboard import Dashboard
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
 

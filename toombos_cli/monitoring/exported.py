@@ -1,4 +1,4 @@
-"""Which metrics a service exports, read from its live /metrics."""
+"""The metrics that a service exports, read from its live /metrics."""
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.manifest.tables.service import Service
@@ -15,9 +15,9 @@ _SUFFIXES = {
 
 
 def exported_metrics(service: Service) -> frozenset[str]:
-    """The names of the series that the service declares, also those that have no value yet.
+    """Return the names of the series that the service declares, including those without a value yet.
 
-    Raises OperationError when there is no answer, or it is no Prometheus text.
+    Raise OperationError if there is no response, or it is not Prometheus text.
     """
     from prometheus_client.parser import text_string_to_metric_families
 

@@ -1,4 +1,4 @@
-"""Writes what Prometheus, Alertmanager and Grafana read, below run/monitoring: private, each file whole."""
+"""Writes the files of Prometheus, Alertmanager and Grafana to run/monitoring: private, each one atomically."""
 
 import shutil
 import subprocess
@@ -23,20 +23,20 @@ _PROMTOOL_TIMEOUT_S = 30.0
 
 
 def directory_of(project: Path) -> Path:
-    """Where the generated files lie."""
+    """Return the directory of the generated files."""
     return project / "run" / "monitoring"
 
 
 def without(manifest: Manifest, names: frozenset[str]) -> Manifest:
-    """The manifest as if these services did not exist: nothing scrapes them, no rule waits for their metrics."""
+    """Return the manifest without these services: nothing scrapes them, no rule expects their metrics."""
     kept = {name: service for name, service in manifest.services.items() if name not in names}
     return msgspec.structs.replace(manifest, services=kept)
 
 
 def generate(manifest: Manifest) -> dict[str, str]:
-    """The text of every file, by its path below the directory.
+    """Return the text of every file, by its path below the directory.
 
-    Raises ConfigurationError when the manifest names no Prometheus, or one of its own expressions is no PromQL.
+    Raise ConfigurationError if the manifest has no Prometheus, or an expression in it is not valid PromQL.
     """
     _check(manifest)
     directory = directory_of(manifest.project)
@@ -58,10 +58,10 @@ def generate(manifest: Manifest) -> dict[str, str]:
 
 
 def write_files(manifest: Manifest) -> tuple[Path, ...]:
-    """Writes every generated file and returns those whose content changed.
+    """Write every generated file and return those whose content changed.
 
-    What promtool refuses, where there is one, does not replace what works: Prometheus would not start with it. Raises
-    ConfigurationError, OperationError.
+    A configuration that promtool, if installed, refuses does not replace a working one: Prometheus would not start
+    with it. Raise ConfigurationError, OperationError.
     """
     directory = directory_of(manifest.project)
     changed = []
@@ -85,14 +85,14 @@ def write_files(manifest: Manifest) -> tuple[Path, ...]:
 
 
 def promtool_complaint(directory: Path) -> str | None:
-    """What `promtool check config` has against the files there; "" for nothing, None where there is no promtool."""
+    """Return what `promtool check config` reports about the files, "" if nothing, None if there is no promtool."""
     if shutil.which("promtool") is None:
         return None
     argv = ("promtool", "check", "config", str(directory / "prometheus.yml"))
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROMTOOL_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
-        return f"promtool has not answered for {_PROMTOOL_TIMEOUT_S:g} s"
+        return f"promtool did not finish within {_PROMTOOL_TIMEOUT_S:g} s"
     return " ".join((done.stderr or done.stdout).split()) if done.returncode else ""
 
 
@@ -110,7 +110,7 @@ def _check_with_promtool(texts: dict[str, str]) -> None:
 
 
 def content_of(path: Path) -> str | None:
-    """The text of a file; None where it cannot be read."""
+    """Return the text of a file, or None if it cannot be read."""
     try:
         return path.read_text("utf-8")
     except (OSError, ValueError):
@@ -120,7 +120,7 @@ def content_of(path: Path) -> str | None:
 def _check(manifest: Manifest) -> None:
     if "prometheus" not in manifest.services:
         raise ConfigurationError(
-            "the manifest has no service named prometheus", hint='begin toombos.toml with: extends = "monitoring"'
+            "the manifest has no service named prometheus", hint='start toombos.toml with: extends = "monitoring"'
         )
     named = [(f"alert rule {rule.name}", rule.expr) for rule in alert_rules(manifest)]
     named += [(f"panel {panel.title!r}", panel.expr) for spec in dashboards(manifest) for panel in spec.panels]
@@ -129,7 +129,7 @@ def _check(manifest: Manifest) -> None:
         try:
             metrics_of(expr)
         except ValueError as error:
-            problems.append(Problem(message=f"the expression of {name} is no PromQL: {error}", where=expr))
+            problems.append(Problem(message=f"the expression of {name} is not valid PromQL: {error}", where=expr))
     if problems:
         raise ConfigurationError("invalid PromQL", problems=tuple(problems))
 

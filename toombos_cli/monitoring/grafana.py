@@ -1,4 +1,4 @@
-"""Grafana's own files: settings, data source, dashboard provider; and the admin password, generated once."""
+"""Grafana's files: settings, data source, dashboard provider; and the admin password, generated once."""
 
 import base64
 import secrets
@@ -17,12 +17,12 @@ ADMIN = "admin"
 
 
 def password_file(project: Path) -> Path:
-    """Where the admin password is kept: beside Grafana's data, which remembers its first password."""
+    """Return the file of the admin password, beside Grafana's data: Grafana stores its first password there."""
     return project / "data" / "grafana" / "admin-password"
 
 
 def ensure_password(project: Path) -> Path:
-    """The file with the admin password; a new one, of 144 random bits, where there was none."""
+    """Return the file with the admin password; create it, with 144 random bits, if there is none."""
     path = password_file(project)
     if not path.is_file():
         write_private(path, secrets.token_urlsafe(18).encode())
@@ -30,7 +30,7 @@ def ensure_password(project: Path) -> Path:
 
 
 def settings_ini(manifest: Manifest, directory: Path) -> str:
-    """`grafana.ini`: loopback alone, no sign-up, no calls home, the password from its file."""
+    """Return `grafana.ini`: loopback only, no sign-up, no calls home, the password read from its file."""
     grafana = manifest.services["grafana"]
     data = manifest.project / "data" / "grafana"
     sections: dict[str, dict[str, object]] = {
@@ -60,7 +60,7 @@ def settings_ini(manifest: Manifest, directory: Path) -> str:
 
 
 def datasource_document(manifest: Manifest) -> dict[str, Any]:
-    """The provisioned data source: this system's Prometheus."""
+    """Return the provisioned data source: the Prometheus of this system."""
     source = {
         "name": "Prometheus",
         "uid": DATASOURCE_UID,
@@ -75,7 +75,7 @@ def datasource_document(manifest: Manifest) -> dict[str, Any]:
 
 
 def provider_document(directory: Path) -> dict[str, Any]:
-    """The provider that loads the dashboards from their directory."""
+    """Return the provider that loads the dashboards from their directory."""
     provider = {
         "name": "toombos",
         "type": "file",
@@ -87,17 +87,17 @@ def provider_document(directory: Path) -> dict[str, Any]:
 
 
 def provisioned_dashboards(manifest: Manifest) -> frozenset[str]:
-    """The uids of the dashboards that the running Grafana has. Raises OperationError."""
+    """Return the uids of the dashboards in the running Grafana. Raise OperationError."""
     url = f"{manifest.services['grafana'].url}/api/search?type=dash-db"
     try:
         password = password_file(manifest.project).read_text()
     except OSError:
-        raise OperationError("the admin password's file cannot be read", hint="toombos monitoring up") from None
+        raise OperationError("the file of the admin password cannot be read", hint="toombos monitoring up") from None
     credentials = base64.b64encode(f"{ADMIN}:{password}".encode()).decode()
     answer = probe_http(url, headers={"authorization": f"Basic {credentials}"}, max_body_bytes=1024 * 1024)
     if answer.reason is not Reason.OK:
-        raise OperationError(f"Grafana does not answer: {answer.detail}", where=url, hint="toombos monitoring up")
+        raise OperationError(f"Grafana does not respond: {answer.detail}", where=url, hint="toombos monitoring up")
     try:
         return frozenset(item["uid"] for item in msgspec.json.decode(answer.body))
     except (msgspec.DecodeError, TypeError, KeyError):
-        raise OperationError("Grafana's answer is no list of dashboards", where=url) from None
+        raise OperationError("Grafana's response is not a list of dashboards", where=url) from None

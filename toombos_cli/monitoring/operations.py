@@ -1,4 +1,4 @@
-"""Up, status and reload of monitoring. Starting and stopping supervised processes is the caller's."""
+"""Up, status and reload of monitoring. The caller starts and stops the supervised processes."""
 
 import time
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _POLL_S = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The files are written; `manifest` is without what cannot be run here."""
+    """The result of writing the files; `manifest` lacks the services that cannot run here."""
 
     backend: Backend
     manifest: Manifest
@@ -29,7 +29,7 @@ class Prepared:
 
 
 def prepare(manifest: Manifest) -> Prepared:
-    """Chooses how to run and writes the files. Raises OperationError, ConfigurationError."""
+    """Choose how to run and write the files. Raise OperationError, ConfigurationError."""
     backend = backends.choose_backend(manifest)
     reduced = without(manifest, frozenset(item.service for item in backend.missing))
     changed = tuple(str(path) for path in write_files(reduced))
@@ -38,7 +38,7 @@ def prepare(manifest: Manifest) -> Prepared:
 
 
 def start_containers(prepared: Prepared) -> None:
-    """Brings the containers up and waits until they answer. Raises OperationError."""
+    """Start the containers and wait until they respond. Raise OperationError."""
     if not prepared.backend.contained:
         return
     backends.compose(prepared.manifest.project, "up", "--detach", "--remove-orphans")
@@ -54,15 +54,15 @@ def start_containers(prepared: Prepared) -> None:
 
 
 def stop_containers(manifest: Manifest) -> None:
-    """Takes the containers down, where the last `up` made some. Raises OperationError."""
+    """Remove the containers if the last `up` started some. Raise OperationError."""
     if backends.remembered(manifest.project) is Kind.COMPOSE:
         backends.compose(manifest.project, "down", "--remove-orphans")
 
 
 def container_logs(manifest: Manifest, names: tuple[str, ...], lines: int) -> tuple[tuple[str, str], ...] | None:
-    """The containers' last lines, each with its service (no names: all of them); None where there are no containers.
+    """Return the last lines of the containers (no names: of all), each with its service; None if there are none.
 
-    Raises OperationError.
+    Raise OperationError.
     """
     if backends.remembered(manifest.project) is not Kind.COMPOSE:
         return None
@@ -71,7 +71,7 @@ def container_logs(manifest: Manifest, names: tuple[str, ...], lines: int) -> tu
 
 
 def followed_container_logs(manifest: Manifest, names: tuple[str, ...], lines: int) -> Iterator[tuple[str, str]] | None:
-    """As `container_logs`, then each new line as it is written."""
+    """Return what `container_logs` returns, then each new line as it is written."""
     if backends.remembered(manifest.project) is not Kind.COMPOSE:
         return None
     arguments = ("logs", "--no-color", "--follow", "--tail", str(lines), *names)
@@ -79,7 +79,7 @@ def followed_container_logs(manifest: Manifest, names: tuple[str, ...], lines: i
 
 
 def _parted(line: str) -> tuple[str, str]:
-    """Service and text; docker writes `prometheus-1  | text`."""
+    """Split a line into service and text; docker writes `prometheus-1  | text`."""
     name, _, text = line.partition("|")
     return name.strip().rpartition("-")[0], text.removeprefix(" ")
 
@@ -91,7 +91,7 @@ def run_status(
     wanted: bool = True,
     problems: tuple[Problem, ...] = (),
 ) -> MonitoringReport:
-    """Asks every monitoring service of the manifest; what cannot be run here is `missing`, with the remedy."""
+    """Probe every monitoring service of the manifest; one that cannot run here is `missing`, with the remedy."""
     kind = prepared.backend.kind if prepared else backends.remembered(manifest.project)
     missing = {item.service: item for item in backends.missing_natively(manifest)} if kind is Kind.NATIVE else {}
     contained = compose.IMAGES if kind is Kind.COMPOSE else {}
@@ -103,7 +103,7 @@ def run_status(
         foreign = answer.reason is Reason.OK and pid is None and service.name not in contained
         up = answer.reason is Reason.OK and not foreign
         lacking = None if up else missing.get(service.name)
-        detail = "another program answers there: toombos did not start it" if foreign else answer.detail
+        detail = "another program responds there: toombos did not start it" if foreign else answer.detail
         rows.append(
             MonitoringRow(
                 name=service.name,
@@ -127,9 +127,9 @@ def run_status(
 
 
 def run_reload(manifest: Manifest) -> ReloadReport:
-    """Writes the files again and has Prometheus and Alertmanager read them, proved by their own metrics.
+    """Write the files again and make Prometheus and Alertmanager read them, verified by their own metrics.
 
-    Raises OperationError when one of them does not run, or goes on with its old configuration.
+    Raise OperationError if neither runs, or if one keeps its old configuration.
     """
     reduced = as_run(manifest)
     changed = tuple(str(path) for path in write_files(reduced))
@@ -139,29 +139,29 @@ def run_reload(manifest: Manifest) -> ReloadReport:
         if name in reduced.services and _ask(reduced.services[name]).reason is Reason.OK
     )
     if not running:
-        raise OperationError("monitoring does not run", hint="toombos monitoring up")
+        raise OperationError("monitoring is not running", hint="toombos monitoring up")
     reload_services(reduced, running)
     return ReloadReport(changed_files=changed, reloaded=tuple(service.name for service in running))
 
 
 def reload_outdated(prepared: Prepared) -> None:
-    """Has what runs with older files read the present ones: also those that an earlier command left unread.
+    """Reload each service that runs with older files, including files that an earlier command left unread.
 
-    Raises OperationError.
+    Raise OperationError.
     """
     directory = directory_of(prepared.manifest.project)
     services = (prepared.manifest.services.get(name) for name in RELOADABLE)
     pids, contained = (
         _pids(prepared.manifest),
         prepared.backend.contained,
-    )  # a stranger on the port is the start's matter
+    )  # another program on the port is reported by the start
     ours = (s for s in services if s is not None and (s.name in pids or s.name in contained))
     running = (s for s in ours if _ask(s).reason is Reason.OK)
     reload_services(prepared.manifest, tuple(s for s in running if is_outdated(s, directory)))
 
 
 def reload_services(manifest: Manifest, services: tuple[Service, ...]) -> None:
-    """Sends each its signal and waits until it says that it works with the new files. Raises OperationError."""
+    """Send each service its signal and wait until it reports the new files as loaded. Raise OperationError."""
     contained = backends.remembered(manifest.project) is Kind.COMPOSE
     for service in services:
         reload = Reload(service, directory_of(manifest.project))
@@ -173,7 +173,7 @@ def reload_services(manifest: Manifest, services: tuple[Service, ...]) -> None:
 
 
 def as_run(manifest: Manifest) -> Manifest:
-    """The manifest without the monitoring services that the present way of running cannot run."""
+    """Return the manifest without the monitoring services that cannot run the current way."""
     if backends.remembered(manifest.project) is Kind.COMPOSE:
         return manifest
     return without(manifest, frozenset(item.service for item in backends.missing_natively(manifest)))

@@ -1,4 +1,4 @@
-"""Asks the running Prometheus: targets, rules, queries (its HTTP API, v1)."""
+"""A client of the running Prometheus: targets, rules, queries (its HTTP API, v1)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ _MAX_BODY_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One scrape target; `last_error` is "" when the last scrape succeeded."""
+    """A scrape target; `last_error` is "" if the last scrape succeeded."""
 
     job: str
     url: str
@@ -26,7 +26,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedRule:
-    """One alert rule as Prometheus has it: its state is inactive, pending or firing."""
+    """An alert rule that Prometheus has loaded; its state is inactive, pending or firing."""
 
     name: str
     state: str
@@ -35,13 +35,13 @@ class LoadedRule:
 
 
 class PrometheusApi:
-    """The API of one Prometheus. Each method raises OperationError when it does not answer as documented."""
+    """The API of one Prometheus. Each method raises OperationError if Prometheus does not respond as documented."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     def targets(self) -> tuple[Target, ...]:
-        """The active targets."""
+        """Return the active targets."""
         data = self._get("/api/v1/targets?state=active")
         return tuple(
             Target(
@@ -54,7 +54,7 @@ class PrometheusApi:
         )
 
     def rules(self) -> tuple[LoadedRule, ...]:
-        """The alert rules that were loaded."""
+        """Return the loaded alert rules."""
         groups = self._get("/api/v1/rules?type=alert")["groups"]
         return tuple(
             LoadedRule(
@@ -65,7 +65,7 @@ class PrometheusApi:
         )
 
     def count_series(self, expr: str) -> int:
-        """How many series the expression has at this moment. Raises OperationError that quotes Prometheus, too."""
+        """Return the current number of series of the expression. The OperationError quotes Prometheus."""
         return len(self._get(f"/api/v1/query?query={quote(expr)}")["result"])
 
     def _get(self, path: str) -> Any:
@@ -79,7 +79,7 @@ class PrometheusApi:
             return body["data"]
         reason = body.get("error") if isinstance(body, dict) else None
         raise OperationError(
-            f"Prometheus does not answer: {reason or answer.detail or answer.http_status}",
+            f"Prometheus does not respond as expected: {reason or answer.detail or answer.http_status}",
             where=self._service.url,
             hint="toombos monitoring up",
         )

@@ -1,4 +1,4 @@
-"""`prometheus.yml` and `alertmanager.yml` of a manifest, as the documents that are written as YAML."""
+"""The documents that become `prometheus.yml` and `alertmanager.yml`."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from toombos_cli.monitoring.selectors import scraped
 
 
 def prometheus_document(manifest: Manifest) -> dict[str, Any]:
-    """Scrapes every service that exports metrics as a job of its name, labelled `service` and `role`."""
+    """Return a configuration with one scrape job per service with metrics, labelled `service` and `role`."""
     interval_s = manifest.monitoring.scrape_interval_s
     document: dict[str, Any] = {
         "global": {
@@ -32,9 +32,9 @@ def prometheus_document(manifest: Manifest) -> dict[str, Any]:
 
 
 def alertmanager_document(manifest: Manifest) -> dict[str, Any]:
-    """Hands every alert to the alert receiver, which knows channels and limits; without one, keeps them to itself.
+    """Return a configuration that passes every alert to the alert receiver, which knows the channels and limits.
 
-    A complete failure keeps the alerts of the single services quiet.
+    Without a receiver, alerts stay in Alertmanager. A complete failure silences the alerts of the single services.
     """
     receiver: dict[str, Any] = {"name": "toombos"}
     alerts = manifest.services.get("alerts")
@@ -47,8 +47,8 @@ def alertmanager_document(manifest: Manifest) -> dict[str, Any]:
             "group_by": ["alertname", "service"],
             "group_wait": f"{interval_s}s",
             "group_interval": f"{2 * interval_s}s",
-            # Often: after a restart Alertmanager keeps quiet for so long about what it told before, though it ended
-            # and began again meanwhile.
+            # Short: a restarted Alertmanager stays silent for this long about alerts it sent before, even if they
+            # ended and fired again meanwhile.
             "repeat_interval": f"{max(REPORTED_EVERY_S, 4 * interval_s)}s",
         },
         "inhibit_rules": [

@@ -1,4 +1,4 @@
-"""Which metrics a PromQL expression reads."""
+"""The metrics that a PromQL expression reads."""
 
 from functools import cache
 
@@ -7,7 +7,7 @@ _FROM_PROMETHEUS_ITSELF = frozenset({"up", "ALERTS", "ALERTS_FOR_STATE"})
 
 @cache
 def metrics_of(expr: str) -> tuple[str, ...]:
-    """The names of the metrics that services must export for `expr`, sorted. Raises ValueError for invalid PromQL."""
+    """Return the names of the metrics that services must export for `expr`, sorted. Raise ValueError if invalid."""
     import promql_parser
 
     names: set[str] = set()
@@ -21,6 +21,6 @@ def metrics_of(expr: str) -> tuple[str, ...]:
 
 
 def _by_label(selector: object) -> tuple[str, ...]:
-    """The name where it is written as a label: `{__name__="x"}`."""
+    """Return the name if it is written as a label: `{__name__="x"}`."""
     matchers = selector.matchers.matchers  # type: ignore[attr-defined]  # a promql_parser.VectorSelector
     return tuple(matcher.value for matcher in matchers if matcher.name == "__name__")

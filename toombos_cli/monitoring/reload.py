@@ -1,4 +1,4 @@
-"""Has Prometheus or Alertmanager read its files again, by SIGHUP to the very process that the supervisor started."""
+"""Makes Prometheus or Alertmanager read its files again: SIGHUP to the process that the supervisor started."""
 
 import signal
 import time
@@ -17,16 +17,16 @@ _POLL_S = 0.05
 
 
 def hang_up(project: Path, name: str) -> None:
-    """Sends SIGHUP to the service's process, after proving that it is that process. Raises OperationError."""
+    """Send SIGHUP to the service's process, after verifying its identity. Raise OperationError."""
     state = read_state(project)
     entry = state.services.get(name) if state else None
     identity = state.identity_of(entry) if state and entry and entry.pid else None
     if identity is None or not processes.is_alive(identity) or not processes.send_signal(identity, signal.SIGHUP):
-        raise OperationError(f"{name} answers, but was not started by toombos", hint="toombos monitoring up")
+        raise OperationError(f"{name} responds, but was not started by toombos", hint="toombos monitoring up")
 
 
 class Reload:
-    """One reload, proved by the service's own metrics. Made before the signal is sent."""
+    """One reload, verified by the service's own metrics. Create it before sending the signal."""
 
     def __init__(self, service: Service, directory: Path) -> None:
         self._service = service
@@ -35,10 +35,10 @@ class Reload:
         self._was_refused = _gauges(service).get("successful") == 0
 
     def wait(self) -> None:
-        """Returns when the metrics tell of a successful reload.
+        """Return once the metrics report a successful reload.
 
-        Raises OperationError when they tell of a failed one, or of none in time. After an earlier failure a new one
-        looks like the old one, so only time tells.
+        Raise OperationError if they report a failed one, or none in time. After an earlier failure a new failure looks
+        the same as the old one, so only the timeout detects it.
         """
         deadline = time.monotonic() + (_SECOND_TIMEOUT_S if self._was_refused else _TIMEOUT_S)
         while time.monotonic() < deadline:
@@ -50,14 +50,14 @@ class Reload:
                 break
             time.sleep(_POLL_S)
         raise OperationError(
-            f"{self._service.name} goes on with its old configuration",
+            f"{self._service.name} keeps its old configuration",
             where=str(self._directory),
             hint=f"toombos monitoring logs {self._service.name}",
         )
 
 
 def is_outdated(service: Service, directory: Path) -> bool:
-    """Whether the service has not read its files since they were written, or has refused them."""
+    """Return whether the service has refused its files, or has not read them since they were written."""
     values = _gauges(service)
     files = _FILES[service.name]
     written_at = max((path.stat().st_mtime for path in map(directory.joinpath, files) if path.exists()), default=0.0)
@@ -66,7 +66,7 @@ def is_outdated(service: Service, directory: Path) -> bool:
 
 
 def _gauges(service: Service) -> dict[str, float]:
-    """The metrics about the last reload, by the end of their names; none where the service does not answer."""
+    """Return the metrics about the last reload, by the end of their names; empty if the service does not respond."""
     from prometheus_client.parser import text_string_to_metric_families
 
     prefix = f"{service.name}_config_last_reload_"

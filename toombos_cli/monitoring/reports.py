@@ -1,4 +1,4 @@
-"""What `toombos monitoring` returns."""
+"""The reports of `toombos monitoring`."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -9,7 +9,7 @@ from toombos_cli.base.results import Case, Verdict, worst
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitoringRow:
-    """One monitoring service: `state` is up, down or missing; `pid` is None where it is no process of ours."""
+    """One monitoring service: `state` is up, down or missing; `pid` is None if toombos does not run the process."""
 
     name: str
     state: str
@@ -21,7 +21,7 @@ class MonitoringRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitoringReport:
-    """The monitoring as it is, and what the command changed of it."""
+    """The current state of monitoring, and what the command changed."""
 
     kind: ClassVar[str] = "monitoring"
 
@@ -31,18 +31,18 @@ class MonitoringReport:
     changed_files: tuple[str, ...] = ()
     password_file: str | None = None
     wanted: bool = True
-    """Whether it should be up: `down` is well when it is not."""
+    """Whether monitoring should be up; if not, `down` passes."""
     problems: tuple[Problem, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """ERROR when something could not be started, FAIL when what is wanted is down, WARN for what is missing."""
+        """Return ERROR if something failed to start, FAIL if a wanted service is down, WARN if one is missing."""
         if self.problems:
             return Verdict.ERROR
         return worst(case.verdict for case in self.cases())
 
     def cases(self) -> tuple[Case, ...]:
-        """One judged item a service."""
+        """Return one judged item per service."""
         judged = {"up": Verdict.PASS, "down": Verdict.FAIL, "missing": Verdict.WARN}
         unwanted = {"up": Verdict.FAIL, "down": Verdict.PASS, "missing": Verdict.SKIP}
         verdicts = judged if self.wanted else unwanted
@@ -53,7 +53,7 @@ class MonitoringReport:
 class CheckItem:
     """One judged claim: `group` is files, services, targets, metrics, rules, panels, alertmanager or grafana.
 
-    `explained_by` is the name of the item in `services` that this one follows from.
+    `explained_by` is the name of the item in `services` that causes this one.
     """
 
     group: str
@@ -66,7 +66,7 @@ class CheckItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitoringCheckReport:
-    """Whether monitoring would notice: targets, rules, metrics, panels."""
+    """Whether monitoring would notice a problem: targets, rules, metrics, panels."""
 
     kind: ClassVar[str] = "monitoring_check"
 
@@ -74,11 +74,11 @@ class MonitoringCheckReport:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the items."""
+        """Return the worst verdict of the items."""
         return worst(item.verdict for item in self.items)
 
     def cases(self) -> tuple[Case, ...]:
-        """One case an item."""
+        """Return one case per item."""
         return tuple(
             Case(name=f"{item.group}: {item.name}", verdict=item.verdict, detail=item.detail) for item in self.items
         )
@@ -86,7 +86,7 @@ class MonitoringCheckReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReloadReport:
-    """Prometheus and Alertmanager work with the present manifest."""
+    """A successful reload: Prometheus and Alertmanager use the current manifest."""
 
     kind: ClassVar[str] = "monitoring_reload"
 
@@ -95,5 +95,5 @@ class ReloadReport:
 
     @property
     def verdict(self) -> Verdict:
-        """PASS: a reload that fails raises."""
+        """Return PASS; a failed reload raises."""
         return Verdict.PASS

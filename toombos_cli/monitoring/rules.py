@@ -1,4 +1,4 @@
-"""The alert rules of a manifest: the built-in ones, with the thresholds and severities of the guide, and its own."""
+"""The alert rules of a manifest: the built-in ones, with the guide's thresholds and severities, and its own."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ RUNBOOK = "monitoring-runbook.md"
 
 
 def alert_rules(manifest: Manifest) -> tuple[Rule, ...]:
-    """Every rule of the manifest: the built-in ones that apply to its services, then its own."""
+    """Return every rule of the manifest: the built-in ones that apply to its services, then its own."""
     own = (
         replace(rule, expr=manifest.monitoring.expand(rule.expr))
         for rule in manifest.monitoring.rules
@@ -27,7 +27,7 @@ def alert_rules(manifest: Manifest) -> tuple[Rule, ...]:
 
 
 def rules_document(manifest: Manifest) -> dict[str, Any]:
-    """The content of Prometheus' rule file."""
+    """Return the content of Prometheus' rule file."""
     runbook = page_path(RUNBOOK)
     rules = [
         {

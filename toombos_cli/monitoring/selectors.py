@@ -1,6 +1,6 @@
-"""The PromQL that rules and panels are made of, so that a dashboard and its alert can never disagree.
+"""The PromQL that rules and panels share, so that a dashboard and its alert can never disagree.
 
-Every series carries the labels `service` and `role` of the manifest (see `prometheus_config`).
+Every series has the labels `service` and `role` of the manifest (see `prometheus_config`).
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from toombos_cli.manifest.tables.service import Service
 
 REQUESTS = "http_requests_total"
 DURATIONS = "http_request_duration_seconds_bucket"
-# No status at all (0) means that the answer was cut off.
+# Status 0 means that the response was cut off.
 FAILED_STATUS = 'status=~"5..|0"'
 EVERY_BUCKET = 'le="+Inf"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expressions:
-    """Expressions over the services of some roles; each yields one series a service unless it says otherwise."""
+    """Expressions over the services of some roles; each yields one series per service unless it says otherwise."""
 
     roles: str
     window_s: int
@@ -26,7 +26,7 @@ class Expressions:
 
     @classmethod
     def of(cls, manifest: Manifest, *roles: str) -> "Expressions":
-        """The expressions for this manifest's services of these roles."""
+        """Return the expressions for this manifest's services with these roles."""
         watched = (service for service in scraped(manifest) if service.role != "monitoring")
         polled = sorted({path.partition("?")[0] for service in watched for path in _polled(service)})
         optional = [s.name for s in scraped(manifest) if s.optional and s.role in roles and s.role != "monitoring"]
@@ -44,45 +44,45 @@ class Expressions:
 
     @property
     def expected_up(self) -> str:
-        """As `up`, without the optional services: one that was never started is not down."""
+        """`up` without the optional services: one that was never started is not down."""
         conditions = (self.roles, *((self.required,) if self.required else ()))
         return f"up{{{', '.join(conditions)}}}"
 
     @property
     def request_rate(self) -> str:
-        """Answers a second, without the probes'."""
+        """Responses per second, probes excluded."""
         return f"sum by (service) ({self._rate(REQUESTS, self.unprobed)})"
 
     @property
     def request_rate_by_path(self) -> str:
-        """Answers a second by service and route, without the probes'."""
+        """Responses per second by service and route, probes excluded."""
         return f"sum by (service, path) ({self._rate(REQUESTS, self.unprobed)})"
 
     @property
     def error_ratio(self) -> str:
-        """The share of answers that failed, without the probes'; none where there was no traffic."""
+        """The share of responses that failed, probes excluded; no series if there was no traffic."""
         every = f"sum by (service) ({self._rate(REQUESTS, self.unprobed)})"
         failed = f"sum by (service) ({self._rate(REQUESTS, self.unprobed, FAILED_STATUS)})"
         return f"(({failed}) or 0 * {every}) / ({every} > 0)"
 
     @property
     def failed_requests(self) -> str:
-        """How many answers failed within the window, without the probes'."""
+        """The number of failed responses in the window, probes excluded."""
         return f"sum by (service) ({self._increase(REQUESTS, self.unprobed, FAILED_STATUS)})"
 
     @property
     def timed_requests(self) -> str:
-        """How many answers within the window `response_time_s` is made of."""
+        """The number of responses in the window that `response_time_s` is computed from."""
         return f"sum by (service) ({self._increase(DURATIONS, self.unprobed, EVERY_BUCKET)})"
 
     def response_time_s(self, quantile: float) -> str:
-        """The quantile of the seconds from request to answer, without the probes'; none where there was no traffic."""
+        """The quantile of the response time in seconds, probes excluded; no series if there was no traffic."""
         rate = self._rate(DURATIONS, self.unprobed)
         return f"histogram_quantile({quantile}, sum by (service, le) ({rate}))"
 
     @property
     def cpu_ratio(self) -> str:
-        """Used CPU, in cores."""
+        """CPU use, in cores."""
         return f"sum by (service) ({self._rate('process_cpu_seconds_total')})"
 
     @property
@@ -102,7 +102,7 @@ class Expressions:
 
     @property
     def restarts(self) -> str:
-        """How often the process was another one than at the scrape before, within three windows."""
+        """How often the process changed between two scrapes, within three windows."""
         return f"max by (service) (changes(process_start_time_seconds{{{self.roles}}}[{3 * self.window_s}s]))"
 
     def _rate(self, metric: str, *conditions: str) -> str:
@@ -116,7 +116,7 @@ class Expressions:
 
 
 def host_cpu_ratio(window_s: int) -> str:
-    """The share of the machine's CPU time that is in use."""
+    """Return the share of the machine's CPU time in use."""
     idle = f'sum(rate(node_cpu_seconds_total{{mode="idle"}}[{window_s}s]))'
     return f"1 - {idle} / sum(rate(node_cpu_seconds_total[{window_s}s]))"
 
@@ -130,12 +130,12 @@ HOST_DISK_RATIO = (
 
 
 def scraped(manifest: Manifest) -> tuple[Service, ...]:
-    """The services that export metrics, in manifest order."""
+    """Return the services that export metrics, in manifest order."""
     return tuple(service for service in manifest.services.values() if service.metrics)
 
 
 def scraped_names(manifest: Manifest, *roles: str) -> tuple[str, ...]:
-    """Their names, of those that have one of these roles."""
+    """Return the names of the scraped services that have one of these roles."""
     return tuple(service.name for service in scraped(manifest) if service.role in roles)
 
 
@@ -144,5 +144,5 @@ def _polled(service: Service) -> tuple[str, ...]:
 
 
 def is_for_absent_services(services: tuple[str, ...], manifest: Manifest) -> bool:
-    """Whether a rule or panel of the manifest's own speaks of services alone that are not scraped here."""
+    """Return whether a rule or panel names services, none of which is scraped here."""
     return bool(services) and not {service.name for service in scraped(manifest)}.intersection(services)

@@ -1,4 +1,4 @@
-"""The alert rules about the services: whether they answer, how fast and how well, and what their processes use."""
+"""The alert rules about the services: whether they respond, how fast and how well, and what resources they use."""
 
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
@@ -7,7 +7,7 @@ from toombos_cli.monitoring.selectors import Expressions, scraped_names
 
 
 def service_rules(manifest: Manifest) -> tuple[Rule, ...]:
-    """Those that apply to this manifest's services."""
+    """Return the rules that apply to this manifest's services."""
     return (*_availability(manifest), *_answers(manifest), *_processes(manifest))
 
 
@@ -22,7 +22,7 @@ def _availability(manifest: Manifest) -> tuple[Rule, ...]:
                 expr=f"sum({Expressions.of(manifest, 'app', 'mock').expected_up}) == 0",
                 for_s=patience.all_services_down_s,
                 severity=Severity.P0,
-                summary="Complete failure: not one service answers",
+                summary="Complete failure: no service responds",
                 command="toombos recover",
             )
         )
@@ -33,7 +33,7 @@ def _availability(manifest: Manifest) -> tuple[Rule, ...]:
                 expr=f"{Expressions.of(manifest, 'app').expected_up} == 0",
                 for_s=patience.service_down_s,
                 severity=Severity.P1,
-                summary="{{ $labels.service }} does not answer",
+                summary="{{ $labels.service }} does not respond",
             )
         )
     if mocks:
@@ -43,7 +43,7 @@ def _availability(manifest: Manifest) -> tuple[Rule, ...]:
                 expr=f"{Expressions.of(manifest, 'mock').expected_up} == 0",
                 for_s=patience.mock_down_s,
                 severity=Severity.P2,
-                summary="{{ $labels.service }} (a mock) does not answer",
+                summary="{{ $labels.service }} (a mock) does not respond",
                 command="toombos restart {{ $labels.service }}",
             )
         )
@@ -67,7 +67,7 @@ def _answers(manifest: Manifest) -> tuple[Rule, ...]:
             expr=slow,
             for_s=patience.slow_or_failing_s,
             severity=Severity.P2,
-            summary=f"{{{{ $labels.service }}}}: one answer in twenty takes longer than {limits.response_time_s:g} s "
+            summary=f"{{{{ $labels.service }}}}: one response in twenty takes longer than {limits.response_time_s:g} s "
             '(95th percentile {{ $value | printf "%.1f" }} s)',
             services=names,
         ),
@@ -76,7 +76,7 @@ def _answers(manifest: Manifest) -> tuple[Rule, ...]:
             expr=failing,
             for_s=patience.slow_or_failing_s,
             severity=Severity.P2,
-            summary="{{ $labels.service }}: {{ $value | humanizePercentage }} of its answers are errors",
+            summary="{{ $labels.service }}: {{ $value | humanizePercentage }} of its responses are errors",
             services=names,
             command="toombos logs {{ $labels.service }} --errors --since 10m",
         ),

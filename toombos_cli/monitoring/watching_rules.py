@@ -1,4 +1,4 @@
-"""The alert rules about what carries and watches the services: the host, and monitoring itself."""
+"""The alert rules about what runs and watches the services: the host, and monitoring itself."""
 
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
@@ -13,7 +13,7 @@ from toombos_cli.monitoring.selectors import (
 
 
 def watching_rules(manifest: Manifest) -> tuple[Rule, ...]:
-    """Those that apply to this manifest's monitoring services."""
+    """Return the rules that apply to this manifest's monitoring services."""
     return (*_host(manifest), *_monitoring(manifest))
 
 
@@ -63,7 +63,7 @@ def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
                 expr=f"{Expressions.of(manifest, 'monitoring').up} == 0",
                 for_s=manifest.monitoring.patience.monitoring_down_s,
                 severity=Severity.P2,
-                summary="{{ $labels.service }} does not answer: the system is not fully watched",
+                summary="{{ $labels.service }} does not respond: the system is not fully watched",
                 command="toombos monitoring restart",
             )
         )
@@ -73,7 +73,7 @@ def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
                 name="MonitoringConfigurationInvalid",
                 expr="prometheus_config_last_reload_successful == 0",
                 severity=Severity.P3,
-                summary="Prometheus goes on with its old configuration: the new one is invalid",
+                summary="Prometheus keeps its old configuration: the new one is invalid",
                 services=("prometheus",),
                 command="toombos monitoring check",
             )
@@ -84,7 +84,7 @@ def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
                 name="NotificationsFailing",
                 expr=f"sum by (service) (increase(alertmanager_notifications_failed_total[{window_s}s])) > 0",
                 severity=Severity.P2,
-                summary="Alertmanager cannot hand its alerts on",
+                summary="Alertmanager cannot deliver its alerts to the alert receiver",
                 services=("alertmanager",),
                 command="toombos monitoring restart",
             )
@@ -96,7 +96,7 @@ def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
                 expr="max by (service) (toombos_supervisor_up) == 0",
                 for_s=manifest.monitoring.patience.monitoring_down_s,
                 severity=Severity.P2,
-                summary="No supervisor runs: what crashes is not started again, and logs are not rotated",
+                summary="No supervisor is running: a crashed service is not restarted, and logs are not rotated",
                 services=("alerts",),
                 command="toombos start",
             )
@@ -104,7 +104,7 @@ def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
         rules.append(
             Rule(
                 name="AlertsUndelivered",
-                # A state, not an increase: the message about it fails too, and would raise it again and again.
+                # A state, not an increase: the message about it fails too, and would raise the alert again and again.
                 expr="max by (channel) (toombos_alert_channel_failing) == 1",
                 severity=Severity.P2,
                 summary="Messages do not reach the channel {{ $labels.channel }}",

@@ -1,4 +1,4 @@
-"""Name lookup and TCP connection under one deadline, on IPv4 and IPv6, every failure with its reason."""
+"""Name lookup and TCP connection under one deadline, on IPv4 and IPv6; every failure has its reason."""
 
 import errno
 import socket
@@ -11,12 +11,12 @@ from typing import Literal
 from toombos_cli.base.errors import OperationError
 from toombos_cli.probes.result import Reason, printable
 
-# The machine's own limits: they say nothing about the service.
+# The limits of this machine: they say nothing about the service.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 class ProbeError(Exception):
-    """The probe ends here, with this reason."""
+    """Ends a probe with a reason."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -25,14 +25,14 @@ class ProbeError(Exception):
 
 
 class Deadline:
-    """A point in time that all steps of one probe share, however many there are."""
+    """A point in time shared by all steps of one probe."""
 
     def __init__(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self._end = monotonic() + timeout_s
 
     def remaining_s(self) -> float:
-        """Seconds left, above 0. Raises TimeoutError when there are none."""
+        """Return the seconds left, above 0. Raise TimeoutError if there are none."""
         left = self._end - monotonic()
         if left <= 0:
             raise TimeoutError
@@ -41,7 +41,7 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connected:
-    """An open TCP connection and whom it reached."""
+    """An open TCP connection and the address it reached."""
 
     sock: socket.socket
     address: str
@@ -49,10 +49,10 @@ class Connected:
 
 
 def connect(host: str, port: int, deadline: Deadline) -> Connected:
-    """A connection to the first of the host's addresses that accepts one.
+    """Return a connection to the first of the host's addresses that accepts one.
 
-    The time is shared evenly among the addresses, so one that swallows packets does not hide another that answers.
-    Raises ProbeError (dns, refused, reset, timeout), and OperationError when this machine has no socket to spare.
+    The time is shared evenly among the addresses, so one that drops packets does not hide another that responds.
+    Raise ProbeError (dns, refused, reset, timeout), or OperationError if this machine has no socket left.
     """
     addresses = _addresses(host, port, deadline)
     failures: list[ProbeError] = []
@@ -65,12 +65,12 @@ def connect(host: str, port: int, deadline: Deadline) -> Connected:
             failures.append(failure(error, f"connection to {_shown(address)}"))
         else:
             return Connected(sock=sock, address=str(address[0]), family="ipv6" if family == socket.AF_INET6 else "ipv4")
-    # Where one address times out and another refuses, the service may still be there: timeout says more.
+    # If one address times out and another refuses, the service may still be there: timeout says more.
     raise next((f for f in failures if f.reason is not Reason.REFUSED), failures[0])
 
 
 def failure(error: OSError, doing: str) -> ProbeError:
-    """The reason behind an error of a socket. Raises OperationError for those that are this machine's own."""
+    """Return the reason for a socket error. Raise OperationError if this machine caused it."""
     name = error.strerror or str(error) or type(error).__name__
     if error.errno in _OURS:
         raise OperationError(f"cannot probe: {name}", hint="end programs that hold many sockets, or raise `ulimit -n`")
@@ -98,8 +98,8 @@ _Address = tuple[socket.AddressFamily, tuple[str | int, ...]]
 
 
 def _addresses(host: str, port: int, deadline: Deadline) -> list[_Address]:
-    """The host's (family, socket address) pairs, each once. Only a name costs a lookup, and that is bounded too."""
-    numeric = ("127.0.0.1", "::1") if host == "localhost" else (host,)  # RFC 6761, 6.3, whatever /etc/hosts says
+    """Return the host's (family, socket address) pairs, each once. Only a name needs a lookup, which is bounded too."""
+    numeric = ("127.0.0.1", "::1") if host == "localhost" else (host,)  # RFC 6761, 6.3, regardless of /etc/hosts
     try:
         return [found for address in numeric for found in _look_up(address, port, socket.AI_NUMERICHOST)]
     except (OSError, UnicodeError):
@@ -112,12 +112,12 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[_Address]:
         except (OSError, UnicodeError) as error:
             answers.append(error)
 
-    # getaddrinfo() takes no time limit; a daemon thread may outlive the probe and keeps nobody waiting.
+    # getaddrinfo() has no time limit; a daemon thread may outlive the probe without delaying it.
     thread = Thread(target=look_up, daemon=True)
     thread.start()
     thread.join(deadline.remaining_s())
     if not answers:
-        raise ProbeError(Reason.DNS, f"the lookup of {printable(host)} did not end in time")
+        raise ProbeError(Reason.DNS, f"the lookup of {printable(host)} did not finish in time")
     answer = answers[0]
     if isinstance(answer, Exception):
         why = getattr(answer, "strerror", None) or "not a valid host name"

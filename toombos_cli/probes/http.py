@@ -1,7 +1,7 @@
 """One HTTP request under one overall deadline.
 
-Not through httpx: its time limits are those of single reads, so a server that sends a byte a second holds a probe for
-ever, and its import would be a third of `toombos health` (docs/decisions/0006).
+Not through httpx: its timeouts apply to single reads, so a server that sends a byte a second holds a probe for
+ever, and its import would take a third of the time of `toombos health` (docs/decisions/0006).
 """
 
 import socket
@@ -26,11 +26,11 @@ def probe_http(
     slow_after_ms: float | None = None,
     max_body_bytes: int = 65536,
 ) -> ProbeResult:
-    """The answer to one request, or the reason why there is none, after at most `timeout_s` in all.
+    """Return the response to one request, or the reason why there is none, after at most `timeout_s` in all.
 
-    Proxies of the environment are ignored and redirects are not followed. At most `max_body_bytes` of the body are
-    read. A right answer later than `slow_after_ms` has the reason slow. Raises ValueError for a URL or a header that
-    cannot be sent, OperationError when this machine has no socket to spare.
+    Proxies from the environment are ignored and redirects are not followed. At most `max_body_bytes` of the body are
+    read. A good response later than `slow_after_ms` has the reason slow. Raise ValueError for a URL or a header that
+    cannot be sent, OperationError if this machine has no socket left.
     """
     target = Target.of(url)
     request = request_bytes(target, method, headers or {}, body)
@@ -64,7 +64,7 @@ def probe_http(
 
 
 def _exchange(connected: Connected, target: Target, request: bytes, deadline: Deadline, answer: Answer) -> None:
-    """Sends the request and fills `answer`. Raises ProbeError, TimeoutError and other OSErrors."""
+    """Send the request and fill `answer`. Raise ProbeError, TimeoutError and other OSErrors."""
     with connected.sock as sock:
         sock.settimeout(deadline.remaining_s())
         how = "closed"
@@ -84,7 +84,7 @@ def _exchange(connected: Connected, target: Target, request: bytes, deadline: De
 
 
 def _converse(sock: socket.socket, request: bytes, deadline: Deadline, answer: Answer) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it hung up
+    with suppress(BrokenPipeError, ConnectionResetError):  # the server may have responded before it hung up
         sock.sendall(request)
     while not answer.complete:
         sock.settimeout(deadline.remaining_s())
@@ -100,33 +100,33 @@ def _judge(answer: Answer, latency_ms: float, slow_after_ms: float | None) -> tu
         location = answer.header("location")
         return Reason.STATUS, printable(f"HTTP {status}" + (f", redirects to {location}" if location else ""))
     if slow_after_ms is not None and latency_ms > slow_after_ms:
-        return Reason.SLOW, f"answered after {latency_ms:.0f} ms, more than {slow_after_ms:.0f} ms"
+        return Reason.SLOW, f"responded after {latency_ms:.0f} ms, more than {slow_after_ms:.0f} ms"
     return Reason.OK, ""
 
 
 def _timeout_detail(timeout_s: float, answer: Answer) -> str:
     if answer.received_bytes:
-        return f"the answer was not complete within {timeout_s:g} s ({answer.received_bytes} bytes came)"
-    return f"connected, and no answer within {timeout_s:g} s"
+        return f"the response was not complete within {timeout_s:g} s ({answer.received_bytes} bytes received)"
+    return f"connected, but no response within {timeout_s:g} s"
 
 
 def _hung_up(answer: Answer, target: Target, deadline: Deadline, how: str) -> ProbeError:
     if answer.received_bytes:
-        return ProbeError(Reason.RESET, f"the connection was {how} after {answer.received_bytes} bytes of the answer")
+        return ProbeError(Reason.RESET, f"the connection was {how} after {answer.received_bytes} bytes of the response")
     from toombos_cli.probes import tls
 
     if target.scheme == "http" and tls.speaks_tls(target.host, target.port, deadline):
         return _tls_on_plain()
     if target.scheme == "https" and tls.speaks_http(target.host, target.port, deadline):
         return tls.does_not_speak_tls()
-    return ProbeError(Reason.RESET, f"the connection was {how} without an answer")
+    return ProbeError(Reason.RESET, f"the connection was {how} without a response")
 
 
 def _not_http(answer: Answer, error: NotHttpError) -> ProbeError:
     if answer.first_bytes[:1] in (b"\x15", b"\x16"):  # a TLS record: alert or handshake (RFC 8446, 5.1)
         return _tls_on_plain()
-    return ProbeError(Reason.BODY, printable(f"the answer is not valid HTTP: {error}"))
+    return ProbeError(Reason.BODY, printable(f"the response is not valid HTTP: {error}"))
 
 
 def _tls_on_plain() -> ProbeError:
-    return ProbeError(Reason.TLS, "the port speaks TLS, and the URL says http")
+    return ProbeError(Reason.TLS, "the port speaks TLS, but the URL says http")

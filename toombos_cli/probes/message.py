@@ -1,4 +1,4 @@
-"""One HTTP/1.1 request as bytes, and its answer taken apart as it arrives (by llhttp, through httptools)."""
+"""An HTTP/1.1 request as bytes, and the parsing of its response as it arrives (by llhttp, through httptools)."""
 
 import re
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _MAX_HEAD_BYTES = 65536
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL in the parts that a request needs; `authority` is the Host header."""
+    """The parts of a URL that a request needs; `authority` is the Host header."""
 
     scheme: str
     host: str
@@ -29,7 +29,7 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> "Target":
-        """Raises ValueError for what is no http or https URL."""
+        """Return the parsed URL. Raise ValueError if it is not an http or https URL."""
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
             raise ValueError(f"not an http or https URL: {printable(url)}")
@@ -40,7 +40,7 @@ class Target:
 
 
 def request_bytes(target: Target, method: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """The whole request; `headers` replace the usual ones. Raises ValueError for a header that would break out."""
+    """Return the whole request; `headers` replace the defaults. Raise ValueError for a header that injects another."""
     own = {"host": target.authority, "user-agent": f"toombos/{__version__}", "accept": "*/*", "connection": "close"}
     if body or method in ("POST", "PUT", "PATCH"):
         own["content-length"] = str(len(body))
@@ -53,11 +53,11 @@ def request_bytes(target: Target, method: str, headers: Mapping[str, str], body:
 
 
 class NotHttpError(Exception):
-    """What arrived is no HTTP answer."""
+    """The received bytes are not an HTTP response."""
 
 
 class Answer:
-    """What has arrived so far of one answer; `complete` when no more is wanted."""
+    """The received part of a response; `complete` once nothing more is needed."""
 
     def __init__(self, method: str, max_body_bytes: int) -> None:
         self.status: int | None = None
@@ -72,7 +72,7 @@ class Answer:
         self._parser = HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
-        """Takes in what was received; b"" is the end of the stream. Raises NotHttpError."""
+        """Parse received bytes; b"" is the end of the stream. Raise NotHttpError."""
         if not data:
             self.complete = self.complete or self._ends_with_the_stream()
             return
@@ -81,23 +81,23 @@ class Answer:
         try:
             self._parser.feed_data(data)
         except HttpParserError as error:
-            if not self.complete:  # whatever follows an answer is not our concern
+            if not self.complete:  # ignore anything after the response
                 raise NotHttpError(str(error)) from None
         if self.status is None and self.received_bytes > _MAX_HEAD_BYTES:
-            raise NotHttpError(f"its head is longer than {_MAX_HEAD_BYTES} bytes")
+            raise NotHttpError(f"its header is longer than {_MAX_HEAD_BYTES} bytes")
 
     def header(self, name: str) -> str | None:
-        """The first header of that name in lower case, or None."""
+        """Return the first header with that lower-case name, or None."""
         return next((value for key, value in self.headers if key == name), None)
 
     def _ends_with_the_stream(self) -> bool:
-        """Whether the end of the connection is the end of the body (RFC 9112, 6.3, rule 8)."""
+        """Return whether the end of the connection ends the body (RFC 9112, 6.3, rule 8)."""
         return self.status is not None and not (self.header("content-length") or self.header("transfer-encoding"))
 
-    # What follows is called by the parser.
+    # Callbacks of the parser.
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.complete:  # a second answer behind the first: nobody asked for it
+        if self.complete:  # an unrequested second response
             return
         self.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
@@ -105,7 +105,7 @@ class Answer:
         if self.complete:
             return
         status = self._parser.get_status_code()
-        if status < 200:  # an interim answer: the real one follows
+        if status < 200:  # an interim response: the final one follows
             self.headers.clear()
             return
         self.status = status

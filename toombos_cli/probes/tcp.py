@@ -1,4 +1,4 @@
-"""One TCP probe: whether anybody accepts a connection."""
+"""A TCP probe: whether a port accepts connections."""
 
 from time import monotonic
 
@@ -7,9 +7,9 @@ from toombos_cli.probes.result import ProbeResult, Reason
 
 
 def probe_tcp(host: str, port: int, *, timeout_s: float = 2.0) -> ProbeResult:
-    """Whether `host:port` accepts a connection; `latency_ms` is the time that took.
+    """Report whether `host:port` accepts a connection; `latency_ms` is the time it took.
 
-    The url of the result is `tcp://host:port`. Raises OperationError when this machine has no socket to spare.
+    The url of the result is `tcp://host:port`. Raise OperationError if this machine has no socket left.
     """
     url = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
     started = monotonic()

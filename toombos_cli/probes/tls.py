@@ -1,4 +1,4 @@
-"""TLS for probes: who is let in, and whether a port speaks TLS at all. Imports ssl, so it is imported when needed."""
+"""TLS for probes: the handshake, and whether a port speaks TLS. Imports ssl, so import it only when needed."""
 
 import contextlib
 import errno
@@ -10,19 +10,19 @@ from toombos_cli.probes.connection import Deadline, ProbeError, connect
 from toombos_cli.probes.result import Reason
 
 RECORDS = (b"\x15\x03", b"\x16\x03")
-"""What an answer in TLS begins with: the header of an alert or handshake record (RFC 8446, 5.1)."""
+"""The first bytes of a response in TLS: the header of an alert or handshake record (RFC 8446, 5.1)."""
 
 
 def wrap(sock: socket.socket, host: str, address: str) -> ssl.SSLSocket:
-    """The socket after a TLS handshake. Raises ProbeError with reason tls, ConnectionError when the server
+    """Return the socket after a TLS handshake. Raise ProbeError with reason tls, ConnectionError if the server
     hung up, and other OSErrors.
 
-    Certificates are verified, except on the loopback: there a self-made one is usual, and it is the listening
-    socket's owner that proves who answers.
+    Certificates are verified except on the loopback, where self-signed ones are common and the owner of the
+    listening socket proves who responds.
     """
     context = _unverifying() if ipaddress.ip_address(address).is_loopback else ssl.create_default_context()
     try:
-        sock.getpeername()  # wrap_socket() leaves a connection unwrapped, or open, that is gone already
+        sock.getpeername()  # wrap_socket() leaves a closed connection unwrapped, or open
         return context.wrap_socket(sock, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         raise ProbeError(Reason.TLS, f"certificate not accepted: {error.verify_message}") from None
@@ -39,7 +39,7 @@ def wrap(sock: socket.socket, host: str, address: str) -> ssl.SSLSocket:
 
 
 def _unverifying() -> ssl.SSLContext:
-    """A context without certificate authorities: reading those takes 20 ms of CPU, which is out of a probe's time."""
+    """Return a context without certificate authorities: reading them takes 20 ms of CPU out of the probe's time."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -47,15 +47,15 @@ def _unverifying() -> ssl.SSLContext:
 
 
 def does_not_speak_tls() -> ProbeError:
-    """What to raise for an https URL of a plain port."""
-    return ProbeError(Reason.TLS, "the port does not speak TLS, and the URL says https")
+    """Return the error for an https URL of a plain port."""
+    return ProbeError(Reason.TLS, "the port does not speak TLS, but the URL says https")
 
 
 def speaks_tls(host: str, port: int, deadline: Deadline) -> bool:
-    """Whether a server of TLS listens there: asked only of one that hung up on a plain request.
+    """Return whether a TLS server listens there. Called only after a server hung up on a plain request.
 
-    It answers a greeting that it understands, if with an alert: nothing of that can be lost by a reset, as an alert to
-    what it did not read to the end is.
+    Sends a valid greeting, to which the server responds at least with an alert. After a request that it did not read
+    to the end, its reset may destroy the alert; after a greeting, nothing can be lost.
     """
     context = _unverifying()
     greeting = ssl.MemoryBIO()
@@ -65,12 +65,12 @@ def speaks_tls(host: str, port: int, deadline: Deadline) -> bool:
 
 
 def speaks_http(host: str, port: int, deadline: Deadline) -> bool:
-    """Whether a server of plain HTTP listens there: asked only of one that hung up on a TLS handshake."""
+    """Return whether a plain HTTP server listens there. Called only after a server hung up on a TLS handshake."""
     return _first_bytes(host, port, deadline, b"HEAD / HTTP/1.0\r\n\r\n") == b"HT"
 
 
 def _first_bytes(host: str, port: int, deadline: Deadline, sent: bytes) -> bytes:
-    """The two bytes that an answer begins with; b"" when there is none."""
+    """Return the first two bytes of a response, or b"" if there is none."""
     try:
         with connect(host, port, deadline).sock as sock:
             sock.settimeout(deadline.remaining_s())

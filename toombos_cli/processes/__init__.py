@@ -1,7 +1,7 @@
-"""Processes of this machine: who they are, what they listen on, and signals that cannot hit a stranger.
+"""The processes of this machine: their identity, the sockets they listen on, and signals that cannot hit a stranger.
 
-Linux is read from /proc: psutil does not expose start ticks (its create_time() moves with the clock), it cannot
-send through a pidfd, and its import costs a third of a `toombos status`. Elsewhere psutil does what it can.
+On Linux they are read from /proc: psutil does not expose start ticks (its create_time() moves with the clock), cannot
+send through a pidfd, and takes a third of the time of a `toombos status` to import. Elsewhere psutil is used.
 """
 
 import sys
@@ -66,17 +66,17 @@ _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  (compared with, not bou
 
 
 def find_tagged(prefix: str, pids: Iterable[int]) -> dict[int, str]:
-    """TOOMBOS_RUN_ID of those pids whose start-up environment sets it to a value that begins with `prefix`."""
+    """Return the TOOMBOS_RUN_ID of each pid whose initial environment sets it to a value starting with `prefix`."""
     tags = ((pid, tag_in(_system.read_environment(pid), TAG)) for pid in pids)
     return {pid: tag for pid, tag in tags if tag is not None and tag.startswith(prefix)}
 
 
 def conflicts(host: str, listener_host: str) -> bool:
-    """Whether a socket that listens on `listener_host` answers for `host`, or keeps it from being bound."""
+    """Return whether a socket listening on `listener_host` serves `host`, or prevents a bind to it."""
     same = {host, listener_host} <= {"localhost", "127.0.0.1", "::1"} or host == listener_host
     return same or bool({host, listener_host} & _WILDCARDS)
 
 
 def listeners_at(host: str, port: int, pids: Collection[int] | None = None) -> tuple[Listener, ...]:
-    """The sockets that answer for this address; with `pids`, owners are looked for among these only (cheaper)."""
+    """Return the sockets that serve this address; with `pids`, search for owners only among these (cheaper)."""
     return tuple(found for found in listeners((port,), pids) if conflicts(host, found.host))

@@ -1,4 +1,4 @@
-"""Other systems than Linux, through psutil: start times stand for ticks, and nothing is reparented to us."""
+"""Systems other than Linux, through psutil: start times replace ticks, and orphans are not reparented to us."""
 
 import os
 import time
@@ -10,17 +10,17 @@ from toombos_cli.processes.rows import FarEnd, Listener, ProcessIdentity, Proces
 
 
 def boot_id() -> str:
-    """The boot time: the nearest thing to a boot id."""
+    """Return the boot time, the nearest thing to a boot id."""
     return str(int(psutil.boot_time()))
 
 
 def pid_namespace() -> int:
-    """0: there is one namespace."""
+    """Return 0: there is only one namespace."""
     return 0
 
 
 def read_row(pid: int) -> ProcessRow | None:
-    """The process's row, or None when there is no such process or it may not be seen."""
+    """Return the process's row, or None if there is no such process or it is not visible."""
     try:
         process = psutil.Process(pid)
         with process.oneshot():
@@ -42,23 +42,23 @@ def read_row(pid: int) -> ProcessRow | None:
 
 
 def cpu_time_s(row: ProcessRow) -> float:
-    """The process's CPU time as the row has it."""
+    """Return the row's CPU time."""
     return row.cpu_s
 
 
 def age_s(start_ticks: int) -> float:
-    """Seconds since a process began; here its start is a time of the wall clock, and steps with it."""
+    """Return the seconds since a process started, by the wall clock: a clock step changes them."""
     return time.time() - start_ticks / 100
 
 
 def process_table() -> dict[int, ProcessRow]:
-    """All visible processes by pid."""
+    """Return all visible processes by pid."""
     rows = (read_row(pid) for pid in psutil.pids())
     return {row.pid: row for row in rows if row is not None}
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """The identity of a running process; None when it is gone or a zombie."""
+    """Return the identity of a running process, or None if it is gone or a zombie."""
     row = read_row(pid)
     if row is None or row.zombie:
         return None
@@ -66,12 +66,12 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def is_alive(identity: ProcessIdentity) -> bool:
-    """Whether exactly this process still runs."""
+    """Return whether exactly this process is still running."""
     return identify(identity.pid) == identity
 
 
 def send_signal(identity: ProcessIdentity, number: int) -> bool:
-    """Signals the process; False when it is gone or another user's. A pid could be reused after the check."""
+    """Signal the process. Return False if it is gone or another user's. The pid may be reused after the check."""
     if not is_alive(identity):
         return False
     try:
@@ -82,16 +82,16 @@ def send_signal(identity: ProcessIdentity, number: int) -> bool:
 
 
 def open_pidfd(pid: int) -> int | None:
-    """None: there are no pidfds here, so adopted processes are polled."""
+    """Return None: there are no pidfds here, so adopted processes are polled."""
     return None
 
 
 def become_subreaper() -> None:
-    """Does nothing: orphans go to init here and are found by their tag."""
+    """Do nothing: orphans go to init here and are found by their tag."""
 
 
 def read_environment(pid: int) -> bytes:
-    """The environment a process was started with, NUL-separated; empty when it may not be seen."""
+    """Return the initial environment of a process, NUL-separated; empty if it is not visible."""
     try:
         return b"\0".join(f"{k}={v}".encode() for k, v in psutil.Process(pid).environ().items())
     except (psutil.Error, OSError):
@@ -99,7 +99,7 @@ def read_environment(pid: int) -> bytes:
 
 
 def command_line(pid: int) -> str | None:
-    """The command as shown_command() writes it; None when the process is gone."""
+    """Return the command as shown_command() writes it, or None if the process is gone."""
     try:
         process = psutil.Process(pid)
         return shown_command(process.cmdline()) or process.name()
@@ -108,7 +108,7 @@ def command_line(pid: int) -> str | None:
 
 
 def working_directory(pid: int) -> str | None:
-    """Where the process is; None when it is gone or may not be seen."""
+    """Return the process's working directory, or None if it is gone or not visible."""
     try:
         return psutil.Process(pid).cwd()
     except (psutil.Error, OSError):
@@ -116,7 +116,7 @@ def working_directory(pid: int) -> str | None:
 
 
 def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) -> tuple[Listener, ...]:
-    """The listening TCP sockets of the processes that may be seen, or of the given ones."""
+    """Return the listening TCP sockets of all visible processes, or of the given ones."""
     found = []
     for pid in psutil.pids() if pids is None else pids:
         try:
@@ -131,12 +131,12 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
 
 
 def far_ends() -> frozenset[FarEnd] | None:
-    """None: other users' sockets may not be seen."""
+    """Return None: the sockets of other users are not visible."""
     return None
 
 
 def holders_of(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:
-    """The pids, among the given ones or all, that have this file open, as far as they may be seen."""
+    """Return the pids, among the given ones or all, that have this file open, as far as visible."""
     wanted = os.path.realpath(path)
     found = []
     for pid in psutil.pids() if pids is None else pids:

@@ -1,6 +1,6 @@
 """Linux: the process table, identities and listening sockets, read from /proc (proc(5))."""
 
-# Plain strings: a Path object for each of some thousand small files would cost more than reading them.
+# Plain strings: a Path object for each of a few thousand small files would cost more than reading them.
 # ruff: noqa: PTH115, PTH116, PTH123, PTH208
 
 import contextlib
@@ -20,30 +20,30 @@ from toombos_cli.processes.rows import FarEnd, Listener, ProcessIdentity, Proces
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TCP_LISTEN = "0A"
-_PROCESS_CPU_CLOCK = 2  # what clock_getcpuclockid(3) makes of a pid: ~pid << 3 | CPUCLOCK_SCHED
+_PROCESS_CPU_CLOCK = 2  # clock_getcpuclockid(3) maps a pid to ~pid << 3 | CPUCLOCK_SCHED
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 @cache
 def boot_id() -> str:
-    """The kernel's id of this boot."""
+    """Return the kernel's id of this boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 @cache
 def pid_namespace() -> int:
-    """The inode of this process's pid namespace: pids of another one mean nothing here."""
+    """Return the inode of this process's pid namespace; pids from another one mean nothing here."""
     return os.stat("/proc/self/ns/pid").st_ino
 
 
 def read_row(pid: int) -> ProcessRow | None:
-    """The process's row, or None when there is no such process."""
+    """Return the process's row, or None if there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command in parentheses may itself hold spaces and parentheses: fields are counted from the last one.
+    # The command in parentheses may itself contain spaces and parentheses: count fields from the last one.
     fields = text[text.rindex(b")") + 2 :].split()
     return ProcessRow(
         pid=pid,
@@ -59,7 +59,7 @@ def read_row(pid: int) -> ProcessRow | None:
 
 
 def cpu_time_s(row: ProcessRow) -> float:
-    """The process's CPU time to the nanosecond; that of the row, in ticks of 10 ms, once it is gone."""
+    """Return the process's CPU time to the nanosecond; once it is gone, that of the row, in ticks of 10 ms."""
     try:
         return time.clock_gettime(~row.pid << 3 | _PROCESS_CPU_CLOCK)
     except OSError:
@@ -67,18 +67,18 @@ def cpu_time_s(row: ProcessRow) -> float:
 
 
 def age_s(start_ticks: int) -> float:
-    """Seconds since a process of this boot began, to a hundredth; a step of the wall clock does not change them."""
+    """Return the seconds since a process of this boot started, to a hundredth, unaffected by clock steps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks * _TICK_S
 
 
 def process_table() -> dict[int, ProcessRow]:
-    """All processes of this pid namespace by pid, zombies included."""
+    """Return all processes of this pid namespace by pid, zombies included."""
     rows = (read_row(pid) for pid in _pids())
     return {row.pid: row for row in rows if row is not None}
 
 
 def identify(pid: int) -> ProcessIdentity | None:
-    """The identity of a running process; None when it is gone or a zombie."""
+    """Return the identity of a running process, or None if it is gone or a zombie."""
     row = read_row(pid)
     if row is None or row.zombie:
         return None
@@ -86,14 +86,14 @@ def identify(pid: int) -> ProcessIdentity | None:
 
 
 def is_alive(identity: ProcessIdentity) -> bool:
-    """Whether exactly this process still runs (a zombie does not)."""
+    """Return whether exactly this process is still running (a zombie is not)."""
     return identify(identity.pid) == identity
 
 
 def send_signal(identity: ProcessIdentity, number: int) -> bool:
-    """Signals exactly this process; False when it is gone or another user's.
+    """Signal exactly this process. Return False if it is gone or another user's.
 
-    A reused pid is never hit; only without pidfds could it be reused between the check and the signal.
+    Never hits a reused pid, except that without pidfds the pid may be reused between the check and the signal.
     """
     fd = open_pidfd(identity.pid)
     try:
@@ -112,9 +112,9 @@ def send_signal(identity: ProcessIdentity, number: int) -> bool:
 
 
 def open_pidfd(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends; None when it is gone, or there are no pidfds.
+    """Return a descriptor that becomes readable when the process ends, or None if it is gone or there are no pidfds.
 
-    A kernel before 5.3 (Red Hat 8) and some sandboxes have none, and say so by ENOSYS or EPERM.
+    Kernels before 5.3 (Red Hat 8) and some sandboxes have none and fail with ENOSYS or EPERM.
     """
     try:
         return os.pidfd_open(pid)
@@ -123,15 +123,15 @@ def open_pidfd(pid: int) -> int | None:
 
 
 def become_subreaper() -> None:
-    """Makes orphaned descendants children of this process, so that none escapes (PR_SET_CHILD_SUBREAPER)."""
-    import ctypes  # for the supervisor alone
+    """Make orphaned descendants children of this process, so that none escapes (PR_SET_CHILD_SUBREAPER)."""
+    import ctypes  # only the supervisor needs it
 
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def read_environment(pid: int) -> bytes:
-    """The environment a process was started with, NUL-separated; empty when it is gone or another user's."""
+    """Return the initial environment of a process, NUL-separated; empty if it is gone or another user's."""
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:
             return file.read()
@@ -140,7 +140,7 @@ def read_environment(pid: int) -> bytes:
 
 
 def command_line(pid: int) -> str | None:
-    """The command as shown_command() writes it; None when the process is gone."""
+    """Return the command as shown_command() writes it, or None if the process is gone."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read(4096).replace(b"\0", b" ").decode("utf-8", "replace").split()
@@ -150,7 +150,7 @@ def command_line(pid: int) -> str | None:
 
 
 def working_directory(pid: int) -> str | None:
-    """Where the process is; None when it is gone or another user's."""
+    """Return the process's working directory, or None if it is gone or another user's."""
     try:
         return os.readlink(f"/proc/{pid}/cwd")
     except OSError:
@@ -158,9 +158,9 @@ def working_directory(pid: int) -> str | None:
 
 
 def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) -> tuple[Listener, ...]:
-    """The listening TCP sockets, on the given ports or on all, each with its owner as far as it may be seen.
+    """Return the listening TCP sockets, on the given ports or on all, each with its owner if visible.
 
-    With `pids`, owners are looked for among these alone: cheap on a machine with thousands of processes.
+    With `pids`, search for owners only among these: cheap on a machine with thousands of processes.
     """
     found = [(host, port, inode) for host, port, inode in _listening_sockets() if not ports or port in ports]
     if not found:
@@ -175,18 +175,18 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
 
 
 def far_ends() -> frozenset[FarEnd] | None:
-    """The far ends of all connected TCP and UDP sockets of this network namespace, whoever holds them."""
+    """Return the far ends of all connected TCP and UDP sockets of this network namespace, of any owner."""
     try:
         tcp = [(s.peer_host, s.peer_port, s.inode) for s in sock_diag.tcp_sockets(sock_diag.CONNECTED)]
     except OSError:
         tcp = [row[3:] for name in ("tcp", "tcp6") for row in _net_table(name)]
     udp = [row[3:] for name in ("udp", "udp6") for row in _net_table(name)]
-    # Port 0 is that of a socket without a far end, inode 0 that of a connection that no process holds any more.
+    # Port 0 marks a socket without a far end, inode 0 a connection that no process owns any more.
     return frozenset(FarEnd(*end) for end in (*tcp, *udp) if end[1] and end[2])
 
 
 def holders_of(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:
-    """The pids, among the given ones or all, that have this file open, as far as they may be seen."""
+    """Return the pids, among the given ones or all, that have this file open, as far as visible."""
     wanted = os.path.realpath(path)
     return tuple(pid for pid in (_pids() if pids is None else pids) if wanted in _open_files(pid))
 
@@ -196,7 +196,7 @@ def _pids() -> list[int]:
 
 
 def _open_files(pid: int) -> Iterator[str]:
-    """What each descriptor of the process leads to; nothing when it is gone or another user's."""
+    """Yield the target of each descriptor of the process; nothing if it is gone or another user's."""
     try:
         names = os.listdir(f"/proc/{pid}/fd")
     except OSError:
@@ -207,7 +207,7 @@ def _open_files(pid: int) -> Iterator[str]:
 
 
 def _listening_sockets() -> Iterator[tuple[str, int, int]]:
-    """(host, port, inode) of each listening TCP socket of this network namespace."""
+    """Yield (host, port, inode) of each listening TCP socket of this network namespace."""
     try:
         found = list(sock_diag.tcp_sockets(sock_diag.LISTENING))
     except OSError:
@@ -217,7 +217,7 @@ def _listening_sockets() -> Iterator[tuple[str, int, int]]:
 
 
 def _net_table(name: str) -> Iterator[tuple[str, str, int, str, int, int]]:
-    """(state, host, port, host and port of the far end, inode) of each line of a table in /proc/net."""
+    """Yield (state, host, port, host and port of the far end, inode) of each line of a table in /proc/net."""
     try:
         with open(f"/proc/net/{name}", encoding="ascii") as file:
             lines = file.readlines()[1:]
@@ -230,7 +230,7 @@ def _net_table(name: str) -> Iterator[tuple[str, str, int, str, int, int]]:
 
 
 def _socket_owners(inodes: Collection[int], pids: Collection[int]) -> dict[int, int]:
-    """Which of the pids holds which of the sockets, as {inode: pid}; the first holder of each is named."""
+    """Return {inode: pid} of the sockets that these pids own; the first owner of a shared one."""
     wanted = {f"socket:[{inode}]": inode for inode in inodes}
     owners: dict[int, int] = {}
     for pid in pids:
@@ -242,7 +242,7 @@ def _socket_owners(inodes: Collection[int], pids: Collection[int]) -> dict[int, 
 
 @lru_cache(maxsize=4096)
 def _host(hexadecimal: str) -> str:
-    """The kernel prints each 32-bit word of an address in the machine's byte order."""
+    """Return the address; the kernel prints each 32-bit word of it in the machine's byte order."""
     family = socket.AF_INET if len(hexadecimal) == 8 else socket.AF_INET6
     words = struct.unpack(f">{len(hexadecimal) // 8}I", bytes.fromhex(hexadecimal))
     order = "<" if sys.byteorder == "little" else ">"

@@ -1,4 +1,4 @@
-"""What one process is, as plain values."""
+"""The values that describe a process."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ _SHOWN_CHARS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessIdentity:
-    """One process for ever: a pid alone is reused, and start ticks count from one boot in one pid namespace."""
+    """One process, uniquely: pids are reused, and start ticks count from one boot in one pid namespace."""
 
     boot_id: str
     pid_namespace: int
@@ -30,12 +30,12 @@ class ProcessRow:
     rss_bytes: int
     zombie: bool
     stopped: bool = False
-    """Suspended by a signal (SIGSTOP, Ctrl-Z) or a debugger: it exists and does nothing."""
+    """Suspended by a signal (SIGSTOP, Ctrl-Z) or a debugger: the process exists and does nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """One listening TCP socket. `pid` and `command` are None when another user's process holds it."""
+    """One listening TCP socket. `pid` and `command` are None if it belongs to another user's process."""
 
     host: str
     port: int
@@ -44,7 +44,7 @@ class Listener:
 
 
 class FarEnd(NamedTuple):
-    """Where one socket is connected to; `inode` tells it from every other socket since the boot."""
+    """The far end of a connected socket; `inode` distinguishes the socket from all others since the boot."""
 
     host: str
     port: int
@@ -52,11 +52,11 @@ class FarEnd(NamedTuple):
 
 
 def shown_command(words: Iterable[str]) -> str:
-    """A command line for people: on one line, without the secrets that options carry, about 200 characters at most."""
+    """Return a command line for display: on one line, without secrets in options, about 200 characters at most."""
     from toombos_cli.base.redaction import Redactor
 
     line = Redactor().text(" ".join(" ".join(words).split()))
     if len(line) <= _SHOWN_CHARS:
         return line
-    # Cut between words: half of a secret would not be known as one later on.
+    # Cut between words: a half secret would not be recognised as one later.
     return line[:_SHOWN_CHARS].rpartition(" ")[0] or line[:_SHOWN_CHARS]

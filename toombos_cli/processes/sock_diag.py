@@ -1,6 +1,6 @@
-"""Linux: TCP sockets as the kernel lists them for `ss` (sock_diag(7)).
+"""Linux: TCP sockets, listed by the kernel as for `ss` (sock_diag(7)).
 
-Reading /proc/net/tcp takes ten times as long for connections and a hundred times for listeners: it goes through every
+Reading /proc/net/tcp takes ten times as long for connections and a hundred times for listeners: it walks every
 bucket of the kernel's table, twice, and that table grows with the machine's memory.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 LISTENING = 1 << 10
 CONNECTED = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11
-"""TCP states (net/tcp_states.h) of sockets that a process holds and that have a far end, or look for one."""
+"""TCP states (net/tcp_states.h) of sockets that a process owns and that have, or are connecting to, a far end."""
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -24,7 +24,7 @@ _TIMEOUT_S = 2.0
 
 
 class TcpSocket(NamedTuple):
-    """One socket; `peer_host` and `peer_port` are 0.0.0.0 or :: and 0 where it listens."""
+    """One socket; `peer_host` and `peer_port` are 0.0.0.0 or :: and 0 if it listens."""
 
     host: str
     port: int
@@ -34,7 +34,7 @@ class TcpSocket(NamedTuple):
 
 
 def tcp_sockets(states: int) -> Iterator[TcpSocket]:
-    """Those of this network namespace in these states. Raises OSError where the kernel does not list them so."""
+    """Yield the sockets of this network namespace in these states. Raise OSError if the kernel lacks sock_diag."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
         kernel.settimeout(_TIMEOUT_S)
         for family in (socket.AF_INET, socket.AF_INET6):
@@ -54,7 +54,7 @@ def tcp_sockets(states: int) -> Iterator[TcpSocket]:
 
 
 def _messages(kernel: socket.socket) -> Iterator[bytes]:
-    """The answers to one request, without their headers."""
+    """Yield the replies to one request, without their headers."""
     while True:
         data = kernel.recv(1 << 18)
         while data:

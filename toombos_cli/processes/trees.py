@@ -1,4 +1,4 @@
-"""Process trees: everything that one service started, however far it ran away."""
+"""Process trees: everything that a service started, however detached."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,9 +6,9 @@ from toombos_cli.processes.rows import ProcessRow
 
 
 def descendants(roots: Iterable[int], table: Mapping[int, ProcessRow]) -> set[int]:
-    """All that descends from the roots, the roots and the members of their sessions and groups included.
+    """Return all descendants of the roots, including the roots and the members of their sessions and groups.
 
-    The roots must have been verified against this very table: a reused pid would bring a stranger's family.
+    The roots must have been verified against this same table: a reused pid would include a stranger's children.
     """
     children: dict[int, list[int]] = {}
     for row in table.values():
@@ -25,7 +25,7 @@ def descendants(roots: Iterable[int], table: Mapping[int, ProcessRow]) -> set[in
 
 
 def tag_in(environment: bytes, name: str) -> str | None:
-    """The value of `name` in a NUL-separated environment block; None when it is not set."""
+    """Return the value of `name` in a NUL-separated environment block, or None if it is not set."""
     start = f"{name}=".encode()
     for entry in environment.split(b"\0"):
         if entry.startswith(start):

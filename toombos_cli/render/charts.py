@@ -1,6 +1,6 @@
-"""Charts as inline SVG: the same figures always give the same text, and nothing is loaded to show them.
+"""Charts as inline SVG: the same figures always produce the same text, and the page loads nothing.
 
-Colours come from the page's style sheet through the classes `series-N`, so that a page can suit light and dark.
+Colours come from the page's style sheet through the classes `series-N`, for a light and a dark mode.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One named line: (x, y) ascending in x. `color` picks the class `series-N`."""
+    """A named line: (x, y) ascending in x. `color` selects the class `series-N`."""
 
     name: str
     points: Points
@@ -26,7 +26,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Maps values of an axis to places in the picture."""
+    """Maps the values of an axis to coordinates in the picture."""
 
     low: float
     high: float
@@ -45,7 +45,7 @@ class _Scale:
 def line_chart(
     title: str, series: Sequence[Series], *, x_end: float, unit: str, y_label: Callable[[float], str]
 ) -> str:
-    """Lines over time, from 0 to `x_end` seconds; `y_label` writes a value of the vertical axis in `unit`."""
+    """Return lines over time, from 0 to `x_end` seconds; `y_label` formats a value of the vertical axis in `unit`."""
     highest = max((y for one in series for _, y in one.points), default=0.0)
     ticks = _ticks(highest)
     x = _Scale(0, max(x_end, 1e-9), _LEFT, WIDTH - _RIGHT)
@@ -63,7 +63,7 @@ def distribution_chart(
     marks: Sequence[tuple[str, float]],
     label: Callable[[float], str],
 ) -> str:
-    """Bars of how many samples lie where, on a logarithmic axis, with named marks at some values (> 0)."""
+    """Return a histogram of the samples on a logarithmic axis, with named marks at some values (> 0)."""
     shown = [(max(value, 1.0), count) for value, count in buckets]
     low = min((value for value, _ in shown), default=1.0) / 1.1
     high = max((value for value, _ in shown), default=10.0) * 1.1
@@ -93,7 +93,7 @@ def distribution_chart(
 
 
 def bar_chart(title: str, bars: Sequence[tuple[str, int, int]]) -> str:
-    """Horizontal bars of (name, count, colour), each with its count beside it."""
+    """Return horizontal bars of (name, count, colour), each with its count beside it."""
     height = 34 + 26 * max(len(bars), 1)
     most = max((count for _, count, _ in bars), default=1)
     room = WIDTH - 150 - 90
@@ -113,7 +113,7 @@ _BARS = 80
 
 
 def _bars(shown: Sequence[tuple[float, int]], low: float, high: float) -> dict[int, int]:
-    """Counts by bar: the logarithmic axis cut into `_BARS` equal parts."""
+    """Return the counts by bar: the logarithmic axis is divided into `_BARS` equal parts."""
     scale = _Scale(low, high, 0, _BARS, logarithmic=True)
     found: dict[int, int] = {}
     for value, count in shown:
@@ -123,7 +123,7 @@ def _bars(shown: Sequence[tuple[float, int]], low: float, high: float) -> dict[i
 
 
 def _ticks(highest: float) -> list[float]:
-    """Round values from 0 to at least `highest`, about four steps."""
+    """Return round values from 0 to at least `highest`, in about four steps."""
     if highest <= 0:
         return [0, 1]
     raw = highest / 4
@@ -136,7 +136,7 @@ def _ticks(highest: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 of each decade in between; only the ones where there are many decades."""
+    """Return 1, 2 and 5 of each decade in the range, or only 1 if there are many decades."""
     decades = range(floor(log10(low)), floor(log10(high)) + 1)
     factors = (1,) if len(decades) > 4 else (1, 2, 5)
     return [factor * 10.0**d for d in decades for factor in factors if low <= factor * 10.0**d <= high]

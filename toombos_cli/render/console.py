@@ -5,14 +5,14 @@ from typing import IO
 
 from rich.console import Console
 
-# Off a terminal no cell may be cut off or wrapped, whatever its length.
+# Outside a terminal no cell may be cut off or wrapped, whatever its length.
 _UNLIMITED_WIDTH = 100_000
 
 
 def make_console(stream: IO[str], *, color: bool = True) -> Console:
-    """A console on `stream` that never emits escape codes unless the stream is a capable terminal.
+    """Return a console on `stream` that emits escape codes only if the stream is a capable terminal.
 
-    The stream's encoding errors are escaped, so that a name no locale can show never ends a command.
+    Encoding errors are escaped, so that a name that the locale cannot show never ends a command.
     """
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")

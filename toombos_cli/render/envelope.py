@@ -1,4 +1,4 @@
-"""The JSON envelope: the one document that every command prints with `--json`, on failure too."""
+"""The JSON envelope: the single document that every command prints with `--json`, even on failure."""
 
 import dataclasses
 import json
@@ -16,12 +16,12 @@ SCHEMA_VERSION = 1
 
 
 def show(report: Report, output: Output, exit_code: int) -> None:
-    """Prints the report's envelope."""
+    """Print the report's envelope."""
     _print(document(report, output.command, exit_code), output)
 
 
 def document(report: Report, command: str, exit_code: int) -> dict[str, Any]:
-    """The report's envelope: `schema_version, command, verdict, exit_code, data, errors`."""
+    """Return the report's envelope: `schema_version, command, verdict, exit_code, data, errors`."""
     hidden: frozenset[str] = getattr(report, "hidden", frozenset())
     data = {name: value for name, value in plain(report).items() if name not in hidden}
     problems: tuple[Problem, ...] = getattr(report, "problems", ())
@@ -31,7 +31,7 @@ def document(report: Report, command: str, exit_code: int) -> dict[str, Any]:
 def print_envelope(
     output: Output, *, verdict: str, exit_code: int, data: dict[str, Any], errors: tuple[Problem, ...] = ()
 ) -> None:
-    """Prints the envelope of a command that made no report."""
+    """Print the envelope of a command that produced no report."""
     _print(_envelope(output.command, verdict, exit_code, data, errors), output)
 
 
@@ -51,18 +51,18 @@ def _envelope(
 def _print(document: dict[str, Any], output: Output) -> None:
     stream = output.stdout.file
     text = json.dumps(document, indent=2 if stream.isatty() else None, ensure_ascii=True)
-    stream.write(f"{text}\n")  # at once: a value that cannot be written must not leave half a document
+    stream.write(f"{text}\n")  # in one call: a value that cannot be written must not leave half a document
     stream.flush()
 
 
 def plain(value: Any) -> Any:
-    """`value` in JSON's own types: tuples become arrays, enums their values, times ISO 8601.
+    """Return `value` in JSON types: tuples become arrays, enums their values, times ISO 8601.
 
     Dataclasses and tables of the manifest become objects.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if hasattr(value, "__struct_fields__"):  # a table of the manifest; msgspec is not imported to find out
+    if hasattr(value, "__struct_fields__"):  # a table of the manifest; a type check would import msgspec
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Enum):
         return value.value

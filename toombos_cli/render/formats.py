@@ -1,7 +1,7 @@
 """The output formats: one line here and one module each.
 
-A module's `show(report, output, exit_code)` prints to stdout. It returns None, or the exit code that its consumers
-expect instead of ours.
+The module's `show(report, output, exit_code)` prints to stdout. It returns None, or the exit code that consumers of
+the format expect instead of the usual one.
 """
 
 from importlib import import_module
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Output(Protocol):
-    """What a format needs to know of the run: its command's name, its consoles and how much to say."""
+    """The part of a run that a format needs: the name of its command, its consoles and how much to print."""
 
     @property
     def command(self) -> str: ...
@@ -39,9 +39,9 @@ FORMATS: dict[str, str] = {
 
 
 def render(report: Report, output: Output, *, format: str, exit_code: int) -> int:  # noqa: A002 (the option's name)
-    """Prints `report` and returns the exit code to end with: the given one, unless the format has codes of its own.
+    """Print `report` and return the exit code: the given one, unless the format defines its own.
 
-    Raises UsageError for a format that does not exist or does not suit this report.
+    Raise UsageError for a format that does not exist or does not suit this report.
     """
     if format not in FORMATS:
         raise UsageError(f"no format is named {format!r}", hint=f"formats: {', '.join(FORMATS)}")

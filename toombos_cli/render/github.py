@@ -1,4 +1,4 @@
-"""GitHub Actions: an annotation for each case that is wrong, and a table for the job's summary."""
+"""GitHub Actions: an annotation for each failing case, and a table for the job summary."""
 
 from toombos_cli.base.results import Case, Report, Verdict
 
@@ -6,7 +6,7 @@ _LEVELS = {Verdict.FAIL: "error", Verdict.ERROR: "error", Verdict.WARN: "warning
 
 
 def annotations(report: Report, *, title: str) -> str:
-    """Workflow commands, one a line; "" when nothing is wrong."""
+    """Return the workflow commands, one per line; "" if every case passes."""
     return "".join(
         f"::{_LEVELS[case.verdict]} title={_property(f'{title}: {case.name}')}::{_message(case.detail or case.name)}\n"
         for case in _cases(report)
@@ -15,7 +15,7 @@ def annotations(report: Report, *, title: str) -> str:
 
 
 def summary(report: Report, *, title: str) -> str:
-    """Markdown for the file that GITHUB_STEP_SUMMARY names."""
+    """Return the Markdown for the file named by GITHUB_STEP_SUMMARY."""
     rows = "".join(
         f"| {case.verdict.upper()} | {_cell(case.name)} | {case.duration_s * 1000:.0f} ms | {_cell(case.detail)} |\n"
         for case in _cases(report)

@@ -1,4 +1,4 @@
-"""JUnit XML of any report that has `cases()`."""
+"""JUnit XML for any report with `cases()`."""
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import Case, Report, Verdict
@@ -6,18 +6,18 @@ from toombos_cli.render.formats import Output
 
 
 def show(report: Report, output: Output, exit_code: int) -> None:
-    """Prints the report as one JUnit document."""
-    del exit_code  # JUnit has no place for it
+    """Print the report as one JUnit document."""
+    del exit_code  # JUnit has no field for it
     output.stdout.file.write(document(report, suite=output.command))
 
 
 def document(report: Report, *, suite: str) -> str:
-    """The report's cases as JUnit XML, UTF-8 text. Raises UsageError for a report without cases."""
+    """Return the report's cases as JUnit XML, UTF-8 text. Raise UsageError for a report without cases."""
     from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
     cases = getattr(report, "cases", None)
     if cases is None:
-        raise UsageError(f"{suite} has no JUnit form")
+        raise UsageError(f"{suite} has no JUnit output")
     kinds = {Verdict.FAIL: Failure, Verdict.ERROR: Error, Verdict.SKIP: Skipped}
     tests = TestSuite(f"toombos {suite}")
     for case in cases():
@@ -35,5 +35,5 @@ def document(report: Report, *, suite: str) -> str:
 
 
 def _printable(case: Case) -> str:
-    """The detail without the control characters that XML 1.0 forbids."""
+    """Return the detail without the control characters that XML 1.0 forbids."""
     return "".join(c if c in "\t\n" or ord(c) >= 32 else "\N{REPLACEMENT CHARACTER}" for c in case.detail)

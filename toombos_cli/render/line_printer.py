@@ -1,4 +1,4 @@
-"""Log lines on stdout: each behind its service's name where there are several, or one JSON object a line."""
+"""Log lines on stdout: each after its service's name if there are several, or one JSON object per line."""
 
 import json
 
@@ -9,7 +9,7 @@ _COLORS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
 class LinePrinter:
-    """Prints lines as they come."""
+    """Prints log lines as they arrive."""
 
     def __init__(self, output: Output, services: tuple[str, ...], *, as_json: bool = False) -> None:
         self._console = output.stdout
@@ -18,7 +18,7 @@ class LinePrinter:
         self._colors = {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(services)}
 
     def show(self, service: str, line: str) -> None:
-        """Prints one line, whatever it holds: a service's control characters do not reach the terminal."""
+        """Print one line; a service's control characters do not reach the terminal."""
         if self._json:
             self._console.file.write(json.dumps({"service": service, "line": line}) + "\n")
             return
@@ -27,5 +27,5 @@ class LinePrinter:
         self._console.out(printable(line), highlight=False)
 
     def flush(self) -> None:
-        """Hands on what was printed."""
+        """Flush the printed lines."""
         self._console.file.flush()

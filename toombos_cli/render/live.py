@@ -1,4 +1,4 @@
-"""A report that is redrawn in place, without flicker, on a screen of its own; the last one stays when it ends."""
+"""A report that is redrawn in place on the alternate screen, without flicker; the last one stays at the end."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -8,7 +8,7 @@ from rich.text import Text
 
 
 class LiveScreen:
-    """`draw` runs a function that prints to the console, and shows what it printed."""
+    """`draw` runs a function that prints to the console, and shows its output."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -16,7 +16,7 @@ class LiveScreen:
         self._last = Text()
 
     def draw(self, printing: Callable[[], object], *, footer: str) -> None:
-        """Shows what `printing` prints, with a dim line below it."""
+        """Show what `printing` prints, with a dim line below it."""
         with self._console.capture() as captured:
             printing()
         self._last = Text.from_ansi(captured.get())

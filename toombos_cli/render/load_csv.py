@@ -1,4 +1,4 @@
-"""The time series of a load test as CSV: one line an interval, times in seconds, latencies in microseconds."""
+"""The time series of a load test as CSV: one line per interval, times in seconds, latencies in microseconds."""
 
 import csv
 import io
@@ -8,7 +8,7 @@ from toombos_cli.load.report import LoadReport, Point
 
 
 def document(report: LoadReport) -> str:
-    """The whole file, with a heading line."""
+    """Return the whole file, with a header line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([field.name for field in fields(Point)])

@@ -1,4 +1,4 @@
-"""A load test as one HTML page that needs nothing else: no script, no network, charts drawn as SVG."""
+"""A load test as one self-contained HTML page: no script, no network, charts drawn as SVG."""
 
 from importlib import resources
 
@@ -11,7 +11,7 @@ _GOOD, _BAD = 2, 4
 
 
 def document(report: LoadReport) -> str:
-    """The page, UTF-8 text. Everything that came from outside is escaped."""
+    """Return the page, UTF-8 text, with all external values escaped."""
     from jinja2 import Environment, StrictUndefined
 
     source = resources.files("toombos_cli.render").joinpath("templates/load.html.j2").read_text("utf-8")
@@ -61,12 +61,12 @@ _ROUND = {float(factor * 10**power) for factor in (1, 2, 5) for power in range(1
 
 
 def _end(report: LoadReport) -> float:
-    """Where the time axis of all charts ends."""
+    """Return the end of the time axis of all charts."""
     return max([report.run.duration_s, *(sample.t for server in report.server for sample in server.series)])
 
 
 def _middle(report: LoadReport, t: float) -> float:
-    """The moment that an interval's figure is drawn at."""
+    """Return the time at which the figure of an interval is drawn."""
     return min(t + report.interval_s / 2, report.run.duration_s)
 
 
@@ -85,7 +85,7 @@ def _latency(report: LoadReport) -> str:
 
 
 def _throughput(report: LoadReport) -> str:
-    # The last interval is cut short: its counts are over the time that it really lasted.
+    # The last interval is shorter: its counts are divided by its actual duration.
     spans = [min(report.interval_s, max(report.run.duration_s - p.t, 1e-3)) for p in report.series]
     rows = list(zip(report.series, spans, strict=True))
     if len(rows) > 1 and spans[-1] < report.interval_s / 4:

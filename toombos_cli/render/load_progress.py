@@ -1,4 +1,4 @@
-"""How a load test stands, on one line of stderr while it runs; nothing when stderr is no terminal."""
+"""The progress of a load test, on one line of stderr; nothing if stderr is not a terminal."""
 
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 
-# Narrower terminals lose the counts, not the bar, and keep room for the ^C that the terminal itself prints.
+# Narrower terminals drop the counts, not the bar, and keep room for the ^C that the terminal itself prints.
 _ROOM_FOR_COUNTS = 110
 
 
 class LoadProgress:
-    """Context manager around a run. It is drawn when a snapshot comes, not by a thread that would disturb the run."""
+    """Context manager around a run. Draws on each snapshot, not in a thread, which would disturb the run."""
 
     def __init__(self, plan: LoadPlan, console: "Console", *, quiet: bool = False) -> None:
         self.wanted = console.is_terminal and not quiet
@@ -42,7 +42,7 @@ class LoadProgress:
         return self
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draws one state of the run."""
+        """Draw one state of the run."""
         if self._progress is None:
             return
         words = [
@@ -58,7 +58,7 @@ class LoadProgress:
         self._progress.update(self._task, completed=self._share(snapshot), description="  ".join(words), refresh=True)
 
     def _share(self, snapshot: Snapshot) -> float:
-        """How much of the run is over, 0..1."""
+        """Return the completed share of the run, 0..1."""
         if snapshot.warming_up:
             return 0.0
         by_time = snapshot.elapsed_s / self._plan.planned_s if self._plan.planned_s else 0.0

@@ -1,7 +1,7 @@
-"""One line for Nagios and its kin, with performance data, and their exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+"""Output for Nagios and compatible systems, with performance data and their exit codes.
 
-These codes are fixed by the plugin interface (https://nagios-plugins.org/doc/guidelines.html): with toombos' own, a
-service that is down would show as a warning.
+0 is OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN. The plugin interface fixes these codes
+(https://nagios-plugins.org/doc/guidelines.html): with the codes of toombos, a service that is down would be a warning.
 """
 
 from toombos_cli.base.errors import UsageError
@@ -18,11 +18,11 @@ _STATES = {
 
 
 def show(report: Report, output: Output, exit_code: int) -> int:
-    """Prints the report's cases and returns Nagios' exit code. Raises UsageError for a report without cases."""
+    """Print the report's cases and return the Nagios exit code. Raise UsageError for a report without cases."""
     del exit_code
     cases: tuple[Case, ...] | None = getattr(report, "cases", lambda: None)()
     if cases is None:
-        raise UsageError(f"{output.command} has no Nagios form")
+        raise UsageError(f"{output.command} has no Nagios output")
     code, state = _STATES[report.verdict]
     judged = [case for case in cases if case.verdict is not Verdict.SKIP]
     wrong = [case for case in judged if case.verdict is not Verdict.PASS]
@@ -37,5 +37,5 @@ def show(report: Report, output: Output, exit_code: int) -> int:
 
 
 def _text(text: str) -> str:
-    """Without the character that begins performance data, on one line."""
+    """Return the text on one line, without the character that starts performance data."""
     return " ".join(text.replace("|", "/").split())

@@ -1,4 +1,4 @@
-"""Errors as people read them: what failed, where, and the next command."""
+"""Errors for people: what failed, where, and the next command."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def print_problems(problems: tuple[Problem, ...], stderr: "Console") -> None:
-    """Prints each problem on stderr: `error: place: message`, then its hint on an unwrapped line of its own."""
+    """Print each problem on stderr: `error: place: message`, then its hint on its own unwrapped line."""
     for problem in problems:
         place = f"{problem.where}: " if problem.where else ""
         stderr.print("error: ", style="bold red", end="")

@@ -1,4 +1,4 @@
-"""A row of numbers as a line of small bars."""
+"""A series of numbers as a line of small bars."""
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _ASCII = "_.-=+*%#"
@@ -6,9 +6,9 @@ _NOTHING = "x"
 
 
 def sparkline(values: tuple[float | None, ...], *, width: int, encoding: str = "utf-8") -> str:
-    """The last `width` values, scaled from 0 to the highest of them; `x` for None (no answer).
+    """Return the last `width` values as bars, scaled from 0 to the highest; `x` for None (no response).
 
-    In an encoding without block characters the bars are ASCII.
+    An encoding without block characters gets ASCII bars.
     """
     bars = _BLOCKS
     try:

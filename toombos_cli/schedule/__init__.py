@@ -1,1 +1,1 @@
-"""The periodic work: told to systemd's user timers or to cron, run one job at a time, recorded."""
+"""Periodic jobs: installed in systemd's user timers or cron, run one at a time, recorded."""

@@ -1,4 +1,4 @@
-"""The block of one project in the user's crontab. All other bytes stay as they are."""
+"""The block of one project in the user's crontab. All other bytes are left unchanged."""
 
 import shlex
 import subprocess
@@ -14,14 +14,14 @@ _TIMEOUT_S = 30.0
 
 
 def block(manifest: Manifest) -> bytes:
-    """The lines between and with the markers, ended by a newline."""
+    """Return the job lines between their markers, ended by a newline."""
     begin, end = _markers(manifest.project)
     lines = [_line(manifest.project, name, job) for name, job in manifest.schedule.items() if job.enabled]
     return b"\n".join([begin, *lines, end, b""])
 
 
 def with_block(crontab: bytes, project: Path, own: bytes) -> bytes:
-    """The crontab with the project's block replaced, or added at the end. Raises OperationError."""
+    """Return the crontab with the project's block replaced, or appended. Raise OperationError."""
     before, after, found = _around(crontab, project)
     if not found and before and not before.endswith(b"\n"):
         before += b"\n"
@@ -29,18 +29,18 @@ def with_block(crontab: bytes, project: Path, own: bytes) -> bytes:
 
 
 def without_block(crontab: bytes, project: Path) -> bytes:
-    """The crontab without the project's block. Raises OperationError."""
+    """Return the crontab without the project's block. Raise OperationError."""
     before, after, _ = _around(crontab, project)
     return before + after
 
 
 def has_block(crontab: bytes, project: Path) -> bool:
-    """Whether the project's block is there. Raises OperationError."""
+    """Return whether the project's block is there. Raise OperationError."""
     return _around(crontab, project)[2]
 
 
 def read_crontab() -> bytes:
-    """The user's crontab; empty when there is none. Raises OperationError."""
+    """Return the user's crontab, empty if there is none. Raise OperationError."""
     done = _run("-l")
     if done.returncode == 0:
         return done.stdout
@@ -50,16 +50,16 @@ def read_crontab() -> bytes:
 
 
 def write_crontab(content: bytes) -> None:
-    """Replaces the user's crontab, or removes it when nothing is left of it. Raises OperationError."""
+    """Replace the user's crontab, or remove it if the new one is empty. Raise OperationError."""
     done = _run("-", content=content) if content else _run("-r")
     if done.returncode != 0 and not (not content and b"no crontab for" in done.stderr):
         raise OperationError(f"the crontab was not changed: {_complaint(done)}", hint="crontab -l")
     if read_crontab() != content:
-        raise OperationError("the crontab is not what was written to it", hint="crontab -l")
+        raise OperationError("the crontab differs from what was written to it", hint="crontab -l")
 
 
 def _around(crontab: bytes, project: Path) -> tuple[bytes, bytes, bool]:
-    """What stands before and after the project's block, and whether there is one."""
+    """Return the bytes before and after the project's block, and whether there is one."""
     begin, end = _markers(project)
     lines = crontab.splitlines(keepends=True)
     plain = [line.rstrip(b"\r\n") for line in lines]
@@ -88,7 +88,7 @@ def _line(project: Path, name: str, job: Job) -> bytes:
 
 
 def times(job: Job) -> str:
-    """The five fields of a crontab line."""
+    """Return the five time fields of a crontab line."""
     if job.every_minutes is not None:
         return "0 * * * *" if job.every_minutes == 60 else f"*/{job.every_minutes} * * * *"
     hour, minute = (job.at or "").split(":")
@@ -104,7 +104,7 @@ def _run(*arguments: str, content: bytes | None = None) -> "subprocess.Completed
     except FileNotFoundError:
         raise OperationError("crontab is not installed", hint="apt-get install cron") from None
     except subprocess.TimeoutExpired:
-        raise OperationError("crontab does not answer") from None
+        raise OperationError(f"crontab did not finish within {_TIMEOUT_S:g} s") from None
 
 
 def _complaint(done: "subprocess.CompletedProcess[bytes]") -> str:

@@ -7,7 +7,7 @@ from toombos_cli.project.own_command import own_argv
 
 
 def job_argv(project: Path, job: str) -> tuple[str, ...]:
-    """The program and its arguments. Raises ConfigurationError for a project path that neither could be told."""
+    """Return the program and its arguments. Raise ConfigurationError if cron and systemd cannot express the path."""
     if any(ord(c) < 32 for c in str(project)):
-        raise ConfigurationError("the project's path has a control character in it", where=repr(str(project)))
+        raise ConfigurationError("the project's path contains a control character", where=repr(str(project)))
     return own_argv(project, "schedule", "run", job)

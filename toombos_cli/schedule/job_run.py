@@ -1,4 +1,4 @@
-"""One run of one scheduled job: one at a time, recorded, and told to the alerts when it failed."""
+"""One run of a scheduled job: one at a time, recorded, and raising an alert if it fails."""
 
 import fcntl
 import os
@@ -22,9 +22,9 @@ _SHOWN_OUTPUT_LINES = 20
 
 
 def run_job(manifest: Manifest, name: str) -> JobRunReport:
-    """Runs the job's command now, records it, and raises or ends its alert.
+    """Run the job's command now, record it, and raise or resolve its alert.
 
-    Raises UsageError for an unknown job, LockedError when it runs already.
+    Raise UsageError for an unknown job, LockedError if it is already running.
     """
     job = manifest.schedule.get(name)
     if job is None:
@@ -42,13 +42,13 @@ def run_job(manifest: Manifest, name: str) -> JobRunReport:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return _run_locked(manifest, name, job)
     except BlockingIOError:
-        raise LockedError(f"the job {name} runs already") from None
+        raise LockedError(f"the job {name} is already running") from None
     finally:
         os.close(lock)
 
 
 def is_broken_off(project: Path, name: str) -> bool:
-    """Whether the job's last run ended without a word: killed, or by the end of the machine. False while it runs."""
+    """Return whether the job's last run was cut off, by a kill or the end of the machine. False while it runs."""
     record = read_record(project, name)
     if record is None or record.ended_at is not None:
         return False
@@ -62,7 +62,7 @@ def is_broken_off(project: Path, name: str) -> bool:
         return False
     finally:
         os.close(lock)
-    record = read_record(project, name)  # it may have ended between the two looks
+    record = read_record(project, name)  # the run may have ended between the two reads
     return record is not None and record.ended_at is None
 
 
@@ -109,9 +109,9 @@ def _outcome(name: str, job: Job, exit_code: int, output: str) -> AlertEvent:
 
 
 def _broken_off(manifest: Manifest, name: str) -> tuple[AlertEvent, ...]:
-    """Alerts for the other jobs whose last run was broken off; their next run that succeeds ends them.
+    """Return alerts for the other jobs whose last run was cut off; their next successful run resolves them.
 
-    Not for those that run every few minutes: the next run tells more than an alert would.
+    Jobs that run every few minutes are left out: their next run says more than an alert would.
     """
     return tuple(
         AlertEvent(
@@ -126,7 +126,7 @@ def _broken_off(manifest: Manifest, name: str) -> tuple[AlertEvent, ...]:
 
 
 def _missed(manifest: Manifest, name: str) -> tuple[AlertEvent, ...]:
-    """Alerts for the jobs whose runs were missed, and the end of those of the job that ran now."""
+    """Return alerts for the jobs that missed a run, and the recovery of the job that just ran."""
     missed = {run.job: run for run in missed_runs(manifest)}
     known = {key.removeprefix("missed:") for key in open_keys(manifest.project) if key.startswith("missed:")}
     return tuple(

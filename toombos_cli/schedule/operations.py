@@ -25,16 +25,16 @@ Method = Literal["systemd", "cron"]
 
 
 def choose_method() -> Method:
-    """systemd where its user manager answers, else cron. Raises OperationError when there is neither."""
+    """Return systemd if its user manager responds, else cron. Raise OperationError if there is neither."""
     if systemd.is_available():
         return "systemd"
     if shutil.which("crontab"):
         return "cron"
-    raise OperationError("neither systemd's user manager nor cron is here", hint="apt-get install cron")
+    raise OperationError("neither systemd's user manager nor cron is available", hint="apt-get install cron")
 
 
 def run_show(manifest: Manifest, *, changed: str | None = None) -> ScheduleReport:
-    """Every job with its last run and its next."""
+    """Return every job with its last and next run."""
     installation = read_installation(manifest.project)
     missed = {run.job for run in missed_runs(manifest)}
     return ScheduleReport(
@@ -51,22 +51,22 @@ def run_show(manifest: Manifest, *, changed: str | None = None) -> ScheduleRepor
 
 
 def run_print(manifest: Manifest, method: Method | None) -> PrintedSchedule:
-    """What would be installed. Raises OperationError."""
+    """Return what `install` would write. Raise OperationError."""
     method = method or choose_method()
     files = systemd.units(manifest) if method == "systemd" else {"crontab": crontab.block(manifest).decode()}
     return PrintedSchedule(method=method, files=files)
 
 
 def run_install(manifest: Manifest, method: Method | None) -> ScheduleReport:
-    """Installs the jobs; again brings the installation up to date.
+    """Install the jobs; a repeated call updates the installation.
 
-    Raises ConfigurationError where there are no jobs, OperationError.
+    Raise ConfigurationError if there are no jobs, OperationError.
     """
     if not manifest.schedule:
         raise ConfigurationError(
             "the manifest describes no jobs",
             where=str(manifest.source.path) if manifest.source.path else None,
-            hint='add [schedule.NAME] tables, or begin toombos.toml with: extends = "monitoring"',
+            hint='add [schedule.NAME] tables, or start toombos.toml with: extends = "monitoring"',
         )
     installation = read_installation(manifest.project)
     method = method or choose_method()
@@ -83,14 +83,14 @@ def run_install(manifest: Manifest, method: Method | None) -> ScheduleReport:
 
 
 def run_remove(manifest: Manifest) -> ScheduleReport:
-    """Takes the jobs out of systemd and cron, wherever they are. Raises OperationError."""
+    """Remove the jobs from systemd and cron, wherever they are installed. Raise OperationError."""
     removed = [text for method in ("systemd", "cron") if (text := _remove(manifest, method))]
     write_installation(manifest.project, None)
     return run_show(manifest, changed=f"removed: {', '.join(removed)}" if removed else "nothing was installed")
 
 
 def _remove(manifest: Manifest, method: str) -> str:
-    """Takes the jobs out of one of the two; what was removed, for a person, "" when nothing was there."""
+    """Remove the jobs from one of the two. Return a description of what was removed, "" if nothing was there."""
     if method == "systemd":
         names = systemd.remove(manifest.project)
         return f"{len(names)} units" if names else ""

@@ -1,4 +1,4 @@
-"""What `toombos schedule` returns."""
+"""The reports of `toombos schedule`."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,7 @@ from toombos_cli.base.results import Case, Verdict, worst
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRow:
-    """One job; times are ISO 8601, local. `exit_code` is that of the last run, None when it never ran or runs now.
+    """One job; times are ISO 8601, local. `exit_code` is that of the last run, None if it never ran or is running.
 
     `broken_off`: the last run was killed, or the machine went down; it has no exit code.
     """
@@ -37,7 +37,7 @@ class RotationRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleReport:
-    """The jobs; `method` is systemd or cron, None when the schedule is not installed."""
+    """The jobs; `method` is systemd or cron, None if the schedule is not installed."""
 
     kind: ClassVar[str] = "schedule"
 
@@ -45,15 +45,15 @@ class ScheduleReport:
     jobs: tuple[JobRow, ...]
     rotation: RotationRow
     changed: str | None = None
-    """What install or remove did, for a person."""
+    """A description of what `install` or `remove` did."""
 
     @property
     def verdict(self) -> Verdict:
-        """WARN when a run was missed, or the last one failed or was broken off."""
+        """Return WARN if a run was missed, or if the last one failed or was cut off."""
         return worst(case.verdict for case in self.cases())
 
     def cases(self) -> tuple[Case, ...]:
-        """One judged item a job."""
+        """Return one judged item per job."""
         return tuple(
             Case(
                 name=job.name,
@@ -70,7 +70,7 @@ class ScheduleReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrintedSchedule:
-    """What `install` would write, by file name; `crontab` for cron. Nothing was done."""
+    """The files that `install` would write, by name; `crontab` for cron. Nothing was changed."""
 
     kind: ClassVar[str] = "schedule_print"
 
@@ -79,7 +79,7 @@ class PrintedSchedule:
 
     @property
     def verdict(self) -> Verdict:
-        """Always PASS."""
+        """Return PASS."""
         return Verdict.PASS
 
 
@@ -96,5 +96,5 @@ class JobRunReport:
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when the command's exit code was not 0."""
+        """Return FAIL if the command's exit code is not 0."""
         return Verdict.PASS if self.exit_code_of_command == 0 else Verdict.FAIL

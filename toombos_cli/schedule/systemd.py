@@ -15,7 +15,7 @@ _TIMEOUT_S = 30.0
 
 
 def is_available() -> bool:
-    """Whether systemd runs this machine and a user manager answers."""
+    """Return whether systemd runs this machine and a user manager responds."""
     if not Path("/run/systemd/system").is_dir():
         return False
     try:
@@ -25,7 +25,7 @@ def is_available() -> bool:
 
 
 def units(manifest: Manifest) -> dict[str, str]:
-    """The text of every unit by its file name."""
+    """Return the text of every unit by its file name."""
     texts = {}
     for name, job in manifest.schedule.items():
         if job.enabled:
@@ -36,7 +36,7 @@ def units(manifest: Manifest) -> dict[str, str]:
 
 
 def install(manifest: Manifest) -> tuple[str, ...]:
-    """Writes and starts the units, takes away those of jobs that are no more; their names. Raises OperationError."""
+    """Write and start the units, remove those of deleted jobs; return the timers' names. Raise OperationError."""
     texts = units(manifest)
     directory = unit_directory()
     obsolete = [path for path in _installed(manifest.project) if path.name not in texts]
@@ -55,7 +55,7 @@ def install(manifest: Manifest) -> tuple[str, ...]:
 
 
 def remove(project: Path) -> tuple[str, ...]:
-    """Stops and deletes the project's units; the names of their files. Raises OperationError."""
+    """Stop and delete the project's units; return the names of their files. Raise OperationError."""
     paths = _installed(project)
     _disable([path.name for path in paths])
     for path in paths:
@@ -66,7 +66,7 @@ def remove(project: Path) -> tuple[str, ...]:
 
 
 def unit_directory() -> Path:
-    """Where a user's own units lie."""
+    """Return the directory of the user's own units."""
     configured = os.environ.get("XDG_CONFIG_HOME")
     return (Path(configured) if configured else Path.home() / ".config") / "systemd" / "user"
 
@@ -78,7 +78,7 @@ def _service(manifest: Manifest, name: str, job: Job) -> str:
         "[Service]\n"
         "Type=oneshot\n"
         f"ExecStart={' '.join(_quoted(part) for part in job_argv(manifest.project, name))}\n"
-        "KillMode=process\n"  # what the job leaves running (an alert's delivery) may end by itself
+        "KillMode=process\n"  # leave processes that outlive the job, such as the delivery of an alert, running
     )
 
 
@@ -96,7 +96,7 @@ def _timer(manifest: Manifest, name: str, job: Job) -> str:
 
 
 def calendar(job: Job) -> str:
-    """The job's times as a calendar event of systemd's."""
+    """Return the job's times as a systemd calendar event."""
     if job.every_minutes is not None:
         return "*-*-* *:00:00" if job.every_minutes == 60 else f"*-*-* *:00/{job.every_minutes}:00"
     day = f"{job.weekday} " if job.weekday else ""
@@ -104,7 +104,7 @@ def calendar(job: Job) -> str:
 
 
 def _quoted(part: str) -> str:
-    """One argument as systemd reads it: quoted, with its specifiers and variables made literal."""
+    """Return one argument in systemd's syntax: quoted, with its specifiers and variables made literal."""
     escaped = part.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
     return f'"{escaped}"'
 

@@ -67,7 +67,7 @@ CASES = {
         "redirects to /login",
     ),
     "a gigabyte": (endless, Status.DEGRADED, Verdict.FAIL, Reason.BODY, "longer than"),
-    "no answer": (hang, Status.DOWN, Verdict.FAIL, Reason.TIMEOUT, "no answer"),
+    "no answer": (hang, Status.DOWN, Verdict.FAIL, Reason.TIMEOUT, "no response"),
     "a drip": (drip(b"HTTP/1.1 200 OK\r\n"), Status.DOWN, Verdict.FAIL, Reason.TIMEOUT, "not complete"),
     "a reset": (reset, Status.DOWN, Verdict.FAIL, Reason.RESET, "reset"),
     "not HTTP": (raw(b"220 smtp\r\n"), Status.DOWN, Verdict.FAIL, Reason.BODY, "not valid HTTP"),

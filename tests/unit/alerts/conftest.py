@@ -1,4 +1,4 @@
-"""A project whose alerts go to a webhook receiver of the test's own."""
+"""A project whose alerts go to a webhook receiver inside the test."""
 
 import json
 from pathlib import Path
@@ -12,19 +12,19 @@ SECRET = "hunter2-token-of-the-receiver"
 
 
 class Webhook:
-    """What arrived at the receiver, and how it answers."""
+    """A receiver: the messages that arrived, and the statuses it responds with."""
 
     def __init__(self, httpserver):
         self.url = httpserver.url_for("").replace("http://", "json://") + f"hook/{SECRET}"
         self.received = []
         self.statuses = []
-        self.before_answering = lambda: None
-        httpserver.expect_request(f"/hook/{SECRET}", method="POST").respond_with_handler(self._answer)
+        self.before_responding = lambda: None
+        httpserver.expect_request(f"/hook/{SECRET}", method="POST").respond_with_handler(self._respond)
 
-    def _answer(self, request):
+    def _respond(self, request):
         from werkzeug import Response
 
-        self.before_answering()
+        self.before_responding()
         self.received.append(json.loads(request.get_data()))
         return Response("", status=self.statuses.pop(0) if self.statuses else 200)
 
@@ -40,7 +40,7 @@ def webhook(httpserver) -> Webhook:
 
 @pytest.fixture
 def alerting(project: Path, webhook) -> Path:
-    """The project with one channel whose secret stands in `.env`."""
+    """A project with one channel, whose secret is in `.env`."""
     add_alerts(project, url="${HOOK_URL}")
     (project / ".env").write_text(f"HOOK_URL={webhook.url}\n")
     return project
@@ -62,7 +62,7 @@ def log_lines(project: Path, containing: str):
 
 
 def wait_until_quiet(project: Path) -> None:
-    """Waits until no sender is at work and nothing is left in the spool."""
+    """Wait until no sender is running and the spool is empty."""
     import fcntl
 
     def quiet() -> bool:
@@ -76,6 +76,6 @@ def wait_until_quiet(project: Path) -> None:
                 return False
             return True
 
-    wait_for(quiet, within_s=30, what="the sender's end")
-    for sender in alert_spool._begun:  # those of this process
+    wait_for(quiet, within_s=30, what="the sender to end")
+    for sender in alert_spool._begun:  # started by this process
         sender.wait(10)

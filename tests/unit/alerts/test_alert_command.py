@@ -1,4 +1,4 @@
-"""`toombos alert` as a person meets it."""
+"""`toombos alert` on the command line."""
 
 import json
 import signal
@@ -14,14 +14,14 @@ from toombos_cli.alerts.receiver import events_of
 from toombos_cli.project.alert_spool import AlertDirectory
 
 
-def test_a_test_message_says_for_each_channel_that_it_arrived(alerting, toombos, webhook):
+def test_a_test_message_reports_its_arrival_for_each_channel(alerting, toombos, webhook):
     done = toombos("alert", "test")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("OK    hook: 1 attempt")
     assert webhook.titles == ["[P3] toombos: Test alert"]
 
 
-def test_a_channel_that_refuses_is_exit_1_with_the_reason_and_without_the_secret(alerting, toombos, webhook):
+def test_a_refused_message_exits_1_with_the_reason_and_without_the_secret(alerting, toombos, webhook):
     webhook.statuses = [401] * 5
     done = toombos("alert", "test", "--json")
     assert done.returncode == 1
@@ -31,7 +31,7 @@ def test_a_channel_that_refuses_is_exit_1_with_the_reason_and_without_the_secret
     assert SECRET not in done.stdout + done.stderr
 
 
-def test_a_secret_that_is_stored_encrypted_is_used_in_clear(alerting, toombos, webhook):
+def test_an_encrypted_secret_is_decrypted_before_use(alerting, toombos, webhook):
     from toombos_cli.settings.encryption import encrypt
 
     key = "k" * 20 + "0123456789abcdefghij"
@@ -44,7 +44,7 @@ def test_a_secret_that_is_stored_encrypted_is_used_in_clear(alerting, toombos, w
     assert "HOOK_URL is not set, or cannot be decrypted" in done.stderr
 
 
-def test_no_channel_is_a_warning_that_says_how_to_get_one(project, toombos):
+def test_a_project_without_channels_gets_a_warning_with_a_hint(project, toombos):
     done = toombos("alert", "test")
     assert done.returncode == 0
     assert "no channel carries P3" in done.stdout
@@ -53,16 +53,16 @@ def test_no_channel_is_a_warning_that_says_how_to_get_one(project, toombos):
 
 @pytest.mark.parametrize(
     ("url", "message"),
-    [("${MISSING}", "MISSING is not set"), ("nosuch://host", "no service that apprise knows")],
+    [("${MISSING}", "MISSING is not set"), ("nosuch://host", "apprise does not know the service")],
 )
-def test_a_channel_that_cannot_be_used_is_exit_3(project, toombos, url, message):
+def test_an_unusable_channel_exits_3(project, toombos, url, message):
     add_alerts(project, url=url)
     done = toombos("alert", "test")
     assert done.returncode == 3
-    assert f"alerts.channels.hook: {message}" in " ".join(done.stderr.split()).replace("its url is of ", "")
+    assert f"alerts.channels.hook: {message}" in " ".join(done.stderr.split())
 
 
-def test_an_unknown_severity_is_exit_2(project, toombos):
+def test_an_unknown_severity_exits_2(project, toombos):
     done = toombos("alert", "send", "x", "--severity", "P9")
     assert done.returncode == 2
     assert "severities: P0, P1, P2, P3" in done.stderr
@@ -83,7 +83,7 @@ def test_the_kind_of_trouble_decides_the_severity(project, toombos, options, sev
     wait_until_quiet(project)
 
 
-def test_status_lists_what_has_not_ended(alerting, toombos, webhook):
+def test_status_lists_the_open_problems(alerting, toombos, webhook):
     toombos("alert", "send", "the queue is full", "--key", "queue")
     wait_for(lambda: webhook.received, what="the message")
     wait_until_quiet(alerting)
@@ -95,23 +95,23 @@ def test_status_lists_what_has_not_ended(alerting, toombos, webhook):
     assert "no open alerts" in toombos("alert", "status").stdout
 
 
-# -- the receiver of Alertmanager's webhook
+# -- the receiver of the Alertmanager webhook
 
 FIRING = {
     "status": "firing",
     "labels": {"alertname": "MockDown", "severity": "P2", "service": "crm"},
-    "annotations": {"summary": "crm (a mock) does not answer", "runbook": "docs/monitoring-runbook.md#mockdown"},
+    "annotations": {"summary": "crm (a mock) does not respond", "runbook": "docs/monitoring-runbook.md#mockdown"},
 }
 
 
 def test_a_firing_alert_becomes_an_event_with_its_severity():
     (event,) = events_of({"alerts": [FIRING]})
     assert (event.severity, event.resolved) == ("P2", False)
-    assert event.title == "MockDown: crm (a mock) does not answer"
+    assert event.title == "MockDown: crm (a mock) does not respond"
     assert "runbook: docs/monitoring-runbook.md#mockdown" in event.body
 
 
-def test_problem_and_recovery_have_the_same_key_and_another_service_has_another():
+def test_a_problem_and_its_recovery_share_a_key_that_another_service_does_not():
     other = FIRING | {"labels": FIRING["labels"] | {"service": "platform"}}
     problem, recovery, stranger = events_of({"alerts": [FIRING, FIRING | {"status": "resolved"}, other]})
     assert problem.key == recovery.key != stranger.key
@@ -119,20 +119,20 @@ def test_problem_and_recovery_have_the_same_key_and_another_service_has_another(
 
 
 @pytest.mark.parametrize("severity", [None, "critical", 7, ""])
-def test_a_severity_that_is_not_ours_is_p2(severity):
+def test_an_unknown_severity_becomes_p2(severity):
     alert = FIRING | {"labels": {"alertname": "Foreign", "severity": severity}}
     assert events_of({"alerts": [alert]})[0].severity == "P2"
 
 
 @pytest.mark.parametrize("body", [{}, {"alerts": 3}, {"alerts": ["x"]}, {"alerts": [{"status": "firing"}]}])
-def test_what_is_no_webhook_is_refused(body):
+def test_a_body_that_is_not_a_webhook_is_refused(body):
     with pytest.raises(ValueError, match=r"alerts|alert"):
         events_of(body)
 
 
 @pytest.fixture
 def receiver(alerting):
-    """`toombos alert serve` as a process; yields its URL."""
+    """Run `toombos alert serve` as a process and yield its URL."""
     from toombos_cli.manifest.reading.loader import load_manifest
 
     url = load_manifest(alerting).services["alerts"].url
@@ -153,13 +153,13 @@ def _get(url):
         return None
 
 
-def test_the_receiver_hands_alerts_on_and_counts_deliveries(receiver, webhook):
+def test_the_receiver_forwards_alerts_and_counts_deliveries(receiver, webhook):
     import httpx
 
     before = _get(receiver + "/metrics").text
     assert 'toombos_alert_deliveries_total{channel="hook",outcome="gave-up"} 0.0' in before
-    answer = httpx.post(receiver + "/alertmanager", json={"alerts": [FIRING]}, trust_env=False)
-    assert (answer.status_code, answer.json()) == (200, {"accepted": 1})
+    response = httpx.post(receiver + "/alertmanager", json={"alerts": [FIRING]}, trust_env=False)
+    assert (response.status_code, response.json()) == (200, {"accepted": 1})
     wait_for(lambda: webhook.received, what="the message")
     delivered = 'toombos_alert_deliveries_total{channel="hook",outcome="delivered"} 1.0'
     wait_for(lambda: delivered in _get(receiver + "/metrics").text, what="the count")
@@ -178,21 +178,21 @@ def test_the_receiver_hands_alerts_on_and_counts_deliveries(receiver, webhook):
 def test_the_receiver_refuses_with_a_reason(receiver, method, path, content, status):
     import httpx
 
-    answer = httpx.request(method, receiver + path, content=content, trust_env=False)
-    assert answer.status_code == status
-    assert answer.json()["detail"]
+    response = httpx.request(method, receiver + path, content=content, trust_env=False)
+    assert response.status_code == status
+    assert response.json()["detail"]
 
 
 @pytest.fixture
 def prometheus(alerting, httpserver):
-    """The manifest's Prometheus is the test's server, which is not healthy at first."""
+    """Declare the test's HTTP server as Prometheus; it is unhealthy at first."""
     with (alerting / "toombos.toml").open("a") as file:
         file.write(f'[services.prometheus]\nhost = "{httpserver.host}"\nport = {httpserver.port}\n')
     return httpserver
 
 
-def test_an_end_that_prometheus_does_not_confirm_is_not_told(prometheus, receiver, alerting, webhook):
-    """Alertmanager takes for ended what a Prometheus that hangs does not repeat."""
+def test_a_recovery_that_prometheus_does_not_confirm_is_not_reported(prometheus, receiver, alerting, webhook):
+    """Alertmanager resolves an alert that a hanging Prometheus does not repeat."""
     import httpx
 
     def post(status):
@@ -209,8 +209,8 @@ def test_an_end_that_prometheus_does_not_confirm_is_not_told(prometheus, receive
     assert [title.split(":")[1] for title in webhook.titles] == [" MockDown", " Recovered"]
 
 
-def test_a_supervised_receiver_uses_the_secrets_that_stand_in_env_now(alerting, webhook, monkeypatch):
-    """Its environment holds those of its start, and would beat the file."""
+def test_a_supervised_receiver_uses_the_current_secrets_of_the_env_file(alerting, webhook, monkeypatch):
+    """Its environment still holds the secrets of its start, which would take precedence over the file."""
     from toombos_cli import processes
     from toombos_cli.manifest.tables.alerts import Severity
     from toombos_cli.project.alert_spool import AlertEvent, emit
@@ -229,7 +229,7 @@ def test_a_supervised_receiver_uses_the_secrets_that_stand_in_env_now(alerting, 
         (("down", "--lasting", "600"), "--lasting goes with --trouble"),
         (("down", "--severity", "P1", "--trouble", "degradation"), "exclude each other"),
     ],
-    ids=["no title", "a duration without its trouble", "two severities"],
+    ids=["no title", "a duration without a kind of trouble", "two severities"],
 )
 def test_a_contradictory_alert_is_refused_and_nothing_is_raised(arguments, words, toombos, project):
     done = toombos("alert", "send", *arguments)
@@ -237,16 +237,14 @@ def test_a_contradictory_alert_is_refused_and_nothing_is_raised(arguments, words
     assert not (project / "run" / "alerts").exists()
 
 
-def test_a_title_of_several_lines_is_told_in_one(alerting, toombos, webhook):
+def test_a_title_of_several_lines_is_joined_into_one(alerting, toombos, webhook):
     assert toombos("alert", "send", "disk full:\n  /data").returncode == 0
     wait_for(lambda: webhook.titles, what="the message")
     assert webhook.titles == ["[P2] toombos: disk full: /data"]
     wait_until_quiet(alerting)
 
 
-def test_another_user_is_told_that_nothing_was_handed_over_and_that_nothing_can_be_read(
-    alerting, toombos, as_another_user
-):
+def test_another_user_is_refused_both_sending_and_reading(alerting, toombos, as_another_user):
     (alerting / ".env").unlink()
     assert toombos("alert", "send", "disk full").returncode == 0
     wait_for(lambda: read_ledger(alerting).incidents, what="the incident")
@@ -258,7 +256,7 @@ def test_another_user_is_told_that_nothing_was_handed_over_and_that_nothing_can_
     assert "the open alerts cannot be read: Permission denied" in listed.stderr
 
 
-def test_a_damaged_ledger_is_no_empty_one(alerting, toombos):
+def test_a_damaged_ledger_does_not_count_as_empty(alerting, toombos):
     directory = AlertDirectory(alerting)
     directory.path.mkdir(parents=True)
     directory.ledger.write_text('{"incidents": {')

@@ -1,4 +1,4 @@
-"""A channel that hangs, refuses or cannot be used holds up no other one, and is not forgotten."""
+"""A channel that hangs, refuses or is unusable does not delay the others, and is not forgotten."""
 
 import socket
 import threading
@@ -25,7 +25,7 @@ def add_channel(project, name, url):
         file.write(f'[alerts.channels.{name}]\nurl = "{url}"\n')
 
 
-def test_a_channel_without_its_secret_keeps_no_other_one_from_telling(alerting, webhook):
+def test_a_channel_without_its_secret_does_not_stop_the_others(alerting, webhook):
     add_channel(alerting, "pager", "${NOWHERE_SET}")
     emit(alerting, problem("a"))
     wait_until_quiet(alerting)
@@ -36,7 +36,7 @@ def test_a_channel_without_its_secret_keeps_no_other_one_from_telling(alerting, 
 
 @pytest.fixture
 def hanging():
-    """The URL of a receiver that takes connections and never answers."""
+    """Yield the URL of a receiver that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken, over = [], threading.Event()
         server.settimeout(0.1)
@@ -85,7 +85,7 @@ def test_a_channel_that_gave_up_stays_failing_until_a_message_arrives(alerting, 
     assert run_status(manifest).failing == ()
 
 
-def test_a_message_that_no_channel_took_arrives_when_one_takes_messages_again(alerting, toombos, webhook):
+def test_an_undelivered_message_arrives_once_a_channel_works_again(alerting, toombos, webhook):
     webhook.statuses = [429] * 3
     emit(alerting, problem("a", Severity.P0))
     wait_until_quiet(alerting)
@@ -96,21 +96,21 @@ def test_a_message_that_no_channel_took_arrives_when_one_takes_messages_again(al
     ledger = read_ledger(alerting)
     ledger.incidents["a"].untaken_at -= 301
     write_ledger(AlertDirectory(alerting), ledger)
-    begin_sender(alerting)  # as the alert receiver does, and whoever raises another alert
+    begin_sender(alerting)  # as the alert receiver and any new alert do
     wait_for(lambda: len(webhook.titles) == 4, what="the message")
     wait_until_quiet(alerting)
     assert webhook.titles[-1].startswith("[P0] toombos: a happened")
     assert read_ledger(alerting).incidents["a"].untaken_at == 0.0
 
 
-def test_a_message_that_one_of_two_channels_took_is_told(alerting, webhook):
+def test_a_message_that_one_of_two_channels_took_counts_as_delivered(alerting, webhook):
     add_channel(alerting, "pager", f"json://127.0.0.1:{free_port()}/")
     emit(alerting, problem("a"))
     wait_until_quiet(alerting)
     assert read_ledger(alerting).incidents["a"].untaken_at == 0.0
 
 
-def test_the_receiver_begins_a_sender_for_what_no_channel_took(alerting, webhook):
+def test_the_receiver_starts_a_sender_for_undelivered_messages(alerting, webhook):
     manifest = load_manifest(alerting)
     assert not waits_for_a_sender(manifest)
     webhook.statuses = [500] * 3
@@ -130,7 +130,7 @@ def test_a_failed_test_message_makes_its_channel_failing(alerting, toombos, webh
     assert SECRET not in AlertDirectory(alerting).ledger.read_text()
 
 
-def test_a_channel_that_the_manifest_no_longer_has_is_not_failing(alerting, webhook):
+def test_a_channel_removed_from_the_manifest_is_not_failing(alerting, webhook):
     add_channel(alerting, "gone", f"json://127.0.0.1:{free_port()}/")
     emit(alerting, problem("a"))
     wait_until_quiet(alerting)
@@ -142,7 +142,7 @@ def test_a_channel_that_the_manifest_no_longer_has_is_not_failing(alerting, webh
     assert read_ledger(alerting).failing == {}
 
 
-def test_with_a_broken_manifest_alerts_wait_and_the_log_says_so(alerting, webhook):
+def test_alerts_wait_for_a_broken_manifest_and_the_log_says_so(alerting, webhook):
     whole = (alerting / "toombos.toml").read_text()
     (alerting / "toombos.toml").write_text(whole.replace("max_per_hour", "max_per_our"))
     emit(alerting, problem("a"))

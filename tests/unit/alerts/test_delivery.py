@@ -1,4 +1,4 @@
-"""From an alert that is raised to the message that arrives: real senders, a real receiver."""
+"""From raising an alert to the arrival of its message, with real senders and a real receiver."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def test_an_alert_arrives_with_severity_system_and_body(alerting, toombos, webho
     wait_until_quiet(alerting)
 
 
-def test_problem_repetition_and_recovery_are_two_messages(alerting, webhook):
+def test_a_problem_a_repeat_and_a_recovery_make_two_messages(alerting, webhook):
     emit(alerting, problem(), problem())
     wait_for(lambda: webhook.received, what="the first message")
     emit(alerting, problem(), problem(resolved=True))
@@ -39,7 +39,7 @@ def test_problem_repetition_and_recovery_are_two_messages(alerting, webhook):
     ]
 
 
-def test_a_storm_of_a_thousand_is_twenty_messages_and_one_summary(alerting, webhook):
+def test_a_storm_of_a_thousand_makes_twenty_messages_and_one_summary(alerting, webhook):
     emit(alerting, *(problem(f"service-{number}") for number in range(1000)))
     wait_until_quiet(alerting)
     assert len(webhook.received) == 21
@@ -47,7 +47,7 @@ def test_a_storm_of_a_thousand_is_twenty_messages_and_one_summary(alerting, webh
     assert sum("raised" in line["message"] for line in log_lines(alerting, "service-")) == 1000
 
 
-def test_alerts_of_many_processes_at_once_are_all_told_by_one_sender(alerting, webhook):
+def test_one_sender_delivers_the_alerts_of_many_threads_at_once(alerting, webhook):
     emitters = [threading.Thread(target=emit, args=(alerting, problem(f"p{number}"))) for number in range(10)]
     for emitter in emitters:
         emitter.start()
@@ -57,7 +57,7 @@ def test_alerts_of_many_processes_at_once_are_all_told_by_one_sender(alerting, w
     assert sorted(webhook.titles) == sorted(f"[P1] toombos: p{number} happened" for number in range(10))
 
 
-def test_a_receiver_that_answers_500_is_tried_again_until_it_takes_the_message(alerting, webhook):
+def test_a_receiver_that_returns_500_is_retried_until_it_accepts_the_message(alerting, webhook):
     webhook.statuses = [500, 503]
     emit(alerting, problem())
     wait_until_quiet(alerting)
@@ -67,7 +67,7 @@ def test_a_receiver_that_answers_500_is_tried_again_until_it_takes_the_message(a
     assert read_ledger(alerting).deliveries == {"hook/delivered": 1}
 
 
-def test_a_receiver_that_never_takes_it_is_given_up_after_the_attempts_and_logged_without_its_secret(alerting, webhook):
+def test_a_receiver_that_never_accepts_is_given_up_and_logged_without_its_secret(alerting, webhook):
     webhook.statuses = [500] * 50
     emit(alerting, problem())
     wait_until_quiet(alerting)
@@ -79,7 +79,7 @@ def test_a_receiver_that_never_takes_it_is_given_up_after_the_attempts_and_logge
     assert read_ledger(alerting).deliveries == {"hook/gave-up": 1}
 
 
-def test_a_receiver_that_is_down_costs_three_attempts_for_the_first_and_one_for_each_other_message(project):
+def test_a_receiver_that_is_down_costs_three_attempts_for_the_first_message_and_one_for_each_other(project):
     add_alerts(project, url=f"json://127.0.0.1:{free_port()}/{SECRET}")
     emit(project, *(problem(f"p{number}") for number in range(4)))
     wait_until_quiet(project)
@@ -87,19 +87,19 @@ def test_a_receiver_that_is_down_costs_three_attempts_for_the_first_and_one_for_
     assert "connection error" in log_lines(project, "gave up")[0]["reason"].lower()
 
 
-def test_whoever_raises_an_alert_does_not_wait_for_a_receiver_that_hangs(alerting, webhook):
-    answered = threading.Event()
-    webhook.before_answering = lambda: answered.wait(10)
+def test_raising_an_alert_does_not_wait_for_a_receiver_that_hangs(alerting, webhook):
+    released = threading.Event()
+    webhook.before_responding = lambda: released.wait(10)
     emit(alerting, problem("first"))
-    emit(alerting, problem("second"))  # returns although the receiver has not answered the first
+    emit(alerting, problem("second"))  # returns before the receiver has responded to the first
     assert not webhook.received
-    answered.set()
+    released.set()
     wait_until_quiet(alerting)
     assert len(webhook.received) >= 2
 
 
-def test_a_receiver_that_sends_a_byte_at_a_time_is_given_up_in_time_and_does_not_hold_up_the_others(alerting, webhook):
-    """Each byte comes well within the timeout between bytes, so only the limit of the whole attempt ends it."""
+def test_a_receiver_that_sends_a_byte_at_a_time_is_given_up_in_time_and_delays_no_other(alerting, webhook):
+    """Each byte arrives within the read timeout, so only the limit on the whole attempt ends it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         over = threading.Event()
         dripping = threading.Thread(target=_drip, args=(listener, over))
@@ -112,7 +112,7 @@ def test_a_receiver_that_sends_a_byte_at_a_time_is_given_up_in_time_and_does_not
         over.set()
         dripping.join(10)
     outcomes = {line["channel"]: line for line in log_lines(alerting, '"channel"')}
-    assert outcomes["drip"]["reason"] == "no answer within 0.5 s"
+    assert outcomes["drip"]["reason"] == "no response within 0.5 s"
     assert outcomes["hook"]["message"].startswith("delivered")
     assert len(webhook.received) == 1
 
@@ -141,7 +141,7 @@ def test_a_channel_gets_only_the_severities_that_it_carries(alerting, webhook):
     assert webhook.titles == ["[P0] toombos: major happened"]
 
 
-def test_a_secret_that_stands_in_an_alert_does_not_leave_the_machine(alerting, webhook):
+def test_a_secret_in_an_alert_does_not_leave_the_machine(alerting, webhook):
     with (alerting / ".env").open("a") as file:
         file.write("API_KEY=s3cr3t-api-key-0123456789\n")
     emit(alerting, problem(body="Authorization failed for s3cr3t-api-key-0123456789"))
@@ -155,15 +155,15 @@ def test_without_channels_alerts_are_logged(project):
     assert log_lines(project, "raised")[0]["severity"] == "P1"
 
 
-def test_a_channel_whose_secret_is_missing_is_named_in_the_log_and_nothing_is_lost_for_others(project):
+def test_the_log_names_a_channel_whose_secret_is_missing(project):
     add_alerts(project, url="${NOWHERE_SET}")
     emit(project, problem())
     wait_until_quiet(project)
     assert "NOWHERE_SET is not set" in log_lines(project, "not sent")[0]["message"]
 
 
-def test_what_a_killed_sender_left_is_told_by_the_next(alerting, webhook):
-    """The ledger holds a message whose delivery had not ended, the spool's taken part an event not yet judged."""
+def test_the_next_sender_delivers_what_a_killed_one_left(alerting, webhook):
+    """The ledger holds a message not yet delivered; the taken part of the spool, an event not yet judged."""
     directory = AlertDirectory(alerting)
     directory.path.mkdir(parents=True)
     unsent = {"kind": "problem", "severity": "P1", "title": "unsent"}
@@ -179,18 +179,18 @@ def test_what_a_killed_sender_left_is_told_by_the_next(alerting, webhook):
     ]
 
 
-def test_a_line_of_the_spool_that_is_no_alert_is_dropped_and_the_rest_told(alerting, webhook):
+def test_a_spool_line_that_is_not_an_alert_is_dropped_and_the_rest_delivered(alerting, webhook):
     directory = AlertDirectory(alerting)
     directory.path.mkdir(parents=True)
     directory.spool.write_bytes(b"{half a line\n")
     emit(alerting, problem("whole"))
     wait_until_quiet(alerting)
     assert webhook.titles == ["[P1] toombos: whole happened"]
-    assert log_lines(alerting, "no alert and is dropped")
+    assert log_lines(alerting, "not an alert and is dropped")
 
 
 @pytest.mark.parametrize("path", ["run/alerts/spool.jsonl", "run/alerts/ledger.json", "logs/alerts.log"])
-def test_what_alerts_leave_behind_is_private(alerting, path):
+def test_the_files_of_alerts_are_private(alerting, path):
     emit(alerting, problem(), send=False)
     if path != "run/alerts/spool.jsonl":
         emit(alerting, problem())
@@ -204,7 +204,7 @@ def test_raising_an_alert_never_raises_an_error(project):
     emit(project, problem())
 
 
-def test_an_alert_that_can_be_neither_written_nor_handed_over_is_said_to_be_lost(project):
+def test_an_alert_that_can_neither_be_stored_nor_be_passed_on_is_reported_as_lost(project):
     assert emit(project, problem())
     wait_until_quiet(project)
     assert not emit(project / "toombos.toml", problem())

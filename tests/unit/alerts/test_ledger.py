@@ -1,4 +1,4 @@
-"""Which alerts become messages: repetitions, worsening, recovery, the limit and its one summary."""
+"""Which alerts become messages: repeats, worsening, recovery, the limit and its summary."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def event(key="crm", severity=Severity.P2, resolved=False):
 
 
 def told(ledger, *steps, rules=RULES):
-    """The kinds and severities of the messages after events at (seconds after the first, event)."""
+    """Return the kinds and severities of the messages for steps of (seconds after the first, event)."""
     found = []
     for after_s, what in steps:
         found += [(m.kind, m.severity.value) for m in ledger.judge([what], NOW + after_s, rules)]
@@ -25,31 +25,34 @@ def told(ledger, *steps, rules=RULES):
 
 P1, P2 = Severity.P1, Severity.P2
 HISTORIES = {
-    "a problem is told once": ([(0, event()), (5, event()), (300, event())], [("problem", "P2")]),
-    "a lasting one is told again after the pause": ([(0, event()), (600, event())], [("problem", "P2")] * 2),
-    "a worse one is told at once": ([(0, event()), (5, event(severity=P1))], [("problem", "P2"), ("problem", "P1")]),
-    "a milder one is not": ([(0, event(severity=P1)), (5, event(severity=P2))], [("problem", "P1")]),
-    "recovery is told": ([(0, event()), (5, event(resolved=True))], [("problem", "P2"), ("recovery", "P2")]),
-    "recovery has the severity that was told": (
+    "a problem is reported once": ([(0, event()), (5, event()), (300, event())], [("problem", "P2")]),
+    "a lasting problem is reported again after the pause": ([(0, event()), (600, event())], [("problem", "P2")] * 2),
+    "a worse problem is reported at once": (
+        [(0, event()), (5, event(severity=P1))],
+        [("problem", "P2"), ("problem", "P1")],
+    ),
+    "a milder problem is not reported again": ([(0, event(severity=P1)), (5, event(severity=P2))], [("problem", "P1")]),
+    "a recovery is reported": ([(0, event()), (5, event(resolved=True))], [("problem", "P2"), ("recovery", "P2")]),
+    "a recovery has the severity that was reported": (
         [(0, event(severity=P1)), (5, event()), (9, event(resolved=True))],
         [("problem", "P1"), ("recovery", "P1")],
     ),
-    "recovery is told once": (
+    "a recovery is reported once": (
         [(0, event()), (5, event(resolved=True)), (6, event(resolved=True))],
         [("problem", "P2"), ("recovery", "P2")],
     ),
-    "recovery of what nobody heard of is silent": ([(0, event(resolved=True))], []),
-    "after a recovery it is a new problem": (
+    "the recovery of an unknown problem is silent": ([(0, event(resolved=True))], []),
+    "a problem after a recovery is a new problem": (
         [(0, event()), (1, event(resolved=True)), (2, event())],
         [("problem", "P2"), ("recovery", "P2"), ("problem", "P2")],
     ),
-    "problems of two keys are two": ([(0, event("a")), (0, event("b"))], [("problem", "P2")] * 2),
-    "no more than the limit": ([(0, event(str(n))) for n in range(9)], [("problem", "P2")] * 3),
-    "an hour later there is room again": (
+    "two keys make two problems": ([(0, event("a")), (0, event("b"))], [("problem", "P2")] * 2),
+    "no more messages than the limit": ([(0, event(str(n))) for n in range(9)], [("problem", "P2")] * 3),
+    "an hour later messages are sent again": (
         [(0, event(str(n))) for n in range(9)] + [(3600, event("later"))],
         [("problem", "P2")] * 4,
     ),
-    "recovery of what was held back is silent": (
+    "the recovery of a problem that was held back is silent": (
         [*((0, event(str(n))) for n in range(4)), (3600, event("3", resolved=True))],
         [("problem", "P2")] * 3,
     ),
@@ -57,11 +60,11 @@ HISTORIES = {
 
 
 @pytest.mark.parametrize(("steps", "expected"), HISTORIES.values(), ids=HISTORIES.keys())
-def test_a_history_is_told_as(steps, expected):
+def test_a_history_of_events_makes_the_expected_messages(steps, expected):
     assert told(Ledger(), *steps) == expected
 
 
-def test_a_storm_is_the_limit_and_one_summary_when_it_has_passed():
+def test_a_storm_makes_messages_up_to_the_limit_and_one_summary_afterwards():
     ledger = Ledger()
     messages = ledger.judge([event(str(n)) for n in range(1000)], NOW, RULES)
     assert len(messages) == 3
@@ -73,7 +76,7 @@ def test_a_storm_is_the_limit_and_one_summary_when_it_has_passed():
     assert ledger.summary(NOW + 6) is None
 
 
-def test_a_storm_that_does_not_end_is_summarised_after_a_minute_and_then_every_quarter_of_an_hour():
+def test_a_lasting_storm_is_summarised_after_a_minute_and_then_every_quarter_of_an_hour():
     ledger, times = Ledger(), []
     for second in range(3600):
         ledger.judge([event(str(second))], NOW + second, RULES)
@@ -91,7 +94,7 @@ def test_more_than_ten_critical_alerts_make_the_summary_p0(critical, severity):
     assert summary.severity == severity
 
 
-def test_the_message_of_a_lasting_problem_says_for_how_long():
+def test_the_message_of_a_lasting_problem_gives_its_duration():
     ledger = Ledger()
     ledger.judge([event()], NOW, RULES)
     (message,) = ledger.judge([event()], NOW + 3660, RULES)
@@ -114,7 +117,7 @@ GUIDE = [
 
 
 @pytest.mark.parametrize(("trouble", "lasting_s", "severity"), GUIDE)
-def test_the_guides_escalation_table(trouble, lasting_s, severity):
+def test_the_severity_follows_the_escalation_table_of_the_guide(trouble, lasting_s, severity):
     assert severity_of(trouble, lasting_s=lasting_s) == severity
 
 
@@ -124,11 +127,11 @@ def test_lesser_alerts_do_not_hold_back_a_worse_one():
     assert told(ledger, *lesser, (1, event("worst", Severity.P0))) == [("problem", "P3")] * 3 + [("problem", "P0")]
 
 
-def test_a_summary_names_the_worst_that_were_held_back():
+def test_a_summary_names_the_worst_alerts_held_back():
     ledger = Ledger()
     told(ledger, *((0, event(f"p1-{n}", P1)) for n in range(3)), (0, event("minor")), (0, event("major", P1)))
     twin = AlertEvent(key="twin", source="test", severity=P1, title="major is down", at=NOW)
-    told(ledger, (1, twin))  # the same title again is named once
+    told(ledger, (1, twin))  # a repeated title is named once
     summary = ledger.summary(NOW + 100)
     assert summary.body.splitlines()[:2] == ["P1: major is down", "P2: minor is down"]
     assert "next: toombos alert status" in summary.body
@@ -140,32 +143,32 @@ def from_alertmanager(episode, key="crm", resolved=False):
     )
 
 
-def test_what_ended_unnoticed_and_began_again_is_told_again():
-    """Alertmanager forgets what fires when it is restarted, so no recovery comes; the next alert began later."""
+def test_a_problem_that_ended_unnoticed_and_began_again_is_reported_again():
+    """A restarted Alertmanager forgets what fires, so no recovery comes, and the next alert has a later start."""
     ledger = Ledger()
     steps = [(0, from_alertmanager("02:00")), (60, from_alertmanager("02:00")), (120, from_alertmanager("02:30"))]
     assert told(ledger, *steps) == [("problem", "P2"), ("problem", "P2")]
 
 
-def test_what_alertmanager_repeats_no_more_is_ended_and_told_once():
+def test_a_problem_that_alertmanager_stops_repeating_is_closed_and_reported_once():
     ledger = Ledger()
     told(ledger, (0, from_alertmanager("02:00")), (600, from_alertmanager("02:00")))
     assert ledger.overdue(NOW + 1800) == ()
     assert ledger.overdue(NOW + 1900) == ("crm",)
     (message,) = ledger.judge([], NOW + 1900, RULES)
-    assert (message.kind, message.title) == ("recovery", "Not reported any more: down (last 21 min 40 s ago)")
+    assert (message.kind, message.title) == ("recovery", "No longer reported: down (last 21 min 40 s ago)")
     assert ledger.judge([], NOW + 2000, RULES) == ()
     assert ledger.incidents == {}
 
 
-def test_what_a_supervisor_raised_once_stays_open():
+def test_a_problem_that_a_supervisor_raised_once_stays_open():
     ledger = Ledger()
     told(ledger, (0, event()))
     assert ledger.overdue(NOW + 86400) == ()
 
 
 def undelivered(ledger, *steps):
-    """As `told`, where no channel takes a message before second 1000."""
+    """Like `told`, with no channel taking a message before second 1000."""
     found = []
     for after_s, what in steps:
         for message in ledger.judge([what] if what else [], NOW + after_s, Alerts()):
@@ -175,7 +178,7 @@ def undelivered(ledger, *steps):
     return found
 
 
-def test_what_no_channel_took_is_told_again_in_minutes_however_often_it_is_raised():
+def test_an_undelivered_problem_is_sent_again_after_minutes_however_often_it_is_raised():
     raised = [(second, event(severity=Severity.P0)) for second in range(0, 1600, 60)]
     assert undelivered(Ledger(), *raised) == [
         (0, "problem", "crm is down"),
@@ -186,7 +189,7 @@ def test_what_no_channel_took_is_told_again_in_minutes_however_often_it_is_raise
     ]
 
 
-def test_what_was_raised_once_and_not_taken_is_told_when_a_sender_looks_again():
+def test_an_undelivered_problem_is_sent_again_by_the_next_sender():
     ledger = Ledger()
     assert undelivered(ledger, (0, event()), (1000, None)) == [
         (0, "problem", "crm is down"),
@@ -195,17 +198,17 @@ def test_what_was_raised_once_and_not_taken_is_told_when_a_sender_looks_again():
     assert ledger.untaken(NOW + 9999) == ()
 
 
-def test_what_got_worse_does_not_wait_for_the_pause():
+def test_a_problem_that_gets_worse_does_not_wait_for_the_pause():
     steps = [(0, event()), (10, event(severity=P1)), (20, event(severity=P1))]
     assert [after_s for after_s, *_ in undelivered(Ledger(), *steps)] == [0, 10]
 
 
-def test_the_end_of_a_problem_that_no_channel_took_is_told():
+def test_the_recovery_of_an_undelivered_problem_is_reported():
     steps = [(0, event()), (1000, event(resolved=True))]
     assert undelivered(Ledger(), *steps)[-1] == (1000, "recovery", "Recovered: crm is down (after 16 min 40 s)")
 
 
-def test_what_no_channel_took_does_not_count_against_the_limit():
+def test_an_undelivered_message_does_not_count_against_the_limit():
     ledger = Ledger()
     for number in range(9):
         (message,) = ledger.judge([event(str(number))], NOW + number, RULES)

@@ -1,4 +1,4 @@
-"""Every alert fires at its threshold and not below, judged by Prometheus' own rule engine (promtool test rules)."""
+"""Every alert fires at its threshold and not below, as judged by Prometheus itself (promtool test rules)."""
 
 import subprocess
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring.files import generate
 from toombos_cli.monitoring.rules import alert_rules
 
-MANIFEST = load_manifest(Path("/nonexistent"))  # the packaged one
+MANIFEST = load_manifest(Path("/nonexistent"))  # the packaged manifest
 RULES = yaml.safe_load(generate(MANIFEST)["rules.yml"])["groups"][0]["rules"]
 INTERVAL_S = 15
 APP = 'service="generator", role="app"'
@@ -23,10 +23,10 @@ PROMETHEUS = 'service="prometheus", role="monitoring"'
 
 @dataclass(frozen=True)
 class Fires:
-    """An alert's series at the threshold; `below` are those at which it must stay quiet.
+    """The series that make an alert fire; with `below` it must stay quiet.
 
-    Series are in promtool's notation, a sample every 15 s. `after_s` is when it fires, 15 s sooner it must not;
-    `labels` are those that it carries besides the severity.
+    Series are in promtool's notation, a sample every 15 s. It fires after `after_s`, and not 15 s sooner;
+    `labels` are its labels besides the severity.
     """
 
     series: dict[str, str]
@@ -49,7 +49,7 @@ def grows(name: str, per_s: float) -> dict[str, str]:
 
 
 def responses(slow_share: float) -> dict[str, str]:
-    """Ten answers a second, of which so many take between 2 and 2.5 s and the rest less than 1 s."""
+    """Ten responses per second: the slow share takes between 2 and 2.5 s, the rest less than 1 s."""
     name = "http_request_duration_seconds_bucket{" + APP + ', path="/api/v2/generate-content", le="%s"}'
     return {
         **grows(name % "1.0", 10 * (1 - slow_share)),
@@ -59,7 +59,7 @@ def responses(slow_share: float) -> dict[str, str]:
     }
 
 
-def answers(failed_share: float) -> dict[str, str]:
+def failures(failed_share: float) -> dict[str, str]:
     name = "http_requests_total{" + APP + ', path="/api/v2/generate-content", status="%s"}'
     return {**grows(name % 200, 10 * (1 - failed_share)), **grows(name % 500, 10 * failed_share)}
 
@@ -85,7 +85,7 @@ def disk(used_ratio: float) -> dict[str, str]:
 
 
 def firing(count: int) -> dict[str, str]:
-    """So many critical alerts that fire already."""
+    """The given number of critical alerts that already fire."""
     return {
         name: value
         for number in range(count)
@@ -94,7 +94,7 @@ def firing(count: int) -> dict[str, str]:
 
 
 def starts(count: int) -> dict[str, str]:
-    """A process that is another one so many times, a minute apart."""
+    """A process that is replaced the given number of times, a minute apart."""
     values = [1000 + n for n in range(count + 1) for _ in range(4)]
     return {f"process_start_time_seconds{{{APP}}}": " ".join(map(str, values)) + f" {values[-1]}x400"}
 
@@ -105,12 +105,12 @@ ALERTS = {
     "MockDown": Fires(up(0, MOCK), up(1, MOCK), 900, "P2", {"service": "crm", "role": "mock"}),
     "MonitoringDown": Fires(up(0, HOST), up(1, HOST), 300, "P2", {"service": "host", "role": "monitoring"}),
     "SlowResponses": Fires(responses(0.06), responses(0.049), 75, "P2", {"service": "generator"}),
-    "HighErrorRatio": Fires(answers(0.06), answers(0.05), 75, "P2", {"service": "generator"}),
-    "SustainedDegradation": Fires(answers(0.06), answers(0.05), 1815, "P1", {"service": "generator"}),
+    "HighErrorRatio": Fires(failures(0.06), failures(0.05), 75, "P2", {"service": "generator"}),
+    "SustainedDegradation": Fires(failures(0.06), failures(0.05), 1815, "P1", {"service": "generator"}),
     "ServiceCpuHigh": Fires(
         grows(f"process_cpu_seconds_total{{{APP}}}", 0.81),
         grows(f"process_cpu_seconds_total{{{APP}}}", 0.80),
-        600,  # the rate's window has filled after 300
+        600,  # the window of the rate is full after 300
         "P2",
         {"service": "generator"},
     ),
@@ -168,14 +168,14 @@ ALERTS = {
 }
 
 
-def test_every_alert_of_the_packaged_manifest_has_its_case():
+def test_every_alert_of_the_packaged_manifest_has_a_case():
     assert {rule.name for rule in alert_rules(MANIFEST)} == ALERTS.keys()
 
 
 def judge(directory, rule: dict, tests: list[tuple[dict[str, str], list[dict]]]) -> None:
-    """Fails unless promtool finds each series to raise what is expected of the rule."""
+    """Fail unless promtool finds that each series raises the expected alerts of the rule."""
     promtool = needs("promtool")
-    # promtool compares the annotations with the rest; their texts are not the claim
+    # promtool compares the annotations too, and this is not a test of their texts
     rule = {key: value for key, value in rule.items() if key != "annotations"}
     (directory / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "one", "rules": [rule]}]}))
     interval = f"{INTERVAL_S}s"
@@ -219,17 +219,17 @@ def timed(slow: str, every: str) -> dict[str, str]:
 
 
 QUIET = {  # the series, and whether the alert fires within ten minutes after
-    "one request, and it failed": ("HighErrorRatio", counted(500, "0x20 1x60"), False),
-    "one failed of four": ("HighErrorRatio", counted(200, "0x20 3x60") | counted(500, "0x20 1x60"), False),
+    "a single request that failed": ("HighErrorRatio", counted(500, "0x20 1x60"), False),
+    "one of four failed": ("HighErrorRatio", counted(200, "0x20 3x60") | counted(500, "0x20 1x60"), False),
     "all of three failed": ("HighErrorRatio", counted(500, "0x20 1 2 3x60"), True),
-    "one request, and it was slow": ("SlowResponses", timed("0x80", "0x20 1x60"), False),
-    "one slow of ten": ("SlowResponses", timed("0x20 9x60", "0x20 10x60"), False),
-    "two slow of twenty": ("SlowResponses", timed("0x20 18x60", "0x20 20x60"), True),
+    "a single request that was slow": ("SlowResponses", timed("0x80", "0x20 1x60"), False),
+    "one of ten was slow": ("SlowResponses", timed("0x20 9x60", "0x20 10x60"), False),
+    "two of twenty were slow": ("SlowResponses", timed("0x20 18x60", "0x20 20x60"), True),
 }
 
 
 @pytest.mark.parametrize("name", QUIET)
-def test_a_single_request_of_a_quiet_system_raises_no_alarm(name, tmp_path):
+def test_a_single_bad_request_in_a_quiet_system_raises_no_alert(name, tmp_path):
     alert, series, fires = QUIET[name]
     (rule,) = (rule for rule in RULES if rule["alert"] == alert)
     found = {"exp_labels": {"severity": rule["labels"]["severity"], "service": "generator"}}
@@ -257,7 +257,7 @@ def test_an_optional_service_that_was_never_started_is_not_down(tmp_path):
     judge(tmp_path, rule, cases)
 
 
-def test_probes_are_left_out_of_rates_also_where_their_path_has_a_query(tmp_path):
+def test_probes_are_excluded_from_rates_even_if_their_path_has_a_query(tmp_path):
     (tmp_path / "toombos.toml").write_text(
         'name = "shop"\n[services.cart]\ncommand = ["cart"]\nport = 5001\nmetrics = "/m"\nhealth = "/up?full=1"\n'
     )

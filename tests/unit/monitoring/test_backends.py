@@ -1,7 +1,7 @@
-"""Which way monitoring is run: containers where an engine answers, else native programs, else the remedy.
+"""How monitoring runs: in containers if an engine responds, else as native programs, else an error with the remedy.
 
-No container engine is needed: a `docker` that notes its arguments stands for one, so this shows what is asked of
-docker, not that docker does it.
+No container engine is needed: a `docker` that records its arguments stands in for one, so these tests show what docker
+is asked to do, not that it does it.
 """
 
 import json
@@ -33,7 +33,7 @@ if "logs" in sys.argv:
 
 @pytest.fixture
 def programs(tmp_path_factory, monkeypatch):
-    """An empty PATH; `programs("prometheus")` puts a program of that name on it."""
+    """An empty PATH; `programs("prometheus")` adds a program of that name."""
     directory = tmp_path_factory.mktemp("bin")
     monkeypatch.setenv("PATH", str(directory))
     monkeypatch.setenv("DOCKER_LOG", str(directory / "log"))
@@ -54,7 +54,7 @@ def chosen(project, backend="auto"):
     return backends.choose_backend(load_manifest(project))
 
 
-def test_containers_where_an_engine_answers(project, programs):
+def test_containers_are_used_if_an_engine_responds(project, programs):
     programs("docker", "prometheus", engine="up")
     backend = chosen(project)
     assert backend.kind is Kind.COMPOSE
@@ -62,7 +62,7 @@ def test_containers_where_an_engine_answers(project, programs):
     assert backend.supervised == ("alerts",)
 
 
-def test_native_programs_where_docker_has_no_engine(project, programs):
+def test_native_programs_are_used_if_docker_has_no_engine(project, programs):
     programs("docker", "prometheus", "prometheus-alertmanager")
     backend = chosen(project)
     assert backend.kind is Kind.NATIVE
@@ -71,15 +71,15 @@ def test_native_programs_where_docker_has_no_engine(project, programs):
         "host": "apt-get install prometheus-node-exporter",
         "grafana": "apt-get install grafana",
     }
-    assert "no docker engine answers" in backend.reason
+    assert "no docker engine responds" in backend.reason
 
 
-def test_native_programs_where_they_are_asked_for_although_an_engine_answers(project, programs):
+def test_native_programs_are_used_on_request_even_if_an_engine_responds(project, programs):
     programs("docker", "prometheus", engine="up")
     assert chosen(project, "native").kind is Kind.NATIVE
 
 
-def test_neither_names_the_install_command(project, programs):
+def test_the_error_without_either_names_the_install_command(project, programs):
     programs()
     with pytest.raises(OperationError) as caught:
         chosen(project)
@@ -89,15 +89,15 @@ def test_neither_names_the_install_command(project, programs):
     assert problem.hint == "apt-get install prometheus prometheus-alertmanager prometheus-node-exporter"
 
 
-def test_containers_that_are_asked_for_without_an_engine_are_refused(project, programs):
+def test_requested_containers_are_refused_without_an_engine(project, programs):
     programs("docker", "prometheus")
-    with pytest.raises(OperationError, match="no docker engine answers"):
+    with pytest.raises(OperationError, match="no docker engine responds"):
         chosen(project, "compose")
 
 
 @pytest.fixture
 def composed(project, programs, toombos, httpserver):
-    """A project whose monitoring runs in "containers": the test's server answers once docker was asked for `up`."""
+    """A project whose monitoring runs in "containers": the test's server is ready once docker was asked for `up`."""
     log = programs("docker", engine="up")
 
     def ready(_):
@@ -117,7 +117,7 @@ def composed(project, programs, toombos, httpserver):
     return project, lambda *args, **more: toombos(*args, env=env | more), log
 
 
-def test_up_logs_and_down_ask_compose_for_them(composed):
+def test_up_logs_and_down_call_compose(composed):
     project, toombos, log = composed
     up = toombos("monitoring", "up", "--json")
     assert up.returncode == 0, up.stdout + up.stderr
@@ -131,7 +131,7 @@ def test_up_logs_and_down_ask_compose_for_them(composed):
     assert f"compose --file {file} down --remove-orphans" in log.read_text()
 
 
-def test_containers_that_cannot_be_started_are_exit_4_with_dockers_last_words(composed):
+def test_containers_that_fail_to_start_exit_4_with_the_last_line_of_docker(composed):
     _, toombos, _ = composed
     done = toombos("monitoring", "up", PULL="fails")
     assert done.returncode == 4
@@ -139,7 +139,7 @@ def test_containers_that_cannot_be_started_are_exit_4_with_dockers_last_words(co
 
 
 def test_the_compose_file_is_valid_for_docker_compose(project):
-    """Where the plugin is installed; it needs no engine for this."""
+    """Needs the compose plugin, but no engine."""
     import subprocess
 
     from toombos_cli.monitoring.files import directory_of, write_files

@@ -1,4 +1,4 @@
-"""`toombos monitoring check` names the rule and the panel that lose a metric, and what cannot be judged."""
+"""`toombos monitoring check` names the rules and panels that lose a metric, and what it cannot judge."""
 
 import pytest
 
@@ -26,7 +26,7 @@ process_start_time_seconds 1.8e+09
 
 @pytest.fixture
 def shop(tmp_path, httpserver):
-    """A team's manifest with one service, whose /metrics is the test's."""
+    """The manifest of another team with one service, whose /metrics the test serves."""
     (tmp_path / "toombos.toml").write_text(
         f'[services.cart]\ncommand = ["cart"]\nport = {httpserver.port}\n'
         f'host = "{httpserver.host}"\nmetrics = "/metrics"\n'
@@ -43,7 +43,7 @@ def judged(manifest, group="metrics"):
     return {item.name: item for item in run_check(manifest).items if item.group == group}
 
 
-def test_all_rules_and_panels_find_their_metrics_also_those_without_a_value_yet(shop, httpserver):
+def test_all_rules_and_panels_find_their_metrics_even_without_a_value(shop, httpserver):
     exports(httpserver, EXPORTED)
     assert {item.verdict for item in judged(shop).values()} == {Verdict.PASS}
 
@@ -65,18 +65,18 @@ LOSSES = {
 
 
 @pytest.mark.parametrize("metric", LOSSES)
-def test_a_metric_that_is_no_longer_exported_names_the_rules_and_panels_that_lose_it(shop, httpserver, metric):
+def test_a_missing_metric_names_the_rules_and_panels_that_read_it(shop, httpserver, metric):
     exports(httpserver, "".join(line + "\n" for line in EXPORTED.splitlines() if metric not in line))
     lost = {name: item for name, item in judged(shop).items() if item.verdict is Verdict.FAIL}
     assert lost.keys() == LOSSES[metric]
     assert all(item.detail.startswith(f"cart does not export {metric}") for item in lost.values())
 
 
-def test_a_service_that_does_not_answer_leaves_its_rules_unjudged(shop):
+def test_the_rules_of_a_service_that_does_not_respond_are_not_judged(shop):
     items = judged(shop)
     assert items["cart"].verdict is Verdict.ERROR
     assert items["rule ServiceCpuHigh"].detail == "not judged for cart"
-    assert items["rule ServiceDown"].verdict is Verdict.PASS  # it needs no metric of the service
+    assert items["rule ServiceDown"].verdict is Verdict.PASS  # needs no metric of the service
 
 
 def unexplained(manifest):
@@ -87,7 +87,7 @@ def unexplained(manifest):
     }
 
 
-def test_where_nothing_runs_the_causes_are_two_and_each_names_what_to_type(tmp_path):
+def test_a_stopped_system_has_two_causes_with_a_command_each(tmp_path):
     services = ("crm", "platform", "generator", "alerts", "alertmanager", "prometheus", "host")
     ports = "".join(f"[services.{name}]\nport = {free_port()}\n" for name in services)
     (tmp_path / "toombos.toml").write_text(f'extends = "toombos"\n{ports}[services.grafana]\nenabled = false\n')
@@ -98,18 +98,18 @@ def test_where_nothing_runs_the_causes_are_two_and_each_names_what_to_type(tmp_p
     }
 
 
-def test_a_metric_that_a_living_service_lacks_is_no_matter_of_the_dead_one(shop, httpserver):
+def test_a_metric_missing_from_a_live_service_is_not_explained_by_a_dead_one(shop, httpserver):
     exports(httpserver, EXPORTED.replace("process_max_fds", "other"))
     assert "metrics: panel Open files (service-overview)" in unexplained(shop)
 
 
 @pytest.mark.parametrize("text", ["<html>", "http_requests_total{ 1\n"], ids=["html", "half a line"])
-def test_what_is_no_prometheus_text_is_named(shop, httpserver, text):
+def test_a_response_that_is_not_prometheus_text_is_reported(shop, httpserver, text):
     exports(httpserver, text)
     assert "not in Prometheus' text format" in judged(shop)["cart"].detail
 
 
-def test_without_a_running_prometheus_that_is_the_one_error_of_the_live_part(shop, httpserver):
+def test_a_prometheus_that_is_down_makes_a_single_error(shop, httpserver):
     exports(httpserver, EXPORTED)
     items = judged(shop, "targets")
     assert items["prometheus"].verdict is Verdict.ERROR
@@ -117,26 +117,26 @@ def test_without_a_running_prometheus_that_is_the_one_error_of_the_live_part(sho
     assert not judged(shop, "panels")
 
 
-def test_files_that_are_not_as_the_manifest_wants_them_are_a_warning(shop, httpserver):
+def test_files_that_differ_from_the_manifest_are_a_warning(shop, httpserver):
     exports(httpserver, EXPORTED)
     item = judged(shop, "files")["up to date"]
     assert (item.verdict, item.hint) == (Verdict.WARN, "toombos monitoring reload")
 
 
-def test_an_own_rule_of_a_service_that_is_not_there_is_left_out_and_said_so(tmp_path):
+def test_a_rule_for_a_missing_service_is_left_out_with_a_warning(tmp_path):
     (tmp_path / "toombos.toml").write_text('extends = "toombos"\n[services.generator]\nenabled = false\n')
     items = judged(load_manifest(tmp_path))
     assert (items["rule DatabaseDown"].verdict, items["panel Database"].verdict) == (Verdict.WARN, Verdict.WARN)
     assert "rule DatabaseDown" not in {name for name, item in items.items() if item.verdict is Verdict.FAIL}
 
 
-def test_histograms_and_counters_count_by_the_names_of_their_series(shop, httpserver):
+def test_histograms_and_counters_are_found_by_the_names_of_their_series(shop, httpserver):
     exports(httpserver, EXPORTED)
     names = exported_metrics(shop.services["cart"])
     assert {"http_requests_total", "http_request_duration_seconds_bucket"} <= names
 
 
-def test_grafana_is_asked_with_the_generated_password_for_its_dashboards(tmp_path, httpserver):
+def test_grafana_is_asked_for_its_dashboards_with_the_generated_password(tmp_path, httpserver):
     (tmp_path / "toombos.toml").write_text(
         f'extends = "toombos"\n[services.grafana]\nport = {httpserver.port}\nhost = "{httpserver.host}"\n'
     )

@@ -1,4 +1,4 @@
-"""The generated files: accepted by the programs that read them, private, whole, and only written when they change."""
+"""The generated files: accepted by the programs that read them, private, complete, and written only if they change."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ STRANGE_NAMES = ["plain", "with space", "quote'd", 'double"quote', "dollar$HOME"
 
 
 @pytest.mark.parametrize("name", STRANGE_NAMES)
-def test_prometheus_and_alertmanager_accept_the_files_of_a_project_of_any_name(tmp_path, name):
+def test_prometheus_and_alertmanager_accept_the_files_whatever_the_project_name(tmp_path, name):
     promtool, amtool = needs("promtool"), needs("amtool")
     project = tmp_path / name
     project.mkdir()
@@ -42,7 +42,7 @@ def test_files_and_directories_are_private(project):
             assert found.stat().st_mode & 0o077 == 0, found
 
 
-def test_writing_again_changes_nothing_and_a_changed_manifest_only_what_follows_from_it(project):
+def test_writing_again_changes_only_the_files_that_the_manifest_affects(project):
     assert len(write_files(load_manifest(project))) == 9
     assert write_files(load_manifest(project)) == ()
     with (project / "toombos.toml").open("a") as file:
@@ -51,7 +51,7 @@ def test_writing_again_changes_nothing_and_a_changed_manifest_only_what_follows_
     assert changed == {"rules.yml", "service-overview.json", "mock-services.json"}
 
 
-def test_the_grafana_password_is_generated_once_and_stands_in_no_other_file(project):
+def test_the_grafana_password_is_generated_once_and_is_in_no_other_file(project):
     write_files(load_manifest(project))
     password = password_file(project).read_text()
     assert len(password) >= 20
@@ -71,14 +71,14 @@ def test_every_service_with_metrics_is_scraped_with_its_name_and_role(project):
     }
 
 
-def test_what_cannot_be_run_here_is_neither_scraped_nor_waited_for(project):
+def test_a_service_that_cannot_run_here_is_neither_scraped_nor_expected(project):
     files = generate(without(load_manifest(project), frozenset({"grafana", "host"})))
     assert "grafana" not in files["prometheus.yml"]
     assert "node_" not in files["rules.yml"] + files["grafana/dashboards/service-overview.json"]
     assert "grafana.ini" not in files
 
 
-def test_a_team_of_its_own_gets_rules_for_its_services_alone(tmp_path):
+def test_another_team_gets_rules_for_its_own_services_only(tmp_path):
     (tmp_path / "toombos.toml").write_text(
         'name = "shop"\n[services.cart]\ncommand = ["cart"]\nport = 5001\nmetrics = "/m"\n'
         '[services.prometheus]\nrole = "monitoring"\ncommand = ["prometheus"]\nport = 9090\nmetrics = "/metrics"\n'
@@ -94,11 +94,11 @@ def test_a_manifest_without_prometheus_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "toombos.toml").write_text('[services.cart]\ncommand = ["cart"]\nport = 5001\n')
     with pytest.raises(ConfigurationError) as caught:
         generate(load_manifest(tmp_path))
-    assert caught.value.problems[0].hint == 'begin toombos.toml with: extends = "monitoring"'
+    assert caught.value.problems[0].hint == 'start toombos.toml with: extends = "monitoring"'
 
 
 @pytest.mark.parametrize("kind", ["rules", "panels"])
-def test_an_own_expression_that_is_no_promql_is_named(project, kind):
+def test_an_expression_that_is_not_promql_is_named(project, kind):
     text = (project / "toombos.toml").read_text()
     name = 'name = "Own"\nsummary = "s"\n' if kind == "rules" else 'title = "Own"\n'
     (project / "toombos.toml").write_text(text + f'[[monitoring.{kind}]]\n{name}expr = "sum(("\n')
@@ -108,7 +108,7 @@ def test_an_own_expression_that_is_no_promql_is_named(project, kind):
 
 
 @pytest.mark.parametrize("uid", ["service-overview", "mock-services"])
-def test_a_dashboard_is_grafanas_own_model(project, uid):
+def test_a_dashboard_fits_the_model_of_grafana(project, uid):
     text = generate(load_manifest(project))[f"grafana/dashboards/{uid}.json"]
     model = Dashboard.from_json(json.loads(text))
     assert json.loads(JSONEncoder(sort_keys=True).encode(model)) == json.loads(text)
@@ -124,7 +124,7 @@ def test_a_dashboard_is_grafanas_own_model(project, uid):
     assert max(x for x, _ in cells) < 24
 
 
-def test_an_own_panel_appears_on_its_dashboard_with_the_window_filled_in(project):
+def test_a_panel_of_the_manifest_is_on_its_dashboard_with_the_window_filled_in(project):
     text = (project / "toombos.toml").read_text()
     panel = '[[monitoring.panels]]\ntitle = "Own"\nexpr = "rate(x_total[$window])"\ndashboard = "mock-services"\n'
     (project / "toombos.toml").write_text(text + panel)
@@ -143,7 +143,7 @@ READS = [
 
 
 @pytest.mark.parametrize(("expr", "metrics"), READS)
-def test_the_metrics_that_an_expression_reads(expr, metrics):
+def test_the_metrics_of_an_expression_are_found(expr, metrics):
     assert metrics_of(expr) == metrics
 
 
@@ -161,8 +161,8 @@ def test_the_compose_file_runs_the_same_files_on_the_loopback_address(project):
     assert f"--web.listen-address=127.0.0.1:{manifest_port}" in prometheus["command"]
 
 
-def test_the_files_do_not_depend_on_where_they_are_generated(tmp_path):
-    """The same manifest gives the same rules in any directory."""
+def test_the_files_do_not_depend_on_the_directory(tmp_path):
+    """The same manifest yields the same rules in any directory."""
     texts = set()
     for name in ("a", "b"):
         project = tmp_path / name

@@ -1,4 +1,4 @@
-"""What a health answer's body says, whatever its status line claims."""
+"""The verdict on the body of a health response, whatever its status line claims."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from toombos_cli.base.results import Verdict
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health, read_json
 
 JSON = (("content-type", "application/json"),)
-# body, headers, (complaint where a status is expected, complaint where anything will do)
+# body, headers, (complaint if a status is expected, complaint if any body will do)
 BODIES = {
     "healthy": (b'{"status": "healthy"}', JSON, ("", "")),
     "ok in capitals": (b'{"status": "OK"}', JSON, ("", "")),
@@ -14,7 +14,7 @@ BODIES = {
     "unhealthy": (b'{"status": "unhealthy"}', JSON, ("says status 'unhealthy'",) * 2),
     "degraded": (b'{"status": "degraded"}', JSON, ("says status 'degraded'",) * 2),
     "unknown": (b'{"status": "unknown"}', JSON, ("says status 'unknown'",) * 2),
-    "a word nobody knows": (b'{"status": "meh"}', JSON, ("says status 'meh'",) * 2),
+    "an unknown word": (b'{"status": "meh"}', JSON, ("says status 'meh'",) * 2),
     "no status": (b'{"database": "ok"}', JSON, ("has no `status`", "")),
     "a list": (b"[1]", JSON, ("has no `status`", "")),
     "half of a JSON text": (b'{"status": "hea', JSON, ("not JSON",) * 2),
@@ -28,7 +28,7 @@ BODIES = {
 
 @pytest.mark.parametrize("expects", ["status", "any"])
 @pytest.mark.parametrize(("body", "headers", "complaints"), BODIES.values(), ids=BODIES)
-def test_a_2xx_is_up_only_when_its_body_says_so(body, headers, complaints, expects):
+def test_a_2xx_is_up_only_if_its_body_says_so(body, headers, complaints, expects):
     result = ProbeResult(url="http://x/", reason=Reason.OK, http_status=200, body=body, headers=headers)
     judged = judge_health(result, expects=expects)
     complaint = complaints[expects == "any"]
@@ -47,7 +47,7 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize(("reason", "body", "verdict"), VERDICTS.values(), ids=VERDICTS)
-def test_only_a_200_with_restrictions_or_a_late_one_is_a_warning(reason, body, verdict):
+def test_only_a_degraded_or_a_late_200_is_a_warning(reason, body, verdict):
     assert health_verdict(ProbeResult(url="http://x/", reason=reason, body=body)) is verdict
 
 
@@ -57,19 +57,19 @@ def test_a_slow_wrong_body_is_a_wrong_body():
 
 
 @pytest.mark.parametrize("reason", [Reason.STATUS, Reason.REFUSED, Reason.TIMEOUT])
-def test_what_failed_already_keeps_its_reason(reason):
+def test_a_failed_probe_keeps_its_reason(reason):
     result = ProbeResult(url="http://x/", reason=reason, detail="why", body=b'{"status": "unhealthy"}')
     assert judge_health(result, expects="status") is result
 
 
-def test_a_long_plain_text_is_taken_as_it_is_where_no_status_is_expected():
+def test_a_long_plain_text_is_accepted_if_no_status_is_expected():
     headers = (("content-type", "text/plain; version=0.0.4"),)
     result = ProbeResult(url="http://x/", reason=Reason.OK, headers=headers, body=b"metric 1\n", truncated=True)
     assert judge_health(result) is result
     assert judge_health(result, expects="status").reason is Reason.BODY
 
 
-def test_a_web_page_of_any_length_is_well_where_one_is_expected():
+def test_a_web_page_of_any_length_is_accepted_if_one_is_expected():
     page = ProbeResult(url="http://x/", reason=Reason.OK, body=b"<html>Welcome", truncated=True)
     assert judge_health(page, expects="page") is page
     assert judge_health(page).detail == "the body is a web page, not a health answer"
@@ -77,7 +77,7 @@ def test_a_web_page_of_any_length_is_well_where_one_is_expected():
     assert judge_health(denied, expects="page").reason is Reason.BODY
 
 
-def test_an_answer_that_was_cut_off_is_no_health_answer():
+def test_a_truncated_body_is_not_a_health_response():
     result = ProbeResult(url="http://x/", reason=Reason.OK, body=b'{"a": 1}', truncated=True)
     assert "longer than 8 bytes" in judge_health(result).detail
     with pytest.raises(ValueError, match="longer than 8 bytes"):

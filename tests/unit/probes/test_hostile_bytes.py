@@ -1,4 +1,4 @@
-"""Whatever a server sends, a probe ends with a reason: no exception, nothing unprintable, no more than the limit."""
+"""Whatever a server sends, a probe ends with a reason: no exception, no unprintable text, no more than the limit."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ STREAMS = st.lists(st.one_of(PIECES, st.binary(max_size=40)), max_size=12)
 
 
 @given(chunks=STREAMS, limit=st.integers(0, 30))
-def test_any_stream_of_bytes_is_an_answer_or_is_not_http(chunks, limit):
+def test_any_stream_of_bytes_is_a_response_or_not_http(chunks, limit):
     answer = Answer("GET", limit)
     try:
         for chunk in [*chunks, b""]:
@@ -40,7 +40,7 @@ def test_any_stream_of_bytes_is_an_answer_or_is_not_http(chunks, limit):
 
 
 @given(body=st.binary(max_size=200), expects=st.sampled_from(["status", "any"]))
-def test_any_body_is_judged(body, expects):
+def test_any_body_gets_a_verdict(body, expects):
     result = ProbeResult(url="http://x/", reason=Reason.OK, http_status=200, body=body)
     judged = judge_health(result, expects=expects)
     assert judged.reason in (Reason.OK, Reason.BODY)
@@ -49,7 +49,7 @@ def test_any_body_is_judged(body, expects):
 
 
 @given(st.text(max_size=300))
-def test_printable_text_is_one_line_of_bounded_length(text):
+def test_printable_text_is_a_single_line_of_bounded_length(text):
     shown = printable(text, limit=50)
     assert shown.isprintable()
     assert len(shown) <= 50

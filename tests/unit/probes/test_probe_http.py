@@ -1,4 +1,4 @@
-"""Every reason of an HTTP probe, each from a real socket."""
+"""Every reason of an HTTP probe, produced by real sockets."""
 
 import contextlib
 import resource
@@ -31,38 +31,42 @@ CASES = {
     "an empty 204": (raw(b"HTTP/1.1 204 No Content\r\n\r\n"), Reason.OK, ""),
     "a body that ends with the connection": (raw(b"HTTP/1.0 200 OK\r\n\r\nbody"), Reason.OK, ""),
     "chunks": (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), Reason.OK, ""),
-    "an interim answer first": (raw(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), Reason.OK, ""),
-    "a second answer behind the first": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 2), Reason.OK, ""),
-    "a bad second answer": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 500 No\r\n\r\n"), Reason.OK, ""),
+    "an interim response first": (raw(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), Reason.OK, ""),
+    "a second response after the first": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 2), Reason.OK, ""),
+    "a bad second response": (
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 500 No\r\n\r\n"),
+        Reason.OK,
+        "",
+    ),
     "500 with JSON": (answer(b"{}", status="500 Oops"), Reason.STATUS, "HTTP 500"),
     "a redirect": (
         answer(status="302 Found", headers="Location: http://127.0.0.1:1/else\r\n"),
         Reason.STATUS,
         "HTTP 302, redirects to http://127.0.0.1:1/else",
     ),
-    "a reset": (reset, Reason.RESET, "the connection was reset without an answer"),
-    "closed without a word": (raw(b""), Reason.RESET, "the connection was closed without an answer"),
-    "closed in the middle of the head": (raw(b"HTTP/1.1 200"), Reason.RESET, "closed after 12 bytes"),
+    "a reset": (reset, Reason.RESET, "the connection was reset without a response"),
+    "closed without a response": (raw(b""), Reason.RESET, "the connection was closed without a response"),
+    "closed in the middle of the header": (raw(b"HTTP/1.1 200"), Reason.RESET, "closed after 12 bytes"),
     "closed in the middle of the body": (
         raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
         Reason.RESET,
         "closed after",
     ),
-    "an answer that is not HTTP": (raw(b"220 mail.example ESMTP\r\n\r\n"), Reason.BODY, "not valid HTTP"),
+    "a response that is not HTTP": (raw(b"220 mail.example ESMTP\r\n\r\n"), Reason.BODY, "not valid HTTP"),
     "a TLS alert": (raw(b"\x15\x03\x01\x00\x02\x02\x46"), Reason.TLS, "the port speaks TLS"),
-    "a head without end": (
+    "a header without an end": (
         raw(b"HTTP/1.1 200 OK\r\n" + b"X-Fill: " + b"x" * 100_000),
         Reason.BODY,
         "not valid HTTP",
     ),
-    "no answer": (hang, Reason.TIMEOUT, "connected, and no answer within 0.3 s"),
-    "a head that drips": (drip(b"HTTP/1.1 200 OK\r\nX-Slow: "), Reason.TIMEOUT, "not complete within 0.3 s"),
+    "no response": (hang, Reason.TIMEOUT, "connected, but no response within 0.3 s"),
+    "a header that drips": (drip(b"HTTP/1.1 200 OK\r\nX-Slow: "), Reason.TIMEOUT, "not complete within 0.3 s"),
     "a body that drips": (drip(b"HTTP/1.1 200 OK\r\n\r\n"), Reason.TIMEOUT, "not complete within 0.3 s"),
 }
 
 
 @pytest.mark.parametrize(("handler", "reason", "detail"), CASES.values(), ids=CASES)
-def test_each_behaviour_of_a_server_has_its_reason(handler, reason, detail):
+def test_each_behaviour_of_a_server_yields_its_reason(handler, reason, detail):
     with serve(handler) as port:
         result = probe_http(f"http://127.0.0.1:{port}/health", timeout_s=0.3)
     assert result.reason is reason, result
@@ -70,7 +74,7 @@ def test_each_behaviour_of_a_server_has_its_reason(handler, reason, detail):
     assert (result.address, result.family) == ("127.0.0.1", "ipv4")
 
 
-def test_nobody_listens():
+def test_a_closed_port_is_refused():
     port = free_port()
     result = probe_http(f"http://127.0.0.1:{port}/")
     assert (result.reason, result.address) == (Reason.REFUSED, None)
@@ -85,7 +89,7 @@ def test_a_black_hole_is_a_timeout_of_the_connection():
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".invalid"], ids=["unknown", "impossible"])
-def test_a_name_that_does_not_resolve(host):
+def test_a_name_that_does_not_resolve_is_a_dns_failure(host):
     result = probe_http(f"http://{host}:80/")
     assert result.reason is Reason.DNS
     assert f"{host} does not resolve" in result.detail
@@ -100,7 +104,7 @@ def test_a_name_lookup_that_hangs_ends_at_the_deadline(monkeypatch):
             done.wait(10)
         return real(host, *args, flags=flags, **kwargs)
 
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)  # no resolver can be told to hang
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)  # there is no way to make a real resolver hang
     started = time.monotonic()
     result = probe_http("http://some.host:1/", timeout_s=0.2)
     done.set()
@@ -121,20 +125,20 @@ def test_an_ipv4_only_listener_is_found_by_name():
     assert (result.reason, result.family) == (Reason.OK, "ipv4")
 
 
-def test_tls_where_the_url_says_http(tmp_path):
+def test_an_http_url_of_a_tls_port_is_a_tls_failure(tmp_path):
     with serve_tls(answer(b"secret"), tmp_path) as port:
         result = probe_http(f"http://127.0.0.1:{port}/")
-    assert (result.reason, result.detail) == (Reason.TLS, "the port speaks TLS, and the URL says http")
+    assert (result.reason, result.detail) == (Reason.TLS, "the port speaks TLS, but the URL says http")
 
 
-def test_plain_http_where_the_url_says_https():
+def test_an_https_url_of_a_plain_port_is_a_tls_failure():
     def handler(connection):
         connection.recv(100)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 
     with serve(handler) as port:
         result = probe_http(f"https://127.0.0.1:{port}/")
-    assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, and the URL says https")
+    assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, but the URL says https")
 
 
 def test_a_plain_server_that_resets_a_tls_handshake_still_does_not_speak_tls():
@@ -146,7 +150,7 @@ def test_a_plain_server_that_resets_a_tls_handshake_still_does_not_speak_tls():
 
     with serve(handler) as port:
         result = probe_http(f"https://127.0.0.1:{port}/")
-    assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, and the URL says https")
+    assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, but the URL says https")
 
 
 def test_a_plain_server_that_hangs_up_on_a_tls_handshake_still_does_not_speak_tls():
@@ -156,10 +160,10 @@ def test_a_plain_server_that_hangs_up_on_a_tls_handshake_still_does_not_speak_tl
 
     with serve(handler) as port:
         result = probe_http(f"https://127.0.0.1:{port}/")
-    assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, and the URL says https")
+    assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, but the URL says https")
 
 
-def test_what_resets_everything_is_a_reset_whatever_the_url_says():
+def test_a_server_that_resets_every_connection_is_a_reset_with_any_scheme():
     def handler(connection):
         connection.recv(1)
         reset_at_once(connection)
@@ -172,28 +176,28 @@ def test_what_resets_everything_is_a_reset_whatever_the_url_says():
 def test_a_tls_server_whose_reset_overtakes_its_alert_still_speaks_tls():
     def handler(connection):
         if connection.recv(1) == b"\x16":
-            connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # it wants a certificate of the client
+            connection.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # alert: the server requires a client certificate
         reset_at_once(connection)
 
     with serve(handler) as port:
         for _ in range(20):
             result = probe_http(f"http://127.0.0.1:{port}/")
-            assert (result.reason, result.detail) == (Reason.TLS, "the port speaks TLS, and the URL says http")
+            assert (result.reason, result.detail) == (Reason.TLS, "the port speaks TLS, but the URL says http")
 
 
-def test_a_self_made_certificate_is_accepted_on_the_loopback(tmp_path):
+def test_a_self_signed_certificate_is_accepted_on_the_loopback(tmp_path):
     with serve_tls(answer(b"secured"), tmp_path) as port:
         result = probe_http(f"https://localhost:{port}/")
     assert (result.reason, result.body) == (Reason.OK, b"secured")
 
 
-def test_no_certificate_authorities_are_read_for_the_loopback_where_none_is_asked(tmp_path, monkeypatch):
+def test_no_certificate_authorities_are_read_for_the_loopback(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda *args: read.append(args))
     with serve_tls(answer(b"secured"), tmp_path) as port:
         assert probe_http(f"https://127.0.0.1:{port}/").reason is Reason.OK
         assert probe_http(f"http://127.0.0.1:{port}/").reason is Reason.TLS
-    assert not read  # 20 ms of CPU each time, which on a busy machine is a probe's whole time
+    assert not read  # it takes 20 ms of CPU, on a busy machine the whole time of a probe
 
 
 def test_a_tls_handshake_that_hangs_ends_at_the_deadline():
@@ -201,7 +205,7 @@ def test_a_tls_handshake_that_hangs_ends_at_the_deadline():
         assert probe_http(f"https://127.0.0.1:{port}/", timeout_s=0.2).reason is Reason.TIMEOUT
 
 
-def test_a_body_of_a_gigabyte_is_read_up_to_the_limit_only():
+def test_a_body_of_a_gigabyte_is_read_only_up_to_the_limit():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with serve(endless) as port:
         result = probe_http(f"http://127.0.0.1:{port}/", timeout_s=10, max_body_bytes=1000)
@@ -216,7 +220,7 @@ def test_a_proxy_in_the_environment_is_ignored(monkeypatch, name):
         assert probe_http(f"http://127.0.0.1:{port}/").reason is Reason.OK
 
 
-def test_a_late_right_answer_is_slow_and_a_late_wrong_one_is_not():
+def test_a_late_good_response_is_slow_and_a_late_bad_one_is_not():
     with serve(answer(after_s=0.05)) as port:
         result = probe_http(f"http://127.0.0.1:{port}/", slow_after_ms=20)
         assert result.reason is Reason.SLOW
@@ -246,7 +250,7 @@ def test_the_request_carries_method_path_headers_and_body():
     assert body == b"{}"
 
 
-def test_an_answer_sent_before_the_request_was_read_is_still_the_answer():
+def test_a_response_sent_before_the_request_was_read_still_counts():
     def handler(connection):
         connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)
@@ -259,12 +263,12 @@ def test_an_answer_sent_before_the_request_was_read_is_still_the_answer():
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "127.0.0.1:80", "http://", "http://127.0.0.1:99999/"])
-def test_what_is_no_http_url_is_refused(url):
+def test_a_url_that_is_not_http_is_refused(url):
     with pytest.raises(ValueError, match=r"URL|Port"):
         probe_http(url)
 
 
-def test_a_header_that_would_smuggle_another_is_refused():
+def test_a_header_that_injects_another_is_refused():
     with pytest.raises(ValueError, match="cannot be sent"):
         probe_http("http://127.0.0.1:1/", headers={"X-Id": "1\r\nX-Other: 2"})
 
@@ -275,7 +279,7 @@ def test_escape_codes_of_a_server_do_not_reach_the_detail():
     assert result.detail.isprintable()
 
 
-def test_having_no_socket_left_is_an_error_of_this_machine_not_of_the_service():
+def test_running_out_of_sockets_is_an_error_of_this_machine_not_of_the_service():
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = []
     try:
@@ -291,7 +295,7 @@ def test_having_no_socket_left_is_an_error_of_this_machine_not_of_the_service():
             sock.close()
 
 
-def test_many_threads_may_probe_at_once():
+def test_many_threads_can_probe_at_the_same_time():
     results = []
     with serve(answer(b"ok", after_s=0.1)) as port:
         threads = [

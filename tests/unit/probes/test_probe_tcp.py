@@ -1,18 +1,18 @@
-"""A TCP probe, against real sockets."""
+"""TCP probes of real sockets."""
 
 from tests.conftest import free_port
 from tests.support.servers import black_hole, hang, serve
 from toombos_cli.probes import Reason, probe_tcp
 
 
-def test_a_listener_is_ok_with_its_latency():
+def test_a_listener_is_ok_and_has_a_latency():
     with serve(hang) as port:
         result = probe_tcp("127.0.0.1", port)
     assert (result.reason, result.url, result.family) == (Reason.OK, f"tcp://127.0.0.1:{port}", "ipv4")
     assert result.latency_ms >= 0
 
 
-def test_nobody_listens():
+def test_a_closed_port_is_refused():
     assert probe_tcp("localhost", free_port()).reason is Reason.REFUSED
 
 

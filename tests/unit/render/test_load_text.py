@@ -1,4 +1,4 @@
-"""What a load test's result says in words."""
+"""The summary of a load test in words."""
 
 from typing import Any
 
@@ -15,7 +15,9 @@ SLOW = [
 
 
 @pytest.mark.parametrize(("settings", "expected"), [row[1:] for row in SLOW], ids=[row[0] for row in SLOW])
-def test_time_outs_are_told_apart_from_what_the_end_of_the_run_cut_off(settings: dict[str, Any], expected: str) -> None:
+def test_timeouts_are_distinguished_from_requests_cut_off_by_the_end_of_the_run(
+    settings: dict[str, Any], expected: str
+) -> None:
     with load_server("fixed:5000") as server:
         plan = plan_for(server.port, **settings)
         assert expected in sentence(report_of(plan, run_engine(plan)))

@@ -1,4 +1,4 @@
-"""What `toombos monitoring` shows on a narrow terminal, and how often it repeats itself."""
+"""The output of `toombos monitoring` on a narrow terminal, without repetitions."""
 
 import io
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ def console(width: int) -> Console:
 
 @dataclass
 class Shown:
-    """An output of 80 columns, as a terminal has them."""
+    """An output with the 80 columns of a terminal."""
 
     stdout: Console = field(default_factory=lambda: console(80))
     stderr: Console = field(default_factory=lambda: console(80))
@@ -42,7 +42,7 @@ def test_no_name_state_or_pid_is_cut_off_at_80_columns():
     assert "".join(shown.text().split()).count("missing1234567http://127.0.0.1:9093notinstalled") == 1
 
 
-def test_one_remedy_is_told_once():
+def test_a_shared_hint_is_printed_once():
     shown = Shown()
     rows = tuple(row(name, "down", "refused", "toombos monitoring up") for name in ("alerts", "prometheus"))
     monitoring.show(MonitoringReport(backend="native", reason="", services=rows), shown)
@@ -55,7 +55,7 @@ def test_one_remedy_is_told_once():
     assert said == ["hint: toombos load", "hint: toombos health crm"]
 
 
-def test_what_follows_from_another_item_is_counted_and_listed_when_asked_for():
+def test_items_that_another_item_explains_are_counted_and_listed_on_request():
     cause = CheckItem(group="services", name="crm, platform", verdict=Verdict.ERROR, detail="nothing listens there")
     panels = [
         CheckItem(group="panels", name=f"panel {n}", verdict=Verdict.FAIL, detail="no data", explained_by=cause.name)

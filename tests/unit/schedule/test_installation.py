@@ -1,4 +1,4 @@
-"""Installing and removing: foreign lines stay byte for byte, units pass systemd's own check, runs are recorded."""
+"""Installing and removing: foreign lines stay byte for byte, units pass systemd's check, runs are recorded."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from toombos_cli.project.job_records import Installation, read_record, write_ins
 from toombos_cli.schedule import crontab, systemd
 
 FAKE_CRONTAB = f"""#!{sys.executable}
-# As Debian's crontab: -l prints, - installs unless the last newline is missing, -r removes.
+# Like Debian's crontab: -l prints, - installs unless the last newline is missing, -r removes.
 import os, pathlib, sys
 table = pathlib.Path(os.environ["FAKE_CRONTAB"])
 if sys.argv[1] == "-":
@@ -47,7 +47,7 @@ FOREIGN = {
 
 @pytest.fixture
 def cron(tmp_path_factory, toombos):
-    """Runs toombos with a crontab program that keeps its table in a file; yields (run, the file)."""
+    """Yield (run, file): a runner of toombos with a crontab program that keeps its table in the file."""
     directory = tmp_path_factory.mktemp("cron")
     program = directory / "crontab"
     program.write_text(FAKE_CRONTAB)
@@ -64,7 +64,7 @@ def cron(tmp_path_factory, toombos):
 
 
 @pytest.mark.parametrize("foreign", FOREIGN.values(), ids=FOREIGN.keys())
-def test_install_install_again_and_remove_keep_foreign_lines_byte_for_byte(cron, foreign):
+def test_install_reinstall_and_remove_keep_foreign_lines_byte_for_byte(cron, foreign):
     run, table = cron
     if foreign is not None:
         table.write_bytes(foreign)
@@ -84,7 +84,7 @@ def test_install_install_again_and_remove_keep_foreign_lines_byte_for_byte(cron,
         assert table.read_bytes() == ended
 
 
-def test_lines_that_somebody_added_behind_the_block_stay_behind_it(cron, project):
+def test_lines_added_after_the_block_stay_after_it(cron, project):
     run, table = cron
     run("schedule", "install", "--method", "cron")
     table.write_bytes(b"@daily before\n" + table.read_bytes() + b"@daily after\n")
@@ -98,7 +98,7 @@ def test_lines_that_somebody_added_behind_the_block_stay_behind_it(cron, project
     assert table.read_text() == "@daily before\n@daily after\n"
 
 
-def test_print_changes_nothing_and_prints_the_very_block(cron):
+def test_print_changes_nothing_and_prints_the_exact_block(cron):
     run, table = cron
     printed = run("schedule", "install", "--print", "--method", "cron").stdout
     assert not table.exists()
@@ -106,7 +106,7 @@ def test_print_changes_nothing_and_prints_the_very_block(cron):
     assert table.read_text() == printed
 
 
-def test_a_block_without_its_end_is_refused_and_nothing_is_touched(cron, toombos):
+def test_a_block_without_its_end_is_refused_and_nothing_changes(cron, toombos):
     run, table = cron
     run("schedule", "install", "--method", "cron")
     damaged = table.read_bytes().rsplit(b"# END", 1)[0]
@@ -118,12 +118,12 @@ def test_a_block_without_its_end_is_refused_and_nothing_is_touched(cron, toombos
     assert table.read_bytes() == damaged
 
 
-def test_removing_what_was_never_installed_is_fine(cron):
+def test_removing_a_schedule_that_was_never_installed_succeeds(cron):
     run, _ = cron
     assert "nothing was installed" in run("schedule", "remove").stdout
 
 
-def test_without_cron_and_systemd_the_remedy_is_named(toombos, tmp_path):
+def test_a_machine_without_cron_and_systemd_gets_a_hint(toombos, tmp_path):
     done = toombos("schedule", "install", "--method", "cron", env={"PATH": str(tmp_path)})
     assert done.returncode == 4
     assert "hint: apt-get install cron" in done.stderr
@@ -149,7 +149,7 @@ STRANGE = ["plain", "with space", "per%cent", "quote'd", 'double"quote', "dollar
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_units_of_a_project_of_any_name_pass_systemds_own_check(tmp_path, name):
+def test_units_pass_the_check_of_systemd_whatever_the_project_name(tmp_path, name):
     analyze = needs("systemd-analyze")
     project = tmp_path / name
     project.mkdir()
@@ -164,15 +164,15 @@ def test_units_of_a_project_of_any_name_pass_systemds_own_check(tmp_path, name):
         [analyze, "verify", "--user", "--man=no", *paths],
         capture_output=True,
         text=True,
-        env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},  # where no user manager runs it is not set
+        env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},  # not set if no user manager is running
     )
     complaints = [line for line in done.stderr.splitlines() if "toombos-" in line]
     assert (done.returncode, complaints) == (0, [])
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_cron_runs_the_job_of_a_project_of_any_name(tmp_path, name):
-    """The command of the line as cron hands it to /bin/sh: up to a bare %, with \\% as %."""
+def test_cron_runs_the_job_whatever_the_project_name(tmp_path, name):
+    """Run the command of the line the way cron passes it to /bin/sh: up to a bare %, with \\% as %."""
     project = tmp_path / name
     project.mkdir()
     line = crontab.block(load_manifest(project)).decode().splitlines()[1]
@@ -200,7 +200,7 @@ def job(project: Path, *command: str) -> None:
 def test_a_run_is_recorded_and_shown(project, toombos):
     job(project, "schedule", "show")
     done = toombos("schedule", "run", "own")
-    assert (done.returncode, done.stdout) == (0, "")  # cron sends mail about whatever is printed
+    assert (done.returncode, done.stdout) == (0, "")  # cron mails any output
     shown = json.loads(toombos("schedule", "show", "--json").stdout)["data"]["jobs"]
     row = next(row for row in shown if row["name"] == "own")
     assert (row["exit_code"], row["missed"]) == (0, False)
@@ -208,7 +208,7 @@ def test_a_run_is_recorded_and_shown(project, toombos):
     wait_until_quiet(project)
 
 
-def test_a_failed_run_is_exit_1_and_an_alert_and_the_next_success_ends_it(project, toombos):
+def test_a_failed_run_exits_1_and_raises_an_alert_that_the_next_success_resolves(project, toombos):
     job(project, "logs", "--grep", "(")
     assert toombos("schedule", "run", "own").returncode == 1
     wait_until_quiet(project)
@@ -223,7 +223,7 @@ def test_a_failed_run_is_exit_1_and_an_alert_and_the_next_success_ends_it(projec
     assert "no open alerts" in toombos("alert", "status").stdout
 
 
-def test_a_run_that_was_killed_is_shown_and_alerted_and_one_that_still_runs_is_not(project, toombos):
+def test_a_killed_run_is_shown_and_raises_an_alert_but_a_running_one_does_not(project, toombos):
     job(project, "schedule", "show")
     with (project / "toombos.toml").open("a") as file:
         file.write('[schedule.long]\nat = "03:00"\ncommand = ["logs", "-f"]\n')
@@ -247,13 +247,13 @@ def test_a_run_that_was_killed_is_shown_and_alerted_and_one_that_still_runs_is_n
     assert "no open alerts" in toombos("alert", "status").stdout
 
 
-def test_an_unknown_job_is_exit_2_with_the_nearest_name(toombos):
+def test_an_unknown_job_exits_2_with_the_nearest_name(toombos):
     done = toombos("schedule", "run", "bakup")
     assert done.returncode == 2
     assert "did you mean 'backup'?" in done.stderr
 
 
-def test_a_job_does_not_run_twice_at_once(project, toombos):
+def test_a_job_does_not_run_twice_at_the_same_time(project, toombos):
     import fcntl
 
     job(project, "schedule", "show")
@@ -269,7 +269,7 @@ def installed_long_ago(project: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [("health",), ("backup", "status")], ids=" ".join)
-def test_missed_runs_are_reported_where_somebody_looks(project, toombos, command):
+def test_missed_runs_are_reported_by_other_commands(project, toombos, command):
     assert "did not run" not in toombos(*command).stderr
     installed_long_ago(project)
     said = toombos(*command).stderr
@@ -283,7 +283,7 @@ def test_missed_runs_are_reported_where_somebody_looks(project, toombos, command
     assert backup["last_run_at"] is None
 
 
-def test_a_job_that_runs_raises_an_alert_for_those_that_do_not_and_their_run_ends_it(project, toombos):
+def test_a_running_job_raises_alerts_for_missed_ones_that_their_next_run_resolves(project, toombos):
     installed_long_ago(project)
     job(project, "schedule", "show")
     assert toombos("schedule", "run", "own").returncode == 0

@@ -1,4 +1,4 @@
-"""When a job is due, next due, and missed; what cron and systemd are told of it."""
+"""When a job is due, next due, and missed; its times in the syntax of cron and systemd."""
 
 import subprocess
 import time
@@ -42,7 +42,7 @@ DUE = [
 
 
 @pytest.mark.parametrize(("job", "now", "last", "following"), DUE)
-def test_a_job_is_due(job, now, last, following):
+def test_a_job_has_a_last_and_a_next_due_time(job, now, last, following):
     moment = datetime.fromisoformat(now)
     assert (str(last_due(job, moment)), str(next_due(job, moment))) == (last, following)
 
@@ -57,13 +57,13 @@ TOLD = [
 
 
 @pytest.mark.parametrize(("job", "cron", "calendar"), TOLD)
-def test_cron_and_systemd_are_told(job, cron, calendar):
+def test_the_times_are_written_for_cron_and_systemd(job, cron, calendar):
     assert crontab.times(job) == cron
     assert systemd.calendar(job) == calendar
 
 
 @pytest.mark.parametrize(("job", "now", "_", "following"), DUE)
-def test_systemd_computes_the_same_next_time_as_we_do(job, now, _, following):
+def test_systemd_computes_the_same_next_time(job, now, _, following):
     analyze = needs("systemd-analyze")
     argv = [analyze, "calendar", "--base-time", now, systemd.calendar(job)]
     done = subprocess.run(argv, capture_output=True, text=True)
@@ -90,17 +90,17 @@ def test_a_job_that_cannot_be_scheduled_is_refused_with_its_line(tmp_path, when,
 
 NOON = datetime.fromisoformat("2026-11-23 12:00:00").timestamp()
 MINUTE = 60.0
-# (installed, last run; both in minutes before noon, None for never) -> missed at noon, for a job of every 5 minutes
+# name: (installed, last run; both in minutes before noon, None for never; missed at noon), for a job every 5 minutes
 MISSES = {
     "not installed": (None, None, False),
     "just installed": (1, None, False),
     "never ran": (60, None, True),
     "ran on time": (60, 5, False),
-    "is a little late": (60, 9.5, True),
+    "is late": (60, 9.5, True),
     "the run before last, and the last is within its grace": (60, 5, False),
     "ran long ago": (600, 120, True),
-    "ran by a clock that was a day ahead": (60, -1440, True),
-    "ran by a clock that is a little ahead": (60, -1, False),
+    "ran with a clock a day ahead": (60, -1440, True),
+    "ran with a clock a minute ahead": (60, -1, False),
 }
 
 
@@ -114,7 +114,7 @@ def test_a_run_is_missed(project, installed, ran, missed):
     assert ("health" in names) == missed
 
 
-def test_the_hour_that_comes_twice_in_autumn_holds_one_run(monkeypatch):
+def test_the_repeated_hour_in_autumn_has_one_run(monkeypatch):
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     try:
