@@ -304,7 +304,7 @@ class TestEncrypt:
             (SAFE + f"API_KEY={SECRET}\n", (), 3, "API_KEY_ENCRYPTION_KEY is not set"),
             (SAFE + "API_KEY_ENCRYPTION_KEY=short\n", (), 3, "shorter than 32"),
             (TEXT, ("API_KYE",), 2, "did you mean API_KEY?"),
-            (TEXT, ("API_KEY_ENCRYPTION_KEY",), 2, "is the key itself"),
+            (TEXT, ("API_KEY_ENCRYPTION_KEY",), 2, "is the encryption key itself"),
         ],
         ids=["no key", "short key", "unknown name", "the key"],
     )

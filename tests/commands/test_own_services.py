@@ -99,7 +99,7 @@ def test_a_smoke_step_that_writes_says_what_it_lacks(shop, toombos):
         file.write('[[smoke]]\nname = "order"\nservice = "shop"\nmethod = "POST"\npath = "/orders"\n')
     toombos("start")
     said = toombos("smoke").stdout
-    assert "order: writes, and no step with proves_dry_run asks shop (or: writes = false)" in said
+    assert "order: writes, and no step with proves_dry_run checks shop (or: writes = false)" in said
 
 
 def test_what_has_no_default_names_what_gives_it_one(shop, toombos):

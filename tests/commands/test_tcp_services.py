@@ -82,7 +82,7 @@ def test_a_path_of_it_is_refused_with_its_line(cache, toombos):
         file.write('ready = "/ready"\n')
     done = toombos("status")
     assert done.returncode == 3
-    assert "toombos.toml:6: services.cache: ready is a path, and scheme = 'tcp' has none" in done.stderr
+    assert "toombos.toml:6: services.cache: ready is a path, but scheme = 'tcp' has no paths" in done.stderr
 
 
 def test_a_database_of_the_manifest_that_was_stopped_is_one_cause_with_the_command_that_starts_it(cache, toombos):

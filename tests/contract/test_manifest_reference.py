@@ -1,4 +1,4 @@
-"""docs/manifest.md and docs/smoke.md name every key of toombos.toml, with its default."""
+"""docs/manifest.md and docs/smoke.md list every key of toombos.toml, with its default."""
 
 import re
 from pathlib import Path
@@ -45,7 +45,7 @@ def section(heading: str) -> str:
 
 
 def rows(heading: str) -> dict[str, str]:
-    """Key -> what stands in the column of its default."""
+    """Return the text in the default column of each key."""
     return dict(re.findall(r"^\| `(\w+)` \| (.*?) ?\| ", section(heading), flags=re.MULTILINE))
 
 
@@ -60,20 +60,20 @@ def plain(default: Any) -> bool:
 
 
 @pytest.mark.parametrize("heading", TABLES)
-def test_the_reference_tells_the_default_that_is_used(heading):
-    told = rows(heading)
+def test_the_reference_shows_the_default_that_is_used(heading):
+    shown = rows(heading)
     for field in msgspec.structs.fields(TABLES[heading]):
         if (heading, field.name) in ELSEWHERE:
             continue
         if field.required:
-            assert told[field.name] == "required", field.name
+            assert shown[field.name] == "required", field.name
         elif plain(field.default):
             wanted = msgspec.json.encode(field.default).decode().removesuffix(".0")
-            assert told[field.name] == f"`{wanted}`", field.name
+            assert shown[field.name] == f"`{wanted}`", field.name
 
 
 @pytest.mark.parametrize(("heading", "table"), [("thresholds", Thresholds), ("patience", Patience)])
-def test_the_numbers_of_monitoring_stand_in_one_line_each(heading, table):
+def test_the_row_of_a_monitoring_table_lists_all_its_numbers(heading, table):
     (line,) = re.findall(rf"^\| `{heading}` .*$", section("[monitoring]"), flags=re.MULTILINE)
     assert dict(re.findall(r"`(\w+)` ([0-9.]+)", line)) == {
         f.name: f"{f.default:g}" for f in msgspec.structs.fields(table)
@@ -81,7 +81,7 @@ def test_the_numbers_of_monitoring_stand_in_one_line_each(heading, table):
 
 
 @pytest.mark.parametrize("table", [Contact, Channel, Delivery])
-def test_the_small_tables_of_alerts_are_named_by_their_keys(table):
+def test_the_section_on_alerts_names_the_keys_of_its_small_tables(table):
     for field in msgspec.structs.fields(table):
         assert re.search(rf"\b{field.name}\b", section("[alerts]")), field.name
 
@@ -98,7 +98,7 @@ def test_the_page_on_smoke_steps_names_every_key(table):
         assert re.search(rf"`[^`\n]*\b{field.name}\b", page), field.name
 
 
-def test_every_link_of_the_documents_leads_somewhere():
+def test_every_link_in_the_documents_leads_to_a_file():
     root = DOCS.parent
     for page in (root / "README.md", *DOCS.rglob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):

@@ -1,4 +1,4 @@
-"""Makes one archive of a system that may be running, and publishes it only after it was read back."""
+"""Creates one archive of a system that may be running, and publishes it only after reading it back."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ _ROOM_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to back up, where to, and as what."""
+    """What to back up, where to, and as which kind of archive."""
 
     place: Place
     scope: Scope
@@ -50,10 +50,10 @@ class Plan:
 
 
 def create_backup(plan: Plan, observer: Observer) -> CreateReport:
-    """One new verified archive.
+    """Create one verified archive.
 
-    Raises LockedError when another backup or restore runs, RefusedError while an interrupted restore is open,
-    BadArchiveError when the archive does not read back as written, OperationError for the disk.
+    Raises LockedError while another backup or restore runs, RefusedError if an interrupted restore must be completed
+    first, BadArchiveError if the archive does not read back as written, OperationError for disk errors.
     """
     with exclusive(plan.place.lock, "backup"):
         refuse_open_journal(plan.place)
@@ -61,7 +61,7 @@ def create_backup(plan: Plan, observer: Observer) -> CreateReport:
 
 
 def create_locked(plan: Plan, observer: Observer) -> CreateReport:
-    """As create_backup, for a caller that holds the lock."""
+    """Do the same as create_backup, for a caller that holds the lock."""
     started = time.monotonic()
     place = plan.place
     with disk_errors("the backup could not be written", place.directory):
@@ -103,7 +103,7 @@ def create_locked(plan: Plan, observer: Observer) -> CreateReport:
 
 
 def _check_room(place: Place, selection: Selection) -> None:
-    """Refuses early what cannot fit; what fits only by luck is left to the write itself."""
+    """Raise OperationError if the archive clearly cannot fit; in a close case, the write itself decides."""
     largest = max((found.status.st_size for found in selection.found if found.is_database), default=0)
     previous = next((info.size_bytes for info in list_archives(place)), selection.total_bytes // 20)
     needed = largest + previous + _ROOM_BYTES
@@ -160,7 +160,7 @@ def _write_members(
 
 
 def _add_database(plan: Plan, found: Found, intake: Intake) -> None:
-    """A sound database as its snapshot. A malformed one as it lies there, with its companions: evidence, not a copy."""
+    """Add a sound database as its snapshot; add a malformed one unchanged, with its companion files, as evidence."""
     copy = plan.place.scratch / "snapshot"
     try:
         facts = snapshot(found.path, copy, intake.observer, deadline_s=plan.snapshot_deadline_s)
@@ -186,7 +186,7 @@ def _add_database(plan: Plan, found: Found, intake: Intake) -> None:
 
 
 def _add_postgres(plan: Plan, postgres: Postgres, intake: Intake) -> None:
-    """Adds the dump of the database server; a server that does not answer makes the archive incomplete."""
+    """Add the dump of the database server; a server that does not respond makes the archive incomplete."""
     intake.observer.step("dump")
     dump = plan.place.scratch / "postgresql.dump"
     try:
@@ -227,7 +227,7 @@ def _report(
 
 
 def database_reports(manifest: Manifest) -> tuple[DatabaseReport, ...]:
-    """The databases of an archive."""
+    """Return a report for each database of an archive."""
     return tuple(
         DatabaseReport(
             path=printable(entry.name),

@@ -1,7 +1,7 @@
-"""SQLite: a consistent copy of a live database, and the judgement of a copy.
+"""SQLite: consistent copies of a live database, and their integrity check.
 
-A file copy of a live database is malformed (10 of 10 measured). The copy here is made inside one read transaction:
-without it, every commit of another process makes sqlite3_backup begin again (2,687 restarts in 6 s measured).
+A plain file copy of a live database is malformed (10 of 10 measured). The copy here is made inside one read
+transaction: otherwise sqlite3_backup restarts whenever another process commits (2,687 restarts in 6 s measured).
 """
 
 import os
@@ -22,7 +22,7 @@ _LOCK_WAIT_S = 30.0
 
 
 def is_sqlite(path: bytes) -> bool:
-    """Whether the file is a SQLite database; one that nothing was written to yet counts when it has a -wal."""
+    """Report whether the file is a SQLite database. An empty file is one if it has a -wal."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -37,15 +37,15 @@ def is_sqlite(path: bytes) -> bool:
 
 
 def snapshot(source: bytes, target: Path, observer: Observer, *, deadline_s: float = 600.0) -> DatabaseFacts:
-    """Copies a database that may be in use to `target` and judges the copy; writers are not blocked in WAL mode.
+    """Copy a database that may be in use to `target` and check the copy. In WAL mode, writers are not blocked.
 
-    Raises sqlite3.DatabaseError when it cannot be read as a database, TimeoutError at the deadline.
+    Raises sqlite3.DatabaseError if the source cannot be read as a database, TimeoutError at the deadline.
     """
     observer.step("snapshot")
     try:
         _copy(source, target, "ro", observer, deadline_s)
     except sqlite3.OperationalError as error:
-        # A journal left by a crash can only be rolled back by writing: do that to a copy, never to the live file.
+        # Rolling back the journal of a crash writes to the database, so it is done in a copy, never in the live file.
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
         aside = os.fsencode(target) + b".aside"
@@ -57,7 +57,7 @@ def snapshot(source: bytes, target: Path, observer: Observer, *, deadline_s: flo
 
 
 def judge(path: Path | bytes) -> DatabaseFacts:
-    """integrity_check and row counts of a database that nobody else has open; nothing beside it is written."""
+    """Run integrity_check and count the rows of a database that nobody else has open. Creates no companion files."""
     with closing(_connect(os.fsencode(path), "mode=ro&immutable=1")) as database:
         try:
             complaints = [str(row[0]) for row in database.execute("PRAGMA integrity_check(1)")]

@@ -1,4 +1,4 @@
-"""Writes that are whole or absent after a crash: temporary file, fsync, rename, fsync of the directory."""
+"""Writes that are either complete or absent after a crash: temporary file, fsync, rename, fsync of the directory."""
 
 import contextlib
 import ctypes
@@ -14,7 +14,7 @@ from toombos_cli.base.errors import OperationError
 
 
 def sync_directory(directory: Path | bytes) -> None:
-    """Makes names created, renamed or removed in a directory survive a power cut."""
+    """Make names created, renamed or removed in a directory survive a power cut."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(fd)
@@ -23,18 +23,18 @@ def sync_directory(directory: Path | bytes) -> None:
 
 
 def can_sync_filesystem() -> bool:
-    """Whether one call makes a whole file system durable and tells of errors: Linux from 5.8 on (man 2 syncfs)."""
+    """Report whether one call syncs a whole file system and reports errors: Linux 5.8 or later (man 2 syncfs)."""
     return _syncfs() is not None
 
 
 def sync_filesystem(directory: Path | bytes) -> None:
-    """Makes all that was written to a directory's file system survive a power cut; for many files at once.
+    """Make everything written to a directory's file system survive a power cut: faster than many single fsyncs.
 
-    Raises OSError; RuntimeError where `can_sync_filesystem` says no.
+    Raises OSError, or RuntimeError if `can_sync_filesystem` is false.
     """
     syncfs = _syncfs()
     if syncfs is None:
-        raise RuntimeError("this system cannot sync a file system and tell of errors")
+        raise RuntimeError("this system cannot sync a file system and report errors")
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         if syncfs(fd) != 0:
@@ -58,7 +58,7 @@ def _syncfs() -> Callable[[int], int] | None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file's content in one step; mode 0600."""
+    """Replace a file's content in one step; the mode is 0600."""
     partial = path.with_name(f".{path.name}.partial")
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
@@ -74,7 +74,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def point_link(link: Path, target: str) -> None:
-    """Repoints a symbolic link in one step; there is no moment without it."""
+    """Point a symbolic link to a new target in one step; it never disappears."""
     partial = link.with_name(f".{link.name}.partial")
     partial.unlink(missing_ok=True)
     partial.symlink_to(target)
@@ -84,7 +84,7 @@ def point_link(link: Path, target: str) -> None:
 
 @contextlib.contextmanager
 def disk_errors(doing: str, where: Path) -> Iterator[None]:
-    """Turns an OSError of the disk into an error that says what was being done, and what to do about it."""
+    """Turn an OSError into an OperationError that says what was being done, and how to look into a full disk."""
     try:
         yield
     except OSError as error:

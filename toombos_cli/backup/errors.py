@@ -1,4 +1,4 @@
-"""Errors of archives, apart from those of the disk and of the command line."""
+"""Errors of archives; disk and usage errors are in base/errors.py."""
 
 from toombos_cli.base.errors import OperationError, ToombosError
 
@@ -10,4 +10,4 @@ class BadArchiveError(ToombosError):
 
 
 class NewerArchiveError(OperationError):
-    """The archive needs a newer toombos: it could not be judged, and nothing was restored."""
+    """The archive needs a newer toombos: it could not be verified, and nothing was restored."""

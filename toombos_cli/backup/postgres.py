@@ -1,6 +1,6 @@
-"""PostgreSQL by its own programs: pg_dump in one snapshot with the row counts, and a restore in one transaction.
+"""PostgreSQL through its own programs: pg_dump and row counts in one snapshot, and a restore in one transaction.
 
-The password travels in the environment, never in an argument that `ps` shows.
+The password is passed in the environment, never in an argument that `ps` shows.
 """
 
 import os
@@ -16,10 +16,10 @@ from toombos_cli.base.errors import OperationError
 
 DUMP_ROOT = ".toombos"
 DUMP_NAME = b".toombos/postgresql.dump"
-_PLACES = "usr/lib/postgresql/*/bin"  # Debian's, where pg_dump is not on PATH
+_PLACES = "usr/lib/postgresql/*/bin"  # on Debian, pg_dump is here and not always on PATH
 _MARKER = "public.toombos_restore"
 _LOCK_WAIT_S = 30.0
-# `pg_restore --clean` drops what the dump holds, and fails where something newer depends on it.
+# `pg_restore --clean` drops only what the dump contains, and fails if something newer depends on it.
 _DROP_ALL = """
 DO $$
 DECLARE name text;
@@ -42,14 +42,14 @@ ORDER BY 1;
 
 @dataclass(frozen=True, slots=True)
 class Postgres:
-    """A database by its URL; made by `from_url`."""
+    """A PostgreSQL database, created from its URL by `from_url`."""
 
     dsn: str
     password: str | None
 
     @classmethod
     def from_url(cls, url: str | None) -> "Postgres | None":
-        """None for a URL of another kind of database; SQLAlchemy's `postgresql+driver://` is understood."""
+        """Return the database, or None for a URL of another kind. Accepts SQLAlchemy's `postgresql+driver://`."""
         parts = urlsplit(url or "")
         if parts.scheme.partition("+")[0] not in ("postgresql", "postgres"):
             return None
@@ -59,7 +59,7 @@ class Postgres:
         return cls(dsn, unquote(password) or None)
 
     def dump(self, target: Path, timeout_s: float) -> DatabaseFacts:
-        """Writes a dump in custom format and counts the rows of the same snapshot. Raises OperationError."""
+        """Write a dump in custom format and count the rows of the same snapshot. Raises OperationError."""
         psql = subprocess.Popen(
             [_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn],
             stdin=subprocess.PIPE,
@@ -81,7 +81,7 @@ class Postgres:
             self._run("pg_dump", options, timeout_s)
             counts, _ = psql.communicate(_COUNTS + "COMMIT;\n", timeout=timeout_s)
         except (subprocess.TimeoutExpired, BrokenPipeError):
-            raise OperationError(f"no answer within {timeout_s:g} s", where="DATABASE_URL") from None
+            raise OperationError(f"psql did not respond within {timeout_s:g} s", where="DATABASE_URL") from None
         finally:
             psql.kill()
             psql.communicate()
@@ -89,13 +89,13 @@ class Postgres:
         return DatabaseFacts(integrity="ok", tables={table: int(count) for table, _, count in rows})
 
     def check(self, dump: Path, timeout_s: float) -> None:
-        """Raises OperationError when the dump cannot be read."""
+        """Raise OperationError if the dump cannot be read."""
         self._run("pg_restore", ["--list", str(dump)], timeout_s)
 
     def restore(self, dump: Path, marker: str, timeout_s: float) -> None:
-        """Replaces the whole database, all or nothing. The marker is committed with it: see `has_marker`.
+        """Replace the whole database in one transaction, which also commits the marker (see `has_marker`).
 
-        Raises OperationError, also when another session holds its tables for long.
+        Raises OperationError, also if another session keeps its tables locked.
         """
         script = dump.with_suffix(".sql")
         self._run("pg_restore", ["--no-owner", "--no-privileges", f"--file={script}", str(dump)], timeout_s)
@@ -106,14 +106,14 @@ class Postgres:
         self._psql(["--single-transaction", *statements], timeout_s)
 
     def has_marker(self, marker: str, timeout_s: float) -> bool:
-        """Whether the transaction that carried this marker was committed."""
+        """Report whether the transaction with this marker was committed."""
         if self._psql(["-c", f"SELECT to_regclass('{_MARKER}')"], timeout_s).strip() == "":
             return False
         query = f"SELECT count(*) FROM {_MARKER} WHERE id = '{marker}'"  # noqa: S608  (hexadecimal digits of our own)
         return self._psql(["-c", query], timeout_s).strip() != "0"
 
     def drop_marker(self, timeout_s: float) -> None:
-        """Forgets all markers."""
+        """Drop the table of markers."""
         self._psql(["-c", f"DROP TABLE IF EXISTS {_MARKER}"], timeout_s)
 
     def _psql(self, options: Sequence[str], timeout_s: float) -> str:
@@ -155,4 +155,4 @@ def _program(name: str) -> str:
 
 
 def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "failed without a word")
+    return next((line.strip() for line in text.splitlines() if line.strip()), "failed without a message")

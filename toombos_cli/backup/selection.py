@@ -1,4 +1,4 @@
-"""What a backup takes: walks the roots, applies the rules, and says what it left out and why."""
+"""Selects what to back up: walks the roots, applies the rules, and records what it left out and why."""
 
 import fnmatch
 import os
@@ -21,7 +21,7 @@ _STAGING = STAGING_PREFIX.encode()
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there are many, and no cycles
-    """One thing to back up. `path` is where it lies, links above it resolved; `name` what the archive calls it."""
+    """A file, directory or link to back up: `path` on disk with the links above it resolved, `name` in the archive."""
 
     name: bytes
     path: bytes
@@ -33,10 +33,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there are m
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What to back up. `always` are names that no rule leaves out.
+    """What to back up. No rule leaves out the names in `always`.
 
-    `databases` are names that must be SQLite databases when they exist: one whose very header is damaged is no database
-    by its looks, and would pass as a file like any other.
+    `databases` are names that are SQLite databases if they exist: a database with a damaged header does not look like
+    one and would otherwise be copied as an ordinary file.
     """
 
     project: Path
@@ -49,7 +49,7 @@ class Scope:
 
 @dataclass(slots=True)
 class Selection:
-    """The walk's result, in archive order: a directory stands before what it holds."""
+    """The result of the walk, in archive order: each directory before its contents."""
 
     roots: list[Root] = field(default_factory=list)
     found: list[Found] = field(default_factory=list)
@@ -59,11 +59,12 @@ class Selection:
 
     @property
     def total_bytes(self) -> int:
+        """The size of all files together."""
         return sum(found.status.st_size for found in self.found if found.type == "file")
 
 
 def select(scope: Scope, now: float) -> Selection:
-    """Everything below the roots that the rules let through; `now` is seconds since the epoch."""
+    """Return everything below the roots that the rules do not exclude; `now` is in seconds since the epoch."""
     selection = Selection()
     excluded = _matcher(scope.exclude)
     above: set[bytes] = set()
@@ -82,12 +83,12 @@ def select(scope: Scope, now: float) -> Selection:
 
 
 def live_path(project: Path, name: bytes) -> bytes:
-    """Where a root lies: links on the way are followed, so that a data directory on another disk is backed up."""
+    """Return a root's real path: links are followed, so that a data directory on another disk is backed up."""
     return os.path.realpath(os.path.join(os.fsencode(project), name))
 
 
 def outermost(roots: Iterable[Root]) -> list[Root]:
-    """The roots without repetitions and without those inside another."""
+    """Return the roots without repetitions and without roots inside other roots."""
     kept: list[Root] = []
     for root in sorted(roots, key=lambda root: root.path.split("/")):
         if not any(safety.is_within(root.path.encode(), other.path.encode()) for other in kept):
@@ -96,7 +97,7 @@ def outermost(roots: Iterable[Root]) -> list[Root]:
 
 
 def _add_above(project: Path, name: bytes, above: set[bytes], selection: Selection) -> None:
-    """The directories above a root that is not at the top, so that it can be unpacked by hand."""
+    """Add the directories above a root that is not at the top, so that it can be unpacked by hand."""
     parts = name.split(b"/")
     for depth in range(1, len(parts)):
         parent = b"/".join(parts[:depth])
@@ -115,7 +116,7 @@ class _Walk:
         self._out = selection
 
     def visit(self, name: bytes, path: bytes) -> None:
-        """Adds what lies at `path`, and all below it. Recursive: as deep as PATH_MAX lets a tree be."""
+        """Add `path` and everything below it. PATH_MAX limits the depth of the recursion."""
         try:
             status = os.lstat(path)
         except FileNotFoundError:
@@ -178,7 +179,7 @@ class _Walk:
 
 
 def _matcher(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Matches names by their whole path; a pattern without a slash by its last part, too."""
+    """Return a pattern that matches names by their whole path, or by their last part if it has no slash."""
     alternatives = []
     for pattern in patterns:
         body = fnmatch.translate(pattern)

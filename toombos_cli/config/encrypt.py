@@ -1,4 +1,4 @@
-"""`config encrypt` and `config rotate-key`: secrets of `.env` under the encryption key, and under a new one."""
+"""`config encrypt` and `config rotate-key`: encrypt the secrets in `.env`, and re-encrypt them with a new key."""
 
 import os
 import secrets
@@ -21,10 +21,10 @@ _KEY_BYTES = 32
 
 
 def run_encrypt(manifest: Manifest, names: Sequence[str]) -> ChangeReport:
-    """Encrypts the named variables of `.env`, or every documented secret that stands there in clear.
+    """Encrypt the named variables in `.env`, or every documented secret that is there in clear text.
 
-    No copy of the old file is kept: it would hold the clear text. Raises UsageError for a name that `.env` does not
-    set, ConfigurationError without a usable key.
+    No copy of the old file is kept, because it contains the clear text. Raises UsageError for a name that `.env` does
+    not set, ConfigurationError if there is no usable key.
     """
     with exclusive(manifest.project):
         env_file = _existing(manifest)
@@ -32,7 +32,7 @@ def run_encrypt(manifest: Manifest, names: Sequence[str]) -> ChangeReport:
         chosen = _chosen(manifest, env_file, names, key.name)
         if not chosen:
             return ChangeReport(action="encrypt", path=env_file.path, names=())
-        # A value may refer to others as ${NAME}; what counts is what the services get.
+        # A value may refer to others as ${NAME}: encrypt the expanded value, which is what the services get.
         clear = {b: env_file.values[str(b.name)] if _counts(env_file, b) else str(b.value) for b in chosen}
         values = {binding: encrypt(value, key.value) for binding, value in clear.items()}
         replace_file(env_file.path, with_values(env_file, values), old=_text(env_file))
@@ -40,11 +40,11 @@ def run_encrypt(manifest: Manifest, names: Sequence[str]) -> ChangeReport:
 
 
 def run_rotate_key(manifest: Manifest, *, new_key_from: str | None) -> ChangeReport:
-    """Puts every encrypted value of `.env` under a new key: a random one, or the text of an environment variable.
+    """Re-encrypt every encrypted value in `.env` with a new key: a random one, or the text of an environment variable.
 
-    A key that stands in `.env` is replaced there; one that comes from the environment is for its owner to replace, so
-    the new one must then be given. The old file stays as `.env.bak` (0600). Raises ConfigurationError when a value
-    cannot be decrypted; nothing is changed then.
+    A key in `.env` is replaced there. A key in the environment must be replaced by its owner, so the new key must be
+    given. The old file is kept as `.env.bak` (0600). Raises ConfigurationError if a value cannot be decrypted; then
+    nothing is changed.
     """
     with exclusive(manifest.project):
         env_file = _existing(manifest)
@@ -69,14 +69,14 @@ def _existing(manifest: Manifest) -> EnvFile:
 
 
 def _key(manifest: Manifest, env_file: EnvFile) -> Value:
-    """The effective encryption key. Raises ConfigurationError when there is none that can be used."""
+    """Return the effective encryption key. Raises ConfigurationError if there is no usable key."""
     name = next((name for name, v in manifest.environment.items() if v.role == "encryption_key"), None)
     if name is None:
         raise ConfigurationError("the manifest documents no variable with role = 'encryption_key'")
     value = effective_values(manifest, None, env_file).get(name)
     if value is None:
         raise ConfigurationError(
-            f"{name} is not set, and secrets are encrypted with it",
+            f"{name} is not set: secrets are encrypted with it",
             where=str(env_file.path),
             hint=_old_key_needed(name) if _encrypted(env_file) else _fresh_key(name, env_file),
         )
@@ -99,13 +99,13 @@ def _new_key(key: Value, new_key_from: str | None) -> str:
         return secrets.token_urlsafe(_KEY_BYTES)
     new_key = os.environ.get(new_key_from, "")
     if new_key == key.value:
-        raise UsageError(f"the new key in {new_key_from} is the old one", where="environment")
+        raise UsageError(f"the new key in {new_key_from} is the same as the old one", where="environment")
     try:
         fernet_key(new_key)
     except DecryptionError as error:
         raise UsageError(f"{new_key_from}: {error}", where="environment") from None
     if not (new_key.isascii() and new_key.isprintable()) or any(c in " \"'#$\\`" for c in new_key):
-        raise UsageError(f"{new_key_from} holds blanks, quotes or signs that .env readers disagree about")
+        raise UsageError(f"{new_key_from} contains spaces, quotes or characters that .env readers disagree about")
     return new_key
 
 
@@ -113,7 +113,7 @@ def _chosen(manifest: Manifest, env_file: EnvFile, names: Sequence[str], key_nam
     wanted = set(names) or {name for name, v in manifest.environment.items() if v.secret}
     for name in names:
         if name == key_name:
-            raise UsageError(f"{name} is the key itself, and cannot be encrypted with it")
+            raise UsageError(f"{name} is the encryption key itself and cannot be encrypted")
         if name not in env_file.values:
             guess = nearest(name, env_file.values)
             shown = shown_name(guess, manifest.environment) if guess else ""
@@ -123,13 +123,13 @@ def _chosen(manifest: Manifest, env_file: EnvFile, names: Sequence[str], key_nam
 
 
 def _fresh_key(name: str, env_file: EnvFile) -> str:
-    """The command that appends a random key to `.env`, whether its last line is ended or not."""
+    """Return the command that appends a random key to `.env`, even if its last line has no newline."""
     newline = "" if _text(env_file)[-1:] in ("", "\n", "\r") else "\\n"
     return f"printf '{newline}%s\\n' \"{name}={RANDOM_TEXT}\" >> {shlex.quote(str(env_file.path))}"
 
 
 def _old_key_needed(name: str) -> str:
-    return f"set {name} to the key that they were encrypted with, or write them anew in clear"
+    return f"set {name} to the key that they were encrypted with, or enter them again in clear text"
 
 
 def _encrypted(env_file: EnvFile) -> list[Binding]:

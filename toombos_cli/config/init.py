@@ -1,4 +1,4 @@
-"""`config init`: a first `.env`, private, in dry-run mode, with fresh random secrets; or a first `toombos.toml`."""
+"""`config init`: create a private `.env` in dry-run mode with random secrets, or a first `toombos.toml`."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ _SECRET_BYTES = 32
 
 
 def run_init(manifest: Manifest) -> ChangeReport:
-    """Writes `.env` (0600). Raises RefusedError when there is one already, OperationError when it cannot be written."""
+    """Write `.env` (0600). Raises RefusedError if it already exists, OperationError if it cannot be written."""
     generated = {n: secrets.token_urlsafe(_SECRET_BYTES) for n, v in manifest.environment.items() if v.generate}
     values = safe_mode(manifest) | generated
     path = _create(manifest.project / ENV_FILE, render_env(manifest, values), mode=0o600, hint="toombos config check")
@@ -24,7 +24,7 @@ def run_init(manifest: Manifest) -> ChangeReport:
 
 
 def run_init_manifest(directory: Path) -> ChangeReport:
-    """Writes a `toombos.toml` to begin with. Raises RefusedError and OperationError as run_init does."""
+    """Write a first `toombos.toml`. Raises RefusedError and OperationError like run_init."""
     text = Path(__file__).with_name("starter.toml").read_text("utf-8")
     path = _create(directory / FILE_NAME, text, mode=0o666, hint="toombos start --plan")
     return ChangeReport(action="init-manifest", path=path, names=tuple(tomllib.loads(text)["services"]))
@@ -41,7 +41,7 @@ def _create(path: Path, text: str, *, mode: int, hint: str) -> Path:
 
 
 def _write_new(path: Path, text: str, mode: int) -> None:
-    """A whole new file or none: linked into place when it is complete. Raises OSError, FileExistsError included."""
+    """Create a complete file or none: link it into place when it is complete. Raises OSError, even FileExistsError."""
     partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:

@@ -1,4 +1,4 @@
-"""`config show`: every setting with its value, masked where it may be a secret, and where it came from."""
+"""`config show`: every setting with its value, masked if it may be a secret, and its origin."""
 
 import os
 
@@ -11,9 +11,9 @@ from toombos_cli.settings.values import Origin, Value, effective_values, read_en
 
 
 def run_show(manifest: Manifest, *, service: str | None, mode: str | None) -> ShowReport:
-    """The documented settings and whatever else `.env` sets, for one service or as all share them.
+    """Return the documented settings and everything else that `.env` sets, for one service or as shared by all.
 
-    Raises ConfigurationError when `.env` cannot be read.
+    Raises ConfigurationError if `.env` cannot be read.
     """
     env_file = read_env_file(manifest.project)
     if service is None:

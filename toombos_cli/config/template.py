@@ -1,4 +1,4 @@
-"""The text of `.env` and `.env.example`, from the manifest's `[environment]` tables."""
+"""The text of `.env` and `.env.example`, made from the manifest's `[environment]` tables."""
 
 from collections.abc import Mapping
 
@@ -6,17 +6,17 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.environment import Variable
 
 _INTRO = """\
-# Settings of {name}. A name in the environment beats this file, which beats the default.
-# A line that begins with # leaves the default. No blanks around =. `toombos config check` judges the file,
-# `toombos config show` says where each value comes from.
+# Settings of {name}. A variable in the environment overrides this file, which overrides the default.
+# A line that starts with # keeps the default. Write no spaces around =. `toombos config check` checks this file;
+# `toombos config show` shows where each value comes from.
 """
 _FROM_ENVIRONMENT = """
-# Read from the process environment alone: export these, here they have no effect.
+# Read only from the process environment: export these variables; in this file they have no effect.
 """
 
 
 def render_env(manifest: Manifest, values: Mapping[str, str]) -> str:
-    """A complete `.env`: the named values, and every other variable as a comment that shows its default."""
+    """Return a complete `.env`: the given values, and every other variable as a comment with its default."""
     variables = manifest.environment.items()
     text = _INTRO.format(name=manifest.name)
     for name, variable in variables:
@@ -30,12 +30,12 @@ def render_env(manifest: Manifest, values: Mapping[str, str]) -> str:
 
 
 def render_example(manifest: Manifest) -> str:
-    """`.env.example`: the safe mode switched on, secrets empty, everything else at its default."""
+    """Return the text of `.env.example`: dry-run mode on, secrets empty, everything else at its default."""
     return render_env(manifest, safe_mode(manifest))
 
 
 def safe_mode(manifest: Manifest) -> dict[str, str]:
-    """The documented variables that dry-run mode sets; {} for a system without it."""
+    """Return the documented variables that dry-run mode sets; {} for a system without dry-run mode."""
     mode = manifest.modes.get("dry_run")
     return {name: value for name, value in (mode.env if mode else {}).items() if name in manifest.environment}
 

@@ -1,3 +1,3 @@
-"""`toombos.toml`: the model of its tables, and reading it."""
+"""`toombos.toml`: the model of its tables, and the code that reads it."""
 
 FILE_NAME = "toombos.toml"

@@ -1,4 +1,4 @@
-"""The whole manifest as one immutable value; sections belong to the features that use them."""
+"""The whole manifest as one immutable value; each section belongs to the features that use it."""
 
 from pathlib import Path
 from typing import Literal
@@ -22,20 +22,20 @@ DRY_RUN = "dry_run"
 
 
 class Mode(Table, frozen=True):
-    """A named way to run the system (`--dry-run` is the mode `dry_run`): variables set on top of all others."""
+    """A named way to run the system (`--dry-run` selects the mode `dry_run`): its variables override all others."""
 
     env: dict[str, str] = {}
 
 
 class Source(Table, frozen=True):
-    """Where a manifest came from: `path` is None for the packaged default alone."""
+    """Where a manifest came from: `path` is None if only the packaged default was read."""
 
     path: Path | None
     project: Path
 
 
 class Manifest(Table, frozen=True):
-    """Everything toombos knows about a system. All paths below `project` unless absolute."""
+    """Everything that toombos knows about a system. Paths are relative to `project` unless absolute."""
 
     name: str
     services: dict[str, Service]
@@ -57,7 +57,7 @@ class Manifest(Table, frozen=True):
         return self.source.project
 
     def mode_env(self, mode: str | None) -> dict[str, str]:
-        """The variables that a mode sets; none for None. Raises ConfigurationError for a mode that is not described."""
+        """Return the variables that a mode sets; {} for None. Raises ConfigurationError for an unknown mode."""
         if mode is None:
             return {}
         if mode not in self.modes:
@@ -70,5 +70,5 @@ class Manifest(Table, frozen=True):
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The manifest as JSON bytes, as one process hands it to another."""
+    """Return the manifest as JSON bytes, for another process."""
     return msgspec.json.encode(manifest, enc_hook=str)

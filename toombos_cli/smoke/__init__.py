@@ -1,0 +1,1 @@
+"""The smoke test: plan the steps, run rounds of requests, compare responses, clean up, and report."""

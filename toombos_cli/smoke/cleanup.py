@@ -1,4 +1,4 @@
-"""Removes what the steps created, in reverse order, whether they passed or not."""
+"""Removes what the steps created, in reverse order, whether or not the steps passed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _TIMEOUT_S = 10.0
 
 
 class Cleanups:
-    """What is to be undone at the end. Whether a step's cleanup is allowed is found out before the first step."""
+    """The cleanups to send at the end. Which of them are allowed is checked before the first step."""
 
     def __init__(self, steps: tuple[Step, ...], services: Mapping[str, Service]) -> None:
         self._services = services
@@ -23,7 +23,7 @@ class Cleanups:
         self._left: list[str] = []
 
     def add(self, step: Step, values: Mapping[str, Any], headers: Mapping[str, str]) -> None:
-        """Notes that the step has been sent and, as far as its captures tell, created something."""
+        """Record the cleanup of a step that was sent, unless a capture is missing: then it created nothing."""
         cleanup = step.cleanup
         if cleanup is None:
             return
@@ -32,12 +32,12 @@ class Cleanups:
         except MissingVariableError:
             return
         if step.name in self._forbidden:
-            self._left.append(f"{step.name}: what it created at {step.service}, which held other data before")
+            self._left.append(f"{step.name}: its data in {step.service}, which already contained other data")
         else:
             self._pending[cleanup.method, url] = _Pending(step.name, cleanup.status, headers)
 
     def run(self) -> tuple[str, ...]:
-        """Sends the cleanups; returns in words what is left behind, each thing once."""
+        """Send the cleanups and return a description of each thing that is left behind."""
         for (method, url), pending in reversed(self._pending.items()):
             result = probe_http(url, method=method, headers=pending.headers, timeout_s=_TIMEOUT_S)
             if result.http_status not in pending.status:

@@ -1,4 +1,4 @@
-"""Proof by counting: a step must change the numbers of its `counters` by exactly what they say."""
+"""Proof by counting: a step must raise each of its `counters` by exactly the declared amount."""
 
 import time
 from collections.abc import Mapping
@@ -15,20 +15,20 @@ _MAX_BYTES = 4 * 1024 * 1024
 
 
 class UnreadableCounterError(Exception):
-    """A counter could not be read, so nothing can be proved."""
+    """A counter could not be read, so the step proves nothing."""
 
 
 class CounterProof:
-    """Read before the step; `mismatches()` reads again after it."""
+    """Reads the counters before the step; `mismatches()` reads them again after it."""
 
     def __init__(self, step: Step, services: Mapping[str, Service]) -> None:
-        """Raises UnreadableCounterError."""
+        """Read the counters. Raises UnreadableCounterError."""
         self._counters = step.counters
         self._services = services
         self._before = [self._read(counter) for counter in self._counters]
 
     def mismatches(self) -> tuple[Mismatch, ...]:
-        """The counters that did not rise by what they should have, after a moment for those that lag behind.
+        """Return the counters that did not rise as declared, after giving slow counters a moment to catch up.
 
         Raises UnreadableCounterError.
         """
@@ -57,7 +57,7 @@ class CounterProof:
         except ValueError as error:
             raise UnreadableCounterError(f"{_name(counter)}: {error}") from None
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UnreadableCounterError(f"{_name(counter)}: {counter.path} has no number there")
+            raise UnreadableCounterError(f"{_name(counter)}: its value in {counter.path} is not a number")
         return value
 
 
@@ -66,4 +66,4 @@ def _name(counter: Counter) -> str:
 
 
 def _hint(counter: Counter, rise: float) -> str:
-    return " (more than the step did: does another client use the system?)" if rise > counter.rises_by else ""
+    return " (more than this step caused: is another client using the system?)" if rise > counter.rises_by else ""

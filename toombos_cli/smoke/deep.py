@@ -1,4 +1,4 @@
-"""Fuzzes services by their OpenAPI documents with schemathesis, as a process of its own (extra `deep`)."""
+"""Fuzzes services from their OpenAPI documents with schemathesis, in a separate process (extra `deep`)."""
 
 import json
 import os
@@ -29,7 +29,7 @@ _DETAIL_CHARS = 2000
 
 
 def find_schemathesis() -> str:
-    """The program's path. Raises UsageError that says how to get it."""
+    """Return the program's path. Raises UsageError with the command that installs it."""
     beside = shutil.which("schemathesis", path=str(Path(sys.executable).parent))
     found = beside or shutil.which("schemathesis")
     if found is None:
@@ -38,10 +38,10 @@ def find_schemathesis() -> str:
 
 
 def run_deep(service: Service, steps: tuple[Step, ...], environment: Mapping[str, str]) -> StepResult:
-    """Whether every answer to generated requests, right and wrong ones, keeps the service's OpenAPI document.
+    """Check that each response to generated requests, valid and invalid, conforms to the service's OpenAPI document.
 
-    Credentials are taken from the steps' headers that consist of one variable of the environment; they reach
-    schemathesis through its environment, so that no process list shows them.
+    Credentials come from step headers that consist of a single environment variable. They are passed to schemathesis
+    in its environment, so that no process list shows them.
     """
     url = f"{service.url}{service.openapi}"
     base = StepResult(name=PREFIX + service.name, service=service.name, verdict=Verdict.PASS, request=f"fuzz {url}")
@@ -73,14 +73,14 @@ def run_deep(service: Service, steps: tuple[Step, ...], environment: Mapping[str
         verdict=verdict,
         duration_ms=round((time.monotonic() - started) * 1000, 3),
         request=base.request,
-        expected="every answer as the OpenAPI document says",
+        expected="every response conforms to the OpenAPI document",
         got="" if good else _failures(output),
         detail="",
     )
 
 
 def _config(service: Service, steps: tuple[Step, ...], environment: Mapping[str, str]) -> str:
-    """schemathesis.toml: strings of TOML and JSON are the same here."""
+    """Return the text of schemathesis.toml. Its strings are quoted as JSON, which is valid TOML here."""
     headers = {
         name: f"${{{variable[1]}}}"
         for step in steps
@@ -93,7 +93,7 @@ def _config(service: Service, steps: tuple[Step, ...], environment: Mapping[str,
 
 
 def _failures(output: str) -> str:
-    """What schemathesis found, without its banners."""
+    """Return the failures that schemathesis found, without its banners."""
     _, marker, found = output.partition(" FAILURES ")
     text = found if marker else output[-_DETAIL_CHARS:]
     return printable(" ".join(line.strip("=_- ") for line in text.splitlines()), limit=_DETAIL_CHARS)

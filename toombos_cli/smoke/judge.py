@@ -1,4 +1,4 @@
-"""Compares one answer with what its step demands. Pure: everything it needs is given."""
+"""Compares a response with the conditions of its step, without any I/O."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ _SHOWN_CHARS = 300
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One thing that is not as demanded."""
+    """One difference from what the step demands."""
 
     expected: str
     got: str
@@ -24,7 +24,7 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """`body` is the decoded JSON, UNSET when there is none. `doubts` name what could not be judged."""
+    """The result of a comparison. `body` is the decoded JSON or UNSET; `doubts` name what could not be judged."""
 
     mismatches: tuple[Mismatch, ...] = ()
     doubts: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Judgement:
 
 
 def judge_answer(step: Step, result: ProbeResult, contract: Contract | None) -> Judgement:
-    """Every mismatch of the answer, the status first. `step` has its variables filled in."""
+    """Return every mismatch of the response, the status first. The variables of `step` must be filled in."""
     if result.http_status is None or result.reason not in (Reason.OK, Reason.STATUS):
         return Judgement(mismatches=(Mismatch(_status_words(step), f"{result.reason}: {result.detail}"),))
     mismatches: list[Mismatch] = []
@@ -47,23 +47,23 @@ def judge_answer(step: Step, result: ProbeResult, contract: Contract | None) -> 
         mismatches += _json_mismatches(step, body)
         if contract is not None and step.method != "HEAD":
             violation, doubt = contract.judge(step.method, step.path, result, body)
-            mismatches += [Mismatch("an answer that keeps the OpenAPI schema", violation)] if violation else []
+            mismatches += [Mismatch("a response that conforms to the OpenAPI schema", violation)] if violation else []
             doubts += [doubt] if doubt else []
     mismatches += _text_mismatches(step, result)
     if result.latency_ms is not None and result.latency_ms > step.latency_limit_ms:
-        mismatches.append(Mismatch(f"an answer within {step.latency_limit_ms:g} ms", f"{result.latency_ms:.0f} ms"))
+        mismatches.append(Mismatch(f"a response within {step.latency_limit_ms:g} ms", f"{result.latency_ms:.0f} ms"))
     return Judgement(mismatches=tuple(mismatches), doubts=tuple(doubts), body=body)
 
 
 def status_fits(demand: int | str | tuple[int, ...], status: int) -> bool:
-    """Whether a status is the one demanded, one of several, or of a class such as `4xx`."""
+    """Report whether a status is the expected one, one of several, or in a class such as `4xx`."""
     if isinstance(demand, str):
         return status // 100 == int(demand[0])
     return status in (demand if isinstance(demand, tuple) else (demand,))
 
 
 def summary(step: Step) -> str:
-    """What the step demands, for a person."""
+    """Return the conditions of the step as text."""
     demands = [_status_words(step)]
     demands += [f"{key} {read_condition(demand)}" for key, demand in (*step.json.items(), *step.metrics.items())]
     demands += [f"{c.service} {c.json or c.metric} rises by {c.rises_by:g}" for c in step.counters]
@@ -77,7 +77,7 @@ def _status_words(step: Step) -> str:
 
 
 def _decoded(step: Step, result: ProbeResult) -> tuple[Any, str]:
-    """(JSON value or UNSET, what is wrong with it)."""
+    """Return the JSON body or UNSET, and why it cannot be decoded, or ""."""
     claims_json = "json" in (result.header("content-type") or "")
     if not (step.json or step.capture or claims_json) or step.method == "HEAD":
         return msgspec.UNSET, ""
@@ -94,7 +94,7 @@ def _json_mismatches(step: Step, body: Any) -> list[Mismatch]:
         if not condition.holds(value):
             mismatches.append(Mismatch(f"{path} {condition}", f"{path} {_value_words(value)}"))
     missing = [p for p in step.capture.values() if p not in step.json and value_at(body, p) is msgspec.UNSET]
-    return mismatches + [Mismatch(f"{path} there, for later steps", f"{path} not there") for path in missing]
+    return mismatches + [Mismatch(f"{path} present, for later steps", f"{path} absent") for path in missing]
 
 
 def _text_mismatches(step: Step, result: ProbeResult) -> list[Mismatch]:
@@ -111,13 +111,13 @@ def _text_mismatches(step: Step, result: ProbeResult) -> list[Mismatch]:
         except ValueError as error:
             return [*mismatches, Mismatch("Prometheus text", printable(str(error)))]
         if not condition.holds(msgspec.UNSET if value is None else value):
-            got = "not there" if value is None else f"{value:g}"
+            got = "absent" if value is None else f"{value:g}"
             mismatches.append(Mismatch(f"{metric} {condition}", f"{metric} {got}"))
     return mismatches
 
 
 def _value_words(value: Any) -> str:
-    return "not there" if value is msgspec.UNSET else printable(msgspec.json.encode(value).decode(), limit=_SHOWN_CHARS)
+    return "absent" if value is msgspec.UNSET else printable(msgspec.json.encode(value).decode(), limit=_SHOWN_CHARS)
 
 
 def _shown(result: ProbeResult) -> str:

@@ -1,4 +1,4 @@
-"""Numbers out of a Prometheus text, read by Prometheus' own parser."""
+"""Reads numbers from Prometheus text with Prometheus' own parser."""
 
 import re
 
@@ -7,9 +7,9 @@ _LABEL = re.compile(r'\s*([A-Za-z_][A-Za-z0-9_]*)\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?
 
 
 def metric_value(text: str, metric: str) -> float | None:
-    """The sum of the samples that `name` or `name{label="value"}` names; None when there is none.
+    """Return the sum of the samples that match `name` or `name{label="value"}`, or None if there are none.
 
-    Raises ValueError when `text` is no Prometheus text, or `metric` no metric.
+    Raises ValueError if `text` is not Prometheus text or `metric` is not a metric.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -25,10 +25,10 @@ def metric_value(text: str, metric: str) -> float | None:
 
 
 def parse_metric(metric: str) -> tuple[str, dict[str, str]]:
-    """(name, labels) of a metric as Prometheus writes it. Raises ValueError."""
+    """Return the name and the labels of a metric in Prometheus notation. Raises ValueError."""
     found = _METRIC.fullmatch(metric)
     if found is None:
-        raise ValueError(f"{metric!r} is no metric")
+        raise ValueError(f"{metric!r} is not a metric")
     labels, rest = {}, found["labels"] or ""
     while rest.strip():
         label = _LABEL.match(rest)

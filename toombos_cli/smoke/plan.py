@@ -1,4 +1,4 @@
-"""Which steps are taken, in which order, checked before the first request is sent."""
+"""Selects, orders and checks the steps of the smoke test before the first request is sent."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ HEALTH = "health-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmokePlan:
-    """The steps to take: first the health of `services`, then those that prove dry-run mode, then the rest."""
+    """The steps to run: first the health of `services`, then the steps that prove dry-run mode, then the rest."""
 
     services: tuple[str, ...]
     proofs: tuple[Step, ...]
@@ -26,9 +26,9 @@ class SmokePlan:
 
 
 def make_plan(manifest: Manifest, only: tuple[str, ...] = ()) -> SmokePlan:
-    """The manifest's steps, or those named in `only` together with what they need.
+    """Return the manifest's steps, or the steps named in `only` and the steps that they need.
 
-    Raises ConfigurationError for steps that cannot work, UsageError for a name in `only` that is no step.
+    Raises ConfigurationError for steps that cannot work, UsageError for an unknown name in `only`.
     """
     _check(manifest)
     steps = manifest.smoke
@@ -58,7 +58,7 @@ def make_plan(manifest: Manifest, only: tuple[str, ...] = ()) -> SmokePlan:
 
 
 def _with_needs(steps: tuple[Step, ...], only: tuple[str, ...]) -> list[Step]:
-    """The named steps and those whose captures they use, however far back."""
+    """Return the named steps and, recursively, the steps whose captures they use."""
     capturing = {name: step for step in steps for name in step.capture}
     wanted: list[Step] = []
     pending = [step for step in steps if step.name in only]

@@ -1,4 +1,4 @@
-"""What `toombos smoke` answers."""
+"""The report of `toombos smoke`."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,7 @@ from toombos_cli.base.results import Case, Verdict, worst
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """One step. `expected` and `got` name what was compared: on a failure only what differs."""
+    """The result of one step. `expected` and `got` show what was compared; on a failure, only what differs."""
 
     name: str
     service: str
@@ -22,7 +22,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlakyStep:
-    """A step that passed in some rounds and failed in others. `failure_ratio` is 0..1 of the rounds that judged it."""
+    """A step that passed in some rounds and failed in others; `failure_ratio` is the share of failed rounds, 0 to 1."""
 
     name: str
     passed: int
@@ -32,7 +32,7 @@ class FlakyStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmokeReport:
-    """One run, or several in a row. Of several, `steps` holds each step's first failure, else its last result."""
+    """The result of one or several rounds. With several, `steps` holds each step's first failure or last result."""
 
     kind: ClassVar[str] = "smoke"
 
@@ -41,16 +41,16 @@ class SmokeReport:
     failed_rounds: int = 0
     flaky: tuple[FlakyStep, ...] = ()
     left_behind: tuple[str, ...] = ()
-    """What the test created and could not remove, in words."""
+    """Descriptions of what the test created and could not remove."""
     duration_s: float
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when one step failed in one round."""
+        """The worst verdict of all steps: FAIL if any step failed in any round."""
         return worst(step.verdict for step in self.steps)
 
     def cases(self) -> tuple[Case, ...]:
-        """One case a step, with expected and got as detail."""
+        """Return one case per step, with expected and got as detail."""
         return tuple(
             Case(name=s.name, verdict=s.verdict, duration_s=s.duration_ms / 1000, detail=_detail(s)) for s in self.steps
         )

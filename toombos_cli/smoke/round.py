@@ -1,4 +1,4 @@
-"""One run of the smoke test: the health of the services, the proof of dry-run mode, then the steps one by one."""
+"""One round of the smoke test: the health of the services, the proof of dry-run mode, then the steps in order."""
 
 import json
 import secrets
@@ -35,7 +35,7 @@ Notify = Callable[[StepResult], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """What is tested: the services of a project, and the variables that each of them was started with."""
+    """The system under test: the services of a project, and the variables of each service."""
 
     project: Path
     services: Mapping[str, Service]
@@ -43,7 +43,7 @@ class System:
 
 
 class Round:
-    """The state of one run. Steps that cannot be taken are skipped with the reason; nothing is sent twice."""
+    """The state of one round. A step that cannot run is skipped with a reason; no request is sent twice."""
 
     def __init__(
         self, system: System, plan: SmokePlan, *, sockets: SocketWatch, contracts: dict[str, Contract], notify: Notify
@@ -64,13 +64,13 @@ class Round:
         return frozenset(self._proven)
 
     def run(self, *, allow_live: bool) -> tuple[tuple[StepResult, ...], tuple[str, ...]]:
-        """(results in order, what was left behind). Raises RefusedError for a system that is not in dry-run mode."""
+        """Return the results in order, and what was left behind. Raises RefusedError for a system that is live."""
         for name in self._plan.services:
             self._done(self._check_health(self._system.services[name]))
         for step in self._plan.proofs:
             self._done(self._prove(step, allow_live=allow_live))
         healthy = tuple(step for step in self._plan.steps if step.service not in self._unhealthy)
-        cleanups = Cleanups(healthy, self._system.services)  # which asks them, and would wait for the others
+        cleanups = Cleanups(healthy, self._system.services)  # sends requests, which an unhealthy service would delay
         try:
             for step in self._plan.steps:
                 self._done(self._take(step, cleanups))
@@ -79,18 +79,18 @@ class Round:
         return tuple(self._results), left_behind
 
     def _prove(self, step: Step, *, allow_live: bool) -> StepResult:
-        """Whether the service says that it is in dry-run mode. One that answers and does not say so is live."""
+        """Check that the service says that it is in dry-run mode. A service that responds otherwise counts as live."""
         result = self._take(step)
         if result.verdict is Verdict.PASS:
             self._proven.add(step.service)
         elif result.got and allow_live:
-            return replace(result, verdict=Verdict.WARN, detail="not in dry-run mode: read-only steps alone are taken")
+            return replace(result, verdict=Verdict.WARN, detail="not in dry-run mode: only read-only steps are run")
         elif result.got and any(s.is_writing for s in self._plan.steps):
             raise RefusedError(
                 f"{step.service} does not say that it is in dry-run mode: expected {result.expected}, "
                 f"got {result.got}; nothing was sent to it",
                 where=result.request,
-                hint="toombos start --dry-run   (or: toombos smoke --allow-live, for the read-only steps)",
+                hint="toombos start --dry-run   (or, for only the read-only steps: toombos smoke --allow-live)",
             )
         return result
 
@@ -118,7 +118,7 @@ class Round:
         )
 
     def _take(self, step: Step, cleanups: Cleanups | None = None) -> StepResult:
-        """The result of one step, whatever happens."""
+        """Run one step and return its result; every expected error becomes a result."""
         why_not = self._obstacle(step)
         if why_not:
             return StepResult(name=step.name, service=step.service, verdict=Verdict.SKIP, detail=why_not)
@@ -133,19 +133,19 @@ class Round:
         return replace(result, duration_ms=round((time.monotonic() - started) * 1000, 3))
 
     def _obstacle(self, step: Step) -> str:
-        """Why the step is not taken; "" when it is."""
+        """Return why the step is skipped, or "" if it is not."""
         environment = self._system.environment.get(step.service, {})
         if step.if_set and not environment.get(step.if_set):
-            return f"applies when {step.if_set} is set"
+            return f"applies only if {step.if_set} is set"
         if step.if_unset and environment.get(step.if_unset):
-            return f"applies when {step.if_unset} is not set"
+            return f"applies only if {step.if_unset} is not set"
         needed = dict.fromkeys((step.service, *(counter.service for counter in step.counters)))
         unhealthy = [name for name in needed if name in self._unhealthy]
         if unhealthy:
             return f"{' and '.join(unhealthy)} {'is' if len(unhealthy) == 1 else 'are'} not healthy"
         if step.is_writing and step.service not in self._proven:
             if not any(proof.service == step.service for proof in self._plan.proofs):
-                return f"writes, and no step with proves_dry_run asks {step.service} (or: writes = false)"
+                return f"writes, and no step with proves_dry_run checks {step.service} (or: writes = false)"
             return f"writes, and {step.service} has not said that it is in dry-run mode"
         return ""
 
@@ -168,7 +168,7 @@ class Round:
             ENVIRONMENT + name: value for name, value in self._system.environment.get(step.service, {}).items()
         }
         filled = _filled(step, values)
-        # Marks what it asks in the services' logs, so that `diagnose` does not take simulations for faults.
+        # The request id marks these requests in the services' logs, so that `diagnose` ignores simulated faults.
         headers = {"X-Request-ID": "toombos-smoke"} | {name: value for name, value in filled.headers.items() if value}
         body = b"" if filled.body is None else json.dumps(filled.body).encode()
         if body:
@@ -178,18 +178,18 @@ class Round:
         base = StepResult(name=step.name, service=step.service, verdict=Verdict.PASS, request=request)
         proof = CounterProof(step, self._system.services)
         limit_s = step.timeout_s if step.silent_for_ms is None else step.silent_for_ms / 1000
-        answer = probe_http(
+        response = probe_http(
             url, method=step.method, headers=headers, body=body, timeout_s=limit_s, max_body_bytes=_MAX_BODY_BYTES
         )
-        if step.optional and answer.reason is Reason.REFUSED:
-            return replace(base, verdict=Verdict.SKIP, detail="optional, and nobody listens")
+        if step.optional and response.reason is Reason.REFUSED:
+            return replace(base, verdict=Verdict.SKIP, detail="optional, and nothing listens")
         if step.silent_for_ms is not None:
-            return _judged_silence(base, step.silent_for_ms, answer)
-        judgement = judge_answer(filled, answer, self._contract(step))
+            return _judged_silence(base, step.silent_for_ms, response)
+        judgement = judge_answer(filled, response, self._contract(step))
         self._capture(step, judgement)
         if cleanups is not None:
             cleanups.add(step, values | self._values, headers)
-        return _judged(base, filled, answer, judgement, proof.mismatches())
+        return _judged(base, filled, response, judgement, proof.mismatches())
 
     def _capture(self, step: Step, judgement: Judgement) -> None:
         if judgement.body is msgspec.UNSET:
@@ -220,7 +220,7 @@ def _filled(step: Step, values: Mapping[str, Any]) -> Step:
 
 
 def _judged(
-    base: StepResult, step: Step, answer: ProbeResult, judgement: Judgement, counted: tuple[Mismatch, ...]
+    base: StepResult, step: Step, response: ProbeResult, judgement: Judgement, counted: tuple[Mismatch, ...]
 ) -> StepResult:
     mismatches = (*judgement.mismatches, *counted)
     if mismatches:
@@ -234,16 +234,20 @@ def _judged(
         base,
         verdict=Verdict.WARN if judgement.doubts else Verdict.PASS,
         expected=summary(step),
-        got=f"HTTP {answer.http_status}",
+        got=f"HTTP {response.http_status}",
         detail="; ".join(judgement.doubts),
     )
 
 
-def _judged_silence(base: StepResult, silent_for_ms: float, answer: ProbeResult) -> StepResult:
-    expected = f"no answer within {silent_for_ms:g} ms"
-    if answer.reason is Reason.TIMEOUT:
+def _judged_silence(base: StepResult, silent_for_ms: float, response: ProbeResult) -> StepResult:
+    expected = f"no response within {silent_for_ms:g} ms"
+    if response.reason is Reason.TIMEOUT:
         return replace(base, expected=expected, got="none")
-    got = f"HTTP {answer.http_status} after {answer.latency_ms or 0:.0f} ms" if answer.http_status else answer.detail
+    got = (
+        f"HTTP {response.http_status} after {response.latency_ms or 0:.0f} ms"
+        if response.http_status
+        else response.detail
+    )
     return replace(base, verdict=Verdict.FAIL, expected=expected, got=got)
 
 

@@ -1,4 +1,4 @@
-"""The smoke test as a whole: waits for the services, runs one round or several, and sums them up."""
+"""The smoke test: waits for the services, runs one or several rounds, and sums them up."""
 
 import time
 from collections.abc import Mapping
@@ -33,10 +33,10 @@ def run_smoke(
     deep: bool = False,
     notify: Notify = lambda result: None,
 ) -> SmokeReport:
-    """Takes the plan's steps `rounds` times, after at most `wait_s` until all services are ready.
+    """Run the plan's steps `rounds` times, after waiting at most `wait_s` seconds until all services are ready.
 
-    `deep` then fuzzes each service that has an OpenAPI document. `environment` holds each service's variables by its
-    name; secrets among them stand in no output. Raises LockedError when another smoke test of the project runs, and
+    `deep` then fuzzes each service that has an OpenAPI document. `environment` maps service names to variables; the
+    secrets among them never appear in the output. Raises LockedError while another smoke test of the project runs, and
     RefusedError before anything is written to a system that does not say that it is in dry-run mode.
     """
     started = time.monotonic()
@@ -92,14 +92,14 @@ def _fuzz(
 
 
 def _worst_of_each(results: list[tuple[StepResult, ...]]) -> tuple[StepResult, ...]:
-    """Each step's first failure, or its result in the last round."""
+    """Return each step's first failure, or its result in the last round."""
     return tuple(
         next((step for step in same if step.verdict in _WRONG), same[-1]) for same in zip(*results, strict=True)
     )
 
 
 def _flaky(results: list[tuple[StepResult, ...]]) -> tuple[FlakyStep, ...]:
-    """The steps that both passed and failed."""
+    """Return the steps that passed in some rounds and failed in others."""
     flaky = []
     for same in zip(*results, strict=True):
         failed = sum(step.verdict in _WRONG for step in same)
@@ -111,7 +111,7 @@ def _flaky(results: list[tuple[StepResult, ...]]) -> tuple[FlakyStep, ...]:
 
 
 def _wait_until_ready(manifest: Manifest, services: list[Service], wait_s: float) -> None:
-    """Returns when all but the optional services are ready, or when the time is up: the test says what is not."""
+    """Wait until all services except the optional ones are ready, or the time is up; the test reports the others."""
     deadline = time.monotonic() + wait_s
     waiting = [service for service in services if not service.optional]
     while waiting and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Judges an answer by what the service's own OpenAPI document promises for the route and the status."""
+"""Checks a response against the schema in the service's own OpenAPI document for its route and status."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ _MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
 @dataclass(slots=True)
 class Contract:
-    """One service's OpenAPI document; `problem` says why there is none."""
+    """A service's OpenAPI document; `problem` says why it could not be read."""
 
     document: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
 
     @classmethod
     def fetch(cls, url: str, *, timeout_s: float) -> "Contract":
-        """The document at `url`."""
+        """Fetch the document at `url`."""
         result = probe_http(url, timeout_s=timeout_s, max_body_bytes=_MAX_DOCUMENT_BYTES)
         if result.reason is not Reason.OK:
             return cls(problem=f"{url}: {result.reason}: {result.detail}")
@@ -27,11 +27,11 @@ class Contract:
         except ValueError as error:
             return cls(problem=f"{url}: {error}")
         if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
-            return cls(problem=f"{url} is no OpenAPI document")
+            return cls(problem=f"{url} is not an OpenAPI document")
         return cls(document=document)
 
     def judge(self, method: str, path: str, result: ProbeResult, body: Any) -> tuple[str, str]:
-        """(violation, doubt): how the body breaks the contract, or why that cannot be told; "" for what is not."""
+        """Return (violation, doubt): how the body breaks the contract, or why it could not be checked; "" if not."""
         if self.problem:
             return self.problem, ""
         schema, doubt = self._schema(method, path, result.http_status or 0)
@@ -44,27 +44,27 @@ class Contract:
         try:
             error = best_match(Draft202012Validator(whole).iter_errors(body))
         except (SchemaError, LookupError) as broken:
-            return f"the OpenAPI schema itself is broken: {printable(str(broken))}", ""
+            return f"the OpenAPI schema itself is invalid: {printable(str(broken))}", ""
         if error is None:
             return "", ""
         return f"{error.json_path}: {printable(error.message)}", ""
 
     def _schema(self, method: str, path: str, status: int) -> tuple[dict[str, Any] | None, str]:
-        """The schema of a JSON answer, or None and the reason why there is none."""
+        """Return the schema of a JSON response, or None and the reason."""
         operation = self._operation(method, path.partition("?")[0])
         if operation is None:
             return None, f"the OpenAPI document has no {method} {path.partition('?')[0]}"
         responses = operation.get("responses", {})
         response = next((responses[k] for k in (str(status), f"{status // 100}XX", "default") if k in responses), None)
         if response is None:
-            return None, f"the OpenAPI document does not say that {status} may be answered"
+            return None, f"the OpenAPI document does not list {status} as a response"
         schema = response.get("content", {}).get("application/json", {}).get("schema")
         if not schema:
-            return None, f"the OpenAPI document promises nothing about the body of {status}"
+            return None, f"the OpenAPI document has no schema for the body of {status}"
         return schema, ""
 
     def _operation(self, method: str, path: str) -> dict[str, Any] | None:
-        """The operation whose path fits; a literal path beats one with parameters."""
+        """Return the operation whose path matches, or None; a literal path beats one with parameters."""
         paths: dict[str, Any] = self.document["paths"]
         fitting = [path] if path in paths else [template for template in paths if _fits(template, path)]
         found = next((paths[template].get(method.lower()) for template in fitting), None)

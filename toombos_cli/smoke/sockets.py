@@ -1,4 +1,4 @@
-"""Watches the sockets of services while the test runs: whether one of them reaches beyond this machine."""
+"""Watches the services' sockets during the test for connections beyond this machine."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ _INTERVAL_S = 0.05
 
 
 class SocketWatch:
-    """Samples the process trees of the services' listeners until it is closed, TCP and UDP.
+    """Samples the TCP and UDP sockets of the services' process trees until it is closed.
 
-    Whose connections they are is looked up only when the machine has a new one beyond itself, for that costs ten times
-    as much as to see that it has none. A connection shorter than the sampling interval may slip through: the service's
-    own egress counter is the other half of the proof.
+    The owner of a connection is looked up only if the machine has a new one beyond itself: the lookup costs ten times
+    as much as seeing that there is none. A connection shorter than the sampling interval may go unnoticed; the
+    service's own egress counter is the other half of the proof.
     """
 
     def __init__(self, services: Mapping[str, Service]) -> None:
@@ -41,12 +41,12 @@ class SocketWatch:
             self._thread.join()
 
     def outside(self, service: str) -> tuple[str, ...]:
-        """The addresses beyond this machine that the service's sockets have reached so far, in words."""
+        """Return descriptions of the addresses beyond this machine that the service's sockets have reached so far."""
         self._sample()
         return tuple(self._outside[service])
 
     def unseen(self, service: str) -> str:
-        """Why the service's sockets cannot be seen; "" when they can."""
+        """Return why the service's sockets cannot be seen, or "" if they can."""
         return self._unseen.get(service, "")
 
     def _run(self) -> None:
@@ -55,7 +55,7 @@ class SocketWatch:
                 self._sample()
 
     def _has_new_ones(self) -> bool:
-        """Whether the machine has a connection beyond itself that it did not have a moment ago, or may have one."""
+        """Report whether the machine has, or may have, a connection beyond itself that is new since the last call."""
         ends = processes.far_ends()
         if ends is None:
             return True
@@ -69,7 +69,7 @@ class SocketWatch:
             for name, service in self._services.items():
                 listener = self._listener(name, service)
                 if listener is None or listener.pid is None:
-                    self._unseen[name] = "nobody listens" if listener is None else "another user's process listens"
+                    self._unseen[name] = "nothing listens" if listener is None else "another user's process listens"
                     continue
                 self._unseen.pop(name, None)
                 self._trees[name] = processes.descendants([listener.pid], table)
@@ -77,7 +77,7 @@ class SocketWatch:
                     self._outside[name] |= dict.fromkeys(_outside_of(pid, service.port))
 
     def _listener(self, name: str, service: Service) -> processes.Listener | None:
-        """Looks first where it was found the last time: the whole machine takes twenty times as long."""
+        """Return the listener. Looks first in the last known process tree: the whole machine takes 20 times as long."""
         known = processes.listeners_at(service.host, service.port, self._trees[name])
         if any(listener.pid is not None for listener in known):
             return next(listener for listener in known if listener.pid is not None)
@@ -85,7 +85,7 @@ class SocketWatch:
 
 
 def _outside_of(pid: int, port: int) -> tuple[str, ...]:
-    """The far ends, not on the loopback, of the connections that a process made itself; those to `port` it accepted."""
+    """Return the non-loopback peers of the connections that a process opened; connections on `port` were accepted."""
     import psutil
 
     try:

@@ -1,4 +1,4 @@
-"""`${name}` in a step: captured values, `${env.NAME}` and `${run.id}`."""
+"""Variables in a step: `${name}` for captured values, `${env.NAME}` and `${run.id}`."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,15 +22,15 @@ class MissingVariableError(Exception):
 
 
 def used_by(step: Step) -> tuple[str, ...]:
-    """The names that a step uses, each once, in the order of their appearance."""
+    """Return the names that a step uses, each once, in order of appearance."""
     parts = (step.path, step.headers, step.body, step.json, step.metrics, step.cleanup and step.cleanup.path)
     return tuple(dict.fromkeys(name for text in _texts(parts) for name in _VARIABLE.findall(text)))
 
 
 def fill(value: Any, values: Mapping[str, Any]) -> Any:
-    """`value` with its variables replaced; a text that is one variable alone becomes that value with its type.
+    """Return `value` with its variables replaced; a text that is a single variable becomes its value, with its type.
 
-    A variable of the environment that is not set is "". Raises MissingVariableError for any other without a value.
+    An environment variable that is not set becomes "". Raises MissingVariableError for any other missing value.
     """
     if isinstance(value, str):
         whole = _VARIABLE.fullmatch(value)
@@ -43,7 +43,7 @@ def fill(value: Any, values: Mapping[str, Any]) -> Any:
 
 
 def fill_path(path: str, values: Mapping[str, Any]) -> str:
-    """A path with its variables percent-encoded, so that a value cannot lead elsewhere."""
+    """Return a path with its variables filled in, percent-encoded so that a value cannot lead to another path."""
     return _VARIABLE.sub(lambda m: quote(_text(_value(m[1], values)), safe=""), path)
 
 

@@ -1,4 +1,4 @@
-"""Bit rot, truncation, archives of the future: found and refused before anything is touched."""
+"""Bit rot, truncation and newer formats: detected and refused before anything is changed."""
 
 import random
 from pathlib import Path
@@ -24,7 +24,7 @@ def verify(path: Path) -> None:
         verify_contents(archive, Silent())
 
 
-def test_every_one_of_400_random_bit_flips_is_found(tmp_path: Path) -> None:
+def test_each_of_400_random_bit_flips_is_detected(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     path = Path(site.backup().archive)
     sound = path.read_bytes()
@@ -54,7 +54,7 @@ def test_a_flipped_bit_leaves_the_live_tree_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.01, 0.5, 0.99, None], ids=["nothing", "1 %", "half", "99 %", "all but a byte"])
-def test_a_truncated_archive_is_passed_over_for_the_one_before(tmp_path: Path, kept: float | None) -> None:
+def test_a_truncated_archive_is_skipped_in_favour_of_the_previous_one(tmp_path: Path, kept: float | None) -> None:
     site = Site(tmp_path).fill("first")
     good = site.backup().archive
     site.fill("second")
@@ -68,8 +68,8 @@ def test_a_truncated_archive_is_passed_over_for_the_one_before(tmp_path: Path, k
     assert not site.place.journal.exists()
 
 
-def test_an_archive_that_is_damaged_behind_its_index_is_passed_over_too(tmp_path: Path) -> None:
-    """The index is whole, so only unpacking shows the damage."""
+def test_an_archive_with_damaged_content_and_an_intact_index_is_skipped_too(tmp_path: Path) -> None:
+    """The index is intact, so only unpacking reveals the damage."""
     site = Site(tmp_path).fill("first")
     older, newer = Path(site.backup().archive), Path(site.backup().archive)
     damaged = bytearray(newer.read_bytes())
@@ -80,7 +80,7 @@ def test_an_archive_that_is_damaged_behind_its_index_is_passed_over_too(tmp_path
     assert [one.path for one in report.passed_over] == [str(newer)]
 
 
-def test_an_archive_that_needs_a_newer_toombos_is_refused_with_the_way_around(tmp_path: Path) -> None:
+def test_an_archive_that_needs_a_newer_toombos_is_refused_with_a_workaround(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     path = Path(site.backup().archive)
     forge(path, tail=lambda tail: msgspec.structs.replace(tail, min_reader=9))
@@ -91,7 +91,7 @@ def test_an_archive_that_needs_a_newer_toombos_is_refused_with_the_way_around(tm
     assert site.tree() == before
 
 
-def test_a_checksum_file_that_says_otherwise_fails_the_verification(tmp_path: Path) -> None:
+def test_a_checksum_file_that_differs_fails_the_verification(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     path = Path(site.backup().archive)
     beside = path.with_name(path.name + ".sha256")
@@ -101,7 +101,7 @@ def test_a_checksum_file_that_says_otherwise_fails_the_verification(tmp_path: Pa
     assert verify_archives(site.place, (path,), Silent()).archives[0].verdict is Verdict.FAIL
 
 
-def test_an_archive_verified_once_and_changed_since_counts_as_unverified(tmp_path: Path) -> None:
+def test_an_archive_that_changed_after_its_verification_counts_as_unverified(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     path = Path(site.backup().archive)
     assert list_archives(site.place)[0].known_good

@@ -1,4 +1,4 @@
-"""A full disk at any stage: a clear error, nothing half-written, the old archives and the live tree as they were."""
+"""A full disk at any stage: a clear error, nothing half-written, old archives and the live tree unchanged."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from toombos_cli.base.errors import OperationError
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 48 MiB; skips where it may not be mounted."""
+    """Yield a file system of 48 MiB; skip if it may not be mounted."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=48m,mode=700", "tmpfs", str(disk)]
@@ -23,7 +23,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def noise(size_bytes: int) -> bytes:
-    """Bytes that no compression shortens."""
+    """Return bytes that cannot be compressed."""
     import random
 
     return random.Random(size_bytes).randbytes(size_bytes)
@@ -38,7 +38,7 @@ def leftovers(site: Site) -> list[str]:
     ]
 
 
-def test_a_sparse_file_larger_than_the_disk_comes_back(small_disk: Path) -> None:
+def test_a_sparse_file_larger_than_the_disk_can_be_restored(small_disk: Path) -> None:
     site = Site(small_disk).fill()
     holes = small_disk / "data" / "holes"
     with holes.open("wb") as file:
@@ -67,7 +67,7 @@ def test_a_backup_on_a_full_disk_leaves_nothing_behind(small_disk: Path) -> None
 def test_a_backup_that_outgrows_the_disk_while_it_is_written_leaves_nothing_behind(
     tmp_path: Path, small_disk: Path
 ) -> None:
-    """The room looked sufficient at first: the tree lies elsewhere and does not compress."""
+    """The space looked sufficient at first: the tree is on another disk and does not compress."""
     project = tmp_path / "project"
     project.mkdir()
     site = Site(project).fill()
@@ -80,7 +80,7 @@ def test_a_backup_that_outgrows_the_disk_while_it_is_written_leaves_nothing_behi
     assert (site.archives(), site.tree(), leftovers(site)) == (archives, tree, [])
 
 
-@pytest.mark.parametrize("filler_mib", [8, 27], ids=["no room for the safety backup", "no room to unpack"])
+@pytest.mark.parametrize("filler_mib", [8, 27], ids=["no space for the safety backup", "no space to unpack"])
 def test_a_restore_on_a_full_disk_changes_nothing(small_disk: Path, filler_mib: int) -> None:
     site = Site(small_disk).fill()
     (small_disk / "data" / "noise").write_bytes(noise(6 << 20))

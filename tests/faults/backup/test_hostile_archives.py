@@ -1,4 +1,4 @@
-"""Archives made to escape, to grow or to crash: refused whole, and nothing outside of the staging changes."""
+"""Archives made to escape, to grow or to crash: refused entirely, and nothing outside the staging directory changes."""
 
 import random
 import tarfile
@@ -18,7 +18,7 @@ from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.transaction.staging import Stage, remove_tree
 from toombos_cli.base.errors import ToombosError
 
-pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
+pytestmark = pytest.mark.timeout(900)  # many processes or cases: slow on a busy machine
 
 DATA = (Entry(path="data", type="dir", mode=0o755), b"")
 
@@ -38,16 +38,16 @@ ESCAPES = {
     "dot": [DATA, plain("data/./x")],
     "empty part": [DATA, plain("data//x")],
     "NUL": [DATA, plain("data/a\0b")],
-    "outside of the roots": [DATA, plain("elsewhere")],
+    "outside the roots": [DATA, plain("elsewhere")],
     "prefix of a root": [DATA, plain("database")],
-    "twice": [DATA, plain("data/x"), plain("data/x")],
+    "duplicate name": [DATA, plain("data/x"), plain("data/x")],
     "file below a file": [DATA, plain("data/x"), plain("data/x/y")],
     "file without its directory": [DATA, plain("data/deep/x")],
     "absolute link": [DATA, link("data/l", "/etc")],
     "link out of its root": [DATA, link("data/l", "../..")],
-    "link that climbs behind a name": [DATA, link("data/l", "a/../../..")],
+    "link that climbs after a name": [DATA, link("data/l", "a/../../..")],
     "file through a link": [DATA, link("data/l", "d"), plain("data/l/x")],
-    "name of the archive's own": [DATA, plain("manifest.json")],
+    "reserved name": [DATA, plain("manifest.json")],
     "long name": [DATA, plain("data/" + "n" * 256)],
     "mode": [DATA, plain("data/x", mode=0o100644)],
     "negative size": [DATA, plain("data/x", size=-1)],
@@ -83,7 +83,7 @@ def test_an_archive_with_a_bad_member_is_refused_as_a_whole(
 ) -> None:
     try:
         archive = build(tmp_path / "hostile", members)
-    except (ValueError, OverflowError):  # tar itself cannot say it; only the manifest can
+    except (ValueError, OverflowError):  # tar cannot express it, only the manifest can
         harmless = [DATA, plain("data/x")]
         listing = msgspec.json.encode(members[1][0])
         archive = build(
@@ -107,7 +107,7 @@ def test_an_archive_with_a_bad_root_is_refused(site: Site, tmp_path: Path, roots
     ids=lambda k: k.decode(),
 )
 def test_a_tar_member_of_another_kind_than_listed_is_refused(site: Site, tmp_path: Path, kind: bytes) -> None:
-    """A hard link to a symlink, devices, fifos: the stream says one thing and the manifest another."""
+    """A hard link to a symlink, devices, fifos: the stream contradicts the manifest."""
 
     def disguise(data: bytes) -> bytes:
         info = tarfile.TarInfo("data/x")
@@ -138,8 +138,8 @@ def test_a_frame_that_grows_past_its_declared_size_is_refused_without_being_unpa
 
 
 @pytest.mark.parametrize("cases", [10_000])
-def test_whatever_a_fuzzer_makes_of_an_archive_is_refused_or_harmless(tmp_path: Path, cases: int) -> None:
-    """Never an error that is not ours, never a write outside of the staging, never more than the declared size."""
+def test_every_fuzzed_archive_is_refused_or_harmless(tmp_path: Path, cases: int) -> None:
+    """Never an unexpected exception, a write outside the staging directory, or more than the declared size."""
     outside = tmp_path / "outside"
     project = outside / "project"
     project.mkdir(parents=True)
@@ -163,14 +163,14 @@ def test_whatever_a_fuzzer_makes_of_an_archive_is_refused_or_harmless(tmp_path: 
 
 
 def unpack_apart(path: Path, staging: Path, site: Site) -> None:
-    """As a restore stages: into an empty directory, which must hold what was declared and no more."""
+    """Unpack like a restore, into an empty directory, and assert that it contains no more than was declared."""
     staging.mkdir()
     try:
         with Archive(path) as archive:
             places = {root: bytes(staging) + b"/%d" % n for n, root in enumerate(archive.roots)}
             declared = archive.tail.data_bytes
             if declared > 1 << 20:
-                return  # a restore checks the room first
+                return  # a restore checks the free space first
             Stage(archive, places, Silent()).unpack()
             written = sum(p.lstat().st_size for p in staging.rglob("*") if p.is_file() and not p.is_symlink())
             assert written <= declared
@@ -179,7 +179,7 @@ def unpack_apart(path: Path, staging: Path, site: Site) -> None:
 
 
 class Fuzzer:
-    """Archives with one to three falsifications: names, numbers, links, blocks, frames, index, bytes, lengths."""
+    """Makes archives with one to three corruptions: names, numbers, links, blocks, frames, index, bytes, lengths."""
 
     NAMES = ("data/x", "../x", "/x", "data/../x", "data//x", "x", "data", "data/\x00", "data/é", ".", "", "data/l/x")
     TARGETS = ("x", "/etc", "..", "../..", "x/../../..", "", "l")

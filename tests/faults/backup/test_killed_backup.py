@@ -1,4 +1,4 @@
-"""A backup that is killed at any point: earlier archives stay as they are, nothing half-written gets a final name."""
+"""A backup killed at any point: earlier archives are unchanged, and nothing half-written gets a final name."""
 
 import random
 import time
@@ -11,11 +11,11 @@ from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.verify import verify_contents
 from toombos_cli.backup.observer import Silent
 
-pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
+pytestmark = pytest.mark.timeout(900)  # many processes or cases: slow on a busy machine
 
 
 def assert_nothing_lost(site: Site, before: dict[str, str], killed: str) -> None:
-    """What fault 1 asks for, after a kill at `killed`."""
+    """Assert that a kill at `killed` lost no archive, left no unverified one, and does not affect the next backup."""
     after = site.archives()
     assert before.items() <= after.items(), f"an earlier archive changed after a kill at {killed}"
     for name in after.keys() - before.keys():

@@ -1,4 +1,4 @@
-"""A restore that is killed at any point: after the next call the tree is all old or all new, never a mixture."""
+"""A restore killed at any point: after the next call, the tree is entirely old or entirely new, never a mixture."""
 
 import random
 import shutil
@@ -11,13 +11,13 @@ from tests.support.backup_site import Site, Steps, run_apart
 from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.transaction.recover import recover_restore
 
-pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
+pytestmark = pytest.mark.timeout(900)  # many processes or cases: slow on a busy machine
 
 Tree = dict[bytes, tuple[object, ...]]
 
 
 class Ground:
-    """An archive of the old tree, and a changed live tree that each attempt begins with."""
+    """An archive of the old tree, and a changed live tree that each attempt starts with."""
 
     def __init__(self, tmp_path: Path) -> None:
         site = Site(tmp_path / "pristine")
@@ -32,14 +32,14 @@ class Ground:
         self._pristine, self._attempt = site.project, tmp_path / "attempt"
         restored = self.fresh()
         restored.restore(self.archive)
-        self.archived = restored.tree()  # but for the database, whose snapshot differs in its change counter
+        self.archived = restored.tree()  # a database snapshot differs from its source in the change counter
         assert restored.words() == ["old"]
         assert {n: f for n, f in self.archived.items() if n != b"data/history.db"} == {
             n: f for n, f in before.items() if n != b"data/history.db"
         }
 
     def fresh(self) -> Site:
-        """The changed tree again, times and all."""
+        """Return a new copy of the changed tree, with its times."""
         shutil.rmtree(self._attempt, ignore_errors=True)
         shutil.copytree(self._pristine, self._attempt, symlinks=True)
         return Site(self._attempt)
@@ -60,7 +60,7 @@ def kill(site: Site, doing: str, kill_at: int, *args: object) -> None:
     assert process.returncode == -9, f"{doing} was not killed at step {kill_at}: {errors}"
 
 
-def test_a_restore_killed_at_any_step_is_undone_or_finished(ground: Ground) -> None:
+def test_a_restore_killed_at_any_step_is_undone_or_completed(ground: Ground) -> None:
     steps = Steps()
     site = ground.fresh()
     site.restore(ground.archive, observer=steps)
@@ -78,7 +78,7 @@ def test_a_restore_killed_at_any_step_is_undone_or_finished(ground: Ground) -> N
     assert seen == {"old", "new"}
 
 
-def test_the_next_restore_deals_with_an_interrupted_one_first(ground: Ground) -> None:
+def test_the_next_restore_first_undoes_an_interrupted_one(ground: Ground) -> None:
     site = ground.fresh()
     steps = Steps()
     ground.fresh().restore(ground.archive, observer=steps)
@@ -107,7 +107,7 @@ def test_a_recovery_killed_at_any_step_can_be_repeated(ground: Ground) -> None:
 
 
 @pytest.mark.parametrize("times", [10, pytest.param(100, marks=[pytest.mark.full, pytest.mark.timeout(1800)])])
-def test_a_restore_killed_at_a_random_time_is_undone_or_finished(ground: Ground, times: int) -> None:
+def test_a_restore_killed_at_a_random_time_is_undone_or_completed(ground: Ground, times: int) -> None:
     started = time.monotonic()
     run_apart(ground.fresh(), "restore", 0, ground.archive).communicate()
     whole_s = time.monotonic() - started

@@ -1,4 +1,4 @@
-"""Databases and logs that are written to while the backup reads them."""
+"""Databases and logs that are written while the backup reads them."""
 
 import os
 import sqlite3
@@ -36,7 +36,7 @@ while True:
 
 @contextmanager
 def paired_writer(path: Path) -> Iterator[Path]:
-    """A process that commits a row to each of two tables every millisecond; gives the file of acknowledged counts."""
+    """Run a process that commits a row to two tables every millisecond; yield its file of acknowledged counts."""
     acknowledged = path.with_suffix(".acknowledged")
     with acknowledged.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=out, stderr=subprocess.PIPE)
@@ -53,7 +53,7 @@ def last_count(acknowledged: Path) -> int:
     return int(acknowledged.read_bytes().rpartition(b"\n")[0].rpartition(b"\n")[2])
 
 
-def test_50_backups_of_a_database_written_to_each_millisecond_are_consistent(tmp_path: Path) -> None:
+def test_50_backups_of_a_database_written_every_millisecond_are_consistent(tmp_path: Path) -> None:
     site = Site(tmp_path, roots=("data",))
     (tmp_path / "data").mkdir()
     with paired_writer(tmp_path / "data" / "live.db") as file:
@@ -71,7 +71,7 @@ def test_50_backups_of_a_database_written_to_each_millisecond_are_consistent(tmp
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_a_log_that_grows_while_it_is_read_is_an_exact_prefix(tmp_path: Path) -> None:
+def test_a_log_that_grows_while_it_is_read_is_saved_as_an_exact_prefix(tmp_path: Path) -> None:
     site = Site(tmp_path, roots=("logs",))
     log = tmp_path / "logs" / "app.log"
     log.parent.mkdir()
@@ -106,7 +106,7 @@ def test_a_log_truncated_while_it_is_read_is_padded_and_flagged(tmp_path: Path) 
     log.write_bytes(b"y" * (8 << 20))
 
     class Truncating:
-        """Cuts the log off once two pieces of it were read."""
+        """Truncates the log after two pieces of it were read."""
 
         read_bytes = 0
 

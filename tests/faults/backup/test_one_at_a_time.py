@@ -1,4 +1,4 @@
-"""Two at once: one wins, the other names its pid; a lock never outlives its holder."""
+"""Two commands at once: one wins, the other reports its pid; a lock never outlives its owner."""
 
 import os
 import sqlite3
@@ -19,7 +19,7 @@ from toombos_cli.base.errors import LockedError, RefusedError
 
 
 @pytest.mark.parametrize("second", ["backup", "restore"])
-def test_the_second_of_two_is_refused_with_the_first_ones_pid(tmp_path: Path, second: str) -> None:
+def test_the_second_of_two_commands_is_refused_with_the_pid_of_the_first(tmp_path: Path, second: str) -> None:
     site = Site(tmp_path).fill()
     archive = site.backup().archive
 
@@ -39,7 +39,7 @@ def test_the_second_of_two_is_refused_with_the_first_ones_pid(tmp_path: Path, se
     assert refusal.exit_code == 6
 
 
-def test_the_command_exits_6_while_another_process_works(project: Path, toombos: Toombos) -> None:
+def test_the_command_exits_6_while_another_process_has_the_lock(project: Path, toombos: Toombos) -> None:
     with exclusive(project / "run" / "backup.lock", "backup"):
         done = toombos("backup")
     assert done.returncode == 6
@@ -47,7 +47,7 @@ def test_the_command_exits_6_while_another_process_works(project: Path, toombos:
     assert toombos("backup").returncode == 0
 
 
-def test_a_lock_does_not_outlive_a_killed_holder(tmp_path: Path) -> None:
+def test_a_lock_does_not_outlive_a_killed_owner(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     process = run_apart(site, "backup", 3)
     process.communicate()
@@ -55,7 +55,7 @@ def test_a_lock_does_not_outlive_a_killed_holder(tmp_path: Path) -> None:
     assert site.backup().known_good
 
 
-def test_a_backup_is_refused_while_a_restore_lies_half_done(tmp_path: Path) -> None:
+def test_a_backup_is_refused_after_an_interrupted_restore(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     archive = site.backup().archive
     steps = Steps()
@@ -86,7 +86,7 @@ def test_a_restore_is_refused_while_a_process_writes_below_the_roots(tmp_path: P
 
 
 def test_a_foreign_wal_beside_the_live_database_does_not_touch_the_restored_rows(tmp_path: Path) -> None:
-    """SQLite would replay it onto the restored file: whole tree, single directory and the file itself."""
+    """SQLite would replay it into the restored file; for the whole tree, a single directory and the file itself."""
     site = Site(tmp_path).fill("right")
     archive = site.backup().archive
     foreign = tmp_path / "foreign.db"
@@ -107,7 +107,7 @@ def test_a_foreign_wal_beside_the_live_database_does_not_touch_the_restored_rows
         assert site.words() == ["right"]
 
 
-def test_a_backup_leaves_a_download_that_is_under_way_alone_and_clears_one_that_died(tmp_path: Path) -> None:
+def test_a_backup_leaves_a_running_download_alone_and_removes_an_interrupted_one(tmp_path: Path) -> None:
     pytest.importorskip("obstore", reason="obstore is not installed")
     there, here = Site(tmp_path / "there"), Site(tmp_path / "here")
     for site in (there, here):
@@ -127,7 +127,7 @@ def test_a_backup_leaves_a_download_that_is_under_way_alone_and_clears_one_that_
     assert not died.exists()
 
 
-def test_a_backup_leaves_a_decrypted_copy_that_is_being_read_alone(tmp_path: Path) -> None:
+def test_a_backup_does_not_remove_a_decrypted_copy_while_it_is_read(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     site.backup()
     scratch = site.place.directory / ".scratch-0123abcd"

@@ -1,4 +1,4 @@
-"""A PostgreSQL database named by DATABASE_URL: dumped with its rows counted, restored whole or not at all."""
+"""The PostgreSQL database in DATABASE_URL: dumped with its row counts, restored completely or not at all."""
 
 import json
 import os
@@ -27,7 +27,7 @@ PROGRAMS = ("usr/lib/postgresql/*/bin",)
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """The URL of a private server's database; it runs as `postgres` when the tests run as root."""
+    """Yield the URL of a database on a private server, which runs as `postgres` if the tests run as root."""
     initdb, pg_ctl = needs("initdb", search=PROGRAMS), needs("pg_ctl", search=PROGRAMS)
     home = mkdtemp(prefix="pg-")
     port = free_port()
@@ -80,7 +80,7 @@ def server(tmp_path: Path, cluster: str) -> Server:
     return Server(tmp_path, cluster)
 
 
-def test_a_dump_carries_the_row_counts_and_comes_back(server: Server) -> None:
+def test_a_dump_contains_the_row_counts_and_can_be_restored(server: Server) -> None:
     plan = Plan(place=server.site.place, scope=server.site.scope, postgres=server.postgres)
     report = create_backup(plan, Silent())
     dump = next(one for one in report.databases if one.path == ".toombos/postgresql.dump")
@@ -98,7 +98,7 @@ def test_a_dump_carries_the_row_counts_and_comes_back(server: Server) -> None:
     assert not (server.site.project / ".toombos").exists()
 
 
-def test_a_database_that_another_session_holds_leaves_files_and_rows_alone(server: Server) -> None:
+def test_a_restore_changes_nothing_while_another_session_locks_the_database(server: Server) -> None:
     archive = server.backup()
     server.site.fill("new")
     server.sql("INSERT INTO one VALUES (3)")
@@ -126,7 +126,7 @@ def test_a_database_that_another_session_holds_leaves_files_and_rows_alone(serve
 
 
 class Crash(BaseException):
-    """Stands for a kill: nothing that follows it is carried out."""
+    """Simulates a kill: nothing after it is executed."""
 
 
 @pytest.mark.parametrize(("step", "rows", "word"), [("restore database", "1,2,3", "new"), ("commit", "1,2", "old")])
@@ -154,13 +154,13 @@ def test_the_servers_commit_decides_an_interrupted_restore(
     assert (server.site.project / ".env").read_text() == f"WORD={word}\n"
 
 
-def test_an_archive_with_a_server_needs_one_to_restore_to(server: Server) -> None:
+def test_restoring_an_archive_with_a_dump_needs_a_database_server(server: Server) -> None:
     archive = server.backup()
     with pytest.raises(RefusedError, match="DATABASE_URL"):
         restore(replace(server.request(archive), postgres=None), NoServices(), Silent())
 
 
-def test_a_server_that_does_not_answer_makes_the_archive_incomplete(server: Server) -> None:
+def test_a_server_that_does_not_respond_makes_the_archive_incomplete(server: Server) -> None:
     postgres = Postgres.from_url(f"postgresql://nobody@127.0.0.1:{free_port()}/none")
     plan = Plan(place=server.site.place, scope=server.site.scope, postgres=postgres)
     report = create_backup(plan, Silent())
@@ -168,7 +168,7 @@ def test_a_server_that_does_not_answer_makes_the_archive_incomplete(server: Serv
     assert not report.known_good
 
 
-def test_the_command_takes_the_server_from_the_env_file_and_never_shows_its_password(
+def test_the_command_reads_the_server_from_the_env_file_and_never_shows_its_password(
     project: Path, toombos: Toombos, cluster: str
 ) -> None:
     (project / ".env").write_text(f"DATABASE_URL={cluster}\n")
@@ -193,7 +193,7 @@ while True:
 """
 
 
-def test_a_service_that_serves_the_database_runs_until_it_is_restored(
+def test_a_service_that_serves_the_database_runs_until_the_database_is_restored(
     tmp_path: Path, toombos: Toombos, cluster: str
 ) -> None:
     own, web = free_port(), free_port()
@@ -229,10 +229,10 @@ depends_on = ["db"]
 
 
 @pytest.mark.parametrize("url", [None, "", "sqlite:///data/history.db", "mysql://x/y"])
-def test_other_databases_are_not_taken_for_postgres(url: str | None) -> None:
+def test_the_url_of_another_database_is_not_a_postgresql_url(url: str | None) -> None:
     assert Postgres.from_url(url) is None
 
 
-def test_the_password_is_in_no_argument() -> None:
+def test_the_password_is_kept_out_of_the_arguments() -> None:
     postgres = Postgres.from_url("postgresql+psycopg://me:p%40ss@db:5433/app?sslmode=require")
     assert postgres == Postgres("postgresql://me@db:5433/app?sslmode=require", "p@ss")

@@ -1,4 +1,4 @@
-"""What a restore staged is on the disk before the live tree changes: seen from the kernel's side."""
+"""Everything that a restore staged is on disk before the live tree changes, as its system calls show."""
 
 import re
 import subprocess

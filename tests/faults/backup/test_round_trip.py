@@ -1,4 +1,4 @@
-"""What goes in comes out: byte-, mode- and time-exact, through toombos and through GNU tar by hand."""
+"""A backup and its restore give the same bytes, modes and times, through toombos and through GNU tar by hand."""
 
 import os
 import struct
@@ -18,7 +18,7 @@ from toombos_cli.backup.archive.format import Entry
 from toombos_cli.backup.archive.reader import read_tail
 from toombos_cli.backup.archive.restore_txt import RESTORE_TXT
 
-pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
+pytestmark = pytest.mark.timeout(900)  # many processes or cases: slow on a busy machine
 
 NAMES = st.one_of(
     st.sampled_from(
@@ -47,7 +47,7 @@ TREES = st.dictionaries(NAMES, NODES, max_size=5)
 
 
 def plant(directory: bytes, tree: dict[bytes, tuple[object, ...]]) -> None:
-    """Makes the tree on the disk; times last, for making what lies in a directory changes its own."""
+    """Create the tree on disk. Times are set last, because creating an entry changes the time of its directory."""
     for name, (kind, *facts) in tree.items():
         path = os.path.join(directory, name)  # noqa: PTH118  (names are raw bytes)
         if kind == "dir":
@@ -133,14 +133,14 @@ def test_a_sparse_file_stays_sparse(tmp_path: Path) -> None:
 
 
 def acl(*entries: tuple[int, int, int]) -> bytes:
-    """A POSIX ACL as the kernel holds it: version 2, then (tag, rights, id) each."""
+    """Return a POSIX ACL in the kernel's encoding: version 2, then (tag, rights, id) for each entry."""
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
 
 
 NOBODY_MAY_READ = acl((1, 6, 2**32 - 1), (2, 4, 65534), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1))
 
 
-def test_extended_attributes_and_acls_survive_and_gnu_tar_knows_them(tmp_path: Path) -> None:
+def test_extended_attributes_and_acls_survive_and_gnu_tar_restores_them(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     note, deep, by_hand = tmp_path / "data/deep/note.txt", tmp_path / "data/deep", tmp_path / "by hand"
     plain = Path(site.backup().archive)
@@ -177,11 +177,11 @@ def test_extended_attributes_and_acls_survive_and_gnu_tar_knows_them(tmp_path: P
     assert by_tar.stat().st_mode == mode
 
 
-# The kernel wants the user's entry before the group's: it refuses this one, whatever the file system.
+# The kernel requires the user's entry before the group's: it refuses this ACL on any file system.
 OUT_OF_ORDER = acl((4, 0, 2**32 - 1), (1, 6, 2**32 - 1), (2, 4, 65534), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1))
 
 
-def test_an_acl_that_cannot_be_set_is_told_and_gives_the_group_no_more_than_it_did(tmp_path: Path) -> None:
+def test_an_acl_that_cannot_be_set_is_reported_and_gives_the_group_no_further_rights(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     members = [
@@ -198,7 +198,7 @@ def test_an_acl_that_cannot_be_set_is_told_and_gives_the_group_no_more_than_it_d
     assert (project / "data/a").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_restore_in_a_container_that_does_not_know_the_owner_goes_on_and_says_so(tmp_path: Path) -> None:
+def test_a_restore_in_a_container_without_the_owner_continues_with_a_warning(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     Site(project).fill()
@@ -227,7 +227,7 @@ def test_the_env_file_keeps_its_private_mode(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file_makes_the_archive_incomplete_and_never_latest_good(tmp_path: Path) -> None:
-    """Root may read everything, so the refusal is made where the file is opened."""
+    """Root may read everything, so the test makes opening the file fail."""
     site = Site(tmp_path).fill()
     good = site.backup()
     closed = tmp_path / "data" / "closed"

@@ -1,4 +1,4 @@
-"""`toombos smoke --deep`: schemathesis against a service that keeps its OpenAPI document, and one that does not."""
+"""`toombos smoke --deep`: schemathesis with a service that conforms to its OpenAPI document, and one that does not."""
 
 import json
 
@@ -23,7 +23,7 @@ DOCUMENT = {
 
 
 def service(number):
-    """Promises an integer and answers `number`."""
+    """Return a handler that declares an integer and responds with `number`."""
 
     def handle(connection):
         line = read_request(connection).split(b"\r\n")[0]
@@ -63,8 +63,8 @@ def smoke(toombos, project, number, *, proof="proves_dry_run = true"):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("number", "verdict"), [(7, "pass"), ("seven", "fail")], ids=["kept", "broken"])
-def test_an_answer_that_breaks_the_document_is_found(toombos, project, number, verdict):
+@pytest.mark.parametrize(("number", "verdict"), [(7, "pass"), ("seven", "fail")], ids=["conforming", "not conforming"])
+def test_a_response_that_does_not_conform_to_the_document_is_found(toombos, project, number, verdict):
     needs("schemathesis", search=())
     code, step = smoke(toombos, project, number)
     assert (step["verdict"], code) == (verdict, 0 if verdict == "pass" else 1), step

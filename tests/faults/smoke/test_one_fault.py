@@ -1,4 +1,4 @@
-"""The real system with one fault each: the smoke test fails at the right step, with expected and got."""
+"""The real system with one fault at a time: the smoke test fails at the right step, with expected and got."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def system(tmp_path_factory, ports):
 
 @pytest.fixture
 def smoke(tmp_path, ports, system):
-    """Runs `toombos smoke` where some services are reached at other ports; returns exit code and the JSON document."""
+    """Return a function that runs `toombos smoke` with other ports for some services: (exit code, JSON document)."""
     (tmp_path / ".env").write_text(f"API_KEY={KEY}\n")
 
     def run(*args, **others):
@@ -74,22 +74,22 @@ SEND = b"POST /api/v1/email/send"
 PUBLISH = b"POST /api/v1/content/publish"
 
 
-def off_by_one(answer):
-    """A counter that misses one e-mail in two."""
-    stats = json.loads(body_of(answer))
-    return with_body(answer, json.dumps(stats | {"emails_sent": stats["emails_sent"] // 2}).encode())
+def off_by_one(response):
+    """Return the response with a counter that misses every other e-mail."""
+    stats = json.loads(body_of(response))
+    return with_body(response, json.dumps(stats | {"emails_sent": stats["emails_sent"] // 2}).encode())
 
 
 def without(field):
-    def change(answer):
-        body = json.loads(body_of(answer))
+    def change(response):
+        body = json.loads(body_of(response))
         body.pop(field, None)
-        return with_body(answer, json.dumps(body).encode())
+        return with_body(response, json.dumps(body).encode())
 
     return change
 
 
-# service, what is changed, the first step that fails, what it expected, what it got
+# service, change, first step that fails, what it expected, what it got
 FAULTS = {
     "500 with JSON": (
         "crm",
@@ -106,14 +106,14 @@ FAULTS = {
         "HTTP 200",
         "HTTP 422",
     ),
-    "an answer without a promised field": (
+    "a response without a required field": (
         "platform",
         on(PUBLISH, without("published_at")),
         "platform-publish",
         "OpenAPI schema",
         "'published_at' is a required property",
     ),
-    "a page instead of an answer": (
+    "a web page instead of JSON": (
         "platform",
         on(PUBLISH, lambda a: http("200 OK", b"<html>Log in</html>", "text/html")),
         "platform-publish",
@@ -134,28 +134,28 @@ FAULTS = {
         "HTTP 408",
         "HTTP 200",
     ),
-    "auth bypassed": (
+    "authentication bypassed": (
         "generator",
         on(b"POST /api/v2/generate-content", lambda a: http("200 OK", b"{}") if b" 401 " in a[:20] else a),
         "auth-none",
         "HTTP 401",
         "HTTP 200",
     ),
-    "a right key refused": (
+    "the right key refused": (
         "generator",
         on(b"GET /api/v2/generations?limit=1", lambda a: http("401 No", b'{"detail": "no"}')),
         "auth-right-key",
         "HTTP 200",
         "HTTP 401",
     ),
-    "a history that forgets": (
+    "a history that loses an entry": (
         "generator",
         on(b"GET /api/v2/generations/", lambda a: http("404 No", b'{"detail": "gone"}')),
         "history",
         "HTTP 200",
         "HTTP 404",
     ),
-    "a refused way out": (
+    "a refused request to another machine": (
         "generator",
         on(
             b"GET /metrics",
@@ -218,7 +218,7 @@ def test_a_live_system_is_refused_before_anything_is_sent(smoke, ports):
     assert set(requests) == {b"GET"}
 
 
-def test_a_live_system_with_allow_live_gets_the_read_only_steps_alone(smoke, ports):
+def test_a_live_system_with_allow_live_gets_only_the_read_only_steps(smoke, ports):
     posted = []
 
     def watch(request):
@@ -237,11 +237,11 @@ def test_a_live_system_with_allow_live_gets_the_read_only_steps_alone(smoke, por
     assert posted == []
 
 
-def test_flaky_steps_are_named_with_their_rate(smoke, ports):
-    answers = iter(range(1000))
+def test_flaky_steps_are_reported_with_their_failure_rate(smoke, ports):
+    count = iter(range(1000))
 
-    def every_third(answer):
-        return http("500 Oops", b"{}") if next(answers) % 3 == 2 else answer
+    def every_third(response):
+        return http("500 Oops", b"{}") if next(count) % 3 == 2 else response
 
     with tampered(ports["crm"], on(b"GET /api/v1/email/msg_", every_third)) as port:
         code, document = smoke("--only", "crm-status", "--repeat", "6", crm=port)
@@ -305,7 +305,7 @@ loopback_only = true
     assert f"192.0.2.1 port 9 (UDP, pid {process.pid})" in step["got"]
 
 
-def test_outputs_for_ci_are_written_beside_the_verdict(smoke, tmp_path, ports):
+def test_the_outputs_for_ci_are_written_besides_the_verdict(smoke, tmp_path, ports):
     junit = tmp_path / "reports" / "smoke.xml"
     with tampered(ports["crm"], on(SEND, lambda a: http("500 Oops", b'{"a": "<&>"}'))) as port:
         write_manifest(tmp_path, ports | {"crm": port})
@@ -320,7 +320,7 @@ def test_outputs_for_ci_are_written_beside_the_verdict(smoke, tmp_path, ports):
     assert done.stdout.splitlines()[-1].startswith("smoke test FAILED: crm-send")
 
 
-def test_two_smoke_tests_of_a_project_at_once_do_not_count_each_other(tmp_path):
+def test_a_second_smoke_test_of_a_project_is_refused_while_one_runs(tmp_path):
     with serve(hang) as port:
         (tmp_path / "toombos.toml").write_text(
             f'[services.web]\ncommand = ["unused"]\nprobe_timeout_s = 100\nport = {port}\n'

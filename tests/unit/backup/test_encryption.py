@@ -1,4 +1,4 @@
-"""Archives encrypted by age: opened with the key, useless without, honest about what could be verified."""
+"""Archives encrypted with age: readable only with the key, and honest about what could be verified."""
 
 import dataclasses
 from pathlib import Path
@@ -43,7 +43,7 @@ def request(site: Site, keys: Keys, archive: str | None = None) -> Request:
     return Request(place=site.place, scope=site.scope, archive=Path(archive) if archive else None, keys=keys)
 
 
-def test_an_encrypted_archive_comes_back_and_so_does_its_safety_backup(site: Site, keys: Keys) -> None:
+def test_an_encrypted_archive_and_its_safety_backup_can_be_restored(site: Site, keys: Keys) -> None:
     report = create_backup(plan(site, keys), Silent())
     assert report.archive.endswith(".tar.zst.age")
     assert report.known_good
@@ -57,7 +57,7 @@ def test_an_encrypted_archive_comes_back_and_so_does_its_safety_backup(site: Sit
     assert site.words() == ["old", "new"]
 
 
-def test_nothing_of_the_content_lies_in_the_backup_directory(site: Site, keys: Keys) -> None:
+def test_no_clear_text_is_in_the_backup_directory(site: Site, keys: Keys) -> None:
     site.write(".env", "API_KEY=very-secret-value\n" * 100)
     create_backup(plan(site, keys), Silent())
     files = [path for path in site.place.directory.rglob("*") if path.is_file()]
@@ -65,7 +65,7 @@ def test_nothing_of_the_content_lies_in_the_backup_directory(site: Site, keys: K
     assert not [path for path in files if path.name.endswith(".tar.zst")]
 
 
-def test_without_the_key_here_it_is_written_but_not_known_good(site: Site, keys: Keys) -> None:
+def test_without_the_key_an_archive_is_written_but_not_known_good(site: Site, keys: Keys) -> None:
     report = create_backup(plan(site, dataclasses.replace(keys, identity=None)), Silent())
     assert (report.verified, report.known_good, report.verdict) == (False, False, Verdict.WARN)
     assert not list_archives(site.place)[0].verified
@@ -92,9 +92,9 @@ def test_another_key_or_a_flipped_bit_is_refused(site: Site, keys: Keys, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "content", ["", "no key in here\n", "AGE-SECRET-KEY-1BROKEN\n"], ids=["empty", "none", "broken"]
+    "content", ["", "no key in here\n", "AGE-SECRET-KEY-1BROKEN\n"], ids=["empty", "without a key", "with a broken key"]
 )
-def test_a_useless_identity_file_is_named(site: Site, keys: Keys, tmp_path: Path, content: str) -> None:
+def test_an_error_names_an_unusable_identity_file(site: Site, keys: Keys, tmp_path: Path, content: str) -> None:
     report = create_backup(plan(site, keys), Silent())
     file = tmp_path / "useless.txt"
     file.write_text(content)
@@ -103,7 +103,7 @@ def test_a_useless_identity_file_is_named(site: Site, keys: Keys, tmp_path: Path
     assert raised.value.problems[0].where == str(file)
 
 
-def test_a_recipient_that_is_none_is_a_configuration_error(site: Site) -> None:
+def test_an_invalid_recipient_is_a_configuration_error(site: Site) -> None:
     with pytest.raises(ConfigurationError, match="age1nonsense"):
         create_backup(plan(site, Keys(recipients=("age1nonsense",))), Silent())
     assert list_archives(site.place) == ()

@@ -1,4 +1,4 @@
-"""Swapping and swapping back, by the kernel's exchange and by two renames, broken off anywhere."""
+"""Swapping and swapping back, with the kernel's exchange and with two renames, interrupted at any point."""
 
 # The product's paths are raw bytes, which pathlib does not take.
 # ruff: noqa: PTH104
@@ -37,7 +37,7 @@ KINDS = {
 
 @pytest.mark.parametrize("atomic", [True, False], ids=["exchange", "two renames"])
 @pytest.mark.parametrize(("shape", "new", "old"), KINDS.values(), ids=KINDS.keys())
-def test_a_swap_and_its_way_back(
+def test_a_swap_can_be_swapped_back(
     tmp_path: Path, shape: dict[str, bool], new: str | None, old: str | None, atomic: bool
 ) -> None:
     unit = make_unit(tmp_path, **shape)
@@ -49,17 +49,17 @@ def test_a_swap_and_its_way_back(
     assert said(tmp_path) == old
 
 
-def test_two_renames_broken_off_between_them_are_taken_back(tmp_path: Path) -> None:
+def test_a_swap_interrupted_between_its_two_renames_is_undone(tmp_path: Path) -> None:
     unit = make_unit(tmp_path)
     os.rename(unit.live, unit.aside)
     swap_back(unit)
     assert said(tmp_path) == "live"
 
 
-def test_a_way_back_by_renames_broken_off_anywhere_can_be_repeated(
+def test_swapping_back_by_renames_can_be_repeated_after_an_interruption_at_any_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the kernel cannot exchange, the way back is three renames."""
+    """If the kernel cannot exchange two paths, swapping back takes three renames."""
     monkeypatch.setattr(atomic_swap, "_renameat2", lambda: None)
     for broken_off_after in range(4):
         place = tmp_path / str(broken_off_after)
@@ -76,14 +76,14 @@ def test_a_way_back_by_renames_broken_off_anywhere_can_be_repeated(
 
 
 @pytest.mark.parametrize("atomic", [True, False], ids=["exchange", "two renames"])
-def test_a_swap_is_taken_back_after_a_reboot_that_numbered_the_devices_anew(tmp_path: Path, atomic: bool) -> None:
+def test_a_swap_is_undone_after_a_reboot_that_changed_the_device_numbers(tmp_path: Path, atomic: bool) -> None:
     unit = make_unit(tmp_path)
     swap(unit, atomic=atomic)
     swap_back(after_reboot(unit))
     assert said(tmp_path) == "live"
 
 
-def test_where_old_and_new_cannot_be_told_apart_nothing_is_moved(tmp_path: Path) -> None:
+def test_nothing_is_moved_if_old_and_new_cannot_be_told_apart(tmp_path: Path) -> None:
     unit = make_unit(tmp_path)
     swap(unit)
     strange = msgspec.structs.replace(unit, live_id=(1, 1), staged_id=(1, 2))
@@ -93,7 +93,7 @@ def test_where_old_and_new_cannot_be_told_apart_nothing_is_moved(tmp_path: Path)
     assert (tmp_path / "staged" / "said").read_text() == "live"
 
 
-def test_what_was_put_in_place_before_the_swap_came_to_it_stays(tmp_path: Path) -> None:
+def test_a_file_put_in_place_before_its_swap_stays(tmp_path: Path) -> None:
     unit = make_unit(tmp_path)
     os.rename(unit.live, tmp_path / "before")
     (tmp_path / "live").mkdir()
@@ -103,14 +103,14 @@ def test_what_was_put_in_place_before_the_swap_came_to_it_stays(tmp_path: Path) 
 
 
 def after_reboot(unit: Unit) -> Unit:
-    """What a journal says of a unit when its file system has another device number than before."""
+    """Return the unit as a journal describes it if its file system had another device number."""
     assert unit.live_id is not None
     assert unit.staged_id is not None
     other = unit.live_id[0] + 7
     return msgspec.structs.replace(unit, live_id=(other, unit.live_id[1]), staged_id=(other, unit.staged_id[1]))
 
 
-def test_the_exchange_is_one_step_here() -> None:
+def test_linux_exchanges_two_paths_in_one_step() -> None:
     if not hasattr(os, "uname") or os.uname().sysname != "Linux":
-        pytest.skip("renameat2 is Linux's own")
+        pytest.skip("renameat2 exists only on Linux")
     assert atomic_swap._renameat2() is not None

@@ -1,4 +1,4 @@
-"""Names of archives: they tell when, sort by it, and are never given twice."""
+"""The names of archives: they contain their time, sort by it, and are never used twice."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ from toombos_cli.backup.directory.naming import created_at, new_path
 AT = datetime(2026, 11, 23, 22, 42, 43, tzinfo=UTC)
 
 
-def test_an_archive_of_the_same_second_never_gets_a_name_that_is_taken(tmp_path: Path):
+def test_an_archive_of_the_same_second_never_gets_an_existing_name(tmp_path: Path):
     draws = iter(["1f0a", "1f0a", "1f0a", "2b3c"])
     first = new_path(tmp_path, AT, draw=lambda: next(draws))
     first.touch()
@@ -17,7 +17,7 @@ def test_an_archive_of_the_same_second_never_gets_a_name_that_is_taken(tmp_path:
     assert second.name == "toombos-20261123T224243Z-2b3c.tar.zst"
 
 
-def test_a_name_tells_when_the_archive_was_made(tmp_path: Path):
+def test_a_name_contains_the_time_of_its_archive(tmp_path: Path):
     assert created_at(new_path(tmp_path, AT).name) == AT
     assert created_at(new_path(tmp_path, AT, encrypted=True).name) == AT
     assert created_at("toombos-20261399T224243Z-1f0a.tar.zst") is None

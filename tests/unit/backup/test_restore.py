@@ -1,4 +1,4 @@
-"""What a restore changes, keeps and undoes."""
+"""The files that a restore changes, keeps and undoes."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from tests.support.backup_site import Site
 from toombos_cli.base.errors import OperationError, RefusedError, UsageError
 
 
-def test_a_preview_tells_what_the_restore_then_does(tmp_path: Path) -> None:
+def test_a_preview_shows_what_the_restore_then_does(tmp_path: Path) -> None:
     site = Site(tmp_path).fill("old")
     archive = site.backup().archive
     site.write(".env", "WORD=other")
@@ -26,7 +26,7 @@ def test_a_preview_tells_what_the_restore_then_does(tmp_path: Path) -> None:
     assert preview.safety_backup is None
 
 
-def test_the_safety_backup_brings_back_what_was_there(tmp_path: Path) -> None:
+def test_the_safety_backup_restores_the_previous_state(tmp_path: Path) -> None:
     site = Site(tmp_path).fill("old")
     archive = site.backup().archive
     site.fill("new")
@@ -43,7 +43,7 @@ def test_the_safety_backup_brings_back_what_was_there(tmp_path: Path) -> None:
     assert site.words() == ["old", "new"]
 
 
-def test_only_a_path_leaves_everything_else_alone(tmp_path: Path) -> None:
+def test_restoring_only_a_path_leaves_everything_else_alone(tmp_path: Path) -> None:
     site = Site(tmp_path).fill("old")
     archive = site.backup().archive
     site.fill("new")
@@ -57,7 +57,7 @@ def test_only_a_path_leaves_everything_else_alone(tmp_path: Path) -> None:
     assert site.words() == ["old", "new"]
 
 
-def test_only_a_path_whose_directory_is_gone(tmp_path: Path) -> None:
+def test_restoring_only_a_path_creates_its_missing_directory(tmp_path: Path) -> None:
     site = Site(tmp_path).fill("old")
     archive = site.backup().archive
     (tmp_path / "data" / "deep" / "note.txt").unlink()
@@ -67,15 +67,15 @@ def test_only_a_path_whose_directory_is_gone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["data/deep/nope.txt", "/etc/passwd", "../x", ""])
-def test_only_a_path_that_the_archive_does_not_hold_is_a_usage_error(tmp_path: Path, path: str) -> None:
+def test_restoring_only_a_path_that_is_not_in_the_archive_is_a_usage_error(tmp_path: Path, path: str) -> None:
     site = Site(tmp_path).fill()
     archive = site.backup().archive
     with pytest.raises(UsageError):
         site.restore(archive, only=(path,))
 
 
-def test_live_files_that_no_backup_holds_stay(tmp_path: Path) -> None:
-    """Excluded directories, old logs, links out of the root: the exchange of a root must not lose them."""
+def test_live_files_that_no_backup_contains_stay(tmp_path: Path) -> None:
+    """Excluded directories, old logs, links out of the root: exchanging a root must not lose them."""
     site = Site(tmp_path, exclude=("data/prometheus",)).fill("old")
     site.scope = replace(site.scope, roots=tuple(replace_log_days(root, 7) for root in site.scope.roots))
     archive = site.backup().archive
@@ -98,7 +98,7 @@ def replace_log_days(root: object, days: float) -> object:
 
 
 class Sick:
-    """Services that ran, and that do not become healthy with the restored state."""
+    """Services that were running, and do not become healthy with the restored state."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -118,7 +118,7 @@ class Sick:
             raise OperationError("app: exited with 1")
 
 
-def test_a_restored_system_that_stays_sick_gives_way_to_the_old_state(tmp_path: Path) -> None:
+def test_a_restored_system_that_does_not_become_healthy_is_replaced_by_the_old_state(tmp_path: Path) -> None:
     site = Site(tmp_path).fill("old")
     archive = site.backup().archive
     site.fill("new")
@@ -131,7 +131,7 @@ def test_a_restored_system_that_stays_sick_gives_way_to_the_old_state(tmp_path: 
     assert not site.place.journal.exists()
 
 
-def test_services_that_cannot_be_stopped_leave_the_tree_alone(tmp_path: Path) -> None:
+def test_a_restore_leaves_the_tree_alone_if_services_cannot_be_stopped(tmp_path: Path) -> None:
     class Stubborn(Sick):
         def stop(self) -> tuple[str, ...]:
             raise RefusedError("will not stop")
@@ -150,7 +150,7 @@ def test_without_any_archive_there_is_nothing_to_restore(tmp_path: Path) -> None
         Site(tmp_path).fill().restore()
 
 
-def test_a_malformed_database_is_saved_as_it_lies_and_restored_over(tmp_path: Path) -> None:
+def test_a_malformed_database_is_saved_unchanged_and_replaced_by_a_restore(tmp_path: Path) -> None:
     site = Site(tmp_path).fill("right")
     archive = site.backup().archive
     path = tmp_path / "data" / "history.db"
@@ -167,7 +167,7 @@ def test_a_malformed_database_is_saved_as_it_lies_and_restored_over(tmp_path: Pa
     assert path.read_bytes() == bytes(content)
 
 
-def test_services_that_stay_sick_and_cannot_be_stopped_keep_the_restored_state(tmp_path: Path) -> None:
+def test_unhealthy_services_that_cannot_be_stopped_keep_the_restored_state(tmp_path: Path) -> None:
     """Exchanging files under running processes would mix the two states."""
 
     class Stuck(Sick):

@@ -1,4 +1,4 @@
-"""What stays in the backup directory: one row a rule."""
+"""The archives that stay in the backup directory: one row per rule."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,7 @@ NOTHING = {"last": 0, "daily": 0, "weekly": 0, "monthly": 0, "keep_within_days":
 
 
 def archive(age_days: float, **facts: object) -> ArchiveInfo:
-    """A good archive, but for what `facts` say; its name is its age."""
+    """Return an archive that is good except for `facts`; its name is its age."""
     known = {"verified": True, "known_good": True, "pinned": False, "kind": "regular", "problem": ""} | facts
     return ArchiveInfo(
         path=Path(f"{age_days:g}"),
@@ -35,13 +35,13 @@ INCOMPLETE = {"known_good": False, "problem": "a file could not be read"}
 UNVERIFIED = {"verified": False, "known_good": False}
 
 CASES = {
-    "the newest so many": (Retention(last=2, daily=0), [archive(d) for d in (1, 2, 3)], {"1", "2"}),
+    "the newest two": (Retention(last=2, daily=0), [archive(d) for d in (1, 2, 3)], {"1", "2"}),
     "the newest of each day": (
         Retention(last=0, daily=2),
         [archive(d) for d in (0.1, 0.2, 1.1, 1.2, 2.1)],
         {"0.1", "1.1"},
     ),
-    "a day without a backup takes no place": (
+    "a day without a backup does not count": (
         Retention(last=0, daily=3),
         [archive(d) for d in (0.1, 20.1, 40.1, 60.1)],
         {"0.1", "20.1", "40.1"},
@@ -52,13 +52,13 @@ CASES = {
         [archive(d) for d in (1, 2, 30, 31, 70)],
         {"1", "30"},
     ),
-    "all within so many days": (
+    "all archives of the last three days": (
         Retention(last=0, daily=0, keep_within_days=3),
         [archive(d) for d in (1, 2, 2.9, 3.1)],
         {"1", "2", "2.9"},
     ),
-    "a bad archive takes no good one's place": (Retention(last=1, daily=0), [archive(1, **BAD), archive(2)], {"2"}),
-    "an incomplete archive takes no good one's place": (
+    "a bad archive does not displace a good one": (Retention(last=1, daily=0), [archive(1, **BAD), archive(2)], {"2"}),
+    "an incomplete archive does not displace a good one": (
         Retention(last=1, daily=0),
         [archive(1, **INCOMPLETE), archive(2)],
         {"2"},
@@ -68,22 +68,22 @@ CASES = {
         [archive(1), archive(2, **UNVERIFIED), archive(3)],
         {"1", "2"},
     ),
-    "a pinned archive stays and takes no place": (
+    "a pinned archive stays and does not count": (
         Retention(last=1, daily=0),
         [archive(1, pinned=True), archive(2), archive(3)],
         {"1", "2"},
     ),
-    "an archive from the future stays and takes no place": (
+    "an archive from the future stays and does not count": (
         Retention(last=1, daily=0),
         [archive(-365), archive(2), archive(3)],
         {"-365", "2"},
     ),
-    "nothing goes while nothing is good": (
+    "nothing is removed if no archive is good": (
         Retention(last=1, daily=0),
         [archive(1, **BAD), archive(2, **BAD)],
         {"1", "2"},
     ),
-    "a year ahead and 40 days without backups, the newest good stays": (
+    "the newest good archive stays after a year without backups": (
         Retention(last=0, daily=0, keep_within_days=30),
         [archive(405), archive(406)],
         {"405"},
@@ -108,14 +108,14 @@ def test_refuses_a_policy_that_keeps_nothing() -> None:
         decide([archive(1)], Retention(**NOTHING), NOW)
 
 
-def test_the_newest_good_one_passes_over_bad_ones_safety_backups_and_future_clocks() -> None:
+def test_the_newest_good_archive_is_not_a_bad_one_nor_a_safety_backup_nor_from_the_future() -> None:
     archives = [archive(-9), archive(1, **BAD), archive(2, kind="safety"), archive(3), archive(4)]
     newest = newest_known_good(archives, NOW)
     assert newest is not None
     assert str(newest.path) == "3"
 
 
-def test_a_restore_tries_unverified_archives_and_those_of_the_future_last() -> None:
+def test_a_restore_tries_unverified_archives_and_archives_from_the_future_last() -> None:
     archives = [archive(-9), archive(1, **UNVERIFIED), archive(2, **BAD), archive(3)]
     assert [str(info.path) for info in restore_candidates(archives, NOW)] == ["1", "3", "-9"]
 
@@ -125,7 +125,7 @@ def test_an_emergency_backup_is_the_last_resort() -> None:
     assert [str(info.path) for info in restore_candidates(archives, NOW)] == ["3", "-9", "1"]
 
 
-def test_a_checksum_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
+def test_a_checksum_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     archive = Path(site.backup().archive)
     foreign = archive.with_name("photos.zip.sha256")

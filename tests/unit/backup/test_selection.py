@@ -1,4 +1,4 @@
-"""What a backup takes, what it leaves out, and why."""
+"""The files that a backup takes, the files that it leaves out, and why."""
 
 import os
 import socket
@@ -22,14 +22,14 @@ def names(scope: Scope) -> set[str]:
     return {os.fsdecode(found.name) for found in select(scope, time.time()).found}
 
 
-def test_takes_the_roots_and_all_below_them(tmp_path: Path) -> None:
+def test_takes_the_roots_and_everything_below_them(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     (tmp_path / "elsewhere").write_text("not a root")
     expected = {".env", "data", "data/deep", "data/deep/note.txt", "data/history.db", "logs", "logs/app.log"}
     assert names(site.scope) == expected
 
 
-def test_names_roots_that_are_absent(tmp_path: Path) -> None:
+def test_lists_absent_roots(tmp_path: Path) -> None:
     site = Site(tmp_path, roots=("data", "monitoring"))
     (tmp_path / "data").mkdir()
     selection = select(site.scope, time.time())
@@ -57,7 +57,7 @@ def test_leaves_out_old_logs_of_log_roots_only(tmp_path: Path) -> None:
         ("nothing", set()),
     ],
 )
-def test_leaves_out_what_a_pattern_names(tmp_path: Path, pattern: str, left_out: set[str]) -> None:
+def test_leaves_out_what_a_pattern_matches(tmp_path: Path, pattern: str, left_out: set[str]) -> None:
     site = Site(tmp_path).fill()
     assert names(site.scope) - names(replace(site.scope, exclude=(pattern,))) == left_out
 
@@ -68,7 +68,7 @@ def test_what_a_restore_replaces_is_never_left_out(tmp_path: Path) -> None:
     assert "data/deep/note.txt" in names(scope)
 
 
-def test_leaves_out_the_companions_of_a_database_and_nothing_of_that_name_elsewhere(tmp_path: Path) -> None:
+def test_leaves_out_the_companion_files_of_a_database_but_not_other_files_with_such_names(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     site.write("data/plain-wal", "not of a database")
     with closing(sqlite3.connect(tmp_path / "data" / "history.db")) as database:
@@ -81,7 +81,7 @@ def test_leaves_out_the_companions_of_a_database_and_nothing_of_that_name_elsewh
     assert not {"data/history.db-wal", "data/history.db-shm"} & found
 
 
-def test_leaves_out_what_cannot_be_restored_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaves_out_what_cannot_be_restored_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(tmp_path).fill()
     os.mkfifo(tmp_path / "data" / "fifo")
     (tmp_path / "data" / "out").symlink_to("/etc/passwd")
@@ -145,5 +145,5 @@ def test_a_name_is_a_plain_relative_path(name: bytes, is_fine: bool) -> None:
         *((target, False) for target in (b"../../data/z", b"../..", b"/data", b"x/../y", b"", b"x\0")),
     ],
 )
-def test_a_link_stays_in_its_root_whatever_other_links_there_are(target: bytes, is_fine: bool) -> None:
+def test_a_link_stays_in_its_root_whatever_other_links_exist(target: bytes, is_fine: bool) -> None:
     assert (link_complaint(b"data/deep/link", target, b"data") is None) == is_fine

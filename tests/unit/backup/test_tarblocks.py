@@ -1,4 +1,4 @@
-"""Headers as other programs read them."""
+"""Tar headers as other programs read them."""
 
 import io
 import tarfile
@@ -27,7 +27,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("entry", CASES.values(), ids=CASES.keys())
-def test_python_reads_what_was_meant(entry: Entry) -> None:
+def test_python_reads_the_header_of_an_entry(entry: Entry) -> None:
     header = tarblocks.member_header(entry)
     assert len(header) % tarblocks.BLOCK == 0
     stream = io.BytesIO(header + tarblocks.END)
@@ -42,7 +42,7 @@ def test_python_reads_what_was_meant(entry: Entry) -> None:
 
 
 def test_a_pax_record_counts_its_own_length() -> None:
-    """At 99 and 100 bytes the length grows a digit by being written."""
+    """At 99 and 100 bytes, the length itself adds a digit."""
     for length in range(1, 200):
         record = tarblocks._pax_record(b"k", b"v" * length)
         assert int(record.split(b" ")[0]) == len(record)

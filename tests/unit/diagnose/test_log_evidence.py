@@ -146,8 +146,8 @@ def test_an_archive_that_unpacks_to_gigabytes_is_left_alone(tmp_path: Path):
     ("make", "exists", "problem"),
     [
         (lambda path: None, False, ""),
-        (lambda path: path.mkdir(), True, "is no regular file"),
-        (os.mkfifo, True, "is no regular file"),
+        (lambda path: path.mkdir(), True, "is not a regular file"),
+        (os.mkfifo, True, "is not a regular file"),
         (lambda path: path.symlink_to(path), True, "cannot be read: Too many levels of symbolic links"),
         (lambda path: path.touch(), True, ""),
     ],

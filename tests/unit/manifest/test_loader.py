@@ -1,4 +1,4 @@
-"""What a toombos.toml may say, and what is answered when it says something else."""
+"""The loader of toombos.toml: valid manifests, and the problems it reports for invalid ones."""
 
 import sys
 
@@ -32,7 +32,7 @@ def test_without_a_file_the_packaged_manifest_describes_the_dry_run_system(tmp_p
     assert manifest.source.path is None
 
 
-def test_a_file_of_its_own_replaces_the_packaged_manifest(tmp_path):
+def test_a_projects_own_file_replaces_the_packaged_manifest(tmp_path):
     manifest = load(tmp_path, OWN)
     assert list(manifest.services) == ["shop"]
     assert manifest.services["shop"].command == (sys.executable, "shop.py", "--port", "7001")
@@ -40,7 +40,7 @@ def test_a_file_of_its_own_replaces_the_packaged_manifest(tmp_path):
     assert manifest.name == tmp_path.name
 
 
-def test_a_system_of_ones_own_takes_monitoring_alerts_and_schedule_without_the_dry_run_services(tmp_path):
+def test_extending_monitoring_adds_monitoring_alerts_and_schedule_without_the_dry_run_services(tmp_path):
     manifest = load(tmp_path, 'extends = "monitoring"\n[services.shop]\ncommand = ["shop"]\nport = 5001\n')
     assert set(manifest.services) == {"shop", "alerts", "alertmanager", "prometheus", "host", "grafana"}
     assert manifest.monitoring.rules == ()
@@ -48,7 +48,7 @@ def test_a_system_of_ones_own_takes_monitoring_alerts_and_schedule_without_the_d
     assert "backup" in manifest.schedule
 
 
-def test_extends_merges_tables_and_replaces_everything_else(tmp_path):
+def test_extends_merges_tables_and_replaces_other_values(tmp_path):
     manifest = load(tmp_path, 'extends = "toombos"\n[services.crm]\nport = 9001\n[backup]\nroots = ["x"]\n')
     assert manifest.services["crm"].port == 9001
     assert manifest.services["crm"].title == "Mock CRM"
@@ -56,13 +56,13 @@ def test_extends_merges_tables_and_replaces_everything_else(tmp_path):
     assert manifest.backup.roots == ("x",)
 
 
-def test_a_disabled_service_is_gone_and_nobody_depends_on_it(tmp_path):
+def test_a_disabled_service_is_removed_and_no_service_depends_on_it(tmp_path):
     manifest = load(tmp_path, 'extends = "toombos"\n[services.crm]\nenabled = false\n')
     assert "crm" not in manifest.services
     assert manifest.services["generator"].depends_on == {"platform": "started"}
 
 
-def test_smoke_steps_that_need_a_disabled_service_are_gone_with_it(tmp_path):
+def test_smoke_steps_that_need_a_disabled_service_are_removed_with_it(tmp_path):
     manifest = load(tmp_path, 'extends = "toombos"\n[services.platform]\nenabled = false\n')
     steps = {step.name for step in manifest.smoke}
     assert "crm-send" in steps
@@ -95,11 +95,15 @@ WRONG = [
     pytest.param('[services.a]\ncommand = ["x"]\n', 1, "port is missing", None, id="missing key"),
     pytest.param('[services.a]\ncommand = ["x"]\nport = 0\n', 3, "port is missing", None, id="port 0"),
     pytest.param('[services.a]\ncommand = ["x"]\nport = 70000\n', 3, "port must be 1 to 65535", None, id="port"),
-    pytest.param(OWN + 'scheme = "none"\n', 3, "port is given, and scheme = 'none'", None, id="port of a worker"),
-    pytest.param(WORKER + 'ready = "/x"\n', 4, "scheme = 'none' has none", None, id="path of a worker"),
+    pytest.param(OWN + 'scheme = "none"\n', 3, "port is set, but scheme = 'none'", None, id="port of a worker"),
+    pytest.param(WORKER + 'ready = "/x"\n', 4, "scheme = 'none' has no paths", None, id="path of a worker"),
     pytest.param(WORKER + 'env = { A = "{url}" }\n', 4, "unknown placeholder {url}", None, id="address of a worker"),
     pytest.param(
-        WORKER + '[load]\nservice = "w"\n', 5, "w has no port, so it cannot be asked", None, id="load of a worker"
+        WORKER + '[load]\nservice = "w"\n',
+        5,
+        "w has no port, so it cannot receive requests",
+        None,
+        id="load of a worker",
     ),
     pytest.param("[services.a]\ncommand = []\nport = 1\n", 2, "command must name a program", None, id="no command"),
     pytest.param(OWN + 'health = "x"\n', 4, "health must be a path", None, id="path without a slash"),
@@ -131,16 +135,16 @@ WRONG = [
         id="choice below a name",
     ),
     pytest.param("[service.a]\nport = 1\n", 1, "unknown key service", "did you mean 'services'?", id="header"),
-    pytest.param(OWN + "port = 7", 4, "not valid TOML", None, id="TOML that fails at its end"),
+    pytest.param(OWN + "port = 7", 4, "not valid TOML", None, id="TOML with an error at its end"),
     pytest.param(
         'extends = "toombos"\n[services.genrator]\nport = 1\n',
         2,
         "services.genrator: command is missing",
         "did you mean [services.generator]?",
-        id="override of nothing",
+        id="override of an unknown service",
     ),
     pytest.param(
-        '[services."../x"]\ncommand = ["x"]\nport = 1\n', 1, "the service name '../x' must be letters", None, id="name"
+        '[services."../x"]\ncommand = ["x"]\nport = 1\n', 1, "service name '../x': use letters", None, id="name"
     ),
     pytest.param(
         OWN + '[[smoke]]\nname = "a"\nservice = "shap"\npath = "/"\n',
@@ -158,17 +162,21 @@ WRONG = [
         id="reader of a variable",
     ),
     pytest.param(
-        OWN + '[services.b]\ncommand = ["x"]\nport = 7001\n', 6, "port 7001 is already that of shop", None, id="clash"
+        OWN + '[services.b]\ncommand = ["x"]\nport = 7001\n',
+        6,
+        "port 7001 is already the port of shop",
+        None,
+        id="clash",
     ),
-    pytest.param('extends = "tombos"\n', 1, "names no packaged manifest", 'extends = "toombos"', id="extends"),
+    pytest.param('extends = "tombos"\n', 1, "is not a packaged manifest", 'extends = "toombos"', id="extends"),
     pytest.param("", None, "no services", 'add [services.NAME] tables, or extends = "toombos"', id="empty"),
-    pytest.param("services = 3\n", 1, "services must be a table of tables", None, id="services is no table"),
-    pytest.param("[services]\na = 1\n", 2, "must be a table", None, id="a service is no table"),
+    pytest.param("services = 3\n", 1, "services must be a table of tables", None, id="services is not a table"),
+    pytest.param("[services]\na = 1\n", 2, "must be a table", None, id="a service is not a table"),
 ]
 
 
 @pytest.mark.parametrize(("text", "line", "message", "hint"), WRONG)
-def test_what_is_wrong_is_named_with_its_line(tmp_path, text, line, message, hint):
+def test_a_problem_is_reported_with_its_line(tmp_path, text, line, message, hint):
     found = problems(tmp_path, text)
     assert len(found) == 1, found
     assert message in found[0].message
@@ -177,12 +185,12 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path, text, line, message, hin
         assert found[0].hint == hint
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path):
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file(tmp_path):
     found = problems(tmp_path, "nam = 1\n" + OWN + "prot = 1\nhost = 3\n[logs]\nkep = 1\n")
     assert [p.where.rpartition(":")[2] for p in found] == ["1", "5", "6", "8"]
 
 
-def test_a_cycle_is_printed_in_the_order_of_waiting(tmp_path):
+def test_a_dependency_cycle_is_printed_in_the_order_of_waiting(tmp_path):
     text = "".join(
         f'[services.{name}]\ncommand = ["x"]\nport = {port}\ndepends_on = ["{after}"]\n'
         for name, port, after in (("a", 1, "b"), ("b", 2, "c"), ("c", 3, "a"))
@@ -202,7 +210,7 @@ def test_a_file_that_is_not_utf8_is_refused_with_the_byte(tmp_path):
 
 
 @pytest.mark.parametrize("marker", ["toombos.toml", ".env", ".env.example", "run/state.json"])
-def test_the_project_is_the_nearest_directory_upward_with_a_marker(tmp_path, marker):
+def test_the_project_is_the_nearest_parent_directory_with_a_marker(tmp_path, marker):
     outer, inner = tmp_path / "outer", tmp_path / "outer" / "a" / "b"
     inner.mkdir(parents=True)
     (outer / marker).parent.mkdir(exist_ok=True)
@@ -210,11 +218,11 @@ def test_the_project_is_the_nearest_directory_upward_with_a_marker(tmp_path, mar
     assert find_project(inner) == outer
 
 
-def test_without_a_marker_the_project_is_the_directory_itself(tmp_path):
+def test_without_a_marker_the_project_is_the_current_directory(tmp_path):
     assert find_project(tmp_path) == tmp_path
 
 
-def test_a_mode_that_is_not_described_is_refused_by_name(tmp_path):
+def test_an_unknown_mode_is_refused_by_name(tmp_path):
     manifest = load(tmp_path, OWN)
     assert manifest.mode_env(None) == {}
     with pytest.raises(ConfigurationError, match="the manifest has no mode dry_run"):

@@ -1,4 +1,4 @@
-"""Line numbers of TOML keys."""
+"""The line numbers of TOML keys."""
 
 import tomllib
 
@@ -16,21 +16,21 @@ CASES = [
     pytest.param("a.b.c = 1\n", ("a", "b", "c"), 1, id="dotted key"),
     pytest.param("[[step]]\nn = 1\n[[step]]\nn = 2\n", ("step", 1, "n"), 4, id="second table of an array"),
     pytest.param("[[s]]\n[s.x]\nk = 1\n[[s]]\n[s.x]\nk = 2\n", ("s", 1, "x", "k"), 6, id="table inside an array table"),
-    pytest.param('a = """\nb = 1\n"""\nb = 2\n', ("b",), 4, id="a multi-line string holds no keys"),
-    pytest.param("a = '''\nb = 1\n'''\nb = 2\n", ("b",), 4, id="nor does a literal one"),
-    pytest.param('a = [\n  "b = 1",\n  "]",\n]\nb = 2\n', ("b",), 5, id="nor does a multi-line array"),
-    pytest.param("# a = 1\na = 2 # ]\nb = 3\n", ("b",), 3, id="comments count for nothing"),
-    pytest.param('a = "[" \nb = 3\n', ("b",), 2, id="brackets in strings count for nothing"),
+    pytest.param('a = """\nb = 1\n"""\nb = 2\n', ("b",), 4, id="a multi-line string contains no keys"),
+    pytest.param("a = '''\nb = 1\n'''\nb = 2\n", ("b",), 4, id="a multi-line literal string contains no keys"),
+    pytest.param('a = [\n  "b = 1",\n  "]",\n]\nb = 2\n', ("b",), 5, id="a multi-line array contains no keys"),
+    pytest.param("# a = 1\na = 2 # ]\nb = 3\n", ("b",), 3, id="comments are ignored"),
+    pytest.param('a = "[" \nb = 3\n', ("b",), 2, id="brackets in strings are ignored"),
 ]
 
 
 @pytest.mark.parametrize(("text", "path", "line"), CASES)
-def test_the_line_of_a_key_is_the_one_it_stands_on(text, path, line):
+def test_a_key_is_found_on_its_line(text, path, line):
     tomllib.loads(text)
     assert key_lines(text)[path] == line
 
 
-def test_a_key_that_is_absent_is_placed_at_the_nearest_table_above_it():
+def test_a_missing_key_gets_the_line_of_the_nearest_table_above_it():
     lines = key_lines("[services.crm]\nport = 1\n")
     assert nearest_line(lines, ("services", "crm", "command")) == 1
     assert nearest_line(lines, ("other",)) is None
@@ -41,7 +41,7 @@ _values = st.sampled_from(["1", '"x = [ {"', "'''\n[t]\n'''", "[1, [2],\n 3]", "
 
 
 @given(st.dictionaries(_names, st.dictionaries(_names, _values, max_size=4), max_size=4))
-def test_every_key_of_any_valid_text_has_exactly_its_own_line(tables):
+def test_every_key_of_any_valid_text_is_found_on_its_line(tables):
     text, expected = "", {}
     for table, keys in tables.items():
         expected[(table,)] = text.count("\n") + 1

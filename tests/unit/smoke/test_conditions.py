@@ -1,4 +1,4 @@
-"""What a step's conditions mean, and which manifests are refused."""
+"""The meaning of a step's conditions, and the manifests that are refused."""
 
 import msgspec
 import pytest
@@ -11,7 +11,7 @@ from toombos_cli.manifest.tables.conditions import read_condition, value_at
 from toombos_cli.smoke.plan import make_plan
 
 GONE = msgspec.UNSET
-# demand, values that hold, values that do not
+# demand, values that meet it, values that do not
 DEMANDS = {
     "a value": ("x", ["x"], ["y", None, GONE]),
     "true is not 1": (True, [True], [1, "true", False, GONE]),
@@ -27,8 +27,8 @@ DEMANDS = {
     "min length": ({"min_length": 1}, ["a", [0]], ["", [], None, GONE]),
     "type": ({"type": "number"}, [1, 1.5], [True, "1", None, GONE]),
     "null": ({"type": "null"}, [None], [0, "", GONE]),
-    "there": ({"exists": True}, [None, 0, ""], [GONE]),
-    "not there": ({"exists": False}, [GONE], [None, 0]),
+    "present": ({"exists": True}, [None, 0, ""], [GONE]),
+    "absent": ({"exists": False}, [GONE], [None, 0]),
     "a table": ({"equals": {"a": 1}}, [{"a": 1}], [{"a": 2}, GONE]),
 }
 
@@ -56,30 +56,33 @@ def test_a_path_finds_its_value(path, value):
 
 
 @pytest.mark.parametrize("path", ["a..b", "a[x]", "", "a[", "[0"])
-def test_what_is_no_path_is_refused(path):
+def test_an_invalid_path_is_refused(path):
     if path == "":
         assert value_at(DOCUMENT, "") == DOCUMENT
         return
-    with pytest.raises(ValueError, match="is no path"):
+    with pytest.raises(ValueError, match="is not a path"):
         value_at(DOCUMENT, path)
 
 
 SERVICE = '[services.web]\ncommand = ["unused"]\nport = 1\n'
 WRONG_STEPS = {
-    "no path": ('name = "a"\nservice = "web"', "give a path, or loopback_only"),
-    "a bad name": ('name = "a b"\nservice = "web"\npath = "/"', "must be letters"),
+    "no path": ('name = "a"\nservice = "web"', "set either a path or loopback_only"),
+    "a bad name": ('name = "a b"\nservice = "web"\npath = "/"', "use letters"),
     "a relative path": ('name = "a"\nservice = "web"\npath = "x"', "must begin with /"),
-    "a bad status": ('name = "a"\nservice = "web"\npath = "/"\nstatus = "6xx"', "status '6xx' is none"),
+    "a bad status": ('name = "a"\nservice = "web"\npath = "/"\nstatus = "6xx"', "status '6xx' is not valid"),
     "an unknown operator": (
         'name = "a"\nservice = "web"\npath = "/"\njson = { x = { mn = 1 } }',
         "unknown operator 'mn'",
     ),
-    "a bad expression": ('name = "a"\nservice = "web"\npath = "/"\njson = { x = { matches = "(" } }', "no regular"),
-    "a bad JSON path": ('name = "a"\nservice = "web"\npath = "/"\njson = { "x..y" = 1 }', "is no path"),
+    "a bad expression": ('name = "a"\nservice = "web"\npath = "/"\njson = { x = { matches = "(" } }', "not a regular"),
+    "a bad JSON path": ('name = "a"\nservice = "web"\npath = "/"\njson = { "x..y" = 1 }', "is not a path"),
     "an unknown key": ('name = "a"\nservice = "web"\npath = "/"\nexpect = 200', "unknown key"),
     "an unknown service": ('name = "a"\nservice = "wbe"\npath = "/"', "no service is named 'wbe'"),
-    "a variable from nowhere": ('name = "a"\nservice = "web"\npath = "/${id}"', "no earlier step captures ${id}"),
-    "a counter of nothing": (
+    "a variable that no step captures": (
+        'name = "a"\nservice = "web"\npath = "/${id}"',
+        "no earlier step captures ${id}",
+    ),
+    "a counter without json or metric": (
         'name = "a"\nservice = "web"\npath = "/"\ncounters = [{ service = "web", path = "/", rises_by = 1 }]',
         "either `json` or `metric`",
     ),
@@ -118,7 +121,7 @@ path = "/other"
 """
 
 
-def test_only_takes_the_step_with_everything_that_it_needs(tmp_path):
+def test_only_selects_the_step_and_everything_that_it_needs(tmp_path):
     (tmp_path / "toombos.toml").write_text(SERVICE + STEPS)
     manifest = load_manifest(tmp_path)
     assert make_plan(manifest, ("read",)).names == ("health-web", "dry", "create", "read")
@@ -126,7 +129,7 @@ def test_only_takes_the_step_with_everything_that_it_needs(tmp_path):
     assert make_plan(manifest).names == ("health-web", "dry", "create", "read", "other")
 
 
-def test_only_with_a_name_that_is_no_step_gives_the_nearest(tmp_path):
+def test_only_with_an_unknown_step_suggests_the_nearest_name(tmp_path):
     (tmp_path / "toombos.toml").write_text(SERVICE + STEPS)
     with pytest.raises(UsageError) as refused:
         make_plan(load_manifest(tmp_path), ("creat",))

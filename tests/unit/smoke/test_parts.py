@@ -1,4 +1,4 @@
-"""Variables, metrics, schemas and annotations of the smoke test."""
+"""The smoke test's variables, metrics, schemas and annotations."""
 
 import pytest
 
@@ -13,15 +13,15 @@ from toombos_cli.smoke.variables import MissingVariableError, fill, fill_path
 VALUES = {"id": "a/b ?", "n": 3, "env.KEY": "k"}
 
 
-def test_a_variable_alone_keeps_its_type_and_inside_a_text_becomes_text():
+def test_a_lone_variable_keeps_its_type_and_becomes_text_inside_a_text():
     assert fill({"a": "${n}", "b": ["x${n}", 1, None]}, VALUES) == {"a": 3, "b": ["x3", 1, None]}
 
 
-def test_a_value_in_a_path_cannot_lead_elsewhere():
+def test_a_value_in_a_path_cannot_lead_to_another_path():
     assert fill_path("/items/${id}", VALUES) == "/items/a%2Fb%20%3F"
 
 
-def test_an_unset_variable_of_the_environment_is_empty_and_any_other_is_missing():
+def test_an_unset_environment_variable_is_empty_and_any_other_unset_variable_is_an_error():
     assert fill("<${env.OTHER}>", VALUES) == "<>"
     with pytest.raises(MissingVariableError, match="other"):
         fill("${other}", VALUES)
@@ -49,8 +49,8 @@ def test_a_metric_is_the_sum_of_its_matching_samples(metric, value):
 
 
 @pytest.mark.parametrize("metric", ["1x", "a{b=c}", "a{b", "a b"])
-def test_what_is_no_metric_is_refused(metric):
-    with pytest.raises(ValueError, match=r"is no metric|cannot be read"):
+def test_an_invalid_metric_is_refused(metric):
+    with pytest.raises(ValueError, match=r"is not a metric|cannot be read"):
         metric_value(METRICS, metric)
 
 
@@ -72,20 +72,20 @@ CONTRACT = Contract(
     }
 )
 # path, status, body, violation, doubt
-ANSWERS = {
-    "as promised": ("/items/1", 200, {"id": "1"}, "", ""),
-    "with a query": ("/items/1?x=1", 200, {"id": "1"}, "", ""),
+RESPONSES = {
+    "conforming": ("/items/1", 200, {"id": "1"}, "", ""),
+    "conforming, with a query": ("/items/1?x=1", 200, {"id": "1"}, "", ""),
     "without a required field": ("/items/1", 200, {}, "$: 'id' is a required property", ""),
-    "of another type": ("/items/1", 200, {"id": 1}, "$.id: 1 is not of type 'string'", ""),
+    "with a field of another type": ("/items/1", 200, {"id": 1}, "$.id: 1 is not of type 'string'", ""),
     "a literal path beats a template": ("/items/special", 200, {}, "is not of type 'array'", ""),
-    "a promise of nothing": ("/vague", 200, {"x": 1}, "", "promises nothing"),
-    "a status nobody promised": ("/items/1", 418, {}, "", "418"),
-    "a path nobody promised": ("/nowhere", 200, {}, "", "has no GET /nowhere"),
+    "an empty schema": ("/vague", 200, {"x": 1}, "", "has no schema"),
+    "an undocumented status": ("/items/1", 418, {}, "", "does not list 418"),
+    "an undocumented path": ("/nowhere", 200, {}, "", "has no GET /nowhere"),
 }
 
 
-@pytest.mark.parametrize(("path", "status", "body", "violation", "doubt"), ANSWERS.values(), ids=ANSWERS)
-def test_an_answer_is_judged_by_the_services_own_promise(path, status, body, violation, doubt):
+@pytest.mark.parametrize(("path", "status", "body", "violation", "doubt"), RESPONSES.values(), ids=RESPONSES)
+def test_a_response_is_checked_against_the_services_own_schema(path, status, body, violation, doubt):
     result = ProbeResult(url="http://x", reason=Reason.OK, http_status=status)
     found = CONTRACT.judge("GET", path, result, body)
     assert (bool(found[0]), bool(found[1])) == (bool(violation), bool(doubt))
@@ -93,7 +93,7 @@ def test_an_answer_is_judged_by_the_services_own_promise(path, status, body, vio
     assert doubt in found[1]
 
 
-def test_annotations_cannot_be_broken_out_of():
+def test_a_result_cannot_inject_a_workflow_command_or_markup():
     step = StepResult(
         name="a", service="s", verdict=Verdict.FAIL, expected="x\n::set-env name=a::b", got="100 %, | <b>"
     )

@@ -1,4 +1,4 @@
-"""The watch over a service's sockets while the smoke test runs."""
+"""Watching a service's sockets while the smoke test runs."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ def _service(port: int) -> Service:
     return Service(name="web", command=("unused",), port=port)
 
 
-def test_a_connection_that_ended_before_it_was_asked_for_is_named() -> None:
+def test_a_connection_that_ended_before_the_check_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with SocketWatch({"web": _service(port)}) as watch:
@@ -22,15 +22,15 @@ def test_a_connection_that_ended_before_it_was_asked_for_is_named() -> None:
             assert watch.outside("web") == (f"192.0.2.1 port 9 (UDP, pid {os.getpid()})",)
 
 
-def test_connections_on_the_loopback_are_none_beyond_this_machine() -> None:
+def test_loopback_connections_are_not_beyond_this_machine() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with SocketWatch({"web": _service(port)}) as watch, socket.create_connection(("127.0.0.1", port)):
             assert (watch.outside("web"), watch.unseen("web")) == ((), "")
 
 
-def test_a_service_that_nobody_runs_cannot_be_seen() -> None:
+def test_the_sockets_of_a_service_that_does_not_listen_cannot_be_seen() -> None:
     with socket.socket() as bound:  # and does not listen
         bound.bind(("127.0.0.1", 0))
         with SocketWatch({"web": _service(bound.getsockname()[1])}) as watch:
-            assert (watch.outside("web"), watch.unseen("web")) == ((), "nobody listens")
+            assert (watch.outside("web"), watch.unseen("web")) == ((), "nothing listens")

@@ -1,6 +1,6 @@
-"""Extended attributes that a backup keeps: the users' own (`user.*`) and POSIX ACLs, as the kernel gives them.
+"""Extended attributes that a backup keeps: user attributes (`user.*`) and POSIX ACLs, in the kernel's own encoding.
 
-What the system itself sets (security.*, trusted.*) belongs to the machine, not to the data. Not on macOS.
+Attributes that the system sets (security.*, trusted.*) belong to the machine, not to the data. Not on macOS.
 """
 
 import errno
@@ -10,19 +10,19 @@ import struct
 
 ACCESS_ACL = "system.posix_acl_access"
 _DEFAULT_ACL = "system.posix_acl_default"
-VALUE_MAX_BYTES = 1 << 16  # the kernel's own limit, as is that of a name (man 7 xattr)
+VALUE_MAX_BYTES = 1 << 16  # the kernel's limit, like that of a name below (man 7 xattr)
 _KEPT = re.compile(r"user\.[^=\n\0]{1,250}|" + re.escape(ACCESS_ACL) + "|" + re.escape(_DEFAULT_ACL))
 _GROUP_OBJ, _MASK = 0x04, 0x10
 _ABSENT = frozenset({errno.ENODATA, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOENT, errno.EACCES, errno.EPERM})
 
 
 def is_kept(name: str) -> bool:
-    """Whether a backup keeps an attribute of this name. One with `=` or a newline has no place in a pax record."""
+    """Report whether a backup keeps an attribute of this name; a pax record cannot hold `=` or a newline in a name."""
     return _KEPT.fullmatch(name) is not None and name.isprintable()
 
 
 def read_attributes(path: bytes) -> dict[str, bytes]:
-    """The kept attributes of a file or directory; of one that may not be read, or is gone, none."""
+    """Return the kept attributes of a file or directory; {} if it is gone or may not be read."""
     if not hasattr(os, "listxattr"):
         return {}
     try:
@@ -35,7 +35,7 @@ def read_attributes(path: bytes) -> dict[str, bytes]:
 
 
 def apply_attributes(path: bytes, attributes: dict[str, bytes]) -> dict[str, str]:
-    """Sets them; the reason for each that the file system or the user's rights do not allow."""
+    """Set the attributes. Return the reason for each that the file system or the user's rights do not allow."""
     refused = {}
     for name, value in attributes.items():
         try:
@@ -48,7 +48,7 @@ def apply_attributes(path: bytes, attributes: dict[str, bytes]) -> dict[str, str
 
 
 def rights_of_group(acl: bytes) -> int:
-    """What an access ACL lets the file's group do, 0 to 7; the mode shows in its place what the ACL lets anybody do."""
+    """Return the group's permissions in an access ACL, 0 to 7; the mode's group bits show the ACL's mask instead."""
     head, entry = struct.Struct("<I"), struct.Struct("<HHI")  # linux/posix_acl_xattr.h
     if len(acl) < head.size or (len(acl) - head.size) % entry.size:
         return 0

@@ -1,4 +1,4 @@
-"""Archives encrypted for recipients by age (https://age-encryption.org/v1); `age -d` opens them without toombos."""
+"""Archives encrypted with age (https://age-encryption.org/v1); `age -d` opens them without toombos."""
 
 import contextlib
 import hashlib
@@ -22,7 +22,7 @@ from toombos_cli.base.errors import ConfigurationError, OperationError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """For whom archives are encrypted (none: they are not), and the file of the key that opens them, if it is here."""
+    """The recipients that archives are encrypted for (none: no encryption), and the file of the key that opens them."""
 
     recipients: tuple[str, ...] = ()
     identity: Path | None = None
@@ -32,14 +32,15 @@ NO_KEYS = Keys()
 
 
 def is_encrypted(path: Path) -> bool:
+    """Report whether the archive's name says that it is encrypted."""
     return path.name.endswith(AGE_SUFFIX)
 
 
 def seal(plain: Path, target: Path, keys: Keys) -> tuple[str, bool]:
-    """Encrypts a verified archive and reads the result back.
+    """Encrypt a verified archive and read the result back.
 
-    Returns the sha256 of the encrypted file, and whether it was decrypted again. Without the identity only the
-    bytes on the disk could be compared.
+    Returns the sha256 of the encrypted file, and whether it was decrypted again. Without the identity, only the
+    bytes on disk can be compared.
     """
     age = _pyrage()
     recipients = [_recipient(age, text) for text in keys.recipients]
@@ -51,19 +52,19 @@ def seal(plain: Path, target: Path, keys: Keys) -> tuple[str, bool]:
         os.fsync(out.fileno())
         drop_from_cache(out.fileno())
     if _sha256(target) != written.digest.hexdigest():
-        raise BadArchiveError("the encrypted archive does not read back as it was written", where=str(target))
+        raise BadArchiveError("the encrypted archive does not read back as written", where=str(target))
     if keys.identity is None:
         return written.digest.hexdigest(), False
     opened = _Hashing(None)
     _decrypt(target, opened, keys.identity)
     if opened.digest.hexdigest() != _sha256(plain):
-        raise BadArchiveError("the encrypted archive does not open to what was encrypted", where=str(target))
+        raise BadArchiveError("the encrypted archive does not decrypt to the original", where=str(target))
     return written.digest.hexdigest(), True
 
 
 @contextlib.contextmanager
 def opened(path: Path, keys: Keys, place: Place) -> Iterator[Path]:
-    """The archive itself, or a decrypted copy in the backup directory that is gone afterwards."""
+    """Yield the archive itself, or a decrypted copy in the backup directory that is removed afterwards."""
     if not is_encrypted(path):
         yield path
         return
@@ -88,7 +89,7 @@ def opened(path: Path, keys: Keys, place: Place) -> Iterator[Path]:
 
 
 class _Hashing:
-    """A file object that also hashes what is written to it; without a file it only hashes."""
+    """A file object that hashes what is written to it and passes it on to `out`, if any."""
 
     def __init__(self, out: Any) -> None:
         self.digest = hashlib.sha256()
@@ -114,16 +115,16 @@ def _decrypt(path: Path, out: Any, identity: Path) -> None:
     try:
         keys = [age.x25519.Identity.from_str(line.strip()) for line in lines if line.startswith("AGE-SECRET-KEY-")]
         if not keys:
-            raise OperationError("the file holds no age identity", where=str(identity), hint="age-keygen -o FILE")
+            raise OperationError("the file contains no age identity", where=str(identity), hint="age-keygen -o FILE")
         with path.open("rb") as source:
             age.decrypt_io(source, out, keys)
     except age.IdentityError as error:
         raise OperationError(f"the age identity is not valid: {error}", where=str(identity)) from None
     except (age.DecryptError, OSError) as error:
-        if getattr(error, "errno", None):  # of the disk; the library's own errors carry no number
+        if getattr(error, "errno", None):  # a disk error; the library's own errors have no errno
             raise
         raise BadArchiveError(
-            f"cannot be decrypted: damaged, or made for another key ({error})", where=str(path)
+            f"cannot be decrypted: damaged, or encrypted for another key ({error})", where=str(path)
         ) from None
 
 
@@ -132,7 +133,7 @@ def _recipient(age: ModuleType, text: str) -> Any:
         return age.x25519.Recipient.from_str(text)
     except age.RecipientError:
         raise ConfigurationError(
-            f"{text!r} is no age recipient", where="[backup] age_recipients", hint="age-keygen -y KEYFILE"
+            f"{text!r} is not an age recipient", where="[backup] age_recipients", hint="age-keygen -y KEYFILE"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Reads one file of a live system into an archive: exactly as many bytes as its header promised."""
+"""Reads files of a live system into an archive, exactly as many bytes of each as its header declares."""
 
 import os
 import stat
@@ -16,13 +16,13 @@ from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.selection import Found
 
 _CHUNK_BYTES = 1 << 20
-_WHOLE_BYTES = 1 << 20  # a file up to this size is read at once, and again when it changed meanwhile
+_WHOLE_BYTES = 1 << 20  # a file up to this size is read at once, and read again if it changed meanwhile
 _TRIES = 3
 
 
 @dataclass(slots=True)
 class Intake:
-    """Adds what was found to the archive; a file that cannot be read is noted, and the backup goes on."""
+    """Adds found files to the archive. A file that cannot be read is recorded, and the backup continues."""
 
     writer: ArchiveWriter
     observer: Observer
@@ -30,7 +30,7 @@ class Intake:
     left_out: dict[bytes, str] = field(default_factory=dict)
 
     def add(self, found: Found) -> Entry | None:
-        """The entry as it was written; None when it could not be read."""
+        """Add a file and return its entry, or None if it could not be read."""
         if found.type == "dir":
             return self.writer.add(make_entry(found, found.status, "dir"))
         try:
@@ -46,21 +46,21 @@ class Intake:
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
-                self.left_out[found.name] = "is no regular file any more"
+                self.left_out[found.name] = "is no longer a regular file"
                 return None
             return self._whole(found, fd, status) if status.st_size <= _WHOLE_BYTES else self._stream(found, fd, status)
         finally:
             os.close(fd)
 
     def add_snapshot(self, found: Found, copy: Path, facts: DatabaseFacts) -> None:
-        """Adds a database's snapshot under the live file's name, mode and time."""
+        """Add a database's snapshot under the live file's name, mode and time."""
         with copy.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             entry = make_entry(found, found.status, "file", size=size)
             self.writer.add(msgspec.structs.replace(entry, database=facts), self._read_to_end(file))
 
     def add_raw_database(self, found: Found, facts: DatabaseFacts) -> None:
-        """Adds the files of a malformed database as they are."""
+        """Add the files of a malformed database unchanged."""
         if self.add(found) is not None:
             self.writer.attach(facts)
         for suffix in COMPANIONS:
@@ -91,7 +91,7 @@ class Intake:
         return self.writer.add(entry, (content,))
 
     def _stream(self, found: Found, fd: int, status: os.stat_result) -> Entry:
-        """A log may grow while it is read: its prefix is taken. One that shrank is padded with zeros and flagged."""
+        """Add a large file: its prefix if it grows meanwhile; padded with zeros and flagged if it shrinks."""
         read = 0
 
         def chunks() -> Iterator[bytes]:
@@ -126,7 +126,7 @@ def make_entry(
     flags: tuple[str, ...] = (),
     target: bytes = b"",
 ) -> Entry:
-    """An entry of that name with the mode, owner and times of `status`; the checksum comes when it is written."""
+    """Return an entry with the mode, owner and times of `status`. The writer adds the checksum."""
     return Entry(
         **named(found.name, target),
         type=kind,

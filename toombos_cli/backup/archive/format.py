@@ -1,7 +1,7 @@
-"""What an archive says about itself: the header, the manifest's entries, and the tail index.
+"""The records that describe an archive: the header, the manifest's entries and the tail index.
 
-The format is described in docs/backup-format.md. Paths are bytes on disk; in JSON they are text where they are
-valid UTF-8 and base64 (`path_b64`) where they are not.
+docs/backup-format.md describes the format. Paths are bytes on disk; in JSON they are text if they are valid
+UTF-8, and base64 (`path_b64`) if not.
 """
 
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 FORMAT = 2
-"""The newest format that this version reads. 2 adds `xattrs`; without any, an archive is written as 1."""
+"""The newest format that this version reads. Format 2 adds `xattrs`; an archive without any is written as format 1."""
 
 HEADER_NAME = b"toombos-backup.json"
 INSTRUCTIONS_NAME = b"RESTORE.txt"
@@ -20,14 +20,14 @@ ArchiveKind = Literal["regular", "safety", "emergency"]
 
 
 class Root(msgspec.Struct, frozen=True, kw_only=True):
-    """One top of the archive: a file or directory, relative to the project."""
+    """A top-level file or directory of the archive, relative to the project."""
 
     path: str
-    log_days: float | None = None  # only files changed in the last days were taken
+    log_days: float | None = None  # only files that changed in the last `log_days` days were taken
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """First member of an archive, `toombos-backup.json`."""
+    """The first member of an archive, `toombos-backup.json`."""
 
     format: int
     min_reader: int
@@ -39,21 +39,22 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a database answered when it was snapshotted: `integrity` is "ok" or the first complaint."""
+    """The result of a database's integrity check, "ok" or the first complaint, and the row count of each table."""
 
     integrity: str
     tables: dict[str, int] = {}
 
     @property
     def rows(self) -> int:
+        """The number of rows in all tables."""
         return sum(self.tables.values())
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):  # there are many, and no cycles
     """One file, directory or symbolic link of an archive.
 
-    `flags`: "sparse" (written with holes), "shrunk" (shorter when read than when opened: padded with zeros),
-    "changed" (changed while it was read, three times over).
+    `flags`: "sparse" (the file had holes), "shrunk" (it became shorter while it was read, and is padded with zeros),
+    "changed" (it changed during each of three reads).
     """
 
     path: str = ""
@@ -78,14 +79,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     @property
     def target(self) -> bytes:
-        """What a symbolic link points to, as bytes."""
+        """The target of a symbolic link, as bytes."""
         return self.link_b64 or self.link.encode()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """Last member of an archive, `manifest.json`: everything that it holds.
+    """The last member of an archive, `manifest.json`: it lists everything in the archive.
 
-    `front_sha256` is that of the first frame's content: the header and the instructions as they were written.
+    `front_sha256` is the sha256 of the first frame's content: the header and the instructions as written.
     """
 
     header: Header
@@ -97,8 +98,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 class Tail(msgspec.Struct, frozen=True, kw_only=True):
     """The index at the end of the file: enough to list the archive without reading it.
 
-    `frames` are (compressed, uncompressed) sizes in bytes, in file order; the manifest member begins with frame
-    `manifest_frame`. `complete`: every file was readable and every database sound.
+    `frames` are (compressed, uncompressed) sizes in bytes, in file order; the manifest member starts at frame
+    `manifest_frame`. `complete` means that every file was readable and every database sound.
     """
 
     format: int
@@ -115,7 +116,7 @@ class Tail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def named(name: bytes, target: bytes = b"") -> dict[str, Any]:
-    """The fields of an Entry that hold its path and its link target: as text where they are valid UTF-8."""
+    """Return an Entry's path and link fields: as text if they are valid UTF-8, otherwise as base64."""
     fields: dict[str, Any] = {}
     for key, raw in (("path", name), ("link", target)):
         text = _utf8(raw)
@@ -124,7 +125,7 @@ def named(name: bytes, target: bytes = b"") -> dict[str, Any]:
 
 
 def printable(name: bytes) -> str:
-    """The name for people and JSON: control characters and bytes outside UTF-8 as escapes."""
+    """Return the name for display and JSON, with control characters and bytes outside UTF-8 escaped."""
     text = name.decode(errors="backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

@@ -1,6 +1,6 @@
-"""The compressed stream: independent zstd frames of 8 MiB, made and opened by two threads beside the caller.
+"""The compressed stream: independent zstd frames of 8 MiB, compressed and decompressed by two worker threads.
 
-Every frame carries a checksum. Without one, zstd decodes most single-bit errors silently (393 of 400 measured).
+Every frame has a checksum. Without one, zstd decodes most single-bit errors silently (393 of 400 measured).
 """
 
 import hashlib
@@ -17,11 +17,11 @@ from toombos_cli.backup.errors import BadArchiveError
 FRAME_BYTES = 8 << 20
 _WORKERS = 2
 _IN_FLIGHT = 4  # bounds the memory: 4 frames and their results
-_PIECE_BYTES = 256 << 10  # taken whole, a frame opens at a third of the speed: its buffer grows by copying
+_PIECE_BYTES = 256 << 10  # decompressing a whole frame at once is three times slower: its buffer grows by copying
 _P = zstd.CompressionParameter
-# Level 3 with matches of at least 7 bytes and tables that fit a core's cache: on JSON logs both smaller and faster
-# than level 3 as it is, whose short matches cost more than the literals that they replace.
-# Beside gzip -6: 1.07 of its size on logs, 1.2 on a database.
+# Level 3 with matches of at least 7 bytes and tables that fit a core's cache. On JSON logs this is both smaller and
+# faster than plain level 3, whose short matches cost more than the literals that they replace.
+# Compared with gzip -6: 1.07 times the size on logs, 1.2 times on a database.
 _OPTIONS: dict[int, int] = {
     _P.compression_level: 3,
     _P.strategy: zstd.Strategy.dfast,
@@ -33,7 +33,7 @@ _OPTIONS: dict[int, int] = {
 
 
 class FrameWriter:
-    """Turns a byte stream into frames on `out`; `frames` and the sha256 of all bytes written grow with it."""
+    """Writes a byte stream to `out` as frames; `frames` and `sha256` cover all bytes written so far."""
 
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
@@ -45,7 +45,7 @@ class FrameWriter:
         self.sha256 = hashlib.sha256()
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append to the stream; compresses whenever a frame is full."""
+        """Append to the stream; compress whenever a frame is full."""
         self._buffer += data
         while len(self._buffer) >= FRAME_BYTES:
             rest = self._buffer[FRAME_BYTES:]
@@ -54,7 +54,7 @@ class FrameWriter:
             self._buffer = rest
 
     def cut(self) -> int:
-        """End the current frame here; returns the number of the frame that comes next."""
+        """End the current frame here and return the number of the next one."""
         if self._buffer:
             content, self._buffer = self._buffer, bytearray()
             self._pending.append((len(content), self._pool.submit(zstd.compress, content, options=_OPTIONS)))
@@ -64,14 +64,14 @@ class FrameWriter:
         return self._cut
 
     def finish(self) -> None:
-        """End the last frame and write all that is pending."""
+        """End the last frame and write all pending frames."""
         self.cut()
         while self._pending:
             self._drain_one()
         self.abandon()
 
     def abandon(self) -> None:
-        """Let the threads go, whatever was written."""
+        """Stop the worker threads; frames not yet compressed are dropped."""
         self._pool.shutdown(cancel_futures=True)
 
     def _drain_one(self) -> None:
@@ -83,11 +83,10 @@ class FrameWriter:
 
 
 def read_frames(fd: int, offset: int, sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[bytes, list[bytes]]]:
-    """(compressed, pieces of the content) of each frame in order, opened ahead of the caller.
+    """Yield (compressed, pieces of the content) of each frame in order, decompressed ahead of the caller.
 
-    Raises BadArchiveError at the first bad one.
-
-    A frame yields exactly the declared size or is refused, so a decompression bomb cannot grow past it.
+    Raises BadArchiveError at the first bad frame. A frame whose content does not have exactly the declared size is
+    refused, so a decompression bomb cannot grow past it.
     """
     pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="decompress")
     pending: deque[tuple[bytes, Future[list[bytes]]]] = deque()
@@ -107,7 +106,7 @@ def read_frames(fd: int, offset: int, sizes: Sequence[tuple[int, int]]) -> Itera
 
 
 def open_frame(compressed: bytes, compressed_size: int, size: int, number: int) -> list[bytes]:
-    """The content of one frame in pieces, of exactly `size` bytes together."""
+    """Return the content of one frame in pieces that total exactly `size` bytes. Raises BadArchiveError."""
     if len(compressed) != compressed_size:
         raise BadArchiveError(f"frame {number} is cut off: {len(compressed)} of {compressed_size} bytes")
     decompressor = zstd.ZstdDecompressor()
@@ -119,8 +118,8 @@ def open_frame(compressed: bytes, compressed_size: int, size: int, number: int) 
             wanted, source = wanted - len(piece), b""
     except zstd.ZstdError as error:
         raise BadArchiveError(f"frame {number} is damaged: {error}") from None
-    except EOFError:  # asked for more at the end of the frame
+    except EOFError:  # more was requested after the end of the frame
         pass
     if wanted != 1 or not decompressor.eof or decompressor.unused_data:
-        raise BadArchiveError(f"frame {number} does not hold the {size} bytes that the index declares")
+        raise BadArchiveError(f"frame {number} does not contain the {size} bytes that the index declares")
     return pieces

@@ -1,7 +1,7 @@
-"""Opens an archive that may be damaged or hostile: nothing is believed that was not computed from the manifest.
+"""Opens an archive that may be damaged or hostile: only what can be recomputed from the manifest is accepted.
 
-The tar stream is not parsed. Every header is recomputed from the manifest and compared, so a member that the
-manifest does not list, a hard link, a device or a differing size cannot occur without being refused.
+The tar stream is not parsed. Every header is recomputed from the manifest and compared, so an archive with an
+unlisted member, a hard link, a device or a wrong size is refused.
 """
 
 import hashlib
@@ -36,10 +36,10 @@ _HEAD = struct.Struct("<II")
 
 
 class Archive:
-    """An open archive whose tail, manifest and names were checked; its content is checked while it is read.
+    """An open archive. Its tail, manifest and names are checked when it is opened, its content while it is read.
 
-    Raises BadArchiveError for whatever is wrong, NewerArchiveError for a format of the future, OperationError when
-    the file cannot be read.
+    Raises BadArchiveError if anything is wrong, NewerArchiveError for a newer format, OperationError if the file
+    cannot be opened.
     """
 
     def __init__(self, path: Path, *, known_as: Path | None = None) -> None:
@@ -66,13 +66,14 @@ class Archive:
         self.close()
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self._fd)
 
     def members(self) -> Iterator[tuple[Entry, Iterator[memoryview]]]:
-        """Each member with its content in pieces; the pieces must be taken before the next member.
+        """Yield each member with its content in pieces, which must be consumed before the next member.
 
-        The frames' checksums and the headers are checked on the way; the contents' sha256 are the caller's part.
-        When the last member was taken, every byte of the file has been accounted for.
+        Checks the frames' checksums and the headers on the way; the caller compares the sha256 of the contents.
+        After the last member, every byte of the file has been accounted for.
         """
         try:
             yield from self._members()
@@ -126,7 +127,7 @@ class Archive:
             raise BadArchiveError(f"the manifest cannot be read: {error}") from None
 
     def _check_agreement(self) -> None:
-        """Header, manifest and tail must say the same; the tail is what `list` shows."""
+        """Raise BadArchiveError unless header, manifest and tail agree; `list` shows only the tail."""
         header, tail = self.manifest.header, self.tail
         files = [entry for entry in self.manifest.entries if entry.type == "file"]
         said = (tail.format, tail.min_reader, tail.created_at, tail.kind, tail.files, tail.data_bytes, tail.complete)
@@ -144,14 +145,14 @@ class Archive:
 
 
 class _Stream:
-    """The decompressed stream as a reader sees it: blocks that must be there, and contents in pieces."""
+    """The decompressed stream: expected blocks are compared, contents are yielded in pieces."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._rest = memoryview(b"")
 
     def pieces(self, size: int) -> Iterator[memoryview]:
-        """The next `size` bytes."""
+        """Yield the next `size` bytes."""
         while size:
             if not self._rest:
                 chunk = next(self._chunks, b"")
@@ -164,9 +165,9 @@ class _Stream:
             yield piece
 
     def expect(self, block: bytes, what: str, entry: Entry | None = None) -> None:
-        """Passes over `block`, or refuses the archive when something else stands there."""
+        """Consume `block`; raise BadArchiveError if the stream contains something else."""
         size = len(block)
-        if bytes(self._rest[:size]) == block:  # nearly always; a comparison of memoryviews goes byte by byte
+        if bytes(self._rest[:size]) == block:  # the usual case; memoryviews are compared byte by byte, which is slow
             self._rest = self._rest[size:]
             return
         at = 0
@@ -177,12 +178,13 @@ class _Stream:
             at += len(piece)
 
     def expect_end(self) -> None:
+        """Raise BadArchiveError unless the stream ends here."""
         if len(self._rest) or any(self._chunks):
-            raise BadArchiveError("there is content behind the last member")
+            raise BadArchiveError("there is content after the last member")
 
 
 def read_tail(path: Path) -> Tail:
-    """The tail index alone: what `list` needs. Raises as Archive does."""
+    """Return the tail index, which is all that `list` needs. Raises the same errors as Archive."""
     fd = _open_regular(path)
     try:
         return _read_tail(fd)
@@ -200,7 +202,7 @@ def _read_tail(fd: int) -> Tail:
     frame_bytes = length + TAIL_FOOTER.size
     body_bytes = file_bytes - _HEAD.size - frame_bytes
     if magic != TAIL_MAGIC or length > _MAX_TAIL_BYTES or body_bytes < 0:
-        raise BadArchiveError("no index at the end: cut off, or not an archive of toombos")
+        raise BadArchiveError("no index at the end: the file is cut off, or is not a toombos archive")
     head = os.pread(fd, _HEAD.size + length, body_bytes)
     encoded = head[_HEAD.size :]
     if _HEAD.unpack_from(head) != (SKIPPABLE_MAGIC, frame_bytes) or zlib.crc32(encoded) != checksum:
@@ -224,7 +226,7 @@ def _read_tail(fd: int) -> Tail:
 
 
 class _Demand(msgspec.Struct):
-    """The one field of a tail that every version must be able to read."""
+    """The one field of the tail that every version must be able to read."""
 
     min_reader: int
 
@@ -243,7 +245,7 @@ def _open_regular(path: Path) -> int:
 
 
 def _named(error: BadArchiveError | OSError, path: Path) -> BadArchiveError:
-    """The error with the archive's path; a disk that cannot give the bytes back counts as damage."""
+    """Return the error with the archive's path added. A disk read error counts as damage."""
     if isinstance(error, OSError):
         return BadArchiveError(f"cannot be read: {error.strerror or error}", where=str(path))
     problem = error.problems[0]

@@ -1,26 +1,26 @@
-"""RESTORE.txt, the second member of every archive: how to restore it with nothing but tar and zstd."""
+"""RESTORE.txt, the second member of every archive: how to restore it with only tar and zstd."""
 
-# By default tar sets no attribute but user.*; of a file with an ACL, the group would then get the rights of its mask.
+# By default tar restores only user.* attributes. Without its ACL, a file would grant its group the ACL's whole mask.
 UNPACK = "tar --zstd --xattrs --xattrs-include='*' -xpf"
 
 RESTORE_TXT = f"""\
 This is a backup made by toombos. With toombos installed:
 
-    toombos restore ARCHIVE --dry-run      what would change
-    toombos restore ARCHIVE                restore it, with a safety backup of what is there
+    toombos restore ARCHIVE --dry-run      show what would change
+    toombos restore ARCHIVE                restore it; the current state is saved first, in a safety backup
 
-Without toombos, by GNU tar and zstd alone. Stop the services first.
+Without toombos, GNU tar and zstd are enough. Stop the services first.
 
-    sha256sum -c ARCHIVE.sha256            is the file what was written?
+    sha256sum -c ARCHIVE.sha256            check that the file is unchanged
     mkdir restored
     {UNPACK} ARCHIVE -C restored
                                            unpack beside the live files, never over them
 
-An archive that ends in .age is decrypted first:
+If the name ends in .age, decrypt the archive first:
 
     age -d -i KEYFILE -o ARCHIVE.tar.zst ARCHIVE.tar.zst.age
 
-`restored` then holds every file with its name, mode and time, and manifest.json with the sha256 of each.
+`restored` then contains every file with its name, mode and time, and manifest.json with the sha256 of each file.
 To check the contents:
 
     cd restored && python3 -c "
@@ -30,7 +30,7 @@ To check the contents:
         if e['type'] == 'file' and hashlib.sha256(open(n, 'rb').read()).hexdigest() != e['sha256']: print('DIFFERS', n)
     "
 
-Databases are whole copies made while the system ran. Before you move a SQLite file into place, remove the live
-file together with its -wal, -shm and -journal files: an old -wal beside a restored file corrupts it.
-A file under .toombos/postgresql.dump is restored by: pg_restore -1 --no-owner -d URL_OF_AN_EMPTY_DATABASE FILE
+Databases are consistent copies, made while the system was running. Before you move a SQLite file into place, remove
+the live file together with its -wal, -shm and -journal files: an old -wal beside a restored file corrupts it.
+To restore .toombos/postgresql.dump: pg_restore -1 --no-owner -d URL_OF_AN_EMPTY_DATABASE .toombos/postgresql.dump
 """

@@ -1,4 +1,4 @@
-"""The allow-list: which names and links an archive may hold. Applied when one is written and when one is read."""
+"""The allow-list of names and links in an archive, applied both when it is written and when it is read."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ _FORBIDDEN_PARTS = frozenset((b"", b".", b".."))
 
 
 def check_roots(roots: Iterable[Root]) -> tuple[bytes, ...]:
-    """The roots' names; BadArchiveError for one that is not a plain relative path, or lies inside another."""
+    """Return the roots' names. Raises BadArchiveError if one is not a plain relative path or is inside another."""
     names = tuple(root.path.encode() for root in roots)
     for name in names:
         complaint = name_complaint(name)
@@ -22,21 +22,21 @@ def check_roots(roots: Iterable[Root]) -> tuple[bytes, ...]:
             raise BadArchiveError(f"root {printable(name)!r} {complaint}")
     for one, other in itertools.permutations(names, 2):
         if is_within(one, other):
-            raise BadArchiveError(f"root {printable(one)!r} lies inside root {printable(other)!r}")
+            raise BadArchiveError(f"root {printable(one)!r} is inside root {printable(other)!r}")
     return names
 
 
 def check_entries(entries: Sequence[Entry], roots: Sequence[bytes]) -> None:
-    """Nothing, or BadArchiveError for the first entry that must not be restored."""
+    """Raise BadArchiveError for the first entry that must not be restored."""
     seen: dict[bytes, str] = {}
     for entry in entries:
         name = entry.name
         complaint = name_complaint(name) or _number_complaint(entry) or _shape_complaint(entry, name)
         if not complaint and name in seen:
-            complaint = "is there twice"
+            complaint = "occurs twice"
         parent = name.rpartition(b"/")[0]
         if not complaint and parent and seen.get(parent) != "dir":
-            complaint = "does not lie in a directory of the archive"
+            complaint = "is not in a directory of the archive"
         if not complaint:
             complaint = _place_complaint(entry, name, roots)
         if complaint:
@@ -45,7 +45,7 @@ def check_entries(entries: Sequence[Entry], roots: Sequence[bytes]) -> None:
 
 
 def name_complaint(name: bytes) -> str | None:
-    """Why a name is not a plain path below the project; None when it is."""
+    """Return why a name is not a plain path below the project, or None if it is one."""
     parts = name.split(b"/")
     if not name or b"\0" in name:
         return "has an empty name or a NUL in it"
@@ -59,9 +59,9 @@ def name_complaint(name: bytes) -> str | None:
 
 
 def link_complaint(name: bytes, target: bytes, root: bytes) -> str | None:
-    """Why a symbolic link could lead out of its root; None when it cannot, whatever other links are there.
+    """Return why a symbolic link could lead out of its root, or None if it cannot, whatever other links exist.
 
-    `..` is allowed at the front only: behind a name that is itself a link, it would climb from elsewhere.
+    `..` is allowed only at the front: after a name that is itself a link, it would climb from another place.
     """
     if not target or b"\0" in target:
         return "is a link to an empty name"
@@ -70,7 +70,7 @@ def link_complaint(name: bytes, target: bytes, root: bytes) -> str | None:
     parts = [part for part in target.split(b"/") if part not in (b"", b".")]
     named = list(itertools.dropwhile(lambda part: part == b"..", parts))
     if b".." in named:
-        return "is a link with '..' behind a name"
+        return "is a link with '..' after a name"
     if len(target) > 4000:
         return "is a link to a name that is too long"
     depth_below_root = name.count(b"/") - root.count(b"/")
@@ -80,12 +80,12 @@ def link_complaint(name: bytes, target: bytes, root: bytes) -> str | None:
 
 
 def is_within(name: bytes, top: bytes) -> bool:
-    """Whether a name is `top` or lies below it."""
+    """Report whether a name is `top` or below it."""
     return name == top or name.startswith(top + b"/")
 
 
 def root_of(name: bytes, roots: Iterable[bytes]) -> bytes | None:
-    """The root that holds a name."""
+    """Return the root that contains a name, or None."""
     return next((root for root in roots if is_within(name, root)), None)
 
 
@@ -93,7 +93,7 @@ def _place_complaint(entry: Entry, name: bytes, roots: Sequence[bytes]) -> str |
     root = root_of(name, roots)
     if root is None:
         is_above = entry.type == "dir" and any(is_within(other, name) for other in roots)
-        return None if is_above else "lies outside of the archive's roots"
+        return None if is_above else "is outside the archive's roots"
     return link_complaint(name, entry.target, root) if entry.type == "symlink" else None
 
 
@@ -114,14 +114,14 @@ def _may_have(attribute: tuple[str, bytes]) -> bool:
 
 def _shape_complaint(entry: Entry, name: bytes) -> str | None:
     if (entry.path and entry.path_b64) or (entry.link and entry.link_b64):
-        return "is named twice over"
+        return "has two names or two link targets"
     if entry.xattrs and (entry.type == "symlink" or not all(map(_may_have, entry.xattrs.items()))):
         return "has extended attributes that no backup keeps"
     if name in _RESERVED:
-        return "has a name that the archive itself uses"
+        return "has a name that is reserved for the archive itself"
     if entry.type == "file":
         is_hash = len(entry.sha256) == 64 and not entry.sha256.strip("0123456789abcdef")
-        return None if is_hash and not entry.target else "has no checksum, or a link target"
+        return None if is_hash and not entry.target else "is a file without a checksum or with a link target"
     if entry.size or entry.sha256 or entry.database:
         return f"is a {entry.type} with content"
     return "is a directory with a link target" if entry.type == "dir" and entry.target else None

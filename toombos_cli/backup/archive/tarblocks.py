@@ -1,7 +1,7 @@
-"""Tar headers, byte for byte: the reader recomputes them from the manifest and compares, so it parses no tar.
+"""Tar headers, byte for byte. The reader recomputes them from the manifest and compares, so it never parses tar.
 
-GNU format (raw names of any bytes, sizes over 8 GiB), with pax records for times finer than a second and for extended
-attributes: GNU tar, bsdtar and Python's tarfile read both. Fields: https://www.gnu.org/software/tar/manual/html_node/Standard.html
+GNU format (raw names of any bytes, sizes over 8 GiB), with pax records for sub-second times and extended attributes:
+GNU tar, bsdtar and Python's tarfile read both. Fields: https://www.gnu.org/software/tar/manual/html_node/Standard.html
 """
 
 import functools
@@ -19,7 +19,7 @@ _LAYOUT = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s167s")
 
 
 def member_header(entry: Entry) -> bytes:
-    """All blocks that stand before the entry's content."""
+    """Return all blocks that precede the entry's content."""
     name = entry.name + (b"/" if entry.type == "dir" else b"")
     link = entry.target
     blocks = []
@@ -48,7 +48,7 @@ def member_header(entry: Entry) -> bytes:
 
 
 def padding(size: int) -> bytes:
-    """Zeros from the end of a content of `size` bytes to the next block."""
+    """Return the zeros that fill the last block of a content of `size` bytes."""
     return bytes(-size % BLOCK)
 
 
@@ -57,7 +57,7 @@ def _extra(name: bytes, typeflag: bytes, content: bytes) -> bytes:
     return b"%b%b%b" % (_extra_head(name, typeflag, size), content, bytes(-size % BLOCK))
 
 
-@functools.cache  # few differ, and nearly every member has one
+@functools.cache  # there are few different ones, and nearly every member has one
 def _extra_head(name: bytes, typeflag: bytes, size: int) -> bytes:
     return _block(name=name, mode=0o644, owner=(0, 0), size=size, mtime=0, typeflag=typeflag, link=b"")
 
@@ -78,16 +78,16 @@ def _block(
         b"ustar  \0",
         *[b""] * 5,
     ]
-    # Adler-32's low half is 1 + the sum of the bytes, modulo 65521: the sum of a header with one name and one link
-    # of 100 bytes each stays below that. A tenth of the time of sum().
+    # The low half of Adler-32 is 1 + the sum of the bytes, modulo 65521. The sum of a header with a name and a link
+    # of 100 bytes each stays below that. This takes a tenth of the time of sum().
     checksum = (zlib.adler32(_LAYOUT.pack(*fields)) & 0xFFFF) - 1
     fields[6] = b"%06o\0 " % checksum
     return _LAYOUT.pack(*fields)
 
 
-@functools.lru_cache(1024)  # modes, owners and sizes repeat
+@functools.lru_cache(1024)  # modes, owners and sizes recur
 def _number(value: int, width: int) -> bytes:
-    """Octal with a NUL where it fits, else GNU's base-256 with the top bit set (negative: two's complement)."""
+    """Return octal digits and a NUL if they fit, else GNU base-256, its top bit set (negative: two's complement)."""
     if 0 <= value < 8 ** (width - 1):
         return f"{value:0{width - 1}o}\0".encode()
     if value >= 0:
@@ -102,7 +102,7 @@ def _decimal_seconds(nanoseconds: int) -> bytes:
 
 
 def _pax_record(key: bytes, value: bytes) -> bytes:
-    """`<length> key=value\\n`, the length counting itself (POSIX pax, extended header)."""
+    """Return `<length> key=value\\n`, where the length includes itself (POSIX pax, extended header)."""
     body = b" %s=%s\n" % (key, value)
     length = len(body)
     while length != len(record := b"%d%b" % (length, body)):

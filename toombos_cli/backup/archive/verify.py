@@ -1,4 +1,4 @@
-"""Full verification: every byte of an archive is read, every member's sha256 compared."""
+"""Full verification: reads every byte of an archive and compares every member's sha256."""
 
 import hashlib
 
@@ -9,7 +9,7 @@ from toombos_cli.backup.observer import Observer
 
 
 def verify_contents(archive: Archive, observer: Observer) -> None:
-    """Nothing when the archive is whole; BadArchiveError naming the first member that is not."""
+    """Raise BadArchiveError, naming the first damaged member, unless the archive is whole."""
     observer.step("verify", archive.tail.data_bytes)
     for entry, pieces in archive.members():
         digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Writes one archive: header, instructions, members, manifest, tail index. What it holds is decided elsewhere."""
+"""Writes one archive: header, instructions, members, manifest, tail index. The caller chooses the members."""
 
 import hashlib
 import struct
@@ -23,15 +23,15 @@ from toombos_cli.backup.archive.format import (
 from toombos_cli.backup.archive.frames import FrameWriter
 from toombos_cli.backup.archive.restore_txt import RESTORE_TXT
 
-# A skippable zstd frame (RFC 8878, 3.1.2): zstd and tar pass over it.
+# A skippable zstd frame (RFC 8878, 3.1.2), which zstd and tar ignore.
 SKIPPABLE_MAGIC = 0x184D2A5D
 TAIL_MAGIC = b"TOOMBOS1"
-TAIL_FOOTER = struct.Struct("<II8s")  # crc32 and length of the JSON before it
+TAIL_FOOTER = struct.Struct("<II8s")  # crc32 and length of the JSON before it, and the magic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """A finished archive; `sha256` is that of the whole file."""
+    """A finished archive; `sha256` covers the whole file."""
 
     manifest: Manifest
     tail: Tail
@@ -39,7 +39,7 @@ class Written:
 
 
 class ArchiveWriter:
-    """Members are added in order, a directory before what it holds; `finish` makes the archive whole."""
+    """Writes members in order, each directory before its contents; `finish` completes the archive."""
 
     def __init__(self, out: BinaryIO, header: Header) -> None:
         self._out = out
@@ -52,7 +52,7 @@ class ArchiveWriter:
         self._frames.cut()
 
     def add(self, entry: Entry, content: Iterable[bytes] = ()) -> Entry:
-        """Writes a member and returns its entry with the checksum; `content` must yield exactly `entry.size` bytes."""
+        """Write a member and return its entry with the checksum. `content` must yield exactly `entry.size` bytes."""
         self._frames.write(tarblocks.member_header(entry))
         if entry.type == "file":
             digest = hashlib.sha256()
@@ -65,11 +65,11 @@ class ArchiveWriter:
         return entry
 
     def flag_last(self, flag: str) -> Entry:
-        """Adds a flag to the last entry: something that became known only while its content was read."""
+        """Add a flag to the last entry, for something that became known only while its content was read."""
         return self._amend(flags=(*self._entries[-1].flags, flag))
 
     def attach(self, facts: DatabaseFacts) -> Entry:
-        """Says of the last entry that it is a database, and how sound."""
+        """Mark the last entry as a database, with the result of its check."""
         return self._amend(database=facts)
 
     def _amend(self, **changes: Any) -> Entry:
@@ -77,7 +77,7 @@ class ArchiveWriter:
         return self._entries[-1]
 
     def finish(self, unreadable: tuple[str, ...] = ()) -> Written:
-        """Writes manifest and tail. The caller syncs and publishes the file."""
+        """Write the manifest and the tail. The caller syncs and publishes the file."""
         manifest = Manifest(
             header=self._header,
             front_sha256=self._front_sha256,
@@ -109,30 +109,30 @@ class ArchiveWriter:
         return Written(manifest=manifest, tail=tail, sha256=self._frames.sha256.hexdigest())
 
     def abandon(self) -> None:
-        """Lets the threads go when the archive is not finished."""
+        """Stop the worker threads of an archive that will not be finished."""
         self._frames.abandon()
 
 
 def is_complete(manifest: Manifest) -> bool:
-    """Whether every file was readable and every database sound."""
+    """Report whether every file was readable and every database sound."""
     databases = (entry.database for entry in manifest.entries if entry.database)
     return not manifest.unreadable and all(facts.integrity == "ok" for facts in databases)
 
 
 def front_matter(header: Header) -> Iterable[bytes]:
-    """The blocks of the two members that stand first."""
+    """Yield the blocks of the first two members."""
     yield from _plain_member(HEADER_NAME, msgspec.json.format(msgspec.json.encode(header), indent=1) + b"\n")
     yield from _plain_member(INSTRUCTIONS_NAME, RESTORE_TXT.encode())
 
 
 def manifest_member(encoded: bytes) -> Iterable[bytes]:
-    """The blocks of the manifest member, and the end of the tar stream."""
+    """Yield the blocks of the manifest member, and the end of the tar stream."""
     yield from _plain_member(MANIFEST_NAME, encoded)
     yield tarblocks.END
 
 
 def encode_tail(tail: Tail) -> bytes:
-    """The skippable frame that ends an archive."""
+    """Return the skippable frame that ends an archive."""
     encoded = msgspec.json.encode(tail)
     footer = TAIL_FOOTER.pack(zlib.crc32(encoded), len(encoded), TAIL_MAGIC)
     return struct.pack("<II", SKIPPABLE_MAGIC, len(encoded) + len(footer)) + encoded + footer

@@ -1,4 +1,4 @@
-"""Whether services that want a key ask for it: a reading request each with no key, a wrong one and the right one."""
+"""Whether services enforce their access key: one read-only request with no key, a wrong key and the right key."""
 
 import secrets
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _TIMEOUT_S = 1.5
 
 
 class AccessFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """HTTP statuses of one service's route, None for no answer; `right` is None also when no key is set."""
+    """HTTP statuses of one service's route, None without a response; `right` is also None if no key is set."""
 
     service: str
     variable: str
@@ -36,7 +36,7 @@ def _ask_all(facts: Facts) -> Iterator[AccessFacts]:
         for used in variable.used_by:
             if used not in probes:
                 continue
-            # A route that only reads and takes no parameters: asking it changes nothing.
+            # A read-only route without parameters: requesting it changes nothing.
             routes = [o.path for o in probes[used].operations if o.method == "GET" and o.secured and "{" not in o.path]
             if not routes:
                 continue
@@ -56,7 +56,7 @@ def _status(url: str, key: str | None) -> int | None:
     headers = {"X-Request-ID": f"{REQUEST_ID}-access"} | ({"X-API-Key": key} if key else {})
     try:
         return probe_http(url, headers=headers, timeout_s=_TIMEOUT_S).http_status
-    except ValueError:  # a key that no header can carry
+    except ValueError:  # the key cannot be sent in a header
         return None
 
 

@@ -1,6 +1,6 @@
-"""The last stretch of a log file in lines, read in bounded time and memory whatever the file holds.
+"""The lines at the end of a log file, read in bounded time and memory whatever the file contains.
 
-A log of 5 GB costs what one of 5 MB costs.
+A log of 5 GB costs as much as one of 5 MB.
 """
 
 import gzip
@@ -14,13 +14,13 @@ import msgspec
 
 TAIL_BYTES = 1024 * 1024
 _COUNTED_BYTES = 16 * 1024 * 1024
-"""In a file of at most this size lines are numbered; in a larger one the byte offset is told."""
+"""Lines are numbered in a file of at most this size; in a larger one, only the byte offset is known."""
 _LONGEST_LINE = 16 * 1024
 _UNPACKED_BYTES = 8 * 1024 * 1024
 
 
 class RawLine(msgspec.Struct):
-    """One line as it is; `raw` is b"" where it is too long to be kept, or began before what was read."""
+    """One unchanged line; `raw` is b"" if the line is too long to keep, or starts before the part that was read."""
 
     path: str
     line: int | None
@@ -30,8 +30,8 @@ class RawLine(msgspec.Struct):
 
 
 def tail(path: Path) -> Iterator[RawLine]:
-    """The whole lines in the last stretch of a plain file."""
-    # Not blocking: a FIFO that has the log's name must not hold up the reader.
+    """Yield the complete lines at the end of an uncompressed file."""
+    # Non-blocking: a FIFO with the log's name must not block the reader.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(fd, "rb") as file:
         size = os.fstat(fd).st_size
@@ -43,7 +43,7 @@ def tail(path: Path) -> Iterator[RawLine]:
 
 
 def _split(path: str, block: bytes, begin: int, number: int | None) -> Iterator[RawLine]:
-    """The lines of a block; the first is left out, or told by its length, where it began before the block."""
+    """Yield the lines of a block. A line that starts before it is dropped, or reduced to its length if it is alone."""
     lines = block.split(b"\n")
     offset = begin
     for index, raw in enumerate(lines):
@@ -68,7 +68,7 @@ def _newlines_before(file: BinaryIO, end: int) -> int:
 
 
 def archived(path: Path) -> Iterator[RawLine]:
-    """The last lines of the newest archive beside the log, compressed or not, as far as that is cheap."""
+    """Yield the last lines of the newest archive beside the log; none if unpacking it would take too long."""
     found = (p for p in path.parent.glob(f"{path.name}.*") if re.search(r"\.(\d+|\d{8}T\d{6}\.\d+)(\.gz)?$", p.name))
     try:
         newest = max(found, key=lambda p: p.stat().st_mtime, default=None)
@@ -79,7 +79,7 @@ def archived(path: Path) -> Iterator[RawLine]:
             return
         with gzip.open(newest) as file:
             content = file.read(_UNPACKED_BYTES)
-            if file.read(1):  # longer than is worth unpacking: its end is not reached
+            if file.read(1):  # too large to unpack: its end was not reached
                 return
     except (OSError, EOFError, ValueError):
         return

@@ -1,7 +1,7 @@
-"""What the logs say: the telling lines and the last ones of each.
+"""The relevant lines and the last lines of each service's log.
 
-Whatever is kept is free of secrets, control characters and markup: lines are redacted whole before they are shortened,
-so that no half of a secret is left.
+Everything kept is free of secrets, control characters and markup: whole lines are redacted before they are shortened,
+so that no part of a secret remains.
 """
 
 import stat
@@ -25,9 +25,9 @@ _LONGEST_TRACEBACK = 200
 _LAST_LINES = 20
 _ENOUGH_LINES = 200
 _AT_ONCE_S = 60.0
-"""So soon after its time a line is in its file."""
+"""A line is written to its file within this time."""
 
-# In lower case, looked for as they are: a regular expression of so many words takes twenty times as long.
+# Lower case, searched literally: a regular expression of so many words takes twenty times as long.
 _TELLING = (
     b"error", b"critical", b"fatal", b"exception", b"traceback", b"warn", b"timeout", b"timed", b"refused",
     b"database", b"query", b"pool", b"publish", b"dry_run", b"dry-run", b"api_key", b"token", b"unauthor",
@@ -37,11 +37,11 @@ _TELLING = (
     b'"level":5', b'"level":6',
 )  # fmt: skip
 _OWN_REQUEST = b'"request_id":"toombos-'
-"""What diagnose and the smoke test asked themselves is no fault of the system."""
+"""Marks requests of diagnose and of the smoke test, whose errors are not faults of the system."""
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line. `line` is 1-based, None where only the `offset` in bytes is known; `at` is seconds since the epoch."""
+    """One line. `line` is 1-based, None if only the `offset` in bytes is known; `at` is in seconds since the epoch."""
 
     path: str
     line: int | None
@@ -53,26 +53,26 @@ class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shown(self) -> str:
-        """The text, behind its place where that has no line number."""
+        """The text, after its byte offset if it has no line number."""
         return self.text if self.line is not None else f"(at byte {self.offset}) {self.text}"
 
 
 class LogFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One service's log: its telling lines and its last lines, both oldest first."""
+    """One service's log: its relevant lines and its last lines, both oldest first."""
 
     path: str
     size_bytes: int = 0
     problem: str = ""
-    """Why it could not be read; "" also when it does not exist."""
+    """Why it could not be read; also "" if it does not exist."""
     exists: bool = False
     entries: tuple[LogEntry, ...] = ()
     last: tuple[LogEntry, ...] = ()
     complaints: int = 0
-    """How many lines complained, of which `entries` hold the latest."""
+    """The number of lines with errors or warnings; `entries` contains the latest of them."""
 
     @property
     def holds_all(self) -> bool:
-        """Whether every complaint that was read is among the entries."""
+        """Whether `entries` contains every error and warning that was read."""
         return self.complaints <= _COMPLAINTS
 
 
@@ -85,11 +85,11 @@ def _gather(facts: Facts) -> dict[str, LogFacts]:
 
 
 def read_log(path: Path, redactor: Redactor) -> LogFacts:
-    """The end of a log, the newest archive's before it where the log is short."""
+    """Return the end of a log, preceded by that of the newest archive if the log is short."""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            return LogFacts(path=str(path), exists=True, problem="is no regular file")
+            return LogFacts(path=str(path), exists=True, problem="is not a regular file")
         lines = list(tail(path))
     except FileNotFoundError:
         return LogFacts(path=str(path))
@@ -112,7 +112,7 @@ def read_log(path: Path, redactor: Redactor) -> LogFacts:
 
 
 def _telling(lines: list[RawLine]) -> tuple[list[int], list[int]]:
-    """The places of the lines that complain, and of the others that tell something."""
+    """Return the indices of the lines with errors or warnings, and of the other relevant lines."""
     complaints: list[int] = []
     others: list[int] = []
     for index in _with_a_telling_word(lines):
@@ -124,7 +124,10 @@ def _telling(lines: list[RawLine]) -> tuple[list[int], list[int]]:
 
 
 def _with_a_telling_word(lines: list[RawLine]) -> list[int]:
-    """Looks for each word in all lines at once: most words are in none, and that is told faster so."""
+    """Return the indices of the lines with a relevant word.
+
+    Searching the whole text per word is faster than searching each line, as most words never occur.
+    """
     text = b"\n".join(line.raw for line in lines).lower()
     begins = (0, *accumulate(len(line.raw) + 1 for line in lines))
     found: set[int] = set()
@@ -138,7 +141,7 @@ def _with_a_telling_word(lines: list[RawLine]) -> list[int]:
 
 
 def _moments(lines: list[RawLine], indices: list[int]) -> Iterator[datetime | None]:
-    """The time of each of these lines; one without belongs to the nearest line before it that has one."""
+    """Yield the time of each of these lines; a line without one has the time of the nearest dated line before it."""
     moment, dated, looked_at = None, -1, -1
     for index in indices:
         for before in range(index, max(looked_at, index - _LONGEST_TRACEBACK), -1):
@@ -154,10 +157,10 @@ def _own_moment(line: RawLine) -> datetime | None:
 
 
 def _ahead_s(last: list[RawLine], written_at: float) -> float:
-    """What local time is ahead of the log's, which has its zone nowhere: 0, but for a service that writes UTC.
+    """Return how many seconds local time is ahead of the log's times, which name no zone: 0, unless they are in UTC.
 
-    The file knows when its last line was written: a line that seems to be off by just what the local time is off from
-    UTC is in UTC.
+    The file's modification time says when its last line was written: if the line's time differs from it by exactly
+    the local offset from UTC, the log is in UTC.
     """
     moment = next((at for line in reversed(last) if (at := _own_moment(line)) is not None), None)
     offset = moment.utcoffset() if moment is not None else None
@@ -181,7 +184,7 @@ def _entry(line: RawLine, moment: float | None, redactor: Redactor) -> LogEntry:
 
 
 def _readable(text: str) -> str:
-    """Of a JSON log line its level, logger, message and the last line of its exception; else the line itself."""
+    """Return time, level, logger, message and last exception line of a JSON log line, or any other line unchanged."""
     if not text.startswith("{"):
         return text
     try:
@@ -202,7 +205,7 @@ def _readable(text: str) -> str:
 
 
 def shown(text: str) -> str:
-    """One line of at most 300 characters, control characters written out: `\\x1b`."""
+    """Return the text as one line of at most 300 characters, with control characters escaped: `\\x1b`."""
     clean = "".join(c if c.isprintable() else _escaped(c) for c in text.rstrip("\r\n"))
     return clean if len(clean) <= _SHOWN_CHARS else f"{clean[:_SHOWN_CHARS]} [{len(clean) - _SHOWN_CHARS} more]"
 
@@ -212,7 +215,7 @@ def _escaped(character: str) -> str:
 
 
 def tail_text(path: Path, redactor: Redactor) -> str:
-    """The last stretch of a log, redacted line by line; "" when there is none."""
+    """Return the end of a log, redacted line by line; "" if it cannot be read."""
     try:
         lines = list(tail(path))
     except OSError:

@@ -1,4 +1,4 @@
-"""The machine: load, memory, disk, the busiest processes, and what the system's own processes take of it."""
+"""The machine: load, memory, disk, the busiest processes, and the share of the system's own processes."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ _TOP = 5
 
 
 class ProcessUse(msgspec.Struct, frozen=True, kw_only=True):
-    """One process and what it takes; `cpu_percent` is of one core."""
+    """The resource use of one process; `cpu_percent` refers to one core."""
 
     pid: int
     command: str
@@ -27,9 +27,9 @@ class ProcessUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Sizes in bytes, shares 0 to 1. `pressure` is the share of the last 60 s that something waited (PSI), if known.
+    """Sizes in bytes, ratios 0 to 1. `pressure` is the share of the last 60 s in which tasks waited (PSI), if known.
 
-    `service_cpu_percent` is of one core, for the whole tree of a service. `oom_kills` counts since boot.
+    `service_cpu_percent` refers to one core, for a service's whole process tree. `oom_kills` counts since boot.
     """
 
     system: str
@@ -59,7 +59,7 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def disk_ratio(self) -> float:
-        """The used share of the project's file system, as `df` counts it."""
+        """The used share of the project's file system, computed like `df` does."""
         return 1 - self.disk_free_bytes / self.disk_total_bytes if self.disk_total_bytes else 0.0
 
 
@@ -122,7 +122,7 @@ def _top(use: dict[int, tuple[float, int]], column: int) -> tuple[ProcessUse, ..
 
 
 def _pressure(name: str) -> float | None:
-    """`avg60` of `some` in /proc/pressure (PSI), as a share; None where the kernel does not tell."""
+    """Return `avg60` of `some` in /proc/pressure (PSI) as a ratio, or None if the kernel does not report it."""
     try:
         line = Path("/proc/pressure", name).read_text("ascii").splitlines()[0]
         return float(dict(word.split("=") for word in line.split()[1:])["avg60"]) / 100

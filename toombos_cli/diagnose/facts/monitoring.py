@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana know of the services, where they run."""
+"""What Prometheus and Grafana know about the services, if they run."""
 
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +15,7 @@ _BODY_BYTES = 4 * 1024 * 1024
 
 
 class ScrapeTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """One target; `service` is "" when it is none of the manifest's. `health` is up, down or unknown."""
+    """One target; `service` is "" if the target is not in the manifest. `health` is up, down or unknown."""
 
     service: str
     url: str
@@ -24,7 +24,7 @@ class ScrapeTarget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MonitoringFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """`running` are the monitoring services that answer. `series` counts those of each metric that is drawn.
+    """`running` are the monitoring services that respond. `series` counts the series of each metric on a dashboard.
 
     `growth_bytes_per_h` is the slope of a service's memory over half an hour.
     """
@@ -84,7 +84,7 @@ def _count(prometheus: Service, expression: str) -> int:
 
 
 def _growth(prometheus: Service, facts: Facts) -> dict[str, float]:
-    """How fast each service's memory grew in half an hour; services without half an hour of samples are left out."""
+    """Return how fast each service's memory grew in half an hour; services with fewer samples are left out."""
     metric = "process_resident_memory_bytes"
     expression = f"deriv({metric}[30m]) * 3600 and count_over_time({metric}[30m]) >= 60"
     found = _get(prometheus, f"/api/v1/query?query={quote(expression)}")
@@ -98,10 +98,10 @@ def _growth(prometheus: Service, facts: Facts) -> dict[str, float]:
 
 
 def _get(service: Service, path: str) -> Any:
-    """`data` of a good answer of the HTTP API v1; None else."""
-    answer = probe_http(service.url + path, timeout_s=_TIMEOUT_S, max_body_bytes=_BODY_BYTES)
+    """Return `data` of a successful response of the HTTP API v1, or None."""
+    response = probe_http(service.url + path, timeout_s=_TIMEOUT_S, max_body_bytes=_BODY_BYTES)
     try:
-        body = msgspec.json.decode(answer.body)
+        body = msgspec.json.decode(response.body)
     except msgspec.DecodeError:
         return None
     return body.get("data") if isinstance(body, dict) and body.get("status") == "success" else None

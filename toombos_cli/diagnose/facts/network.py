@@ -1,4 +1,4 @@
-"""Names, addresses, proxies, packet filters and containers between the services."""
+"""Host names, addresses, proxies, packet filters and containers between the services."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
 class Lookup(msgspec.Struct, frozen=True, kw_only=True):
-    """A host name in use: what each of several lookups gave, "" for one that failed; `problem` of the last failure."""
+    """Several lookups of a host name in use: the result of each, "" if it failed, and the last failure's `problem`."""
 
     host: str
     used_by: str
@@ -30,7 +30,7 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reached(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a service's port takes a connection at an address."""
+    """The result of connecting to a service's port at one address."""
 
     service: str
     address: str
@@ -38,7 +38,7 @@ class Reached(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NetworkFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """`hosts_localhost` are the addresses that /etc/hosts gives localhost; `firewall` lines that drop or reject.
+    """`hosts_localhost` are localhost's addresses in /etc/hosts, `firewall` the rules that drop or reject packets.
 
     `proxies` are the names of the set proxy variables. `firewall_skipped` says why the filters could not be listed.
     """
@@ -99,7 +99,7 @@ def _gather(facts: Facts) -> NetworkFacts:
 
 
 def _hosts_in_use(facts: Facts) -> dict[str, str]:
-    """Host names of services and of the URLs that the services are given, each with who uses it; always localhost."""
+    """Return the host names of services and of their URLs, each with the user of the name; always with localhost."""
     hosts = {"localhost": "everything"}
     for service in facts.manifest.services.values():
         if not _is_address(service.host):
@@ -139,23 +139,23 @@ def _look_up(host: str, used_by: str) -> Lookup:
 
 
 def _hosts_file(names: set[str]) -> tuple[tuple[str, ...], str, tuple[tuple[int, str], ...]]:
-    """Localhost's addresses in /etc/hosts, what keeps it from being read, and its lines about the names in use."""
+    """Return localhost's addresses in /etc/hosts, why it cannot be read, and its lines about the names in use."""
     try:
         lines = Path("/etc/hosts").read_text("utf-8", "replace").splitlines()
     except OSError as error:
         return (), f"/etc/hosts cannot be read: {error.strerror}", ()
-    addresses, told = [], []
+    addresses, relevant = [], []
     for number, line in enumerate(lines, start=1):
         address, *hosts = line.partition("#")[0].split() or [""]
         if "localhost" in hosts:
             addresses.append(address)
         if names & set(hosts):
-            told.append((number, " ".join((address, *hosts))))
-    return tuple(addresses), "", tuple(told)
+            relevant.append((number, " ".join((address, *hosts))))
+    return tuple(addresses), "", tuple(relevant)
 
 
 def _firewall() -> tuple[tuple[str, ...], str]:
-    """The rules that drop or reject, or why they could not be listed: that takes root and one of the programs."""
+    """Return the rules that drop or reject packets, or why they were not listed (needs root, and nft or iptables)."""
     if os.geteuid() != 0:
         return (), "only root may list packet filters"
     for argv in (("nft", "list", "ruleset"), ("iptables", "-S")):
@@ -173,7 +173,7 @@ def _firewall() -> tuple[tuple[str, ...], str]:
 
 
 def _docker() -> str:
-    """What `docker ps` says of published ports; "" where there is no docker to ask."""
+    """Return the containers and published ports that `docker ps` lists; "" if docker does not work here."""
     program = shutil.which("docker")
     if program is None:
         return ""

@@ -1,4 +1,4 @@
-"""The Python side: whether every service's module can be found where it is started, and whether packages agree."""
+"""Python modules and packages: whether every service's module can be found, and whether package versions agree."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ for name in sys.argv[1:]:
 
 
 class ModuleFound(msgspec.Struct, frozen=True, kw_only=True):
-    """A module that a service is started with; `origin` is "" when its interpreter does not find it."""
+    """A module that a service is started with; `origin` is "" if its interpreter does not find it."""
 
     service: str
     interpreter: str
@@ -33,7 +33,7 @@ class ModuleFound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackageProblem(msgspec.Struct, frozen=True, kw_only=True):
-    """A requirement that is not met: `found` is None when the package is missing."""
+    """A requirement that is not met; `found` is None if the package is missing."""
 
     package: str
     needs: str
@@ -41,7 +41,7 @@ class PackageProblem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackageFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the services that are started as `python -m MODULE`, and of the interpreter that toombos runs in."""
+    """The modules of services that are started as `python -m MODULE`, and the packages of toombos' own interpreter."""
 
     interpreter: str
     version: str
@@ -64,7 +64,7 @@ def _gather(facts: Facts) -> PackageFacts:
 
 
 def _find_modules(facts: Facts) -> Iterator[ModuleFound]:
-    """Asks each interpreter once for the modules of all services that it starts in one directory."""
+    """Yield the modules of all services. Runs each interpreter once per directory."""
     groups: dict[tuple[tuple[str, ...], str], list[tuple[Service, str]]] = {}
     for service in facts.manifest.services.values():
         if "-m" in service.command and not service.optional:
@@ -72,13 +72,13 @@ def _find_modules(facts: Facts) -> Iterator[ModuleFound]:
             module = service.command[at + 1] if at + 1 < len(service.command) else ""
             groups.setdefault((service.command[:at], service.cwd), []).append((service, module))
     for (interpreter, directory), members in groups.items():
-        answers, problem = _ask(interpreter, directory, [module for _, module in members])
+        origins, problem = _ask(interpreter, directory, [module for _, module in members])
         for service, module in members:
             yield ModuleFound(
                 service=service.name,
                 interpreter=interpreter[0],
                 module=module,
-                origin=answers.get(module, "").removeprefix("-"),
+                origin=origins.get(module, "").removeprefix("-"),
                 problem=problem,
             )
 
@@ -101,7 +101,7 @@ def _ask(interpreter: tuple[str, ...], directory: str, modules: list[str]) -> tu
 
 
 def _check_packages() -> tuple[list[PackageProblem], int]:
-    """What `pip check` would find among the packages that toombos itself requires, directly or not."""
+    """Return what `pip check` would report about toombos' requirements, direct or not, and how many were checked."""
     from importlib.metadata import PackageNotFoundError, distribution
 
     from packaging.requirements import Requirement

@@ -1,4 +1,4 @@
-"""What every service answers: health, readiness, metrics and its OpenAPI document, all asked at the same time."""
+"""Every service's responses for health, readiness, metrics and its OpenAPI document; all services at the same time."""
 
 from threading import Thread
 from time import monotonic
@@ -15,11 +15,11 @@ _LIMIT_S = FACT_LIMIT_S - 0.3
 _KEPT_TEXT = 256 * 1024
 _KEPT_BODY = 4096
 REQUEST_ID = "toombos-diagnose"
-"""Begins the request id of everything that diagnose asks."""
+"""The prefix of the request id of every request that diagnose sends."""
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer. `latency_ms` is None when there was none."""
+    """The result of one probe. `latency_ms` is None if there was no response."""
 
     url: str
     reason: str
@@ -30,22 +30,22 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ok(self) -> bool:
-        """Whether it was answered as it should, if late."""
+        """Whether the response was good, even if late."""
         return self.reason in (Reason.OK, Reason.SLOW)
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation of an OpenAPI document; `method` in upper case."""
+    """One operation of an OpenAPI document; `method` is in upper case."""
 
     method: str
     path: str
     secured: bool
     described: bool
-    """Whether its good answer has a schema that says something."""
+    """Whether its successful response has a schema that is not empty."""
 
 
 class ServiceProbes(msgspec.Struct, frozen=True, kw_only=True):
-    """What one service answered; None for what it does not offer, or what was not asked because its health failed."""
+    """One service's responses; None if it does not offer the route, or its health probe got no response."""
 
     health: Probe
     ready: Probe | None = None
@@ -70,7 +70,7 @@ def _gather(facts: Facts) -> dict[str, ServiceProbes]:
 
 
 def _ask(service: Service, until: float) -> ServiceProbes:
-    if not service.port:  # what there is to know of it stands in the process table
+    if not service.port:  # the process table says all there is to know about it
         return ServiceProbes(health=Probe(url="", reason=Reason.OK, detail="it has no port"))
     health = _health(service, until)
     if health.http_status is None:
@@ -113,7 +113,7 @@ def _probe(service: Service, path: str, until: float, *, keep: int = _KEPT_BODY)
 
 
 def as_probe(result: ProbeResult) -> Probe:
-    """The result in the shape that a bundle keeps."""
+    """Return the result in the form that a bundle stores."""
     return Probe(
         url=result.url,
         reason=result.reason.value,
@@ -125,7 +125,7 @@ def as_probe(result: ProbeResult) -> Probe:
 
 
 def _operations(text: str) -> tuple[Operation, ...]:
-    """The operations of an OpenAPI document; () when it is none."""
+    """Return the operations of an OpenAPI document, or () if the text is not one."""
     try:
         document = msgspec.json.decode(text)
         everywhere = bool(document.get("security"))
@@ -145,9 +145,9 @@ def _operations(text: str) -> tuple[Operation, ...]:
 
 
 def _is_described(operation: dict[str, Any]) -> bool:
-    """Whether a 2xx answer with a JSON body says what is in it; an answer of another kind needs no schema."""
-    for status, answer in operation.get("responses", {}).items():
-        content = answer.get("content", {}).get("application/json") if str(status).startswith("2") else None
+    """Report whether each 2xx response with a JSON body has a schema; responses of other types need none."""
+    for status, response in operation.get("responses", {}).items():
+        content = response.get("content", {}).get("application/json") if str(status).startswith("2") else None
         if content is not None and not content.get("schema"):
             return False
     return True

@@ -1,4 +1,4 @@
-"""The stacks of services that keep a core busy, where py-spy is there to tell them."""
+"""The stacks of services that keep a core busy, if py-spy is installed."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ def _gather(facts: Facts) -> dict[str, tuple[str, ...]]:
 
 
 def find_py_spy() -> str | None:
-    """The program, on PATH or beside the interpreter; None when it is not installed."""
+    """Return the path of py-spy, on PATH or beside the interpreter, or None if it is not installed."""
     beside = Path(sys.executable).with_name("py-spy")
     return shutil.which("py-spy") or (str(beside) if beside.is_file() else None)
 

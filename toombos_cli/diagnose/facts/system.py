@@ -1,4 +1,4 @@
-"""What runs: every service as the supervisor wrote it down, as the process table has it, and who has its port."""
+"""What runs: every service as the supervisor recorded it, its processes, and the owner of its port."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -25,7 +25,7 @@ Table = Mapping[int, processes.ProcessRow]
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
-    """Who listens on an address. `pid` and `command` are None for another user's process."""
+    """The process that listens on an address. `pid` and `command` are None if it is another user's process."""
 
     host: str
     port: int
@@ -33,7 +33,7 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
     command: str | None
     suspended: bool = False
     neighbour: Neighbour | None = None
-    """Which service of another project it is, if any."""
+    """The service of another project that it belongs to, if any."""
 
     def __str__(self) -> str:
         if not self.pid:
@@ -42,21 +42,21 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> str:
-        """host:port, an IPv6 host in brackets."""
+        """host:port, with an IPv6 host in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Restarted(msgspec.Struct, frozen=True, kw_only=True):
-    """One restart: `at` is seconds since the epoch."""
+    """One restart; `at` is in seconds since the epoch."""
 
     at: float
     reason: str
 
 
 class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One service. `managed`: toombos has started it here at some time. `pid` is 0 when no process of it runs.
+    """One service. `managed`: toombos has started it here before. `pid` is 0 if none of its processes runs.
 
-    `holder` has the port that the manifest gives the service, `ours` says whether that is the service itself;
+    `holder` owns the port that the manifest gives the service; `ours` says whether it is the service itself.
     `listens_at` is where its own processes listen. `by_hand` is a process with its command that toombos did not start.
     """
 
@@ -81,15 +81,15 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def runs(self) -> bool:
-        """Whether a process of it exists, started by toombos or by hand."""
+        """Whether it has a process, started by toombos or by hand."""
         return bool(self.pid or (self.by_hand and self.by_hand.pid))
 
 
 class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole system; `ever_started` is False where toombos has written no state.
+    """The whole system; `ever_started` is False if toombos has written no state.
 
-    `unreadable` is the state that another user wrote and this one may not read, `owner` that user; "" where it may.
-    `elsewhere`: the services run in another pid namespace, as of another container, so that no process of them is seen.
+    `unreadable` is the path of a state file that this user may not read, `owner` the user who owns it; "" otherwise.
+    `elsewhere`: the services run in another pid namespace, such as another container, so their processes are not seen.
     """
 
     ever_started: bool
@@ -105,7 +105,7 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sees_owners(self) -> bool:
-        """Whether a listener without a pid is another's for certain, and not perhaps the service itself."""
+        """Whether a listener without a pid certainly belongs to somebody else, and cannot be the service itself."""
         return not (self.unreadable or self.elsewhere)
 
 
@@ -139,7 +139,7 @@ def _gather(facts: Facts) -> SystemFacts:
 
 
 def _unreadable(path: Path) -> str:
-    """The state file that is there, or may be, and that this user may not read; "" else."""
+    """Return the path of a state file that this user may not read; "" if it is readable or does not exist."""
     try:
         path.open("rb").close()
     except PermissionError:
@@ -156,7 +156,7 @@ def _owner(path: Path) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"#{uid}"  # as sudo takes a number
+        return f"#{uid}"  # the notation of sudo for a user id
 
 
 def _service(
@@ -203,7 +203,7 @@ def _own_pids(
     table: Table,
     tags: Mapping[int, str],
 ) -> set[int]:
-    """The living processes of the service that toombos started, however far they ran away."""
+    """Return the live processes of the service that toombos started, even those that have detached from it."""
     prefix = run_id_prefix(project, service.name)
     pids = {pid for pid, tag in tags.items() if tag.startswith(prefix)}
     if entry and state and entry.pid and processes.is_alive(state.identity_of(entry)):
@@ -226,7 +226,7 @@ def _holder(listener: processes.Listener, table: Table, *, with_neighbour: bool 
 def _started_by_hand(
     service: Service, tags: Mapping[int, str], table: Table, listeners: Collection[processes.Listener]
 ) -> Holder | None:
-    """A process with the service's command in its directory not started by toombos; where it listens, if it does."""
+    """Return a process with the service's command and directory that toombos did not start, or None."""
     words = processes.shown_command(service.command[1:])
     if not words:
         return None

@@ -1,0 +1,1 @@
+"""Reading `toombos.toml`: layers, placeholders, references, and the line of every problem."""

@@ -1,4 +1,4 @@
-"""Looks things up in the types of the manifest: which keys a table has, what a value may be."""
+"""Looks up the types of the manifest: which keys a table has, which values a key accepts."""
 
 from enum import EnumType
 from typing import Any, Literal, get_args, get_origin
@@ -11,12 +11,12 @@ from toombos_cli.manifest.tables.service import Table
 
 
 def is_table(kind: Any) -> bool:
-    """Whether it is the type of a manifest table."""
+    """Report whether `kind` is the type of a manifest table."""
     return isinstance(kind, type) and issubclass(kind, Table)
 
 
 def kind_at(path: KeyPath) -> Any:
-    """The type of the value at this path; None when there is no such key."""
+    """Return the type of the value at `path`, or None if there is no such key."""
     kind: Any = Manifest
     for part in path:
         if is_table(kind):
@@ -29,13 +29,13 @@ def kind_at(path: KeyPath) -> Any:
 
 
 def keys_at(path: KeyPath) -> list[str]:
-    """The keys that the table at this path may have."""
+    """Return the keys that the table at `path` may have."""
     kind = kind_at(path)
     return [field.name for field in msgspec.structs.fields(kind) if field.name != "name"] if is_table(kind) else []
 
 
 def choices_of(kind: Any) -> list[str]:
-    """What a value of this type, or an item of it, may be; [] when anything of its kind may."""
+    """Return the choices for a value of this type, or for an item of it; [] if it is not limited to choices."""
     if isinstance(kind, EnumType):
         members: list[Any] = list(kind.__members__.values())
         return [str(member.value) for member in members]

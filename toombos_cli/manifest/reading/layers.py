@@ -1,4 +1,4 @@
-"""The texts that a manifest is made of: the project's own `toombos.toml`, and the packaged one that it extends."""
+"""The layers of a manifest: the project's own `toombos.toml`, and the packaged manifest that it extends."""
 
 import re
 import tomllib
@@ -16,9 +16,9 @@ KeyPath = tuple[str | int, ...]
 
 
 def read_layers(path: Path) -> "tuple[Layer, ...]":
-    """The file's own text above that which it extends; the packaged one where there is no file.
+    """Return the file and the packaged manifest that it extends; only the packaged manifest if there is no file.
 
-    Raises ConfigurationError for what cannot be read, is not TOML, or extends what does not exist.
+    Raises ConfigurationError if the file cannot be read, is not TOML, or extends an unknown manifest.
     """
     if not path.is_file():
         return (_packaged(PACKAGED),)
@@ -28,7 +28,7 @@ def read_layers(path: Path) -> "tuple[Layer, ...]":
 
 
 def merged(layers: "tuple[Layer, ...]") -> dict[str, Any]:
-    """One tree of all: tables are merged, everything else is replaced by the layer above."""
+    """Return one tree of all layers: tables are merged, other values are replaced by the layer above."""
     tree: dict[str, Any] = {}
     for layer in reversed(layers):
         tree = _merge(tree, layer.tree)
@@ -38,19 +38,22 @@ def merged(layers: "tuple[Layer, ...]") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Layer:
+    """One TOML text: its name for messages, and its parsed tree."""
+
     label: str
     tree: dict[str, Any]
     text: str
 
     @cached_property
     def lines(self) -> dict[KeyPath, int]:
-        """Where each key stands; wanted only when something is wrong."""
+        """The line of each key; computed only to report problems."""
         from toombos_cli.manifest.reading.positions import key_lines
 
         return key_lines(self.text)
 
     @classmethod
     def parse(cls, text: str, label: str) -> "Layer":
+        """Parse a TOML text. Raises ConfigurationError with the line that is wrong."""
         try:
             return cls(label, tomllib.loads(text), text)
         except tomllib.TOMLDecodeError as error:
@@ -83,13 +86,13 @@ def _read(path: Path) -> str:
 
 
 def _extended(own: Layer) -> str | None:
-    """The packaged manifest that this one builds on, if any. Raises ConfigurationError."""
+    """Return the name of the packaged manifest that this one extends, or None. Raises ConfigurationError."""
     extended = own.tree.get("extends")
     if extended is None or extended in _EXTENDABLE:
         return extended
     where = f"{own.label}:{own.lines.get(('extends',), 1)}"
     raise ConfigurationError(
-        f"extends = {own.tree['extends']!r} names no packaged manifest", where=where, hint=f'extends = "{PACKAGED}"'
+        f"extends = {own.tree['extends']!r} is not a packaged manifest", where=where, hint=f'extends = "{PACKAGED}"'
     )
 
 

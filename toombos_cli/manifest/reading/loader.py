@@ -1,4 +1,4 @@
-"""Reads `toombos.toml`: merges it over the packaged manifest, checks all of it, reports every problem with its line."""
+"""Reads `toombos.toml`: merges it over the packaged manifest, checks it and reports every problem with its line."""
 
 import re
 from graphlib import CycleError
@@ -21,11 +21,11 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def load_manifest(project: Path) -> Manifest:
-    """The project's manifest, or the packaged one where the project has none.
+    """Return the project's manifest, or the packaged one if the project has none.
 
-    A `toombos.toml` stands for itself, or overrides what it extends: `extends = "toombos"` the packaged manifest,
-    `extends = "monitoring"` what of it suits any system (monitoring, alerts, schedule). Tables are merged, everything
-    else is replaced. Raises ConfigurationError with one Problem for each thing that is wrong.
+    A `toombos.toml` is complete, or overrides what it extends: `extends = "toombos"` the whole packaged manifest,
+    `extends = "monitoring"` the parts that suit any system (monitoring, alerts, schedule). Tables are merged, other
+    values are replaced. Raises ConfigurationError with one Problem for each mistake.
     """
     project = project.resolve()
     path = project / FILE_NAME
@@ -35,7 +35,7 @@ def load_manifest(project: Path) -> Manifest:
 
 
 class _Check:
-    """Decodes one merged tree and gathers the problems on the way."""
+    """Decodes one merged tree and collects the problems."""
 
     def __init__(self, layers: tuple[Layer, ...]) -> None:
         self.layers = layers
@@ -73,7 +73,7 @@ class _Check:
             if not isinstance(table, dict):
                 self._add(path, f"must be a table: [services.{name}]")
             elif not _NAME.fullmatch(name):
-                self._add(path, f"the service name {name!r} must be letters, digits, and - _ . between them")
+                self._add(path, f"service name {name!r}: use letters, digits and '_', and '-' or '.' after the first")
             elif "name" in table:
                 self._unknown((*path, "name"), "name", [])
             else:
@@ -113,12 +113,12 @@ class _Check:
                     guess = nearest(dependency, services)
                     self._add(
                         ("services", name, "depends_on"),
-                        f"{name} depends on {dependency!r}, which is no service",
+                        f"{name} depends on {dependency!r}, which is not a service",
                         hint=f"did you mean {guess!r}?" if guess else f"services: {', '.join(services)}",
                     )
             other = taken.setdefault((service.host, service.port), name)
             if other != name and service.port:
-                self._add(("services", name, "port"), f"port {service.port} is already that of {other}")
+                self._add(("services", name, "port"), f"port {service.port} is already the port of {other}")
         try:
             start_order(services)
         except CycleError as error:
@@ -126,17 +126,17 @@ class _Check:
             self._add(("services", error.args[1][0], "depends_on"), f"dependencies form a cycle: {circle}")
 
     def _references(self, sections: dict[str, Any], declared: list[str], services: dict[str, Service]) -> None:
-        """Every service that another section names must be declared; it may be disabled. What is asked has a port."""
+        """Check that each service that a section names is declared, even if disabled, and that targets have a port."""
         for path, name in named_services(sections):
             if name not in declared:
                 guess = nearest(name, declared)
                 hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(declared)}"
                 self._add(path, f"no service is named {name!r}", hint=hint)
             elif path[0] in ("smoke", "load") and name in services and not services[name].port:
-                self._add(path, f"{name} has no port, so it cannot be asked")
+                self._add(path, f"{name} has no port, so it cannot receive requests")
 
     def _section(self, value: Any, kind: Any, path: KeyPath) -> Any:
-        """Decodes a section; a table of tables or an array of tables is decoded one table at a time."""
+        """Decode a section; decode a table of tables or an array of tables one table at a time."""
         arguments: tuple[Any, ...] = get_args(kind)
         if isinstance(value, dict) and len(arguments) == 2 and is_table(arguments[1]):
             return {key: self._decode(table, arguments[1], (*path, key)) for key, table in value.items()}
@@ -145,7 +145,7 @@ class _Check:
         return self._decode(value, kind, path)
 
     def _decode(self, value: Any, kind: Any, path: KeyPath) -> Any:
-        """The decoded value, or None with the problems noted; goes on after each problem to find the next."""
+        """Return the decoded value, or None after recording every problem: the search continues after each one."""
         left_out: set[str | int] = set()
         while True:
             try:
@@ -160,9 +160,9 @@ class _Check:
                 return None if left_out else decoded
 
     def _note(self, error: msgspec.ValidationError, path: KeyPath, left_out: set[str | int]) -> KeyPath:
-        """Records one problem; returns the path below `path` of the key to leave out, () when there is none."""
+        """Record one problem. Return the path below `path` of the key to leave out, or () if there is none."""
         text, _, at = str(error).partition(" - at `$")
-        # Of a key of unknown name, written [...], the place is not known, and of what is in it the type alone.
+        # msgspec writes a key of a mapping as [...]: its position is unknown, and only the type of its value is known.
         parts = re.sub(r"(\[\.\.\.\])+`?$", "", at)
         inner = tuple(_index(p) for p in re.findall(r"[A-Za-z0-9_-]+", parts.split("[...]")[0]))
         whole = tuple(_index(p) for p in re.findall(r"[A-Za-z0-9_-]+|\.\.\.", parts))
@@ -185,9 +185,9 @@ class _Check:
             hint = f"did you mean {guess!r}?" if guess else None
             self._add((*path, *inner), f"{name}: {wrong} is not one of {', '.join(choices)}", hint=hint)
             return inner
-        begins_with_key = text.split()[0] in keys_at((*path, *inner))  # a table's own rule names the key that breaks it
+        begins_with_key = text.split()[0] in keys_at((*path, *inner))  # a table's own rule starts with the wrong key
         at_key = (text.split()[0],) if begins_with_key else ()
-        if left_out.intersection(at_key):  # it was wrong already, and its default breaks the rule
+        if left_out.intersection(at_key):  # it was already reported; now its default breaks the rule
             return ()
         self._add((*path, *inner, *at_key), f"{name}: {text[0].lower() + text[1:]}")
         return inner
@@ -218,7 +218,7 @@ def _place(problem: Problem) -> tuple[str, int]:
 
 
 def _without(value: Any, path: KeyPath) -> Any:
-    """A copy of the tree without the key at `path`; None when there is no such key."""
+    """Return a copy of the tree without the key at `path`, or None if there is no such key."""
     if not path or not isinstance(value, dict) or path[0] not in value:
         return None
     rest = dict(value)

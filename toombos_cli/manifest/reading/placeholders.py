@@ -1,4 +1,4 @@
-"""Placeholders in a manifest's strings: `{python}`, `{project}`, `{port}`, `{services.crm.url}` and the like."""
+"""Placeholders in a manifest's strings, such as `{python}`, `{project}`, `{port}` and `{services.crm.url}`."""
 
 import re
 import sys
@@ -14,7 +14,7 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_.-]*)\}")
 
 
 class UnknownPlaceholderError(ValueError):
-    """`key` is the service's key that holds it, `nearest` the most similar known one."""
+    """An unknown placeholder: `key` is the service's key that contains it, `nearest` the most similar known name."""
 
     def __init__(self, key: str, name: str, nearest: str | None) -> None:
         super().__init__(f"unknown placeholder {{{name}}}")
@@ -22,7 +22,7 @@ class UnknownPlaceholderError(ValueError):
 
 
 def expand_service(service: Service, services: Mapping[str, Service], project: Path) -> Service:
-    """The service with every placeholder replaced. Raises UnknownPlaceholderError."""
+    """Return the service with every placeholder replaced. Raises UnknownPlaceholderError."""
     names = {"python": sys.executable, "project": str(project)}
     for other in services.values():
         for key, value in _facts(other).items():
@@ -43,7 +43,7 @@ def expand_service(service: Service, services: Mapping[str, Service], project: P
 
 
 def _expand(text: str, names: Mapping[str, str], key: str) -> str:
-    """`text` with each `{name}` replaced; `{{` and `}}` stand for braces."""
+    """Return `text` with each `{name}` replaced; `{{` and `}}` are literal braces."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1]

@@ -1,4 +1,4 @@
-"""Line numbers of TOML keys, which the standard parser does not report."""
+"""The line numbers of TOML keys, which the standard parser does not report."""
 
 import re
 
@@ -11,7 +11,7 @@ _OPENERS = re.compile(r"\"\"\"|'''|\"(?:[^\"\\]|\\.)*\"|'[^']*'|#.*|[\[\]{}]")
 
 
 def key_lines(text: str) -> dict[Path, int]:
-    """The 1-based line of every table and key of a valid TOML text, by path; array tables are indexed.
+    """Return the 1-based line of every table and key of a valid TOML text, by path; array tables are indexed.
 
     Keys inside inline tables share the line of the key that holds the table, so they are not listed.
     """
@@ -35,7 +35,7 @@ def key_lines(text: str) -> dict[Path, int]:
 
 
 def nearest_line(lines: dict[Path, int], path: Path) -> int | None:
-    """The line of `path`, or of the closest table above it that stands in this text, or of the first key below it."""
+    """Return the line of `path`, else of the closest table above it in this text, else of the first key below it."""
     for length in range(len(path), 0, -1):
         if path[:length] in lines:
             return lines[path[:length]]
@@ -47,7 +47,7 @@ def _split(dotted: str) -> Path:
 
 
 def _resolve(names: Path, array_lengths: dict[Path, int], *, appends: bool) -> Path:
-    """The path of a table header: names of array tables are followed by the index of their newest element."""
+    """Return the path of a table header, with the index of the newest element after the name of each array table."""
     path: Path = ()
     for position, name in enumerate(names):
         path += (name,)
@@ -59,7 +59,7 @@ def _resolve(names: Path, array_lengths: dict[Path, int], *, appends: bool) -> P
 
 
 def _after(text: str, closer: str | None, depth: int) -> tuple[str | None, int]:
-    """Whether a multi-line string or a bracket is still open at the end of this line."""
+    """Return (closing quotes of an open multi-line string or None, depth of open brackets) at the end of this line."""
     position = 0
     while position < len(text):
         if closer is not None:

@@ -1,4 +1,4 @@
-"""What the sections of a manifest say of its services: names that must exist, steps that need them."""
+"""References from the sections of a manifest to its services, and the smoke steps that need disabled services."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,13 +8,13 @@ import msgspec
 from toombos_cli.manifest.tables.smoke import Step
 
 _ITSELF = "toombos"
-"""The command line reads variables as well as services do."""
+"""The command line also reads variables, so `used_by` may name it."""
 
 Reference = tuple[tuple[str | int, ...], str]
 
 
 def named_services(sections: Mapping[str, Any]) -> Iterator[Reference]:
-    """Where a section names a service, and which. What could not be decoded is None there, and names none."""
+    """Yield the path and the name of each reference to a service; skip tables that could not be decoded (None)."""
     for index, step in enumerate(sections.get("smoke") or ()):
         if step is not None:
             yield ("smoke", index, "service"), step.service
@@ -33,7 +33,7 @@ def named_services(sections: Mapping[str, Any]) -> Iterator[Reference]:
 
 
 def applicable_steps(steps: tuple[Step, ...], disabled: set[str]) -> tuple[Step, ...]:
-    """The smoke steps without those that need a disabled service, or a capture of such a step."""
+    """Return the smoke steps without those that need a disabled service or a capture of such a step."""
     kept: list[Step] = []
     lost: set[str] = set()
     for step in steps:

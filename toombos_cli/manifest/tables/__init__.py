@@ -1,0 +1,1 @@
+"""The tables of `toombos.toml`, one file per table."""

@@ -1,4 +1,4 @@
-"""The manifest's `[alerts]` table: who is told, and how, when something is wrong."""
+"""The manifest's `[alerts]` table: who is notified when something is wrong, and how."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from toombos_cli.manifest.tables.service import Table
 
 
 class Severity(StrEnum):
-    """How urgent an alert is; P0 is the worst, and the order of the names is the order of urgency."""
+    """How urgent an alert is: P0 is the most urgent, P3 the least."""
 
     P0 = "P0"
     P1 = "P1"
@@ -16,11 +16,11 @@ class Severity(StrEnum):
 
 CRITICAL = (Severity.P0, Severity.P1)
 REPORTED_EVERY_S = 300
-"""So often Alertmanager tells the alert receiver what fires; what people are told of it is the ledger's business."""
+"""How often Alertmanager sends the firing alerts to the alert receiver. The ledger decides when people are notified."""
 
 
 class Contact(Table, frozen=True):
-    """Who answers for a severity, and how soon."""
+    """Who handles alerts of a severity, how soon, and how to reach them."""
 
     name: str
     response: str
@@ -28,14 +28,14 @@ class Contact(Table, frozen=True):
 
 
 class Channel(Table, frozen=True):
-    """An apprise URL, usually `${NAME}` of a secret in `.env`, and the severities that it carries."""
+    """An apprise URL, usually `${NAME}` for a secret in `.env`, and the severities to send to it."""
 
     url: str
     severities: tuple[Severity, ...] = tuple(Severity)
 
 
 class Delivery(Table, frozen=True):
-    """How long delivery tries before it gives a message up; the pause doubles after each attempt."""
+    """How often delivery of a message is attempted before it is given up; the pause doubles after each attempt."""
 
     attempts: int = 5
     first_pause_s: float = 2.0
@@ -47,14 +47,14 @@ class Delivery(Table, frozen=True):
 
 
 class Alerts(Table, frozen=True):
-    """Escalation contacts by severity, the channels that reach them, and what keeps a storm from flooding them."""
+    """Escalation contacts by severity, the channels that reach them, and the limits that protect them from a storm."""
 
     contacts: dict[Severity, Contact] = {}
     channels: dict[str, Channel] = {}
     repeat_after_s: float = 3600.0
-    """A problem that lasts is told again after so long."""
+    """Seconds after which the notification of a continuing problem is repeated."""
     max_per_hour: int = 20
-    """Messages in any hour; one summary tells how many more were held back."""
+    """The most messages in any hour; one summary says how many more were held back."""
     delivery: Delivery = Delivery()
     support: tuple[str, ...] = ()
 

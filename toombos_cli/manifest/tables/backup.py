@@ -1,10 +1,10 @@
-"""The manifest's `[backup]` table: what a backup holds, where it goes and how long it is kept."""
+"""The manifest's `[backup]` table: what a backup contains, where it goes and how long it is kept."""
 
 from toombos_cli.manifest.tables.service import Table
 
 
 class Retention(Table, frozen=True):
-    """Which archives stay: the union of the newest `last` and the newest of each of so many periods."""
+    """Which archives are kept: the newest `last`, and the newest of each of the last days, weeks and months."""
 
     last: int = 7
     daily: int = 30
@@ -20,10 +20,10 @@ class Retention(Table, frozen=True):
 
 
 class BackupScope(Table, frozen=True):
-    """Roots below the project; a root that does not exist is left out and listed as absent.
+    """What to back up, and where to. A root that does not exist is left out and listed as absent.
 
-    Of `log_roots`, only files changed in the last `log_days` days are taken. With `age_recipients`, archives are
-    encrypted for them; `age_identity` is the file with the key that opens them. `remote` receives a copy of each.
+    From `log_roots`, only files changed in the last `log_days` days are taken. Archives are encrypted for
+    `age_recipients`, if any; `age_identity` is the file with the key that opens them. `remote` receives a copy of each.
     """
 
     roots: tuple[str, ...] = (".env", "toombos.toml", "data", "logs")
@@ -43,6 +43,6 @@ class BackupScope(Table, frozen=True):
             if not root or root.startswith("/") or any(part in ("", ".", "..") for part in root.split("/")):
                 raise ValueError(f"the root {root!r} must be a plain path below the project")
         if not self.roots:
-            raise ValueError("roots must name something")
+            raise ValueError("roots must not be empty")
         if self.log_days < 1 or self.max_age_h <= 0 or self.snapshot_timeout_s <= 0:
             raise ValueError("log_days, max_age_h and snapshot_timeout_s must be above 0")

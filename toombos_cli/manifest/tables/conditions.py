@@ -1,4 +1,4 @@
-"""What a step of the smoke test demands of a value: `{ min = 1 }`, `{ matches = "^v2" }`, or just the value itself."""
+"""Conditions of the smoke test on a value: `{ min = 1 }`, `{ matches = "^v2" }`, or just the expected value."""
 
 import re
 from typing import Any, Literal
@@ -20,7 +20,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 class Condition(Table, frozen=True, omit_defaults=True):
-    """All that is given must hold. `length` is that of a string, array or object."""
+    """A condition on a value: every operator that is given must hold. `length` is of a string, array or object."""
 
     equals: Any = msgspec.UNSET
     one_of: tuple[Any, ...] | msgspec.UnsetType = msgspec.UNSET
@@ -38,10 +38,10 @@ class Condition(Table, frozen=True, omit_defaults=True):
             try:
                 re.compile(self.matches)
             except re.error as error:
-                raise ValueError(f"matches = {self.matches!r} is no regular expression: {error}") from None
+                raise ValueError(f"matches = {self.matches!r} is not a regular expression: {error}") from None
 
     def holds(self, value: Any) -> bool:
-        """Whether `value` is as demanded; UNSET stands for a value that is not there."""
+        """Report whether `value` meets the condition; UNSET means that there is no value."""
         if value is msgspec.UNSET:
             return self.exists is False
         return self.exists is not False and all(
@@ -57,7 +57,7 @@ class Condition(Table, frozen=True, omit_defaults=True):
 
 
 def read_condition(demand: Any) -> Condition:
-    """The condition that a manifest's value means. Raises ValueError for an operator that does not exist."""
+    """Return the condition that a value in the manifest describes. Raises ValueError for an unknown operator."""
     if not isinstance(demand, dict):
         return Condition(equals=demand)
     known = Condition.__struct_fields__
@@ -72,9 +72,9 @@ def read_condition(demand: Any) -> Condition:
 
 
 def value_at(document: Any, path: str) -> Any:
-    """The value at a path such as `results.email.status` or `posts[0].id`; `$` is the whole; UNSET when there is none.
+    """Return the value at a path such as `results.email.status` or `posts[0].id` (`$`: the document), or UNSET.
 
-    Raises ValueError for what is no path.
+    Raises ValueError for an invalid path.
     """
     if path == "$":
         return document
@@ -82,7 +82,7 @@ def value_at(document: Any, path: str) -> Any:
     while position < len(path):
         part = _PATH.match(path, position)
         if part is None:
-            raise ValueError(f"{path!r} is no path: write a.b[0].c, or $ for the whole")
+            raise ValueError(f"{path!r} is not a path: write a.b[0].c, or $ for the whole document")
         position = part.end()
         if value is msgspec.UNSET:
             continue
@@ -96,7 +96,7 @@ def value_at(document: Any, path: str) -> Any:
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    """Equality in which true is not 1."""
+    """Report whether two JSON values are equal; true is not 1."""
     return isinstance(value, bool) == isinstance(wanted, bool) and bool(value == wanted)
 
 
@@ -131,7 +131,7 @@ _TESTS: dict[str, Any] = {
 
 def _said(name: str, wanted: Any) -> str:
     if name == "exists":
-        return "there" if wanted else "not there"
+        return "present" if wanted else "absent"
     text = msgspec.json.encode(wanted).decode()
     words = {"equals": "", "one_of": "one of ", "min": "at least ", "max": "at most ", "type": "a "}
     return f"{words.get(name, name.replace('_', ' ') + ' ')}{text}"

@@ -1,4 +1,4 @@
-"""Which trouble is how urgent: the guide's escalation rules."""
+"""The severity of each kind of trouble: the guide's escalation rules."""
 
 from enum import StrEnum
 
@@ -6,7 +6,7 @@ from toombos_cli.manifest.tables.alerts import Severity
 
 
 class Trouble(StrEnum):
-    """The kinds of trouble that the guide's escalation table tells apart."""
+    """The kinds of trouble in the guide's escalation table."""
 
     COMPLETE_FAILURE = "complete-failure"
     DATA_CORRUPTION = "data-corruption"
@@ -18,7 +18,7 @@ class Trouble(StrEnum):
     CONFIGURATION = "configuration"
 
 
-# Severity, and the seconds after which it applies; sooner than that it is the next lower one.
+# The severity, and the seconds after which it applies; before that, the next lower one applies.
 _ESCALATION = {
     Trouble.COMPLETE_FAILURE: (Severity.P0, 300),
     Trouble.DATA_CORRUPTION: (Severity.P0, 0),
@@ -33,6 +33,6 @@ _LOWER = {Severity.P0: Severity.P1, Severity.P1: Severity.P2, Severity.P2: Sever
 
 
 def severity_of(trouble: Trouble, *, lasting_s: float = 0.0) -> Severity:
-    """The guide's severity of a trouble that has lasted so long."""
+    """Return the guide's severity of a trouble that has lasted `lasting_s` seconds."""
     severity, after_s = _ESCALATION[trouble]
     return severity if lasting_s >= after_s else _LOWER[severity]

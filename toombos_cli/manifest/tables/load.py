@@ -1,4 +1,4 @@
-"""The manifest's `[load]` table: what `toombos load` does when it is told nothing."""
+"""The manifest's `[load]` table: what `toombos load` does without options."""
 
 from typing import Any, Literal
 
@@ -6,9 +6,9 @@ from toombos_cli.manifest.tables.service import Table
 
 
 class LoadDefaults(Table, frozen=True):
-    """The default target: a service's route, the request to send, and how often.
+    """The default target: a route of a service, the request to send, and how often.
 
-    `${NAME}` in a header is the variable NAME; a header whose variable is not set is left out.
+    `${NAME}` in a header stands for the variable NAME; a header whose variable is not set is not sent.
     """
 
     service: str | None = None

@@ -1,10 +1,10 @@
-"""The manifest's `[logs]` table. Apart from the model, for the supervisor needs no more of it than this."""
+"""The manifest's `[logs]` table, in a module of its own because the supervisor needs only this part of the model."""
 
 from toombos_cli.manifest.tables.service import Table
 
 
 class Logs(Table, frozen=True):
-    """Rotation of every service's log: when either limit is reached, with the newest archive left uncompressed."""
+    """When to rotate the services' logs: at either limit. The newest archive stays uncompressed."""
 
     max_mb: int = 50
     daily: bool = True

@@ -1,4 +1,4 @@
-"""The manifest's `[monitoring]` table: what is scraped how often, when that is alarming, and what is drawn."""
+"""The manifest's `[monitoring]` table: scraping, alert thresholds, rules and dashboard panels."""
 
 from typing import Literal
 
@@ -7,10 +7,10 @@ from toombos_cli.manifest.tables.service import Table
 
 
 class Thresholds(Table, frozen=True):
-    """The alarm begins above these values; ratios are 0 to 1, `cpu_ratio` is of one core for a service.
+    """Values above which an alert starts; ratios are 0 to 1, and a service's `cpu_ratio` refers to one core.
 
-    Within `rate_window_s` there must be `timed_requests` before slowness is judged, and `failed_requests` that failed
-    before their share is: of two requests a single one is half.
+    Slowness is judged from `timed_requests` requests within `rate_window_s`, the share of failures from
+    `failed_requests` failures: otherwise one failure of two requests would be half.
     """
 
     response_time_s: float = 2.0
@@ -25,7 +25,7 @@ class Thresholds(Table, frozen=True):
 
 
 class Patience(Table, frozen=True):
-    """For how many seconds a condition must hold before its alert fires."""
+    """How many seconds a condition must hold before its alert fires."""
 
     service_down_s: int = 60
     all_services_down_s: int = 300
@@ -37,10 +37,10 @@ class Patience(Table, frozen=True):
 
 
 class Rule(Table, frozen=True):
-    """An alert of the project's own; those that follow from its services are made of the same.
+    """An alert rule of the project; the rules derived from its services have the same form.
 
-    `expr` is PromQL, in which `$window` stands for `rate_window_s`; `services` must each export all of its metrics
-    (() when any service may). `command` is what whoever is told types first; its labels are filled in as in `summary`.
+    `expr` is PromQL, where `$window` stands for `rate_window_s`. Each of `services` must export all metrics of the
+    rule (() means any service). `command` is the first command to run; like `summary`, it is a template with labels.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Rule(Table, frozen=True):
 
 
 class Panel(Table, frozen=True):
-    """A panel of the project's own on one of the two dashboards; `expr` as in a rule, `unit` is an id of Grafana's."""
+    """A panel of the project on one of the two dashboards; `expr` as in a rule, `unit` is a Grafana unit id."""
 
     title: str
     expr: str
@@ -64,19 +64,19 @@ class Panel(Table, frozen=True):
 
 
 class Monitoring(Table, frozen=True):
-    """Scraping, alert thresholds, and the project's own rules and panels."""
+    """Scraping, alert thresholds, and the project's rules and panels."""
 
     backend: Literal["auto", "native", "compose"] = "auto"
     scrape_interval_s: int = 15
     rate_window_s: int = 300
-    """Rates and quantiles look back so far; at least four scrapes, or a single lost one empties them."""
+    """The window of rates and quantiles: at least four scrapes, so that one lost scrape does not leave them empty."""
     thresholds: Thresholds = Thresholds()
     patience: Patience = Patience()
     rules: tuple[Rule, ...] = ()
     panels: tuple[Panel, ...] = ()
 
     def expand(self, expr: str) -> str:
-        """A rule's or panel's expression with `$window` filled in."""
+        """Return a rule's or panel's expression with `$window` filled in."""
         return expr.replace("$window", f"{self.rate_window_s}s")
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The manifest's `[schedule.NAME]` tables: the periodic work, as cron and systemd are told to do it."""
+"""The manifest's `[schedule.NAME]` tables: the periodic jobs that cron or systemd runs."""
 
 import re
 from typing import Literal
@@ -10,7 +10,7 @@ WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")  # cron counts from
 
 
 class Job(Table, frozen=True):
-    """One `toombos` command and when it runs: every so many minutes, or at a local time daily or on one weekday."""
+    """A `toombos` command and when it runs: every few minutes, or at a local time every day or on one weekday."""
 
     command: tuple[str, ...]
     title: str = ""
@@ -18,7 +18,7 @@ class Job(Table, frozen=True):
     at: str | None = None
     weekday: Literal["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"] | None = None
     severity: Severity = Severity.P2
-    """Of the alert that is raised while the command's exit code is not 0."""
+    """The severity of the alert that is raised while the command's exit code is not 0."""
     enabled: bool = True
 
     def __post_init__(self) -> None:
@@ -31,4 +31,4 @@ class Job(Table, frozen=True):
         if self.at is not None and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", self.at):
             raise ValueError(f"at must be a time of day like 02:00, not {self.at!r}")
         if self.weekday is not None and self.at is None:
-            raise ValueError("weekday goes with at")
+            raise ValueError("weekday needs at")

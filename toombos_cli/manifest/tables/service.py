@@ -6,10 +6,10 @@ import msgspec
 
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A manifest table: immutable, and every key it does not know is an error.
+    """A manifest table: immutable, and an unknown key is an error.
 
-    Written down or sent, it holds only what is not the default: another version knows every key that it is given, but
-    for those that were added since and are used.
+    It is encoded without default values, so that another version only meets a key that it does not know if the key
+    is newer and in use.
     """
 
 
@@ -41,7 +41,7 @@ class Limits(Table, frozen=True):
 
 
 class Service(Table, frozen=True):
-    """One supervised service: of HTTP, or of anything that accepts connections (`tcp`), or a worker that has no port.
+    """One supervised service: an HTTP server, any server that accepts connections (`tcp`), or a worker without a port.
 
     `name` is the table's key. Placeholders in `command`, `cwd`, `env`, `default_env` and `log` are already
     expanded when the loader returns it: `{python}`, `{project}`, `{host}`, `{port}`, `{url}` and
@@ -54,21 +54,21 @@ class Service(Table, frozen=True):
     title: str = ""
     role: Literal["app", "mock", "monitoring"] = "app"
     optional: bool = False
-    """An optional service is started and judged only when it is asked for or already running."""
+    """An optional service is started and judged only if it is requested or already running."""
     enabled: bool = True
     cwd: str = "{project}"
     host: str = "127.0.0.1"
     scheme: Literal["http", "https", "tcp", "none"] = "http"
-    """`tcp`: well and ready while it accepts a connection. `none`: while its process runs; `port` is 0. Neither has
-    paths, and `health` is ""."""
+    """`tcp`: healthy and ready while it accepts connections. `none`: healthy while its process runs; `port` is 0.
+    Neither has paths, and `health` is ""."""
     env: dict[str, str] = {}
-    """Set for the service whatever the environment and `.env` say."""
+    """Variables that override the environment and `.env`."""
     default_env: dict[str, str] = {}
-    """Set unless the environment or `.env` names it."""
+    """Variables that the environment and `.env` override."""
     health: str = "/health"
     health_answer: Literal["status", "any", "page"] = "any"
-    """`status`: only a JSON object whose `status` says well is healthy. `any`: any 2xx whose body does not deny it and
-    is no web page. `page`: a web page is healthy, too."""
+    """`status`: only a JSON object whose `status` reports good health is healthy. `any`: any 2xx is, unless its body
+    reports a failure or is a web page. `page`: a web page is healthy, too."""
     ready: str | None = None
     live: str | None = None
     metrics: str | None = None
@@ -80,10 +80,10 @@ class Service(Table, frozen=True):
     probe_interval_s: float = 5.0
     probe_timeout_s: float = 2.0
     unhealthy_after: int = 3
-    """So many failed liveness probes in a row make a ready service `unhealthy`."""
+    """The number of failed liveness probes in a row that make a ready service `unhealthy`."""
     latency_warn_ms: float = 2000.0
     exit_codes_of_invalid_configuration: tuple[int, ...] = ()
-    """Exit codes by which the service says that its configuration is wrong: a restart cannot help."""
+    """Exit codes that mean that the service's configuration is wrong: it is not restarted."""
     restart: Restart = Restart()
     limits: Limits = Limits()
 
@@ -91,9 +91,9 @@ class Service(Table, frozen=True):
         if not self.command:
             raise ValueError("command must name a program")
         if self.scheme == "none" and self.port:
-            raise ValueError("port is given, and scheme = 'none' is for what listens nowhere")
+            raise ValueError("port is set, but scheme = 'none' is for a service that does not listen")
         if self.scheme != "none" and not self.port:
-            raise ValueError("port is missing: where it listens; if it listens nowhere: scheme = 'none'")
+            raise ValueError("port is missing (a service that does not listen needs scheme = 'none')")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be 1 to 65535, not {self.port}")
         for field in ("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"):
@@ -111,12 +111,12 @@ class Service(Table, frozen=True):
         if self.health not in ("", "/health"):
             given.insert(0, "health")
         if given:
-            raise ValueError(f"{given[0]} is a path, and scheme = '{self.scheme}' has none")
+            raise ValueError(f"{given[0]} is a path, but scheme = '{self.scheme}' has no paths")
         msgspec.structs.force_setattr(self, "health", "")
 
     @property
     def url(self) -> str:
-        """Base URL without a trailing slash; an IPv6 host is bracketed. "" of what has no port."""
+        """The base URL without a trailing slash, with an IPv6 host in brackets; "" without a port."""
         if not self.port:
             return ""
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -124,12 +124,15 @@ class Service(Table, frozen=True):
 
     @property
     def label(self) -> str:
-        """What a person reads: the title, or the name where none is given."""
+        """The title, or the name if there is no title."""
         return self.title or self.name
 
 
 def start_order(services: dict[str, Service]) -> tuple[tuple[str, ...], ...]:
-    """Batches of names: all of a batch may start at once after the batches before it. Raises graphlib.CycleError."""
+    """Return batches of names; the services of a batch may start together after those of the batches before it.
+
+    Raises graphlib.CycleError.
+    """
     from graphlib import TopologicalSorter
 
     sorter = TopologicalSorter({name: set(s.depends_on) & services.keys() for name, s in services.items()})

@@ -1,4 +1,4 @@
-"""The manifest's `[[smoke]]` tables: declarative steps of the smoke test (docs/smoke.md)."""
+"""The manifest's `[[smoke]]` tables: the declarative steps of the smoke test (docs/smoke.md)."""
 
 import re
 from typing import Any, Literal
@@ -12,43 +12,43 @@ _CLASS = re.compile(r"[1-5]xx")
 
 
 class Counter(Table, frozen=True):
-    """A number that a step must change by exactly so much: a JSON path of an answer, or a Prometheus metric."""
+    """A number that a step must raise by exactly `rises_by`: at a JSON path of a response, or a Prometheus metric."""
 
     service: str
     path: str
     rises_by: float
     json: str | None = None
     metric: str | None = None
-    """`name` or `name{label="value"}`; the samples that match are added up."""
+    """`name` or `name{label="value"}`; matching samples are added up."""
 
     def __post_init__(self) -> None:
         if (self.json is None) == (self.metric is None):
-            raise ValueError("a counter reads either `json` or `metric`")
+            raise ValueError("a counter needs either `json` or `metric`")
 
 
 class Untouched(Table, frozen=True):
-    """What must have been true before the first step for a cleanup to be allowed."""
+    """A condition that must hold before the first step for a cleanup to be allowed."""
 
     path: str
     json: dict[str, Any]
 
 
 class Cleanup(Table, frozen=True):
-    """A request to the step's service that undoes the step, sent at the end whether or not the step passed."""
+    """A request to the step's service that undoes the step; it is sent at the end, even if the step failed."""
 
     path: str
     method: Method = "DELETE"
     status: tuple[int, ...] = (200, 202, 204, 404)
     if_at_start: Untouched | None = None
-    """For a request that removes more than the step created: only when there was nothing else to remove."""
+    """For a request that removes more than the step created: send it only if there was nothing else to remove."""
 
 
 class Step(Table, frozen=True):
-    """One request and what must be true of its answer, or with `loopback_only` of the service's sockets.
+    """One request and the conditions on its response, or on the service's sockets with `loopback_only`.
 
-    `json` maps a JSON path to what is demanded of the value there, `metrics` a Prometheus metric likewise. `capture`
-    maps a name to a JSON path; later steps use it as `${name}`. A step that writes is sent to a system that says that
-    it is in dry-run mode alone.
+    `json` maps a JSON path to a condition on the value there, `metrics` a Prometheus metric likewise. `capture` maps a
+    name to a JSON path; later steps use it as `${name}`. A step that writes is sent only to a service that says that
+    it is in dry-run mode.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Step(Table, frozen=True):
     path: str = ""
     method: Method = "GET"
     headers: dict[str, str] = {}
-    """One that is empty once its variables are filled in is not sent."""
+    """A header that is empty after its variables are filled in is not sent."""
     body: Any = None
     status: int | str | tuple[int, ...] = 200
-    """A status, several, or a class such as `4xx`."""
+    """One status, several, or a class such as `4xx`."""
     json: dict[str, Any] = {}
     json_schema: bool = True
-    """Judge a JSON body by the service's own OpenAPI schema of this route and status."""
+    """Check a JSON body against the service's own OpenAPI schema for this route and status."""
     metrics: dict[str, Any] = {}
     text: str | None = None
     """A regular expression that the body must match."""
@@ -70,30 +70,30 @@ class Step(Table, frozen=True):
     counters: tuple[Counter, ...] = ()
     cleanup: Cleanup | None = None
     writes: bool | None = None
-    """Whether the step changes anything; by default every method but GET and HEAD does."""
+    """Whether the step changes anything; by default, every method except GET and HEAD does."""
     proves_dry_run: bool = False
-    """When this step passes, its service has said that it is in dry-run mode, and may be written to."""
+    """If this step passes, its service has said that it is in dry-run mode, and may be written to."""
     loopback_only: bool = False
-    """No request: no socket of the service may have reached beyond this machine since the test began."""
+    """Sends no request: checks that no socket of the service has reached beyond this machine since the test started."""
     silent_for_ms: float | None = None
-    """No answer may come so soon: for what is meant to be slow. The request is then given up."""
+    """For deliberately slow routes: the step fails if a response arrives sooner. Then the request is abandoned."""
     if_set: str | None = None
     if_unset: str | None = None
-    """The step applies only when this variable of the environment or `.env` is set, or is not."""
+    """The step applies only if this variable of the environment or `.env` is set, or is not set."""
     timeout_s: float = 10.0
     latency_limit_ms: float = 5000.0
     optional: bool = False
-    """Skipped when nobody listens."""
+    """Skip the step if nothing listens on the port."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise ValueError(f"name {self.name!r} must be letters, digits, and - _ . between them")
+            raise ValueError(f"name {self.name!r}: use letters and digits, and '-', '_' or '.' after the first")
         if self.loopback_only == bool(self.path):
-            raise ValueError(f"{self.name}: give a path, or loopback_only = true")
+            raise ValueError(f"{self.name}: set either a path or loopback_only = true")
         if self.path and not self.path.startswith("/"):
             raise ValueError(f"{self.name}: path must begin with /, not {self.path!r}")
         if isinstance(self.status, str) and not _CLASS.fullmatch(self.status):
-            raise ValueError(f"{self.name}: status {self.status!r} is none: write 200, [200, 201] or '2xx'")
+            raise ValueError(f"{self.name}: status {self.status!r} is not valid: write 200, [200, 201] or '2xx'")
         if self.text is not None:
             re.compile(self.text)
         for demands in (self.json, self.metrics):
@@ -104,7 +104,7 @@ class Step(Table, frozen=True):
 
     @property
     def is_writing(self) -> bool:
-        """Whether the step changes anything at its service."""
+        """Report whether the step changes anything in its service."""
         return self.method not in ("GET", "HEAD") if self.writes is None else self.writes
 
 
