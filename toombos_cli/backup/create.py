@@ -20,7 +20,6 @@ from toombos_cli.backup.archive.writer import ArchiveWriter, Written
 from toombos_cli.backup.databases import snapshot
 from toombos_cli.backup.directory import naming
 from toombos_cli.backup.directory.catalogue import update_record
-from toombos_cli.backup.directory.lock import exclusive
 from toombos_cli.backup.directory.ownership import claim
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.publish import clear_leftovers, drop_from_cache, partial_path, publish
@@ -32,6 +31,7 @@ from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
 from toombos_cli.backup.selection import Found, Scope, Selection, select
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.locks import hold_alone
 
 _ROOM_BYTES = 16 << 20
 
@@ -55,7 +55,7 @@ def create_backup(plan: Plan, observer: Observer) -> CreateReport:
     Raises LockedError when another backup or restore runs, RefusedError while an interrupted restore is open,
     BadArchiveError when the archive does not read back as written, OperationError for the disk.
     """
-    with exclusive(plan.place.lock, "backup"):
+    with hold_alone(plan.place.lock, "backup"):
         refuse_open_journal(plan.place)
         return create_locked(plan, observer)
 

@@ -19,7 +19,7 @@ from toombos_cli.backup.archive.format import Root, printable
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.verify import verify_contents
 from toombos_cli.backup.create import Plan, create_locked
-from toombos_cli.backup.durable import disk_errors, sync_directory
+from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
@@ -35,6 +35,7 @@ from toombos_cli.backup.transaction.open_files import find_holders
 from toombos_cli.backup.transaction.recover import as_the_server_decided, clear, reopen, roll_back
 from toombos_cli.backup.transaction.staging import Stage
 from toombos_cli.backup.transaction.targets import Targets, make_staging, plan_targets
+from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError, ToombosError
 
 _ROOM_BYTES = 16 << 20
