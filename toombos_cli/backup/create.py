@@ -13,7 +13,7 @@ from typing import BinaryIO
 from toombos_cli import __version__
 from toombos_cli.backup.archive.encryption import NO_KEYS, Keys, seal
 from toombos_cli.backup.archive.file_reader import Intake
-from toombos_cli.backup.archive.format import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, Root, printable
+from toombos_cli.backup.archive.format import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, Root
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.verify import verify_contents
 from toombos_cli.backup.archive.writer import ArchiveWriter, Written
@@ -32,6 +32,7 @@ from toombos_cli.backup.selection import Found, Scope, Selection, select
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.locks import hold_alone
+from toombos_cli.base.text import printable, size
 
 _ROOM_BYTES = 16 << 20
 
@@ -110,7 +111,7 @@ def _check_room(place: Place, selection: Selection) -> None:
     free = shutil.disk_usage(place.directory).free
     if free < needed:
         raise OperationError(
-            f"not enough room for a backup: about {needed >> 20} MiB are needed, {free >> 20} MiB are free",
+            f"not enough room for a backup: about {size(needed)} are needed, {size(free)} are free",
             where=str(place.directory),
             hint="toombos backup prune",
         )

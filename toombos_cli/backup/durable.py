@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from toombos_cli.backup.archive.format import printable
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.text import printable
 
 
 def can_sync_filesystem() -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toombos_cli.backup.archive.encryption import opened
-from toombos_cli.backup.archive.format import printable
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.create import database_reports
 from toombos_cli.backup.directory.ownership import refuse_foreign
@@ -19,6 +18,7 @@ from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.backup.transaction.recover import recover_locked
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.locks import hold_alone
+from toombos_cli.base.text import printable
 
 
 def restore(request: Request, services: Services, observer: Observer) -> RestoreReport:

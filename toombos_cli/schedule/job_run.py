@@ -8,7 +8,7 @@ from pathlib import Path
 from toombos_cli.base import locks
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.files import append_line
-from toombos_cli.base.spelling import nearest
+from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.manifest.tables.schedule import Job
@@ -27,10 +27,8 @@ def run_job(manifest: Manifest, name: str) -> JobRunReport:
     """
     job = manifest.schedule.get(name)
     if job is None:
-        guess = nearest(name, manifest.schedule)
-        raise UsageError(
-            f"no job is named {name!r}", hint=f"did you mean {guess!r}?" if guess else "toombos schedule show"
-        )
+        hint = did_you_mean(name, manifest.schedule, "toombos schedule show")
+        raise UsageError(f"no job is named {name!r}", hint=hint)
     with locks.hold_alone(_lock_of(manifest.project, name), f"job {name}"):
         return _run_locked(manifest, name, job)
 

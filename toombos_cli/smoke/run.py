@@ -124,8 +124,7 @@ def _wait_until_ready(manifest: Manifest, services: list[Service], wait_s: float
 def _is_ready(manifest: Manifest, service: Service) -> bool:
     if not service.health:
         return probe_service(service, read_state(manifest.project)).reason in (Reason.OK, Reason.SLOW)
-    url = service.url + (service.ready or service.health)
-    return probe_http(url, timeout_s=service.probe_timeout_s).reason is Reason.OK
+    return probe_http(service.url + service.readiness, timeout_s=service.probe_timeout_s).reason is Reason.OK
 
 
 def _redactor(manifest: Manifest, environment: Mapping[str, Mapping[str, str]]) -> Redactor:

@@ -123,12 +123,6 @@ def named(name: bytes, target: bytes = b"") -> dict[str, Any]:
     return fields
 
 
-def printable(name: bytes) -> str:
-    """The name for people and JSON: control characters and bytes outside UTF-8 as escapes."""
-    text = name.decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _utf8(raw: bytes) -> str | None:
     try:
         return raw.decode()

@@ -23,6 +23,7 @@ from toombos_cli.backup.directory.publish import checksum_path
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Observer
+from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.base.files import replacing
 
@@ -30,7 +31,6 @@ T = TypeVar("T")
 _PART_BYTES = 8 << 20
 _ANSWER_WITHIN = "5s"
 _SIGNAL_WITHIN_S = 0.2
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def is_remote(text: str) -> bool:
@@ -150,7 +150,7 @@ def _store(url: str, *, patient: bool = True) -> tuple[ModuleType, Any]:
         raise OperationError("a remote target needs obstore", where=url, hint="pip install 'toombos[remote]'") from None
     options: dict[str, Any] = {}
     endpoint = os.environ.get("AWS_ENDPOINT") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    if urlsplit(endpoint).hostname in _LOOPBACK:
+    if is_loopback(urlsplit(endpoint).hostname or ""):
         options["client_options"] = {"allow_http": True}  # unencrypted only to this machine
     if not patient:
         options["client_options"] = options.get("client_options", {}) | {"timeout": _ANSWER_WITHIN}
