@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints
 
+from services.common.loopback import is_loopback
 from services.common.secrets import KEY_MIN_CHARS
 from services.common.settings import ServiceSettings, SettingProblem, SettingsError
 from services.generator.documents.google_docs import ServiceAccount
@@ -146,5 +147,4 @@ def _place(url: str) -> tuple[str, int]:
     """Host and port, with loopback's names told as one."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
-    loopback = host in ("localhost", "::1") or host.startswith("127.")
-    return "loopback" if loopback else host, parts.port or (443 if parts.scheme == "https" else 80)
+    return "loopback" if is_loopback(host) else host, parts.port or (443 if parts.scheme == "https" else 80)

@@ -112,13 +112,13 @@ def test_a_supervisor_that_hangs_is_ended_and_the_system_recovered(shop, toombos
 
 
 def test_two_recoveries_at_once_are_refused(shop, toombos):
-    from toombos_cli.base.project_lock import project_lock
+    from toombos_cli.base.locks import hold_alone
 
     pid = pid_of_cart(toombos)
-    with project_lock(shop, "recover", "recovery"):
+    with hold_alone(shop / "run" / "recover.lock", "recovery"):
         done = toombos("recover")
     assert done.returncode == 6
-    assert f"another recovery of this project runs (pid {os.getpid()})" in done.stderr
+    assert f"another toombos is at work here: pid {os.getpid()} (recovery)" in done.stderr
     assert pid_of_cart(toombos) == pid
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from toombos_cli.base.text import duration
 from toombos_cli.manifest.tables.alerts import CRITICAL, REPORTED_EVERY_S, Alerts, Severity
 from toombos_cli.project.alert_spool import AlertEvent
 
@@ -163,7 +164,7 @@ class Ledger(msgspec.Struct, kw_only=True):
         return self._tell(event.key, incident, now, alerts)
 
     def _tell(self, key: str, incident: Incident, now: float, alerts: Alerts) -> Message | None:
-        lasting = f" (for {_duration(now - incident.first_at)})" if incident.count > 1 or incident.untaken_at else ""
+        lasting = f" (for {duration(now - incident.first_at)})" if incident.count > 1 or incident.untaken_at else ""
         message = Message(
             kind="problem",
             severity=incident.severity,
@@ -185,7 +186,7 @@ class Ledger(msgspec.Struct, kw_only=True):
         message = Message(
             kind="recovery",
             severity=incident.told_severity or incident.severity,
-            title=f"Recovered: {incident.title} (after {_duration(now - incident.first_at)})",
+            title=f"Recovered: {incident.title} (after {duration(now - incident.first_at)})",
             body=event.body,
         )
         return message if self._within_limit(message, now, alerts) else None
@@ -197,8 +198,8 @@ class Ledger(msgspec.Struct, kw_only=True):
         message = Message(
             kind="recovery",
             severity=incident.told_severity,
-            title=f"No longer reported: {incident.title} (last {_duration(now - incident.last_at)} ago)",
-            body="Monitoring was restarted meanwhile, so the end of the problem was not seen.\nnext: toombos health",
+            title=f"Not reported any more: {incident.title} (last {duration(now - incident.last_at)} ago)",
+            body="Monitoring was restarted meanwhile, so its end was not seen.\nnext: toombos health",
         )
         return message if self._within_limit(message, now, alerts) else None
 
@@ -220,10 +221,3 @@ class Ledger(msgspec.Struct, kw_only=True):
             return None
         storm_over = min(self.withheld.last_at + _QUIET_S, self.withheld.since + _LATEST_S)
         return max(storm_over, self.summarised_at + _SUMMARY_PAUSE_S if self.summarised_at else 0.0)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest_s = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", "" if hours else f"{rest_s} s"]
-    return " ".join(part for part in parts if part)

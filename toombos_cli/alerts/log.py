@@ -3,13 +3,13 @@
 It is also the log of the service `alerts`, so `toombos logs alerts` shows it and the supervisor rotates it.
 """
 
+import contextlib
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from toombos_cli.base.files import make_private_directory
+from toombos_cli.base.files import append_line
 
 
 class AlertLog:
@@ -22,14 +22,5 @@ class AlertLog:
         """Append one line."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"timestamp": now, "level": level, "logger": "toombos.alerts", "message": message} | fields
-        try:
-            make_private_directory(self._path.parent)
-            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            return
-        try:
-            os.write(fd, json.dumps(line).encode() + b"\n")
-        except OSError:
-            return
-        finally:
-            os.close(fd)
+        with contextlib.suppress(OSError):
+            append_line(self._path, json.dumps(line).encode())

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from toombos_cli.alerts.channels import Channel, channels
 from toombos_cli.alerts.ledger import Message
-from toombos_cli.alerts.ledger_file import read_ledger, sender_lock, write_ledger
+from toombos_cli.alerts.ledger_file import read_ledger, write_ledger
 from toombos_cli.alerts.log import AlertLog
 from toombos_cli.alerts.reports import AlertStatusReport, AlertTestReport, ChannelOutcome, FailingChannel, OpenIncident
 from toombos_cli.alerts.sender import Delivery, deliver
-from toombos_cli.base.files import make_private_directory
+from toombos_cli.base import locks
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.project.alert_spool import AlertDirectory
@@ -51,14 +51,11 @@ def run_test(manifest: Manifest, severity: Severity) -> AlertTestReport:
 def _count(manifest: Manifest, deliveries: tuple[Delivery, ...]) -> None:
     """Record the deliveries in the ledger, unless it is locked or not writable: the test result matters more."""
     directory = AlertDirectory(manifest.project)
-    with contextlib.suppress(OSError):
-        make_private_directory(directory.path)
-        with sender_lock(directory, within_s=_LEDGER_S) as held:
-            if held:
-                ledger = read_ledger(manifest.project)
-                for delivery in deliveries:
-                    ledger.count(delivery.channel, delivered=delivery.delivered, now=time.time())
-                write_ledger(directory, ledger)
+    with contextlib.suppress(OSError), locks.hold(directory.lock, patience_s=_LEDGER_S):
+        ledger = read_ledger(manifest.project)
+        for delivery in deliveries:
+            ledger.count(delivery.channel, delivered=delivery.delivered, now=time.time())
+        write_ledger(directory, ledger)
 
 
 def run_status(manifest: Manifest) -> AlertStatusReport:

@@ -1,5 +1,6 @@
 """The sender: reads the spool, keeps the ledger, delivers with bounded retries, and ends when nothing is left to do."""
 
+import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,9 +10,11 @@ import msgspec
 
 from toombos_cli.alerts.channels import Channel, usable_channels
 from toombos_cli.alerts.ledger import Message
-from toombos_cli.alerts.ledger_file import read_ledger, sender_lock, write_ledger
+from toombos_cli.alerts.ledger_file import read_ledger, write_ledger
 from toombos_cli.alerts.log import AlertLog
-from toombos_cli.base.files import make_private_directory, take_lines
+from toombos_cli.base import locks
+from toombos_cli.base.directories import make_private_directory
+from toombos_cli.base.files import take_lines
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent
 
@@ -39,12 +42,15 @@ def run_sender(manifest: Manifest, lines: Sequence[bytes] = ()) -> bool:
     directory = AlertDirectory(manifest.project)
     make_private_directory(directory.path)
     worked = False
-    while not worked or directory.spool.exists():  # events that came before the unlock
-        with sender_lock(directory, within_s=_LOCK_S if lines else 0.0) as held:
-            if not held:
-                return worked
+    while not worked or directory.spool.exists():  # what came when this one had stopped looking, but held the lock
+        lock = locks.take(directory.lock, patience_s=_LOCK_S if lines else 0.0)
+        if lock is None:
+            return worked
+        try:
             with _Sender(manifest, directory) as sender:
                 sender.run(lines)
+        finally:
+            os.close(lock)
         lines = ()
         worked = True
     return True

@@ -13,14 +13,13 @@ from typing import BinaryIO
 from toombos_cli import __version__
 from toombos_cli.backup.archive.encryption import NO_KEYS, Keys, seal
 from toombos_cli.backup.archive.file_reader import Intake
-from toombos_cli.backup.archive.format import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, Root, printable
+from toombos_cli.backup.archive.format import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, Root
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.verify import verify_contents
 from toombos_cli.backup.archive.writer import ArchiveWriter, Written
 from toombos_cli.backup.databases import snapshot
 from toombos_cli.backup.directory import naming
 from toombos_cli.backup.directory.catalogue import update_record
-from toombos_cli.backup.directory.lock import exclusive
 from toombos_cli.backup.directory.ownership import claim
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.publish import clear_leftovers, drop_from_cache, partial_path, publish
@@ -32,6 +31,8 @@ from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
 from toombos_cli.backup.selection import Found, Scope, Selection, select
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.locks import hold_alone
+from toombos_cli.base.text import printable, size
 
 _ROOM_BYTES = 16 << 20
 
@@ -55,7 +56,7 @@ def create_backup(plan: Plan, observer: Observer) -> CreateReport:
     Raises LockedError while another backup or restore runs, RefusedError if an interrupted restore must be completed
     first, BadArchiveError if the archive does not read back as written, OperationError for disk errors.
     """
-    with exclusive(plan.place.lock, "backup"):
+    with hold_alone(plan.place.lock, "backup"):
         refuse_open_journal(plan.place)
         return create_locked(plan, observer)
 
@@ -110,7 +111,7 @@ def _check_room(place: Place, selection: Selection) -> None:
     free = shutil.disk_usage(place.directory).free
     if free < needed:
         raise OperationError(
-            f"not enough room for a backup: about {needed >> 20} MiB are needed, {free >> 20} MiB are free",
+            f"not enough room for a backup: about {size(needed)} are needed, {size(free)} are free",
             where=str(place.directory),
             hint="toombos backup prune",
         )

@@ -1,4 +1,4 @@
-"""Writes that are either complete or absent after a crash: temporary file, fsync, rename, fsync of the directory."""
+"""What a backup forces to the disk beyond one file, and what it says when the disk refuses."""
 
 import contextlib
 import ctypes
@@ -9,17 +9,9 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from toombos_cli.backup.archive.format import printable
+from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError
-
-
-def sync_directory(directory: Path | bytes) -> None:
-    """Make names created, renamed or removed in a directory survive a power cut."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+from toombos_cli.base.text import printable
 
 
 def can_sync_filesystem() -> bool:
@@ -55,22 +47,6 @@ def _syncfs() -> Callable[[int], int] | None:
         return None
     function.argtypes, function.restype = (ctypes.c_int,), ctypes.c_int
     return function
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file's content in one step; the mode is 0600."""
-    partial = path.with_name(f".{path.name}.partial")
-    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
 
 
 def point_link(link: Path, target: str) -> None:

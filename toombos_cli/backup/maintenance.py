@@ -13,7 +13,6 @@ from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.verify import verify_contents
 from toombos_cli.backup.create import database_reports
 from toombos_cli.backup.directory.catalogue import Drill, load_catalogue, save_catalogue, update_record
-from toombos_cli.backup.directory.lock import exclusive
 from toombos_cli.backup.directory.ownership import refuse_foreign
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.publish import checksum_path
@@ -32,6 +31,7 @@ from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.reports import DatabaseReport, DrillReport
 from toombos_cli.backup.transaction.staging import Stage, remove_tree
 from toombos_cli.base.errors import OperationError, ToombosError
+from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.results import Verdict
 
 
@@ -44,7 +44,7 @@ def verify_archives(place: Place, asked: Sequence[Path], observer: Observer, key
     """Verifies the asked archives, or all, in full, and remembers the outcome of those in the backup directory."""
     paths = [find_archive(place, path) for path in asked] or [info.path for info in list_archives(place)]
     results = []
-    with exclusive(place.lock, "verify"), disk_errors("the outcome could not be noted", place.directory):
+    with hold_alone(place.lock, "verify"), disk_errors("the outcome could not be noted", place.directory):
         for path in paths:
             result = _verify_one(place, path, observer, keys)
             if path.parent == place.directory.resolve() and result.verdict in (Verdict.PASS, Verdict.FAIL):
@@ -107,7 +107,7 @@ def pin_archive(place: Place, asked: Path, *, pinned: bool) -> ListReport:
     if path.parent != place.directory.resolve():
         message = "only archives in the backup directory can be pinned"
         raise OperationError(message, where=str(path), hint="toombos backup list")
-    with exclusive(place.lock, "pin"), disk_errors("the pin could not be written", place.catalogue):
+    with hold_alone(place.lock, "pin"), disk_errors("the pin could not be written", place.catalogue):
         update_record(place.catalogue, place.directory / path.name, pinned=pinned)
     rows = tuple(_row(info) for info in list_archives(place) if info.path.name == path.name)
     return ListReport(directory=str(place.directory), archives=rows)
@@ -139,7 +139,7 @@ def run_drill(place: Place, asked: Path | None, observer: Observer, keys: Keys =
     """
     started = time.monotonic()
     path = find_archive(place, asked) if asked else _newest(place)
-    with exclusive(place.lock, "drill"), disk_errors("the drill could not be carried out", place.directory):
+    with hold_alone(place.lock, "drill"), disk_errors("the drill could not be carried out", place.directory):
         place.create()  # the archive may have come from another machine
         scratch = place.directory / f".scratch-{secrets.token_hex(4)}"
         scratch.mkdir(mode=0o700)

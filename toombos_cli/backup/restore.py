@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toombos_cli.backup.archive.encryption import opened
-from toombos_cli.backup.archive.format import printable
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.create import database_reports
-from toombos_cli.backup.directory.lock import exclusive
 from toombos_cli.backup.directory.ownership import refuse_foreign
 from toombos_cli.backup.directory.store import list_archives, restore_candidates, utc_now
 from toombos_cli.backup.errors import BadArchiveError
@@ -19,6 +17,8 @@ from toombos_cli.backup.transaction.attempt import Attempt, Outcome
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.backup.transaction.recover import recover_locked
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.locks import hold_alone
+from toombos_cli.base.text import printable
 
 
 def restore(request: Request, services: Services, observer: Observer) -> RestoreReport:
@@ -30,7 +30,7 @@ def restore(request: Request, services: Services, observer: Observer) -> Restore
     if request.dry_run:
         refuse_open_journal(request.place)
         return _first_good(request, None, services, observer)
-    with exclusive(request.place.lock, "restore"):
+    with hold_alone(request.place.lock, "restore"):
         recovery = recover_locked(request.place, observer, request.postgres)
         return _first_good(request, recovery.outcome if recovery else None, services, observer)
 

@@ -102,13 +102,12 @@ class Invocation:
 
         Raises UsageError that gives the nearest name of an unknown one.
         """
-        from toombos_cli.base.spelling import nearest
+        from toombos_cli.base.spelling import did_you_mean
 
         known = self.manifest.services
         for name in asked or ():
             if name not in known:
-                guess = nearest(name, known)
-                hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(known)}"
+                hint = did_you_mean(name, known, f"services: {', '.join(known)}")
                 raise UsageError(f"no service is named {name!r}", hint=hint)
         return tuple(name for name in known if name in (asked or ()))
 

@@ -34,9 +34,8 @@ def known_services(
         known = running
     unknown = [name for name in asked or () if name not in known and name not in running]
     if unknown:
-        from toombos_cli.base.spelling import nearest
+        from toombos_cli.base.spelling import did_you_mean
 
-        guess = nearest(unknown[0], known)
-        hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(known)}"
+        hint = did_you_mean(unknown[0], known, f"services: {', '.join(known)}")
         raise UsageError(f"no service is named {unknown[0]!r}", hint=hint)
     return known, tuple(dict.fromkeys(asked or ())), manifest

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from toombos_cli.base.errors import OperationError, UsageError
-from toombos_cli.base.files import write_private
+from toombos_cli.base.files import replace_file
 
 
 def refuse_unwritable(option: str, path: Path | None) -> None:
@@ -44,7 +44,7 @@ def write_output(path: Path, content: bytes) -> None:
             with path.open("ab") as stream:
                 stream.write(content)
         else:
-            write_private(path.resolve(), content)
+            replace_file(path.resolve(), content, durable=True)
     except OSError as error:
         raise _unwritable(path, error) from None
 

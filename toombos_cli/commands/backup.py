@@ -179,7 +179,7 @@ def status(
     """Say whether backups still happen. Exit 1 when there is no good archive that is young enough."""
     from toombos_cli.backup.directory.store import utc_now
     from toombos_cli.backup.maintenance import backup_status
-    from toombos_cli.base.quantities import parse_duration
+    from toombos_cli.base.text import parse_duration
 
     missed = warn_of_missed_runs(invocation)
     limit_h = parse_duration(max_age, where="--max-age") / 3600 if max_age else invocation.manifest.backup.max_age_h

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from toombos_cli.base.errors import UsageError
+from toombos_cli.base.text import size
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.output_files import prepare_output, write_output
@@ -178,7 +179,7 @@ def _write_files(invocation: Invocation, found: "Diagnosis", *, html: Path | Non
 
         content = make_bundle(found, markdown(found.report, verbose=True), str(bundle))
         write_output(bundle, content)
-        invocation.stderr.print(f"{bundle}: {len(content) / 1e3:.0f} kB, without secrets", soft_wrap=True)
+        invocation.stderr.print(f"{bundle}: {size(len(content))}, without secrets", soft_wrap=True)
 
 
 def _profile(invocation: Invocation, service: str, seconds: float) -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 _LINES = 50
 _POLL_S = 0.1
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(s|m|h|d)")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @command
@@ -113,10 +111,16 @@ def _filters(*, errors: bool, startup: bool, grep: str | None) -> "tuple[LineFil
 
 
 def _moment(since: str) -> datetime:
-    """The time that --since means, UTC. Raises UsageError."""
+    """Returns the time that --since means, in UTC. Raises UsageError."""
+    from toombos_cli.base.text import parse_duration
+
     try:
-        if span := _SPAN.fullmatch(since):
-            return datetime.now(UTC) - timedelta(seconds=float(span[1]) * _SECONDS[span[2]])
         return datetime.fromisoformat(since).astimezone(UTC)
-    except (ValueError, OverflowError):  # the latter before the year 1
-        raise UsageError(f"--since {since!r} is no time", hint="for example 10m, 2h or 2026-01-31T12:00:00") from None
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return datetime.now(UTC) - timedelta(seconds=parse_duration(since, where="--since"))
+    except (UsageError, OverflowError):  # the latter before the year 1
+        raise UsageError(
+            f"--since {since!r} is not a time", hint="for example 10m, 2h or 2026-01-31T12:00:00"
+        ) from None

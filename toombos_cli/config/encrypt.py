@@ -5,10 +5,11 @@ import secrets
 import shlex
 from collections.abc import Sequence
 
+from toombos_cli.base import locks
 from toombos_cli.base.errors import ConfigurationError, Problem, UsageError
 from toombos_cli.base.spelling import nearest
 from toombos_cli.config.reports import ChangeReport
-from toombos_cli.config.rewrite import copy_beside, exclusive, replace_file, with_values
+from toombos_cli.config.rewrite import copy_beside, rewrite, with_values
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.encryption import DecryptionError, decrypt, encrypt, fernet_key, is_encrypted
@@ -18,6 +19,7 @@ from toombos_cli.settings.values import Origin, Value, effective_values
 
 BACKUP_NAME = ".env.bak"
 _KEY_BYTES = 32
+_PATIENCE_S = 60.0  # for another toombos that changes .env
 
 
 def run_encrypt(manifest: Manifest, names: Sequence[str]) -> ChangeReport:
@@ -26,7 +28,7 @@ def run_encrypt(manifest: Manifest, names: Sequence[str]) -> ChangeReport:
     No copy of the old file is kept, because it contains the clear text. Raises UsageError for a name that `.env` does
     not set, ConfigurationError if there is no usable key.
     """
-    with exclusive(manifest.project):
+    with locks.hold(manifest.project, patience_s=_PATIENCE_S):
         env_file = _existing(manifest)
         key = _key(manifest, env_file)
         chosen = _chosen(manifest, env_file, names, key.name)
@@ -35,7 +37,7 @@ def run_encrypt(manifest: Manifest, names: Sequence[str]) -> ChangeReport:
         # A value may refer to others as ${NAME}: encrypt the expanded value, which is what the services get.
         clear = {b: env_file.values[str(b.name)] if _counts(env_file, b) else str(b.value) for b in chosen}
         values = {binding: encrypt(value, key.value) for binding, value in clear.items()}
-        replace_file(env_file.path, with_values(env_file, values), old=_text(env_file))
+        rewrite(env_file.path, with_values(env_file, values), old=_text(env_file))
     return ChangeReport(action="encrypt", path=env_file.path, names=_names(chosen))
 
 
@@ -46,7 +48,7 @@ def run_rotate_key(manifest: Manifest, *, new_key_from: str | None) -> ChangeRep
     given. The old file is kept as `.env.bak` (0600). Raises ConfigurationError if a value cannot be decrypted; then
     nothing is changed.
     """
-    with exclusive(manifest.project):
+    with locks.hold(manifest.project, patience_s=_PATIENCE_S):
         env_file = _existing(manifest)
         key = _key(manifest, env_file)
         new_key = _new_key(key, new_key_from)
@@ -55,7 +57,7 @@ def run_rotate_key(manifest: Manifest, *, new_key_from: str | None) -> ChangeRep
             values |= dict.fromkeys(env_file.bindings_of(key.name), new_key)
         text = with_values(env_file, values)
         backup = copy_beside(env_file.path, BACKUP_NAME, _text(env_file))
-        replace_file(env_file.path, text, old=_text(env_file))
+        rewrite(env_file.path, text, old=_text(env_file))
     return ChangeReport(
         action="rotate-key", path=env_file.path, names=_names(values), backup=backup, restart_needed=True
     )

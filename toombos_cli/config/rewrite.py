@@ -1,32 +1,19 @@
 """Changes values of `.env` in place: comments, order and everything else stay byte for byte."""
 
 import codecs
-import contextlib
-import fcntl
 import os
 import re
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.files import replace_file
 from toombos_cli.settings.env_file import Binding, EnvFile, parse_env_text
 
 # The grammar of python-dotenv's parser: name, `=`, then a quoted value, or the rest of the line up to a comment.
 _BEFORE = re.compile(r"\s*(?:export[^\S\r\n]+)?(?:'[^']+'|[^=#\s]+)[^\S\r\n]*=[^\S\r\n]*")
 _QUOTED = re.compile(r"""'(?:\\'|[^'])*'|"(?:\\"|[^"])*\"""")
 _BARE = re.compile(r"[^\r\n]*?(?=\s+#|\s*$|\s*[\r\n])")
-
-
-@contextlib.contextmanager
-def exclusive(directory: Path) -> Iterator[None]:
-    """Waits until no other toombos changes a file of this directory. Raises OSError."""
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
 
 
 def with_values(env_file: EnvFile, values: Mapping[Binding, str]) -> str:
@@ -41,8 +28,8 @@ def with_values(env_file: EnvFile, values: Mapping[Binding, str]) -> str:
     return text
 
 
-def replace_file(path: Path, text: str, *, old: str) -> None:
-    """Writes the file whole (0600, same owner) or not at all.
+def rewrite(path: Path, text: str, *, old: str) -> None:
+    """Writes the file whole or not at all; private (0600), with the owner that it had.
 
     Raises OperationError when it no longer holds `old`, or cannot be written.
     """
@@ -50,39 +37,25 @@ def replace_file(path: Path, text: str, *, old: str) -> None:
     try:
         if path.read_bytes().removeprefix(codecs.BOM_UTF8) != old.encode():
             raise OperationError("was changed meanwhile: nothing was done", where=str(path), hint="run it again")
-        _write(path, text, path.stat())
+        replace_file(path, text.encode(), durable=True, owner=_owner(path))
     except OSError as error:
         raise OperationError(f"cannot be rewritten: {error.strerror}", where=str(path)) from None
 
 
 def copy_beside(path: Path, name: str, content: str) -> Path:
-    """A private copy (0600) of the old content beside the file; replaces an earlier copy. Raises OperationError."""
+    """Puts a private copy (0600) of the old content beside the file; returns its path. Raises OperationError."""
     copy = path.resolve().with_name(name)
     try:
-        _write(copy, content, path.stat())
+        replace_file(copy, content.encode(), durable=True, owner=_owner(path))
     except OSError as error:
         raise OperationError(f"the copy cannot be written: {error.strerror}", where=str(copy)) from None
     return copy
 
 
-def _write(path: Path, text: str, owner: os.stat_result) -> None:
-    fd, partial = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # created with mode 0600
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            if os.geteuid() == 0:
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-            os.fsync(file.fileno())
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+def _owner(path: Path) -> tuple[int, int] | None:
+    """Returns the user and group to keep: root alone can give files away."""
+    status = path.stat()
+    return (status.st_uid, status.st_gid) if os.geteuid() == 0 else None
 
 
 def _replaced(binding: Binding, value: str) -> str:

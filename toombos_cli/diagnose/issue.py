@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from toombos_cli.base.findings import Finding
 from toombos_cli.base.results import Verdict
+from toombos_cli.base.text import size
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.machine import MACHINE
@@ -95,9 +96,7 @@ def _machine(facts: Facts) -> str:
         machine = facts.get(MACHINE)
     except FactUnavailableError:
         return ""
-    return (
-        f"{machine.system}, Python {machine.python}, {machine.cores} cores, {machine.memory_total_bytes / 1e9:.0f} GB"
-    )
+    return f"{machine.system}, Python {machine.python}, {machine.cores} cores, {size(machine.memory_total_bytes)}"
 
 
 def _log_lines(facts: Facts, report: DiagnoseReport) -> Iterator[str]:

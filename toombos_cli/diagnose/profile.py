@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.errors import OperationError
-from toombos_cli.base.files import make_private_directory
 from toombos_cli.base.results import Verdict
 from toombos_cli.diagnose.facts.source import LiveFacts
 from toombos_cli.diagnose.facts.stacks import find_py_spy

@@ -10,7 +10,7 @@ from pathlib import Path
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.findings import Answer, Finding, Status, run_check
 from toombos_cli.base.redaction import Redactor
-from toombos_cli.base.spelling import nearest
+from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks import all_checks
 from toombos_cli.diagnose.facts import FACTS, SETTINGS
@@ -87,10 +87,10 @@ def chosen(checks: tuple[Check, ...], only: Iterable[str]) -> tuple[Check, ...]:
     known = dict.fromkeys([*(check.group for check in checks), *(check.id for check in checks)])
     for name in names:
         if name not in known:
-            guess = nearest(name, known)
             groups = ", ".join(dict.fromkeys(check.group for check in checks))
-            hint = f"did you mean {guess!r}?" if guess else f"groups: {groups}"
-            raise UsageError(f"no check or group is named {name!r}", hint=hint)
+            raise UsageError(
+                f"no check or group is named {name!r}", hint=did_you_mean(name, known, f"groups: {groups}")
+            )
     return tuple(check for check in checks if not names or check.group in names or check.id in names)
 
 

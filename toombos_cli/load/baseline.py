@@ -6,9 +6,7 @@ degrees of freedom), and is at least a tenth worse than the mean. With fewer run
 the mean is allowed.
 """
 
-import os
 import statistics
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import sqrt
@@ -17,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.base.errors import ConfigurationError, OperationError, UsageError
+from toombos_cli.base.files import replace_file
 from toombos_cli.base.results import Verdict, worst
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import Outcome
@@ -147,11 +146,7 @@ def save_run(path: Path, plan: LoadPlan, run: BaselineRun) -> int:
     baseline = Baseline(schema=SCHEMA, plan=plan.fingerprint(), runs=(*earlier, run)[-_KEPT_RUNS:])
     text = msgspec.json.format(msgspec.json.encode(baseline), indent=2)
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            file.write(text + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).replace(path)
+        replace_file(path, text + b"\n", durable=True)
     except OSError as error:
         raise OperationError(f"cannot be written: {error.strerror}", where=str(path)) from None
     return len(baseline.runs)

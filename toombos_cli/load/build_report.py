@@ -2,12 +2,12 @@
 
 import platform
 import secrets
-import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from toombos_cli.base.redaction import Redactor
+from toombos_cli.base.text import one_line
 from toombos_cli.load.baseline import BaselineResult
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import EndpointResult, Outcome
@@ -125,9 +125,8 @@ def _samples(plan: LoadPlan, results: list[EndpointResult]) -> dict[str, str]:
     for status, body in sorted(first.items()):
         # Shortened last, so that no half of a secret is left.
         text = redactor.text(body.decode("utf-8", "replace"))
-        words = "".join(c if c.isprintable() else " " for c in text).split()
-        if words:
-            said[str(status)] = textwrap.shorten(" ".join(words), _SAMPLE_CHARS, placeholder=" ...")
+        if sample := one_line(text, limit=_SAMPLE_CHARS):
+            said[str(status)] = sample
     return said
 
 

@@ -22,6 +22,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from toombos_cli.base.addresses import host_port
 from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import EndpointResult, Failure, FailureCount, Latencies, Outcome
@@ -133,9 +134,8 @@ def _locustfile(plan: LoadPlan, fleet: LocustFleet, result: Path) -> str:
     """The file that master and workers run: ours, with the plan filled in."""
     target = plan.target
     host = target.host if target.scheme == "https" else target.address  # the certificate is for the name
-    authority = f"[{host}]" if ":" in host else host
     settings: dict[str, Any] = {
-        "host": f"{target.scheme}://{authority}:{target.port}",
+        "host": f"{target.scheme}://{host_port(host, target.port)}",
         "requests": [_request(endpoint) for endpoint in plan.endpoints],
         "timeout_s": plan.timeout_s,
         "verify_tls": target.verify_tls,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from toombos_cli.base.errors import ConfigurationError, UsageError
-from toombos_cli.base.quantities import parse_duration
+from toombos_cli.base.text import parse_duration
 from toombos_cli.load.engine.pacer import Arrival, Stage
 from toombos_cli.load.engine.request_bytes import build_endpoint, parse_header
 from toombos_cli.load.plan import Endpoint, LoadPlan, Target

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import ConfigurationError
-from toombos_cli.base.spelling import nearest
+from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.reading.positions import key_lines, nearest_line
 
 _HINT = "write a [[request]] table for each kind: path; weight, method, headers; json, body or body_file"
@@ -82,8 +82,7 @@ def read_scenario(path: Path) -> tuple[ScenarioRequest, ...]:
 
     for key in tree:
         if key != "request":
-            guess = nearest(key, ["request"])
-            raise refuse(f"unknown key {key!r}", key, 0, hint=f"did you mean {guess!r}?" if guess else _HINT)
+            raise refuse(f"unknown key {key!r}", key, 0, hint=did_you_mean(key, ["request"], _HINT))
     tables = tree.get("request")
     if not isinstance(tables, list) or not tables:
         raise refuse("no requests", "request", hint=_HINT)
@@ -107,7 +106,6 @@ def _explain(error: msgspec.ValidationError) -> tuple[str, str, str | None]:
     key = at.strip("`.").partition("[")[0]
     if unknown := re.match(r"Object contains unknown field `(.+)`", text):
         known = [field.name for field in msgspec.structs.fields(ScenarioRequest)]
-        guess = nearest(unknown[1], known)
-        hint = f"did you mean {guess!r}?" if guess else f"known keys: {', '.join(known)}"
+        hint = did_you_mean(unknown[1], known, f"known keys: {', '.join(known)}")
         return f"unknown key {unknown[1]!r}", unknown[1], hint
     return f"{key}: {text[0].lower()}{text[1:]}" if key else text[0].lower() + text[1:], key, None

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from toombos_cli.base.errors import UsageError
-from toombos_cli.base.quantities import UNITS_S
 from toombos_cli.base.results import Verdict
+from toombos_cli.base.text import UNITS_S
 
 Distribution = Literal["response", "service", "connect", "ttfb"]
 Kind = Literal["latency", "error_rate", "rps"]

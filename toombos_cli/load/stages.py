@@ -3,7 +3,7 @@
 import re
 
 from toombos_cli.base.errors import UsageError
-from toombos_cli.base.quantities import parse_duration
+from toombos_cli.base.text import parse_duration
 from toombos_cli.load.engine.pacer import Stage
 
 MOST_RPS = 1_000_000  # beyond what a client can send; the schedule itself would take longer than its time

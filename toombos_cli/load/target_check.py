@@ -1,13 +1,14 @@
 """Who may be put under load: a target is resolved once, every address is judged, and one address is kept for good."""
 
-import ipaddress
 import re
 import socket
 from collections.abc import Callable, Iterable
 from typing import Literal, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
+from toombos_cli.base.addresses import is_loopback, request_target
 from toombos_cli.base.errors import OperationError, RefusedError, UsageError
+from toombos_cli.base.text import printable
 from toombos_cli.load.plan import Target
 
 Resolve = Callable[[str, int], Iterable[str]]
@@ -39,11 +40,9 @@ def split_url(url: str) -> tuple[Literal["http", "https"], str, int, str]:
             hint="-H 'Authorization: ...'",
         )
     if re.search(r"[\x00-\x20\x7f]", url):
-        raise UsageError("a URL has no blanks and no control characters", where=url.encode("unicode_escape").decode())
-    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    query = quote(parts.query, safe="/?%:@!$&'()*+,;=~-._")
+        raise UsageError("a URL has no blanks and no control characters", where=printable(url))
     scheme = cast('Literal["http", "https"]', parts.scheme)
-    return scheme, parts.hostname, port or (443 if scheme == "https" else 80), f"{path}?{query}" if query else path
+    return scheme, parts.hostname, port or (443 if scheme == "https" else 80), request_target(parts)
 
 
 def choose_target(
@@ -71,13 +70,6 @@ def choose_target(
                 )
     target = Target(url=url, scheme=scheme, host=host, port=port, address=addresses[0], verify_tls=verify_tls)
     return target, addresses
-
-
-def is_loopback(address: str) -> bool:
-    """Whether the address is of this machine alone."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return bool((mapped or parsed).is_loopback)
 
 
 def connect_once(target: Target, addresses: tuple[str, ...], *, timeout_s: float, hint: str) -> Target:

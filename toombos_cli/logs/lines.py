@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from toombos_cli.base.text import printable
+
 _LEVEL_KEYS = ("level", "severity", "levelname", "lvl", "log.level", "@l")
 _WRONG = frozenset({"ERROR", "ERR", "CRITICAL", "CRIT", "FATAL", "PANIC", "ALERT", "EMERG", "EMERGENCY"})
 _WRONG_NUMBER = 50
@@ -96,10 +98,3 @@ def readable(line: str) -> str:
         if isinstance(entry, dict) and isinstance(entry.get("message"), str):
             return printable(f"{entry.get('level', '')} {entry['message']}".strip())
     return printable(line)
-
-
-def printable(line: str) -> str:
-    """Return the line without control characters except tabs: a log must not control the terminal that shows it."""
-    if line.isprintable():
-        return line
-    return "".join(c if c.isprintable() or c == "\t" else "\N{REPLACEMENT CHARACTER}" for c in line)

@@ -24,7 +24,7 @@ import msgspec
 
 from toombos_cli.base import locks
 from toombos_cli.base.errors import OperationError
-from toombos_cli.base.files import replace_private
+from toombos_cli.base.files import replace_file, replacing
 from toombos_cli.manifest.tables.logs import Logs
 
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
@@ -65,7 +65,7 @@ class LogFile:
         Raise OperationError if this user may not read it, or if a rotation does not finish.
         """
         try:
-            with locks.hold(self._lock_path, shared=True):
+            with locks.share(self._lock_path):
                 yield self.record()
         except PermissionError as error:
             raise OperationError(f"cannot be read: {error.strerror}", where=str(error.filename)) from None
@@ -191,8 +191,7 @@ class LogFile:
                 _compress(archive)
 
     def _write(self, record: Record) -> None:
-        self._record_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_private(self._record_path, msgspec.json.encode(record), durable=True)
+        replace_file(self._record_path, msgspec.json.encode(record), durable=True)
 
 
 def archive_content(archive: Path) -> bytes:
@@ -254,15 +253,14 @@ def _collapse(fd: int, size: int) -> bool:
 
 
 def _compress(archive: Path) -> None:
-    """Replace the archive by its .gz; a crash leaves one of the two complete."""
-    part = archive.with_name(f"{archive.name}.gz.part")
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with archive.open("rb") as source, os.fdopen(fd, "wb") as raw:
-        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=_GZIP_LEVEL) as target:
-            shutil.copyfileobj(source, target, _CHUNK_BYTES)
-        raw.flush()
-        os.fsync(raw.fileno())
-    part.rename(archive.with_name(f"{archive.name}.gz"))
+    """Replaces the archive by its .gz; a crash leaves the one or the other whole."""
+    packed = archive.with_name(f"{archive.name}.gz")
+    with (
+        archive.open("rb") as source,
+        replacing(packed, durable=True) as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=_GZIP_LEVEL) as target,
+    ):
+        shutil.copyfileobj(source, target, _CHUNK_BYTES)
     archive.unlink()
 
 

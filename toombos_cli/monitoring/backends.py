@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from toombos_cli.base.errors import OperationError
-from toombos_cli.base.files import write_private
+from toombos_cli.base.files import replace_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.monitoring.compose import IMAGES
@@ -137,8 +137,8 @@ def _compose_argv(project: Path, arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def remember(project: Path, kind: Kind) -> None:
-    """Record which way `up` used, for `down`, `logs` and `reload`."""
-    write_private(directory_of(project) / "backend", kind.value.encode())
+    """Notes which way `up` took, for `down`, `logs` and `reload`."""
+    replace_file(directory_of(project) / "backend", kind.value.encode(), durable=True)
 
 
 def remembered(project: Path) -> Kind:

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.errors import ConfigurationError, OperationError, Problem
-from toombos_cli.base.files import make_private_directory, write_private
+from toombos_cli.base.files import replace_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring import compose, grafana
 from toombos_cli.monitoring.dashboards import dashboard_json, dashboards
@@ -71,7 +72,7 @@ def write_files(manifest: Manifest) -> tuple[Path, ...]:
         if _CHECKED.intersection(news):
             _check_with_promtool(texts)
         for name, text in news.items():
-            write_private(directory / name, text.encode())
+            replace_file(directory / name, text.encode(), durable=True)
             changed.append(directory / name)
         for data in ("prometheus", "alertmanager", "grafana"):
             make_private_directory(manifest.project / "data" / data)

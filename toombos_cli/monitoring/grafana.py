@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import OperationError
-from toombos_cli.base.files import write_private
+from toombos_cli.base.files import replace_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.dashboards import DATASOURCE_UID
 from toombos_cli.probes import Reason, probe_http
@@ -25,7 +25,7 @@ def ensure_password(project: Path) -> Path:
     """Return the file with the admin password; create it, with 144 random bits, if there is none."""
     path = password_file(project)
     if not path.is_file():
-        write_private(path, secrets.token_urlsafe(18).encode())
+        replace_file(path, secrets.token_urlsafe(18).encode(), durable=True)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import REPORTED_EVERY_S
 from toombos_cli.manifest.tables.service import Service
@@ -25,7 +26,10 @@ def prometheus_document(manifest: Manifest) -> dict[str, Any]:
     if alertmanager is not None:
         document["alerting"] = {
             "alertmanagers": [
-                {"scheme": alertmanager.scheme, "static_configs": [{"targets": [_address(alertmanager)]}]}
+                {
+                    "scheme": alertmanager.scheme,
+                    "static_configs": [{"targets": [_address(alertmanager)]}],
+                }
             ]
         }
     return document
@@ -66,9 +70,14 @@ def _job(service: Service) -> dict[str, Any]:
         "job_name": service.name,
         "scheme": service.scheme,
         "metrics_path": service.metrics,
-        "static_configs": [{"targets": [_address(service)], "labels": {"service": service.name, "role": service.role}}],
+        "static_configs": [
+            {
+                "targets": [_address(service)],
+                "labels": {"service": service.name, "role": service.role},
+            }
+        ],
     }
 
 
 def _address(service: Service) -> str:
-    return service.url.partition("://")[2]
+    return host_port(service.host, service.port)

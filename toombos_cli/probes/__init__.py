@@ -3,7 +3,7 @@
 from toombos_cli.probes.answer import health_verdict, judge_health, read_json
 from toombos_cli.probes.health import probe_health
 from toombos_cli.probes.http import probe_http
-from toombos_cli.probes.result import ProbeResult, Reason, printable
+from toombos_cli.probes.result import ProbeResult, Reason
 from toombos_cli.probes.tcp import probe_tcp
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "Reason",
     "health_verdict",
     "judge_health",
-    "printable",
     "probe_health",
     "probe_http",
     "probe_tcp",

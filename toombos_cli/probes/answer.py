@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from toombos_cli.base.results import Verdict
-from toombos_cli.probes.result import ProbeResult, Reason, printable
+from toombos_cli.base.text import one_line
+from toombos_cli.probes.result import ProbeResult, Reason
 
 # Words that services use for "all is well", in lower case; any other word is degraded, never up.
 _WELL = frozenset({"healthy", "ok", "up", "pass", "passing", "alive", "ready", "success", "green", "true"})
@@ -71,10 +72,10 @@ def _complaint(result: ProbeResult, expects: Expects) -> str:
         media_type = result.header("content-type") or ""
         cut_off = result.truncated and not media_type.startswith("text/plain")
         if expects == "status" or cut_off or ("json" in media_type and result.body.strip()):
-            return printable(str(error))
+            return one_line(str(error))
         return ""
     status = document.get("status") if isinstance(document, dict) else None
     if status is None:
         return "the body has no `status`" if expects == "status" else ""
     word = str(status).lower()
-    return "" if word in _WELL else printable(f"the body says status {word!r}")
+    return "" if word in _WELL else one_line(f"the body says status {word!r}")

@@ -8,8 +8,10 @@ from threading import Thread
 from time import monotonic
 from typing import Literal
 
+from toombos_cli.base.addresses import host_port
 from toombos_cli.base.errors import OperationError
-from toombos_cli.probes.result import Reason, printable
+from toombos_cli.base.text import one_line
+from toombos_cli.probes.result import Reason
 
 # The limits of this machine: they say nothing about the service.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
@@ -57,12 +59,13 @@ def connect(host: str, port: int, deadline: Deadline) -> Connected:
     addresses = _addresses(host, port, deadline)
     failures: list[ProbeError] = []
     for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
+        place = host_port(str(address[0]), int(address[1]))
         try:
             sock = _open(family, address, deadline.remaining_s() / left)
         except TimeoutError:
-            failures.append(ProbeError(Reason.TIMEOUT, f"no connection to {_shown(address)} within the time limit"))
+            failures.append(ProbeError(Reason.TIMEOUT, f"no connection to {place} within the time limit"))
         except OSError as error:
-            failures.append(failure(error, f"connection to {_shown(address)}"))
+            failures.append(failure(error, f"connection to {place}"))
         else:
             return Connected(sock=sock, address=str(address[0]), family="ipv6" if family == socket.AF_INET6 else "ipv4")
     # If one address times out and another refuses, the service may still be there: timeout says more.
@@ -117,11 +120,11 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[_Address]:
     thread.start()
     thread.join(deadline.remaining_s())
     if not answers:
-        raise ProbeError(Reason.DNS, f"the lookup of {printable(host)} did not finish in time")
+        raise ProbeError(Reason.DNS, f"the lookup of {one_line(host)} did not end in time")
     answer = answers[0]
     if isinstance(answer, Exception):
         why = getattr(answer, "strerror", None) or "not a valid host name"
-        raise ProbeError(Reason.DNS, f"{printable(host)} does not resolve: {why.lower()}")
+        raise ProbeError(Reason.DNS, f"{one_line(host)} does not resolve: {why.lower()}")
     return answer
 
 
@@ -129,8 +132,3 @@ def _look_up(host: str, port: int, flags: int) -> Iterator[_Address]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
     unique = dict.fromkeys((family, (str(address[0]), *address[1:])) for family, _, _, _, address in found)
     yield from unique
-
-
-def _shown(address: tuple[str | int, ...]) -> str:
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"

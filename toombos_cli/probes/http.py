@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
 
+from toombos_cli.base.text import one_line
 from toombos_cli.probes.connection import Connected, Deadline, ProbeError, connect, failure
 from toombos_cli.probes.message import Answer, NotHttpError, Target, request_bytes
-from toombos_cli.probes.result import ProbeResult, Reason, printable
+from toombos_cli.probes.result import ProbeResult, Reason
 
 _READ_BYTES = 65536
 
@@ -98,7 +99,7 @@ def _judge(answer: Answer, latency_ms: float, slow_after_ms: float | None) -> tu
     status = answer.status or 0
     if not 200 <= status < 300:
         location = answer.header("location")
-        return Reason.STATUS, printable(f"HTTP {status}" + (f", redirects to {location}" if location else ""))
+        return Reason.STATUS, one_line(f"HTTP {status}" + (f", redirects to {location}" if location else ""))
     if slow_after_ms is not None and latency_ms > slow_after_ms:
         return Reason.SLOW, f"responded after {latency_ms:.0f} ms, more than {slow_after_ms:.0f} ms"
     return Reason.OK, ""
@@ -125,7 +126,7 @@ def _hung_up(answer: Answer, target: Target, deadline: Deadline, how: str) -> Pr
 def _not_http(answer: Answer, error: NotHttpError) -> ProbeError:
     if answer.first_bytes[:1] in (b"\x15", b"\x16"):  # a TLS record: alert or handshake (RFC 8446, 5.1)
         return _tls_on_plain()
-    return ProbeError(Reason.BODY, printable(f"the response is not valid HTTP: {error}"))
+    return ProbeError(Reason.BODY, one_line(f"the answer is not valid HTTP: {error}"))
 
 
 def _tls_on_plain() -> ProbeError:

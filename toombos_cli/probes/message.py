@@ -3,16 +3,14 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from httptools import HttpParserError, HttpResponseParser
 
 from toombos_cli import __version__
-from toombos_cli.probes.result import printable
+from toombos_cli.base.addresses import is_http_token, request_target
+from toombos_cli.base.text import one_line
 
-_PORTS = {"http": 80, "https": 443}
-_KEPT = "/%:@!$&'()*+,;=~-._"  # characters of a path that are not percent-encoded (RFC 3986, 3.3)
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
 _MAX_HEAD_BYTES = 65536
 
@@ -31,12 +29,11 @@ class Target:
     def of(cls, url: str) -> "Target":
         """Return the parsed URL. Raise ValueError if it is not an http or https URL."""
         parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError(f"not an http or https URL: {printable(url)}")
-        path = quote(parts.path or "/", safe=_KEPT)
-        query = "?" + quote(parts.query, safe=_KEPT + "?") if parts.query else ""
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"not an http or https URL: {one_line(url)}")
         authority = parts.netloc.rpartition("@")[2]
-        return cls(parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme], authority, path + query)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return cls(parts.scheme, parts.hostname, port, authority, request_target(parts))
 
 
 def request_bytes(target: Target, method: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -46,8 +43,8 @@ def request_bytes(target: Target, method: str, headers: Mapping[str, str], body:
         own["content-length"] = str(len(body))
     lines = [f"{method} {target.path} HTTP/1.1"]
     for name, value in (own | {name.lower(): value for name, value in headers.items()}).items():
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise ValueError(f"the header {printable(name)!r} cannot be sent")
+        if not is_http_token(name) or not _VALUE.fullmatch(value):
+            raise ValueError(f"the header {one_line(name)!r} cannot be sent")
         lines.append(f"{name}: {value.strip()}")
     return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 

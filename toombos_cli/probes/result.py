@@ -52,9 +52,3 @@ class ProbeResult:
     def header(self, name: str) -> str | None:
         """The first header of that name (any case), or None."""
         return next((value for key, value in self.headers if key == name.lower()), None)
-
-
-def printable(text: str, *, limit: int = 200) -> str:
-    """`text` on one line, without control characters, at most `limit` characters."""
-    flat = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"

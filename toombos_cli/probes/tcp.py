@@ -2,6 +2,7 @@
 
 from time import monotonic
 
+from toombos_cli.base.addresses import host_port
 from toombos_cli.probes.connection import Deadline, ProbeError, connect
 from toombos_cli.probes.result import ProbeResult, Reason
 
@@ -11,7 +12,7 @@ def probe_tcp(host: str, port: int, *, timeout_s: float = 2.0) -> ProbeResult:
 
     The url of the result is `tcp://host:port`. Raise OperationError if this machine has no socket left.
     """
-    url = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    url = f"tcp://{host_port(host, port)}"
     started = monotonic()
     try:
         connected = connect(host, port, Deadline(timeout_s))

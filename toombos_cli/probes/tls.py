@@ -2,10 +2,10 @@
 
 import contextlib
 import errno
-import ipaddress
 import socket
 import ssl
 
+from toombos_cli.base.addresses import is_loopback
 from toombos_cli.probes.connection import Deadline, ProbeError, connect
 from toombos_cli.probes.result import Reason
 
@@ -20,7 +20,7 @@ def wrap(sock: socket.socket, host: str, address: str) -> ssl.SSLSocket:
     Certificates are verified except on the loopback, where self-signed ones are common and the owner of the
     listening socket proves who responds.
     """
-    context = _unverifying() if ipaddress.ip_address(address).is_loopback else ssl.create_default_context()
+    context = _unverifying() if is_loopback(address) else ssl.create_default_context()
     try:
         sock.getpeername()  # wrap_socket() leaves a closed connection unwrapped, or open
         return context.wrap_socket(sock, server_hostname=host)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from toombos_cli.base.files import write_private
+from toombos_cli.base.files import replace_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import WEEKDAYS, Job
 
@@ -55,7 +55,7 @@ def directory_of(project: Path) -> Path:
 
 def write_record(project: Path, job: str, record: RunRecord) -> None:
     """Notes the job's last run. Raises OSError."""
-    write_private(directory_of(project) / f"{job}.json", msgspec.json.encode(record))
+    replace_file(directory_of(project) / f"{job}.json", msgspec.json.encode(record), durable=True)
 
 
 def read_record(project: Path, job: str) -> RunRecord | None:
@@ -72,7 +72,7 @@ def write_installation(project: Path, installation: Installation | None) -> None
     if installation is None:
         path.unlink(missing_ok=True)
     else:
-        write_private(path, msgspec.json.encode(installation))
+        replace_file(path, msgspec.json.encode(installation), durable=True)
 
 
 def read_installation(project: Path) -> Installation | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toombos_cli import processes
+from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import Neighbour, SystemState, neighbour, run_id_prefix
 
@@ -53,9 +54,7 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
         owners[name] = Owner(
             pid=listener.pid,
             command=listener.command,
-            listens_on=f"[{listener.host}]:{service.port}"
-            if ":" in listener.host
-            else f"{listener.host}:{service.port}",
+            listens_on=host_port(listener.host, service.port),
             ours=ours,
             neighbour=neighbour(listener.pid) if listener.pid and ours is False else None,
         )

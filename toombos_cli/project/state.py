@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli import processes
+from toombos_cli.base.directories import make_private_directory
 from toombos_cli.manifest.tables.service import Service
 
 SCHEMA_VERSION = 1
@@ -139,8 +140,8 @@ class RunDirectory:
 
     def create(self) -> None:
         """Makes the directories, private to the user. Raises OSError."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+        make_private_directory(self.path)
+        make_private_directory(self.socket.parent)
 
 
 def project_key(project: Path) -> str:

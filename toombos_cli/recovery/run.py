@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from toombos_cli import processes
-from toombos_cli.base.project_lock import project_lock
+from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.state import read_state
@@ -32,7 +32,7 @@ def run_recovery(manifest: Manifest, *, skip_monitoring: bool = False, on_step: 
     read_env_file(manifest.project)
     if (full := judge_disk(manifest.project)) is not None:
         return _refused(manifest, full, on_step)
-    with project_lock(manifest.project, "recover", "recovery"):
+    with hold_alone(manifest.project / "run" / "recover.lock", "recovery"):
         return _recover(manifest, skip_monitoring=skip_monitoring, on_step=on_step)
 
 

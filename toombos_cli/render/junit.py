@@ -2,6 +2,7 @@
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import Case, Report, Verdict
+from toombos_cli.base.text import printable
 from toombos_cli.render.formats import Output
 
 
@@ -35,5 +36,5 @@ def document(report: Report, *, suite: str) -> str:
 
 
 def _printable(case: Case) -> str:
-    """Return the detail without the control characters that XML 1.0 forbids."""
-    return "".join(c if c in "\t\n" or ord(c) >= 32 else "\N{REPLACEMENT CHARACTER}" for c in case.detail)
+    """Returns the detail's lines without the characters that XML 1.0 forbids."""
+    return "\n".join(map(printable, case.detail.split("\n")))

@@ -2,7 +2,7 @@
 
 import json
 
-from toombos_cli.logs.lines import printable
+from toombos_cli.base.text import printable
 from toombos_cli.render.formats import Output
 
 _COLORS = ("cyan", "magenta", "green", "yellow", "blue", "red")

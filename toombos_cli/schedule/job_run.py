@@ -1,15 +1,14 @@
 """One run of a scheduled job: one at a time, recorded, and raising an alert if it fails."""
 
-import fcntl
-import os
 import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from toombos_cli.base.errors import LockedError, OperationError, UsageError
-from toombos_cli.base.files import make_private_directory
-from toombos_cli.base.spelling import nearest
+from toombos_cli.base import locks
+from toombos_cli.base.errors import UsageError
+from toombos_cli.base.files import append_line
+from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.manifest.tables.schedule import Job
@@ -28,23 +27,10 @@ def run_job(manifest: Manifest, name: str) -> JobRunReport:
     """
     job = manifest.schedule.get(name)
     if job is None:
-        guess = nearest(name, manifest.schedule)
-        raise UsageError(
-            f"no job is named {name!r}", hint=f"did you mean {guess!r}?" if guess else "toombos schedule show"
-        )
-    directory = directory_of(manifest.project)
-    try:
-        make_private_directory(directory)
-        lock = os.open(_lock_of(manifest.project, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise OperationError(f"run/schedule cannot be used: {error.strerror}", where=str(directory)) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hint = did_you_mean(name, manifest.schedule, "toombos schedule show")
+        raise UsageError(f"no job is named {name!r}", hint=hint)
+    with locks.hold_alone(_lock_of(manifest.project, name), f"job {name}"):
         return _run_locked(manifest, name, job)
-    except BlockingIOError:
-        raise LockedError(f"the job {name} is already running") from None
-    finally:
-        os.close(lock)
 
 
 def is_broken_off(project: Path, name: str) -> bool:
@@ -52,17 +38,9 @@ def is_broken_off(project: Path, name: str) -> bool:
     record = read_record(project, name)
     if record is None or record.ended_at is not None:
         return False
-    try:
-        lock = os.open(_lock_of(project, name), os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return True
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if locks.is_held(_lock_of(project, name)):
         return False
-    finally:
-        os.close(lock)
-    record = read_record(project, name)  # the run may have ended between the two reads
+    record = read_record(project, name)  # it may have ended between the two looks
     return record is not None and record.ended_at is None
 
 
@@ -142,10 +120,6 @@ def _missed(manifest: Manifest, name: str) -> tuple[AlertEvent, ...]:
 
 
 def _append_log(project: Path, name: str, exit_code: int, output: str) -> None:
-    path = project / "logs" / "schedule.log"
-    make_private_directory(path.parent)
-    head = f"{datetime.now(UTC).isoformat(timespec='seconds')} {name}: exit code {exit_code}\n"
-    text = head + "".join(f"  {line}\n" for line in output.splitlines())
-    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "ab") as file:
-        file.write(text.encode())
+    head = f"{datetime.now(UTC).isoformat(timespec='seconds')} {name}: exit code {exit_code}"
+    text = "\n  ".join((head, *output.splitlines()))
+    append_line(project / "logs" / "schedule.log", text.encode())

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from toombos_cli.base.errors import OperationError
-from toombos_cli.base.files import write_private
+from toombos_cli.base.files import replace_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.project.state import project_key
@@ -45,7 +45,7 @@ def install(manifest: Manifest) -> tuple[str, ...]:
         for path in obsolete:
             path.unlink()
         for name, text in texts.items():
-            write_private(directory / name, text.encode())
+            replace_file(directory / name, text.encode(), durable=True)
     except OSError as error:
         raise OperationError(f"the units cannot be written: {error.strerror}", where=str(directory)) from None
     timers = tuple(name for name in texts if name.endswith(".timer"))

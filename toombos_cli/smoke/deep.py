@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import Verdict
+from toombos_cli.base.text import one_line
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import Step
-from toombos_cli.probes import printable
 from toombos_cli.smoke.report import StepResult
 
 PREFIX = "deep-"
@@ -96,4 +96,4 @@ def _failures(output: str) -> str:
     """Return the failures that schemathesis found, without its banners."""
     _, marker, found = output.partition(" FAILURES ")
     text = found if marker else output[-_DETAIL_CHARS:]
-    return printable(" ".join(line.strip("=_- ") for line in text.splitlines()), limit=_DETAIL_CHARS)
+    return one_line(" ".join(line.strip("=_- ") for line in text.splitlines()), limit=_DETAIL_CHARS)

@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
+from toombos_cli.base.text import one_line
 from toombos_cli.manifest.tables.conditions import read_condition, value_at
 from toombos_cli.manifest.tables.smoke import Step
-from toombos_cli.probes import ProbeResult, Reason, printable, read_json
+from toombos_cli.probes import ProbeResult, Reason, read_json
 from toombos_cli.smoke.metrics import metric_value
 from toombos_cli.smoke.schema import Contract
 
@@ -109,7 +110,7 @@ def _text_mismatches(step: Step, result: ProbeResult) -> list[Mismatch]:
         try:
             value = metric_value(text, metric)
         except ValueError as error:
-            return [*mismatches, Mismatch("Prometheus text", printable(str(error)))]
+            return [*mismatches, Mismatch("Prometheus text", one_line(str(error)))]
         if not condition.holds(msgspec.UNSET if value is None else value):
             got = "absent" if value is None else f"{value:g}"
             mismatches.append(Mismatch(f"{metric} {condition}", f"{metric} {got}"))
@@ -117,8 +118,8 @@ def _text_mismatches(step: Step, result: ProbeResult) -> list[Mismatch]:
 
 
 def _value_words(value: Any) -> str:
-    return "absent" if value is msgspec.UNSET else printable(msgspec.json.encode(value).decode(), limit=_SHOWN_CHARS)
+    return "not there" if value is msgspec.UNSET else one_line(msgspec.json.encode(value).decode(), limit=_SHOWN_CHARS)
 
 
 def _shown(result: ProbeResult) -> str:
-    return printable(result.body.decode("utf-8", "replace"), limit=_SHOWN_CHARS)
+    return one_line(result.body.decode("utf-8", "replace"), limit=_SHOWN_CHARS)

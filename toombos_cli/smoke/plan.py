@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from toombos_cli.base.errors import ConfigurationError, Problem, UsageError
-from toombos_cli.base.spelling import nearest
+from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.smoke import Step
 from toombos_cli.smoke.variables import ENVIRONMENT, RUN_ID, used_by
@@ -41,10 +41,9 @@ def make_plan(manifest: Manifest, only: tuple[str, ...] = ()) -> SmokePlan:
         return plan
     for name in only:
         if name not in plan.names:
-            guess = nearest(name, plan.names)
             raise UsageError(
                 f"no smoke step is named {name!r}",
-                hint=f"did you mean {guess!r}?" if guess else f"steps: {', '.join(plan.names)}",
+                hint=did_you_mean(name, plan.names, f"steps: {', '.join(plan.names)}"),
             )
     wanted = _with_needs(steps, only)
     services = {step.service for step in wanted}
@@ -77,8 +76,7 @@ def _check(manifest: Manifest) -> None:
     names: set[str] = set()
 
     def complain(message: str, wrong: str, known: tuple[str, ...]) -> None:
-        guess = nearest(wrong, known)
-        problems.append(Problem(message=message, where=where, hint=f"did you mean {guess!r}?" if guess else None))
+        problems.append(Problem(message=message, where=where, hint=did_you_mean(wrong, known)))
 
     for step in manifest.smoke:
         if step.name in names:

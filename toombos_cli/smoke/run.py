@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 
 from toombos_cli.base.errors import RefusedError
-from toombos_cli.base.project_lock import project_lock
+from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.redaction import Redactor, is_secret_name
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
@@ -47,7 +47,7 @@ def run_smoke(
     contracts: dict[str, Contract] = {}
     results: list[tuple[StepResult, ...]] = []
     left_behind: dict[str, None] = {}
-    with project_lock(manifest.project, "smoke", "smoke test"), SocketWatch(watched) as sockets:
+    with hold_alone(manifest.project / "run" / "smoke.lock", "smoke test"), SocketWatch(watched) as sockets:
         for _ in range(rounds):
             one = Round(
                 system,
@@ -124,8 +124,7 @@ def _wait_until_ready(manifest: Manifest, services: list[Service], wait_s: float
 def _is_ready(manifest: Manifest, service: Service) -> bool:
     if not service.health:
         return probe_service(service, read_state(manifest.project)).reason in (Reason.OK, Reason.SLOW)
-    url = service.url + (service.ready or service.health)
-    return probe_http(url, timeout_s=service.probe_timeout_s).reason is Reason.OK
+    return probe_http(service.url + service.readiness, timeout_s=service.probe_timeout_s).reason is Reason.OK
 
 
 def _redactor(manifest: Manifest, environment: Mapping[str, Mapping[str, str]]) -> Redactor:

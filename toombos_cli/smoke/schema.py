@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from toombos_cli.probes import ProbeResult, Reason, printable, probe_http, read_json
+from toombos_cli.base.text import one_line
+from toombos_cli.probes import ProbeResult, Reason, probe_http, read_json
 
 _MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 
@@ -44,10 +45,10 @@ class Contract:
         try:
             error = best_match(Draft202012Validator(whole).iter_errors(body))
         except (SchemaError, LookupError) as broken:
-            return f"the OpenAPI schema itself is invalid: {printable(str(broken))}", ""
+            return f"the OpenAPI schema itself is broken: {one_line(str(broken))}", ""
         if error is None:
             return "", ""
-        return f"{error.json_path}: {printable(error.message)}", ""
+        return f"{error.json_path}: {one_line(error.message)}", ""
 
     def _schema(self, method: str, path: str, status: int) -> tuple[dict[str, Any] | None, str]:
         """Return the schema of a JSON response, or None and the reason."""

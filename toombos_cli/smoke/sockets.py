@@ -1,11 +1,10 @@
 """Watches the services' sockets during the test for connections beyond this machine."""
 
-import ipaddress
 from collections.abc import Mapping
-from functools import lru_cache
 from threading import Event, Lock, Thread
 
 from toombos_cli import processes
+from toombos_cli.base.addresses import is_loopback
 from toombos_cli.manifest.tables.service import Service
 
 _INTERVAL_S = 0.05
@@ -59,7 +58,7 @@ class SocketWatch:
         ends = processes.far_ends()
         if ends is None:
             return True
-        beyond = frozenset(end for end in ends if not _is_loopback(end.host))
+        beyond = frozenset(end for end in ends if not is_loopback(end.host))
         new, self._beyond = beyond - self._beyond, beyond
         return bool(new)
 
@@ -96,12 +95,5 @@ def _outside_of(pid: int, port: int) -> tuple[str, ...]:
     return tuple(
         f"{c.raddr.ip} port {c.raddr.port} ({kinds.get(c.type, c.type)}, pid {pid})"
         for c in connections
-        if c.raddr and c.laddr.port != port and not _is_loopback(c.raddr.ip)
+        if c.raddr and c.laddr.port != port and not is_loopback(c.raddr.ip)
     )
-
-
-@lru_cache(maxsize=4096)
-def _is_loopback(address: str) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    return (mapped or ip).is_loopback

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from toombos_cli.base import locks
+from toombos_cli.base.files import open_to_append
 from toombos_cli.project.state import RunDirectory
 from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.lifecycle import supervise
@@ -46,7 +47,7 @@ def _close_all_but(kept: int) -> None:
 
 def _write_to(log: Path) -> None:
     """From here on nothing of the command that began us is kept open."""
-    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = open_to_append(log)
     os.dup2(fd, 2)
     os.close(fd)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from toombos_cli import processes
+from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.supervisor.protocol import Failure
 from toombos_cli.supervisor.service_process import Running
@@ -70,9 +71,8 @@ async def _status_of(service: Service, path: str) -> int:
         context = ssl._create_unverified_context()  # noqa: S323  (whose process answers is proved by its socket)
     reader, writer = await asyncio.open_connection(service.host, service.port, ssl=context)
     try:
-        host = f"[{service.host}]" if ":" in service.host else service.host
         writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: {host}:{service.port}\r\nUser-Agent: toombos\r\n"
+            f"GET {path} HTTP/1.1\r\nHost: {host_port(service.host, service.port)}\r\nUser-Agent: toombos\r\n"
             "Accept: */*\r\nConnection: close\r\n\r\n".encode()
         )
         line = await reader.readline()
@@ -89,7 +89,7 @@ async def until_ready(service: Service, running: Running, tell: Callable[[str], 
 
     Raises CannotStartError when it ends before, when a stranger answers in its place, and at the start-up deadline.
     """
-    path = service.ready or service.health
+    path = service.readiness
     began = time.monotonic()
     deadline = began + service.startup_timeout_s
     while True:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.base import locks
+from toombos_cli.base.files import open_to_append
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import RunDirectory, neighbour, run_id_prefix
 from toombos_cli.supervisor.protocol import Failure, ServicePlan
@@ -110,8 +111,7 @@ def open_log(service: Service) -> int:
     """A descriptor that appends to the service's log, made private where it is new. Raises CannotStartError."""
     path = Path(service.log)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return open_to_append(path)
     except OSError as error:
         place = error.filename or path
         reason = "is a file, not a directory" if isinstance(error, FileExistsError | NotADirectoryError) else None

@@ -13,6 +13,8 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
+from services.common.loopback import is_loopback
+
 logger = logging.getLogger("generator.egress")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -67,15 +69,10 @@ class EgressGuard(httpx.AsyncBaseTransport):
 
     def _may_resolve(self, host: str) -> bool:
         """Whether looking `host` up is allowed: even the DNS query for a stranger's name would leave the machine."""
-        if host in self._allowed_hosts or host == "localhost" or host.endswith(".localhost"):
-            return True
-        try:
-            return _is_loopback(ipaddress.ip_address(host))
-        except ValueError:
-            return False
+        return host in self._allowed_hosts or is_loopback(host)
 
     def _permitted(self, host: str, address: Address) -> bool:
-        if _is_loopback(address):
+        if is_loopback(str(address)):
             return True
         local = address.is_private and not (address.is_link_local or address.is_unspecified or address.is_reserved)
         return host in self._allowed_hosts and local
@@ -84,11 +81,6 @@ class EgressGuard(httpx.AsyncBaseTransport):
         self._count_refusal()
         logger.warning("egress refused in dry-run mode: %s (%s)", host, reason, extra={"host": host})
         return EgressRefusedError(f"dry-run mode refuses requests to {host}: {reason}")
-
-
-def _is_loopback(address: Address) -> bool:
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address.is_loopback or (mapped is not None and mapped.is_loopback)
 
 
 def _pinned(request: httpx.Request, host: str, address: Address) -> httpx.Request:

@@ -11,11 +11,11 @@ import pytest
 
 from tests.conftest import Toombos, wait_for
 from tests.support.backup_site import Site, Steps, run_apart
-from toombos_cli.backup.directory.lock import exclusive, in_use
 from toombos_cli.backup.directory.publish import partial_path
 from toombos_cli.backup.directory.remote import fetch
 from toombos_cli.backup.observer import Silent
 from toombos_cli.base.errors import LockedError, RefusedError
+from toombos_cli.base.locks import hold_alone, share
 
 
 @pytest.mark.parametrize("second", ["backup", "restore"])
@@ -39,8 +39,8 @@ def test_the_second_of_two_commands_is_refused_with_the_pid_of_the_first(tmp_pat
     assert refusal.exit_code == 6
 
 
-def test_the_command_exits_6_while_another_process_has_the_lock(project: Path, toombos: Toombos) -> None:
-    with exclusive(project / "run" / "backup.lock", "backup"):
+def test_the_command_exits_6_while_another_process_works(project: Path, toombos: Toombos) -> None:
+    with hold_alone(project / "run" / "backup.lock", "backup"):
         done = toombos("backup")
     assert done.returncode == 6
     assert f"pid {os.getpid()}" in done.stderr
@@ -132,7 +132,7 @@ def test_a_backup_does_not_remove_a_decrypted_copy_while_it_is_read(tmp_path: Pa
     site.backup()
     scratch = site.place.directory / ".scratch-0123abcd"
     scratch.mkdir()
-    with in_use(scratch):
+    with share(scratch):
         site.backup()
         assert scratch.is_dir()
     site.backup()

@@ -253,7 +253,7 @@ def test_the_number_of_lines_counts_also_with_a_time(system: Any) -> None:
 def test_a_time_that_is_none_is_a_usage_error(system: Any, since: str) -> None:
     system.add("crm")
     failed = system("logs", f"--since={since}", exit_code=2)
-    assert f"--since '{since}' is no time" in failed.stderr
+    assert f"--since '{since}' is not a time" in failed.stderr
 
 
 def test_whoever_waits_for_a_shell_does_not_wait_for_the_supervisor(system: Any) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toombos_cli.base.errors import OperationError
-from toombos_cli.config.rewrite import copy_beside, replace_file, with_values
+from toombos_cli.config.rewrite import copy_beside, rewrite, with_values
 from toombos_cli.settings.env_file import parse_env_text
 
 PATH = Path(".env")
@@ -58,7 +58,7 @@ def test_a_replaced_file_is_private_and_leaves_nothing_beside_it(tmp_path):
     path.write_text("A=1\n")
     path.chmod(0o644)
 
-    replace_file(path, "A=2\n", old="A=1\n")
+    rewrite(path, "A=2\n", old="A=1\n")
 
     assert path.read_text() == "A=2\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -70,7 +70,7 @@ def test_a_file_that_was_changed_meanwhile_is_left_alone(tmp_path):
     path.write_text("A=3\n")
 
     with pytest.raises(OperationError, match="changed meanwhile"):
-        replace_file(path, "A=2\n", old="A=1\n")
+        rewrite(path, "A=2\n", old="A=1\n")
 
     assert path.read_text() == "A=3\n"
 
@@ -81,7 +81,7 @@ def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path):
     link = tmp_path / ".env"
     link.symlink_to(target)
 
-    replace_file(link, "A=2\n", old="A=1\n")
+    rewrite(link, "A=2\n", old="A=1\n")
 
     assert link.is_symlink()
     assert target.read_text() == "A=2\n"
@@ -96,7 +96,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_partial_one(tmp_path, mon
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OperationError, match="No space left"):
-        replace_file(path, "A=2\n", old="A=1\n")
+        rewrite(path, "A=2\n", old="A=1\n")
 
     assert (path.read_text(), list(tmp_path.iterdir())) == ("A=1\n", [path])
 
@@ -118,6 +118,6 @@ def test_root_keeps_the_owner_of_the_file(tmp_path):
     path.write_text("A=1\n")
     os.chown(path, 12345, 12345)
 
-    replace_file(path, "A=2\n", old="A=1\n")
+    rewrite(path, "A=2\n", old="A=1\n")
 
     assert path.stat().st_uid == 12345

@@ -6,7 +6,7 @@ from statistics import fmean
 import pytest
 
 from toombos_cli.base.errors import UsageError
-from toombos_cli.base.quantities import parse_duration
+from toombos_cli.base.text import parse_duration
 from toombos_cli.load.engine.pacer import Stage, arrival_times
 from toombos_cli.load.stages import parse_stages
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toombos_cli.base.results import Verdict
-from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health, printable
+from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health
 from toombos_cli.probes.message import Answer, NotHttpError
 
 PIECES = st.sampled_from(
@@ -46,10 +46,3 @@ def test_any_body_gets_a_verdict(body, expects):
     assert judged.reason in (Reason.OK, Reason.BODY)
     assert judged.detail.isprintable()
     assert health_verdict(judged) in (Verdict.PASS, Verdict.WARN, Verdict.FAIL)
-
-
-@given(st.text(max_size=300))
-def test_printable_text_is_a_single_line_of_bounded_length(text):
-    shown = printable(text, limit=50)
-    assert shown.isprintable()
-    assert len(shown) <= 50

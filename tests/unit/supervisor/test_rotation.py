@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from toombos_cli.base import locks
-from toombos_cli.base.files import replace_private
 from toombos_cli.logs import rotation
 from toombos_cli.logs.follower import Follower
 from toombos_cli.logs.rotation import LogFile
@@ -260,17 +259,3 @@ def test_where_files_cannot_be_cut_the_log_is_copied_and_truncated_and_that_is_n
     assert log.path.read_bytes() == b""
     assert lines_of(log) == text
     assert not log.record().lossless
-
-
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "state.json"
-    replace_private(path, b"old", durable=True)
-
-    def full(*_: object) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        replace_private(path, b"new", durable=True)
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from toombos_cli import processes
-from toombos_cli.base import locks
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import (
     EnvFileStamp,
@@ -68,7 +67,7 @@ def test_without_any_readable_state_there_is_none(run: RunDirectory, content: by
 def test_a_write_that_fails_is_remembered_until_one_succeeds(run: RunDirectory) -> None:
     file = StateFile(run)
     file.write(a_state(phase=Phase.STOPPED))
-    blocker = run.state.with_name("state.json.new")
+    blocker = run.state.with_name(".state.json.partial")
     blocker.mkdir()
     file.write(a_state())
     assert file.problem is not None
@@ -103,19 +102,6 @@ def test_a_pid_that_is_not_the_service_counts_as_stopped(facts: dict[str, object
 
 def test_a_crash_loop_is_remembered_after_its_supervisor() -> None:
     assert observed(a_state(phase=Phase.CRASH_LOOP)).services["crm"].phase is Phase.CRASH_LOOP
-
-
-def test_a_lock_is_held_until_its_last_descriptor_closes(tmp_path: Path) -> None:
-    path = tmp_path / "crm.lock"
-    fd = locks.take(path)
-    assert fd is not None
-    copy = os.dup(fd)
-    os.close(fd)
-    assert locks.take(path) is None
-    os.close(copy)
-    again = locks.take(path)
-    assert again is not None
-    os.close(again)
 
 
 def test_a_project_too_deep_for_a_socket_path_gets_one_elsewhere(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from toombos_cli.backup.directory.lock import in_use
 from toombos_cli.backup.directory.naming import AGE_SUFFIX, SUFFIX
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.publish import drop_from_cache
@@ -18,6 +17,7 @@ from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.transaction.staging import remove_tree
 from toombos_cli.base.errors import ConfigurationError, OperationError
+from toombos_cli.base.locks import share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ def opened(path: Path, keys: Keys, place: Place) -> Iterator[Path]:
         with disk_errors("the archive could not be decrypted", place.directory):
             place.create()
             scratch.mkdir(mode=0o700)
-        with in_use(scratch):
+        with share(scratch):
             with disk_errors("the archive could not be decrypted", place.directory), copy.open("wb") as out:
                 _decrypt(path, out, keys.identity)
             yield copy

@@ -124,12 +124,6 @@ def named(name: bytes, target: bytes = b"") -> dict[str, Any]:
     return fields
 
 
-def printable(name: bytes) -> str:
-    """Return the name for display and JSON, with control characters and bytes outside UTF-8 escaped."""
-    text = name.decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def _utf8(raw: bytes) -> str | None:
     try:
         return raw.decode()

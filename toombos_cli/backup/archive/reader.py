@@ -16,7 +16,7 @@ from types import TracebackType
 import msgspec
 
 from toombos_cli.backup.archive import tarblocks
-from toombos_cli.backup.archive.format import FORMAT, Entry, Manifest, Tail, printable
+from toombos_cli.backup.archive.format import FORMAT, Entry, Manifest, Tail
 from toombos_cli.backup.archive.frames import FRAME_BYTES, open_frame, read_frames
 from toombos_cli.backup.archive.restore_txt import UNPACK
 from toombos_cli.backup.archive.safety import check_entries, check_roots
@@ -29,6 +29,7 @@ from toombos_cli.backup.archive.writer import (
 )
 from toombos_cli.backup.errors import BadArchiveError, NewerArchiveError
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.text import printable
 
 _MAX_TAIL_BYTES = 64 << 20
 _MAX_MANIFEST_BYTES = 512 << 20

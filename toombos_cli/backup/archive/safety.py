@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from toombos_cli.backup.archive.attributes import VALUE_MAX_BYTES, is_kept
-from toombos_cli.backup.archive.format import HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME, Entry, Root, printable
+from toombos_cli.backup.archive.format import HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME, Entry, Root
 from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.base.text import printable
 
 _RESERVED = frozenset((HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME))
 _MAX_ID = 2**32 - 2

@@ -2,10 +2,10 @@
 
 import hashlib
 
-from toombos_cli.backup.archive.format import printable
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Observer
+from toombos_cli.base.text import printable
 
 
 def verify_contents(archive: Archive, observer: Observer) -> None:

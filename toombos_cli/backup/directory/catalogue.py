@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from toombos_cli.backup.durable import write_atomically
+from toombos_cli.base.files import replace_file
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -50,7 +50,7 @@ def load_catalogue(path: Path) -> Catalogue:
 
 def save_catalogue(path: Path, catalogue: Catalogue) -> None:
     """Replaces the catalogue in one step. The caller holds the lock."""
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(catalogue), indent=1) + b"\n")
+    replace_file(path, msgspec.json.format(msgspec.json.encode(catalogue), indent=1) + b"\n", durable=True)
 
 
 def record_of(catalogue: Catalogue, name: str, status: os.stat_result) -> Record:

@@ -8,15 +8,15 @@ import os
 from pathlib import Path
 
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.durable import write_atomically
 from toombos_cli.base.errors import RefusedError
+from toombos_cli.base.files import replace_file
 
 
 def claim(place: Place) -> None:
     """Makes the directory this project's own. Raises RefusedError as `refuse_foreign` does, OSError."""
     refuse_foreign(place)
     if _lies_outside(place) and _owner(place) != place.project:
-        write_atomically(place.owner, os.fsencode(place.project))
+        replace_file(place.owner, os.fsencode(place.project), durable=True)
 
 
 def refuse_foreign(place: Place) -> None:

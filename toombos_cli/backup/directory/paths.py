@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from toombos_cli.base.directories import make_private_directory
+
 STAGING_PREFIX = ".toombos-restore-"
 
 
@@ -46,4 +48,4 @@ class Place:
 
     def create(self) -> None:
         """Makes the backup directory, private to the user."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(self.directory)

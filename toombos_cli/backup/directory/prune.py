@@ -9,15 +9,16 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.backup.directory.catalogue import load_catalogue, save_catalogue
-from toombos_cli.backup.directory.lock import exclusive
 from toombos_cli.backup.directory.ownership import refuse_foreign
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.publish import checksum_path
 from toombos_cli.backup.directory.retention import Decision, decide
 from toombos_cli.backup.directory.store import list_archives, newest_known_good, point_latest_good
-from toombos_cli.backup.durable import disk_errors, sync_directory
+from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.maintenance_reports import PruneDecision, PruneReport
+from toombos_cli.base.directories import make_private_directory, sync_directory
 from toombos_cli.base.errors import RefusedError
+from toombos_cli.base.locks import hold_alone
 from toombos_cli.manifest.tables.backup import Retention
 
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -25,7 +26,7 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 
 def prune_archives(place: Place, policy: Retention, now: datetime, *, dry_run: bool = False) -> PruneReport:
     """Raises RefusedError when nothing good would remain, or the policy keeps nothing; LockedError, OperationError."""
-    with exclusive(place.lock, "prune"), disk_errors("the archives could not be pruned", place.directory):
+    with hold_alone(place.lock, "prune"), disk_errors("the archives could not be pruned", place.directory):
         return prune_locked(place, policy, now, dry_run=dry_run)
 
 
@@ -57,7 +58,7 @@ def _move_to_trash(place: Place, going: Sequence[Path], now: datetime) -> None:
     if not going:
         return
     bin_of_now = place.trash / now.astimezone(UTC).strftime(_STAMP)
-    bin_of_now.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_directory(bin_of_now)
     for path in going:
         path.rename(bin_of_now / path.name)
         if checksum_path(path).exists():

@@ -3,12 +3,13 @@
 import os
 from pathlib import Path
 
-from toombos_cli.backup.directory.lock import is_in_use
 from toombos_cli.backup.directory.naming import created_at
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.durable import sync_directory, write_atomically
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.transaction.staging import remove_tree
+from toombos_cli.base.directories import sync_directory
+from toombos_cli.base.files import replace_file
+from toombos_cli.base.locks import is_held
 
 _PARTIAL = ".partial"
 
@@ -21,10 +22,10 @@ def partial_path(place: Place, name: str) -> Path:
 def clear_leftovers(place: Place) -> None:
     """Removes what an operation that died left behind. The caller holds the lock: others at work without it said so."""
     for scratch in place.directory.glob(f"{place.scratch.name}*"):
-        if not is_in_use(scratch):
+        if not is_held(scratch):
             remove_tree(bytes(scratch))
     for path in place.directory.glob(f".*{_PARTIAL}"):
-        if not is_in_use(path):
+        if not is_held(path):
             path.unlink(missing_ok=True)
     for checksum in place.directory.glob("*.sha256"):
         archive = checksum.with_suffix("")
@@ -51,7 +52,7 @@ def publish(partial: Path, final: Path, sha256: str, observer: Observer) -> None
     partial.unlink(missing_ok=True)
     sync_directory(final.parent)
     observer.step("checksum")
-    write_atomically(checksum_path(final), f"{sha256}  {final.name}\n".encode())
+    replace_file(checksum_path(final), f"{sha256}  {final.name}\n".encode(), durable=True)
 
 
 def checksum_path(archive: Path) -> Path:

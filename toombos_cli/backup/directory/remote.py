@@ -18,19 +18,19 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from toombos_cli.backup.directory import naming
-from toombos_cli.backup.directory.lock import in_use
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.directory.publish import checksum_path, partial_path
-from toombos_cli.backup.durable import disk_errors, sync_directory
+from toombos_cli.backup.directory.publish import checksum_path
+from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Observer
+from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.errors import OperationError, UsageError
+from toombos_cli.base.files import replacing
 
 T = TypeVar("T")
 _PART_BYTES = 8 << 20
 _ANSWER_WITHIN = "5s"
 _SIGNAL_WITHIN_S = 0.2
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def is_remote(text: str) -> bool:
@@ -112,21 +112,12 @@ def _fetch(url: str, base: str, final: Path, place: Place, observer: Observer) -
     obstore, store = _store(base)
     with disk_errors("the archive could not be downloaded", place.directory), _store_errors(obstore, url):
         place.create()
-        partial = partial_path(place, final.name)
-        try:
-            found = obstore.get(store, final.name)
-            observer.step("download", found.meta["size"])
-            fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(fd, "wb") as out, in_use(partial):
-                for chunk in found.stream(min_chunk_size=_PART_BYTES):
-                    out.write(chunk)
-                    observer.advance(len(chunk))
-                out.flush()
-                os.fsync(out.fileno())
-                partial.rename(final)
-            sync_directory(place.directory)
-        finally:
-            partial.unlink(missing_ok=True)
+        found = obstore.get(store, final.name)
+        observer.step("download", found.meta["size"])
+        with replacing(final, durable=True) as out:
+            for chunk in found.stream(min_chunk_size=_PART_BYTES):
+                out.write(chunk)
+                observer.advance(len(chunk))
     return final
 
 
@@ -159,7 +150,7 @@ def _store(url: str, *, patient: bool = True) -> tuple[ModuleType, Any]:
         raise OperationError("a remote target needs obstore", where=url, hint="pip install 'toombos[remote]'") from None
     options: dict[str, Any] = {}
     endpoint = os.environ.get("AWS_ENDPOINT") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    if urlsplit(endpoint).hostname in _LOOPBACK:
+    if is_loopback(urlsplit(endpoint).hostname or ""):
         options["client_options"] = {"allow_http": True}  # unencrypted only to this machine
     if not patient:
         options["client_options"] = options.get("client_options", {}) | {"timeout": _ANSWER_WITHIN}

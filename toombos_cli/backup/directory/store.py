@@ -11,7 +11,8 @@ from toombos_cli.backup.archive.reader import read_tail
 from toombos_cli.backup.directory import naming
 from toombos_cli.backup.directory.catalogue import Record, load_catalogue, record_of
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.durable import point_link, sync_directory
+from toombos_cli.backup.durable import point_link
+from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, ToombosError, UsageError
 
 

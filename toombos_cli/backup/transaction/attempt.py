@@ -15,11 +15,11 @@ from typing import NoReturn
 import msgspec
 
 from toombos_cli.backup.archive.encryption import NO_KEYS, opened
-from toombos_cli.backup.archive.format import Root, printable
+from toombos_cli.backup.archive.format import Root
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.verify import verify_contents
 from toombos_cli.backup.create import Plan, create_locked
-from toombos_cli.backup.durable import disk_errors, sync_directory
+from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
@@ -35,7 +35,9 @@ from toombos_cli.backup.transaction.open_files import find_holders
 from toombos_cli.backup.transaction.recover import as_the_server_decided, clear, reopen, roll_back
 from toombos_cli.backup.transaction.staging import Stage
 from toombos_cli.backup.transaction.targets import Targets, make_staging, plan_targets
+from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError, ToombosError
+from toombos_cli.base.text import printable, size
 
 _ROOM_BYTES = 16 << 20
 
@@ -249,7 +251,7 @@ class Attempt:
             free = shutil.disk_usage(os.path.dirname(directory)).free
             if free < needed:
                 raise OperationError(
-                    f"not enough room to restore: {needed >> 20} MiB are needed, {free >> 20} MiB are free",
+                    f"not enough room to restore: {size(needed)} are needed, {size(free)} are free",
                     where=os.fsdecode(os.path.dirname(directory)),
                     hint="toombos backup prune",
                 )

@@ -6,10 +6,10 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from toombos_cli.backup.archive.format import printable
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.databases import COMPANIONS
 from toombos_cli.backup.selection import Selection
+from toombos_cli.base.text import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

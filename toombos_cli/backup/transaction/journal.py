@@ -9,9 +9,10 @@ from typing import Literal
 import msgspec
 
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.durable import sync_directory, write_atomically
 from toombos_cli.backup.transaction.atomic_swap import Unit
+from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError
+from toombos_cli.base.files import replace_file
 
 State = Literal["staging", "prepared", "committed"]
 
@@ -47,7 +48,7 @@ def load_journal(place: Place) -> Journal | None:
 
 def save_journal(place: Place, journal: Journal) -> None:
     """Makes this the state that a kill would leave."""
-    write_atomically(place.journal, msgspec.json.format(msgspec.json.encode(journal), indent=1))
+    replace_file(place.journal, msgspec.json.format(msgspec.json.encode(journal), indent=1), durable=True)
 
 
 def close_journal(place: Place) -> None:

@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 import msgspec
 
-from toombos_cli.backup.directory.lock import exclusive
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.durable import disk_errors, sync_directory
+from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.reports import RecoverReport
 from toombos_cli.backup.transaction.atomic_swap import swap_back
 from toombos_cli.backup.transaction.journal import Journal, close_journal, load_journal, save_journal
 from toombos_cli.backup.transaction.staging import remove_tree
+from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.locks import hold_alone
 
 SERVER_TIMEOUT_S = 60.0
 
@@ -29,7 +30,7 @@ class Recovery:
 
 def recover_restore(place: Place, observer: Observer, postgres: Postgres | None = None) -> RecoverReport:
     """Deals with an interrupted restore, if there is one. Raises LockedError, OperationError."""
-    with exclusive(place.lock, "recovery of a restore"):
+    with hold_alone(place.lock, "recovery of a restore"):
         recovery = recover_locked(place, observer, postgres)
     return RecoverReport(outcome=recovery.outcome if recovery else None, stopped=recovery.stopped if recovery else ())
 

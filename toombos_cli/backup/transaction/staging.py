@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toombos_cli.backup.archive.attributes import ACCESS_ACL, apply_attributes, rights_of_group
-from toombos_cli.backup.archive.format import Entry, printable
+from toombos_cli.backup.archive.format import Entry
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.safety import is_within
 from toombos_cli.backup.databases import judge
-from toombos_cli.backup.durable import can_sync_filesystem, sync_directory, sync_filesystem
+from toombos_cli.backup.durable import can_sync_filesystem, sync_filesystem
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.postgres import DUMP_NAME
 from toombos_cli.backup.reports import NotSet
+from toombos_cli.base.directories import sync_directory
+from toombos_cli.base.text import printable
 
 _HOLE_BYTES = 1 << 16
 _READ_BYTES = 1 << 20

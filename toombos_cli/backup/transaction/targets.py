@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from toombos_cli.backup.archive.format import Entry, printable
+from toombos_cli.backup.archive.format import Entry
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.restore_txt import UNPACK
 from toombos_cli.backup.archive.safety import is_within, name_complaint, root_of
@@ -14,7 +14,8 @@ from toombos_cli.backup.directory.paths import STAGING_PREFIX
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
 from toombos_cli.backup.selection import live_path
 from toombos_cli.base.errors import RefusedError, UsageError
-from toombos_cli.base.spelling import nearest
+from toombos_cli.base.spelling import did_you_mean
+from toombos_cli.base.text import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,11 +102,10 @@ def _asked(only: Sequence[str], archive: Archive, entries: dict[bytes, Entry]) -
     for path in only:
         name = os.fsencode(path.rstrip("/"))
         if name_complaint(name) or name not in entries or root_of(name, archive.roots) is None:
-            guess = nearest(path, [printable(known) for known in entries])
             raise UsageError(
                 f"the archive holds no {path!r}",
                 where=str(archive.path),
-                hint=f"did you mean {guess!r}?" if guess else "paths are relative to the project: data/history.db",
+                hint=did_you_mean(path, map(printable, entries), "paths are relative to the project: data/history.db"),
             )
         names.append(name)
     return [name for name in dict.fromkeys(names) if not any(name != o and is_within(name, o) for o in names)]

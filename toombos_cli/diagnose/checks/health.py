@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.text import one_line
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, toombos, wanted, warn
 from toombos_cli.diagnose.checks.network import NOT_REACHED
@@ -29,7 +30,7 @@ def status(facts: Facts) -> Iterator[Answer]:
         answer = warn if degraded else fail
         yield answer(
             f"{name} answers wrongly: {health.detail}",
-            Evidence(source=health.url, text=_quoted(health.body) or health.detail),
+            Evidence(source=health.url, text=one_line(health.body) or health.detail),
             service=name,
             **_cause_and_fix(facts, name, health),
         )
@@ -164,11 +165,6 @@ def _counts(facts: Facts, name: str) -> bool:
     """Whether it matters how this service is: it should run, or toombos runs it."""
     system = facts.get(SYSTEM)
     return name in wanted(facts, system) or bool(system.services[name].pid)
-
-
-def _quoted(body: str) -> str:
-    flat = " ".join(body.split())
-    return flat if len(flat) <= 200 else f"{flat[:200]} [{len(flat) - 200} more]"
 
 
 STATUS = (

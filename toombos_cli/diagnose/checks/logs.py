@@ -9,6 +9,7 @@ from functools import partial
 from itertools import pairwise
 
 from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.text import size
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import at, fail, ok, toombos, warn
 from toombos_cli.diagnose.checks.log_patterns import PATTERNS, Pattern, is_simulated, kind_of
@@ -103,7 +104,7 @@ def readable(facts: Facts) -> Iterator[Answer]:
                 advice=f"run toombos as the user that runs the services, or correct the mode of {log.path}",
             )
         elif log.exists:
-            yield ok(f"{name}: {log.size_bytes / 1e6:.1f} MB", *map(at, log.last[-_SHOWN:]), service=name)
+            yield ok(f"{name}: {size(log.size_bytes)}", *map(at, log.last[-_SHOWN:]), service=name)
 
 
 def startup(facts: Facts) -> Iterator[Answer]:

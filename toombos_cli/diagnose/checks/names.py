@@ -1,8 +1,8 @@
 """Names and what stands between: host names, proxies, packet filters, containers."""
 
-import ipaddress
 from collections.abc import Iterator
 
+from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, skip, warn
@@ -107,14 +107,6 @@ def docker(facts: Facts) -> Iterator[Answer]:
         for service in facts.manifest.services.values():
             if f":{service.port}->" in ports:
                 yield ok(f"the container {name} publishes port {service.port} of {service.name}", service=service.name)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address, or the name localhost, means this machine alone."""
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 CHECKS = (

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, toombos, wanted, warn
-from toombos_cli.diagnose.checks.names import is_loopback
 from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.probes import PROBES, Probe
 from toombos_cli.diagnose.facts.source import Facts

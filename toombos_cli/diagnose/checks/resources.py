@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.text import size
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
 from toombos_cli.diagnose.facts.machine import MACHINE, ProcessUse
@@ -22,7 +23,7 @@ _GROWTH_BYTES_PER_H = 100e6
 def disk(facts: Facts) -> Iterator[Answer]:
     """Room on the project's file system: services that log and store stop when there is none."""
     found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.disk_ratio
-    told = f"disk {found.disk_ratio:.0%} used, {found.disk_free_bytes / 1e9:.1f} GB free"
+    told = f"disk {found.disk_ratio:.0%} used, {size(found.disk_free_bytes)} free"
     project = facts.manifest.project
     at = Evidence(source=str(project), text=told)
     if found.disk_ratio >= limit:
@@ -47,7 +48,7 @@ def disk(facts: Facts) -> Iterator[Answer]:
 def memory(facts: Facts) -> Iterator[Answer]:
     """Memory that is still to be had."""
     found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.memory_ratio
-    told = f"memory {found.memory_ratio:.0%} used, {found.memory_available_bytes / 1e9:.1f} GB available"
+    told = f"memory {found.memory_ratio:.0%} used, {size(found.memory_available_bytes)} available"
     if found.memory_ratio >= limit:
         answer = fail if found.memory_ratio >= max(limit, 0.95) else warn
         yield answer(
@@ -137,7 +138,7 @@ def growth(facts: Facts) -> Iterator[Answer]:
     for name, slope in found.growth_bytes_per_h.items():
         if slope > _GROWTH_BYTES_PER_H:
             yield warn(
-                f"{name} grows by {slope / 1e6:.0f} MB an hour",
+                f"{name} grows by {size(slope)} an hour",
                 Evidence(source="prometheus", text="deriv(process_resident_memory_bytes[30m])"),
                 service=name,
                 cause="memory that is never given back: a leak, or a cache without a bound",
@@ -148,7 +149,7 @@ def growth(facts: Facts) -> Iterator[Answer]:
 def _use(process: ProcessUse) -> Evidence:
     return Evidence(
         source=f"pid {process.pid}",
-        text=f"{process.cpu_percent:.0f} % CPU, {process.rss_bytes / 1e6:.0f} MB: {process.command}",
+        text=f"{process.cpu_percent:.0f} % CPU, {size(process.rss_bytes)}: {process.command}",
     )
 
 

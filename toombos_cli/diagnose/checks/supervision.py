@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.text import size
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import as_owner, fail, ok, start, toombos, warn
 from toombos_cli.diagnose.facts.source import Facts
@@ -83,7 +84,7 @@ def running(facts: Facts) -> Iterator[Answer]:
     """What runs, for the record."""
     for name, found in facts.get(SYSTEM).services.items():
         if found.runs:
-            yield ok(f"{name}: {_place(found.holder, found)}, {found.rss_bytes / 1e6:.0f} MB", service=name)
+            yield ok(f"{name}: {_place(found.holder, found)}, {size(found.rss_bytes)}", service=name)
 
 
 def _place(holder: Holder | None, found: ServiceFacts) -> str:

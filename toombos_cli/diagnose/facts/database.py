@@ -5,11 +5,11 @@ import re
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
 
+from toombos_cli.base.addresses import url_address
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
@@ -119,10 +119,12 @@ def _ping_sqlite(path: Path) -> str:
 
 def _server(facts: Facts, found: DatabaseFacts, url: str) -> DatabaseFacts:
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "localhost", parts.port or 5432
+        host, port = url_address(url)
     except ValueError:
         return replace(found, ping_skipped="its URL cannot be read")
+    if port is None:
+        return replace(found, ping_skipped="its URL names no port")
+    host = host or "localhost"
     every = facts.manifest.services.values()
     found = replace(found, served_by=next((s.name for s in every if s.port == port and conflicts(s.host, host)), ""))
     answer = probe_tcp(host, port, timeout_s=_TIMEOUT_S)

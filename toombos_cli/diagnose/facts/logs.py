@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.base.redaction import Redactor
+from toombos_cli.base.text import one_line
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.log_files import RawLine, archived, tail
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
@@ -179,7 +180,9 @@ def _entry(line: RawLine, moment: float | None, redactor: Redactor) -> LogEntry:
         at=moment,
         error=is_error(text),
         startup=is_startup(text),
-        text=shown(redactor.text(_readable(text))) if line.raw else f"(a line of {line.length} bytes, not shown)",
+        text=one_line(redactor.text(_readable(text)), limit=_SHOWN_CHARS)
+        if line.raw
+        else f"(a line of {line.length} bytes, not shown)",
     )
 
 
@@ -202,16 +205,6 @@ def _readable(text: str) -> str:
     if entry.get("simulation"):
         words.append(f"(simulation {entry['simulation']})")
     return " ".join(word for word in (*words, *(["-", exception[-1].strip()] if exception else [])) if word)
-
-
-def shown(text: str) -> str:
-    """Return the text as one line of at most 300 characters, with control characters escaped: `\\x1b`."""
-    clean = "".join(c if c.isprintable() else _escaped(c) for c in text.rstrip("\r\n"))
-    return clean if len(clean) <= _SHOWN_CHARS else f"{clean[:_SHOWN_CHARS]} [{len(clean) - _SHOWN_CHARS} more]"
-
-
-def _escaped(character: str) -> str:
-    return " " if character == "\t" else character.encode("unicode_escape").decode("ascii")
 
 
 def tail_text(path: Path, redactor: Redactor) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli import processes
+from toombos_cli.base.addresses import host_port
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import (
@@ -42,8 +43,8 @@ class Holder(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> str:
-        """host:port, with an IPv6 host in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        """host:port, an IPv6 host in brackets."""
+        return host_port(self.host, self.port)
 
 
 class Restarted(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,9 +6,9 @@ import socket
 import ssl
 from collections.abc import Callable
 
+from toombos_cli.base.addresses import is_loopback
 from toombos_cli.load.engine.connection import Connection
 from toombos_cli.load.plan import LoadPlan
-from toombos_cli.load.target_check import is_loopback
 
 
 class Connector:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from toombos_cli import __version__
+from toombos_cli.base.addresses import host_port, is_http_token, url_host
 from toombos_cli.base.errors import UsageError
 from toombos_cli.load.plan import Endpoint
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLAIN = frozenset({"host", "user-agent", "content-type", "content-length", "connection", "accept"})
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 
@@ -15,7 +15,7 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 def parse_header(text: str) -> tuple[str, str]:
     """(name, value) of `Name: value`. Raises UsageError."""
     name, colon, value = text.partition(":")
-    if not colon or not _TOKEN.fullmatch(name.strip()):
+    if not colon or not is_http_token(name.strip()):
         raise UsageError(f"no header: {name.strip()!r}", where="-H", hint="-H 'Name: value'")
     if re.search(r"[\r\n\0]", value):
         raise UsageError(f"the value of {name.strip()} has a line break or a NUL", where="-H")
@@ -39,11 +39,10 @@ def build_endpoint(
     weight: float = 1.0,
 ) -> Endpoint:
     """The endpoint with its request. Given headers replace those that would be sent anyway. Raises UsageError."""
-    if not _TOKEN.fullmatch(method):
+    if not is_http_token(method):
         raise UsageError(f"no HTTP method: {method!r}", where="-m", hint="GET, HEAD, POST, PUT, PATCH or DELETE")
-    authority = f"[{host}]" if ":" in host else host
     fields = {
-        "host": ("Host", authority if default_port else f"{authority}:{port}"),
+        "host": ("Host", url_host(host) if default_port else host_port(host, port)),
         # No Accept: none says the same as */* (RFC 9110, section 12.5.1), and the server need not parse it.
         "user-agent": ("User-Agent", f"toombos/{__version__}"),
     }

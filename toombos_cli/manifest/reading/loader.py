@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 
 from toombos_cli.base.errors import ConfigurationError, Problem
-from toombos_cli.base.spelling import nearest
+from toombos_cli.base.spelling import did_you_mean, nearest
 from toombos_cli.manifest import FILE_NAME
 from toombos_cli.manifest.model import Manifest, Source, start_order
 from toombos_cli.manifest.reading.kinds import choices_of, is_table, keys_at, kind_at
@@ -110,11 +110,10 @@ class _Check:
         for name, service in services.items():
             for dependency in service.depends_on:
                 if dependency not in services:
-                    guess = nearest(dependency, services)
                     self._add(
                         ("services", name, "depends_on"),
-                        f"{name} depends on {dependency!r}, which is not a service",
-                        hint=f"did you mean {guess!r}?" if guess else f"services: {', '.join(services)}",
+                        f"{name} depends on {dependency!r}, which is no service",
+                        hint=did_you_mean(dependency, services, f"services: {', '.join(services)}"),
                     )
             other = taken.setdefault((service.host, service.port), name)
             if other != name and service.port:
@@ -129,8 +128,7 @@ class _Check:
         """Check that each service that a section names is declared, even if disabled, and that targets have a port."""
         for path, name in named_services(sections):
             if name not in declared:
-                guess = nearest(name, declared)
-                hint = f"did you mean {guess!r}?" if guess else f"services: {', '.join(declared)}"
+                hint = did_you_mean(name, declared, f"services: {', '.join(declared)}")
                 self._add(path, f"no service is named {name!r}", hint=hint)
             elif path[0] in ("smoke", "load") and name in services and not services[name].port:
                 self._add(path, f"{name} has no port, so it cannot receive requests")
@@ -181,8 +179,7 @@ class _Check:
         choices = choices_of(kind_at((*path, *whole)))
         if text.startswith("Invalid enum value") and choices:
             wrong = text.removeprefix("Invalid enum value ")
-            guess = nearest(wrong.strip("'"), choices)
-            hint = f"did you mean {guess!r}?" if guess else None
+            hint = did_you_mean(wrong.strip("'"), choices)
             self._add((*path, *inner), f"{name}: {wrong} is not one of {', '.join(choices)}", hint=hint)
             return inner
         begins_with_key = text.split()[0] in keys_at((*path, *inner))  # a table's own rule starts with the wrong key
@@ -193,8 +190,7 @@ class _Check:
         return inner
 
     def _unknown(self, path: KeyPath, key: str, known: list[str]) -> None:
-        guess = nearest(key, known)
-        hint = f"did you mean {guess!r}?" if guess else (f"known keys: {', '.join(known)}" if known else None)
+        hint = did_you_mean(key, known, f"known keys: {', '.join(known)}" if known else None)
         self._add(path, f"unknown key {'.'.join(map(str, path))}", hint=hint)
 
     def _add(self, path: KeyPath, message: str, *, hint: str | None = None) -> None:

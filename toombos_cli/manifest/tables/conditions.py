@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from toombos_cli.base.spelling import nearest
+from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.tables.service import Table
 
 _PATH = re.compile(r"(?:^|\.)([^.\[\]]+)|\[(-?\d+)\]")
@@ -63,8 +63,7 @@ def read_condition(demand: Any) -> Condition:
     known = Condition.__struct_fields__
     for name in demand:
         if name not in known:
-            guess = nearest(name, known)
-            raise ValueError(f"unknown operator {name!r}" + (f"; did you mean {guess!r}?" if guess else ""))
+            raise ValueError("; ".join(filter(None, (f"unknown operator {name!r}", did_you_mean(name, known)))))
     try:
         return msgspec.convert(demand, Condition)
     except msgspec.ValidationError as error:

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from toombos_cli.base.addresses import host_port
+
 
 class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A manifest table: immutable, and an unknown key is an error.
@@ -119,8 +121,12 @@ class Service(Table, frozen=True):
         """The base URL without a trailing slash, with an IPv6 host in brackets; "" without a port."""
         if not self.port:
             return ""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{host_port(self.host, self.port)}"
+
+    @property
+    def readiness(self) -> str:
+        """The path that says whether the service is ready: its own, or that of its health; "" when it has neither."""
+        return self.ready or self.health
 
     @property
     def label(self) -> str:

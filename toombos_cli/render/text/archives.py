@@ -4,6 +4,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.text import size
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
@@ -21,16 +22,6 @@ if TYPE_CHECKING:
     from toombos_cli.backup.reports import CreateReport, DatabaseReport, DrillReport
 
 _SHOWN = 10
-
-
-def size(size_bytes: int) -> str:
-    """A size with three digits and a binary unit."""
-    amount = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1000 or unit == "GiB":
-            break
-        amount /= 1024
-    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
 
 
 def show_create(report: "CreateReport", output: Output) -> None:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.text import printable
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
@@ -25,16 +26,11 @@ def show(report: "ShowReport", output: Output) -> None:
         if value.value is not None or not output.quiet:
             set_by_hand = value.source not in ("default", "unset")
             style = "" if set_by_hand else "dim"
-            grid.add_row(value.name, Text(_printable(value), style=style), Text(_source(value), style=style))
+            shown = "-" if value.value is None else printable(value.value)
+            grid.add_row(value.name, Text(shown, style=style), Text(_source(value), style=style))
     output.stdout.print(grid)
 
 
 def _source(value: "ShownValue") -> str:
     source = value.source if value.line is None else f"{value.source}:{value.line}"
     return source if value.overrides_line is None else f"{source} (over .env:{value.overrides_line})"
-
-
-def _printable(value: "ShownValue") -> str:
-    """The value on one line, with control characters escaped."""
-    text = "-" if value.value is None else value.value
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.text import duration
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
@@ -27,16 +28,12 @@ def _lines(report: "IncidentReport") -> list[str]:
     lines += [f"- {_FILL_IN} - Fix applied: {fix}" for fix in report.fixes]
     lines += [f"- {_FILL_IN} - Services restored"] if not resolved else []
     lines += ["", "Impact:", f"- Affected services: {', '.join(report.affected) or 'none'}"]
-    lines += [f"- Duration: {_duration(report.duration_s)}", f"- User impact: {report.impact or _FILL_IN}"]
+    lasted = _FILL_IN if report.duration_s is None else duration(report.duration_s)
+    lines += [
+        f"- Duration: {lasted}",
+        f"- User impact: {report.impact or _FILL_IN}",
+    ]
     lines += ["", "Next steps:"]
     lines += [f"- {fix}" for fix in report.fixes] or [f"- {_FILL_IN}: action items"]
     lines += [f"- {_FILL_IN}: follow-up tasks", f"- {_FILL_IN}: prevention measures"]
     return [*lines, "", f"Status: {report.status}"]
-
-
-def _duration(duration_s: float | None) -> str:
-    if duration_s is None:
-        return _FILL_IN
-    minutes, seconds = divmod(round(duration_s), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from toombos_cli.logs.lines import printable
+from toombos_cli.base.text import printable
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.text import duration, size
 from toombos_cli.logs.lines import readable
 from toombos_cli.render.formats import Output
 
@@ -57,10 +58,10 @@ def table(rows: "tuple[ServiceRow, ...]", width: int) -> "Table":
             "PID": _or_dash(row.pid),
             "PORT": _or_dash(row.port),
             "READY": "-" if row.ready_after_s is None else f"{row.ready_after_s:.1f} s",
-            "UPTIME": duration(row.uptime_s),
+            "UPTIME": "-" if row.uptime_s is None else duration(row.uptime_s),
             "RESTARTS": str(row.restarts),
             "CPU": "-" if row.cpu_percent is None else f"{row.cpu_percent:.0f} %",
-            "MEMORY": "-" if row.rss_bytes is None else f"{row.rss_bytes / 1e6:.0f} MB",
+            "MEMORY": "-" if row.rss_bytes is None else size(row.rss_bytes),
             "LOG": row.log,
         }
         grid.add_row(*(cells[name] for name, _ in columns))
@@ -77,20 +78,6 @@ def notes(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
         if row.phase in ("failed", "crash-loop"):
             for line in row.last_lines[-5:]:
                 output.stdout.print(f"  | {readable(line)}", soft_wrap=True)
-
-
-def duration(seconds: float | None) -> str:
-    """As a person says it: 42s, 3m10s, 2h05m, 3d04h."""
-    if seconds is None:
-        return "-"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    if whole < 86400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-    return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
 
 
 _WIDE = 100

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from itertools import combinations
 
+from toombos_cli.base.addresses import is_loopback, url_address
 from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.processes import conflicts
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.network import is_loopback, url_address
 from toombos_cli.settings.rules.answers import command, fail, in_manifest, ok, skip, unset, warn
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import Origin, Value

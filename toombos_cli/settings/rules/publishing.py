@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
+from toombos_cli.base.addresses import is_loopback, url_address
 from toombos_cli.base.findings import Answer
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.network import is_loopback, url_address
 from toombos_cli.settings.rules.answers import (
     command,
     fail,

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from toombos_cli.base.addresses import is_loopback, url_address
 from toombos_cli.base.findings import Answer
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.encryption import is_encrypted
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.network import is_loopback, url_address
 from toombos_cli.settings.rules.answers import command, fail, fresh_secret, in_manifest, ok, skip, warn, where_set
 from toombos_cli.settings.strength import weakness
 from toombos_cli.settings.types import type_error

@@ -1,0 +1,58 @@
+"""Texts for people: printable lines, sizes and durations, each spelled in one way everywhere."""
+
+import math
+import re
+
+from toombos_cli.base.errors import UsageError
+
+UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)?")
+
+
+def printable(text: str | bytes) -> str:
+    """Returns the text with every character that is not printable written out, such as `\\x1b`; a tab stays a tab.
+
+    What a log, a file name or a server says must not drive the terminal that shows it. Bytes outside UTF-8 are written
+    out as well.
+    """
+    if isinstance(text, bytes):
+        text = text.decode(errors="backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str, *, limit: int = 200) -> str:
+    """Returns the text on one printable line of at most `limit` characters; an ellipsis stands for the rest."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def size(size_bytes: float) -> str:
+    """Returns a size with a binary unit, such as `812 B`, `1.5 MiB` or `214 GiB`."""
+    amount = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(amount) < 1000 or unit == "GiB":
+            break
+        amount /= 1024
+    return f"{amount:.0f} {unit}" if unit == "B" or abs(amount) >= 100 else f"{amount:.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration in its two largest units, such as `42 s`, `3 min 10 s`, `2 h` or `5 d 4 h`."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, rest_min = divmod(minutes, 60)
+    days, rest_h = divmod(hours, 24)
+    parts = [(days, "d"), (rest_h, "h"), (rest_min, "min"), (rest_s, "s")]
+    first = next((place for place, (number, _) in enumerate(parts) if number), len(parts) - 1)
+    shown = parts[first : first + 2]
+    return " ".join(f"{number} {unit}" for number, unit in shown if number) or "0 s"
+
+
+def parse_duration(text: str, *, where: str) -> float:
+    """Returns the seconds of `90`, `500ms`, `30s`, `1.5m` or `2d`. Raises UsageError; `where` names the option."""
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match[1]) * UNITS_S[match[2] or "s"] if match else 0.0
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"{text!r} is not a duration above 0", where=where, hint="for example 500ms, 30s, 1.5m or 1h")
+    return seconds
