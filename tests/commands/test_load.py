@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Toombos, free_port, wait_for
 from tests.support.loading import load_server, plan_for
+from tests.support.ports import free_port
+from tests.support.runner import Toombos, begin_toombos
+from tests.support.waiting import wait_for
 from toombos_cli.load.run import Judgement, run_load
 from toombos_cli.main import main
 
@@ -342,21 +344,8 @@ def test_series_and_junit_are_written_beside_the_result(toombos: Toombos, projec
 def test_sigterm_ends_a_run_that_waits_for_the_reader_of_its_report(project):
     os.mkfifo(project / "pipe")
     with load_server("fixed:0") as server:
-        argv = [
-            "load",
-            f"http://127.0.0.1:{server.port}/",
-            "-n",
-            "1",
-            "-c",
-            "1",
-            "--csv",
-            "pipe",
-            "--save-baseline",
-            "b",
-        ]
-        waiting = subprocess.Popen(
-            [sys.executable, "-P", "-m", "toombos_cli", *argv], cwd=project, stderr=subprocess.DEVNULL
-        )
+        argv = ("load", f"http://127.0.0.1:{server.port}/", "-n", 1, "-c", 1, "--csv", "pipe", "--save-baseline", "b")
+        waiting = begin_toombos(*argv, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_for((project / "b").exists, what="the end of the run")
             waiting.terminate()

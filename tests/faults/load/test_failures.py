@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import free_port
 from tests.support.loading import at_rate, errors_of, plan_for, report_of
+from tests.support.ports import free_port
 from tests.support.servers import black_hole, hang, raw, read_request, reset, serve, serve_tls
 from toombos_cli.load.engine.driver import run_engine
 from toombos_cli.load.run import Judgement, run_load

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter
-from tests.unit.settings.conftest import Project
 
 from services.generator.settings import GeneratorSettings
+from tests.unit.settings.conftest import Project
 from toombos_cli.base.findings import Status
 from toombos_cli.base.redaction import spellings
 from toombos_cli.config.check import run_check
