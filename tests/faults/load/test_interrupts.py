@@ -17,7 +17,7 @@ from tests.support.runner import begin_toombos
 from tests.support.waiting import wait_for
 from toombos_cli.base.results import Verdict
 from toombos_cli.load.engine import closed
-from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.fleet import run_engine
 from toombos_cli.load.observer import Observer
 from toombos_cli.render.text.load import sentence
 

@@ -12,7 +12,7 @@ from tests.support.ports import free_port
 from tests.support.runner import TOOMBOS
 from tests.support.waiting import wait_for
 from toombos_cli import processes
-from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.fleet import run_engine
 
 
 def test_service_time_is_that_of_the_servers_own_log():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from toombos_cli import __version__
 from toombos_cli.base.errors import UsageError
-from toombos_cli.load.plan import Endpoint
+from toombos_cli.load.plan import Endpoint, Target
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PLAIN = frozenset({"host", "user-agent", "content-type", "content-length", "connection", "accept"})
@@ -25,12 +25,10 @@ def parse_header(text: str) -> tuple[str, str]:
 
 
 def build_endpoint(
+    target: Target,
     *,
     name: str,
     method: str,
-    host: str,
-    port: int,
-    default_port: bool,
     path: str,
     headers: Iterable[tuple[str, str]] = (),
     body: bytes = b"",
@@ -41,9 +39,10 @@ def build_endpoint(
     """The endpoint with its request. Given headers replace those that would be sent anyway. Raises UsageError."""
     if not _TOKEN.fullmatch(method):
         raise UsageError(f"no HTTP method: {method!r}", where="-m", hint="GET, HEAD, POST, PUT, PATCH or DELETE")
-    authority = f"[{host}]" if ":" in host else host
+    authority = f"[{target.host}]" if ":" in target.host else target.host
+    default_port = 443 if target.scheme == "https" else 80
     fields = {
-        "host": ("Host", authority if default_port else f"{authority}:{port}"),
+        "host": ("Host", authority if target.port == default_port else f"{authority}:{target.port}"),
         # No Accept: none says the same as */* (RFC 9110, section 12.5.1), and the server need not parse it.
         "user-agent": ("User-Agent", f"toombos/{__version__}"),
     }
