@@ -1,57 +1,19 @@
-"""What every test may need: a free port, a temporary project, programs that may be absent, waiting with a deadline."""
+"""Fixtures for every test: a project, and `toombos` run in it, also as another user."""
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import pytest
 
-T = TypeVar("T")
-REQUIRE_ALL = os.environ.get("TOOMBOS_REQUIRE_ALL") == "1"
-
-
-def needs(program: str, *, search: tuple[str, ...] = ()) -> str:
-    """The path of `program`; skips the test that asked, or fails it under TOOMBOS_REQUIRE_ALL=1, when it is absent."""
-    found = shutil.which(program) or next((str(p) for d in search for p in Path("/").glob(f"{d}/{program}")), None)
-    if found:
-        return found
-    message = f"{program} is not installed"
-    if REQUIRE_ALL:
-        pytest.fail(message)
-    pytest.skip(message)
-
-
-def wait_for(condition: Callable[[], T], *, within_s: float = 10.0, what: str = "the condition") -> T:
-    """The first truthy answer of `condition`; fails the test when there is none within the deadline."""
-    deadline = time.monotonic() + within_s
-    while True:
-        answer = condition()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            pytest.fail(f"{what} did not become true within {within_s} s")
-        time.sleep(0.02)
-
-
-_given_ports: set[int] = set()
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on, and that this process has not been given before."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _given_ports:
-            _given_ports.add(port)
-            return port
+from tests.support.ports import free_port
+from tests.support.programs import needs
+from tests.support.runner import Toombos, run_toombos
 
 
 @pytest.fixture
@@ -62,27 +24,12 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-Toombos = Callable[..., subprocess.CompletedProcess[str]]
-
-
 @pytest.fixture
 def toombos(project: Path) -> Iterator[Toombos]:
     """Runs `toombos ARGS` in the project as a process of its own; stops whatever it started at the end."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("TOOMBOS_", "DRY_RUN", "USE_MOCK", "API_KEY"))}
 
-    def run(
-        *args: str, env: dict[str, str] | None = None, cwd: Path | None = None, timeout_s: float = 60
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "toombos_cli", *args],
-            cwd=cwd or project,
-            env=clean | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+    def run(*args: object, cwd: Path | None = None, **given: Any) -> subprocess.CompletedProcess[str]:
+        return run_toombos(*args, cwd=cwd or project, **given)
 
     yield run
     if (project / "run").is_dir():  # without it, nothing was ever started
@@ -108,15 +55,4 @@ def as_another_user(project: Path, nobody: list[str]) -> Toombos:
     for directory in (project, *(parent for parent in project.parents if parent.is_relative_to(base))):
         directory.chmod(directory.stat().st_mode | 0o055)
 
-    def run(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*nobody, sys.executable, "-P", "-m", "toombos_cli", *args],
-            cwd=project,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )  # fmt: skip
-
-    return run
+    return partial(run_toombos, cwd=project, through=nobody)

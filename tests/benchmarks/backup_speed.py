@@ -17,11 +17,12 @@ import shutil
 import sqlite3
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+
+from tests.support.runner import TOOMBOS
 
 WORDS = (
     "generated",
@@ -42,7 +43,6 @@ WORDS = (
     "warm",
     "tone",
 )
-TOOMBOS = [sys.executable, "-m", "toombos_cli"]
 
 
 def plant(project: Path, megabytes: int) -> int:

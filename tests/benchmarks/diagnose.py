@@ -13,7 +13,10 @@ import tempfile
 import time
 from pathlib import Path
 
-TOOMBOS = [sys.executable, "-P", "-m", "toombos_cli"]
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.support.ports import free_port
+from tests.support.runner import TOOMBOS
 
 
 def run(project: Path, *args: str) -> float:
@@ -34,12 +37,6 @@ def peak_mb(project: Path, *args: str) -> float:
         [sys.executable, "-c", code, *TOOMBOS, *args], cwd=project, capture_output=True, text=True, check=True
     )
     return int(done.stdout) * 1024 / 1e6
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_project(directory: Path) -> Path:

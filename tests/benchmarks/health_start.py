@@ -9,7 +9,6 @@ usage: health_start.py [--runs 15]
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -17,7 +16,11 @@ import tempfile
 import time
 from pathlib import Path
 
-TOOMBOS = (sys.executable, "-P", "-m", "toombos_cli")
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.support.ports import free_port
+from tests.support.runner import TOOMBOS
+
 FLOOR = "import sys; sys.modules['httpx._main'] = None; import typer, httpx, rich.console, rich.table"
 TYPER = "import typer, rich.console"
 
@@ -27,15 +30,6 @@ def seconds(argv: tuple[str, ...], project: Path) -> tuple[float, str]:
     started = time.perf_counter()
     done = subprocess.run(argv, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     return time.perf_counter() - started, done.stdout
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at this moment."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def measure(project: Path, runs: int) -> None:
@@ -75,7 +69,7 @@ def main() -> None:
     os.environ.pop("API_KEY", None)
     with tempfile.TemporaryDirectory() as directory:
         project = Path(directory)
-        ports = dict(zip(("crm", "platform", "generator"), free_ports(3), strict=True))
+        ports = {name: free_port() for name in ("crm", "platform", "generator")}
         tables = "".join(f"[services.{name}]\nport = {port}\n" for name, port in ports.items())
         (project / "toombos.toml").write_text(f'extends = "toombos"\n{tables}')
         subprocess.run((*TOOMBOS, "start", "--dry-run"), cwd=project, stdout=subprocess.DEVNULL, check=True)

@@ -8,7 +8,6 @@ latency against a server that answers after 5 ms (where all three must agree), C
 
 import argparse
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -23,8 +22,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.conftest import free_port, wait_for
 from tests.support.loading import load_server
+from tests.support.ports import free_port
+from tests.support.runner import TOOMBOS, data_of, run_toombos
+from tests.support.waiting import wait_for
 
 BODY = '{"preview_only": true, "send_email": false, "publish_web": false}'
 CONFIGURATION = """worker_processes 1; daemon off; pid {d}/pid; error_log {d}/errors;
@@ -54,9 +55,7 @@ def run(*argv: str) -> str:
 
 def toombos(url: str, *args: str) -> dict[str, Any]:
     """The data of one run; a generator that calls itself saturated (exit 4) is measured all the same."""
-    argv = [sys.executable, "-P", "-m", "toombos_cli", "--json", "load", url, *args]
-    data: dict[str, Any] = json.loads(subprocess.run(argv, stdout=subprocess.PIPE, check=False).stdout)["data"]
-    return data
+    return data_of(run_toombos("--json", "load", url, *args, timeout_s=600))
 
 
 def throughput(url: str, directory: Path, *, connections: int, pairs: int, requests: int) -> None:
@@ -106,7 +105,7 @@ def memory(url: str, millions: int) -> None:
     """Peak memory of a run of that many million requests, beside that of a tenth of it."""
     peaks = []
     for requests in (millions * 100_000, millions * 1_000_000):
-        argv = [sys.executable, "-P", "-m", "toombos_cli", "load", url, "-n", str(requests), "-c", "50"]
+        argv = [*TOOMBOS, "load", url, "-n", str(requests), "-c", "50"]
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             _, _, usage = os.wait4(process.pid, 0)
             process.returncode = 0

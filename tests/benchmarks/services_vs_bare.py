@@ -33,6 +33,10 @@ from typing import Any
 
 import psutil
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.support.ports import free_port
+
 CONCURRENCY = 10
 
 SEND_FIELDS = """
@@ -151,7 +155,7 @@ def measure(arm: Arm, *, seconds: int, rounds: int) -> bool:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bare_script = directory / "bare.py"
         bare_script.write_text(BARE.format(fields=arm.fields, path=arm.path))
-        bare_port, port = _free_port(), _free_port()
+        bare_port, port = free_port(), free_port()
         bare = stack.enter_context(_server([str(bare_script), str(bare_port)], {}, directory, bare_port))
         module = ["-P", "-m", f"services.{arm.service}"]
         service = stack.enter_context(_server(module, {"PORT": str(port), **arm.env}, directory, port))
@@ -248,13 +252,6 @@ def _threads(url: str, body: dict[str, Any], seconds: float, _: Path) -> float:
     for thread in threads:
         thread.join()
     return sum(counts) / seconds
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _listens(port: int) -> bool:

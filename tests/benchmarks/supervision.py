@@ -25,7 +25,12 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 import toombos_cli
+from tests.support.ports import free_port
+from tests.support.runner import TOOMBOS, data_of
+from tests.support.waiting import wait_for
 from toombos_cli import processes
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.supervisor.plan import build_plan
@@ -125,7 +130,9 @@ def bench_crash(project: Path, rounds: int) -> None:
         while json.loads(state.read_bytes())["services"]["crm"]["pid"] == pid:
             time.sleep(0.0005)
         times.append(time.perf_counter() - began)
-        wait_until(lambda: json.loads(state.read_bytes())["services"]["crm"]["phase"] in ("ready", "crash-loop"))
+        wait_for(
+            lambda: json.loads(state.read_bytes())["services"]["crm"]["phase"] in ("ready", "crash-loop"), within_s=60
+        )
         toombos(project, "restart", "crm")  # the next crash is a first one again
     print(f"crash noted after {statistics.median(times) * 1000:.1f} ms, worst {max(times) * 1000:.1f} ms (under 100)")
 
@@ -153,7 +160,7 @@ def bare_start(project: Path, ports: dict[str, int], reached: Callable[[int], bo
         )
         for name in NAMES
     ]
-    wait_until(lambda: all(reached(port) for port in ports.values()))
+    wait_for(lambda: all(reached(port) for port in ports.values()), within_s=60)
     elapsed = time.perf_counter() - began
     for child in children:
         child.terminate()
@@ -163,17 +170,13 @@ def bare_start(project: Path, ports: dict[str, int], reached: Callable[[int], bo
 
 
 def status(project: Path) -> list[dict[str, object]]:
-    done = subprocess.run(command("status", "--json"), cwd=project, capture_output=True, check=False)
-    rows: list[dict[str, object]] = json.loads(done.stdout)["data"]["services"]
+    done = subprocess.run((*TOOMBOS, "status", "--json"), cwd=project, capture_output=True, text=True, check=False)
+    rows: list[dict[str, object]] = data_of(done)["services"]
     return rows
 
 
 def toombos(project: Path, *args: str) -> None:
-    run(command(*args), cwd=project)
-
-
-def command(*args: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "toombos_cli", *args]
+    run([*TOOMBOS, *args], cwd=project)
 
 
 def run(argv: list[str], cwd: Path | None = None) -> None:
@@ -197,21 +200,6 @@ def is_ready(port: int) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_until(condition: Callable[[], bool], within_s: float = 60.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.005)
 
 
 def report(what: str, ours: list[float], reference: str, theirs: list[float], goal: str) -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import sqlite3
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.commands.test_health import on_a_terminal
-from tests.conftest import Toombos
+from tests.support.runner import TOOMBOS, Toombos
 
 
 @pytest.fixture
@@ -219,8 +218,7 @@ def test_nothing_is_started_on_a_tree_that_a_killed_restore_left(project: Path, 
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_archive_name_is_cut_on_a_terminal(project: Path, toombos: Toombos, width: int) -> None:
     made = json.loads(toombos("backup", "--pin", "--emergency", "--json").stdout)["data"]
-    argv = [sys.executable, "-P", "-m", "toombos_cli", "backup", "list"]
-    lines = on_a_terminal(argv, project, width, {"TERM": "xterm", "NO_COLOR": "1"}).splitlines()
+    lines = on_a_terminal([*TOOMBOS, "backup", "list"], project, width, {"TERM": "xterm", "NO_COLOR": "1"}).splitlines()
     (row,) = (line.rstrip() for line in lines if Path(made["archive"]).name in line)
     assert "emergency, pinned" in row
     assert len(row) <= width

@@ -1,7 +1,6 @@
 """`toombos backup --to` and `toombos restore URL` against a local S3 server and a directory."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -15,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import REQUIRE_ALL, Toombos, free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.programs import REQUIRE_ALL
+from tests.support.runner import Toombos, begin_toombos
+from tests.support.waiting import wait_for
 
 ARCHIVE = "toombos-20260101T000000Z-0000.tar.zst"
 
@@ -150,9 +152,8 @@ def test_whoever_waits_for_a_store_that_does_not_answer_can_break_off(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         deaf.settimeout(60)
-        env = os.environ | s3 | {"AWS_ENDPOINT": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
-        argv = [sys.executable, "-m", "toombos_cli", "--project", str(project), *command]
-        waiting = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        env = s3 | {"AWS_ENDPOINT": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
+        waiting = begin_toombos(*command, cwd=project, env=env)
         connection, _ = deaf.accept()
         with connection:
             waiting.send_signal(number)

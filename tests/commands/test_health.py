@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
+from tests.support.runner import TOOMBOS, begin_toombos
 from tests.support.servers import answer, json_answer, serve
 
 HEALTHY = json_answer('{"status": "healthy"}')
@@ -188,7 +189,7 @@ def test_off_a_terminal_no_cell_is_cut_and_no_code_is_sent(toombos, project, env
     ids=["colours", "NO_COLOR", "dumb"],
 )
 def test_on_a_terminal_the_rows_fit_and_colours_come_only_when_wanted(project, width, env):
-    text = on_a_terminal([sys.executable, "-P", "-m", "toombos_cli", "health"], project, width, env)
+    text = on_a_terminal([*TOOMBOS, "health"], project, width, env)
     coloured = "\x1b[" in text
     assert coloured == (env == {"TERM": "xterm-256color"})
     rows = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if re.match(r"OK|FAIL", line)]
@@ -225,7 +226,7 @@ def on_a_terminal(argv, cwd, width, env, *, until=None):
 
 
 def test_watch_on_a_terminal_redraws_in_place_with_a_sparkline_and_leaves_the_last_report(project):
-    argv = [sys.executable, "-P", "-m", "toombos_cli", "health", "good", "--watch", "0.1"]
+    argv = [*TOOMBOS, "health", "good", "--watch", "0.1"]
     text = on_a_terminal(argv, project, 80, {"TERM": "xterm-256color"}, until="█")
     after = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.rpartition("\x1b[?1049l")[2])
     rows = [line for line in after.splitlines() if line.startswith("OK")]
@@ -236,8 +237,8 @@ def test_watch_on_a_terminal_redraws_in_place_with_a_sparkline_and_leaves_the_la
 def test_watch_prints_a_document_a_round_and_alarms_once_a_failure(toombos, project):
     alarm = project / "alarms"
     command = f'{sys.executable} -c \'import sys; open(sys.argv[1], "a").write("x")\' {alarm}'
-    argv = [sys.executable, "-P", "-m", "toombos_cli", "health", "--json", "--watch", "0.1", "--on-fail", command]
-    with subprocess.Popen(argv, cwd=project, stdout=subprocess.PIPE, text=True) as process:
+    argv = ("health", "--json", "--watch", "0.1", "--on-fail", command)
+    with begin_toombos(*argv, cwd=project, stderr=subprocess.DEVNULL) as process:
         rounds = [json.loads(process.stdout.readline()) for _ in range(4)]
         process.terminate()
         assert process.wait(30) == 143

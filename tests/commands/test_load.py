@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Toombos, free_port, wait_for
 from tests.support.loading import load_server, plan_for
-from toombos_cli.load.run import Judgement, run_load
+from tests.support.ports import free_port
+from tests.support.runner import Toombos, begin_toombos
+from tests.support.waiting import wait_for
+from toombos_cli.load.run import run_load
+from toombos_cli.load.slo import Criteria
 from toombos_cli.main import main
 
 SCENARIO = '[[request]]\nname = "a"\npath = "/"\n'
@@ -132,7 +135,7 @@ def test_a_baseline_that_cannot_be_saved_costs_nothing_that_was_measured(tmp_pat
     with load_server("fixed:0") as server:
         report = run_load(
             plan_for(server.port, duration_s=0.8),
-            judgement=Judgement(save_baseline=directory / "load.json"),
+            criteria=Criteria(save_baseline=directory / "load.json"),
             on_snapshot=lambda _: shutil.rmtree(directory, ignore_errors=True),
         )
     assert report.counts.ok > 0
@@ -342,21 +345,8 @@ def test_series_and_junit_are_written_beside_the_result(toombos: Toombos, projec
 def test_sigterm_ends_a_run_that_waits_for_the_reader_of_its_report(project):
     os.mkfifo(project / "pipe")
     with load_server("fixed:0") as server:
-        argv = [
-            "load",
-            f"http://127.0.0.1:{server.port}/",
-            "-n",
-            "1",
-            "-c",
-            "1",
-            "--csv",
-            "pipe",
-            "--save-baseline",
-            "b",
-        ]
-        waiting = subprocess.Popen(
-            [sys.executable, "-P", "-m", "toombos_cli", *argv], cwd=project, stderr=subprocess.DEVNULL
-        )
+        argv = ("load", f"http://127.0.0.1:{server.port}/", "-n", 1, "-c", 1, "--csv", "pipe", "--save-baseline", "b")
+        waiting = begin_toombos(*argv, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             wait_for((project / "b").exists, what="the end of the run")
             waiting.terminate()

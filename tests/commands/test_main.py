@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.support.runner import run_toombos
 from toombos_cli import __version__
 from toombos_cli.base import errors
 from toombos_cli.cli.failure import fault_of_the_machine
@@ -75,35 +77,37 @@ def test_a_bug_names_its_place_but_never_its_message(failing, capsys):
         assert Path(__file__).name in err
 
 
-def run(*argv, **kwargs):
-    return subprocess.run([sys.executable, "-m", "toombos_cli", *argv], capture_output=True, text=True, **kwargs)
+@pytest.fixture
+def run(tmp_path):
+    """Runs `toombos ARGS` where there is no project."""
+    return partial(run_toombos, cwd=tmp_path)
 
 
-def test_version():
+def test_version(run):
     assert run("--version").stdout == f"toombos {__version__}\n"
 
 
-def test_without_a_command_the_help_is_shown_and_nothing_is_called_an_error():
+def test_without_a_command_the_help_is_shown_and_nothing_is_called_an_error(run):
     done = run()
     assert done.returncode == 2
     assert done.stdout.startswith("Usage: toombos ")
     assert done.stderr == ""
 
 
-def test_an_unknown_command_is_exit_2_with_the_nearest_name():
+def test_an_unknown_command_is_exit_2_with_the_nearest_name(run):
     done = run("helth")
     assert done.returncode == 2
     assert "Did you mean 'health'?" in done.stderr
     assert "hint: toombos --help" in done.stderr
 
 
-def test_an_unknown_option_is_exit_2_with_the_commands_help_as_hint():
+def test_an_unknown_option_is_exit_2_with_the_commands_help_as_hint(run):
     done = run("health", "--timout", "3")
     assert (done.returncode, done.stdout) == (2, "")
     assert "hint: toombos health --help" in done.stderr
 
 
-def test_a_project_that_is_no_directory_is_exit_2(tmp_path):
+def test_a_project_that_is_no_directory_is_exit_2(run, tmp_path):
     done = run("--project", str(tmp_path / "gone"), "health")
     assert done.returncode == 2
     assert "--project names no directory" in done.stderr
@@ -118,7 +122,7 @@ def test_a_current_directory_that_was_removed_is_exit_2(tmp_path):
     assert done.stderr == "error: the current directory was removed\nhint: cd, or give --project DIR\n"
 
 
-def test_global_options_stand_before_or_behind_the_command(tmp_path):
+def test_global_options_stand_before_or_behind_the_command(run, tmp_path):
     (tmp_path / "toombos.toml").write_text("nam = 1\n")
     for argv in (["--project", tmp_path, "--json", "health"], ["health", "--json", "--project", tmp_path]):
         done = run(*map(str, argv))
@@ -139,13 +143,13 @@ def test_a_reader_that_goes_away_ends_the_command_quietly():
     assert done.returncode in (0, 141)
 
 
-def test_a_failure_of_a_subcommand_is_told_under_its_whole_name(tmp_path):
+def test_a_failure_of_a_subcommand_is_told_under_its_whole_name(run, tmp_path):
     done = run("--project", str(tmp_path), "config", "show", "nobody", "--json")
     assert done.returncode == 2
     assert json.loads(done.stdout)["command"] == "config show"
 
 
-def test_the_overview_lists_every_command_once():
+def test_the_overview_lists_every_command_once(run):
     from toombos_cli.main import COMMANDS
 
     sections = run("--help").stdout.partition("Run:")[2].splitlines()

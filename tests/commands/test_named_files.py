@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from tests.conftest import needs
+from tests.support.programs import obeying_file_modes
+from tests.support.runner import run_toombos
 from toombos_cli.cli.output_files import write_output
 
 TO_READ = {
@@ -31,22 +32,12 @@ TO_WRITE = (
 
 
 @pytest.fixture
-def unprivileged():
-    """The beginning of an argv that runs a program without root's right to read and write everything."""
-    if os.geteuid() != 0:
-        return []
-    rights = "-dac_override,-dac_read_search"
-    return [needs("setpriv"), f"--bounding-set={rights}", f"--inh-caps={rights}"]
-
-
-@pytest.fixture
-def ask(project, unprivileged):
+def ask(project):
     server = socket.create_server(("127.0.0.1", 0))  # takes connections, as a load asks before it begins
 
     def run(line, file):
         line = line.replace("//HOST", f"//127.0.0.1:{server.getsockname()[1]}")
-        argv = [*unprivileged, sys.executable, "-P", "-m", "toombos_cli", *line.replace("FILE", str(file)).split()]
-        return subprocess.run(argv, cwd=project, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+        return run_toombos(*line.replace("FILE", str(file)).split(), cwd=project, through=obeying_file_modes())
 
     yield run
     server.close()

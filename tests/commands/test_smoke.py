@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
 from tests.support.servers import read_request, serve
 
 SECRET = "shop-key-of-the-smoke-test-0815"

@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import Toombos, wait_for
+from tests.support.runner import Toombos
+from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
 

@@ -5,12 +5,14 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, needs, wait_for
+from tests.support.ports import free_port
+from tests.support.programs import needs
+from tests.support.runner import begin_toombos
+from tests.support.waiting import wait_for
 from tests.unit.alerts.conftest import add_alerts
 from toombos_cli.manifest.reading.loader import load_manifest
 
@@ -209,8 +211,8 @@ def test_a_monitoring_program_that_hangs_is_told_by_the_supervisor_and_its_logs_
         what="its end",
     )
 
-    argv = [sys.executable, "-P", "-m", "toombos_cli", "monitoring", "logs", "prometheus", "-f", "-n", "0"]
-    with subprocess.Popen(argv, cwd=watched, stdout=subprocess.PIPE, text=True) as follower:
+    argv = ("monitoring", "logs", "prometheus", "-f", "-n", 0)
+    with begin_toombos(*argv, cwd=watched, stderr=subprocess.DEVNULL) as follower:
         for _ in range(50):  # until the follower is there
             os.kill(prometheus, signal.SIGHUP)
             if select.select([follower.stdout], [], [], 0.2)[0]:

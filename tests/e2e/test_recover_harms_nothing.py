@@ -4,12 +4,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
+from tests.support.runner import begin_toombos
 
 SERVER = """\
 import http.server, os
@@ -123,8 +123,7 @@ def test_two_recoveries_at_once_are_refused(shop, toombos):
 
 
 def test_an_interrupted_recovery_says_how_to_go_on(shop):
-    argv = [sys.executable, "-P", "-m", "toombos_cli", "recover"]
-    with subprocess.Popen(argv, cwd=shop, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with begin_toombos("recover", cwd=shop) as process:
         assert "stop" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)

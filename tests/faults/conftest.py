@@ -4,10 +4,7 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
-import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import free_port
+from tests.support.runner import begin_toombos, data_of, run_toombos
+from tests.support.waiting import wait_for
 from toombos_cli import processes
 from toombos_cli.project.state import run_id_prefix
 
@@ -55,29 +55,18 @@ class System:
 
     def begin(self, *args: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
         """Begins `toombos ARGS` in the project and does not wait for it."""
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("TOOMBOS_", "DRY_RUN"))}
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "toombos_cli", *args],
-            cwd=self.project,
-            env=clean | (env or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return begin_toombos(*args, cwd=self.project, env=env)
 
     def __call__(self, *args: str, exit_code: int | None = None, **given: Any) -> "subprocess.CompletedProcess[str]":
         """Runs `toombos ARGS` to its end and checks its exit code where one is given."""
-        process = self.begin(*args, **given)
-        out, err = process.communicate(timeout=60)
+        done = run_toombos(*args, cwd=self.project, **given)
         if exit_code is not None:
-            assert process.returncode == exit_code, f"exit {process.returncode}\n{out}\n{err}"
-        return subprocess.CompletedProcess(args, process.returncode, out, err)
+            assert done.returncode == exit_code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
 
     def status(self) -> dict[str, Any]:
         """`data` of `toombos status --json`."""
-        data: dict[str, Any] = json.loads(self("status", "--json").stdout)["data"]
-        return data
+        return data_of(self("status", "--json"))
 
     def row(self, name: str) -> dict[str, Any]:
         """One service's row of status."""
@@ -110,7 +99,7 @@ class System:
         """SIGKILL to the supervisor, and waits until it is gone."""
         pid = int(self.state()["supervisor_pid"])
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: processes.identify(pid) is None)
+        wait_for(lambda: processes.identify(pid) is None)
 
     def tagged(self) -> dict[int, str]:
         """All living processes that carry this project's tag, pid to tag."""
@@ -138,24 +127,10 @@ def toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_until(condition: Callable[[], object], within_s: float = 15.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "the state was not reached in time"
-        time.sleep(0.01)
-
-
 @pytest.fixture
 def eventually() -> Callable[..., None]:
     """Waits until a condition holds; fails the test when it does not within `within_s`."""
-    return wait_until
+    return wait_for
 
 
 @pytest.fixture

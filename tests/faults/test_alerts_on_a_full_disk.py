@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 from tests.unit.alerts.conftest import Webhook
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.project import alert_spool

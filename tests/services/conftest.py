@@ -15,7 +15,8 @@ import pytest
 from uvicorn.server import Server
 
 from services.common.server import uvicorn_config
-from tests.conftest import free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 _READY_WITHIN_S = 30.0
 _STOP_WITHIN_S = 15.0

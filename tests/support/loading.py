@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toombos_cli.load.build_report import assemble
+from toombos_cli.load.build_report import build_report
 from toombos_cli.load.engine.pacer import Stage
 from toombos_cli.load.engine.recorder import Outcome
 from toombos_cli.load.engine.request_bytes import build_endpoint
@@ -53,13 +53,12 @@ def load_server(behaviour: str, *, backlog: int = 4096, port: int = 0) -> Iterat
 
 def endpoint(port: int, *, method: str = "GET", path: str = "/", name: str = "GET /", **more: Any) -> Endpoint:
     """One kind of request to a local port."""
-    settings = {"host": "127.0.0.1", "default_port": False} | more
-    return build_endpoint(name=name, method=method, port=port, path=path, **settings)
+    return build_endpoint(target_at(port), name=name, method=method, path=path, **more)
 
 
-def plan_for(port: int, *, method: str = "GET", scheme: str = "http", **settings: Any) -> LoadPlan:
-    """A plan against 127.0.0.1; 10 s of patience unless the settings say otherwise."""
-    target = Target(
+def target_at(port: int, *, scheme: str = "http") -> Target:
+    """127.0.0.1, whose certificate is not looked at."""
+    return Target(
         url=f"{scheme}://127.0.0.1:{port}/",
         scheme="https" if scheme == "https" else "http",
         host="localhost" if scheme == "https" else "127.0.0.1",
@@ -67,9 +66,13 @@ def plan_for(port: int, *, method: str = "GET", scheme: str = "http", **settings
         address="127.0.0.1",
         verify_tls=False,
     )
+
+
+def plan_for(port: int, *, method: str = "GET", scheme: str = "http", **settings: Any) -> LoadPlan:
+    """A plan against 127.0.0.1; 10 s of patience unless the settings say otherwise."""
     keepalive = settings.get("keepalive", True)
     chosen = {"endpoints": (endpoint(port, method=method, keepalive=keepalive),), "timeout_s": 10.0, "drain_s": 10.0}
-    return LoadPlan(target=target, **(chosen | settings))
+    return LoadPlan(target=target_at(port, scheme=scheme), **(chosen | settings))
 
 
 def at_rate(rps: float, duration_s: float) -> dict[str, Any]:
@@ -79,7 +82,7 @@ def at_rate(rps: float, duration_s: float) -> dict[str, Any]:
 
 def report_of(plan: LoadPlan, outcome: Outcome) -> LoadReport:
     """The outcome as users see it; its counts are checked to add up."""
-    report = assemble(plan, outcome, argv=())
+    report = build_report(plan, outcome, argv=())
     counts = report.counts
     parts = counts.ok + counts.http_error + counts.transport_error + counts.censored + counts.dropped
     assert counts.scheduled == parts

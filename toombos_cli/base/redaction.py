@@ -8,7 +8,7 @@ import base64
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, TypeVar
@@ -197,3 +197,17 @@ def spellings(value: str) -> frozenset[str]:
             plain = base64.b64encode(whole).decode()
             found |= {plain, plain.replace("+", "-").replace("/", "_")}
     return frozenset(found)
+
+
+def mask_values(argv: Iterable[str], options: Collection[str]) -> Iterator[str]:
+    """Yield a command line with these options' values masked: `-d TEXT`, `-dTEXT`, `--data TEXT`, `--data=TEXT`."""
+    value_follows = False
+    for word in argv:
+        option = next((name for name in options if word.startswith(name)), None)
+        if value_follows:
+            yield MASK
+        elif option and word != option:
+            yield f"{option}={MASK}" if option.startswith("--") else f"{option}{MASK}"
+        else:
+            yield word
+        value_follows = not value_follows and word in options

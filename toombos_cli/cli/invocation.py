@@ -4,10 +4,10 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -129,8 +129,13 @@ def exit_code(report: Report, *, strict: bool = False) -> int:
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Makes `function(invocation, ...)` a Typer callback that also takes the global options."""
-    own = inspect.signature(function, eval_str=True)
+    """Makes `function(invocation, ...)` a Typer callback that also takes the global options.
+
+    A parameter `Annotated[Record, {field: typer.Option(...), ...}]` stands for the fields of that dataclass: each is
+    asked for as the table says, with the field's type and default, and the function gets the record.
+    """
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    records = {p.name: p.annotation for p in own if _is_record(p.annotation)}
     shared = {
         "project": (options.Project, None),
         "json": (options.Json, False),
@@ -144,11 +149,15 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         outer = context.find_object(GlobalOptions) or GlobalOptions()
         chosen = GlobalOptions(**{name: given.pop(name) for name in shared}).over(outer)
         name = context.command_path.partition(" ")[2]
+        for parameter, annotation in records.items():
+            record, table = get_args(annotation)
+            given[parameter] = record(**{field: given.pop(field) for field in table})
         function(Invocation(command=name, options=chosen), **given)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]
-    parameters += [p.replace(kind=keyword) for p in list(own.parameters.values())[1:]]
+    for p in own:
+        parameters += _fields_of(p.annotation) if p.name in records else [p.replace(kind=keyword)]
     parameters += [
         inspect.Parameter(name, keyword, annotation=annotation, default=default)
         for name, (annotation, default) in shared.items()
@@ -156,3 +165,23 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature
     callback.__annotations__ = {p.name: p.annotation for p in parameters}
     return callback
+
+
+def _is_record(annotation: Any) -> bool:
+    """Whether it is a dataclass with a table of how its fields are asked for."""
+    return get_origin(annotation) is Annotated and is_dataclass(get_args(annotation)[0])
+
+
+def _fields_of(annotation: Any) -> list[inspect.Parameter]:
+    """Return a parameter for each field of the record, in its order. Raises KeyError for a field without an option."""
+    record, table = get_args(annotation)
+    types = get_type_hints(record)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            annotation=Annotated[types[field.name], table[field.name]],
+            default=field.default,
+        )
+        for field in fields(record)
+    ]

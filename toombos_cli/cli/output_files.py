@@ -3,9 +3,10 @@
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from toombos_cli.base.errors import OperationError, UsageError
+from toombos_cli.base.errors import OperationError, Problem, UsageError
 from toombos_cli.base.files import replace_file
 
 
@@ -47,6 +48,17 @@ def write_output(path: Path, content: bytes) -> None:
             replace_file(path.resolve(), content, durable=True)
     except OSError as error:
         raise _unwritable(path, error) from None
+
+
+def write_outputs(documents: Iterable[tuple[Path, str]]) -> list[Problem]:
+    """Write each text to its file, as `write_output` does, and return what kept any from being written."""
+    problems: list[Problem] = []
+    for path, text in documents:
+        try:
+            write_output(path, text.encode())
+        except OperationError as error:
+            problems += error.problems
+    return problems
 
 
 def _unwritable(path: Path, error: OSError) -> OperationError:

@@ -1,22 +1,21 @@
 """`toombos load`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toombos_cli.base.errors import Problem, UsageError
+from toombos_cli.base.redaction import mask_values
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
-from toombos_cli.cli.output_files import refuse_unwritable
+from toombos_cli.cli.output_files import refuse_unwritable, write_outputs
+from toombos_cli.load.options import LoadOptions
 
 if TYPE_CHECKING:
-    from toombos_cli.load.plan import LoadPlan
     from toombos_cli.load.report import LoadReport
-    from toombos_cli.load.server_use import Watched
     from toombos_cli.manifest.model import Manifest
 
 _MIX = "What is sent"
@@ -26,127 +25,72 @@ _OUT = "Where the result goes"
 _SECRET_OPTIONS = ("-H", "--header", "-d", "--data")
 
 
+_ASKED = {
+    "url": typer.Argument(metavar="[URL]", show_default=False, help="Default: the manifest's load target."),
+    "requests": typer.Option("-n", "--requests", metavar="N", help="Requests in all (100).", rich_help_panel=_PACE),
+    "connections": typer.Option("-c", "--connections", metavar="N", help="At a time (10).", rich_help_panel=_PACE),
+    "rate": typer.Option("--rate", metavar="RPS", help="Send at this rate, come what may.", rich_help_panel=_PACE),
+    "duration": typer.Option("--duration", metavar="TIME", help="For so long (30s, 5m).", rich_help_panel=_PACE),
+    "stages": typer.Option(
+        "--stages",
+        metavar="TIME:RPS,...",
+        help="Ramp the rate linearly from 0 to each in turn (30s:50,1m:200).",
+        rich_help_panel=_PACE,
+    ),
+    "arrival": typer.Option("--arrival", help="Evenly spaced, or random as from many users.", rich_help_panel=_PACE),
+    "warmup": typer.Option("--warmup", metavar="TIME", help="Load that is not counted, before.", rich_help_panel=_PACE),
+    "timeout": typer.Option("--timeout", metavar="TIME", help="Give up a request (30s).", rich_help_panel=_PACE),
+    "drain": typer.Option(
+        "--drain", metavar="TIME", help="Wait for the last answers (as --timeout).", rich_help_panel=_PACE
+    ),
+    "keepalive": typer.Option("--keepalive/--no-keepalive", help="One connection for many.", rich_help_panel=_PACE),
+    "max_connections": typer.Option(
+        "--max-connections", metavar="N", help="With --rate (1000).", rich_help_panel=_PACE
+    ),
+    "processes": typer.Option("--processes", metavar="N", help="Share the load among N.", rich_help_panel=_PACE),
+    "locust_workers": typer.Option(
+        "--locust-workers", metavar="N", help="Let Locust send, from N workers.", rich_help_panel=_PACE
+    ),
+    "locust_master": typer.Option(
+        "--locust-master",
+        metavar="HOST",
+        help="Wait there for those workers, started elsewhere: locust -f - --worker --master-host HOST. "
+        "An address of a private network: Locust asks for no password.",
+        rich_help_panel=_PACE,
+    ),
+    "method": typer.Option(
+        "-m",
+        "--method",
+        metavar="METHOD",
+        help="GET, or POST with a body.",
+        show_default=False,
+        rich_help_panel=_MIX,
+    ),
+    "payload": typer.Option("-p", "--payload", metavar="FILE", help="Body.", rich_help_panel=_MIX),
+    "data": typer.Option("-d", "--data", metavar="TEXT", help="Body, as text.", rich_help_panel=_MIX),
+    "content_type": typer.Option("-T", "--content-type", metavar="TYPE", help="Of the body.", rich_help_panel=_MIX),
+    "headers": typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="May be repeated.", rich_help_panel=_MIX),
+    "scenario": typer.Option("--scenario", metavar="FILE", help="A weighted mix, in TOML.", rich_help_panel=_MIX),
+    "allow_target": typer.Option(
+        "--allow-target", metavar="HOST", help="A host of yours beyond this machine.", rich_help_panel=_MIX
+    ),
+    "insecure": typer.Option("--insecure", help="Take any TLS certificate.", rich_help_panel=_MIX),
+    "slo": typer.Option("--slo", metavar="EXPR", help="For example p99<800ms,error_rate<1%.", rich_help_panel=_JUDGE),
+    "abort_on_fail": typer.Option("--abort-on-fail", help="End as soon as --slo is lost.", rich_help_panel=_JUDGE),
+    "baseline": typer.Option(
+        "--baseline", metavar="FILE", help="Fail when worse than its runs.", rich_help_panel=_JUDGE
+    ),
+    "save_baseline": typer.Option(
+        "--save-baseline", metavar="FILE", help="Add this run to it.", rich_help_panel=_JUDGE
+    ),
+}
+"""How each field of LoadOptions is asked for."""
+
+
 @command
 def load(
     invocation: Invocation,
-    url: Annotated[
-        str | None, typer.Argument(metavar="[URL]", show_default=False, help="Default: the manifest's load target.")
-    ] = None,
-    requests: Annotated[
-        int | None, typer.Option("-n", "--requests", metavar="N", help="Requests in all (100).", rich_help_panel=_PACE)
-    ] = None,
-    connections: Annotated[
-        int | None, typer.Option("-c", "--connections", metavar="N", help="At a time (10).", rich_help_panel=_PACE)
-    ] = None,
-    rate: Annotated[
-        float | None,
-        typer.Option("--rate", metavar="RPS", help="Send at this rate, come what may.", rich_help_panel=_PACE),
-    ] = None,
-    duration: Annotated[
-        str | None, typer.Option("--duration", metavar="TIME", help="For so long (30s, 5m).", rich_help_panel=_PACE)
-    ] = None,
-    stages: Annotated[
-        str | None,
-        typer.Option(
-            "--stages",
-            metavar="TIME:RPS,...",
-            help="Ramp the rate linearly from 0 to each in turn (30s:50,1m:200).",
-            rich_help_panel=_PACE,
-        ),
-    ] = None,
-    arrival: Annotated[
-        Literal["constant", "poisson"],
-        typer.Option("--arrival", help="Evenly spaced, or random as from many users.", rich_help_panel=_PACE),
-    ] = "constant",
-    warmup: Annotated[
-        str | None,
-        typer.Option("--warmup", metavar="TIME", help="Load that is not counted, before.", rich_help_panel=_PACE),
-    ] = None,
-    timeout: Annotated[
-        str | None, typer.Option("--timeout", metavar="TIME", help="Give up a request (30s).", rich_help_panel=_PACE)
-    ] = None,
-    drain: Annotated[
-        str | None,
-        typer.Option(
-            "--drain", metavar="TIME", help="Wait for the last answers (as --timeout).", rich_help_panel=_PACE
-        ),
-    ] = None,
-    keepalive: Annotated[
-        bool, typer.Option("--keepalive/--no-keepalive", help="One connection for many.", rich_help_panel=_PACE)
-    ] = True,
-    max_connections: Annotated[
-        int | None,
-        typer.Option("--max-connections", metavar="N", help="With --rate (1000).", rich_help_panel=_PACE),
-    ] = None,
-    processes: Annotated[
-        int, typer.Option("--processes", metavar="N", help="Share the load among N.", rich_help_panel=_PACE)
-    ] = 1,
-    locust_workers: Annotated[
-        int | None,
-        typer.Option("--locust-workers", metavar="N", help="Let Locust send, from N workers.", rich_help_panel=_PACE),
-    ] = None,
-    locust_master: Annotated[
-        str | None,
-        typer.Option(
-            "--locust-master",
-            metavar="HOST",
-            help="Wait there for those workers, started elsewhere: locust -f - --worker --master-host HOST. "
-            "An address of a private network: Locust asks for no password.",
-            rich_help_panel=_PACE,
-        ),
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            "-m",
-            "--method",
-            metavar="METHOD",
-            help="GET, or POST with a body.",
-            show_default=False,
-            rich_help_panel=_MIX,
-        ),
-    ] = None,
-    payload: Annotated[
-        Path | None, typer.Option("-p", "--payload", metavar="FILE", help="Body.", rich_help_panel=_MIX)
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("-d", "--data", metavar="TEXT", help="Body, as text.", rich_help_panel=_MIX)
-    ] = None,
-    content_type: Annotated[
-        str | None, typer.Option("-T", "--content-type", metavar="TYPE", help="Of the body.", rich_help_panel=_MIX)
-    ] = None,
-    headers: Annotated[
-        list[str] | None,
-        typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="May be repeated.", rich_help_panel=_MIX),
-    ] = None,
-    scenario: Annotated[
-        Path | None,
-        typer.Option("--scenario", metavar="FILE", help="A weighted mix, in TOML.", rich_help_panel=_MIX),
-    ] = None,
-    allow_target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow-target", metavar="HOST", help="A host of yours beyond this machine.", rich_help_panel=_MIX
-        ),
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Take any TLS certificate.", rich_help_panel=_MIX)
-    ] = False,
-    slo: Annotated[
-        str | None,
-        typer.Option("--slo", metavar="EXPR", help="For example p99<800ms,error_rate<1%.", rich_help_panel=_JUDGE),
-    ] = None,
-    abort_on_fail: Annotated[
-        bool, typer.Option("--abort-on-fail", help="End as soon as --slo is lost.", rich_help_panel=_JUDGE)
-    ] = False,
-    baseline: Annotated[
-        Path | None,
-        typer.Option("--baseline", metavar="FILE", help="Fail when worse than its runs.", rich_help_panel=_JUDGE),
-    ] = None,
-    save_baseline: Annotated[
-        Path | None,
-        typer.Option("--save-baseline", metavar="FILE", help="Add this run to it.", rich_help_panel=_JUDGE),
-    ] = None,
+    asked: Annotated[LoadOptions, _ASKED],
     watch: Annotated[
         list[str] | None,
         typer.Option(
@@ -172,62 +116,30 @@ def load(
     sent on schedule however slow the answers are, and response times count from when a request was due.
     Only this machine is loaded unless --allow-target says otherwise.
     """
-    from toombos_cli.load.locust import LocustFleet
-    from toombos_cli.load.planning import LoadOptions, make_plan
-    from toombos_cli.load.run import Judgement, run_load
-    from toombos_cli.load.slo import parse_objectives
+    from toombos_cli.load.build_plan import build_plan
+    from toombos_cli.load.locust import locust_fleet_of
+    from toombos_cli.load.run import run_load
+    from toombos_cli.load.server_use import watched_servers
+    from toombos_cli.load.slo import criteria_of
     from toombos_cli.render.load_progress import LoadProgress
 
-    outputs = {"--csv": csv, "--html": html, "--junit": junit, "--save-baseline": save_baseline}
-    for option, path in outputs.items():
+    named = {"--csv": csv, "--html": html, "--junit": junit, "--save-baseline": asked.save_baseline}
+    for option, path in named.items():
         refuse_unwritable(option, path)
-    if save_baseline is not None and save_baseline.exists() and not save_baseline.is_file():
-        raise UsageError("is no regular file", where=f"--save-baseline {save_baseline}", hint="name a file")
-    objectives = parse_objectives(slo) if slo is not None else ()
-    if abort_on_fail and not objectives:
-        raise UsageError("--abort-on-fail needs --slo", where="--abort-on-fail")
-    if locust_master is not None and locust_workers is None:
-        raise UsageError(
-            "--locust-master needs --locust-workers", where="--locust-master", hint="say how many to wait for"
-        )
+    criteria, fleet = criteria_of(asked), locust_fleet_of(asked)
     names = invocation.service_names(watch)
-    chosen = LoadOptions(
-        url=url,
-        requests=requests,
-        connections=connections,
-        rate=rate,
-        duration=duration,
-        stages=stages,
-        arrival=arrival,
-        warmup=warmup,
-        method=method,
-        payload=payload,
-        data=data,
-        content_type=content_type,
-        headers=tuple(headers or ()),
-        scenario=scenario,
-        timeout=timeout,
-        drain=drain,
-        keepalive=keepalive,
-        max_connections=max_connections,
-        processes=processes,
-        allowed=tuple(allow_target or ()),
-        verify_tls=not insecure,
-    )
     manifest = invocation.manifest
-    plan = make_plan(chosen, manifest, _variables(manifest))
+    plan = build_plan(asked, manifest, _variables(manifest))
     with LoadProgress(plan, invocation.stderr, quiet=invocation.options.quiet) as progress:
         report = run_load(
             plan,
-            judgement=Judgement(
-                objectives=objectives, abort_on_fail=abort_on_fail, baseline=baseline, save_baseline=save_baseline
-            ),
-            watched=_watched(plan, manifest, names),
-            argv=_masked(sys.argv),
+            criteria=criteria,
+            watched=watched_servers(plan.target, manifest, names),
+            argv=("toombos", *mask_values(sys.argv[1:], _SECRET_OPTIONS)),
             on_snapshot=progress.show if progress.wanted else None,
-            locust=None if locust_workers is None else LocustFleet(workers=locust_workers, master_host=locust_master),
+            locust=fleet,
         )
-    unwritten = _write_files(report, outputs)
+    unwritten = write_outputs(_documents(report, csv=csv, html=html, junit=junit))
     invocation.finish(replace(report, problems=(*report.problems, *unwritten)), strict=strict)
 
 
@@ -242,48 +154,16 @@ def _variables(manifest: "Manifest") -> dict[str, str]:
     return {name: value.value for name, value in values.items()}
 
 
-def _watched(plan: "LoadPlan", manifest: "Manifest", names: tuple[str, ...]) -> "tuple[Watched, ...]":
-    """The target, under its service's name where it is one, and the services asked for."""
-    from toombos_cli.load.server_use import Watched
+def _documents(
+    report: "LoadReport", *, csv: Path | None, html: Path | None, junit: Path | None
+) -> Iterator[tuple[Path, str]]:
+    """Yield each file that was asked for with its text."""
+    from toombos_cli.render import junit as junit_xml
+    from toombos_cli.render import load_csv, load_html
 
-    target = plan.target
-    own = next((s.name for s in manifest.services.values() if s.port == target.port), f"{target.host}:{target.port}")
-    services = [manifest.services[name] for name in names if name != own]
-    return (
-        Watched(name=own, host=target.address, port=target.port),
-        *(Watched(name=s.name, host=s.host, port=s.port) for s in services),
-    )
-
-
-def _masked(argv: list[str]) -> tuple[str, ...]:
-    """The command line without what may be secret: values of headers and bodies."""
-    shown: list[str] = []
-    for word in argv[1:]:
-        option = next((o for o in _SECRET_OPTIONS if word.startswith(o)), None)
-        if shown and shown[-1] in _SECRET_OPTIONS:
-            shown.append("***")
-        elif option and word != option:
-            shown.append(f"{option}=***" if option.startswith("--") else f"{option}***")
-        else:
-            shown.append(word)
-    return ("toombos", *shown)
-
-
-def _write_files(report: "LoadReport", outputs: dict[str, Path | None]) -> list[Problem]:
-    """Writes each file that was asked for; returns what kept any from being written."""
-    from toombos_cli.render import junit, load_csv, load_html
-
-    documents: dict[str, Callable[[LoadReport], str]] = {
-        "--csv": load_csv.document,
-        "--html": load_html.document,
-        "--junit": lambda found: junit.document(found, suite="load"),
-    }
-    unwritten = []
-    for option, make in documents.items():
-        path = outputs[option]
-        if path is not None:
-            try:
-                path.write_text(make(report), "utf-8")
-            except OSError as error:
-                unwritten.append(Problem(message=f"cannot be written: {error.strerror}", where=str(path)))
-    return unwritten
+    if csv is not None:
+        yield csv, load_csv.document(report)
+    if html is not None:
+        yield html, load_html.document(report)
+    if junit is not None:
+        yield junit, junit_xml.document(report, suite="load")

@@ -7,7 +7,6 @@ the mean is allowed.
 """
 
 import statistics
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import sqrt
 from pathlib import Path
@@ -16,11 +15,12 @@ import msgspec
 
 from toombos_cli.base.errors import ConfigurationError, OperationError, UsageError
 from toombos_cli.base.files import replace_file
-from toombos_cli.base.results import Verdict, worst
+from toombos_cli.base.results import Verdict
+from toombos_cli.load.build_report import distributions_of, settled_counts
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import Outcome
 from toombos_cli.load.plan import LoadPlan
-from toombos_cli.load.summary import distributions_of, settled_counts
+from toombos_cli.load.report import BaselineResult, Comparison
 
 SCHEMA = "toombos.load.baseline/1"
 ENOUGH_RUNS = 3
@@ -69,33 +69,6 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     schema: str
     plan: dict[str, str | float | int | bool | None]
     runs: tuple[BaselineRun, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One figure beside the baseline. `limit` is the worst value that is no regression."""
-
-    metric: str
-    measured: float
-    mean: float
-    limit: float
-    change_ratio: float
-    verdict: Verdict
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaselineResult:
-    """The comparison with all earlier runs of the file."""
-
-    path: str
-    runs: int
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        """FAIL when any figure regressed."""
-        return worst(c.verdict for c in self.comparisons)
 
 
 def baseline_run(outcome: Outcome) -> BaselineRun:

@@ -1,25 +1,29 @@
-"""Turns what was measured into the report."""
+"""Turns what was measured into the report: counts, distributions, series."""
 
 import platform
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.text import one_line
-from toombos_cli.load.baseline import BaselineResult
-from toombos_cli.load.engine import histogram
-from toombos_cli.load.engine.recorder import EndpointResult, Outcome
+from toombos_cli.load.engine import hdr, histogram
+from toombos_cli.load.engine.histogram import Buckets, Distribution
+from toombos_cli.load.engine.recorder import CENSORED, EndpointResult, Outcome
 from toombos_cli.load.engine.request_bytes import header_values
 from toombos_cli.load.generator_check import judge_generator
-from toombos_cli.load.judging import judge
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.report import (
+    BaselineResult,
+    Counts,
     EndpointSummary,
     ErrorGroup,
     Latencies,
+    LatencySummary,
     LoadReport,
+    ObjectiveResult,
     PlanSummary,
     Point,
     Run,
@@ -27,37 +31,27 @@ from toombos_cli.load.report import (
     ServerUse,
 )
 from toombos_cli.load.server_use import Observed
-from toombos_cli.load.slo import Objective
-from toombos_cli.load.summary import (
-    Distribution,
-    count_requests,
-    count_statuses,
-    distributions_of,
-    settled_counts,
-    spectrum,
-)
 
 _SHORTEST_SAMPLE_NS = 300_000_000  # the share of a CPU that is used in an instant says little
 _SAMPLE_CHARS = 200
+_PERCENTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
 
 
-def assemble(
+def build_report(
     plan: LoadPlan,
     outcome: Outcome,
     *,
     argv: tuple[str, ...],
     servers: Iterable[Observed] = (),
-    objectives: tuple[Objective, ...] = (),
+    slo: tuple[ObjectiveResult, ...] = (),
     baseline: BaselineResult | None = None,
     notes: tuple[str, ...] = (),
 ) -> LoadReport:
     """The report of a finished run."""
     duration_s = outcome.duration_s
     counts = count_requests(outcome.endpoints, outcome)
-    settled = settled_counts(outcome)
     answered = counts.ok + counts.http_error
     distributions = distributions_of(outcome)
-    throughput = answered / duration_s
     return LoadReport(
         run=Run(
             id=secrets.token_hex(6),
@@ -70,8 +64,8 @@ def assemble(
         ),
         plan=_plan_summary(plan),
         counts=counts,
-        latency_us=Latencies(**{name: found.summary() for name, found in distributions.items()}),
-        throughput_rps=throughput,
+        latency_us=Latencies(**{name: _summary(found) for name, found in distributions.items()}),
+        throughput_rps=answered / duration_s,
         status=count_statuses(outcome.endpoints),
         samples=_samples(plan, outcome.endpoints),
         errors=_errors(outcome.endpoints),
@@ -79,11 +73,11 @@ def assemble(
         series=_series(outcome),
         server=tuple(_server_use(server, outcome, answered) for server in servers if len(server.samples) > 1),
         generator=judge_generator(plan, outcome),
-        slo=tuple(judge(objective, distributions, settled, throughput) for objective in objectives),
+        slo=slo,
         baseline=baseline,
         endpoints={result.name: _endpoint(result) for result in outcome.endpoints},
         notes=notes,
-        distribution=spectrum(distributions["response"].all),
+        distribution=_spectrum(distributions["response"].all),
     )
 
 
@@ -111,7 +105,7 @@ def _endpoint(result: EndpointResult) -> EndpointSummary:
     answers = result.by_status.values()
     response = Distribution(histogram.merged(a.response for a in answers), result.censored.response)
     return EndpointSummary(
-        counts=count_requests([result]), status=count_statuses([result]), response=response.summary()
+        counts=count_requests([result]), status=count_statuses([result]), response=_summary(response)
     )
 
 
@@ -194,3 +188,95 @@ def _server_use(server: Observed, outcome: Outcome, answered: int) -> ServerUse:
         rss_max_bytes=max(sample.rss_bytes for sample in server.samples),
         series=series,
     )
+
+
+def count_requests(results: list[EndpointResult], outcome: Outcome | None = None) -> Counts:
+    """The counts of these endpoints; `scheduled` and `dropped` of the whole run, or what the endpoints add up to."""
+    ok = http_error = transport = censored = 0
+    for result in results:
+        for status, latencies in result.by_status.items():
+            answers = histogram.count(latencies.service)
+            if status < 400:
+                ok += answers
+            else:
+                http_error += answers
+        for failure, found in result.failures.items():
+            if failure.error_class in CENSORED:
+                censored += found.count
+            else:
+                transport += found.count
+    return Counts(
+        scheduled=outcome.scheduled if outcome else ok + http_error + transport + censored,
+        ok=ok,
+        http_error=http_error,
+        transport_error=transport,
+        censored=censored,
+        dropped=outcome.dropped if outcome else 0,
+    )
+
+
+def settled_counts(outcome: Outcome) -> Counts:
+    """The run's counts without what its early end cut off: those requests might have succeeded."""
+    found = count_requests(outcome.endpoints, outcome)
+    if not (outcome.aborted or outcome.interrupted_by):
+        return found
+    failures = [item for result in outcome.endpoints for item in result.failures.items()]
+    cut_off = sum(lost.count for failure, lost in failures if failure.error_class == "unfinished")
+    return replace(found, scheduled=found.scheduled - cut_off, censored=found.censored - cut_off)
+
+
+def count_statuses(results: list[EndpointResult]) -> dict[str, int]:
+    """How many answers had each status, ascending."""
+    found: dict[int, int] = {}
+    for result in results:
+        for status, latencies in result.by_status.items():
+            found[status] = found.get(status, 0) + histogram.count(latencies.service)
+    return {str(status): count for status, count in sorted(found.items())}
+
+
+def distributions_of(outcome: Outcome) -> dict[str, Distribution]:
+    """The run's latencies by the names of the report: response, service, connect, ttfb and ok."""
+    results = outcome.endpoints
+    answers = [latencies for result in results for latencies in result.by_status.values()]
+    successes = [latencies for result in results for status, latencies in result.by_status.items() if status < 400]
+    never = [result.censored for result in results]
+    return {
+        "response": Distribution(
+            histogram.merged(a.response for a in answers), histogram.merged(c.response for c in never)
+        ),
+        "service": Distribution(
+            histogram.merged(a.service for a in answers), histogram.merged(c.service for c in never)
+        ),
+        "connect": Distribution(outcome.connect, {}),
+        "ttfb": Distribution(histogram.merged(a.first_byte for a in answers), {}),
+        "ok": Distribution(histogram.merged(a.response for a in successes), {}),
+    }
+
+
+def _summary(distribution: Distribution) -> LatencySummary:
+    """Return the report's figures of a distribution."""
+    everything = distribution.all
+    p50, p75, p90, p95, p99, p99_9, p99_99, top = histogram.percentiles(everything, _PERCENTS)
+    return LatencySummary(
+        count=histogram.count(everything),
+        censored=histogram.count(distribution.censored),
+        p50=p50,
+        p75=p75,
+        p90=p90,
+        p95=p95,
+        p99=p99,
+        p99_9=p99_9,
+        p99_99=p99_99,
+        max=top,
+        mean=round(histogram.mean(everything), 1),
+        hdr_v2=hdr.encode_v2(everything),
+    )
+
+
+def _spectrum(buckets: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
+    """(lowest value, count) of buckets of 1.6 % each, ascending: what a chart of the distribution needs."""
+    coarse: Buckets = {}
+    for lowest, count in buckets.items():
+        bucket = histogram.coarse_bucket_of(lowest)
+        coarse[bucket] = coarse.get(bucket, 0) + count
+    return tuple(sorted(coarse.items()))

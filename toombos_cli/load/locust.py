@@ -27,6 +27,7 @@ from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import EndpointResult, Failure, FailureCount, Latencies, Outcome
 from toombos_cli.load.engine.timeline import Timeline
+from toombos_cli.load.options import LoadOptions
 from toombos_cli.load.plan import Endpoint, LoadPlan
 
 LIMITS = (
@@ -45,6 +46,17 @@ class LocustFleet:
     workers: int
     master_host: str | None = None
     master_port: int = 5557
+
+
+def locust_fleet_of(options: LoadOptions) -> LocustFleet | None:
+    """Return the Locust workers that send, or None if this program sends itself. Raises UsageError."""
+    if options.locust_workers is not None:
+        return LocustFleet(workers=options.locust_workers, master_host=options.locust_master)
+    if options.locust_master is not None:
+        raise UsageError(
+            "--locust-master needs --locust-workers", where="--locust-master", hint="say how many to wait for"
+        )
+    return None
 
 
 def check_locust(plan: LoadPlan, fleet: LocustFleet) -> None:

@@ -1,15 +1,13 @@
 """What `toombos load` reports: the schema `toombos.load/1`. Field names are contract."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, TypedDict
+from typing import ClassVar, Literal, TypedDict
 
 from toombos_cli.base.errors import OperationError, Problem
 from toombos_cli.base.results import Case, Verdict, worst
-from toombos_cli.load.baseline import BaselineResult
-from toombos_cli.load.slo import ObjectiveResult
-from toombos_cli.load.summary import Counts, LatencySummary
 
 SCHEMA = "toombos.load/1"
+ObjectiveKind = Literal["latency", "error_rate", "rps"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +45,49 @@ class PlanSummary:
     drain_s: float
     keepalive: bool
     processes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Every scheduled request is in exactly one of the others."""
+
+    scheduled: int
+    ok: int
+    http_error: int
+    transport_error: int
+    censored: int
+    dropped: int
+
+    @property
+    def failed(self) -> int:
+        """All that did not succeed."""
+        return self.scheduled - self.ok
+
+    @property
+    def error_rate(self) -> float:
+        """Share of scheduled requests that did not succeed, 0..1."""
+        return self.failed / self.scheduled if self.scheduled else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySummary:
+    """Percentiles in microseconds, right to three digits. `censored` of the samples are lower bounds.
+
+    `hdr_v2` is the whole distribution as an HdrHistogram V2 blob.
+    """
+
+    count: int
+    censored: int
+    p50: int
+    p75: int
+    p90: int
+    p95: int
+    p99: int
+    p99_9: int
+    p99_99: int
+    max: int
+    mean: float
+    hdr_v2: str
 
 
 # One kind of failure. `first_at` is seconds from the start, `sample` what was said the first time. A dict, for the
@@ -130,6 +171,45 @@ class Latencies:
     connect: LatencySummary
     ttfb: LatencySummary
     ok: LatencySummary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveResult:
+    """What became of one objective; `measured` in the unit of `limit`, None when nothing was measured."""
+
+    objective: str
+    kind: ObjectiveKind
+    verdict: Verdict
+    measured: float | None
+    limit: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One figure beside the baseline. `limit` is the worst value that is no regression."""
+
+    metric: str
+    measured: float
+    mean: float
+    limit: float
+    change_ratio: float
+    verdict: Verdict
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineResult:
+    """The comparison with all earlier runs of the file."""
+
+    path: str
+    runs: int
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL when any figure regressed."""
+        return worst(c.verdict for c in self.comparisons)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,78 +2,66 @@
 
 import resource
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from toombos_cli.base.errors import OperationError, ToombosError
 from toombos_cli.load.baseline import baseline_run, compare, read_baseline, save_run
-from toombos_cli.load.build_report import assemble
+from toombos_cli.load.build_report import build_report
 from toombos_cli.load.engine.fleet import run_plan
 from toombos_cli.load.engine.recorder import Outcome
-from toombos_cli.load.judging import is_lost
 from toombos_cli.load.locust import LIMITS as LOCUST_LIMITS
 from toombos_cli.load.locust import LocustFleet, check_locust, run_locust
 from toombos_cli.load.observer import Observer, Snapshot
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.report import LoadReport
 from toombos_cli.load.server_use import ServerWatch, Watched
-from toombos_cli.load.slo import Objective
+from toombos_cli.load.slo import Criteria, is_lost, judge_all
 
 _OTHER_FILES = 64  # that a process has open beside its connections
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """What the run is judged by, and where its figures are kept."""
-
-    objectives: tuple[Objective, ...] = ()
-    abort_on_fail: bool = False
-    baseline: Path | None = None
-    save_baseline: Path | None = None
 
 
 def run_load(
     plan: LoadPlan,
     *,
-    judgement: Judgement,
+    criteria: Criteria,
     watched: tuple[Watched, ...] = (),
     argv: tuple[str, ...] = (),
     on_snapshot: Callable[[Snapshot], None] | None = None,
     locust: LocustFleet | None = None,
 ) -> LoadReport:
     """Runs the plan and judges it. Raises ToombosError for what keeps it from starting; nothing was sent then."""
-    baseline = read_baseline(judgement.baseline, plan) if judgement.baseline else None
-    if judgement.save_baseline and judgement.save_baseline.exists():
-        read_baseline(judgement.save_baseline, plan)
+    baseline = read_baseline(criteria.baseline, plan) if criteria.baseline else None
+    if criteria.save_baseline and criteria.save_baseline.exists():
+        read_baseline(criteria.save_baseline, plan)
     if locust is not None:
         check_locust(plan, locust)
         plan = replace(plan, processes=locust.workers)
     else:
         _raise_file_limit(plan)
-    objectives = judgement.objectives
+    objectives = criteria.objectives
     observer = Observer(
-        on_snapshot=on_snapshot, is_lost=partial(is_lost, objectives) if judgement.abort_on_fail else None
+        on_snapshot=on_snapshot, is_lost=partial(is_lost, objectives) if criteria.abort_on_fail else None
     )
     with ServerWatch(watched) as watch:
         outcome = run_plan(plan, observer) if locust is None else run_locust(plan, locust)
     run = baseline_run(outcome)
     compared = None
-    if baseline is not None and judgement.baseline is not None:
-        compared = compare(baseline, run, path=judgement.baseline, judge_throughput=plan.mode == "closed")
-    report = assemble(
+    if baseline is not None and criteria.baseline is not None:
+        compared = compare(baseline, run, path=criteria.baseline, judge_throughput=plan.mode == "closed")
+    report = build_report(
         plan,
         outcome,
         argv=argv,
         servers=watch.observed,
-        objectives=objectives,
+        slo=judge_all(objectives, outcome),
         baseline=compared,
         notes=_notes(plan, outcome) if locust is None else (LOCUST_LIMITS,),
     )
     ended_early = outcome.interrupted_by or outcome.aborted or outcome.target_lost
-    if judgement.save_baseline and report.counts.ok and not ended_early:
+    if criteria.save_baseline and report.counts.ok and not ended_early:
         try:
-            save_run(judgement.save_baseline, plan, run)
+            save_run(criteria.save_baseline, plan, run)
         except ToombosError as error:
             return replace(report, problems=error.problems)
     return report

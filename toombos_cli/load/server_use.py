@@ -5,12 +5,15 @@ A process of its own takes the samples, so that reading the process table never 
 
 import multiprocessing
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from time import perf_counter_ns as clock
 from types import TracebackType
 
 from toombos_cli import processes
+from toombos_cli.load.plan import Target
+from toombos_cli.manifest.model import Manifest
 
 _EVERY_NS = 1_000_000_000
 
@@ -22,6 +25,16 @@ class Watched:
     name: str
     host: str
     port: int
+
+
+def watched_servers(target: Target, manifest: Manifest, names: Iterable[str]) -> tuple[Watched, ...]:
+    """Return the target, under its service's name if it is one, and the named services."""
+    own = next((s.name for s in manifest.services.values() if s.port == target.port), f"{target.host}:{target.port}")
+    services = [manifest.services[name] for name in names if name != own]
+    return (
+        Watched(name=own, host=target.address, port=target.port),
+        *(Watched(name=s.name, host=s.host, port=s.port) for s in services),
+    )
 
 
 @dataclass(slots=True)

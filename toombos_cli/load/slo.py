@@ -1,4 +1,4 @@
-"""Service level objectives as people write them: `p99<800ms, error_rate<1%`.
+"""Service level objectives: how people write them (`p99<800ms, error_rate<1%`), and whether a run met them.
 
     objective  = metric comparison value
     metric     = [ "response." | "service." | "connect." | "ttfb." ] percentile   (p50, p99.9, ..., max, mean)
@@ -13,14 +13,20 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, cast
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import UNITS_S
+from toombos_cli.load.build_report import count_requests, distributions_of, settled_counts
+from toombos_cli.load.engine import histogram
+from toombos_cli.load.engine.histogram import Distribution
+from toombos_cli.load.engine.recorder import Outcome
+from toombos_cli.load.options import LoadOptions
+from toombos_cli.load.report import Counts, ObjectiveKind, ObjectiveResult
 
-Distribution = Literal["response", "service", "connect", "ttfb"]
-Kind = Literal["latency", "error_rate", "rps"]
+Measured = Literal["response", "service", "connect", "ttfb"]
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -30,6 +36,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 _METRIC = re.compile(r"(?:(response|service|connect|ttfb)\.)?(?:p(\d{1,3}(?:\.\d+)?)|(max|mean))|(error_rate)|(rps)")
 _COMPARISON = re.compile(r"<=|>=|<|>")
+_ENOUGH_TO_GIVE_UP = 100
 _VALUE = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|%)?")
 
 
@@ -41,8 +48,8 @@ class Objective:
     """
 
     text: str
-    kind: Kind
-    distribution: Distribution = "response"
+    kind: ObjectiveKind
+    distribution: Measured = "response"
     percent: float | None = None
     comparison: str
     limit: float
@@ -58,15 +65,26 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectiveResult:
-    """What became of one objective; `measured` in the unit of `limit`, None when nothing was measured."""
+class Criteria:
+    """What the run is judged by, and where its figures are kept."""
 
-    objective: str
-    kind: Kind
-    verdict: Verdict
-    measured: float | None
-    limit: float
-    detail: str
+    objectives: tuple[Objective, ...] = ()
+    abort_on_fail: bool = False
+    baseline: Path | None = None
+    save_baseline: Path | None = None
+
+
+def criteria_of(options: LoadOptions) -> Criteria:
+    """Return what the run is judged by. Raises UsageError."""
+    saved = options.save_baseline
+    if saved is not None and saved.exists() and not saved.is_file():
+        raise UsageError("is no regular file", where=f"--save-baseline {saved}", hint="name a file")
+    objectives = parse_objectives(options.slo) if options.slo is not None else ()
+    if options.abort_on_fail and not objectives:
+        raise UsageError("--abort-on-fail needs --slo", where="--abort-on-fail")
+    return Criteria(
+        objectives=objectives, abort_on_fail=options.abort_on_fail, baseline=options.baseline, save_baseline=saved
+    )
 
 
 def parse_objectives(text: str) -> tuple[Objective, ...]:
@@ -89,7 +107,7 @@ def _parse_one(text: str, position: int) -> tuple[Objective, int]:
     metric = _METRIC.match(text, position)
     if not metric or (metric[2] and not 0 < float(metric[2]) <= 100):
         raise _error(text, position, "expected a metric: p50 ... p99.99, max, mean, error_rate or rps")
-    kind: Kind = "error_rate" if metric[4] else "rps" if metric[5] else "latency"
+    kind: ObjectiveKind = "error_rate" if metric[4] else "rps" if metric[5] else "latency"
     position = _skip_blanks(text, metric.end())
     comparison = _COMPARISON.match(text, position)
     if not comparison:
@@ -105,7 +123,7 @@ def _parse_one(text: str, position: int) -> tuple[Objective, int]:
     objective = Objective(
         text=text[begin : value.end()],
         kind=kind,
-        distribution=cast(Distribution, metric[1] or "response"),
+        distribution=cast(Measured, metric[1] or "response"),
         percent=float(metric[2]) if metric[2] else 100.0 if metric[3] == "max" else None,
         comparison=comparison[0],
         limit=limit,
@@ -113,7 +131,7 @@ def _parse_one(text: str, position: int) -> tuple[Objective, int]:
     return objective, value.end()
 
 
-def _limit(kind: Kind, number: float, unit: str | None) -> float | None:
+def _limit(kind: ObjectiveKind, number: float, unit: str | None) -> float | None:
     """The value in the unit of its kind; None when the unit does not fit."""
     if kind == "latency":
         return number * UNITS_S[unit] * 1e6 if unit in UNITS_S else None
@@ -130,3 +148,62 @@ def _skip_blanks(text: str, position: int) -> int:
 
 def _error(text: str, position: int, message: str) -> UsageError:
     return UsageError(f"{message} at position {position + 1}\n  {text}\n  {' ' * position}^", where="--slo")
+
+
+def judge_all(objectives: tuple[Objective, ...], outcome: Outcome) -> tuple[ObjectiveResult, ...]:
+    """Return whether each objective was met by a run that has ended."""
+    distributions, counts = distributions_of(outcome), settled_counts(outcome)
+    throughput_rps = (counts.ok + counts.http_error) / outcome.duration_s
+    return tuple(judge(objective, distributions, counts, throughput_rps) for objective in objectives)
+
+
+def judge(
+    objective: Objective, distributions: dict[str, Distribution], counts: Counts, throughput_rps: float
+) -> ObjectiveResult:
+    """Whether the objective is met; ERROR where requests without an answer leave it open."""
+    measured: float | None
+    unknown = False
+    if objective.kind == "error_rate":
+        measured = counts.error_rate if counts.scheduled else None
+        shown = f"{measured:.3%}" if measured is not None else ""
+    elif objective.kind == "rps":
+        measured = throughput_rps
+        shown = f"{measured:.1f} rps"
+    else:
+        found = distributions[objective.distribution]
+        samples = histogram.count(found.all)
+        if objective.percent is None:
+            measured, unknown = histogram.mean(found.all), bool(found.censored)
+        else:
+            measured, unknown = found.at(objective.percent), found.reaches_censored(objective.percent)
+        measured = measured if samples else None
+        shown = f"{measured / 1000:.3f} ms" if measured is not None else ""
+    verdict, detail = _verdict(objective, measured, shown, unknown)
+    return ObjectiveResult(
+        objective=objective.text,
+        kind=objective.kind,
+        verdict=verdict,
+        measured=measured,
+        limit=objective.limit,
+        detail=detail,
+    )
+
+
+def _verdict(objective: Objective, measured: float | None, shown: str, unknown: bool) -> tuple[Verdict, str]:
+    """`unknown`: `measured` is a lower bound. It can break an upper limit or meet a lower one, but not the reverse."""
+    if measured is None:
+        return Verdict.ERROR, "nothing was measured"
+    holds = objective.holds(measured)
+    if unknown and holds == objective.is_upper_bound:
+        return Verdict.ERROR, f"at least {shown}: requests that were never answered leave it open"
+    return (Verdict.PASS if holds else Verdict.FAIL), (f"at least {shown}" if unknown else shown)
+
+
+def is_lost(objectives: tuple[Objective, ...], outcome: Outcome) -> bool:
+    """Whether an objective on latency or errors is missed already; too little to judge is not lost."""
+    counts = count_requests(outcome.endpoints)  # what is under way has not failed
+    if counts.scheduled < _ENOUGH_TO_GIVE_UP:
+        return False
+    distributions = distributions_of(outcome)
+    early = [o for o in objectives if o.kind != "rps" and o.is_upper_bound]
+    return any(judge(o, distributions, counts, 0.0).verdict is Verdict.FAIL for o in early)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_for
 from tests.support.backup_site import Site
+from tests.support.waiting import wait_for
 from toombos_cli.backup.archive.reader import Archive
 
 WRITER = """

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Toombos, wait_for
 from tests.support.backup_site import Site, Steps, run_apart
+from tests.support.runner import Toombos
+from tests.support.waiting import wait_for
 from toombos_cli.backup.directory.publish import partial_path
 from toombos_cli.backup.directory.remote import fetch
 from toombos_cli.backup.observer import Silent

@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import Toombos, free_port, needs
 from tests.support.backup_site import NoServices, Site
+from tests.support.ports import free_port
+from tests.support.programs import needs
+from tests.support.runner import Toombos
 from toombos_cli.backup.create import Plan, create_backup
 from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.postgres import Postgres

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import needs
 from tests.support.backup_site import Site
+from tests.support.programs import needs
 from toombos_cli.backup.durable import can_sync_filesystem
 
 

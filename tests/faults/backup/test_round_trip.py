@@ -3,7 +3,6 @@
 import os
 import struct
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import needs
 from tests.support.backup_forge import build, file_entry
 from tests.support.backup_site import Site, snapshot_tree
+from tests.support.programs import needs
+from tests.support.runner import run_toombos
 from toombos_cli.backup.archive.format import Entry
 from toombos_cli.backup.archive.reader import read_tail
 from toombos_cli.backup.archive.restore_txt import RESTORE_TXT
@@ -209,8 +209,7 @@ def test_a_restore_in_a_container_without_the_owner_continues_with_a_warning(tmp
         tmp_path / "toombos-20260101T000000Z-0000.tar.zst",
         [(Entry(path="data", type="dir", mode=0o755), b""), (file_entry("data/a", uid=4321, gid=4321), b"x")],
     )
-    toombos = [sys.executable, "-m", "toombos_cli", "--project", str(project), "restore", "--yes", str(other)]
-    done = subprocess.run([*apart, *toombos], check=False, capture_output=True, text=True)
+    done = run_toombos("restore", "--yes", other, cwd=project, through=apart)
     assert done.returncode == 0, done.stderr
     assert "warning: owner 4321:4321 of data/a could not be set: Invalid argument" in done.stderr
     assert (project / "data" / "a").read_text() == "x"

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.conftest import free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.runner import clean_environment, run_toombos
+from tests.support.waiting import wait_for
 from toombos_cli.manifest.model import Manifest
 
 Values = dict[str, Any]
@@ -38,21 +40,9 @@ class DryRun:
     def api_key(self) -> str:
         return next(line.partition("=")[2] for line in self.env_text.splitlines() if line.startswith("API_KEY="))
 
-    def run(
-        self, *args: str, env: dict[str, str] | None = None, cwd: Path | None = None, user: int | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *args: str, cwd: Path | None = None, **given: Any) -> subprocess.CompletedProcess[str]:
         """Runs `toombos ARGS` in the project."""
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "toombos_cli", *args],
-            cwd=cwd or self.project,
-            env=clean_environment() | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            user=user,
-        )
+        return run_toombos(*args, cwd=cwd or self.project, **given)
 
     def diagnose(self, *args: str, **given: Any) -> "Found":
         """`data` of `toombos diagnose --json`.
@@ -129,13 +119,6 @@ class Found:
 
     def finding(self, name: str, service: str = "") -> dict[str, Any]:
         return next(f for f in self.findings if f["id"] == name and (not service or f["service"] == service))
-
-
-def clean_environment() -> dict[str, str]:
-    dropped = ("TOOMBOS_", "DRY_RUN", "USE_MOCK", "API_KEY", "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy")
-    return {
-        name: value for name, value in os.environ.items() if not name.startswith((*dropped, "ALL_PROXY", "all_proxy"))
-    }
 
 
 @pytest.fixture(scope="module")

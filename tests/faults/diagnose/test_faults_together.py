@@ -8,8 +8,9 @@ import sys
 
 import pytest
 
-from tests.conftest import wait_for
-from tests.faults.diagnose.conftest import DryRun, clean_environment
+from tests.faults.diagnose.conftest import DryRun
+from tests.support.runner import clean_environment
+from tests.support.waiting import wait_for
 
 
 def test_a_healthy_system_is_well(system: DryRun):

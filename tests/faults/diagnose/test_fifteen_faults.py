@@ -16,8 +16,11 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from tests.conftest import free_port, needs, wait_for
-from tests.faults.diagnose.conftest import DryRun, Found, clean_environment
+from tests.faults.diagnose.conftest import DryRun, Found
+from tests.support.ports import free_port
+from tests.support.programs import needs, obeying_file_modes
+from tests.support.runner import run_toombos
+from tests.support.waiting import wait_for
 
 
 @contextmanager
@@ -126,17 +129,7 @@ def test_5_blanks_around_the_equals_sign_are_a_warning_with_its_line(system: Dry
 
 def test_6_an_unreadable_env_file_is_named_by_its_mode_without_a_traceback(system: DryRun):
     system.env_file.chmod(0o000)
-    # Root reads everything; without these two capabilities it reads what an ordinary user would.
-    ordinary = [needs("setpriv"), "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
-    done = subprocess.run(
-        [*ordinary, sys.executable, "-P", "-m", "toombos_cli", "diagnose", "--json"],
-        cwd=system.project,
-        env=clean_environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = system.run("diagnose", "--json", through=obeying_file_modes())
     assert done.stderr == ""
     found = Found(json.loads(done.stdout), done.returncode)
     root = found.only_root("mode")
@@ -291,15 +284,7 @@ def test_14_five_sockets_that_never_answer_end_in_time_as_five_timeouts(tmp_path
         )
         (tmp_path / "toombos.toml").write_text('name = "five"\n' + "".join(tables))
         begun = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "toombos_cli", "diagnose", "--json"],
-            cwd=tmp_path,
-            env=clean_environment() | {"HTTP_PROXY": "http://127.0.0.1:9"},
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        done = run_toombos("diagnose", "--json", cwd=tmp_path, env={"HTTP_PROXY": "http://127.0.0.1:9"}, timeout_s=30)
         found = Found(json.loads(done.stdout), done.returncode)
         assert time.monotonic() - begun < 10 * float(os.environ.get("TOOMBOS_TEST_PATIENCE", "2"))
     finally:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import needs, wait_for
 from tests.faults.diagnose.conftest import DryRun, Found
 from tests.faults.diagnose.test_fifteen_faults import edit_env, foreign_server
+from tests.support.programs import needs
+from tests.support.waiting import wait_for
 
 
 def kill_crm(system: DryRun) -> None:

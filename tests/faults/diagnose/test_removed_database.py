@@ -6,8 +6,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from tests.conftest import Toombos, free_port
-from tests.faults.diagnose.conftest import clean_environment
+from tests.support.ports import free_port
+from tests.support.runner import Toombos, clean_environment
 
 NOTES = """
 import os, sqlite3

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
-from tests.conftest import wait_for
 from tests.faults.diagnose.conftest import DryRun
+from tests.support.waiting import wait_for
 
 PASSWORD = 'p4ss/w0rd+c&nary=17%zebra"quote'
 TOKEN = "c4narytokenabcdefghijklmnop0123456789"

@@ -1,6 +1,5 @@
 """Asked by another user, or in another container: what cannot be seen is told, and nobody is taken for a stranger."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import free_port, needs
-from tests.faults.diagnose.conftest import clean_environment
+from tests.support.ports import free_port
+from tests.support.programs import needs
+from tests.support.runner import clean_environment, data_of, run_toombos
 
 _UNWELL = """
 import http.server, sys
@@ -38,15 +38,8 @@ sys.exit(main(["--project", sys.argv[2], "diagnose", "--json"]))
 """
 
 
-def toombos(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return run("-P", "-m", "toombos_cli", "--project", str(project), *args)
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, *arguments]
-    return subprocess.run(
-        argv, env=clean_environment(), capture_output=True, text=True, timeout=120, check=False, cwd="/"
-    )
+def toombos(project: Path, *args: str, **given: Any) -> subprocess.CompletedProcess[str]:
+    return run_toombos("--project", project, *args, cwd=Path("/"), timeout_s=120, **given)
 
 
 @pytest.fixture
@@ -71,9 +64,9 @@ def shop() -> Iterator[Path]:
 
 @pytest.mark.usefixtures("nobody")
 def test_what_another_user_runs_is_not_called_a_stranger(shop: Path, tmp_path: Path):
-    done = run("-P", "-c", _AS_NOBODY, str(tmp_path), str(shop))
-    assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)["data"]
+    argv = [sys.executable, "-P", "-c", _AS_NOBODY, str(tmp_path), str(shop)]
+    env = clean_environment()
+    found = data_of(subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False, cwd="/"))
     roots = {f["id"]: f for f in found["findings"] if f["status"] in ("fail", "warn") and not f["explained_by"]}
     assert list(found["roots"]) == ["proc.seen", "proc.missing", "http.status"]
     assert "those of root" in roots["proc.seen"]["reason"]
@@ -84,17 +77,8 @@ def test_what_another_user_runs_is_not_called_a_stranger(shop: Path, tmp_path: P
     assert roots["http.status"]["service"] == "web"
 
 
-IN_ANOTHER_CONTAINER = ("--pid", "--fork", "--mount-proc")
-
-
 def elsewhere(project: Path, *args: str) -> dict[str, Any]:
-    argv = [needs("unshare"), *IN_ANOTHER_CONTAINER, sys.executable, "-P", "-m", "toombos_cli", "--project"]
-    done = subprocess.run(
-        [*argv, str(project), *args], env=clean_environment(), capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.stdout, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)["data"]
-    return found
+    return data_of(toombos(project, *args, through=(needs("unshare"), "--pid", "--fork", "--mount-proc")))
 
 
 def test_what_runs_in_another_container_is_not_called_a_stranger(shop: Path):
@@ -107,5 +91,5 @@ def test_what_runs_in_another_container_is_not_called_a_stranger(shop: Path):
 
 
 def test_whoever_runs_them_is_told_nothing_of_that(shop: Path):
-    found: dict[str, Any] = json.loads(toombos(shop, "diagnose", "--json").stdout)["data"]
+    found = data_of(toombos(shop, "diagnose", "--json"))
     assert list(found["roots"]) == ["proc.missing", "http.status"]

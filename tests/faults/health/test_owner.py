@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, wait_for
+from tests.support.ports import free_port
 from tests.support.servers import answer, serve
+from tests.support.waiting import wait_for
 
 WEB = Path(__file__).parents[1] / "services" / "web.py"
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
 from tests.support.servers import answer, black_hole, drip, endless, hang, json_answer, raw, reset, serve, serve_tls
 from toombos_cli.base.results import Verdict
 from toombos_cli.health.check import run_health

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Toombos, needs
+from tests.support.programs import needs
+from tests.support.runner import Toombos
 from toombos_cli.manifest.reading.loader import load_manifest
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Toombos, needs
 from tests.support.loading import load_server, plan_for, report_of
+from tests.support.programs import needs
+from tests.support.runner import Toombos
 from tests.support.servers import hang, serve
-from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.fleet import run_engine
 from toombos_cli.render import load_html
 
 CHARTS = [

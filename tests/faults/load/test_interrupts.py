@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import wait_for
 from tests.support.loading import load_server, plan_for, report_of
+from tests.support.runner import begin_toombos
+from tests.support.waiting import wait_for
 from toombos_cli.base.results import Verdict
 from toombos_cli.load.engine import closed
-from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.fleet import run_engine
 from toombos_cli.load.observer import Observer
 from toombos_cli.render.text.load import sentence
 
@@ -25,8 +25,7 @@ from toombos_cli.render.text.load import sentence
 @contextmanager
 def running(*args: str, connections: int = 1) -> Iterator[subprocess.Popen[str]]:
     """A `toombos --json load` that has its connections to the target."""
-    argv = [sys.executable, "-P", "-m", "toombos_cli", "--json", "load", *args]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with begin_toombos("--json", "load", *args) as process:
         try:
             wait_for(lambda: _keeps(process.pid, connections), within_s=30, what="connections to the target")
             yield process
@@ -111,10 +110,8 @@ def test_a_run_that_only_its_number_of_requests_would_end_does_not_outlive_its_t
 def test_a_signal_before_anything_was_sent_ends_it_at_once():
     with load_server("fixed:0") as server:
         for after_s in (0.15, 0.3, 0.45, 0.6, 0.75):
-            argv = [sys.executable, "-P", "-m", "toombos_cli", "load", f"http://127.0.0.1:{server.port}/"]
-            with subprocess.Popen(
-                [*argv, "--duration", "20s", "--processes", "2"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            ) as process:
+            argv = ("load", f"http://127.0.0.1:{server.port}/", "--duration", "20s", "--processes", 2)
+            with begin_toombos(*argv) as process:
                 try:
                     time.sleep(after_s)  # anywhere in its start
                     process.send_signal(signal.SIGINT)

@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import Toombos, needs, wait_for
 from tests.support.loading import load_server
+from tests.support.programs import needs
+from tests.support.runner import Toombos, begin_toombos
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -42,9 +44,8 @@ def test_a_master_waits_for_workers_that_were_started_elsewhere(tmp_path: Path):
     """Workers elsewhere have neither the plan nor a file: they get both from the master, on an address of its own."""
     master = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
     with load_server("fixed:1") as server, contextlib.ExitStack() as stack:
-        argv = [sys.executable, "-P", "-m", "toombos_cli", "--json", "load", f"http://127.0.0.1:{server.port}/"]
-        argv += ["-n", "201", "-c", "4", "--locust-workers", "2", "--locust-master", master]
-        run = stack.enter_context(subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        argv = ("--json", "load", f"http://127.0.0.1:{server.port}/", "-n", 201, "-c", 4, "--locust-workers", 2)
+        run = stack.enter_context(begin_toombos(*argv, "--locust-master", master, cwd=tmp_path))
         worker = [sys.executable, "-m", "locust", "-f", "-", "--worker", "--master-host", master]
         for index in range(2):
             log = stack.enter_context((tmp_path / f"worker-{index}.log").open("wb"))
@@ -59,9 +60,8 @@ def test_a_master_waits_for_workers_that_were_started_elsewhere(tmp_path: Path):
 def test_ctrl_c_ends_all_of_locust_and_keeps_what_was_measured():
     with load_server("fixed:10") as server:
         url = f"http://127.0.0.1:{server.port}/"
-        argv = [sys.executable, "-P", "-m", "toombos_cli", "--json", "load", url]
-        argv += ["--duration", "60s", "-c", "4", "--locust-workers", "2"]
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        argv = ("--json", "load", url, "--duration", "60s", "-c", 4, "--locust-workers", 2)
+        with begin_toombos(*argv) as process:
             server_process = psutil.Process(server.process.pid)
 
             def connected() -> int:

@@ -7,10 +7,12 @@ import sys
 
 import pytest
 
-from tests.conftest import free_port, wait_for
 from tests.support.loading import at_rate, endpoint, errors_of, load_server, plan_for, report_of
+from tests.support.ports import free_port
+from tests.support.runner import TOOMBOS
+from tests.support.waiting import wait_for
 from toombos_cli import processes
-from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.fleet import run_engine
 
 
 def test_service_time_is_that_of_the_servers_own_log():
@@ -178,8 +180,8 @@ def test_what_is_overdue_takes_no_memory():
     peaks_mb = []
     with load_server("fixed:5") as server:
         for rate in ("100", "1000000"):
-            argv = [sys.executable, "-P", "-m", "toombos_cli", "load", f"http://127.0.0.1:{server.port}/"]
-            argv += ["--rate", rate, "--duration", "3s", "--drain", "100ms", "--max-connections", "4"]
+            argv = [*TOOMBOS, "load", f"http://127.0.0.1:{server.port}/", "--rate", rate]
+            argv += ["--duration", "3s", "--drain", "100ms", "--max-connections", "4"]
             with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
                 _, _, usage = os.wait4(process.pid, 0)
                 process.returncode = 0

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.conftest import needs
+from tests.support.programs import needs
 from tests.support.servers import read_request, serve
 
 DOCUMENT = {

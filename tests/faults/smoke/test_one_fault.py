@@ -1,7 +1,6 @@
 """The real system with one fault at a time: the smoke test fails at the right step, with expected and got."""
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -10,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.runner import begin_toombos, run_toombos
 from tests.support.servers import hang, serve
 from tests.support.tampering import body_of, http, on, tampered, with_body
+from tests.support.waiting import wait_for
 
 NAMES = ("crm", "platform", "generator")
 KEY = "a-key-for-the-smoke-test-4711"
@@ -24,15 +25,7 @@ def write_manifest(directory, ports):
 
 
 def toombos(project, *args, **env):
-    clean = {k: v for k, v in os.environ.items() if k not in ("DRY_RUN_MODE", "USE_MOCK_SERVICES", "API_KEY")}
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "toombos_cli", "--project", str(project), *args],
-        capture_output=True,
-        text=True,
-        env=clean | env,
-        timeout=120,
-        check=False,
-    )
+    return run_toombos("--project", project, *args, env=env, timeout_s=120)
 
 
 @pytest.fixture(scope="module")
@@ -325,8 +318,7 @@ def test_a_second_smoke_test_of_a_project_is_refused_while_one_runs(tmp_path):
         (tmp_path / "toombos.toml").write_text(
             f'[services.web]\ncommand = ["unused"]\nprobe_timeout_s = 100\nport = {port}\n'
         )
-        argv = [sys.executable, "-P", "-m", "toombos_cli", "--project", str(tmp_path), "smoke"]
-        with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        with begin_toombos("smoke", cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
             lock = tmp_path / "run" / "smoke.lock"
             wait_for(lambda: lock.exists() and lock.read_text() == f"{first.pid}\n")
             second = toombos(tmp_path, "smoke")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 from tests.unit.alerts.conftest import log_lines, wait_until_quiet
 
 SERVER = """

@@ -6,7 +6,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.runner import TOOMBOS
 from toombos_cli import processes
 from toombos_cli.logs.rotation import archive_content
 
@@ -262,7 +262,7 @@ def test_whoever_waits_for_a_shell_does_not_wait_for_the_supervisor(system: Any)
     read, write = os.pipe()
     os.set_inheritable(write, True)
     start = subprocess.Popen(
-        [sys.executable, "-P", "-m", "toombos_cli", "start"],
+        [*TOOMBOS, "start"],
         cwd=system.project,
         stdout=subprocess.DEVNULL,
         close_fds=False,

@@ -3,14 +3,14 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
+from tests.support.runner import run_toombos
 from toombos_cli import processes
 
 WITH_A_STRANGER = """
@@ -39,9 +39,7 @@ def test_a_process_that_may_not_be_signalled_is_named_and_keeps_nothing_else_fro
     system.add("crm", command=command, grace_period_s=0.2)
     system.add("app")
 
-    def toombos(*args: str) -> "subprocess.CompletedProcess[str]":
-        argv = [*without_rights, sys.executable, "-P", "-m", "toombos_cli", *args]
-        return subprocess.run(argv, cwd=system.project, capture_output=True, text=True, timeout=60, check=False)
+    toombos = partial(run_toombos, cwd=system.project, through=without_rights)
 
     assert toombos("start").returncode == 0
     stranger = int((system.project / "stranger.pid").read_text())

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.programs import obeying_file_modes
+from tests.support.runner import run_toombos
 from toombos_cli import processes
 
 
@@ -209,21 +211,8 @@ def test_without_pidfds_services_are_stopped_adopted_and_watched_all_the_same(
     assert pair.tagged() == {}
 
 
-def restricted(*args: str) -> list[str]:
-    """`toombos ARGS` with no more rights to files than their modes give, also for root."""
-    argv = [sys.executable, "-P", "-m", "toombos_cli", *args]
-    if os.getuid() != 0:
-        return argv
-    if shutil.which("setpriv") is None:
-        pytest.skip("needs setpriv")
-    rights = "-dac_override,-dac_read_search"
-    return ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *argv]
-
-
 def run_restricted(system: Any, *args: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        restricted(*args), cwd=system.project, capture_output=True, text=True, timeout=60, check=False
-    )
+    return run_toombos(*args, cwd=system.project, through=obeying_file_modes())
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import wait_for
 from toombos_cli import processes
 
 
@@ -179,7 +180,7 @@ def test_9_a_foreign_server_on_the_port_is_named_and_left_alone(pair: Any) -> No
 def test_9_a_stranger_that_takes_the_port_while_the_service_starts_is_not_taken_for_it(system: Any) -> None:
     system.add("crm", env={"START_DELAY_S": "30"})
     start = system.begin("start")
-    _wait(lambda: system.tagged())
+    wait_for(lambda: system.tagged(), within_s=20)
     with _stranger(system, port=system.ports["crm"]) as stranger:
         _, err = start.communicate(timeout=30)
         assert start.returncode == 4
@@ -198,7 +199,7 @@ def test_10_a_service_that_dies_at_once_ends_in_a_crash_loop_and_the_others_stay
     other = system.pid("app")
     flag.touch()
     os.kill(system.pid("crm"), signal.SIGKILL)
-    _wait(lambda: system.phase("crm") == "crash-loop")
+    wait_for(lambda: system.phase("crm") == "crash-loop", within_s=20)
     row = system.row("crm")
     assert row["restarts"] == 3
     assert "SIGKILL" in row["restart_history"][0]["reason"]
@@ -211,7 +212,7 @@ def test_10_a_service_that_dies_at_once_ends_in_a_crash_loop_and_the_others_stay
 def test_12_a_slow_start_is_cancelled_by_stop_within_a_second(system: Any) -> None:
     system.add("crm", env={"START_DELAY_S": "45"}, startup_timeout_s=60.0)
     start = system.begin("start")
-    _wait(lambda: system.tagged())
+    wait_for(lambda: system.tagged(), within_s=20)
     began = time.monotonic()
     system("stop", exit_code=0)
     stop_command_s = time.monotonic() - began
@@ -225,7 +226,7 @@ def test_12_a_slow_start_is_cancelled_by_stop_within_a_second(system: Any) -> No
 def test_12_restart_in_the_middle_of_a_slow_start_leaves_one_instance(system: Any, tmp_path: Path) -> None:
     system.add("crm", env={"START_DELAY_S": "45"}, startup_timeout_s=60.0)
     start = system.begin("start")
-    _wait(lambda: system.tagged())
+    wait_for(lambda: system.tagged(), within_s=20)
     (late,) = system.tagged()
     system.add("crm", env={"START_DELAY_S": "0"})
     system("restart", "crm", exit_code=0)
@@ -243,7 +244,7 @@ class _Stranger:
         env = {"PORT": str(port), "NOTE_SIGNALS": str(self._noted), "PATH": os.environ["PATH"]}
         self.process = subprocess.Popen([sys.executable, "-P", str(script)], env=env, stdout=subprocess.DEVNULL)
         self.pid = self.process.pid
-        _wait(lambda: processes.listeners_at("127.0.0.1", port))
+        wait_for(lambda: processes.listeners_at("127.0.0.1", port), within_s=20)
 
     def signals(self) -> list[str]:
         """The signals noted so far; a dead stranger got SIGKILL."""
@@ -270,10 +271,3 @@ def _stranger(system: Any, port: int | None = None) -> _Stranger:
 def _supervisors(project: Path) -> list[int]:
     wanted = f"toombos_cli.supervisor {project}"
     return [pid for pid in processes.process_table() if wanted in (processes.command_line(pid) or "")]
-
-
-def _wait(condition: Any, within_s: float = 20.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "the state was not reached in time"
-        time.sleep(0.01)

@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import free_port, wait_for
 from tests.services.conftest import StartService, service_environment
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 SERVICES = ("crm", "platform")
 GRACE_S = 8.0  # what the supervisor waits for at least

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import needs
+from tests.support.programs import needs
 
 _SERVER_PROGRAMS = ("usr/lib/postgresql/*/bin",)
 

@@ -19,7 +19,7 @@ from services.generator.content.web_update import SEO_EXCERPT_MAX_CHARS, SEO_TIT
 from services.generator.documents.file import PACKAGED_DOCUMENT
 from services.generator.documents.model import Document
 from services.generator.documents.parser import parse_document
-from tests.conftest import needs
+from tests.support.programs import needs
 
 DOCUMENT = parse_document(PACKAGED_DOCUMENT.read_text("utf-8"))
 SIMULATING_WORDS = re.compile("error|timeout|invalid|slow|forbidden|draft|banned", re.IGNORECASE)

@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.generator.access import ApiKeys
 from services.generator.app import create
 from services.generator.settings import GeneratorSettings
-from tests.conftest import free_port
 from tests.services.conftest import RunningService, StartService, serve
+from tests.support.ports import free_port
 
 GENERATE = "/api/v2/generate-content"
 PREVIEW = {"preview_only": True}

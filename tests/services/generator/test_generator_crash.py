@@ -13,8 +13,8 @@ from contextlib import closing
 import httpx
 import pytest
 
-from tests.conftest import wait_for
 from tests.services.conftest import RunningService, StartService
+from tests.support.waiting import wait_for
 
 GENERATIONS = 1000
 KILL_AFTER = 400

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
-from tests.conftest import free_port
 from tests.services.conftest import StartService, run_module, service_environment
+from tests.support.ports import free_port
 
 GOOD = {
     "DRY_RUN_MODE": "false",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 from toombos_cli.project import alert_spool
 
 SECRET = "hunter2-token-of-the-receiver"

@@ -3,11 +3,11 @@
 import json
 import signal
 import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import wait_for
+from tests.support.runner import TOOMBOS
+from tests.support.waiting import wait_for
 from tests.unit.alerts.conftest import SECRET, add_alerts, wait_until_quiet
 from toombos_cli.alerts.ledger_file import read_ledger
 from toombos_cli.alerts.receiver import events_of
@@ -136,7 +136,7 @@ def receiver(alerting):
     from toombos_cli.manifest.reading.loader import load_manifest
 
     url = load_manifest(alerting).services["alerts"].url
-    process = subprocess.Popen([sys.executable, "-P", "-m", "toombos_cli", "--project", alerting, "alert", "serve"])
+    process = subprocess.Popen([*TOOMBOS, "--project", alerting, "alert", "serve"])
     wait_for(lambda: _get(url + "/health"), what="the receiver")
     yield url
     process.send_signal(signal.SIGTERM)

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from tests.conftest import free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 from tests.unit.alerts.conftest import SECRET, log_lines, wait_until_quiet
 from toombos_cli.alerts.ledger_file import read_ledger, write_ledger
 from toombos_cli.alerts.operations import run_status

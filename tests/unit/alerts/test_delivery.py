@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from tests.conftest import free_port, wait_for
+from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 from tests.unit.alerts.conftest import SECRET, add_alerts, log_lines, wait_until_quiet
 from toombos_cli.alerts.ledger_file import read_ledger
 from toombos_cli.manifest.tables.alerts import Severity

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port
 from tests.faults.backup.test_postgres import cluster as postgres  # noqa: F401  (a fixture: it starts a real server)
+from tests.support.ports import free_port
 from toombos_cli.base.findings import Status
 from toombos_cli.diagnose.checks import CHECKS
 from toombos_cli.diagnose.facts.database import DATABASE, DatabaseFacts

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
 from tests.support.servers import answer, serve
 from toombos_cli.base.findings import Status
 from toombos_cli.diagnose.run import run_diagnose

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.loading import endpoint, plan_for, report_of
 from tests.support.servers import read_request, serve
-from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.fleet import run_engine
 
 HEAD = b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n"
 SECRET = "sekret-0123456789"

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toombos_cli.load.engine import hdr, histogram
+from toombos_cli.load.engine.histogram import Distribution
 from toombos_cli.load.engine.timeline import FIRST_INTERVAL_NS, Timeline
-from toombos_cli.load.summary import Distribution
 
 VALUES = st.integers(0, 3_600_000_000)
 

@@ -7,8 +7,8 @@ import pytest
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.text import parse_duration
+from toombos_cli.load.build_plan import parse_stages
 from toombos_cli.load.engine.pacer import Stage, arrival_times
-from toombos_cli.load.stages import parse_stages
 
 
 def hold(rps: float, duration_s: float) -> Stage:

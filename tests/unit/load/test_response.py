@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.loading import endpoint, plan_for, report_of
 from tests.support.servers import read_request, serve
 from toombos_cli.load.engine.connection import Connection
-from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.fleet import run_engine
 from toombos_cli.load.engine.recorder import Recorder
 from toombos_cli.load.engine.response import MalformedResponseError, ResponseReader
 from toombos_cli.load.plan import Endpoint

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
 from toombos_cli.load.server_use import ServerWatch, Watched
 
 

@@ -4,9 +4,9 @@ import pytest
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import Verdict
-from toombos_cli.load.judging import judge
-from toombos_cli.load.slo import parse_objectives
-from toombos_cli.load.summary import Counts, Distribution
+from toombos_cli.load.engine.histogram import Distribution
+from toombos_cli.load.report import Counts
+from toombos_cli.load.slo import judge, parse_objectives
 
 PARSED = [
     ("p99<800ms", ("latency", "response", 99.0, "<", 800_000)),

@@ -8,7 +8,7 @@ import pytest
 from tests.support.loading import errors_of, plan_for, report_of
 from tests.support.servers import read_request, serve
 from toombos_cli.base.errors import OperationError, RefusedError, UsageError
-from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.fleet import run_engine
 from toombos_cli.load.target_check import choose_target, connect_once, split_url
 
 NAMES = {

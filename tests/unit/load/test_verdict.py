@@ -9,8 +9,8 @@ from tests.support.loading import plan_for
 from tests.support.servers import read_request, serve
 from toombos_cli.base.results import Verdict
 from toombos_cli.load.report import LoadReport
-from toombos_cli.load.run import Judgement, run_load
-from toombos_cli.load.slo import parse_objectives
+from toombos_cli.load.run import run_load
+from toombos_cli.load.slo import Criteria, parse_objectives
 
 ANSWER = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n"
 
@@ -34,10 +34,10 @@ def answered(*statuses: int, slo: str = "") -> LoadReport:
                 return
             connection.sendall(ANSWER % status)
 
-    judgement = Judgement(objectives=parse_objectives(slo) if slo else ())
+    criteria = Criteria(objectives=parse_objectives(slo) if slo else ())
     with serve(handle) as port:
         for _ in range(5):  # on a busy machine the generator may be held up, which has a verdict of its own
-            report = run_load(plan_for(port, requests=9, connections=1), judgement=judgement)
+            report = run_load(plan_for(port, requests=9, connections=1), criteria=criteria)
             if report.generator.valid:
                 break
     return report

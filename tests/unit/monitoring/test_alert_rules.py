@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import needs
+from tests.support.programs import needs
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring.files import generate
 from toombos_cli.monitoring.rules import alert_rules

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
 from toombos_cli.base.errors import OperationError
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring import backends

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring.check import run_check

@@ -9,7 +9,7 @@ import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from tests.conftest import needs
+from tests.support.programs import needs
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring.dashboards import dashboards

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
 from tests.support.servers import (
     answer,
     black_hole,

@@ -1,6 +1,6 @@
 """TCP probes of real sockets."""
 
-from tests.conftest import free_port
+from tests.support.ports import free_port
 from tests.support.servers import black_hole, hang, serve
 from toombos_cli.probes import Reason, probe_tcp
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.loading import load_server, plan_for, report_of
-from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.fleet import run_engine
 from toombos_cli.render.text.load import sentence
 
 SLOW = [

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import needs, wait_for
+from tests.support.programs import needs
+from tests.support.runner import TOOMBOS
+from tests.support.waiting import wait_for
 from tests.unit.alerts.conftest import log_lines, wait_until_quiet
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.project.job_records import Installation, read_record, write_installation
@@ -227,7 +229,7 @@ def test_a_killed_run_is_shown_and_raises_an_alert_but_a_running_one_does_not(pr
     job(project, "schedule", "show")
     with (project / "toombos.toml").open("a") as file:
         file.write('[schedule.long]\nat = "03:00"\ncommand = ["logs", "-f"]\n')
-    argv = [sys.executable, "-m", "toombos_cli", "--project", str(project), "schedule", "run", "long"]
+    argv = [*TOOMBOS, "--project", str(project), "schedule", "run", "long"]
     running = subprocess.Popen(argv, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: read_record(project, "long") is not None)

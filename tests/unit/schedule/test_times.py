@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.conftest import needs
+from tests.support.programs import needs
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.schedule import Job

@@ -5,15 +5,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import psutil
 import pytest
 
-from tests.conftest import wait_for
+from tests.support.waiting import wait_for
 from toombos_cli import processes
 from toombos_cli.processes import portable, sock_diag
 
@@ -138,7 +137,7 @@ def test_descendants_are_found_by_parent_and_session() -> None:
     script = "sleep 60 & setsid sleep 60 & wait"
     shell = subprocess.Popen(["sh", "-c", script], start_new_session=True)
     try:
-        _until(lambda: len(processes.descendants({shell.pid}, processes.process_table())) == 3)
+        wait_for(lambda: len(processes.descendants({shell.pid}, processes.process_table())) == 3, within_s=10)
     finally:
         for pid in processes.descendants({shell.pid}, processes.process_table()):
             os.kill(pid, signal.SIGKILL)
@@ -196,10 +195,3 @@ def test_the_portable_way_sees_the_same(child: "subprocess.Popen[bytes]") -> Non
     assert portable.send_signal(identity, signal.SIGKILL)
     child.wait()
     assert not portable.send_signal(identity, signal.SIGKILL)
-
-
-def _until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -1,6 +1,6 @@
 """The load engine: what closed and open loop have in common. One process, one event loop, one Outcome.
 
-driver.run_engine -> ClosedLoop | OpenLoop -> Connection -> Tally (counts) -> Recorder.cut -> Outcome
+fleet.run_engine -> ClosedLoop | OpenLoop -> Connection -> Tally (counts) -> Recorder.cut -> Outcome
 """
 
 import asyncio
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from time import perf_counter_ns as clock
 
 from toombos_cli.load.engine import histogram
-from toombos_cli.load.engine.connection import Connection
-from toombos_cli.load.engine.connector import Connector
+from toombos_cli.load.engine.connection import Connection, Connector
 from toombos_cli.load.engine.failures import classify
 from toombos_cli.load.engine.recorder import CENSORED, Failure, Outcome, Recorder, Tally
 from toombos_cli.load.engine.timeline import FIRST_INTERVAL_NS
@@ -88,7 +87,14 @@ class Engine(ABC):
         return self._outcome(self.ended_ns)
 
     def _outcome(self, now_ns: int) -> Outcome:
-        return self.recorder.outcome(
+        """Return what was measured until the last cut."""
+        recorder = self.recorder
+        return Outcome(
+            endpoints=[tally.result for tally in recorder.tallies],
+            connect=dict(recorder.connect),
+            lag=dict(recorder.lag_total),
+            timeline=recorder.timeline,
+            started_ns=recorder.origin_ns,
             scheduled=self.issued + self.dropped,
             dropped=self.dropped,
             sent_in_time=self.sent_in_time,

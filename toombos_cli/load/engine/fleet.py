@@ -1,17 +1,24 @@
-"""Runs a plan in one process, or divided among several that begin at the same moment."""
+"""Runs a plan in this process, or divided among several that begin at the same moment.
 
+A process has an event loop and signals of its own, and a heap that stays out of the way.
+"""
+
+import asyncio
+import gc
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from time import perf_counter_ns as clock
 
 from toombos_cli.base.errors import OperationError
-from toombos_cli.load.engine.driver import run_engine
+from toombos_cli.load.engine.closed import ClosedLoop
+from toombos_cli.load.engine.open import OpenLoop
 from toombos_cli.load.engine.recorder import Outcome
-from toombos_cli.load.observer import Observer, Snapshot
+from toombos_cli.load.observer import NOBODY, Observer, Snapshot
 from toombos_cli.load.plan import LoadPlan
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -42,6 +49,53 @@ def run_plan(plan: LoadPlan, observer: Observer) -> Outcome:
         for child in multiprocessing.active_children():
             if child.pid in {member.pid for member in members}:
                 child.join(timeout=2)
+
+
+def run_engine(
+    plan: LoadPlan,
+    *,
+    origin_ns: int | None = None,
+    observer: Observer = NOBODY,
+    stop_signals: tuple[int, ...] = (),
+) -> Outcome:
+    """Runs the plan in this process. Each of `stop_signals` ends it with what was measured until then."""
+
+    async def drive() -> Outcome:
+        engine = (OpenLoop if plan.mode == "open" else ClosedLoop)(plan, observer)
+        for number in stop_signals:
+            engine.loop.add_signal_handler(number, engine.interrupt, number)
+        return await engine.run(origin_ns)
+
+    handlers = {number: signal.getsignal(number) for number in stop_signals}
+    try:
+        return _run(drive)
+    finally:
+        for number, handler in handlers.items():  # uvloop leaves its own, which does nothing once the loop is closed
+            signal.signal(number, handler)
+
+
+def _run(drive: Callable[[], Coroutine[None, None, Outcome]]) -> Outcome:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        was_enabled = gc.isenabled()
+        gc.collect()
+        gc.freeze()
+        gc.disable()  # a collection of a large heap would show up as latency; _tick collects what is young
+        try:
+            return runner.run(drive())
+        finally:
+            gc.unfreeze()
+            if was_enabled:
+                gc.enable()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 @dataclass(slots=True)

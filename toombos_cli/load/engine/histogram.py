@@ -6,6 +6,7 @@ below 2048 stand for themselves; each octave above is cut into 1024 equal bucket
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from math import ceil
 
 Buckets = dict[int, int]
@@ -77,3 +78,25 @@ def percentiles(buckets: Mapping[int, int], percents: Iterable[float]) -> tuple[
             reached += ordered[position][1]
         found.append(bucket_top(ordered[position][0]))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Samples in microseconds: those that were answered, and for the rest how long they had waited at least."""
+
+    answered: Buckets
+    censored: Buckets
+
+    @property
+    def all(self) -> Buckets:
+        """Every sample, a censored one at its lower bound."""
+        return merged((self.answered, self.censored))
+
+    def at(self, percent: float) -> int:
+        """The percentile; a lower bound of it where censored samples are among the highest."""
+        return percentiles(self.all, (percent,))[0]
+
+    def reaches_censored(self, percent: float) -> bool:
+        """Whether the true percentile is unknown: it lies among the requests that were never answered."""
+        answered, censored = count(self.answered), count(self.censored)
+        return bool(censored) and percent / 100 * (answered + censored) > answered

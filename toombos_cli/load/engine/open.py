@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import islice
 from time import perf_counter_ns as clock
 
-from toombos_cli.load.alarm import Alarm
 from toombos_cli.load.engine import histogram
+from toombos_cli.load.engine.alarm import Alarm
 from toombos_cli.load.engine.connection import Connection
 from toombos_cli.load.engine.engine import Engine
 from toombos_cli.load.engine.histogram import Buckets

@@ -229,7 +229,7 @@ class Recorder:
         self.failed = 0
         self.censored: Buckets = defaultdict(int)
         self.timeline = Timeline()
-        self._lag_total: Buckets = {}
+        self.lag_total: Buckets = {}
         self._sent = 0
         self._last_cut_ns = origin_ns
 
@@ -268,7 +268,7 @@ class Recorder:
             histogram.add(interval.response, {histogram.coarse_bucket_of(bucket): count})
         for bucket, count in self.lag.items():
             histogram.add(interval.lag, {histogram.coarse_bucket_of(bucket): count})
-        histogram.add(self._lag_total, self.lag)
+        histogram.add(self.lag_total, self.lag)
         self.lag.clear()
 
     @property
@@ -278,35 +278,4 @@ class Recorder:
             histogram.count(latencies.service)
             for tally in self.tallies
             for latencies in tally.result.by_status.values()
-        )
-
-    def outcome(
-        self,
-        *,
-        scheduled: int,
-        dropped: int,
-        sent_in_time: int,
-        ended_ns: int,
-        cpu_s: float,
-        connections: int,
-        interrupted_by: int,
-        aborted: bool,
-        target_lost: bool,
-    ) -> Outcome:
-        """The phase's result, after the last cut."""
-        return Outcome(
-            endpoints=[tally.result for tally in self.tallies],
-            connect=dict(self.connect),
-            lag=dict(self._lag_total),
-            timeline=self.timeline,
-            scheduled=scheduled,
-            dropped=dropped,
-            sent_in_time=sent_in_time,
-            started_ns=self.origin_ns,
-            ended_ns=ended_ns,
-            cpu_s=cpu_s,
-            connections=connections,
-            interrupted_by=interrupted_by,
-            aborted=aborted,
-            target_lost=target_lost,
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from toombos_cli import __version__
 from toombos_cli.base.addresses import host_port, is_http_token, url_host
 from toombos_cli.base.errors import UsageError
-from toombos_cli.load.plan import Endpoint
+from toombos_cli.load.plan import Endpoint, Target
 
 _PLAIN = frozenset({"host", "user-agent", "content-type", "content-length", "connection", "accept"})
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
@@ -25,12 +25,10 @@ def parse_header(text: str) -> tuple[str, str]:
 
 
 def build_endpoint(
+    target: Target,
     *,
     name: str,
     method: str,
-    host: str,
-    port: int,
-    default_port: bool,
     path: str,
     headers: Iterable[tuple[str, str]] = (),
     body: bytes = b"",
@@ -41,8 +39,9 @@ def build_endpoint(
     """The endpoint with its request. Given headers replace those that would be sent anyway. Raises UsageError."""
     if not is_http_token(method):
         raise UsageError(f"no HTTP method: {method!r}", where="-m", hint="GET, HEAD, POST, PUT, PATCH or DELETE")
+    default_port = 443 if target.scheme == "https" else 80
     fields = {
-        "host": ("Host", url_host(host) if default_port else host_port(host, port)),
+        "host": ("Host", url_host(target.host) if target.port == default_port else host_port(target.host, target.port)),
         # No Accept: none says the same as */* (RFC 9110, section 12.5.1), and the server need not parse it.
         "user-agent": ("User-Agent", f"toombos/{__version__}"),
     }

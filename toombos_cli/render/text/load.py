@@ -11,9 +11,7 @@ from toombos_cli.render.problems import print_problems
 from toombos_cli.render.verdicts import STYLES, WORDS
 
 if TYPE_CHECKING:
-    from toombos_cli.load.baseline import BaselineResult
-    from toombos_cli.load.report import LoadReport
-    from toombos_cli.load.summary import LatencySummary
+    from toombos_cli.load.report import BaselineResult, LatencySummary, LoadReport
 
 _COLUMNS = ("p50", "p75", "p90", "p95", "p99", "p99_9", "max", "mean")
 _ERRORS_SHOWN = 8

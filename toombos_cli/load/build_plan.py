@@ -1,60 +1,30 @@
-"""From what the user typed and the manifest's `[load]` table to a plan; nothing is sent while anything is wrong."""
+"""Builds the plan of a load test from the options and the manifest's `[load]` table; nothing is sent."""
 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from toombos_cli.base.errors import ConfigurationError, UsageError
 from toombos_cli.base.text import parse_duration
-from toombos_cli.load.engine.pacer import Arrival, Stage
+from toombos_cli.load.engine.pacer import Stage
 from toombos_cli.load.engine.request_bytes import build_endpoint, parse_header
+from toombos_cli.load.options import LoadOptions
 from toombos_cli.load.plan import Endpoint, LoadPlan, Target
 from toombos_cli.load.scenario import read_scenario
-from toombos_cli.load.stages import MOST_RPS, parse_stages
 from toombos_cli.load.target_check import choose_target, connect_once, split_url
 from toombos_cli.manifest.model import Manifest
 
+_MOST_RPS = 1_000_000  # beyond what a client can send; the schedule itself would take longer than its time
 _DEFAULT_DURATION_S = 10.0
 _DEFAULT_MAX_CONNECTIONS = 1000
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """The options as typed; None means "not given"."""
-
-    url: str | None = None
-    requests: int | None = None
-    connections: int | None = None
-    rate: float | None = None
-    duration: str | None = None
-    stages: str | None = None
-    arrival: Arrival = "constant"
-    warmup: str | None = None
-    method: str | None = None
-    payload: Path | None = None
-    data: str | None = None
-    content_type: str | None = None
-    headers: tuple[str, ...] = ()
-    scenario: Path | None = None
-    timeout: str | None = None
-    drain: str | None = None
-    keepalive: bool = True
-    max_connections: int | None = None
-    processes: int = 1
-    allowed: tuple[str, ...] = ()
-    verify_tls: bool = True
-    seed: int = 1
+Headers = tuple[tuple[str, str], ...]
 
 
-def _how_to_start(manifest: Manifest) -> str:
-    dry_run = " --dry-run" if "dry_run" in manifest.modes else ""
-    return f"toombos start{dry_run}, or name the URL of a server that runs"
-
-
-def make_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str]) -> LoadPlan:
+def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str]) -> LoadPlan:
     """The plan, its target reachable. Raises UsageError, ConfigurationError, RefusedError and OperationError.
 
     `variables` fill `${NAME}` in the manifest's headers; a header whose variable is not set is left out.
@@ -75,9 +45,9 @@ def make_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, 
     if requests is None and duration_s is None and not stages:
         requests = max(defaults.requests, options.connections or 0)
     url, is_default = _url(options, manifest)
-    allowed = (*options.allowed, *defaults.allowed_targets)
-    target, addresses = choose_target(url, allowed=allowed, verify_tls=options.verify_tls)
-    endpoints = _endpoints(options, manifest, variables, target, is_default=is_default)
+    allowed = (*(options.allow_target or ()), *defaults.allowed_targets)
+    target, addresses = choose_target(url, allowed=allowed, verify_tls=not options.insecure)
+    endpoints = _request_mix(options, manifest, variables, target, is_default=is_default)
     connections = options.connections or min(defaults.connections, requests or defaults.connections)
     max_connections = options.max_connections or _DEFAULT_MAX_CONNECTIONS
     parts = max_connections if stages else connections
@@ -98,7 +68,6 @@ def make_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, 
         keepalive=options.keepalive,
         max_connections=max_connections,
         processes=options.processes,
-        seed=options.seed,
     )
 
 
@@ -113,8 +82,8 @@ def _refuse_contradictions(options: LoadOptions) -> None:
     ):
         if value is not None and not value > 0:
             raise UsageError(f"must be above 0, not {value:g}", where=option)
-    if options.rate is not None and options.rate > MOST_RPS:
-        raise UsageError(f"must be at most {MOST_RPS} a second, not {options.rate:g}", where="--rate")
+    if options.rate is not None and options.rate > _MOST_RPS:
+        raise UsageError(f"must be at most {_MOST_RPS} a second, not {options.rate:g}", where="--rate")
     open_loop = "--stages" if options.stages else "--rate" if options.rate is not None else None
     if open_loop and options.requests is not None:
         raise UsageError(
@@ -144,6 +113,33 @@ def _refuse_contradictions(options: LoadOptions) -> None:
         raise UsageError("a scenario says the paths itself", where=options.url, hint="leave out the path")
 
 
+def parse_stages(text: str) -> tuple[Stage, ...]:
+    """Stages of `30s:50,1m:200`: in each, the rate goes linearly from that of the stage before (0 at first) to its own.
+
+    Raises UsageError.
+    """
+    stages: list[Stage] = []
+    for part in text.split(","):
+        duration, colon, rate = part.partition(":")
+        if not colon or not re.fullmatch(r"\s*\d+(\.\d+)?\s*", rate):
+            raise UsageError(
+                f"{part.strip()!r} is no stage", where="--stages", hint="DURATION:RATE, as in 30s:50,1m:200"
+            )
+        if float(rate) > _MOST_RPS:
+            raise UsageError(f"must be at most {_MOST_RPS} a second, not {rate.strip()}", where="--stages")
+        start = stages[-1].end_rps if stages else 0.0
+        length = parse_duration(duration, where="--stages")
+        stages.append(Stage(duration_s=length, start_rps=start, end_rps=float(rate)))
+    if not any(stage.arrivals for stage in stages):
+        raise UsageError("no stage has a rate above 0", where="--stages")
+    return tuple(stages)
+
+
+def _how_to_start(manifest: Manifest) -> str:
+    dry_run = " --dry-run" if "dry_run" in manifest.modes else ""
+    return f"toombos start{dry_run}, or name the URL of a server that runs"
+
+
 def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
     """The URL, and whether it is the manifest's default target in every part. Raises UsageError."""
     service = manifest.services.get(manifest.load.service or "")
@@ -161,51 +157,44 @@ def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
     return service.url + path, options.url is None
 
 
-def _endpoints(
+def _request_mix(
     options: LoadOptions, manifest: Manifest, variables: Mapping[str, str], target: Target, *, is_default: bool
 ) -> tuple[Endpoint, ...]:
+    """Return the endpoints. Raises UsageError and ConfigurationError.
+
+    `is_default`: the target is the manifest's in every part, and so are method and body unless the options say more.
+    """
     _, _, _, path = split_url(target.url)
-    given = tuple(parse_header(text) for text in options.headers)
+    headers = tuple(parse_header(text) for text in options.headers or ())
     if options.url is None or options.url.startswith("/"):
-        given = (*_default_headers(manifest, variables), *given)
-
-    def build(
-        name: str,
-        method: str,
-        path: str,
-        headers: tuple[tuple[str, str], ...],
-        body: bytes,
-        content_type: str | None,
-        weight: float,
-    ) -> Endpoint:
-        return build_endpoint(
-            name=name,
-            method=method,
-            host=target.host,
-            port=target.port,
-            default_port=target.port == (443 if target.scheme == "https" else 80),
-            path=path,
-            headers=headers,
-            body=body,
-            content_type=content_type,
-            keepalive=options.keepalive,
-            weight=weight,
-        )
-
+        headers = (*_default_headers(manifest, variables), *headers)
+    build = partial(build_endpoint, target, keepalive=options.keepalive)
     if options.scenario is not None:
-        found = []
-        for entry in read_scenario(options.scenario):
-            body, content_type = entry.payload(options.scenario.parent)
-            own = tuple(parse_header(f"{name}: {value}") for name, value in entry.headers.items())
-            _, _, _, quoted = split_url(f"{target.scheme}://localhost{entry.path}")
-            found.append(
-                build(entry.name or quoted, entry.verb, quoted, (*given, *own), body, content_type, entry.weight)
-            )
-        return tuple(found)
+        return _scenario_mix(options.scenario, target, headers, build)
     body, kind = _body(options, manifest, is_default=is_default)
     method = options.method or (manifest.load.method if is_default else "POST" if body else "GET")
     name = f"{method} {path.partition('?')[0]}"
-    return (build(name, method, path, given, body, options.content_type or kind, 1.0),)
+    content_type = options.content_type or kind
+    return (build(name=name, method=method, path=path, headers=headers, body=body, content_type=content_type),)
+
+
+def _scenario_mix(file: Path, target: Target, headers: Headers, build: "partial[Endpoint]") -> tuple[Endpoint, ...]:
+    found = []
+    for entry in read_scenario(file):
+        body, content_type = entry.payload(file.parent)
+        own = tuple(parse_header(f"{name}: {value}") for name, value in entry.headers.items())
+        _, _, _, path = split_url(f"{target.scheme}://localhost{entry.path}")
+        endpoint = build(
+            name=entry.name or path,
+            method=entry.verb,
+            path=path,
+            headers=(*headers, *own),
+            body=body,
+            content_type=content_type,
+            weight=entry.weight,
+        )
+        found.append(endpoint)
+    return tuple(found)
 
 
 def _body(options: LoadOptions, manifest: Manifest, *, is_default: bool) -> tuple[bytes, str | None]:
@@ -230,7 +219,7 @@ def _content_type(body: bytes) -> Literal["application/json", "text/plain; chars
     return "application/json" if body.lstrip()[:1] in (b"{", b"[") else "text/plain; charset=utf-8"
 
 
-def _default_headers(manifest: Manifest, variables: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+def _default_headers(manifest: Manifest, variables: Mapping[str, str]) -> Headers:
     found = []
     for name, value in manifest.load.headers.items():
         needed = re.findall(r"\$\{(\w+)\}", value)

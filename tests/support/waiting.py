@@ -1,0 +1,19 @@
+"""Waiting for a condition, with a deadline."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T], *, within_s: float = 15.0, what: str = "the condition") -> T:
+    """Return the first truthy result of `condition`, or raise AssertionError at the deadline."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not become true within {within_s:g} s")
+        time.sleep(0.005)
