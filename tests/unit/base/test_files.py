@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_for
+from tests.support.waiting import wait_for
 from toombos_cli.base import locks
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.files import (

@@ -68,7 +68,7 @@ def test_durations(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "0", "0s", "-3s", "abc", "3 weeks", "1e3", "nan", "inf"])
 def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(UsageError, match="no duration"):
+    with pytest.raises(UsageError, match="is not a duration"):
         parse_duration(text, where="--duration")
 
 
