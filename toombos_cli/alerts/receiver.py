@@ -37,7 +37,7 @@ def run_receiver(manifest: Manifest, service: Service) -> None:
         raise OperationError(f"cannot listen: {error.strerror}", where=service.url) from None
     server.daemon_threads = True
     for number in (signal.SIGTERM, signal.SIGINT):
-        # shutdown() waits for the loop that this handler interrupts, so it needs a thread of its own.
+        # shutdown() waits for the loop that this handler interrupts, so it needs its own thread.
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     with server:
         alert_spool.begin_sender(manifest.project)  # for alerts left from an earlier run
@@ -133,13 +133,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/health":
-            self._answer(200, b'{"status": "healthy", "service": "alerts"}', "application/json")
+            self._respond(200, b'{"status": "healthy", "service": "alerts"}', "application/json")
         elif self.path == "/metrics":
             from prometheus_client import CONTENT_TYPE_LATEST
 
             if waits_for_a_sender(self.manifest):
                 alert_spool.begin_sender(self.manifest.project)
-            self._answer(200, metrics_text(self.manifest), CONTENT_TYPE_LATEST)
+            self._respond(200, metrics_text(self.manifest), CONTENT_TYPE_LATEST)
         else:
             self._refuse(404, "this server has /health, /metrics and POST /alertmanager")
 
@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         if any(event.resolved for event in events) and self._prometheus_is_silent():
             events = tuple(event for event in events if not event.resolved)
         if alert_spool.emit(self.manifest.project, *events):
-            self._answer(200, b'{"accepted": %d}' % len(events), "application/json")
+            self._respond(200, b'{"accepted": %d}' % len(events), "application/json")
         else:  # Alertmanager retries
             self._refuse(503, "the alerts could neither be stored nor be passed to a sender")
 
@@ -171,9 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, reason: str) -> None:
         self.close_connection = True
-        self._answer(status, json.dumps({"detail": reason}).encode(), "application/json")
+        self._respond(status, json.dumps({"detail": reason}).encode(), "application/json")
 
-    def _answer(self, status: int, body: bytes, content_type: str) -> None:
+    def _respond(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

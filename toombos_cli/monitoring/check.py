@@ -60,13 +60,13 @@ def promtool_item(directory: Path) -> CheckItem:
 def _alertmanager(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
     service = manifest.services.get("alertmanager")
     if service is not None:
-        answer = probe_http(service.url + service.health)
-        up = answer.reason is Reason.OK
+        response = probe_http(service.url + service.health)
+        up = response.reason is Reason.OK
         yield CheckItem(
             group="alertmanager",
             name="responds",
             verdict=Verdict.PASS if up else Verdict.FAIL,
-            detail=answer.detail,
+            detail=response.detail,
             hint=None if up else "toombos monitoring up",
             explained_by=None if up else exports.causes.get("alertmanager"),
         )

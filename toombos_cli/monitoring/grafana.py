@@ -94,10 +94,10 @@ def provisioned_dashboards(manifest: Manifest) -> frozenset[str]:
     except OSError:
         raise OperationError("the file of the admin password cannot be read", hint="toombos monitoring up") from None
     credentials = base64.b64encode(f"{ADMIN}:{password}".encode()).decode()
-    answer = probe_http(url, headers={"authorization": f"Basic {credentials}"}, max_body_bytes=1024 * 1024)
-    if answer.reason is not Reason.OK:
-        raise OperationError(f"Grafana does not respond: {answer.detail}", where=url, hint="toombos monitoring up")
+    response = probe_http(url, headers={"authorization": f"Basic {credentials}"}, max_body_bytes=1024 * 1024)
+    if response.reason is not Reason.OK:
+        raise OperationError(f"Grafana does not respond: {response.detail}", where=url, hint="toombos monitoring up")
     try:
-        return frozenset(item["uid"] for item in msgspec.json.decode(answer.body))
+        return frozenset(item["uid"] for item in msgspec.json.decode(response.body))
     except (msgspec.DecodeError, TypeError, KeyError):
         raise OperationError("Grafana's response is not a list of dashboards", where=url) from None

@@ -45,10 +45,10 @@ def start_containers(prepared: Prepared) -> None:
     deadline = time.monotonic() + _READY_TIMEOUT_S
     for name in prepared.backend.contained:
         service = prepared.manifest.services[name]
-        while (answer := _ask(service)).reason is not Reason.OK:
+        while (response := _ask(service)).reason is not Reason.OK:
             if time.monotonic() > deadline:
                 raise OperationError(
-                    f"{name} is not ready: {answer.detail}", where=service.url, hint="toombos monitoring logs"
+                    f"{name} is not ready: {response.detail}", where=service.url, hint="toombos monitoring logs"
                 )
             time.sleep(_POLL_S)
 
@@ -98,12 +98,12 @@ def run_status(
     pids = _pids(manifest)
     rows = []
     for service in backends.monitoring_services(manifest):
-        answer = _ask(service)
+        response = _ask(service)
         pid = pids.get(service.name)
-        foreign = answer.reason is Reason.OK and pid is None and service.name not in contained
-        up = answer.reason is Reason.OK and not foreign
+        foreign = response.reason is Reason.OK and pid is None and service.name not in contained
+        up = response.reason is Reason.OK and not foreign
         lacking = None if up else missing.get(service.name)
-        detail = "another program responds there: toombos did not start it" if foreign else answer.detail
+        detail = "another program responds there: toombos did not start it" if foreign else response.detail
         rows.append(
             MonitoringRow(
                 name=service.name,

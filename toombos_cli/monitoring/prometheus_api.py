@@ -70,16 +70,16 @@ class PrometheusApi:
 
     def _get(self, path: str) -> Any:
         url = self._service.url + path
-        answer = probe_http(url, timeout_s=_TIMEOUT_S, max_body_bytes=_MAX_BODY_BYTES)
+        response = probe_http(url, timeout_s=_TIMEOUT_S, max_body_bytes=_MAX_BODY_BYTES)
         try:
-            body = msgspec.json.decode(answer.body)
+            body = msgspec.json.decode(response.body)
         except msgspec.DecodeError:
             body = None
         if isinstance(body, dict) and body.get("status") == "success":
             return body["data"]
         reason = body.get("error") if isinstance(body, dict) else None
         raise OperationError(
-            f"Prometheus does not respond as expected: {reason or answer.detail or answer.http_status}",
+            f"Prometheus does not respond as expected: {reason or response.detail or response.http_status}",
             where=self._service.url,
             hint="toombos monitoring up",
         )

@@ -70,7 +70,7 @@ def _gauges(service: Service) -> dict[str, float]:
     from prometheus_client.parser import text_string_to_metric_families
 
     prefix = f"{service.name}_config_last_reload_"
-    answer = probe_http(f"{service.url}{service.metrics}", max_body_bytes=4 * 1024 * 1024)
-    lines = [line for line in answer.body.decode("utf-8", "replace").splitlines() if line.startswith(prefix)]
+    response = probe_http(f"{service.url}{service.metrics}", max_body_bytes=4 * 1024 * 1024)
+    lines = [line for line in response.body.decode("utf-8", "replace").splitlines() if line.startswith(prefix)]
     families = text_string_to_metric_families("\n".join([*lines, ""]))
     return {sample.name.removeprefix(prefix): sample.value for family in families for sample in family.samples}

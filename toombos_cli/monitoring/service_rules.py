@@ -8,7 +8,7 @@ from toombos_cli.monitoring.selectors import Expressions, scraped_names
 
 def service_rules(manifest: Manifest) -> tuple[Rule, ...]:
     """Return the rules that apply to this manifest's services."""
-    return (*_availability(manifest), *_answers(manifest), *_processes(manifest))
+    return (*_availability(manifest), *_responses(manifest), *_processes(manifest))
 
 
 def _availability(manifest: Manifest) -> tuple[Rule, ...]:
@@ -50,7 +50,7 @@ def _availability(manifest: Manifest) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _answers(manifest: Manifest) -> tuple[Rule, ...]:
+def _responses(manifest: Manifest) -> tuple[Rule, ...]:
     patience, limits = manifest.monitoring.patience, manifest.monitoring.thresholds
     names = scraped_names(manifest, "app", "mock")
     if not names:

@@ -15,7 +15,7 @@ def event(key="crm", severity=Severity.P2, resolved=False):
     return AlertEvent(key=key, source="test", severity=severity, title=f"{key} is down", resolved=resolved, at=NOW)
 
 
-def told(ledger, *steps, rules=RULES):
+def sent(ledger, *steps, rules=RULES):
     """Return the kinds and severities of the messages for steps of (seconds after the first, event)."""
     found = []
     for after_s, what in steps:
@@ -61,7 +61,7 @@ HISTORIES = {
 
 @pytest.mark.parametrize(("steps", "expected"), HISTORIES.values(), ids=HISTORIES.keys())
 def test_a_history_of_events_makes_the_expected_messages(steps, expected):
-    assert told(Ledger(), *steps) == expected
+    assert sent(Ledger(), *steps) == expected
 
 
 def test_a_storm_makes_messages_up_to_the_limit_and_one_summary_afterwards():
@@ -124,14 +124,14 @@ def test_the_severity_follows_the_escalation_table_of_the_guide(trouble, lasting
 def test_lesser_alerts_do_not_hold_back_a_worse_one():
     ledger = Ledger()
     lesser = [(0, event(str(n), Severity.P3)) for n in range(9)]
-    assert told(ledger, *lesser, (1, event("worst", Severity.P0))) == [("problem", "P3")] * 3 + [("problem", "P0")]
+    assert sent(ledger, *lesser, (1, event("worst", Severity.P0))) == [("problem", "P3")] * 3 + [("problem", "P0")]
 
 
 def test_a_summary_names_the_worst_alerts_held_back():
     ledger = Ledger()
-    told(ledger, *((0, event(f"p1-{n}", P1)) for n in range(3)), (0, event("minor")), (0, event("major", P1)))
+    sent(ledger, *((0, event(f"p1-{n}", P1)) for n in range(3)), (0, event("minor")), (0, event("major", P1)))
     twin = AlertEvent(key="twin", source="test", severity=P1, title="major is down", at=NOW)
-    told(ledger, (1, twin))  # a repeated title is named once
+    sent(ledger, (1, twin))  # a repeated title is named once
     summary = ledger.summary(NOW + 100)
     assert summary.body.splitlines()[:2] == ["P1: major is down", "P2: minor is down"]
     assert "next: toombos alert status" in summary.body
@@ -147,12 +147,12 @@ def test_a_problem_that_ended_unnoticed_and_began_again_is_reported_again():
     """A restarted Alertmanager forgets what fires, so no recovery comes, and the next alert has a later start."""
     ledger = Ledger()
     steps = [(0, from_alertmanager("02:00")), (60, from_alertmanager("02:00")), (120, from_alertmanager("02:30"))]
-    assert told(ledger, *steps) == [("problem", "P2"), ("problem", "P2")]
+    assert sent(ledger, *steps) == [("problem", "P2"), ("problem", "P2")]
 
 
 def test_a_problem_that_alertmanager_stops_repeating_is_closed_and_reported_once():
     ledger = Ledger()
-    told(ledger, (0, from_alertmanager("02:00")), (600, from_alertmanager("02:00")))
+    sent(ledger, (0, from_alertmanager("02:00")), (600, from_alertmanager("02:00")))
     assert ledger.overdue(NOW + 1800) == ()
     assert ledger.overdue(NOW + 1900) == ("crm",)
     (message,) = ledger.judge([], NOW + 1900, RULES)
@@ -163,12 +163,12 @@ def test_a_problem_that_alertmanager_stops_repeating_is_closed_and_reported_once
 
 def test_a_problem_that_a_supervisor_raised_once_stays_open():
     ledger = Ledger()
-    told(ledger, (0, event()))
+    sent(ledger, (0, event()))
     assert ledger.overdue(NOW + 86400) == ()
 
 
 def undelivered(ledger, *steps):
-    """Like `told`, with no channel taking a message before second 1000."""
+    """Like `sent`, with no channel taking a message before second 1000."""
     found = []
     for after_s, what in steps:
         for message in ledger.judge([what] if what else [], NOW + after_s, Alerts()):

@@ -47,7 +47,7 @@ def test_a_job_has_a_last_and_a_next_due_time(job, now, last, following):
     assert (str(last_due(job, moment)), str(next_due(job, moment))) == (last, following)
 
 
-TOLD = [
+WRITTEN = [
     (FIVE, "*/5 * * * *", "*-*-* *:00/5:00"),
     (HOURLY, "0 * * * *", "*-*-* *:00:00"),
     (NIGHTLY, "0 2 * * *", "*-*-* 02:00:00"),
@@ -56,7 +56,7 @@ TOLD = [
 ]
 
 
-@pytest.mark.parametrize(("job", "cron", "calendar"), TOLD)
+@pytest.mark.parametrize(("job", "cron", "calendar"), WRITTEN)
 def test_the_times_are_written_for_cron_and_systemd(job, cron, calendar):
     assert crontab.times(job) == cron
     assert systemd.calendar(job) == calendar
