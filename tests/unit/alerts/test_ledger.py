@@ -179,10 +179,10 @@ def test_what_no_channel_took_is_told_again_in_minutes_however_often_it_is_raise
     raised = [(second, event(severity=Severity.P0)) for second in range(0, 1600, 60)]
     assert undelivered(Ledger(), *raised) == [
         (0, "problem", "crm is down"),
-        (300, "problem", "crm is down (for 5 min 0 s)"),
-        (600, "problem", "crm is down (for 10 min 0 s)"),
-        (900, "problem", "crm is down (for 15 min 0 s)"),
-        (1200, "problem", "crm is down (for 20 min 0 s)"),
+        (300, "problem", "crm is down (for 5 min)"),
+        (600, "problem", "crm is down (for 10 min)"),
+        (900, "problem", "crm is down (for 15 min)"),
+        (1200, "problem", "crm is down (for 20 min)"),
     ]
 
 
