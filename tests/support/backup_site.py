@@ -20,7 +20,7 @@ from toombos_cli.backup.reports import CreateReport, RestoreReport
 from toombos_cli.backup.restore import restore
 from toombos_cli.backup.restore_request import Request, Services
 from toombos_cli.backup.selection import Scope
-from toombos_cli.backup.transaction.recover import recover_restore
+from toombos_cli.backup.transaction.rollback import settle_restore
 
 ROOTS = (".env", "data", "logs")
 
@@ -158,7 +158,7 @@ def _main(project: str, doing: str, kill_at: str, archive: str = "") -> None:
     elif doing == "restore":
         site.restore(archive, observer=observer)
     elif doing == "recover":
-        recover_restore(site.place, observer)
+        settle_restore(site.place, observer)
 
 
 if __name__ == "__main__":

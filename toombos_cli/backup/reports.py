@@ -23,6 +23,11 @@ class DatabaseReport:
     rows: int
     tables: dict[str, int]
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether the database passed its check of integrity."""
+        return self.integrity == "ok"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateReport:

@@ -15,7 +15,7 @@ from toombos_cli.backup.reports import RestoreReport, Skipped
 from toombos_cli.backup.restore_request import Request, Services
 from toombos_cli.backup.transaction.attempt import Attempt, Outcome
 from toombos_cli.backup.transaction.journal import refuse_open_journal
-from toombos_cli.backup.transaction.recover import recover_locked
+from toombos_cli.backup.transaction.rollback import settle_locked
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.text import printable
@@ -31,8 +31,8 @@ def restore(request: Request, services: Services, observer: Observer) -> Restore
         refuse_open_journal(request.place)
         return _first_good(request, None, services, observer)
     with hold_alone(request.place.lock, "restore"):
-        recovery = recover_locked(request.place, observer, request.postgres)
-        return _first_good(request, recovery.outcome if recovery else None, services, observer)
+        settled = settle_locked(request.place, observer, request.postgres)
+        return _first_good(request, settled.outcome if settled else None, services, observer)
 
 
 def _first_good(request: Request, recovered: str | None, services: Services, observer: Observer) -> RestoreReport:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from toombos_cli.base.errors import ToombosError
 from toombos_cli.cli import options
 from toombos_cli.cli.byte_progress import Working
 from toombos_cli.cli.groups import CommandGroup, command_group
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.missed_runs import warn_of_missed_runs
-from toombos_cli.commands.backup_scope import find_keys, find_postgres, find_remote, make_place, make_scope
 
 if TYPE_CHECKING:
-    from toombos_cli.backup.reports import CreateReport
+    from toombos_cli.backup.archive.encryption import Keys
+    from toombos_cli.backup.directory.paths import Place
+    from toombos_cli.backup.maintenance_reports import RemoteReport
 
 
 class CreateByDefault(CommandGroup):
@@ -69,39 +69,13 @@ def create(
     The services go on running. Exit 4 when a file could not be read or a database is not sound: the archive is there,
     but is not known good.
     """
-    from toombos_cli.backup.create import Plan, create_backup
-    from toombos_cli.backup.directory.prune import prune_archives
-    from toombos_cli.backup.directory.store import utc_now
+    from toombos_cli.backup.run import run_backup
+    from toombos_cli.backup.scope import readable_manifest
 
-    settings, scope = make_scope(invocation, lenient=emergency)
-    place = make_place(invocation, settings)
-    plan = Plan(
-        place=place,
-        scope=scope,
-        kind="emergency" if emergency else "regular",
-        pinned=True if pin or emergency else None,
-        snapshot_deadline_s=settings.snapshot_timeout_s,
-        postgres=find_postgres(invocation),
-        keys=find_keys(invocation, settings),
-    )
+    manifest = readable_manifest(invocation.project) if emergency else invocation.manifest
     with Working(invocation) as observer:
-        report = create_backup(plan, observer)
-        _tell_of_corruption(invocation, report)
-        if to or settings.remote:
-            report = _copied(report, to or settings.remote, observer)
-    if report.known_good and not (emergency or no_prune):
-        prune_archives(place, settings.retention, utc_now())
+        report = run_backup(manifest, observer, emergency=emergency, pin=pin, remote=to or "", prune=not no_prune)
     invocation.finish(report)
-
-
-def _copied(report: "CreateReport", url: str, observer: Working) -> "CreateReport":
-    """The report with the copy's address, or with what kept it from being made: the local archive stands either way."""
-    from toombos_cli.backup.directory.remote import send
-
-    try:
-        return replace(report, remote=send(Path(report.archive), url, observer))
-    except ToombosError as error:
-        return replace(report, remote_problem=str(error))
 
 
 @app.command("list")
@@ -110,7 +84,7 @@ def list_(invocation: Invocation) -> None:
     """List the archives, the newest first, from their indexes alone, and what the configured remote holds."""
     from toombos_cli.backup.maintenance import list_all
 
-    invocation.finish(replace(list_all(make_place(invocation)), remote=find_remote(invocation)))
+    invocation.finish(replace(list_all(_place(invocation)), remote=_remote(invocation)))
 
 
 @app.command()
@@ -125,7 +99,7 @@ def copy(
     from toombos_cli.backup.directory.remote_sync import copy_missing
 
     with Working(invocation) as observer:
-        report = copy_missing(to or invocation.manifest.backup.remote, make_place(invocation), observer)
+        report = copy_missing(to or invocation.manifest.backup.remote, _place(invocation), observer)
     invocation.finish(report)
 
 
@@ -136,9 +110,7 @@ def verify(invocation: Invocation, archives: Archives = None) -> None:
     from toombos_cli.backup.maintenance import verify_archives
 
     with Working(invocation) as observer:
-        report = verify_archives(
-            make_place(invocation), archives or (), observer, find_keys(invocation, invocation.manifest.backup)
-        )
+        report = verify_archives(_place(invocation), archives or (), observer, _keys(invocation))
     invocation.finish(report)
 
 
@@ -157,8 +129,8 @@ def prune(
     from toombos_cli.backup.directory.store import utc_now
 
     policy = invocation.manifest.backup.retention
-    report = prune_archives(make_place(invocation), policy, utc_now(), dry_run=dry_run)
-    invocation.finish(replace(report, remote=find_remote(invocation)))
+    report = prune_archives(_place(invocation), policy, utc_now(), dry_run=dry_run)
+    invocation.finish(replace(report, remote=_remote(invocation)))
 
 
 @app.command()
@@ -183,8 +155,8 @@ def status(
 
     missed = warn_of_missed_runs(invocation)
     limit_h = parse_duration(max_age, where="--max-age") / 3600 if max_age else invocation.manifest.backup.max_age_h
-    report = backup_status(make_place(invocation), utc_now(), max_age_h=limit_h)
-    invocation.finish(replace(report, missed_runs=missed, remote=find_remote(invocation)), strict=strict)
+    report = backup_status(_place(invocation), utc_now(), max_age_h=limit_h)
+    invocation.finish(replace(report, missed_runs=missed, remote=_remote(invocation)), strict=strict)
 
 
 @app.command()
@@ -199,7 +171,7 @@ def drill(
     from toombos_cli.backup.maintenance import run_drill
 
     with Working(invocation) as observer:
-        report = run_drill(make_place(invocation), archive, observer, find_keys(invocation, invocation.manifest.backup))
+        report = run_drill(_place(invocation), archive, observer, _keys(invocation))
     invocation.finish(report)
 
 
@@ -213,25 +185,24 @@ def pin(
     """Keep an archive from being pruned. Safety backups are pinned from the beginning."""
     from toombos_cli.backup.maintenance import pin_archive
 
-    invocation.finish(pin_archive(make_place(invocation), archive, pinned=not off))
+    invocation.finish(pin_archive(_place(invocation), archive, pinned=not off))
 
 
-def _tell_of_corruption(invocation: Invocation, report: "CreateReport") -> None:
-    """Raises an alert for each database that is not sound, and ends it for each that is again."""
-    from toombos_cli.manifest.tables.escalation import Trouble, severity_of
-    from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys
+def _place(invocation: Invocation) -> "Place":
+    from toombos_cli.backup.scope import make_place
 
-    known = open_keys(invocation.project)
-    for database in report.databases:
-        key, sound = f"corruption:{database.path}", database.integrity == "ok"
-        if sound and key not in known:
-            continue
-        event = AlertEvent(
-            key=key,
-            source="backup",
-            severity=severity_of(Trouble.DATA_CORRUPTION),
-            title=f"{database.path} is damaged",
-            body=f"{database.integrity}\ntoombos restore --latest-good",
-            resolved=sound,
-        )
-        emit(invocation.project, event)
+    return make_place(invocation.manifest)
+
+
+def _keys(invocation: Invocation) -> "Keys":
+    from toombos_cli.backup.scope import make_keys
+
+    return make_keys(invocation.manifest)
+
+
+def _remote(invocation: Invocation) -> "RemoteReport | None":
+    """Return what the manifest's remote holds; None when it names none."""
+    from toombos_cli.backup.directory.remote_sync import look_at_remote
+    from toombos_cli.backup.directory.store import utc_now
+
+    return look_at_remote(invocation.manifest.backup.remote, _place(invocation), utc_now())

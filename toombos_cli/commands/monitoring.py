@@ -1,11 +1,9 @@
 """`toombos monitoring`: up, down, restart, status, logs, reload, check."""
 
-import time
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from toombos_cli.base.results import Verdict
 from toombos_cli.cli import options
 from toombos_cli.cli.groups import command_group
 from toombos_cli.cli.invocation import Invocation, command
@@ -125,11 +123,7 @@ def check(
     from toombos_cli.monitoring.check import run_check
     from toombos_cli.monitoring.operations import as_run
 
-    manifest = as_run(invocation.manifest)
-    deadline = time.monotonic() + wait
-    while (report := run_check(manifest)).verdict in (Verdict.FAIL, Verdict.ERROR) and time.monotonic() < deadline:
-        time.sleep(1.0)
-    invocation.finish(report, strict=strict)
+    invocation.finish(run_check(as_run(invocation.manifest), wait_s=wait), strict=strict)
 
 
 def make_ready(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,15 +144,11 @@ def make_ready(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...
 
 
 def _up(invocation: Invocation, manifest: "Manifest", timeout_s: float | None) -> NoReturn:
-    from toombos_cli.monitoring.operations import prepare, reload_outdated, run_status, start_containers
-    from toombos_cli.supervisor.operations import run_start
+    from toombos_cli.recovery.monitoring import bring_up_monitoring
 
-    prepared = prepare(manifest)
-    reload_outdated(prepared)
-    start_containers(prepared)
     with Waiting(invocation) as waiting:
-        change = run_start(manifest, prepared.backend.supervised, timeout_s=timeout_s, on_progress=waiting.note)
-    invocation.finish(run_status(manifest, prepared=prepared, problems=change.problems))
+        report = bring_up_monitoring(manifest, timeout_s=timeout_s, on_progress=waiting.note)
+    invocation.finish(report)
 
 
 def _stop(invocation: Invocation) -> None:

@@ -1,5 +1,6 @@
 """`toombos monitoring check`: would monitoring notice a problem? Files, targets, metrics, rules and panels."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,9 +15,21 @@ from toombos_cli.monitoring.files import content_of, directory_of, generate, pro
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport
 from toombos_cli.probes import Reason, probe_http
 
+_PAUSE_S = 1.0
 
-def run_check(manifest: Manifest) -> MonitoringCheckReport:
-    """Judge the files, the exported metrics and the running Prometheus. Raise ConfigurationError."""
+
+def run_check(manifest: Manifest, *, wait_s: float = 0.0) -> MonitoringCheckReport:
+    """Judges the files, what the services export, and the running Prometheus, for `wait_s` until all is well.
+
+    Raises ConfigurationError.
+    """
+    deadline = time.monotonic() + wait_s
+    while (report := _judged(manifest)).verdict in (Verdict.FAIL, Verdict.ERROR) and time.monotonic() < deadline:
+        time.sleep(_PAUSE_S)
+    return report
+
+
+def _judged(manifest: Manifest) -> MonitoringCheckReport:
     exports = read_exports(manifest)
     items = [
         *_files(manifest),

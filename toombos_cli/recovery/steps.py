@@ -1,174 +1,218 @@
-"""The steps of the recovery, in the guide's order; each judges the answer of the command that does its work."""
+"""The steps of the recovery, in the guide's order: each does its work through a feature and judges its report."""
 
 import shlex
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from toombos_cli.base.errors import OperationError
-from toombos_cli.base.results import Verdict
+import psutil
+
+from toombos_cli import processes
+from toombos_cli.backup.observer import Silent
+from toombos_cli.backup.run import run_backup
+from toombos_cli.backup.scope import make_place
+from toombos_cli.backup.transaction.journal import refuse_open_journal
+from toombos_cli.base.errors import OperationError, Problem
+from toombos_cli.base.results import Case, Report, Verdict
+from toombos_cli.base.text import size
+from toombos_cli.health.check import run_health
 from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.manifest.tables.monitoring import Thresholds
-from toombos_cli.recovery.own_commands import Answer
+from toombos_cli.monitoring.check import run_check
+from toombos_cli.monitoring.operations import as_run
+from toombos_cli.project.state import read_state
+from toombos_cli.recovery.monitoring import bring_up_monitoring
+from toombos_cli.smoke.environment import read_environment
+from toombos_cli.smoke.plan import make_plan
+from toombos_cli.smoke.report import StepResult
+from toombos_cli.smoke.run import run_smoke
+from toombos_cli.supervisor.client import SilentSupervisorError
+from toombos_cli.supervisor.operations import present_state, run_start, run_stop
 
+WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
 _NEEDED_DISK_BYTES = 200 * 1024 * 1024
 _NEEDED_MEMORY_BYTES = 200 * 1024 * 1024
+_LOOKS_AT_A_SILENT_SUPERVISOR = 2  # a busy one may miss the first
+_DATA_FOR_PANELS_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """A step's verdict, what it found, and where it is not well the cause and the fix."""
+class StepVerdict:
+    """A step's verdict, what it found, and when it is not well the cause and the fix."""
 
     verdict: Verdict
     detail: str = ""
     cause: str = ""
     fix: str = ""
 
+    @classmethod
+    def of(cls, report: Report, *, cause: str = "", fix: str = "") -> "StepVerdict":
+        """Returns the report's verdict; its first problem, or else `cause` and `fix`, explains one that is wrong."""
+        if report.verdict not in WRONG:
+            return cls(verdict=report.verdict)
+        problems: tuple[Problem, ...] = getattr(report, "problems", ())
+        if not problems:
+            return cls(verdict=report.verdict, cause=cause, fix=fix)
+        return cls.of_problem(problems[0], report.verdict)
+
+    @classmethod
+    def of_problem(cls, problem: Problem, verdict: Verdict = Verdict.ERROR) -> "StepVerdict":
+        """Returns the verdict that a problem explains."""
+        place = f"{problem.where}: " if problem.where else ""
+        return cls(verdict=verdict, cause=f"{place}{problem.message}", fix=problem.hint or "")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One command of toombos. A step that is not `required` warns, and the recovery goes on."""
+class RecoveryStep:
+    """One step; `command` is what a person would type for it. One that is not `required` warns and does not end all."""
 
     name: str
-    argv: tuple[str, ...]
+    command: str
     timeout_s: float
-    judge: Callable[[Answer], Judgement]
+    work: Callable[[Manifest], StepVerdict]
     required: bool = True
 
 
-def judge_exit(answer: Answer) -> Judgement:
-    """PASS for exit 0."""
-    if answer.exit_code == 0:
-        return Judgement(verdict=Verdict.WARN if answer.verdict == "warn" else Verdict.PASS, detail=answer.cause)
-    return Judgement(
-        verdict=Verdict.ERROR if answer.verdict == "error" else Verdict.FAIL, cause=answer.cause, fix=answer.fix
-    )
+def recovery_steps(manifest: Manifest) -> tuple[RecoveryStep, ...]:
+    """Returns the steps for this system; monitoring alone is not required."""
+    dry_run = " --dry-run" if DRY_RUN in manifest.modes else ""
+    steps = [
+        RecoveryStep(name="stop", command="toombos stop", timeout_s=180, work=_stop),
+        RecoveryStep(name="resources", command="df -h; free -h", timeout_s=30, work=judge_resources),
+        RecoveryStep(name="archive", command="toombos backup create --emergency", timeout_s=1800, work=_archive),
+        RecoveryStep(name="start", command=f"toombos start{dry_run}", timeout_s=300, work=_start),
+        RecoveryStep(name="health", command="toombos health", timeout_s=60, work=_health),
+        RecoveryStep(name="smoke", command="toombos smoke", timeout_s=300, work=_smoke),
+    ]
+    if "prometheus" in manifest.services:
+        check = f"toombos monitoring check --wait {_DATA_FOR_PANELS_S:g}"
+        steps += [
+            RecoveryStep(
+                name="monitoring", command="toombos monitoring up", timeout_s=300, work=_monitoring, required=False
+            ),
+            RecoveryStep(name="dashboards", command=check, timeout_s=180, work=_dashboards, required=False),
+        ]
+    return tuple(steps)
 
 
-def judge_health(answer: Answer) -> Judgement:
-    """As the exit code says; each service that is not up is named with its reason."""
-    sick = [row for row in answer.data.get("services", []) if row.get("status") == "down"]
-    named = "; ".join(
-        f"{row['name']}: {row['reason']}" + (f" ({row['detail']})" if row["detail"] else "") for row in sick
-    )
-    return _named(judge_exit(answer), named, fix=next((row["fix"] for row in sick if row.get("fix")), ""))
+def _stop(manifest: Manifest) -> StepVerdict:
+    """Stops all; a supervisor that lives and does not answer is ended first, or everything would wait for it."""
+    silent = _silent_supervisor(manifest.project)
+    if silent is not None:
+        processes.send_signal(silent, signal.SIGKILL)
+    found = StepVerdict.of(run_stop(manifest.project, dict(manifest.services), (), manifest=manifest))
+    said = f"the supervisor (pid {silent.pid}) did not answer and was ended" if silent else ""
+    return replace(found, detail=said)
 
 
-def judge_smoke(answer: Answer) -> Judgement:
-    """As the exit code says; the first step that failed is named, and how many more."""
-    failed = [step for step in answer.data.get("steps", []) if step.get("verdict") in ("fail", "error")]
-    named = [f"{step['name']}: {step['detail'] or _difference(step)}" for step in failed]
-    return _named(judge_exit(answer), _first(named))
-
-
-def _difference(step: dict[str, Any]) -> str:
-    return f"expected {step['expected']}, got {step['got']}"
-
-
-def _first(named: list[str]) -> str:
-    return named[0] + (f"; and {len(named) - 1} more" if len(named) > 1 else "") if named else ""
-
-
-def judge_monitoring(answer: Answer) -> Judgement:
-    """As the exit code says; what is not up is named."""
-    rows = [row for row in answer.data.get("services", []) if row.get("state") != "up"]
-    named = "; ".join(f"{row['name']}: {row['detail']}" for row in rows)
-    found = judge_exit(answer)
-    if found.verdict is Verdict.WARN:
-        return Judgement(verdict=Verdict.WARN, detail=named)
-    return _named(found, named)
-
-
-def judge_dashboards(answer: Answer) -> Judgement:
-    """As the exit code says; the first of what monitoring would miss, or may miss, is named."""
-    items = answer.data.get("items", [])
-    found = judge_exit(answer)
-    if found.verdict is Verdict.WARN:
-        doubtful = [f"{item['name']}: {item['detail']}" for item in items if item.get("verdict") == "warn"]
-        return replace(found, detail=_first(doubtful))
-    lost = [f"{item['name']}: {item['detail']}" for item in items if item.get("verdict") in ("fail", "error")]
-    return _named(found, _first(lost), fix="toombos monitoring check")
-
-
-def _named(found: Judgement, cause: str, *, fix: str = "") -> Judgement:
-    """The judgement with a cause and a fix, where it is bad and has none."""
-    if found.verdict not in (Verdict.FAIL, Verdict.ERROR):
-        return found
-    return replace(found, cause=found.cause or cause, fix=found.fix or fix)
-
-
-def judge_archive(answer: Answer) -> Judgement:
-    """The archive must be there. A database that is not sound ends the recovery: services would damage it further."""
-    archive = answer.data.get("archive")
-    if not archive:
-        return judge_exit(answer)
-    broken = [db for db in answer.data.get("databases", []) if str(db.get("integrity", "ok")).lower() != "ok"]
-    if broken:
-        return Judgement(
-            verdict=Verdict.FAIL,
-            detail=str(archive),
-            cause="; ".join(f"{db['path']} is damaged: {db['integrity']}" for db in broken),
-            fix="toombos restore --latest-good",
-        )
-    return Judgement(verdict=Verdict.PASS if answer.exit_code == 0 else Verdict.WARN, detail=str(archive))
-
-
-def judge_disk(project: Path) -> Judgement | None:
-    """FAIL when the project's disk does not suffice to archive and start, else None. Raises OperationError."""
-    disk = _disk(project)
-    if disk.free >= _NEEDED_DISK_BYTES:
+def _silent_supervisor(project: Path) -> processes.ProcessIdentity | None:
+    state = read_state(project)
+    if state is None or not processes.is_alive(state.supervisor):
         return None
-    return Judgement(
+    for _ in range(_LOOKS_AT_A_SILENT_SUPERVISOR):
+        try:
+            present_state(project)
+        except SilentSupervisorError:
+            continue
+        except OperationError:
+            return None
+        return None
+    return state.supervisor
+
+
+def judge_disk(project: Path) -> StepVerdict | None:
+    """Returns FAIL when the project's disk does not suffice to archive and start, else None. Raises OperationError."""
+    free = _disk_usage(project)[1]
+    if free >= _NEEDED_DISK_BYTES:
+        return None
+    return StepVerdict(
         verdict=Verdict.FAIL,
-        detail=f"{disk.free / 1e6:.0f} MB free, {_NEEDED_DISK_BYTES / 1e6:.0f} MB are needed",
+        detail=f"{size(free)} free, {size(_NEEDED_DISK_BYTES)} are needed",
         cause="the disk is full",
         fix=f"du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail",
     )
 
 
-def judge_resources(project: Path, thresholds: Thresholds) -> Judgement:
-    """FAIL when disk or memory do not suffice to start, WARN above the alerts' thresholds. Raises OperationError."""
-    import psutil
-
-    if (full := judge_disk(project)) is not None:
+def judge_resources(manifest: Manifest) -> StepVerdict:
+    """Returns FAIL when disk or memory do not suffice to start, WARN above the alerts' thresholds."""
+    if (full := judge_disk(manifest.project)) is not None:
         return full
-    disk, memory = _disk(project), psutil.virtual_memory()
-    disk_ratio, memory_ratio = disk.used / (disk.used + disk.free), 1 - memory.available / memory.total
-    detail = f"disk {disk_ratio:.0%} used, {disk.free / 1e9:.1f} GB free; memory {memory_ratio:.0%} used"
+    thresholds = manifest.monitoring.thresholds
+    (used, free), memory = _disk_usage(manifest.project), psutil.virtual_memory()
+    disk_ratio, memory_ratio = used / (used + free), 1 - memory.available / memory.total
+    detail = f"disk {disk_ratio:.0%} used, {size(free)} free; memory {memory_ratio:.0%} used"
     if memory.available < _NEEDED_MEMORY_BYTES:
-        return Judgement(
+        return StepVerdict(
             verdict=Verdict.FAIL, detail=detail, cause="the memory is used up", fix="ps aux --sort=-%mem | head -20"
         )
     high = disk_ratio > thresholds.disk_ratio or memory_ratio > thresholds.memory_ratio
-    return Judgement(verdict=Verdict.WARN if high else Verdict.PASS, detail=detail)
+    return StepVerdict(verdict=Verdict.WARN if high else Verdict.PASS, detail=detail)
 
 
-def _disk(project: Path) -> Any:
+def _disk_usage(project: Path) -> tuple[int, int]:
+    """Returns the used and the free bytes."""
     try:
-        return shutil.disk_usage(project)
+        usage = shutil.disk_usage(project)
     except OSError as error:
         raise OperationError(f"resources cannot be read: {error.strerror}", where=str(project)) from None
+    return usage.used, usage.free
 
 
-def steps_after(manifest: Manifest) -> tuple[Step, ...]:
-    """The steps after the look at the resources. A system without a dry-run mode is started as it is."""
-    dry_run = ("--dry-run",) if DRY_RUN in manifest.modes else ()
-    steps = [
-        Step(name="archive", argv=("backup", "create", "--emergency"), timeout_s=1800, judge=judge_archive),
-        Step(name="start", argv=("start", *dry_run), timeout_s=300, judge=judge_exit),
-        Step(name="health", argv=("health",), timeout_s=60, judge=judge_health),
-        Step(name="smoke", argv=("smoke",), timeout_s=300, judge=judge_smoke),
-    ]
-    if "prometheus" in manifest.services:
-        check = ("monitoring", "check", "--wait", "60")
-        steps += [
-            Step(name="monitoring", argv=("monitoring", "up"), timeout_s=300, judge=judge_monitoring, required=False),
-            Step(name="dashboards", argv=check, timeout_s=180, judge=judge_dashboards, required=False),
-        ]
-    return tuple(steps)
+def _archive(manifest: Manifest) -> StepVerdict:
+    """The archive must be there. A database that is not sound ends the recovery: services would damage it further."""
+    report = run_backup(manifest, Silent(), emergency=True)
+    if not report.archive:
+        return StepVerdict(verdict=Verdict.SKIP, detail="there is nothing to archive")
+    broken = [database for database in report.databases if not database.is_sound]
+    if broken:
+        return StepVerdict(
+            verdict=Verdict.FAIL,
+            detail=report.archive,
+            cause="; ".join(f"{database.path} is damaged: {database.integrity}" for database in broken),
+            fix="toombos restore --latest-good",
+        )
+    return StepVerdict(verdict=Verdict.WARN if report.verdict in WRONG else Verdict.PASS, detail=report.archive)
 
 
-STOP = Step(name="stop", argv=("stop",), timeout_s=180, judge=judge_exit)
-RESOURCES = "resources"
+def _start(manifest: Manifest) -> StepVerdict:
+    refuse_open_journal(make_place(manifest))
+    return StepVerdict.of(run_start(manifest, (), dry_run=DRY_RUN in manifest.modes))
+
+
+def _health(manifest: Manifest) -> StepVerdict:
+    report = run_health(manifest)
+    fix = next((str(service.fix) for service in report.services if service.verdict in WRONG and service.fix), "")
+    return StepVerdict.of(report, cause="; ".join(_named(report.cases())), fix=fix)
+
+
+def _smoke(manifest: Manifest) -> StepVerdict:
+    report = run_smoke(manifest, make_plan(manifest, ()), environment=read_environment(manifest))
+    failed = [f"{step.name}: {_difference(step)}" for step in report.steps if step.verdict in WRONG]
+    return StepVerdict.of(report, cause=_first(failed))
+
+
+def _difference(step: StepResult) -> str:
+    return step.detail or f"expected {step.expected}, got {step.got}"
+
+
+def _monitoring(manifest: Manifest) -> StepVerdict:
+    report = bring_up_monitoring(manifest)
+    found = StepVerdict.of(report, cause="; ".join(_named(report.cases())))
+    return replace(found, detail="; ".join(_named(report.cases(), Verdict.WARN))) if not found.cause else found
+
+
+def _dashboards(manifest: Manifest) -> StepVerdict:
+    report = run_check(as_run(manifest), wait_s=_DATA_FOR_PANELS_S)
+    found = StepVerdict.of(report, cause=_first(_named(report.cases())), fix="toombos monitoring check")
+    return replace(found, detail=_first(_named(report.cases(), Verdict.WARN))) if not found.cause else found
+
+
+def _named(cases: Iterable[Case], *verdicts: Verdict) -> list[str]:
+    """Returns name and detail of the cases with these verdicts, by default those that are wrong."""
+    wanted = verdicts or tuple(WRONG)
+    return [f"{case.name}: {case.detail}" for case in cases if case.verdict in wanted]
+
+
+def _first(named: list[str]) -> str:
+    return named[0] + (f"; and {len(named) - 1} more" if len(named) > 1 else "") if named else ""

@@ -23,6 +23,10 @@ _PATIENCE_WITH_SILENCE = 2  # one may leave at the very moment at which it is as
 _OnProgress = Callable[[Progress], None]
 
 
+class SilentSupervisorError(OperationError):
+    """A supervisor runs and does not answer."""
+
+
 def ask_running(project: Path, request: Request, on_progress: _OnProgress | None = None) -> Done | None:
     """The supervisor's answer, or None when no supervisor runs (or it leaves just now). Raises OperationError.
 
@@ -159,7 +163,7 @@ def _lines(run: RunDirectory, connection: socket.socket, request: Request) -> It
         yield from lines
 
 
-def _hangs(run: RunDirectory) -> OperationError:
+def _hangs(run: RunDirectory) -> SilentSupervisorError:
     """What to tell of a supervisor that does not answer. It is left alone: it may be busy, and a person can tell."""
     message = f"the supervisor has not answered for {_SILENCE_S:g} s"
     state = read_state(run.project)
@@ -172,4 +176,4 @@ def _hangs(run: RunDirectory) -> OperationError:
     else:
         message = f"{message}: it hangs (pid {row.pid}); the services survive its end"
         hint = f"kill -KILL {row.pid} && toombos status"
-    return OperationError(message, where=str(run.socket), hint=hint)
+    return SilentSupervisorError(message, where=str(run.socket), hint=hint)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.backup_site import Site, Steps, run_apart
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.transaction.recover import recover_restore
+from toombos_cli.backup.transaction.rollback import settle_restore
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: slow on a busy machine
 
@@ -70,10 +70,10 @@ def test_a_restore_killed_at_any_step_is_undone_or_completed(ground: Ground) -> 
     for kill_at, name in enumerate(steps.names, 1):
         site = ground.fresh()
         kill(site, "restore", kill_at, ground.archive)
-        recover_restore(site.place, Silent())
+        settle_restore(site.place, Silent())
         assert ground.state(site) in ("old", "new"), f"killed at {name}"
         seen.add(ground.state(site))
-        recover_restore(site.place, Silent())
+        settle_restore(site.place, Silent())
         assert not site.place.journal.exists()
     assert seen == {"old", "new"}
 
@@ -97,12 +97,12 @@ def test_a_recovery_killed_at_any_step_can_be_repeated(ground: Ground) -> None:
         site = ground.fresh()
         kill(site, "restore", kill_at, ground.archive)
         recovery = Steps()
-        recover_restore(site.place, recovery)
+        settle_restore(site.place, recovery)
         for kill_recovery_at, name in enumerate(recovery.names, 1):
             site = ground.fresh()
             kill(site, "restore", kill_at, ground.archive)
             kill(site, "recover", kill_recovery_at)
-            recover_restore(site.place, Silent())
+            settle_restore(site.place, Silent())
             assert ground.state(site) == outcome, f"recovery killed at {name}"
 
 
@@ -119,5 +119,5 @@ def test_a_restore_killed_at_a_random_time_is_undone_or_completed(ground: Ground
         time.sleep(after_s)
         process.kill()
         process.communicate()
-        recover_restore(site.place, Silent())
+        settle_restore(site.place, Silent())
         assert ground.state(site) in ("old", "new"), f"killed after {after_s:.3f} s"

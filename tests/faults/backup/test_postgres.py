@@ -21,7 +21,7 @@ from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.restore import restore
 from toombos_cli.backup.restore_request import Request
-from toombos_cli.backup.transaction.recover import recover_restore
+from toombos_cli.backup.transaction.rollback import settle_restore
 from toombos_cli.base.errors import OperationError, RefusedError
 
 PROGRAMS = ("usr/lib/postgresql/*/bin",)
@@ -150,8 +150,8 @@ def test_the_servers_commit_decides_an_interrupted_restore(
     monkeypatch.undo()
     assert server.site.place.journal.exists()
     with pytest.raises(OperationError, match="DATABASE_URL"):
-        recover_restore(server.site.place, Silent())
-    recover_restore(server.site.place, Silent(), server.postgres)
+        settle_restore(server.site.place, Silent())
+    settle_restore(server.site.place, Silent(), server.postgres)
     assert server.rows() == rows
     assert (server.site.project / ".env").read_text() == f"WORD={word}\n"
 

@@ -182,10 +182,10 @@ def test_an_undelivered_problem_is_sent_again_after_minutes_however_often_it_is_
     raised = [(second, event(severity=Severity.P0)) for second in range(0, 1600, 60)]
     assert undelivered(Ledger(), *raised) == [
         (0, "problem", "crm is down"),
-        (300, "problem", "crm is down (for 5 min 0 s)"),
-        (600, "problem", "crm is down (for 10 min 0 s)"),
-        (900, "problem", "crm is down (for 15 min 0 s)"),
-        (1200, "problem", "crm is down (for 20 min 0 s)"),
+        (300, "problem", "crm is down (for 5 min)"),
+        (600, "problem", "crm is down (for 10 min)"),
+        (900, "problem", "crm is down (for 15 min)"),
+        (1200, "problem", "crm is down (for 20 min)"),
     ]
 
 

@@ -191,7 +191,9 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
     assert not elsewhere.exists()
 
 
-@pytest.mark.parametrize("hold", [locks.hold, locks.share, lambda path: locks.hold_alone(path, "backup")])
+@pytest.mark.parametrize(
+    "hold", [locks.hold, locks.share, lambda path: locks.hold_alone(path, "backup")], ids=["alone", "shared", "named"]
+)
 def test_the_directories_that_a_lock_needs_are_private(
     tmp_path: Path, hold: Callable[[Path], AbstractContextManager[None]]
 ) -> None:

@@ -50,7 +50,7 @@ def test_json_and_plain_lines_mix_and_keep_their_line_numbers(tmp_path: Path):
         (b"ERROR \xff\xfe not UTF-8", "ERROR �� not UTF-8"),
         (b"ERROR nul\x00byte", r"ERROR nul\x00byte"),
         ("ERROR right\u202eleft".encode(), r"ERROR right\u202eleft"),
-        (b"ERROR carriage\rreturn", r"ERROR carriage\rreturn"),
+        (b"ERROR carriage\rreturn", "ERROR carriage return"),
         (b'{"level":"ERROR","message":"esc \\u001b[2J"}', r"ERROR esc \x1b[2J"),
         (b'{"level":"ERROR","message":' + b"[" * 5000, None),
     ],

@@ -6,7 +6,6 @@ from statistics import fmean
 import pytest
 
 from toombos_cli.base.errors import UsageError
-from toombos_cli.base.text import parse_duration
 from toombos_cli.load.build_plan import parse_stages
 from toombos_cli.load.engine.pacer import Stage, arrival_times
 
@@ -57,19 +56,6 @@ def test_arrivals_are_ascending_and_within_the_stages():
         assert times == sorted(times)
         assert times[0] >= 0
         assert times[-1] <= 6e9
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("500ms", 0.5), ("30s", 30), ("1.5m", 90), ("2h", 7200), (" 3 s ", 3)]
-)
-def test_durations(text, seconds):
-    assert parse_duration(text, where="--duration") == seconds
-
-
-@pytest.mark.parametrize("text", ["", "0", "0s", "-3s", "abc", "3 weeks", "1e3", "nan", "inf"])
-def test_what_is_no_duration_is_refused(text):
-    with pytest.raises(UsageError, match="is not a duration"):
-        parse_duration(text, where="--duration")
 
 
 def test_stages_ramp_from_the_rate_before():

@@ -7,14 +7,12 @@ is complete, so there is no half-written archive under a final name there either
 import contextlib
 import hashlib
 import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from toombos_cli.backup.directory import naming
@@ -26,11 +24,10 @@ from toombos_cli.backup.observer import Observer
 from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.base.files import replacing
+from toombos_cli.base.waiting import run_within
 
-T = TypeVar("T")
 _PART_BYTES = 8 << 20
 _ANSWER_WITHIN = "5s"
-_SIGNAL_WITHIN_S = 0.2
 
 
 def is_remote(text: str) -> bool:
@@ -43,7 +40,7 @@ def send(archive: Path, url: str, observer: Observer) -> str:
 
     Raises OperationError, BadArchiveError when the store gives back other bytes: the copy then has no checksum file.
     """
-    return _interruptible(lambda: _send(archive, url, observer))
+    return run_within(lambda: _send(archive, url, observer))
 
 
 def _send(archive: Path, url: str, observer: Observer) -> str:
@@ -81,7 +78,7 @@ def list_remote(url: str) -> dict[str, RemoteArchive]:
     """
     obstore, store = _store(url, patient=False)
     with _store_errors(obstore, url):
-        objects = _interruptible(lambda: obstore.list_with_delimiter(store)["objects"])
+        objects = run_within(lambda: obstore.list_with_delimiter(store)["objects"])
     sizes = {str(one["path"]).rpartition("/")[2]: int(one["size"]) for one in objects}
     return {
         name: RemoteArchive(
@@ -105,7 +102,7 @@ def fetch(url: str, place: Place, observer: Observer) -> Path:
     final = place.directory / name
     if final.exists():
         return final
-    return _interruptible(lambda: _fetch(url, base, final, place, observer))
+    return run_within(lambda: _fetch(url, base, final, place, observer))
 
 
 def _fetch(url: str, base: str, final: Path, place: Place, observer: Observer) -> Path:
@@ -119,26 +116,6 @@ def _fetch(url: str, base: str, final: Path, place: Place, observer: Observer) -
                 out.write(chunk)
                 observer.advance(len(chunk))
     return final
-
-
-def _interruptible(work: Callable[[], T]) -> T:
-    """What `work` returns or raises; done in a thread, for the client hears no signal while it waits for a store.
-
-    An interrupt leaves the thread behind, waiting; it ends with the process.
-    """
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    thread = threading.Thread(target=run, name="store", daemon=True)
-    thread.start()
-    while thread.is_alive():  # the signal may have come to another thread: look for it now and then
-        thread.join(_SIGNAL_WITHIN_S)
-    return done.result()
 
 
 def _store(url: str, *, patient: bool = True) -> tuple[ModuleType, Any]:

@@ -32,7 +32,7 @@ from toombos_cli.backup.transaction.carry_over import Kept, keep_left_out
 from toombos_cli.backup.transaction.diff import Difference
 from toombos_cli.backup.transaction.journal import Journal, save_journal
 from toombos_cli.backup.transaction.open_files import find_holders
-from toombos_cli.backup.transaction.recover import as_the_server_decided, clear, reopen, roll_back
+from toombos_cli.backup.transaction.rollback import as_the_server_decided, clear, reopen, roll_back
 from toombos_cli.backup.transaction.staging import Stage
 from toombos_cli.backup.transaction.targets import Targets, make_staging, plan_targets
 from toombos_cli.base.directories import sync_directory

@@ -55,7 +55,7 @@ def show_create(report: "CreateReport", output: Output) -> None:
 def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> None:
     """One line a database."""
     for one in databases:
-        word = "sound" if one.integrity == "ok" else f"NOT SOUND: {one.integrity}"
+        word = "sound" if one.is_sound else f"NOT SOUND: {one.integrity}"
         output.stdout.print(
             f"    database {one.path}: {word}, {_count(one.rows, 'row')} in {_count(len(one.tables), 'table')}",
             soft_wrap=True,

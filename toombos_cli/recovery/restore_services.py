@@ -1,15 +1,14 @@
-"""Binds a restore's stopping and starting of services to the supervisor."""
+"""Stops and starts the services of a restore through the supervisor."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from toombos_cli.backup.postgres import Postgres
 from toombos_cli.base.addresses import url_address
 from toombos_cli.base.errors import ConfigurationError, OperationError
-from toombos_cli.cli.invocation import Invocation
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.processes import conflicts
-
-if TYPE_CHECKING:
-    from toombos_cli.backup.postgres import Postgres
-    from toombos_cli.manifest.tables.service import Service
+from toombos_cli.supervisor.operations import present_state, run_start, run_stop
 
 
 class SupervisedServices:
@@ -19,23 +18,21 @@ class SupervisedServices:
     is saved and restored through it.
     """
 
-    def __init__(self, invocation: Invocation, postgres: "Postgres | None" = None) -> None:
-        self._invocation = invocation
+    def __init__(self, project: Path, postgres: Postgres | None = None) -> None:
+        self._project = project
         self._postgres = postgres
         self._dry_run = False
         self._kept: dict[str, Service] = {}
 
     def stop(self) -> tuple[str, ...]:
         """The names of what ran. Raises OperationError when something does not stop."""
-        from toombos_cli.supervisor.operations import present_state
-
-        state = present_state(self._invocation.project)
+        state = present_state(self._project)
         running = tuple(name for name, s in state.services.items() if s.pid) if state else ()
         if not running or state is None:
             return ()
         self._dry_run = state.dry_run
         try:
-            services = self._invocation.manifest.services
+            services = load_manifest(self._project).services
         except ConfigurationError:  # a broken manifest is a reason to restore, and no reason to leave services running
             services = {name: s.service for name, s in state.services.items()}
         self._kept = {name: s for name, s in services.items() if name in running and self._is_database(s)}
@@ -50,28 +47,23 @@ class SupervisedServices:
 
     def start(self, names: tuple[str, ...]) -> None:
         """Returns when all are ready. Raises OperationError with the first service's cause."""
-        from toombos_cli.manifest.reading.loader import load_manifest
-        from toombos_cli.supervisor.operations import run_start
-
         if self._kept:  # it wrote to a log that has been exchanged
             self._stop(self._kept, tuple(self._kept))
-        manifest = load_manifest(self._invocation.project)  # as restored, not as it was read before
+        manifest = load_manifest(self._project)  # as restored, not as it was read before
         known = tuple(name for name in names if name in manifest.services)
         report = run_start(manifest, known, dry_run=self._dry_run)
         if report.failures:
             failure = report.failures[0]
             raise OperationError(f"{failure.service}: {failure.message}", hint=failure.hint)
 
-    def _stop(self, services: "dict[str, Service]", names: tuple[str, ...]) -> None:
-        from toombos_cli.supervisor.operations import run_stop
-
-        report = run_stop(self._invocation.project, services, names)
+    def _stop(self, services: dict[str, Service], names: tuple[str, ...]) -> None:
+        report = run_stop(self._project, services, names)
         if report.failures:
             raise OperationError(
                 f"the services could not be stopped: {report.failures[0].message}", hint="toombos status"
             )
 
-    def _is_database(self, service: "Service") -> bool:
+    def _is_database(self, service: Service) -> bool:
         if self._postgres is None:
             return False
         host, port = url_address(self._postgres.dsn)

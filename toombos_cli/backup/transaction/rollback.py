@@ -1,4 +1,4 @@
-"""Finishes or undoes an interrupted restore, from its journal. May itself be killed at any point and repeated."""
+"""Rolls an interrupted restore back, or finishes it, from its journal; may be killed at any point and repeated."""
 
 import os
 from dataclasses import dataclass
@@ -21,22 +21,22 @@ SERVER_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery:
-    """What was done: the old tree stands again ("rolled back"), or the new one does ("finished")."""
+class Settled:
+    """What became of a restore: the old tree stands again ("rolled back"), or the new one does ("finished")."""
 
     outcome: str
     stopped: tuple[str, ...]
 
 
-def recover_restore(place: Place, observer: Observer, postgres: Postgres | None = None) -> RecoverReport:
-    """Deals with an interrupted restore, if there is one. Raises LockedError, OperationError."""
+def settle_restore(place: Place, observer: Observer, postgres: Postgres | None = None) -> RecoverReport:
+    """Rolls back or finishes an interrupted restore, if there is one. Raises LockedError, OperationError."""
     with hold_alone(place.lock, "recovery of a restore"):
-        recovery = recover_locked(place, observer, postgres)
-    return RecoverReport(outcome=recovery.outcome if recovery else None, stopped=recovery.stopped if recovery else ())
+        settled = settle_locked(place, observer, postgres)
+    return RecoverReport(outcome=settled.outcome if settled else None, stopped=settled.stopped if settled else ())
 
 
-def recover_locked(place: Place, observer: Observer, postgres: Postgres | None) -> Recovery | None:
-    """As recover_restore, for a caller that holds the lock."""
+def settle_locked(place: Place, observer: Observer, postgres: Postgres | None) -> Settled | None:
+    """As settle_restore, for a caller that holds the lock."""
     with disk_errors("an interrupted restore could not be cleared up", place.project):
         journal = load_journal(place)
         if journal is None:
@@ -46,7 +46,7 @@ def recover_locked(place: Place, observer: Observer, postgres: Postgres | None) 
         if journal.state == "prepared":
             roll_back(journal, observer)
         clear(place, journal, observer)
-        return Recovery(outcome=outcomes.get(journal.state, "rolled back"), stopped=journal.stopped)
+        return Settled(outcome=outcomes.get(journal.state, "rolled back"), stopped=journal.stopped)
 
 
 def as_the_server_decided(journal: Journal, postgres: Postgres | None) -> Journal:
