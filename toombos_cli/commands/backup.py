@@ -12,9 +12,11 @@ from toombos_cli.cli.byte_progress import Working
 from toombos_cli.cli.groups import CommandGroup, command_group
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.missed_runs import warn_of_missed_runs
-from toombos_cli.commands.backup_scope import find_keys, find_postgres, find_remote, make_place, make_scope
 
 if TYPE_CHECKING:
+    from toombos_cli.backup.archive.encryption import Keys
+    from toombos_cli.backup.directory.paths import Place
+    from toombos_cli.backup.maintenance_reports import RemoteReport
     from toombos_cli.backup.reports import CreateReport
 
 
@@ -72,17 +74,19 @@ def create(
     from toombos_cli.backup.create import Plan, create_backup
     from toombos_cli.backup.directory.prune import prune_archives
     from toombos_cli.backup.directory.store import utc_now
+    from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope, readable_manifest
 
-    settings, scope = make_scope(invocation, lenient=emergency)
-    place = make_place(invocation, settings)
+    manifest = readable_manifest(invocation.project) if emergency else invocation.manifest
+    settings, stores = manifest.backup, find_stores(manifest, lenient=emergency)
     plan = Plan(
-        place=place,
-        scope=scope,
+        place=make_place(manifest),
+        scope=make_scope(manifest, stores, all_logs=emergency),
         kind="emergency" if emergency else "regular",
         pinned=True if pin or emergency else None,
         snapshot_deadline_s=settings.snapshot_timeout_s,
-        postgres=find_postgres(invocation),
-        keys=find_keys(invocation, settings),
+        postgres=stores.postgres,
+        unsaved=stores.unsaved,
+        keys=make_keys(manifest),
     )
     with Working(invocation) as observer:
         report = create_backup(plan, observer)
@@ -90,7 +94,7 @@ def create(
         if to or settings.remote:
             report = _copied(report, to or settings.remote, observer)
     if report.known_good and not (emergency or no_prune):
-        prune_archives(place, settings.retention, utc_now())
+        prune_archives(plan.place, settings.retention, utc_now())
     invocation.finish(report)
 
 
@@ -110,7 +114,7 @@ def list_(invocation: Invocation) -> None:
     """List the archives, the newest first, from their indexes alone, and what the configured remote holds."""
     from toombos_cli.backup.maintenance import list_all
 
-    invocation.finish(replace(list_all(make_place(invocation)), remote=find_remote(invocation)))
+    invocation.finish(replace(list_all(_place(invocation)), remote=_remote(invocation)))
 
 
 @app.command()
@@ -125,7 +129,7 @@ def copy(
     from toombos_cli.backup.directory.remote_sync import copy_missing
 
     with Working(invocation) as observer:
-        report = copy_missing(to or invocation.manifest.backup.remote, make_place(invocation), observer)
+        report = copy_missing(to or invocation.manifest.backup.remote, _place(invocation), observer)
     invocation.finish(report)
 
 
@@ -136,9 +140,7 @@ def verify(invocation: Invocation, archives: Archives = None) -> None:
     from toombos_cli.backup.maintenance import verify_archives
 
     with Working(invocation) as observer:
-        report = verify_archives(
-            make_place(invocation), archives or (), observer, find_keys(invocation, invocation.manifest.backup)
-        )
+        report = verify_archives(_place(invocation), archives or (), observer, _keys(invocation))
     invocation.finish(report)
 
 
@@ -157,8 +159,8 @@ def prune(
     from toombos_cli.backup.directory.store import utc_now
 
     policy = invocation.manifest.backup.retention
-    report = prune_archives(make_place(invocation), policy, utc_now(), dry_run=dry_run)
-    invocation.finish(replace(report, remote=find_remote(invocation)))
+    report = prune_archives(_place(invocation), policy, utc_now(), dry_run=dry_run)
+    invocation.finish(replace(report, remote=_remote(invocation)))
 
 
 @app.command()
@@ -183,8 +185,8 @@ def status(
 
     missed = warn_of_missed_runs(invocation)
     limit_h = parse_duration(max_age, where="--max-age") / 3600 if max_age else invocation.manifest.backup.max_age_h
-    report = backup_status(make_place(invocation), utc_now(), max_age_h=limit_h)
-    invocation.finish(replace(report, missed_runs=missed, remote=find_remote(invocation)), strict=strict)
+    report = backup_status(_place(invocation), utc_now(), max_age_h=limit_h)
+    invocation.finish(replace(report, missed_runs=missed, remote=_remote(invocation)), strict=strict)
 
 
 @app.command()
@@ -199,7 +201,7 @@ def drill(
     from toombos_cli.backup.maintenance import run_drill
 
     with Working(invocation) as observer:
-        report = run_drill(make_place(invocation), archive, observer, find_keys(invocation, invocation.manifest.backup))
+        report = run_drill(_place(invocation), archive, observer, _keys(invocation))
     invocation.finish(report)
 
 
@@ -213,7 +215,27 @@ def pin(
     """Keep an archive from being pruned. Safety backups are pinned from the beginning."""
     from toombos_cli.backup.maintenance import pin_archive
 
-    invocation.finish(pin_archive(make_place(invocation), archive, pinned=not off))
+    invocation.finish(pin_archive(_place(invocation), archive, pinned=not off))
+
+
+def _place(invocation: Invocation) -> "Place":
+    from toombos_cli.backup.scope import make_place
+
+    return make_place(invocation.manifest)
+
+
+def _keys(invocation: Invocation) -> "Keys":
+    from toombos_cli.backup.scope import make_keys
+
+    return make_keys(invocation.manifest)
+
+
+def _remote(invocation: Invocation) -> "RemoteReport | None":
+    """Return what the manifest's remote holds; None when it names none."""
+    from toombos_cli.backup.directory.remote_sync import look_at_remote
+    from toombos_cli.backup.directory.store import utc_now
+
+    return look_at_remote(invocation.manifest.backup.remote, _place(invocation), utc_now())
 
 
 def _tell_of_corruption(invocation: Invocation, report: "CreateReport") -> None:

@@ -8,7 +8,6 @@ import typer
 from toombos_cli.base.errors import UsageError
 from toombos_cli.cli.byte_progress import Working
 from toombos_cli.cli.invocation import Invocation, command
-from toombos_cli.commands.backup_scope import find_keys, find_postgres, make_place, make_scope
 from toombos_cli.commands.supervised import SupervisedServices
 
 
@@ -43,13 +42,14 @@ def restore(
     from toombos_cli.backup.directory.store import find_archive
     from toombos_cli.backup.restore import restore
     from toombos_cli.backup.restore_request import Request
+    from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope, readable_manifest
     from toombos_cli.backup.transaction.recover import recover_restore
 
-    settings, scope = make_scope(invocation, lenient=True)
-    place = make_place(invocation, settings)
+    manifest = readable_manifest(invocation.project)
+    place, stores = make_place(manifest), find_stores(manifest, lenient=True)
     if recover:
         with Working(invocation) as observer:
-            recovered = recover_restore(place, observer, find_postgres(invocation))
+            recovered = recover_restore(place, observer, stores.postgres)
         invocation.finish(recovered)
     if (archive is None) == (not latest_good):
         raise UsageError("name an archive, or ask for --latest-good", hint="toombos backup list")
@@ -59,21 +59,21 @@ def restore(
             source = fetch(archive, place, observer)
     elif archive:
         source = find_archive(place, Path(archive))
-    postgres = find_postgres(invocation)
     request = Request(
         place=place,
-        scope=scope,
+        scope=make_scope(manifest, stores, all_logs=True),
         archive=source,
         only=tuple(only or ()),
         dry_run=dry_run,
         start=not no_start,
-        postgres=postgres,
-        keys=find_keys(invocation, settings),
-        database_timeout_s=settings.snapshot_timeout_s,
+        postgres=stores.postgres,
+        unsaved=stores.unsaved,
+        keys=make_keys(manifest),
+        database_timeout_s=manifest.backup.snapshot_timeout_s,
     )
     if not (dry_run or yes or invocation.options.json) and invocation.stderr.is_terminal:
         named = archive or "the newest good archive"
         typer.confirm(f"Restore {named} over {invocation.project}? A safety backup is made.", abort=True, err=True)
     with Working(invocation) as observer:
-        report = restore(request, SupervisedServices(invocation, postgres), observer)
+        report = restore(request, SupervisedServices(invocation, stores.postgres), observer)
     invocation.finish(report)

@@ -50,6 +50,7 @@ def smoke(
     Nothing is written to a system that does not say itself that it is in
     dry-run mode (exit 5). What the test creates is removed at the end.
     """
+    from toombos_cli.smoke.environment import read_environment
     from toombos_cli.smoke.plan import make_plan
     from toombos_cli.smoke.run import run_smoke
 
@@ -63,7 +64,7 @@ def smoke(
         report = run_smoke(
             invocation.manifest,
             plan,
-            environment=_environment(invocation),
+            environment=read_environment(invocation.manifest),
             allow_live=allow_live,
             rounds=repeat,
             wait_s=wait,
@@ -77,26 +78,6 @@ def smoke(
     if github:
         _annotate(invocation, report)
     invocation.finish(report, strict=strict)
-
-
-def _environment(invocation: Invocation) -> dict[str, dict[str, str]]:
-    """Each service's variables in clear: encrypted values of `.env` are decrypted."""
-    from toombos_cli.base.errors import ConfigurationError
-    from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
-    from toombos_cli.settings.values import effective_values, read_env_file
-
-    env_file = read_env_file(invocation.project)
-    environment = {}
-    for service in invocation.manifest.services.values():
-        values = {n: v.value for n, v in effective_values(invocation.manifest, service, env_file).items()}
-        key = values.get("API_KEY_ENCRYPTION_KEY", "")
-        try:
-            environment[service.name] = {n: decrypt(v, key) if is_encrypted(v) else v for n, v in values.items()}
-        except DecryptionError as error:
-            raise ConfigurationError(
-                f"an encrypted value cannot be read: {error}", where=str(env_file.path), hint="toombos config check"
-            ) from None
-    return environment
 
 
 @contextmanager

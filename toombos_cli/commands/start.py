@@ -65,10 +65,10 @@ def _refuse_half_restored(invocation: Invocation) -> None:
             return
     except PermissionError:  # another user's project: what is done next says so
         return
+    from toombos_cli.backup.scope import make_place
     from toombos_cli.backup.transaction.journal import refuse_open_journal
-    from toombos_cli.commands.backup_scope import make_place
 
-    refuse_open_journal(make_place(invocation))
+    refuse_open_journal(make_place(invocation.manifest))
 
 
 def _names(invocation: Invocation, services: list[str] | None, monitoring: bool) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
 """Binds a restore's stopping and starting of services to the supervisor."""
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from toombos_cli.base.errors import ConfigurationError, OperationError
 from toombos_cli.cli.invocation import Invocation
 from toombos_cli.processes import conflicts
+from toombos_cli.settings.databases import Server
 
 if TYPE_CHECKING:
     from toombos_cli.backup.postgres import Postgres
@@ -74,5 +74,5 @@ class SupervisedServices:
     def _is_database(self, service: "Service") -> bool:
         if self._postgres is None:
             return False
-        place = urlsplit(self._postgres.dsn)
-        return service.port == (place.port or 5432) and conflicts(service.host, place.hostname or "localhost")
+        server = Server.parse(self._postgres.dsn)
+        return server is not None and service.port == server.port and conflicts(service.host, server.host)

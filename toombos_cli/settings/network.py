@@ -3,13 +3,17 @@
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-_DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# The user and password of a URL behind its `://`, whatever the password holds: it ends at the last `@` before the host.
+# Digits before a slash are a port.
+USERINFO = r"(?:(?P<user>[^:@/?#]*)(?P<password>:(?!\d+[/?#]).*?)?@(?=[^@/?]*(?:[/?]|$)))?"
 
 
 def url_address(url: str) -> tuple[str, int | None]:
     """Host and port of a URL, the scheme's own port where none is written. Raises ValueError."""
     parts = urlsplit(url)
-    return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme.partition("+")[0])
+    return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
 def is_loopback(host: str) -> bool:

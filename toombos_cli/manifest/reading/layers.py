@@ -21,10 +21,15 @@ def read_layers(path: Path) -> "tuple[Layer, ...]":
     Raises ConfigurationError for what cannot be read, is not TOML, or extends what does not exist.
     """
     if not path.is_file():
-        return (_packaged(PACKAGED),)
+        return packaged_layers()
     own = Layer.parse(_read(path), str(path))
     extended = _extended(own)
     return (own, _packaged(extended)) if extended else (own,)
+
+
+def packaged_layers() -> "tuple[Layer, ...]":
+    """Return the packaged manifest alone."""
+    return (_packaged(PACKAGED),)
 
 
 def merged(layers: "tuple[Layer, ...]") -> dict[str, Any]:

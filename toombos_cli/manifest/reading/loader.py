@@ -12,7 +12,7 @@ from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest import FILE_NAME
 from toombos_cli.manifest.model import Manifest, Source, start_order
 from toombos_cli.manifest.reading.kinds import choices_of, is_table, keys_at, kind_at
-from toombos_cli.manifest.reading.layers import PACKAGED, KeyPath, Layer, merged, read_layers
+from toombos_cli.manifest.reading.layers import PACKAGED, KeyPath, Layer, merged, packaged_layers, read_layers
 from toombos_cli.manifest.reading.placeholders import UnknownPlaceholderError, expand_service
 from toombos_cli.manifest.reading.references import applicable_steps, named_services
 from toombos_cli.manifest.tables.service import Service
@@ -32,6 +32,12 @@ def load_manifest(project: Path) -> Manifest:
     layers = read_layers(path)
     source = Source(path=path if path.is_file() else None, project=project)
     return _Check(layers).manifest(merged(layers), source)
+
+
+def packaged_manifest(project: Path) -> Manifest:
+    """Return the packaged manifest for a project whose own cannot be read."""
+    layers = packaged_layers()
+    return _Check(layers).manifest(merged(layers), Source(path=None, project=project.resolve()))
 
 
 class _Check:

@@ -14,6 +14,7 @@ from toombos_cli.settings.rules.answers import (
     set_to,
     skip,
     warn,
+    where_given,
     where_set,
 )
 from toombos_cli.settings.types import type_error
@@ -100,23 +101,20 @@ def stale(facts: Facts) -> Iterator[Answer]:
 
 
 def database(facts: Facts) -> Iterator[Answer]:
-    """The database URL: a form that SQLAlchemy knows, and a place that can be used. Shown without its password."""
-    for name in facts.with_role("database"):
-        url = facts.clear.get(name)
-        if not url or type_error(facts.variables[name], url):
-            continue  # the rule `types` has said so
-        at = where_set(facts, name, f"{name}={_shown(facts, name)}")
-        if facts.database_problem:
+    """Each database that a service is given: a URL of a known form, and a place that can be used."""
+    for found in facts.databases:
+        variable = facts.variables.get(found.name)
+        wrong = type_error(variable, found.url) if variable and found.url else None
+        at = where_given(facts, found)
+        if found.undecryptable or (wrong and found.value == facts.values.get(found.name)):
+            continue  # the rules `load` and `types` have said so
+        if wrong:
+            yield fail(f"{found.label} {wrong}", at, cause="the services refuse to start with it", advice="correct it")
+        elif found.path and found.path in facts.unusable_databases:
             yield fail(
-                f"the directory of {name} cannot be used: {facts.database_problem}",
+                f"the directory of {found.name} cannot be used: {facts.unusable_databases[found.path]}",
                 at,
                 advice="name a directory that this user can write",
             )
         else:
-            yield ok(f"{name}={_shown(facts, name)}")
-
-
-def _shown(facts: Facts, name: str) -> str:
-    from toombos_cli.settings.display import shown_value
-
-    return shown_value(name, facts.clear[name], facts.variables[name])
+            yield ok(at.text)

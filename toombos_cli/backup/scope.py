@@ -1,0 +1,131 @@
+"""What a backup or restore of a project is about, from its manifest and settings: files, databases, keys, places."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from toombos_cli.backup.archive.encryption import Keys
+from toombos_cli.backup.archive.format import Root
+from toombos_cli.backup.archive.safety import is_within
+from toombos_cli.backup.directory.paths import Place
+from toombos_cli.backup.postgres import Postgres
+from toombos_cli.backup.selection import Scope, live_path
+from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.reading.loader import load_manifest, packaged_manifest
+from toombos_cli.manifest.tables.backup import BackupScope
+from toombos_cli.project.mode import mode_now
+from toombos_cli.settings.databases import Database, Kind, find_databases
+from toombos_cli.settings.env_file import read_env_file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """The databases of a system as a backup takes them.
+
+    `sqlite` are files below the project, by their names in an archive. `postgres` is dumped and restored. `unsaved`
+    gives for each database that no archive can hold the reason, by the variable that names it.
+    """
+
+    sqlite: frozenset[bytes] = frozenset()
+    postgres: Postgres | None = None
+    unsaved: Mapping[bytes, str] = field(default_factory=dict)
+
+
+def readable_manifest(project: Path) -> Manifest:
+    """Return the project's manifest; where that cannot be read, the packaged one with the default `[backup]` table."""
+    try:
+        return load_manifest(project)
+    except ConfigurationError:
+        return replace(packaged_manifest(project), backup=BackupScope())
+
+
+def make_place(manifest: Manifest) -> Place:
+    """Return where the project's archives lie."""
+    return Place(manifest.project, manifest.project / manifest.backup.directory)
+
+
+def make_keys(manifest: Manifest) -> Keys:
+    """Return the age recipients and identity file of the `[backup]` table."""
+    table = manifest.backup
+    identity = manifest.project / table.age_identity if table.age_identity else None
+    return Keys(recipients=table.age_recipients, identity=identity)
+
+
+def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) -> Scope:
+    """Return the roots of the `[backup]` table, and the SQLite databases that lie in the project beside them.
+
+    `all_logs` takes logs of any age.
+    """
+    table, project = manifest.backup, manifest.project
+    roots = [
+        Root(path=path, log_days=float(table.log_days) if path in table.log_roots and not all_logs else None)
+        for path in dict.fromkeys((*table.roots, *table.log_roots))
+    ]
+    names = [root.path.encode() for root in roots]
+    outside = [name for name in sorted(stores.sqlite) if not any(is_within(name, root) for root in names)]
+    roots += [Root(path=os.fsdecode(name)) for name in outside if os.path.lexists(live_path(project, name))]
+    return Scope(
+        project=project,
+        roots=tuple(roots),
+        exclude=table.exclude,
+        backup_directory=make_place(manifest).directory,
+        databases=stores.sqlite,
+    )
+
+
+def find_stores(manifest: Manifest, *, lenient: bool = False) -> Stores:
+    """Return the databases that the services are given in the mode that the system runs in.
+
+    Raises ConfigurationError for a `.env` that cannot be read; with `lenient` it is the reason why none is saved.
+    """
+    try:
+        databases = find_databases(manifest, read_env_file(manifest.project), mode=mode_now(manifest))
+    except ConfigurationError as error:
+        if not lenient:
+            raise
+        return Stores(unsaved={b"the databases that .env names": str(error)})
+    return take_stores(manifest, databases)
+
+
+def take_stores(manifest: Manifest, databases: tuple[Database, ...]) -> Stores:
+    """Sort databases by how a backup takes them."""
+    sqlite, unsaved = set(), {}
+    dumped: Database | None = None
+    for database in databases:
+        if database.kind is Kind.POSTGRESQL and not dumped:
+            dumped = database
+        elif database.kind is Kind.SQLITE:
+            name = _archive_name(manifest, database.path) if database.path else None
+            if name is not None:
+                sqlite.add(name)
+            elif database.path and database.path.exists():
+                unsaved[database.label.encode()] = f"{database.path} lies outside of the project and the backup's roots"
+        else:
+            unsaved[database.label.encode()] = _reason(database, dumped)
+    postgres = Postgres.from_url(dumped.url, name=dumped.name) if dumped else None
+    return Stores(sqlite=frozenset(sqlite), postgres=postgres, unsaved=unsaved)
+
+
+def _reason(database: Database, dumped: Database | None) -> str:
+    if database.undecryptable:
+        return f"is encrypted and cannot be decrypted: {database.undecryptable}"
+    if database.kind is Kind.POSTGRESQL and dumped:
+        return f"an archive holds one PostgreSQL database, and {dumped.label} names another"
+    if database.server is None:
+        return "is not the URL of a database"
+    return f"toombos cannot back up {database.server.scheme} databases; without the role database it is left alone"
+
+
+def _archive_name(manifest: Manifest, path: Path) -> bytes | None:
+    """The name that an archive has for a file: below a root, links followed, else below the project."""
+    real = os.path.realpath(os.fsencode(path))
+    for root in dict.fromkeys((*manifest.backup.roots, *manifest.backup.log_roots)):
+        directory = live_path(manifest.project, root.encode())
+        if is_within(real, directory):
+            return root.encode() + real[len(directory) :]
+    project = os.path.realpath(os.fsencode(manifest.project))
+    return real[len(project) + 1 :] if is_within(real, project) else None
