@@ -27,12 +27,19 @@ class Stores:
     """The databases of a system as a backup takes them.
 
     `sqlite` are files below the project, by their names in an archive. `postgres` is dumped and restored. `unsaved`
-    gives for each database that no archive can hold the reason, by the variable that names it.
+    gives for each database that no archive can hold the reason, by the variable that names it. With `several_servers`
+    there is more than one PostgreSQL database, and an archive does not say of which one its dump is.
     """
 
     sqlite: frozenset[bytes] = frozenset()
     postgres: Postgres | None = None
+    several_servers: bool = False
     unsaved: Mapping[bytes, str] = field(default_factory=dict)
+
+    @property
+    def restorable(self) -> Postgres | None:
+        """The database that a dump is restored to."""
+        return None if self.several_servers else self.postgres
 
 
 def readable_manifest(project: Path) -> Manifest:
@@ -94,11 +101,12 @@ def find_stores(manifest: Manifest, *, lenient: bool = False) -> Stores:
 def take_stores(manifest: Manifest, databases: tuple[Database, ...]) -> Stores:
     """Sort databases by how a backup takes them."""
     sqlite, unsaved = set(), {}
-    dumped: Database | None = None
+    servers = [database for database in databases if database.kind is Kind.POSTGRESQL]
+    dumped = servers[0] if servers else None
     for database in databases:
-        if database.kind is Kind.POSTGRESQL and not dumped:
-            dumped = database
-        elif database.kind is Kind.SQLITE:
+        if database is dumped:
+            continue
+        if database.kind is Kind.SQLITE:
             name = _archive_name(manifest, database.path) if database.path else None
             if name is not None:
                 sqlite.add(name)
@@ -107,7 +115,7 @@ def take_stores(manifest: Manifest, databases: tuple[Database, ...]) -> Stores:
         else:
             unsaved[database.label.encode()] = _reason(database, dumped)
     postgres = Postgres.from_url(dumped.url, name=dumped.name) if dumped else None
-    return Stores(sqlite=frozenset(sqlite), postgres=postgres, unsaved=unsaved)
+    return Stores(sqlite=frozenset(sqlite), postgres=postgres, several_servers=len(servers) > 1, unsaved=unsaved)
 
 
 def _reason(database: Database, dumped: Database | None) -> str:

@@ -42,27 +42,39 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A database server by its URL. `password` is in clear; `host` is a directory for a Unix socket."""
+    """A database server by its URL; `password` is in clear.
+
+    `named_host` is the first host that the URL names, a directory for a Unix socket, "" for none. `port` is that
+    host's, else the usual one of the kind of database, None when that is not known.
+    """
 
     scheme: str
     user: str
     password: str = field(repr=False)
     hosts: str
+    named_host: str
+    port: int | None
     database: str
     parameters: tuple[tuple[str, str], ...] = field(repr=False)
 
     @classmethod
     def parse(cls, url: str) -> "Server | None":
-        """Return the server that a URL names, None for a text that is no URL."""
+        """Return the server that a URL names, None for a text that is no URL or whose port is no number."""
         match = _SERVER.fullmatch(url)
         if match is None:
             return None
+        scheme = match["scheme"].lower()
         parameters = dict(parse_qsl(match["query"] or "", keep_blank_values=True))
+        host, port = _first_host(match["hosts"], parameters)
+        if port and not (port.isdecimal() and int(port) < 65536):
+            return None
         return cls(
-            scheme=match["scheme"].lower(),
+            scheme=scheme,
             user=match["user"] or "",
             password=unquote((match["password"] or "")[1:]) or parameters.pop("password", ""),
             hosts=match["hosts"],
+            named_host=host,
+            port=int(port) if port else _PORTS.get(scheme.partition("+")[0]),
             database=match["database"] or "",
             parameters=tuple(parameters.items()),
         )
@@ -75,23 +87,8 @@ class Server:
 
     @property
     def host(self) -> str:
-        """The first host."""
-        return dict(self.parameters).get("host") or self._first[0] or "localhost"
-
-    @property
-    def port(self) -> int | None:
-        """The first host's port, the kind's own when none is written; None when there is none or it is unreadable."""
-        written = self._first[1] or dict(self.parameters).get("port", "").partition(",")[0]
-        if not written:
-            return _PORTS.get(self.scheme.partition("+")[0])
-        return int(written) if written.isdecimal() and int(written) < 65536 else None
-
-    @property
-    def _first(self) -> tuple[str, str]:
-        match = re.fullmatch(r"\[([^\]]*)\](?::(.*))?|([^:]*)(?::(.*))?", self.hosts.partition(",")[0])
-        if match is None:
-            return self.hosts, "unreadable"
-        return unquote(match[1] or match[3] or ""), match[2] or match[4] or ""
+        """The first host, this machine when the URL names none."""
+        return self.named_host or "localhost"
 
     def libpq_url(self) -> str:
         """Return the URL for libpq: without driver and password, and with the parameters that libpq knows."""
@@ -124,6 +121,19 @@ class Database:
     def label(self) -> str:
         """The variable, and who is given it: several services may be given different databases by one name."""
         return f"{self.name} ({', '.join(self.services)})" if self.services else self.name
+
+
+def _first_host(hosts: str, parameters: Mapping[str, str]) -> tuple[str, str]:
+    """Host and port as written, "" for what is not; parameters stand for what the URL's authority leaves out."""
+    first = hosts.partition(",")[0]
+    bracketed = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", first)
+    host, _, port = first.partition(":")
+    if bracketed:
+        host, port = bracketed[1], bracketed[2] or ""
+    return (
+        unquote(host) or parameters.get("host", "").partition(",")[0],
+        port or parameters.get("port", "").partition(",")[0],
+    )
 
 
 def find_databases(

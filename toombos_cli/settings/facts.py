@@ -11,6 +11,7 @@ from toombos_cli.base.redaction import Redactor, is_secret_name
 from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.environment import Role, Variable
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.databases import Database
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.env_file import Binding, EnvFile
@@ -19,7 +20,7 @@ from toombos_cli.settings.prometheus_file import PrometheusFile
 from toombos_cli.settings.spellings import OtherSpelling
 from toombos_cli.settings.strength import is_placeholder, looks_random
 from toombos_cli.settings.types import type_error
-from toombos_cli.settings.values import ClearValues, Value, clear_values, decrypted, effective_values, is_true
+from toombos_cli.settings.values import ClearValues, Origin, Value, clear_values, decrypted, effective_values, is_true
 
 EXAMPLE = ".env.example"
 _LONGEST_WORD = 12
@@ -111,6 +112,17 @@ class Facts:
         """Return the effective values of one service in clear."""
         found = self.manifest.services.get(service)
         return clear_values(self.manifest, found, self.env_file, mode=self.mode, environ=self.environ)
+
+    def own_values(self) -> Iterator[tuple[Service, Value, ClearValues]]:
+        """Yield each documented variable that a service is given by its own tables, and that service's clear values.
+
+        Not those that equal what all services share.
+        """
+        for service in self.manifest.services.values():
+            values, clear = self.service_values(service.name), self.service_clear(service.name)
+            for name in self.variables.keys() & values.keys() & (service.env.keys() | service.default_env.keys()):
+                if values[name].origin in (Origin.SERVICE, Origin.MANIFEST) and values[name] != self.values.get(name):
+                    yield service, values[name], clear
 
     @cached_property
     def clear(self) -> dict[str, str]:

@@ -33,6 +33,13 @@ class OtherSpelling:
         table = "env" if self.origin is Origin.SERVICE else "default_env"
         return f"{table} of [services.{self.service}]"
 
+    @property
+    def warning(self) -> str:
+        """The sentence for a start of services that may ignore case."""
+        return (
+            f"{self.name} in {self.place} differs from {self.documented} in case: a service that ignores case reads it"
+        )
+
 
 def find_other_spellings(
     manifest: Manifest, env_file: EnvFile, environ: Mapping[str, str] | None = None

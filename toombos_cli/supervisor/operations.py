@@ -188,10 +188,7 @@ def _other_spellings(manifest: Manifest) -> tuple[str, ...]:
     """Names the variables that a service may take for documented ones."""
     from toombos_cli.settings.spellings import find_other_spellings
 
-    return tuple(
-        f"{other.name} in {other.place} differs from {other.documented} in case: a service that ignores case reads it"
-        for other in find_other_spellings(manifest, read_env_file(manifest.project))
-    )
+    return tuple(other.warning for other in find_other_spellings(manifest, read_env_file(manifest.project)))
 
 
 def _stale(done: Done, plan: Plan) -> tuple[str, ...]:

@@ -111,6 +111,22 @@ def test_services_with_different_databases_are_all_looked_at_and_none_is_left_ou
     assert sorted(f["service"] for f in found if f["status"] == "fail") == ["crm", "generator"]
 
 
+def test_a_dump_is_restored_to_none_of_several_databases(
+    project: Path,
+    toombos: Toombos,
+    postgres: str,  # noqa: F811  (the fixture)
+):
+    PLACES["plain in .env"](project, "DATABASE_URL", postgres)
+    archive = data(toombos("backup", "--json"))["archive"]
+    PLACES["in the service's own env"](project, "DATABASE_URL", f"postgresql://app@127.0.0.1:{free_port()}/shop")
+    text = (project / "toombos.toml").read_text()
+    line = f'env.DATABASE_URL = "{postgres}"'
+    (project / "toombos.toml").write_text(text.replace("[services.crm]\n", f"[services.crm]\n{line}\n"))
+    refused = toombos("restore", archive, "--yes")
+    assert refused.returncode == 5
+    assert "names another" in refused.stderr
+
+
 UNSAVED = {
     "a kind that toombos cannot back up": ("mysql://u:p@127.0.0.1/x", "cannot back up mysql databases"),
     "a SQLite file outside of the project": ("sqlite:///{outside}/app.db", "lies outside of the project"),

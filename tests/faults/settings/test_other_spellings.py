@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pytest_httpserver import HTTPServer
 
-from tests.conftest import Toombos, free_port
+from tests.conftest import Toombos
 from tests.support.settings_places import PLACES
 from toombos_cli.manifest.reading.loader import load_manifest
 
@@ -67,18 +67,17 @@ def test_config_check_reports_it_with_its_place(place: str, name: str, project: 
     assert finding["fix"]
 
 
-def test_a_team_whose_service_ignores_case_is_warned_before_it_is_started(tmp_path: Path, toombos: Toombos) -> None:
+@pytest.mark.parametrize("options", [[], ["--foreground"]], ids=["in the background", "in the foreground"])
+def test_a_team_whose_service_ignores_case_is_warned(options: list[str], tmp_path: Path, toombos: Toombos) -> None:
     (tmp_path / "toombos.toml").write_text(
         f"""\
 [services.shop]
-command = ["{{python}}", "-m", "http.server", "{{port}}", "--bind", "{{host}}"]
-port = {free_port()}
-health = "/"
-health_answer = "page"
+command = ["{{python}}", "-c", "import time; time.sleep({1 if options else 600})"]
+scheme = "none"
+restart = {{ policy = "never" }}
 [environment.SHOP_MODE]
 description = "How the shop runs"
 """
     )
-    started = toombos("start", env={"shop_mode": "live"})
-    assert started.returncode == 0, started.stderr
+    started = toombos("start", *options, env={"shop_mode": "live"})
     assert "shop_mode in the environment differs from SHOP_MODE in case" in started.stderr

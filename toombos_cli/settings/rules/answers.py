@@ -15,7 +15,7 @@ from toombos_cli.settings.display import masked_url, shown_name, shown_value
 from toombos_cli.settings.env_file import Binding
 from toombos_cli.settings.facts import Facts
 from toombos_cli.settings.strength import RANDOM_TEXT
-from toombos_cli.settings.values import Origin
+from toombos_cli.settings.values import Origin, Value
 
 
 def fail(
@@ -75,10 +75,15 @@ def where_given(facts: Facts, database: Database) -> Evidence:
     if value.line is not None:
         return at_line(facts, value.line, text)
     if value.origin in (Origin.SERVICE, Origin.MANIFEST):
-        table = "env" if value.origin is Origin.SERVICE else "default_env"
-        keys = ", ".join(f"[services.{name}] {table}" for name in database.services)
-        return replace(in_manifest(facts, keys), text=f"{keys}: {text}")
+        return in_table(facts, value, *database.services, text=text)
     return Evidence(source=value.origin.value, text=text)
+
+
+def in_table(facts: Facts, value: Value, *services: str, text: str = "") -> Evidence:
+    """Return the tables of services that set a value."""
+    table = "env" if value.origin is Origin.SERVICE else "default_env"
+    keys = ", ".join(f"[services.{name}] {table}" for name in services)
+    return in_manifest(facts, f"{keys}: {text or value.name}")
 
 
 def edit(facts: Facts, line: int, script: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.rules.answers import command, fail, ok, skip, warn, where_given, where_set
+from toombos_cli.settings.rules.answers import command, fail, in_table, ok, skip, warn, where_set
 from toombos_cli.settings.values import key_names
 
 
@@ -48,9 +48,9 @@ def load(facts: Facts) -> Iterator[Answer]:
     key = key_names(facts.manifest)[0]
     for name, reason in facts.undecryptable.items():
         yield _undecryptable(name, reason, where_set(facts, name), key)
-    for found in facts.databases:
-        if found.undecryptable and found.value != facts.values.get(found.name):
-            yield _undecryptable(found.label, found.undecryptable, where_given(facts, found), key)
+    for service, own, clear in facts.own_values():
+        if own.name in clear.undecryptable:
+            yield _undecryptable(own.name, clear.undecryptable[own.name], in_table(facts, own, service.name), key)
 
 
 def _undecryptable(name: str, reason: str, at: Evidence, key: str) -> Answer:

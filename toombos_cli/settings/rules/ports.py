@@ -25,7 +25,7 @@ def port_clash(facts: Facts) -> Iterator[Answer]:
             )
     for database in facts.databases:
         server = database.server
-        for service in services if server else ():
+        for service in services if server and not server.host.startswith("/") else ():  # no Unix socket
             if service.scheme == "tcp":  # it may be the database itself
                 continue
             if server and server.port == service.port and conflicts(service.host, server.host):

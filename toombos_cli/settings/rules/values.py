@@ -10,6 +10,7 @@ from toombos_cli.settings.rules.answers import (
     at_line,
     command,
     fail,
+    in_table,
     ok,
     set_to,
     skip,
@@ -33,6 +34,16 @@ def types(facts: Facts) -> Iterator[Answer]:
                 cause="the services refuse to start with it",
                 command=set_to(facts, name, variable.default) if _can_default(facts, name) else "",
                 advice=f"give {name} another value: {variable.description}",
+            )
+    for service, own, clear in facts.own_values():
+        text = clear.values.get(own.name)
+        error = type_error(facts.variables[own.name], text) if text else None
+        if error:
+            yield fail(
+                f"{own.name} {error}",
+                in_table(facts, own, service.name),
+                cause=f"{service.name} refuses to start with it",
+                advice=f"give {own.name} another value: {facts.variables[own.name].description}",
             )
 
 
@@ -104,13 +115,10 @@ def database(facts: Facts) -> Iterator[Answer]:
     """Each database that a service is given: a URL of a known form, and a place that can be used."""
     for found in facts.databases:
         variable = facts.variables.get(found.name)
-        wrong = type_error(variable, found.url) if variable and found.url else None
         at = where_given(facts, found)
-        if found.undecryptable or (wrong and found.value == facts.values.get(found.name)):
+        if found.undecryptable or (variable and type_error(variable, found.url)):
             continue  # the rules `load` and `types` have said so
-        if wrong:
-            yield fail(f"{found.label} {wrong}", at, cause="the services refuse to start with it", advice="correct it")
-        elif found.path and found.path in facts.unusable_databases:
+        if found.path and found.path in facts.unusable_databases:
             yield fail(
                 f"the directory of {found.name} cannot be used: {facts.unusable_databases[found.path]}",
                 at,
