@@ -11,13 +11,15 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.env_file import EnvFile
-from toombos_cli.settings.network import USERINFO
 from toombos_cli.settings.values import Value, decrypted, effective_values, key_names
 
 CONVENTIONAL_NAME = "DATABASE_URL"
 """Names a database also in a project whose manifest does not document it."""
 _PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306, "mongodb": 27017, "redis": 6379}
 _SQLITE = re.compile(r"sqlite3?(?:\+\w+)?:///([^?]*)(?:\?(.*))?", re.DOTALL)
+# The user and password of a URL behind its `://`, whatever the password holds: it ends at the last `@` before the host.
+# Digits before a slash are a port.
+USERINFO = r"(?:(?P<user>[^:@/?#]*)(?P<password>:(?!\d+[/?#]).*?)?@(?=[^@/?]*(?:[/?]|$)))?"
 _SERVER = re.compile(
     rf"(?P<scheme>[A-Za-z][\w+.-]*)://{USERINFO}(?P<hosts>[^/?]*)(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?",
     re.DOTALL,

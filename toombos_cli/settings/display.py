@@ -7,8 +7,8 @@ from difflib import SequenceMatcher
 from toombos_cli.base.redaction import MASK, is_secret_name
 from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.tables.environment import Variable
+from toombos_cli.settings.databases import USERINFO
 from toombos_cli.settings.encryption import ENCRYPTED_PREFIX, is_encrypted
-from toombos_cli.settings.network import USERINFO
 from toombos_cli.settings.strength import looks_random
 from toombos_cli.settings.types import type_error
 

@@ -5,10 +5,6 @@ from urllib.parse import urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# The user and password of a URL behind its `://`, whatever the password holds: it ends at the last `@` before the host.
-# Digits before a slash are a port.
-USERINFO = r"(?:(?P<user>[^:@/?#]*)(?P<password>:(?!\d+[/?#]).*?)?@(?=[^@/?]*(?:[/?]|$)))?"
-
 
 def url_address(url: str) -> tuple[str, int | None]:
     """Host and port of a URL, the scheme's own port where none is written. Raises ValueError."""
