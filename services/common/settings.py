@@ -12,7 +12,12 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from dotenv.parser import Original, parse_stream
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from services.common.secrets import ENCRYPTED_PREFIX, decrypt
 
@@ -41,13 +46,18 @@ def _upper(value: object) -> object:
 
 
 class ServiceSettings(BaseSettings):
-    """What every service reads. Field `dry_run_mode` is the variable DRY_RUN_MODE, and so on.
+    """What every service reads. Field `dry_run_mode` is the variable DRY_RUN_MODE, spelt exactly so, and so on.
 
     The encryption key stands first: the later fields are decrypted with it.
     """
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True, env_file_encoding="utf-8"
+        frozen=True,
+        extra="ignore",
+        case_sensitive=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
+        env_file_encoding="utf-8-sig",
     )
 
     api_key_encryption_key: SecretStr | None = None
@@ -59,6 +69,22 @@ class ServiceSettings(BaseSettings):
     use_mock_services: bool = False
     shutdown_grace_s: float = Field(default=5.0, ge=0.1, le=60, description="for running requests, after SIGTERM")
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read field `dry_run_mode` from DRY_RUN_MODE, and from no other spelling of it."""
+        for source in (env_settings, dotenv_settings):
+            if isinstance(source, EnvSettingsSource):
+                named = {field: source.env_vars.get(field.upper()) for field in settings_cls.model_fields}
+                source.env_vars = {field: value for field, value in named.items() if value}
+        return init_settings, env_settings, dotenv_settings
 
     @field_validator("*", mode="before")
     @classmethod
@@ -112,7 +138,7 @@ def _problem(detail: Any) -> SettingProblem:
 def _env_file_problems(path: Path) -> tuple[SettingProblem, ...]:
     """Lines that python-dotenv would skip with a warning, and files that it could not read at all."""
     try:
-        with path.open(encoding="utf-8") as stream:
+        with path.open(encoding="utf-8-sig") as stream:
             lines = tuple(parse_stream(stream))
     except FileNotFoundError:
         return ()

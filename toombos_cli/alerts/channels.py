@@ -12,8 +12,8 @@ from toombos_cli.base.errors import ConfigurationError, Problem
 from toombos_cli.base.redaction import Redactor, is_secret_name
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
-from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
-from toombos_cli.settings.values import effective_values, read_env_file
+from toombos_cli.project.mode import mode_now
+from toombos_cli.settings.values import clear_values, read_env_file
 
 INSTALL = "pip install 'toombos[alerts]'"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -76,7 +76,7 @@ def usable_channels(manifest: Manifest) -> tuple[tuple[Channel, ...], dict[str, 
     except ImportError:
         problem = Problem(message="alert channels need the package apprise", hint=INSTALL)
         return (), dict.fromkeys(manifest.alerts.channels, problem)
-    values = _clear_values(manifest)
+    values = clear_values(manifest, None, read_env_file(manifest.project), mode=mode_now(manifest)).values
     secrets = [(name, value) for name, value in values.items() if is_secret_name(name)]
     timeout_s = manifest.alerts.delivery.timeout_s
     found, unusable = [], {}
@@ -100,18 +100,6 @@ def usable_channels(manifest: Manifest) -> tuple[tuple[Channel, ...], dict[str, 
         )
         found.append(Channel(name, frozenset(channel.severities), plugin, timeout_s, redactor))
     return tuple(found), unusable
-
-
-def _clear_values(manifest: Manifest) -> dict[str, str]:
-    """Every variable in clear; one that cannot be decrypted is left out, so that a channel that needs it says so."""
-    values = {name: v.value for name, v in effective_values(manifest, None, read_env_file(manifest.project)).items()}
-    key = values.get("API_KEY_ENCRYPTION_KEY", "")
-    for name in [name for name, value in values.items() if is_encrypted(value)]:
-        try:
-            values[name] = decrypt(values[name], key)
-        except DecryptionError:
-            del values[name]
-    return values
 
 
 def _filled(url: str, values: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:

@@ -5,7 +5,8 @@ import shutil
 import socket
 import sqlite3
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -39,7 +40,7 @@ _ROOM_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to back up, where to, and as which kind of archive."""
+    """What to back up, where to, and as what. `unsaved` is what no archive can hold: it makes this one incomplete."""
 
     place: Place
     scope: Scope
@@ -47,6 +48,7 @@ class Plan:
     pinned: bool | None = None
     snapshot_deadline_s: float = 600.0
     postgres: Postgres | None = None
+    unsaved: Mapping[bytes, str] = field(default_factory=dict)
     keys: Keys = NO_KEYS
 
 
@@ -144,7 +146,7 @@ def _write_members(
     plan: Plan, selection: Selection, header: Header, out: BinaryIO, observer: Observer
 ) -> tuple[Written, Intake]:
     writer = ArchiveWriter(out, header)
-    intake = Intake(writer, observer, unreadable=dict(selection.unreadable))
+    intake = Intake(writer, observer, unreadable=selection.unreadable | dict(plan.unsaved))
     try:
         observer.step("write", selection.total_bytes)
         for found in selection.found:

@@ -7,12 +7,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
 
 from toombos_cli.backup.archive.format import DatabaseFacts
 from toombos_cli.base.errors import OperationError
+from toombos_cli.settings.databases import Kind, Server
 
 DUMP_ROOT = ".toombos"
 DUMP_NAME = b".toombos/postgresql.dump"
@@ -45,18 +45,17 @@ class Postgres:
     """A PostgreSQL database, created from its URL by `from_url`."""
 
     dsn: str
-    password: str | None
+    password: str | None = field(repr=False)
+    name: str = "DATABASE_URL"
+    """The variable that names it, for messages."""
 
     @classmethod
-    def from_url(cls, url: str | None) -> "Postgres | None":
-        """Return the database, or None for a URL of another kind. Accepts SQLAlchemy's `postgresql+driver://`."""
-        parts = urlsplit(url or "")
-        if parts.scheme.partition("+")[0] not in ("postgresql", "postgres"):
+    def from_url(cls, url: str, *, name: str = "DATABASE_URL") -> "Postgres | None":
+        """None for a URL of another kind of database; SQLAlchemy's `postgresql+driver://` is understood."""
+        server = Server.parse(url)
+        if server is None or server.kind is not Kind.POSTGRESQL:
             return None
-        user, at, host = parts.netloc.rpartition("@")
-        name, _, password = user.partition(":")
-        dsn = urlunsplit(("postgresql", f"{name}{at}{host}", parts.path, parts.query, ""))
-        return cls(dsn, unquote(password) or None)
+        return cls(server.libpq_url(), server.password or None, name)
 
     def dump(self, target: Path, timeout_s: float) -> DatabaseFacts:
         """Write a dump in custom format and count the rows of the same snapshot. Raises OperationError."""
@@ -75,13 +74,13 @@ class Postgres:
             psql.stdin.flush()
             snapshot = psql.stdout.readline().strip()
             if not snapshot:
-                raise OperationError(_first_line(psql.communicate()[1]), where="DATABASE_URL")
+                raise OperationError(_first_line(psql.communicate()[1]), where=self.name)
             options = ["--format=custom", "--compress=0", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
             options += [f"--exclude-table={_MARKER}", f"--file={target}", self.dsn]
             self._run("pg_dump", options, timeout_s)
             counts, _ = psql.communicate(_COUNTS + "COMMIT;\n", timeout=timeout_s)
         except (subprocess.TimeoutExpired, BrokenPipeError):
-            raise OperationError(f"psql did not respond within {timeout_s:g} s", where="DATABASE_URL") from None
+            raise OperationError(f"no answer within {timeout_s:g} s", where=self.name) from None
         finally:
             psql.kill()
             psql.communicate()
@@ -132,9 +131,9 @@ class Postgres:
                 stdin=subprocess.DEVNULL,
             )
         except subprocess.TimeoutExpired:
-            raise OperationError(f"{program} did not end within {timeout_s:g} s", where="DATABASE_URL") from None
+            raise OperationError(f"{program} did not end within {timeout_s:g} s", where=self.name) from None
         if done.returncode:
-            raise OperationError(f"{program}: {_first_line(done.stderr)}", where="DATABASE_URL")
+            raise OperationError(f"{program}: {_first_line(done.stderr)}", where=self.name)
         return done.stdout
 
     def _environment(self) -> dict[str, str]:
@@ -149,7 +148,7 @@ def _program(name: str) -> str:
         found = str(candidates[0]) if candidates else None
     if found is None:
         raise OperationError(
-            f"{name} is not installed, and DATABASE_URL names a PostgreSQL database", hint=f"which {name}"
+            f"{name} is not installed, and the settings name a PostgreSQL database", hint=f"which {name}"
         )
     return found
 

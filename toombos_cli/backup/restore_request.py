@@ -1,6 +1,7 @@
 """What a restore is asked to do, and who stops and starts the services for it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +26,10 @@ class Services(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What to restore: `archive` None means the newest good one, `only` empty means all roots."""
+    """What to restore: `archive` None means the newest good one, `only` empty means all roots.
+
+    `unsaved` gives the reason for each database of the settings that cannot be restored to.
+    """
 
     place: Place
     scope: Scope
@@ -34,5 +38,6 @@ class Request:
     dry_run: bool = False
     start: bool = True
     postgres: Postgres | None = None
+    unsaved: Mapping[bytes, str] = field(default_factory=dict)
     keys: Keys = NO_KEYS
     database_timeout_s: float = 600.0

@@ -37,6 +37,7 @@ def run_backup(
         pinned=True if pin or emergency else None,
         snapshot_deadline_s=table.snapshot_timeout_s,
         postgres=stores.postgres,
+        unsaved=stores.unsaved,
         keys=make_keys(manifest),
     )
     report = create_backup(plan, observer)

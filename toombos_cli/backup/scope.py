@@ -1,30 +1,45 @@
 """What a backup or restore of a project is about, from its manifest and settings: files, databases, keys, places."""
 
 import os
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from toombos_cli.backup.archive.encryption import Keys
 from toombos_cli.backup.archive.format import Root
+from toombos_cli.backup.archive.safety import is_within
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.postgres import Postgres
-from toombos_cli.backup.selection import Scope
+from toombos_cli.backup.selection import Scope, live_path
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.reading.loader import load_manifest, packaged_manifest
 from toombos_cli.manifest.tables.backup import BackupScope
+from toombos_cli.project.mode import mode_now
+from toombos_cli.settings.databases import Database, Kind, find_databases
 from toombos_cli.settings.env_file import read_env_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """The databases of a system as a backup takes them: files below the project, and one that is dumped."""
+    """The databases of a system as a backup takes them.
+
+    `sqlite` are files below the project, by their names in an archive. `postgres` is dumped and restored. `unsaved`
+    gives for each database that no archive can hold the reason, by the variable that names it. With `several_servers`
+    there is more than one PostgreSQL database, and an archive does not say of which one its dump is.
+    """
 
     sqlite: frozenset[bytes] = frozenset()
     postgres: Postgres | None = None
+    several_servers: bool = False
+    unsaved: Mapping[bytes, str] = field(default_factory=dict)
+
+    @property
+    def restorable(self) -> Postgres | None:
+        """The database that a dump is restored to."""
+        return None if self.several_servers else self.postgres
 
 
 def readable_manifest(project: Path) -> Manifest:
@@ -48,15 +63,21 @@ def make_keys(manifest: Manifest) -> Keys:
 
 
 def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) -> Scope:
-    """Return the roots of the `[backup]` table; `all_logs` takes logs of any age."""
-    table = manifest.backup
-    roots = tuple(
+    """Return the roots of the `[backup]` table, and the SQLite databases that lie in the project beside them.
+
+    `all_logs` takes logs of any age.
+    """
+    table, project = manifest.backup, manifest.project
+    roots = [
         Root(path=path, log_days=float(table.log_days) if path in table.log_roots and not all_logs else None)
         for path in dict.fromkeys((*table.roots, *table.log_roots))
-    )
+    ]
+    names = [root.path.encode() for root in roots]
+    outside = [name for name in sorted(stores.sqlite) if not any(is_within(name, root) for root in names)]
+    roots += [Root(path=os.fsdecode(name)) for name in outside if os.path.lexists(live_path(project, name))]
     return Scope(
-        project=manifest.project,
-        roots=roots,
+        project=project,
+        roots=tuple(roots),
         exclude=table.exclude,
         backup_directory=make_place(manifest).directory,
         databases=stores.sqlite,
@@ -64,21 +85,55 @@ def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) ->
 
 
 def find_stores(manifest: Manifest, *, lenient: bool = False) -> Stores:
-    """Return the databases that the settings name. Raises ConfigurationError for a `.env` that cannot be read.
+    """Return the databases that the services are given in the mode that the system runs in.
 
-    With `lenient` they are then unknown.
+    Raises ConfigurationError for a `.env` that cannot be read; with `lenient` it is the reason why none is saved.
     """
     try:
-        values = read_env_file(manifest.project).values
-    except ConfigurationError:
+        databases = find_databases(manifest, read_env_file(manifest.project), mode=mode_now(manifest))
+    except ConfigurationError as error:
         if not lenient:
             raise
-        return Stores()
-    names = set()
-    for name, variable in manifest.environment.items():
-        if variable.role == "database":
-            url = os.environ.get(name) or values.get(name) or variable.default or ""
-            if found := re.match(r"sqlite(?:\+\w+)?:///([^?]+)", url):
-                names.add(os.fsencode(os.path.relpath(manifest.project / found[1], manifest.project)))
-    postgres = Postgres.from_url(os.environ.get("DATABASE_URL") or values.get("DATABASE_URL"))
-    return Stores(sqlite=frozenset(names), postgres=postgres)
+        return Stores(unsaved={b"the databases that .env names": str(error)})
+    return take_stores(manifest, databases)
+
+
+def take_stores(manifest: Manifest, databases: tuple[Database, ...]) -> Stores:
+    """Sort databases by how a backup takes them."""
+    sqlite, unsaved = set(), {}
+    servers = [database for database in databases if database.kind is Kind.POSTGRESQL]
+    dumped = servers[0] if servers else None
+    for database in databases:
+        if database is dumped:
+            continue
+        if database.kind is Kind.SQLITE:
+            name = _archive_name(manifest, database.path) if database.path else None
+            if name is not None:
+                sqlite.add(name)
+            elif database.path and database.path.exists():
+                unsaved[database.label.encode()] = f"{database.path} lies outside of the project and the backup's roots"
+        else:
+            unsaved[database.label.encode()] = _reason(database, dumped)
+    postgres = Postgres.from_url(dumped.url, name=dumped.name) if dumped else None
+    return Stores(sqlite=frozenset(sqlite), postgres=postgres, several_servers=len(servers) > 1, unsaved=unsaved)
+
+
+def _reason(database: Database, dumped: Database | None) -> str:
+    if database.undecryptable:
+        return f"is encrypted and cannot be decrypted: {database.undecryptable}"
+    if database.kind is Kind.POSTGRESQL and dumped:
+        return f"an archive holds one PostgreSQL database, and {dumped.label} names another"
+    if database.server is None:
+        return "is not the URL of a database"
+    return f"toombos cannot back up {database.server.scheme} databases; without the role database it is left alone"
+
+
+def _archive_name(manifest: Manifest, path: Path) -> bytes | None:
+    """The name that an archive has for a file: below a root, links followed, else below the project."""
+    real = os.path.realpath(os.fsencode(path))
+    for root in dict.fromkeys((*manifest.backup.roots, *manifest.backup.log_roots)):
+        directory = live_path(manifest.project, root.encode())
+        if is_within(real, directory):
+            return root.encode() + real[len(directory) :]
+    project = os.path.realpath(os.fsencode(manifest.project))
+    return real[len(project) + 1 :] if is_within(real, project) else None

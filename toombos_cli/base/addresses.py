@@ -4,16 +4,7 @@ import re
 from functools import lru_cache
 from urllib.parse import SplitResult, quote, urlsplit
 
-_DEFAULT_PORTS = {
-    "http": 80,
-    "https": 443,
-    "postgresql": 5432,
-    "postgres": 5432,
-    "mysql": 3306,
-    "mariadb": 3306,
-    "mssql": 1433,
-    "redis": 6379,
-}
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _KEPT = "/%:@!$&'()*+,;=~-._"  # characters of a path that are not percent-encoded (RFC 3986, 3.3)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
@@ -47,7 +38,7 @@ def host_port(host: str, port: int) -> str:
 def url_address(url: str) -> tuple[str, int | None]:
     """Returns host and port of a URL, the scheme's own port when it names none. Raises ValueError."""
     parts = urlsplit(url)
-    return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme.partition("+")[0])
+    return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
 def request_target(url: SplitResult) -> str:

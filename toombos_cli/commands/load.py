@@ -1,5 +1,6 @@
 """`toombos load`."""
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -144,14 +145,17 @@ def load(
 
 
 def _variables(manifest: "Manifest") -> dict[str, str]:
-    """The variables of the default target's service, for the manifest's headers."""
-    from toombos_cli.settings.values import effective_values, read_env_file
+    """Return the variables in clear of the default target's service, for the manifest's headers."""
+    from toombos_cli.project.mode import mode_now
+    from toombos_cli.settings.values import clear_values, read_env_file
 
     service = manifest.services.get(manifest.load.service or "")
     if not manifest.load.headers or service is None:
         return {}
-    values = effective_values(manifest, service, read_env_file(manifest.project))
-    return {name: value.value for name, value in values.items()}
+    env_file = read_env_file(manifest.project)
+    clear = clear_values(manifest, service, env_file, mode=mode_now(manifest))
+    clear.require(re.findall(r"\$\{(\w+)\}", " ".join(manifest.load.headers.values())), env_file)
+    return dict(clear.values)
 
 
 def _documents(

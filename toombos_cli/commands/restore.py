@@ -49,7 +49,7 @@ def restore(
     place, stores = make_place(manifest), find_stores(manifest, lenient=True)
     if recover:
         with Working(invocation) as observer:
-            recovered = settle_restore(place, observer, stores.postgres)
+            recovered = settle_restore(place, observer, stores.restorable)
         invocation.finish(recovered)
     if (archive is None) == (not latest_good):
         raise UsageError("name an archive, or ask for --latest-good", hint="toombos backup list")
@@ -66,7 +66,8 @@ def restore(
         only=tuple(only or ()),
         dry_run=dry_run,
         start=not no_start,
-        postgres=stores.postgres,
+        postgres=stores.restorable,
+        unsaved=stores.unsaved,
         keys=make_keys(manifest),
         database_timeout_s=manifest.backup.snapshot_timeout_s,
     )
@@ -74,5 +75,5 @@ def restore(
         named = archive or "the newest good archive"
         typer.confirm(f"Restore {named} over {invocation.project}? A safety backup is made.", abort=True, err=True)
     with Working(invocation) as observer:
-        report = restore(request, SupervisedServices(invocation.project, stores.postgres), observer)
+        report = restore(request, SupervisedServices(invocation.project, stores.restorable), observer)
     invocation.finish(report)

@@ -93,8 +93,12 @@ def _prepared(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]
 def _stay(invocation: Invocation, names: tuple[str, ...], *, dry_run: bool, timeout: float | None) -> NoReturn:
     """Supervises in this process; ends with 130 or 143 after the signal that asked for the end."""
     from toombos_cli.render.line_printer import LinePrinter
+    from toombos_cli.settings.env_file import read_env_file
+    from toombos_cli.settings.spellings import find_other_spellings
     from toombos_cli.supervisor.foreground import run_foreground
 
+    for other in find_other_spellings(invocation.manifest, read_env_file(invocation.project)):
+        invocation.stderr.print(f"note: {other.warning}", style="yellow", soft_wrap=True)
     printer = LinePrinter(invocation, tuple(invocation.manifest.services), as_json=invocation.format == "json")
 
     def show(service: str, line: str) -> None:

@@ -15,7 +15,7 @@ from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.encryption import DecryptionError, decrypt, encrypt, fernet_key, is_encrypted
 from toombos_cli.settings.env_file import Binding, EnvFile, read_env_file
 from toombos_cli.settings.strength import RANDOM_TEXT
-from toombos_cli.settings.values import Origin, Value, effective_values
+from toombos_cli.settings.values import Origin, Value, effective_values, encryption_key, key_names
 
 BACKUP_NAME = ".env.bak"
 _KEY_BYTES = 32
@@ -71,12 +71,10 @@ def _existing(manifest: Manifest) -> EnvFile:
 
 
 def _key(manifest: Manifest, env_file: EnvFile) -> Value:
-    """Return the effective encryption key. Raises ConfigurationError if there is no usable key."""
-    name = next((name for name, v in manifest.environment.items() if v.role == "encryption_key"), None)
-    if name is None:
-        raise ConfigurationError("the manifest documents no variable with role = 'encryption_key'")
-    value = effective_values(manifest, None, env_file).get(name)
+    """The effective encryption key. Raises ConfigurationError when there is none that can be used."""
+    value = encryption_key(manifest, effective_values(manifest, None, env_file))
     if value is None:
+        name = key_names(manifest)[0]
         raise ConfigurationError(
             f"{name} is not set: secrets are encrypted with it",
             where=str(env_file.path),
@@ -86,7 +84,7 @@ def _key(manifest: Manifest, env_file: EnvFile) -> Value:
         fernet_key(value.value)
     except DecryptionError as error:
         place = f"{env_file.path}:{value.line}" if value.line else value.origin.value
-        raise ConfigurationError(f"{name} cannot be used: {error}", where=place) from None
+        raise ConfigurationError(f"{value.name} cannot be used: {error}", where=place) from None
     return value
 
 

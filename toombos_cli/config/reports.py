@@ -39,6 +39,8 @@ class ShownValue:
     secret: bool
     overrides_line: int | None = None
     """The line of `.env` that something stronger overrides."""
+    service: str = ""
+    """The service whose own table sets it, in the list of what all share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +9,13 @@ from pathlib import Path
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.manifest import FILE_NAME
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.settings.databases import find_databases
 from toombos_cli.settings.env_file import ENV_FILE, EnvFile, parse_env_text, read_env_file
 from toombos_cli.settings.facts import EXAMPLE, Facts, FileStatus, RunningSystem
 from toombos_cli.settings.old_spellings import find_old_spellings
 from toombos_cli.settings.prometheus_file import read_prometheus_file
-from toombos_cli.settings.values import Origin, Value, effective_values
+from toombos_cli.settings.spellings import find_other_spellings
+from toombos_cli.settings.values import shared_values
 
 
 def gather_facts(
@@ -33,7 +34,7 @@ def gather_facts(
     except ConfigurationError as error:
         unreadable = error.problems[0]
         env_file = EnvFile(path=path, values={}, lines={})
-    values = shared_values(manifest, env_file, mode, environ)
+    databases = find_databases(manifest, env_file, mode=mode, environ=environ)
     start = (start or project).resolve()
     return Facts(
         manifest=manifest,
@@ -43,28 +44,18 @@ def gather_facts(
         status=_file_status(path),
         env_sha256=_sha256(path),
         environ=environ,
-        values=values,
+        values=shared_values(manifest, env_file, mode=mode, environ=environ),
         example=_read_example(project),
         running=_running(project),
         prometheus=read_prometheus_file(manifest),
         old_spellings=find_old_spellings(project) if _is_project(project) else (),  # a search of / takes minutes
-        database_problem=_database_problem(manifest, values),
+        other_spellings=find_other_spellings(manifest, env_file, environ),
+        databases=databases,
+        unusable_databases={d.path: problem for d in databases if d.path and (problem := _path_problem(d.path))},
         searched=(start, *start.parents),
         is_project=_is_project(project),
         user=os.geteuid(),
     )
-
-
-def shared_values(
-    manifest: Manifest, env_file: EnvFile, mode: str | None, environ: Mapping[str, str]
-) -> dict[str, Value]:
-    """The effective values, with the manifest's defaults for the service that uses a variable."""
-    values = effective_values(manifest, None, env_file, mode=mode, environ=environ)
-    for service in manifest.services.values():
-        for name in service.default_env.keys() & manifest.environment.keys():
-            if name not in values or values[name].origin is Origin.DEFAULT:
-                values[name] = effective_values(manifest, service, env_file, mode=mode, environ=environ)[name]
-    return values
 
 
 def _is_project(project: Path) -> bool:
@@ -106,17 +97,9 @@ def _running(project: Path) -> RunningSystem | None:
     return RunningSystem(services=running, env_sha256=state.env_file.sha256) if running else None
 
 
-def _database_problem(manifest: Manifest, values: Mapping[str, Value]) -> str | None:
-    """Why the directory of a SQLite file cannot be used; None when it can, or can be made."""
-    for name, variable in manifest.environment.items():
-        match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", values[name].value) if name in values else None
-        if variable.role != "database" or match is None or match[1] == ":memory:":
-            continue
-        services = [manifest.services[used] for used in variable.used_by if used in manifest.services]
-        directory = Path(services[0].cwd if services else manifest.project, match[1]).parent
-        existing = next(d for d in (directory, *directory.parents) if d.exists())
-        if not existing.is_dir():
-            return f"{existing} is not a directory"
-        if not os.access(existing, os.W_OK | os.X_OK):
-            return f"{existing} is not writable for this user"
-    return None
+def _path_problem(path: Path) -> str:
+    """Return why the directory of a SQLite file cannot be used; "" when it can, or can be made."""
+    existing = next(d for d in path.parents if d.exists())
+    if not existing.is_dir():
+        return f"{existing} is not a directory"
+    return "" if os.access(existing, os.W_OK | os.X_OK) else f"{existing} is not writable for this user"

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from toombos_cli.backup.postgres import Postgres
-from toombos_cli.base.addresses import url_address
 from toombos_cli.base.errors import ConfigurationError, OperationError
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.processes import conflicts
+from toombos_cli.settings.databases import Server
 from toombos_cli.supervisor.operations import present_state, run_start, run_stop
 
 
@@ -66,5 +66,5 @@ class SupervisedServices:
     def _is_database(self, service: Service) -> bool:
         if self._postgres is None:
             return False
-        host, port = url_address(self._postgres.dsn)
-        return service.port == port and conflicts(service.host, host or "localhost")
+        server = Server.parse(self._postgres.dsn)
+        return server is not None and service.port == server.port and conflicts(service.host, server.host)

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Mapping
 from difflib import SequenceMatcher
-from urllib.parse import urlsplit
 
 from toombos_cli.base.redaction import MASK, is_secret_name
 from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.tables.environment import Variable
+from toombos_cli.settings.databases import USERINFO
 from toombos_cli.settings.encryption import ENCRYPTED_PREFIX, is_encrypted
 from toombos_cli.settings.strength import looks_random
 from toombos_cli.settings.types import type_error
@@ -42,6 +42,8 @@ def shown_value(name: str, value: str, variable: Variable | None) -> str:
 
 def shown_manifest_value(name: str, value: str, variable: Variable | None) -> str:
     """A value that the manifest sets: it stands in toombos.toml, so only what is or looks like a secret is masked."""
+    if is_encrypted(value):
+        return ENCRYPTED_PREFIX + MASK
     if value and ((variable and variable.secret) or is_secret_name(name) or looks_random(value)):
         return MASK
     return masked_url(value) if "://" in value else value
@@ -49,14 +51,13 @@ def shown_manifest_value(name: str, value: str, variable: Variable | None) -> st
 
 def masked_url(url: str) -> str:
     """The URL without password, query and fragment, each of which may carry a secret."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if at:
-        name, colon, _ = user.partition(":")
-        user = f"{name}:{MASK}" if colon else MASK
-    query = f"?{MASK}" if parts.query else ""
-    prefix = url[: url.index("://") + 3]  # urlunsplit would drop the third slash of sqlite:///
-    return f"{prefix}{user}{at}{host}{parts.path}{query}"
+    scheme, _, rest = url.partition("://")
+    user = ""
+    if found := re.match(USERINFO, rest, re.DOTALL):
+        rest = rest[found.end() :]
+        user = "" if found["user"] is None else f"{found['user']}:{MASK}@" if found["password"] else f"{MASK}@"
+    place, query, _ = rest.partition("#")[0].partition("?")
+    return f"{scheme}://{user}{place}" + (f"?{MASK}" if query else "")
 
 
 def _holds_another_setting(value: str) -> bool:

@@ -24,7 +24,7 @@ def is_encrypted(value: str) -> bool:
 def fernet_key(key_text: str) -> bytes:
     """The Fernet key of an encryption key's text. Raises DecryptionError when there is none, or it is too short."""
     if not key_text:
-        raise DecryptionError("no encryption key is set")
+        raise DecryptionError("no key is set")
     if len(key_text) < KEY_MIN_CHARS:
         raise DecryptionError(f"the encryption key is shorter than {KEY_MIN_CHARS} characters")
     return base64.urlsafe_b64encode(hashlib.sha256(key_text.encode()).digest())

@@ -121,7 +121,7 @@ def _located(found: "Iterator[dotenv.parser.Binding]", text: str) -> Iterator[Bi
         offset += len(original)
         end = max(begin, offset - (len(original) - len(original.rstrip())) - 1)
         yield Binding(
-            name=binding.key,
+            name=binding.key and _NEWLINE.sub("\n", binding.key),
             value=binding.value,
             original=original,
             line=bisect_right(ends, begin) + 1,

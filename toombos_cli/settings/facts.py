@@ -11,14 +11,16 @@ from toombos_cli.base.redaction import Redactor, is_secret_name
 from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.environment import Role, Variable
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.settings.databases import Database
 from toombos_cli.settings.display import shown_name
-from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
 from toombos_cli.settings.env_file import Binding, EnvFile
 from toombos_cli.settings.old_spellings import OldSpelling
 from toombos_cli.settings.prometheus_file import PrometheusFile
+from toombos_cli.settings.spellings import OtherSpelling
 from toombos_cli.settings.strength import is_placeholder, looks_random
 from toombos_cli.settings.types import type_error
-from toombos_cli.settings.values import Value, effective_values, is_true
+from toombos_cli.settings.values import ClearValues, Origin, Value, clear_values, decrypted, effective_values, is_true
 
 EXAMPLE = ".env.example"
 _LONGEST_WORD = 12
@@ -45,7 +47,8 @@ class Facts:
     """The configuration as found. Rules are functions of this alone: they read no file and no clock.
 
     `values` are the effective ones that all services share (settings.effective_values); `environ` is the process
-    environment; `unreadable` says why `.env` could not be read, and `env_file` is empty then.
+    environment; `unreadable` says why `.env` could not be read, and `env_file` is empty then. `unusable_databases`
+    gives for each SQLite file whose directory cannot be used the reason.
     """
 
     manifest: Manifest
@@ -60,7 +63,9 @@ class Facts:
     running: RunningSystem | None
     prometheus: PrometheusFile | None
     old_spellings: tuple[OldSpelling, ...]
-    database_problem: str | None
+    other_spellings: tuple[OtherSpelling, ...]
+    databases: tuple[Database, ...]
+    unusable_databases: Mapping[Path, str]
     searched: tuple[Path, ...]
     is_project: bool
     user: int
@@ -103,26 +108,37 @@ class Facts:
         found = self.manifest.services.get(service)
         return effective_values(self.manifest, found, self.env_file, mode=self.mode, environ=self.environ)
 
+    def service_clear(self, service: str) -> ClearValues:
+        """Return the effective values of one service in clear."""
+        found = self.manifest.services.get(service)
+        return clear_values(self.manifest, found, self.env_file, mode=self.mode, environ=self.environ)
+
+    def own_values(self) -> Iterator[tuple[Service, Value, ClearValues]]:
+        """Yield each documented variable that a service is given by its own tables, and that service's clear values.
+
+        Not those that equal what all services share.
+        """
+        for service in self.manifest.services.values():
+            values, clear = self.service_values(service.name), self.service_clear(service.name)
+            for name in self.variables.keys() & values.keys() & (service.env.keys() | service.default_env.keys()):
+                if values[name].origin in (Origin.SERVICE, Origin.MANIFEST) and values[name] != self.values.get(name):
+                    yield service, values[name], clear
+
     @cached_property
     def clear(self) -> dict[str, str]:
         """The effective values of documented variables, decrypted; without those that cannot be."""
-        return {name: clear for name, clear in self._decrypted.items() if clear is not None}
+        clear = self._decrypted.values
+        return {name: clear[name] for name in self.variables if name in clear}
 
     @property
-    def undecryptable(self) -> tuple[str, ...]:
-        """The documented variables whose effective value is encrypted and cannot be decrypted."""
-        return tuple(name for name, clear in self._decrypted.items() if clear is None)
-
-    @property
-    def encryption_key(self) -> str | None:
-        """The effective key of the `enc:` values."""
-        found = (self.values[name].value for name in self.with_role("encryption_key") if name in self.values)
-        return next(found, None)
+    def undecryptable(self) -> dict[str, str]:
+        """The documented variables whose effective value cannot be decrypted, each with the reason."""
+        reasons = self._decrypted.undecryptable
+        return {name: reasons[name] for name in self.variables if name in reasons}
 
     @cached_property
-    def _decrypted(self) -> dict[str, str | None]:
-        known = (self.values[name] for name in self.variables if name in self.values)
-        return {value.name: _clear_text(value.value, self.encryption_key) for value in known}
+    def _decrypted(self) -> ClearValues:
+        return decrypted(self.manifest, self.values)
 
     @cached_property
     def redactor(self) -> Redactor:
@@ -136,6 +152,9 @@ def secrets(facts: Facts) -> Iterator[tuple[str, str]]:
     found += facts.env_file.values.items()
     found += [(name, v) for name, v in facts.environ.items() if name in facts.variables or is_secret_name(name)]
     found += facts.clear.items()
+    for service in facts.manifest.services.values():
+        found += (*service.env.items(), *service.default_env.items())
+    found += [(database.name, database.url) for database in facts.databases]
     found += [pair for binding in facts.env_file.unparsed for pair in _dropped_values(binding)]
     for name, value in found:
         if len(value) <= _LONGEST_WORD and is_placeholder(value):
@@ -159,12 +178,3 @@ def _dropped_values(binding: Binding) -> Iterator[tuple[str, str]]:
         if match:
             yield match[1], match[2]
             yield "dropped", match[1]
-
-
-def _clear_text(value: str, key: str | None) -> str | None:
-    if not is_encrypted(value):
-        return value
-    try:
-        return decrypt(value, key) if key else None
-    except DecryptionError:
-        return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from toombos_cli.manifest.tables.environment import Variable
+from toombos_cli.settings.databases import Server
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -53,7 +54,16 @@ def _dsn_error(variable: Variable, value: str) -> str | None:
     kind = scheme.partition("+")[0]
     if not separator or not kind or (variable.choices and kind not in variable.choices):
         return f"is not a database URL that begins with {' or '.join(f'{c}://' for c in variable.choices or ('NAME',))}"
-    return None if kind == "sqlite" else url_error(value, schemes=(scheme,))
+    if kind == "sqlite":
+        return None
+    server = Server.parse(value)
+    if server is None:
+        return "is not a URL: host or port cannot be read"
+    if not server.named_host:
+        return "is a URL without a host"
+    if any(c.isspace() for c in value):
+        return "is not a URL: it holds blanks"
+    return "is a URL with port 0" if server.port == 0 else None
 
 
 def _number_error(variable: Variable, value: str) -> str | None:

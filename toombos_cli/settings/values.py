@@ -1,15 +1,18 @@
-"""The variables that reach a service, and which of environment, `.env`, manifest or mode each one came from."""
+"""The variables that reach a service: their values, in clear too, and which layer each one came from."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
 from toombos_cli.settings.env_file import EnvFile
 from toombos_cli.settings.env_file import read_env_file as read_env_file  # whoever wants values begins with the file
 
+_PACKAGED_KEY_NAME = "API_KEY_ENCRYPTION_KEY"
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
 
 
@@ -32,6 +35,24 @@ class Value:
     value: str = field(repr=False)
     origin: Origin
     line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClearValues:
+    """Values in clear by name; `undecryptable` gives for each name whose value cannot be decrypted the reason."""
+
+    values: Mapping[str, str] = field(repr=False)
+    undecryptable: Mapping[str, str]
+
+    def require(self, names: Iterable[str], env_file: EnvFile) -> None:
+        """Raise ConfigurationError when one of these variables cannot be decrypted."""
+        for name in names:
+            if name in self.undecryptable:
+                raise ConfigurationError(
+                    f"an encrypted value cannot be read: {name}: {self.undecryptable[name]}",
+                    where=str(env_file.path),
+                    hint="toombos config check",
+                )
 
 
 def effective_values(
@@ -64,6 +85,53 @@ def effective_values(
             line = env_file.lines.get(name) if origin is Origin.ENV_FILE else None
             values[name] = Value(name=name, value=value, origin=origin, line=line)
     return values
+
+
+def shared_values(
+    manifest: Manifest, env_file: EnvFile, *, mode: str | None = None, environ: Mapping[str, str] | None = None
+) -> dict[str, Value]:
+    """Return what all services share, with the manifest's `default_env` for the service that uses a variable."""
+    values = effective_values(manifest, None, env_file, mode=mode, environ=environ)
+    for service in manifest.services.values():
+        for name in service.default_env.keys() & manifest.environment.keys():
+            if name not in values or values[name].origin is Origin.DEFAULT:
+                values[name] = effective_values(manifest, service, env_file, mode=mode, environ=environ)[name]
+    return values
+
+
+def clear_values(
+    manifest: Manifest,
+    service: Service | None,
+    env_file: EnvFile,
+    *,
+    mode: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> ClearValues:
+    """Return the effective values of a service in clear; for None, what all services share."""
+    return decrypted(manifest, effective_values(manifest, service, env_file, mode=mode, environ=environ))
+
+
+def decrypted(manifest: Manifest, values: Mapping[str, Value]) -> ClearValues:
+    """Return effective values in clear, decrypted with the encryption key among them."""
+    key = encryption_key(manifest, values)
+    clear, undecryptable = {}, {}
+    for name, value in values.items():
+        try:
+            clear[name] = decrypt(value.value, key.value if key else "") if is_encrypted(value.value) else value.value
+        except DecryptionError as error:
+            undecryptable[name] = str(error)
+    return ClearValues(values=clear, undecryptable=undecryptable)
+
+
+def key_names(manifest: Manifest) -> tuple[str, ...]:
+    """Return the variables with the role of the encryption key, else what the packaged system calls it."""
+    named = tuple(name for name, variable in manifest.environment.items() if variable.role == "encryption_key")
+    return named or (_PACKAGED_KEY_NAME,)
+
+
+def encryption_key(manifest: Manifest, values: Mapping[str, Value]) -> Value | None:
+    """Return the first encryption key that effective values set."""
+    return next((values[name] for name in key_names(manifest) if name in values), None)
 
 
 def is_true(value: str | None) -> bool:

@@ -1,22 +1,23 @@
 """The variables of the services, as the steps of a smoke test use them."""
 
-from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
-from toombos_cli.settings.values import effective_values, read_env_file
+from toombos_cli.project.mode import mode_now
+from toombos_cli.settings.values import clear_values, read_env_file
+from toombos_cli.smoke.variables import ENVIRONMENT, used_by
 
 
 def read_environment(manifest: Manifest) -> dict[str, dict[str, str]]:
-    """Return each service's variables in clear. Raises ConfigurationError when one cannot be decrypted."""
-    env_file = read_env_file(manifest.project)
+    """Return each service's variables in clear, in the mode that the system runs in.
+
+    Raises ConfigurationError when a variable that a step uses cannot be decrypted, or `.env` cannot be read.
+    """
+    env_file, mode = read_env_file(manifest.project), mode_now(manifest)
     environment = {}
     for service in manifest.services.values():
-        values = {n: v.value for n, v in effective_values(manifest, service, env_file).items()}
-        key = values.get("API_KEY_ENCRYPTION_KEY", "")
-        try:
-            environment[service.name] = {n: decrypt(v, key) if is_encrypted(v) else v for n, v in values.items()}
-        except DecryptionError as error:
-            raise ConfigurationError(
-                f"an encrypted value cannot be read: {error}", where=str(env_file.path), hint="toombos config check"
-            ) from None
+        clear = clear_values(manifest, service, env_file, mode=mode)
+        steps = [step for step in manifest.smoke if step.service == service.name]
+        used = [name.removeprefix(ENVIRONMENT) for step in steps for name in used_by(step)]
+        used += [name for step in steps for name in (step.if_set, step.if_unset) if name]
+        clear.require(used, env_file)
+        environment[service.name] = dict(clear.values)
     return environment

@@ -8,6 +8,7 @@ from toombos_cli.base.errors import ConfigurationError, RefusedError
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import Phase, SystemState, observed, read_state
+from toombos_cli.settings.env_file import read_env_file
 from toombos_cli.supervisor import client
 from toombos_cli.supervisor.ordering import default_names
 from toombos_cli.supervisor.protocol import Done, Plan, Progress, Restart, Start, Status, Stop
@@ -45,6 +46,7 @@ def run_start(
     wanted = names or default_names(manifest.services)
     done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early)
     notes = (*_taken_over(before, done), *_stale(done, plan), *_forgot_the_dry_run(manifest, done, plan))
+    notes += _other_spellings(manifest)
     return change_report(done, manifest.services, manifest.project, names, notes=notes)
 
 
@@ -75,7 +77,7 @@ def run_restart(
         timeout_s=timeout_s,
     )
     done = client.ask(manifest.project, request, on_progress)
-    return change_report(done, manifest.services, manifest.project, names)
+    return change_report(done, manifest.services, manifest.project, names, notes=_other_spellings(manifest))
 
 
 def run_stop(
@@ -180,6 +182,13 @@ def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: Plan) -> tuple[str
     if not refused or plan.dry_run or DRY_RUN not in manifest.modes:
         return ()
     return ("this was live mode; the dry-run system needs no settings: toombos start --dry-run",)
+
+
+def _other_spellings(manifest: Manifest) -> tuple[str, ...]:
+    """Names the variables that a service may take for documented ones."""
+    from toombos_cli.settings.spellings import find_other_spellings
+
+    return tuple(other.warning for other in find_other_spellings(manifest, read_env_file(manifest.project)))
 
 
 def _stale(done: Done, plan: Plan) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def test_a_service_that_failed_without_an_error_in_its_log_shows_what_it_said_la
 )
 def test_a_start_that_waited_for_the_database_in_vain_is_explained_by_it(healthy: Healthy, database: Values, root: str):
     def change(values: Values, now: float) -> None:
-        values["database"].update(database)
+        values["database"][0].update(database)
 
     failed = service("generator", **(GONE | {"phase": "failed", "detail": "not ready after 60 s: /ready answered 503"}))
     unanswered = probed("generator", reason="refused", http_status=None, latency_ms=None)

@@ -77,6 +77,25 @@ def test_the_log_level_may_be_written_in_any_case(level: str, monkeypatch: pytes
     assert Settings.load().log_level == "DEBUG"
 
 
+@pytest.mark.parametrize("name", ["dry_run_mode", "Dry_Run_Mode", "DRY_RUN_MODe"])
+@pytest.mark.parametrize("place", ["environment", ".env"])
+def test_another_spelling_of_a_name_has_no_effect(
+    name: str, place: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DRY_RUN_MODE", "true")
+    if place == "environment":
+        monkeypatch.setenv(name, "false")
+    else:
+        (project / ".env").write_text(f"{name}=false\nhost=0.0.0.0\napi_key=x\n")
+    settings = Settings.load()
+    assert (settings.dry_run_mode, settings.host, settings.api_key) == (True, "127.0.0.1", None)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(project: Path) -> None:
+    (project / ".env").write_text("\ufeffPORT=8100\n", "utf-8")
+    assert Settings.load().port == 8100
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Settings.load().port = 1  # type: ignore[misc]  # what is tested

@@ -12,7 +12,7 @@ from tests.faults.backup.test_postgres import cluster as postgres  # noqa: F401 
 from tests.support.ports import free_port
 from toombos_cli.base.findings import Status
 from toombos_cli.diagnose.checks import CHECKS
-from toombos_cli.diagnose.facts.database import DATABASE, DatabaseFacts
+from toombos_cli.diagnose.facts.database import DATABASES, DatabaseFacts
 from toombos_cli.diagnose.facts.source import LiveFacts
 from toombos_cli.manifest.reading.loader import load_manifest
 
@@ -24,7 +24,8 @@ def facts_of(project: Path, url: str) -> LiveFacts:
 
 
 def found(project: Path, url: str) -> DatabaseFacts:
-    return facts_of(project, url).get(DATABASE)
+    (only,) = facts_of(project, url).get(DATABASES)
+    return only
 
 
 def whole(path: Path) -> None:

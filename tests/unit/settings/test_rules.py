@@ -281,6 +281,58 @@ def test_an_encrypted_value_without_its_key_cannot_be_loaded(configured: Project
     assert finding.evidence[0].line == 3
 
 
+OWN_TABLES = {
+    "a wrong type": (
+        "types",
+        'env.RATE_LIMIT_PER_MINUTE = "many"',
+        "RATE_LIMIT_PER_MINUTE is not a whole number",
+        "env",
+    ),
+    "a database of another kind": (
+        "types",
+        'env.DATABASE_URL = "oracle://h/x"',
+        "DATABASE_URL is not a database",
+        "env",
+    ),
+    "a wrong suggestion": ("types", 'default_env.REQUEST_TIMEOUT = "soon"', "REQUEST_TIMEOUT is not a", "default_env"),
+    "an encrypted value": ("load", 'env.API_KEY = "enc:gAAAAAB"', "API_KEY is encrypted and cannot be", "env"),
+}
+
+
+@pytest.mark.parametrize("case", OWN_TABLES)
+def test_what_a_services_own_table_sets_is_judged_too(case: str, configured: Project):
+    rule, line, reason, table = OWN_TABLES[case]
+    (configured.path / "toombos.toml").write_text(f'extends = "toombos"\n[services.generator]\n{line}\n')
+
+    (finding,) = (f for f in configured.wrong() if f.id == rule)
+
+    assert finding.reason.startswith(reason)
+    assert f"[services.generator] {table}" in finding.evidence[0].text or finding.evidence[0].source == "manifest"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@db/x?schema=public",
+        "postgresql+asyncpg://u:p@db/x?ssl=disable",
+        "'postgresql://u:pa#ss@db/x'",
+        "postgresql://u@/x?host=/run/postgresql",
+        "postgresql://u@a:5432,b:5433/x",
+        "postgresql://u@[::1]:5432/x",
+    ],
+)
+def test_a_database_url_that_a_client_library_accepts_is_no_fault(url: str, configured: Project):
+    configured.write(SAFE + f"DATABASE_URL={url}\n")
+    assert [f.reason for f in configured.wrong() if f.id in ("types", "dsn", "port_clash")] == []
+
+
+def test_a_secret_of_a_services_table_is_known_to_the_redactor(configured: Project):
+    (configured.path / "toombos.toml").write_text(
+        'extends = "toombos"\n[services.generator]\nenv.BILLING_PASSWORD = "toml-SECRET2"\n'
+    )
+    assert "SECRET2" not in configured.facts().redactor.text("refused: toml-SECRET2")
+
+
 def test_a_secret_of_the_example_that_is_in_use_is_a_failure(configured: Project):
     configured.write(SAFE + f"API_KEY={STRONG}\n")
     (configured.path / ".env.example").write_text(f"API_KEY={STRONG}\n")

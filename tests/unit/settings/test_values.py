@@ -3,8 +3,9 @@
 import pytest
 
 from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.settings.encryption import encrypt
 from toombos_cli.settings.env_file import read_env_file
-from toombos_cli.settings.values import Origin, effective_values
+from toombos_cli.settings.values import Origin, clear_values, effective_values
 
 MANIFEST = """
 [services.a]
@@ -56,3 +57,33 @@ def test_values_do_not_appear_in_a_representation(tmp_path):
     values = effective_values(load_manifest(tmp_path), None, read_env_file(tmp_path), environ={})
 
     assert "hunter22" not in repr(values["API_KEY"])
+
+
+KEY = "Hq3vX7_kT2mW9zR4cB8nL5sD1fG6jP0y"
+OWN_KEY = '[environment.VAULT]\ndescription = ""\nrole = "encryption_key"\n'
+
+# manifest, .env (SECRET stands for the ciphertext), environment -> what the service a is given in clear, or why not
+CLEAR = {
+    "plain": (MANIFEST, "X=word\n", {}, "word"),
+    "by the packaged name": (MANIFEST, f"X=SECRET\nAPI_KEY_ENCRYPTION_KEY={KEY}\n", {}, "word"),
+    "by the role": (MANIFEST + OWN_KEY, f"X=SECRET\nVAULT={KEY}\n", {}, "word"),
+    "by the role alone": (MANIFEST + OWN_KEY, f"X=SECRET\nAPI_KEY_ENCRYPTION_KEY={KEY}\n", {}, "no key is set"),
+    "with a key of the environment": (MANIFEST + OWN_KEY, "X=SECRET\n", {"VAULT": KEY}, "word"),
+    "with a short key": (MANIFEST + OWN_KEY, "X=SECRET\nVAULT=k\n", {}, "the encryption key is shorter than 32"),
+    "with another key": (MANIFEST + OWN_KEY, f"X=SECRET\nVAULT={KEY[::-1]}\n", {}, "it is damaged, or"),
+    "without a key": (MANIFEST, "X=SECRET\n", {}, "no key is set"),
+    "the environment beats it": (MANIFEST, "X=SECRET\n", {"X": "other"}, "other"),
+}
+
+
+@pytest.mark.parametrize("case", CLEAR)
+def test_a_value_is_given_in_clear_or_with_the_reason_why_not(case, tmp_path):
+    manifest, text, environ, expected = CLEAR[case]
+    (tmp_path / "toombos.toml").write_text(manifest)
+    (tmp_path / ".env").write_text(text.replace("SECRET", encrypt("word", KEY)))
+    loaded = load_manifest(tmp_path)
+
+    clear = clear_values(loaded, loaded.services["a"], read_env_file(tmp_path), environ=environ)
+
+    assert clear.values["X"] == expected if "X" in clear.values else clear.undecryptable["X"].startswith(expected)
+    assert ("X" in clear.values) == (expected in ("word", "other"))

@@ -88,8 +88,10 @@ class Attempt:
     def _unpack(self) -> None:
         self._check_room()
         if self._targets.dump and self._request.postgres is None:
+            why = "; ".join(f"{printable(name)}: {reason}" for name, reason in self._request.unsaved.items())
             raise RefusedError(
-                "the archive holds a PostgreSQL database, and DATABASE_URL names none to restore it to",
+                "the archive holds a PostgreSQL database, and DATABASE_URL names none to restore it to"
+                + (f" ({why})" if why else ""),
                 where=str(self._archive.path),
                 hint="name the files with --only, or set DATABASE_URL",
             )

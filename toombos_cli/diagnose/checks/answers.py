@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from toombos_cli.base.findings import Answer, Evidence, Status
 from toombos_cli.diagnose.facts.configuration import CONFIGURATION
-from toombos_cli.diagnose.facts.database import DATABASE
+from toombos_cli.diagnose.facts.database import DATABASES
 from toombos_cli.diagnose.facts.logs import LogEntry
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
@@ -106,12 +106,16 @@ def refused_its_settings(facts: Facts, detail: str, answer: Answer) -> Answer:
 def waited_for_the_database(facts: Facts, found: ServiceFacts, answer: Answer) -> Answer:
     """The answer about a service that never became ready, explained by what is wrong with its database."""
     try:
-        database = facts.get(DATABASE)
+        databases = [one for one in facts.get(DATABASES) if found.name in one.services]
     except FactUnavailableError:
         return answer
-    if not (found.phase == Phase.FAILED and _NOT_READY in found.detail and found.name in database.services):
+    if not (found.phase == Phase.FAILED and _NOT_READY in found.detail and databases):
         return answer
-    wrong = {"db.service": database.reached not in ("", "ok"), "db.perm": database.permission, "db.ping": database.ping}
+    wrong = {
+        "db.service": any(one.undecryptable or one.reached not in ("", "ok") for one in databases),
+        "db.perm": any(one.permission for one in databases),
+        "db.ping": any(one.ping for one in databases),
+    }
     return replace(answer, explained_by=next((check for check, is_wrong in wrong.items() if is_wrong), ""))
 
 

@@ -1,12 +1,12 @@
-"""The database: is it there, does it answer, may it be written, is there a connection left."""
+"""Each database that a service is given: is it there, does it answer, may it be written, is a connection left."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
-from toombos_cli.diagnose.facts.database import DATABASE, DatabaseFacts
+from toombos_cli.diagnose.facts.database import DATABASES, DatabaseFacts
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
 
@@ -14,11 +14,29 @@ _GROUP = "database"
 _NEARLY_ALL = 0.85
 
 
-def server(facts: Facts) -> Iterator[Answer]:
+def _each(judge: Callable[[Facts, DatabaseFacts], Iterator[Answer]]) -> Callable[[Facts], Iterator[Answer]]:
+    """Make a check of a function that judges one database; without any, it judges one of no kind."""
+
+    def check(facts: Facts) -> Iterator[Answer]:
+        for found in facts.get(DATABASES) or (DatabaseFacts(),):
+            yield from judge(facts, found)
+
+    return check
+
+
+@_each
+def server(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
     """The database server takes connections; SQLite has none."""
-    found = facts.get(DATABASE)
-    if not found.reached:
-        yield skip("no database server is configured" if not found.kind else f"{found.kind} needs no server")
+    if found.undecryptable:
+        yield fail(
+            f"{found.name} is encrypted and cannot be decrypted: {found.undecryptable}",
+            _at(found),
+            service=_user(found),
+            cause="a service that reads it refuses to start",
+            advice=f"set the key that it was encrypted with: {toombos(facts, 'config', 'check')}",
+        )
+    elif not found.reached:
+        yield skip(_without_server(found))
     elif stopped := _stopped_server(facts, found):
         yield skip(stopped)
     elif found.reached != "ok":
@@ -31,9 +49,9 @@ def server(facts: Facts) -> Iterator[Answer]:
         )
 
 
-def permission(facts: Facts) -> Iterator[Answer]:
+@_each
+def permission(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
     """The services' user may write."""
-    found = facts.get(DATABASE)
     if not found.kind:
         yield skip("no database is configured")
     elif found.permission:
@@ -48,13 +66,13 @@ def permission(facts: Facts) -> Iterator[Answer]:
         )
 
 
-def ping(facts: Facts) -> Iterator[Answer]:
+@_each
+def ping(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
     """A query is answered."""
-    found = facts.get(DATABASE)
     if found.removed:
         yield _removed(facts, found)
-    elif not found.kind or found.ping_skipped:
-        yield skip(found.ping_skipped or "no database is configured")
+    elif not found.kind or found.ping_skipped or found.undecryptable:
+        yield skip(found.ping_skipped or found.undecryptable or "no database is configured")
     elif stopped := _stopped_server(facts, found):
         yield skip(stopped)
     elif found.ping:
@@ -72,6 +90,14 @@ def ping(facts: Facts) -> Iterator[Answer]:
         )
     else:
         yield ok(f"{found.url} answers")
+
+
+def _without_server(found: DatabaseFacts) -> str:
+    if not found.kind:
+        return "no database server is configured"
+    if found.kind.startswith("sqlite"):
+        return f"{found.kind} needs no server"
+    return found.ping_skipped or "it is reached by a Unix socket"
 
 
 def _stopped_server(facts: Facts, found: DatabaseFacts) -> str:
@@ -99,9 +125,9 @@ def _removed(facts: Facts, found: DatabaseFacts) -> Answer:
     )
 
 
-def pool(facts: Facts) -> Iterator[Answer]:
+@_each
+def pool(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
     """Connections that the server still has to give."""
-    found = facts.get(DATABASE)
     if found.connections is None or not found.max_connections:
         yield skip("only a PostgreSQL that answers tells its connections")
         return
@@ -127,7 +153,13 @@ def _user(found: DatabaseFacts) -> str:
 
 
 CHECKS = (
-    Check(id="db.service", title="the database server runs", group=_GROUP, run=server, follows=("dsn", "types", "dns")),
+    Check(
+        id="db.service",
+        title="the database server runs",
+        group=_GROUP,
+        run=server,
+        follows=("load", "dsn", "types", "dns"),
+    ),
     Check(id="db.perm", title="the database can be written", group=_GROUP, run=permission, follows=("dsn", "res.disk")),
     Check(
         id="db.ping",

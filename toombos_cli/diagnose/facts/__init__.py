@@ -4,7 +4,7 @@ from typing import Any
 
 from toombos_cli.diagnose.facts.access import ACCESS
 from toombos_cli.diagnose.facts.configuration import CONFIGURATION, SETTINGS
-from toombos_cli.diagnose.facts.database import DATABASE
+from toombos_cli.diagnose.facts.database import DATABASES
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.monitoring import MONITORING
@@ -23,7 +23,7 @@ FACTS: tuple[Fact[Any], ...] = (
     PACKAGES,
     NETWORK,
     LOGS,
-    DATABASE,
+    DATABASES,
     ACCESS,
     MONITORING,
     STACKS,

@@ -32,11 +32,11 @@ def _gather(facts: Facts) -> tuple[AccessFacts, ...]:
 def _ask_all(facts: Facts) -> Iterator[AccessFacts]:
     settings, probes = facts.get(SETTINGS), facts.get(PROBES)
     for name, variable in settings.with_role("access_key").items():
-        key = settings.clear.get(name, "")
         for used in variable.used_by:
             if used not in probes:
                 continue
-            # A read-only route without parameters: requesting it changes nothing.
+            key = settings.service_clear(used).values.get(name, "")
+            # A route that only reads and takes no parameters: asking it changes nothing.
             routes = [o.path for o in probes[used].operations if o.method == "GET" and o.secured and "{" not in o.path]
             if not routes:
                 continue

@@ -1,21 +1,22 @@
-"""The database that the manifest's `database` variable names: can it be reached, used, and is there room in it."""
+"""The databases that services are given: can each be reached, used, and is there room in it."""
 
 import os
 import re
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import msgspec
 from msgspec.structs import replace
 
-from toombos_cli.base.addresses import url_address
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.probes import Reason
 from toombos_cli.probes.tcp import probe_tcp
 from toombos_cli.processes import conflicts
+from toombos_cli.settings.databases import Database, Kind, Server
 from toombos_cli.settings.display import masked_url
 
 _TIMEOUT_S = 1.5
@@ -24,9 +25,10 @@ _CHECKED_BYTES = 8 * 1024 * 1024
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One database. `kind` is "" when the manifest names none. `url` has no password.
+    """One database. `kind` is "" when no service is given one. `url` has no password.
 
-    `ping` is "" when SELECT 1 was answered, else why not; `reached` is the reason of the TCP probe of a server.
+    `undecryptable` says why its URL cannot be read. `ping` is "" when SELECT 1 was answered, else why not; `reached` is
+    the reason of the TCP probe of a server.
     `removed` are a file that a service still has open although it was removed, and where: what it would have to be
     named, and /proc/PID/fd/N. `served_by` is the service of the manifest that listens at the URL's address.
     """
@@ -34,6 +36,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     kind: str = ""
     url: str = ""
+    undecryptable: str = ""
     path: str = ""
     exists: bool = True
     reached: str = ""
@@ -47,27 +50,36 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     removed: tuple[tuple[str, str], ...] = ()
 
 
-def _gather(facts: Facts) -> DatabaseFacts:
-    settings = facts.get(SETTINGS)
-    for name, variable in settings.with_role("database").items():
-        url = settings.clear.get(name)
-        if not url or "://" not in url:
-            continue
-        services = tuple(used for used in variable.used_by if used in facts.manifest.services)
-        found = DatabaseFacts(name=name, kind=re.split(r"[+:]", url)[0], url=masked_url(url), services=services)
-        if url.startswith("sqlite"):
-            directory = facts.manifest.services[services[0]].cwd if services else str(facts.manifest.project)
-            found = _sqlite(found, url, Path(directory))
-            return found if found.exists else replace(found, removed=_still_open(facts, found))
-        return _server(facts, found, url)
-    return DatabaseFacts()
+def _gather(facts: Facts) -> tuple[DatabaseFacts, ...]:
+    found: dict[int, DatabaseFacts] = {}
+    databases = facts.get(SETTINGS).databases
+
+    def look(number: int, database: Database) -> None:
+        found[number] = _one(facts, database)
+
+    threads = [Thread(target=look, args=one, daemon=True) for one in enumerate(databases)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return tuple(found[number] for number in range(len(databases)))
 
 
-def _sqlite(found: DatabaseFacts, url: str, directory: Path) -> DatabaseFacts:
-    match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", url)
-    if match is None or match[1] == ":memory:":
+def _one(facts: Facts, database: Database) -> DatabaseFacts:
+    url = masked_url(database.url) if "://" in database.url else ""
+    scheme = re.split(r"[+:]", url)[0]
+    found = DatabaseFacts(name=database.name, kind=scheme or "other", url=url, services=database.services)
+    if database.undecryptable:
+        return replace(found, undecryptable=database.undecryptable)
+    if database.kind is Kind.SQLITE:
+        found = _sqlite(found, database.path)
+        return found if found.exists else replace(found, removed=_still_open(facts, found))
+    return _server(facts, found, database.server)
+
+
+def _sqlite(found: DatabaseFacts, path: Path | None) -> DatabaseFacts:
+    if path is None:
         return replace(found, ping_skipped="it is in memory")
-    path = directory / match[1]
     found = replace(found, path=str(path), permission=_permission(path), exists=path.exists())
     if not path.exists():
         return replace(found, ping_skipped="it does not exist yet")
@@ -117,34 +129,36 @@ def _ping_sqlite(path: Path) -> str:
     return "" if answer[0] == "ok" else f"damaged: {answer[0].splitlines()[0]}"
 
 
-def _server(facts: Facts, found: DatabaseFacts, url: str) -> DatabaseFacts:
-    try:
-        host, port = url_address(url)
-    except ValueError:
+def _server(facts: Facts, found: DatabaseFacts, server: Server | None) -> DatabaseFacts:
+    if server is None or server.port is None:
         return replace(found, ping_skipped="its URL cannot be read")
-    if port is None:
-        return replace(found, ping_skipped="its URL names no port")
-    host = host or "localhost"
+    if not server.host.startswith("/"):  # the directory of a Unix socket has no port to try
+        found = _reached(facts, found, server.host, server.port)
+        if found.reached != "ok":
+            return found
+    if server.kind is not Kind.POSTGRESQL:
+        return replace(found, ping_skipped="only PostgreSQL and SQLite are asked")
+    return _postgres(found, server)
+
+
+def _reached(facts: Facts, found: DatabaseFacts, host: str, port: int) -> DatabaseFacts:
     every = facts.manifest.services.values()
     found = replace(found, served_by=next((s.name for s in every if s.port == port and conflicts(s.host, host)), ""))
     answer = probe_tcp(host, port, timeout_s=_TIMEOUT_S)
     if answer.reason is not Reason.OK:
         return replace(found, reached=answer.reason.value, ping=answer.detail)
-    found = replace(found, reached="ok")
-    if not found.kind.startswith("postgres"):
-        return replace(found, ping_skipped="only PostgreSQL and SQLite are asked")
-    return _postgres(found, url)
+    return replace(found, reached="ok")
 
 
-def _postgres(found: DatabaseFacts, url: str) -> DatabaseFacts:
+def _postgres(found: DatabaseFacts, server: Server) -> DatabaseFacts:
     try:
         import psycopg
     except ImportError:
         return replace(found, ping_skipped="psycopg is not installed: pip install toombos[postgres]")
     # Not through SQLAlchemy, whose import alone would take a quarter of the time there is.
-    address = re.sub(r"^postgres(ql)?(\+\w+)?:", "postgresql:", url)
+    password = server.password or None
     try:
-        with psycopg.connect(address, connect_timeout=2) as connection:
+        with psycopg.connect(server.libpq_url(), password=password, connect_timeout=2) as connection:
             row = connection.execute(
                 "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),"
                 " current_setting('max_connections')::int,"
@@ -157,4 +171,4 @@ def _postgres(found: DatabaseFacts, url: str) -> DatabaseFacts:
     return replace(found, permission=permission, connections=used, max_connections=limit)
 
 
-DATABASE: Fact[DatabaseFacts] = Fact("database", DatabaseFacts, _gather)
+DATABASES: Fact[tuple[DatabaseFacts, ...]] = Fact("database", tuple[DatabaseFacts, ...], _gather)

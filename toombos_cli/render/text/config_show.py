@@ -32,5 +32,5 @@ def show(report: "ShowReport", output: Output) -> None:
 
 
 def _source(value: "ShownValue") -> str:
-    source = value.source if value.line is None else f"{value.source}:{value.line}"
+    source = f"{value.source} {value.service}".rstrip() if value.line is None else f"{value.source}:{value.line}"
     return source if value.overrides_line is None else f"{source} (over .env:{value.overrides_line})"

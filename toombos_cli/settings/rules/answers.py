@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from toombos_cli.base.findings import Answer, Evidence, Status
-from toombos_cli.settings.display import shown_name, shown_value
+from toombos_cli.base.redaction import MASK
+from toombos_cli.settings.databases import Database
+from toombos_cli.settings.display import masked_url, shown_name, shown_value
 from toombos_cli.settings.env_file import Binding
 from toombos_cli.settings.facts import Facts
 from toombos_cli.settings.strength import RANDOM_TEXT
-from toombos_cli.settings.values import Origin
+from toombos_cli.settings.values import Origin, Value
 
 
 def fail(
@@ -61,6 +63,27 @@ def where_set(facts: Facts, name: str, text: str = "") -> Evidence:
     return (
         at_line(facts, value.line, text) if value.line is not None else Evidence(source=value.origin.value, text=text)
     )
+
+
+def where_given(facts: Facts, database: Database) -> Evidence:
+    """Return the place that sets a database's URL, with the URL without its password."""
+    variable, value = facts.variables.get(database.name), database.value
+    shown = masked_url(database.url) if "://" in database.url else MASK
+    if variable is not None:
+        shown = shown_value(database.name, database.url, variable)
+    text = f"{database.name}={shown}"
+    if value.line is not None:
+        return at_line(facts, value.line, text)
+    if value.origin in (Origin.SERVICE, Origin.MANIFEST):
+        return in_table(facts, value, *database.services, text=text)
+    return Evidence(source=value.origin.value, text=text)
+
+
+def in_table(facts: Facts, value: Value, *services: str, text: str = "") -> Evidence:
+    """Return the tables of services that set a value."""
+    table = "env" if value.origin is Origin.SERVICE else "default_env"
+    keys = ", ".join(f"[services.{name}] {table}" for name in services)
+    return in_manifest(facts, f"{keys}: {text or value.name}")
 
 
 def edit(facts: Facts, line: int, script: str) -> str:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.rules.answers import command, fail, ok, skip, warn
+from toombos_cli.settings.rules.answers import command, fail, in_table, ok, skip, warn, where_set
+from toombos_cli.settings.values import key_names
 
 
 def not_found(facts: Facts) -> Iterator[Answer]:
@@ -44,16 +45,21 @@ def load(facts: Facts) -> Iterator[Answer]:
             command=hint if shell else "",
             advice=hint,
         )
-    for name in facts.undecryptable:
-        value = facts.values[name]
-        reason = "it is damaged, or was encrypted with another key" if facts.encryption_key else "no key is set"
-        key = next(iter(facts.with_role("encryption_key")), "the encryption key")
-        yield fail(
-            f"{name} is encrypted and cannot be decrypted: {reason}",
-            Evidence(source=str(facts.env_file.path) if value.line else value.origin.value, line=value.line),
-            cause="a service that reads it refuses to start",
-            advice=f"set {key} to the key it was encrypted with, or write {name} anew and run: toombos config encrypt",
-        )
+    key = key_names(facts.manifest)[0]
+    for name, reason in facts.undecryptable.items():
+        yield _undecryptable(name, reason, where_set(facts, name), key)
+    for service, own, clear in facts.own_values():
+        if own.name in clear.undecryptable:
+            yield _undecryptable(own.name, clear.undecryptable[own.name], in_table(facts, own, service.name), key)
+
+
+def _undecryptable(name: str, reason: str, at: Evidence, key: str) -> Answer:
+    return fail(
+        f"{name} is encrypted and cannot be decrypted: {reason}",
+        at,
+        cause="a service that reads it refuses to start",
+        advice=f"set {key} to the key it was encrypted with, or write {name} anew and run: toombos config encrypt",
+    )
 
 
 def mode(facts: Facts) -> Iterator[Answer]:

@@ -11,6 +11,7 @@ from toombos_cli.settings.rules.answers import (
     at_line,
     command,
     fail,
+    in_manifest,
     ok,
     remove_line,
     rename,
@@ -23,10 +24,11 @@ from toombos_cli.settings.values import Origin
 
 
 def extra(facts: Facts) -> Iterator[Answer]:
-    """Names that no service reads; a near miss of a known one is a setting that somebody believes in."""
+    """Names that no service reads, and other spellings of those that one reads: somebody believes in them."""
     if not facts.variables:
         yield skip("the manifest documents no variables ([environment.NAME])")
         return
+    yield from _spellings(facts)
     for binding in facts.env_file.bindings:
         name = binding.name
         if name is None or binding.sets_nothing:
@@ -42,15 +44,13 @@ def extra(facts: Facts) -> Iterator[Answer]:
             continue
         guess = nearest(name, facts.variables)
         shown = shown_name(name, facts.variables)
+        if any(other.name == name and other.origin is Origin.ENV_FILE for other in facts.other_spellings):
+            continue
         if guess is not None:
-            case_only = name.upper() == guess
-            differs = f"{shown} differs from {guess} in case"
             yield fail(
-                differs if case_only else f"unknown name {shown}: did you mean {guess}?",
+                f"unknown name {shown}: did you mean {guess}?",
                 at_line(facts, binding.line),
-                cause="the services read it whatever its case, toombos and the shell do not"
-                if case_only
-                else f"no service reads it, so {guess} keeps another value",
+                cause=f"no service reads it, so {guess} keeps another value",
                 command=rename(facts, binding, guess),
                 advice=f"write {guess} on line {binding.line}",
             )
@@ -60,6 +60,37 @@ def extra(facts: Facts) -> Iterator[Answer]:
                 at_line(facts, binding.line),
                 command=remove_line(facts, binding),
                 advice=f"remove line {binding.line}, or document the name in toombos.toml",
+            )
+
+
+def _spellings(facts: Facts) -> Iterator[Answer]:
+    """Names that differ from a documented one in case alone, wherever they are set."""
+    for other in facts.other_spellings:
+        reason = f"{other.name} differs from {other.documented} in case"
+        cause = f"a reader that ignores case takes it for {other.documented}; toombos and its own services do not"
+        if other.origin is Origin.ENV_FILE:
+            binding = facts.env_file.bindings_of(other.name)[-1]
+            yield fail(
+                reason,
+                at_line(facts, binding.line),
+                cause=cause,
+                command=rename(facts, binding, other.documented),
+                advice=f"write {other.documented} on line {binding.line}",
+            )
+        elif other.origin is Origin.ENVIRONMENT:
+            switches = facts.with_role("dry_run", "use_mocks")
+            yield (fail if other.documented in switches else warn)(
+                f"{reason}, in the environment",
+                Evidence(source=other.origin.value, text=other.name),
+                cause=cause,
+                command=f"unset {other.name}",
+            )
+        else:
+            yield fail(
+                f"{reason}, in {other.place}",
+                in_manifest(facts, f"[services.{other.service}]"),
+                cause=cause,
+                advice=f"write {other.documented} in {other.place}, or remove it",
             )
 
 

@@ -23,16 +23,16 @@ def port_clash(facts: Facts) -> Iterator[Answer]:
                 cause="the second one cannot start",
                 advice=f"give {other.name} another port",
             )
-    for name in facts.with_role("database"):
-        host, port = _address(facts, name)
-        for service in services:
+    for database in facts.databases:
+        server = database.server
+        for service in services if server and not server.host.startswith("/") else ():  # no Unix socket
             if service.scheme == "tcp":  # it may be the database itself
                 continue
-            if port == service.port and conflicts(service.host, host):
+            if server and server.port == service.port and conflicts(service.host, server.host):
                 yield fail(
-                    f"{name} names port {port}, which is that of {service.name}",
-                    _where(facts, facts.values[name]),
-                    advice=f"correct the port in {name}, or give {service.name} another one",
+                    f"{database.name} names port {server.port}, which is that of {service.name}",
+                    _where(facts, database.value),
+                    advice=f"correct the port in {database.name}, or give {service.name} another one",
                 )
     urls = [(name, _address(facts, name)) for name in facts.with_role("mock_url", "live_url")]
     for (name, address), (other_name, other_address) in combinations(urls, 2):

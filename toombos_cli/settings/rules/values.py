@@ -10,10 +10,12 @@ from toombos_cli.settings.rules.answers import (
     at_line,
     command,
     fail,
+    in_table,
     ok,
     set_to,
     skip,
     warn,
+    where_given,
     where_set,
 )
 from toombos_cli.settings.types import type_error
@@ -32,6 +34,16 @@ def types(facts: Facts) -> Iterator[Answer]:
                 cause="the services refuse to start with it",
                 command=set_to(facts, name, variable.default) if _can_default(facts, name) else "",
                 advice=f"give {name} another value: {variable.description}",
+            )
+    for service, own, clear in facts.own_values():
+        text = clear.values.get(own.name)
+        error = type_error(facts.variables[own.name], text) if text else None
+        if error:
+            yield fail(
+                f"{own.name} {error}",
+                in_table(facts, own, service.name),
+                cause=f"{service.name} refuses to start with it",
+                advice=f"give {own.name} another value: {facts.variables[own.name].description}",
             )
 
 
@@ -100,23 +112,17 @@ def stale(facts: Facts) -> Iterator[Answer]:
 
 
 def database(facts: Facts) -> Iterator[Answer]:
-    """The database URL: a form that SQLAlchemy knows, and a place that can be used. Shown without its password."""
-    for name in facts.with_role("database"):
-        url = facts.clear.get(name)
-        if not url or type_error(facts.variables[name], url):
-            continue  # the rule `types` has said so
-        at = where_set(facts, name, f"{name}={_shown(facts, name)}")
-        if facts.database_problem:
+    """Each database that a service is given: a URL of a known form, and a place that can be used."""
+    for found in facts.databases:
+        variable = facts.variables.get(found.name)
+        at = where_given(facts, found)
+        if found.undecryptable or (variable and type_error(variable, found.url)):
+            continue  # the rules `load` and `types` have said so
+        if found.path and found.path in facts.unusable_databases:
             yield fail(
-                f"the directory of {name} cannot be used: {facts.database_problem}",
+                f"the directory of {found.name} cannot be used: {facts.unusable_databases[found.path]}",
                 at,
                 advice="name a directory that this user can write",
             )
         else:
-            yield ok(f"{name}={_shown(facts, name)}")
-
-
-def _shown(facts: Facts, name: str) -> str:
-    from toombos_cli.settings.display import shown_value
-
-    return shown_value(name, facts.clear[name], facts.variables[name])
+            yield ok(at.text)

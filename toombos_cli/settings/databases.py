@@ -1,0 +1,211 @@
+"""The databases that the system's services are given: one answer for backup, restore, diagnose and `config check`."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.settings.env_file import EnvFile
+from toombos_cli.settings.values import Value, decrypted, effective_values, key_names
+
+CONVENTIONAL_NAME = "DATABASE_URL"
+"""Names a database also in a project whose manifest does not document it."""
+_PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306, "mongodb": 27017, "redis": 6379}
+_SQLITE = re.compile(r"sqlite3?(?:\+\w+)?:///([^?]*)(?:\?(.*))?", re.DOTALL)
+# The user and password of a URL behind its `://`, whatever the password holds: it ends at the last `@` before the host.
+# Digits before a slash are a port.
+USERINFO = r"(?:(?P<user>[^:@/?#]*)(?P<password>:(?!\d+[/?#]).*?)?@(?=[^@/?]*(?:[/?]|$)))?"
+_SERVER = re.compile(
+    rf"(?P<scheme>[A-Za-z][\w+.-]*)://{USERINFO}(?P<hosts>[^/?]*)(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?",
+    re.DOTALL,
+)
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS; it refuses every other name.
+_LIBPQ = re.compile(
+    "host|hostaddr|port|dbname|user|password|passfile|require_auth|channel_binding|connect_timeout|client_encoding"
+    "|options|application_name|fallback_application_name|keepalives(_idle|_interval|_count)?|tcp_user_timeout"
+    "|replication|gssencmode|requiressl|ssl(mode|negotiation|compression|cert|key|password|certmode|rootcert|crl|sni)"
+    "|sslcrldir|requirepeer|(ssl_)?(min|max)_protocol_version|krbsrvname|gsslib|gssdelegation|service"
+    "|target_session_attrs|load_balance_hosts"
+)
+
+
+class Kind(StrEnum):
+    """What kind of database a URL names; OTHER also stands for a text that is no URL."""
+
+    SQLITE = "sqlite"
+    POSTGRESQL = "postgresql"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A database server by its URL; `password` is in clear.
+
+    `named_host` is the first host that the URL names, a directory for a Unix socket, "" for none. `port` is that
+    host's, else the usual one of the kind of database, None when that is not known.
+    """
+
+    scheme: str
+    user: str
+    password: str = field(repr=False)
+    hosts: str
+    named_host: str
+    port: int | None
+    database: str
+    parameters: tuple[tuple[str, str], ...] = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> "Server | None":
+        """Return the server that a URL names, None for a text that is no URL or whose port is no number."""
+        match = _SERVER.fullmatch(url)
+        if match is None:
+            return None
+        scheme = match["scheme"].lower()
+        parameters = dict(parse_qsl(match["query"] or "", keep_blank_values=True))
+        host, port = _first_host(match["hosts"], parameters)
+        if port and not (port.isdecimal() and int(port) < 65536):
+            return None
+        return cls(
+            scheme=scheme,
+            user=match["user"] or "",
+            password=unquote((match["password"] or "")[1:]) or parameters.pop("password", ""),
+            hosts=match["hosts"],
+            named_host=host,
+            port=int(port) if port else _PORTS.get(scheme.partition("+")[0]),
+            database=match["database"] or "",
+            parameters=tuple(parameters.items()),
+        )
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of database, whatever driver the URL names."""
+        dialect = self.scheme.partition("+")[0]
+        return Kind.POSTGRESQL if dialect in ("postgresql", "postgres") else Kind.OTHER
+
+    @property
+    def host(self) -> str:
+        """The first host, this machine when the URL names none."""
+        return self.named_host or "localhost"
+
+    def libpq_url(self) -> str:
+        """Return the URL for libpq: without driver and password, and with the parameters that libpq knows."""
+        given = dict(self.parameters)
+        if "ssl" in given and "sslmode" not in given:  # asyncpg's name
+            given["sslmode"] = {"true": "require", "false": "disable"}.get(given["ssl"], given["ssl"])
+        query = urlencode({name: value for name, value in given.items() if _LIBPQ.fullmatch(name)})
+        user = f"{self.user}@" if self.user else ""
+        return f"postgresql://{user}{self.hosts}/{self.database}" + (f"?{query}" if query else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """One database, `services` those that are given it.
+
+    `name` is the variable that names it, `value` the variable as it was set. `url` is in clear, or "" with the reason
+    in `undecryptable`. `path` is the file of SQLite, absolute; None for one in memory.
+    """
+
+    name: str
+    value: Value
+    kind: Kind
+    url: str = field(default="", repr=False)
+    undecryptable: str = ""
+    services: tuple[str, ...] = ()
+    path: Path | None = None
+    server: Server | None = None
+
+    @property
+    def label(self) -> str:
+        """The variable, and who is given it: several services may be given different databases by one name."""
+        return f"{self.name} ({', '.join(self.services)})" if self.services else self.name
+
+
+def _first_host(hosts: str, parameters: Mapping[str, str]) -> tuple[str, str]:
+    """Host and port as written, "" for what is not; parameters stand for what the URL's authority leaves out."""
+    first = hosts.partition(",")[0]
+    bracketed = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", first)
+    host, _, port = first.partition(":")
+    if bracketed:
+        host, port = bracketed[1], bracketed[2] or ""
+    return (
+        unquote(host) or parameters.get("host", "").partition(",")[0],
+        port or parameters.get("port", "").partition(",")[0],
+    )
+
+
+def find_databases(
+    manifest: Manifest, env_file: EnvFile, *, mode: str | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Database, ...]:
+    """Return each database that a service is given, once; one that nobody is known to use counts as well.
+
+    The variables with the role `database` name them, and DATABASE_URL where the manifest does not document it. A
+    relative SQLite path is resolved against the working directory of the service.
+    """
+    found: dict[object, Database] = {}
+    for name in _names(manifest):
+        for service in _users(manifest, name) or (None,):
+            values = effective_values(manifest, service, env_file, mode=mode, environ=environ)
+            if name not in values or not values[name].value:
+                continue
+            clear = decrypted(manifest, {n: values[n] for n in {name, *key_names(manifest)} & values.keys()})
+            database = _described(manifest, service, values[name], clear.values.get(name, ""))
+            database = replace(database, undecryptable=clear.undecryptable.get(name, ""))
+            same = found.setdefault(_identity(database), database)
+            services = dict.fromkeys((*same.services, *database.services))
+            found[_identity(database)] = replace(same, services=tuple(services))
+    return tuple(found.values())
+
+
+def _names(manifest: Manifest) -> tuple[str, ...]:
+    names = [name for name, variable in manifest.environment.items() if variable.role == "database"]
+    return tuple(names) if CONVENTIONAL_NAME in manifest.environment else (*names, CONVENTIONAL_NAME)
+
+
+def _users(manifest: Manifest, name: str) -> tuple[Service, ...]:
+    """The services that read a variable: those that the manifest names for it, else all but monitoring."""
+    named = manifest.environment[name].used_by if name in manifest.environment else ()
+    return tuple(
+        service
+        for service in manifest.services.values()
+        if name in service.env
+        or name in service.default_env
+        or (service.name in named if named else service.role != "monitoring")
+    )
+
+
+def _described(manifest: Manifest, service: Service | None, value: Value, url: str) -> Database:
+    directory = Path(service.cwd) if service else manifest.project
+    services = (service.name,) if service else ()
+    if re.match(r"sqlite3?(\+\w+)?:", url):
+        path = _sqlite_path(url, directory)
+        return Database(name=value.name, value=value, kind=Kind.SQLITE, url=url, services=services, path=path)
+    server = Server.parse(url)
+    kind = server.kind if server else Kind.OTHER
+    return Database(name=value.name, value=value, kind=kind, url=url, services=services, server=server)
+
+
+def _sqlite_path(url: str, directory: Path) -> Path | None:
+    """The file of a URL as SQLAlchemy reads it, `file:` URIs included; None in memory."""
+    match = _SQLITE.fullmatch(url)
+    path = match[1] if match else ""
+    if match and path.startswith("file:"):
+        path = unquote(path.removeprefix("file:"))
+        path = "" if "mode=memory" in (match[2] or "") else path
+    if path in ("", ":memory:"):
+        return None
+    return Path(os.path.normpath(directory / path))
+
+
+def _identity(database: Database) -> object:
+    """What two services that use the same database have in common, whatever user and driver each one names."""
+    if database.path is not None:
+        return os.path.realpath(database.path)
+    if database.server is not None and database.kind is Kind.POSTGRESQL:
+        server = database.server
+        return server.host, server.port, dict(server.parameters).get("dbname") or server.database or server.user
+    return database.name, database.url or database.value.value
