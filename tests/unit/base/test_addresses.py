@@ -25,7 +25,6 @@ def test_host_and_port(host: str, shown: str) -> None:
         pytest.param("http://example", ("example", 80), id="http"),
         pytest.param("https://[2001:db8::1]/x", ("2001:db8::1", 443), id="https, IPv6"),
         pytest.param("http://user:secret@example:8000", ("example", 8000), id="a port of its own"),
-        pytest.param("redis://cache", ("cache", 6379), id="Redis"),
         pytest.param("oracle://db/x", ("db", None), id="a scheme whose port is not known"),
         pytest.param("sqlite:///data/x.db", ("", None), id="a file"),
     ],
