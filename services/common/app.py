@@ -1,14 +1,18 @@
 """The app factory: a FastAPI app that behaves as every Toombos service does."""
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
-from services.common import errors
 from services.common.metrics import ServiceMetrics
 from services.common.middleware import RequestMiddleware
 from services.common.operations import HealthCheck, Operations, ReadinessCheck
@@ -61,5 +65,24 @@ def create_app(
         routes=[route for router in (*routers, operations.router()) for route in router.routes],
         middleware=[Middleware(RequestMiddleware, metrics=metrics, max_body_bytes=settings.max_body_bytes)],
     )
-    errors.install(app)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(405, _method_not_allowed)
     return app
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """422 with place and reason. The input is not echoed: it may be large, secret, or text that UTF-8 cannot hold."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101  (registered for nothing else)
+    detail: list[dict[str, Any]] = [
+        {"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]} for problem in error.errors()
+    ]
+    return Response(json.dumps({"detail": detail}), status_code=422, media_type="application/json")
+
+
+async def _method_not_allowed(request: Request, error: Exception) -> Response:
+    """405 whose Allow names every method of the path (Starlette names those of its first route only)."""
+    assert isinstance(error, HTTPException)  # noqa: S101  (registered for nothing else)
+    path = request.scope["route"].path
+    routes = (route for route in request.app.routes if isinstance(route, Route) and route.path == path)
+    allowed = sorted({method for route in routes for method in route.methods or ()})
+    return JSONResponse({"detail": error.detail}, status_code=405, headers={"Allow": ", ".join(allowed)})

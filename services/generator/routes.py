@@ -7,6 +7,7 @@ import msgspec
 from fastapi import APIRouter, HTTPException, Query, Response
 
 from services.common.answers import errors
+from services.common.quick_route import QuickRoute
 from services.generator import models
 from services.generator.access import Caller, require_editor
 from services.generator.content.model import Channel, ContentOptions, Platform, TemplateStyle, Tone
@@ -15,7 +16,6 @@ from services.generator.documents.reader import DocumentReader
 from services.generator.generation import ContentGenerator, GenerationResult
 from services.generator.history.history import History
 from services.generator.history.model import Generation, GenerationStatus, HistoryUnavailableError
-from services.generator.quick_route import GenerateRoute
 
 _DESCRIPTIONS = {
     TemplateStyle.MODERN: "Coloured header, one card for each section",
@@ -46,7 +46,7 @@ class GeneratorRoutes:
             methods=["POST"],
             response_model=models.GenerationAnswer,
             responses={**errors(400, 403, 413, 503), 502: _FAILED},
-            route_class_override=GenerateRoute,
+            route_class_override=QuickRoute,
         )
         router.post(
             "/api/v1/content/preview/{channel}",

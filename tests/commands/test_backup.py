@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.commands.test_health import on_a_terminal
-from tests.support.runner import TOOMBOS, Toombos
+from tests.support.runner import Toombos
+from tests.support.terminal import on_a_terminal
 
 
 @pytest.fixture
@@ -218,7 +218,8 @@ def test_nothing_is_started_on_a_tree_that_a_killed_restore_left(project: Path, 
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_archive_name_is_cut_on_a_terminal(project: Path, toombos: Toombos, width: int) -> None:
     made = json.loads(toombos("backup", "--pin", "--emergency", "--json").stdout)["data"]
-    lines = on_a_terminal([*TOOMBOS, "backup", "list"], project, width, {"TERM": "xterm", "NO_COLOR": "1"}).splitlines()
+    env = {"TERM": "xterm", "NO_COLOR": "1"}
+    lines = on_a_terminal("backup", "list", cwd=project, width=width, env=env).splitlines()
     (row,) = (line.rstrip() for line in lines if Path(made["archive"]).name in line)
     assert "emergency, pinned" in row
     assert len(row) <= width

@@ -1,23 +1,19 @@
 """`toombos health` as people and programs see it: formats, exit codes, terminals, logs and alarms."""
 
-import fcntl
 import json
 import os
-import pty
 import re
-import signal
-import struct
 import subprocess
 import sys
-import termios
 from xml.etree import ElementTree
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.ports import free_port
-from tests.support.runner import TOOMBOS, begin_toombos
+from tests.support.runner import begin_toombos
 from tests.support.servers import answer, json_answer, serve
+from tests.support.terminal import on_a_terminal
 
 HEALTHY = json_answer('{"status": "healthy"}')
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -189,7 +185,7 @@ def test_off_a_terminal_no_cell_is_cut_and_no_code_is_sent(toombos, project, env
     ids=["colours", "NO_COLOR", "dumb"],
 )
 def test_on_a_terminal_the_rows_fit_and_colours_come_only_when_wanted(project, width, env):
-    text = on_a_terminal([*TOOMBOS, "health"], project, width, env)
+    text = on_a_terminal("health", cwd=project, width=width, env=env)
     coloured = "\x1b[" in text
     assert coloured == (env == {"TERM": "xterm-256color"})
     rows = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if re.match(r"OK|FAIL", line)]
@@ -198,36 +194,9 @@ def test_on_a_terminal_the_rows_fit_and_colours_come_only_when_wanted(project, w
         assert all(len(row) <= width for row in rows)
 
 
-def on_a_terminal(argv, cwd, width, env, *, until=None):
-    """What a program prints on a terminal of this width; when that holds `until`, it gets a Ctrl-C."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
-    clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLUMNS", "LINES")}
-    process = subprocess.Popen(argv, cwd=cwd, env=clean | env, stdout=theirs, stderr=theirs, stdin=theirs)
-    os.close(theirs)
-    text = b""
-    while True:
-        try:
-            chunk = os.read(ours, 65536)
-        except OSError:  # Linux: the other side is closed
-            break
-        if not chunk:
-            break
-        text += chunk
-        if until is not None and until in text.decode("utf-8", "replace"):
-            process.send_signal(signal.SIGINT)
-            until = None
-    os.close(ours)
-    code = process.wait(30)
-    assert until is None
-    if code == 130:
-        assert b"\x1b[?1049l" in text  # the other screen was left
-    return text.decode().replace("\r\n", "\n")
-
-
 def test_watch_on_a_terminal_redraws_in_place_with_a_sparkline_and_leaves_the_last_report(project):
-    argv = [*TOOMBOS, "health", "good", "--watch", "0.1"]
-    text = on_a_terminal(argv, project, 80, {"TERM": "xterm-256color"}, until="█")
+    argv = ("health", "good", "--watch", "0.1")
+    text = on_a_terminal(*argv, cwd=project, width=80, env={"TERM": "xterm-256color"}, until="█")
     after = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.rpartition("\x1b[?1049l")[2])
     rows = [line for line in after.splitlines() if line.startswith("OK")]
     assert len(rows) == 1

@@ -1,21 +1,13 @@
 """The generator's only HTTP client; a test holds that no other module makes one."""
 
 import asyncio
-import ssl
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from typing import Any
 
-import certifi
 import httpx
 
 from services.generator.outgoing.egress import EgressGuard
-
-if find_spec("sniffio") is None:
-    # httpcore tries to import it at each of its many locks; searching the disk for it took a tenth of a publication.
-    sys.modules["sniffio"] = None  # type: ignore[assignment]  # Python's way of saying: not to be found
 
 USER_AGENT = "toombos-generator"
 
@@ -39,22 +31,6 @@ class _BoundedAsyncClient(httpx.AsyncClient):
             return await super().send(request, **options)
 
 
-class LateTrustTransport(httpx.AsyncHTTPTransport):
-    """Trusts the usual authorities, which it loads before its first TLS request: no start waits 30 ms for them.
-
-    Until then it trusts nobody.
-    """
-
-    def __init__(self, limits: httpx.Limits) -> None:
-        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        super().__init__(verify=self.tls, trust_env=False, limits=limits)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if request.url.scheme == "https" and not self.tls.cert_store_stats()["x509_ca"]:
-            self.tls.load_verify_locations(certifi.where())
-        return await super().handle_async_request(request)
-
-
 def build_client(
     *,
     guarded: bool,
@@ -67,10 +43,11 @@ def build_client(
 
     `guarded` (dry-run mode) puts the egress guard between it and the network.
     """
-    transport: httpx.AsyncBaseTransport = LateTrustTransport(
-        # Connections idle for longer may be closed by the other side just as they are used again.
-        httpx.Limits(max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=5.0)
+    # Connections idle for longer may be closed by the other side just as they are used again.
+    limits = httpx.Limits(
+        max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=5.0
     )
+    transport: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
     if guarded:
         transport = EgressGuard(transport, allowed_hosts=allowed_hosts, count_refusal=count_refusal)
     return _BoundedAsyncClient(

@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from toombos_cli.base.redaction import Redactor, is_secret_name, spellings
+from toombos_cli.base.redaction import MASK, Redactor, is_secret_name, mask_values, spellings
 
 SECRET = 'p@ss\' "wörd"/+&=\\%?-0123456789'
 KNOWN = Redactor([("API_KEY", SECRET)])
@@ -241,3 +241,30 @@ def test_what_was_redacted_stays_as_it_is_when_it_is_redacted_again(text):
     once = Redactor().text(text)
     assert "12345" not in once
     assert Redactor().text(once) == once
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        (["-d", "secret", "url"], ["-d", MASK, "url"]),
+        (["-dsecret", "url"], [f"-d{MASK}", "url"]),
+        (["--data", "secret", "url"], ["--data", MASK, "url"]),
+        (["--data=secret", "url"], [f"--data={MASK}", "url"]),
+        (["-d", "-d", "url"], ["-d", MASK, "url"]),
+        (["-d", "--data=secret", "url"], ["-d", MASK, "url"]),
+        (["-c", "4", "url"], ["-c", "4", "url"]),
+        (["url", "-d"], ["url", "-d"]),
+    ],
+    ids=[
+        "in the next word",
+        "in the same word",
+        "in the next word of a long option",
+        "behind an equals sign",
+        "a value that reads as the option",
+        "a value that reads as another option",
+        "another option",
+        "an option without its value",
+    ],
+)
+def test_the_values_of_named_options_are_masked_in_a_command_line(argv: list[str], shown: list[str]) -> None:
+    assert list(mask_values(argv, ("-d", "--data"))) == shown
