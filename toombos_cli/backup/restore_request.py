@@ -31,7 +31,7 @@ class Request:
     scope: Scope
     archive: Path | None = None
     only: tuple[str, ...] = ()
-    dry_run: bool = False
+    preview: bool = False
     start: bool = True
     postgres: Postgres | None = None
     keys: Keys = NO_KEYS

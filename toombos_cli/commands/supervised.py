@@ -10,6 +10,7 @@ from toombos_cli.processes import conflicts
 if TYPE_CHECKING:
     from toombos_cli.backup.postgres import Postgres
     from toombos_cli.manifest.tables.service import Service
+    from toombos_cli.project.state import SystemState
 
 
 class SupervisedServices:
@@ -22,7 +23,7 @@ class SupervisedServices:
     def __init__(self, invocation: Invocation, postgres: "Postgres | None" = None) -> None:
         self._invocation = invocation
         self._postgres = postgres
-        self._dry_run = False
+        self._before: SystemState | None = None
         self._kept: dict[str, Service] = {}
 
     def stop(self) -> tuple[str, ...]:
@@ -33,7 +34,7 @@ class SupervisedServices:
         running = tuple(name for name, s in state.services.items() if s.pid) if state else ()
         if not running or state is None:
             return ()
-        self._dry_run = state.dry_run
+        self._before = state
         try:
             services = self._invocation.manifest.services
         except ConfigurationError:  # a broken manifest is a reason to restore, and no reason to leave services running
@@ -51,13 +52,15 @@ class SupervisedServices:
     def start(self, names: tuple[str, ...]) -> None:
         """Returns when all are ready. Raises OperationError with the first service's cause."""
         from toombos_cli.manifest.reading.loader import load_manifest
+        from toombos_cli.project.mode import mode_to_restore
         from toombos_cli.supervisor.operations import run_start
 
         if self._kept:  # it wrote to a log that has been exchanged
             self._stop(self._kept, tuple(self._kept))
         manifest = load_manifest(self._invocation.project)  # as restored, not as it was read before
         known = tuple(name for name in names if name in manifest.services)
-        report = run_start(manifest, known, dry_run=self._dry_run)
+        mode = mode_to_restore(manifest, self._before) if self._before else None
+        report = run_start(manifest, known, mode=mode)
         if report.failures:
             failure = report.failures[0]
             raise OperationError(f"{failure.service}: {failure.message}", hint=failure.hint)

@@ -26,7 +26,7 @@ def run_init(manifest: Manifest) -> ChangeReport:
 def run_init_manifest(directory: Path) -> ChangeReport:
     """Writes a `toombos.toml` to begin with. Raises RefusedError and OperationError as run_init does."""
     text = Path(__file__).with_name("starter.toml").read_text("utf-8")
-    path = _create(directory / FILE_NAME, text, mode=0o666, hint="toombos start --plan")
+    path = _create(directory / FILE_NAME, text, mode=0o666, hint="toombos start --preview")
     return ChangeReport(action="init-manifest", path=path, names=tuple(tomllib.loads(text)["services"]))
 
 

@@ -22,7 +22,7 @@ DRY_RUN = "dry_run"
 
 
 class Mode(Table, frozen=True):
-    """A named way to run the system (`--dry-run` is the mode `dry_run`): variables set on top of all others."""
+    """A named way to run the system (`start --mode NAME`): variables set on top of all others."""
 
     env: dict[str, str] = {}
 
@@ -64,7 +64,7 @@ class Manifest(Table, frozen=True):
             raise ConfigurationError(
                 f"the manifest has no mode {mode}",
                 where=str(self.source.path) if self.source.path else None,
-                hint=f"add [modes.{mode}] with its env, or leave the option out",
+                hint=f"describe [modes.{mode}] again, or end what runs in it: toombos stop",
             )
         return self.modes[mode].env
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from toombos_cli.base.errors import ConfigurationError
-from toombos_cli.manifest import FILE_NAME
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.project.find import is_project
 from toombos_cli.settings.env_file import ENV_FILE, EnvFile, parse_env_text, read_env_file
 from toombos_cli.settings.facts import EXAMPLE, Facts, FileStatus, RunningSystem
 from toombos_cli.settings.old_spellings import find_old_spellings
@@ -47,10 +47,10 @@ def gather_facts(
         example=_read_example(project),
         running=_running(project),
         prometheus=read_prometheus_file(manifest),
-        old_spellings=find_old_spellings(project) if _is_project(project) else (),  # a search of / takes minutes
+        old_spellings=find_old_spellings(project) if is_project(project) else (),  # a search of / takes minutes
         database_problem=_database_problem(manifest, values),
         searched=(start, *start.parents),
-        is_project=_is_project(project),
+        is_project=is_project(project),
         user=os.geteuid(),
     )
 
@@ -65,13 +65,6 @@ def shared_values(
             if name not in values or values[name].origin is Origin.DEFAULT:
                 values[name] = effective_values(manifest, service, env_file, mode=mode, environ=environ)[name]
     return values
-
-
-def _is_project(project: Path) -> bool:
-    try:
-        return any((project / marker).exists() for marker in (ENV_FILE, FILE_NAME, EXAMPLE, "run/state.json"))
-    except PermissionError:
-        return False
 
 
 def _file_status(path: Path) -> FileStatus | None:

@@ -6,7 +6,7 @@ UNPACK = "tar --zstd --xattrs --xattrs-include='*' -xpf"
 RESTORE_TXT = f"""\
 This is a backup made by toombos. With toombos installed:
 
-    toombos restore ARCHIVE --dry-run      what would change
+    toombos restore ARCHIVE --preview      what would change
     toombos restore ARCHIVE                restore it, with a safety backup of what is there
 
 Without toombos, by GNU tar and zstd alone. Stop the services first.
