@@ -81,11 +81,15 @@ def test_the_contract_of_restore(filled: Path, toombos: Toombos) -> None:
     assert "sekret-value" in (filled / ".env").read_text()
 
 
-def test_names_that_no_terminal_can_show_are_escaped(filled: Path, toombos: Toombos) -> None:
+@pytest.mark.parametrize("option", ["--preview", "--dry-run"])
+def test_a_preview_changes_nothing_and_names_that_no_terminal_can_show_are_escaped(
+    filled: Path, toombos: Toombos, option: str
+) -> None:
     (filled / "data" / os.fsdecode(b"caf\xe9\n\x1b[31m")).write_text("x")
     archive = toombos("backup").stdout.split()[1]
     (filled / "data" / os.fsdecode(b"caf\xe9\n\x1b[31m")).unlink()
-    done = toombos("restore", archive, "--dry-run")
+    done = toombos("restore", archive, option)
+    assert not (filled / "data" / os.fsdecode(b"caf\xe9\n\x1b[31m")).exists()
     assert "+ data/caf\\xe9\\n\\x1b[31m" in done.stdout
     assert "\x1b" not in done.stdout
 
@@ -133,7 +137,7 @@ def test_prune_moves_to_the_trash_and_never_the_last_good_one(filled: Path, toom
     first = Path(toombos("backup", "--no-prune").stdout.split()[1])
     pinned = Path(toombos("backup", "--no-prune", "--pin").stdout.split()[1])
     last = Path(toombos("backup", "--no-prune").stdout.split()[1])
-    preview = toombos("backup", "prune", "--dry-run")
+    preview = toombos("backup", "prune", "--preview")
     assert "would go" in preview.stdout
     assert first.exists()
     assert toombos("backup", "prune").returncode == 0

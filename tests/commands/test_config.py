@@ -220,9 +220,9 @@ class TestInit:
         done = toombos("config", "init", "--manifest", cwd=directory)
 
         page, hint = done.stderr.splitlines()
-        assert (done.returncode, hint) == (0, "hint: toombos start --plan")
+        assert (done.returncode, hint) == (0, "hint: toombos start --preview")
         assert Path(page.removeprefix("every key: ")).is_file()
-        assert "app on 127.0.0.1:8080" in toombos("start", "--plan", cwd=directory).stdout
+        assert "app on 127.0.0.1:8080" in toombos("start", "--preview", cwd=directory).stdout
         text = (directory / "toombos.toml").read_text()
         again = toombos("config", "init", "--manifest", cwd=directory)
         assert (again.returncode, (directory / "toombos.toml").read_text()) == (5, text)

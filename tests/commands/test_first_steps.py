@@ -16,7 +16,7 @@ def test_a_start_without_dry_run_says_that_it_was_live_mode_and_what_needs_no_se
 
 REPORTS = [
     *(
-        "start --plan",
+        "start --preview",
         "status",
         "health",
         "smoke",

@@ -39,7 +39,7 @@ env = {{ PORT = "{{port}}", DATABASE_PASSWORD = "hunter2hunter2", BACKEND = "htt
     return tmp_path
 
 
-NOT_RUNNING = ["start --plan", "status", "health", "smoke", "load /books", "diagnose", "stop"]
+NOT_RUNNING = ["start --preview", "status", "health", "smoke", "load /books", "diagnose", "stop"]
 RUNNING = [
     *("status", "health", "logs", "smoke", "load -n 5 /books", "diagnose", "diagnose --issue", "diagnose --incident"),
     *("config check", "config show shop", "backup", "backup status", "restore --latest-good --yes"),

@@ -63,6 +63,6 @@ def test_a_stopped_and_a_suspended_one_are_down_with_the_command_that_helps(work
 
 
 def test_the_plan_tells_no_address_of_it(worker, toombos):
-    shown = toombos("start", "--plan").stdout
+    shown = toombos("start", "--preview").stdout
     assert "1. worker\n" in shown
     assert ":0" not in shown

@@ -17,17 +17,18 @@ JOBS = load_manifest(Path("/nonexistent")).schedule
 
 PROMISED = """
 --project . --json --no-color --verbose --quiet status
-start crm --dry-run --plan --monitoring --foreground --timeout 5
+start crm --dry-run --preview --monitoring --foreground --timeout 5
+start --mode NAME --plan
 stop crm
-restart crm
+restart crm --mode NAME
 status --watch
 logs crm -n 5 -f --errors --startup --grep RE --since 10m
 health crm --watch 5 --quiet --timeout 2 --log --on-fail true --format nagios
 smoke --wait 5 --repeat 2 --junit FILE --github --deep --only preview
 load http://127.0.0.1/ -n 100 -c 10 --rate 5 --duration 5s --stages 5s:5 --slo p99<1s --baseline FILE --html FILE
 diagnose --only GROUP --bundle FILE --html FILE --issue --incident --fix --profile crm
-config check
-config show
+config check --mode NAME
+config show --mode NAME
 config init
 config init --manifest
 config encrypt
@@ -36,9 +37,11 @@ backup
 backup create
 backup list
 backup verify
-backup prune
+backup prune --preview
+backup prune --dry-run
 backup status
-restore ARCHIVE
+restore ARCHIVE --preview
+restore ARCHIVE --dry-run
 restore --latest-good
 monitoring up
 monitoring down

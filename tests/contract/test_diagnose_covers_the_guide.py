@@ -131,8 +131,8 @@ BY_CHECK: dict[int, tuple[str, ...]] = {
     146: ("hosts",),
     147: ("dns",),
     148: ("dns",),
-    153: ("mock.generate",),
-    155: ("mock.generate",),
+    153: ("openapi.responses",),
+    155: ("openapi.responses",),
     157: ("mock.simulated",),
     158: ("openapi.diff",),
     159: ("log.db",),
@@ -199,8 +199,8 @@ def test_the_options_that_rows_name_exist(row: int, option: str):
 def test_every_check_answers_a_row_or_is_named_here_as_one_of_our_own():
     own = {
         "not_found", "owner", "duplicates", "portability", "live", "alerts", "system.stopped", "proc.stopped",
-        "proc.crash_loop", "proc.restarts", "proc.supervision", "proc.running", "proc.seen", "net.proxy", "ready",
-        "http.status", "log.missing_module",
+        "proc.crash_loop", "proc.restarts", "proc.supervision", "proc.mode", "proc.running", "proc.seen", "net.proxy",
+        "ready", "http.status", "log.missing_module",
     }  # fmt: skip
     assert IDS - {name for names in BY_CHECK.values() for name in names} == own
 

@@ -80,14 +80,14 @@ class Site:
         observer: Observer | None = None,
         services: Services | None = None,
         only: tuple[str, ...] = (),
-        dry_run: bool = False,
+        preview: bool = False,
     ) -> RestoreReport:
         request = Request(
             place=self.place,
             scope=self.scope,
             archive=Path(archive) if archive else None,
             only=only,
-            dry_run=dry_run,
+            preview=preview,
         )
         return restore(request, services or NoServices(), observer or Silent())
 

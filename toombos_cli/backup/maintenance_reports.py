@@ -132,7 +132,7 @@ class PruneReport:
 
     kind: ClassVar[str] = "backup_prune"
 
-    dry_run: bool
+    preview: bool
     decisions: tuple[PruneDecision, ...]
     removed_bytes: int
     trash: str

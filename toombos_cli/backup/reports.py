@@ -73,7 +73,7 @@ class NotSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport:
-    """`toombos restore`: what changed, or with `dry_run` what would change. Names are relative to the project.
+    """`toombos restore`: what changed, or with `preview` what would change. Names are relative to the project.
 
     `kept` are live files that the backup's rules leave out and the restore therefore left in place.
     `replaced_at` is where the replaced files still lie, when the safety backup could not hold all of them.
@@ -83,7 +83,7 @@ class RestoreReport:
 
     restored_from: str
     safety_backup: str | None
-    dry_run: bool
+    preview: bool
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]

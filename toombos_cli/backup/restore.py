@@ -22,12 +22,12 @@ from toombos_cli.base.text import printable
 
 
 def restore(request: Request, services: Services, observer: Observer) -> RestoreReport:
-    """Restores, or with `dry_run` only tells what would change.
+    """Restores, or with `preview` only tells what would change.
 
     Raises BadArchiveError before anything was touched, RefusedError, LockedError, OperationError. After an error the
     old tree stands, and what was stopped runs again where that is possible.
     """
-    if request.dry_run:
+    if request.preview:
         refuse_open_journal(request.place)
         return _first_good(request, None, services, observer)
     with hold_alone(request.place.lock, "restore"):
@@ -73,7 +73,7 @@ def _report(
     return RestoreReport(
         restored_from=str(archive.path),
         safety_backup=outcome.safety.archive if outcome.safety else None,
-        dry_run=request.dry_run,
+        preview=request.preview,
         added=tuple(map(printable, outcome.difference.added)),
         changed=tuple(map(printable, outcome.difference.changed)),
         removed=tuple(map(printable, outcome.difference.removed)),

@@ -35,7 +35,7 @@ class Request:
     scope: Scope
     archive: Path | None = None
     only: tuple[str, ...] = ()
-    dry_run: bool = False
+    preview: bool = False
     start: bool = True
     postgres: Postgres | None = None
     unsaved: Mapping[bytes, str] = field(default_factory=dict)

@@ -63,10 +63,16 @@ class Invocation:
 
     @cached_property
     def manifest(self) -> "Manifest":
-        """The project's manifest. Raises ConfigurationError."""
+        """The project's manifest; outside a project the packaged one, which is said. Raises ConfigurationError."""
         from toombos_cli.manifest.reading.loader import load_manifest
+        from toombos_cli.project.find import is_project
 
-        return load_manifest(self.project)
+        manifest = load_manifest(self.project)
+        if not (self.quiet or is_project(self.project)):
+            searched = f"{self.project} was searched" if self.options.project else f"searched {self.project} and above"
+            text = f"no project here ({searched}): this is about the packaged dry-run system"
+            self.stderr.print(text, soft_wrap=True)
+        return manifest
 
     @property
     def format(self) -> str:

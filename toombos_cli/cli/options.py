@@ -2,9 +2,12 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from toombos_cli.manifest.model import Manifest
 
 _GLOBAL = "Global options"
 
@@ -41,18 +44,42 @@ Strict = Annotated[bool, typer.Option("--strict", help="A warning counts as a fa
 
 def complete_service(incomplete: str) -> list[str]:
     """The project's services that begin so, for the shell's completion; none where the manifest is invalid."""
+    manifest = _manifest_to_complete()
+    return [name for name in (manifest.services if manifest else ()) if name.startswith(incomplete)]
+
+
+def _manifest_to_complete() -> "Manifest | None":
     from toombos_cli.base.errors import ToombosError
     from toombos_cli.manifest.reading.loader import load_manifest
     from toombos_cli.project.find import find_project
 
     project = os.environ.get("TOOMBOS_PROJECT")
     try:
-        services = load_manifest(Path(project) if project else find_project(Path.cwd())).services
+        return load_manifest(Path(project) if project else find_project(Path.cwd()))
     except (ToombosError, OSError):
-        return []
-    return [name for name in services if name.startswith(incomplete)]
+        return None
 
 
+def complete_mode(incomplete: str) -> list[str]:
+    """The project's modes that begin so, for the shell's completion; none where the manifest is invalid."""
+    manifest = _manifest_to_complete()
+    return [name for name in (manifest.modes if manifest else ()) if name.startswith(incomplete)]
+
+
+Mode = Annotated[
+    str | None,
+    typer.Option(
+        "--mode",
+        metavar="NAME",
+        help="In this mode of the manifest ([modes.NAME]).",
+        show_default=False,
+        autocompletion=complete_mode,
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="In dry-run mode (--mode dry_run).")]
+Preview = Annotated[
+    bool, typer.Option("--preview", "--dry-run", help="Show what would be changed or removed; change nothing.")
+]
 Services = Annotated[
     list[str] | None,
     typer.Argument(metavar="[SERVICE]...", show_default=False, help="Default: all.", autocompletion=complete_service),

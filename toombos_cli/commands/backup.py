@@ -118,7 +118,7 @@ def verify(invocation: Invocation, archives: Archives = None) -> None:
 @command
 def prune(
     invocation: Invocation,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    preview: options.Preview = False,
 ) -> None:
     """Move what the retention does not keep to the trash, where it lies for a week.
 
@@ -129,7 +129,7 @@ def prune(
     from toombos_cli.backup.directory.store import utc_now
 
     policy = invocation.manifest.backup.retention
-    report = prune_archives(_place(invocation), policy, utc_now(), dry_run=dry_run)
+    report = prune_archives(_place(invocation), policy, utc_now(), preview=preview)
     invocation.finish(replace(report, remote=_remote(invocation)))
 
 

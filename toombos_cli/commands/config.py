@@ -18,6 +18,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="As `start --dry-run` se
 @command
 def check(
     invocation: Invocation,
+    mode: options.Mode = None,
     dry_run: DryRun = False,
     format: Annotated[  # noqa: A002 (the option's name)
         Literal["text", "json", "junit"] | None,
@@ -31,7 +32,7 @@ def check(
     """
     from toombos_cli.config.check import run_check
 
-    report = run_check(invocation.manifest, mode=_mode(invocation, dry_run), start=_start(invocation))
+    report = run_check(invocation.manifest, mode=_mode(invocation, mode, dry_run=dry_run), start=_start(invocation))
     invocation.finish(report, format=format, strict=strict)
 
 
@@ -48,6 +49,7 @@ def show(
             autocompletion=options.complete_service,
         ),
     ] = None,
+    mode: options.Mode = None,
     dry_run: DryRun = False,
 ) -> None:
     """Print every setting, where it came from and its line; secrets are masked."""
@@ -55,7 +57,7 @@ def show(
 
     if service is not None:
         invocation.service_names([service])
-    invocation.finish(run_show(invocation.manifest, service=service, mode=_mode(invocation, dry_run)))
+    invocation.finish(run_show(invocation.manifest, service=service, mode=_mode(invocation, mode, dry_run=dry_run)))
 
 
 @app.command()
@@ -124,15 +126,11 @@ def rotate_key(
     invocation.finish(run_rotate_key(invocation.manifest, new_key_from=new_key_from))
 
 
-def _mode(invocation: Invocation, dry_run: bool) -> str | None:
-    """The asked mode, else the one that the system runs in."""
-    from toombos_cli.manifest.model import DRY_RUN
-    from toombos_cli.project.mode import mode_now
+def _mode(invocation: Invocation, name: str | None, *, dry_run: bool) -> str | None:
+    """The asked mode, else that of the system. Raises UsageError for an unknown one."""
+    from toombos_cli.project.mode import chosen_mode, mode_now
 
-    if not dry_run:
-        return mode_now(invocation.manifest)
-    invocation.manifest.mode_env(DRY_RUN)
-    return DRY_RUN
+    return chosen_mode(invocation.manifest, name, dry_run=dry_run) or mode_now(invocation.manifest)
 
 
 def _start(invocation: Invocation) -> Path:

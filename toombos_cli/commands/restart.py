@@ -13,21 +13,24 @@ from toombos_cli.cli.wait_progress import Waiting
 def restart(
     invocation: Invocation,
     services: options.Services = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Start again in dry-run mode.")] = False,
+    mode: options.Mode = None,
+    dry_run: options.DryRun = False,
     changed: Annotated[
         bool, typer.Option("--changed", help="Only what the manifest, .env or environment changes.")
     ] = False,
     timeout: options.StartTimeout = None,
 ) -> None:
     """Stop the services and start them again with the present manifest and `.env`; the mode stays as it was."""
+    from toombos_cli.project.mode import chosen_mode
     from toombos_cli.supervisor.operations import run_restart
 
     names = invocation.service_names(services)
+    chosen = chosen_mode(invocation.manifest, mode, dry_run=dry_run)
     with Waiting(invocation) as waiting:
         report = run_restart(
             invocation.manifest,
             names,
-            dry_run=dry_run,
+            mode=chosen,
             only_changed=changed,
             timeout_s=timeout,
             on_progress=waiting.note,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from toombos_cli.base.errors import UsageError
+from toombos_cli.cli import options
 from toombos_cli.cli.byte_progress import Working
 from toombos_cli.cli.invocation import Invocation, command
 
@@ -25,7 +26,7 @@ def restore(
             "--only", metavar="PATH", help="Only this file or directory (may be repeated).", show_default=False
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would change.")] = False,
+    preview: options.Preview = False,
     no_start: Annotated[bool, typer.Option("--no-start", help="Leave the services stopped afterwards.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     recover: Annotated[
@@ -64,14 +65,14 @@ def restore(
         scope=make_scope(manifest, stores, all_logs=True),
         archive=source,
         only=tuple(only or ()),
-        dry_run=dry_run,
+        preview=preview,
         start=not no_start,
         postgres=stores.restorable,
         unsaved=stores.unsaved,
         keys=make_keys(manifest),
         database_timeout_s=manifest.backup.snapshot_timeout_s,
     )
-    if not (dry_run or yes or invocation.options.json) and invocation.stderr.is_terminal:
+    if not (preview or yes or invocation.options.json) and invocation.stderr.is_terminal:
         named = archive or "the newest good archive"
         typer.confirm(f"Restore {named} over {invocation.project}? A safety backup is made.", abort=True, err=True)
     with Working(invocation) as observer:

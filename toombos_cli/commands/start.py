@@ -15,15 +15,17 @@ from toombos_cli.cli.wait_progress import Waiting
 def start(
     invocation: Invocation,
     services: options.Services = None,
+    mode: options.Mode = None,
     dry_run: Annotated[
         bool,
         typer.Option(
             "--dry-run",
-            help="Start the dry-run system: the mocks and the generator, with nothing published outside. "
-            "(To see what would be started, use --plan.)",
+            help="Start in dry-run mode (--mode dry_run). To see what would be started, use --preview.",
         ),
     ] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Print what would be started, and start nothing.")] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", "--plan", help="Print what would be started, and start nothing.")
+    ] = False,
     monitoring: Annotated[
         bool, typer.Option("--monitoring", help="Start the manifest's monitoring services as well.")
     ] = False,
@@ -36,24 +38,27 @@ def start(
     """Start the services and wait until each is ready.
 
     Ends when all are ready, or with the cause and the last log lines, and then leaves nothing of this start running.
-    What runs already is left alone.
+    What runs already is left alone. A service that says that it is not in dry-run mode, when it was started so, is
+    ended again with all that this start began (exit 5).
     """
-    if plan:
-        from toombos_cli.supervisor.start_preview import run_plan
+    if preview:
+        from toombos_cli.supervisor.start_preview import preview_start
 
-        invocation.finish(run_plan(invocation.manifest, _names(invocation, services, monitoring), dry_run=dry_run))
+        names = _names(invocation, services, monitoring)
+        invocation.finish(preview_start(invocation.manifest, names, mode=_mode(invocation, mode, dry_run=dry_run)))
     _refuse_half_restored(invocation)
     if foreground:
         names = _prepared(invocation, _names(invocation, services, monitoring))
-        _stay(invocation, names, dry_run=dry_run, timeout=timeout)
+        _stay(invocation, names, mode=_mode(invocation, mode, dry_run=dry_run), timeout=timeout)
     from toombos_cli.supervisor.spawn_supervisor import launched_early
 
     with launched_early(invocation.project) as early, Waiting(invocation) as waiting:
+        chosen = _mode(invocation, mode, dry_run=dry_run)
         names = _prepared(invocation, _names(invocation, services, monitoring))
         from toombos_cli.supervisor.operations import run_start
 
         report = run_start(
-            invocation.manifest, names, dry_run=dry_run, timeout_s=timeout, on_progress=waiting.note, early=early
+            invocation.manifest, names, mode=chosen, timeout_s=timeout, on_progress=waiting.note, early=early
         )
     invocation.finish(report)
 
@@ -81,6 +86,15 @@ def _names(invocation: Invocation, services: list[str] | None, monitoring: bool)
     return names
 
 
+def _mode(invocation: Invocation, name: str | None, *, dry_run: bool) -> str | None:
+    """The mode to start in; None where none was asked for. Raises UsageError for an unknown one."""
+    if name is None and not dry_run:
+        return None
+    from toombos_cli.project.mode import chosen_mode
+
+    return chosen_mode(invocation.manifest, name, dry_run=dry_run)
+
+
 def _prepared(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]:
     """The names that the supervisor is to start, with the files written that monitoring among them reads."""
     if all(invocation.manifest.services[name].role != "monitoring" for name in names):
@@ -90,7 +104,7 @@ def _prepared(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]
     return make_ready(invocation, names)
 
 
-def _stay(invocation: Invocation, names: tuple[str, ...], *, dry_run: bool, timeout: float | None) -> NoReturn:
+def _stay(invocation: Invocation, names: tuple[str, ...], *, mode: str | None, timeout: float | None) -> NoReturn:
     """Supervises in this process; ends with 130 or 143 after the signal that asked for the end."""
     from toombos_cli.render.line_printer import LinePrinter
     from toombos_cli.settings.env_file import read_env_file
@@ -107,7 +121,7 @@ def _stay(invocation: Invocation, names: tuple[str, ...], *, dry_run: bool, time
 
     with Waiting(invocation) as waiting:
         report, ended_by = run_foreground(
-            invocation.manifest, names, dry_run=dry_run, timeout_s=timeout, on_line=show, on_progress=waiting.note
+            invocation.manifest, names, mode=mode, timeout_s=timeout, on_line=show, on_progress=waiting.note
         )
     if ended_by is not None:
         sys.stderr.flush()

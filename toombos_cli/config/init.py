@@ -26,7 +26,7 @@ def run_init(manifest: Manifest) -> ChangeReport:
 def run_init_manifest(directory: Path) -> ChangeReport:
     """Write a first `toombos.toml`. Raises RefusedError and OperationError like run_init."""
     text = Path(__file__).with_name("starter.toml").read_text("utf-8")
-    path = _create(directory / FILE_NAME, text, mode=None, hint="toombos start --plan")
+    path = _create(directory / FILE_NAME, text, mode=None, hint="toombos start --preview")
     return ChangeReport(action="init-manifest", path=path, names=tuple(tomllib.loads(text)["services"]))
 
 

@@ -86,8 +86,7 @@ def _deployment(facts: Facts) -> str:
         stage = ""
     mode = ""
     with contextlib.suppress(FactUnavailableError):
-        system = facts.get(SYSTEM)
-        mode = "dry-run" if system.dry_run else system.mode or ("live" if facts.manifest.modes else "")
+        mode = facts.get(SYSTEM).mode_text
     return ", ".join(part for part in (stage, mode) if part)
 
 

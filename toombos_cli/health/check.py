@@ -11,10 +11,11 @@ from toombos_cli.base.results import Verdict
 from toombos_cli.health.report import HealthReport, ServiceHealth, SkippedService, Status
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes import ProbeResult, Reason, health_verdict
+from toombos_cli.probes import ProbeResult, Reason, health_verdict, said_dry_run
+from toombos_cli.project.mode import RunningMode, running_mode, start_words
 from toombos_cli.project.port_owner import Owner, find_owners, is_suspended
 from toombos_cli.project.service_probe import probe_service
-from toombos_cli.project.state import Phase, SystemState, read_state
+from toombos_cli.project.state import Phase, SystemState, observed, read_state
 
 _COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW)
 _SILENT = (Reason.TIMEOUT, Reason.STOPPED)
@@ -31,6 +32,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     state = read_state(manifest.project)
     results = _probe_all(services, state, timeout_s)
     owners = find_owners(manifest.project, services, state)
+    mode = _mode(manifest, results, state)
     judged: list[ServiceHealth] = []
     skipped: list[SkippedService] = []
     for name, service in services.items():
@@ -38,10 +40,41 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
         if service.optional and name not in names and not _wanted(state, name) and result.reason is Reason.REFUSED:
             skipped.append(SkippedService(name=name, url=result.url, detail="optional, and not started"))
         else:
-            judged.append(_judge(manifest, service, result, owners.get(name), state))
+            found = _judge(manifest, service, result, owners.get(name), state)
+            judged.append(_not_dry(manifest, found) if name in mode.denied_by else found)
     if not names and all(s.reason is Reason.REFUSED and s.pid is None for s in judged):
         judged = [replace(s, fix=_start(manifest, state)) for s in judged]
-    return HealthReport(services=_explained(judged, services), skipped=tuple(skipped), checked_at=checked_at)
+    return HealthReport(
+        services=_explained(judged, services),
+        skipped=tuple(skipped),
+        checked_at=checked_at,
+        dry_run=mode.dry_run,
+        mode=mode.name,
+        mode_text=mode.text,
+    )
+
+
+def _mode(manifest: Manifest, results: Mapping[str, ProbeResult], state: SystemState | None) -> RunningMode:
+    """The mode as the services say at this moment."""
+    if state is None or state.is_elsewhere:
+        return RunningMode()
+    said = {name: said_dry_run(r.body) for name, r in results.items() if r.http_status is not None}
+    return running_mode(observed(state), said=said, knows_dry_run=DRY_RUN in manifest.modes)
+
+
+def _not_dry(manifest: Manifest, service: ServiceHealth) -> ServiceHealth:
+    """The service, which was started to run dry and says that it does not: well or not, that must end."""
+    said = "it says that it is not in dry-run mode, and was started to be"
+    if service.verdict is Verdict.FAIL:
+        return replace(service, detail=f"{service.detail}; {said}" if service.detail else said)
+    return replace(
+        service,
+        status=Status.DEGRADED,
+        verdict=Verdict.FAIL,
+        reason=Reason.BODY,
+        detail=said,
+        fix=_toombos(manifest, "stop", service.name),
+    )
 
 
 def _probe_all(
@@ -135,9 +168,7 @@ def _fix(manifest: Manifest, service: Service, reason: Reason, owner: Owner | No
 
 
 def _start(manifest: Manifest, state: SystemState | None, *names: str) -> str:
-    """How this system is started: as it was last, or in dry-run mode where it has one."""
-    dry_run = state.dry_run if state is not None else DRY_RUN in manifest.modes
-    return _toombos(manifest, "start", *(["--dry-run"] if dry_run else []), *names)
+    return _toombos(manifest, *start_words(manifest, state, *names))
 
 
 def _toombos(manifest: Manifest, *words: str) -> str:

@@ -65,6 +65,11 @@ class HealthReport:
     checked_at: datetime
     history: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
     missed_runs: tuple[MissedRun, ...] = ()
+    dry_run: bool = False
+    """Whether the services themselves say so."""
+    mode: str | None = None
+    """The mode that was asked for."""
+    mode_text: str = ""
 
     @property
     def verdict(self) -> Verdict:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from toombos_cli.load.plan import Endpoint, LoadPlan, Target
 from toombos_cli.load.scenario import read_scenario
 from toombos_cli.load.target_check import choose_target, connect_once, split_url
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.project.mode import start_words
+from toombos_cli.project.state import read_state
 
 _MOST_RPS = 1_000_000  # beyond what a client can send; the schedule itself would take longer than its time
 _DEFAULT_DURATION_S = 10.0
@@ -136,8 +139,8 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
 
 
 def _how_to_start(manifest: Manifest) -> str:
-    dry_run = " --dry-run" if "dry_run" in manifest.modes else ""
-    return f"toombos start{dry_run}, or name the URL of a server that runs"
+    start = shlex.join(("toombos", *start_words(manifest, read_state(manifest.project))))
+    return f"{start}, or name the URL of a server that runs"
 
 
 def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:

@@ -22,7 +22,7 @@ DRY_RUN = "dry_run"
 
 
 class Mode(Table, frozen=True):
-    """A named way to run the system (`--dry-run` selects the mode `dry_run`): its variables override all others."""
+    """A named way to run the system (`start --mode NAME`): its variables override all others."""
 
     env: dict[str, str] = {}
 
@@ -64,7 +64,7 @@ class Manifest(Table, frozen=True):
             raise ConfigurationError(
                 f"the manifest has no mode {mode}",
                 where=str(self.source.path) if self.source.path else None,
-                hint=f"add [modes.{mode}] with its env, or leave the option out",
+                hint=f"describe [modes.{mode}] again, or end what runs in it: toombos stop",
             )
         return self.modes[mode].env
 

@@ -1,18 +1,21 @@
 """Checks that each metric that a rule or a panel reads is exported by each service it names."""
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.pages import page_path
 from toombos_cli.base.results import Verdict
-from toombos_cli.manifest.model import DRY_RUN, Manifest
+from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.dashboards import dashboards
 from toombos_cli.monitoring.exported import NOTHING_LISTENS, exported_metrics
 from toombos_cli.monitoring.promql import metrics_of
 from toombos_cli.monitoring.reports import CheckItem
 from toombos_cli.monitoring.rules import RUNBOOK, alert_rules
 from toombos_cli.monitoring.selectors import is_for_absent_services, scraped
+from toombos_cli.project.mode import start_words
+from toombos_cli.project.state import read_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ def judge_services(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
         if problem == NOTHING_LISTENS and manifest.services[names[0]].role == "monitoring":
             hint = "toombos monitoring up"
         elif problem == NOTHING_LISTENS and watched == set(names):
-            hint = "toombos start --dry-run" if DRY_RUN in manifest.modes else "toombos start"
+            hint = shlex.join(("toombos", *start_words(manifest, read_state(manifest.project))))
         yield CheckItem(
             group="services",
             name=", ".join(names),

@@ -1,6 +1,6 @@
 """One HTTP or TCP probe of a service, with an exact reason when it does not succeed; safe in threads."""
 
-from toombos_cli.probes.answer import health_verdict, judge_health, read_json
+from toombos_cli.probes.answer import health_verdict, judge_health, read_json, said_dry_run
 from toombos_cli.probes.health import probe_health
 from toombos_cli.probes.http import probe_http
 from toombos_cli.probes.result import ProbeResult, Reason
@@ -15,4 +15,5 @@ __all__ = [
     "probe_http",
     "probe_tcp",
     "read_json",
+    "said_dry_run",
 ]

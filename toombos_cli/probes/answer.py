@@ -79,3 +79,15 @@ def _complaint(result: ProbeResult, expects: Expects) -> str:
         return "the body has no `status`" if expects == "status" else ""
     word = str(status).lower()
     return "" if word in _WELL else one_line(f"the body says status {word!r}")
+
+
+def said_dry_run(body: bytes | str) -> bool | None:
+    """Return the boolean member `dry_run` of a health response, or None if it has none."""
+    import msgspec
+
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    said = document.get("dry_run") if isinstance(document, dict) else None
+    return said if isinstance(said, bool) else None

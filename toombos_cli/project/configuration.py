@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from toombos_cli.base.errors import ConfigurationError
-from toombos_cli.manifest import FILE_NAME
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.project.find import is_project
 from toombos_cli.settings.databases import find_databases
 from toombos_cli.settings.env_file import ENV_FILE, EnvFile, parse_env_text, read_env_file
 from toombos_cli.settings.facts import EXAMPLE, Facts, FileStatus, RunningSystem
@@ -48,21 +48,14 @@ def gather_facts(
         example=_read_example(project),
         running=_running(project),
         prometheus=read_prometheus_file(manifest),
-        old_spellings=find_old_spellings(project) if _is_project(project) else (),  # a search of / takes minutes
+        old_spellings=find_old_spellings(project) if is_project(project) else (),  # a search of / takes minutes
         other_spellings=find_other_spellings(manifest, env_file, environ),
         databases=databases,
         unusable_databases={d.path: problem for d in databases if d.path and (problem := _path_problem(d.path))},
         searched=(start, *start.parents),
-        is_project=_is_project(project),
+        is_project=is_project(project),
         user=os.geteuid(),
     )
-
-
-def _is_project(project: Path) -> bool:
-    try:
-        return any((project / marker).exists() for marker in (ENV_FILE, FILE_NAME, EXAMPLE, "run/state.json"))
-    except PermissionError:
-        return False
 
 
 def _file_status(path: Path) -> FileStatus | None:

@@ -1,16 +1,201 @@
-"""Which mode the configuration is judged for, when the user names none."""
+"""The mode in which the system runs: what was asked for, and what the services say, which beats it."""
 
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from toombos_cli.base.errors import UsageError
 from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.project.state import RUNNING, observed, read_state
-from toombos_cli.settings.env_file import ENV_FILE
+from toombos_cli.project.state import RUNNING, Phase, SystemState, observed, read_state
+
+if TYPE_CHECKING:
+    from toombos_cli.manifest.tables.service import Service
+    from toombos_cli.settings.values import Value
+
+_WANTED = RUNNING | {Phase.FAILED, Phase.CRASH_LOOP}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningMode:
+    """The mode of the services that run. `name` was asked for; `dry_run` is True only when the services confirm it.
+
+    `denied_by` are the services that were started to run dry and say that they do not. `text` says it all in a few
+    words, "" when nothing runs.
+    """
+
+    name: str | None = None
+    dry_run: bool = False
+    denied_by: tuple[str, ...] = ()
+    text: str = ""
+
+
+def running_mode(
+    state: SystemState | None, *, said: Mapping[str, bool | None] | None = None, knows_dry_run: bool = True
+) -> RunningMode:
+    """The mode of the system in `state`; `said` is newer than what the state holds of each service.
+
+    `knows_dry_run` is False for a manifest without the mode dry_run.
+    """
+    if state is None:
+        return RunningMode()
+    running = {name: service for name, service in state.services.items() if service.pid}
+    newest = {name: service.says_dry_run for name, service in running.items()} | dict(said or {})
+    dry = tuple(name for name in running if newest[name] is True)
+    live = tuple(name for name in running if newest[name] is False)
+    denied_by = tuple(name for name in live if running[name].wants_dry_run)
+    text = _in_words(state, dry, live, denied_by, knows_dry_run=knows_dry_run) if running else ""
+    return RunningMode(name=state.mode, dry_run=bool(dry) and not live, denied_by=denied_by, text=text)
+
+
+def _in_words(
+    state: SystemState, dry: Iterable[str], live: Iterable[str], denied_by: Iterable[str], *, knows_dry_run: bool
+) -> str:
+    if denied_by:
+        return f"NOT in dry-run mode, though started so: {', '.join(denied_by)}"
+    if dry and live:
+        return f"partly in live mode: {', '.join(live)}"
+    if dry:
+        return "dry-run mode" if state.mode in (None, DRY_RUN) else f"mode {state.mode}, which is dry-run"
+    if state.mode == DRY_RUN or (state.dry_run and not live):
+        return f"mode {DRY_RUN}, which no service confirms"
+    if state.mode is not None:
+        return f"mode {state.mode}"
+    return "live mode" if live or knows_dry_run else "running"
 
 
 def mode_now(manifest: Manifest) -> str | None:
-    """The mode of the running system; where nothing runs, the dry run if there is no `.env` that might ask for another.
+    """The mode that the configuration is judged for: that of the system while it runs or should run.
 
-    None is the mode that `.env` and the environment make by themselves.
+    After a stop, and before the first start, it is None, which is what `.env` and the environment make by themselves;
+    dry_run if there is no `.env` that might ask for another.
     """
+    from toombos_cli.settings.env_file import ENV_FILE  # `status` does without
+
     state = read_state(manifest.project)
-    if state is not None and any(service.phase in RUNNING for service in observed(state).services.values()):
+    if state is not None and any(s.desired or s.phase in _WANTED for s in observed(state).services.values()):
         return state.mode if state.mode in manifest.modes else None
     return DRY_RUN if DRY_RUN in manifest.modes and not (manifest.project / ENV_FILE).exists() else None
+
+
+def chosen_mode(manifest: Manifest, name: str | None, *, dry_run: bool) -> str | None:
+    """The mode that `--mode NAME` or `--dry-run` asks for, None for neither. Raises UsageError for an unknown one."""
+    from toombos_cli.base.spelling import nearest
+
+    if dry_run and name not in (None, DRY_RUN):
+        raise UsageError(
+            f"--dry-run is --mode {DRY_RUN}, and --mode {name} was given, too", hint="leave one of them out"
+        )
+    name = DRY_RUN if dry_run else name
+    if name is None or name in manifest.modes:
+        return name
+    where = str(manifest.source.path) if manifest.source.path else None
+    if not manifest.modes:
+        raise UsageError(
+            f"the manifest has no mode {name}: it describes none", where=where, hint="leave the option out"
+        )
+    guess = nearest(name, manifest.modes)
+    known = f"modes: {', '.join(manifest.modes)}"
+    hint = f"did you mean {guess!r}? ({known})" if guess else f"{known}   (choose one with --mode)"
+    raise UsageError(f"the manifest has no mode {name}", where=where, hint=hint)
+
+
+def mode_to_restore(manifest: Manifest, state: SystemState) -> str | None:
+    """The mode in which what ran in `state` is started again, whatever a restored `.env` asks for."""
+    name = DRY_RUN if state.mode is None and state.dry_run else state.mode
+    return name if name in manifest.modes else None
+
+
+def mode_words(mode: str | None) -> tuple[str, ...]:
+    """The words of a command line that choose a mode."""
+    return () if mode is None else ("--dry-run",) if mode == DRY_RUN else ("--mode", mode)
+
+
+class Ran(Protocol):
+    """A system that was started at some time."""
+
+    @property
+    def mode(self) -> str | None:
+        """The mode that was asked for."""
+
+
+def start_words(manifest: Manifest, last: Ran | None, *services: str) -> tuple[str, ...]:
+    """The words of the command that starts services as the system was run last, or dry if it never ran and can."""
+    mode = DRY_RUN if last is None else last.mode
+    return ("start", *mode_words(mode if mode in manifest.modes else None), *services)
+
+
+def asks_for_dry_run(manifest: Manifest, values: "Mapping[str, Value]", mode: str | None) -> bool:
+    """Whether a service with these values is to run dry: by the mode, or because each of its variables is set so."""
+    wanted = manifest.modes[DRY_RUN].env if DRY_RUN in manifest.modes else {}
+    if mode == DRY_RUN or not wanted:
+        return mode == DRY_RUN
+    return all(name in values and _same(values[name].value, value) for name, value in wanted.items())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denial:
+    """Why a service may run live although it was started to run dry. `message` is for a person, `hint` a command."""
+
+    message: str
+    hint: str
+
+
+def explain_denial(manifest: Manifest, service: "Service", mode: str | None) -> Denial:
+    """Names each variable that may have asked the service for live mode, where it was set, and how to go on.
+
+    Another spelling of a name counts as one: readers that ignore case take whichever comes last.
+    """
+    from toombos_cli.settings.env_file import read_env_file
+    from toombos_cli.settings.values import Origin, effective_values
+
+    wanted = manifest.modes[DRY_RUN].env
+    env_file = read_env_file(manifest.project)
+    values = effective_values(manifest, service, env_file, mode=mode)
+    suspects = [
+        found
+        for name, value in wanted.items()
+        for found in values.values()
+        if found.name.casefold() == name.casefold() and (found.name != name or not _same(found.value, value))
+    ]
+    start = shlex.join(("toombos", "start", *mode_words(mode)))
+    if not suspects:
+        told = ", ".join(_shown(manifest, values[name]) for name in wanted) or "no variable"
+        return Denial(
+            message=f"it says that it is not in dry-run mode, and was started with {told}",
+            hint=shlex.join(("toombos", "config", "show", service.name, *mode_words(mode))),
+        )
+    places = ", ".join(f"{_shown(manifest, found)} ({_place(service, found)})" for found in suspects)
+    hint = f"remove {', '.join(dict.fromkeys(found.name for found in suspects))}, then: {start}"
+    if all(found.origin is Origin.ENVIRONMENT for found in suspects):
+        hint = f"unset {' '.join(found.name for found in suspects)}; {start}"
+    elif all(found.origin is Origin.ENV_FILE for found in suspects):
+        names = "|".join(found.name for found in suspects)
+        pattern = rf"/^\s*(export\s+)?({names})\s*=/d"
+        hint = f"sed -Ei {shlex.quote(pattern)} {shlex.quote(str(env_file.path))} && {start}"
+    return Denial(message=f"it says that it is not in dry-run mode: it may read {places}", hint=hint)
+
+
+def _shown(manifest: Manifest, found: "Value") -> str:
+    from toombos_cli.settings.display import shown_manifest_value
+
+    return f"{found.name}={shown_manifest_value(found.name, found.value, manifest.environment.get(found.name))}"
+
+
+def _place(service: "Service", found: "Value") -> str:
+    from toombos_cli.settings.values import Origin
+
+    return {
+        Origin.ENV_FILE: f".env:{found.line}",
+        Origin.SERVICE: f"toombos.toml, env of [services.{service.name}]",
+        Origin.MANIFEST: f"toombos.toml, default_env of [services.{service.name}]",
+        Origin.MODE: "toombos.toml, env of the mode",
+        Origin.ENVIRONMENT: "environment",
+        Origin.DEFAULT: "the documented default",
+    }[found.origin]
+
+
+def _same(value: str, wanted: str) -> bool:
+    from toombos_cli.settings.values import is_true
+
+    return is_true(value) if is_true(wanted) else value == wanted

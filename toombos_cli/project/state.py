@@ -45,7 +45,8 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
 
     `desired` is what the operator asked for; `detail` says why the phase is what it is, for a person.
     `pid` and `start_ticks` are 0 when there is no process. `log_offset` is the log's
-    size at its start. Times are seconds since the epoch.
+    size at its start. Times are seconds since the epoch. `wants_dry_run` is what it was started for, `says_dry_run`
+    what its health response said when it became ready; None when it said nothing.
     """
 
     service: Service
@@ -65,6 +66,8 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     last_lines: tuple[str, ...] = ()
     log_offset: int = 0
+    wants_dry_run: bool = False
+    says_dry_run: bool | None = None
 
 
 class EnvFileStamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +79,10 @@ class EnvFileStamp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SystemState(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole system. Pids mean something only while `boot_id` and `pid_namespace` are still the present ones."""
+    """The whole system. Pids mean something only while `boot_id` and `pid_namespace` are still the present ones.
+
+    `mode` and `dry_run` are what was asked for; what the services say is in `project.mode.running_mode`.
+    """
 
     schema_version: int = SCHEMA_VERSION
     boot_id: str
@@ -209,6 +215,6 @@ def observed(state: SystemState) -> SystemState:
         else:
             kept = service.phase if service.phase in (Phase.CRASH_LOOP, Phase.FAILED) else Phase.STOPPED
             services[name] = msgspec.structs.replace(
-                service, phase=kept, pid=0, start_ticks=0, cpu_percent=None, rss_bytes=None
+                service, phase=kept, pid=0, start_ticks=0, cpu_percent=None, rss_bytes=None, says_dry_run=None
             )
     return msgspec.structs.replace(state, services=services)

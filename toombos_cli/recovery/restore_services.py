@@ -7,6 +7,8 @@ from toombos_cli.base.errors import ConfigurationError, OperationError
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.processes import conflicts
+from toombos_cli.project.mode import mode_to_restore
+from toombos_cli.project.state import SystemState
 from toombos_cli.settings.databases import Server
 from toombos_cli.supervisor.operations import present_state, run_start, run_stop
 
@@ -21,7 +23,7 @@ class SupervisedServices:
     def __init__(self, project: Path, postgres: Postgres | None = None) -> None:
         self._project = project
         self._postgres = postgres
-        self._dry_run = False
+        self._before: SystemState | None = None
         self._kept: dict[str, Service] = {}
 
     def stop(self) -> tuple[str, ...]:
@@ -30,7 +32,7 @@ class SupervisedServices:
         running = tuple(name for name, s in state.services.items() if s.pid) if state else ()
         if not running or state is None:
             return ()
-        self._dry_run = state.dry_run
+        self._before = state
         try:
             services = load_manifest(self._project).services
         except ConfigurationError:  # a broken manifest is a reason to restore, and no reason to leave services running
@@ -51,7 +53,8 @@ class SupervisedServices:
             self._stop(self._kept, tuple(self._kept))
         manifest = load_manifest(self._project)  # as restored, not as it was read before
         known = tuple(name for name in names if name in manifest.services)
-        report = run_start(manifest, known, dry_run=self._dry_run)
+        mode = mode_to_restore(manifest, self._before) if self._before else None
+        report = run_start(manifest, known, mode=mode)
         if report.failures:
             failure = report.failures[0]
             raise OperationError(f"{failure.service}: {failure.message}", hint=failure.hint)

@@ -177,7 +177,7 @@ def _archive(manifest: Manifest) -> StepVerdict:
 
 def _start(manifest: Manifest) -> StepVerdict:
     refuse_open_journal(make_place(manifest))
-    return StepVerdict.of(run_start(manifest, (), dry_run=DRY_RUN in manifest.modes))
+    return StepVerdict.of(run_start(manifest, (), mode=DRY_RUN if DRY_RUN in manifest.modes else None))
 
 
 def _health(manifest: Manifest) -> StepVerdict:

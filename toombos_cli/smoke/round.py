@@ -40,6 +40,15 @@ class System:
     project: Path
     services: Mapping[str, Service]
     environment: Mapping[str, Mapping[str, str]]
+    has_dry_run: bool
+    """Whether the manifest describes the mode dry_run."""
+
+
+def _how_to_go_on(system: System) -> str:
+    live = "toombos smoke --allow-live"
+    if not system.has_dry_run:
+        return f"{live}   (takes the read-only steps)"
+    return f"toombos stop && toombos start --dry-run   (or: {live}, for the read-only steps)"
 
 
 class Round:
@@ -90,7 +99,7 @@ class Round:
                 f"{step.service} does not say that it is in dry-run mode: expected {result.expected}, "
                 f"got {result.got}; nothing was sent to it",
                 where=result.request,
-                hint="toombos start --dry-run   (or, for only the read-only steps: toombos smoke --allow-live)",
+                hint=_how_to_go_on(self._system),
             )
         return result
 

@@ -7,7 +7,7 @@ from toombos_cli.base.errors import RefusedError
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.redaction import Redactor, is_secret_name
 from toombos_cli.base.results import Verdict
-from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.project.service_probe import probe_service
@@ -40,7 +40,12 @@ def run_smoke(
     RefusedError before anything is written to a system that does not say that it is in dry-run mode.
     """
     started = time.monotonic()
-    system = System(project=manifest.project, services=manifest.services, environment=environment)
+    system = System(
+        project=manifest.project,
+        services=manifest.services,
+        environment=environment,
+        has_dry_run=DRY_RUN in manifest.modes,
+    )
     redactor = _redactor(manifest, environment)
     _wait_until_ready(manifest, [manifest.services[name] for name in plan.services], wait_s)
     watched = {step.service: manifest.services[step.service] for step in plan.steps if step.loopback_only}

@@ -133,7 +133,7 @@ def _converse(
                 reply = decode_reply(line)
             except msgspec.DecodeError as error:
                 raise OperationError(
-                    f"the running supervisor is of another version: {error}", hint="toombos stop && toombos start"
+                    f"the running supervisor is of another version: {error}", hint="toombos stop && toombos restart"
                 ) from None
             if isinstance(reply, Progress):
                 if on_progress is not None:

@@ -103,7 +103,7 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
                 request = decode_request(line)
             except msgspec.DecodeError as error:
                 message = f"the running supervisor is of another version: {error}"
-                send(Broken(message=message, hint="toombos stop && toombos start"))
+                send(Broken(message=message, hint="toombos stop && toombos restart"))
                 return
             work = asyncio.ensure_future(supervisor.carry_out(request, send))
             await _while_connected(reader, work)

@@ -220,5 +220,12 @@ def _at_rest(state: ServiceState) -> ServiceState:
     """A service's entry as it is before survivors are looked for."""
     kept = state.phase if state.phase in (Phase.FAILED, Phase.CRASH_LOOP) else Phase.STOPPED
     return msgspec.structs.replace(
-        state, phase=kept, pid=0, start_ticks=0, desired=False, cpu_percent=None, rss_bytes=None
+        state,
+        phase=kept,
+        pid=0,
+        start_ticks=0,
+        desired=False,
+        cpu_percent=None,
+        rss_bytes=None,
+        says_dry_run=None,
     )

@@ -14,11 +14,11 @@ from toombos_cli.base.errors import LockedError, OperationError
 from toombos_cli.logs.follower import Follower
 from toombos_cli.logs.output_thread import OnLine, Showing
 from toombos_cli.logs.rotation import LogFile
-from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.project.state import RunDirectory, read_state
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.project.state import RunDirectory, observed, read_state
 from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.lifecycle import supervise
-from toombos_cli.supervisor.operations import OnProgress, change_report
+from toombos_cli.supervisor.operations import OnProgress, change_report, mode_to_join
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
 from toombos_cli.supervisor.plan import build_plan
 from toombos_cli.supervisor.protocol import Done, Start
@@ -29,7 +29,7 @@ def run_foreground(
     manifest: Manifest,
     names: tuple[str, ...],
     *,
-    dry_run: bool,
+    mode: str | None,
     timeout_s: float | None,
     on_line: OnLine,
     on_progress: OnProgress,
@@ -37,13 +37,15 @@ def run_foreground(
     """Runs the services until a signal, until `toombos stop`, or until none is left.
 
     Returns how the start ended (at once when it failed) and the signal that ended it, if one did. Raises LockedError
-    when another supervisor has the project, ConfigurationError for an unreadable `.env`.
+    when another supervisor has the project, RefusedError when what an earlier one left running is in another mode,
+    ConfigurationError for an unreadable `.env`.
     """
     project = manifest.project
-    plan = build_plan(manifest, mode=DRY_RUN if dry_run else None)
     wanted = names or default_names(manifest.services)
     lock = _lock(RunDirectory(project))
     try:
+        before = read_state(project)
+        plan = build_plan(manifest, mode=mode_to_join(observed(before) if before else None, mode))
         request = Start(plan=plan, names=wanted, timeout_s=timeout_s)
         run = _Foreground(Supervisor(project, lock), request, on_line, on_progress)
         run.shown = with_dependencies(manifest.services, wanted)
@@ -54,7 +56,7 @@ def run_foreground(
         run.showing.end()
     if run.done is None:
         raise OperationError("interrupted before the services were ready; all of them were stopped")
-    return change_report(run.done, manifest.services, project, names), run.ended_by
+    return change_report(run.done, manifest.services, project, names, manifest=manifest), run.ended_by
 
 
 def _lock(run: RunDirectory) -> int:

@@ -11,7 +11,7 @@ from toombos_cli.supervisor import protocol, spawning
 from toombos_cli.supervisor.ordering import with_dependencies
 from toombos_cli.supervisor.protocol import Failure, Plan, Request
 from toombos_cli.supervisor.spawning import CannotStartError
-from toombos_cli.supervisor.unit import Unit
+from toombos_cli.supervisor.unit import Unit, denies_dry_run
 
 _UP = frozenset({Phase.READY, Phase.UNHEALTHY})
 
@@ -165,7 +165,8 @@ async def _bring_up_one(system: System, plan: Plan, name: str, begun: list[str])
     finally:
         unit.waiting -= 1
     if unit.state.phase in _UP:
-        return None
+        denied = plan.services[name].dry_run and unit.state.says_dry_run is False  # it ran before this start
+        return denies_dry_run(name) if denied else None
     return unit.failure or Failure(
         service=name, kind="exited", message=unit.state.detail or "it was stopped meanwhile by another command"
     )

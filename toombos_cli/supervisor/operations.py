@@ -1,17 +1,21 @@
 """What the commands call: start, stop, restart and status of a project, whether or not a supervisor runs."""
 
+import shlex
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from toombos_cli.base.errors import ConfigurationError, RefusedError
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.mode import RunningMode, explain_denial, mode_words, running_mode
 from toombos_cli.project.state import Phase, SystemState, observed, read_state
 from toombos_cli.settings.env_file import read_env_file
 from toombos_cli.supervisor import client
 from toombos_cli.supervisor.ordering import default_names
-from toombos_cli.supervisor.protocol import Done, Plan, Progress, Restart, Start, Status, Stop
+from toombos_cli.supervisor.protocol import Done, Failure, Plan, Progress, Restart, Start, Status, Stop
 from toombos_cli.supervisor.reports import ChangeReport, FailureRow, SupervisorRow, SystemReport, rows
 
 OnProgress = Callable[[Progress], None]
@@ -21,47 +25,42 @@ def run_start(
     manifest: Manifest,
     names: tuple[str, ...],
     *,
-    dry_run: bool = False,
+    mode: str | None = None,
     timeout_s: float | None = None,
     on_progress: OnProgress | None = None,
     early: socket.socket | None = None,
 ) -> ChangeReport:
     """Brings the services (none named: all that are not optional) to ready.
 
-    A system that runs in dry-run mode stays in it. `early` is the connection of a supervisor that was launched ahead.
-    Raises RefusedError when it runs in live mode and a dry run is asked for, ConfigurationError for an unreadable
+    A system that runs stays in its mode. `early` is the connection of a supervisor that was launched ahead.
+    Raises RefusedError when it runs in another mode than the one asked for, ConfigurationError for an unreadable
     `.env`, OperationError when no supervisor can be had.
     """
     from toombos_cli.supervisor.plan import build_plan  # `status` does without
 
     before = present_state(manifest.project)
-    running = [name for name, s in before.services.items() if s.pid] if before else []
-    mode = DRY_RUN if dry_run else (before.mode if before and running else None)
-    if dry_run and before and running and not before.dry_run:
-        raise RefusedError(
-            f"{', '.join(running)} runs in live mode, and a dry run would join it",
-            hint="toombos stop && toombos start --dry-run",
-        )
+    mode = mode_to_join(before, mode)
     plan = build_plan(manifest, mode=mode)
     wanted = names or default_names(manifest.services)
     done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early)
     notes = (*_taken_over(before, done), *_stale(done, plan), *_forgot_the_dry_run(manifest, done, plan))
     notes += _other_spellings(manifest)
-    return change_report(done, manifest.services, manifest.project, names, notes=notes)
+    return change_report(done, manifest.services, manifest.project, names, notes=notes, manifest=manifest)
 
 
 def run_restart(
     manifest: Manifest,
     names: tuple[str, ...],
     *,
-    dry_run: bool = False,
+    mode: str | None = None,
     only_changed: bool = False,
     timeout_s: float | None = None,
     on_progress: OnProgress | None = None,
 ) -> ChangeReport:
     """Stops and starts the services (none named: those that run, else all that are not optional) with fresh settings.
 
-    The mode stays what it was. Raises as `run_start`.
+    The mode stays what it was unless another one is asked for. Raises as `run_start`; RefusedError also when a service
+    that runs would stay behind in another mode.
     """
     from toombos_cli.supervisor.plan import build_plan
 
@@ -69,15 +68,45 @@ def run_restart(
     running = (
         tuple(name for name, s in before.services.items() if s.pid and name in manifest.services) if before else ()
     )
-    plan = build_plan(manifest, mode=DRY_RUN if dry_run else (before.mode if before else None))
+    wanted = names or running or default_names(manifest.services)
+    if mode is not None:
+        mode_to_join(_without(before, wanted), mode)
+    plan = build_plan(manifest, mode=mode or (before.mode if before else None))
     request = Restart(
         plan=plan,
-        names=names or running or default_names(manifest.services),
+        names=wanted,
         only_changed=only_changed,
         timeout_s=timeout_s,
     )
     done = client.ask(manifest.project, request, on_progress)
-    return change_report(done, manifest.services, manifest.project, names, notes=_other_spellings(manifest))
+    notes = _other_spellings(manifest)
+    return change_report(done, manifest.services, manifest.project, names, notes=notes, manifest=manifest)
+
+
+def mode_to_join(before: SystemState | None, asked: str | None) -> str | None:
+    """The mode of a start beside what runs: that of the system, else the one asked for.
+
+    Raises RefusedError when the two differ.
+    """
+    running = [name for name, s in before.services.items() if s.pid] if before else []
+    if before is None or not running or asked == before.mode:
+        return asked
+    if asked is None:
+        return before.mode
+    if asked == DRY_RUN and before.dry_run:  # by `.env` or the environment
+        return asked
+    present = f"mode {before.mode}" if before.mode else "live mode"
+    raise RefusedError(
+        f"{', '.join(running)} runs in {present}, and a start in mode {asked} would join it",
+        hint=f"toombos stop && {shlex.join(('toombos', 'start', *mode_words(asked)))}",
+    )
+
+
+def _without(state: SystemState | None, names: tuple[str, ...]) -> SystemState | None:
+    if state is None:
+        return None
+    others = {name: service for name, service in state.services.items() if name not in names}
+    return msgspec.structs.replace(state, services=others)
 
 
 def run_stop(
@@ -98,7 +127,9 @@ def run_stop(
         done = client.ask(project, request, on_progress)
     if done is None:
         report = run_status(project, services, names)
-        return ChangeReport(services=report.services, dry_run=report.dry_run, supervisor=report.supervisor)
+        return ChangeReport(
+            services=report.services, dry_run=report.dry_run, mode=report.mode, supervisor=report.supervisor
+        )
     if not _stays(done):
         client.see_off(done.state.supervisor_pid)
     return change_report(done, services, project, names)
@@ -114,10 +145,13 @@ def run_status(
     """
     done = client.ask_running(project, Status())
     state = done.state if done else _unsupervised(project)
+    found = running_mode(state, knows_dry_run=knows_dry_run)
     return SystemReport(
         services=rows(state, services, names, project),
-        dry_run=bool(state and state.dry_run),
-        mode="" if not knows_dry_run else "dry-run" if state and state.dry_run else "live",
+        dry_run=found.dry_run,
+        mode=found.name,
+        mode_text=found.text,
+        denied_by=found.denied_by,
         supervisor=SupervisorRow(pid=done.state.supervisor_pid if done else None, alive=done is not None),
         warnings=state.warnings if state else (),
     )
@@ -145,18 +179,42 @@ def _plan_for_the_rest(manifest: Manifest) -> Plan | None:
 
 
 def change_report(
-    done: Done, services: dict[str, Service], project: Path, names: tuple[str, ...], *, notes: tuple[str, ...] = ()
+    done: Done,
+    services: dict[str, Service],
+    project: Path,
+    names: tuple[str, ...],
+    *,
+    notes: tuple[str, ...] = (),
+    manifest: Manifest | None = None,
 ) -> ChangeReport:
-    """The report of an answer, with the asked services' rows."""
+    """The report of an answer, with the asked services' rows. `manifest` is what was started."""
+    found = running_mode(done.state, knows_dry_run=manifest is not None and DRY_RUN in manifest.modes)
+    failures = tuple(_explained(manifest, failure, done.state.mode) for failure in done.failures)
     return ChangeReport(
         services=rows(done.state, services, names, project),
-        dry_run=done.state.dry_run,
+        dry_run=found.dry_run,
+        mode=found.name,
+        mode_text=found.text,
         supervisor=_supervisor_of(done),
         started=done.started,
         stopped=done.stopped,
-        failures=tuple(map(FailureRow.of, done.failures)),
-        notes=notes,
+        failures=tuple(map(FailureRow.of, failures)),
+        notes=(*notes, *_denied(found, failures)),
     )
+
+
+def _explained(manifest: Manifest | None, failure: Failure, mode: str | None) -> Failure:
+    """The failure; of a service that does not run dry with the variables that may be the cause."""
+    if manifest is None or failure.kind != "not-dry-run":
+        return failure
+    denial = explain_denial(manifest, manifest.services[failure.service], mode)
+    return msgspec.structs.replace(failure, message=denial.message, hint=denial.hint)
+
+
+def _denied(found: RunningMode, failures: tuple[Failure, ...]) -> tuple[str, ...]:
+    """Names what runs on although it says that it does not run dry, as it was started to."""
+    left = [name for name in found.denied_by if all(failure.service != name for failure in failures)]
+    return (f"NOT in dry-run mode, though started so: {', '.join(left)}; toombos stop",) if left else ()
 
 
 def _supervisor_of(done: Done) -> SupervisorRow:

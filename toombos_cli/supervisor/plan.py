@@ -4,35 +4,28 @@ import hashlib
 
 import msgspec
 
-from toombos_cli.manifest.model import DRY_RUN, Manifest
+from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.mode import asks_for_dry_run
 from toombos_cli.project.state import EnvFileStamp
 from toombos_cli.settings.env_file import EnvFile, read_env_file
-from toombos_cli.settings.values import Origin, effective_values, is_true
+from toombos_cli.settings.values import Origin, effective_values
 from toombos_cli.supervisor.protocol import Plan, ServicePlan
 
 
 def build_plan(manifest: Manifest, *, mode: str | None) -> Plan:
     """The plan of every service of the manifest. Raises ConfigurationError for an unreadable `.env`."""
     env_file = read_env_file(manifest.project)
+    services = {
+        name: _plan_service(manifest, service, env_file, mode=mode) for name, service in manifest.services.items()
+    }
     return Plan(
         mode=mode,
-        dry_run=is_dry_run(manifest, env_file, mode=mode),
+        dry_run=all(planned.dry_run for planned in services.values()),
         env_file=stamp(env_file),
         logs=manifest.logs,
-        services={
-            name: _plan_service(manifest, service, env_file, mode=mode) for name, service in manifest.services.items()
-        },
+        services=services,
     )
-
-
-def is_dry_run(manifest: Manifest, env_file: EnvFile, *, mode: str | None) -> bool:
-    """Whether the system runs dry: by its mode, or because every variable of that mode has its value anyway."""
-    wanted = manifest.modes[DRY_RUN].env if DRY_RUN in manifest.modes else {}
-    if mode == DRY_RUN or not wanted:
-        return mode == DRY_RUN
-    values = effective_values(manifest, None, env_file, mode=mode)
-    return all(name in values and _same(values[name].value, value) for name, value in wanted.items())
 
 
 def stamp(env_file: EnvFile) -> EnvFileStamp:
@@ -56,8 +49,5 @@ def _plan_service(manifest: Manifest, service: Service, env_file: EnvFile, *, mo
     known = manifest.environment
     configured = {name: v.value for name, v in values.items() if v.origin is not Origin.ENVIRONMENT or name in known}
     fingerprint = hashlib.sha256(msgspec.json.encode((service, sorted(configured.items())))).hexdigest()[:16]
-    return ServicePlan(service=service, environment=environment, fingerprint=fingerprint)
-
-
-def _same(value: str, wanted: str) -> bool:
-    return is_true(value) if is_true(wanted) else value == wanted
+    dry_run = asks_for_dry_run(manifest, values, mode)
+    return ServicePlan(service=service, environment=environment, fingerprint=fingerprint, dry_run=dry_run)

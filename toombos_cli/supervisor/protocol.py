@@ -10,11 +10,15 @@ from toombos_cli.project.state import EnvFileStamp, SystemState
 
 
 class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One service ready to be spawned. `fingerprint` changes when anything that was configured changes."""
+    """One service ready to be spawned. `fingerprint` changes when anything that was configured changes.
+
+    `dry_run` is whether its environment asks it to run dry.
+    """
 
     service: Service
     environment: dict[str, str]
     fingerprint: str
+    dry_run: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +66,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why one service could not be brought up or ended, as a person needs it."""
 
     service: str
-    kind: Literal["command", "directory", "log", "port", "lock", "exited", "configuration", "timeout", "stubborn"]
+    kind: Literal[
+        "command", "directory", "log", "port", "lock", "exited", "configuration", "timeout", "stubborn", "not-dry-run"
+    ]
     message: str
     hint: str | None = None
     last_lines: tuple[str, ...] = ()

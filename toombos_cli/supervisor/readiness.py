@@ -7,7 +7,8 @@ that matters, and the wait must end at once when the service dies.
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from toombos_cli import processes
@@ -18,6 +19,7 @@ from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
 
 _NOT_FOUND = 404
+_MAX_BODY_BYTES = 65_536
 _FIRST_PROBE_S, _LAST_PROBE_S = 0.01, 0.25
 _PROBE_LATENESS = 0.04  # a service is found ready at most so much later than it is, as a share of its start-up time
 _LIVES_S = 1.0  # what is misspelt in a worker's command or file ends it sooner
@@ -65,7 +67,49 @@ async def _accepts(service: Service) -> Answer:
     return Answer(ok=True, detail="")
 
 
+async def read_dry_run(service: Service) -> bool | None:
+    """What the service's health response says of the dry run; None when it says nothing, or not in time."""
+    if service.scheme not in ("http", "https"):
+        return None
+    from toombos_cli.probes import said_dry_run  # not before the service is spawned, which waits for our imports
+
+    try:
+        body = await asyncio.wait_for(_health_body(service), service.probe_timeout_s)
+    except (OSError, TimeoutError):
+        return None
+    return said_dry_run(body)
+
+
+async def _health_body(service: Service) -> bytes:
+    """The body of the health response as far as it comes, at most so much of it as may say something."""
+    from toombos_cli.probes.message import Answer as Response
+    from toombos_cli.probes.message import NotHttpError
+
+    response = Response("GET", _MAX_BODY_BYTES)
+    async with _asked(service, service.health) as reader:
+        while not response.complete:
+            received = await reader.read(_MAX_BODY_BYTES)
+            try:
+                response.feed(received)
+            except NotHttpError:
+                return b""
+            if not received:
+                break
+    return bytes(response.body)
+
+
 async def _status_of(service: Service, path: str) -> int:
+    async with _asked(service, path) as reader:
+        line = await reader.readline()
+        version, status, *_ = line.split(None, 2)
+        if not version.startswith(b"HTTP/"):
+            raise ValueError(line)
+        return int(status)
+
+
+@asynccontextmanager
+async def _asked(service: Service, path: str) -> AsyncIterator[asyncio.StreamReader]:
+    """The stream on which the service's response to GET `path` comes."""
     context = None
     if service.scheme == "https":
         context = ssl._create_unverified_context()  # noqa: S323  (whose process answers is proved by its socket)
@@ -75,11 +119,7 @@ async def _status_of(service: Service, path: str) -> int:
             f"GET {path} HTTP/1.1\r\nHost: {host_port(service.host, service.port)}\r\nUser-Agent: toombos\r\n"
             "Accept: */*\r\nConnection: close\r\n\r\n".encode()
         )
-        line = await reader.readline()
-        version, status, *_ = line.split(None, 2)
-        if not version.startswith(b"HTTP/"):
-            raise ValueError(line)
-        return int(status)
+        yield reader
     finally:
         writer.close()
 

@@ -68,16 +68,25 @@ class SystemReport:
 
     services: tuple[ServiceRow, ...]
     dry_run: bool
+    """Whether the services themselves say so."""
     supervisor: SupervisorRow
-    mode: str = ""
-    """`dry-run` or `live`; "" for a system that knows no dry run."""
+    mode: str | None = None
+    """The mode that was asked for."""
+    mode_text: str = ""
+    denied_by: tuple[str, ...] = ()
+    """The services that were started to run dry and say that they do not."""
     warnings: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when a service is not up and supervised, WARN while one is starting or stopping or warns."""
+        """FAIL when a service is not up and supervised, WARN while one is starting or stopping or warns.
+
+        FAIL also when one was started to run dry and says that it does not.
+        """
         from toombos_cli.base.results import worst
 
+        if self.denied_by:
+            return Verdict.FAIL
         return worst([case.verdict for case in self.cases()] + [Verdict.WARN] * bool(self.warnings))
 
     def cases(self) -> tuple[Case, ...]:
@@ -122,6 +131,8 @@ class ChangeReport:
     services: tuple[ServiceRow, ...]
     dry_run: bool
     supervisor: SupervisorRow
+    mode: str | None = None
+    mode_text: str = ""
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     failures: tuple[FailureRow, ...] = ()
@@ -134,9 +145,11 @@ class ChangeReport:
 
     @property
     def exit_code(self) -> int:
-        """0; 3 when a configuration is invalid; 4 for every other failure."""
+        """0; 5 when a service does not run dry as it was started to; 3 when a configuration is invalid; else 4."""
         if not self.failures:
             return 0
+        if any(f.kind == "not-dry-run" for f in self.failures):
+            return 5
         return 3 if any(f.kind == "configuration" for f in self.failures) else 4
 
     @property

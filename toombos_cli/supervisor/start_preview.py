@@ -1,22 +1,22 @@
-"""`start --plan`: what would be started, in which order and how, without starting it."""
+"""`start --preview`: what would be started, in which order and how, without starting it."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
+from toombos_cli.project.mode import asks_for_dry_run
 from toombos_cli.settings.display import shown_manifest_value
 from toombos_cli.settings.env_file import read_env_file
 from toombos_cli.settings.values import Origin, effective_values
-from toombos_cli.supervisor.operations import present_state
+from toombos_cli.supervisor.operations import mode_to_join, present_state
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
-from toombos_cli.supervisor.plan import is_dry_run
 
 _SHOWN = (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedService:
+class PreviewedService:
     """One service as it would be started. `environment` is what toombos itself sets, not what it passes on.
 
     `pid` is its process where it runs already: `start` then leaves it alone.
@@ -34,38 +34,40 @@ class PlannedService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanReport:
+class StartPreview:
     """The services in start order."""
 
-    kind: ClassVar[str] = "plan"
+    kind: ClassVar[str] = "start_preview"
 
-    services: tuple[PlannedService, ...]
+    services: tuple[PreviewedService, ...]
     dry_run: bool
-    mode: str
-    """`dry-run` or `live`; "" for a system that knows no dry run."""
+    """Whether every service would be asked to run dry."""
+    mode: str | None
+    mode_text: str
 
     @property
     def verdict(self) -> Verdict:
-        """PASS: a plan that cannot be made is an error."""
+        """PASS: a preview that cannot be made is an error."""
         return Verdict.PASS
 
 
-def run_plan(manifest: Manifest, names: tuple[str, ...], *, dry_run: bool) -> PlanReport:
-    """The plan of a start of these services (none named: all that are not optional) and their dependencies.
+def preview_start(manifest: Manifest, names: tuple[str, ...], *, mode: str | None) -> StartPreview:
+    """What a start of these services (none named: all that are not optional) and their dependencies would start.
 
-    The mode is that of the system where it runs already, as for `run_start`. Raises ConfigurationError for an
-    unreadable `.env`, OperationError when the supervisor does not answer.
+    The mode is that of the system where it runs already, as for `run_start`. Raises as `run_start`.
     """
     env_file = read_env_file(manifest.project)
     before = present_state(manifest.project)
     pids = {name: state.pid for name, state in before.services.items() if state.pid} if before else {}
-    mode = DRY_RUN if dry_run else (before.mode if before and pids else None)
-    planned = []
+    mode = mode_to_join(before, mode)
+    previewed = []
+    dry_run = True
     for name in with_dependencies(manifest.services, names or default_names(manifest.services)):
         service = manifest.services[name]
         values = effective_values(manifest, service, env_file, mode=mode)
-        planned.append(
-            PlannedService(
+        dry_run = dry_run and asks_for_dry_run(manifest, values, mode)
+        previewed.append(
+            PreviewedService(
                 name=name,
                 command=service.command,
                 cwd=service.cwd,
@@ -81,6 +83,6 @@ def run_plan(manifest: Manifest, names: tuple[str, ...], *, dry_run: bool) -> Pl
                 pid=pids.get(name),
             )
         )
-    dry = is_dry_run(manifest, env_file, mode=mode)
-    said = "" if DRY_RUN not in manifest.modes else "dry-run" if dry else "live"
-    return PlanReport(services=tuple(planned), dry_run=dry, mode=said)
+    asked = DRY_RUN if dry_run else mode
+    text = f"mode {asked}" if asked else "live mode" if DRY_RUN in manifest.modes else ""
+    return StartPreview(services=tuple(previewed), dry_run=dry_run, mode=mode, mode_text=text)

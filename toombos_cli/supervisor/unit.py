@@ -21,6 +21,11 @@ from toombos_cli.supervisor.tree import StubbornError
 _HISTORY = 20
 
 
+def denies_dry_run(service: str) -> Failure:
+    """The failure of a service that was started to run dry, and says that it does not."""
+    return Failure(service=service, kind="not-dry-run", message="it says that it is not in dry-run mode")
+
+
 class Surroundings(Protocol):
     """What a unit needs of the supervisor that owns it."""
 
@@ -85,6 +90,7 @@ class Unit:
             restart_history=(),
             warnings=(),
             last_lines=(),
+            wants_dry_run=plan.dry_run,
         )
         self._begin_life(adopted=False)
 
@@ -163,7 +169,7 @@ class Unit:
             failure, exit_code, ready_since = None, None, None
             try:
                 running = self.running if adopted and self.running else self._spawn()
-                await self._until_ready(running)
+                await self._until_ready(running, first=not was_ready)
                 was_ready, ready_since = True, time.monotonic()
                 reason = await self._until_end(running)
                 exit_code = running.exit_code
@@ -205,6 +211,7 @@ class Unit:
             start_ticks=0,
             cpu_percent=None,
             rss_bytes=None,
+            says_dry_run=None,
             detail=f"{reason}; starts again in {pause_s:.1f} s",
             restarts=self.state.restarts + 1,
             restart_history=(*self.state.restart_history, record)[-_HISTORY:],
@@ -219,7 +226,15 @@ class Unit:
         spawning.check(self.plan)
         run_id = spawning.new_run_id(self._around.run, self.name)
         # Written down first: a crash between here and the next line is found again by the tag.
-        self._set(run_id=run_id, phase=Phase.STARTING, pid=0, start_ticks=0, started_at=time.time(), ready_after_s=None)
+        self._set(
+            run_id=run_id,
+            phase=Phase.STARTING,
+            pid=0,
+            start_ticks=0,
+            started_at=time.time(),
+            ready_after_s=None,
+            says_dry_run=None,
+        )
         spawned = spawning.spawn(self.plan, self._around.run, run_id)
         lock = self._around.run.service_lock(self.name)
         running = Running(self.service, spawned.identity, run_id, lock, log_offset=spawned.log_offset)
@@ -233,13 +248,20 @@ class Unit:
         )
         return running
 
-    async def _until_ready(self, running: Running) -> None:
-        """Returns when a process of ours answered. Raises CannotStartError."""
+    async def _until_ready(self, running: Running, *, first: bool) -> None:
+        """Returns when a process of ours answered. Raises CannotStartError.
+
+        A service that was to run dry and says that it does not is not ready. One that was ready before is left running:
+        `status` and `health` fail for it.
+        """
         await readiness.until_ready(self.service, running, self._wait_for)
+        said = await running.unless_ended(readiness.read_dry_run(self.service))
+        if first and said is False and self.state.wants_dry_run:
+            raise CannotStartError(denies_dry_run(self.name))
         ready_after_s = self.state.ready_after_s  # that of an adopted service was measured by its first supervisor
         if ready_after_s is None:
             ready_after_s = round(processes.age_s(self.state.start_ticks), 2)
-        self._set(phase=Phase.READY, ready_after_s=ready_after_s, detail="")
+        self._set(phase=Phase.READY, ready_after_s=ready_after_s, detail="", says_dry_run=said)
 
     def _wait_for(self, detail: str) -> None:
         if detail != self.state.detail:
@@ -306,5 +328,6 @@ class Unit:
             start_ticks=0,
             cpu_percent=None,
             rss_bytes=None,
+            says_dry_run=None,
             last_lines=lines,
         )

@@ -156,7 +156,7 @@ def test_extended_attributes_and_acls_survive_and_gnu_tar_restores_them(tmp_path
     mode = note.stat().st_mode
     site.restore(plain)
     assert os.listxattr(note) == []
-    preview = site.restore(archive, dry_run=True)
+    preview = site.restore(archive, preview=True)
     assert set(preview.changed) == {"data/deep", "data/deep/note.txt", "data/history.db"}
     site.restore(archive)
     assert os.getxattr(note, "user.origin") == b"line\n=\xff\0"
@@ -164,7 +164,7 @@ def test_extended_attributes_and_acls_survive_and_gnu_tar_restores_them(tmp_path
     assert os.getxattr(deep, "system.posix_acl_default") == NOBODY_MAY_READ
     assert os.getxattr(tmp_path / "data/history.db", "user.kept") == b"also of a database"
     assert note.stat().st_mode == mode
-    assert site.restore(archive, dry_run=True).changed == ()
+    assert site.restore(archive, preview=True).changed == ()
     by_hand.mkdir()
     needs("tar")
     command = next(line for line in RESTORE_TXT.splitlines() if "-C restored" in line)

@@ -61,7 +61,7 @@ def test_a_second_start_says_that_all_runs_and_changes_nothing(pair: Any) -> Non
 
 
 def test_a_plan_starts_nothing_and_writes_nothing(pair: Any) -> None:
-    shown = pair("start", "--dry-run", "--plan", exit_code=0)
+    shown = pair("start", "--dry-run", "--preview", exit_code=0)
     assert shown.stdout.index("1. crm") < shown.stdout.index("2. app")
     assert f"PORT={pair.ports['crm']}" in shown.stdout
     assert "DRY_RUN_MODE=true" in shown.stdout
@@ -71,7 +71,7 @@ def test_a_plan_starts_nothing_and_writes_nothing(pair: Any) -> None:
 
 def test_a_plan_tells_what_runs_already_and_in_which_mode(pair: Any) -> None:
     pair("start", "crm", "--dry-run", exit_code=0)
-    shown = pair("start", "--plan", exit_code=0).stdout
+    shown = pair("start", "--preview", exit_code=0).stdout
     assert "Would start 1 service in dry-run mode" in shown
     assert f"1. crm on 127.0.0.1:{pair.ports['crm']}, runs already as pid {pair.pid('crm')}" in shown
     assert "DRY_RUN_MODE=true" in shown

@@ -216,7 +216,7 @@ def run_restricted(system: Any, *args: str) -> "subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "logs", "logs -f", "start", "start --foreground", "start --plan", "restart", "stop"]
+    "command", ["status", "logs", "logs -f", "start", "start --foreground", "start --preview", "restart", "stop"]
 )
 def test_in_another_users_project_each_command_says_what_it_may_not_do(system: Any, command: str) -> None:
     system.add("crm")

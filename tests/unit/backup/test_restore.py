@@ -18,7 +18,7 @@ def test_a_preview_shows_what_the_restore_then_does(tmp_path: Path) -> None:
     site.write("data/added", "x")
     (tmp_path / "logs" / "app.log").unlink()
     before = site.tree()
-    preview = site.restore(archive, dry_run=True)
+    preview = site.restore(archive, preview=True)
     assert site.tree() == before
     done = site.restore(archive)
     assert (preview.added, preview.changed, preview.removed) == (("logs/app.log",), (".env",), ("data/added",))

@@ -6,7 +6,7 @@ UNPACK = "tar --zstd --xattrs --xattrs-include='*' -xpf"
 RESTORE_TXT = f"""\
 This is a backup made by toombos. With toombos installed:
 
-    toombos restore ARCHIVE --dry-run      show what would change
+    toombos restore ARCHIVE --preview      show what would change
     toombos restore ARCHIVE                restore it; the current state is saved first, in a safety backup
 
 Without toombos, GNU tar and zstd are enough. Stop the services first.

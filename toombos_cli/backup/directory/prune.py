@@ -24,13 +24,13 @@ from toombos_cli.manifest.tables.backup import Retention
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
-def prune_archives(place: Place, policy: Retention, now: datetime, *, dry_run: bool = False) -> PruneReport:
+def prune_archives(place: Place, policy: Retention, now: datetime, *, preview: bool = False) -> PruneReport:
     """Raises RefusedError when nothing good would remain, or the policy keeps nothing; LockedError, OperationError."""
     with hold_alone(place.lock, "prune"), disk_errors("the archives could not be pruned", place.directory):
-        return prune_locked(place, policy, now, dry_run=dry_run)
+        return prune_locked(place, policy, now, preview=preview)
 
 
-def prune_locked(place: Place, policy: Retention, now: datetime, *, dry_run: bool = False) -> PruneReport:
+def prune_locked(place: Place, policy: Retention, now: datetime, *, preview: bool = False) -> PruneReport:
     """As prune_archives, for a caller that holds the lock."""
     refuse_foreign(place)
     archives = list_archives(place)
@@ -41,12 +41,12 @@ def prune_locked(place: Place, policy: Retention, now: datetime, *, dry_run: boo
         raise RefusedError("no good archive would remain", where=str(place.directory), hint="toombos backup verify")
     freed = sum(info.size_bytes for info in archives if info.path in going)
     emptied: tuple[str, ...] = ()
-    if not dry_run:
+    if not preview:
         _move_to_trash(place, sorted(going), now)
         emptied = _empty_trash(place, timedelta(days=policy.trash_days), now)
         point_latest_good(place, now)
     return PruneReport(
-        dry_run=dry_run, decisions=_rows(decisions), removed_bytes=freed, trash=str(place.trash), emptied=emptied
+        preview=preview, decisions=_rows(decisions), removed_bytes=freed, trash=str(place.trash), emptied=emptied
     )
 
 

@@ -66,7 +66,7 @@ class Attempt:
         self._journal = Journal(state="staging", archive=str(archive.path), staging=self._targets.staging)
 
     def run(self) -> Outcome:
-        if self._request.dry_run:
+        if self._request.preview:
             with disk_errors("the preview could not be made", self._place.project):
                 return self._preview()
         with disk_errors("the restore could not be carried out", self._place.project):

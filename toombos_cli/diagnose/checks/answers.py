@@ -9,7 +9,7 @@ from toombos_cli.diagnose.facts.database import DATABASES
 from toombos_cli.diagnose.facts.logs import LogEntry
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
-from toombos_cli.manifest.model import DRY_RUN
+from toombos_cli.project.mode import start_words
 from toombos_cli.project.state import Phase
 
 _REFUSED = "refused its configuration"
@@ -54,22 +54,15 @@ def toombos(facts: Facts, *words: str) -> str:
 
 def start(facts: Facts, *services: str) -> str:
     """The command that starts services as the system was run last; one that never ran, in dry-run mode."""
-    mode = known_mode(facts)
-    return as_owner(facts, toombos(facts, "start", *(["--dry-run"] if mode == DRY_RUN else []), *services))
+    system = facts.get(SYSTEM)
+    words = start_words(facts.manifest, system if system.ever_started else None, *services)
+    return as_owner(facts, toombos(facts, *words))
 
 
 def as_owner(facts: Facts, command: str) -> str:
     """The command, run as the user that runs the services where this user may not even read what runs."""
     owner = facts.get(SYSTEM).owner
     return f"sudo -u {shlex.quote(owner)} {command}" if owner else command
-
-
-def known_mode(facts: Facts) -> str | None:
-    """The mode that the system runs in or ran in last; dry-run for one that never ran, where the manifest has it."""
-    system = facts.get(SYSTEM)
-    if system.ever_started:
-        return system.mode
-    return DRY_RUN if DRY_RUN in facts.manifest.modes else None
 
 
 def wanted(facts: Facts, system: SystemFacts) -> tuple[str, ...]:

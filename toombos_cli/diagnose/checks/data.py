@@ -52,7 +52,7 @@ def _fits(operation: Operation, method: str, path: str) -> bool:
 
 
 def answers(facts: Facts) -> Iterator[Answer]:
-    """Mocks describe their answers: an empty schema makes every comparison with it vacuous."""
+    """Services describe their responses: an empty schema makes every comparison with it vacuous."""
     probes = facts.get(PROBES)
     judged = [name for name, found in probes.items() if found.operations]
     if not judged:
@@ -82,5 +82,5 @@ CHECKS = (
         run=interface,
         follows=("port.conflict", "stale"),
     ),
-    Check(id="mock.generate", title="answers are described", group=_GROUP, run=answers),
+    Check(id="openapi.responses", title="responses are described", group=_GROUP, run=answers),
 )

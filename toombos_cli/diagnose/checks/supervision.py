@@ -6,8 +6,10 @@ from toombos_cli.base.findings import Answer, Evidence
 from toombos_cli.base.text import size
 from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks.answers import as_owner, fail, ok, start, toombos, warn
+from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM, Holder, ServiceFacts
+from toombos_cli.probes import said_dry_run
 from toombos_cli.project.state import Phase
 
 _GROUP = "process"
@@ -80,6 +82,27 @@ def supervision(facts: Facts) -> Iterator[Answer]:
         yield warn(text, cause="the supervisor says so")
 
 
+def mode(facts: Facts) -> Iterator[Answer]:
+    """What was started to run dry says that it does."""
+    probes = facts.get(PROBES)
+    for name, found in facts.get(SYSTEM).services.items():
+        health = probes[name].health
+        said = said_dry_run(health.body) if health.http_status is not None else None
+        said = found.says_dry_run if said is None else said
+        if not (found.pid and found.wants_dry_run):
+            continue
+        if said is False:
+            yield fail(
+                f"{name} says that it is not in dry-run mode, and was started to be",
+                Evidence(source=health.url, text='"dry_run": false'),
+                service=name,
+                cause="it reads other settings than those that it was started with, or reads them otherwise",
+                command=as_owner(facts, toombos(facts, "stop", name)),
+            )
+        elif said:
+            yield ok(f"{name} says that it is in dry-run mode", service=name)
+
+
 def running(facts: Facts) -> Iterator[Answer]:
     """What runs, for the record."""
     for name, found in facts.get(SYSTEM).services.items():
@@ -102,5 +125,6 @@ CHECKS = (
         follows=("res.memory",),
     ),
     Check(id="proc.supervision", title="the supervisor watches", group=_GROUP, run=supervision),
+    Check(id="proc.mode", title="services are in the mode that was asked for", group=_GROUP, run=mode),
     Check(id="proc.running", title="what runs", group=_GROUP, run=running),
 )

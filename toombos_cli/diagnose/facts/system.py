@@ -9,7 +9,9 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.addresses import host_port
 from toombos_cli.diagnose.facts.source import Fact, Facts
+from toombos_cli.manifest.model import DRY_RUN
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.mode import running_mode
 from toombos_cli.project.state import (
     Neighbour,
     Phase,
@@ -79,6 +81,8 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     ours: bool = False
     listens_at: tuple[Holder, ...] = ()
     by_hand: Holder | None = None
+    wants_dry_run: bool = False
+    says_dry_run: bool | None = None
 
     @property
     def runs(self) -> bool:
@@ -88,6 +92,8 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The whole system; `ever_started` is False if toombos has written no state.
+
+    `mode` was asked for, `dry_run` is what the services confirm, and `mode_text` says both.
 
     `unreadable` is the path of a state file that this user may not read, `owner` the user who owns it; "" otherwise.
     `elsewhere`: the services run in another pid namespace, such as another container, so their processes are not seen.
@@ -103,6 +109,7 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: str = ""
     owner: str = ""
     elsewhere: bool = False
+    mode_text: str = ""
 
     @property
     def sees_owners(self) -> bool:
@@ -125,11 +132,13 @@ def _gather(facts: Facts) -> SystemFacts:
         name: _service(manifest.project, service, state, table, tags, listeners)
         for name, service in manifest.services.items()
     }
+    mode = running_mode(state, knows_dry_run=DRY_RUN in manifest.modes)
     return SystemFacts(
         ever_started=state is not None,
         supervised=supervised,
         mode=state.mode if state else None,
-        dry_run=bool(state and state.dry_run),
+        dry_run=mode.dry_run,
+        mode_text=mode.text,
         started_at=state.started_at if state else 0.0,
         warnings=state.warnings if state else (),
         services=services,
@@ -192,6 +201,8 @@ def _service(
         holder=_holder(first, table, with_neighbour=first.pid not in pids) if first else None,
         ours=first is not None and first.pid in pids,
         listens_at=tuple(_holder(x, table) for x in own),
+        wants_dry_run=bool(entry and entry.wants_dry_run),
+        says_dry_run=entry.says_dry_run if entry else None,
         by_hand=None if pids else _started_by_hand(service, tags, table, listeners),
     )
 

@@ -34,17 +34,17 @@ VIEWS: dict[str, str] = {
     "monitoring": "toombos_cli.render.text.monitoring",
     "monitoring_check": "toombos_cli.render.text.monitoring_check",
     "monitoring_reload": "toombos_cli.render.text.monitoring_reload",
-    "plan": "toombos_cli.render.text.plan",
     "recover": "toombos_cli.render.text.recover",
     "schedule": "toombos_cli.render.text.schedule",
     "schedule_print": "toombos_cli.render.text.schedule_print",
     "schedule_run": "toombos_cli.render.text.schedule_run",
+    "start_preview": "toombos_cli.render.text.start_preview",
     "status": "toombos_cli.render.text.status",
 }
 
 ASKED_FOR = frozenset(
-    {"alert_status", "backup_list", "config_example", "config_show", "incident", "issue", "logs", "plan"}
-    | {"schedule_print", "status"}
+    {"alert_status", "backup_list", "config_example", "config_show", "incident", "issue", "logs"}
+    | {"schedule_print", "start_preview", "status"}
 )
 """The kinds that are the answer to a question: with --quiet, all others are silent when nothing is wrong."""
 

@@ -155,10 +155,10 @@ def show_verify(report: "VerifyReport", output: Output) -> None:
 def show_prune(report: "PruneReport", output: Output) -> None:
     """One line an archive with the reason, then what was freed."""
     for one in report.decisions:
-        word = "keep" if one.keep else "would go" if report.dry_run else "gone"
+        word = "keep" if one.keep else "would go" if report.preview else "gone"
         output.stdout.print(f"{word:<9} {Path(one.path).name}  {one.reason}", soft_wrap=True)
     going = sum(not one.keep for one in report.decisions)
-    if going and not report.dry_run:
+    if going and not report.preview:
         output.stdout.print(f"{going} moved to {report.trash} ({size(report.removed_bytes)})", soft_wrap=True)
     elif not going:
         output.stdout.print("nothing to prune")

@@ -32,10 +32,14 @@ def _sentence(report: "ChangeReport") -> str:
         undone = "not stopped" if any(f.kind == "stubborn" for f in report.failures) else "not started"
         return f"{undone}: {', '.join(f.service for f in report.failures)}"
     if report.started:
-        mode = " in dry-run mode" if report.dry_run else ""
-        return f"started{mode}: {', '.join(report.started)}"
+        return f"started{_in_mode(report)}: {', '.join(report.started)}"
     if report.stopped:
         return f"stopped: {', '.join(report.stopped)}"
     if any(row.pid for row in report.services):
-        return f"already running{' in dry-run mode' if report.dry_run else ''}"
+        return f"already running{_in_mode(report)}"
     return "nothing is running"
+
+
+def _in_mode(report: "ChangeReport") -> str:
+    """The mode, where one was asked for or is confirmed."""
+    return f" in {report.mode_text}" if report.mode_text and (report.mode or report.dry_run) else ""

@@ -21,7 +21,7 @@ def show(report: "ChangeReport", output: Output) -> None:
     if report.action == "init-manifest":
         output.stdout.print(f"{report.path} is written, with the service {names} to change to yours", soft_wrap=True)
         output.stderr.print(f"every key: {page_path('manifest.md')}", soft_wrap=True)
-        output.stderr.print("hint: toombos start --plan", style="cyan", soft_wrap=True)
+        output.stderr.print("hint: toombos start --preview", style="cyan", soft_wrap=True)
         return
     if not names:
         output.stdout.print(f"nothing to do: {report.path} holds no secret in clear", soft_wrap=True)

@@ -73,4 +73,5 @@ def _summary(report: "HealthReport") -> str:
     parts = [f"{count} {word}" for word, count in counts.items() if count or word == "up"]
     if report.skipped:
         parts.append(f"{len(report.skipped)} skipped")
-    return ", ".join(parts)
+    mode = f"; {report.mode_text}" if report.mode or report.dry_run else ""
+    return ", ".join(parts) + mode

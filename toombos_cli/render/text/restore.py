@@ -25,7 +25,7 @@ def _show_restore(report: "RestoreReport", output: Output) -> None:
         err.print(f"note: an interrupted restore was dealt with first: {report.recovered}", style="yellow")
     for one in report.passed_over:
         err.print(f"passed over: {one.path}: {one.reason}", style="yellow", soft_wrap=True)
-    verb = "would restore" if report.dry_run else "restored"
+    verb = "would restore" if report.preview else "restored"
     out.print(f"{verb} {report.restored_from}", soft_wrap=True)
     for sign, word, names in (
         ("+", "added", report.added),
@@ -47,7 +47,7 @@ def _show_restore(report: "RestoreReport", output: Output) -> None:
         out.print(f"    started and ready: {', '.join(report.started)}")
     elif report.stopped:
         err.print(f"still stopped: {', '.join(report.stopped)}", style="yellow")
-        err.print("hint: toombos start", style="cyan")
+        err.print("hint: toombos restart", style="cyan")
     if report.safety_backup:
         out.print("    what was there before is in the safety backup; to go back:")
         out.print(f"toombos restore {report.safety_backup}", soft_wrap=True)
@@ -67,4 +67,4 @@ def _show_recovery(report: "RecoverReport", output: Output) -> None:
     )
     if report.stopped:
         output.stderr.print(f"it had stopped: {', '.join(report.stopped)}", style="yellow")
-        output.stderr.print("hint: toombos start", style="cyan")
+        output.stderr.print("hint: toombos restart", style="cyan")

@@ -27,7 +27,7 @@ def show(report: "SystemReport", output: Output) -> None:
     """Prints mode and table, then what needs a person's attention."""
     console = output.stdout
     running = any(row.pid for row in report.services)
-    console.print((f"{report.mode} mode" if report.mode else "running") if running else "not running")
+    console.print(report.mode_text if running else "not running", style="bold red" if report.denied_by else "")
     console.print(table(report.services, console.width))
     for row in report.services:
         if row.pid and row.last_log_line.strip():

@@ -1,4 +1,4 @@
-"""What `start --plan` would start."""
+"""What `start --preview` would start."""
 
 import shlex
 from typing import TYPE_CHECKING
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
-    from toombos_cli.supervisor.start_preview import PlanReport
+    from toombos_cli.supervisor.start_preview import StartPreview
 
 
-def show(report: "PlanReport", output: Output) -> None:
+def show(report: "StartPreview", output: Output) -> None:
     """The services in start order; commands stand unwrapped, so that they can be pasted."""
     console = output.stdout
     count = sum(service.pid is None for service in report.services)
-    mode = f" in {report.mode} mode" if report.mode else ""
+    mode = f" in {report.mode_text}" if report.mode_text else ""
     console.print(
         f"Would start {count} service{'s' * (count != 1)}{mode}, in this order; nothing was started.", soft_wrap=True
     )
