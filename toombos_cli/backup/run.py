@@ -42,7 +42,7 @@ def run_backup(
     )
     report = create_backup(plan, observer)
     _alert_of_corruption(manifest.project, report)
-    if remote or table.remote:
+    if report.archive and (remote or table.remote):
         report = _copied(report, remote or table.remote, observer)
     if report.known_good and prune and not emergency:
         prune_archives(plan.place, table.retention, utc_now())

@@ -81,7 +81,14 @@ def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) ->
         exclude=table.exclude,
         backup_directory=make_place(manifest).directory,
         databases=stores.sqlite,
+        written=_written_roots(manifest),
     )
+
+
+def _written_roots(manifest: Manifest) -> frozenset[str]:
+    """Return the roots that the project's own `toombos.toml` names; none of those that it inherits."""
+    table, keys = manifest.backup, ("roots", "log_roots")
+    return frozenset(root for key in keys if ("backup", key) in manifest.source.written for root in getattr(table, key))
 
 
 def find_stores(manifest: Manifest, *, lenient: bool = False) -> Stores:

@@ -66,8 +66,8 @@ def create(
 ) -> None:
     """Write one archive, read it back, publish it; then apply the retention.
 
-    The services go on running. Exit 4 when a file could not be read or a database is not sound: the archive is there,
-    but is not known good.
+    The services go on running. Exit 1 when there is no file to back up. Exit 4 when a file could not be read or a
+    database is not sound: the archive is there, but is not known good.
     """
     from toombos_cli.backup.run import run_backup
     from toombos_cli.backup.scope import readable_manifest

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.base.results import Case, Verdict, worst
+from toombos_cli.base.results import Case, Report, Verdict, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class FlakyStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmokeReport:
+class SmokeReport(Report):
     """The result of one or several rounds. With several, `steps` holds each step's first failure or last result."""
 
     kind: ClassVar[str] = "smoke"

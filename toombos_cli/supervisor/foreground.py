@@ -56,7 +56,7 @@ def run_foreground(
         run.showing.end()
     if run.done is None:
         raise OperationError("interrupted before the services were ready; all of them were stopped")
-    return change_report(run.done, manifest.services, project, names, manifest=manifest), run.ended_by
+    return change_report(run.done, manifest.services, project, run.shown, manifest=manifest), run.ended_by
 
 
 def _lock(run: RunDirectory) -> int:

@@ -14,7 +14,7 @@ from toombos_cli.project.mode import RunningMode, explain_denial, mode_words, ru
 from toombos_cli.project.state import Phase, SystemState, observed, read_state
 from toombos_cli.settings.env_file import read_env_file
 from toombos_cli.supervisor import client
-from toombos_cli.supervisor.ordering import default_names
+from toombos_cli.supervisor.ordering import default_names, with_dependencies
 from toombos_cli.supervisor.protocol import Done, Failure, Plan, Progress, Restart, Start, Status, Stop
 from toombos_cli.supervisor.reports import ChangeReport, FailureRow, SupervisorRow, SystemReport, rows
 
@@ -45,7 +45,8 @@ def run_start(
     done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early)
     notes = (*_taken_over(before, done), *_stale(done, plan), *_forgot_the_dry_run(manifest, done, plan))
     notes += _other_spellings(manifest)
-    return change_report(done, manifest.services, manifest.project, names, notes=notes, manifest=manifest)
+    shown = with_dependencies(manifest.services, wanted)
+    return change_report(done, manifest.services, manifest.project, shown, notes=notes, manifest=manifest)
 
 
 def run_restart(
@@ -79,8 +80,8 @@ def run_restart(
         timeout_s=timeout_s,
     )
     done = client.ask(manifest.project, request, on_progress)
-    notes = _other_spellings(manifest)
-    return change_report(done, manifest.services, manifest.project, names, notes=notes, manifest=manifest)
+    notes, shown = _other_spellings(manifest), with_dependencies(manifest.services, wanted)
+    return change_report(done, manifest.services, manifest.project, shown, notes=notes, manifest=manifest)
 
 
 def mode_to_join(before: SystemState | None, asked: str | None) -> str | None:
@@ -128,11 +129,15 @@ def run_stop(
     if done is None:
         report = run_status(project, services, names)
         return ChangeReport(
-            services=report.services, dry_run=report.dry_run, mode=report.mode, supervisor=report.supervisor
+            services=report.services,
+            dry_run=report.dry_run,
+            mode=report.mode,
+            supervisor=report.supervisor,
+            wants_up=False,
         )
     if not _stays(done):
         client.see_off(done.state.supervisor_pid)
-    return change_report(done, services, project, names)
+    return change_report(done, services, project, names, wants_up=False)
 
 
 def run_status(
@@ -186,6 +191,7 @@ def change_report(
     *,
     notes: tuple[str, ...] = (),
     manifest: Manifest | None = None,
+    wants_up: bool = True,
 ) -> ChangeReport:
     """The report of an answer, with the asked services' rows. `manifest` is what was started."""
     found = running_mode(done.state, knows_dry_run=manifest is not None and DRY_RUN in manifest.modes)
@@ -200,6 +206,7 @@ def change_report(
         stopped=done.stopped,
         failures=tuple(map(FailureRow.of, failures)),
         notes=(*notes, *_denied(found, failures)),
+        wants_up=wants_up,
     )
 
 

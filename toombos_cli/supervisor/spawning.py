@@ -76,6 +76,7 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
     service = plan.service
     log = open_log(service)
     try:
+        log_offset = os.fstat(log).st_size  # before the program runs: what it prints at once is its own, too
         lock = _take_lock(service, run)
         try:
             child = subprocess.Popen(
@@ -102,7 +103,7 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
             pid=child.pid,
             start_ticks=row.start_ticks if row else 0,
         )
-        return Spawned(child=child, identity=identity, log_offset=os.fstat(log).st_size)
+        return Spawned(child=child, identity=identity, log_offset=log_offset)
     finally:
         os.close(log)
 

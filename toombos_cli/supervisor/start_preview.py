@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import Report, Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.project.mode import asks_for_dry_run
 from toombos_cli.settings.display import shown_manifest_value
@@ -34,10 +34,11 @@ class PreviewedService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StartPreview:
+class StartPreview(Report):
     """The services in start order."""
 
     kind: ClassVar[str] = "start_preview"
+    asked_for: ClassVar[bool] = True
 
     services: tuple[PreviewedService, ...]
     dry_run: bool
@@ -47,8 +48,8 @@ class StartPreview:
 
     @property
     def verdict(self) -> Verdict:
-        """PASS: a preview that cannot be made is an error."""
-        return Verdict.PASS
+        """SKIP if there is nothing to start; a preview that cannot be made is an error."""
+        return Verdict.PASS if self.services else Verdict.SKIP
 
 
 def preview_start(manifest: Manifest, names: tuple[str, ...], *, mode: str | None) -> StartPreview:

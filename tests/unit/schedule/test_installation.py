@@ -238,7 +238,7 @@ def test_a_killed_run_is_shown_and_raises_an_alert_but_a_running_one_does_not(pr
     finally:
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-    assert "FAIL broken off" in toombos("schedule", "show").stdout
+    assert "WARN broken off" in toombos("schedule", "show").stdout
     assert toombos("schedule", "run", "own").returncode == 0
     wait_until_quiet(project)
     assert [line["key"] for line in log_lines(project, "raised")] == ["schedule:long"]
