@@ -23,7 +23,7 @@ def copy_of_toombos(place: Path) -> Path:
 def newer(tmp_path: Path) -> dict[str, str]:
     """The environment in which `toombos` is a version that has one more key for a service."""
     package = copy_of_toombos(tmp_path / "newer")
-    model = package / "manifest" / "service.py"
+    model = package / "manifest" / "tables" / "service.py"
     known = "    openapi: str | None = None\n"
     text = model.read_text()
     assert known in text
