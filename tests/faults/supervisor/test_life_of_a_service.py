@@ -49,18 +49,18 @@ def test_the_dry_run_stays_dry_through_restart_and_further_starts(pair: Any) -> 
     pair("restart", exit_code=0)
     for name in ("crm", "app"):
         assert environment_of(pair.pid(name))["DRY_RUN_MODE"] == "true"
-    assert pair.status()["dry_run"] is True
+    assert pair.status()["mode"] == "dry_run"
 
 
 def test_a_second_start_says_that_all_runs_and_changes_nothing(pair: Any) -> None:
     pair("start", "--dry-run", exit_code=0)
     pids = (pair.pid("crm"), pair.pid("app"))
     again = pair("start", "--dry-run", exit_code=0)
-    assert "already running in dry-run mode" in again.stdout
+    assert "already running in mode dry_run" in again.stdout
     assert (pair.pid("crm"), pair.pid("app")) == pids
 
 
-def test_a_plan_starts_nothing_and_writes_nothing(pair: Any) -> None:
+def test_a_preview_starts_nothing_and_writes_nothing(pair: Any) -> None:
     shown = pair("start", "--dry-run", "--preview", exit_code=0)
     assert shown.stdout.index("1. crm") < shown.stdout.index("2. app")
     assert f"PORT={pair.ports['crm']}" in shown.stdout
@@ -69,10 +69,10 @@ def test_a_plan_starts_nothing_and_writes_nothing(pair: Any) -> None:
     assert sorted(path.name for path in pair.project.iterdir()) == ["toombos.toml"]
 
 
-def test_a_plan_tells_what_runs_already_and_in_which_mode(pair: Any) -> None:
+def test_a_preview_tells_what_runs_already_and_in_which_mode(pair: Any) -> None:
     pair("start", "crm", "--dry-run", exit_code=0)
     shown = pair("start", "--preview", exit_code=0).stdout
-    assert "Would start 1 service in dry-run mode" in shown
+    assert "Would start 1 service in mode dry_run" in shown
     assert f"1. crm on 127.0.0.1:{pair.ports['crm']}, runs already as pid {pair.pid('crm')}" in shown
     assert "DRY_RUN_MODE=true" in shown
 
