@@ -51,10 +51,9 @@ class StepVerdict:
         """Returns the report's verdict; its first problem, or else `cause` and `fix`, explains one that is wrong."""
         if report.verdict not in WRONG:
             return cls(verdict=report.verdict)
-        problems: tuple[Problem, ...] = getattr(report, "problems", ())
-        if not problems:
+        if not report.problems:
             return cls(verdict=report.verdict, cause=cause, fix=fix)
-        return cls.of_problem(problems[0], report.verdict)
+        return cls.of_problem(report.problems[0], report.verdict)
 
     @classmethod
     def of_problem(cls, problem: Problem, verdict: Verdict = Verdict.ERROR) -> "StepVerdict":
