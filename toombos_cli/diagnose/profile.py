@@ -15,6 +15,7 @@ from toombos_cli.diagnose.facts.source import LiveFacts
 from toombos_cli.diagnose.facts.stacks import find_py_spy
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.project.commands import start_as_before
 
 _PATIENCE_S = 20.0
 
@@ -59,7 +60,7 @@ def run_profile(manifest: Manifest, service: str, *, duration_s: float, output: 
     found = LiveFacts(manifest).get(SYSTEM).services[service]
     pid = found.pid or (found.by_hand.pid if found.by_hand and found.by_hand.pid else 0)
     if not pid:
-        raise OperationError(f"{service} does not run", hint=f"toombos start {service}")
+        raise OperationError(f"{service} does not run", hint=start_as_before(manifest, service).command)
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     target = output or manifest.project / "run" / "profiles" / f"{service}-{moment}.svg"
     try:

@@ -16,6 +16,7 @@ from toombos_cli.load.scenario import read_scenario
 from toombos_cli.load.stages import MOST_RPS, parse_stages
 from toombos_cli.load.target_check import choose_target, connect_once, split_url
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.project.commands import start_as_before
 
 _DEFAULT_DURATION_S = 10.0
 _DEFAULT_MAX_CONNECTIONS = 1000
@@ -49,11 +50,6 @@ class LoadOptions:
     seed: int = 1
 
 
-def _how_to_start(manifest: Manifest) -> str:
-    dry_run = " --dry-run" if "dry_run" in manifest.modes else ""
-    return f"toombos start{dry_run}, or name the URL of a server that runs"
-
-
 def make_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str]) -> LoadPlan:
     """The plan, its target reachable. Raises UsageError, ConfigurationError, RefusedError and OperationError.
 
@@ -84,8 +80,9 @@ def make_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, 
     if parts < options.processes:
         of_them = "connections" if parts > 1 else "connection"
         raise UsageError(f"{options.processes} processes cannot share {parts} {of_them}", where="--processes")
+    hint = f"{start_as_before(manifest)}, or name the URL of a server that runs"
     return LoadPlan(
-        target=connect_once(target, addresses, timeout_s=timeout_s, hint=_how_to_start(manifest)),
+        target=connect_once(target, addresses, timeout_s=timeout_s, hint=hint),
         endpoints=endpoints,
         requests=requests,
         duration_s=None if stages else duration_s,

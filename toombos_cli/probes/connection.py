@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Literal
 
 from toombos_cli.base.errors import OperationError
-from toombos_cli.probes.result import Reason, printable
+from toombos_cli.probes.result import Cause, Reason, printable
 
 # The machine's own limits: they say nothing about the service.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
@@ -18,9 +18,10 @@ _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errn
 class ProbeError(Exception):
     """The probe ends here, with this reason."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, *, cause: Cause | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.cause = cause
         self.detail = detail
 
 

@@ -7,10 +7,9 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.manifest import FILE_NAME
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.settings.env_file import ENV_FILE, EnvFile, parse_env_text, read_env_file
+from toombos_cli.settings.env_file import ENV_FILE, EnvFile, UnreadableEnvFileError, parse_env_text, read_env_file
 from toombos_cli.settings.facts import EXAMPLE, Facts, FileStatus, RunningSystem
 from toombos_cli.settings.old_spellings import find_old_spellings
 from toombos_cli.settings.prometheus_file import read_prometheus_file
@@ -30,8 +29,8 @@ def gather_facts(
     unreadable = None
     try:
         env_file = read_env_file(project)
-    except ConfigurationError as error:
-        unreadable = error.problems[0]
+    except UnreadableEnvFileError as error:
+        unreadable = error
         env_file = EnvFile(path=path, values={}, lines={})
     values = shared_values(manifest, env_file, mode, environ)
     start = (start or project).resolve()

@@ -32,6 +32,26 @@ class Phase(StrEnum):
 RUNNING = frozenset({Phase.STARTING, Phase.READY, Phase.UNHEALTHY, Phase.STOPPING, Phase.UNSUPERVISED})
 
 
+class FailureKind(StrEnum):
+    """Why a service could not be brought up, kept up or ended. The values are contract (`run/state.json`, `--json`)."""
+
+    COMMAND = "command"
+    DIRECTORY = "directory"
+    LOG = "log"
+    PORT = "port"
+    LOCK = "lock"
+    EXITED = "exited"
+    CONFIGURATION = "configuration"
+    """It ended with one of its `exit_codes_of_invalid_configuration`."""
+    TIMEOUT = "timeout"
+    """It started and could not do its work in time."""
+    LIMIT = "limit"
+    """The supervisor ended it, because it exceeded one of its limits."""
+    STUBBORN = "stubborn"
+    """A process of it outlived SIGKILL."""
+    BUG = "bug"
+
+
 class RestartRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One restart that the supervisor made: `at` is seconds since the epoch."""
 
@@ -42,7 +62,9 @@ class RestartRecord(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     """One service as last written. `service` is its manifest table without the environment.
 
-    `desired` is what the operator asked for; `detail` says why the phase is what it is, for a person.
+    `desired` is what the operator asked for; `detail` says why the phase is what it is, for a person, and
+    `failure_kind` which failure that was, None unless it is one. `adopted` says that the process was taken over from
+    an earlier supervisor.
     `pid` and `start_ticks` are 0 when there is no process. `log_offset` is the log's
     size at its start. Times are seconds since the epoch.
     """
@@ -56,6 +78,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float = 0.0
     ready_after_s: float | None = None
     detail: str = ""
+    failure_kind: FailureKind | None = None
     fingerprint: str = ""
     restarts: int = 0
     restart_history: tuple[RestartRecord, ...] = ()
@@ -64,6 +87,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     last_lines: tuple[str, ...] = ()
     log_offset: int = 0
+    adopted: bool = False
 
 
 class EnvFileStamp(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toombos_cli.project.own_command import own_argv
+from toombos_cli.project.commands import own_argv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,16 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.state import read_state
 from toombos_cli.recovery.own_commands import ask
 from toombos_cli.recovery.reports import RecoveryReport, StepOutcome
-from toombos_cli.recovery.steps import RESOURCES, STOP, Judgement, Step, judge_disk, judge_resources, steps_after
+from toombos_cli.recovery.steps import (
+    RESOURCES,
+    STOP,
+    Judgement,
+    Step,
+    fix_text,
+    judge_disk,
+    judge_resources,
+    steps_after,
+)
 from toombos_cli.settings.env_file import read_env_file
 
 OnStep = Callable[[StepOutcome], None]
@@ -118,11 +127,11 @@ def _outcome(name: str, command: str, started: float, found: Judgement) -> StepO
 def _diagnosed(project: Path, found: Judgement) -> Judgement:
     """The failure with cause and fix from `toombos diagnose`, where its first root says more than the step could."""
     answer = ask(project, "diagnose", timeout_s=_DIAGNOSE_TIMEOUT_S)
-    findings = [finding for finding in answer.data.get("findings", []) if finding.get("status") in ("fail", "warn")]
+    findings = [finding for finding in answer.data.get("findings", []) if finding.get("verdict") in ("fail", "warn")]
     findings = [finding for finding in findings if finding["id"] not in _OWN_DOING]
     by_id = {finding["id"]: finding for finding in reversed(findings)}  # of several of one id the first
     roots = [by_id[root] for root in answer.data.get("roots", []) if root in by_id]
-    first = min(roots, key=lambda finding: finding["status"] != "fail", default=None)  # a failure before a warning
+    first = min(roots, key=lambda finding: finding["verdict"] != "fail", default=None)  # a failure before a warning
     if first is None:
         return replace(found, cause=found.cause or "not known", fix=found.fix or "toombos diagnose")
     because = f" ({first['cause']})" if first.get("cause") else ""
@@ -130,5 +139,5 @@ def _diagnosed(project: Path, found: Judgement) -> Judgement:
     return replace(
         found,
         cause="; ".join(part for part in (found.cause, said) if part),
-        fix=found.fix or first.get("fix") or "toombos diagnose",
+        fix=found.fix or fix_text(first.get("fix")) or "toombos diagnose",
     )

@@ -53,7 +53,12 @@ def judge_health(answer: Answer) -> Judgement:
     named = "; ".join(
         f"{row['name']}: {row['reason']}" + (f" ({row['detail']})" if row["detail"] else "") for row in sick
     )
-    return _named(judge_exit(answer), named, fix=next((row["fix"] for row in sick if row.get("fix")), ""))
+    return _named(judge_exit(answer), named, fix=next(filter(None, (fix_text(row.get("fix")) for row in sick)), ""))
+
+
+def fix_text(fix: dict[str, Any] | None) -> str:
+    """What a person reads of a fix in a command's JSON."""
+    return str(fix.get("command") or fix.get("advice")) if fix else ""
 
 
 def judge_smoke(answer: Answer) -> Judgement:

@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from toombos_cli.base.errors import Problem
 from toombos_cli.base.redaction import Redactor, is_secret_name
 from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.environment import Role, Variable
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
-from toombos_cli.settings.env_file import Binding, EnvFile
+from toombos_cli.settings.env_file import Binding, EnvFile, UnreadableEnvFileError
 from toombos_cli.settings.old_spellings import OldSpelling
 from toombos_cli.settings.prometheus_file import PrometheusFile
 from toombos_cli.settings.strength import is_placeholder, looks_random
@@ -51,7 +50,7 @@ class Facts:
     manifest: Manifest
     mode: str | None
     env_file: EnvFile
-    unreadable: Problem | None
+    unreadable: UnreadableEnvFileError | None
     status: FileStatus | None
     env_sha256: str
     environ: Mapping[str, str] = field(repr=False)

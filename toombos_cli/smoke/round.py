@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import RefusedError
+from toombos_cli.base.fixes import toombos
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.tables.conditions import value_at
 from toombos_cli.manifest.tables.service import Service
@@ -86,11 +87,13 @@ class Round:
         elif result.got and allow_live:
             return replace(result, verdict=Verdict.WARN, detail="not in dry-run mode: read-only steps alone are taken")
         elif result.got and any(s.is_writing for s in self._plan.steps):
+            dry_run = toombos(self._system.project, "start", "--dry-run")
+            read_only = toombos(self._system.project, "smoke", "--allow-live")
             raise RefusedError(
                 f"{step.service} does not say that it is in dry-run mode: expected {result.expected}, "
                 f"got {result.got}; nothing was sent to it",
                 where=result.request,
-                hint="toombos start --dry-run   (or: toombos smoke --allow-live, for the read-only steps)",
+                hint=f"{dry_run}   (or: {read_only}, for the read-only steps)",
             )
         return result
 
@@ -100,7 +103,7 @@ class Round:
 
     def _check_health(self, service: Service) -> StepResult:
         result = probe_service(service, read_state(self._system.project))
-        verdict = health_verdict(result)
+        verdict = health_verdict(result.reason, result.cause)
         if service.optional and result.reason is Reason.REFUSED:
             verdict = Verdict.SKIP
         if verdict in (Verdict.FAIL, Verdict.SKIP):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from toombos_cli.project.state import Phase
+from toombos_cli.project.state import FailureKind, Phase
 from toombos_cli.supervisor import protocol, spawning
 from toombos_cli.supervisor.ordering import with_dependencies
 from toombos_cli.supervisor.protocol import Failure, Plan, Request
@@ -70,7 +70,7 @@ async def stop(system: System, names: Iterable[str]) -> tuple[str, ...]:
 def _stubborn(system: System, names: Iterable[str]) -> tuple[Failure, ...]:
     """The services of which a process outlived SIGKILL: a stop must not read as done."""
     failures = (system.units[name].failure for name in names if name in system.units)
-    return tuple(failure for failure in failures if failure is not None and failure.kind == "stubborn")
+    return tuple(failure for failure in failures if failure is not None and failure.kind is FailureKind.STUBBORN)
 
 
 async def _restart(system: System, request: protocol.Restart) -> Outcome:
@@ -102,7 +102,7 @@ async def _start(system: System, plan: Plan, names: Iterable[str], timeout_s: fl
         failures = tuple(
             Failure(
                 service=name,
-                kind="timeout",
+                kind=FailureKind.TIMEOUT,
                 message=f"not ready after {timeout_s:g} s: {system.units[name].state.detail or 'not started yet'}",
             )
             for name in wanted
@@ -166,9 +166,8 @@ async def _bring_up_one(system: System, plan: Plan, name: str, begun: list[str])
         unit.waiting -= 1
     if unit.state.phase in _UP:
         return None
-    return unit.failure or Failure(
-        service=name, kind="exited", message=unit.state.detail or "it was stopped meanwhile by another command"
-    )
+    message = unit.state.detail or "it was stopped meanwhile by another command"
+    return unit.failure or Failure(service=name, kind=FailureKind.EXITED, message=message)
 
 
 def _reached(unit: Unit, condition: str) -> bool:

@@ -10,7 +10,7 @@ from toombos_cli.base.errors import Problem
 from toombos_cli.base.results import Case, Verdict
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.state import Phase, ServiceState, SystemState
+from toombos_cli.project.state import FailureKind, Phase, ServiceState, SystemState
 from toombos_cli.supervisor.protocol import Failure
 
 _VERDICTS = {
@@ -46,6 +46,7 @@ class ServiceRow:
     uptime_s: float | None
     log: str
     detail: str
+    failure_kind: FailureKind | None
     restart_history: tuple[RestartRow, ...]
     warnings: tuple[str, ...]
     last_lines: tuple[str, ...]
@@ -95,7 +96,7 @@ class FailureRow:
     """Why one service could not be brought up; `last_lines` are those of this attempt's log."""
 
     service: str
-    kind: str
+    kind: FailureKind
     message: str
     hint: str | None
     last_lines: tuple[str, ...]
@@ -137,7 +138,7 @@ class ChangeReport:
         """0; 3 when a configuration is invalid; 4 for every other failure."""
         if not self.failures:
             return 0
-        return 3 if any(f.kind == "configuration" for f in self.failures) else 4
+        return 3 if any(f.kind is FailureKind.CONFIGURATION for f in self.failures) else 4
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -182,6 +183,7 @@ def _row(entry: ServiceState, project: Path) -> ServiceRow:
         uptime_s=round(processes.age_s(entry.start_ticks), 1) if entry.pid else None,
         log=str(log.relative_to(project)) if log.is_relative_to(project) else str(log),
         detail=entry.detail,
+        failure_kind=entry.failure_kind,
         restart_history=tuple(RestartRow(at=_iso(r.at), reason=r.reason) for r in entry.restart_history),
         warnings=entry.warnings,
         last_lines=entry.last_lines,

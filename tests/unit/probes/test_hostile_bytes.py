@@ -45,7 +45,7 @@ def test_any_body_is_judged(body, expects):
     judged = judge_health(result, expects=expects)
     assert judged.reason in (Reason.OK, Reason.BODY)
     assert judged.detail.isprintable()
-    assert health_verdict(judged) in (Verdict.PASS, Verdict.WARN, Verdict.FAIL)
+    assert health_verdict(judged.reason, judged.cause) in (Verdict.PASS, Verdict.WARN, Verdict.FAIL)
 
 
 @given(st.text(max_size=300))

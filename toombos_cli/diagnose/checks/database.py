@@ -3,18 +3,18 @@
 import shlex
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, shell, toombos
 from toombos_cli.diagnose.facts.database import DATABASE, DatabaseFacts
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.project.commands import logs
 
 _GROUP = "database"
 _NEARLY_ALL = 0.85
 
 
-def server(facts: Facts) -> Iterator[Answer]:
+def server(facts: Facts) -> Iterator[Finding]:
     """The database server takes connections; SQLite has none."""
     found = facts.get(DATABASE)
     if not found.reached:
@@ -27,11 +27,13 @@ def server(facts: Facts) -> Iterator[Answer]:
             _at(found),
             service=_user(found),
             cause="it does not run, or the URL names another host or port",
-            advice=f"{_look(facts, found)}, or correct {found.name}: {toombos(facts, 'config', 'show')}",
+            fix=advice(
+                f"{_look(facts, found)}, or correct {found.name}: {toombos(facts.manifest.project, 'config', 'show')}"
+            ),
         )
 
 
-def permission(facts: Facts) -> Iterator[Answer]:
+def permission(facts: Facts) -> Iterator[Finding]:
     """The services' user may write."""
     found = facts.get(DATABASE)
     if not found.kind:
@@ -42,13 +44,15 @@ def permission(facts: Facts) -> Iterator[Answer]:
             _at(found),
             service=_user(found),
             cause="nothing that is generated can be stored",
-            advice="give it to the user that runs the services (chown, chmod u+w)"
-            if found.path
-            else "GRANT CREATE ON SCHEMA public TO the user of the URL",
+            fix=advice(
+                "give it to the user that runs the services (chown, chmod u+w)"
+                if found.path
+                else "GRANT CREATE ON SCHEMA public TO the user of the URL"
+            ),
         )
 
 
-def ping(facts: Facts) -> Iterator[Answer]:
+def ping(facts: Facts) -> Iterator[Finding]:
     """A query is answered."""
     found = facts.get(DATABASE)
     if found.removed:
@@ -58,17 +62,18 @@ def ping(facts: Facts) -> Iterator[Answer]:
     elif stopped := _stopped_server(facts, found):
         yield skip(stopped)
     elif found.ping:
-        damaged = "malformed" in found.ping or "not a database" in found.ping or "damaged" in found.ping
         yield fail(
             f"the database does not answer a query: {found.ping}",
             _at(found),
             service=_user(found),
             cause="its file is damaged"
-            if damaged
+            if found.damaged
             else "name, user or password in the URL, or what the server says above",
-            advice=f"restore the last good copy: {toombos(facts, 'restore', '--latest-good')}"
-            if damaged
-            else f"check the connection string: {toombos(facts, 'config', 'show')}",
+            fix=advice(
+                f"restore the last good copy: {toombos(facts.manifest.project, 'restore', '--latest-good')}"
+                if found.damaged
+                else f"check the connection string: {toombos(facts.manifest.project, 'config', 'show')}"
+            ),
         )
     else:
         yield ok(f"{found.url} answers")
@@ -82,24 +87,25 @@ def _stopped_server(facts: Facts, found: DatabaseFacts) -> str:
 
 def _look(facts: Facts, found: DatabaseFacts) -> str:
     if found.served_by:
-        return toombos(facts, "logs", found.served_by)
+        return logs(facts.manifest, found.served_by).command
     return "start it (sudo systemctl start postgresql, or docker start NAME)"
 
 
-def _removed(facts: Facts, found: DatabaseFacts) -> Answer:
+def _removed(facts: Facts, found: DatabaseFacts) -> Finding:
     """The file is gone, and lives on for as long as the service has it open."""
     pid = found.removed[0][1].split("/")[2]
+    restart = toombos(facts.manifest.project, "restart", _user(found))
     copies = "; ".join(shlex.join(("cp", opened, name)) for name, opened in found.removed)
     return fail(
         "the database's file was removed while the service uses it",
         *(Evidence(source=opened, text=f"{name} (deleted)") for name, opened in found.removed),
         service=_user(found),
         cause="what the service stores is lost as soon as it stops; this copies the file back while it stands still",
-        command=f"kill -STOP {pid}; {copies}; kill -CONT {pid}; {toombos(facts, 'restart', _user(found))}",
+        fix=shell(f"kill -STOP {pid}; {copies}; kill -CONT {pid}; {restart}"),
     )
 
 
-def pool(facts: Facts) -> Iterator[Answer]:
+def pool(facts: Facts) -> Iterator[Finding]:
     """Connections that the server still has to give."""
     found = facts.get(DATABASE)
     if found.connections is None or not found.max_connections:
@@ -112,7 +118,7 @@ def pool(facts: Facts) -> Iterator[Answer]:
             _at(found),
             service=_user(found),
             cause="new connections will be refused",
-            advice="lower DATABASE_POOL_SIZE of the services, or raise max_connections of the server",
+            fix=advice("lower DATABASE_POOL_SIZE of the services, or raise max_connections of the server"),
         )
     else:
         yield ok(told)
