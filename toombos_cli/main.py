@@ -115,11 +115,7 @@ def main(argv: list[str]) -> int:
     try:
         return int(app(argv, prog_name="toombos", standalone_mode=False) or 0)
     except typer.TyperException as error:
-        problem = wrong_usage(error)
-        if problem.message.startswith("Usage: "):  # a command group without a command: this is its help
-            print(problem.message)  # noqa: T201
-            return 2
-        return fail(argv, Toombos.targets, 2, problem)
+        return fail(argv, Toombos.targets, 2, wrong_usage(error))
     except ToombosError as error:
         return fail(argv, Toombos.targets, error.exit_code, *error.problems)
     except (KeyboardInterrupt, typer.Abort):

@@ -60,7 +60,7 @@ class TestCheck:
         answer = json.loads(done.stdout)
 
         assert (done.returncode, answer["exit_code"], answer["verdict"]) == (1, 1, "fail")
-        (finding,) = (f for f in answer["data"]["findings"] if f["status"] == "fail")
+        (finding,) = (f for f in answer["data"]["findings"] if f["verdict"] == "fail")
         assert (finding["id"], finding["evidence"][0]["line"]) == ("parse", 3)
         assert SECRET not in done.stdout
 
@@ -402,8 +402,8 @@ def test_from_init_to_a_running_system_with_encrypted_secrets_and_a_changed_file
     with (project / ".env").open("a") as file:
         file.write("LOG_LEVEL=WARNING\n")
     done = toombos("config", "check", "--json")
-    (stale,) = (f for f in json.loads(done.stdout)["data"]["findings"] if f["status"] != "ok" and f["id"] == "stale")
+    (stale,) = (f for f in json.loads(done.stdout)["data"]["findings"] if f["verdict"] != "pass" and f["id"] == "stale")
 
     assert stale["reason"] == ".env has changed since crm, platform, generator started"
-    assert toombos(*stale["fix"].split()[1:]).returncode == 0
+    assert toombos(*stale["fix"]["command"].split()[1:]).returncode == 0
     assert toombos("config", "check", "--strict").returncode == 0

@@ -143,11 +143,11 @@ def test_a_baseline_that_cannot_be_saved_costs_nothing_that_was_measured(tmp_pat
     assert "cannot be written: No such file or directory" in report.problems[0].message
 
 
-def test_an_unreachable_target_is_named_with_what_to_do(toombos: Toombos):
+def test_an_unreachable_target_is_named_with_what_to_do(toombos: Toombos, project: Path):
     done = toombos("load", f"http://127.0.0.1:{free_port()}/")
     assert done.returncode == 4
     assert "connection refused" in done.stderr
-    assert "hint: toombos start --dry-run" in done.stderr
+    assert f"hint: toombos --project {project} start --dry-run" in done.stderr
 
 
 def test_too_few_open_files_are_raised_or_named(project: Path):

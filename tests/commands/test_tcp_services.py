@@ -109,5 +109,5 @@ used_by = ["web"]
     assert toombos("stop", "cache").returncode == 0
     found = json.loads(toombos("diagnose", "--json").stdout)["data"]
     assert found["roots"] == ["proc.missing"]
-    (root,) = (f for f in found["findings"] if f["id"] == "proc.missing" and f["status"] == "fail")
-    assert root["fix"].endswith("start cache")
+    (root,) = (f for f in found["findings"] if f["id"] == "proc.missing" and f["verdict"] == "fail")
+    assert root["fix"]["command"].endswith("start cache")

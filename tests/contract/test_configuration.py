@@ -139,10 +139,11 @@ def test_the_documentation_lists_every_rule_once():
     assert sorted(listed) == sorted(rule.id for rule in RULES)
 
 
-FINDING_KEYS = {"id", "title", "service", "status", "reason", "evidence", "cause", "fix", "pasteable"} | {
+FINDING_KEYS = {"id", "title", "service", "verdict", "reason", "evidence", "cause", "fix"} | {
     "explained_by",
     "duration_ms",
 }
+FIX_KEYS = ({"command", "safe", "undo"}, {"advice", "safe", "undo"})
 DATA_KEYS = {
     ("check",): {"env_file", "findings", "mode"},
     ("show",): {"env_file", "service", "mode", "values"},
@@ -166,7 +167,8 @@ def test_the_json_keys_that_others_rely_on(toombos, project, command):
     assert set(answer["data"]) == DATA_KEYS[command]
     for finding in answer["data"].get("findings", ()):
         assert set(finding) == FINDING_KEYS
-        assert finding["status"] in ("ok", "warn", "fail", "skip", "error")
+        assert finding["verdict"] in ("pass", "warn", "fail", "skip", "error")
+        assert finding["fix"] is None or set(finding["fix"]) in FIX_KEYS
         assert all(set(evidence) == {"source", "line", "text"} for evidence in finding["evidence"])
     for value in answer["data"].get("values", ()):
         assert {"name", "value", "source", "line"} <= set(value)

@@ -63,3 +63,17 @@ class LockedError(ToombosError):
     """Another toombos holds the lock; the message names its pid."""
 
     exit_code = 6
+
+
+def raised_at(error: BaseException) -> str | None:
+    """Return `file:line` of the last frame of an error's traceback, None if it has none."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else None
+
+
+def type_and_place(error: BaseException) -> str:
+    """Describe an unexpected error without its message, which may quote a secret."""
+    place = raised_at(error)
+    return type(error).__name__ + (f" at {place}" if place else "")

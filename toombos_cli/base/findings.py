@@ -1,26 +1,21 @@
-"""What a check answers: one finding shape for `config check` and `diagnose` (docs: CONTRACT of the JSON `findings`)."""
+"""What checks find: the one kit of `config check` and `diagnose` (docs: CONTRACT of the JSON `findings`).
+
+A `Check` is a pure function of facts that yields findings; `fail`, `warn`, `ok` and `skip` make them.
+"""
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from enum import StrEnum
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
+from toombos_cli.base.errors import type_and_place
+from toombos_cli.base.fixes import Fix
 from toombos_cli.base.results import Case, Verdict, worst
 
+FactsT = TypeVar("FactsT")
 
-class Status(StrEnum):
-    """The answer of one check. ERROR means that the check itself crashed or ran out of time."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-    SKIP = "skip"
-    ERROR = "error"
-
-    @property
-    def verdict(self) -> Verdict:
-        """The same answer in the words of a report."""
-        return Verdict.PASS if self is Status.OK else Verdict(self.value)
+WRONG = (Verdict.FAIL, Verdict.WARN)
+"""The verdicts that ask for a fix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,37 +33,22 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a check's function says; `run_check` makes a Finding of it. The fields are those of Finding."""
-
-    status: Status
-    reason: str
-    evidence: tuple[Evidence, ...] = ()
-    cause: str = ""
-    fix: str = ""
-    pasteable: bool = False
-    service: str = ""
-    explained_by: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One answer of one check.
+    """One thing that a check found. Its check fills in `id`, `title` and `duration_ms`.
 
-    `id` names the check: several findings may share it, and their evidence tells them apart. `reason` says what is
-    wrong in one sentence, `cause` why it matters or how it came about. `fix` is a command to paste when `pasteable`,
-    else advice. `explained_by` is the id of the finding that this one follows from, "" for a root.
+    Several findings may share an id, and their evidence tells them apart. `reason` says what is wrong in one
+    sentence, `cause` why it matters or how it came about. `explained_by` is the id of the finding that this one
+    follows from, "" for a root.
     """
 
-    id: str
-    title: str
-    status: Status
+    id: str = ""
+    title: str = ""
+    verdict: Verdict
     service: str = ""
     reason: str = ""
     evidence: tuple[Evidence, ...] = ()
     cause: str = ""
-    fix: str = ""
-    pasteable: bool = False
+    fix: Fix | None = None
     explained_by: str = ""
     duration_ms: float = 0.0
 
@@ -82,34 +62,79 @@ class Finding:
         )
         return Case(
             name=f"{self.id} ({self.service})" if self.service else self.id,
-            verdict=self.status.verdict,
+            verdict=self.verdict,
             duration_s=self.duration_ms / 1000,
             detail="\n".join(part for part in parts if part),
         )
 
 
-def run_check(id: str, title: str, check: Callable[[], Iterable[Answer]]) -> tuple[Finding, ...]:  # noqa: A002 (the field's name)
-    """The findings of one check, at least one: a check that says nothing is OK, one that crashes is an ERROR."""
-    begun = time.perf_counter()
-    try:
-        answers = tuple(check()) or (Answer(status=Status.OK, reason=""),)
-    except Exception as error:
-        answers = (Answer(status=Status.ERROR, reason=f"the check itself failed: {described(error)}"),)
-    duration_ms = round((time.perf_counter() - begun) * 1000, 3)
-    return tuple(
-        Finding(id=id, title=title, duration_ms=duration_ms, **{f.name: getattr(a, f.name) for f in fields(Answer)})
-        for a in answers
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check(Generic[FactsT]):
+    """One check: a pure function of facts that yields what is wrong, or nothing when all is well.
+
+    `group` is what `--only` takes besides ids. `follows` are the ids of checks whose failure explains this one's.
+    """
+
+    id: str
+    title: str
+    group: str
+    run: Callable[[FactsT], Iterable[Finding]]
+    follows: tuple[str, ...] = ()
+
+    def findings(self, facts: FactsT) -> tuple[Finding, ...]:
+        """What the check finds, at least one finding: PASS when it says nothing, ERROR when it crashes."""
+        begun = time.perf_counter()
+        try:
+            found = tuple(self.run(facts)) or (ok(""),)
+        except Exception as error:
+            found = (Finding(verdict=Verdict.ERROR, reason=f"the check itself failed: {type_and_place(error)}"),)
+        duration_ms = round((time.perf_counter() - begun) * 1000, 3)
+        return tuple(replace(finding, id=self.id, title=self.title, duration_ms=duration_ms) for finding in found)
+
+
+def fail(
+    reason: str,
+    *evidence: Evidence,
+    service: str = "",
+    cause: str = "",
+    fix: Fix | None = None,
+    explained_by: str = "",
+) -> Finding:
+    """A FAIL with its fix."""
+    return Finding(
+        verdict=Verdict.FAIL,
+        reason=reason,
+        evidence=evidence,
+        service=service,
+        cause=cause,
+        fix=fix,
+        explained_by=explained_by,
     )
 
 
-def described(error: Exception) -> str:
-    """Type and place; the message is left out, for it may quote a secret."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    return type(error).__name__ + (f" at {frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else "")
+def warn(
+    reason: str,
+    *evidence: Evidence,
+    service: str = "",
+    cause: str = "",
+    fix: Fix | None = None,
+    explained_by: str = "",
+) -> Finding:
+    """A WARN with its fix."""
+    found = fail(reason, *evidence, service=service, cause=cause, fix=fix, explained_by=explained_by)
+    return replace(found, verdict=Verdict.WARN)
+
+
+def ok(reason: str, *evidence: Evidence, service: str = "") -> Finding:
+    """A PASS that says what was found."""
+    return Finding(verdict=Verdict.PASS, reason=reason, evidence=evidence, service=service)
+
+
+def skip(reason: str) -> Finding:
+    """A check that has nothing to judge here."""
+    return Finding(verdict=Verdict.SKIP, reason=reason)
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:
     """The verdict of all findings together."""
-    return worst(finding.status.verdict for finding in findings)
+    return worst(finding.verdict for finding in findings)

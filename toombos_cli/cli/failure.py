@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from toombos_cli.base.errors import Problem
+from toombos_cli.base.errors import Problem, raised_at
 from toombos_cli.cli.invocation import GlobalOptions, Invocation
 from toombos_cli.cli.lazy_commands import load_command
 
@@ -42,17 +42,13 @@ _REFUSALS = {
 
 def bug(error: Exception) -> Problem:
     """Names the place and the type; the message is left out, for it may quote a secret."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    where = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame else None
     if os.environ.get("TOOMBOS_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
     return Problem(
         message=f"a bug in toombos: {type(error).__name__}",
-        where=where,
+        where=raised_at(error),
         hint="repeat it with TOOMBOS_DEBUG=1 for the traceback, and report it",
     )
 

@@ -10,7 +10,14 @@ from toombos_cli.cli.invocation import GlobalOptions
 
 
 class CommandGroup(TyperGroup):
-    """Tells the nearest of its names for an unknown one."""
+    """Prints its help when it is called without a command, and the nearest of its names for an unknown one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments that are left for the command. Without any the help is the output, and the exit code 2."""
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help())
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that `args` begins with."""

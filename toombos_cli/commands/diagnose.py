@@ -146,14 +146,16 @@ def _fixed(invocation: Invocation, found: "Diagnosis", selection: "Selection", *
     from toombos_cli.diagnose.fixes import run_fix, runnable
 
     done: list[FixOutcome] = []
-    for root in runnable(found.report):
+    for root, fix in runnable(found.report):
         invocation.stderr.print(f"{root.id}: {root.reason}", soft_wrap=True)
-        invocation.stderr.print(f"  {root.fix}", style="cyan", soft_wrap=True)
+        invocation.stderr.print(f"  {fix}", style="cyan", soft_wrap=True)
         if ask and not _agreed():
             continue
-        done.append(run_fix(root, invocation.project, found.redactor))
+        done.append(run_fix(root, fix, invocation.project, found.redactor))
         word = "done" if done[-1].exit_code == 0 else f"failed (exit {done[-1].exit_code}): {done[-1].output.strip()}"
         invocation.stderr.print(f"  {word}", soft_wrap=True)
+        if done[-1].undo:
+            invocation.stderr.print(f"  to take it back: {done[-1].undo}", style="dim", soft_wrap=True)
     if not done:
         return found
     again = _diagnose(invocation, selection)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from toombos_cli.base.findings import Status
+from toombos_cli.base.findings import WRONG
 from toombos_cli.base.results import Report, Verdict
+from toombos_cli.diagnose.facts.database import DATABASES
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
@@ -59,7 +60,7 @@ def make_incident(diagnosis: Diagnosis) -> IncidentReport:
     lasting_s = facts.now - min(_signs(facts, report), default=facts.now) if report.root_findings else 0.0
     trouble = _trouble(facts, report)
     severity = severity_of(trouble, lasting_s=lasting_s) if trouble else None
-    affected = tuple(dict.fromkeys(f.service for f in report.findings if f.status is Status.FAIL and f.service))
+    affected = tuple(dict.fromkeys(f.service for f in report.findings if f.verdict is Verdict.FAIL and f.service))
     return diagnosis.redactor.value(
         IncidentReport(
             name=facts.manifest.name,
@@ -71,7 +72,7 @@ def make_incident(diagnosis: Diagnosis) -> IncidentReport:
             duration_s=round(lasting_s, 1) if lasting_s else None,
             impact=_impact(affected, facts),
             causes=tuple(root.reason or root.title for root in report.root_findings),
-            fixes=tuple(root.fix for root in report.root_findings if root.fix),
+            fixes=tuple(str(root.fix) for root in report.root_findings if root.fix),
         )
     )
 
@@ -103,7 +104,7 @@ def _events(facts: Facts, report: DiagnoseReport) -> Iterator[tuple[float, str]]
 def _signs(facts: Facts, report: DiagnoseReport) -> Iterator[float]:
     """The moments that may have been the beginning of what is wrong now: of the services that are concerned, in their
     present lives. What an earlier life went through is another incident."""
-    concerned = {f.service for f in report.findings if f.status in (Status.FAIL, Status.WARN) and f.service}
+    concerned = {f.service for f in report.findings if f.verdict in WRONG and f.service}
     try:
         services = facts.get(SYSTEM).services
     except FactUnavailableError:
@@ -137,13 +138,11 @@ def _trouble(facts: Facts, report: DiagnoseReport) -> Trouble | None:
     ids = {root.id for root in report.root_findings}
     if not ids:
         return None
-    if any(
-        "damaged" in root.cause or "malformed" in root.reason for root in report.root_findings if root.id == "db.ping"
-    ):
+    if "db.ping" in ids and any(database.damaged for database in facts.get(DATABASES)):
         return Trouble.DATA_CORRUPTION
     if "auth.middleware" in ids:
         return Trouble.SECURITY_BREACH
-    down = {f.service for f in report.findings if f.status is Status.FAIL and f.id in ("net.tcp", "net.timeout")}
+    down = {f.service for f in report.findings if f.verdict is Verdict.FAIL and f.id in ("net.tcp", "net.timeout")}
     required = {name for name, service in facts.manifest.services.items() if not service.optional}
     if "system.stopped" in ids or (required and required <= down):
         return Trouble.COMPLETE_FAILURE

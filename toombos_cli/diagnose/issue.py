@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.base.findings import Finding
+from toombos_cli.base.findings import WRONG, Finding
 from toombos_cli.base.results import Report, Verdict
 from toombos_cli.base.text import size
 from toombos_cli.diagnose.facts.configuration import SETTINGS
@@ -15,7 +15,6 @@ from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.diagnose.report import DiagnoseReport
-from toombos_cli.diagnose.roots import WRONG
 from toombos_cli.diagnose.run import Diagnosis
 
 _LOG_LINES = 20
@@ -105,7 +104,7 @@ def _log_lines(facts: Facts, report: DiagnoseReport) -> Iterator[str]:
         logs = facts.get(LOGS)
     except FactUnavailableError:
         return
-    concerned = {f.service for f in report.findings if f.status in WRONG} & logs.keys()
+    concerned = {f.service for f in report.findings if f.verdict in WRONG} & logs.keys()
     found = [entry for name in concerned or logs for entry in logs[name].entries if entry.error]
     for entry in sorted(found, key=lambda e: e.at or 0.0)[-_LOG_LINES:]:
         yield f"{entry.path}{f':{entry.line}' if entry.line else ''}: {entry.text}"

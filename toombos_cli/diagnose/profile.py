@@ -1,7 +1,6 @@
 """What a running Python service does: its stacks at one moment, and a flame graph of some seconds (py-spy)."""
 
 import re
-import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,8 +15,7 @@ from toombos_cli.diagnose.facts.source import LiveFacts
 from toombos_cli.diagnose.facts.stacks import find_py_spy
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.project.mode import start_words
-from toombos_cli.project.state import read_state
+from toombos_cli.project.commands import start_as_before
 
 _PATIENCE_S = 20.0
 
@@ -62,8 +60,7 @@ def run_profile(manifest: Manifest, service: str, *, duration_s: float, output: 
     found = LiveFacts(manifest).get(SYSTEM).services[service]
     pid = found.pid or (found.by_hand.pid if found.by_hand and found.by_hand.pid else 0)
     if not pid:
-        start = start_words(manifest, read_state(manifest.project), service)
-        raise OperationError(f"{service} does not run", hint=shlex.join(("toombos", *start)))
+        raise OperationError(f"{service} does not run", hint=start_as_before(manifest, service).command)
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     target = output or manifest.project / "run" / "profiles" / f"{service}-{moment}.svg"
     try:

@@ -10,7 +10,10 @@ from toombos_cli.base.results import Case, Report, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixOutcome:
-    """One fix that was run; `backup` is the copy of `.env` that was made before, None where it was not touched."""
+    """One fix that was run. `backup` is the copy of the settings file that it edited, None if it edited none.
+
+    `undo` is the command that takes it back, None if there is none.
+    """
 
     id: str
     service: str
@@ -18,6 +21,7 @@ class FixOutcome:
     exit_code: int
     output: str
     backup: Path | None = None
+    undo: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,21 +8,21 @@ is of no service (the machine, the configuration).
 from collections.abc import Mapping
 from dataclasses import replace
 
-from toombos_cli.base.findings import Finding, Status
-from toombos_cli.diagnose.check import Check
+from toombos_cli.base.findings import WRONG, Check, Finding
+from toombos_cli.base.results import Verdict
+from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.manifest.tables.service import Service
 
-WRONG = (Status.FAIL, Status.WARN)
-_SEVERITY = {Status.FAIL: 0, Status.WARN: 1}
+_SEVERITY = {Verdict.FAIL: 0, Verdict.WARN: 1}
 
 
 def fold(
-    findings: tuple[Finding, ...], checks: tuple[Check, ...], services: Mapping[str, Service]
+    findings: tuple[Finding, ...], checks: tuple[Check[Facts], ...], services: Mapping[str, Service]
 ) -> tuple[Finding, ...]:
     """The same findings, each wrong one that follows from another marked with its root's id (`explained_by`)."""
     order = {check.id: depth for depth, check in enumerate(checks)}
     follows = {check.id: check.follows for check in checks}
-    wrong = sorted((f for f in findings if f.status in WRONG), key=lambda f: order.get(f.id, 0))
+    wrong = sorted((f for f in findings if f.verdict in WRONG), key=lambda f: order.get(f.id, 0))
     by_id = {f.id: f for f in reversed(wrong)}
     roots = {id(f): by_id[f.explained_by] for f in wrong if f.explained_by in by_id}  # the check knew it itself
     for finding in wrong:  # causes stand before their symptoms in CHECKS, so a cause's own root is known already
@@ -37,11 +37,11 @@ def fold(
     return tuple(replace(f, explained_by=roots[id(f)].id) if id(f) in roots else f for f in findings)
 
 
-def root_findings(findings: tuple[Finding, ...], checks: tuple[Check, ...]) -> tuple[Finding, ...]:
+def root_findings(findings: tuple[Finding, ...], checks: tuple[Check[Facts], ...]) -> tuple[Finding, ...]:
     """The wrong findings that no other explains: failures before warnings, then causes before symptoms."""
     order = {check.id: depth for depth, check in enumerate(checks)}
-    roots = [f for f in findings if f.status in WRONG and not f.explained_by]
-    return tuple(sorted(roots, key=lambda f: (_SEVERITY[f.status], order.get(f.id, len(order)))))
+    roots = [f for f in findings if f.verdict in WRONG and not f.explained_by]
+    return tuple(sorted(roots, key=lambda f: (_SEVERITY[f.verdict], order.get(f.id, len(order)))))
 
 
 def _explains(
@@ -55,7 +55,7 @@ def _explains(
         return False
     if order[cause.id] > order[symptom.id]:
         return False
-    if cause.status is Status.WARN and symptom.status is Status.FAIL and not cause.service:
+    if cause.verdict is Verdict.WARN and symptom.verdict is Verdict.FAIL and not cause.service:
         return False  # a remark about the whole system does not explain why a service failed
     return not cause.service or not symptom.service or cause.service in _with_dependencies(symptom.service, services)
 

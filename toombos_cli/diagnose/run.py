@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from toombos_cli.base.errors import UsageError
-from toombos_cli.base.findings import Answer, Finding, Status, run_check
+from toombos_cli.base.findings import Check, Finding
 from toombos_cli.base.redaction import Redactor
+from toombos_cli.base.results import Verdict
 from toombos_cli.base.spelling import did_you_mean
-from toombos_cli.diagnose.check import Check
 from toombos_cli.diagnose.checks import all_checks
 from toombos_cli.diagnose.facts import FACTS, SETTINGS
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError, LiveFacts
@@ -53,8 +53,8 @@ def run_diagnose(manifest: Manifest, *, searched_from: Path, selection: Selectio
 
 def judge(
     facts: Facts,
-    checks: tuple[Check, ...],
-    wanted: tuple[Check, ...],
+    checks: tuple[Check[Facts], ...],
+    wanted: tuple[Check[Facts], ...],
     redactor: Redactor,
     *,
     services: tuple[str, ...] = (),
@@ -63,7 +63,7 @@ def judge(
     """The report of the wanted checks; those that they follow from are run, too, so that the roots are the same."""
     begun = time.perf_counter()
     needed = _with_causes(checks, wanted)
-    found = tuple(f for check in needed for f in run_check(check.id, check.title, partial(_answers, check, facts)))
+    found = tuple(f for check in needed for f in replace(check, run=partial(_found, check)).findings(facts))
     found += tuple(_unusable(problem) for problem in problems)
     folded = fold(tuple(redactor.value(finding) for finding in found), needed, facts.manifest.services)
     ids = {check.id for check in wanted} | {"plugins"}
@@ -81,7 +81,7 @@ def judge(
     )
 
 
-def chosen(checks: tuple[Check, ...], only: Iterable[str]) -> tuple[Check, ...]:
+def chosen(checks: tuple[Check[Facts], ...], only: Iterable[str]) -> tuple[Check[Facts], ...]:
     """The checks of the named groups and ids, all when none is named. Raises UsageError with the nearest name."""
     names = tuple(only)
     known = dict.fromkeys([*(check.group for check in checks), *(check.id for check in checks)])
@@ -94,7 +94,7 @@ def chosen(checks: tuple[Check, ...], only: Iterable[str]) -> tuple[Check, ...]:
     return tuple(check for check in checks if not names or check.group in names or check.id in names)
 
 
-def _with_causes(checks: tuple[Check, ...], wanted: tuple[Check, ...]) -> tuple[Check, ...]:
+def _with_causes(checks: tuple[Check[Facts], ...], wanted: tuple[Check[Facts], ...]) -> tuple[Check[Facts], ...]:
     by_id = {check.id: check for check in checks}
     found: set[str] = set()
     pending = [check.id for check in wanted]
@@ -106,11 +106,11 @@ def _with_causes(checks: tuple[Check, ...], wanted: tuple[Check, ...]) -> tuple[
     return tuple(check for check in checks if check.id in found)
 
 
-def _answers(check: Check, facts: Facts) -> Iterator[Answer]:
+def _found(check: Check[Facts], facts: Facts) -> Iterator[Finding]:
     try:
         yield from check.run(facts)
     except FactUnavailableError as error:
-        yield Answer(status=Status.ERROR, reason=f"could not be judged: {error}")
+        yield Finding(verdict=Verdict.ERROR, reason=f"could not be judged: {error}")
 
 
 def _further_help(manifest: Manifest) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ def _further_help(manifest: Manifest) -> tuple[str, ...]:
 
 def _unusable(problem: str) -> Finding:
     return Finding(
-        id="plugins", title="checks of other packages", status=Status.ERROR, reason=f"cannot be used: {problem}"
+        id="plugins", title="checks of other packages", verdict=Verdict.ERROR, reason=f"cannot be used: {problem}"
     )
 
 

@@ -1,18 +1,19 @@
 """Probes all services at once and judges each answer together with who gave it."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Thread
 
 from toombos_cli.base.errors import ToombosError
+from toombos_cli.base.fixes import Fix, toombos
 from toombos_cli.base.results import Verdict
 from toombos_cli.health.report import HealthReport, ServiceHealth, SkippedService, Status
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, said_dry_run
-from toombos_cli.project.mode import RunningMode, running_mode, start_words
+from toombos_cli.project import commands
+from toombos_cli.project.mode import RunningMode, running_mode
 from toombos_cli.project.port_owner import Owner, find_owners, is_suspended
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.project.state import Phase, SystemState, observed, read_state
@@ -73,7 +74,7 @@ def _not_dry(manifest: Manifest, service: ServiceHealth) -> ServiceHealth:
         verdict=Verdict.FAIL,
         reason=Reason.BODY,
         detail=said,
-        fix=_toombos(manifest, "stop", service.name),
+        fix=toombos(manifest.project, "stop", service.name),
     )
 
 
@@ -120,20 +121,22 @@ def _judge(
         detail = f"answered by {owner}" + ("" if owner.neighbour else ", which toombos did not start")
     elif reason is Reason.REFUSED and owner is not None:
         detail += f"; {owner} listens on {owner.listens_on}"
-    status, verdict = _weigh(reason, result)
+    cause = result.cause if reason is result.reason else None  # the process table's reason beats the probe's
+    verdict = health_verdict(reason, cause)
     return ServiceHealth(
         name=service.name,
         url=result.url,
-        status=status,
+        status=_status(verdict, reason, result.http_status),
         verdict=verdict,
         reason=reason,
+        cause=cause,
         http_status=result.http_status,
         latency_ms=None if result.latency_ms is None else round(result.latency_ms, 3),
         pid=owner.pid if owner else None,
         detail=detail,
         address=result.address,
         listens_on=owner.listens_on if owner else None,
-        fix="" if _has_no_route(result) else _fix(manifest, service, reason, owner, state),
+        fix=None if _has_no_route(result) else _fix(manifest, service, reason, owner, state),
     )
 
 
@@ -147,33 +150,29 @@ def _may_be_suspended(service: Service, reason: Reason) -> bool:
     return reason is Reason.TIMEOUT or (service.scheme in ("tcp", "none") and reason is Reason.OK)
 
 
-def _weigh(reason: Reason, result: ProbeResult) -> tuple[Status, Verdict]:
-    """A reason that the process table gave instead of the probe's is always down."""
-    verdict = health_verdict(result) if reason is result.reason else Verdict.FAIL
+def _status(verdict: Verdict, reason: Reason, http_status: int | None) -> Status:
+    """DEGRADED for a service that answers with a complaint, DOWN for one that does not do its work at all."""
     if verdict is Verdict.PASS:
-        return Status.UP, verdict
-    answers = verdict is Verdict.WARN or (reason is Reason.BODY and result.http_status is not None)
-    return (Status.DEGRADED if answers else Status.DOWN), verdict
+        return Status.UP
+    answers = reason is Reason.BODY and http_status is not None
+    return Status.DEGRADED if verdict is Verdict.WARN or answers else Status.DOWN
 
 
-def _fix(manifest: Manifest, service: Service, reason: Reason, owner: Owner | None, state: SystemState | None) -> str:
-    """A command that is safe to paste; "" where only a person can decide (another's process, a wrong manifest)."""
+def _fix(
+    manifest: Manifest, service: Service, reason: Reason, owner: Owner | None, state: SystemState | None
+) -> Fix | None:
+    """A command to paste; None where only a person can decide (another's process, a wrong manifest)."""
     if reason is Reason.STOPPED and owner is not None:
-        return f"kill -CONT {owner.pid}"
+        return commands.wake(owner.pid) if owner.pid else None
     if reason is Reason.REFUSED and owner is None:
         return _start(manifest, state, service.name)
     if reason in (Reason.TIMEOUT, Reason.RESET, Reason.STATUS, Reason.BODY):
-        return _toombos(manifest, "logs", service.name)
-    return ""
+        return commands.logs(manifest, service.name)
+    return None
 
 
-def _start(manifest: Manifest, state: SystemState | None, *names: str) -> str:
-    return _toombos(manifest, *start_words(manifest, state, *names))
-
-
-def _toombos(manifest: Manifest, *words: str) -> str:
-    """A command for this project wherever it is pasted: reports are read in mails and on other terminals, too."""
-    return shlex.join(("toombos", "--project", str(manifest.project), *words))
+def _start(manifest: Manifest, state: SystemState | None, *names: str) -> Fix:
+    return commands.start(manifest, *names, last=state)
 
 
 def _explained(judged: list[ServiceHealth], services: Mapping[str, Service]) -> tuple[ServiceHealth, ...]:
@@ -195,7 +194,7 @@ def _explained(judged: list[ServiceHealth], services: Mapping[str, Service]) -> 
     silent = frozenset(name for name, reason in unwell.items() if reason in _SILENT)
     suspects = {Reason.TIMEOUT: silent} | dict.fromkeys(_COMPLAINTS, frozenset(unwell))
     return tuple(
-        replace(s, explained_by=found, fix="")
+        replace(s, explained_by=found, fix=None)
         if (found := root(s.name, suspects.get(s.reason, frozenset()), frozenset({s.name})))
         else s
         for s in judged

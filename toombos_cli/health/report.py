@@ -5,8 +5,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
+from toombos_cli.base.fixes import Fix
 from toombos_cli.base.results import Case, Report, Sample, Verdict, worst
-from toombos_cli.probes import Reason
+from toombos_cli.probes import Cause, Reason
 from toombos_cli.project.job_records import MissedRun
 
 
@@ -27,6 +28,8 @@ class ServiceHealth:
     status: Status
     verdict: Verdict
     reason: Reason
+    cause: Cause | None = None
+    """What exactly is behind the reason, where that is known."""
     http_status: int | None = None
     latency_ms: float | None = None
     pid: int | None = None
@@ -37,8 +40,8 @@ class ServiceHealth:
     """The address that the listener is bound to, which may be wider than the one that was probed."""
     explained_by: str | None = None
     """The dependency that is not well and of which this is most likely a consequence."""
-    fix: str = ""
-    """A command to paste, or "" when there is none that is safe."""
+    fix: Fix | None = None
+    """A command to paste; None where only a person can decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

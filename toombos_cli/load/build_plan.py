@@ -2,7 +2,6 @@
 
 import json
 import re
-import shlex
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,7 @@ from toombos_cli.load.plan import Endpoint, LoadPlan, Target
 from toombos_cli.load.scenario import read_scenario
 from toombos_cli.load.target_check import choose_target, connect_once, split_url
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.project.mode import start_words
-from toombos_cli.project.state import read_state
+from toombos_cli.project.commands import start_as_before
 
 _MOST_RPS = 1_000_000  # beyond what a client can send; the schedule itself would take longer than its time
 _DEFAULT_DURATION_S = 10.0
@@ -57,8 +55,9 @@ def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str,
     if parts < options.processes:
         of_them = "connections" if parts > 1 else "connection"
         raise UsageError(f"{options.processes} processes cannot share {parts} {of_them}", where="--processes")
+    hint = f"{start_as_before(manifest)}, or name the URL of a server that runs"
     return LoadPlan(
-        target=connect_once(target, addresses, timeout_s=timeout_s, hint=_how_to_start(manifest)),
+        target=connect_once(target, addresses, timeout_s=timeout_s, hint=hint),
         endpoints=endpoints,
         requests=requests,
         duration_s=None if stages else duration_s,
@@ -139,8 +138,7 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
 
 
 def _how_to_start(manifest: Manifest) -> str:
-    start = shlex.join(("toombos", *start_words(manifest, read_state(manifest.project))))
-    return f"{start}, or name the URL of a server that runs"
+    return f"{start_as_before(manifest)}, or name the URL of a server that runs"
 
 
 def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:

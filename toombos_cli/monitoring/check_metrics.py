@@ -1,21 +1,28 @@
 """Checks that each metric that a rule or a panel reads is exported by each service it names."""
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import toombos
 from toombos_cli.base.pages import page_path
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.dashboards import dashboards
-from toombos_cli.monitoring.exported import NOTHING_LISTENS, exported_metrics
+from toombos_cli.monitoring.exported import NotServedError, exported_metrics
 from toombos_cli.monitoring.promql import metrics_of
 from toombos_cli.monitoring.reports import CheckItem
 from toombos_cli.monitoring.rules import RUNBOOK, alert_rules
 from toombos_cli.monitoring.selectors import is_for_absent_services, scraped
-from toombos_cli.project.mode import start_words
-from toombos_cli.project.state import read_state
+from toombos_cli.project.commands import start_as_before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """Why metrics cannot be read; `not_served` is True where nothing listens."""
+
+    problem: str
+    not_served: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +30,7 @@ class Exports:
     """What each service exports, or why that cannot be read; `causes` maps such a service to the item that says so."""
 
     metrics: Mapping[str, frozenset[str]]
-    problems: Mapping[str, str]
+    problems: Mapping[str, Unread]
     causes: Mapping[str, str]
 
     def cause_for(self, services: Iterable[str]) -> str | None:
@@ -34,21 +41,24 @@ class Exports:
 
 def read_exports(manifest: Manifest) -> Exports:
     """Read the metrics of every service that exports some."""
-    metrics, problems = {}, {}
+    metrics: dict[str, frozenset[str]] = {}
+    problems: dict[str, Unread] = {}
     for service in scraped(manifest):
         try:
             metrics[service.name] = exported_metrics(service)
         except OperationError as error:
-            problems[service.name] = error.problems[0].message
+            problems[service.name] = Unread(
+                problem=error.problems[0].message, not_served=isinstance(error, NotServedError)
+            )
     causes = {name: ", ".join(names) for names in _alike(manifest, problems) for name in names}
     return Exports(metrics=metrics, problems=problems, causes=causes)
 
 
-def _alike(manifest: Manifest, problems: Mapping[str, str]) -> list[list[str]]:
+def _alike(manifest: Manifest, problems: Mapping[str, Unread]) -> list[list[str]]:
     """Group the services by cause and remedy: monitoring is started by another command than the rest."""
-    alike: dict[tuple[str, bool], list[str]] = {}
-    for name, problem in problems.items():
-        alike.setdefault((problem, manifest.services[name].role == "monitoring"), []).append(name)
+    alike: dict[tuple[Unread, bool], list[str]] = {}
+    for name, unread in problems.items():
+        alike.setdefault((unread, manifest.services[name].role == "monitoring"), []).append(name)
     return list(alike.values())
 
 
@@ -56,30 +66,30 @@ def judge_services(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
     """Yield one item for each reason why metrics cannot be read."""
     watched = {service.name for service in scraped(manifest) if service.role != "monitoring"}
     for names in _alike(manifest, exports.problems):
-        problem = exports.problems[names[0]]
-        hint = f"toombos health {' '.join(names)}"
-        if problem == NOTHING_LISTENS and manifest.services[names[0]].role == "monitoring":
-            hint = "toombos monitoring up"
-        elif problem == NOTHING_LISTENS and watched == set(names):
-            hint = shlex.join(("toombos", *start_words(manifest, read_state(manifest.project))))
+        unread = exports.problems[names[0]]
+        fix = toombos(manifest.project, "health", *names)
+        if unread.not_served and manifest.services[names[0]].role == "monitoring":
+            fix = toombos(manifest.project, "monitoring", "up")
+        elif unread.not_served and watched == set(names):
+            fix = start_as_before(manifest)
         yield CheckItem(
             group="services",
             name=", ".join(names),
             verdict=Verdict.ERROR,
-            detail=f"metrics cannot be read: {problem}",
-            hint=hint,
+            detail=f"metrics cannot be read: {unread.problem}",
+            hint=fix.command,
         )
 
 
 def judge_metrics(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
     """Yield an item for each service whose metrics cannot be read, and for each rule and panel."""
-    for service, problem in exports.problems.items():
+    for service, unread in exports.problems.items():
         yield CheckItem(
             group="metrics",
             name=service,
             verdict=Verdict.ERROR,
-            detail=f"its metrics cannot be read: {problem}",
-            hint=f"toombos health {service}",
+            detail=f"its metrics cannot be read: {unread.problem}",
+            hint=toombos(manifest.project, "health", service).command,
             explained_by=exports.causes[service],
         )
     for user, expr, services in _users(manifest):
@@ -87,14 +97,14 @@ def judge_metrics(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
         lost = [
             f"{service} does not export {metric}" for metric in read for service in _lacking(services, metric, exports)
         ]
-        unread = [service for service in services if service in exports.problems] if read else []
+        unknown = [service for service in services if service in exports.problems] if read else []
         yield CheckItem(
             group="metrics",
             name=user,
-            verdict=Verdict.FAIL if lost else Verdict.ERROR if unread else Verdict.PASS,
-            detail="; ".join(lost) or (f"not judged for {', '.join(unread)}" if unread else ""),
+            verdict=Verdict.FAIL if lost else Verdict.ERROR if unknown else Verdict.PASS,
+            detail="; ".join(lost) or (f"not judged for {', '.join(unknown)}" if unknown else ""),
             hint=_remedy(manifest, user) if lost else None,
-            explained_by=exports.cause_for(unread) if not lost else None,
+            explained_by=exports.cause_for(unknown) if not lost else None,
         )
 
 

@@ -4,7 +4,6 @@ from toombos_cli.base.errors import OperationError
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
 
-NOTHING_LISTENS = "nothing listens there"
 _TIMEOUT_S = 10.0
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _SUFFIXES = {
@@ -14,17 +13,21 @@ _SUFFIXES = {
 }
 
 
+class NotServedError(OperationError):
+    """Nothing listens at the service's address."""
+
+
 def exported_metrics(service: Service) -> frozenset[str]:
     """Return the names of the series that the service declares, including those without a value yet.
 
-    Raise OperationError if there is no response, or it is not Prometheus text.
+    Raise NotServedError if nothing listens, OperationError if there is no response or it is not Prometheus text.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
     url = f"{service.url}{service.metrics}"
     answer = probe_http(url, timeout_s=_TIMEOUT_S, max_body_bytes=_MAX_BODY_BYTES)
     if answer.reason is Reason.REFUSED:
-        raise OperationError(NOTHING_LISTENS, where=url)
+        raise NotServedError("nothing listens there", where=url)
     if answer.reason is not Reason.OK:
         raise OperationError(answer.detail or answer.reason.value, where=url, hint=f"toombos logs {service.name}")
     names: set[str] = set()

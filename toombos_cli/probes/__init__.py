@@ -3,10 +3,11 @@
 from toombos_cli.probes.answer import health_verdict, judge_health, read_json, said_dry_run
 from toombos_cli.probes.health import probe_health
 from toombos_cli.probes.http import probe_http
-from toombos_cli.probes.result import ProbeResult, Reason
+from toombos_cli.probes.result import Cause, ProbeResult, Reason
 from toombos_cli.probes.tcp import probe_tcp
 
 __all__ = [
+    "Cause",
     "ProbeResult",
     "Reason",
     "health_verdict",

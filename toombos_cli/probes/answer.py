@@ -1,4 +1,4 @@
-"""What the body of a health answer says, whatever its status line claims."""
+"""The judge of health responses: what the body says, whatever its status line claims, and what that is worth."""
 
 import re
 from dataclasses import replace
@@ -6,12 +6,11 @@ from typing import Any, Literal
 
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import one_line
-from toombos_cli.probes.result import ProbeResult, Reason
+from toombos_cli.probes.result import Cause, ProbeResult, Reason
 
 # Words that services use for "all is well", in lower case; any other word is degraded, never up.
 _WELL = frozenset({"healthy", "ok", "up", "pass", "passing", "alive", "ready", "success", "green", "true"})
 _RESTRICTED = frozenset({"degraded", "warn", "warning"})
-WEB_PAGE = "the body is a web page, not a health answer"
 _HTML = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
 
 
@@ -19,7 +18,7 @@ Expects = Literal["status", "any", "page"]
 
 
 def judge_health(result: ProbeResult, *, expects: Expects = "any") -> ProbeResult:
-    """The result with reason body and a detail, when a 2xx does not say that the service is well; else unchanged.
+    """The result with reason body, cause and detail, when a 2xx does not say that the service is well; else unchanged.
 
     `status` expects a JSON object with a `status`. `any` takes what is not JSON as it is, but no web page: that comes
     from a catch-all route or another server. `page` takes that as well. Only it and plain text may be longer than
@@ -28,23 +27,17 @@ def judge_health(result: ProbeResult, *, expects: Expects = "any") -> ProbeResul
     if result.reason not in (Reason.OK, Reason.SLOW):
         return result
     complaint = _complaint(result, expects)
-    return replace(result, reason=Reason.BODY, detail=complaint) if complaint else result
+    if complaint is None:
+        return result
+    cause, detail = complaint
+    return replace(result, reason=Reason.BODY, cause=cause, detail=detail)
 
 
-def health_verdict(result: ProbeResult) -> Verdict:
+def health_verdict(reason: Reason, cause: Cause | None) -> Verdict:
     """PASS for a judged result that is ok; WARN for one that is late, or says that it works with restrictions."""
-    if result.reason is Reason.OK:
+    if reason is Reason.OK:
         return Verdict.PASS
-    restricted = result.reason is Reason.BODY and _says_degraded(result)
-    return Verdict.WARN if restricted or result.reason is Reason.SLOW else Verdict.FAIL
-
-
-def _says_degraded(result: ProbeResult) -> bool:
-    try:
-        document = read_json(result)
-    except ValueError:
-        return False
-    return isinstance(document, dict) and str(document.get("status")).lower() in _RESTRICTED
+    return Verdict.WARN if reason is Reason.SLOW or cause is Cause.DEGRADED else Verdict.FAIL
 
 
 def read_json(result: ProbeResult) -> Any:
@@ -63,22 +56,26 @@ def read_json(result: ProbeResult) -> Any:
         raise ValueError("the body is JSON nested too deeply") from None
 
 
-def _complaint(result: ProbeResult, expects: Expects) -> str:
+def _complaint(result: ProbeResult, expects: Expects) -> tuple[Cause, str] | None:
+    """What is not well, for a program and for a person; None if nothing is."""
     if expects != "status" and _HTML.match(result.body):
-        return "" if expects == "page" else WEB_PAGE
+        return None if expects == "page" else (Cause.WEB_PAGE, "the body is a web page, not a health answer")
     try:
         document = read_json(result)
     except ValueError as error:
         media_type = result.header("content-type") or ""
         cut_off = result.truncated and not media_type.startswith("text/plain")
         if expects == "status" or cut_off or ("json" in media_type and result.body.strip()):
-            return one_line(str(error))
-        return ""
+            return Cause.UNREADABLE, one_line(str(error))
+        return None
     status = document.get("status") if isinstance(document, dict) else None
     if status is None:
-        return "the body has no `status`" if expects == "status" else ""
+        return (Cause.NO_STATUS, "the body has no `status`") if expects == "status" else None
     word = str(status).lower()
-    return "" if word in _WELL else one_line(f"the body says status {word!r}")
+    if word in _WELL:
+        return None
+    cause = Cause.DEGRADED if word in _RESTRICTED else Cause.UNWELL
+    return cause, one_line(f"the body says status {word!r}")
 
 
 def said_dry_run(body: bytes | str) -> bool | None:

@@ -11,7 +11,7 @@ from typing import Literal
 from toombos_cli.base.addresses import host_port
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.text import one_line
-from toombos_cli.probes.result import Reason
+from toombos_cli.probes.result import Cause, Reason
 
 # The limits of this machine: they say nothing about the service.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
@@ -20,9 +20,10 @@ _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errn
 class ProbeError(Exception):
     """Ends a probe with a reason."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, *, cause: Cause | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.cause = cause
         self.detail = detail
 
 

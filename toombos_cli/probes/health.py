@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes.answer import WEB_PAGE, judge_health
+from toombos_cli.probes.answer import judge_health
 from toombos_cli.probes.http import probe_http
-from toombos_cli.probes.result import ProbeResult, Reason
+from toombos_cli.probes.result import Cause, ProbeResult, Reason
 from toombos_cli.probes.tcp import probe_tcp
 
 
@@ -37,7 +37,7 @@ def probe_health(
         max_body_bytes=max_body_bytes,
     )
     judged = judge_health(result, expects=service.health_answer)
-    if judged.detail == WEB_PAGE:
+    if judged.cause is Cause.WEB_PAGE:
         remedy = f"if it is meant to be one: health_answer = 'page' in [services.{service.name}]"
-        return replace(judged, detail=f"{WEB_PAGE}; {remedy}")
+        return replace(judged, detail=f"{judged.detail}; {remedy}")
     return judged

@@ -12,7 +12,7 @@ from time import monotonic
 from toombos_cli.base.text import one_line
 from toombos_cli.probes.connection import Connected, Deadline, ProbeError, connect, failure
 from toombos_cli.probes.message import Answer, NotHttpError, Target, request_bytes
-from toombos_cli.probes.result import ProbeResult, Reason
+from toombos_cli.probes.result import Cause, ProbeResult, Reason
 
 _READ_BYTES = 65536
 
@@ -38,11 +38,12 @@ def probe_http(
     answer = Answer(method, max_body_bytes)
     deadline, started = Deadline(timeout_s), monotonic()
     connected: Connected | None = None
+    cause: Cause | None = None
     try:
         connected = connect(target.host, target.port, deadline)
         _exchange(connected, target, request, deadline, answer)
     except ProbeError as error:
-        reason, detail = error.reason, error.detail
+        reason, cause, detail = error.reason, error.cause, error.detail
     except TimeoutError:
         reason, detail = Reason.TIMEOUT, _timeout_detail(timeout_s, answer)
     except OSError as error:
@@ -53,6 +54,7 @@ def probe_http(
     return ProbeResult(
         url=url,
         reason=reason,
+        cause=cause,
         detail=detail,
         http_status=answer.status,
         latency_ms=(monotonic() - started) * 1000 if answer.complete else None,
@@ -126,7 +128,7 @@ def _hung_up(answer: Answer, target: Target, deadline: Deadline, how: str) -> Pr
 def _not_http(answer: Answer, error: NotHttpError) -> ProbeError:
     if answer.first_bytes[:1] in (b"\x15", b"\x16"):  # a TLS record: alert or handshake (RFC 8446, 5.1)
         return _tls_on_plain()
-    return ProbeError(Reason.BODY, one_line(f"the answer is not valid HTTP: {error}"))
+    return ProbeError(Reason.BODY, one_line(f"the response is not valid HTTP: {error}"), cause=Cause.NOT_HTTP)
 
 
 def _tls_on_plain() -> ProbeError:

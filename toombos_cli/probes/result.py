@@ -27,6 +27,27 @@ class Reason(StrEnum):
     """The connection was closed or reset before the answer was complete."""
     WRONG_OWNER = "wrong-owner"
     """A process that is not the service's listens on its port. Found from the process table, not by a probe."""
+    ERROR = "error"
+    """The probe could not be made."""
+
+
+class Cause(StrEnum):
+    """What exactly is behind a reason, where a reader can do something about it. The values are contract, too."""
+
+    CERTIFICATE = "certificate"
+    """TLS: the certificate has expired, or is another name's."""
+    DEGRADED = "degraded"
+    """BODY: the service says that it works with restrictions."""
+    UNWELL = "unwell"
+    """BODY: the service says that it is not well."""
+    WEB_PAGE = "web-page"
+    """BODY: a page for people, as of a catch-all route or another server."""
+    NO_STATUS = "no-status"
+    """BODY: JSON that does not say how the service is."""
+    UNREADABLE = "unreadable"
+    """BODY: empty, cut off, or not what its media type says."""
+    NOT_HTTP = "not-http"
+    """BODY: not a response of HTTP."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +56,7 @@ class ProbeResult:
 
     url: str
     reason: Reason
+    cause: Cause | None = None
     detail: str = ""
     """One line for a person; printable characters only, "" when all is well."""
     http_status: int | None = None

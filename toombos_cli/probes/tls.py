@@ -7,7 +7,7 @@ import ssl
 
 from toombos_cli.base.addresses import is_loopback
 from toombos_cli.probes.connection import Deadline, ProbeError, connect
-from toombos_cli.probes.result import Reason
+from toombos_cli.probes.result import Cause, Reason
 
 RECORDS = (b"\x15\x03", b"\x16\x03")
 """The first bytes of a response in TLS: the header of an alert or handshake record (RFC 8446, 5.1)."""
@@ -25,7 +25,8 @@ def wrap(sock: socket.socket, host: str, address: str) -> ssl.SSLSocket:
         sock.getpeername()  # wrap_socket() leaves a closed connection unwrapped, or open
         return context.wrap_socket(sock, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
-        raise ProbeError(Reason.TLS, f"certificate not accepted: {error.verify_message}") from None
+        detail = f"certificate not accepted: {error.verify_message}"
+        raise ProbeError(Reason.TLS, detail, cause=Cause.CERTIFICATE) from None
     except ssl.SSLEOFError:
         raise ConnectionAbortedError from None
     except ssl.SSLError as error:

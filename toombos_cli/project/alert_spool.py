@@ -19,7 +19,7 @@ from toombos_cli import processes
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.files import append_line
 from toombos_cli.manifest.tables.alerts import Severity
-from toombos_cli.project.own_command import own_argv
+from toombos_cli.project.commands import own_argv
 
 _PIPE_BYTES = 60_000
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

@@ -6,11 +6,10 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.find import is_project
 from toombos_cli.settings.databases import find_databases
-from toombos_cli.settings.env_file import ENV_FILE, EnvFile, parse_env_text, read_env_file
+from toombos_cli.settings.env_file import ENV_FILE, EnvFile, UnreadableEnvFileError, parse_env_text, read_env_file
 from toombos_cli.settings.facts import EXAMPLE, Facts, FileStatus, RunningSystem
 from toombos_cli.settings.old_spellings import find_old_spellings
 from toombos_cli.settings.prometheus_file import read_prometheus_file
@@ -31,8 +30,8 @@ def gather_facts(
     unreadable = None
     try:
         env_file = read_env_file(project)
-    except ConfigurationError as error:
-        unreadable = error.problems[0]
+    except UnreadableEnvFileError as error:
+        unreadable = error
         env_file = EnvFile(path=path, values={}, lines={})
     databases = find_databases(manifest, env_file, mode=mode, environ=environ)
     start = (start or project).resolve()

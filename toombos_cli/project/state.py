@@ -33,6 +33,27 @@ class Phase(StrEnum):
 RUNNING = frozenset({Phase.STARTING, Phase.READY, Phase.UNHEALTHY, Phase.STOPPING, Phase.UNSUPERVISED})
 
 
+class FailureKind(StrEnum):
+    """Why a service could not be brought up, kept up or ended. The values are contract (`run/state.json`, `--json`)."""
+
+    COMMAND = "command"
+    DIRECTORY = "directory"
+    LOG = "log"
+    PORT = "port"
+    LOCK = "lock"
+    EXITED = "exited"
+    CONFIGURATION = "configuration"
+    """It ended with one of its `exit_codes_of_invalid_configuration`."""
+    TIMEOUT = "timeout"
+    """It started and could not do its work in time."""
+    LIMIT = "limit"
+    """The supervisor ended it, because it exceeded one of its limits."""
+    STUBBORN = "stubborn"
+    """A process of it outlived SIGKILL."""
+    BUG = "bug"
+    NOT_DRY_RUN = "not-dry-run"
+
+
 class RestartRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One restart that the supervisor made: `at` is seconds since the epoch."""
 
@@ -43,7 +64,9 @@ class RestartRecord(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     """One service as last written. `service` is its manifest table without the environment.
 
-    `desired` is what the operator asked for; `detail` says why the phase is what it is, for a person.
+    `desired` is what the operator asked for; `detail` says why the phase is what it is, for a person, and
+    `failure_kind` which failure that was, None unless it is one. `adopted` says that the process was taken over from
+    an earlier supervisor.
     `pid` and `start_ticks` are 0 when there is no process. `log_offset` is the log's
     size at its start. Times are seconds since the epoch. `wants_dry_run` is what it was started for, `says_dry_run`
     what its health response said when it became ready; None when it said nothing.
@@ -58,6 +81,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float = 0.0
     ready_after_s: float | None = None
     detail: str = ""
+    failure_kind: FailureKind | None = None
     fingerprint: str = ""
     restarts: int = 0
     restart_history: tuple[RestartRecord, ...] = ()
@@ -68,6 +92,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     log_offset: int = 0
     wants_dry_run: bool = False
     says_dry_run: bool | None = None
+    adopted: bool = False
 
 
 class EnvFileStamp(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from toombos_cli.base.errors import ToombosError
-from toombos_cli.base.findings import described
+from toombos_cli.base.errors import ToombosError, type_and_place
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.waiting import OverdueError, run_within
@@ -73,7 +72,7 @@ def _attempt(manifest: Manifest, step: RecoveryStep) -> StepVerdict:
         place = f"{error.filename}: " if error.filename else ""
         return StepVerdict(verdict=Verdict.ERROR, cause=f"{place}{error.strerror or error}")
     except Exception as error:
-        return StepVerdict(verdict=Verdict.ERROR, cause=f"a bug in toombos: {described(error)}")
+        return StepVerdict(verdict=Verdict.ERROR, cause=f"a bug in toombos: {type_and_place(error)}")
 
 
 def _diagnosed(manifest: Manifest, found: StepVerdict) -> StepVerdict:

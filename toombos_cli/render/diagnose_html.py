@@ -19,7 +19,7 @@ section { border: 1px solid var(--line); border-left: .35rem solid var(--line); 
 section.fail { border-left-color: var(--fail); } section.warn { border-left-color: var(--warn); }
 .word { font-weight: 700; } .fail .word, td.fail { color: var(--fail); } .warn .word, td.warn { color: var(--warn); }
 td:nth-child(-n+2) { white-space: nowrap; }
-td.ok { color: var(--ok); } td.skip { color: var(--dim); } td.error { color: #8e24aa; }
+td.pass { color: var(--ok); } td.skip { color: var(--dim); } td.error { color: #8e24aa; }
 pre { background: #8882; padding: .6rem .8rem; border-radius: .3rem; overflow-x: auto; user-select: all;
   margin: .4rem 0; }
 code { overflow-wrap: anywhere; } ul { margin: .4rem 0; padding-left: 1.2rem; }
@@ -50,7 +50,7 @@ def _parts(report: "DiagnoseReport") -> Iterator[str]:
 
 
 def _root(report: "DiagnoseReport", root: Finding) -> Iterator[str]:
-    yield f'<section class="{root.status.value}"><div><span class="word">{root.status.value.upper()}</span> '
+    yield f'<section class="{root.verdict.value}"><div><span class="word">{root.verdict.value.upper()}</span> '
     yield f"<strong>{escape(root.id)}</strong>: {escape(root.reason or root.title)}</div>\n"
     if root.evidence:
         yield "<ul>"
@@ -64,7 +64,8 @@ def _root(report: "DiagnoseReport", root: Finding) -> Iterator[str]:
     if root.cause:
         yield f"<p>{escape(root.cause)}</p>\n"
     if root.fix:
-        yield f"<pre>{escape(root.fix)}</pre>" if root.pasteable else f"<p>Fix: {escape(root.fix)}</p>"
+        fix = escape(str(root.fix))
+        yield f"<pre>{fix}</pre>" if root.fix.command else f"<p>Fix: {fix}</p>"
     yield "</section>\n"
 
 
@@ -73,6 +74,6 @@ def _row(finding: Finding) -> str:
         f' <span class="dim">(explained by {escape(finding.explained_by)})</span>' if finding.explained_by else ""
     )
     return (
-        f'<tr><td class="{finding.status.value}">{finding.status.value.upper()}</td><td>{escape(finding.id)}</td>'
+        f'<tr><td class="{finding.verdict.value}">{finding.verdict.value.upper()}</td><td>{escape(finding.id)}</td>'
         f"<td>{escape(finding.service)}</td><td>{escape(finding.reason or finding.title)}{explained}</td></tr>\n"
     )

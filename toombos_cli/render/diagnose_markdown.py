@@ -5,12 +5,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from toombos_cli.base.findings import Finding, Status
+from toombos_cli.base.findings import WRONG, Finding
+from toombos_cli.base.results import Verdict
 
 if TYPE_CHECKING:
     from toombos_cli.diagnose.report import DiagnoseReport
 
-_WRONG = (Status.FAIL, Status.WARN)
 _NAMED_SERVICES = 5
 
 
@@ -21,13 +21,13 @@ def document(report: "DiagnoseReport", *, verbose: bool = False) -> str:
 
 def summary(report: "DiagnoseReport") -> str:
     """One line: how many findings of each kind, and the roots."""
-    counts = Counter(finding.status for finding in report.findings)
-    parts = ", ".join(f"{counts[status]} {status.value}" for status in Status if counts[status])
-    folded = sum(1 for f in report.findings if f.status in _WRONG and f.explained_by)
+    counts = Counter(finding.verdict for finding in report.findings)
+    parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
+    folded = sum(1 for f in report.findings if f.verdict in WRONG and f.explained_by)
     number = len(report.root_findings)
     if not number:
         causes = (
-            "nothing is wrong" if not counts[Status.ERROR] else "nothing wrong was found, but not all could be judged"
+            "nothing is wrong" if not counts[Verdict.ERROR] else "nothing wrong was found, but not all could be judged"
         )
     else:
         causes = f"{number} cause{'s' if number > 1 else ''}"
@@ -56,14 +56,14 @@ def _lines(report: "DiagnoseReport", *, verbose: bool) -> Iterator[str]:
     for root in report.root_findings:
         yield ""
         yield from _root(report, root)
-    errors = [finding for finding in report.findings if finding.status is Status.ERROR]
+    errors = [finding for finding in report.findings if finding.verdict is Verdict.ERROR]
     if errors:
         yield from ("", "## Could not be judged", "")
         yield from (f"- {finding.id}: {_text(finding.reason)}" for finding in errors)
     if verbose:
         yield from ("", "## All checks", "")
         yield from (
-            f"- {f.status.value.upper()} {f.id}{f' ({f.service})' if f.service else ''}: {_text(f.reason or f.title)}"
+            f"- {f.verdict.value.upper()} {f.id}{f' ({f.service})' if f.service else ''}: {_text(f.reason or f.title)}"
             for f in report.findings
         )
     if report.root_findings:
@@ -71,7 +71,7 @@ def _lines(report: "DiagnoseReport", *, verbose: bool) -> Iterator[str]:
 
 
 def _root(report: "DiagnoseReport", root: Finding) -> Iterator[str]:
-    yield f"## {root.status.value.upper()} {root.id}: {_text(root.reason or root.title)}"
+    yield f"## {root.verdict.value.upper()} {root.id}: {_text(root.reason or root.title)}"
     yield ""
     for evidence in root.evidence:
         yield f"- {_code(evidence.place)}" + (f" {_text(evidence.text)}" if evidence.text else "")
@@ -83,10 +83,10 @@ def _root(report: "DiagnoseReport", root: Finding) -> Iterator[str]:
         yield f"Cause: {_text(root.cause)}"
     if root.fix:
         yield ""
-        if root.pasteable:
-            yield from ("Fix:", "", "```sh", root.fix, "```")
+        if root.fix.command:
+            yield from ("Fix:", "", "```sh", root.fix.command, "```")
         else:
-            yield f"Fix: {_text(root.fix)}"
+            yield f"Fix: {_text(root.fix.advice)}"
 
 
 def _footer(report: "DiagnoseReport") -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from toombos_cli.base.errors import Problem
+from toombos_cli.base.fixes import Fix
 from toombos_cli.base.results import Report
 from toombos_cli.render.formats import Output
 
@@ -58,6 +59,8 @@ def plain(value: Any) -> Any:
 
     Dataclasses and tables of the manifest become objects.
     """
+    if isinstance(value, Fix):
+        return value.document()
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if hasattr(value, "__struct_fields__"):  # a table of the manifest; a type check would import msgspec

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from toombos_cli.base.errors import ConfigurationError
-from toombos_cli.project.own_command import own_argv
+from toombos_cli.project.commands import own_argv
 
 
 def job_argv(project: Path, job: str) -> tuple[str, ...]:

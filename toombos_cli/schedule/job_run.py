@@ -13,8 +13,8 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys
+from toombos_cli.project.commands import own_argv
 from toombos_cli.project.job_records import RunRecord, directory_of, missed_runs, read_record, write_record
-from toombos_cli.project.own_command import own_argv
 from toombos_cli.schedule.reports import JobRunReport
 
 _SHOWN_OUTPUT_LINES = 20

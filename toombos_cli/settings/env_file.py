@@ -1,7 +1,6 @@
 """The project's `.env` as python-dotenv reads it, with the place of everything, also of what it silently drops."""
 
 import re
-import shlex
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.base.fixes import Fix, advice, command
 
 if TYPE_CHECKING:
     import dotenv.parser
@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 ENV_FILE = ".env"
 _BYTE_ORDER_MARK = "\ufeff"
 _NEWLINE = re.compile(r"\r\n|\n|\r")
+
+
+class UnreadableEnvFileError(ConfigurationError):
+    """`.env` exists and cannot be read as UTF-8 text: on which line, and what mends it."""
+
+    def __init__(self, message: str, path: Path, fix: Fix, *, line: int | None = None) -> None:
+        super().__init__(message, where=str(path) if line is None else f"{path}:{line}", hint=str(fix))
+        self.message = message
+        self.line = line
+        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +79,7 @@ class EnvFile:
 def read_env_file(project: Path) -> EnvFile:
     """The project's `.env`, empty when there is none.
 
-    Raises ConfigurationError when it exists and cannot be read as UTF-8 text.
+    Raises UnreadableEnvFileError when it exists and cannot be read as UTF-8 text.
     """
     path = project / ENV_FILE
     try:
@@ -77,20 +87,17 @@ def read_env_file(project: Path) -> EnvFile:
     except FileNotFoundError:
         return EnvFile(path=path, values={}, lines={}, exists=False)
     except IsADirectoryError:
-        raise ConfigurationError(
-            ".env is a directory: every setting would silently be its default",
-            where=str(path),
-            hint=shlex.join(("rmdir", str(path))),
-        ) from None
+        message = ".env is a directory: every setting would silently be its default"
+        raise UnreadableEnvFileError(message, path, command("rmdir", str(path))) from None
     except PermissionError:
-        raise ConfigurationError(
-            "not readable for this user", where=str(path), hint=shlex.join(("chmod", "600", str(path)))
-        ) from None
+        fix = command("chmod", "600", str(path), safe=True)
+        raise UnreadableEnvFileError("not readable for this user", path, fix) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise ConfigurationError("not UTF-8", where=f"{path}:{line}", hint="save the file as UTF-8") from None
+        raise UnreadableEnvFileError("not UTF-8", path, advice("save the file as UTF-8"), line=line) from None
     except OSError as error:
-        raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        fix = advice("make it a readable text file")
+        raise UnreadableEnvFileError(f"cannot be read: {error.strerror}", path, fix) from None
 
 
 def parse_env_text(text: str, path: Path) -> EnvFile:

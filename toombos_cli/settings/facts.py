@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from toombos_cli.base.errors import Problem
 from toombos_cli.base.redaction import Redactor, is_secret_name
 from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.model import Manifest
@@ -14,7 +13,7 @@ from toombos_cli.manifest.tables.environment import Role, Variable
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.databases import Database
 from toombos_cli.settings.display import shown_name
-from toombos_cli.settings.env_file import Binding, EnvFile
+from toombos_cli.settings.env_file import Binding, EnvFile, UnreadableEnvFileError
 from toombos_cli.settings.old_spellings import OldSpelling
 from toombos_cli.settings.prometheus_file import PrometheusFile
 from toombos_cli.settings.spellings import OtherSpelling
@@ -54,7 +53,7 @@ class Facts:
     manifest: Manifest
     mode: str | None
     env_file: EnvFile
-    unreadable: Problem | None
+    unreadable: UnreadableEnvFileError | None
     status: FileStatus | None
     env_sha256: str
     environ: Mapping[str, str] = field(repr=False)

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import RefusedError
+from toombos_cli.base.fixes import toombos
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.tables.conditions import value_at
 from toombos_cli.manifest.tables.service import Service
@@ -45,10 +46,11 @@ class System:
 
 
 def _how_to_go_on(system: System) -> str:
-    live = "toombos smoke --allow-live"
+    live = toombos(system.project, "smoke", "--allow-live")
     if not system.has_dry_run:
-        return f"{live}   (takes the read-only steps)"
-    return f"toombos stop && toombos start --dry-run   (or: {live}, for the read-only steps)"
+        return f"{live}   (runs the read-only steps)"
+    stop, start = toombos(system.project, "stop"), toombos(system.project, "start", "--dry-run")
+    return f"{stop} && {start}   (or: {live}, for the read-only steps)"
 
 
 class Round:
@@ -109,7 +111,7 @@ class Round:
 
     def _check_health(self, service: Service) -> StepResult:
         result = probe_service(service, read_state(self._system.project))
-        verdict = health_verdict(result)
+        verdict = health_verdict(result.reason, result.cause)
         if service.optional and result.reason is Reason.REFUSED:
             verdict = Verdict.SKIP
         if verdict in (Verdict.FAIL, Verdict.SKIP):

@@ -28,7 +28,7 @@ class Alarms:
         self._judge(state, "crash-loop", "is in a crash loop", urgent, crash_loop, state.detail)
         self._judge(state, "ended", "ended and is not started again", urgent, given_up, state.detail)
         self._judge(state, "limits", "is over its limits", Severity.P2, bool(state.warnings), "; ".join(state.warnings))
-        adopted = state.phase is Phase.STARTING and state.detail == "adopted"
+        adopted = state.phase is Phase.STARTING and state.adopted
         # Nobody else watches the watchers: Prometheus' alerts do not arrive while one of them hangs.
         hangs = state.service.role == "monitoring" and state.phase is Phase.UNHEALTHY
         self._judge(state, "hangs", "does not answer: the system is not watched", Severity.P2, hangs, state.detail)

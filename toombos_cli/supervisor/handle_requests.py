@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from toombos_cli.project.state import Phase
+from toombos_cli.project.state import FailureKind, Phase
 from toombos_cli.supervisor import protocol, spawning
 from toombos_cli.supervisor.ordering import with_dependencies
 from toombos_cli.supervisor.protocol import Failure, Plan, Request
@@ -70,7 +70,7 @@ async def stop(system: System, names: Iterable[str]) -> tuple[str, ...]:
 def _stubborn(system: System, names: Iterable[str]) -> tuple[Failure, ...]:
     """The services of which a process outlived SIGKILL: a stop must not read as done."""
     failures = (system.units[name].failure for name in names if name in system.units)
-    return tuple(failure for failure in failures if failure is not None and failure.kind == "stubborn")
+    return tuple(failure for failure in failures if failure is not None and failure.kind is FailureKind.STUBBORN)
 
 
 async def _restart(system: System, request: protocol.Restart) -> Outcome:
@@ -102,7 +102,7 @@ async def _start(system: System, plan: Plan, names: Iterable[str], timeout_s: fl
         failures = tuple(
             Failure(
                 service=name,
-                kind="timeout",
+                kind=FailureKind.TIMEOUT,
                 message=f"not ready after {timeout_s:g} s: {system.units[name].state.detail or 'not started yet'}",
             )
             for name in wanted
@@ -193,7 +193,7 @@ def _fall(unit: Unit) -> Failure:
     reason = state.restart_history[-1].reason if restarted else state.detail
     return Failure(
         service=unit.name,
-        kind="exited",
+        kind=FailureKind.EXITED,
         message=reason or "it was stopped meanwhile by another command",
         hint=f"toombos logs {unit.name}",
         last_lines=state.last_lines,

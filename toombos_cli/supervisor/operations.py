@@ -11,7 +11,7 @@ from toombos_cli.base.errors import ConfigurationError, RefusedError
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.mode import RunningMode, explain_denial, mode_words, running_mode
-from toombos_cli.project.state import Phase, SystemState, observed, read_state
+from toombos_cli.project.state import FailureKind, Phase, SystemState, observed, read_state
 from toombos_cli.settings.env_file import read_env_file
 from toombos_cli.supervisor import client
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
@@ -243,7 +243,7 @@ def _taken_over(before: SystemState | None, done: Done) -> tuple[str, ...]:
 
 def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: Plan) -> tuple[str, ...]:
     """What whoever starts the system for the first time did not mean: live mode, which needs settings."""
-    refused = any(failure.kind == "configuration" for failure in done.failures)
+    refused = any(failure.kind is FailureKind.CONFIGURATION for failure in done.failures)
     if not refused or plan.dry_run or DRY_RUN not in manifest.modes:
         return ()
     return ("this was live mode; the dry-run system needs no settings: toombos start --dry-run",)

@@ -1,12 +1,10 @@
 """What the command line and the supervisor say to each other: one JSON object a line, request first, `Done` last."""
 
-from typing import Literal
-
 import msgspec
 
 from toombos_cli.manifest.tables.logs import Logs
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.state import EnvFileStamp, SystemState
+from toombos_cli.project.state import EnvFileStamp, FailureKind, SystemState
 
 
 class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,9 +64,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Why one service could not be brought up or ended, as a person needs it."""
 
     service: str
-    kind: Literal[
-        "command", "directory", "log", "port", "lock", "exited", "configuration", "timeout", "stubborn", "not-dry-run"
-    ]
+    kind: FailureKind
     message: str
     hint: str | None = None
     last_lines: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from toombos_cli import processes
 from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import FailureKind
 from toombos_cli.supervisor.protocol import Failure
 from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
@@ -142,10 +143,10 @@ async def until_ready(service: Service, running: Running, tell: Callable[[str], 
                 return
             owner = f"pid {stranger.pid} ({stranger.command})"
             message = f"port {service.port} answers, but it is {owner} that listens there"
-            raise CannotStartError(Failure(service=service.name, kind="port", message=message))
+            raise CannotStartError(Failure(service=service.name, kind=FailureKind.PORT, message=message))
         if time.monotonic() >= deadline:
             message = f"not ready after {service.startup_timeout_s:g} s: {answer.detail}"
-            raise CannotStartError(Failure(service=service.name, kind="timeout", message=message))
+            raise CannotStartError(Failure(service=service.name, kind=FailureKind.TIMEOUT, message=message))
         tell(answer.detail)
         pause_s = min(max((time.monotonic() - began) * _PROBE_LATENESS, _FIRST_PROBE_S), _LAST_PROBE_S)
         await running.unless_ended(asyncio.sleep(pause_s))

@@ -10,7 +10,7 @@ from toombos_cli.base.errors import ConfigurationError, Problem, RefusedError
 from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.state import Phase, ServiceState, SystemState
+from toombos_cli.project.state import FailureKind, Phase, ServiceState, SystemState
 from toombos_cli.supervisor.protocol import Failure
 
 
@@ -40,6 +40,7 @@ class ServiceRow:
     uptime_s: float | None
     log: str
     detail: str
+    failure_kind: FailureKind | None
     restart_history: tuple[RestartRow, ...]
     warnings: tuple[str, ...]
     last_lines: tuple[str, ...]
@@ -94,7 +95,7 @@ class FailureRow:
     """Why one service could not be brought up; `last_lines` are those of this attempt's log."""
 
     service: str
-    kind: str
+    kind: FailureKind
     message: str
     hint: str | None
     last_lines: tuple[str, ...]
@@ -139,9 +140,9 @@ class ChangeReport(Report):
 
     def exit_code(self, *, strict: bool = False) -> int:
         """Return 5 if a service runs live against its mode, 3 if one refused its configuration, else by the verdict."""
-        if any(failure.kind == "not-dry-run" for failure in self.failures):
+        if any(failure.kind is FailureKind.NOT_DRY_RUN for failure in self.failures):
             return RefusedError.exit_code
-        if any(failure.kind == "configuration" for failure in self.failures):
+        if any(failure.kind is FailureKind.CONFIGURATION for failure in self.failures):
             return ConfigurationError.exit_code
         return Report.exit_code(self, strict=strict)
 
@@ -207,6 +208,7 @@ def _row(entry: ServiceState, project: Path) -> ServiceRow:
         uptime_s=round(processes.age_s(entry.start_ticks), 1) if entry.pid else None,
         log=str(log.relative_to(project)) if log.is_relative_to(project) else str(log),
         detail=entry.detail,
+        failure_kind=entry.failure_kind,
         restart_history=tuple(RestartRow(at=_iso(r.at), reason=r.reason) for r in entry.restart_history),
         warnings=entry.warnings,
         last_lines=entry.last_lines,

@@ -1,7 +1,6 @@
 """Starts one service's process: everything that can be wrong is checked first and told in a person's words."""
 
 import os
-import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from pathlib import Path
 from toombos_cli import processes
 from toombos_cli.base import locks
 from toombos_cli.base.files import open_to_append
+from toombos_cli.base.fixes import toombos
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.state import RunDirectory, neighbour, run_id_prefix
+from toombos_cli.project.state import FailureKind, RunDirectory, neighbour, run_id_prefix
 from toombos_cli.supervisor.protocol import Failure, ServicePlan
 
 
@@ -42,11 +42,10 @@ def check(plan: ServicePlan) -> None:
     service = plan.service
     if not Path(service.cwd).is_dir():
         problem = "is no directory" if Path(service.cwd).exists() else "does not exist"
-        raise _refused(service, "directory", f"its working directory {service.cwd} {problem}")
+        raise _refused(service, FailureKind.DIRECTORY, f"its working directory {service.cwd} {problem}")
     if _find_program(plan) is None:
-        raise _refused(
-            service, "command", f"its command {service.command[0]!r} was not found", hint="correct `command`, or PATH"
-        )
+        message = f"its command {service.command[0]!r} was not found"
+        raise _refused(service, FailureKind.COMMAND, message, hint="correct `command`, or PATH")
     check_port(service)
 
 
@@ -64,8 +63,9 @@ def port_failure(service: Service, listener: processes.Listener) -> Failure:
         theirs = neighbour(listener.pid)
         owner = f"pid {listener.pid} ({theirs or listener.command})"
         if theirs:
-            hint = shlex.join(("toombos", "--project", theirs.project, "stop", theirs.service))
-    return Failure(service=service.name, kind="port", message=f"port {service.port} is taken by {owner}", hint=hint)
+            hint = toombos(Path(theirs.project), "stop", theirs.service).command
+    message = f"port {service.port} is taken by {owner}"
+    return Failure(service=service.name, kind=FailureKind.PORT, message=message, hint=hint)
 
 
 def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
@@ -92,7 +92,7 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
             )
         except OSError as error:
             reason = f"its command {service.command[0]!r} cannot be run: {error.strerror}"
-            raise _refused(service, "command", reason) from None
+            raise _refused(service, FailureKind.COMMAND, reason) from None
         finally:
             os.close(lock)
         # The child is not reaped yet, so its pid cannot have been reused even if it has ended already.
@@ -117,7 +117,7 @@ def open_log(service: Service) -> int:
         place = error.filename or path
         reason = "is a file, not a directory" if isinstance(error, FileExistsError | NotADirectoryError) else None
         raise _refused(
-            service, "log", f"its log {path} cannot be written: {place} {reason or error.strerror}"
+            service, FailureKind.LOG, f"its log {path} cannot be written: {place} {reason or error.strerror}"
         ) from None
 
 
@@ -126,11 +126,11 @@ def _take_lock(service: Service, run: RunDirectory) -> int:
     try:
         lock = locks.take(path)
     except OSError as error:
-        raise _refused(service, "lock", f"{path} cannot be made: {error.strerror}") from None
+        raise _refused(service, FailureKind.LOCK, f"{path} cannot be made: {error.strerror}") from None
     if lock is None:
         holders = [f"pid {pid} ({processes.command_line(pid)})" for pid in processes.holders_of(path)]
         named = ", ".join(holders) or "a process of another user"
-        raise _refused(service, "lock", f"another instance of it still runs: {named} holds {path}")
+        raise _refused(service, FailureKind.LOCK, f"another instance of it still runs: {named} holds {path}")
     return lock
 
 
@@ -142,5 +142,5 @@ def _find_program(plan: ServicePlan) -> str | None:
     return shutil.which(name, path=plan.environment.get("PATH", os.defpath))
 
 
-def _refused(service: Service, kind: str, message: str, hint: str | None = None) -> CannotStartError:
-    return CannotStartError(Failure(service=service.name, kind=kind, message=message, hint=hint))  # type: ignore[arg-type]  # callers pass the literals
+def _refused(service: Service, kind: FailureKind, message: str, hint: str | None = None) -> CannotStartError:
+    return CannotStartError(Failure(service=service.name, kind=kind, message=message, hint=hint))

@@ -10,7 +10,7 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.state import Phase, RestartRecord, RunDirectory, ServiceState
+from toombos_cli.project.state import FailureKind, Phase, RestartRecord, RunDirectory, ServiceState
 from toombos_cli.supervisor import readiness, spawning
 from toombos_cli.supervisor.protocol import Failure, ServicePlan
 from toombos_cli.supervisor.restarts import RestartPolicy
@@ -23,7 +23,7 @@ _HISTORY = 20
 
 def denies_dry_run(service: str) -> Failure:
     """The failure of a service that was started to run dry, and says that it does not."""
-    return Failure(service=service, kind="not-dry-run", message="it says that it is not in dry-run mode")
+    return Failure(service=service, kind=FailureKind.NOT_DRY_RUN, message="it says that it is not in dry-run mode")
 
 
 class Surroundings(Protocol):
@@ -86,6 +86,7 @@ class Unit:
             desired=True,
             phase=Phase.STARTING,
             detail="",
+            failure_kind=None,
             restarts=0,
             restart_history=(),
             warnings=(),
@@ -101,6 +102,7 @@ class Unit:
             desired=True,
             phase=Phase.STARTING,
             detail="adopted",
+            adopted=True,
             run_id=run_id,
             pid=leader.pid,
             start_ticks=leader.start_ticks,
@@ -122,7 +124,7 @@ class Unit:
     def refuse(self, failure: Failure) -> None:
         """Notes a start that failed and of which nothing runs."""
         self.failure = failure
-        self._give_up(Phase.FAILED, failure.message, failure.last_lines)
+        self._give_up(Phase.FAILED, failure.message, failure.last_lines, failure.kind)
 
     def warn(self, warnings: tuple[str, ...]) -> None:
         """Replaces what is worth a warning at present."""
@@ -159,7 +161,8 @@ class Unit:
         except StubbornError as error:
             self._stays_alive(error)
         except Exception as error:
-            self._set(phase=Phase.FAILED, detail=f"a bug in toombos: {type(error).__name__}; see run/supervisor.log")
+            detail = f"a bug in toombos: {type(error).__name__}; see run/supervisor.log"
+            self._set(phase=Phase.FAILED, detail=detail, failure_kind=FailureKind.BUG)
             raise
 
     async def _attempts(self, *, adopted: bool) -> None:
@@ -171,38 +174,42 @@ class Unit:
                 running = self.running if adopted and self.running else self._spawn()
                 await self._until_ready(running, first=not was_ready)
                 was_ready, ready_since = True, time.monotonic()
-                reason = await self._until_end(running)
+                end = await self._until_end(running)
                 exit_code = running.exit_code
             except CannotStartError as error:
-                failure, reason = error.failure, error.failure.message
+                failure = end = error.failure
             adopted = False
             healthy_s = time.monotonic() - ready_since if ready_since is not None else 0.0
             lines: tuple[str, ...] = ()
             if self.running is not None:
                 lines = self.running.last_lines()
                 await self.running.tree.end(self.service.grace_period_s)
-            if failure is not None and (not was_ready or failure.kind == "configuration"):
+            if failure is not None and (not was_ready or failure.kind is FailureKind.CONFIGURATION):
                 self.failure = msgspec.structs.replace(failure, last_lines=lines)
-                self._give_up(Phase.FAILED, reason, lines)
+                self._give_up(Phase.FAILED, end.message, lines, end.kind)
                 return
-            pause_s = self._pause_before_restart(exit_code, reason, lines, healthy_s=healthy_s)
+            pause_s = self._pause_before_restart(exit_code, end, lines, healthy_s=healthy_s)
             if pause_s is None:
                 return
             await asyncio.sleep(pause_s)
 
     def _pause_before_restart(
-        self, exit_code: int | None, reason: str, lines: tuple[str, ...], *, healthy_s: float
+        self, exit_code: int | None, end: Failure, lines: tuple[str, ...], *, healthy_s: float
     ) -> float | None:
         """Seconds until the next attempt, noted as a restart; None when there is to be none, which is noted too."""
+        reason = end.message
         if not self._policy.wants_restart(exit_code):
-            self._give_up(Phase.STOPPED if exit_code == 0 else Phase.FAILED, reason, lines)
+            if exit_code == 0:
+                self._give_up(Phase.STOPPED, reason, lines)
+            else:
+                self._give_up(Phase.FAILED, reason, lines, end.kind)
             return None
         if self.plan is None:
-            self._give_up(Phase.FAILED, f"{reason}; not restarted: its environment is unknown", lines)
+            self._give_up(Phase.FAILED, f"{reason}; not restarted: its environment is unknown", lines, end.kind)
             return None
         pause_s = self._policy.delay_s(time.monotonic(), healthy_s=healthy_s)
         if pause_s is None:
-            self._give_up(Phase.CRASH_LOOP, reason, lines)
+            self._give_up(Phase.CRASH_LOOP, reason, lines, end.kind)
             return None
         record = RestartRecord(at=round(time.time(), 3), reason=reason)
         self._set(
@@ -213,6 +220,7 @@ class Unit:
             rss_bytes=None,
             says_dry_run=None,
             detail=f"{reason}; starts again in {pause_s:.1f} s",
+            failure_kind=end.kind,
             restarts=self.state.restarts + 1,
             restart_history=(*self.state.restart_history, record)[-_HISTORY:],
             last_lines=lines,
@@ -241,10 +249,12 @@ class Unit:
         self.running = running
         self._around.watch_child(spawned.child, running.note_end)
         self._set(
+            adopted=False,
             pid=spawned.identity.pid,
             start_ticks=spawned.identity.start_ticks,
             log_offset=spawned.log_offset,
             detail="spawned",
+            failure_kind=None,
         )
         return running
 
@@ -267,8 +277,8 @@ class Unit:
         if detail != self.state.detail:
             self._set(detail=detail)
 
-    async def _until_end(self, running: Running) -> str:
-        """Watches a ready service; returns the reason for which it must be started again."""
+    async def _until_end(self, running: Running) -> Failure:
+        """Watches a ready service; returns why it must be started again."""
         service = self.service
         path = service.live or service.health
         failed = 0
@@ -276,9 +286,9 @@ class Unit:
         while True:
             await asyncio.wait(either, timeout=service.probe_interval_s, return_when=asyncio.FIRST_COMPLETED)
             if running.ended.done():
-                return running.why_it_ended().message
+                return running.why_it_ended()
             if running.unwanted.done():
-                return running.unwanted.result()
+                return Failure(service=self.name, kind=FailureKind.LIMIT, message=running.unwanted.result())
             answer = await running.unless_ended(readiness.ask(service, path))
             if answer is None:
                 continue
@@ -309,8 +319,8 @@ class Unit:
 
     def _stays_alive(self, error: StubbornError) -> None:
         """Notes that a process is left, and keeps it in sight: the next stop tries again."""
-        self.failure = Failure(service=self.name, kind="stubborn", message=str(error))
-        self._set(phase=Phase.FAILED, detail=str(error))
+        self.failure = Failure(service=self.name, kind=FailureKind.STUBBORN, message=str(error))
+        self._set(phase=Phase.FAILED, detail=str(error), failure_kind=FailureKind.STUBBORN)
 
     def _after_the_end(self, *, killed: bool) -> str:
         """What is worth knowing of a stop: that it took force, and who has the port if it is not free."""
@@ -318,11 +328,12 @@ class Unit:
         port = [spawning.port_failure(self.service, listener).message for listener in left]
         return "; ".join((["killed after the grace period"] if killed else []) + port)
 
-    def _give_up(self, phase: Phase, detail: str, lines: tuple[str, ...]) -> None:
+    def _give_up(self, phase: Phase, detail: str, lines: tuple[str, ...], kind: FailureKind | None = None) -> None:
         self.running = None
         self._set(
             phase=phase,
             detail=detail,
+            failure_kind=kind,
             desired=phase is Phase.CRASH_LOOP,
             pid=0,
             start_ticks=0,

@@ -105,13 +105,13 @@ class Found:
 
     @property
     def wrong(self) -> list[dict[str, Any]]:
-        return [f for f in self.findings if f["status"] in ("fail", "warn", "error")]
+        return [f for f in self.findings if f["verdict"] in ("fail", "warn", "error")]
 
     def only_root(self, name: str, service: str = "") -> dict[str, Any]:
         """The one root, with everything else that is wrong explained by it."""
         others = [(f["id"], f["service"], f["reason"]) for f in self.wrong if not f["explained_by"]]
         assert self.roots == [name], others
-        assert not [f for f in self.wrong if f["status"] == "error"]
+        assert not [f for f in self.wrong if f["verdict"] == "error"]
         (root,) = (f for f in self.wrong if not f["explained_by"])
         assert root["service"] == service
         assert root["evidence"], "a root shows where it can be seen"

@@ -38,8 +38,11 @@ def roots(found: Healthy, change: Change) -> tuple[str, ...]:
     return diagnosed(found, change).roots
 
 
-def answers(reason: str, status: int | None, detail: str = "") -> Change:
-    return probed("crm", reason=reason, http_status=status, detail=detail or f"HTTP {status}")
+WORDS = "in words that no program knows"
+
+
+def answers(reason: str, status: int | None, cause: str | None = None, detail: str = WORDS) -> Change:
+    return probed("crm", reason=reason, http_status=status, cause=cause, detail=detail)
 
 
 ANSWERS = {
@@ -47,11 +50,22 @@ ANSWERS = {
     "asks-for-a-key": (answers("status", 401), "asks for a key", "without a key"),
     "redirect": (answers("status", 302), "no redirects", "redirects to"),
     "own-verdict": (answers("status", 503), "says itself", "logs crm --errors"),
-    "web-page": (answers("body", 200, "the body is a web page, not a health answer"), "catches all", "health in"),
-    "hung-up": (answers("reset", None, "the connection was reset"), "hung up", "logs crm --errors"),
-    "tls": (answers("tls", None, "the port speaks TLS, and the URL says http"), "agree on TLS", 'scheme = "https"'),
-    "certificate": (answers("tls", None, "certificate not accepted: expired"), "expired", "renew it"),
-    "name": (answers("dns", None, "crm.test does not resolve"), "resolver", "host in [services.crm]"),
+    "web-page": (answers("body", 200, "web-page"), "catches all", "health in"),
+    "hung-up": (answers("reset", None), "hung up", "logs crm --errors"),
+    "tls": (answers("tls", None), "agree on TLS", 'scheme = "https"'),
+    "certificate": (answers("tls", None, "certificate"), "expired", "renew it"),
+    "name": (answers("dns", None), "resolver", "host in [services.crm]"),
+    "not-http": (answers("body", None, "not-http"), "does not speak HTTP", 'scheme = "tcp"'),
+    "unwell-and-speaks-of-a-web-page": (
+        answers("body", 200, "unwell", "the body says status 'no web page, no certificate'"),
+        "says itself",
+        "logs crm --errors",
+    ),
+    "handshake-that-speaks-of-a-certificate": (
+        answers("tls", None, None, "TLS handshake failed: NO_CERTIFICATE, the certificate is asked for"),
+        "agree on TLS",
+        'scheme = "https"',
+    ),
 }
 
 
@@ -59,15 +73,18 @@ ANSWERS = {
 def test_an_answer_that_is_not_well_has_the_cause_and_the_fix_of_its_kind(row: str, healthy: Healthy):
     change, cause, fix = ANSWERS[row]
     root = first_root(healthy, change)
-    assert (root.id, cause in root.cause, fix in root.fix) == ("http.status", True, True), root
+    assert (root.id, cause in root.cause, fix in str(root.fix)) == ("http.status", True, True), root
 
 
-def failed_start(detail: str) -> Change:
+def failed_start(kind: str, detail: str = WORDS) -> Change:
     """A start that crm failed, and that took the others down with it."""
     stopped = both(*(service(name, phase="stopped", **GONE) for name in ("platform", "generator")))
     return both(
         stopped,
-        service("crm", **(GONE | {"phase": "failed", "detail": detail, "last_lines": ["listening on 0"]})),
+        service(
+            "crm",
+            **(GONE | {"phase": "failed", "failure_kind": kind, "detail": detail, "last_lines": ["listening on 0"]}),
+        ),
         *(
             probed(name, reason="refused", http_status=None, latency_ms=None)
             for name in ("crm", "platform", "generator")
@@ -76,25 +93,25 @@ def failed_start(detail: str) -> Change:
 
 
 def test_after_a_failed_start_the_fix_starts_all_that_it_took_down(healthy: Healthy):
-    root = first_root(healthy, failed_start("not ready after 60 s: nothing listens on port 1 yet"))
-    assert (root.id, root.pasteable) == ("proc.missing", True)
-    assert root.fix.endswith((" start", " start --dry-run"))
-    conflict = both(failed_start("port 9 is taken"), service("crm", holder=HELD, managed=True))
-    assert first_root(healthy, conflict).fix.endswith((" start", " start --dry-run"))
+    root = first_root(healthy, failed_start("timeout"))
+    assert (root.id, root.fix.safe) == ("proc.missing", True)
+    assert root.fix.command.endswith((" start", " start --dry-run"))
+    conflict = both(failed_start("port"), service("crm", holder=HELD, managed=True))
+    assert first_root(healthy, conflict).fix.command.endswith((" start", " start --dry-run"))
 
 
 def test_a_service_that_failed_without_an_error_in_its_log_shows_what_it_said_last(healthy: Healthy):
     line = {"path": "crm.log", "line": 9, "offset": 0, "at": None, "error": False, "startup": True}
     said = put("logs.crm.last", [line | {"text": "listening on 0"}])
     quiet = put("logs.crm.entries", [])
-    root = first_root(healthy, both(failed_start("not ready after 60 s"), said, quiet))
+    root = first_root(healthy, both(failed_start("timeout"), said, quiet))
     assert ("crm.log:9", "listening on 0") in [(e.place, e.text) for e in root.evidence]
 
 
 @pytest.mark.parametrize(
     ("database", "root"),
     [
-        ({"ping": "database disk image is malformed"}, "db.ping"),
+        ({"ping": WORDS, "damaged": True}, "db.ping"),
         ({"permission": "/x is not writable"}, "db.perm"),
         (POSTGRES | {"reached": "refused", "ping": "refused"}, "db.service"),
     ],
@@ -103,7 +120,7 @@ def test_a_start_that_waited_for_the_database_in_vain_is_explained_by_it(healthy
     def change(values: Values, now: float) -> None:
         values["database"][0].update(database)
 
-    failed = service("generator", **(GONE | {"phase": "failed", "detail": "not ready after 60 s: /ready answered 503"}))
+    failed = service("generator", **(GONE | {"phase": "failed", "failure_kind": "timeout", "detail": WORDS}))
     unanswered = probed("generator", reason="refused", http_status=None, latency_ms=None)
     assert roots(healthy, both(failed, unanswered, change)) == (root,)
     stopped = service("generator", **(GONE | {"phase": "stopped", "detail": ""}))
@@ -112,7 +129,7 @@ def test_a_start_that_waited_for_the_database_in_vain_is_explained_by_it(healthy
 
 def test_a_service_that_failed_after_warnings_alone_shows_the_last_of_them(healthy: Healthy):
     warned = logged("crm", "WARNING http://d/doc.md: All connection attempts failed", error=False)
-    root = first_root(healthy, both(failed_start("not ready after 60 s"), put("logs.crm.entries", []), warned))
+    root = first_root(healthy, both(failed_start("timeout"), put("logs.crm.entries", []), warned))
     assert "WARNING http://d/doc.md: All connection attempts failed" in [e.text for e in root.evidence]
 
 
@@ -123,17 +140,12 @@ def test_a_service_that_is_slow_behind_a_suspended_one_is_explained_by_it(health
 
 
 @pytest.mark.parametrize(
-    ("detail", "key"),
-    [
-        ("its command 'python9' was not found", "command"),
-        ("its command './run' cannot be run: Permission denied", "command"),
-        ("its working directory /x/y does not exist", "cwd"),
-    ],
+    ("kind", "key"), [("command", "command"), ("directory", "cwd")], ids=["no such command", "no such directory"]
 )
-def test_what_cannot_be_run_is_to_be_corrected_not_started_again(healthy: Healthy, detail: str, key: str):
-    root = first_root(healthy, failed_start(detail))
-    assert (root.id, root.pasteable) == ("proc.missing", False)
-    assert root.fix.startswith(f"correct {key} in [services.crm]")
+def test_what_cannot_be_run_is_to_be_corrected_not_started_again(healthy: Healthy, kind: str, key: str):
+    root = first_root(healthy, failed_start(kind))
+    assert (root.id, root.fix.command) == ("proc.missing", "")
+    assert root.fix.advice.startswith(f"correct {key} in [services.crm]")
 
 
 def test_the_lines_of_one_traceback_count_once_and_the_message_is_whole(healthy: Healthy):
@@ -175,6 +187,25 @@ def test_an_incident_begins_in_the_present_life_of_what_is_concerned(healthy: He
     assert incident.duration_s == 40.0
     assert not [event for event in incident.timeline if "earlier life" in event.text]
     assert "last sign of crm in its log" in [event.text for event in incident.timeline]
+
+
+@pytest.mark.parametrize(
+    ("ping", "is_damaged"),
+    [(WORDS, True), ("its account is damaged, the name malformed", False)],
+    ids=["damage", "a server that speaks of damage"],
+)
+def test_the_severity_of_an_incident_hangs_on_the_damage_and_not_on_words(
+    healthy: Healthy, ping: str, is_damaged: bool
+):
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    values["database"].update(ping=ping, damaged=is_damaged)
+    facts = SavedFacts(manifest, values, now=now)
+    report = judge(facts, CHECKS, CHECKS, Redactor())
+    assert report.roots == ("db.ping",)
+    assert ("restore" in str(report.root_findings[0].fix)) is is_damaged
+    incident = make_incident(Diagnosis(report=report, facts=facts, redactor=Redactor()))
+    assert (incident.severity == "P0") is is_damaged
 
 
 def test_an_issue_quotes_the_logs_of_the_services_that_it_is_about(healthy: Healthy):

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.faults.diagnose.conftest import Values
-from toombos_cli.base.findings import Status
 from toombos_cli.base.redaction import Redactor
+from toombos_cli.base.results import Verdict
 from toombos_cli.diagnose.checks import CHECKS, all_checks
 from toombos_cli.diagnose.facts.source import SavedFacts
 from toombos_cli.diagnose.run import judge
@@ -108,6 +108,8 @@ def durations(path: str, *buckets: tuple[str, int]) -> str:
 SLOW = durations("/x", ("2", 10), ("5", 99), ("+Inf", 100))
 HELD = {"host": "127.0.0.1", "port": 9, "pid": 99, "command": "other", "suspended": False}
 
+WORDS = "in words that no program knows"
+
 ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "disk": (put("machine.disk_free_bytes", 1), "res.disk", "fail"),
     "inodes": (put("machine.inodes_free", 1), "res.disk", "fail"),
@@ -131,7 +133,8 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "refused": (probed("crm", reason="refused", http_status=None), "net.refused", "fail"),
     "timeout": (probed("crm", reason="timeout", http_status=None), "net.timeout", "fail"),
     "unhealthy": (probed("generator", reason="status", http_status=503, detail="HTTP 503"), "http.status", "fail"),
-    "degraded": (probed("generator", reason="body", detail="the body says status 'degraded'"), "http.status", "warn"),
+    "degraded": (probed("generator", reason="body", cause="degraded", detail=WORDS), "http.status", "warn"),
+    "unwell-and-says-degraded": (probed("generator", reason="body", cause="unwell", detail="the body says status 'not degraded but dead'"), "http.status", "fail"),
     "slow": (probed("crm", reason="slow", latency_ms=2500.0), "perf.latency", "warn"),
     "slow-tail": (put("probes.generator.metrics.body", SLOW), "perf.latency", "warn"),
     "mock-url": (ready("crm"), "net.mock_urls", "fail"),
@@ -140,7 +143,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "component": (ready("queue"), "ready", "fail"),
     "unready-without-a-word": (lambda v, n: v["probes"]["crm"]["ready"].update(reason="status", detail="HTTP 503", body="busy"), "ready", "fail"),
     "database-permission": (put("database.0.permission", "/x is not writable"), "db.perm", "fail"),
-    "database-damaged": (put("database.0.ping", "database disk image is malformed"), "db.ping", "fail"),
+    "database-damaged": (lambda v, n: v["database"][0].update(ping=WORDS, damaged=True), "db.ping", "fail"),
     "database-server": (lambda v, n: v["database"][0].update(POSTGRES, reached="refused", ping="refused"), "db.service", "fail"),
     "database-password": (lambda v, n: v["database"][0].update(POSTGRES, reached="ok", ping="password authentication failed"), "db.ping", "fail"),
     "database-pool": (lambda v, n: v["database"][0].update(POSTGRES, reached="ok", connections=99, max_connections=100), "db.pool", "warn"),
@@ -194,11 +197,11 @@ def test_one_change_is_one_root(row: str, healthy: tuple[Manifest, Values, float
     report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
     assert report.roots == (name,), [(f.id, f.service, f.reason) for f in report.root_findings]
     root = report.root_findings[0]
-    assert root.status == status
+    assert root.verdict == status
     assert root.reason
     assert root.cause
     assert root.fix
-    assert not [f for f in report.findings if f.status is Status.ERROR]
+    assert not [f for f in report.findings if f.verdict is Verdict.ERROR]
 
 
 HISTORY = {
@@ -281,7 +284,7 @@ def test_a_fact_that_is_not_known_makes_errors_and_no_verdict(fact: str, healthy
     manifest, values, now = healthy
     unknown = values | {fact: {"unavailable": f"{fact} not known within 3.0 s"}}
     report = judge(SavedFacts(manifest, unknown, now=now), CHECKS, CHECKS, Redactor())
-    judged = [f for f in report.findings if f.status is Status.ERROR]
+    judged = [f for f in report.findings if f.verdict is Verdict.ERROR]
     assert judged
     assert all(f"{fact} not known" in f.reason for f in judged)
     assert report.root_findings == ()
@@ -297,9 +300,9 @@ def test_the_rows_reach_every_check_that_can_find_something_wrong():
 def test_checks_of_other_packages_are_run(healthy: tuple[Manifest, Values, float], tmp_path: Path):
     package = tmp_path / "shop_checks.py"
     package.write_text(
-        "from toombos_cli.diagnose.check import Check\nfrom toombos_cli.base.findings import Answer, Status\n"
+        "from toombos_cli.base.findings import Check, fail\n"
         "SHOP = Check(id='shop.open', title='the shop is open', group='shop',\n"
-        "             run=lambda facts: [Answer(status=Status.FAIL, reason='closed')])\n"
+        "             run=lambda facts: [fail('closed')])\n"
     )
     info = tmp_path / "shop-1.0.dist-info"
     info.mkdir()

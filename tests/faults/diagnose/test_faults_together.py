@@ -29,8 +29,8 @@ def test_a_stopped_system_is_one_root_with_the_command_that_starts_it(system: Dr
     assert system.run("stop").returncode == 0
     found = system.diagnose()
     root = found.only_root("system.stopped")
-    assert (root["fix"], found.exit_code) == (f"toombos --project {system.project} start", 1)
-    system.paste(root["fix"])
+    assert (root["fix"]["command"], found.exit_code) == (f"toombos --project {system.project} start", 1)
+    system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 
@@ -82,7 +82,7 @@ def test_settings_that_the_services_refused_are_the_one_root(system: DryRun):
     system.env_file.write_text(system.env_text.replace("DRY_RUN_MODE=true", "DRY_RUN_MODE: true"))
     assert system.run("start").returncode == 3
     root = system.diagnose().only_root("parse")
-    system.paste(root["fix"])
+    system.paste(root["fix"]["command"])
     assert system.run("start").returncode == 0
     system.wait_until_well()
 
@@ -91,7 +91,7 @@ def test_a_supervisor_that_was_killed_is_missed_and_replaced(system: DryRun):
     state = json.loads((system.project / "run" / "state.json").read_bytes())
     os.kill(state["supervisor_pid"], signal.SIGKILL)
     root = system.diagnose().only_root("proc.supervision")
-    system.paste(root["fix"])
+    system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 

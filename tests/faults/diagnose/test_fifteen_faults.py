@@ -79,9 +79,9 @@ def test_1_a_stranger_on_the_port_is_named_and_its_client_is_not(system: DryRun)
         root = system.diagnose().only_root("port.conflict", "crm")
         assert f"pid {stranger.pid} " in root["reason"]
         assert str(os.getpid()) not in re.findall(r"\d+", json.dumps(root)), "the client is this process"
-        assert root["fix"].startswith(f"kill {stranger.pid} ")
+        assert root["fix"]["command"].startswith(f"kill {stranger.pid} ")
         client.close()
-        system.paste(root["fix"])
+        system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 
@@ -89,8 +89,8 @@ def test_2_a_suspended_process_is_not_called_down(system: DryRun):
     pid = system.pid("generator")
     os.kill(pid, signal.SIGSTOP)
     root = system.diagnose().only_root("proc.stopped", "generator")
-    assert root["fix"] == f"kill -CONT {pid}"
-    system.paste(root["fix"])
+    assert root["fix"]["command"] == f"kill -CONT {pid}"
+    system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 
@@ -103,7 +103,7 @@ def test_3_a_killed_mock_explains_the_publishing_errors(system: DryRun):
     assert "SIGKILL" in root["cause"]
     assert found.finding("log.publisher", "generator")["explained_by"] == "proc.missing"
     assert found.finding("net.mock_urls", "generator")["explained_by"] == "proc.missing"
-    system.paste(root["fix"])
+    system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 
@@ -112,7 +112,7 @@ def test_4_a_dropped_line_switches_dry_run_off(system: DryRun):
     root = system.diagnose().only_root("parse")
     assert root["evidence"][0]["line"] == line
     assert "dry-run is OFF" in root["reason"]
-    system.paste(root["fix"])
+    system.paste(root["fix"]["command"])
     assert system.env_file.read_text() == system.env_text
     system.wait_until_well()
 
@@ -121,9 +121,9 @@ def test_5_blanks_around_the_equals_sign_are_a_warning_with_its_line(system: Dry
     line = edit_env(system, "LOG_LEVEL=INFO", "LOG_LEVEL = INFO")
     found = system.diagnose()
     root = found.only_root("spaces")
-    assert (root["status"], found.exit_code) == ("warn", 0)
+    assert (root["verdict"], found.exit_code) == ("warn", 0)
     assert root["evidence"][0]["line"] == line
-    system.paste(root["fix"])
+    system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 
@@ -133,16 +133,16 @@ def test_6_an_unreadable_env_file_is_named_by_its_mode_without_a_traceback(syste
     assert done.stderr == ""
     found = Found(json.loads(done.stdout), done.returncode)
     root = found.only_root("mode")
-    assert root["fix"] == f"chmod 600 {system.env_file}"
+    assert root["fix"]["command"] == f"chmod 600 {system.env_file}"
     assert found.finding("load")["explained_by"] == "mode"
-    system.paste(root["fix"])
+    system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 
 def test_6_the_mode_is_the_root_for_root_as_well(system: DryRun):
     system.env_file.chmod(0o000)
     root = system.diagnose().only_root("mode")
-    system.paste(root["fix"])
+    system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 
@@ -150,7 +150,7 @@ def test_7_from_another_directory_the_searched_paths_are_named(system: DryRun):
     found = system.diagnose(cwd=Path("/"))
     root = found.only_root("not_found")
     assert [e["source"] for e in root["evidence"]] == ["/"]
-    assert "--project DIR" in root["fix"]
+    assert "--project DIR" in root["fix"]["advice"]
     elsewhere = system.run("diagnose", "--json", "--project", str(system.project), cwd=Path("/"))
     assert json.loads(elsewhere.stdout)["data"]["roots"] == []
 
@@ -161,7 +161,7 @@ def test_8_a_misspelt_key_is_named_with_its_line_and_the_nearest_name(system: Dr
     root = found.only_root("extra")
     assert (root["evidence"][0]["line"], "LOG_LEVEL?" in root["reason"]) == (line, True)
     assert "sesame" not in json.dumps(found.findings)
-    system.paste(root["fix"])
+    system.paste(root["fix"]["command"])
     assert "LOG_LEVEL=sesame" in system.env_file.read_text()
 
 
@@ -175,14 +175,14 @@ def test_8_a_bad_truth_value_is_named_with_its_line_and_never_printed(system: Dr
 
 def test_9_an_exported_variable_that_beats_the_file_is_named(system: DryRun):
     root = system.diagnose(env={"DRY_RUN_MODE": "false"}).only_root("shadow")
-    assert root["fix"] == "unset DRY_RUN_MODE"
+    assert root["fix"]["command"] == "unset DRY_RUN_MODE"
 
 
 def test_10_settings_changed_after_the_start_want_a_restart(system: DryRun):
     edit_env(system, "LOG_LEVEL=INFO", "LOG_LEVEL=WARNING")
     root = system.diagnose().only_root("stale")
-    assert root["fix"] == f"toombos --project {system.project} restart"
-    system.paste(root["fix"])
+    assert root["fix"]["command"] == f"toombos --project {system.project} restart"
+    system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 
@@ -192,7 +192,7 @@ def test_11_a_service_on_another_port_than_the_manifests_is_named(system: DryRun
     manifest.write_text(system.manifest.replace(f"port = {old}", f"port = {new}"))
     root = system.diagnose().only_root("port.mismatch", "crm")
     assert (str(old) in root["reason"], str(new) in root["reason"]) == (True, True)
-    system.paste(root["fix"])
+    system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 
@@ -291,6 +291,6 @@ def test_14_five_sockets_that_never_answer_end_in_time_as_five_timeouts(tmp_path
         for each in sockets:
             each.close()
     assert set(found.roots) == {"net.timeout", "net.proxy"}
-    timeouts = [f for f in found.findings if f["id"] == "net.timeout" and f["status"] == "fail"]
+    timeouts = [f for f in found.findings if f["id"] == "net.timeout" and f["verdict"] == "fail"]
     assert sorted(f["service"] for f in timeouts) == ["s0", "s1", "s2", "s3", "s4"]
     assert not any(f["explained_by"] for f in timeouts)

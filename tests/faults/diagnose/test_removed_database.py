@@ -63,5 +63,5 @@ def test_a_database_that_was_removed_in_use_is_found_and_the_fix_brings_all_of_i
     assert "removed while the service uses it" in found["reason"]
     environment = clean_environment()
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    subprocess.run(["/bin/sh", "-ec", found["fix"]], cwd=tmp_path, env=environment, check=True, timeout=60)
+    subprocess.run(["/bin/sh", "-ec", found["fix"]["command"]], cwd=tmp_path, env=environment, check=True, timeout=60)
     assert rows() == 3

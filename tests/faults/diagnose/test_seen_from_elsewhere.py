@@ -67,13 +67,13 @@ def test_what_another_user_runs_is_not_called_a_stranger(shop: Path, tmp_path: P
     argv = [sys.executable, "-P", "-c", _AS_NOBODY, str(tmp_path), str(shop)]
     env = clean_environment()
     found = data_of(subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False, cwd="/"))
-    roots = {f["id"]: f for f in found["findings"] if f["status"] in ("fail", "warn") and not f["explained_by"]}
+    roots = {f["id"]: f for f in found["findings"] if f["verdict"] in ("fail", "warn") and not f["explained_by"]}
     assert list(found["roots"]) == ["proc.seen", "proc.missing", "http.status"]
     assert "those of root" in roots["proc.seen"]["reason"]
-    assert roots["proc.seen"]["fix"] == f"sudo -u root toombos --project {shop} diagnose"
+    assert roots["proc.seen"]["fix"]["command"] == f"sudo -u root toombos --project {shop} diagnose"
     assert roots["proc.missing"]["service"] == "idle"
     assert "may not read" in roots["proc.missing"]["cause"]
-    assert roots["proc.missing"]["fix"] == f"sudo -u root toombos --project {shop} start idle"
+    assert roots["proc.missing"]["fix"]["command"] == f"sudo -u root toombos --project {shop} start idle"
     assert roots["http.status"]["service"] == "web"
 
 

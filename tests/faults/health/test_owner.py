@@ -54,7 +54,7 @@ def test_a_suspended_process_is_stopped_not_timed_out_and_the_fix_wakes_it(toomb
     try:
         code, service = health(toombos)
         assert (code, service["status"], service["reason"], service["pid"]) == (1, "down", "stopped", pid)
-        assert service["fix"] == f"kill -CONT {pid}"
+        assert service["fix"]["command"] == f"kill -CONT {pid}"
     finally:
         os.kill(pid, signal.SIGCONT)
     assert wait_for(lambda: health(toombos)[0] == 0)
@@ -70,7 +70,7 @@ def test_a_stranger_on_the_port_is_named_and_never_taken_for_the_service(toombos
         code, service = health(toombos)
     assert (code, service["status"], service["reason"], service["pid"]) == (1, "down", "wrong-owner", os.getpid())
     assert f"pid {os.getpid()}" in service["detail"]
-    assert service["fix"] == ""  # nothing that ends a stranger is offered for pasting
+    assert service["fix"] is None  # nothing that ends a stranger is offered for pasting
 
 
 def test_a_service_of_another_project_on_the_port_is_named_with_its_project(toombos, project, tmp_path_factory):
@@ -87,7 +87,7 @@ def test_a_service_of_another_project_on_the_port_is_named_with_its_project(toom
         assert f"shop of the toombos project {other}, which is not web" in service["detail"]
         (found,) = json.loads(toombos("diagnose", "--json", "--only", "port.conflict").stdout)["data"]["findings"]
         assert f"shop of the toombos project {other}" in found["reason"]
-        stop, start = found["fix"].split(" && ")
+        stop, start = found["fix"]["command"].split(" && ")
         assert shlex.split(stop) == ["toombos", "--project", str(other), "stop", "shop"]
         assert shlex.split(start) == ["toombos", "--project", str(project), "start", "web"]
     finally:

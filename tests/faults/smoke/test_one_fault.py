@@ -207,7 +207,7 @@ def test_a_live_system_is_refused_before_anything_is_sent(smoke, ports):
         code, document = smoke(generator=port)
     assert (code, document["data"]) == (5, {})
     assert "does not say that it is in dry-run mode" in document["errors"][0]["message"]
-    assert "toombos start --dry-run" in document["errors"][0]["hint"]
+    assert re.match(r"toombos --project \S+ start --dry-run ", document["errors"][0]["hint"])
     assert set(requests) == {b"GET"}
 
 

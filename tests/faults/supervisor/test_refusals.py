@@ -61,17 +61,25 @@ def test_dependencies_in_a_circle_are_printed_as_one(system: Any) -> None:
 
 
 REFUSED = {
-    "a command that does not exist": ({"command": ["no-such-program"]}, "its command 'no-such-program' was not found"),
-    "a command that may not be run": ({"command": ["./plain.txt"]}, "its command './plain.txt' was not found"),
-    "a working directory that is gone": ({"cwd": "gone"}, "does not exist"),
-    "a working directory that is a file": ({"cwd": "plain.txt"}, "is no directory"),
-    "a log directory that is a file": ({"log": "plain.txt/crm.log"}, "is a file, not a directory"),
-    "a log that is a directory": ({"log": "folder"}, "Is a directory"),
+    "a command that does not exist": (
+        {"command": ["no-such-program"]},
+        "its command 'no-such-program' was not found",
+        "command",
+    ),
+    "a command that may not be run": (
+        {"command": ["./plain.txt"]},
+        "its command './plain.txt' was not found",
+        "command",
+    ),
+    "a working directory that is gone": ({"cwd": "gone"}, "does not exist", "directory"),
+    "a working directory that is a file": ({"cwd": "plain.txt"}, "is no directory", "directory"),
+    "a log directory that is a file": ({"log": "plain.txt/crm.log"}, "is a file, not a directory", "log"),
+    "a log that is a directory": ({"log": "folder"}, "Is a directory", "log"),
 }
 
 
-@pytest.mark.parametrize(("table", "said"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_spawned_is_named(system: Any, table: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("table", "said", "kind"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_cannot_be_spawned_is_named(system: Any, table: dict[str, Any], said: str, kind: str) -> None:
     (system.project / "plain.txt").write_text("text")
     (system.project / "folder").mkdir()
     system.add("crm", **table)
@@ -79,6 +87,7 @@ def test_what_cannot_be_spawned_is_named(system: Any, table: dict[str, Any], sai
     failed = system("start", exit_code=4)
     assert "error: crm: " in failed.stderr
     assert said in failed.stderr
+    assert system.row("crm")["failure_kind"] == kind
     assert "Traceback" not in failed.stderr
     assert system.tagged() == {}
 
@@ -122,13 +131,15 @@ def test_a_service_that_refuses_its_configuration_makes_exit_3_and_shows_its_rea
     failed = system("start", exit_code=3)
     assert "it refused its configuration (exit code 3)" in failed.stderr
     assert "CRITICAL API_KEY is required in live mode" in failed.stderr
-    assert system.row("crm")["restarts"] == 0
+    row = system.row("crm")
+    assert (row["restarts"], row["failure_kind"]) == (0, "configuration")
 
 
 def test_a_service_that_never_gets_ready_is_given_up_at_its_deadline(system: Any) -> None:
     system.add("crm", env={"START_DELAY_S": "60"}, startup_timeout_s=0.5)
     failed = system("start", exit_code=4)
     assert f"not ready after 0.5 s: nothing listens on port {system.ports['crm']} yet" in failed.stderr
+    assert system.row("crm")["failure_kind"] == "timeout"
     assert system.tagged() == {}
 
 

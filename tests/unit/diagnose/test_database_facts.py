@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.backup.test_postgres import cluster as postgres  # noqa: F401  (a fixture: it starts a real server)
 from tests.support.ports import free_port
-from toombos_cli.base.findings import Status
+from toombos_cli.base.results import Verdict
 from toombos_cli.diagnose.checks import CHECKS
 from toombos_cli.diagnose.facts.database import DATABASES, DatabaseFacts
 from toombos_cli.diagnose.facts.source import LiveFacts
@@ -43,21 +43,24 @@ def damaged(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "ping"),
+    ("make", "ping", "is_damaged"),
     [
-        (whole, ""),
-        (damaged, "damaged|malformed"),
-        (lambda path: path.write_bytes(b"no database at all" * 100), "not a database"),
-        (lambda path: path.write_bytes(b""), ""),
+        (whole, "", False),
+        (damaged, "damaged|malformed", True),
+        (lambda path: path.write_bytes(b"no database at all" * 100), "not a database", True),
+        (lambda path: path.write_bytes(b""), "", False),
     ],
     ids=["whole", "damaged", "garbage", "empty"],
 )
-def test_a_sqlite_file_is_asked_and_never_changed(tmp_path: Path, make: Callable[[Path], None], ping: str):
+def test_a_sqlite_file_is_asked_and_never_changed(
+    tmp_path: Path, make: Callable[[Path], None], ping: str, is_damaged: bool
+):
     path = tmp_path / "some name.db"
     make(path)
     before = path.read_bytes()
     answer = found(tmp_path, f"sqlite:///{path}")
     assert re.search(ping, answer.ping) if ping else answer.ping == ""
+    assert answer.damaged is is_damaged
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.glob("some*")) == ["some name.db"]
 
@@ -89,5 +92,5 @@ def test_a_postgresql_server_answers_with_its_connections(tmp_path: Path, postgr
 def test_a_postgresql_database_that_does_not_exist_is_named(tmp_path: Path, postgres: str):  # noqa: F811  (the fixture)
     facts = facts_of(tmp_path, postgres.replace("/postgres", "/no_such"))
     (answer,) = next(check for check in CHECKS if check.id == "db.ping").run(facts)
-    assert (answer.status, 'database "no_such" does not exist' in answer.reason) == (Status.FAIL, True)
+    assert (answer.verdict, 'database "no_such" does not exist' in answer.reason) == (Verdict.FAIL, True)
     assert "sekret" not in str(answer)

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from toombos_cli.base.findings import Answer, Status
+from toombos_cli.base.findings import Check, Finding
 from toombos_cli.base.redaction import Redactor
-from toombos_cli.diagnose.check import Check
+from toombos_cli.base.results import Verdict
 from toombos_cli.diagnose.facts.source import Fact, FactUnavailableError, LiveFacts, SavedFacts
 from toombos_cli.diagnose.run import judge
 from toombos_cli.manifest.model import Manifest
@@ -103,17 +103,17 @@ def test_a_saved_fact_that_cannot_be_had_says_why(manifest: Manifest, saved: dic
 
 
 def test_a_check_that_crashes_or_lacks_a_fact_is_an_error_and_the_others_are_judged(manifest: Manifest):
-    def crash(facts: Any) -> list[Answer]:
+    def crash(facts: Any) -> list[Finding]:
         raise KeyError("secret")
 
-    def needs(facts: Any) -> list[Answer]:
+    def needs(facts: Any) -> list[Finding]:
         facts.get(fact("absent", lambda facts: 1))
         return []
 
     rows = {"crash": crash, "needs": needs, "well": lambda facts: []}
     checks = tuple(Check(id=name, title=name, group="g", run=run) for name, run in rows.items())
     report = judge(SavedFacts(manifest, {}), checks, checks, Redactor())
-    assert [f.status for f in report.findings] == [Status.ERROR, Status.ERROR, Status.OK]
+    assert [f.verdict for f in report.findings] == [Verdict.ERROR, Verdict.ERROR, Verdict.PASS]
     assert "secret" not in str(report.findings)
     assert report.verdict == "error"
 

@@ -1,60 +1,104 @@
-"""Which printed fixes may be run without a person: nothing that could harm somebody else's work."""
+"""Which fixes may be run without a person, and how they are written: nothing that could harm somebody else's work."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from toombos_cli.diagnose.fixes import is_safe
+from toombos_cli.base import fixes
+from toombos_cli.base.findings import fail
+from toombos_cli.base.fixes import Fix, toombos
+from toombos_cli.base.redaction import Redactor
+from toombos_cli.diagnose.fixes import run_fix, runnable
+from toombos_cli.diagnose.report import DiagnoseReport
+from toombos_cli.manifest.reading.loader import load_manifest
+from toombos_cli.project import commands
 
 PROJECT = Path("/srv/shop")
-TOOMBOS = f"toombos --project {PROJECT}"
+
+SAFE = {
+    "a start": toombos(PROJECT, "start"),
+    "a start of one service": toombos(PROJECT, "start", "--dry-run", "crm"),
+    "a restart": toombos(PROJECT, "restart", "--changed"),
+    "a first .env": toombos(PROJECT, "config", "init"),
+    "a reload of monitoring": toombos(PROJECT, "monitoring", "reload"),
+    "a process that is woken": commands.wake(17, 18),
+    "an edit of a settings file": fixes.edit(PROJECT / ".env", 3, "sed -i -E 3s/a/b/ /srv/shop/.env"),
+}
+NOT_SAFE = {
+    "a stop": toombos(PROJECT, "stop"),
+    "a restore": toombos(PROJECT, "restore", "--latest-good"),
+    "the settings as they are": toombos(PROJECT, "config", "show"),
+    "a program": fixes.command("pip", "install", "x"),
+    "a line for the user's own shell": fixes.shell("unset DRY_RUN_MODE"),
+    "more than one program": fixes.shell(f"kill 17; {toombos(PROJECT, 'start')}"),
+    "advice": fixes.advice("end what is not needed"),
+}
+
+
+def report(*found: Fix) -> DiagnoseReport:
+    roots = tuple(replace(fail("wrong", fix=fix), id=f"check.{number}") for number, fix in enumerate(found))
+    return DiagnoseReport(
+        project=PROJECT, findings=roots, roots=(), root_findings=roots, duration_s=0.0, checked_at="2026-01-01"
+    )
+
+
+@pytest.mark.parametrize("fix", SAFE.values(), ids=SAFE)
+def test_is_run(fix: Fix):
+    assert [found for _, found in runnable(report(fix))] == [fix]
+
+
+@pytest.mark.parametrize("fix", NOT_SAFE.values(), ids=NOT_SAFE)
+def test_is_not_run(fix: Fix):
+    assert runnable(report(fix)) == ()
+
+
+def test_two_causes_with_one_fix_are_mended_once_and_the_first_is_named():
+    (done,) = runnable(report(SAFE["a start"], SAFE["a start"]))
+    assert done[0].id == "check.0"
+
+
+def test_an_edit_is_run_on_a_copy_that_takes_it_back(tmp_path):
+    env = tmp_path / "my settings"
+    env.write_text("A=1\n")
+    fix = fixes.edit(env, 1, f"sed -i s/1/2/ '{env}'")
+    outcome = run_fix(fail("wrong", fix=fix), fix, tmp_path, Redactor())
+    assert (outcome.exit_code, env.read_text()) == (0, "A=2\n")
+    assert outcome.undo is not None
+    back = fixes.shell(outcome.undo)
+    run_fix(fail("wrong", fix=back), back, tmp_path, Redactor())
+    assert env.read_text() == "A=1\n"
+
+
+def test_words_that_a_shell_would_take_apart_stay_words():
+    fix = toombos(Path("/srv/my shop; rm -rf $HOME"), "start")
+    assert fix.command == "toombos --project '/srv/my shop; rm -rf $HOME' start"
+
+
+DOCUMENTS = {
+    "a command": (commands.wake(7), {"command": "kill -CONT 7", "safe": True, "undo": "kill -STOP 7"}),
+    "an edit": (fixes.edit(Path("/x"), 1, "sed"), {"command": "sed", "safe": True, "undo": None}),
+    "a line": (fixes.shell("unset A"), {"command": "unset A", "safe": False, "undo": None}),
+    "advice": (fixes.advice("wait"), {"advice": "wait", "safe": False, "undo": None}),
+}
+
+
+@pytest.mark.parametrize(("fix", "document"), DOCUMENTS.values(), ids=DOCUMENTS)
+def test_json_shows_a_command_or_advice_and_whether_it_is_safe(fix: Fix, document: dict[str, object]):
+    assert fix.document() == document
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("ran_dry", "words"),
     [
-        f"{TOOMBOS} start",
-        f"{TOOMBOS} start --dry-run crm",
-        f"{TOOMBOS} restart --changed",
-        f"{TOOMBOS} config init",
-        f"{TOOMBOS} monitoring reload",
-        "kill -CONT 17 18",
-        "chmod 600 /srv/shop/.env",
-        r"sed -i -E '3s/^(\s*(export\s+)?DRY_RUN_MODE)\s*:\s*/\1=/' /srv/shop/.env",
-        r"sed -i -E '4{/^\s*(export\s+)?X\s*=/d}' /srv/shop/.env",
-        r"printf '%s\n' DRY_RUN_MODE=true >> /srv/shop/.env",
+        (None, "start --dry-run"),
+        (True, "start --dry-run"),
+        (False, "start"),
     ],
+    ids=["one that never ran is started dry", "one that ran dry too", "one that ran live stays live"],
 )
-def test_is_run(command: str):
-    assert is_safe(command, PROJECT)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "kill 17",
-        "kill 17 && timeout 10 tail --pid=17 -f /dev/null; toombos --project /srv/shop start crm",
-        "kill -CONT 17; rm -rf /",
-        "kill -CONT $(pidof x)",
-        "unset DRY_RUN_MODE",
-        "export DRY_RUN_MODE=true",
-        f"{TOOMBOS} stop",
-        f"{TOOMBOS} restore --latest-good",
-        f"{TOOMBOS} start; rm -rf /",
-        f"{TOOMBOS} start && reboot",
-        "toombos --project /elsewhere start",
-        "chmod 600 /etc/shadow",
-        "chmod 777 /srv/shop/.env",
-        "sed -i -E 's/a/b/' /srv/shop/.env",
-        "sed -i -E '3s/a/b/' /etc/passwd",
-        "sed -i -E '3s/a/b/' /srv/shop/.env; rm x",
-        "sed -i -E '3s/a/b/e' /srv/shop/.env",
-        'sed -i -E "3s/a/$(id)/" /srv/shop/.env',
-        r"printf '%s\n' X=1 >> /etc/environment",
-        "pip install x",
-        "unbalanced 'quote",
-        "",
-    ],
-)
-def test_is_not_run(command: str):
-    assert not is_safe(command, PROJECT)
+def test_a_system_is_started_as_it_was_run_last(tmp_path, ran_dry, words):
+    (tmp_path / "toombos.toml").write_text('extends = "toombos"\n')
+    fix = commands.start(load_manifest(tmp_path), ran_dry=ran_dry)
+    assert fix.command == f"toombos --project {tmp_path} {words}"
+    assert fix.undo == f"toombos --project {tmp_path} stop"

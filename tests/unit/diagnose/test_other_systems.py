@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tests.support.ports import free_port
 from tests.support.servers import answer, serve
-from toombos_cli.base.findings import Status
+from toombos_cli.base.results import Verdict
 from toombos_cli.diagnose.run import run_diagnose
 from toombos_cli.manifest.reading.loader import load_manifest
 
@@ -21,8 +21,8 @@ def test_what_a_system_does_not_have_is_skipped(tmp_path: Path):
             f'[services.cache]\ncommand = ["cache"]\nport = {free_port()}\nscheme = "tcp"\noptional = true\n'
         )
         report = run_diagnose(load_manifest(tmp_path), searched_from=tmp_path).report
-    said = {f.id: f.status for f in report.findings if f.id in ABSENT}
-    assert said == dict.fromkeys(ABSENT, Status.SKIP)
+    said = {f.id: f.verdict for f in report.findings if f.id in ABSENT}
+    assert said == dict.fromkeys(ABSENT, Verdict.SKIP)
 
 
 def test_a_service_that_is_not_ready_and_does_not_say_why_is_named(tmp_path: Path):
@@ -33,4 +33,4 @@ def test_a_service_that_is_not_ready_and_does_not_say_why_is_named(tmp_path: Pat
         )
         report = run_diagnose(load_manifest(tmp_path), searched_from=tmp_path).report
     found = next(f for f in report.findings if f.id == "ready")
-    assert (found.status, found.service, found.evidence[0].text) == (Status.FAIL, "slow", "warming up")
+    assert (found.verdict, found.service, found.evidence[0].text) == (Verdict.FAIL, "slow", "warming up")

@@ -3,7 +3,9 @@
 import re
 from pathlib import Path
 
-from toombos_cli.base.findings import Evidence, Finding, Status
+from toombos_cli.base.findings import Evidence, Finding
+from toombos_cli.base.fixes import command
+from toombos_cli.base.results import Verdict
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.render.diagnose_html import document as html
 from toombos_cli.render.diagnose_markdown import document as markdown
@@ -13,15 +15,14 @@ HOSTILE = '<script>alert(1)</script> [x](http://evil) `rm -rf` **bold** | cell \
 ROOT = Finding(
     id="log.errors",
     title="t",
-    status=Status.FAIL,
+    verdict=Verdict.FAIL,
     service="crm",
     reason=HOSTILE,
     evidence=(Evidence(source="logs/`odd`.log", line=7, text=HOSTILE),),
     cause=HOSTILE,
-    fix="toombos start --dry-run crm",
-    pasteable=True,
+    fix=command("toombos", "start", "--dry-run", "crm"),
 )
-SYMPTOM = Finding(id="net.tcp", title="t", status=Status.FAIL, reason=HOSTILE, explained_by="log.errors")
+SYMPTOM = Finding(id="net.tcp", title="t", verdict=Verdict.FAIL, reason=HOSTILE, explained_by="log.errors")
 REPORT = DiagnoseReport(
     project=Path("/srv/x"),
     findings=(ROOT, SYMPTOM),
@@ -56,7 +57,7 @@ def test_markdown_has_the_fix_alone_in_a_block_and_the_symptoms_with_the_root():
 
 def test_what_many_services_suffer_is_told_by_their_number():
     def symptoms(*services: str) -> tuple[Finding, ...]:
-        return tuple(Finding(id="net.tcp", title="t", status=Status.FAIL, service=name) for name in services)
+        return tuple(Finding(id="net.tcp", title="t", verdict=Verdict.FAIL, service=name) for name in services)
 
     assert explained(symptoms("a", "b", "b")) == "net.tcp (a), net.tcp (b) x2"
     assert explained(symptoms(*"abcdefgh")) == "net.tcp (8 services)"

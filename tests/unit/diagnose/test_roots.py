@@ -5,21 +5,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from toombos_cli.base.findings import Finding, Status
-from toombos_cli.diagnose.check import Check
+from toombos_cli.base.findings import Check, Finding
+from toombos_cli.base.results import Verdict
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.roots import fold, root_findings
 from toombos_cli.manifest.tables.service import Service
 
-FAIL, WARN, OK = Status.FAIL, Status.WARN, Status.OK
+FAIL, WARN, OK = Verdict.FAIL, Verdict.WARN, Verdict.PASS
 
 
 def check(name: str, *follows: str) -> Check:
     return Check(id=name, title=name, group="g", run=lambda facts: (), follows=follows)
 
 
-def finding(name: str, service: str = "", status: Status = FAIL) -> Finding:
-    return Finding(id=name, title=name, status=status, service=service)
+def finding(name: str, service: str = "", verdict: Verdict = FAIL) -> Finding:
+    return Finding(id=name, title=name, verdict=verdict, service=service)
 
 
 CHECKS = (check("config"), check("process", "config"), check("answer", "process", "config"), check("page", "answer"))
@@ -38,13 +38,13 @@ SERVICES = {
         ([finding("process", "db"), finding("answer", "other")], ["process db", "answer other"]),
         ([finding("process", "api"), finding("answer", "db")], ["process api", "answer db"]),
         ([finding("config"), finding("process", "db"), finding("process", "other")], ["config "]),
-        ([finding("config", status=WARN), finding("process", "db")], ["process db", "config "]),
-        ([finding("config", status=WARN), finding("process", "db", WARN)], ["config "]),
-        ([finding("config", status=OK), finding("process", "db")], ["process db"]),
+        ([finding("config", verdict=WARN), finding("process", "db")], ["process db", "config "]),
+        ([finding("config", verdict=WARN), finding("process", "db", WARN)], ["config "]),
+        ([finding("config", verdict=OK), finding("process", "db")], ["process db"]),
         ([finding("process", "db", WARN), finding("answer", "db")], ["process db"]),
         ([finding("process", "db"), finding("answer", "db"), finding("page")], ["process db"]),
         ([finding("answer", "db"), finding("process", "other")], ["process other", "answer db"]),
-        ([finding("process", "db", Status.ERROR), finding("answer", "db")], ["answer db"]),
+        ([finding("process", "db", Verdict.ERROR), finding("answer", "db")], ["answer db"]),
         ([], []),
     ],
     ids=[

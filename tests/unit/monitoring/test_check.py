@@ -6,6 +6,7 @@ from tests.support.ports import free_port
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring.check import run_check
+from toombos_cli.monitoring.check_metrics import Exports, Unread, judge_services
 from toombos_cli.monitoring.exported import exported_metrics
 
 EXPORTED = """\
@@ -93,9 +94,22 @@ def test_a_stopped_system_has_two_causes_with_a_command_each(tmp_path):
     (tmp_path / "toombos.toml").write_text(f'extends = "toombos"\n{ports}[services.grafana]\nenabled = false\n')
     causes = unexplained(load_manifest(tmp_path))
     assert {name: item.hint for name, item in causes.items()} == {
-        "services: crm, platform, generator": "toombos start --dry-run",
-        "services: alerts, alertmanager, prometheus, host": "toombos monitoring up",
+        "services: crm, platform, generator": f"toombos --project {tmp_path} start --dry-run",
+        "services: alerts, alertmanager, prometheus, host": f"toombos --project {tmp_path} monitoring up",
     }
+
+
+@pytest.mark.parametrize(
+    ("unread", "hint"),
+    [
+        (Unread(problem="in words that no program knows", not_served=True), "start"),
+        (Unread(problem="nothing listens there", not_served=False), "health cart"),
+    ],
+    ids=["nothing listens", "a service that says these very words"],
+)
+def test_what_to_type_does_not_hang_on_the_words_of_the_problem(shop, unread, hint):
+    (item,) = judge_services(shop, Exports(metrics={}, problems={"cart": unread}, causes={}))
+    assert item.hint == f"toombos --project {shop.project} {hint}"
 
 
 def test_a_metric_missing_from_a_live_service_is_not_explained_by_a_dead_one(shop, httpserver):

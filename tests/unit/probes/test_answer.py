@@ -39,8 +39,9 @@ def test_a_2xx_is_up_only_if_its_body_says_so(body, headers, complaints, expects
 VERDICTS = {
     "ok": (Reason.OK, b"", Verdict.PASS),
     "slow": (Reason.SLOW, b"", Verdict.WARN),
-    "degraded": (Reason.BODY, b'{"status": "degraded"}', Verdict.WARN),
-    "unhealthy": (Reason.BODY, b'{"status": "unhealthy"}', Verdict.FAIL),
+    "degraded": (Reason.OK, b'{"status": "degraded"}', Verdict.WARN),
+    "warn, as Consul says": (Reason.OK, b'{"status": "warn"}', Verdict.WARN),
+    "unhealthy": (Reason.OK, b'{"status": "unhealthy"}', Verdict.FAIL),
     "503 degraded": (Reason.STATUS, b'{"status": "degraded"}', Verdict.FAIL),
     "refused": (Reason.REFUSED, b"", Verdict.FAIL),
 }
@@ -48,7 +49,8 @@ VERDICTS = {
 
 @pytest.mark.parametrize(("reason", "body", "verdict"), VERDICTS.values(), ids=VERDICTS)
 def test_only_a_degraded_or_a_late_200_is_a_warning(reason, body, verdict):
-    assert health_verdict(ProbeResult(url="http://x/", reason=reason, body=body)) is verdict
+    judged = judge_health(ProbeResult(url="http://x/", reason=reason, body=body))
+    assert health_verdict(judged.reason, judged.cause) is verdict
 
 
 def test_a_slow_wrong_body_is_a_wrong_body():

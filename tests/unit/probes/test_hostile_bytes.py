@@ -45,4 +45,4 @@ def test_any_body_gets_a_verdict(body, expects):
     judged = judge_health(result, expects=expects)
     assert judged.reason in (Reason.OK, Reason.BODY)
     assert judged.detail.isprintable()
-    assert health_verdict(judged) in (Verdict.PASS, Verdict.WARN, Verdict.FAIL)
+    assert health_verdict(judged.reason, judged.cause) in (Verdict.PASS, Verdict.WARN, Verdict.FAIL)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from toombos_cli.base.findings import Finding, Status
+from toombos_cli.base.findings import Finding
+from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.project.configuration import gather_facts
 from toombos_cli.settings.check import check_configuration
@@ -39,7 +40,7 @@ class Project:
 
     def wrong(self, environ: Mapping[str, str] | None = None, *, mode: str | None = None) -> list[Finding]:
         every = (f for found in self.findings(environ, mode=mode).values() for f in found)
-        return [f for f in every if f.status not in (Status.OK, Status.SKIP)]
+        return [f for f in every if f.verdict not in (Verdict.PASS, Verdict.SKIP)]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.settings.conftest import SAFE, Project
 from toombos_cli import processes
 from toombos_cli.base.errors import ConfigurationError
-from toombos_cli.base.findings import Status
+from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.project.configuration import gather_facts
 from toombos_cli.settings.check import check_configuration
@@ -23,8 +23,8 @@ def test_a_project_without_env_is_told_how_to_get_one(configured: Project):
 
     (finding,) = configured.findings()["not_found"]
 
-    assert finding.status is Status.WARN
-    assert finding.fix == f"toombos --project {configured.path} config init"
+    assert finding.verdict is Verdict.WARN
+    assert finding.fix.command == f"toombos --project {configured.path} config init"
 
 
 def test_a_directory_that_is_no_project_fails_with_the_paths_searched(tmp_path):
@@ -34,21 +34,22 @@ def test_a_directory_that_is_no_project_fails_with_the_paths_searched(tmp_path):
     facts = gather_facts(load_manifest(nowhere), environ={}, start=nowhere)
     finding = next(f for f in check_configuration(facts) if f.id == "not_found")
 
-    assert finding.status is Status.FAIL
+    assert finding.verdict is Verdict.FAIL
     assert [e.source for e in finding.evidence][:2] == [str(nowhere), str(nowhere.parent)]
-    assert "--project" in finding.fix
+    assert "--project" in finding.fix.advice
 
 
 @pytest.mark.parametrize(
-    ("mode", "status"), [(0o600, "ok"), (0o400, "ok"), (0o640, "warn"), (0o604, "warn"), (0o622, "fail"), (0, "fail")]
+    ("mode", "verdict"),
+    [(0o600, "pass"), (0o400, "pass"), (0o640, "warn"), (0o604, "warn"), (0o622, "fail"), (0, "fail")],
 )
-def test_the_permissions_are_judged(configured: Project, mode, status):
+def test_the_permissions_are_judged(configured: Project, mode, verdict):
     configured.env.chmod(mode)
 
     (finding,) = configured.findings()["mode"]
 
-    assert finding.status == status
-    assert finding.fix == ("" if status == "ok" else f"chmod 600 {configured.env}")
+    assert finding.verdict == verdict
+    assert str(finding.fix or "") == ("" if verdict == "pass" else f"chmod 600 {configured.env}")
 
 
 def test_the_fixes_paste_in_a_directory_whose_name_a_shell_would_take_apart(tmp_path):
@@ -57,7 +58,7 @@ def test_the_fixes_paste_in_a_directory_whose_name_a_shell_would_take_apart(tmp_
     project = Project(path).write(SAFE + "LOG_LEVEL: INFO\nREQUEST_TIMEOUT = 5\nPLATFORM_BASE_ULR=http://x\n")
     project.env.chmod(0o644)
 
-    fixes = [f.fix for f in project.wrong() if f.pasteable and not f.fix.startswith("toombos ")]
+    fixes = [f.fix.command for f in project.wrong() if f.fix and f.fix.command and f.fix.argv[:1] != ("toombos",)]
     assert len(fixes) == 4
     for fix in fixes:
         subprocess.run(["bash", "-c", fix], cwd="/", check=True)
@@ -90,8 +91,8 @@ def test_an_env_that_an_ordinary_user_cannot_read_is_a_finding_with_its_fix():
             if root:
                 os.seteuid(0)
     assert found["load"][0].reason == ".env cannot be loaded: not readable for this user"
-    assert found["mode"][0].status is Status.FAIL
-    assert found["mode"][0].fix == f"chmod 600 {project.env}"
+    assert found["mode"][0].verdict is Verdict.FAIL
+    assert found["mode"][0].fix.command == f"chmod 600 {project.env}"
 
 
 def test_an_env_of_another_user_is_a_warning(configured: Project):
@@ -107,10 +108,10 @@ def test_an_env_that_is_a_directory_fails(configured: Project):
     configured.env.unlink()
     configured.env.mkdir()
 
-    (finding,) = (f for f in configured.findings()["load"] if f.status is Status.FAIL)
+    (finding,) = (f for f in configured.findings()["load"] if f.verdict is Verdict.FAIL)
 
     assert "is a directory" in finding.reason
-    assert (finding.fix, finding.pasteable) == (f"rmdir {configured.env}", True)
+    assert (finding.fix.argv, finding.fix.safe) == (("rmdir", str(configured.env)), False)
 
 
 def test_an_env_that_is_not_utf8_fails_with_its_line(configured: Project):
@@ -118,7 +119,7 @@ def test_an_env_that_is_not_utf8_fails_with_its_line(configured: Project):
 
     (finding,) = configured.findings()["load"]
 
-    assert (finding.status, finding.evidence[0].line) == (Status.FAIL, 2)
+    assert (finding.verdict, finding.evidence[0].line) == (Verdict.FAIL, 2)
 
 
 def test_what_live_mode_lacks_follows_from_an_env_that_cannot_be_read(configured: Project):
@@ -133,7 +134,7 @@ class TestStale:
     def test_a_service_that_runs_with_the_present_env_is_up_to_date(self, configured: Project):
         _run_with_present_env(configured)
 
-        assert configured.findings()["stale"][0].status is Status.OK
+        assert configured.findings()["stale"][0].verdict is Verdict.PASS
 
     def test_a_service_that_was_started_with_another_env_needs_a_restart(self, configured: Project):
         _run_with_present_env(configured)
@@ -141,17 +142,17 @@ class TestStale:
 
         (finding,) = configured.findings()["stale"]
 
-        assert (finding.status, finding.reason) == (Status.WARN, ".env has changed since crm started")
-        assert finding.fix == f"toombos --project {configured.path} restart"
+        assert (finding.verdict, finding.reason) == (Verdict.WARN, ".env has changed since crm started")
+        assert finding.fix.command == f"toombos --project {configured.path} restart"
 
     def test_a_touched_but_equal_env_is_not_stale(self, configured: Project):
         _run_with_present_env(configured)
         os.utime(configured.env, (1, 1))
 
-        assert configured.findings()["stale"][0].status is Status.OK
+        assert configured.findings()["stale"][0].verdict is Verdict.PASS
 
     def test_nothing_is_stale_when_nothing_runs(self, configured: Project):
-        assert configured.findings()["stale"][0].status is Status.SKIP
+        assert configured.findings()["stale"][0].verdict is Verdict.SKIP
 
 
 def _run_with_present_env(configured: Project) -> None:

@@ -14,8 +14,8 @@ from pydantic import SecretStr, TypeAdapter
 
 from services.generator.settings import GeneratorSettings
 from tests.unit.settings.conftest import Project
-from toombos_cli.base.findings import Status
 from toombos_cli.base.redaction import spellings
+from toombos_cli.base.results import Verdict
 from toombos_cli.config.check import run_check
 from toombos_cli.config.show import run_show
 from toombos_cli.manifest.reading.loader import load_manifest
@@ -89,7 +89,7 @@ def test_any_env_file_is_judged_without_showing_a_secret(text):
         check = run_check(manifest, mode=None, start=project.path)
         show = run_show(manifest, service=None, mode=None)
 
-        assert not [f for f in check.findings if f.status is Status.ERROR], check.findings
+        assert not [f for f in check.findings if f.verdict is Verdict.ERROR], check.findings
         outputs = [
             json.dumps(plain(check)),
             json.dumps(plain(show)),
@@ -118,7 +118,7 @@ def _assert_same_values(text: str) -> None:
         project = Project(Path(name)).write(text)
         facts = project.facts(dict(os.environ))
         found = project.findings(dict(os.environ))
-        if any(f.status is Status.FAIL for rule in ("load", "parse", "extra", "types") for f in found[rule]):
+        if any(f.verdict is Verdict.FAIL for rule in ("load", "parse", "extra", "types") for f in found[rule]):
             return
         arguments = {"_env_file": project.env}
         loaded = GeneratorSettings(**arguments)

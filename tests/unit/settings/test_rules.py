@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.unit.settings.conftest import SAFE, Project
-from toombos_cli.base.findings import Status
+from toombos_cli.base.results import Verdict
 from toombos_cli.settings.check import RULES
 
 STRONG = "m4-Xq9_wLr7VtZ2bNc8KsPd5HfGj3YuTe1RaQ6oEiW"
@@ -86,7 +86,7 @@ APPENDED = {
 def test_a_line_is_judged(configured: Project, rule, text, status, line, words):
     configured.write(SAFE + text)
 
-    found = [f for f in configured.findings()[rule] if f.status == status]
+    found = [f for f in configured.findings()[rule] if f.verdict == status]
 
     assert found, configured.findings()[rule]
     answer = found[0]
@@ -99,15 +99,15 @@ def test_a_line_is_judged(configured: Project, rule, text, status, line, words):
 @pytest.mark.parametrize(("rule", "text"), [(r, t) for r, t, *_ in APPENDED.values()], ids=APPENDED.keys())
 def test_a_fix_that_can_be_pasted_mends_what_it_is_for(configured: Project, rule, text):
     configured.write(SAFE + text)
-    before = [f for f in configured.findings()[rule] if f.status in (Status.WARN, Status.FAIL)]
+    before = [f for f in configured.findings()[rule] if f.verdict in (Verdict.WARN, Verdict.FAIL)]
 
     for finding in before:
-        if finding.pasteable:
-            subprocess.run(["bash", "-euc", finding.fix], check=True, cwd="/", stdin=subprocess.DEVNULL)
+        if finding.fix and finding.fix.command:
+            subprocess.run(["bash", "-euc", finding.fix.command], check=True, cwd="/", stdin=subprocess.DEVNULL)
 
     after = configured.findings()[rule]
     for finding in before:
-        if finding.pasteable:
+        if finding.fix and finding.fix.command:
             assert finding.reason not in [f.reason for f in after]
     assert configured.findings()["dryrun"][-1].reason == "dry-run is on"
 
@@ -116,13 +116,13 @@ def test_the_rows_cover_fixes_that_can_be_pasted_and_advice(configured: Project)
     pasteable = set()
     for rule, text, *_ in APPENDED.values():
         configured.write(SAFE + text)
-        pasteable |= {f.pasteable for f in configured.findings()[rule] if f.fix}
+        pasteable |= {bool(f.fix.command) for f in configured.findings()[rule] if f.fix}
     assert pasteable == {True, False}
 
 
 def test_a_fix_leaves_a_line_alone_that_has_changed_since(configured: Project):
     configured.write(SAFE + "LOG_LEVEL: DEBUG\n")
-    fix = configured.findings()["parse"][0].fix
+    fix = configured.findings()["parse"][0].fix.command
     configured.write(SAFE + "MOCK_SEED=1:2\n")
 
     subprocess.run(["bash", "-c", fix], check=True)
@@ -151,10 +151,10 @@ def test_a_dropped_dry_run_switch_says_that_dry_run_is_off_and_the_fix_brings_it
 
     (finding,) = configured.findings()["parse"]
 
-    assert finding.status is Status.FAIL
+    assert finding.verdict is Verdict.FAIL
     assert finding.reason.endswith("dry-run is OFF")
     assert finding.evidence[0].line == 2
-    subprocess.run(["bash", "-c", finding.fix], check=True)
+    subprocess.run(["bash", "-c", finding.fix.command], check=True)
     assert "DRY_RUN_MODE=true" in configured.env.read_text()
     assert configured.wrong() == []
 
@@ -193,7 +193,7 @@ def test_a_byte_order_mark_is_named_and_removed(configured: Project):
     (finding,) = configured.findings()["portability"]
 
     assert "byte order mark" in finding.reason
-    subprocess.run(["bash", "-c", finding.fix], check=True)
+    subprocess.run(["bash", "-c", finding.fix.command], check=True)
     assert configured.wrong() == []
 
 
@@ -203,7 +203,7 @@ def test_live_mode_names_what_it_lacks(configured: Project, name):
 
     (finding,) = configured.wrong()
 
-    assert (finding.id, finding.status) == ("live", Status.FAIL)
+    assert (finding.id, finding.verdict) == ("live", Verdict.FAIL)
     assert finding.reason == f"{name} is required in live mode, and not set"
 
 
@@ -235,8 +235,8 @@ def test_dry_run_without_the_mocks_is_refused(configured: Project):
 
     finding = configured.findings()["dryrun"][0]
 
-    assert (finding.status, finding.reason) == (Status.FAIL, "DRY_RUN_MODE is on and USE_MOCK_SERVICES is off")
-    subprocess.run(["bash", "-c", finding.fix], check=True)
+    assert (finding.verdict, finding.reason) == (Verdict.FAIL, "DRY_RUN_MODE is on and USE_MOCK_SERVICES is off")
+    subprocess.run(["bash", "-c", finding.fix.command], check=True)
     assert configured.wrong() == []
 
 
@@ -250,16 +250,16 @@ def test_the_mode_of_start_dry_run_judges_a_live_file_as_dry(configured: Project
 def test_an_exported_variable_that_switches_dry_run_off_is_a_failure(configured: Project):
     finding = next(f for f in configured.wrong({"DRY_RUN_MODE": "false"}) if f.id == "shadow")
 
-    assert finding.status is Status.FAIL
+    assert finding.verdict is Verdict.FAIL
     assert finding.reason == "DRY_RUN_MODE of the environment overrides .env: false instead of true"
-    assert finding.fix == "unset DRY_RUN_MODE"
+    assert finding.fix.command == "unset DRY_RUN_MODE"
     assert finding.evidence[1].line == 1
 
 
 def test_another_env_file_that_the_environment_names_is_a_warning(configured: Project):
     (finding,) = configured.wrong({"TOOMBOS_ENV_FILE": "/etc/other.env"})
 
-    assert (finding.id, finding.status, finding.fix) == ("shadow", Status.WARN, "unset TOOMBOS_ENV_FILE")
+    assert (finding.id, finding.verdict, finding.fix.command) == ("shadow", Verdict.WARN, "unset TOOMBOS_ENV_FILE")
     assert configured.wrong({"TOOMBOS_ENV_FILE": str(configured.env)}) == []
     assert configured.wrong({"TOOMBOS_ENV_FILE": ".env"}) == []
 
@@ -337,7 +337,7 @@ def test_a_secret_of_the_example_that_is_in_use_is_a_failure(configured: Project
     configured.write(SAFE + f"API_KEY={STRONG}\n")
     (configured.path / ".env.example").write_text(f"API_KEY={STRONG}\n")
 
-    finding = next(f for f in configured.findings()["example_diff"] if f.status is Status.FAIL)
+    finding = next(f for f in configured.findings()["example_diff"] if f.verdict is Verdict.FAIL)
 
     assert (finding.evidence[0].line, STRONG in repr(finding)) == (1, False)
 
@@ -348,10 +348,10 @@ def test_what_the_example_sets_and_env_does_not_is_named_with_a_fix(configured: 
     configured.write("USE_MOCK_SERVICES=true\n")
     (configured.path / ".env.example").write_text(render_example(configured.facts().manifest))
 
-    (finding,) = (f for f in configured.findings()["example_diff"] if f.status is Status.WARN)
+    (finding,) = (f for f in configured.findings()["example_diff"] if f.verdict is Verdict.WARN)
 
     assert finding.reason == "DRY_RUN_MODE is set in .env.example and not in .env"
-    subprocess.run(["bash", "-c", finding.fix], check=True)
+    subprocess.run(["bash", "-c", finding.fix.command], check=True)
     assert configured.wrong() == []
 
 
@@ -399,7 +399,7 @@ def test_a_database_url_that_names_a_service_of_tcp_is_no_clash(configured: Proj
     reasons = [f.reason for f in configured.write(SAFE + url).findings()["port_clash"]]
     assert "DATABASE_URL names port 7432, which is that of db" in reasons
     (configured.path / "toombos.toml").write_text(f'{manifest}scheme = "tcp"\n')
-    assert [f.status for f in configured.findings()["port_clash"]] == [Status.OK]
+    assert [f.verdict for f in configured.findings()["port_clash"]] == [Verdict.PASS]
 
 
 PROMETHEUS = {
@@ -419,6 +419,6 @@ def test_the_prometheus_configuration_is_judged(configured: Project, text, expec
     path.parent.mkdir(parents=True)
     path.write_text(text.format(all=", ".join(targets.values()), **targets))
 
-    wrong = [f for f in configured.findings()["prometheus"] if f.status is not Status.OK]
+    wrong = [f for f in configured.findings()["prometheus"] if f.verdict is not Verdict.PASS]
 
     assert [words in f.reason for words, f in zip(expected, wrong, strict=True)] == [True] * len(expected)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 
-from toombos_cli.diagnose.check import Check
+from toombos_cli.base.findings import Check
 from toombos_cli.diagnose.checks import (
     access,
     configuration,
@@ -21,10 +21,11 @@ from toombos_cli.diagnose.checks import (
     resources,
     supervision,
 )
+from toombos_cli.diagnose.facts.source import Facts
 
 _ENTRY_POINTS = "toombos.checks"
 
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[Check[Facts], ...] = (
     *configuration.CHECKS,
     *resources.CHECKS,
     *python.CHECKS,
@@ -44,7 +45,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def all_checks() -> tuple[tuple[Check, ...], tuple[str, ...]]:
+def all_checks() -> tuple[tuple[Check[Facts], ...], tuple[str, ...]]:
     """Ours and those of other packages (entry point group `toombos.checks`, each a Check or a tuple of them), and what
     is wrong with those that cannot be had."""
     found, problems = list(CHECKS), []
@@ -60,7 +61,7 @@ def all_checks() -> tuple[tuple[Check, ...], tuple[str, ...]]:
     return tuple(found), tuple(problems)
 
 
-def _checks_of(loaded: object) -> Iterator[Check]:
+def _checks_of(loaded: object) -> Iterator[Check[Facts]]:
     for item in loaded if isinstance(loaded, tuple | list) else (loaded,):
         if not isinstance(item, Check):
             raise TypeError(type(item).__name__)

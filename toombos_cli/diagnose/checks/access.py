@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import after_a_change, fail, ok, skip, toombos, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.diagnose.checks.context import after_a_change
 from toombos_cli.diagnose.facts.access import ACCESS
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
@@ -13,7 +13,7 @@ _GROUP = "security"
 _REFUSALS = (401, 403)
 
 
-def key_check(facts: Facts) -> Iterator[Answer]:
+def key_check(facts: Facts) -> Iterator[Finding]:
     """The configured key, decrypted, is the one that the running service takes."""
     found = facts.get(ACCESS)
     if not found:
@@ -28,14 +28,14 @@ def key_check(facts: Facts) -> Iterator[Answer]:
                 at,
                 service=access.service,
                 cause="it was started with another key, or the stored one was encrypted with another encryption key",
-                command=toombos(facts, "restart", access.service),
+                fix=toombos(facts.manifest.project, "restart", access.service),
             )
             yield after_a_change(facts, refusal)
         elif access.right is not None:
             yield ok(f"{access.service} takes {access.variable}", at, service=access.service)
 
 
-def middleware(facts: Facts) -> Iterator[Answer]:
+def middleware(facts: Facts) -> Iterator[Finding]:
     """A wrong key is always refused; no key, where one is set."""
     found = facts.get(ACCESS)
     if not found:
@@ -47,7 +47,7 @@ def middleware(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=access.url, text=f"HTTP {access.wrong} with a random key"),
                 service=access.service,
                 cause="authentication is not in force",
-                advice="put the route behind the authentication dependency, and restart the service",
+                fix=advice("put the route behind the authentication dependency, and restart the service"),
             )
         elif access.key_set and access.without is not None and access.without not in _REFUSALS:
             open_door = fail(
@@ -55,12 +55,12 @@ def middleware(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=access.url, text=f"HTTP {access.without} without a key"),
                 service=access.service,
                 cause="it was started before the key was set, or authentication is not in force",
-                command=toombos(facts, "restart", access.service),
+                fix=toombos(facts.manifest.project, "restart", access.service),
             )
             yield after_a_change(facts, open_door)
 
 
-def declared(facts: Facts) -> Iterator[Answer]:
+def declared(facts: Facts) -> Iterator[Finding]:
     """A service that has keys declares them on every route but those that probes use."""
     users = {used for v in facts.manifest.environment.values() if v.role == "access_key" for used in v.used_by}
     probes = facts.get(PROBES)
@@ -82,7 +82,7 @@ def declared(facts: Facts) -> Iterator[Answer]:
                 ),
                 service=name,
                 cause="whoever reaches the port may call them",
-                advice="give them the authentication dependency that the other routes have",
+                fix=advice("give them the authentication dependency that the other routes have"),
             )
 
 

@@ -3,16 +3,15 @@
 import re
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, skip, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice
 from toombos_cli.diagnose.facts.probes import PROBES, Operation
 from toombos_cli.diagnose.facts.source import Facts
 
 _GROUP = "data"
 
 
-def interface(facts: Facts) -> Iterator[Answer]:
+def interface(facts: Facts) -> Iterator[Finding]:
     """Every request that the manifest makes (smoke steps, load target) exists in the service's document."""
     probes = facts.get(PROBES)
     judged = False
@@ -32,7 +31,7 @@ def interface(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=f"{facts.manifest.services[service].url}{facts.manifest.services[service].openapi}"),
                 service=service,
                 cause="its interface has changed, or another program answers on its port",
-                advice="review the service's /docs, and correct [[smoke]] or [load] in toombos.toml",
+                fix=advice("review the service's /docs, and correct [[smoke]] or [load] in toombos.toml"),
             )
     if not judged:
         yield skip("no running service publishes an OpenAPI document")
@@ -51,7 +50,7 @@ def _fits(operation: Operation, method: str, path: str) -> bool:
     return re.fullmatch(pattern, re.sub(r"\$\{[^}]*\}", "x", path.partition("?")[0])) is not None
 
 
-def answers(facts: Facts) -> Iterator[Answer]:
+def answers(facts: Facts) -> Iterator[Finding]:
     """Services describe their responses: an empty schema makes every comparison with it vacuous."""
     probes = facts.get(PROBES)
     judged = [name for name, found in probes.items() if found.operations]
@@ -68,7 +67,7 @@ def answers(facts: Facts) -> Iterator[Answer]:
                 ),
                 service=name,
                 cause="an answer of any shape would pass",
-                advice="give the routes a response model",
+                fix=advice("give the routes a response model"),
             )
         else:
             yield ok(f"{name} describes the answers of {len(probes[name].operations)} operations", service=name)

@@ -3,21 +3,21 @@
 import shlex
 from collections.abc import Callable, Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, shell, toombos
 from toombos_cli.diagnose.facts.database import DATABASES, DatabaseFacts
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.project.commands import logs
 
 _GROUP = "database"
 _NEARLY_ALL = 0.85
 
 
-def _each(judge: Callable[[Facts, DatabaseFacts], Iterator[Answer]]) -> Callable[[Facts], Iterator[Answer]]:
+def _each(judge: Callable[[Facts, DatabaseFacts], Iterator[Finding]]) -> Callable[[Facts], Iterator[Finding]]:
     """Make a check of a function that judges one database; without any, it judges one of no kind."""
 
-    def check(facts: Facts) -> Iterator[Answer]:
+    def check(facts: Facts) -> Iterator[Finding]:
         for found in facts.get(DATABASES) or (DatabaseFacts(),):
             yield from judge(facts, found)
 
@@ -25,7 +25,7 @@ def _each(judge: Callable[[Facts, DatabaseFacts], Iterator[Answer]]) -> Callable
 
 
 @_each
-def server(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
+def server(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
     """The database server takes connections; SQLite has none."""
     if found.undecryptable:
         yield fail(
@@ -33,7 +33,7 @@ def server(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
             _at(found),
             service=_user(found),
             cause="a service that reads it refuses to start",
-            advice=f"set the key that it was encrypted with: {toombos(facts, 'config', 'check')}",
+            fix=advice(f"set the key that it was encrypted with: {toombos(facts.manifest.project, 'config', 'check')}"),
         )
     elif not found.reached:
         yield skip(_without_server(found))
@@ -45,12 +45,14 @@ def server(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
             _at(found),
             service=_user(found),
             cause="it does not run, or the URL names another host or port",
-            advice=f"{_look(facts, found)}, or correct {found.name}: {toombos(facts, 'config', 'show')}",
+            fix=advice(
+                f"{_look(facts, found)}, or correct {found.name}: {toombos(facts.manifest.project, 'config', 'show')}"
+            ),
         )
 
 
 @_each
-def permission(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
+def permission(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
     """The services' user may write."""
     if not found.kind:
         yield skip("no database is configured")
@@ -60,14 +62,16 @@ def permission(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
             _at(found),
             service=_user(found),
             cause="nothing that is generated can be stored",
-            advice="give it to the user that runs the services (chown, chmod u+w)"
-            if found.path
-            else "GRANT CREATE ON SCHEMA public TO the user of the URL",
+            fix=advice(
+                "give it to the user that runs the services (chown, chmod u+w)"
+                if found.path
+                else "GRANT CREATE ON SCHEMA public TO the user of the URL"
+            ),
         )
 
 
 @_each
-def ping(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
+def ping(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
     """A query is answered."""
     if found.removed:
         yield _removed(facts, found)
@@ -76,17 +80,18 @@ def ping(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
     elif stopped := _stopped_server(facts, found):
         yield skip(stopped)
     elif found.ping:
-        damaged = "malformed" in found.ping or "not a database" in found.ping or "damaged" in found.ping
         yield fail(
             f"the database does not answer a query: {found.ping}",
             _at(found),
             service=_user(found),
             cause="its file is damaged"
-            if damaged
+            if found.damaged
             else "name, user or password in the URL, or what the server says above",
-            advice=f"restore the last good copy: {toombos(facts, 'restore', '--latest-good')}"
-            if damaged
-            else f"check the connection string: {toombos(facts, 'config', 'show')}",
+            fix=advice(
+                f"restore the last good copy: {toombos(facts.manifest.project, 'restore', '--latest-good')}"
+                if found.damaged
+                else f"check the connection string: {toombos(facts.manifest.project, 'config', 'show')}"
+            ),
         )
     else:
         yield ok(f"{found.url} answers")
@@ -108,25 +113,26 @@ def _stopped_server(facts: Facts, found: DatabaseFacts) -> str:
 
 def _look(facts: Facts, found: DatabaseFacts) -> str:
     if found.served_by:
-        return toombos(facts, "logs", found.served_by)
+        return logs(facts.manifest, found.served_by).command
     return "start it (sudo systemctl start postgresql, or docker start NAME)"
 
 
-def _removed(facts: Facts, found: DatabaseFacts) -> Answer:
+def _removed(facts: Facts, found: DatabaseFacts) -> Finding:
     """The file is gone, and lives on for as long as the service has it open."""
     pid = found.removed[0][1].split("/")[2]
+    restart = toombos(facts.manifest.project, "restart", _user(found))
     copies = "; ".join(shlex.join(("cp", opened, name)) for name, opened in found.removed)
     return fail(
         "the database's file was removed while the service uses it",
         *(Evidence(source=opened, text=f"{name} (deleted)") for name, opened in found.removed),
         service=_user(found),
         cause="what the service stores is lost as soon as it stops; this copies the file back while it stands still",
-        command=f"kill -STOP {pid}; {copies}; kill -CONT {pid}; {toombos(facts, 'restart', _user(found))}",
+        fix=shell(f"kill -STOP {pid}; {copies}; kill -CONT {pid}; {restart}"),
     )
 
 
 @_each
-def pool(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
+def pool(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
     """Connections that the server still has to give."""
     if found.connections is None or not found.max_connections:
         yield skip("only a PostgreSQL that answers tells its connections")
@@ -138,7 +144,7 @@ def pool(facts: Facts, found: DatabaseFacts) -> Iterator[Answer]:
             _at(found),
             service=_user(found),
             cause="new connections will be refused",
-            advice="lower DATABASE_POOL_SIZE of the services, or raise max_connections of the server",
+            fix=advice("lower DATABASE_POOL_SIZE of the services, or raise max_connections of the server"),
         )
     else:
         yield ok(told)

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
+from toombos_cli.base.fixes import Fix, advice, toombos
+from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import one_line
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, toombos, wanted, warn
+from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.probes import PROBES, Probe, ServiceProbes
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes import Reason
+from toombos_cli.probes import Cause, Reason, health_verdict
+from toombos_cli.project.commands import logs
 
 _GROUP = "health"
 _FEWEST_REQUESTS = 20
@@ -20,66 +22,61 @@ _SLOW_RATIO = 0.05
 _HTTP = (Reason.STATUS, Reason.BODY, Reason.RESET, Reason.TLS, Reason.DNS)
 
 
-def status(facts: Facts) -> Iterator[Answer]:
+def status(facts: Facts) -> Iterator[Finding]:
     """A service answers its health request with something else than "healthy"."""
     for name, probes in facts.get(PROBES).items():
         health = probes.health
         if health.reason not in _HTTP or not _counts(facts, name):
             continue
-        degraded = health.reason == Reason.BODY and health.http_status == 200 and "degraded" in health.detail
-        answer = warn if degraded else fail
+        answer = warn if health_verdict(health.reason, health.cause) is Verdict.WARN else fail
+        cause, fix = _cause_and_fix(facts, name, health)
         yield answer(
             f"{name} answers wrongly: {health.detail}",
             Evidence(source=health.url, text=one_line(health.body) or health.detail),
             service=name,
-            **_cause_and_fix(facts, name, health),
+            cause=cause,
+            fix=fix,
         )
 
 
-def _cause_and_fix(facts: Facts, name: str, health: Probe) -> dict[str, str]:
+def _cause_and_fix(facts: Facts, name: str, health: Probe) -> tuple[str, Fix]:
     """What is behind an answer that is not well: often the manifest's own description of the service."""
-    table, path = f"[services.{name}] of toombos.toml", facts.manifest.services[name].health
-    logs = toombos(facts, "logs", name, "--errors")
-    if "certificate" in health.detail:
-        return {
-            "cause": "it has expired, or is another name's",
-            "advice": f"renew it, or correct host in {table}",
-        }
+    table = f"[services.{name}] of toombos.toml"
+    if health.cause is Cause.CERTIFICATE:
+        return "it has expired, or is another name's", advice(f"renew it, or correct host in {table}")
     if health.reason == Reason.TLS:
         scheme = "https" if health.url.startswith("http:") else "http"
-        return {
-            "cause": "the manifest and the service do not agree on TLS",
-            "advice": f'correct scheme = "{scheme}" in {table}',
-        }
+        return "the manifest and the service do not agree on TLS", advice(f'correct scheme = "{scheme}" in {table}')
     if health.reason == Reason.DNS:
-        return {"cause": "no hosts file and no resolver knows that name", "advice": f"correct host in {table}"}
-    match health.http_status:
-        case None:
-            return {"cause": "the service hung up before it had answered", "command": logs}
-        case 404 | 405 | 410:
-            return {
-                "cause": f"it has no route GET {path}, or another program answers there",
-                "advice": f"name the route that it has: health in {table}",
-            }
-        case 401 | 403 | 407:
-            return {
-                "cause": "its health route asks for a key, and probes have none",
-                "advice": f"let {path} be asked without a key, or name another route: health in {table}",
-            }
-        case status if 300 <= status < 400:
-            return {
-                "cause": "probes follow no redirects",
-                "advice": f"name the route that it redirects to: health in {table}",
-            }
-    if "web page" in health.detail:
-        return {
-            "cause": "a route that catches all answers, or another program",
-            "advice": f"name the route that tells its health: health in {table}",
-        }
-    return {"cause": "the service says itself that it is not well", "command": logs}
+        return "no hosts file and no resolver knows that name", advice(f"correct host in {table}")
+    if health.cause is Cause.NOT_HTTP:
+        return "it does not speak HTTP", advice(f'if it is not meant to: scheme = "tcp" in {table}')
+    if health.cause is Cause.WEB_PAGE:
+        cause = "a route that catches all answers, or another program"
+        return cause, advice(f"name the route that tells its health: health in {table}")
+    if health.reason == Reason.STATUS and (known := _behind_the_status(facts, name, health.http_status or 0)):
+        return known
+    errors = logs(facts.manifest, name, "--errors")
+    if health.http_status is None:
+        return "the service hung up before it had answered", errors
+    return "the service says itself that it is not well", errors
 
 
-def latency(facts: Facts) -> Iterator[Answer]:
+def _behind_the_status(facts: Facts, name: str, status: int) -> tuple[str, Fix] | None:
+    """What a status means that comes of the manifest's health route; None for others."""
+    table, path = f"[services.{name}] of toombos.toml", facts.manifest.services[name].health
+    if status in (404, 405, 410):
+        cause = f"it has no route GET {path}, or another program answers there"
+        return cause, advice(f"name the route that it has: health in {table}")
+    if status in (401, 403, 407):
+        way = f"let {path} be asked without a key, or name another route: health in {table}"
+        return "its health route asks for a key, and probes have none", advice(way)
+    if 300 <= status < 400:
+        return "probes follow no redirects", advice(f"name the route that it redirects to: health in {table}")
+    return None
+
+
+def latency(facts: Facts) -> Iterator[Finding]:
     """Answers that take longer than the manifest allows: now, or for one request in twenty since the start."""
     probes, services = facts.get(PROBES), facts.manifest.services
     times = {n: p.health.latency_ms for n, p in probes.items() if p.health.latency_ms is not None}
@@ -93,8 +90,9 @@ def latency(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=probes[name].health.url, text=hops),
                 service=name,
                 cause=_why_slow(facts, name, times),
-                command=toombos(facts, "restart", name) if services[name].role == "mock" else "",
-                advice=_where_time_goes(facts, name),
+                fix=toombos(facts.manifest.project, "restart", name)
+                if services[name].role == "mock"
+                else advice(_where_time_goes(facts, name)),
             )
     limit_s = facts.manifest.monitoring.thresholds.response_time_s
     for name, found in probes.items():
@@ -106,14 +104,14 @@ def latency(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=f"{services[name].url}{services[name].metrics}", text="http_request_duration_seconds"),
                 service=name,
                 cause=_why_slow(facts, name, times),
-                advice=_where_time_goes(facts, name),
+                fix=advice(_where_time_goes(facts, name)),
             )
     if not slow and hops:
         yield ok(hops)
 
 
 def _where_time_goes(facts: Facts, name: str) -> str:
-    profile = toombos(facts, "diagnose", "--profile", name)
+    profile = toombos(facts.manifest.project, "diagnose", "--profile", name)
     return f"see where the time goes: {profile}; then scale what is slowest"
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from toombos_cli.base.fixes import Fix, advice
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.logs import LogEntry
 
@@ -16,7 +17,7 @@ class Pattern:
     title: str
     finds: re.Pattern[str]
     cause: str
-    advice: str = ""
+    fix: Fix | None = None
     taken_back_by: re.Pattern[str] | None = None
     errors_only: bool = False
     follows: tuple[str, ...] = ()
@@ -37,7 +38,7 @@ PATTERNS: tuple[Pattern, ...] = (
         title="no process ran out of memory",
         finds=_compiled(r"out of memory|oom-?kill|MemoryError|cannot allocate memory"),
         cause="there was no memory left",
-        advice="lower what the service takes (its limits in toombos.toml), or add memory",
+        fix=advice("lower what the service takes (its limits in toombos.toml), or add memory"),
         follows=("res.memory",),
     ),
     Pattern(
@@ -45,7 +46,7 @@ PATTERNS: tuple[Pattern, ...] = (
         title="no module is missing",
         finds=_compiled(r"No module named|ModuleNotFoundError|cannot import name"),
         cause="the service cannot start without it",
-        advice="install it with the service's own interpreter",
+        fix=advice("install it with the service's own interpreter"),
         follows=("py.import", "deps.missing", "deps.check", "proc.crash_loop", "proc.missing"),
     ),
     Pattern(
@@ -53,7 +54,7 @@ PATTERNS: tuple[Pattern, ...] = (
         title="connections of the pool suffice",
         finds=_compiled(r"pool\b.*(limit|exhaust|timed? ?out|overflow)|too many (connections|clients)"),
         cause="all connections to the database are in use",
-        advice="raise DATABASE_POOL_SIZE, or look for queries that take long",
+        fix=advice("raise DATABASE_POOL_SIZE, or look for queries that take long"),
         follows=_DATABASE,
     ),
     Pattern(

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 
-from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
+from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.base.text import size
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import at, fail, ok, toombos, warn
+from toombos_cli.diagnose.checks.context import at
 from toombos_cli.diagnose.checks.log_patterns import PATTERNS, Pattern, is_simulated, kind_of
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.project.commands import logs
 
 _GROUP = "logs"
 _RECENT_S = 900.0
@@ -45,7 +46,7 @@ def current(facts: Facts, name: str) -> list[LogEntry]:
     return [entry for entry in log.entries if is_of_this_life(entry)]
 
 
-def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
+def _find(pattern: Pattern, facts: Facts) -> Iterator[Finding]:
     for name in facts.get(LOGS):
         entries = current(facts, name)
         found = [entry for entry in entries if kind_of(entry) is pattern]
@@ -65,8 +66,7 @@ def _find(pattern: Pattern, facts: Facts) -> Iterator[Answer]:
                 *map(at, found[-_SHOWN:]),
                 service=name,
                 cause=pattern.cause,
-                command="" if pattern.advice else toombos(facts, "logs", name, "--errors"),
-                advice=pattern.advice,
+                fix=pattern.fix or logs(facts.manifest, name, "--errors"),
             )
 
 
@@ -92,7 +92,7 @@ def _message(entry: LogEntry) -> str:
     return _DATED.sub("", entry.text)[:160]
 
 
-def readable(facts: Facts) -> Iterator[Answer]:
+def readable(facts: Facts) -> Iterator[Finding]:
     """Every log can be read."""
     for name, log in facts.get(LOGS).items():
         if log.problem:
@@ -101,13 +101,13 @@ def readable(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=log.path),
                 service=name,
                 cause="what the service says of itself is lost on this user",
-                advice=f"run toombos as the user that runs the services, or correct the mode of {log.path}",
+                fix=advice(f"run toombos as the user that runs the services, or correct the mode of {log.path}"),
             )
         elif log.exists:
             yield ok(f"{name}: {size(log.size_bytes)}", *map(at, log.last[-_SHOWN:]), service=name)
 
 
-def startup(facts: Facts) -> Iterator[Answer]:
+def startup(facts: Facts) -> Iterator[Finding]:
     """What each service said when it started, for the record."""
     for name, log in facts.get(LOGS).items():
         found = [entry for entry in log.entries if entry.startup]
@@ -115,7 +115,7 @@ def startup(facts: Facts) -> Iterator[Answer]:
             yield ok(f"{name}: {_message(found[-1])}", *map(at, found[-_SHOWN:]), service=name)
 
 
-def simulated(facts: Facts) -> Iterator[Answer]:
+def simulated(facts: Facts) -> Iterator[Finding]:
     """Failures that somebody asked a mock for: no fault of the system."""
     for name in facts.get(LOGS):
         found = [entry for entry in current(facts, name) if is_simulated(entry)]
@@ -126,11 +126,11 @@ def simulated(facts: Facts) -> Iterator[Answer]:
                 service=name,
                 cause="a simulation: a word in the subject or title (error, timeout, invalid, slow), the header "
                 "X-Simulate, or MOCK_ERROR_RATE asked for it; the mock itself is well",
-                advice="take the word out of the subject, or the header away; a restart resets the mock's state",
+                fix=advice("take the word out of the subject, or the header away; a restart resets the mock's state"),
             )
 
 
-def trigger(facts: Facts) -> Iterator[Answer]:
+def trigger(facts: Facts) -> Iterator[Finding]:
     """Publications of the system itself whose subject or title set a simulation off."""
     for name in facts.get(LOGS):
         found = [e for e in current(facts, name) if "simulated" in e.text.lower() and "publish" in e.text.lower()]
@@ -140,11 +140,11 @@ def trigger(facts: Facts) -> Iterator[Answer]:
                 *map(at, found[-_SHOWN:]),
                 service=name,
                 cause="the document's heading, and so the subject, holds one of the words that the mocks fail on",
-                advice="avoid error, timeout, invalid and slow in the heading while the mocks are used",
+                fix=advice("avoid error, timeout, invalid and slow in the heading while the mocks are used"),
             )
 
 
-def refusals(facts: Facts) -> Iterator[Answer]:
+def refusals(facts: Facts) -> Iterator[Finding]:
     """Requests that were refused for their key."""
     for name in facts.get(LOGS):
         found = [entry for entry in current(facts, name) if _REFUSAL.search(entry.text)]
@@ -155,8 +155,10 @@ def refusals(facts: Facts) -> Iterator[Answer]:
                 *map(at, found[-_SHOWN:]),
                 service=name,
                 cause="a client has an old or wrong key, or somebody guesses",
-                advice="find the client by the request ids above; if the key may be known: "
-                f"{toombos(facts, 'config', 'rotate-key')} for stored ones, and replace API_KEY",
+                fix=advice(
+                    "find the client by the request ids above; if the key may be known: "
+                    f"{toombos(facts.manifest.project, 'config', 'rotate-key')} for stored ones, and replace API_KEY"
+                ),
             )
         elif found:
             yield ok(f"{name} refused {len(found)} requests for their key", at(found[-1]), service=name)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, wanted, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.probes import PROBES
@@ -16,7 +16,7 @@ _NOT_MEASURED = "no running service has metrics in the manifest"
 _NOT_RUNNING = "Prometheus does not run: toombos monitoring up"
 
 
-def endpoint(facts: Facts) -> Iterator[Answer]:
+def endpoint(facts: Facts) -> Iterator[Finding]:
     """Every service that says so in the manifest has metrics."""
     measured = {name: p.metrics for name, p in facts.get(PROBES).items() if p.metrics is not None}
     if not measured:
@@ -28,7 +28,9 @@ def endpoint(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=metrics.url, text=metrics.detail or metrics.reason),
                 service=name,
                 cause="nothing can be measured; its panels show no data",
-                advice=f"add the route (prometheus-client), or correct metrics in [services.{name}] of toombos.toml",
+                fix=advice(
+                    f"add the route (prometheus-client), or correct metrics in [services.{name}] of toombos.toml"
+                ),
             )
         elif not any(line and line[0] not in "#<{" for line in metrics.body.splitlines()):
             yield fail(
@@ -36,11 +38,11 @@ def endpoint(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=metrics.url, text="no line with a value"),
                 service=name,
                 cause="whatever answers there is no Prometheus text",
-                advice="register the service's metrics with the registry that the route prints",
+                fix=advice("register the service's metrics with the registry that the route prints"),
             )
 
 
-def exported(facts: Facts) -> Iterator[Answer]:
+def exported(facts: Facts) -> Iterator[Finding]:
     """How much each service measures, for the record."""
     measured = {name: p.metrics for name, p in facts.get(PROBES).items() if p.metrics is not None and p.metrics.ok}
     if not measured:
@@ -50,7 +52,7 @@ def exported(facts: Facts) -> Iterator[Answer]:
         yield ok(f"{name}: {len(lines)} samples", service=name)
 
 
-def targets(facts: Facts) -> Iterator[Answer]:
+def targets(facts: Facts) -> Iterator[Finding]:
     """Prometheus reaches every target, and has every service among them."""
     found = facts.get(MONITORING)
     if not found.targets and not found.problem:
@@ -58,7 +60,9 @@ def targets(facts: Facts) -> Iterator[Answer]:
         return
     if found.problem:
         yield fail(
-            found.problem, cause="it is starting, or is another program", command=toombos(facts, "monitoring", "status")
+            found.problem,
+            cause="it is starting, or is another program",
+            fix=toombos(facts.manifest.project, "monitoring", "status"),
         )
     for target in found.targets:
         if target.health == "down":
@@ -67,7 +71,7 @@ def targets(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=target.url, text=target.last_error),
                 service=target.service,
                 cause="the scrape fails, so its series end",
-                command=toombos(facts, "monitoring", "check"),
+                fix=toombos(facts.manifest.project, "monitoring", "check"),
             )
     scraped = {target.service for target in found.targets}
     system = facts.get(SYSTEM)
@@ -79,11 +83,11 @@ def targets(facts: Facts) -> Iterator[Answer]:
                 Evidence(source="prometheus", text=f"no target with port {service.port}"),
                 service=name,
                 cause="it was configured before the service was, or reads another file",
-                command=toombos(facts, "monitoring", "reload"),
+                fix=toombos(facts.manifest.project, "monitoring", "reload"),
             )
 
 
-def series(facts: Facts) -> Iterator[Answer]:
+def series(facts: Facts) -> Iterator[Finding]:
     """The series that the panels draw exist."""
     found = facts.get(MONITORING)
     if not found.series:
@@ -98,11 +102,11 @@ def series(facts: Facts) -> Iterator[Answer]:
                 Evidence(source="prometheus", text=f"{metric}: 0 series"),
                 service=name,
                 cause="the service does not export it, or has not been asked anything yet",
-                command=toombos(facts, "monitoring", "check"),
+                fix=toombos(facts.manifest.project, "monitoring", "check"),
             )
 
 
-def no_data(facts: Facts) -> Iterator[Answer]:
+def no_data(facts: Facts) -> Iterator[Finding]:
     """Panels that show "No data", by service."""
     found = facts.get(MONITORING)
     if not found.series:
@@ -115,11 +119,11 @@ def no_data(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=target.url, text=target.last_error),
                 service=target.service,
                 cause="Prometheus gets no samples of it",
-                command=toombos(facts, "monitoring", "check"),
+                fix=toombos(facts.manifest.project, "monitoring", "check"),
             )
 
 
-def grafana(facts: Facts) -> Iterator[Answer]:
+def grafana(facts: Facts) -> Iterator[Finding]:
     """Grafana answers, where it was started."""
     system, probes = facts.get(SYSTEM), facts.get(PROBES)
     dashboards = {n: s for n, s in facts.manifest.services.items() if s.role == "monitoring" and "grafana" in n}
@@ -137,11 +141,11 @@ def grafana(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=health.url, text=health.reason),
                 service=name,
                 cause="dashboards cannot be loaded",
-                command=toombos(facts, "monitoring", "restart"),
+                fix=toombos(facts.manifest.project, "monitoring", "restart"),
             )
 
 
-def firing(facts: Facts) -> Iterator[Answer]:
+def firing(facts: Facts) -> Iterator[Finding]:
     """Alerts that fire at this moment, for the record."""
     found = facts.get(MONITORING)
     if not found.targets:

@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 
 from toombos_cli.base.addresses import is_loopback
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, skip, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, shell
 from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.source import Facts
 
@@ -13,7 +12,7 @@ _GROUP = "network"
 _HOSTS = "/etc/hosts"
 
 
-def dns(facts: Facts) -> Iterator[Answer]:
+def dns(facts: Facts) -> Iterator[Finding]:
     """Host names in use resolve, each time and to the same."""
     for lookup in facts.get(NETWORK).lookups:
         at = Evidence(source=lookup.host, text=f"used by {lookup.used_by}")
@@ -28,20 +27,22 @@ def dns(facts: Facts) -> Iterator[Answer]:
                 cause="an intermittent resolver"
                 if failed < len(lookup.answers)
                 else "no DNS server and no hosts file knows it",
-                advice=f"use an IP address (127.0.0.1), add it to {_HOSTS}, or correct the server in /etc/resolv.conf",
+                fix=advice(
+                    f"use an IP address (127.0.0.1), add it to {_HOSTS}, or correct the server in /etc/resolv.conf"
+                ),
             )
         elif len(set(lookup.answers)) > 1:
             yield warn(
                 f"{lookup.host} resolves differently each time: {'; '.join(sorted(set(lookup.answers)))}",
                 at,
                 cause="several records; one of them may be out of date",
-                advice="use an IP address, or correct the name server",
+                fix=advice("use an IP address, or correct the name server"),
             )
         else:
             yield ok(f"{lookup.host} is {lookup.answers[0]}", at)
 
 
-def hosts(facts: Facts) -> Iterator[Answer]:
+def hosts(facts: Facts) -> Iterator[Finding]:
     """/etc/hosts gives localhost the loopback address."""
     found = facts.get(NETWORK)
     if found.hosts_problem:
@@ -54,13 +55,13 @@ def hosts(facts: Facts) -> Iterator[Answer]:
             f"localhost is {', '.join(foreign)} in {_HOSTS}",
             *lines,
             cause="whoever says localhost reaches another address than the services'",
-            advice=f"write in {_HOSTS}: 127.0.0.1 localhost",
+            fix=advice(f"write in {_HOSTS}: 127.0.0.1 localhost"),
         )
     else:
         yield ok(f"localhost is {', '.join(found.hosts_localhost) or 'not in the file'}", *lines)
 
 
-def proxy(facts: Facts) -> Iterator[Answer]:
+def proxy(facts: Facts) -> Iterator[Finding]:
     """A proxy that would catch requests to the loopback address."""
     found = facts.get(NETWORK)
     covered = {part.strip().lower() for part in found.no_proxy.split(",")}
@@ -71,11 +72,11 @@ def proxy(facts: Facts) -> Iterator[Answer]:
             f"{', '.join(found.proxies)} is set, and NO_PROXY does not name 127.0.0.1 and localhost",
             Evidence(source="environment", text=", ".join(found.proxies)),
             cause="curl and most HTTP libraries send requests for local services to the proxy; toombos itself does not",
-            command="export NO_PROXY=127.0.0.1,localhost,::1" + (",$NO_PROXY" if found.no_proxy else ""),
+            fix=shell("export NO_PROXY=127.0.0.1,localhost,::1" + (",$NO_PROXY" if found.no_proxy else "")),
         )
 
 
-def firewall(facts: Facts) -> Iterator[Answer]:
+def firewall(facts: Facts) -> Iterator[Finding]:
     """Packet filters that name a service's port."""
     found = facts.get(NETWORK)
     if found.firewall_skipped:
@@ -90,11 +91,11 @@ def firewall(facts: Facts) -> Iterator[Answer]:
                 Evidence(source="packet filter", text=rule),
                 service=named[0],
                 cause="connections time out or are refused although the service is up",
-                advice="remove the rule with the tool that made it (ufw status numbered, nft -a list ruleset)",
+                fix=advice("remove the rule with the tool that made it (ufw status numbered, nft -a list ruleset)"),
             )
 
 
-def docker(facts: Facts) -> Iterator[Answer]:
+def docker(facts: Facts) -> Iterator[Finding]:
     """Containers: loopback is not the host's there, and published ports may be those of services."""
     found = facts.get(NETWORK)
     if found.in_container:

@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 
 from toombos_cli.base.addresses import is_loopback
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, toombos, wanted, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
+from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.probes import PROBES, Probe
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.probes import Reason
+from toombos_cli.project.commands import logs
 
 _GROUP = "network"
 NOT_REACHED = (
@@ -26,7 +27,7 @@ NOT_REACHED = (
 """What explains that a service cannot be reached."""
 
 
-def bind(facts: Facts) -> Iterator[Answer]:
+def bind(facts: Facts) -> Iterator[Finding]:
     """A service listens on the address that its callers use."""
     system, services = facts.get(SYSTEM), facts.manifest.services
     for name, found in system.services.items():
@@ -38,7 +39,7 @@ def bind(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=wide[0].address, text=f"listened on by {wide[0]}"),
                 service=name,
                 cause="anyone who reaches this machine reaches the service",
-                advice=f'let {name} listen on {{host}}: env = {{ HOST = "{{host}}" }} in [services.{name}]',
+                fix=advice(f'let {name} listen on {{host}}: env = {{ HOST = "{{host}}" }} in [services.{name}]'),
             )
     for reached in facts.get(NETWORK).reached:
         found = system.services[reached.service]
@@ -46,18 +47,18 @@ def bind(facts: Facts) -> Iterator[Answer]:
             found.ours
             and found.holder
             and reached.address == services[reached.service].host
-            and reached.reason == "refused"
+            and reached.reason == Reason.REFUSED
         ):
             yield fail(
                 f"{reached.service} listens on {found.holder.address}, and {reached.address} refuses",
                 Evidence(source=found.holder.address, text=f"listened on by {found.holder}"),
                 service=reached.service,
                 cause="it is bound to another address or address family than its callers use",
-                advice=f"set host of {reached.service} to {found.holder.host}, or bind it to {reached.address}",
+                fix=advice(f"set host of {reached.service} to {found.holder.host}, or bind it to {reached.address}"),
             )
 
 
-def refused(facts: Facts) -> Iterator[Answer]:
+def refused(facts: Facts) -> Iterator[Finding]:
     """Nobody listens on a service's port."""
     for name, probe in _asked(facts):
         if probe.reason == Reason.REFUSED:
@@ -66,11 +67,11 @@ def refused(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=probe.url, text=probe.reason),
                 service=name,
                 cause="its process does not listen (yet)",
-                command=toombos(facts, "logs", name, "--startup"),
+                fix=logs(facts.manifest, name, "--startup"),
             )
 
 
-def timeout(facts: Facts) -> Iterator[Answer]:
+def timeout(facts: Facts) -> Iterator[Finding]:
     """A service takes the connection, or swallows it, and does not answer."""
     system = facts.get(SYSTEM)
     for name, probe in _asked(facts):
@@ -84,12 +85,13 @@ def timeout(facts: Facts) -> Iterator[Answer]:
                 *who,
                 service=name,
                 cause="it is blocked or overloaded" if ours else "whoever listens there does not speak",
-                command=toombos(facts, "restart", name) if ours else "",
-                advice=f"look at {holder}" if holder else "look for a packet filter that drops the packets",
+                fix=toombos(facts.manifest.project, "restart", name)
+                if ours
+                else advice(f"look at {holder}" if holder else "look for a packet filter that drops the packets"),
             )
 
 
-def tcp(facts: Facts) -> Iterator[Answer]:
+def tcp(facts: Facts) -> Iterator[Finding]:
     """Which loopback addresses take connections to each service."""
     found = facts.get(NETWORK)
     for name in wanted(facts, facts.get(SYSTEM)):
@@ -100,7 +102,7 @@ def tcp(facts: Facts) -> Iterator[Answer]:
                 *(Evidence(source=r.address, text=r.reason) for r in reached),
                 service=name,
                 cause="nothing listens on its port, or a packet filter is between",
-                command=toombos(facts, "status"),
+                fix=toombos(facts.manifest.project, "status"),
             )
         else:
             yield ok(f"{name}: " + ", ".join(f"{r.address} {r.reason}" for r in reached), service=name)

@@ -1,11 +1,11 @@
 """Who listens on the services' ports, and where the services listen themselves."""
 
-import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, held_back, start, toombos
+from toombos_cli.base.findings import Check, Evidence, Finding, fail
+from toombos_cli.base.fixes import advice, shell, toombos
+from toombos_cli.diagnose.checks.context import held_back, start
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
@@ -39,7 +39,7 @@ def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
         return False
 
 
-def port_conflict(facts: Facts) -> Iterator[Answer]:
+def port_conflict(facts: Facts) -> Iterator[Finding]:
     """A stranger on a service's port. Only who listens is named: whoever is connected there is a client."""
     system = facts.get(SYSTEM)
     waiting = held_back(facts, system)
@@ -55,12 +55,11 @@ def port_conflict(facts: Facts) -> Iterator[Answer]:
                 place,
                 service=name,
                 cause=cause,
-                advice=f"sudo ss -ltnp 'sport = :{holder.port}' names it; end it, or give {name} another port",
+                fix=advice(f"sudo ss -ltnp 'sport = :{holder.port}' names it; end it, or give {name} another port"),
             )
             continue
         if holder.neighbour is not None:  # its own supervisor would start again what a signal ends
-            stop = ("toombos", "--project", holder.neighbour.project, "stop", holder.neighbour.service)
-            end = f"{shlex.join(stop)} &&"
+            end = f"{toombos(Path(holder.neighbour.project), 'stop', holder.neighbour.service)} &&"
         else:
             end = f"kill {holder.pid} && timeout 10 tail --pid={holder.pid} -f /dev/null;"
         yield fail(
@@ -68,11 +67,11 @@ def port_conflict(facts: Facts) -> Iterator[Answer]:
             place,
             service=name,
             cause=f"{cause}; if it is needed, give {name} another port in toombos.toml instead",
-            command=f"{end} {start(facts, *(() if waiting else (name,)))}",
+            fix=shell(f"{end} {start(facts, *(() if waiting else (name,)))}"),
         )
 
 
-def port_mismatch(facts: Facts) -> Iterator[Answer]:
+def port_mismatch(facts: Facts) -> Iterator[Finding]:
     """A service that runs and listens, but not where the manifest says."""
     for name, found in facts.get(SYSTEM).services.items():
         service = facts.manifest.services[name]
@@ -87,8 +86,9 @@ def port_mismatch(facts: Facts) -> Iterator[Answer]:
             _manifest_port(facts, name),
             service=name,
             cause="whoever looks for it on the manifest's port does not find it",
-            command=toombos(facts, "restart", "--changed") if found.pid else "",
-            advice=f"end pid {place.pid}, then: {start(facts, name)}",
+            fix=toombos(facts.manifest.project, "restart", "--changed")
+            if found.pid
+            else advice(f"end pid {place.pid}, then: {start(facts, name)}"),
         )
 
 

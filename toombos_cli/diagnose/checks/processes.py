@@ -1,38 +1,33 @@
 """Which services run, and what became of those that do not."""
 
 import re
-import shlex
 import signal
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import (
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.diagnose.checks.context import (
     at,
-    fail,
     held_back,
-    ok,
     refused_its_settings,
-    skip,
     start,
-    toombos,
     waited_for_the_database,
     wanted,
-    warn,
 )
 from toombos_cli.diagnose.checks.ports import is_foreign
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
-from toombos_cli.project.state import Phase
+from toombos_cli.project.commands import logs, wake
+from toombos_cli.project.state import FailureKind, Phase
 
 _GROUP = "process"
 _SHOWN = 3
-_NOTHING_TO_RUN = re.compile("its (command|working directory) ")
-"""How the supervisor notes what it cannot run, or cannot run there, however often it is asked to."""
+_WRONG_KEY = {FailureKind.COMMAND: "command", FailureKind.DIRECTORY: "cwd"}
+"""The manifest's key that is wrong when the supervisor cannot run a service, however often it is asked to."""
 
 
-def stopped_system(facts: Facts) -> Iterator[Answer]:
+def stopped_system(facts: Facts) -> Iterator[Finding]:
     """Nothing runs: one finding, not one a service."""
     system = facts.get(SYSTEM)
     required = [system.services[name] for name in wanted(facts, system)]
@@ -44,7 +39,7 @@ def stopped_system(facts: Facts) -> Iterator[Answer]:
             f"nothing runs: {', '.join(found.name for found in required)}",
             Evidence(source=str(place), text="no process" if system.ever_started else _past(system, False)),
             cause=f"the services were {_past(system, system.ever_started)}",
-            command=start(facts),
+            fix=start(facts),
         )
 
 
@@ -66,7 +61,7 @@ def is_all_stopped(facts: Facts) -> bool:
     ) and any(found.holder is None for found in required)
 
 
-def suspended(facts: Facts) -> Iterator[Answer]:
+def suspended(facts: Facts) -> Iterator[Finding]:
     """A process that a signal stopped: it exists, holds its port, and answers nobody."""
     for name, found in facts.get(SYSTEM).services.items():
         by_hand = found.by_hand.pid if found.by_hand and found.by_hand.suspended else None
@@ -79,11 +74,11 @@ def suspended(facts: Facts) -> Iterator[Answer]:
                 *(Evidence(source=f"pid {pid}", text="state T (stopped)") for pid in pids),
                 service=name,
                 cause="a suspended process keeps its port; connections are accepted and never answered",
-                command=shlex.join(("kill", "-CONT", *map(str, pids))),
+                fix=wake(*pids),
             )
 
 
-def crash_loop(facts: Facts) -> Iterator[Answer]:
+def crash_loop(facts: Facts) -> Iterator[Finding]:
     """A service that ended again and again, until the supervisor gave it up."""
     for name, found in facts.get(SYSTEM).services.items():
         if found.phase == Phase.CRASH_LOOP and not found.runs:
@@ -92,11 +87,14 @@ def crash_loop(facts: Facts) -> Iterator[Answer]:
                 *_last_words(facts, found),
                 service=name,
                 cause="it ends soon after each start, so starting it again does not help by itself",
-                advice=f"read why in: {toombos(facts, 'logs', name)}; then: {toombos(facts, 'restart', name)}",
+                fix=advice(
+                    f"read why in: {logs(facts.manifest, name)}; "
+                    f"then: {toombos(facts.manifest.project, 'restart', name)}"
+                ),
             )
 
 
-def missing(facts: Facts) -> Iterator[Answer]:
+def missing(facts: Facts) -> Iterator[Finding]:
     """A service that should run and has no process."""
     system = facts.get(SYSTEM)
     alone, waiting = not is_all_stopped(facts), held_back(facts, system)
@@ -112,21 +110,21 @@ def missing(facts: Facts) -> Iterator[Answer]:
                 *_last_words(facts, found),
                 service=name,
                 cause=found.restarts[-1].reason if found.restarts else "its process has not answered yet",
-                command=start(facts, name),
+                fix=start(facts, name),
             )
         elif alone:
             begin = start(facts, *(() if waiting else (name,)))  # what a failed start took down with it, too
-            nothing_to_run = _NOTHING_TO_RUN.match(found.detail)
-            key = "cwd" if nothing_to_run and nothing_to_run[1] != "command" else "command"
-            answer = fail(
+            key = _WRONG_KEY.get(found.failure_kind) if found.failure_kind else None
+            finding = fail(
                 f"{name} does not run" + _taken_down(waiting),
                 *_last_words(facts, found),
                 service=name,
                 cause=found.detail or f"it was {_past(system, found.managed)}",
-                command="" if nothing_to_run else begin,
-                advice=f"correct {key} in [services.{name}] of toombos.toml, or what it names; then: {begin}",
+                fix=advice(f"correct {key} in [services.{name}] of toombos.toml, or what it names; then: {begin}")
+                if key
+                else begin,
             )
-            yield refused_its_settings(facts, found.detail, waited_for_the_database(facts, found, answer))
+            yield refused_its_settings(facts, found, waited_for_the_database(facts, found, finding))
 
 
 def _taken_down(names: tuple[str, ...]) -> str:

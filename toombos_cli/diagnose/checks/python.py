@@ -1,18 +1,16 @@
 """Whether the interpreters find what they are to run."""
 
-import shlex
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, skip, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import Fix, advice, command
 from toombos_cli.diagnose.facts.packages import PACKAGES
 from toombos_cli.diagnose.facts.source import Facts
 
 _GROUP = "python"
 
 
-def path(facts: Facts) -> Iterator[Answer]:
+def path(facts: Facts) -> Iterator[Finding]:
     """The interpreter of each service can be run; where PYTHONPATH comes in, that is told."""
     found = facts.get(PACKAGES)
     for problem in dict.fromkeys(module.problem for module in found.modules if module.problem):
@@ -21,12 +19,14 @@ def path(facts: Facts) -> Iterator[Answer]:
             f"{problem} ({services})",
             Evidence(source=found.interpreter, text="the interpreter of toombos"),
             cause="the service cannot be started",
-            advice="name an existing interpreter in [services.NAME] command of toombos.toml, or write {python} there",
+            fix=advice(
+                "name an existing interpreter in [services.NAME] command of toombos.toml, or write {python} there"
+            ),
         )
     yield ok(f"Python {found.version} at {found.interpreter}" + (", PYTHONPATH is set" if found.python_path else ""))
 
 
-def modules(facts: Facts) -> Iterator[Answer]:
+def modules(facts: Facts) -> Iterator[Finding]:
     """The module that each service is started with can be found from its directory."""
     found = facts.get(PACKAGES).modules
     if not found:
@@ -38,12 +38,14 @@ def modules(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=module.interpreter, text=f"import {module.module}"),
                 service=module.service,
                 cause="the package is not installed there, or the service's cwd or PYTHONPATH is not what it should be",
-                advice="install it with that interpreter (pip install -e .), "
-                f"or correct cwd in [services.{module.service}]",
+                fix=advice(
+                    "install it with that interpreter (pip install -e .), "
+                    f"or correct cwd in [services.{module.service}]"
+                ),
             )
 
 
-def missing(facts: Facts) -> Iterator[Answer]:
+def missing(facts: Facts) -> Iterator[Finding]:
     """Every package that is required is installed."""
     found = facts.get(PACKAGES)
     absent = [problem for problem in found.problems if problem.found is None]
@@ -52,13 +54,13 @@ def missing(facts: Facts) -> Iterator[Answer]:
             f"{problem.package} needs {problem.needs}, which is not installed",
             Evidence(source=found.interpreter, text=problem.needs),
             cause="what imports it fails",
-            command=_install(found.interpreter, problem.needs),
+            fix=_install(found.interpreter, problem.needs),
         )
     if not absent:
         yield ok(f"{found.checked} packages are there")
 
 
-def versions(facts: Facts) -> Iterator[Answer]:
+def versions(facts: Facts) -> Iterator[Finding]:
     """Installed versions are those that are required (what `pip check` checks)."""
     found = facts.get(PACKAGES)
     for problem in found.problems:
@@ -67,12 +69,12 @@ def versions(facts: Facts) -> Iterator[Answer]:
                 f"{problem.package} needs {problem.needs}, installed is {problem.found}",
                 Evidence(source=found.interpreter, text=problem.needs),
                 cause="it may fail where the versions differ",
-                command=_install(found.interpreter, problem.needs),
+                fix=_install(found.interpreter, problem.needs),
             )
 
 
-def _install(interpreter: str, requirement: str) -> str:
-    return shlex.join((interpreter, "-m", "pip", "install", requirement.partition(";")[0].strip()))
+def _install(interpreter: str, requirement: str) -> Fix:
+    return command(interpreter, "-m", "pip", "install", requirement.partition(";")[0].strip())
 
 
 CHECKS = (

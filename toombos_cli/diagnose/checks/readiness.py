@@ -4,18 +4,17 @@ from collections.abc import Iterator
 
 import msgspec
 
-from toombos_cli.base.findings import Answer, Evidence
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, skip, toombos, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, skip, warn
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.project.commands import logs
 
 _GROUP = "network"
 _SHOWN_CHARS = 200
 
 
-def mock_urls(facts: Facts) -> Iterator[Answer]:
+def mock_urls(facts: Facts) -> Iterator[Finding]:
     """A service reaches those it depends on, as it says itself in its readiness answer."""
     told = [(service, part) for service, part in _parts(facts) if part["name"] in facts.manifest.services]
     if not told:
@@ -23,7 +22,7 @@ def mock_urls(facts: Facts) -> Iterator[Answer]:
     yield from (_not_ready(facts, s, p, f"{s} does not reach {p['name']}") for s, p in told if _is_unready(p))
 
 
-def fetcher(facts: Facts) -> Iterator[Answer]:
+def fetcher(facts: Facts) -> Iterator[Finding]:
     """A service gets its source document."""
     told = [(service, part) for service, part in _parts(facts) if "document" in part["name"]]
     if not told:
@@ -31,7 +30,7 @@ def fetcher(facts: Facts) -> Iterator[Answer]:
     yield from (_not_ready(facts, s, p, f"{s} cannot fetch its document") for s, p in told if _is_unready(p))
 
 
-def readiness(facts: Facts) -> Iterator[Answer]:
+def readiness(facts: Facts) -> Iterator[Finding]:
     """What else keeps a service from being ready, as far as it says so."""
     asked = {name: p.ready for name, p in facts.get(PROBES).items() if p.ready is not None}
     if not asked:
@@ -47,7 +46,7 @@ def readiness(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=probe.url, text=" ".join(probe.body.split())[:_SHOWN_CHARS] or probe.reason),
                 service=service,
                 cause="it does not take traffic, and does not say why",
-                command=toombos(facts, "logs", service, "--errors"),
+                fix=logs(facts.manifest, service, "--errors"),
             )
 
 
@@ -66,7 +65,7 @@ def _is_unready(part: dict[str, str]) -> bool:
     return part["ready"] == "False"
 
 
-def _not_ready(facts: Facts, name: str, part: dict[str, str], reason: str) -> Answer:
+def _not_ready(facts: Facts, name: str, part: dict[str, str], reason: str) -> Finding:
     answer = fail if part["required"] == "True" else warn
     probe = facts.get(PROBES)[name].ready
     return answer(
@@ -74,7 +73,7 @@ def _not_ready(facts: Facts, name: str, part: dict[str, str], reason: str) -> An
         Evidence(source=probe.url if probe else name, text=f"{part['name']}: {part['message']}"),
         service=name,
         cause="it says so itself, in its readiness answer",
-        command=toombos(facts, "logs", name, "--errors"),
+        fix=logs(facts.manifest, name, "--errors"),
     )
 
 

@@ -3,10 +3,9 @@
 import shlex
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.base.text import size
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import fail, ok, skip, toombos, warn
 from toombos_cli.diagnose.facts.machine import MACHINE, ProcessUse
 from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.source import Facts
@@ -20,7 +19,7 @@ _FEW_INODES_RATIO = 0.02
 _GROWTH_BYTES_PER_H = 100e6
 
 
-def disk(facts: Facts) -> Iterator[Answer]:
+def disk(facts: Facts) -> Iterator[Finding]:
     """Room on the project's file system: services that log and store stop when there is none."""
     found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.disk_ratio
     told = f"disk {found.disk_ratio:.0%} used, {size(found.disk_free_bytes)} free"
@@ -31,21 +30,23 @@ def disk(facts: Facts) -> Iterator[Answer]:
             f"the disk is nearly full: {told}",
             at,
             cause=f"more than {limit:.0%}; a full disk stops logs, history and backups",
-            advice=f"see what takes it: du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail; "
-            f"old archives: {toombos(facts, 'backup', 'prune')}",
+            fix=advice(
+                f"see what takes it: du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail; "
+                f"old archives: {toombos(facts.manifest.project, 'backup', 'prune')}"
+            ),
         )
     elif found.inodes_total and found.inodes_free / found.inodes_total < _FEW_INODES_RATIO:
         yield fail(
             f"the file system has {found.inodes_free} inodes left",
             at,
             cause="no file can be made without one, however much room there is",
-            advice="remove directories with many small files",
+            fix=advice("remove directories with many small files"),
         )
     else:
         yield ok(told)
 
 
-def memory(facts: Facts) -> Iterator[Answer]:
+def memory(facts: Facts) -> Iterator[Finding]:
     """Memory that is still to be had."""
     found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.memory_ratio
     told = f"memory {found.memory_ratio:.0%} used, {size(found.memory_available_bytes)} available"
@@ -55,13 +56,13 @@ def memory(facts: Facts) -> Iterator[Answer]:
             told,
             *(_use(process) for process in found.largest),
             cause=f"more than {limit:.0%}; the kernel ends processes when there is none left",
-            advice="end what is not needed, or add memory; the largest processes are named above",
+            fix=advice("end what is not needed, or add memory; the largest processes are named above"),
         )
     else:
         yield ok(told)
 
 
-def cpu(facts: Facts) -> Iterator[Answer]:
+def cpu(facts: Facts) -> Iterator[Finding]:
     """CPU of the services; what the whole machine does is told, and is no fault by itself."""
     found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.cpu_ratio
     for name, service in facts.get(SYSTEM).services.items():
@@ -73,12 +74,12 @@ def cpu(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=f"pid {service.pid}", text=f"{before:.0f} % before, {now:.0f} % now"),
                 service=name,
                 cause="it is under load, or in a loop: its stack tells which",
-                command=toombos(facts, "diagnose", "--profile", name),
+                fix=toombos(facts.manifest.project, "diagnose", "--profile", name),
             )
     yield ok(f"the machine's {found.cores} cores are {found.cpu_ratio:.0%} busy")
 
 
-def stack(facts: Facts) -> Iterator[Answer]:
+def stack(facts: Facts) -> Iterator[Finding]:
     """What a service that keeps a core busy does at this moment."""
     found = facts.get(STACKS)
     if not found:
@@ -88,7 +89,7 @@ def stack(facts: Facts) -> Iterator[Answer]:
         yield ok(f"{name} is busy in {frames[1] if len(frames) > 1 else 'no Python code'}", *at, service=name)
 
 
-def load(facts: Facts) -> Iterator[Answer]:
+def load(facts: Facts) -> Iterator[Finding]:
     """Far more work than cores, for a quarter of an hour."""
     found = facts.get(MACHINE)
     told = "load " + " ".join(f"{value:.1f}" for value in found.load) + f" on {found.cores} cores"
@@ -97,13 +98,13 @@ def load(facts: Facts) -> Iterator[Answer]:
             told,
             *(_use(process) for process in found.busiest),
             cause="work queues up for the CPU or the disk",
-            advice="end or move what is not needed, limit requests (RATE_LIMIT_PER_MINUTE), or add cores",
+            fix=advice("end or move what is not needed, limit requests (RATE_LIMIT_PER_MINUTE), or add cores"),
         )
     else:
         yield ok(told)
 
 
-def pressure(facts: Facts) -> Iterator[Answer]:
+def pressure(facts: Facts) -> Iterator[Finding]:
     """Time that everything lost by waiting for memory or the disk (PSI), which is what "unresponsive" is."""
     found = facts.get(MACHINE)
     if not found.pressure:
@@ -116,20 +117,22 @@ def pressure(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=f"/proc/pressure/{name}", text=f"some avg60={100 * found.pressure[name]:.1f}"),
                 *(_use(process) for process in (found.largest if name == "memory" else found.busiest)),
                 cause="the machine swaps" if name == "memory" else "the disk is the slowest part",
-                advice="end what takes the most, or add memory"
-                if name == "memory"
-                else "find the writer with: iostat -x 1",
+                fix=advice(
+                    "end what takes the most, or add memory"
+                    if name == "memory"
+                    else "find the writer with: iostat -x 1"
+                ),
             )
 
 
-def busiest(facts: Facts) -> Iterator[Answer]:
+def busiest(facts: Facts) -> Iterator[Finding]:
     """The processes that take the most, for the record."""
     found = facts.get(MACHINE)
     yield ok("most CPU", *(_use(process) for process in found.busiest))
     yield ok("most memory", *(_use(process) for process in found.largest))
 
 
-def growth(facts: Facts) -> Iterator[Answer]:
+def growth(facts: Facts) -> Iterator[Finding]:
     """Memory of a service that only grows, as Prometheus recorded it."""
     found = facts.get(MONITORING)
     if not found.growth_bytes_per_h:
@@ -142,7 +145,7 @@ def growth(facts: Facts) -> Iterator[Answer]:
                 Evidence(source="prometheus", text="deriv(process_resident_memory_bytes[30m])"),
                 service=name,
                 cause="memory that is never given back: a leak, or a cache without a bound",
-                command=toombos(facts, "diagnose", "--profile", name),
+                fix=toombos(facts.manifest.project, "diagnose", "--profile", name),
             )
 
 

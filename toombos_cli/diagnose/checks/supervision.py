@@ -2,21 +2,22 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
+from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.base.text import size
-from toombos_cli.diagnose.check import Check
-from toombos_cli.diagnose.checks.answers import as_owner, fail, ok, start, toombos, warn
+from toombos_cli.diagnose.checks.context import as_owner, start
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM, Holder, ServiceFacts
 from toombos_cli.probes import said_dry_run
+from toombos_cli.project.commands import logs
 from toombos_cli.project.state import Phase
 
 _GROUP = "process"
 _RECENT_S = 900.0
 
 
-def seen(facts: Facts) -> Iterator[Answer]:
+def seen(facts: Facts) -> Iterator[Finding]:
     """Whoever asks may see what runs here."""
     system = facts.get(SYSTEM)
     unseen = [x.holder for x in system.services.values() if x.holder is not None and x.holder.pid is None]
@@ -26,18 +27,18 @@ def seen(facts: Facts) -> Iterator[Answer]:
             Evidence(source=system.unreadable, text="permission denied"),
             cause="without it nothing tells which processes are the services', which of them should run, and what they "
             "log",
-            command=as_owner(facts, toombos(facts, "diagnose")),
+            fix=as_owner(facts, toombos(facts.manifest.project, "diagnose")),
         )
     elif system.elsewhere and unseen:
         yield warn(
             "the services run in another container (pid namespace): their processes cannot be seen from here",
             *(Evidence(source=holder.address, text="listened on by a process that is not seen") for holder in unseen),
             cause="what answers is judged; who answers, and what it takes, cannot be",
-            advice="run toombos where the services run",
+            fix=advice("run toombos where the services run"),
         )
 
 
-def restarts(facts: Facts) -> Iterator[Answer]:
+def restarts(facts: Facts) -> Iterator[Finding]:
     """Services that the supervisor had to start again lately."""
     most = facts.manifest.monitoring.thresholds.restarts
     for name, found in facts.get(SYSTEM).services.items():
@@ -52,13 +53,13 @@ def restarts(facts: Facts) -> Iterator[Answer]:
                 *evidence,
                 service=name,
                 cause=recent[-1].reason,
-                advice=f"read why in: {toombos(facts, 'logs', name)}",
+                fix=advice(f"read why in: {logs(facts.manifest, name)}"),
             )
         else:
             yield ok(reason, *evidence, service=name)
 
 
-def supervision(facts: Facts) -> Iterator[Answer]:
+def supervision(facts: Facts) -> Iterator[Finding]:
     """Services that run and that nobody watches, so that nobody would start them again."""
     system = facts.get(SYSTEM)
     lost = [name for name, found in system.services.items() if found.phase == Phase.UNSUPERVISED]
@@ -67,7 +68,7 @@ def supervision(facts: Facts) -> Iterator[Answer]:
             f"no supervisor watches {', '.join(lost)}",
             Evidence(source=str(facts.manifest.project / "run" / "state.json"), text="its supervisor is gone"),
             cause="the supervising process was killed; what ends now stays ended",
-            command=start(facts, *lost),
+            fix=start(facts, *lost),
         )
     for name, found in system.services.items():
         if found.by_hand and found.managed and found.by_hand.port == facts.manifest.services[name].port:
@@ -76,13 +77,13 @@ def supervision(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=found.by_hand.address, text=f"listened on by {found.by_hand}"),
                 service=name,
                 cause="toombos neither watches it nor stops it",
-                advice=f"end pid {found.by_hand.pid}, then: {start(facts, name)}",
+                fix=advice(f"end pid {found.by_hand.pid}, then: {start(facts, name)}"),
             )
     for text in system.warnings:
         yield warn(text, cause="the supervisor says so")
 
 
-def mode(facts: Facts) -> Iterator[Answer]:
+def mode(facts: Facts) -> Iterator[Finding]:
     """What was started to run dry says that it does."""
     probes = facts.get(PROBES)
     for name, found in facts.get(SYSTEM).services.items():
@@ -97,13 +98,13 @@ def mode(facts: Facts) -> Iterator[Answer]:
                 Evidence(source=health.url, text='"dry_run": false'),
                 service=name,
                 cause="it reads other settings than those that it was started with, or reads them otherwise",
-                command=as_owner(facts, toombos(facts, "stop", name)),
+                fix=as_owner(facts, toombos(facts.manifest.project, "stop", name)),
             )
         elif said:
             yield ok(f"{name} says that it is in dry-run mode", service=name)
 
 
-def running(facts: Facts) -> Iterator[Answer]:
+def running(facts: Facts) -> Iterator[Finding]:
     """What runs, for the record."""
     for name, found in facts.get(SYSTEM).services.items():
         if found.runs:

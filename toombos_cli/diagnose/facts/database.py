@@ -20,6 +20,8 @@ from toombos_cli.settings.databases import Database, Kind, Server
 from toombos_cli.settings.display import masked_url
 
 _TIMEOUT_S = 1.5
+_DAMAGED = ("XX001", "XX002")
+"""PostgreSQL's data_corrupted and index_corrupted."""
 _CHECKED_BYTES = 8 * 1024 * 1024
 """Larger SQLite files are not searched for damage: that reads them whole."""
 
@@ -27,8 +29,8 @@ _CHECKED_BYTES = 8 * 1024 * 1024
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One database. `kind` is "" when no service is given one. `url` has no password.
 
-    `undecryptable` says why its URL cannot be read. `ping` is "" when SELECT 1 was answered, else why not; `reached` is
-    the reason of the TCP probe of a server.
+    `undecryptable` says why its URL cannot be read. `ping` is "" if SELECT 1 succeeded, else why not; `damaged` says
+    whether its file is. `reached` is the reason of the TCP probe of a server.
     `removed` are a file that a service still has open although it was removed, and where: what it would have to be
     named, and /proc/PID/fd/N. `served_by` is the service of the manifest that listens at the URL's address.
     """
@@ -41,6 +43,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
     exists: bool = True
     reached: str = ""
     ping: str = ""
+    damaged: bool = False
     ping_skipped: str = ""
     permission: str = ""
     connections: int | None = None
@@ -83,7 +86,8 @@ def _sqlite(found: DatabaseFacts, path: Path | None) -> DatabaseFacts:
     found = replace(found, path=str(path), permission=_permission(path), exists=path.exists())
     if not path.exists():
         return replace(found, ping_skipped="it does not exist yet")
-    return replace(found, ping=_ping_sqlite(path))
+    problem, damaged = _ping_sqlite(path)
+    return replace(found, ping=problem, damaged=damaged)
 
 
 def _still_open(facts: Facts, found: DatabaseFacts) -> tuple[tuple[str, str], ...]:
@@ -114,7 +118,8 @@ def _permission(path: Path) -> str:
     return ""
 
 
-def _ping_sqlite(path: Path) -> str:
+def _ping_sqlite(path: Path) -> tuple[str, bool]:
+    """What keeps a query from being answered, "" when nothing does, and whether that is damage of the file."""
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.5)
         try:
@@ -125,8 +130,9 @@ def _ping_sqlite(path: Path) -> str:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        return str(error)
-    return "" if answer[0] == "ok" else f"damaged: {answer[0].splitlines()[0]}"
+        return str(error), getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    damaged = answer[0] != "ok"
+    return f"damaged: {answer[0].splitlines()[0]}" if damaged else "", damaged
 
 
 def _server(facts: Facts, found: DatabaseFacts, server: Server | None) -> DatabaseFacts:
@@ -165,7 +171,8 @@ def _postgres(found: DatabaseFacts, server: Server) -> DatabaseFacts:
                 " has_schema_privilege(current_user, 'public', 'CREATE')"
             ).fetchone()
     except psycopg.Error as error:
-        return replace(found, ping=(str(error).strip().splitlines() or ["it failed"])[0])
+        damaged = error.sqlstate in _DAMAGED
+        return replace(found, ping=(str(error).strip().splitlines() or ["it failed"])[0], damaged=damaged)
     used, limit, may_create = row or (None, None, True)
     permission = "" if may_create else "this user may not create tables in the schema public"
     return replace(found, permission=permission, connections=used, max_connections=limit)

@@ -9,7 +9,7 @@ import msgspec
 from toombos_cli.base.errors import ToombosError
 from toombos_cli.diagnose.facts.source import FACT_LIMIT_S, Fact, Facts
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes import ProbeResult, Reason, probe_health, probe_http
+from toombos_cli.probes import Cause, ProbeResult, Reason, probe_health, probe_http
 
 _LIMIT_S = FACT_LIMIT_S - 0.3
 _KEPT_TEXT = 256 * 1024
@@ -22,7 +22,8 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one probe. `latency_ms` is None if there was no response."""
 
     url: str
-    reason: str
+    reason: Reason
+    cause: Cause | None = None
     detail: str = ""
     http_status: int | None = None
     latency_ms: float | None = None
@@ -94,7 +95,7 @@ def _health(service: Service, until: float) -> Probe:
             max_body_bytes=_KEPT_BODY,
         )
     except (ToombosError, ValueError) as error:
-        return Probe(url=service.url + service.health, reason="error", detail=str(error))
+        return Probe(url=service.url + service.health, reason=Reason.ERROR, detail=str(error))
     return as_probe(result)
 
 
@@ -108,7 +109,7 @@ def _probe(service: Service, path: str, until: float, *, keep: int = _KEPT_BODY)
             max_body_bytes=keep,
         )
     except (ToombosError, ValueError) as error:
-        return Probe(url=url, reason="error", detail=str(error))
+        return Probe(url=url, reason=Reason.ERROR, detail=str(error))
     return as_probe(result)
 
 
@@ -116,7 +117,8 @@ def as_probe(result: ProbeResult) -> Probe:
     """Return the result in the form that a bundle stores."""
     return Probe(
         url=result.url,
-        reason=result.reason.value,
+        reason=result.reason,
+        cause=result.cause,
         detail=result.detail,
         http_status=result.http_status,
         latency_ms=None if result.latency_ms is None else round(result.latency_ms, 1),

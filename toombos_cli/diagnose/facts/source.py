@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from toombos_cli.base.findings import described
+from toombos_cli.base.errors import type_and_place
 from toombos_cli.manifest.model import Manifest
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class LiveFacts:
             future.set_exception(error)
         except Exception as error:  # whatever goes wrong, this fact alone is missing
             # Type and place alone: an exception's text may quote a secret.
-            future.set_exception(FactUnavailableError(f"{fact.name} could not be found out: {described(error)}"))
+            future.set_exception(FactUnavailableError(f"{fact.name} could not be found out: {type_and_place(error)}"))
 
 
 class SavedFacts:

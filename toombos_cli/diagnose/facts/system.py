@@ -13,6 +13,7 @@ from toombos_cli.manifest.model import DRY_RUN
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.mode import running_mode
 from toombos_cli.project.state import (
+    FailureKind,
     Neighbour,
     Phase,
     RunDirectory,
@@ -68,6 +69,7 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     desired: bool = False
     phase: str = Phase.STOPPED.value
     detail: str = ""
+    failure_kind: FailureKind | None = None
     pid: int = 0
     pids: tuple[int, ...] = ()
     suspended: bool = False
@@ -189,6 +191,7 @@ def _service(
         desired=bool(entry and entry.desired),
         phase=entry.phase.value if entry else Phase.STOPPED.value,
         detail=entry.detail if entry else "",
+        failure_kind=entry.failure_kind if entry else None,
         pid=leader,
         pids=tuple(sorted(pids)),
         suspended=any(table[pid].stopped for pid in pids),

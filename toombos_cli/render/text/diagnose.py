@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from toombos_cli.base.findings import Status
+from toombos_cli.base.results import Verdict
 from toombos_cli.render.diagnose_markdown import document, explained, summary
 from toombos_cli.render.formats import Output
 from toombos_cli.render.text.findings import print_finding
@@ -23,7 +23,7 @@ def show(report: "DiagnoseReport", output: Output) -> None:
                 print_finding(finding, console)
     elif not output.quiet:
         for finding in report.findings:
-            if finding.status is Status.ERROR:
+            if finding.verdict is Verdict.ERROR:
                 print_finding(finding, console)
     for root in reversed(report.root_findings):
         symptoms = report.symptoms_of(root)

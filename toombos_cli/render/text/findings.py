@@ -3,38 +3,33 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from toombos_cli.base.findings import Evidence, Finding, Status
+from toombos_cli.base.findings import Evidence, Finding
+from toombos_cli.base.results import Verdict
 from toombos_cli.render.formats import Output
+from toombos_cli.render.verdicts import STYLES, WORDS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from toombos_cli.config.reports import CheckReport
 
-_STYLES = {
-    Status.OK: "green",
-    Status.WARN: "yellow",
-    Status.FAIL: "bold red",
-    Status.SKIP: "dim",
-    Status.ERROR: "bold magenta",
-}
-_WRONG = (Status.FAIL, Status.ERROR, Status.WARN)
+_WRONG = (Verdict.FAIL, Verdict.ERROR, Verdict.WARN)
 _INDENT = 6
 
 
 def show(report: "CheckReport", output: Output) -> None:
     """Prints what is wrong, the worst first, then a summary; with --verbose also what is well."""
-    ordered = sorted(report.findings, key=lambda finding: _order(finding.status))
-    ids = {finding.id for finding in report.findings if finding.status in _WRONG}
+    ordered = sorted(report.findings, key=lambda finding: _order(finding.verdict))
+    ids = {finding.id for finding in report.findings if finding.verdict in _WRONG}
     for finding in ordered:
         folded = finding.explained_by in ids and not output.verbose
-        if (finding.status in _WRONG and not folded) or output.verbose:
+        if (finding.verdict in _WRONG and not folded) or output.verbose:
             print_finding(finding, output.stdout)
     if not output.verbose:
         _print_folded(report.findings, ids, output.stdout)
     if not output.quiet:
-        counts = Counter(finding.status for finding in report.findings)
-        parts = ", ".join(f"{counts[status]} {status.value}" for status in Status if counts[status])
+        counts = Counter(finding.verdict for finding in report.findings)
+        parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
         mode = f" (judged for the mode {report.mode})" if report.mode else ""
         output.stdout.print(f"{report.env_file}: {parts}{mode}", soft_wrap=True)
 
@@ -52,7 +47,7 @@ def print_finding(finding: Finding, console: "Console", *, before_cause: str = "
     head.add_column(width=_INDENT - 1)
     head.add_column(overflow="fold")
     reason = Text.assemble((finding.id, "bold"), f": {finding.reason or finding.title}")
-    head.add_row(Text(finding.status.value.upper(), style=_STYLES[finding.status]), reason)
+    head.add_row(Text(WORDS[finding.verdict], style=STYLES[finding.verdict]), reason)
     console.print(head)
     for evidence in finding.evidence:
         console.print(f"{' ' * _INDENT}{_place(evidence)}", style="dim", soft_wrap=True)
@@ -61,12 +56,12 @@ def print_finding(finding: Finding, console: "Console", *, before_cause: str = "
     if finding.cause:
         console.print(Padding(Text(finding.cause), (0, 0, 0, _INDENT), expand=False))
     if finding.fix:
-        lead = "" if finding.pasteable else "-> "
+        lead = "" if finding.fix.command else "-> "
         console.print(f"{' ' * _INDENT}{lead}{finding.fix}", style="cyan", soft_wrap=True)
 
 
 def _print_folded(findings: tuple[Finding, ...], ids: set[str], console: "Console") -> None:
-    folded = [f for f in findings if f.status in _WRONG and f.explained_by in ids]
+    folded = [f for f in findings if f.verdict in _WRONG and f.explained_by in ids]
     for cause in dict.fromkeys(finding.explained_by for finding in folded):
         names = Counter(finding.id for finding in folded if finding.explained_by == cause)
         what = ", ".join(f"{name} ({count})" for name, count in names.items())
@@ -77,5 +72,5 @@ def _place(evidence: Evidence) -> str:
     return f"{evidence.place}  {evidence.text}" if evidence.text else evidence.place
 
 
-def _order(status: Status) -> int:
-    return (*_WRONG, Status.OK, Status.SKIP).index(status)
+def _order(verdict: Verdict) -> int:
+    return (*_WRONG, Verdict.PASS, Verdict.SKIP).index(verdict)

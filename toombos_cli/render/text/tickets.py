@@ -50,7 +50,7 @@ def _issue(report: "IssueReport") -> list[str]:
     lines += ["", "**Steps to Reproduce:**", *(f"{number}. {_FILL_IN}" for number in (1, 2, 3))]
     lines += ["", "**Expected Result:**", _FILL_IN, "", "**Actual Result:**"]
     for root in report.causes:
-        lines.append(f"- {root.status.value.upper()} {root.id}: {root.reason or root.title}")
+        lines.append(f"- {root.verdict.value.upper()} {root.id}: {root.reason or root.title}")
         lines += [f"  - {e.place}: {e.text}" if e.text else f"  - {e.place}" for e in root.evidence]
         lines += [f"  - cause: {root.cause}"] if root.cause else []
     lines += [_FILL_IN] if not report.causes else []

@@ -2,14 +2,16 @@
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 
-from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, command, toombos
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.rules.answers import command, fail, in_table, ok, skip, warn, where_set
+from toombos_cli.settings.rules.env_edits import in_table, where_set
 from toombos_cli.settings.values import key_names
 
 
-def not_found(facts: Facts) -> Iterator[Answer]:
+def not_found(facts: Facts) -> Iterator[Finding]:
     """No `.env`: every setting is its default, which nobody chose."""
     path = facts.env_file.path
     if facts.env_file.exists:
@@ -20,30 +22,25 @@ def not_found(facts: Facts) -> Iterator[Answer]:
         yield warn(
             "there is no .env: every setting comes from the environment or is its default",
             Evidence(source=str(path), text="does not exist"),
-            command=command(facts, "config init"),
+            fix=replace(toombos(facts.manifest.project, "config", "init"), undo=shlex.join(("rm", str(path)))),
         )
     else:
         yield fail(
             "no project here: no toombos.toml, .env or .env.example in this directory or any above it",
             *(Evidence(source=str(directory), text="searched") for directory in facts.searched),
             cause="toombos was run from another directory than the project's, so every setting is its default",
-            advice="run it in the project's directory, or name that: toombos --project DIR config check",
+            fix=advice("run it in the project's directory, or name that: toombos --project DIR config check"),
         )
 
 
-def load(facts: Facts) -> Iterator[Answer]:
+def load(facts: Facts) -> Iterator[Finding]:
     """`.env` that the services cannot load at all."""
     if facts.unreadable is not None:
-        source, _, line = (facts.unreadable.where or str(facts.env_file.path)).rpartition(":")
-        at = Evidence(source=source, line=int(line)) if line.isdigit() else Evidence(source=str(facts.env_file.path))
-        hint = facts.unreadable.hint or "make it a readable text file"
-        shell = hint.startswith(("rmdir ", "chmod "))
         yield fail(
             f".env cannot be loaded: {facts.unreadable.message}",
-            at,
+            Evidence(source=str(facts.env_file.path), line=facts.unreadable.line),
             cause="the services either refuse to start or run with their defaults",
-            command=hint if shell else "",
-            advice=hint,
+            fix=facts.unreadable.fix,
         )
     key = key_names(facts.manifest)[0]
     for name, reason in facts.undecryptable.items():
@@ -53,35 +50,34 @@ def load(facts: Facts) -> Iterator[Answer]:
             yield _undecryptable(own.name, clear.undecryptable[own.name], in_table(facts, own, service.name), key)
 
 
-def _undecryptable(name: str, reason: str, at: Evidence, key: str) -> Answer:
+def _undecryptable(name: str, reason: str, at: Evidence, key: str) -> Finding:
     return fail(
         f"{name} is encrypted and cannot be decrypted: {reason}",
         at,
         cause="a service that reads it refuses to start",
-        advice=f"set {key} to the key it was encrypted with, or write {name} anew and run: toombos config encrypt",
+        fix=advice(f"set {key} to the key it was encrypted with, or write {name} anew and run: toombos config encrypt"),
     )
 
 
-def mode(facts: Facts) -> Iterator[Answer]:
+def mode(facts: Facts) -> Iterator[Finding]:
     """Permissions: the owner must be able to read it, and nobody else."""
     if facts.status is None:
         yield skip("there is no .env")
         return
     bits, at = facts.status.mode, Evidence(source=str(facts.env_file.path), text=f"mode {facts.status.mode:04o}")
-    fix = f"chmod 600 {shlex.quote(str(facts.env_file.path))}"
+    path = str(facts.env_file.path)
+    fix = command("chmod", "600", path, safe=True, undo=shlex.join(("chmod", f"{bits:o}", path)))
     if not bits & 0o400:
-        yield fail(".env is not readable for its owner", at, cause="the services cannot load it", command=fix)
+        yield fail(".env is not readable for its owner", at, cause="the services cannot load it", fix=fix)
     elif bits & 0o022:
-        yield fail(
-            "other users can write .env", at, cause="whoever can write it can switch dry-run mode off", command=fix
-        )
+        yield fail("other users can write .env", at, cause="whoever can write it can switch dry-run mode off", fix=fix)
     elif bits & 0o044:
-        yield warn("other users can read .env", at, cause="it holds secrets", command=fix)
+        yield warn("other users can read .env", at, cause="it holds secrets", fix=fix)
     else:
         yield ok(f"mode {bits:04o}")
 
 
-def owner(facts: Facts) -> Iterator[Answer]:
+def owner(facts: Facts) -> Iterator[Finding]:
     """A file of another user may change, or become unreadable, without this user's doing."""
     if facts.status is None:
         yield skip("there is no .env")
@@ -89,5 +85,7 @@ def owner(facts: Facts) -> Iterator[Answer]:
         yield warn(
             f".env belongs to user {facts.status.owner}, toombos runs as user {facts.user}",
             Evidence(source=str(facts.env_file.path), text=f"uid {facts.status.owner}"),
-            advice=f"run toombos as that user, or: sudo chown {facts.user} {shlex.quote(str(facts.env_file.path))}",
+            fix=advice(
+                f"run toombos as that user, or: sudo chown {facts.user} {shlex.quote(str(facts.env_file.path))}"
+            ),
         )

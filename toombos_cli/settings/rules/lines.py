@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer
+from toombos_cli.base.findings import Finding, fail, ok, warn
+from toombos_cli.base.fixes import Fix, advice
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.env_file import Binding
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.rules.answers import at_line, edit, fail, may_be_written, ok, remove_line, warn
+from toombos_cli.settings.rules.env_edits import at_line, edit, may_be_written, remove_line
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import is_true
 
@@ -15,7 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*([:=]?)\s*([\"']?)(.*)$")
 
 
-def parse(facts: Facts) -> Iterator[Answer]:
+def parse(facts: Facts) -> Iterator[Finding]:
     """Lines that python-dotenv drops, so that the setting falls back to its default: the most dangerous ones."""
     for binding in facts.env_file.unparsed:
         yield _dropped(facts, binding)
@@ -24,12 +25,12 @@ def parse(facts: Facts) -> Iterator[Answer]:
             yield fail(
                 f"the value of {shown_name(str(binding.name), facts.variables)} holds a control character",
                 at_line(facts, binding.line),
-                advice=f"retype line {binding.line}",
+                fix=advice(f"retype line {binding.line}"),
             )
         yield from _swallowed(facts, binding)
 
 
-def _dropped(facts: Facts, binding: Binding) -> Answer:
+def _dropped(facts: Facts, binding: Binding) -> Finding:
     lines = binding.text.splitlines()
     names = [m[1] for line in lines if (m := _ASSIGNMENT.match(line)) and m[1] in facts.variables]
     span = f"line {binding.line}" if len(lines) == 1 else f"lines {binding.line} to {binding.last_line}"
@@ -40,8 +41,8 @@ def _dropped(facts: Facts, binding: Binding) -> Answer:
         f"{shown} {'is' if len(lines) == 1 else 'are'} silently dropped: {why}{_consequence(facts, names)}",
         at_line(facts, binding.line, _shown_line(facts, lines[0])),
         cause="python-dotenv skips what it cannot parse, so the setting is its default",
-        command=_correction(facts, binding, lines, first),
-        advice=f"write NAME=value on {span}, or begin it with # to make it a comment",
+        fix=_correction(facts, binding, lines, first)
+        or advice(f"write NAME=value on {span}, or begin it with # to make it a comment"),
     )
 
 
@@ -67,14 +68,14 @@ def _consequence(facts: Facts, names: list[str]) -> str:
     return ""
 
 
-def _correction(facts: Facts, binding: Binding, lines: list[str], first: re.Match[str] | None) -> str:
-    """The command that turns the line into what was meant, where that can be known; "" elsewhere."""
+def _correction(facts: Facts, binding: Binding, lines: list[str], first: re.Match[str] | None) -> Fix | None:
+    """The edit that turns the line into what was meant, where that can be known; None elsewhere."""
     if first is None or len(lines) > 1:
-        return ""
+        return None
     name, sign, quote, rest = first.groups()
     variable = facts.variables.get(name)
     if not may_be_written(facts, name):
-        return ""
+        return None
     if sign == ":":
         return edit(facts, binding.line, rf"s/^(\s*(export\s+)?{name})\s*:\s*/\1=/")
     if sign == "=" and quote and "#" not in rest:
@@ -84,7 +85,7 @@ def _correction(facts: Facts, binding: Binding, lines: list[str], first: re.Matc
         return edit(facts, binding.line, rf"s/\s*$/{quote}/".replace("'", r"\x27"))
     if not sign and not rest and variable is not None and variable.role in ("dry_run", "use_mocks"):
         return edit(facts, binding.line, rf"s/^(\s*(export\s+)?{name})\s*$/\1=true/")
-    return ""
+    return None
 
 
 def _shown_line(facts: Facts, line: str) -> str:
@@ -99,7 +100,7 @@ def _shown_line(facts: Facts, line: str) -> str:
     return f"{line[: match.start(4)].strip()}..."
 
 
-def _swallowed(facts: Facts, binding: Binding) -> Iterator[Answer]:
+def _swallowed(facts: Facts, binding: Binding) -> Iterator[Finding]:
     """Settings that stand inside the quotes of another one."""
     if binding.sets_nothing or binding.line == binding.last_line:
         return
@@ -111,11 +112,11 @@ def _swallowed(facts: Facts, binding: Binding) -> Iterator[Answer]:
                 + _consequence(facts, [match[1]]),
                 at_line(facts, number, _shown_line(facts, line)),
                 cause="the quote opened there is closed only after this line",
-                advice=f"close the quote on line {binding.line}",
+                fix=advice(f"close the quote on line {binding.line}"),
             )
 
 
-def spaces(facts: Facts) -> Iterator[Answer]:
+def spaces(facts: Facts) -> Iterator[Finding]:
     """Blanks around `=`: python-dotenv allows them, `source .env` and Docker do not."""
     for binding in facts.env_file.bindings:
         if binding.sets_nothing or binding.name is None:
@@ -127,11 +128,11 @@ def spaces(facts: Facts) -> Iterator[Answer]:
                 f"{name} has blanks around =",
                 at_line(facts, binding.line, f"{name}{match[1]}={match[2]}..."),
                 cause="it loads here, but `source .env` and Docker refuse the line",
-                command=edit(facts, binding.line, r"s/[[:blank:]]*=[[:blank:]]*/=/"),
+                fix=edit(facts, binding.line, r"s/[[:blank:]]*=[[:blank:]]*/=/"),
             )
 
 
-def duplicates(facts: Facts) -> Iterator[Answer]:
+def duplicates(facts: Facts) -> Iterator[Finding]:
     """A name set twice: the last one wins, whatever a reader saw first."""
     for name in dict.fromkeys(b.name for b in facts.env_file.bindings if b.name and not b.sets_nothing):
         bindings = facts.env_file.bindings_of(name)
@@ -145,19 +146,19 @@ def duplicates(facts: Facts) -> Iterator[Answer]:
             f"{shown_name(name, facts.variables)} is set {len(bindings)} times"
             + (f", to different values: line {last.line} wins" if differ else ", always the same"),
             *evidence,
-            command=remove_line(facts, earlier[0]) if len(earlier) == 1 else "",
-            advice=f"keep line {last.line} and remove {', '.join(str(b.line) for b in earlier)}",
+            fix=(remove_line(facts, earlier[0]) if len(earlier) == 1 else None)
+            or advice(f"keep line {last.line} and remove {', '.join(str(b.line) for b in earlier)}"),
         )
 
 
-def portability(facts: Facts) -> Iterator[Answer]:
+def portability(facts: Facts) -> Iterator[Finding]:
     """Lines that a shell reads otherwise than the services do; what Docker's --env-file does is noted."""
     if facts.env_file.byte_order_mark:
         yield warn(
             "the file begins with a byte order mark",
             at_line(facts, 1),
             cause="a shell, and some readers of .env, take it for a part of the first name",
-            command=edit(facts, 1, r"s/^\xEF\xBB\xBF//"),
+            fix=edit(facts, 1, r"s/^\xEF\xBB\xBF//"),
         )
     literal = []
     for binding in facts.env_file.bindings:
@@ -170,7 +171,7 @@ def portability(facts: Facts) -> Iterator[Answer]:
                 f"a shell reads {shown_name(binding.name, facts.variables)} otherwise: {difference}",
                 at_line(facts, binding.line),
                 cause="`source .env` gives another value than the services get, or runs part of it as a command",
-                advice="put single quotes around the value" if "'" not in raw else "use letters and digits alone",
+                fix=advice("put single quotes around the value" if "'" not in raw else "use letters and digits alone"),
             )
         if raw[:1] in ("'", '"') or re.search(r"\s#", raw) or binding.text.startswith("export "):
             literal.append(str(binding.line))

@@ -3,27 +3,24 @@
 import re
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.base.spelling import nearest
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.facts import EXAMPLE, Facts
-from toombos_cli.settings.rules.answers import (
+from toombos_cli.settings.rules.env_edits import (
     at_line,
-    command,
-    fail,
     in_manifest,
-    ok,
     remove_line,
     rename,
     set_to,
-    skip,
-    warn,
+    unset_in_shell,
     where_set,
 )
 from toombos_cli.settings.values import Origin
 
 
-def extra(facts: Facts) -> Iterator[Answer]:
+def extra(facts: Facts) -> Iterator[Finding]:
     """Names that no service reads, and other spellings of those that one reads: somebody believes in them."""
     if not facts.variables:
         yield skip("the manifest documents no variables ([environment.NAME])")
@@ -38,8 +35,7 @@ def extra(facts: Facts) -> Iterator[Answer]:
                 yield warn(
                     f"{name} has no effect in .env: it is read from the process environment alone",
                     at_line(facts, binding.line),
-                    command=remove_line(facts, binding),
-                    advice=f"export {name} in the shell instead",
+                    fix=remove_line(facts, binding) or advice(f"export {name} in the shell instead"),
                 )
             continue
         guess = nearest(name, facts.variables)
@@ -51,19 +47,18 @@ def extra(facts: Facts) -> Iterator[Answer]:
                 f"unknown name {shown}: did you mean {guess}?",
                 at_line(facts, binding.line),
                 cause=f"no service reads it, so {guess} keeps another value",
-                command=rename(facts, binding, guess),
-                advice=f"write {guess} on line {binding.line}",
+                fix=rename(facts, binding, guess) or advice(f"write {guess} on line {binding.line}"),
             )
         elif name not in _used_elsewhere(facts):
             yield warn(
                 f"unknown name {shown}: no service reads it",
                 at_line(facts, binding.line),
-                command=remove_line(facts, binding),
-                advice=f"remove line {binding.line}, or document the name in toombos.toml",
+                fix=remove_line(facts, binding)
+                or advice(f"remove line {binding.line}, or document the name in toombos.toml"),
             )
 
 
-def _spellings(facts: Facts) -> Iterator[Answer]:
+def _spellings(facts: Facts) -> Iterator[Finding]:
     """Names that differ from a documented one in case alone, wherever they are set."""
     for other in facts.other_spellings:
         reason = f"{other.name} differs from {other.documented} in case"
@@ -74,8 +69,8 @@ def _spellings(facts: Facts) -> Iterator[Answer]:
                 reason,
                 at_line(facts, binding.line),
                 cause=cause,
-                command=rename(facts, binding, other.documented),
-                advice=f"write {other.documented} on line {binding.line}",
+                fix=rename(facts, binding, other.documented)
+                or advice(f"write {other.documented} on line {binding.line}"),
             )
         elif other.origin is Origin.ENVIRONMENT:
             switches = facts.with_role("dry_run", "use_mocks")
@@ -83,14 +78,14 @@ def _spellings(facts: Facts) -> Iterator[Answer]:
                 f"{reason}, in the environment",
                 Evidence(source=other.origin.value, text=other.name),
                 cause=cause,
-                command=f"unset {other.name}",
+                fix=unset_in_shell(other.name),
             )
         else:
             yield fail(
                 f"{reason}, in {other.place}",
                 in_manifest(facts, f"[services.{other.service}]"),
                 cause=cause,
-                advice=f"write {other.documented} in {other.place}, or remove it",
+                fix=advice(f"write {other.documented} in {other.place}, or remove it"),
             )
 
 
@@ -106,7 +101,7 @@ def _used_elsewhere(facts: Facts) -> set[str]:
     return names
 
 
-def missing(facts: Facts) -> Iterator[Answer]:
+def missing(facts: Facts) -> Iterator[Finding]:
     """Required settings that nobody sets."""
     for name, variable in facts.variables.items():
         if facts.clear.get(name) or name in facts.undecryptable:
@@ -125,12 +120,12 @@ def missing(facts: Facts) -> Iterator[Answer]:
             reason,
             *(places or (Evidence(source=str(facts.env_file.path), text=f"{name} is not set"),)),
             cause=variable.description,
-            advice=f"add {name}=... to {facts.env_file.path}",
+            fix=advice(f"add {name}=... to {facts.env_file.path}"),
             explained_by=facts.lost.get(name, ""),
         )
 
 
-def example_diff(facts: Facts) -> Iterator[Answer]:
+def example_diff(facts: Facts) -> Iterator[Finding]:
     """`.env.example` is what people copy: it must know the same names, and hold no secret."""
     if facts.example is None:
         yield skip("there is no .env.example")
@@ -143,14 +138,14 @@ def example_diff(facts: Facts) -> Iterator[Answer]:
         yield warn(
             f".env.example lacks {', '.join(absent)}",
             Evidence(source=path),
-            advice=f"print a complete one: {command(facts, 'config init --example')}",
+            fix=advice(f"print a complete one: {toombos(facts.manifest.project, 'config', 'init', '--example')}"),
         )
     for name in sorted(mentioned - facts.variables.keys()):
         line = facts.example.lines.get(name)
         yield warn(
             f".env.example names {shown_name(name, facts.variables)}, which no service reads",
             Evidence(source=path, line=line),
-            advice="remove it there, or document it in toombos.toml",
+            fix=advice("remove it there, or document it in toombos.toml"),
         )
     for name, value in facts.example.values.items():
         variable = facts.variables.get(name)
@@ -159,7 +154,7 @@ def example_diff(facts: Facts) -> Iterator[Answer]:
                 f"{name} in .env.example is the secret that .env uses",
                 Evidence(source=path, line=facts.example.lines.get(name)),
                 cause="the example is published with the source",
-                advice=f"empty it in {EXAMPLE} and replace the secret",
+                fix=advice(f"empty it in {EXAMPLE} and replace the secret"),
             )
     chosen = [n for n in facts.example.values if n in facts.variables and facts.example.values[n]]
     unset = [n for n in chosen if n not in facts.values or facts.values[n].origin is Origin.DEFAULT]
@@ -167,19 +162,19 @@ def example_diff(facts: Facts) -> Iterator[Answer]:
         yield warn(
             f"{name} is set in .env.example and not in .env",
             Evidence(source=path, line=facts.example.lines.get(name)),
-            command="" if facts.variables[name].secret else set_to(facts, name, facts.example.values[name]),
-            advice=f"add {name}=... to .env",
+            fix=(None if facts.variables[name].secret else set_to(facts, name, facts.example.values[name]))
+            or advice(f"add {name}=... to .env"),
         )
 
 
-def pydantic_v1(facts: Facts) -> Iterator[Answer]:
+def pydantic_v1(facts: Facts) -> Iterator[Finding]:
     """Settings classes of the project's own sources that are still written for pydantic 1."""
     for found in facts.old_spellings:
         yield warn(
             "a spelling of pydantic 1, which pydantic 2 refuses or ignores",
             Evidence(source=str(found.path), line=found.line),
             cause="settings of this class are not read as its author meant",
-            advice=f"write {found.now}",
+            fix=advice(f"write {found.now}"),
         )
     if not facts.old_spellings:
         yield ok("no settings class of the project is written for pydantic 1")

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from toombos_cli.base.addresses import is_loopback, url_address
-from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.processes import conflicts
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.rules.answers import command, fail, in_manifest, ok, skip, unset, warn
+from toombos_cli.settings.rules.env_edits import in_manifest, unset
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import Origin, Value
 
 
-def port_clash(facts: Facts) -> Iterator[Answer]:
+def port_clash(facts: Facts) -> Iterator[Finding]:
     """Two programs that are told the same port."""
     services = tuple(service for service in facts.manifest.services.values() if service.port)
     for one, other in combinations(services, 2):
@@ -21,7 +22,7 @@ def port_clash(facts: Facts) -> Iterator[Answer]:
                 f"{one.name} and {other.name} both listen on port {one.port}",
                 in_manifest(facts, f"[services.{other.name}] port"),
                 cause="the second one cannot start",
-                advice=f"give {other.name} another port",
+                fix=advice(f"give {other.name} another port"),
             )
     for database in facts.databases:
         server = database.server
@@ -32,7 +33,7 @@ def port_clash(facts: Facts) -> Iterator[Answer]:
                 yield fail(
                     f"{database.name} names port {server.port}, which is that of {service.name}",
                     _where(facts, database.value),
-                    advice=f"correct the port in {database.name}, or give {service.name} another one",
+                    fix=advice(f"correct the port in {database.name}, or give {service.name} another one"),
                 )
     urls = [(name, _address(facts, name)) for name in facts.with_role("mock_url", "live_url")]
     for (name, address), (other_name, other_address) in combinations(urls, 2):
@@ -41,11 +42,11 @@ def port_clash(facts: Facts) -> Iterator[Answer]:
                 f"{name} and {other_name} name the same address, port {address[1]}",
                 *(_where(facts, facts.values[n]) for n in (name, other_name) if n in facts.values),
                 cause="one program would get what is meant for the other",
-                advice="correct one of them",
+                fix=advice("correct one of them"),
             )
 
 
-def client_urls(facts: Facts) -> Iterator[Answer]:
+def client_urls(facts: Facts) -> Iterator[Finding]:
     """Callers of a service must look for it where the manifest starts it."""
     for name, variable in facts.with_role("mock_url").items():
         target = facts.manifest.services.get(variable.service)
@@ -59,24 +60,23 @@ def client_urls(facts: Facts) -> Iterator[Answer]:
             if port == target.port and (conflicts(target.host, host) or not is_loopback(host)):
                 yield ok(f"{user} finds {target.name} at {target.url}")
                 continue
-            removal = unset(facts, name) if value.origin in (Origin.ENV_FILE, Origin.ENVIRONMENT) else ""
+            removal = unset(facts, name) if value.origin in (Origin.ENV_FILE, Origin.ENVIRONMENT) else None
             yield fail(
                 f"{name} is {host}:{port}, but {target.name} listens on {target.host}:{target.port}",
                 _where(facts, value),
                 cause=f"{user} would not reach {target.name}; without {name} it uses the manifest's address",
-                command=removal,
-                advice=f"set {name}={target.url}",
+                fix=removal or advice(f"set {name}={target.url}"),
             )
 
 
-def ports(facts: Facts) -> Iterator[Answer]:
+def ports(facts: Facts) -> Iterator[Finding]:
     """Ports that cannot be had, and port variables that have no effect."""
     for service in facts.manifest.services.values():
         if 0 < service.port < 1024 and facts.user != 0:
             yield fail(
                 f"{service.name} is to listen on port {service.port}, which only root may",
                 in_manifest(facts, f"[services.{service.name}] port"),
-                advice="choose a port from 1024 upward",
+                fix=advice("choose a port from 1024 upward"),
             )
     for name in facts.with_role("bind_host", "bind_port"):
         value = facts.values.get(name)
@@ -85,12 +85,11 @@ def ports(facts: Facts) -> Iterator[Answer]:
             yield warn(
                 f"{name} has no effect on {', '.join(setters)}: toombos sets it from the manifest",
                 _where(facts, value),
-                command=unset(facts, name),
-                advice="set port or host in [services.NAME] of toombos.toml",
+                fix=unset(facts, name) or advice("set port or host in [services.NAME] of toombos.toml"),
             )
 
 
-def prometheus(facts: Facts) -> Iterator[Answer]:
+def prometheus(facts: Facts) -> Iterator[Finding]:
     """The scrape configuration names every service that has metrics, on its port."""
     found = facts.prometheus
     if found is None or not found.exists:
@@ -100,7 +99,7 @@ def prometheus(facts: Facts) -> Iterator[Answer]:
         yield fail(
             f"the Prometheus configuration {found.problem}",
             Evidence(source=str(found.path), line=found.problem_line),
-            command=command(facts, "monitoring restart"),
+            fix=toombos(facts.manifest.project, "monitoring", "restart"),
         )
         return
     scraped = {port for host, port in found.targets}
@@ -110,7 +109,7 @@ def prometheus(facts: Facts) -> Iterator[Answer]:
                 f"Prometheus does not scrape {service.name} on port {service.port}",
                 Evidence(source=str(found.path), text=f"no target with port {service.port}"),
                 cause="its panels show no data",
-                command=command(facts, "monitoring restart"),
+                fix=toombos(facts.manifest.project, "monitoring", "restart"),
             )
 
 

@@ -3,25 +3,16 @@
 from collections.abc import Iterator
 
 from toombos_cli.base.addresses import is_loopback, url_address
-from toombos_cli.base.findings import Answer
+from toombos_cli.base.findings import Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.rules.answers import (
-    command,
-    fail,
-    fresh_secret,
-    ok,
-    skip,
-    switch_on,
-    unset,
-    warn,
-    where_set,
-)
+from toombos_cli.settings.rules.env_edits import fresh_secret, switch_on, unset, where_set
 from toombos_cli.settings.strength import is_placeholder
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import is_true
 
 
-def dryrun(facts: Facts) -> Iterator[Answer]:
+def dryrun(facts: Facts) -> Iterator[Finding]:
     """Dry-run mode and the mocks go together, and the mocks are on this machine."""
     switches, mocks = facts.with_role("dry_run"), facts.with_role("use_mocks")
     if not switches:
@@ -35,7 +26,7 @@ def dryrun(facts: Facts) -> Iterator[Answer]:
             where_set(facts, switch),
             where_set(facts, mock),
             cause="whatever goes by the second alone would reach for the live systems",
-            command=switch_on(facts, mock),
+            fix=switch_on(facts, mock),
             explained_by=facts.lost.get(mock, ""),
         )
     if mocked and not dry:
@@ -44,7 +35,7 @@ def dryrun(facts: Facts) -> Iterator[Answer]:
             where_set(facts, mock),
             where_set(facts, switch),
             cause="nothing is really published, and nothing refuses other requests that leave this machine",
-            command=switch_on(facts, switch),
+            fix=switch_on(facts, switch),
             explained_by=facts.lost.get(switch, ""),
         )
     if dry:
@@ -52,10 +43,10 @@ def dryrun(facts: Facts) -> Iterator[Answer]:
     if dry and (mocked or not mocks):
         yield ok("dry-run is on")
     elif not dry:
-        yield ok(f"dry-run is OFF: {command(facts, 'start')} runs the live system")
+        yield ok(f"dry-run is OFF: {toombos(facts.manifest.project, 'start')} runs the live system")
 
 
-def _live_in_dry_run(facts: Facts, switch: str) -> Iterator[Answer]:
+def _live_in_dry_run(facts: Facts, switch: str) -> Iterator[Finding]:
     texts = (facts.clear.get(name, "") for name in facts.with_role("egress_hosts"))
     allowed = {host.strip().rstrip(".").lower() for text in texts for host in text.split(",")}
     for name in facts.with_role("mock_url"):
@@ -65,8 +56,7 @@ def _live_in_dry_run(facts: Facts, switch: str) -> Iterator[Answer]:
                 f"{name} is not on this machine",
                 where_set(facts, name),
                 cause="in dry-run mode requests to other hosts are refused",
-                command=unset(facts, name),
-                advice="use a loopback address",
+                fix=unset(facts, name) or advice("use a loopback address"),
             )
     for name in facts.with_role("live_url"):
         url = facts.clear.get(name, "")
@@ -75,7 +65,7 @@ def _live_in_dry_run(facts: Facts, switch: str) -> Iterator[Answer]:
                 f"{name} is a live address, in dry-run mode",
                 where_set(facts, name),
                 cause=f"unused while {switch} is on; once that line is lost, it is published to",
-                command=unset(facts, name),
+                fix=unset(facts, name),
             )
 
 
@@ -83,7 +73,7 @@ def _is_remote(facts: Facts, name: str, url: str) -> bool:
     return bool(url) and not type_error(facts.variables[name], url) and not is_loopback(url_address(url)[0])
 
 
-def live(facts: Facts) -> Iterator[Answer]:
+def live(facts: Facts) -> Iterator[Finding]:
     """What live mode requires; without it the services refuse to start."""
     if not facts.with_role("dry_run"):
         yield skip("the manifest documents no dry-run mode")
@@ -96,9 +86,9 @@ def live(facts: Facts) -> Iterator[Answer]:
                     f"{name} is required in live mode, and not set",
                     where_set(facts, name, f"{name} is not set"),
                     cause=variable.description,
-                    command=fresh_secret(facts, name) if variable.generate else "",
+                    fix=(fresh_secret(facts, name) if variable.generate else None)
+                    or advice(f"add {name}=... to {facts.env_file.path}, or switch dry-run mode on"),
                     explained_by=facts.lost.get(name) or _why_live(facts),
-                    advice=f"add {name}=... to {facts.env_file.path}, or switch dry-run mode on",
                 )
         mocks = {_place(facts, name) for name in facts.with_role("mock_url")} - {None}
         for name in facts.with_role("live_url"):
@@ -108,7 +98,7 @@ def live(facts: Facts) -> Iterator[Answer]:
                     f"{name} is the address of a mock" if place in mocks else f"{name} is a placeholder",
                     where_set(facts, name),
                     cause="the generator refuses to start in live mode",
-                    advice="name the real system, or switch dry-run mode on",
+                    fix=advice("name the real system, or switch dry-run mode on"),
                 )
 
 
@@ -126,7 +116,7 @@ def _place(facts: Facts, name: str) -> tuple[str, int | None] | None:
     return ("loopback" if is_loopback(host) else host, port)
 
 
-def publisher(facts: Facts) -> Iterator[Answer]:
+def publisher(facts: Facts) -> Iterator[Finding]:
     """The variables of one publisher go together."""
     channels = dict.fromkeys(v.channel for v in facts.variables.values() if v.channel)
     for channel in channels:
@@ -138,11 +128,11 @@ def publisher(facts: Facts) -> Iterator[Answer]:
                 f"{', '.join(present)} without {', '.join(absent)}",
                 *(where_set(facts, name) for name in present),
                 cause=f"the live publisher {channel} needs all of them",
-                advice=f"set {', '.join(absent)} too, or remove {', '.join(present)}",
+                fix=advice(f"set {', '.join(absent)} too, or remove {', '.join(present)}"),
             )
 
 
-def mock(facts: Facts) -> Iterator[Answer]:
+def mock(facts: Facts) -> Iterator[Finding]:
     """Simulated faults that are switched on: what follows from them is no fault of the system."""
     for name, variable in facts.with_role("simulation").items():
         value = facts.clear.get(name, "")
@@ -156,5 +146,5 @@ def mock(facts: Facts) -> Iterator[Answer]:
             f"{name} is set: the mocks simulate faults",
             where_set(facts, name),
             cause=variable.description,
-            command=unset(facts, name),
+            fix=unset(facts, name),
         )

@@ -3,18 +3,19 @@
 from collections.abc import Iterator
 
 from toombos_cli.base.addresses import is_loopback, url_address
-from toombos_cli.base.findings import Answer
+from toombos_cli.base.findings import Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.encryption import is_encrypted
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.rules.answers import command, fail, fresh_secret, in_manifest, ok, skip, warn, where_set
+from toombos_cli.settings.rules.env_edits import fresh_secret, in_manifest, where_set
 from toombos_cli.settings.strength import weakness
 from toombos_cli.settings.types import type_error
 
 _PRODUCTION = frozenset({"production", "prod", "live"})
 
 
-def secret_set(facts: Facts) -> Iterator[Answer]:
+def secret_set(facts: Facts) -> Iterator[Finding]:
     """Secrets that are placeholders, short or far from random: failures in live mode, warnings in dry-run mode."""
     answer = fail if facts.is_live else warn
     good = []
@@ -25,14 +26,14 @@ def secret_set(facts: Facts) -> Iterator[Answer]:
             continue
         weak = None if variable.type == "json" else weakness(value, minimum_length=variable.minimum_length)
         if weak:
-            yield answer(f"{name} {weak}", where_set(facts, name), **_renewal(facts, name))
+            yield answer(f"{name} {weak}", where_set(facts, name), fix=_renewal(facts, name))
         elif value in owners:
             yield answer(
                 f"{name} and {owners[value]} are the same secret",
                 where_set(facts, owners[value]),
                 where_set(facts, name),
                 cause="whoever learns one has both",
-                **_renewal(facts, name),
+                fix=_renewal(facts, name),
             )
         else:
             owners[value] = name
@@ -41,15 +42,15 @@ def secret_set(facts: Facts) -> Iterator[Answer]:
         yield ok("strong: " + ", ".join(good))
 
 
-def _renewal(facts: Facts, name: str) -> dict[str, str]:
+def _renewal(facts: Facts, name: str) -> Fix:
     if facts.variables[name].role == "encryption_key" and any(map(is_encrypted, facts.env_file.values.values())):
-        return {"command": command(facts, "config rotate-key")}
+        return toombos(facts.manifest.project, "config", "rotate-key")
     if facts.variables[name].generate:
-        return {"command": fresh_secret(facts, name), "advice": "replace it by a random one of 32 characters or more"}
-    return {"advice": f"ask whoever issues {name} for the real one"}
+        return fresh_secret(facts, name) or advice("replace it by a random one of 32 characters or more")
+    return advice(f"ask whoever issues {name} for the real one")
 
 
-def security(facts: Facts) -> Iterator[Answer]:
+def security(facts: Facts) -> Iterator[Finding]:
     """Combinations that leak or expose."""
     stages = {name: facts.clear.get(name, "") for name in facts.with_role("stage")}
     for name, stage in stages.items():
@@ -61,14 +62,14 @@ def security(facts: Facts) -> Iterator[Answer]:
                     f"{level}=DEBUG in {name}={stage}",
                     where_set(facts, level),
                     cause="debug logs hold request bodies",
-                    advice=f"set {level}=INFO",
+                    fix=advice(f"set {level}=INFO"),
                 )
         if facts.is_on("dry_run"):
             yield warn(
                 f"{name}={stage}, and dry-run is on",
                 where_set(facts, name),
                 cause="monitoring and people take it for the real system",
-                advice=f"name it otherwise, or switch {next(iter(facts.with_role('dry_run')))} off",
+                fix=advice(f"name it otherwise, or switch {next(iter(facts.with_role('dry_run')))} off"),
             )
     for name, variable in facts.with_role("live_url").items():
         url = facts.clear.get(name, "")
@@ -79,18 +80,18 @@ def security(facts: Facts) -> Iterator[Answer]:
             yield (fail if facts.is_live else warn)(
                 f"{keyed[0]} would travel unencrypted: {name} is http://",
                 where_set(facts, name),
-                advice="use https://",
+                fix=advice("use https://"),
             )
     if not facts.is_on("dry_run"):
         for service in _exposed(facts):
             yield warn(
                 f"{service.name} listens on {service.host}, for the whole network",
                 in_manifest(facts, f"[services.{service.name}] host"),
-                advice="listen on 127.0.0.1 behind a proxy that speaks TLS",
+                fix=advice("listen on 127.0.0.1 behind a proxy that speaks TLS"),
             )
 
 
-def dryrun_auth(facts: Facts) -> Iterator[Answer]:
+def dryrun_auth(facts: Facts) -> Iterator[Finding]:
     """Dry-run mode is open without a key: by design on loopback, a hole anywhere else."""
     keys = facts.with_role("access_key")
     if not keys or not facts.is_on("dry_run"):
@@ -106,7 +107,7 @@ def dryrun_auth(facts: Facts) -> Iterator[Answer]:
             f"{service.name} listens on {service.host} without {name}: anyone on the network may call it",
             in_manifest(facts, f"[services.{service.name}] host"),
             cause="dry-run mode lets callers in without a key",
-            advice=f"set {name} in .env, or listen on 127.0.0.1",
+            fix=advice(f"set {name} in .env, or listen on 127.0.0.1"),
         )
     if not exposed:
         yield ok(f"{name} is not set: open by design in dry-run mode, on the loopback address alone")

@@ -3,26 +3,16 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Answer, Evidence
+from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.facts import Facts
-from toombos_cli.settings.rules.answers import (
-    at_line,
-    command,
-    fail,
-    in_table,
-    ok,
-    set_to,
-    skip,
-    warn,
-    where_given,
-    where_set,
-)
+from toombos_cli.settings.rules.env_edits import at_line, in_table, set_to, unset_in_shell, where_given, where_set
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import Origin, is_true
 
 
-def types(facts: Facts) -> Iterator[Answer]:
+def types(facts: Facts) -> Iterator[Finding]:
     """Values that the services would refuse to load."""
     for name, value in facts.clear.items():
         variable = facts.variables[name]
@@ -32,8 +22,8 @@ def types(facts: Facts) -> Iterator[Answer]:
                 f"{name} {error}",
                 where_set(facts, name),
                 cause="the services refuse to start with it",
-                command=set_to(facts, name, variable.default) if _can_default(facts, name) else "",
-                advice=f"give {name} another value: {variable.description}",
+                fix=(set_to(facts, name, variable.default) if _can_default(facts, name) else None)
+                or advice(f"give {name} another value: {variable.description}"),
             )
     for service, own, clear in facts.own_values():
         text = clear.values.get(own.name)
@@ -43,7 +33,7 @@ def types(facts: Facts) -> Iterator[Answer]:
                 f"{own.name} {error}",
                 in_table(facts, own, service.name),
                 cause=f"{service.name} refuses to start with it",
-                advice=f"give {own.name} another value: {facts.variables[own.name].description}",
+                fix=advice(f"give {own.name} another value: {facts.variables[own.name].description}"),
             )
 
 
@@ -53,7 +43,7 @@ def _can_default(facts: Facts, name: str) -> bool:
     return bool(variable.default) and not variable.role and facts.values[name].line is not None
 
 
-def provenance(facts: Facts) -> Iterator[Answer]:
+def provenance(facts: Facts) -> Iterator[Finding]:
     """How many settings come from where; `config show` lists them one by one."""
     counted = Counter(facts.values[name].origin for name in facts.variables if name in facts.values)
     total = len(facts.variables)
@@ -65,7 +55,7 @@ def provenance(facts: Facts) -> Iterator[Answer]:
     yield ok(f"{total} documented settings: {', '.join((*parts, unset))}")
 
 
-def shadow(facts: Facts) -> Iterator[Answer]:
+def shadow(facts: Facts) -> Iterator[Finding]:
     """Values of `.env` that the process environment overrides, or a whole other file that it names."""
     for name in facts.with_role("env_file"):
         other = facts.environ.get(name)
@@ -74,7 +64,7 @@ def shadow(facts: Facts) -> Iterator[Answer]:
                 f"{name} of the environment names another file than {facts.env_file.path}",
                 Evidence(source="environment", text=f"{name}={other}"),
                 cause="the services take from it whatever .env does not set",
-                command=f"unset {name}",
+                fix=unset_in_shell(name),
             )
     for name, written in facts.env_file.values.items():
         exported = facts.environ.get(name)
@@ -93,12 +83,11 @@ def shadow(facts: Facts) -> Iterator[Answer]:
             Evidence(source="environment", text=shown_name(name, facts.variables)),
             at_line(facts, facts.env_file.lines[name]),
             cause="a variable exported in this shell beats the file",
-            command=f"unset {name}" if shown_name(name, facts.variables) == name else "",
-            advice="unset it in the shell",
+            fix=unset_in_shell(name) if shown_name(name, facts.variables) == name else advice("unset it in the shell"),
         )
 
 
-def stale(facts: Facts) -> Iterator[Answer]:
+def stale(facts: Facts) -> Iterator[Finding]:
     """Services that were started with another `.env` than the present one."""
     if facts.running is None:
         yield skip("nothing is running")
@@ -107,11 +96,11 @@ def stale(facts: Facts) -> Iterator[Answer]:
             f".env has changed since {', '.join(facts.running.services)} started",
             Evidence(source=str(facts.env_file.path), text="changed since the start"),
             cause="a process keeps the settings that it started with",
-            command=command(facts, "restart"),
+            fix=toombos(facts.manifest.project, "restart"),
         )
 
 
-def database(facts: Facts) -> Iterator[Answer]:
+def database(facts: Facts) -> Iterator[Finding]:
     """Each database that a service is given: a URL of a known form, and a place that can be used."""
     for found in facts.databases:
         variable = facts.variables.get(found.name)
@@ -122,7 +111,7 @@ def database(facts: Facts) -> Iterator[Answer]:
             yield fail(
                 f"the directory of {found.name} cannot be used: {facts.unusable_databases[found.path]}",
                 at,
-                advice="name a directory that this user can write",
+                fix=advice("name a directory that this user can write"),
             )
         else:
             yield ok(at.text)

@@ -1,0 +1,132 @@
+"""Nothing is decided by words in a text that the product itself wrote for people: facts travel as enums and records.
+
+The test looks for comparisons of a text with a field whose name says that it holds prose. What other programs write
+(their logs, their responses) is theirs, and may be searched: ALLOWED names each such place and why.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[2] / "toombos_cli"
+PROSE = {"advice", "cause", "detail", "fix", "hint", "message", "problem", "reason", "said", "text", "title"}
+SEARCHES = {"count", "endswith", "find", "fullmatch", "index", "match", "partition", "search", "split", "startswith"}
+
+LOGS, ENV = "the log line of another program", "a line of the user's `.env`"
+ALLOWED = {
+    "diagnose/checks/log_patterns.py: 'publish' not in entry.text.lower()": LOGS,
+    "diagnose/checks/log_patterns.py: _SIMULATED.search(entry.text)": LOGS,
+    "diagnose/checks/log_patterns.py: re.search('\\\\bWARN(ING)?\\\\b', entry.text)": LOGS,
+    "diagnose/checks/log_patterns.py: p.finds.search(entry.text)": LOGS,
+    "diagnose/checks/logs.py: 'publish' in e.text.lower()": LOGS,
+    "diagnose/checks/logs.py: 'simulated' in e.text.lower()": LOGS,
+    "diagnose/checks/logs.py: _DATED.match(entry.text)": LOGS,
+    "diagnose/checks/logs.py: _REFUSAL.search(entry.text)": LOGS,
+    "diagnose/checks/logs.py: pattern.taken_back_by.search(entry.text)": LOGS,
+    "diagnose/checks/processes.py: re.search('\\\\bWARN', e.text)": LOGS,
+    "probes/tls.py: error.reason in ('WRONG_VERSION_NUMBER', 'HTTP_REQUEST', 'RECORD_LAYER_FAILURE')": "OpenSSL's name",
+    "settings/rules/lines.py: binding.text.startswith('export ')": ENV,
+    "settings/rules/lines.py: re.match('(?:export[^\\\\S\\\\r\\\\n]+)?[^=]*?([^\\\\S\\\\r\\\\n]*)="
+    "([^\\\\S\\\\r\\\\n]*)(\\\\S?)', binding.text)": ENV,
+    "smoke/judge.py: re.search(step.text, text)": "the response, searched for what the manifest names",
+    "recovery/run.py: 'has not answered' in answer.cause": "reads the output of its own commands until it calls them",
+}
+
+
+def prose_in(node: ast.expr) -> bool:
+    """Whether an expression is a field or variable of prose, also one that is lowered, stripped or made a text."""
+    if isinstance(node, ast.Attribute):
+        return node.attr in PROSE
+    if isinstance(node, ast.Name):
+        return node.id in PROSE - {"text", "fix"}  # a variable of that name is any text
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.slice, ast.Constant) and node.slice.value in PROSE
+    if isinstance(node, ast.Call):
+        return any(prose_in(part) for part in (node.func, *node.args) if not isinstance(part, ast.Name)) or (
+            isinstance(node.func, ast.Attribute) and prose_in(node.func.value)
+        )
+    return False
+
+
+def is_enum(node: ast.expr) -> bool:
+    """Whether it is a probe's `reason`, whose constants are sets of reasons and no sentences."""
+    return (isinstance(node, ast.Attribute) and node.attr == "reason") or (
+        isinstance(node, ast.Name) and node.id == "reason"
+    )
+
+
+def words_in(node: ast.expr) -> bool:
+    """Whether an expression is words: a literal, or a constant by its name."""
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and any(c.isalpha() for c in node.value)
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return any(words_in(item) for item in node.elts)
+    return isinstance(node, ast.Name) and node.id.lstrip("_").isupper()
+
+
+def decisions(tree: ast.AST) -> Iterator[ast.expr]:
+    """The expressions that compare prose with words."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            pairs = zip((node.left, *node.comparators), node.comparators, strict=False)
+            if any(_compared(a, b) or _compared(b, a) for a, b in pairs):
+                yield node
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in SEARCHES:
+            owner, arguments = node.func.value, node.args
+            is_own = prose_in(owner) and any(words_in(argument) for argument in arguments)
+            if is_own or (node.func.attr in ("fullmatch", "match", "search") and any(map(prose_in, arguments))):
+                yield node
+
+
+def _compared(prose: ast.expr, words: ast.expr) -> bool:
+    return prose_in(prose) and words_in(words) and not (is_enum(prose) and isinstance(words, ast.Name))
+
+
+def found_in(source: str, name: str) -> list[str]:
+    return [f"{name}: {ast.unparse(node)}" for node in decisions(ast.parse(source))]
+
+
+def test_no_verdict_fold_fix_or_exit_code_depends_on_words_in_our_own_text():
+    found = [
+        place
+        for path in sorted(SOURCES.rglob("*.py"))
+        for place in found_in(path.read_text(), str(path.relative_to(SOURCES)))
+    ]
+    assert sorted(set(found) - ALLOWED.keys()) == []
+    assert sorted(ALLOWED.keys() - set(found)) == [], "an exception that is needed no more"
+
+
+# Each as it once stood in the product.
+ONCE = {
+    "a word of another package's detail": '"degraded" in health.detail',
+    "a constant of prose in a detail": "_REFUSED not in detail",
+    "an expression over a detail": "_NOTHING_TO_RUN.match(found.detail)",
+    "a search of a detail": 're.search("certificate", health.detail)',
+    "a detail that equals a sentence": "judged.detail == WEB_PAGE",
+    "a problem that equals a sentence": "problem == NOTHING_LISTENS",
+    "how a message begins": 'problem.message.startswith("Usage: ")',
+    "how a hint begins": 'hint.startswith(("rmdir ", "chmod "))',
+    "a word of a cause": '"damaged" in root.cause or "malformed" in root.reason',
+    "a word of a lowered cause": '"has not answered" in answer.cause.lower()',
+    "a word of a cause in JSON": '"damaged" in finding["cause"]',
+}
+
+
+@pytest.mark.parametrize("source", ONCE.values(), ids=ONCE)
+def test_the_search_finds(source):
+    assert found_in(source, "x.py")
+
+
+FACTS = {
+    "an enum": "health.reason is Reason.BODY",
+    "a kind": 'failure.kind == "configuration"',
+    "whether there is a text": 'reason or detail != ""',
+    "a text that is only shown": 'f"{found.detail}"',
+}
+
+
+@pytest.mark.parametrize("source", FACTS.values(), ids=FACTS)
+def test_the_search_leaves_alone(source):
+    assert found_in(source, "x.py") == []

@@ -1,0 +1,154 @@
+"""Where a setting stands, and the fixes that edit `.env`.
+
+No command shows a value, and each leaves a line alone that is no longer what it was.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+from toombos_cli.base import fixes
+from toombos_cli.base.findings import Evidence
+from toombos_cli.base.fixes import Fix
+from toombos_cli.base.redaction import MASK
+from toombos_cli.settings.databases import Database
+from toombos_cli.settings.display import masked_url, shown_name, shown_value
+from toombos_cli.settings.env_file import Binding
+from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.strength import RANDOM_TEXT
+from toombos_cli.settings.values import Origin, Value
+
+
+def at_line(facts: Facts, line: int, text: str = "") -> Evidence:
+    """A line of `.env`."""
+    return Evidence(source=str(facts.env_file.path), line=line, text=text)
+
+
+def in_manifest(facts: Facts, key: str) -> Evidence:
+    """A key of the manifest."""
+    return Evidence(source=str(facts.manifest.source.path or "toombos.toml (packaged)"), text=key)
+
+
+def where_set(facts: Facts, name: str, text: str = "") -> Evidence:
+    """The place that the effective value of a variable came from, with the value where that may be shown."""
+    value = facts.values.get(name)
+    if value is None:
+        return Evidence(source=str(facts.env_file.path), text=text or f"{name} is not set")
+    text = text or f"{name}={shown_value(name, value.value, facts.variables.get(name))}"
+    return (
+        at_line(facts, value.line, text) if value.line is not None else Evidence(source=value.origin.value, text=text)
+    )
+
+
+def where_given(facts: Facts, database: Database) -> Evidence:
+    """Return the place that sets a database's URL, with the URL without its password."""
+    variable, value = facts.variables.get(database.name), database.value
+    shown = masked_url(database.url) if "://" in database.url else MASK
+    if variable is not None:
+        shown = shown_value(database.name, database.url, variable)
+    text = f"{database.name}={shown}"
+    if value.line is not None:
+        return at_line(facts, value.line, text)
+    if value.origin in (Origin.SERVICE, Origin.MANIFEST):
+        return in_table(facts, value, *database.services, text=text)
+    return Evidence(source=value.origin.value, text=text)
+
+
+def in_table(facts: Facts, value: Value, *services: str, text: str = "") -> Evidence:
+    """Return the tables of services that set a value."""
+    table = "env" if value.origin is Origin.SERVICE else "default_env"
+    keys = ", ".join(f"[services.{name}] {table}" for name in services)
+    return in_manifest(facts, f"{keys}: {text or value.name}")
+
+
+def edit(facts: Facts, line: int, script: str, *, undo: str | None = None) -> Fix:
+    """A sed command on one line; `script` is an extended-regex sed command such as `s/a/b/`."""
+    return fixes.edit(facts.env_file.path, line, _sed(facts, line, script), undo=undo)
+
+
+def remove_line(facts: Facts, binding: Binding) -> Fix | None:
+    """The removal of a one-line assignment; None for one of several lines."""
+    if binding.name is None or binding.line != binding.last_line or not may_be_written(facts, binding.name):
+        return None
+    return edit(facts, binding.line, rf"{{/^\s*(export\s+)?{binding.name}\s*=/d}}")
+
+
+def rename(facts: Facts, binding: Binding, new: str) -> Fix | None:
+    """The edit that gives an assignment its right name; None if the old one cannot be matched safely."""
+    if binding.name is None or not may_be_written(facts, binding.name):
+        return None
+    back = _sed(facts, binding.line, _renaming(new, binding.name))
+    return edit(facts, binding.line, _renaming(binding.name, new), undo=back)
+
+
+def set_to(facts: Facts, name: str, value: str) -> Fix | None:
+    """The edit that makes `.env` say `name=value`: of its last assignment, or a line more; None when neither can."""
+    if len(value.splitlines()) > 1:
+        return None
+    bindings = facts.env_file.bindings_of(name)
+    if not bindings:
+        return _append(facts, shlex.quote(f"{name}={value}"))
+    last = bindings[-1]
+    if last.line != last.last_line:
+        return None
+    replacement = re.sub(r"([\\/&])", r"\\\1", value)
+    return edit(facts, last.line, rf"s/^(\s*(export\s+)?){name}\s*=.*/\1{name}={replacement}/")
+
+
+def unset(facts: Facts, name: str) -> Fix | None:
+    """What takes a value away where it was set: in the shell, or in `.env`."""
+    value = facts.values.get(name)
+    if value is None or value.line is None:
+        return unset_in_shell(name)
+    return remove_line(facts, facts.env_file.bindings_of(name)[-1])
+
+
+def unset_in_shell(name: str) -> Fix:
+    """The line for the user's own shell that takes a variable out of its environment."""
+    return fixes.shell(f"unset {name}")
+
+
+def fresh_secret(facts: Facts, name: str) -> Fix | None:
+    """The edit that gives a variable of `.env` a random secret and shows it nowhere; None when the shell sets it."""
+    value = facts.values.get(name)
+    bindings = facts.env_file.bindings_of(name)
+    if not bindings:
+        return _append(facts, f'"{name}={RANDOM_TEXT}"')
+    if value is not None and value.line == bindings[-1].last_line:
+        script = f'"{value.line}s/^(\\s*(export\\s+)?){name}\\s*=.*/\\1{name}={RANDOM_TEXT}/"'
+        return fixes.edit(facts.env_file.path, value.line, f"sed -i -E {script} {_quoted(facts.env_file.path)}")
+    return None
+
+
+def switch_on(facts: Facts, name: str) -> Fix | None:
+    """What makes a switch true: in `.env`, unless the shell overrides that."""
+    value = facts.values.get(name)
+    if value is not None and value.origin is Origin.ENVIRONMENT:
+        return fixes.shell(f"export {name}=true")
+    return set_to(facts, name, "true")
+
+
+def may_be_written(facts: Facts, name: str) -> bool:
+    """Whether a name can stand in a command: it is one for a shell too, and no broken-off piece of a secret."""
+    return re.fullmatch(r"[A-Za-z_]\w*", name) is not None and shown_name(name, facts.variables) == name
+
+
+def _append(facts: Facts, quoted: str) -> Fix:
+    """One line more at the end of the file."""
+    bindings = facts.env_file.bindings
+    newline = "" if not bindings or bindings[-1].original.endswith(("\n", "\r")) else "\\n"
+    path = facts.env_file.path
+    undo = f"sed -i '$d' {_quoted(path)}" if facts.env_file.exists else shlex.join(("rm", str(path)))
+    return fixes.edit(path, None, f"printf '{newline}%s\\n' {quoted} >> {_quoted(path)}", undo=undo)
+
+
+def _renaming(old: str, new: str) -> str:
+    return rf"s/^(\s*(export\s+)?){old}(\s*=)/\1{new}\3/"
+
+
+def _sed(facts: Facts, line: int, script: str) -> str:
+    return f"sed -i -E {shlex.quote(f'{line}{script}')} {_quoted(facts.env_file.path)}"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
