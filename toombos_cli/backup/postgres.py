@@ -50,9 +50,9 @@ class Postgres:
     """The variable that names it, for messages."""
 
     @classmethod
-    def from_url(cls, url: str, *, name: str = "DATABASE_URL") -> "Postgres | None":
+    def from_url(cls, url: str | None, *, name: str = "DATABASE_URL") -> "Postgres | None":
         """None for a URL of another kind of database; SQLAlchemy's `postgresql+driver://` is understood."""
-        server = Server.parse(url)
+        server = Server.parse(url or "")
         if server is None or server.kind is not Kind.POSTGRESQL:
             return None
         return cls(server.libpq_url(), server.password or None, name)
