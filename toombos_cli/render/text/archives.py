@@ -103,8 +103,8 @@ _COLUMNS = (
 
 
 def _cells(row: "ArchiveRow") -> tuple[str, ...]:
-    wrong = "incomplete" if row.verified else "BAD"  # what an incomplete one holds is whole
-    wrong = wrong if row.files or row.encrypted else "empty"
+    whole = "incomplete" if row.files or row.encrypted else "empty"
+    wrong = whole if row.verified else "BAD"
     state = wrong if row.problem else "good" if row.known_good else "unverified"
     marks = [word for word, on in (("pinned", row.pinned), ("encrypted", row.encrypted)) if on]
     kind = [] if row.kind == "regular" else [row.kind]
