@@ -36,7 +36,7 @@ def envelope(text: str) -> dict[str, Any]:
 def test_a_bare_backup_creates_one_and_says_so(filled: Path, toombos: Toombos) -> None:
     done = toombos("backup")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("OK  ")
+    assert done.stdout.startswith("PASS ")
     assert "database data/history.db: sound, 1 row in 1 table" in done.stdout
     assert len(list((filled / "backups").glob("toombos-*.tar.zst"))) == 1
 

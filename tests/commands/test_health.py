@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import free_port
+from tests.conftest import free_port, wait_for
 from tests.support.servers import answer, json_answer, serve
 
 HEALTHY = json_answer('{"status": "healthy"}')
@@ -41,7 +41,7 @@ def test_text_names_each_service_with_its_reason_and_the_fix_alone_on_a_line(too
     done = toombos("health")
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (1, "")
-    assert re.match(r"OK +good +ok +\d+ ms", lines[0])
+    assert re.match(r"PASS +good +ok +\d+ ms", lines[0])
     assert re.match(r"FAIL +bad +refused", lines[1])
     assert "nothing listens there" in lines[2]
     assert lines[3].strip() == f"toombos --project {project} start bad"
@@ -134,6 +134,28 @@ def test_on_fail_runs_the_command_with_the_report_on_its_standard_input(toombos,
     assert json.loads(alarm.read_text())["data"]["services"][1]["reason"] == "refused"
 
 
+STRICT = {"once": [], "in a watch": ["--watch", "0.1"], "with a log line": ["--log"]}
+
+
+@pytest.mark.parametrize("more", STRICT.values(), ids=STRICT)
+def test_what_ends_with_1_under_strict_is_a_failure_for_on_fail_too(project, more):
+    alarm = project / "alarm.json"
+    command = f"{sys.executable} -c 'import sys; open(sys.argv[1], \"w\").write(sys.stdin.read())' {alarm}"
+    argv = [sys.executable, "-P", "-m", "toombos_cli", "health", "--json", "--on-fail", command, *more]
+    with serve(json_answer('{"status": "degraded"}')) as port:
+        write(project, good=port)
+        with subprocess.Popen(argv, cwd=project, stdout=subprocess.PIPE, text=True) as process:
+            said = json.loads(process.stdout.readline())
+            process.terminate()
+        assert (said["verdict"], said["exit_code"], alarm.exists()) == ("warn", 0, False)
+        with subprocess.Popen([*argv, "--strict"], cwd=project, stdout=subprocess.PIPE, text=True) as process:
+            said = json.loads(process.stdout.readline())
+            wait_for(lambda: alarm.exists() and alarm.read_text(), what="the alarm")
+            process.terminate()
+        assert (said["verdict"], said["exit_code"]) == ("warn", 1)
+        assert json.loads(alarm.read_text())["exit_code"] == 1
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
     [("no-such-program-here", "could not be started"), ("false", "ended with exit code 1")],
@@ -191,7 +213,7 @@ def test_on_a_terminal_the_rows_fit_and_colours_come_only_when_wanted(project, w
     text = on_a_terminal([sys.executable, "-P", "-m", "toombos_cli", "health"], project, width, env)
     coloured = "\x1b[" in text
     assert coloured == (env == {"TERM": "xterm-256color"})
-    rows = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if re.match(r"OK|FAIL", line)]
+    rows = [line for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if re.match(r"PASS|FAIL", line)]
     assert len(rows) == 2
     if env["TERM"] != "dumb":  # a dumb terminal is treated like a file: its width is not known
         assert all(len(row) <= width for row in rows)
@@ -228,9 +250,9 @@ def test_watch_on_a_terminal_redraws_in_place_with_a_sparkline_and_leaves_the_la
     argv = [sys.executable, "-P", "-m", "toombos_cli", "health", "good", "--watch", "0.1"]
     text = on_a_terminal(argv, project, 80, {"TERM": "xterm-256color"}, until="█")
     after = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.rpartition("\x1b[?1049l")[2])
-    rows = [line for line in after.splitlines() if line.startswith("OK")]
+    rows = [line for line in after.splitlines() if line.startswith("PASS")]
     assert len(rows) == 1
-    assert re.match(r"OK +good +ok +\d+ ms +pid \d+ +[▁▂▃▄▅▆▇█]{2,}", rows[0])
+    assert re.match(r"PASS +good +ok +\d+ ms +pid \d+ +[▁▂▃▄▅▆▇█]{2,}", rows[0])
 
 
 def test_watch_prints_a_document_a_round_and_alarms_once_a_failure(toombos, project):

@@ -136,7 +136,7 @@ def test_a_baseline_that_cannot_be_saved_costs_nothing_that_was_measured(tmp_pat
             on_snapshot=lambda _: shutil.rmtree(directory, ignore_errors=True),
         )
     assert report.counts.ok > 0
-    assert report.exit_code == 4
+    assert report.exit_code() == 4
     assert "cannot be written: No such file or directory" in report.problems[0].message
 
 

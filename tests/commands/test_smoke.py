@@ -104,7 +104,7 @@ def write(project, port, *, echo=f'echo = "{SECRET}"'):
 def test_a_teams_own_steps_pass_and_what_they_created_is_removed(toombos, shop):
     done = toombos("smoke")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"^OK +\d+ ms  order$", done.stdout, re.MULTILINE)
+    assert re.search(r"^PASS +\d+ ms  order$", done.stdout, re.MULTILINE)
     assert "SKIP  only-with-beta: applies when SHOP_BETA is set" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("smoke test passed: 5 steps")
     assert "DELETE /orders/o1" in shop.seen
@@ -120,7 +120,7 @@ def test_a_failure_shows_request_expected_and_got_and_a_clear_last_line(toombos,
     assert any(line.startswith("request   POST http://127.0.0.1") for line in lines)
     assert "expected  shop orders rises by 2" in lines
     assert "got       shop orders rose by 1" in lines
-    assert lines[-1] == "smoke test FAILED: order (1 of 6 steps)"
+    assert lines[-1] == "smoke test FAILED: order (1 of 5 steps)"
     assert shop.orders == {}  # removed although the step failed
 
 

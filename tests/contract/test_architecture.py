@@ -48,19 +48,24 @@ def test_every_command_module_is_registered_and_every_registered_one_exists():
 
 def test_every_view_is_registered_under_the_kind_of_a_report():
     modules = {m.name for m in iter_modules(toombos_cli.render.text.__path__)}
-    assert {target.rpartition(".")[2] for target in VIEWS.values()} == modules
+    assert {target.partition(":")[0] for target in VIEWS.values()} == modules
 
 
-@pytest.mark.parametrize("target", [*FORMATS.values(), *VIEWS.values()])
+VIEW_TARGETS = [f"toombos_cli.render.text.{target}" for target in VIEWS.values()]
+
+
+@pytest.mark.parametrize("target", [*(f"{module}:show" for module in FORMATS.values()), *VIEW_TARGETS])
 def test_every_registered_renderer_can_show(target):
-    assert callable(import_module(target).show)
+    module, _, function = target.partition(":")
+    assert callable(getattr(import_module(module), function))
 
 
 def imported_by(argv, looked_for):
     """Which of these modules, and of the commands' modules, one command line has loaded at its end."""
     code = (
         "import sys\nfrom toombos_cli.main import main\nmain(sys.argv[1:])\n"
-        f"print([m for m in sys.modules if m in {looked_for} or m.startswith(('toombos_cli.commands.', 'toombos_cli.cli.'))])"
+        f"print([m for m in sys.modules if m in {looked_for}"
+        " or m.startswith(('toombos_cli.commands.', 'toombos_cli.cli.'))])"
     )
     done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, check=True)
     return set(literal_eval(done.stdout.splitlines()[-1]))

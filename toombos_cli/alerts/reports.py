@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import Report, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class ChannelOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlertTestReport:
+class AlertTestReport(Report):
     """One test message through every channel; WARN when there is none."""
 
     kind: ClassVar[str] = "alert_test"
@@ -60,10 +60,11 @@ class FailingChannel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlertStatusReport:
+class AlertStatusReport(Report):
     """What is wrong at present as far as alerts tell, and how deliveries fared."""
 
     kind: ClassVar[str] = "alert_status"
+    asked_for: ClassVar[bool] = True
 
     incidents: tuple[OpenIncident, ...]
     withheld: int
@@ -78,7 +79,7 @@ class AlertStatusReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AlertSentReport:
+class AlertSentReport(Report):
     """An alert was handed over; its delivery goes on by itself."""
 
     kind: ClassVar[str] = "alert_sent"

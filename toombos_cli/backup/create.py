@@ -29,7 +29,7 @@ from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
-from toombos_cli.backup.selection import Found, Scope, Selection, select
+from toombos_cli.backup.selection import Found, Scope, Selection, missing_roots, select
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.base.errors import OperationError
 
@@ -50,7 +50,7 @@ class Plan:
 
 
 def create_backup(plan: Plan, observer: Observer) -> CreateReport:
-    """One new verified archive.
+    """One new verified archive; none when there is no file to save, which the report says.
 
     Raises LockedError when another backup or restore runs, RefusedError while an interrupted restore is open,
     BadArchiveError when the archive does not read back as written, OperationError for the disk.
@@ -65,16 +65,18 @@ def create_locked(plan: Plan, observer: Observer) -> CreateReport:
     started = time.monotonic()
     place = plan.place
     with disk_errors("the backup could not be written", place.directory):
+        now = utc_now()
+        observer.step("select")
+        selection = select(plan.scope, now.timestamp())
+        if plan.kind != "safety" and not plan.postgres and selection.is_empty:
+            return _nothing(plan, selection, time.monotonic() - started)
         place.create()
         claim(place)
         clear_leftovers(place)
         place.scratch.mkdir(mode=0o700)
-        now = utc_now()
         final = naming.new_path(place.directory, now, encrypted=bool(plan.keys.recipients))
         partial = partial_path(place, final.name)
         try:
-            observer.step("select")
-            selection = select(plan.scope, now.timestamp())
             _check_room(place, selection)
             written, intake = _write(plan, selection, now, partial, observer)
             with Archive(partial) as archive:
@@ -93,13 +95,13 @@ def create_locked(plan: Plan, observer: Observer) -> CreateReport:
             place.catalogue,
             final,
             outcome="good" if opened_again else "unknown",
-            complete=written.tail.complete,
+            complete=written.tail.complete and written.tail.files > 0,
             checked_at=now.isoformat(),
             pinned=plan.pinned,
         )
         observer.step("latest-good")
         point_latest_good(place, now)
-    return _report(final, written, selection, intake, opened_again, time.monotonic() - started)
+    return _report(plan, final, written, selection, intake, opened_again, time.monotonic() - started)
 
 
 def _check_room(place: Place, selection: Selection) -> None:
@@ -201,8 +203,36 @@ def _add_postgres(plan: Plan, postgres: Postgres, intake: Intake) -> None:
     intake.add_snapshot(found, dump, facts)
 
 
+def _nothing(plan: Plan, selection: Selection, duration_s: float) -> CreateReport:
+    """The report of a backup for which there was no file; no archive was made."""
+    return CreateReport(
+        archive="",
+        size_bytes=0,
+        data_bytes=0,
+        files=0,
+        duration_s=round(duration_s, 3),
+        verified=False,
+        known_good=False,
+        complete=True,
+        databases=(),
+        unreadable=(),
+        skipped=_skipped(selection.left_out),
+        project=str(plan.scope.project),
+        roots=tuple(root.path for root in selection.roots),
+        absent=tuple(selection.absent),
+        flagged=(),
+        missing=missing_roots(plan.scope),
+    )
+
+
 def _report(
-    final: Path, written: Written, selection: Selection, intake: Intake, verified: bool, duration_s: float
+    plan: Plan,
+    final: Path,
+    written: Written,
+    selection: Selection,
+    intake: Intake,
+    verified: bool,
+    duration_s: float,
 ) -> CreateReport:
     left_out = selection.left_out | intake.left_out
     return CreateReport(
@@ -212,12 +242,15 @@ def _report(
         files=written.tail.files,
         duration_s=round(duration_s, 3),
         verified=verified,
-        known_good=verified and written.tail.complete,
+        known_good=verified and written.tail.complete and written.tail.files > 0,
         complete=written.tail.complete,
         databases=database_reports(written.manifest),
         unreadable=_skipped(intake.unreadable),
         skipped=_skipped(left_out),
+        project=str(plan.scope.project),
+        roots=tuple(root.path for root in selection.roots),
         absent=tuple(selection.absent),
+        missing=missing_roots(plan.scope),
         flagged=tuple(
             Skipped(path=printable(entry.name), reason=", ".join(entry.flags))
             for entry in written.manifest.entries

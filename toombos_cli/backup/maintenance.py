@@ -47,8 +47,8 @@ def verify_archives(place: Place, asked: Sequence[Path], observer: Observer, key
     with exclusive(place.lock, "verify"), disk_errors("the outcome could not be noted", place.directory):
         for path in paths:
             result = _verify_one(place, path, observer, keys)
-            if path.parent == place.directory.resolve() and result.verdict in (Verdict.PASS, Verdict.FAIL):
-                outcome = "good" if result.verdict is Verdict.PASS else "bad"
+            if path.parent == place.directory.resolve() and result.verdict is not Verdict.ERROR:
+                outcome = "bad" if result.verdict is Verdict.FAIL else "good"
                 update_record(
                     place.catalogue,
                     place.directory / path.name,
@@ -72,7 +72,9 @@ def _verify_one(place: Place, path: Path, observer: Observer, keys: Keys) -> Ver
             verify_contents(archive, observer)
             _check_sidecar(path)
             files, databases = archive.tail.files, database_reports(archive.manifest)
-            complete = archive.tail.complete
+            complete = archive.tail.complete and files > 0
+            if not files:
+                detail, verdict = "it is whole, and holds no file", Verdict.WARN
     except BadArchiveError as error:
         detail, verdict = str(error), Verdict.FAIL
     except ToombosError as error:
@@ -154,9 +156,11 @@ def run_drill(place: Place, asked: Path | None, observer: Observer, keys: Keys =
         finally:
             remove_tree(bytes(scratch))
         duration_s = round(time.monotonic() - started, 3)
-        drill = Drill(archive=path.name, at=utc_now().isoformat(), duration_s=duration_s)
-        save_catalogue(place.catalogue, msgspec.structs.replace(load_catalogue(place.catalogue), drill=drill))
-    return DrillReport(archive=str(path), files=files, databases=databases, duration_s=duration_s)
+        report = DrillReport(archive=str(path), files=files, databases=databases, duration_s=duration_s)
+        if report.verdict is Verdict.PASS:
+            drill = Drill(archive=path.name, at=utc_now().isoformat(), duration_s=duration_s)
+            save_catalogue(place.catalogue, msgspec.structs.replace(load_catalogue(place.catalogue), drill=drill))
+    return report
 
 
 def _newest(place: Place) -> Path:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from toombos_cli.backup.reports import DatabaseReport
-from toombos_cli.base.results import Case, Verdict, worst
+from toombos_cli.base.results import Case, Report, Verdict, worst
 from toombos_cli.project.job_records import MissedRun
 
 
@@ -54,7 +54,7 @@ class RemoteReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CopyReport:
+class CopyReport(Report):
     """`toombos backup copy`: the addresses of the copies that were made and read back."""
 
     kind: ClassVar[str] = "backup_copy"
@@ -64,14 +64,16 @@ class CopyReport:
 
     @property
     def verdict(self) -> Verdict:
-        return Verdict.PASS
+        """SKIP when nothing was missing there."""
+        return Verdict.PASS if self.copied else Verdict.SKIP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ListReport:
+class ListReport(Report):
     """`toombos backup list`: what is there, the newest first; `remote` None where none is configured."""
 
     kind: ClassVar[str] = "backup_list"
+    asked_for: ClassVar[bool] = True
 
     directory: str
     archives: tuple[ArchiveRow, ...]
@@ -79,9 +81,9 @@ class ListReport:
 
     @property
     def verdict(self) -> Verdict:
-        if any(row.problem for row in self.archives):
-            return Verdict.WARN
-        return self.remote.verdict if self.remote else Verdict.PASS
+        """WARN when an archive is not usable, or the remote is not complete; SKIP when there is no archive."""
+        rows = [Verdict.WARN if row.problem else Verdict.PASS for row in self.archives]
+        return worst([*rows, *_of_remote(self.remote)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ class VerifiedArchive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyReport:
+class VerifyReport(Report):
     """`toombos backup verify`: FAIL when an archive is bad, ERROR when one could not be judged or none is there."""
 
     kind: ClassVar[str] = "backup_verify"
@@ -127,7 +129,7 @@ class PruneDecision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PruneReport:
+class PruneReport(Report):
     """`toombos backup prune`: what stays and what went to the trash; `emptied` are the trash's days that ended."""
 
     kind: ClassVar[str] = "backup_prune"
@@ -141,11 +143,12 @@ class PruneReport:
 
     @property
     def verdict(self) -> Verdict:
-        return Verdict.PASS
+        """SKIP when there is no archive; what must not be pruned raises."""
+        return Verdict.PASS if self.decisions else Verdict.SKIP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StatusReport:
+class StatusReport(Report):
     """`toombos backup status`: FAIL when no known good archive is younger than `max_age_h` hours.
 
     `missed_runs` are scheduled jobs, of whatever kind, that did not run.
@@ -170,4 +173,9 @@ class StatusReport:
             return Verdict.FAIL
         if self.bad or self.age_h < 0 or self.missed_runs:
             return Verdict.WARN
-        return self.remote.verdict if self.remote else Verdict.PASS
+        return worst([Verdict.PASS, *_of_remote(self.remote)])
+
+
+def _of_remote(remote: RemoteReport | None) -> tuple[Verdict, ...]:
+    """Return the verdict of the remote when something is wrong there; that it is complete makes no archive good."""
+    return (remote.verdict,) if remote and remote.verdict is not Verdict.PASS else ()

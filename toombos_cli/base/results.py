@@ -1,13 +1,16 @@
 """What features return: a verdict, and reports that any renderer can show."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar
+
+from toombos_cli.base.errors import Problem
 
 
 class Verdict(StrEnum):
-    """The answer of one judgement. ERROR means "could not be judged" and never reads as PASS or FAIL."""
+    """What a check found. ERROR means "could not be judged", SKIP "there was nothing to judge"; neither is a PASS."""
 
     PASS = "pass"  # noqa: S105  (a verdict, not a password)
     WARN = "warn"
@@ -16,28 +19,16 @@ class Verdict(StrEnum):
     ERROR = "error"
 
 
-_SEVERITY = (Verdict.SKIP, Verdict.PASS, Verdict.WARN, Verdict.ERROR, Verdict.FAIL)
+WORST_FIRST = (Verdict.FAIL, Verdict.ERROR, Verdict.WARN, Verdict.PASS, Verdict.SKIP)
+"""The order of severity, the same in every output."""
+
+WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
+"""The verdicts that end a command with an exit code other than 0."""
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict of a whole: a definite FAIL beats ERROR; PASS when there is none or all were skipped."""
-    top = max(verdicts, key=_SEVERITY.index, default=Verdict.PASS)
-    return Verdict.PASS if top is Verdict.SKIP else top
-
-
-class Report(Protocol):
-    """A frozen dataclass that a feature returns.
-
-    Its dataclass fields, without those in `hidden`, are the `data` object of the JSON envelope, so field names
-    are contract. `kind` names the text view (a module of `toombos_cli.render.text`).
-    """
-
-    kind: ClassVar[str]
-
-    @property
-    def verdict(self) -> Verdict:
-        """The whole report's verdict: decides the exit code."""
-        ...
+    """Return the verdict of a whole: a definite FAIL beats ERROR; SKIP when nothing was judged."""
+    return min(verdicts, key=WORST_FIRST.index, default=Verdict.SKIP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +49,42 @@ class Sample:
     help: str
     labels: dict[str, str]
     value: float
+
+
+class Report(ABC):
+    """The base class of what a feature returns: a frozen dataclass with a verdict.
+
+    Its dataclass fields, without those in `hidden`, are the `data` object of the JSON envelope, so field names
+    are contract. `kind` names the text view (`toombos_cli.render.text.VIEWS`).
+    """
+
+    __slots__ = ()
+
+    kind: ClassVar[str]
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    asked_for: ClassVar[bool] = False
+    """Whether the report answers a question: the others are silent with --quiet when nothing is wrong."""
+
+    @property
+    @abstractmethod
+    def verdict(self) -> Verdict:
+        """The verdict of the whole report, which decides the exit code and agrees with what the report shows."""
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What went wrong, as the `errors` of the JSON envelope."""
+        return ()
+
+    def exit_code(self, *, strict: bool = False) -> int:
+        """Return the exit code of docs/exit-codes.md; with `strict`, only a PASS ends with 0."""
+        lenient = {Verdict.PASS: 0, Verdict.WARN: 0, Verdict.SKIP: 0, Verdict.FAIL: 1, Verdict.ERROR: 4}
+        code = lenient[self.verdict]
+        return code or int(strict and self.verdict is not Verdict.PASS)
+
+    def cases(self) -> tuple[Case, ...] | None:
+        """Return the judged items, or None for a report that judges none."""
+        return None
+
+    def gauges(self) -> tuple[Sample, ...] | None:
+        """Return the measured values, or None for a report that has none."""
+        return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from toombos_cli.base.errors import UsageError
-from toombos_cli.base.results import Report, Verdict
+from toombos_cli.base.results import Report
 from toombos_cli.cli import options
 
 if TYPE_CHECKING:
@@ -113,20 +113,11 @@ class Invocation:
         return tuple(name for name in known if name in (asked or ()))
 
     def finish(self, report: Report, *, format: str | None = None, strict: bool = False) -> NoReturn:  # noqa: A002 (the option's name)
-        """Prints the report on stdout in the asked format and ends the command with the verdict's exit code."""
+        """Prints the report on stdout in the asked format and ends the command with its exit code."""
         from toombos_cli.render.formats import render
 
-        code = exit_code(report, strict=strict)
+        code = report.exit_code(strict=strict)
         raise typer.Exit(render(report, self, format=format or self.format, exit_code=code))
-
-
-def exit_code(report: Report, *, strict: bool = False) -> int:
-    """The exit code of a verdict; a report that knows better says so in its own `exit_code`."""
-    own = getattr(report, "exit_code", None)
-    if own is not None:
-        return int(own)
-    codes = {Verdict.PASS: 0, Verdict.SKIP: 0, Verdict.WARN: int(strict), Verdict.FAIL: 1, Verdict.ERROR: 4}
-    return codes[report.verdict]
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

@@ -36,7 +36,7 @@ StartTimeout = Annotated[
         show_default=False,
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="A warning counts as a failure (exit 1).")]
+Strict = Annotated[bool, typer.Option("--strict", help="A warning, or nothing to judge, counts as a failure (exit 1).")]
 
 
 def complete_service(incomplete: str) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from toombos_cli.base.results import Report
-from toombos_cli.cli.invocation import Invocation, exit_code
+from toombos_cli.cli.invocation import Invocation
 from toombos_cli.cli.stdout_reader import sleep_while_read
 from toombos_cli.render.formats import render
 
@@ -16,12 +16,13 @@ def watch_report(
     *,
     every_s: float,
     format: str | None = None,  # noqa: A002 (the option's name)
+    strict: bool = False,
 ) -> NoReturn:
     """Prints the report every `every_s` seconds: on a terminal in place, elsewhere one after the other."""
     chosen = format or invocation.format
 
     def print_once(report: Report) -> None:
-        render(report, invocation, format=chosen, exit_code=exit_code(report))
+        render(report, invocation, format=chosen, exit_code=report.exit_code(strict=strict))
         invocation.stdout.file.flush()
 
     if not (invocation.stdout.is_terminal and chosen == "text"):

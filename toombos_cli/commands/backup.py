@@ -66,8 +66,8 @@ def create(
 ) -> None:
     """Write one archive, read it back, publish it; then apply the retention.
 
-    The services go on running. Exit 4 when a file could not be read or a database is not sound: the archive is there,
-    but is not known good.
+    The services go on running. Exit 1 when there is no file to back up. Exit 4 when a file could not be read or a
+    database is not sound: the archive is there, but is not known good.
     """
     from toombos_cli.backup.create import Plan, create_backup
     from toombos_cli.backup.directory.prune import prune_archives
@@ -87,7 +87,7 @@ def create(
     with Working(invocation) as observer:
         report = create_backup(plan, observer)
         _tell_of_corruption(invocation, report)
-        if to or settings.remote:
+        if report.archive and (to or settings.remote):
             report = _copied(report, to or settings.remote, observer)
     if report.known_good and not (emergency or no_prune):
         prune_archives(place, settings.retention, utc_now())

@@ -93,5 +93,16 @@ def make_scope(invocation: Invocation, *, lenient: bool = False) -> tuple[Backup
         exclude=settings.exclude,
         backup_directory=make_place(invocation, settings).directory,
         databases=databases,
+        written=_written_roots(invocation, settings),
     )
     return settings, scope
+
+
+def _written_roots(invocation: Invocation, settings: BackupScope) -> frozenset[str]:
+    """The roots that the project's own `toombos.toml` names; none of those that it inherits."""
+    try:
+        written = invocation.manifest.source.written
+    except ConfigurationError:  # an emergency backup with the default roots
+        return frozenset()
+    keys = ("roots", "log_roots")
+    return frozenset(root for key in keys if ("backup", key) in written for root in getattr(settings, key))

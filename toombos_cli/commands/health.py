@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from toombos_cli.cli import options
-from toombos_cli.cli.invocation import Invocation, command, exit_code
+from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.missed_runs import warn_of_missed_runs
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def health(
         report = replace(report, missed_runs=missed)
         if log:
             _log(invocation, report)
-        if history.begins_to_fail(report) and alarm:
+        if history.begins_to_fail(fails=report.exit_code(strict=strict) != 0) and alarm:
             _alarm(invocation, alarm, report, strict=strict)
         return report
 
@@ -75,7 +75,7 @@ def health(
         invocation.finish(check(), format=format, strict=strict)
     from toombos_cli.cli.watch import watch_report
 
-    watch_report(invocation, check, every_s=watch, format=format)
+    watch_report(invocation, check, every_s=watch, format=format, strict=strict)
 
 
 def _alarm_command(on_fail: str | None) -> tuple[str, ...] | None:
@@ -104,7 +104,7 @@ def _alarm(invocation: Invocation, argv: tuple[str, ...], report: "HealthReport"
     from toombos_cli.render.envelope import document
 
     try:
-        raise_alarm(argv, json.dumps(document(report, invocation.command, exit_code(report, strict=strict))))
+        raise_alarm(argv, json.dumps(document(report, invocation.command, report.exit_code(strict=strict))))
     except OperationError as error:
         _complain(invocation, error)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import WRONG
 from toombos_cli.cli import options
 from toombos_cli.cli.groups import command_group
 from toombos_cli.cli.invocation import Invocation, command
@@ -127,7 +127,7 @@ def check(
 
     manifest = as_run(invocation.manifest)
     deadline = time.monotonic() + wait
-    while (report := run_check(manifest)).verdict in (Verdict.FAIL, Verdict.ERROR) and time.monotonic() < deadline:
+    while (report := run_check(manifest)).verdict in WRONG and time.monotonic() < deadline:
         time.sleep(1.0)
     invocation.finish(report, strict=strict)
 

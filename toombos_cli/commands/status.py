@@ -19,7 +19,7 @@ def status(
 ) -> None:
     """Show what runs where: phase, pid, port, uptime, restarts, CPU and memory of each service.
 
-    Ends with 0 when every service is ready, with 1 when one is stopped, failed, unhealthy or unsupervised.
+    Ends with 0 when every service is ready, else with 1, also while one is starting.
     """
     from toombos_cli.supervisor.operations import run_status
 
@@ -31,5 +31,8 @@ def status(
     from toombos_cli.cli.watch import watch_report
 
     watch_report(
-        invocation, lambda: run_status(invocation.project, known, names, knows_dry_run=knows_dry_run), every_s=every
+        invocation,
+        lambda: run_status(invocation.project, known, names, knows_dry_run=knows_dry_run),
+        every_s=every,
+        strict=strict,
     )

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from toombos_cli.base.findings import Finding, overall
-from toombos_cli.base.results import Case, Verdict
+from toombos_cli.base.results import Case, Report, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckReport:
+class CheckReport(Report):
     """Every rule's findings, in the order of the rules. `env_file` is the file that was judged, for `mode`."""
 
     kind: ClassVar[str] = "findings"
@@ -42,10 +42,11 @@ class ShownValue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShowReport:
+class ShowReport(Report):
     """The effective settings, of one service or of all."""
 
     kind: ClassVar[str] = "config_show"
+    asked_for: ClassVar[bool] = True
 
     env_file: Path
     service: str | None
@@ -54,12 +55,15 @@ class ShowReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Always PASS: showing judges nothing."""
-        return Verdict.PASS
+        """SKIP when there is no variable to show."""
+        return Verdict.PASS if self.values else Verdict.SKIP
+
+
+_WRITES_A_FILE = frozenset({"init", "init-manifest"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeReport:
+class ChangeReport(Report):
     """What was done to `.env`: `names` of the variables that got a new text, `backup` the copy of the old file."""
 
     kind: ClassVar[str] = "config_change"
@@ -72,15 +76,16 @@ class ChangeReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Always PASS: what fails raises."""
-        return Verdict.PASS
+        """SKIP when there was nothing to change; what fails raises."""
+        return Verdict.PASS if self.names or self.action in _WRITES_A_FILE else Verdict.SKIP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExampleReport:
+class ExampleReport(Report):
     """The text of a complete `.env.example`."""
 
     kind: ClassVar[str] = "config_example"
+    asked_for: ClassVar[bool] = True
 
     text: str
 

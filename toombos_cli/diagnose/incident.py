@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 from toombos_cli.base.findings import Status
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import Report, Verdict
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
@@ -29,10 +29,11 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IncidentReport:
+class IncidentReport(Report):
     """`duration_s` runs from the first sign to now, None when there is none; `contact` answers for `severity`."""
 
     kind: ClassVar[str] = "incident"
+    asked_for: ClassVar[bool] = True
 
     name: str
     status: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from toombos_cli.base.findings import Finding
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import Report, Verdict
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.machine import MACHINE
@@ -21,10 +21,11 @@ _LOG_LINES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IssueReport:
+class IssueReport(Report):
     """What the issue template asks for and the machine knows."""
 
     kind: ClassVar[str] = "issue"
+    asked_for: ClassVar[bool] = True
 
     version: str
     deployment: str

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import make_private_directory
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import Report, Verdict
 from toombos_cli.diagnose.facts.source import LiveFacts
 from toombos_cli.diagnose.facts.stacks import find_py_spy
 from toombos_cli.diagnose.facts.system import SYSTEM
@@ -29,7 +29,7 @@ class ThreadStack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileReport:
+class ProfileReport(Report):
     """`stack` is what py-spy dump prints, `threads` the same taken apart; `flame_graph` an SVG of `duration_s` seconds.
 
     `idle` tells that no thread ran in all that time: the graph then shows where they waited, for a second.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from toombos_cli.base.findings import Finding, overall
-from toombos_cli.base.results import Case, Verdict
+from toombos_cli.base.results import Case, Report, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class FixOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiagnoseReport:
+class DiagnoseReport(Report):
     """The findings in the order of the checks, and the ids of the roots, the most urgent first.
 
     `root_findings` are those that `roots` names; `symptoms` of a root carry its id in `explained_by`.

@@ -3,7 +3,6 @@
 from collections import deque
 from dataclasses import replace
 
-from toombos_cli.base.results import Verdict
 from toombos_cli.health.report import HealthReport
 
 _REMEMBERED_ROUNDS = 120
@@ -22,7 +21,7 @@ class History:
             self._latencies_ms.setdefault(service.name, deque(maxlen=_REMEMBERED_ROUNDS)).append(service.latency_ms)
         return replace(report, history={name: tuple(seen) for name, seen in self._latencies_ms.items()})
 
-    def begins_to_fail(self, report: HealthReport) -> bool:
-        """Whether this round fails and the one before did not: one alarm a failure, not one a round."""
-        was, self._failing = self._failing, report.verdict in (Verdict.FAIL, Verdict.ERROR)
+    def begins_to_fail(self, *, fails: bool) -> bool:
+        """Return whether this round fails and the one before did not: one alarm a failure, not one a round."""
+        was, self._failing = self._failing, fails
         return self._failing and not was

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
 
-from toombos_cli.base.results import Case, Sample, Verdict, worst
+from toombos_cli.base.results import Case, Report, Sample, Verdict, worst
 from toombos_cli.probes import Reason
 from toombos_cli.project.job_records import MissedRun
 
@@ -51,7 +51,7 @@ class SkippedService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HealthReport:
+class HealthReport(Report):
     """One round. `history` holds, for a watch, each service's latencies in ms, oldest first, None for no answer.
 
     `missed_runs` are scheduled jobs that did not run; the verdict is of the services alone.
@@ -68,7 +68,10 @@ class HealthReport:
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when a service is down or denies its health; WARN when one is slow or works with restrictions."""
+        """FAIL when a service is down or denies its health; WARN when one is slow or works with restrictions.
+
+        SKIP when there is no service to ask.
+        """
         return worst(service.verdict for service in self.services)
 
     def cases(self) -> tuple[Case, ...]:
@@ -84,7 +87,7 @@ class HealthReport:
         )
         return *judged, *(Case(name=s.name, verdict=Verdict.SKIP, detail=s.detail) for s in self.skipped)
 
-    def samples(self) -> tuple[Sample, ...]:
+    def gauges(self) -> tuple[Sample, ...]:
         """Gauges: 1 or 0 for each service, its latency where it answered, and when it was checked."""
         samples = []
         for s in self.services:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, TypedDict
 
 from toombos_cli.base.errors import OperationError, Problem
-from toombos_cli.base.results import Case, Verdict, worst
+from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 from toombos_cli.load.baseline import BaselineResult
 from toombos_cli.load.slo import ObjectiveResult
 from toombos_cli.load.summary import Counts, LatencySummary
@@ -133,7 +133,7 @@ class Latencies:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadReport:
+class LoadReport(Report):
     """The result of one load test."""
 
     kind: ClassVar[str] = "load"
@@ -181,9 +181,9 @@ class LoadReport:
         most_failed = not self.slo and counts.ok < (counts.scheduled - counts.dropped) / 2
         if not counts.ok or most_failed or self.run.target_lost:
             return Verdict.FAIL
-        judged = worst(self.judged)
+        judged = worst((Verdict.PASS, *self.judged))
         if not self.generator.valid:
-            if self.plan.mode == "open" or judged in (Verdict.FAIL, Verdict.ERROR):
+            if self.plan.mode == "open" or judged in WRONG:
                 return Verdict.ERROR
             return Verdict.WARN
         if judged is Verdict.PASS and not self.slo and counts.failed > 0:
@@ -191,13 +191,19 @@ class LoadReport:
         return judged
 
     @property
-    def exit_code(self) -> int | None:
-        """As a shell counts it (130 for SIGINT) for a run that a signal ended; 4 where no FAIL hides that the result
-        could not be kept; else the verdict decides.
-        """
+    def generator_verdict(self) -> Verdict:
+        """ERROR when the load generator's delays make the run inconclusive, WARN when they may be in its figures."""
+        if self.generator.valid:
+            return Verdict.PASS
+        return Verdict.ERROR if self.verdict is Verdict.ERROR else Verdict.WARN
+
+    def exit_code(self, *, strict: bool = False) -> int:
+        """Return 130 or 143 for a run that a signal ended, and 4 when the result could not be kept and is no FAIL."""
         if self.run.interrupted_by:
             return 128 + self.run.interrupted_by
-        return OperationError.exit_code if self.problems and self.verdict is not Verdict.FAIL else None
+        if self.problems and self.verdict is not Verdict.FAIL:
+            return OperationError.exit_code
+        return Report.exit_code(self, strict=strict)
 
     def cases(self) -> tuple[Case, ...]:
         """One case for each thing that was judged."""
@@ -209,7 +215,7 @@ class LoadReport:
         )
         health = Case(
             name="generator",
-            verdict=Verdict.PASS if self.generator.valid else Verdict.ERROR,
+            verdict=self.generator_verdict,
             detail="; ".join(self.generator.reasons),
         )
         objectives = tuple(Case(name=r.objective, verdict=r.verdict, detail=r.detail) for r in self.slo)

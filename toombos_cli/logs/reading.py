@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import Report, Verdict
 from toombos_cli.logs.lines import is_error as is_error  # the filters that callers choose from
 from toombos_cli.logs.lines import is_startup as is_startup
 from toombos_cli.logs.lines import timestamp_of
@@ -29,17 +29,18 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogsReport:
+class LogsReport(Report):
     """The lines asked for, oldest first; those of several services are merged by time."""
 
     kind: ClassVar[str] = "logs"
+    asked_for: ClassVar[bool] = True
 
     lines: tuple[LogLine, ...]
 
     @property
     def verdict(self) -> Verdict:
-        """PASS, also when no line fits."""
-        return Verdict.PASS
+        """SKIP when there is no line to show."""
+        return Verdict.PASS if self.lines else Verdict.SKIP
 
 
 def matches(pattern: re.Pattern[str]) -> LineFilter:

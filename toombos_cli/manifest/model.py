@@ -28,10 +28,14 @@ class Mode(Table, frozen=True):
 
 
 class Source(Table, frozen=True):
-    """Where a manifest came from: `path` is None for the packaged default alone."""
+    """Where a manifest came from: `path` is None for the packaged default alone.
+
+    `written` are the keys of sections that the project's own file sets, such as ("backup", "roots").
+    """
 
     path: Path | None
     project: Path
+    written: frozenset[tuple[str, str]] = frozenset()
 
 
 class Manifest(Table, frozen=True):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from toombos_cli.base.errors import Problem
-from toombos_cli.base.results import Case, Verdict, worst
+from toombos_cli.base.results import Case, Report, Verdict, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class MonitoringRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MonitoringReport:
+class MonitoringReport(Report):
     """The monitoring as it is, and what the command changed of it."""
 
     kind: ClassVar[str] = "monitoring"
@@ -65,7 +65,7 @@ class CheckItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MonitoringCheckReport:
+class MonitoringCheckReport(Report):
     """Whether monitoring would notice: targets, rules, metrics, panels."""
 
     kind: ClassVar[str] = "monitoring_check"
@@ -85,7 +85,7 @@ class MonitoringCheckReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReloadReport:
+class ReloadReport(Report):
     """Prometheus and Alertmanager work with the present manifest."""
 
     kind: ClassVar[str] = "monitoring_reload"

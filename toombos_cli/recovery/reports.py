@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.base.results import Case, Verdict, worst
+from toombos_cli.base.results import Case, Report, Verdict, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class StepOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecoveryReport:
+class RecoveryReport(Report):
     """The steps that were done; the last one failed, or all are there."""
 
     kind: ClassVar[str] = "recover"

@@ -12,7 +12,7 @@ from toombos_cli.base.errors import Problem
 from toombos_cli.base.results import Report
 from toombos_cli.render.formats import Output
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def show(report: Report, output: Output, exit_code: int) -> None:
@@ -22,10 +22,8 @@ def show(report: Report, output: Output, exit_code: int) -> None:
 
 def document(report: Report, command: str, exit_code: int) -> dict[str, Any]:
     """The report's envelope: `schema_version, command, verdict, exit_code, data, errors`."""
-    hidden: frozenset[str] = getattr(report, "hidden", frozenset())
-    data = {name: value for name, value in plain(report).items() if name not in hidden}
-    problems: tuple[Problem, ...] = getattr(report, "problems", ())
-    return _envelope(command, report.verdict.value, exit_code, data, problems)
+    data = {name: value for name, value in plain(report).items() if name not in report.hidden}
+    return _envelope(command, report.verdict.value, exit_code, data, report.problems)
 
 
 def print_envelope(

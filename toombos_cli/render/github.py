@@ -1,6 +1,7 @@
 """GitHub Actions: an annotation for each case that is wrong, and a table for the job's summary."""
 
-from toombos_cli.base.results import Case, Report, Verdict
+from toombos_cli.base.results import WORST_FIRST, Case, Report, Verdict
+from toombos_cli.render.verdicts import WORDS
 
 _LEVELS = {Verdict.FAIL: "error", Verdict.ERROR: "error", Verdict.WARN: "warning"}
 
@@ -17,15 +18,15 @@ def annotations(report: Report, *, title: str) -> str:
 def summary(report: Report, *, title: str) -> str:
     """Markdown for the file that GITHUB_STEP_SUMMARY names."""
     rows = "".join(
-        f"| {case.verdict.upper()} | {_cell(case.name)} | {case.duration_s * 1000:.0f} ms | {_cell(case.detail)} |\n"
+        f"| {WORDS[case.verdict]} | {_cell(case.name)} | {case.duration_s * 1000:.0f} ms | {_cell(case.detail)} |\n"
         for case in _cases(report)
     )
-    return f"### {title}: {report.verdict.upper()}\n\n| | step | time | |\n|---|---|---|---|\n{rows}\n"
+    return f"### {title}: {WORDS[report.verdict]}\n\n| | step | time | |\n|---|---|---|---|\n{rows}\n"
 
 
-def _cases(report: Report) -> tuple[Case, ...]:
-    cases: tuple[Case, ...] = getattr(report, "cases", tuple)()
-    return cases
+def _cases(report: Report) -> list[Case]:
+    """Return the judged items, the worst first."""
+    return sorted(report.cases() or (), key=lambda case: WORST_FIRST.index(case.verdict))
 
 
 def _message(text: str) -> str:

@@ -15,12 +15,12 @@ def document(report: Report, *, suite: str) -> str:
     """The report's cases as JUnit XML, UTF-8 text. Raises UsageError for a report without cases."""
     from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-    cases = getattr(report, "cases", None)
+    cases = report.cases()
     if cases is None:
         raise UsageError(f"{suite} has no JUnit form")
     kinds = {Verdict.FAIL: Failure, Verdict.ERROR: Error, Verdict.SKIP: Skipped}
     tests = TestSuite(f"toombos {suite}")
-    for case in cases():
+    for case in cases:
         test = TestCase(case.name, classname=f"toombos.{suite}", time=round(case.duration_s, 6))
         if case.verdict in kinds:
             test.result = [kinds[case.verdict](_printable(case))]

@@ -5,12 +5,12 @@ service that is down would show as a warning.
 """
 
 from toombos_cli.base.errors import UsageError
-from toombos_cli.base.results import Case, Report, Verdict
+from toombos_cli.base.results import WORST_FIRST, Report, Verdict
 from toombos_cli.render.formats import Output
 
 _STATES = {
     Verdict.PASS: (0, "OK"),
-    Verdict.SKIP: (0, "OK"),
+    Verdict.SKIP: (3, "UNKNOWN"),
     Verdict.WARN: (1, "WARNING"),
     Verdict.FAIL: (2, "CRITICAL"),
     Verdict.ERROR: (3, "UNKNOWN"),
@@ -20,13 +20,14 @@ _STATES = {
 def show(report: Report, output: Output, exit_code: int) -> int:
     """Prints the report's cases and returns Nagios' exit code. Raises UsageError for a report without cases."""
     del exit_code
-    cases: tuple[Case, ...] | None = getattr(report, "cases", lambda: None)()
+    cases = report.cases()
     if cases is None:
         raise UsageError(f"{output.command} has no Nagios form")
     code, state = _STATES[report.verdict]
     judged = [case for case in cases if case.verdict is not Verdict.SKIP]
     wrong = [case for case in judged if case.verdict is not Verdict.PASS]
-    said = f"{len(judged) - len(wrong)} of {len(judged)} ok"
+    wrong.sort(key=lambda case: WORST_FIRST.index(case.verdict))
+    said = f"{len(judged) - len(wrong)} of {len(judged)} ok" if judged else "there was nothing to check"
     if wrong:
         said += f"; not ok: {', '.join(case.name for case in wrong)}"
     data = " ".join(f"'{case.name}'={case.duration_s:.6f}s;;;0" for case in judged if case.duration_s)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def show(report: Report, output: Output, exit_code: int) -> None:
     """Prints the report's samples as gauges. Raises UsageError for a report without samples."""
     del exit_code  # the verdict is among the samples
-    samples: tuple[Sample, ...] | None = getattr(report, "samples", lambda: None)()
+    samples = report.gauges()
     if samples is None:
         raise UsageError(f"{output.command} has no Prometheus form")
     from prometheus_client import CollectorRegistry, generate_latest

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.base.results import Case, Verdict, worst
+from toombos_cli.base.results import Case, Report, Verdict, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,22 @@ class JobRow:
     missed: bool
     broken_off: bool = False
 
+    @property
+    def verdict(self) -> Verdict:
+        """WARN when a run was missed, or the last one failed or was broken off; SKIP for a disabled job."""
+        if not self.enabled:
+            return Verdict.SKIP
+        return Verdict.WARN if self.missed or self.broken_off or self.exit_code else Verdict.PASS
+
+    @property
+    def result(self) -> str:
+        """How the last run ended, in words; "" for well, or never."""
+        if not self.enabled:
+            return "disabled"
+        if self.missed:
+            return "missed"
+        return "broken off" if self.broken_off else f"exit {self.exit_code}" if self.exit_code else ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationRow:
@@ -36,7 +52,7 @@ class RotationRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleReport:
+class ScheduleReport(Report):
     """The jobs; `method` is systemd or cron, None when the schedule is not installed."""
 
     kind: ClassVar[str] = "schedule"
@@ -49,30 +65,20 @@ class ScheduleReport:
 
     @property
     def verdict(self) -> Verdict:
-        """WARN when a run was missed, or the last one failed or was broken off."""
-        return worst(case.verdict for case in self.cases())
+        """The worst of the jobs; SKIP when there is none, or none that is enabled."""
+        return worst(job.verdict for job in self.jobs)
 
     def cases(self) -> tuple[Case, ...]:
         """One judged item a job."""
-        return tuple(
-            Case(
-                name=job.name,
-                verdict=Verdict.SKIP
-                if not job.enabled
-                else Verdict.WARN
-                if job.missed or job.broken_off or job.exit_code not in (None, 0)
-                else Verdict.PASS,
-                detail="missed" if job.missed else "broken off" if job.broken_off else "",
-            )
-            for job in self.jobs
-        )
+        return tuple(Case(name=job.name, verdict=job.verdict, detail=job.result) for job in self.jobs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrintedSchedule:
+class PrintedSchedule(Report):
     """What `install` would write, by file name; `crontab` for cron. Nothing was done."""
 
     kind: ClassVar[str] = "schedule_print"
+    asked_for: ClassVar[bool] = True
 
     method: str
     files: dict[str, str]
@@ -84,7 +90,7 @@ class PrintedSchedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobRunReport:
+class JobRunReport(Report):
     """One run of one job; its output went to logs/schedule.log."""
 
     kind: ClassVar[str] = "schedule_run"

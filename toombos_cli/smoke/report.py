@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.base.results import Case, Verdict, worst
+from toombos_cli.base.results import Case, Report, Verdict, worst
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class FlakyStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmokeReport:
+class SmokeReport(Report):
     """One run, or several in a row. Of several, `steps` holds each step's first failure, else its last result."""
 
     kind: ClassVar[str] = "smoke"

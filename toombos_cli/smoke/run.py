@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from toombos_cli.base.errors import RefusedError
 from toombos_cli.base.project_lock import project_lock
 from toombos_cli.base.redaction import Redactor, is_secret_name
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import WRONG, Verdict
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
@@ -18,7 +18,6 @@ from toombos_cli.smoke.round import Notify, Round, System
 from toombos_cli.smoke.schema import Contract
 from toombos_cli.smoke.sockets import SocketWatch
 
-_WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
 _POLL_S = 0.1
 
 
@@ -69,7 +68,7 @@ def run_smoke(
     return SmokeReport(
         steps=_worst_of_each(results),
         rounds=rounds,
-        failed_rounds=sum(any(step.verdict in _WRONG for step in steps) for steps in results),
+        failed_rounds=sum(any(step.verdict in WRONG for step in steps) for steps in results),
         flaky=_flaky(results),
         left_behind=tuple(left_behind),
         duration_s=round(time.monotonic() - started, 3),
@@ -94,7 +93,7 @@ def _fuzz(
 def _worst_of_each(results: list[tuple[StepResult, ...]]) -> tuple[StepResult, ...]:
     """Each step's first failure, or its result in the last round."""
     return tuple(
-        next((step for step in same if step.verdict in _WRONG), same[-1]) for same in zip(*results, strict=True)
+        next((step for step in same if step.verdict in WRONG), same[-1]) for same in zip(*results, strict=True)
     )
 
 
@@ -102,7 +101,7 @@ def _flaky(results: list[tuple[StepResult, ...]]) -> tuple[FlakyStep, ...]:
     """The steps that both passed and failed."""
     flaky = []
     for same in zip(*results, strict=True):
-        failed = sum(step.verdict in _WRONG for step in same)
+        failed = sum(step.verdict in WRONG for step in same)
         passed = sum(step.verdict in (Verdict.PASS, Verdict.WARN) for step in same)
         if failed and passed:
             ratio = round(failed / (failed + passed), 4)

@@ -54,7 +54,7 @@ def run_foreground(
         run.showing.end()
     if run.done is None:
         raise OperationError("interrupted before the services were ready; all of them were stopped")
-    return change_report(run.done, manifest.services, project, names), run.ended_by
+    return change_report(run.done, manifest.services, project, run.shown), run.ended_by
 
 
 def _lock(run: RunDirectory) -> int:

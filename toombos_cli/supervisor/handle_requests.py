@@ -112,7 +112,7 @@ async def _start(system: System, plan: Plan, names: Iterable[str], timeout_s: fl
         await _undo(system, begun)
         raise
     if failures:
-        await _undo(system, begun)
+        await _undo(system, begun, failures)
         return Outcome(failures=failures)
     return Outcome(started=tuple(begun))
 
@@ -135,14 +135,21 @@ def _check(system: System, plan: Plan, wanted: Iterable[str]) -> tuple[Failure, 
 
 
 async def _bring_up(system: System, plan: Plan, wanted: tuple[str, ...], begun: list[str]) -> tuple[Failure, ...]:
-    """Starts each as soon as its dependencies allow; ends at the first failure, which is returned."""
-    tasks = [asyncio.create_task(_bring_up_one(system, plan, name, begun)) for name in wanted]
+    """Starts each service as soon as its dependencies allow; ends at the first failure, which is returned.
+
+    A service that was ready and no longer is when the others become ready is a failure, too.
+    """
+    pending = {asyncio.create_task(_bring_up_one(system, plan, name, begun)) for name in wanted}
+    watches = {asyncio.create_task(_until_it_falls(system.units[name])) for name in wanted}
+    tasks = pending | watches
     try:
-        for next_done in asyncio.as_completed(tasks):
-            failure = await next_done
-            if failure is not None:
-                return (failure,)
-        return ()
+        while pending:
+            done, _ = await asyncio.wait(pending | watches, return_when=asyncio.FIRST_COMPLETED)
+            failures = [failure for task in done if (failure := task.result()) is not None]
+            if failures:
+                return tuple({failure.service: failure for failure in failures}.values())
+            pending -= done
+        return tuple(_fall(system.units[name]) for name in wanted if system.units[name].state.phase not in _UP)
     finally:
         for task in tasks:
             task.cancel()
@@ -166,8 +173,29 @@ async def _bring_up_one(system: System, plan: Plan, name: str, begun: list[str])
         unit.waiting -= 1
     if unit.state.phase in _UP:
         return None
-    return unit.failure or Failure(
-        service=name, kind="exited", message=unit.state.detail or "it was stopped meanwhile by another command"
+    return _fall(unit)
+
+
+async def _until_it_falls(unit: Unit) -> Failure:
+    """Returns why a service that was ready is so no longer, as soon as that happens."""
+    await unit.wait_until(lambda: unit.state.phase in _UP)
+    await unit.wait_until(lambda: unit.state.phase not in _UP)
+    return _fall(unit)
+
+
+def _fall(unit: Unit) -> Failure:
+    """Returns why a service is not ready: its start failed, it ended, or somebody stopped it."""
+    if unit.failure is not None:
+        return unit.failure
+    state = unit.state
+    restarted = state.phase is Phase.STARTING and state.restart_history
+    reason = state.restart_history[-1].reason if restarted else state.detail
+    return Failure(
+        service=unit.name,
+        kind="exited",
+        message=reason or "it was stopped meanwhile by another command",
+        hint=f"toombos logs {unit.name}",
+        last_lines=state.last_lines,
     )
 
 
@@ -177,7 +205,11 @@ def _reached(unit: Unit, condition: str) -> bool:
     return started or unit.state.phase in _UP or unit.failure is not None
 
 
-async def _undo(system: System, begun: list[str]) -> None:
+async def _undo(system: System, begun: list[str], failures: Iterable[Failure] = ()) -> None:
     """Ends what was begun and nobody else waits for; how a service failed stays written down."""
     units = system.units
-    await stop(system, [name for name in begun if units[name].is_active and units[name].waiting == 0])
+    ended = [name for name in begun if units[name].is_active and units[name].waiting == 0]
+    await stop(system, ended)
+    for failure in failures:
+        if failure.service in ended and not units[failure.service].is_active:
+            units[failure.service].refuse(failure)

@@ -9,7 +9,7 @@ from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import Phase, SystemState, observed, read_state
 from toombos_cli.supervisor import client
-from toombos_cli.supervisor.ordering import default_names
+from toombos_cli.supervisor.ordering import default_names, with_dependencies
 from toombos_cli.supervisor.protocol import Done, Plan, Progress, Restart, Start, Status, Stop
 from toombos_cli.supervisor.reports import ChangeReport, FailureRow, SupervisorRow, SystemReport, rows
 
@@ -45,7 +45,8 @@ def run_start(
     wanted = names or default_names(manifest.services)
     done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early)
     notes = (*_taken_over(before, done), *_stale(done, plan), *_forgot_the_dry_run(manifest, done, plan))
-    return change_report(done, manifest.services, manifest.project, names, notes=notes)
+    shown = with_dependencies(manifest.services, wanted)
+    return change_report(done, manifest.services, manifest.project, shown, notes=notes)
 
 
 def run_restart(
@@ -68,14 +69,10 @@ def run_restart(
         tuple(name for name, s in before.services.items() if s.pid and name in manifest.services) if before else ()
     )
     plan = build_plan(manifest, mode=DRY_RUN if dry_run else (before.mode if before else None))
-    request = Restart(
-        plan=plan,
-        names=names or running or default_names(manifest.services),
-        only_changed=only_changed,
-        timeout_s=timeout_s,
-    )
+    wanted = names or running or default_names(manifest.services)
+    request = Restart(plan=plan, names=wanted, only_changed=only_changed, timeout_s=timeout_s)
     done = client.ask(manifest.project, request, on_progress)
-    return change_report(done, manifest.services, manifest.project, names)
+    return change_report(done, manifest.services, manifest.project, with_dependencies(manifest.services, wanted))
 
 
 def run_stop(
@@ -96,10 +93,12 @@ def run_stop(
         done = client.ask(project, request, on_progress)
     if done is None:
         report = run_status(project, services, names)
-        return ChangeReport(services=report.services, dry_run=report.dry_run, supervisor=report.supervisor)
+        return ChangeReport(
+            services=report.services, dry_run=report.dry_run, supervisor=report.supervisor, wants_up=False
+        )
     if not _stays(done):
         client.see_off(done.state.supervisor_pid)
-    return change_report(done, services, project, names)
+    return change_report(done, services, project, names, wants_up=False)
 
 
 def run_status(
@@ -143,7 +142,13 @@ def _plan_for_the_rest(manifest: Manifest) -> Plan | None:
 
 
 def change_report(
-    done: Done, services: dict[str, Service], project: Path, names: tuple[str, ...], *, notes: tuple[str, ...] = ()
+    done: Done,
+    services: dict[str, Service],
+    project: Path,
+    names: tuple[str, ...],
+    *,
+    wants_up: bool = True,
+    notes: tuple[str, ...] = (),
 ) -> ChangeReport:
     """The report of an answer, with the asked services' rows."""
     return ChangeReport(
@@ -154,6 +159,7 @@ def change_report(
         stopped=done.stopped,
         failures=tuple(map(FailureRow.of, done.failures)),
         notes=notes,
+        wants_up=wants_up,
     )
 
 

@@ -6,18 +6,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from toombos_cli import processes
-from toombos_cli.base.errors import Problem
-from toombos_cli.base.results import Case, Verdict
+from toombos_cli.base.errors import ConfigurationError, Problem
+from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import Phase, ServiceState, SystemState
 from toombos_cli.supervisor.protocol import Failure
-
-_VERDICTS = {
-    Phase.READY: Verdict.PASS,
-    Phase.STARTING: Verdict.WARN,
-    Phase.STOPPING: Verdict.WARN,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +55,11 @@ class SupervisorRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SystemReport:
+class SystemReport(Report):
     """The system as it is: passes when every service that belongs to it is ready."""
 
     kind: ClassVar[str] = "status"
+    asked_for: ClassVar[bool] = True
 
     services: tuple[ServiceRow, ...]
     dry_run: bool
@@ -75,9 +70,7 @@ class SystemReport:
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when a service is not up and supervised, WARN while one is starting or stopping or warns."""
-        from toombos_cli.base.results import worst
-
+        """FAIL when a service is not ready, also while it is starting; SKIP when there is none."""
         return worst([case.verdict for case in self.cases()] + [Verdict.WARN] * bool(self.warnings))
 
     def cases(self) -> tuple[Case, ...]:
@@ -113,11 +106,11 @@ class FailureRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeReport:
-    """What start, stop or restart did, and the system after it. `failures` make it exit 4, or 3 where a service
-    refused its configuration."""
+class ChangeReport(Report):
+    """What start, stop or restart did, and the services that it was asked for as they are after it."""
 
     kind: ClassVar[str] = "change"
+    hidden: ClassVar[frozenset[str]] = frozenset({"wants_up"})
 
     services: tuple[ServiceRow, ...]
     dry_run: bool
@@ -126,23 +119,45 @@ class ChangeReport:
     stopped: tuple[str, ...] = ()
     failures: tuple[FailureRow, ...] = ()
     notes: tuple[str, ...] = ()
+    wants_up: bool = True
+    """Whether the services should be ready now; False for stop."""
 
     @property
     def verdict(self) -> Verdict:
-        """ERROR when something could not be done."""
-        return Verdict.ERROR if self.failures else Verdict.PASS
+        """ERROR when a service is not as it should be, WARN for what is worth knowing, SKIP without any service."""
+        if self.failures or self.astray:
+            return Verdict.ERROR
+        return worst(self._judge(row) for row in self.services)
+
+    def exit_code(self, *, strict: bool = False) -> int:
+        """Return 3 when a service refused its configuration; else the verdict decides."""
+        if any(failure.kind == "configuration" for failure in self.failures):
+            return ConfigurationError.exit_code
+        return Report.exit_code(self, strict=strict)
 
     @property
-    def exit_code(self) -> int:
-        """0; 3 when a configuration is invalid; 4 for every other failure."""
-        if not self.failures:
-            return 0
-        return 3 if any(f.kind == "configuration" for f in self.failures) else 4
+    def astray(self) -> tuple[ServiceRow, ...]:
+        """The services that are not as they should be although nothing failed."""
+        if self.failures:  # the start that failed has stopped the others
+            return ()
+        return tuple(row for row in self.services if self._judge(row) in WRONG)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The failures as errors that name the service and the next command."""
-        return tuple(Problem(message=f.message, where=f.service, hint=f.hint) for f in self.failures)
+        failed = (Problem(message=f.message, where=f.service, hint=f.hint) for f in self.failures)
+        astray = (
+            Problem(message=row.detail or f"it is {row.phase}", where=row.name, hint=f"toombos logs {row.name}")
+            for row in self.astray
+        )
+        return *failed, *astray
+
+    def _judge(self, row: ServiceRow) -> Verdict:
+        if self.wants_up:
+            return _judge(row)
+        if row.pid:
+            return Verdict.FAIL
+        return Verdict.WARN if row.detail and row.name in self.stopped else Verdict.PASS
 
 
 def rows(
@@ -190,8 +205,9 @@ def _row(entry: ServiceState, project: Path) -> ServiceRow:
 
 
 def _judge(row: ServiceRow) -> Verdict:
-    verdict = _VERDICTS.get(row.phase, Verdict.FAIL)
-    return Verdict.WARN if verdict is Verdict.PASS and row.warnings else verdict
+    if row.phase is not Phase.READY:
+        return Verdict.FAIL
+    return Verdict.WARN if row.warnings else Verdict.PASS
 
 
 def _iso(at: float) -> str:

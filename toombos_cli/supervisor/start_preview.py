@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import Report, Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.settings.display import shown_manifest_value
 from toombos_cli.settings.env_file import read_env_file
@@ -34,10 +34,11 @@ class PlannedService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlanReport:
+class PlanReport(Report):
     """The services in start order."""
 
     kind: ClassVar[str] = "plan"
+    asked_for: ClassVar[bool] = True
 
     services: tuple[PlannedService, ...]
     dry_run: bool
@@ -46,8 +47,8 @@ class PlanReport:
 
     @property
     def verdict(self) -> Verdict:
-        """PASS: a plan that cannot be made is an error."""
-        return Verdict.PASS
+        """SKIP when there is nothing to start; a plan that cannot be made is an error."""
+        return Verdict.PASS if self.services else Verdict.SKIP
 
 
 def run_plan(manifest: Manifest, names: tuple[str, ...], *, dry_run: bool) -> PlanReport:

@@ -114,9 +114,9 @@ class Unit:
             self.running.unwanted.set_result(reason)
 
     def refuse(self, failure: Failure) -> None:
-        """Notes that a start was refused before anything was spawned."""
+        """Notes a start that failed and of which nothing runs."""
         self.failure = failure
-        self._give_up(Phase.FAILED, failure.message, ())
+        self._give_up(Phase.FAILED, failure.message, failure.last_lines)
 
     def warn(self, warnings: tuple[str, ...]) -> None:
         """Replaces what is worth a warning at present."""

@@ -17,7 +17,7 @@ from toombos_cli.project.alert_spool import AlertDirectory
 def test_a_test_message_says_for_each_channel_that_it_arrived(alerting, toombos, webhook):
     done = toombos("alert", "test")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("OK    hook: 1 attempt")
+    assert done.stdout.startswith("PASS  hook: 1 attempt")
     assert webhook.titles == ["[P3] toombos: Test alert"]
 
 

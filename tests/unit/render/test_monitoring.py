@@ -7,7 +7,7 @@ from rich.console import Console
 
 from toombos_cli.base.results import Verdict
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport, MonitoringReport, MonitoringRow
-from toombos_cli.render.text import monitoring, monitoring_check
+from toombos_cli.render.text import monitoring
 
 
 def console(width: int) -> Console:
@@ -50,9 +50,9 @@ def test_one_remedy_is_told_once():
 
     items = [CheckItem(group="panels", name=str(n), verdict=Verdict.WARN, hint="toombos load") for n in range(3)]
     items.append(CheckItem(group="targets", name="crm", verdict=Verdict.FAIL, hint="toombos health crm"))
-    monitoring_check.show(MonitoringCheckReport(items=tuple(items)), shown)
+    monitoring.show_check(MonitoringCheckReport(items=tuple(items)), shown)
     said = [line.strip() for line in shown.text().splitlines() if "hint" in line]
-    assert said == ["hint: toombos load", "hint: toombos health crm"]
+    assert said == ["hint: toombos health crm", "hint: toombos load"]
 
 
 def test_what_follows_from_another_item_is_counted_and_listed_when_asked_for():
@@ -64,13 +64,13 @@ def test_what_follows_from_another_item_is_counted_and_listed_when_asked_for():
     idle = [CheckItem(group="panels", name=f"idle {n}", verdict=Verdict.WARN, detail="no traffic") for n in range(3)]
     report = MonitoringCheckReport(items=(cause, *panels, *idle))
     shown = Shown()
-    monitoring_check.show(report, shown)
+    monitoring.show_check(report, shown)
     assert [line.rstrip() for line in shown.text().splitlines()] == [
         "ERROR services: crm, platform: nothing listens there",
         "WARN  panels: idle 0, and 2 more: no traffic",
         "3 more follow from that (--verbose lists them)",
-        "1 ERROR, 3 FAIL, 3 WARN",
+        "3 FAIL, 1 ERROR, 3 WARN",
     ]
     shown = Shown(verbose=True)
-    monitoring_check.show(report, shown)
+    monitoring.show_check(report, shown)
     assert all(item.name in shown.text() for item in report.items)

@@ -236,7 +236,7 @@ def test_a_run_that_was_killed_is_shown_and_alerted_and_one_that_still_runs_is_n
     finally:
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-    assert "FAIL broken off" in toombos("schedule", "show").stdout
+    assert "WARN broken off" in toombos("schedule", "show").stdout
     assert toombos("schedule", "run", "own").returncode == 0
     wait_until_quiet(project)
     assert [line["key"] for line in log_lines(project, "raised")] == ["schedule:long"]

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.unit.settings.conftest import SAFE, Project
 
+from tests.unit.settings.conftest import SAFE, Project
 from toombos_cli import processes
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.findings import Status

@@ -4,15 +4,16 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter
-from tests.unit.settings.conftest import Project
 
 from services.generator.settings import GeneratorSettings
+from tests.unit.settings.conftest import Project
 from toombos_cli.base.findings import Status
 from toombos_cli.base.redaction import spellings
 from toombos_cli.config.check import run_check
@@ -21,7 +22,7 @@ from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.render.console import make_console
 from toombos_cli.render.envelope import plain
 from toombos_cli.render.junit import document
-from toombos_cli.render.text import config_show, findings
+from toombos_cli.render.text import config, findings
 from toombos_cli.settings.values import Origin
 
 CANARY = "zQ7canary_9fX2kPw8Lm"
@@ -93,8 +94,8 @@ def test_any_env_file_is_judged_without_showing_a_secret(text):
             json.dumps(plain(check)),
             json.dumps(plain(show)),
             document(check, suite="config check"),
-            _printed(findings, check),
-            _printed(config_show, show),
+            _printed(findings.show, check),
+            _printed(config.show_values, show),
         ]
         for output in outputs:
             assert not [spelling for spelling in spellings(CANARY) if spelling in output]
@@ -133,8 +134,8 @@ def _assert_same_values(text: str) -> None:
                 assert actual == (expected.upper() if facts.variables[setting].any_case else expected)
 
 
-def _printed(view: object, report: object) -> str:
+def _printed(view: Callable[..., None], report: object) -> str:
     stream = io.StringIO()
     output = SimpleNamespace(stdout=make_console(stream), stderr=make_console(stream), verbose=True, quiet=False)
-    view.show(report, output)  # type: ignore[attr-defined]  # a module
+    view(report, output)
     return stream.getvalue()

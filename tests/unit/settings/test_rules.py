@@ -6,8 +6,8 @@ Every row's text is appended to a `.env` in dry-run mode, so its first line is l
 import subprocess
 
 import pytest
-from tests.unit.settings.conftest import SAFE, Project
 
+from tests.unit.settings.conftest import SAFE, Project
 from toombos_cli.base.findings import Status
 from toombos_cli.settings.check import RULES
 

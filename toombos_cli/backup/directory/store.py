@@ -19,8 +19,9 @@ from toombos_cli.base.errors import OperationError, ToombosError, UsageError
 class ArchiveInfo:
     """One archive as its index and the catalogue describe it; nothing of its content was read.
 
-    `verified`: the last full verification passed, and the file is the same since. `known_good`: verified, and every
-    file was readable and every database sound when it was made. `problem` is what makes it unusable, "" for nothing.
+    `verified`: the last full verification passed, and the file is the same since. `known_good`: verified, it holds
+    files, and every file was readable and every database sound when it was made. `problem` is what makes it unusable,
+    "" for nothing.
     """
 
     path: Path
@@ -72,6 +73,8 @@ def _describe(path: Path, made: datetime, record: Record) -> ArchiveInfo:
             made = datetime.fromisoformat(tail.created_at)
             files, data_bytes, kind, complete = tail.files, tail.data_bytes, tail.kind, tail.complete
             problem = problem or ("" if complete else "a file or database could not be read when it was made")
+            if not files:
+                problem, complete = problem or "it holds no file", False
     verified = record.outcome == "good"
     return ArchiveInfo(
         path=path,

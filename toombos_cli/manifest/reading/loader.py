@@ -30,7 +30,11 @@ def load_manifest(project: Path) -> Manifest:
     project = project.resolve()
     path = project / FILE_NAME
     layers = read_layers(path)
-    source = Source(path=path if path.is_file() else None, project=project)
+    source = Source(path=None, project=project)
+    if path.is_file():
+        sections = ((name, table) for name, table in layers[0].tree.items() if isinstance(table, dict))
+        written = frozenset((name, key) for name, table in sections for key in table)
+        source = Source(path=path, project=project, written=written)
     return _Check(layers).manifest(merged(layers), source)
 
 

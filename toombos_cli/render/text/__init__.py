@@ -6,52 +6,50 @@ from toombos_cli.base.results import Report, Verdict
 from toombos_cli.render.formats import Output
 
 VIEWS: dict[str, str] = {
-    "smoke": "toombos_cli.render.text.smoke",
-    "alert_sent": "toombos_cli.render.text.alert_sent",
-    "alert_status": "toombos_cli.render.text.alert_status",
-    "alert_test": "toombos_cli.render.text.alert_test",
-    "config_change": "toombos_cli.render.text.config_change",
-    "config_example": "toombos_cli.render.text.config_example",
-    "config_show": "toombos_cli.render.text.config_show",
-    "diagnose": "toombos_cli.render.text.diagnose",
-    "incident": "toombos_cli.render.text.incident",
-    "issue": "toombos_cli.render.text.issue",
-    "profile": "toombos_cli.render.text.profile",
-    "findings": "toombos_cli.render.text.findings",
-    "backup_copy": "toombos_cli.render.text.archives",
-    "backup_create": "toombos_cli.render.text.archives",
-    "backup_drill": "toombos_cli.render.text.archives",
-    "backup_list": "toombos_cli.render.text.archives",
-    "backup_prune": "toombos_cli.render.text.archives",
-    "backup_status": "toombos_cli.render.text.archives",
-    "backup_verify": "toombos_cli.render.text.archives",
-    "restore": "toombos_cli.render.text.restore",
-    "restore_recover": "toombos_cli.render.text.restore",
-    "change": "toombos_cli.render.text.change",
-    "logs": "toombos_cli.render.text.logs",
-    "health": "toombos_cli.render.text.health",
-    "load": "toombos_cli.render.text.load",
-    "monitoring": "toombos_cli.render.text.monitoring",
-    "monitoring_check": "toombos_cli.render.text.monitoring_check",
-    "monitoring_reload": "toombos_cli.render.text.monitoring_reload",
-    "plan": "toombos_cli.render.text.plan",
-    "recover": "toombos_cli.render.text.recover",
-    "schedule": "toombos_cli.render.text.schedule",
-    "schedule_print": "toombos_cli.render.text.schedule_print",
-    "schedule_run": "toombos_cli.render.text.schedule_run",
-    "status": "toombos_cli.render.text.status",
+    "alert_sent": "alerts:show_sent",
+    "alert_status": "alerts:show_status",
+    "alert_test": "alerts:show_test",
+    "backup_copy": "archives:show_copy",
+    "backup_create": "archives:show_create",
+    "backup_drill": "archives:show_drill",
+    "backup_list": "archives:show_list",
+    "backup_prune": "archives:show_prune",
+    "backup_status": "archives:show_status",
+    "backup_verify": "archives:show_verify",
+    "change": "change:show",
+    "config_change": "config:show_change",
+    "config_example": "config:show_example",
+    "config_show": "config:show_values",
+    "diagnose": "diagnose:show",
+    "findings": "findings:show",
+    "health": "health:show",
+    "incident": "tickets:show_incident",
+    "issue": "tickets:show_issue",
+    "load": "load:show",
+    "logs": "logs:show",
+    "monitoring": "monitoring:show",
+    "monitoring_check": "monitoring:show_check",
+    "monitoring_reload": "monitoring:show_reload",
+    "plan": "plan:show",
+    "profile": "profile:show",
+    "recover": "recover:show",
+    "restore": "restore:show",
+    "restore_recover": "restore:show_recovery",
+    "schedule": "schedule:show",
+    "schedule_print": "schedule:show_files",
+    "schedule_run": "schedule:show_run",
+    "smoke": "smoke:show",
+    "status": "status:show",
 }
+"""The view of each kind of report, as `module:function` of this package."""
 
-ASKED_FOR = frozenset(
-    {"alert_status", "backup_list", "config_example", "config_show", "incident", "issue", "logs", "plan"}
-    | {"schedule_print", "status"}
-)
-"""The kinds that are the answer to a question: with --quiet, all others are silent when nothing is wrong."""
+_SILENT = frozenset({Verdict.PASS, Verdict.SKIP})
 
 
 def show(report: Report, output: Output, exit_code: int) -> None:
-    """Prints the report with its view, whose `show(report, output)` writes to `output.stdout`."""
+    """Print the report with its view; with --quiet nothing when nothing is wrong and nothing was asked."""
     del exit_code  # the shell shows it
-    if output.quiet and report.verdict is Verdict.PASS and report.kind not in ASKED_FOR:
+    if output.quiet and report.verdict in _SILENT and not report.asked_for:
         return
-    import_module(VIEWS[report.kind]).show(report, output)
+    module, function = VIEWS[report.kind].split(":")
+    getattr(import_module(f"{__name__}.{module}"), function)(report, output)

@@ -1,14 +1,17 @@
 """What `toombos backup` and its subcommands answer."""
 
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.results import WORST_FIRST, Verdict
 from toombos_cli.render.formats import Output
+from toombos_cli.render.problems import print_problems
+from toombos_cli.render.table import Column, print_table
+from toombos_cli.render.verdicts import print_verdict
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from toombos_cli.backup.maintenance_reports import (
         ArchiveRow,
         CopyReport,
@@ -36,8 +39,12 @@ def size(size_bytes: int) -> str:
 def show_create(report: "CreateReport", output: Output) -> None:
     """The archive, what it holds, and what is not in it."""
     out, err = output.stdout, output.stderr
+    if not report.archive:
+        print_problems(report.problems, err)
+        _show_skipped(report, output)
+        return
     rate = report.data_bytes / max(report.duration_s, 0.001)
-    out.print(f"{'OK' if report.complete else 'INCOMPLETE'}  {report.archive}", soft_wrap=True)
+    print_verdict(out, report.verdict, report.archive if report.complete else f"incomplete: {report.archive}")
     out.print(
         f"    {_count(report.files, 'file')}, {size(report.data_bytes)} in {size(report.size_bytes)}, "
         f"{'read back and verified' if report.verified else 'written'}, {report.duration_s:.1f} s ({size(int(rate))}/s)"
@@ -47,18 +54,28 @@ def show_create(report: "CreateReport", output: Output) -> None:
         err.print(f"not in the archive: {one.path}: {one.reason}", style="red", soft_wrap=True)
     for one in report.flagged:
         err.print(f"note: {one.path} {one.reason} while it was read", style="yellow", soft_wrap=True)
-    if report.skipped:
-        counts: dict[str, int] = {}
-        for one in report.skipped:
-            counts[one.reason] = counts.get(one.reason, 0) + 1
-        told = ", ".join(f"{count} ({reason})" for reason, count in counts.items())
-        err.print(f"left out: {told}; --json lists them", style="dim", soft_wrap=True)
+    _show_skipped(report, output)
+    _show_missing(report, output)
     if not report.verified:
         err.print("note: encrypted for others: it counts as good once it was verified where the key is", style="yellow")
     if report.remote:
         out.print(f"    copied to {report.remote}, read back", soft_wrap=True)
     if report.remote_problem:
         err.print(f"error: not copied: {report.remote_problem}", style="red", soft_wrap=True)
+
+
+def _show_skipped(report: "CreateReport", output: Output) -> None:
+    counts = Counter(one.reason for one in report.skipped)
+    if counts:
+        told = ", ".join(f"{count} ({reason})" for reason, count in counts.items())
+        output.stderr.print(f"left out: {told}; --json lists them", style="dim", soft_wrap=True)
+
+
+def _show_missing(report: "CreateReport", output: Output) -> None:
+    for problem in report.problems:
+        output.stderr.print(f"warning: {problem.where}: {problem.message}", style="yellow", soft_wrap=True)
+        if problem.hint:
+            output.stderr.print(f"hint: {problem.hint}", style="cyan", soft_wrap=True)
 
 
 def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> None:
@@ -72,48 +89,41 @@ def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> N
 
 
 def show_list(report: "ListReport", output: Output) -> None:
-    """One line an archive; on a narrow terminal without the time, so that no name is cut."""
+    """One line an archive; on a narrow terminal without the time, which the name tells too."""
     if not report.archives:
         output.stdout.print(f"no archives in {report.directory}", soft_wrap=True)
         output.stderr.print("hint: toombos backup", style="cyan")
         show_remote(report.remote, output)
         return
-    grid = _list_grid(report.archives, with_time=True)
-    console = output.stdout
-    unbounded = console.options.update(max_width=1000)
-    if console.measure(grid, options=unbounded).maximum > console.width:  # the time is in the name, too
-        grid = _list_grid(report.archives, with_time=False)
-    output.stdout.print(grid)
+    print_table(output.stdout, _COLUMNS, map(_cells, report.archives))
     for row in report.archives:
         if row.problem:
             output.stderr.print(f"{Path(row.path).name}: {row.problem}", style="red", soft_wrap=True)
     show_remote(report.remote, output)
 
 
-def _list_grid(rows: "tuple[ArchiveRow, ...]", *, with_time: bool) -> "Table":
-    from rich.table import Table
+_COLUMNS = (
+    Column(name="MADE (UTC)", drop=1),
+    Column(name="SIZE", right=True),
+    Column(name="FILES", right=True),
+    Column(name="STATE", fold=True),
+    Column(name="ARCHIVE"),
+)
 
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    if with_time:
-        grid.add_column("MADE (UTC)", no_wrap=True)
-    for name in ("SIZE", "FILES"):
-        grid.add_column(name, justify="right", no_wrap=True)
-    grid.add_column("STATE", overflow="fold")
-    grid.add_column("ARCHIVE", no_wrap=True)
-    for row in rows:
-        wrong = "incomplete" if row.verified else "BAD"  # what an incomplete one holds is whole
-        state = wrong if row.problem else "good" if row.known_good else "unverified"
-        marks = [word for word, on in (("pinned", row.pinned), ("encrypted", row.encrypted)) if on]
-        kind = [] if row.kind == "regular" else [row.kind]
-        cells = [
-            size(row.size_bytes),
-            "-" if row.encrypted else str(row.files),
-            ", ".join([state, *kind, *marks]),
-            Path(row.path).name,
-        ]
-        made = datetime.fromisoformat(row.created_at).strftime("%Y-%m-%d %H:%M:%S")
-        grid.add_row(*([made, *cells] if with_time else cells))
-    return grid
+
+def _cells(row: "ArchiveRow") -> tuple[str, ...]:
+    whole = "incomplete" if row.files or row.encrypted else "empty"
+    wrong = whole if row.verified else "BAD"
+    state = wrong if row.problem else "good" if row.known_good else "unverified"
+    marks = [word for word, on in (("pinned", row.pinned), ("encrypted", row.encrypted)) if on]
+    kind = [] if row.kind == "regular" else [row.kind]
+    return (
+        datetime.fromisoformat(row.created_at).strftime("%Y-%m-%d %H:%M:%S"),
+        size(row.size_bytes),
+        "-" if row.encrypted else str(row.files),
+        ", ".join([state, *kind, *marks]),
+        Path(row.path).name,
+    )
 
 
 def show_remote(remote: "RemoteReport | None", output: Output) -> None:
@@ -150,15 +160,11 @@ def show_copy(report: "CopyReport", output: Output) -> None:
 def show_verify(report: "VerifyReport", output: Output) -> None:
     """One line an archive, and the reason for each bad one."""
     if not report.archives:
-        output.stdout.print("there is no archive to verify")
+        print_verdict(output.stdout, report.verdict, "there is no archive to verify")
         output.stderr.print("hint: toombos backup", style="cyan")
-    for one in report.archives:
-        word = {"pass": "OK", "fail": "FAIL"}.get(one.verdict.value, "ERROR")
-        style = "green" if word == "OK" else "red"
-        detail = one.detail or f"{one.files} files" + ("" if one.complete else ", incomplete when it was made")
-        output.stdout.print(
-            f"[{style}]{word}[/]  {_escaped(one.path)}: {_escaped(detail)}", markup=True, soft_wrap=True
-        )
+    for one in sorted(report.archives, key=lambda one: WORST_FIRST.index(one.verdict)):
+        detail = one.detail or _count(one.files, "file") + ("" if one.complete else ", incomplete when it was made")
+        print_verdict(output.stdout, one.verdict, f"{one.path}: {detail}")
 
 
 def show_prune(report: "PruneReport", output: Output) -> None:
@@ -176,20 +182,17 @@ def show_prune(report: "PruneReport", output: Output) -> None:
 
 def show_status(report: "StatusReport", output: Output) -> None:
     """Whether backups still happen, in one line, and what to do when not."""
-    ok = report.verdict.value in ("pass", "warn")
     if report.restore_interrupted:
-        output.stdout.print("FAIL  a restore was interrupted")
+        print_verdict(output.stdout, report.verdict, "a restore was interrupted")
         output.stderr.print("hint: toombos restore --recover", style="cyan")
     elif report.age_h is None:
-        output.stdout.print("FAIL  there is no good archive")
+        print_verdict(output.stdout, report.verdict, "there is no good archive")
         output.stderr.print("hint: toombos backup", style="cyan")
     else:
-        word = "OK" if ok else "FAIL"
-        output.stdout.print(
-            f"{word}  the newest good archive is {report.age_h:.1f} h old (at most {report.max_age_h:g} h)"
-        )
+        text = f"the newest good archive is {report.age_h:.1f} h old (at most {report.max_age_h:g} h)"
+        print_verdict(output.stdout, report.verdict, text)
         output.stdout.print(f"    {report.newest_good}", soft_wrap=True)
-        if not ok:
+        if report.verdict is Verdict.FAIL:
             output.stderr.print("hint: toombos backup", style="cyan")
     output.stdout.print(f"    {_count(report.archives, 'archive')}, {size(report.total_bytes)}")
     proven = report.last_drill_at or "never: toombos backup drill"
@@ -203,33 +206,10 @@ def show_status(report: "StatusReport", output: Output) -> None:
 
 def show_drill(report: "DrillReport", output: Output) -> None:
     """What was proven."""
-    output.stdout.print(
-        f"OK  {report.archive} restores: {report.files} files, {report.duration_s:.1f} s", soft_wrap=True
-    )
+    text = f"{report.archive} restores: {_count(report.files, 'file')}, {report.duration_s:.1f} s"
+    print_verdict(output.stdout, report.verdict, text)
     show_databases(report.databases, output)
 
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
-
-
-_VIEWS = {
-    "backup_copy": show_copy,
-    "backup_create": show_create,
-    "backup_list": show_list,
-    "backup_verify": show_verify,
-    "backup_prune": show_prune,
-    "backup_status": show_status,
-    "backup_drill": show_drill,
-}
-
-
-def show(report: "CreateReport", output: Output) -> None:
-    """Prints one of the reports of `toombos backup`."""
-    _VIEWS[report.kind](report, output)  # type: ignore[operator]  # each view takes the report of its kind

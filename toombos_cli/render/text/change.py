@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from toombos_cli.logs.lines import readable
 from toombos_cli.render.formats import Output
 from toombos_cli.render.problems import print_problems
-from toombos_cli.render.text import status
+from toombos_cli.render.text.status import notes, print_services
 
 if TYPE_CHECKING:
     from toombos_cli.supervisor.reports import ChangeReport
@@ -16,12 +16,14 @@ _LINES_SHOWN = 10
 def show(report: "ChangeReport", output: Output) -> None:
     """One sentence, the table, and for a failure its cause with the last log lines; `--quiet` leaves only that."""
     if not output.quiet:
-        output.stdout.print(_sentence(report))
-    if report.services and not output.quiet:
-        output.stdout.print(status.table(report.services, output.stdout.width))
-    for failure, problem in zip(report.failures, report.problems, strict=True):
+        output.stdout.print(_sentence(report), soft_wrap=True)
+        print_services(report.services, output)
+        if not report.wants_up:
+            notes(tuple(row for row in report.services if row.name in report.stopped), output)
+    lines = {failure.service: failure.last_lines for failure in report.failures}
+    for problem in report.problems:
         print_problems((problem,), output.stderr)
-        for line in failure.last_lines[-_LINES_SHOWN:]:
+        for line in lines.get(problem.where or "", ())[-_LINES_SHOWN:]:
             output.stderr.print(f"  | {readable(line)}", soft_wrap=True)
     for note in report.notes:
         output.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
@@ -31,6 +33,8 @@ def _sentence(report: "ChangeReport") -> str:
     if report.failures:
         undone = "not stopped" if any(f.kind == "stubborn" for f in report.failures) else "not started"
         return f"{undone}: {', '.join(f.service for f in report.failures)}"
+    if report.astray:
+        return f"not {'ready' if report.wants_up else 'stopped'}: {', '.join(row.name for row in report.astray)}"
     if report.started:
         mode = " in dry-run mode" if report.dry_run else ""
         return f"started{mode}: {', '.join(report.started)}"
@@ -38,4 +42,4 @@ def _sentence(report: "ChangeReport") -> str:
         return f"stopped: {', '.join(report.stopped)}"
     if any(row.pid for row in report.services):
         return f"already running{' in dry-run mode' if report.dry_run else ''}"
-    return "nothing is running"
+    return "nothing to start" if report.wants_up else "nothing is running"

@@ -2,19 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from toombos_cli.base.results import Verdict
 from toombos_cli.render.formats import Output
 from toombos_cli.render.sparkline import sparkline
-from toombos_cli.render.verdicts import STYLES, WORDS
+from toombos_cli.render.verdicts import WORD_WIDTH, print_verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from toombos_cli.health.report import HealthReport, ServiceHealth
 
-_WORD_WIDTH, _LATENCY_WIDTH, _PID_WIDTH = 4, 8, 11
+_LATENCY_WIDTH, _PID_WIDTH = 8, 11
 _History = tuple[float | None, ...]
 _INDENT = "      "
 
@@ -25,6 +23,8 @@ def show(report: "HealthReport", output: Output) -> None:
     services = report.services
     widths = max((len(s.name) for s in services), default=0), max((len(s.reason) for s in services), default=0)
     last_with = {service.fix: service.name for service in report.services}
+    if not services:
+        print_verdict(console, report.verdict, "there is no service to ask")
     for service in services:
         if output.quiet and service.verdict is Verdict.PASS:
             continue
@@ -35,7 +35,7 @@ def show(report: "HealthReport", output: Output) -> None:
         return
     if report.skipped:
         names = ", ".join(skipped.name for skipped in report.skipped)
-        console.print(f"{WORDS[Verdict.SKIP]:{_WORD_WIDTH}}  {names}: {report.skipped[0].detail}", style="dim")
+        print_verdict(console, Verdict.SKIP, f"{names}: {report.skipped[0].detail}")
     console.print(_summary(report))
 
 
@@ -45,7 +45,7 @@ def _row(
     latency = "" if service.latency_ms is None else f"{service.latency_ms:.0f} ms"
     name_width, reason_width = widths
     cells = f"{service.name:{name_width}}  {service.reason:{reason_width}}  {latency:>{_LATENCY_WIDTH}}"
-    room = console.width - _WORD_WIDTH - 2 - len(cells)
+    room = console.width - WORD_WIDTH - 1 - len(cells)
     if room >= _PID_WIDTH + 2:
         cells += f"  {f'pid {service.pid}' if service.pid else '':{_PID_WIDTH}}"
         room -= _PID_WIDTH + 2
@@ -53,8 +53,7 @@ def _row(
         cells += "  " + sparkline(history, width=min(room - 2, 60), encoding=console.encoding)
     elif room >= len(service.url) + 2:
         cells += f"  {service.url}"
-    word = (f"{WORDS[service.verdict]:{_WORD_WIDTH}}  ", STYLES[service.verdict])
-    console.print(Text.assemble(word, cells.rstrip()), soft_wrap=True)
+    print_verdict(console, service.verdict, cells.rstrip())
     if verbose and service.url:
         asked = "connect" if service.url.startswith("tcp:") else "GET"
         status = f"HTTP {service.http_status}" if service.http_status else "no answer"

@@ -2,31 +2,33 @@
 
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import WORST_FIRST, Verdict
 from toombos_cli.render.formats import Output
 from toombos_cli.render.problems import print_problems
-from toombos_cli.render.verdicts import STYLES, WORDS
+from toombos_cli.render.table import Column, print_table
+from toombos_cli.render.verdicts import print_verdict, word
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from toombos_cli.load.baseline import BaselineResult
     from toombos_cli.load.report import LoadReport
     from toombos_cli.load.summary import LatencySummary
 
-_COLUMNS = ("p50", "p75", "p90", "p95", "p99", "p99_9", "max", "mean")
+_COLUMNS = {"p50": 0, "p75": 1, "p90": 3, "p95": 0, "p99": 0, "p99_9": 4, "max": 0, "mean": 2}
+"""The columns of the latencies, each with the rank in which it is dropped."""
 _ERRORS_SHOWN = 8
 
 
 def show(report: "LoadReport", output: Output) -> None:
     """The whole result on stdout."""
     out = output.stdout
-    verdict = (f"{WORDS[report.verdict]}  ", STYLES[report.verdict])
-    out.print(Text.assemble(verdict, sentence(report)))
+    print_verdict(out, report.verdict, sentence(report))
     out.print(_plan(report))
     out.print(_throughput(report))
-    out.print(_latencies(report))
+    _latencies(report, out)
     if report.status:
         out.print("status     " + "  ".join(f"{status}: {count}" for status, count in report.status.items()))
     for status, said in report.samples.items():
@@ -40,13 +42,12 @@ def show(report: "LoadReport", output: Output) -> None:
     if len(report.errors) > _ERRORS_SHOWN:
         out.print(f"error      {len(report.errors) - _ERRORS_SHOWN} more kinds: see --json")
     if len(report.endpoints) > 1:
-        out.print(_endpoints(report))
+        _endpoints(report, out)
     if report.server:
-        out.print(_servers(report))
+        _servers(report, out)
     _show_generator(report, output)
-    for result in report.slo:
-        word, style = WORDS[result.verdict], STYLES[result.verdict]
-        out.print(f"slo        {word:<5} {result.objective}: {result.detail}", style=style)
+    for result in sorted(report.slo, key=lambda result: WORST_FIRST.index(result.verdict)):
+        out.print(Text.assemble("slo        ", word(result.verdict), f" {result.objective}: {result.detail}"))
     if report.baseline:
         _show_baseline(report.baseline, output)
     for note in report.notes:
@@ -112,11 +113,7 @@ def _throughput(report: "LoadReport") -> str:
     return text
 
 
-def _latencies(report: "LoadReport") -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("latency ms")
-    for name in _COLUMNS:
-        table.add_column(name.replace("_", "."), justify="right")
+def _latencies(report: "LoadReport", console: "Console") -> None:
     rows: list[tuple[str, LatencySummary]] = [
         ("response", report.latency_us.response),
         ("service", report.latency_us.service),
@@ -125,10 +122,9 @@ def _latencies(report: "LoadReport") -> Table:
     ]
     if report.counts.http_error and report.counts.ok:
         rows.insert(1, ("  successes", report.latency_us.ok))
-    for name, summary in rows:
-        if summary.count:
-            table.add_row(name, *(bounded(summary, column) for column in _COLUMNS))
-    return table
+    columns = [Column(name=name.replace("_", "."), right=True, drop=rank) for name, rank in _COLUMNS.items()]
+    cells = [(name, *(bounded(summary, column) for column in _COLUMNS)) for name, summary in rows if summary.count]
+    print_table(console, [Column(name="latency ms"), *columns], cells)
 
 
 def bounded(summary: "LatencySummary", column: str) -> str:
@@ -143,52 +139,67 @@ def bounded(summary: "LatencySummary", column: str) -> str:
     return f">{text}" if among or (column == "mean" and summary.censored) else text
 
 
-def _endpoints(report: "LoadReport") -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("endpoint", "requests", "ok", "failed", "p50 ms", "p95 ms", "p99 ms"):
-        table.add_column(name, justify="left" if name == "endpoint" else "right")
+_ENDPOINT_COLUMNS = (
+    Column(name="endpoint"),
+    Column(name="requests", right=True, drop=1),
+    Column(name="ok", right=True),
+    Column(name="failed", right=True),
+    Column(name="p50 ms", right=True, drop=2),
+    Column(name="p95 ms", right=True),
+    Column(name="p99 ms", right=True),
+)
+
+
+def _endpoints(report: "LoadReport", console: "Console") -> None:
+    rows = []
     for name, found in report.endpoints.items():
         times = [milliseconds(v) for v in (found.response.p50, found.response.p95, found.response.p99)]
-        table.add_row(name, str(found.counts.scheduled), str(found.counts.ok), str(found.counts.failed), *times)
-    return table
+        rows.append((name, str(found.counts.scheduled), str(found.counts.ok), str(found.counts.failed), *times))
+    print_table(console, _ENDPOINT_COLUMNS, rows)
 
 
-def _servers(report: "LoadReport") -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("server", "pid", "CPU avg %", "CPU ms/request", "memory max MB", "open files", "processes"):
-        table.add_column(name, justify="left" if name == "server" else "right")
+_SERVER_COLUMNS = (
+    Column(name="server"),
+    Column(name="pid", right=True),
+    Column(name="CPU avg %", right=True),
+    Column(name="CPU ms/request", right=True, drop=3),
+    Column(name="memory max MB", right=True),
+    Column(name="open files", right=True, drop=2),
+    Column(name="processes", right=True, drop=1),
+)
+
+
+def _servers(report: "LoadReport", console: "Console") -> None:
+    rows = []
     for server in report.server:
         last = server.series[-1]
-        table.add_row(
-            server.name,
-            str(server.pid),
-            f"{server.cpu_s / report.run.duration_s * 100:.0f}",
-            "-" if server.cpu_ms_per_request is None else f"{server.cpu_ms_per_request:.3f}",
-            f"{server.rss_max_bytes / 1e6:.0f}",
-            "-" if last.open_files is None else str(last.open_files),
-            str(last.processes),
+        rows.append(
+            (
+                server.name,
+                str(server.pid),
+                f"{server.cpu_s / report.run.duration_s * 100:.0f}",
+                "-" if server.cpu_ms_per_request is None else f"{server.cpu_ms_per_request:.3f}",
+                f"{server.rss_max_bytes / 1e6:.0f}",
+                "-" if last.open_files is None else str(last.open_files),
+                str(last.processes),
+            )
         )
-    return table
+    print_table(console, _SERVER_COLUMNS, rows)
 
 
 def _show_generator(report: "LoadReport", output: Output) -> None:
     generator = report.generator
-    text = f"client     {'OK' if generator.valid else 'WARN'}   CPU {generator.cpu_percent:.0f} %, "
-    text += f"{generator.cpu_us_per_request:.1f} µs a request"
+    text = f" CPU {generator.cpu_percent:.0f} %, {generator.cpu_us_per_request:.1f} µs a request"
     if generator.lag_p99_us is not None and generator.lag_max_us is not None:
         text += (
             f", late by {milliseconds(generator.lag_p99_us)} ms (p99), {milliseconds(generator.lag_max_us)} ms (max)"
         )
-    output.stdout.print(text, style="" if generator.valid else "yellow")
+    output.stdout.print(Text.assemble("client     ", word(report.generator_verdict), text))
     for reason in generator.reasons:
         output.stdout.print(f"           {reason}")
 
 
 def _show_baseline(baseline: "BaselineResult", output: Output) -> None:
-    for found in baseline.comparisons:
-        word, style = WORDS[found.verdict], STYLES[found.verdict]
-        output.stdout.print(
-            f"baseline   {word:<5} {found.metric} {found.measured:g}, before {found.mean:g}, "
-            f"limit {found.limit:g}: {found.detail}",
-            style=style,
-        )
+    for found in sorted(baseline.comparisons, key=lambda found: WORST_FIRST.index(found.verdict)):
+        text = f" {found.metric} {found.measured:g}, before {found.mean:g}, limit {found.limit:g}: {found.detail}"
+        output.stdout.print(Text.assemble("baseline   ", word(found.verdict), text))

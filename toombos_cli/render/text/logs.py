@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 def show(report: "LogsReport", output: Output) -> None:
     """One line a line, behind the service's name where there are several."""
+    if not report.lines and not output.quiet:
+        output.stderr.print("no line of a log was found", style="yellow")
     printer = LinePrinter(output, tuple(dict.fromkeys(line.service for line in report.lines)))
     for line in report.lines:
         printer.show(line.service, line.line)

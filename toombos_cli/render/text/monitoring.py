@@ -1,42 +1,93 @@
-"""What `toombos monitoring` up, down, restart and status tell."""
+"""What `toombos monitoring` up, down, restart, status, check and reload found and did."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
+from toombos_cli.base.results import WORST_FIRST, Verdict
 from toombos_cli.render.formats import Output
 from toombos_cli.render.problems import print_problems
+from toombos_cli.render.table import Column, print_table
+from toombos_cli.render.verdicts import WORDS, print_verdict
 
 if TYPE_CHECKING:
-    from toombos_cli.monitoring.reports import MonitoringReport
+    from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport, MonitoringReport, ReloadReport
 
 _STYLES = {"up": "green", "down": "red", "missing": "yellow"}
+_COLUMNS = (
+    Column(name="NAME"),
+    Column(name="STATE"),
+    Column(name="PID", right=True),
+    Column(name="URL"),
+    Column(name="DETAIL", fold=True),
+)
 
 
 def show(report: "MonitoringReport", output: Output) -> None:
     """How it is run, one line a service, then what is missing and how to get it."""
-    from rich.table import Table
-    from rich.text import Text
-
     console = output.stdout
     if not report.services:
         console.print("monitoring: the manifest describes none")
         output.stderr.print('hint: begin toombos.toml with: extends = "monitoring"', style="cyan", soft_wrap=True)
         return
     console.print(f"monitoring: {report.backend}" + (f" ({report.reason})" if report.reason else ""))
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("NAME", "STATE", "PID", "URL"):
-        grid.add_column(name, no_wrap=True)
-    grid.add_column("DETAIL", overflow="fold")  # what does not fit goes on in the next line; nothing else shrinks
-    for row in report.services:
-        style = _STYLES[row.state] if report.wanted else ""
-        grid.add_row(row.name, Text(row.state, style=style), str(row.pid or "-"), row.url, row.detail)
-    console.print(grid)
+    styles = _STYLES if report.wanted else {}
+    rows = [
+        (row.name, Text(row.state, styles.get(row.state, "")), str(row.pid or "-"), row.url, row.detail)
+        for row in report.services
+    ]
+    print_table(console, _COLUMNS, rows)
     if report.changed_files:
         console.print(f"configuration written: {len(report.changed_files)} files")
     if report.password_file and report.wanted:
-        console.print(f"Grafana: user admin, password in {report.password_file}")
+        console.print(f"Grafana: user admin, password in {report.password_file}", soft_wrap=True)
     print_problems(report.problems, output.stderr)
     if report.wanted:
         told = bool(report.problems)  # they have their own hints, and what is down is down because of them
         hints = (row.hint for row in report.services if row.hint and not (told and row.state == "down"))
         for hint in dict.fromkeys(hints):
             output.stderr.print(f"hint: {hint}", style="cyan", soft_wrap=True)
+
+
+def show_check(report: "MonitoringCheckReport", output: Output) -> None:
+    """What is not well with its remedy, the worst first, then how many items of each group are, then the counts."""
+    console = output.stdout
+    if not report.items:
+        print_verdict(console, report.verdict, "there is nothing to check: the manifest describes no monitoring")
+        output.stderr.print('hint: begin toombos.toml with: extends = "monitoring"', style="cyan", soft_wrap=True)
+        return
+    unwell = [item for item in report.items if item.verdict is not Verdict.PASS]
+    shown = unwell if output.verbose else [item for item in unwell if item.explained_by is None]
+    shown = sorted(shown, key=lambda item: WORST_FIRST.index(item.verdict))
+    lines = [[item] for item in shown] if output.verbose else _alike(shown)
+    for line, after in zip(lines, [*lines[1:], None], strict=True):
+        item = line[0]
+        more = f", and {len(line) - 1} more" if len(line) > 1 else ""
+        text = f"{item.group}: {item.name}{more}" + (f": {item.detail}" if item.detail else "")
+        print_verdict(console, item.verdict, text)
+        if item.hint and (after is None or after[0].hint != item.hint):  # once below all that it mends
+            console.print(f"      hint: {item.hint}", style="cyan", soft_wrap=True)
+    for group, count in Counter(item.group for item in report.items if item.verdict is Verdict.PASS).items():
+        print_verdict(console, Verdict.PASS, f"{group}: {count}")
+    if len(shown) < len(unwell):
+        console.print(f"{len(unwell) - len(shown)} more follow from that (--verbose lists them)")
+    counts = Counter(item.verdict for item in report.items)
+    console.print(", ".join(f"{counts[verdict]} {WORDS[verdict]}" for verdict in WORST_FIRST if counts[verdict]))
+
+
+def show_reload(report: "ReloadReport", output: Output) -> None:
+    """One line for the programs, one for each file that changed."""
+    output.stdout.print(f"reloaded: {', '.join(report.reloaded)}")
+    for path in report.changed_files:
+        output.stdout.print(f"changed: {path}", soft_wrap=True)
+    if not report.changed_files:
+        output.stdout.print("the configuration was up to date already")
+
+
+def _alike(items: "list[CheckItem]") -> "list[list[CheckItem]]":
+    """The items that say the same of several things, together, where the first of them stands."""
+    lines: dict[tuple[object, ...], list[CheckItem]] = {}
+    for item in items:
+        lines.setdefault((item.group, item.verdict, item.detail, item.hint), []).append(item)
+    return list(lines.values())

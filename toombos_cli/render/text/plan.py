@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 def show(report: "PlanReport", output: Output) -> None:
     """The services in start order; commands stand unwrapped, so that they can be pasted."""
     console = output.stdout
+    if not report.services:
+        console.print("there is no service to start")
+        return
     count = sum(service.pid is None for service in report.services)
     mode = f" in {report.mode} mode" if report.mode else ""
     console.print(

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.results import WRONG
 from toombos_cli.render.formats import Output
-from toombos_cli.render.verdicts import STYLES, WORDS
+from toombos_cli.render.verdicts import print_verdict
 
 if TYPE_CHECKING:
     from toombos_cli.recovery.reports import RecoveryReport, StepOutcome
@@ -11,17 +12,16 @@ if TYPE_CHECKING:
 
 def show_step(step: "StepOutcome", output: Output) -> None:
     """One line, at once: a recovery takes a while."""
-    word, style = WORDS[step.verdict], STYLES[step.verdict]
     said = "; ".join(part for part in (step.detail, step.cause) if part)
-    output.stdout.print(f"{word:<5} ", style=style, end="")
-    output.stdout.print(f"{step.name:<11} {step.duration_s:6.1f} s" + (f"  {said}" if said else ""), soft_wrap=True)
+    text = f"{step.name:<11} {step.duration_s:6.1f} s" + (f"  {said}" if said else "")
+    print_verdict(output.stdout, step.verdict, text)
     output.stdout.file.flush()
 
 
 def show(report: "RecoveryReport", output: Output) -> None:
     """The outcome; the lines of the steps have been shown."""
     last = report.steps[-1]
-    if last.verdict.value in ("fail", "error"):
+    if last.verdict in WRONG:
         output.stdout.print(f"stopped at {last.name}; not done: {', '.join(report.not_done) or 'nothing'}")
     else:
         output.stdout.print("recovered")

@@ -11,15 +11,8 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-def show(report: "RestoreReport | RecoverReport", output: Output) -> None:
+def show(report: "RestoreReport", output: Output) -> None:
     """The sentence, the changes, and what a person should know."""
-    if report.kind == "restore_recover":
-        _show_recovery(report, output)  # type: ignore[arg-type]  # told by its kind
-    else:
-        _show_restore(report, output)  # type: ignore[arg-type]  # told by its kind
-
-
-def _show_restore(report: "RestoreReport", output: Output) -> None:
     out, err = output.stdout, output.stderr
     if report.recovered:
         err.print(f"note: an interrupted restore was dealt with first: {report.recovered}", style="yellow")
@@ -61,7 +54,8 @@ def _show_restore(report: "RestoreReport", output: Output) -> None:
         err.print(report.replaced_at, soft_wrap=True)
 
 
-def _show_recovery(report: "RecoverReport", output: Output) -> None:
+def show_recovery(report: "RecoverReport", output: Output) -> None:
+    """What was done about an interrupted restore."""
     output.stdout.print(
         f"the interrupted restore was dealt with: {report.outcome}" if report.outcome else "no restore was interrupted"
     )

@@ -1,17 +1,27 @@
-"""The jobs: when, what, the last run and the next one."""
+"""The jobs: when, what, the last run and the next one; what would be installed; how one job ended."""
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.results import Verdict
 from toombos_cli.render.formats import Output
+from toombos_cli.render.table import Column, print_table
+from toombos_cli.render.verdicts import WORDS
 
 if TYPE_CHECKING:
-    from toombos_cli.schedule.reports import JobRow, ScheduleReport
+    from toombos_cli.schedule.reports import JobRow, JobRunReport, PrintedSchedule, ScheduleReport
+
+_COLUMNS = (
+    Column(name="JOB"),
+    Column(name="WHEN", fold=True),
+    Column(name="LAST RUN", drop=2),
+    Column(name="RESULT"),
+    Column(name="NEXT", drop=1),
+    Column(name="COMMAND", fold=True),
+)
 
 
 def show(report: "ScheduleReport", output: Output) -> None:
     """What was changed, one line a job, and who rotates the logs."""
-    from rich.table import Table
-
     console = output.stdout
     if report.changed:
         console.print(report.changed)
@@ -21,12 +31,12 @@ def show(report: "ScheduleReport", output: Output) -> None:
         output.stderr.print(f"hint: {hint}", style="cyan", soft_wrap=True)
         return
     console.print(f"schedule: {report.method}" if report.method else "schedule: not installed")
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("JOB", "WHEN", "LAST RUN", "RESULT", "NEXT", "COMMAND"):
-        grid.add_column(name, no_wrap=True, overflow="fold")
-    for job in report.jobs:
-        grid.add_row(job.name, job.when, job.last_run_at or "-", _result(job), job.next_due_at or "-", job.command)
-    console.print(grid)
+    rows = [
+        (job.name, job.when, job.last_run_at or "-", _result(job), job.next_due_at or "-", job.command)
+        for job in report.jobs
+    ]
+    if rows:
+        print_table(console, _COLUMNS, rows)
     logs = report.rotation
     when = f"daily and at {logs.max_mb} MB" if logs.daily else f"at {logs.max_mb} MB"
     packed = ", compressed but for the newest" if logs.compress else ""
@@ -35,13 +45,22 @@ def show(report: "ScheduleReport", output: Output) -> None:
         output.stderr.print("hint: toombos schedule install", style="cyan")
 
 
+def show_files(report: "PrintedSchedule", output: Output) -> None:
+    """The crontab block as it is; the units each below a comment with its name."""
+    for name, text in report.files.items():
+        if len(report.files) > 1:
+            output.stdout.file.write(f"# {name}\n")
+        output.stdout.file.write(text + ("\n" if len(report.files) > 1 else ""))
+
+
+def show_run(report: "JobRunReport", output: Output) -> None:
+    """One line for a failure; nothing for a success, or cron would send mail about it."""
+    if report.exit_code_of_command:
+        how = f"exit code {report.exit_code_of_command} after {report.duration_s:.1f} s"
+        output.stdout.print(f"{report.job}: {how}; see logs/schedule.log")
+
+
 def _result(job: "JobRow") -> str:
-    if not job.enabled:
-        return "SKIP disabled"
-    if job.missed:
-        return "WARN missed"
-    if job.broken_off:
-        return "FAIL broken off"
-    if job.exit_code is None:
+    if job.verdict is Verdict.PASS and job.exit_code is None:
         return "-"
-    return "OK" if job.exit_code == 0 else f"FAIL exit {job.exit_code}"
+    return f"{WORDS[job.verdict]} {job.result}".rstrip()

@@ -2,19 +2,16 @@
 
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import WRONG, Verdict
 from toombos_cli.render.formats import Output
-from toombos_cli.render.verdicts import STYLES, WORDS
+from toombos_cli.render.verdicts import STYLES, WORD_WIDTH, WORDS, print_verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from toombos_cli.smoke.report import SmokeReport, StepResult
 
-_WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
-_WORD_WIDTH, _TIME_WIDTH = 5, 7
+_TIME_WIDTH = 7
 _INDENT = "               "
 
 
@@ -22,7 +19,7 @@ def show(report: "SmokeReport", output: Output) -> None:
     """Prints the steps (with --quiet only what is wrong), flaky steps, leftovers, and the verdict."""
     taken = [step for step in report.steps if step.verdict is not Verdict.SKIP]
     for step in taken:
-        if step.verdict in _WRONG or not output.quiet:
+        if step.verdict in WRONG or not output.quiet:
             _step(output.stdout, step, verbose=output.verbose)
     if not output.quiet:
         _skipped(output.stdout, report)
@@ -32,17 +29,16 @@ def show(report: "SmokeReport", output: Output) -> None:
     if not output.quiet:
         for left in report.left_behind:
             output.stdout.print(f"left behind: {left}", style="dim", soft_wrap=True)
-    if not output.quiet or report.verdict in _WRONG:
+    if not output.quiet or report.verdict in WRONG:
         output.stdout.print(_last_line(report), style=STYLES[report.verdict], soft_wrap=True)
 
 
 def _step(console: "Console", step: "StepResult", *, verbose: bool) -> None:
-    word = (f"{WORDS[step.verdict]:{_WORD_WIDTH}}", STYLES[step.verdict])
     took = f"{step.duration_ms:.0f} ms"
-    console.print(Text.assemble(word, f" {took:>{_TIME_WIDTH}}  {step.name}"), soft_wrap=True)
+    print_verdict(console, step.verdict, f"{took:>{_TIME_WIDTH}}  {step.name}")
     if step.detail:
         console.print(f"{_INDENT}{step.detail}", soft_wrap=True)
-    if verbose or step.verdict in _WRONG:
+    if verbose or step.verdict in WRONG:
         for label, text in (("request", step.request), ("expected", step.expected), ("got", step.got)):
             if text:
                 console.print(f"{_INDENT}{label:8}  {text}", soft_wrap=True)
@@ -55,18 +51,20 @@ def _skipped(console: "Console", report: "SmokeReport") -> None:
         if step.verdict is Verdict.SKIP:
             by_reason.setdefault(step.detail, []).append(step.name)
     for reason, names in by_reason.items():
-        console.print(f"{WORDS[Verdict.SKIP]:{_WORD_WIDTH}} {', '.join(names)}: {reason}", style="dim")
+        console.print(f"{WORDS[Verdict.SKIP]:{WORD_WIDTH}} {', '.join(names)}: {reason}", style="dim", soft_wrap=True)
 
 
 def _last_line(report: "SmokeReport") -> str:
-    wrong = [step.name for step in report.steps if step.verdict in _WRONG]
+    wrong = [step.name for step in report.steps if step.verdict in WRONG]
+    skipped = sum(step.verdict is Verdict.SKIP for step in report.steps)
+    taken = len(report.steps) - skipped
     rounds = f" in {report.rounds} rounds" if report.rounds > 1 else ""
     if wrong:
         failing = f", {report.failed_rounds} of {report.rounds} rounds" if report.rounds > 1 else ""
-        return f"smoke test FAILED: {', '.join(wrong)} ({len(wrong)} of {len(report.steps)} steps{failing})"
-    skipped = sum(step.verdict is Verdict.SKIP for step in report.steps)
+        return f"smoke test FAILED: {', '.join(wrong)} ({len(wrong)} of {taken} steps{failing})"
+    if not taken:
+        return f"smoke test: nothing was tested{f', {skipped} skipped' if skipped else ': there is no step'}"
     warned = sum(step.verdict is Verdict.WARN for step in report.steps)
-    taken = len(report.steps) - skipped
     counts = f"{taken} step{'s' * (taken != 1)}{rounds}, {report.duration_s:.1f} s"
     extra = (f", {warned} with a warning" if warned else "") + (f", {skipped} skipped" if skipped else "")
     return f"smoke test passed: {counts}{extra}"

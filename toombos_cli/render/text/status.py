@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from toombos_cli.logs.lines import readable
 from toombos_cli.render.formats import Output
+from toombos_cli.render.table import Column, print_table
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from toombos_cli.supervisor.reports import ServiceRow, SystemReport
 
 _STYLES = {
@@ -25,9 +26,8 @@ _STYLES = {
 def show(report: "SystemReport", output: Output) -> None:
     """Prints mode and table, then what needs a person's attention."""
     console = output.stdout
-    running = any(row.pid for row in report.services)
-    console.print((f"{report.mode} mode" if report.mode else "running") if running else "not running")
-    console.print(table(report.services, console.width))
+    console.print(_headline(report))
+    print_services(report.services, output)
     for row in report.services:
         if row.pid and row.last_log_line.strip():
             # On a terminal it is cut at the edge; elsewhere there is no edge.
@@ -41,30 +41,36 @@ def show(report: "SystemReport", output: Output) -> None:
         output.stderr.print("hint: toombos start", style="cyan", soft_wrap=True)
 
 
-def table(rows: "tuple[ServiceRow, ...]", width: int) -> "Table":
-    """One line a service; words beside the colours. Below 100 columns without start-up time and log."""
-    from rich.table import Table
-    from rich.text import Text
+def _headline(report: "SystemReport") -> str:
+    """Returns how many services are ready, and in which mode the system runs."""
+    if not report.services:
+        return "there is no service"
+    if not any(row.pid or row.phase not in _AT_REST for row in report.services):
+        return "not running"
+    ready = sum(row.phase == "ready" for row in report.services)
+    mode = f"{report.mode} mode" if report.mode else "running"
+    return mode if ready == len(report.services) else f"{mode}: {ready} of {len(report.services)} ready"
 
-    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    columns = [column for column in _COLUMNS if width >= _WIDE or column[0] not in _ONLY_WHERE_WIDE]
-    for name, right in columns:
-        grid.add_column(name, justify="right" if right else "left", no_wrap=True, overflow="fold")
-    for row in rows:
-        cells: dict[str, str | Text] = {
-            "SERVICE": row.name,
-            "PHASE": Text(_word(row), style=_STYLES.get(row.phase, "")),
-            "PID": _or_dash(row.pid),
-            "PORT": _or_dash(row.port),
-            "READY": "-" if row.ready_after_s is None else f"{row.ready_after_s:.1f} s",
-            "UPTIME": duration(row.uptime_s),
-            "RESTARTS": str(row.restarts),
-            "CPU": "-" if row.cpu_percent is None else f"{row.cpu_percent:.0f} %",
-            "MEMORY": "-" if row.rss_bytes is None else f"{row.rss_bytes / 1e6:.0f} MB",
-            "LOG": row.log,
-        }
-        grid.add_row(*(cells[name] for name, _ in columns))
-    return grid
+
+def print_services(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
+    """Prints one line a service; words beside the colours."""
+    if rows:
+        print_table(output.stdout, _COLUMNS, map(_cells, rows))
+
+
+def _cells(row: "ServiceRow") -> tuple[str | Text, ...]:
+    return (
+        row.name,
+        Text(_word(row), style=_STYLES.get(row.phase, "")),
+        _or_dash(row.pid),
+        _or_dash(row.port),
+        "-" if row.ready_after_s is None else f"{row.ready_after_s:.1f} s",
+        duration(row.uptime_s),
+        str(row.restarts),
+        "-" if row.cpu_percent is None else f"{row.cpu_percent:.0f} %",
+        "-" if row.rss_bytes is None else f"{row.rss_bytes / 1e6:.0f} MB",
+        row.log,
+    )
 
 
 def notes(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
@@ -93,19 +99,18 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 86400}d{whole % 86400 // 3600:02}h"
 
 
-_WIDE = 100
-_ONLY_WHERE_WIDE = ("READY", "LOG")
+_AT_REST = ("stopped", "failed", "crash-loop")
 _COLUMNS = (
-    ("SERVICE", False),
-    ("PHASE", False),
-    ("PID", True),
-    ("PORT", True),
-    ("READY", True),
-    ("UPTIME", True),
-    ("RESTARTS", True),
-    ("CPU", True),
-    ("MEMORY", True),
-    ("LOG", False),
+    Column(name="SERVICE"),
+    Column(name="PHASE"),
+    Column(name="PID", right=True),
+    Column(name="PORT", right=True),
+    Column(name="READY", right=True, drop=2),
+    Column(name="UPTIME", right=True, drop=5),
+    Column(name="RESTARTS", right=True, drop=6),
+    Column(name="CPU", right=True, drop=3),
+    Column(name="MEMORY", right=True, drop=4),
+    Column(name="LOG", drop=1),
 )
 
 

@@ -1,0 +1,182 @@
+"""Tables on terminals of any width: nothing that a person types or reads as a number is ever cut."""
+
+import io
+import re
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from toombos_cli.backup.maintenance_reports import ArchiveRow, ListReport
+from toombos_cli.monitoring.reports import MonitoringReport, MonitoringRow
+from toombos_cli.project.state import Phase
+from toombos_cli.render.table import Column, print_table
+from toombos_cli.render.text import archives, monitoring, schedule, status
+from toombos_cli.schedule.reports import JobRow, RotationRow, ScheduleReport
+from toombos_cli.supervisor.reports import ServiceRow, SupervisorRow, SystemReport
+
+WIDTHS = (40, 55, 80, 120)
+LONG = "a-rather-long-service-name-for-billing"
+
+
+def service(name: str, pid: int, port: int) -> ServiceRow:
+    return ServiceRow(
+        name=name,
+        phase=Phase.UNSUPERVISED,
+        pid=pid,
+        port=port,
+        ready_after_s=12.5,
+        restarts=123,
+        cpu_percent=101.0,
+        rss_bytes=123_000_000,
+        uptime_s=99_999.0,
+        log=f"logs/{name}.log",
+        detail="",
+        restart_history=(),
+        warnings=(),
+        last_lines=(),
+        last_log_line="",
+    )
+
+
+def system(*rows: ServiceRow) -> SystemReport:
+    return SystemReport(services=rows, dry_run=False, supervisor=SupervisorRow(pid=1, alive=True))
+
+
+def job(name: str, when: str, command: str) -> JobRow:
+    return JobRow(
+        name=name,
+        title="",
+        when=when,
+        command=command,
+        enabled=True,
+        last_run_at="2026-11-28T14:05:00+00:00",
+        exit_code=17,
+        next_due_at="2026-11-29T02:00:00+00:00",
+        missed=False,
+    )
+
+
+def archive(name: str) -> ArchiveRow:
+    return ArchiveRow(
+        path=f"/backups/{name}",
+        created_at="2026-11-28T14:05:00+00:00",
+        size_bytes=123_456_789,
+        files=12_345,
+        data_bytes=1,
+        kind="emergency",
+        verified=True,
+        known_good=True,
+        pinned=True,
+        encrypted=False,
+        problem="",
+    )
+
+
+ROTATION = RotationRow(daily=True, max_mb=50, keep=30, compress=True)
+ARCHIVES = [f"toombos-20261128T1{minute:02}656Z-7d5{minute}.tar.zst" for minute in range(3)]
+REFUSED = "refused " * 9
+URLS = [f"http://127.0.0.1:{port}/-/ready" for port in (9090, 9093)]
+
+Case = tuple[Callable[..., None], Any, list[str]]
+VIEWS: dict[str, Case] = {
+    "status, ordinary names": (
+        status.show,
+        system(service("crm", 10884, 8001), service("platform", 10885, 8002), service("generator", 10886, 8000)),
+        ["crm", "platform", "generator", "10884", "10885", "10886", "8000", "8001", "8002", "UNSUPERVISED"],
+    ),
+    "status, a long name": (
+        status.show,
+        system(service(LONG, 4194304, 65535)),
+        [LONG, "4194304", "65535", "UNSUPERVISED"],
+    ),
+    "schedule show": (
+        schedule.show,
+        ScheduleReport(
+            method="cron",
+            jobs=(job("restore-drill", "Sundays 04:00", "toombos backup drill"), job("health", "every 5 minutes", "x")),
+            rotation=ROTATION,
+        ),
+        ["restore-drill", "health", "WARN exit 17"],
+    ),
+    "monitoring status": (
+        monitoring.show,
+        MonitoringReport(
+            backend="native",
+            reason="",
+            services=tuple(
+                MonitoringRow(
+                    name=f"alertmanager-{n}", state="missing", url=url, pid=4194300 + n, detail="refused " * 9
+                )
+                for n, url in enumerate(URLS)
+            ),
+        ),
+        ["alertmanager-0", "alertmanager-1", "4194300", "4194301", "missing", *URLS],
+    ),
+    "backup list": (
+        archives.show_list,
+        ListReport(directory="/backups", archives=tuple(map(archive, ARCHIVES))),
+        [*ARCHIVES, "118 MiB", "12345", "emergency"],
+    ),
+}
+
+
+def shown(view: Callable[..., None], report: Any, width: int) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False, markup=False)
+    stderr = Console(file=io.StringIO(), width=width)
+    view(report, SimpleNamespace(stdout=console, stderr=stderr, verbose=False, quiet=False))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("view", "report", "whole"), VIEWS.values(), ids=VIEWS)
+def test_every_identifier_is_whole(view: Callable[..., None], report: Any, whole: list[str], width: int) -> None:
+    text = shown(view, report, width)
+    for word in whole:
+        assert re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text), f"{word} is not whole at {width}:\n{text}"
+
+
+COLUMNS = (
+    Column(name="NAME"),
+    Column(name="PID", right=True),
+    Column(name="LOG", drop=1),
+    Column(name="NOTE", fold=True),
+)
+ROW = ("billing", "27655", "logs/billing.log", "it is late and it is dark and it rains")
+
+
+def lines(width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    print_table(console, COLUMNS, [ROW])
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_what_fits_stands_on_one_line() -> None:
+    assert lines(120) == [
+        "NAME       PID  LOG               NOTE",
+        "billing  27655  logs/billing.log  it is late and it is dark and it rains",
+    ]
+
+
+def test_free_text_is_folded_before_a_column_goes() -> None:
+    assert lines(50)[0].split() == ["NAME", "PID", "LOG", "NOTE"]
+    assert len(lines(50)) > 2
+
+
+def test_a_column_that_may_go_goes_before_anything_is_cut() -> None:
+    assert lines(40)[0].split() == ["NAME", "PID", "NOTE"]
+
+
+def test_what_does_not_fit_at_all_becomes_a_block_of_lines() -> None:
+    assert lines(20) == ["billing", "  PID   27655", f"  NOTE  {ROW[3]}"]
+
+
+def test_a_table_without_rows_has_its_head() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    print_table(console, COLUMNS, [])
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().split() == ["NAME", "PID", "LOG", "NOTE"]

@@ -1,0 +1,69 @@
+"""What the `config` commands changed and show."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.base.pages import page_path
+from toombos_cli.render.formats import Output
+from toombos_cli.render.table import Column, print_table
+
+if TYPE_CHECKING:
+    from toombos_cli.config.reports import ChangeReport, ExampleReport, ShownValue, ShowReport
+
+_DONE = {"encrypt": "encrypted in", "rotate-key": "under a new key in"}
+
+
+def show_change(report: "ChangeReport", output: Output) -> None:
+    """Prints the changed names; hints go to stderr."""
+    names = ", ".join(report.names)
+    if report.action == "init":
+        output.stdout.print(f"{report.path} is written" + (f", with {names}" if names else ""), soft_wrap=True)
+        output.stderr.print("hint: toombos config check", style="cyan", soft_wrap=True)
+        return
+    if report.action == "init-manifest":
+        output.stdout.print(f"{report.path} is written, with the service {names} to change to yours", soft_wrap=True)
+        output.stderr.print(f"every key: {page_path('manifest.md')}", soft_wrap=True)
+        output.stderr.print("hint: toombos start --plan", style="cyan", soft_wrap=True)
+        return
+    if not names:
+        output.stdout.print(f"nothing to do: {report.path} holds no secret in clear", soft_wrap=True)
+        return
+    output.stdout.print(f"{_DONE[report.action]} {report.path}: {names}", soft_wrap=True)
+    if report.backup is not None:
+        output.stderr.print(
+            f"The old file is {report.backup}; remove it once the services run with the new key.", soft_wrap=True
+        )
+    if report.restart_needed:
+        output.stderr.print("hint: toombos restart", style="cyan", soft_wrap=True)
+
+
+def show_example(report: "ExampleReport", output: Output) -> None:
+    """Prints the text of `.env.example` without wrapping, ready to be redirected into the file."""
+    output.stdout.print(report.text, end="", soft_wrap=True)
+
+
+def show_values(report: "ShowReport", output: Output) -> None:
+    """Prints one line a setting: name, masked value, source; with --quiet without those that nothing sets."""
+    if not report.values:
+        output.stdout.print("the manifest describes no variables")
+        output.stderr.print("hint: add [environment.NAME] tables to toombos.toml", style="cyan", soft_wrap=True)
+        return
+    from rich.text import Text
+
+    rows = []
+    for value in report.values:
+        if value.value is not None or not output.quiet:
+            style = "" if value.source not in ("default", "unset") else "dim"
+            rows.append((value.name, Text(_printable(value), style=style), Text(_source(value), style=style)))
+    columns = (Column(name="NAME"), Column(name="VALUE", fold=True), Column(name="SOURCE", fold=True))
+    print_table(output.stdout, columns, rows)
+
+
+def _source(value: "ShownValue") -> str:
+    source = value.source if value.line is None else f"{value.source}:{value.line}"
+    return source if value.overrides_line is None else f"{source} (over .env:{value.overrides_line})"
+
+
+def _printable(value: "ShownValue") -> str:
+    """The value on one line, with control characters escaped."""
+    text = "-" if value.value is None else value.value
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

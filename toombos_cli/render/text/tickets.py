@@ -1,0 +1,64 @@
+"""Texts to send, with what is known filled in: an incident's status update and an issue."""
+
+from typing import TYPE_CHECKING
+
+from toombos_cli.render.formats import Output
+
+if TYPE_CHECKING:
+    from toombos_cli.diagnose.incident import IncidentReport
+    from toombos_cli.diagnose.issue import IssueReport
+
+_FILL_IN = "[fill in]"
+
+
+def show_incident(report: "IncidentReport", output: Output) -> None:
+    """Prints the status update, without markup of the terminal."""
+    output.stdout.file.write("\n".join(_incident(report)) + "\n")
+
+
+def show_issue(report: "IssueReport", output: Output) -> None:
+    """Prints the issue template, without markup of the terminal."""
+    output.stdout.file.write("\n".join(_issue(report)) + "\n")
+
+
+def _incident(report: "IncidentReport") -> list[str]:
+    lines = [f"Subject: [INCIDENT] {report.name} - {report.status}", ""]
+    if report.severity:
+        who = report.contact
+        told = f": {who.name}, within {who.response}, by {who.method}" if who else ""
+        lines += [f"Severity: {report.severity}{told}", ""]
+    lines += ["Timeline:"]
+    lines += [f"- {event.at} - {event.text}" for event in report.timeline] or [f"- {_FILL_IN}: issue detected"]
+    resolved = report.status == "RESOLVED"
+    lines += [f"- {_FILL_IN} - Fix applied: {fix}" for fix in report.fixes]
+    lines += [f"- {_FILL_IN} - Services restored"] if not resolved else []
+    lines += ["", "Impact:", f"- Affected services: {', '.join(report.affected) or 'none'}"]
+    lines += [f"- Duration: {_duration(report.duration_s)}", f"- User impact: {report.impact or _FILL_IN}"]
+    lines += ["", "Next steps:"]
+    lines += [f"- {fix}" for fix in report.fixes] or [f"- {_FILL_IN}: action items"]
+    lines += [f"- {_FILL_IN}: follow-up tasks", f"- {_FILL_IN}: prevention measures"]
+    return [*lines, "", f"Status: {report.status}"]
+
+
+def _duration(duration_s: float | None) -> str:
+    if duration_s is None:
+        return _FILL_IN
+    minutes, seconds = divmod(round(duration_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def _issue(report: "IssueReport") -> list[str]:
+    lines = ["**Environment:**", f"- Version: {report.version}", f"- Deployment: {report.deployment or _FILL_IN}"]
+    lines += [f"- OS: {report.system or _FILL_IN}", "", "**Issue Description:**", report.description or _FILL_IN]
+    lines += ["", "**Steps to Reproduce:**", *(f"{number}. {_FILL_IN}" for number in (1, 2, 3))]
+    lines += ["", "**Expected Result:**", _FILL_IN, "", "**Actual Result:**"]
+    for root in report.causes:
+        lines.append(f"- {root.status.value.upper()} {root.id}: {root.reason or root.title}")
+        lines += [f"  - {e.place}: {e.text}" if e.text else f"  - {e.place}" for e in root.evidence]
+        lines += [f"  - cause: {root.cause}"] if root.cause else []
+    lines += [_FILL_IN] if not report.causes else []
+    lines += ["", "**Logs/Screenshots:**", "```", *(report.logs or ("no error in the logs",)), "```"]
+    lines += ["", "**Additional Context:**", *(f"- {text}" for text in report.context)]
+    lines += ["- attach the bundle of `toombos diagnose --bundle FILE`: it holds no secrets"]
+    return lines + ([f"- send to: {', '.join(report.support)}"] if report.support else [])
