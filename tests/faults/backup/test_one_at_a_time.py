@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Toombos, wait_for
 from tests.support.backup_site import Site, Steps, run_apart
-from toombos_cli.backup.directory.publish import partial_path
+from toombos_cli.backup.directory.naming import partial_path
 from toombos_cli.backup.directory.remote import fetch
 from toombos_cli.backup.observer import Silent
 from toombos_cli.base.errors import LockedError, RefusedError
