@@ -4,7 +4,6 @@ import contextlib
 import csv
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -132,15 +131,21 @@ def test_a_file_that_cannot_be_written_at_the_end_costs_nothing_that_was_measure
 def test_a_baseline_that_cannot_be_saved_costs_nothing_that_was_measured(tmp_path: Path):
     directory = tmp_path / "removed"
     directory.mkdir()
+
+    def put_a_file_in_its_place(_: object) -> None:
+        if directory.is_dir():
+            directory.rmdir()
+            directory.touch()
+
     with load_server("fixed:0") as server:
         report = run_load(
             plan_for(server.port, duration_s=0.8),
             criteria=Criteria(save_baseline=directory / "load.json"),
-            on_snapshot=lambda _: shutil.rmtree(directory, ignore_errors=True),
+            on_snapshot=put_a_file_in_its_place,
         )
     assert report.counts.ok > 0
     assert report.exit_code() == 4
-    assert "cannot be written: No such file or directory" in report.problems[0].message
+    assert "cannot be written: Not a directory" in report.problems[0].message
 
 
 def test_an_unreachable_target_is_named_with_what_to_do(toombos: Toombos, project: Path):

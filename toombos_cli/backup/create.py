@@ -15,15 +15,15 @@ from toombos_cli import __version__
 from toombos_cli.backup.archive.encryption import NO_KEYS, Keys, seal
 from toombos_cli.backup.archive.file_reader import Intake
 from toombos_cli.backup.archive.format import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, Root
-from toombos_cli.backup.archive.reader import Archive
-from toombos_cli.backup.archive.verify import verify_contents
+from toombos_cli.backup.archive.reader import Archive, verify_contents
 from toombos_cli.backup.archive.writer import ArchiveWriter, Written
 from toombos_cli.backup.databases import snapshot
 from toombos_cli.backup.directory import naming
 from toombos_cli.backup.directory.catalogue import update_record
+from toombos_cli.backup.directory.naming import partial_path
 from toombos_cli.backup.directory.ownership import claim
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.directory.publish import clear_leftovers, drop_from_cache, partial_path, publish
+from toombos_cli.backup.directory.publish import clear_leftovers, drop_from_cache, publish
 from toombos_cli.backup.directory.store import list_archives, point_latest_good, utc_now
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.observer import Observer

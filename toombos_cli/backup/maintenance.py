@@ -9,13 +9,12 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.backup.archive.encryption import NO_KEYS, Keys, opened
-from toombos_cli.backup.archive.reader import Archive
-from toombos_cli.backup.archive.verify import verify_contents
+from toombos_cli.backup.archive.reader import Archive, verify_contents
 from toombos_cli.backup.create import database_reports
 from toombos_cli.backup.directory.catalogue import Drill, load_catalogue, save_catalogue, update_record
+from toombos_cli.backup.directory.naming import checksum_path
 from toombos_cli.backup.directory.ownership import refuse_foreign
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.directory.publish import checksum_path
 from toombos_cli.backup.directory.store import (
     ArchiveInfo,
     find_archive,

@@ -1,5 +1,6 @@
 """Directories that only their owner may enter, and names in them that survive a power cut."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -16,7 +17,7 @@ def make_private_directory(path: Path) -> None:
         path.mkdir(mode=0o700)
     except FileExistsError:
         if not path.is_dir():
-            raise
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
     else:
         path.chmod(0o700)
 

@@ -1,14 +1,22 @@
-"""A supervisor from its first moment to its last, detached or in the foreground."""
+"""A supervisor from its first moment to its last, detached or in the foreground, and what it does by the clock."""
 
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from toombos_cli.supervisor.background_tasks import rotate_forever, sample_forever
+from toombos_cli.manifest.tables.logs import Logs
 from toombos_cli.supervisor.control import serve
 from toombos_cli.supervisor.core import Supervisor
+
+if TYPE_CHECKING:
+    from toombos_cli.logs.rotation import LogFile
+
+_FIRST_SAMPLE_S, _SAMPLE_EVERY_S = 1.0, 5.0
+_LOGS_EVERY_S = 1.0
 
 
 async def supervise(
@@ -32,7 +40,7 @@ async def supervise(
     if on_signal is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # below nohup it is ignored
         loop.add_signal_handler(signal.SIGHUP, on_signal, signal.SIGHUP)
     await supervisor.begin()
-    works = [sample_forever(supervisor), rotate_forever(supervisor), *([alongside] if alongside else [])]
+    works = [_sample_forever(supervisor), _rotate_forever(supervisor), *([alongside] if alongside else [])]
     tasks = [asyncio.create_task(work) for work in works]
     try:
         await serve(supervisor, handed_over)
@@ -41,3 +49,46 @@ async def supervise(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _sample_forever(supervisor: Supervisor) -> None:
+    """Keeps figures fresh, and writes the state again when it could not be written."""
+    pause_s = _FIRST_SAMPLE_S
+    while True:
+        await asyncio.sleep(pause_s)
+        pause_s = _SAMPLE_EVERY_S
+        supervisor.figures.take(supervisor.units)
+        supervisor.write_again()
+
+
+async def _rotate_forever(supervisor: Supervisor) -> None:
+    """Rotates each log that is due, one after the other in a thread: a disk may take its time."""
+    await asyncio.sleep(_LOGS_EVERY_S)
+    # Not before the services are spawned, for they wait for us; but before an upgrade replaces our files.
+    from toombos_cli.base import redaction  # noqa: F401  (used where something goes wrong)
+    from toombos_cli.logs import lines  # noqa: F401  (used where something goes wrong)
+    from toombos_cli.logs.rotation import LogFile
+    from toombos_cli.probes import message  # noqa: F401  (used when a service becomes ready)
+    from toombos_cli.settings import env_file  # noqa: F401  (used where something goes wrong)
+
+    while True:
+        await asyncio.sleep(_LOGS_EVERY_S)
+        settings = supervisor.plan.logs if supervisor.plan else Logs()
+        for unit in tuple(supervisor.units.values()):
+            log = LogFile(Path(unit.service.log), supervisor.run.rotation(unit.name))
+            removed = f"{log.path} was removed: what {unit.name} writes is lost until toombos restart {unit.name}"
+            supervisor.note(f"log of {unit.name}", removed if unit.state.pid and not log.path.exists() else None)
+            log.note_beginning(time.time())
+            if log.is_due(settings, time.time()):
+                supervisor.note(f"rotation of {unit.name}", await asyncio.to_thread(_rotate, log, settings))
+
+
+def _rotate(log: "LogFile", settings: Logs) -> str | None:
+    """Rotates; returns what is worth a warning."""
+    try:
+        log.rotate(settings, time.time())
+    except OSError as error:
+        return f"{log.path} was not rotated: {error.strerror or error}"
+    if log.record().lossless:
+        return None
+    return f"{log.path}: its file system cannot cut a file, so a rotation may lose lines"

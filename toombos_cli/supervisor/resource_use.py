@@ -1,13 +1,84 @@
-"""CPU and memory of every running unit, and its limits applied to them."""
+"""CPU and memory of each service's whole tree, and its limits applied to them."""
 
 import time
+from dataclasses import dataclass
 
 from toombos_cli import processes
-from toombos_cli.supervisor.sampling import LimitWatch, Sampler
+from toombos_cli.manifest.tables.service import Limits
+from toombos_cli.processes import ProcessRow
 from toombos_cli.supervisor.tree import Tree
 from toombos_cli.supervisor.unit import Unit
 
+_MB = 1_000_000
 _SHORTEST_SPAN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One look: `cpu_percent` of one core since the look before, None at the first one; memory of all members."""
+
+    cpu_percent: float | None
+    rss_bytes: int
+
+
+class Sampler:
+    """Remembers the CPU time of each process between two looks at one tree."""
+
+    def __init__(self) -> None:
+        self._cpu_s: dict[tuple[int, int], float] = {}
+        self._at = 0.0
+
+    def take(self, members: dict[int, ProcessRow], now: float | None = None) -> Sample:
+        """The sample of these members. What a process that ended used since the last look is not counted."""
+        now = time.monotonic() if now is None else now
+        cpu_s = {(row.pid, row.start_ticks): row.cpu_s for row in members.values()}
+        used_s = sum(used - self._cpu_s.get(key, 0.0) for key, used in cpu_s.items())
+        elapsed_s = now - self._at
+        first = not self._cpu_s
+        self._cpu_s, self._at = cpu_s, now
+        return Sample(
+            cpu_percent=None if first or elapsed_s <= 0 else round(100 * used_s / elapsed_s, 1),
+            rss_bytes=sum(row.rss_bytes for row in members.values()),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the limits say: warnings to show, and the reason for a restart, if there is one."""
+
+    warnings: tuple[str, ...] = ()
+    restart_reason: str | None = None
+
+
+class LimitWatch:
+    """Applies one service's limits: only what lasts for `sustained_s` counts, a peak does not."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._since: dict[str, float] = {}
+
+    def judge(self, sample: Sample, now: float) -> Judgement:
+        """The judgement at `now`, seconds on a monotonic clock."""
+        limits = self._limits
+        memory_mb = sample.rss_bytes / _MB
+        cpu = sample.cpu_percent or 0.0
+        rules = (
+            ("memory", memory_mb, limits.memory_warn_mb, limits.memory_restart_mb, "MB of memory"),
+            ("cpu", cpu, limits.cpu_warn_percent, limits.cpu_restart_percent, "% CPU"),
+        )
+        warnings, restart = [], None
+        for name, value, warn_at, restart_at, unit in rules:
+            if self._lasts(f"{name} restart", bool(restart_at) and value >= restart_at, now):
+                restart = f"{value:.0f} {unit}, the limit is {restart_at:g}"
+            elif self._lasts(f"{name} warn", bool(warn_at) and value >= warn_at, now):
+                warnings.append(f"{value:.0f} {unit}, more than {warn_at:g}")
+        return Judgement(warnings=tuple(warnings), restart_reason=restart)
+
+    def _lasts(self, rule: str, exceeded: bool, now: float) -> bool:
+        if not exceeded:
+            self._since.pop(rule, None)
+            return False
+        return now - self._since.setdefault(rule, now) >= self._limits.sustained_s
 
 
 class Figures:

@@ -8,8 +8,7 @@ import pytest
 
 from tests.support.backup_forge import forge
 from tests.support.backup_site import Site
-from toombos_cli.backup.archive.reader import Archive
-from toombos_cli.backup.archive.verify import verify_contents
+from toombos_cli.backup.archive.reader import Archive, verify_contents
 from toombos_cli.backup.directory.store import list_archives
 from toombos_cli.backup.errors import BadArchiveError, NewerArchiveError
 from toombos_cli.backup.maintenance import verify_archives

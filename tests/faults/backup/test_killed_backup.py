@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.backup_site import Site, Steps, run_apart
-from toombos_cli.backup.archive.reader import Archive
-from toombos_cli.backup.archive.verify import verify_contents
+from toombos_cli.backup.archive.reader import Archive, verify_contents
 from toombos_cli.backup.observer import Silent
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: slow on a busy machine

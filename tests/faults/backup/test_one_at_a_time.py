@@ -12,7 +12,7 @@ import pytest
 from tests.support.backup_site import Site, Steps, run_apart
 from tests.support.runner import Toombos
 from tests.support.waiting import wait_for
-from toombos_cli.backup.directory.publish import partial_path
+from toombos_cli.backup.directory.naming import partial_path
 from toombos_cli.backup.directory.remote import fetch
 from toombos_cli.backup.observer import Silent
 from toombos_cli.base.errors import LockedError, RefusedError

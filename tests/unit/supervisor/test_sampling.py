@@ -4,7 +4,7 @@ from typing import Any
 
 from toombos_cli.manifest.tables.service import Limits
 from toombos_cli.processes import ProcessRow
-from toombos_cli.supervisor.sampling import LimitWatch, Sample, Sampler
+from toombos_cli.supervisor.resource_use import LimitWatch, Sample, Sampler
 
 
 def row(pid: int, cpu_s: float, rss_mb: int = 10, start_ticks: int = 1) -> ProcessRow:

@@ -28,6 +28,7 @@ from toombos_cli.backup.archive.writer import (
     manifest_member,
 )
 from toombos_cli.backup.errors import BadArchiveError, NewerArchiveError
+from toombos_cli.backup.observer import Observer
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.text import printable
 
@@ -251,3 +252,15 @@ def _named(error: BadArchiveError | OSError, path: Path) -> BadArchiveError:
         return BadArchiveError(f"cannot be read: {error.strerror or error}", where=str(path))
     problem = error.problems[0]
     return BadArchiveError(problem.message, where=str(path), hint=problem.hint)
+
+
+def verify_contents(archive: Archive, observer: Observer) -> None:
+    """Reads every byte and compares every sha256. Raises BadArchiveError that names the first member that differs."""
+    observer.step("verify", archive.tail.data_bytes)
+    for entry, pieces in archive.members():
+        digest = hashlib.sha256()
+        for piece in pieces:
+            digest.update(piece)
+            observer.advance(len(piece))
+        if entry.type == "file" and digest.hexdigest() != entry.sha256:
+            raise BadArchiveError(f"member {printable(entry.name)!r} has a different sha256", where=str(archive.path))

@@ -1,4 +1,4 @@
-"""The name of an archive tells when it was made: `toombos-20261123T224243Z-1f0a.tar.zst`."""
+"""The names of archives, which tell when they were made (`toombos-20261123T224243Z-1f0a.tar.zst`), and beside them."""
 
 import re
 import secrets
@@ -6,8 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from toombos_cli.backup.directory.paths import Place
+
 SUFFIX = ".tar.zst"
 AGE_SUFFIX = ".tar.zst.age"
+PARTIAL = ".partial"
+"""The suffix of a file that is being written."""
 _PATTERN = re.compile(r"toombos-(\d{8}T\d{6}Z)-[0-9a-f]{4}\.tar\.zst(\.age)?")
 
 
@@ -36,3 +40,13 @@ def created_at(name: str) -> datetime | None:
         return datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+def partial_path(place: Place, name: str) -> Path:
+    """Returns where an archive is written before it is published."""
+    return place.directory / f".{name}{PARTIAL}"
+
+
+def checksum_path(archive: Path) -> Path:
+    """Returns the file that `sha256sum -c` takes."""
+    return archive.with_name(archive.name + ".sha256")

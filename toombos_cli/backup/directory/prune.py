@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.backup.directory.catalogue import load_catalogue, save_catalogue
+from toombos_cli.backup.directory.naming import checksum_path
 from toombos_cli.backup.directory.ownership import refuse_foreign
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.directory.publish import checksum_path
 from toombos_cli.backup.directory.retention import Decision, decide
 from toombos_cli.backup.directory.store import list_archives, newest_known_good, point_latest_good
 from toombos_cli.backup.durable import disk_errors

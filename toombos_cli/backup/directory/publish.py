@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from toombos_cli.backup.directory.naming import created_at
+from toombos_cli.backup.directory.naming import PARTIAL, checksum_path, created_at
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.observer import Observer
 from toombos_cli.backup.transaction.staging import remove_tree
@@ -11,20 +11,13 @@ from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.locks import is_held
 
-_PARTIAL = ".partial"
-
-
-def partial_path(place: Place, name: str) -> Path:
-    """Where an archive is written before it is published."""
-    return place.directory / f".{name}{_PARTIAL}"
-
 
 def clear_leftovers(place: Place) -> None:
     """Removes what an operation that died left behind. The caller holds the lock: others at work without it said so."""
     for scratch in place.directory.glob(f"{place.scratch.name}*"):
         if not is_held(scratch):
             remove_tree(bytes(scratch))
-    for path in place.directory.glob(f".*{_PARTIAL}"):
+    for path in place.directory.glob(f".*{PARTIAL}"):
         if not is_held(path):
             path.unlink(missing_ok=True)
     for checksum in place.directory.glob("*.sha256"):
@@ -53,8 +46,3 @@ def publish(partial: Path, final: Path, sha256: str, observer: Observer) -> None
     sync_directory(final.parent)
     observer.step("checksum")
     replace_file(checksum_path(final), f"{sha256}  {final.name}\n".encode(), durable=True)
-
-
-def checksum_path(archive: Path) -> Path:
-    """The file that `sha256sum -c` takes."""
-    return archive.with_name(archive.name + ".sha256")

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from toombos_cli.backup.directory import naming
+from toombos_cli.backup.directory.naming import checksum_path
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.directory.publish import checksum_path
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Observer

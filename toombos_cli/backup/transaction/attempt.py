@@ -16,8 +16,7 @@ import msgspec
 
 from toombos_cli.backup.archive.encryption import NO_KEYS, opened
 from toombos_cli.backup.archive.format import Root
-from toombos_cli.backup.archive.reader import Archive
-from toombos_cli.backup.archive.verify import verify_contents
+from toombos_cli.backup.archive.reader import Archive, verify_contents
 from toombos_cli.backup.create import Plan, create_locked
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
