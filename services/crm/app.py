@@ -8,16 +8,16 @@ from fastapi import APIRouter, FastAPI, HTTPException, Query, Response
 from services.common.answers import errors, written
 from services.common.app import create_app
 from services.common.mock.fields import Limit, Offset
-from services.common.mock.simulation import Behaviour, Failure, simulated_router
+from services.common.mock.simulation import Behaviour, SimulatedFailure, simulated_router
 from services.crm import models
-from services.crm.crm import REPORT_MAX_DAYS, Campaign, Contact, Crm
+from services.crm.crm import REPORT_MAX_DAYS, Crm, StoredCampaign, StoredContact
 from services.crm.settings import CrmSettings
 from services.crm.subscribers import subscribers
 
 FAILURES = {
-    "error": Failure(status=500, detail="Simulated CRM error: Email sending failed"),
-    "timeout": Failure(status=408, detail="Simulated CRM timeout"),
-    "invalid": Failure(status=400, detail="Simulated CRM rejection: Invalid email"),
+    "error": SimulatedFailure(status=500, detail="Simulated CRM error: Email sending failed"),
+    "timeout": SimulatedFailure(status=408, detail="Simulated CRM timeout"),
+    "invalid": SimulatedFailure(status=400, detail="Simulated CRM rejection: Invalid email"),
 }
 
 
@@ -145,12 +145,12 @@ class CrmRoutes:
         return models.CrmCleared(**asdict(self._crm.clear()))
 
 
-def _contact(contact: Contact) -> models.Contact:
+def _contact(contact: StoredContact) -> models.Contact:
     details = contact.details.model_dump()
     return models.Contact(contact_id=contact.contact_id, created_at=contact.created_at, **details)
 
 
-def _analytics(campaign: Campaign) -> models.CampaignAnalytics:
+def _analytics(campaign: StoredCampaign) -> models.CampaignAnalytics:
     figures = campaign.figures
     return models.CampaignAnalytics(
         campaign_id=campaign.campaign_id,

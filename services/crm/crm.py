@@ -19,7 +19,7 @@ _MAX_RECORDS, _MAX_BYTES = 10_000, 8 * 1024 * 1024
 
 
 @dataclass(slots=True, kw_only=True)
-class Figures:
+class DeliveryFigures:
     """What became of some emails. `delivered + bounced == recipients_count`, `clicked <= opened <= delivered`."""
 
     emails_sent: int = 0
@@ -29,7 +29,7 @@ class Figures:
     opened: int = 0
     clicked: int = 0
 
-    def add(self, other: "Figures") -> None:
+    def add(self, other: "DeliveryFigures") -> None:
         self.emails_sent += other.emails_sent
         self.recipients_count += other.recipients_count
         self.delivered += other.delivered
@@ -44,26 +44,26 @@ class Email:
     subject: str
     campaign_id: str | None
     sent_at: datetime
-    figures: Figures
+    figures: DeliveryFigures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contact:
+class StoredContact:
     contact_id: str
     created_at: datetime
     details: CreateContact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Campaign:
+class StoredCampaign:
     campaign_id: str
     created_at: datetime
     details: CreateCampaign
-    figures: Figures = field(default_factory=Figures)
+    figures: DeliveryFigures = field(default_factory=DeliveryFigures)
 
 
 @dataclass(slots=True, kw_only=True)
-class Counters:
+class CrmCounters:
     emails_sent: int = 0
     contacts_created: int = 0
     campaigns_created: int = 0
@@ -75,10 +75,10 @@ class Crm:
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
         self._emails: Records[str, Email] = Records(max_records=_MAX_RECORDS, max_bytes=_MAX_BYTES)
-        self._contacts: Records[str, Contact] = Records(max_records=_MAX_RECORDS, max_bytes=_MAX_BYTES)
-        self._campaigns: Records[str, Campaign] = Records(max_records=_MAX_RECORDS, max_bytes=_MAX_BYTES)
-        self._days: dict[date, Figures] = {}
-        self.counters = Counters()
+        self._contacts: Records[str, StoredContact] = Records(max_records=_MAX_RECORDS, max_bytes=_MAX_BYTES)
+        self._campaigns: Records[str, StoredCampaign] = Records(max_records=_MAX_RECORDS, max_bytes=_MAX_BYTES)
+        self._days: dict[date, DeliveryFigures] = {}
+        self.counters = CrmCounters()
 
     def send(self, email: SendEmail) -> Email:
         """Accept an email: to all active subscribers when it names no recipients."""
@@ -101,57 +101,57 @@ class Crm:
     def email(self, message_id: str) -> Email | None:
         return self._emails.get(message_id)
 
-    def create_contact(self, details: CreateContact) -> Contact:
-        contact = Contact(contact_id=f"con_{token_hex(12)}", created_at=self._now(), details=details)
+    def create_contact(self, details: CreateContact) -> StoredContact:
+        contact = StoredContact(contact_id=f"con_{token_hex(12)}", created_at=self._now(), details=details)
         self._contacts.put(contact.contact_id, contact, size_bytes=len(details.model_dump_json()))
         self.counters.contacts_created += 1
         return contact
 
-    def contacts(self, *, offset: int, limit: int) -> tuple[tuple[Contact, ...], int]:
+    def contacts(self, *, offset: int, limit: int) -> tuple[tuple[StoredContact, ...], int]:
         """One page, oldest first, and how many there are to page through."""
         return self._contacts.page(offset=offset, limit=limit)
 
-    def create_campaign(self, details: CreateCampaign) -> Campaign:
-        campaign = Campaign(campaign_id=f"cmp_{token_hex(12)}", created_at=self._now(), details=details)
+    def create_campaign(self, details: CreateCampaign) -> StoredCampaign:
+        campaign = StoredCampaign(campaign_id=f"cmp_{token_hex(12)}", created_at=self._now(), details=details)
         self._campaigns.put(campaign.campaign_id, campaign, size_bytes=len(details.model_dump_json()))
         self.counters.campaigns_created += 1
         return campaign
 
-    def campaign(self, campaign_id: str) -> Campaign | None:
+    def campaign(self, campaign_id: str) -> StoredCampaign | None:
         return self._campaigns.get(campaign_id)
 
-    def report(self, days: int) -> tuple[Figures, tuple[tuple[date, Figures], ...]]:
+    def report(self, days: int) -> tuple[DeliveryFigures, tuple[tuple[date, DeliveryFigures], ...]]:
         """The sums of the last `days` days including today (UTC), and the days with emails, oldest first."""
         first = self._now().date() - timedelta(days=days - 1)
         daily = tuple((day, figures) for day, figures in sorted(self._days.items()) if day >= first)
-        total = Figures()
+        total = DeliveryFigures()
         for _, figures in daily:
             total.add(figures)
         return total, daily
 
-    def clear(self) -> Counters:
+    def clear(self) -> CrmCounters:
         """Forget everything. Returns the counters as they were."""
-        cleared, self.counters = self.counters, Counters()
+        cleared, self.counters = self.counters, CrmCounters()
         for records in (self._emails, self._contacts, self._campaigns):
             records.clear()
         self._days.clear()
         return cleared
 
-    def _day(self, day: date) -> Figures:
+    def _day(self, day: date) -> DeliveryFigures:
         figures = self._days.get(day)
         if figures is None:
-            figures = self._days[day] = Figures()
+            figures = self._days[day] = DeliveryFigures()
             if len(self._days) > REPORT_MAX_DAYS:
                 del self._days[min(self._days)]
         return figures
 
 
-def _outcome(message_id: str, recipients_count: int) -> Figures:
+def _outcome(message_id: str, recipients_count: int) -> DeliveryFigures:
     """Invented: 95-100 % delivered, 20-60 % of those opened, 5-30 % of those clicked."""
     delivery, opening, clicking, *_ = draws(message_id)
     delivered = round(recipients_count * between(delivery, 0.95, 1.0))
     opened = round(delivered * between(opening, 0.20, 0.60))
-    return Figures(
+    return DeliveryFigures(
         emails_sent=1,
         recipients_count=recipients_count,
         delivered=delivered,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from services.common.mock.fields import EmailAddress, Metadata, Request
+from services.common.mock.fields import EmailAddress, Metadata, MockRequest
 
 SubscriberStatus = Literal["active", "unsubscribed", "bounced"]
 Name = Annotated[str, Field(max_length=200)]
@@ -13,7 +13,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=100)]
 ShortId = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class SendEmail(Request):
+class SendEmail(MockRequest):
     subject: str = Field(min_length=1, max_length=998)
     html_content: str = Field(min_length=1)
     text_content: str | None = Field(default=None, max_length=1024 * 1024)
@@ -60,7 +60,7 @@ class Subscribers(BaseModel):
     offset: int
 
 
-class CreateContact(Request):
+class CreateContact(MockRequest):
     email: EmailAddress
     first_name: Name | None = None
     last_name: Name | None = None
@@ -87,7 +87,7 @@ class ContactCount(BaseModel):
     count: int
 
 
-class CreateCampaign(Request):
+class CreateCampaign(MockRequest):
     name: str = Field(min_length=1, max_length=200)
     subject: str | None = Field(default=None, max_length=998)
     description: str | None = Field(default=None, max_length=2000)

@@ -19,7 +19,7 @@ _SINCE = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subscriber:
+class StoredSubscriber:
     subscriber_id: str
     email: str
     first_name: str
@@ -29,18 +29,18 @@ class Subscriber:
 
 
 @cache
-def subscribers() -> tuple[Subscriber, ...]:
+def subscribers() -> tuple[StoredSubscriber, ...]:
     """All of them, active ones first."""
     statuses = (status for status, count in _COUNTS for _ in range(count))
     return tuple(_subscriber(number, status) for number, status in enumerate(statuses, 1))
 
 
-def _subscriber(number: int, status: SubscriberStatus) -> Subscriber:
+def _subscriber(number: int, status: SubscriberStatus) -> StoredSubscriber:
     subscriber_id = f"sub_{number:04d}"
     first, last, since, *_ = draws(subscriber_id)
     first_name = _FIRST_NAMES[int(first * len(_FIRST_NAMES))]
     last_name = _LAST_NAMES[int(last * len(_LAST_NAMES))]
-    return Subscriber(
+    return StoredSubscriber(
         subscriber_id=subscriber_id,
         email=f"{first_name}.{last_name}.{number}@example.org".lower(),
         first_name=first_name,

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from services.common.app import create_app, package_version
 from services.generator.access import ApiKeys, Gate, RateLimiter
-from services.generator.condition import Condition
+from services.generator.condition import GeneratorHealth
 from services.generator.documents.file import PACKAGED_DOCUMENT, FileSource
 from services.generator.documents.google_docs import GoogleDocsSource
 from services.generator.documents.notion import NotionSource
@@ -19,12 +19,12 @@ from services.generator.documents.reader import DocumentReader
 from services.generator.documents.source import DocumentSource
 from services.generator.documents.url import UrlSource
 from services.generator.generation import ContentGenerator
-from services.generator.history.history import History
+from services.generator.history.history import GenerationHistory
 from services.generator.history.model import HistoryUnavailableError
 from services.generator.metrics import GeneratorMetrics
 from services.generator.outgoing.client import build_client
 from services.generator.publishing.publisher import Publisher
-from services.generator.publishing.target import Target
+from services.generator.publishing.target import PublishTarget
 from services.generator.routes import GeneratorRoutes
 from services.generator.settings import GeneratorSettings
 
@@ -43,11 +43,11 @@ def create(settings: GeneratorSettings) -> FastAPI:
     )
     documents = DocumentReader(_document_source(settings, client), metrics)
     database_url = settings.database_url.get_secret_value()
-    history = History(database_url, pool_size=settings.database_pool_size, metrics=metrics)
+    history = GenerationHistory(database_url, pool_size=settings.database_pool_size, metrics=metrics)
     crm, platform = _targets(settings, client)
     publisher = Publisher(crm=crm, platform=platform, metrics=metrics)
     generator = ContentGenerator(documents=documents, history=history, publisher=publisher, metrics=metrics)
-    condition = Condition(history=history, documents=documents, crm=crm, platform=platform)
+    condition = GeneratorHealth(history=history, documents=documents, crm=crm, platform=platform)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -77,7 +77,7 @@ def create(settings: GeneratorSettings) -> FastAPI:
     return app
 
 
-async def _open(history: History) -> None:
+async def _open(history: GenerationHistory) -> None:
     with contextlib.suppress(HistoryUnavailableError):  # logged; every later use tries again
         await history.ping()
 
@@ -103,7 +103,7 @@ def _document_source(settings: GeneratorSettings, client: httpx.AsyncClient) -> 
             )
 
 
-def _targets(settings: GeneratorSettings, client: httpx.AsyncClient) -> tuple[Target, Target]:
+def _targets(settings: GeneratorSettings, client: httpx.AsyncClient) -> tuple[PublishTarget, PublishTarget]:
     """CRM and platform; with mocks, the real services' keys stay here."""
     slots = asyncio.Semaphore(settings.max_concurrent_requests)
     if settings.publishes_to_mocks:
@@ -112,8 +112,10 @@ def _targets(settings: GeneratorSettings, client: httpx.AsyncClient) -> tuple[Ta
     else:
         crm_url, crm_key = settings.crm_base_url or "", _clear(settings.crm_api_key)
         platform_url, platform_key = settings.platform_base_url or "", _clear(settings.platform_api_key)
-    crm = Target("CRM service", base_url=crm_url, api_key=crm_key, client=client, slots=slots)
-    return crm, Target("Platform service", base_url=platform_url, api_key=platform_key, client=client, slots=slots)
+    crm = PublishTarget("CRM service", base_url=crm_url, api_key=crm_key, client=client, slots=slots)
+    return crm, PublishTarget(
+        "Platform service", base_url=platform_url, api_key=platform_key, client=client, slots=slots
+    )
 
 
 def _clear(secret: SecretStr | None) -> str | None:

@@ -10,9 +10,9 @@ import psutil
 from services.common.answers import ComponentHealth, HealthStatus, ReadyCheck
 from services.common.operations import HealthCheck, ReadinessCheck
 from services.generator.documents.reader import DocumentReader
-from services.generator.history.history import History
+from services.generator.history.history import GenerationHistory
 from services.generator.history.model import HistoryUnavailableError
-from services.generator.publishing.target import Target
+from services.generator.publishing.target import PublishTarget
 
 DEGRADED_PERCENT = 75.0
 UNHEALTHY_PERCENT = 90.0
@@ -22,10 +22,12 @@ _GIB = 1024**3
 Problem = Callable[[], Awaitable[str | None]]
 
 
-class Condition:
+class GeneratorHealth:
     """The database and the document are needed for every generation; without a target it is only partial."""
 
-    def __init__(self, *, history: History, documents: DocumentReader, crm: Target, platform: Target) -> None:
+    def __init__(
+        self, *, history: GenerationHistory, documents: DocumentReader, crm: PublishTarget, platform: PublishTarget
+    ) -> None:
         self._history = history
         self._documents = documents
         self._targets = (("crm", crm), ("platform", platform))
@@ -52,7 +54,7 @@ class Condition:
             return str(error)
         return None
 
-    def _target_problem(self, target: Target) -> Problem:
+    def _target_problem(self, target: PublishTarget) -> Problem:
         return lambda: target.problem(timeout_s=_CHECK_TIMEOUT_S)
 
     def _ready(self, name: str, problem: Problem, *, required: bool) -> ReadinessCheck:

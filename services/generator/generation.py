@@ -14,16 +14,16 @@ from uuid import uuid4
 
 import msgspec
 
-from services.generator.content.model import Channel, Content, ContentOptions
+from services.generator.content.model import Channel, ContentOptions, GeneratedContent
 from services.generator.content.render import render_content
 from services.generator.documents.file import PACKAGED_DOCUMENT
 from services.generator.documents.model import Document, DocumentUnavailableError, MalformedDocumentError
 from services.generator.documents.parser import parse_document
 from services.generator.documents.reader import DocumentReader
-from services.generator.history.history import History
+from services.generator.history.history import GenerationHistory
 from services.generator.history.model import Generation, GenerationStatus, HistoryUnavailableError
 from services.generator.metrics import GeneratorMetrics
-from services.generator.publishing.publisher import ChannelResult, Outcome, Publisher
+from services.generator.publishing.publisher import ChannelResult, Publisher, PublishOutcome
 
 logger = logging.getLogger("generator.content")
 
@@ -34,7 +34,7 @@ _CACHED_CONTENTS = 128
 class Rendered:
     """Content with its JSON texts, made once: `json` is the whole, the others are its parts."""
 
-    content: Content
+    content: GeneratedContent
     digest: str
     json: str
     newsletter_json: bytes
@@ -63,7 +63,7 @@ class GenerationResult:
 
 class ContentGenerator:
     def __init__(
-        self, *, documents: DocumentReader, history: History, publisher: Publisher, metrics: GeneratorMetrics
+        self, *, documents: DocumentReader, history: GenerationHistory, publisher: Publisher, metrics: GeneratorMetrics
     ) -> None:
         self._documents = documents
         self._history = history
@@ -136,8 +136,10 @@ class ContentGenerator:
     async def _publish(self, pending: GenerationResult, channels: tuple[Channel, ...]) -> GenerationResult:
         content, content_id = pending.rendered.content, pending.generation.content_id
         results = await self._publisher.publish(content, content_id, channels)
-        errors = tuple(f"{channel}: {r.message}" for channel, r in results.items() if r.status is not Outcome.SUCCESS)
-        published = tuple(channel for channel, r in results.items() if r.status is not Outcome.FAILED)
+        errors = tuple(
+            f"{channel}: {r.message}" for channel, r in results.items() if r.status is not PublishOutcome.SUCCESS
+        )
+        published = tuple(channel for channel, r in results.items() if r.status is not PublishOutcome.FAILED)
         status = GenerationStatus.PARTIAL if errors else GenerationStatus.SUCCESS
         if results and not published:
             status = GenerationStatus.FAILED

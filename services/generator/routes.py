@@ -14,7 +14,7 @@ from services.generator.content.model import Channel, ContentOptions, Platform, 
 from services.generator.documents.model import DocumentUnavailableError, MalformedDocumentError
 from services.generator.documents.reader import DocumentReader
 from services.generator.generation import ContentGenerator, GenerationResult
-from services.generator.history.history import History
+from services.generator.history.history import GenerationHistory
 from services.generator.history.model import Generation, GenerationStatus, HistoryUnavailableError
 
 _DESCRIPTIONS = {
@@ -33,7 +33,7 @@ Offset = Annotated[int, Query(ge=0, le=1_000_000_000)]
 
 
 class GeneratorRoutes:
-    def __init__(self, *, generator: ContentGenerator, documents: DocumentReader, history: History) -> None:
+    def __init__(self, *, generator: ContentGenerator, documents: DocumentReader, history: GenerationHistory) -> None:
         self._generator = generator
         self._documents = documents
         self._history = history

@@ -9,18 +9,18 @@ from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from services.common.answers import errors, utc_now, written
 from services.common.app import create_app
 from services.common.mock.fields import Limit, Offset
-from services.common.mock.simulation import Behaviour, Failure, simulated_router
+from services.common.mock.simulation import Behaviour, SimulatedFailure, simulated_router
 from services.platform import models
 from services.platform.analytics import content_analytics, social_analytics
 from services.platform.models import PLATFORMS
-from services.platform.platform import Content, ContentPlatform, Post
+from services.platform.platform import ContentPlatform, Post, StoredContent
 from services.platform.settings import PlatformSettings
 
 DRAFT = "draft"
 FAILURES = {
-    "error": Failure(status=400, detail="Simulated platform error: Content publishing failed"),
-    "forbidden": Failure(status=403, detail="Simulated platform refusal: Publishing is forbidden"),
-    "timeout": Failure(status=408, detail="Simulated platform timeout"),
+    "error": SimulatedFailure(status=400, detail="Simulated platform error: Content publishing failed"),
+    "forbidden": SimulatedFailure(status=403, detail="Simulated platform refusal: Publishing is forbidden"),
+    "timeout": SimulatedFailure(status=408, detail="Simulated platform timeout"),
 }
 _BANNED = "banned"
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class PlatformRoutes:
         _known(self._platform.delete(content_id), "content", content_id)
         return models.ContentDeleted(content_id=content_id, status="deleted")
 
-    async def post_social(self, post: models.SocialPost) -> models.SocialPosted:
+    async def post_social(self, post: models.SocialPostRequest) -> models.SocialPosted:
         """Post on a social platform. A text with `banned` is refused."""
         platform = next((name for name in PLATFORMS if name == post.platform), None)
         if platform is None:
@@ -150,7 +150,7 @@ class PlatformRoutes:
         self._behaviour.answers.clear()
         return models.PlatformCleared(**asdict(self._platform.clear()))
 
-    def _publication(self, content: Content) -> dict[str, Any]:
+    def _publication(self, content: StoredContent) -> dict[str, Any]:
         now = self._platform.now()
         return {
             "content_id": content.content_id,
@@ -160,7 +160,7 @@ class PlatformRoutes:
             "scheduled_at": content.publication.scheduled_at,
         }
 
-    def _summary(self, content: Content) -> dict[str, Any]:
+    def _summary(self, content: StoredContent) -> dict[str, Any]:
         return {
             "title": content.title,
             "content_type": content.content_type,
@@ -170,7 +170,7 @@ class PlatformRoutes:
             **self._publication(content),
         }
 
-    def _content(self, content: Content) -> models.Content:
+    def _content(self, content: StoredContent) -> models.Content:
         return models.Content(content=content.content, metadata=content.metadata, **self._summary(content))
 
     def _posted(self, post: Post) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from services.common.mock.fields import Instant, Metadata, Request
+from services.common.mock.fields import Instant, Metadata, MockRequest
 
 ContentType = Literal["web_update", "blog_post", "newsletter", "social_post"]
 Status = Literal["published", "scheduled", "draft"]
@@ -16,7 +16,7 @@ Tags = Annotated[list[Tag], Field(max_length=100)]
 Link = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
-class PublishContent(Request):
+class PublishContent(MockRequest):
     title: Title
     content: str = Field(min_length=1)
     content_type: ContentType = "web_update"
@@ -26,7 +26,7 @@ class PublishContent(Request):
     scheduled_at: Instant | None = Field(default=None, description="published then; at once when that has passed")
 
 
-class UpdateContent(Request):
+class UpdateContent(MockRequest):
     """What is given replaces what is there. `publish_immediately: true` publishes, `scheduled_at` (re)schedules."""
 
     title: Title | None = None
@@ -71,7 +71,7 @@ class ContentDeleted(BaseModel):
     status: Literal["deleted"]
 
 
-class SocialPost(Request):
+class SocialPostRequest(MockRequest):
     platform: str = Field(json_schema_extra={"enum": list(PLATFORMS)})
     content: str = Field(min_length=1)
     media_urls: Annotated[list[Link], Field(max_length=20)] | None = None
@@ -122,7 +122,7 @@ class SocialAnalytics(BaseModel):
     engagement_rate: float
 
 
-class ContentEvent(Request):
+class ContentEvent(MockRequest):
     event: str = Field(min_length=1, max_length=100)
     content_id: str | None = Field(default=None, max_length=200)
     data: Metadata | None = None

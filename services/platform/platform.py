@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from services.common.mock.fields import Metadata
 from services.common.mock.records import Records
-from services.platform.models import ContentType, Platform, PublishContent, SocialPost, Status, UpdateContent
+from services.platform.models import ContentType, Platform, PublishContent, SocialPostRequest, Status, UpdateContent
 
 _MAX_RECORDS, _MAX_BYTES = 10_000, 16 * 1024 * 1024
 
@@ -39,7 +39,7 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class StoredContent:
     content_id: str
     title: str
     content: str
@@ -76,7 +76,7 @@ class Post:
 
 
 @dataclass(slots=True, kw_only=True)
-class Counters:
+class PlatformCounters:
     content_published: int = 0
     content_scheduled: int = 0
     content_drafts: int = 0
@@ -90,14 +90,14 @@ class ContentPlatform:
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.now = now
-        self._contents: Records[str, Content] = Records(max_records=_MAX_RECORDS, max_bytes=_MAX_BYTES)
+        self._contents: Records[str, StoredContent] = Records(max_records=_MAX_RECORDS, max_bytes=_MAX_BYTES)
         self._posts: Records[str, Post] = Records(max_records=_MAX_RECORDS, max_bytes=_MAX_BYTES // 4)
-        self.counters = Counters()
+        self.counters = PlatformCounters()
 
-    def publish(self, request: PublishContent, *, as_draft: bool = False) -> Content:
+    def publish(self, request: PublishContent, *, as_draft: bool = False) -> StoredContent:
         """Publish now, at `scheduled_at`, or keep as a draft (asked for, or neither now nor at a time)."""
         now = self.now()
-        content = Content(
+        content = StoredContent(
             content_id=f"cnt_{token_hex(12)}",
             title=request.title,
             content=request.content,
@@ -114,10 +114,10 @@ class ContentPlatform:
         self._count(content)
         return content
 
-    def content(self, content_id: str) -> Content | None:
+    def content(self, content_id: str) -> StoredContent | None:
         return self._contents.get(content_id)
 
-    def update(self, content_id: str, change: UpdateContent) -> Content | None:
+    def update(self, content_id: str, change: UpdateContent) -> StoredContent | None:
         """The content as it is after the change, None when there is none. Published content stays so."""
         old = self._contents.get(content_id)
         if old is None:
@@ -142,22 +142,22 @@ class ContentPlatform:
             self._count(content)
         return content
 
-    def delete(self, content_id: str) -> Content | None:
+    def delete(self, content_id: str) -> StoredContent | None:
         """The deleted content, None when there is none."""
         return self._contents.remove(content_id)
 
     def contents(
         self, *, content_type: ContentType | None, status: Status | None, offset: int, limit: int
-    ) -> tuple[tuple[Content, ...], int]:
+    ) -> tuple[tuple[StoredContent, ...], int]:
         """One page, oldest first, and how many match in all."""
         now = self.now()
 
-        def matches(content: Content) -> bool:
+        def matches(content: StoredContent) -> bool:
             return content_type in (None, content.content_type) and status in (None, content.publication.status(now))
 
         return self._contents.page(offset=offset, limit=limit, where=matches)
 
-    def post(self, request: SocialPost, platform: Platform) -> Post:
+    def post(self, request: SocialPostRequest, platform: Platform) -> Post:
         """Post now or at `scheduled_at`."""
         now = self.now()
         post = Post(
@@ -181,14 +181,14 @@ class ContentPlatform:
         self.counters.webhooks_received += 1
         return f"whk_{token_hex(12)}"
 
-    def clear(self) -> Counters:
+    def clear(self) -> PlatformCounters:
         """Forget everything. Returns the counters as they were."""
-        cleared, self.counters = self.counters, Counters()
+        cleared, self.counters = self.counters, PlatformCounters()
         self._contents.clear()
         self._posts.clear()
         return cleared
 
-    def _count(self, content: Content) -> None:
+    def _count(self, content: StoredContent) -> None:
         match content.publication.status(content.updated_at):
             case "published":
                 self.counters.content_published += 1

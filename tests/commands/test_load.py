@@ -18,7 +18,7 @@ from tests.support.ports import free_port
 from tests.support.runner import Toombos, begin_toombos
 from tests.support.waiting import wait_for
 from toombos_cli.load.run import run_load
-from toombos_cli.load.slo import Criteria
+from toombos_cli.load.slo import LoadCriteria
 from toombos_cli.main import main
 
 SCENARIO = '[[request]]\nname = "a"\npath = "/"\n'
@@ -140,7 +140,7 @@ def test_a_baseline_that_cannot_be_saved_costs_nothing_that_was_measured(tmp_pat
     with load_server("fixed:0") as server:
         report = run_load(
             plan_for(server.port, duration_s=0.8),
-            criteria=Criteria(save_baseline=directory / "load.json"),
+            criteria=LoadCriteria(save_baseline=directory / "load.json"),
             on_snapshot=put_a_file_in_its_place,
         )
     assert report.counts.ok > 0

@@ -1,8 +1,10 @@
 """Rules of the layout that a reader relies on."""
 
+import ast
 import subprocess
 import sys
 from ast import literal_eval
+from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -30,6 +32,16 @@ def test_imports_go_one_way():
 
 def test_only_the_program_itself_lies_loose_at_the_top():
     assert {m.name for m in iter_modules(toombos_cli.__path__) if not m.ispkg} == {"main", "__main__"}
+
+
+def test_a_class_name_means_one_thing():
+    places = defaultdict(list)
+    for package in ("toombos_cli", "services"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    places[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 def makes_a_command(name):

@@ -8,21 +8,21 @@ import msgspec
 import pytest
 
 from toombos_cli.manifest.model import Logs, Manifest, Mode
-from toombos_cli.manifest.tables.alerts import Alerts, Channel, Contact, Delivery
+from toombos_cli.manifest.tables.alerts import Alerts, ChannelTable, ContactTable, DeliveryTable
 from toombos_cli.manifest.tables.backup import BackupScope, Retention
 from toombos_cli.manifest.tables.conditions import Condition
 from toombos_cli.manifest.tables.environment import Variable
 from toombos_cli.manifest.tables.load import LoadDefaults
-from toombos_cli.manifest.tables.monitoring import Monitoring, Panel, Patience, Rule, Thresholds
+from toombos_cli.manifest.tables.monitoring import AlertRule, Monitoring, Panel, Patience, Thresholds
 from toombos_cli.manifest.tables.schedule import Job
-from toombos_cli.manifest.tables.service import Limits, Restart, Service
-from toombos_cli.manifest.tables.smoke import Cleanup, Counter, Step
+from toombos_cli.manifest.tables.service import Limits, RestartTable, Service
+from toombos_cli.manifest.tables.smoke import Cleanup, Counter, SmokeStep
 
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "manifest.md").read_text()
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[services.NAME]": Service,
-    "[services.NAME.restart]": Restart,
+    "[services.NAME.restart]": RestartTable,
     "[services.NAME.limits]": Limits,
     "[modes.NAME]": Mode,
     "[environment.NAME]": Variable,
@@ -32,7 +32,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[backup.retention]": Retention,
     "[alerts]": Alerts,
     "[monitoring]": Monitoring,
-    "[[monitoring.rules]]": Rule,
+    "[[monitoring.rules]]": AlertRule,
     "[[monitoring.panels]]": Panel,
     "[schedule.NAME]": Job,
 }
@@ -80,7 +80,7 @@ def test_the_row_of_a_monitoring_table_lists_all_its_numbers(heading, table):
     }
 
 
-@pytest.mark.parametrize("table", [Contact, Channel, Delivery])
+@pytest.mark.parametrize("table", [ContactTable, ChannelTable, DeliveryTable])
 def test_the_section_on_alerts_names_the_keys_of_its_small_tables(table):
     for field in msgspec.structs.fields(table):
         assert re.search(rf"\b{field.name}\b", section("[alerts]")), field.name
@@ -91,7 +91,7 @@ def test_every_section_of_the_manifest_has_a_heading():
     assert {re.match(r"\[*(\w+)", h)[1] for h in re.findall(r"^## (\[.*)$", REFERENCE, flags=re.MULTILINE)} == sections
 
 
-@pytest.mark.parametrize("table", [Step, Counter, Cleanup, Condition])
+@pytest.mark.parametrize("table", [SmokeStep, Counter, Cleanup, Condition])
 def test_the_page_on_smoke_steps_names_every_key(table):
     page = (DOCS / "smoke.md").read_text()
     for field in msgspec.structs.fields(table):

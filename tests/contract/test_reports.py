@@ -27,9 +27,8 @@ from toombos_cli.backup.maintenance_reports import (
 )
 from toombos_cli.backup.reports import CreateReport, DrillReport, RecoverReport
 from toombos_cli.base.results import WORST_FIRST, WRONG, Report, Verdict, worst
-from toombos_cli.config.reports import ChangeReport as ConfigChangeReport
-from toombos_cli.config.reports import ShowReport
-from toombos_cli.health.report import HealthReport, ServiceHealth, Status
+from toombos_cli.config.reports import SettingsChangeReport, ShowReport
+from toombos_cli.health.report import HealthReport, ServiceHealth, ServiceStatus
 from toombos_cli.logs.reading import LogsReport
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport, MonitoringReport, MonitoringRow
 from toombos_cli.probes import Reason
@@ -111,7 +110,7 @@ def step(verdict: Verdict) -> StepResult:
 
 
 def health(verdict: Verdict) -> ServiceHealth:
-    return ServiceHealth(name="crm", url="", status=Status.DOWN, verdict=verdict, reason=Reason.REFUSED)
+    return ServiceHealth(name="crm", url="", status=ServiceStatus.DOWN, verdict=verdict, reason=Reason.REFUSED)
 
 
 def row(phase: Phase, *, pid: int | None = None) -> ServiceRow:
@@ -264,7 +263,7 @@ EMPTY: dict[str, Callable[[], Report]] = {
     "start --plan": lambda: PlanReport(services=(), dry_run=False, mode=""),
     "logs": lambda: LogsReport(lines=()),
     "config show": lambda: ShowReport(env_file=Path(), service=None, mode=None, values=()),
-    "config encrypt": lambda: ConfigChangeReport(action="encrypt", path=Path(), names=()),
+    "config encrypt": lambda: SettingsChangeReport(action="encrypt", path=Path(), names=()),
     "backup": lambda: created(files=0),
     "backup list": lambda: ListReport(directory="", archives=()),
     "backup verify": lambda: VerifyReport(archives=()),

@@ -10,7 +10,7 @@ import msgspec
 from backports import zstd
 
 from toombos_cli.backup.archive import tarblocks
-from toombos_cli.backup.archive.format import Entry, Header, Manifest, Root, Tail
+from toombos_cli.backup.archive.format import ArchiveManifest, Entry, Header, Root, Tail
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.writer import (
     SKIPPABLE_MAGIC,
@@ -57,7 +57,7 @@ def build(
     data = stream(
         b"".join(tarblocks.member_header(e) + content + tarblocks.padding(len(content)) for e, content in members)
     )
-    listing = Manifest(
+    listing = ArchiveManifest(
         header=head, front_sha256=hashlib.sha256(front).hexdigest(), entries=tuple(entry for entry, _ in members)
     )
     encoded = manifest(msgspec.json.encode(listing))

@@ -13,12 +13,12 @@ from contextlib import closing
 from pathlib import Path
 
 from toombos_cli.backup.archive.format import Root
-from toombos_cli.backup.create import Plan, create_backup
+from toombos_cli.backup.create import BackupPlan, create_backup
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.observer import Observer, Silent
+from toombos_cli.backup.observer import BackupObserver, Silent
 from toombos_cli.backup.reports import CreateReport, RestoreReport
 from toombos_cli.backup.restore import restore
-from toombos_cli.backup.restore_request import Request, Services
+from toombos_cli.backup.restore_request import RestoreRequest, Services
 from toombos_cli.backup.selection import Scope
 from toombos_cli.backup.transaction.rollback import settle_restore
 
@@ -69,20 +69,20 @@ class Site:
         path.write_text(content)
         path.chmod(mode)
 
-    def backup(self, observer: Observer | None = None, *, snapshot_deadline_s: float = 60) -> CreateReport:
-        plan = Plan(place=self.place, scope=self.scope, snapshot_deadline_s=snapshot_deadline_s)
+    def backup(self, observer: BackupObserver | None = None, *, snapshot_deadline_s: float = 60) -> CreateReport:
+        plan = BackupPlan(place=self.place, scope=self.scope, snapshot_deadline_s=snapshot_deadline_s)
         return create_backup(plan, observer or Silent())
 
     def restore(
         self,
         archive: str | Path | None = None,
         *,
-        observer: Observer | None = None,
+        observer: BackupObserver | None = None,
         services: Services | None = None,
         only: tuple[str, ...] = (),
         preview: bool = False,
     ) -> RestoreReport:
-        request = Request(
+        request = RestoreRequest(
             place=self.place,
             scope=self.scope,
             archive=Path(archive) if archive else None,

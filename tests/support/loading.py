@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from toombos_cli.load.build_report import build_report
-from toombos_cli.load.engine.pacer import Stage
-from toombos_cli.load.engine.recorder import Outcome
+from toombos_cli.load.engine.pacer import RampStage
+from toombos_cli.load.engine.recorder import EngineResult
 from toombos_cli.load.engine.request_bytes import build_endpoint
-from toombos_cli.load.plan import Endpoint, LoadPlan, Target
+from toombos_cli.load.plan import Endpoint, LoadPlan, LoadTarget
 from toombos_cli.load.report import LoadReport
 
 
@@ -56,9 +56,9 @@ def endpoint(port: int, *, method: str = "GET", path: str = "/", name: str = "GE
     return build_endpoint(target_at(port), name=name, method=method, path=path, **more)
 
 
-def target_at(port: int, *, scheme: str = "http") -> Target:
+def target_at(port: int, *, scheme: str = "http") -> LoadTarget:
     """127.0.0.1, whose certificate is not looked at."""
-    return Target(
+    return LoadTarget(
         url=f"{scheme}://127.0.0.1:{port}/",
         scheme="https" if scheme == "https" else "http",
         host="localhost" if scheme == "https" else "127.0.0.1",
@@ -77,10 +77,10 @@ def plan_for(port: int, *, method: str = "GET", scheme: str = "http", **settings
 
 def at_rate(rps: float, duration_s: float) -> dict[str, Any]:
     """Settings of an open loop at a constant rate."""
-    return {"stages": (Stage(duration_s=duration_s, start_rps=rps, end_rps=rps),)}
+    return {"stages": (RampStage(duration_s=duration_s, start_rps=rps, end_rps=rps),)}
 
 
-def report_of(plan: LoadPlan, outcome: Outcome) -> LoadReport:
+def report_of(plan: LoadPlan, outcome: EngineResult) -> LoadReport:
     """The outcome as users see it; its counts are checked to add up."""
     report = build_report(plan, outcome, argv=())
     counts = report.counts

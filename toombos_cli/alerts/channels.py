@@ -21,7 +21,7 @@ _KINDS = {"problem": "failure", "recovery": "success", "summary": "warning", "te
 
 
 @dataclass(frozen=True, slots=True)
-class Channel:
+class AlertChannel:
     """One way to reach people. Alerts leave this machine only through `attempt`, with secrets redacted."""
 
     name: str
@@ -56,7 +56,7 @@ class Channel:
         return None if outcome[0] is None else self.redactor.text(outcome[0])
 
 
-def channels(manifest: Manifest) -> tuple[Channel, ...]:
+def channels(manifest: Manifest) -> tuple[AlertChannel, ...]:
     """Return every channel of the manifest. Raise ConfigurationError if one of them is unusable."""
     found, unusable = usable_channels(manifest)
     if unusable:
@@ -64,7 +64,7 @@ def channels(manifest: Manifest) -> tuple[Channel, ...]:
     return found
 
 
-def usable_channels(manifest: Manifest) -> tuple[tuple[Channel, ...], dict[str, Problem]]:
+def usable_channels(manifest: Manifest) -> tuple[tuple[AlertChannel, ...], dict[str, Problem]]:
     """Return the usable channels, and the problem of each unusable one by name.
 
     Unusable means: apprise is not installed, a variable in the URL is not set, or apprise does not know the URL.
@@ -98,7 +98,7 @@ def usable_channels(manifest: Manifest) -> tuple[tuple[Channel, ...], dict[str, 
         redactor = Redactor(
             [*secrets, *((part, values[part]) for part in _VARIABLE.findall(channel.url)), (place, url)]
         )
-        found.append(Channel(name, frozenset(channel.severities), plugin, timeout_s, redactor))
+        found.append(AlertChannel(name, frozenset(channel.severities), plugin, timeout_s, redactor))
     return tuple(found), unusable
 
 

@@ -4,7 +4,7 @@ import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from toombos_cli.alerts.channels import Channel, channels
+from toombos_cli.alerts.channels import AlertChannel, channels
 from toombos_cli.alerts.ledger import Message
 from toombos_cli.alerts.ledger_file import read_ledger, write_ledger
 from toombos_cli.alerts.log import AlertLog
@@ -30,7 +30,7 @@ def run_test(manifest: Manifest, severity: Severity) -> AlertTestReport:
     log = AlertLog(AlertDirectory(manifest.project).log)
     attempts = manifest.alerts.delivery.attempts
 
-    def test(way: Channel) -> tuple[Delivery, ChannelOutcome]:
+    def test(way: AlertChannel) -> tuple[Delivery, ChannelOutcome]:
         started = time.monotonic()
         delivery = deliver(way, manifest, message, log, attempts=attempts)
         outcome = ChannelOutcome(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from toombos_cli.alerts.channels import Channel, usable_channels
+from toombos_cli.alerts.channels import AlertChannel, usable_channels
 from toombos_cli.alerts.ledger import Message
 from toombos_cli.alerts.ledger_file import read_ledger, write_ledger
 from toombos_cli.alerts.log import AlertLog
@@ -56,7 +56,7 @@ def run_sender(manifest: Manifest, lines: Sequence[bytes] = ()) -> bool:
     return True
 
 
-def deliver(way: Channel, manifest: Manifest, message: Message, log: AlertLog, *, attempts: int) -> Delivery:
+def deliver(way: AlertChannel, manifest: Manifest, message: Message, log: AlertLog, *, attempts: int) -> Delivery:
     """Send one message through one channel, with up to `attempts` tries, and log the result."""
     pause_s, reason = manifest.alerts.delivery.first_pause_s, ""
     for number in range(1, attempts + 1):
@@ -84,7 +84,7 @@ def deliver(way: Channel, manifest: Manifest, message: Message, log: AlertLog, *
 class _Lane:
     """The messages of one channel, one after the other: a channel that hangs does not delay the others."""
 
-    way: Channel
+    way: AlertChannel
     pool: ThreadPoolExecutor
     gave_up: bool = False
 

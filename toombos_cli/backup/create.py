@@ -14,7 +14,7 @@ from typing import BinaryIO
 from toombos_cli import __version__
 from toombos_cli.backup.archive.encryption import NO_KEYS, Keys, seal
 from toombos_cli.backup.archive.file_reader import Intake
-from toombos_cli.backup.archive.format import FORMAT, ArchiveKind, DatabaseFacts, Header, Manifest, Root
+from toombos_cli.backup.archive.format import FORMAT, ArchiveKind, ArchiveManifest, DatabaseRecord, Header, Root
 from toombos_cli.backup.archive.reader import Archive, verify_contents
 from toombos_cli.backup.archive.writer import ArchiveWriter, Written
 from toombos_cli.backup.databases import snapshot
@@ -26,10 +26,10 @@ from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.publish import clear_leftovers, drop_from_cache, publish
 from toombos_cli.backup.directory.store import list_archives, point_latest_good, utc_now
 from toombos_cli.backup.durable import disk_errors
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
-from toombos_cli.backup.selection import Found, Scope, Selection, missing_roots, select
+from toombos_cli.backup.selection import BackupSelection, Found, Scope, missing_roots, select
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.locks import hold_alone
@@ -39,7 +39,7 @@ _ROOM_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class BackupPlan:
     """What to back up, where to, and as what. `unsaved` is what no archive can hold: it makes this one incomplete."""
 
     place: Place
@@ -52,7 +52,7 @@ class Plan:
     keys: Keys = NO_KEYS
 
 
-def create_backup(plan: Plan, observer: Observer) -> CreateReport:
+def create_backup(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
     """Create one verified archive; none if there is no file to save, which the report says.
 
     Raises LockedError while another backup or restore runs, RefusedError if an interrupted restore must be completed
@@ -63,7 +63,7 @@ def create_backup(plan: Plan, observer: Observer) -> CreateReport:
         return create_locked(plan, observer)
 
 
-def create_locked(plan: Plan, observer: Observer) -> CreateReport:
+def create_locked(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
     """Do the same as create_backup, for a caller that holds the lock."""
     started = time.monotonic()
     place = plan.place
@@ -107,7 +107,7 @@ def create_locked(plan: Plan, observer: Observer) -> CreateReport:
     return _report(plan, final, written, selection, intake, opened_again, time.monotonic() - started)
 
 
-def _check_room(place: Place, selection: Selection) -> None:
+def _check_room(place: Place, selection: BackupSelection) -> None:
     """Raise OperationError if the archive clearly cannot fit; in a close case, the write itself decides."""
     largest = max((found.status.st_size for found in selection.found if found.is_database), default=0)
     previous = next((info.size_bytes for info in list_archives(place)), selection.total_bytes // 20)
@@ -122,7 +122,7 @@ def _check_room(place: Place, selection: Selection) -> None:
 
 
 def _write(
-    plan: Plan, selection: Selection, now: datetime, partial: Path, observer: Observer
+    plan: BackupPlan, selection: BackupSelection, now: datetime, partial: Path, observer: BackupObserver
 ) -> tuple[Written, Intake]:
     number = FORMAT if any(found.xattrs for found in selection.found) else 1
     header = Header(
@@ -145,7 +145,7 @@ def _write(
 
 
 def _write_members(
-    plan: Plan, selection: Selection, header: Header, out: BinaryIO, observer: Observer
+    plan: BackupPlan, selection: BackupSelection, header: Header, out: BinaryIO, observer: BackupObserver
 ) -> tuple[Written, Intake]:
     writer = ArchiveWriter(out, header)
     intake = Intake(writer, observer, unreadable=selection.unreadable | dict(plan.unsaved))
@@ -164,7 +164,7 @@ def _write_members(
         writer.abandon()
 
 
-def _add_database(plan: Plan, found: Found, intake: Intake) -> None:
+def _add_database(plan: BackupPlan, found: Found, intake: Intake) -> None:
     """Add a sound database as its snapshot; add a malformed one unchanged, with its companion files, as evidence."""
     copy = plan.place.scratch / "snapshot"
     try:
@@ -176,9 +176,9 @@ def _add_database(plan: Plan, found: Found, intake: Intake) -> None:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
             intake.unreadable[found.name] = "the database stayed locked by another process"
             return
-        facts = DatabaseFacts(integrity=str(error))
+        facts = DatabaseRecord(integrity=str(error))
     except sqlite3.DatabaseError as error:
-        facts = DatabaseFacts(integrity=str(error))
+        facts = DatabaseRecord(integrity=str(error))
     except FileNotFoundError:
         intake.left_out[found.name] = "vanished while the backup ran"
         return
@@ -190,7 +190,7 @@ def _add_database(plan: Plan, found: Found, intake: Intake) -> None:
     intake.add_raw_database(found, facts)
 
 
-def _add_postgres(plan: Plan, postgres: Postgres, intake: Intake) -> None:
+def _add_postgres(plan: BackupPlan, postgres: Postgres, intake: Intake) -> None:
     """Add the dump of the database server; a server that does not respond makes the archive incomplete."""
     intake.observer.step("dump")
     dump = plan.place.scratch / "postgresql.dump"
@@ -206,7 +206,7 @@ def _add_postgres(plan: Plan, postgres: Postgres, intake: Intake) -> None:
     intake.add_snapshot(found, dump, facts)
 
 
-def _nothing(plan: Plan, selection: Selection, duration_s: float) -> CreateReport:
+def _nothing(plan: BackupPlan, selection: BackupSelection, duration_s: float) -> CreateReport:
     """The report of a backup for which there was no file; no archive was made."""
     return CreateReport(
         archive="",
@@ -229,10 +229,10 @@ def _nothing(plan: Plan, selection: Selection, duration_s: float) -> CreateRepor
 
 
 def _report(
-    plan: Plan,
+    plan: BackupPlan,
     final: Path,
     written: Written,
-    selection: Selection,
+    selection: BackupSelection,
     intake: Intake,
     verified: bool,
     duration_s: float,
@@ -262,7 +262,7 @@ def _report(
     )
 
 
-def database_reports(manifest: Manifest) -> tuple[DatabaseReport, ...]:
+def database_reports(manifest: ArchiveManifest) -> tuple[DatabaseReport, ...]:
     """Return a report for each database of an archive."""
     return tuple(
         DatabaseReport(

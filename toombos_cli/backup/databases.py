@@ -12,8 +12,8 @@ import urllib.parse
 from contextlib import closing
 from pathlib import Path
 
-from toombos_cli.backup.archive.format import DatabaseFacts
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.archive.format import DatabaseRecord
+from toombos_cli.backup.observer import BackupObserver
 
 COMPANIONS = (b"-wal", b"-shm", b"-journal")
 _MAGIC = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, 1.3.1
@@ -36,7 +36,7 @@ def is_sqlite(path: bytes) -> bool:
     return start == _MAGIC or (start == b"" and os.path.exists(path + b"-wal"))
 
 
-def snapshot(source: bytes, target: Path, observer: Observer, *, deadline_s: float = 600.0) -> DatabaseFacts:
+def snapshot(source: bytes, target: Path, observer: BackupObserver, *, deadline_s: float = 600.0) -> DatabaseRecord:
     """Copy a database that may be in use to `target` and check the copy. In WAL mode, writers are not blocked.
 
     Raises sqlite3.DatabaseError if the source cannot be read as a database, TimeoutError at the deadline.
@@ -56,18 +56,18 @@ def snapshot(source: bytes, target: Path, observer: Observer, *, deadline_s: flo
     return judge(target)
 
 
-def judge(path: Path | bytes) -> DatabaseFacts:
+def judge(path: Path | bytes) -> DatabaseRecord:
     """Run integrity_check and count the rows of a database that nobody else has open. Creates no companion files."""
     with closing(_connect(os.fsencode(path), "mode=ro&immutable=1")) as database:
         try:
             complaints = [str(row[0]) for row in database.execute("PRAGMA integrity_check(1)")]
             if complaints != ["ok"]:
-                return DatabaseFacts(integrity=complaints[0])
+                return DatabaseRecord(integrity=complaints[0])
             names = [str(row[0]) for row in database.execute(_TABLES)]
             tables = {name: _count(database, name) for name in names}
         except sqlite3.DatabaseError as error:
-            return DatabaseFacts(integrity=str(error))
-    return DatabaseFacts(integrity="ok", tables=tables)
+            return DatabaseRecord(integrity=str(error))
+    return DatabaseRecord(integrity="ok", tables=tables)
 
 
 _TABLES = (
@@ -76,7 +76,7 @@ _TABLES = (
 )
 
 
-def _copy(source: bytes, target: Path, mode: str, observer: Observer, deadline_s: float) -> None:
+def _copy(source: bytes, target: Path, mode: str, observer: BackupObserver, deadline_s: float) -> None:
     end = time.monotonic() + deadline_s
     target.unlink(missing_ok=True)
 

@@ -26,9 +26,9 @@ from toombos_cli.backup.directory.store import (
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.maintenance_reports import ArchiveRow, ListReport, StatusReport, VerifiedArchive, VerifyReport
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.reports import DatabaseReport, DrillReport
-from toombos_cli.backup.transaction.staging import Stage, remove_tree
+from toombos_cli.backup.transaction.staging import StagingArea, remove_tree
 from toombos_cli.base.errors import OperationError, ToombosError
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.results import Verdict
@@ -39,7 +39,9 @@ def list_all(place: Place) -> ListReport:
     return ListReport(directory=str(place.directory), archives=tuple(map(_row, list_archives(place))))
 
 
-def verify_archives(place: Place, asked: Sequence[Path], observer: Observer, keys: Keys = NO_KEYS) -> VerifyReport:
+def verify_archives(
+    place: Place, asked: Sequence[Path], observer: BackupObserver, keys: Keys = NO_KEYS
+) -> VerifyReport:
     """Verifies the asked archives, or all, in full, and remembers the outcome of those in the backup directory."""
     paths = [find_archive(place, path) for path in asked] or [info.path for info in list_archives(place)]
     results = []
@@ -62,7 +64,7 @@ def verify_archives(place: Place, asked: Sequence[Path], observer: Observer, key
     return VerifyReport(archives=tuple(results))
 
 
-def _verify_one(place: Place, path: Path, observer: Observer, keys: Keys) -> VerifiedArchive:
+def _verify_one(place: Place, path: Path, observer: BackupObserver, keys: Keys) -> VerifiedArchive:
     started = time.monotonic()
     detail, verdict, files, complete = "", Verdict.PASS, 0, False
     databases: tuple[DatabaseReport, ...] = ()
@@ -133,7 +135,7 @@ def backup_status(place: Place, now: datetime, *, max_age_h: float) -> StatusRep
     )
 
 
-def run_drill(place: Place, asked: Path | None, observer: Observer, keys: Keys = NO_KEYS) -> DrillReport:
+def run_drill(place: Place, asked: Path | None, observer: BackupObserver, keys: Keys = NO_KEYS) -> DrillReport:
     """Restores an archive (the newest good one) into a scratch directory, checks files and databases, removes it.
 
     Raises BadArchiveError when the archive could not be restored.
@@ -149,7 +151,7 @@ def run_drill(place: Place, asked: Path | None, observer: Observer, keys: Keys =
                 files, databases = archive.tail.files, database_reports(archive.manifest)
                 tops = {entry.name for entry in archive.manifest.entries if b"/" not in entry.name}
                 root = bytes(scratch)
-                stage = Stage(archive, {top: root + b"/" + top for top in tops}, observer)
+                stage = StagingArea(archive, {top: root + b"/" + top for top in tops}, observer)
                 stage.unpack()
                 stage.finish_directories()
         finally:

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 
-class Observer(Protocol):
+class BackupObserver(Protocol):
     """Receives each step before it is done, and the bytes that a step has processed."""
 
     def step(self, name: str, total_bytes: int = 0) -> None:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toombos_cli.backup.archive.format import DatabaseFacts
+from toombos_cli.backup.archive.format import DatabaseRecord
 from toombos_cli.base.errors import OperationError
-from toombos_cli.settings.databases import Kind, Server
+from toombos_cli.settings.databases import DatabaseKind, Server
 
 DUMP_ROOT = ".toombos"
 DUMP_NAME = b".toombos/postgresql.dump"
@@ -53,11 +53,11 @@ class Postgres:
     def from_url(cls, url: str | None, *, name: str = "DATABASE_URL") -> "Postgres | None":
         """None for a URL of another kind of database; SQLAlchemy's `postgresql+driver://` is understood."""
         server = Server.parse(url or "")
-        if server is None or server.kind is not Kind.POSTGRESQL:
+        if server is None or server.kind is not DatabaseKind.POSTGRESQL:
             return None
         return cls(server.libpq_url(), server.password or None, name)
 
-    def dump(self, target: Path, timeout_s: float) -> DatabaseFacts:
+    def dump(self, target: Path, timeout_s: float) -> DatabaseRecord:
         """Write a dump in custom format and count the rows of the same snapshot. Raises OperationError."""
         psql = subprocess.Popen(
             [_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn],
@@ -85,7 +85,7 @@ class Postgres:
             psql.kill()
             psql.communicate()
         rows = (line.rpartition("\t") for line in counts.splitlines())
-        return DatabaseFacts(integrity="ok", tables={table: int(count) for table, _, count in rows})
+        return DatabaseRecord(integrity="ok", tables={table: int(count) for table, _, count in rows})
 
     def check(self, dump: Path, timeout_s: float) -> None:
         """Raise OperationError if the dump cannot be read."""

@@ -10,10 +10,10 @@ from toombos_cli.backup.create import database_reports
 from toombos_cli.backup.directory.ownership import refuse_foreign
 from toombos_cli.backup.directory.store import list_archives, restore_candidates, utc_now
 from toombos_cli.backup.errors import BadArchiveError
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.reports import RestoreReport, Skipped
-from toombos_cli.backup.restore_request import Request, Services
-from toombos_cli.backup.transaction.attempt import Attempt, Outcome
+from toombos_cli.backup.restore_request import RestoreRequest, Services
+from toombos_cli.backup.transaction.attempt import Attempt, RestoredArchive
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.backup.transaction.rollback import settle_locked
 from toombos_cli.base.errors import OperationError
@@ -21,7 +21,7 @@ from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.text import printable
 
 
-def restore(request: Request, services: Services, observer: Observer) -> RestoreReport:
+def restore(request: RestoreRequest, services: Services, observer: BackupObserver) -> RestoreReport:
     """Restores, or with `preview` only tells what would change.
 
     Raises BadArchiveError before anything was touched, RefusedError, LockedError, OperationError. After an error the
@@ -35,7 +35,9 @@ def restore(request: Request, services: Services, observer: Observer) -> Restore
         return _first_good(request, settled.outcome if settled else None, services, observer)
 
 
-def _first_good(request: Request, recovered: str | None, services: Services, observer: Observer) -> RestoreReport:
+def _first_good(
+    request: RestoreRequest, recovered: str | None, services: Services, observer: BackupObserver
+) -> RestoreReport:
     started = time.monotonic()
     passed_over: list[Skipped] = []
     for path in _candidates(request):
@@ -55,7 +57,7 @@ def _first_good(request: Request, recovered: str | None, services: Services, obs
     )
 
 
-def _candidates(request: Request) -> Sequence[Path]:
+def _candidates(request: RestoreRequest) -> Sequence[Path]:
     if request.archive is not None:
         return (request.archive,)
     refuse_foreign(request.place)
@@ -63,9 +65,9 @@ def _candidates(request: Request) -> Sequence[Path]:
 
 
 def _report(
-    request: Request,
+    request: RestoreRequest,
     archive: Archive,
-    outcome: Outcome,
+    outcome: RestoredArchive,
     passed_over: Sequence[Skipped],
     recovered: str | None,
     duration_s: float,

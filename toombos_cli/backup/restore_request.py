@@ -25,7 +25,7 @@ class Services(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class RestoreRequest:
     """What to restore: `archive` None means the newest good one, `only` empty means all roots.
 
     `unsaved` gives the reason for each database of the settings that cannot be restored to.

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from toombos_cli.backup.create import Plan, create_backup
+from toombos_cli.backup.create import BackupPlan, create_backup
 from toombos_cli.backup.directory.prune import prune_archives
 from toombos_cli.backup.directory.store import utc_now
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.reports import CreateReport
 from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope
 from toombos_cli.base.errors import ToombosError
@@ -17,7 +17,7 @@ from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys
 
 def run_backup(
     manifest: Manifest,
-    observer: Observer,
+    observer: BackupObserver,
     *,
     emergency: bool = False,
     pin: bool = False,
@@ -30,7 +30,7 @@ def run_backup(
     """
     table = manifest.backup
     stores = find_stores(manifest, lenient=emergency)
-    plan = Plan(
+    plan = BackupPlan(
         place=make_place(manifest),
         scope=make_scope(manifest, stores, all_logs=emergency),
         kind="emergency" if emergency else "regular",
@@ -49,7 +49,7 @@ def run_backup(
     return report
 
 
-def _copied(report: CreateReport, url: str, observer: Observer) -> CreateReport:
+def _copied(report: CreateReport, url: str, observer: BackupObserver) -> CreateReport:
     """Returns the report with the copy's address, or with what kept it from being made: the archive stands anyway."""
     from toombos_cli.backup.directory.remote import send
 

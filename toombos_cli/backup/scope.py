@@ -18,7 +18,7 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.reading.loader import load_manifest, packaged_manifest
 from toombos_cli.manifest.tables.backup import BackupScope
 from toombos_cli.project.mode import mode_now
-from toombos_cli.settings.databases import Database, Kind, find_databases
+from toombos_cli.settings.databases import Database, DatabaseKind, find_databases
 from toombos_cli.settings.env_file import read_env_file
 
 
@@ -108,12 +108,12 @@ def find_stores(manifest: Manifest, *, lenient: bool = False) -> Stores:
 def take_stores(manifest: Manifest, databases: tuple[Database, ...]) -> Stores:
     """Sort databases by how a backup takes them."""
     sqlite, unsaved = set(), {}
-    servers = [database for database in databases if database.kind is Kind.POSTGRESQL]
+    servers = [database for database in databases if database.kind is DatabaseKind.POSTGRESQL]
     dumped = servers[0] if servers else None
     for database in databases:
         if database is dumped:
             continue
-        if database.kind is Kind.SQLITE:
+        if database.kind is DatabaseKind.SQLITE:
             name = _archive_name(manifest, database.path) if database.path else None
             if name is not None:
                 sqlite.add(name)
@@ -128,7 +128,7 @@ def take_stores(manifest: Manifest, databases: tuple[Database, ...]) -> Stores:
 def _reason(database: Database, dumped: Database | None) -> str:
     if database.undecryptable:
         return f"is encrypted and cannot be decrypted: {database.undecryptable}"
-    if database.kind is Kind.POSTGRESQL and dumped:
+    if database.kind is DatabaseKind.POSTGRESQL and dumped:
         return f"an archive holds one PostgreSQL database, and {dumped.label} names another"
     if database.server is None:
         return "is not the URL of a database"

@@ -52,7 +52,7 @@ class Scope:
 
 
 @dataclass(slots=True)
-class Selection:
+class BackupSelection:
     """The result of the walk, in archive order: each directory before its contents."""
 
     roots: list[Root] = field(default_factory=list)
@@ -72,9 +72,9 @@ class Selection:
         return sum(found.status.st_size for found in self.found if found.type == "file")
 
 
-def select(scope: Scope, now: float) -> Selection:
+def select(scope: Scope, now: float) -> BackupSelection:
     """Return everything below the roots that the rules do not exclude; `now` is in seconds since the epoch."""
-    selection = Selection()
+    selection = BackupSelection()
     excluded = _matcher(scope.exclude)
     above: set[bytes] = set()
     for root in outermost(scope.roots):
@@ -120,7 +120,7 @@ def outermost(roots: Iterable[Root]) -> list[Root]:
     return kept
 
 
-def _add_above(project: Path, name: bytes, above: set[bytes], selection: Selection) -> None:
+def _add_above(project: Path, name: bytes, above: set[bytes], selection: BackupSelection) -> None:
     """Add the directories above a root that is not at the top, so that it can be unpacked by hand."""
     parts = name.split(b"/")
     for depth in range(1, len(parts)):
@@ -133,7 +133,7 @@ def _add_above(project: Path, name: bytes, above: set[bytes], selection: Selecti
 
 class _Walk:
     def __init__(
-        self, scope: Scope, root: bytes, excluded: re.Pattern[str], newest: float | None, selection: Selection
+        self, scope: Scope, root: bytes, excluded: re.Pattern[str], newest: float | None, selection: BackupSelection
     ) -> None:
         self._scope, self._root, self._excluded, self._newest = scope, root, excluded, newest
         self._own = os.path.realpath(os.fsencode(scope.backup_directory))

@@ -14,7 +14,7 @@ from toombos_cli.cli.output_files import prepare_output, write_output
 
 if TYPE_CHECKING:
     from toombos_cli.diagnose.report import FixOutcome
-    from toombos_cli.diagnose.run import Diagnosis, Selection
+    from toombos_cli.diagnose.run import Diagnosis, FindingFilter
 
 _REPORTS = "Other reports"
 
@@ -103,14 +103,14 @@ def diagnose(
     prepare_output("--html", html)
     prepare_output("--bundle", bundle)
     _refuse_contradictions(fix=fix, yes=yes, saved=saved, bundle=bundle, issue=issue, incident=incident)
-    from toombos_cli.diagnose.run import Selection
+    from toombos_cli.diagnose.run import FindingFilter
 
     if saved is not None:
         from toombos_cli.diagnose.bundle import diagnose_bundle
 
-        found = diagnose_bundle(saved, Selection(only=tuple(only or ()), services=tuple(service or ())))
+        found = diagnose_bundle(saved, FindingFilter(only=tuple(only or ()), services=tuple(service or ())))
     else:
-        selection = Selection(only=tuple(only or ()), services=invocation.service_names(service))
+        selection = FindingFilter(only=tuple(only or ()), services=invocation.service_names(service))
         found = _diagnose(invocation, selection)
         if fix:
             found = _fixed(invocation, found, selection, ask=not yes)
@@ -134,14 +134,14 @@ def _refuse_contradictions(
         raise UsageError("--yes goes with --fix")
 
 
-def _diagnose(invocation: Invocation, selection: "Selection") -> "Diagnosis":
+def _diagnose(invocation: Invocation, selection: "FindingFilter") -> "Diagnosis":
     from toombos_cli.diagnose.run import run_diagnose
 
     start = Path.cwd() if invocation.options.project is None else invocation.project
     return run_diagnose(invocation.manifest, searched_from=start, selection=selection)
 
 
-def _fixed(invocation: Invocation, found: "Diagnosis", selection: "Selection", *, ask: bool) -> "Diagnosis":
+def _fixed(invocation: Invocation, found: "Diagnosis", selection: "FindingFilter", *, ask: bool) -> "Diagnosis":
     """The diagnosis after the safe fixes; the same one when there is none."""
     from toombos_cli.diagnose.fixes import run_fix, runnable
 

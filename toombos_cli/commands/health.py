@@ -55,12 +55,12 @@ def health(
     services that were not started are skipped.
     """
     from toombos_cli.health.check import run_health
-    from toombos_cli.health.latency_history import History
+    from toombos_cli.health.latency_history import LatencyHistory
 
     names = invocation.service_names(services)
     missed = warn_of_missed_runs(invocation)
     alarm = _alarm_command(on_fail)
-    history = History()
+    history = LatencyHistory()
 
     def check() -> "HealthReport":
         report = history.add(run_health(invocation.manifest, names, timeout_s=timeout))

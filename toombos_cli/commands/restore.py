@@ -41,7 +41,7 @@ def restore(
     from toombos_cli.backup.directory.remote import fetch, is_remote
     from toombos_cli.backup.directory.store import find_archive
     from toombos_cli.backup.restore import restore
-    from toombos_cli.backup.restore_request import Request
+    from toombos_cli.backup.restore_request import RestoreRequest
     from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope, readable_manifest
     from toombos_cli.backup.transaction.rollback import settle_restore
     from toombos_cli.recovery.restore_services import SupervisedServices
@@ -60,7 +60,7 @@ def restore(
             source = fetch(archive, place, observer)
     elif archive:
         source = find_archive(place, Path(archive))
-    request = Request(
+    request = RestoreRequest(
         place=place,
         scope=make_scope(manifest, stores, all_logs=True),
         archive=source,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from toombos_cli.base import locks
 from toombos_cli.base.errors import ConfigurationError, Problem, UsageError
 from toombos_cli.base.spelling import nearest
-from toombos_cli.config.reports import ChangeReport
+from toombos_cli.config.reports import SettingsChangeReport
 from toombos_cli.config.rewrite import copy_beside, rewrite, with_values
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.settings.display import shown_name
@@ -22,7 +22,7 @@ _KEY_BYTES = 32
 _PATIENCE_S = 60.0  # for another toombos that changes .env
 
 
-def run_encrypt(manifest: Manifest, names: Sequence[str]) -> ChangeReport:
+def run_encrypt(manifest: Manifest, names: Sequence[str]) -> SettingsChangeReport:
     """Encrypt the named variables in `.env`, or every documented secret that is there in clear text.
 
     No copy of the old file is kept, because it contains the clear text. Raises UsageError for a name that `.env` does
@@ -33,15 +33,15 @@ def run_encrypt(manifest: Manifest, names: Sequence[str]) -> ChangeReport:
         key = _key(manifest, env_file)
         chosen = _chosen(manifest, env_file, names, key.name)
         if not chosen:
-            return ChangeReport(action="encrypt", path=env_file.path, names=())
+            return SettingsChangeReport(action="encrypt", path=env_file.path, names=())
         # A value may refer to others as ${NAME}: encrypt the expanded value, which is what the services get.
         clear = {b: env_file.values[str(b.name)] if _counts(env_file, b) else str(b.value) for b in chosen}
         values = {binding: encrypt(value, key.value) for binding, value in clear.items()}
         rewrite(env_file.path, with_values(env_file, values), old=_text(env_file))
-    return ChangeReport(action="encrypt", path=env_file.path, names=_names(chosen))
+    return SettingsChangeReport(action="encrypt", path=env_file.path, names=_names(chosen))
 
 
-def run_rotate_key(manifest: Manifest, *, new_key_from: str | None) -> ChangeReport:
+def run_rotate_key(manifest: Manifest, *, new_key_from: str | None) -> SettingsChangeReport:
     """Re-encrypt every encrypted value in `.env` with a new key: a random one, or the text of an environment variable.
 
     A key in `.env` is replaced there. A key in the environment must be replaced by its owner, so the new key must be
@@ -58,7 +58,7 @@ def run_rotate_key(manifest: Manifest, *, new_key_from: str | None) -> ChangeRep
         text = with_values(env_file, values)
         backup = copy_beside(env_file.path, BACKUP_NAME, _text(env_file))
         rewrite(env_file.path, text, old=_text(env_file))
-    return ChangeReport(
+    return SettingsChangeReport(
         action="rotate-key", path=env_file.path, names=_names(values), backup=backup, restart_needed=True
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.files import PRIVATE, create_file
-from toombos_cli.config.reports import ChangeReport
+from toombos_cli.config.reports import SettingsChangeReport
 from toombos_cli.config.template import render_env, safe_mode
 from toombos_cli.manifest import FILE_NAME
 from toombos_cli.manifest.model import Manifest
@@ -15,19 +15,19 @@ from toombos_cli.settings.env_file import ENV_FILE
 _SECRET_BYTES = 32
 
 
-def run_init(manifest: Manifest) -> ChangeReport:
+def run_init(manifest: Manifest) -> SettingsChangeReport:
     """Write `.env` (0600). Raises RefusedError if it already exists, OperationError if it cannot be written."""
     generated = {n: secrets.token_urlsafe(_SECRET_BYTES) for n, v in manifest.environment.items() if v.generate}
     values = safe_mode(manifest) | generated
     path = _create(manifest.project / ENV_FILE, render_env(manifest, values), mode=PRIVATE, hint="toombos config check")
-    return ChangeReport(action="init", path=path, names=tuple(values))
+    return SettingsChangeReport(action="init", path=path, names=tuple(values))
 
 
-def run_init_manifest(directory: Path) -> ChangeReport:
+def run_init_manifest(directory: Path) -> SettingsChangeReport:
     """Write a first `toombos.toml`. Raises RefusedError and OperationError like run_init."""
     text = Path(__file__).with_name("starter.toml").read_text("utf-8")
     path = _create(directory / FILE_NAME, text, mode=None, hint="toombos start --preview")
-    return ChangeReport(action="init-manifest", path=path, names=tuple(tomllib.loads(text)["services"]))
+    return SettingsChangeReport(action="init-manifest", path=path, names=tuple(tomllib.loads(text)["services"]))
 
 
 def _create(path: Path, text: str, *, mode: int | None, hint: str) -> Path:

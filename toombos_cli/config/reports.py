@@ -65,7 +65,7 @@ _WRITES_A_FILE = frozenset({"init", "init-manifest"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangeReport(Report):
+class SettingsChangeReport(Report):
     """What was done to `.env`: `names` of the variables that got a new text, `backup` the copy of the old file."""
 
     kind: ClassVar[str] = "config_change"

@@ -23,7 +23,7 @@ from toombos_cli.diagnose.facts import FACTS, SETTINGS
 from toombos_cli.diagnose.facts.logs import tail_text
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError, LiveFacts, SavedFacts
 from toombos_cli.diagnose.report import DiagnoseReport
-from toombos_cli.diagnose.run import Diagnosis, Selection, chosen, judge
+from toombos_cli.diagnose.run import Diagnosis, FindingFilter, chosen, judge
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.state import RunDirectory
 
@@ -65,7 +65,7 @@ def make_bundle(diagnosis: Diagnosis, markdown: str, where: str) -> bytes:
     return content
 
 
-def diagnose_bundle(path: Path, selection: Selection) -> Diagnosis:
+def diagnose_bundle(path: Path, selection: FindingFilter) -> Diagnosis:
     """The diagnosis of a saved system by the present checks. Raises OperationError for what is no bundle."""
     try:
         members = dict(_unpacked(path.read_bytes(), str(path)))

@@ -14,7 +14,7 @@ from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis
-from toombos_cli.manifest.tables.alerts import Contact
+from toombos_cli.manifest.tables.alerts import ContactTable
 from toombos_cli.manifest.tables.escalation import Trouble, severity_of
 
 _RECENT_S = 86_400.0
@@ -39,7 +39,7 @@ class IncidentReport(Report):
     name: str
     status: str
     severity: str
-    contact: Contact | None
+    contact: ContactTable | None
     timeline: tuple[Event, ...]
     affected: tuple[str, ...]
     duration_s: float | None

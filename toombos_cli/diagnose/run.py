@@ -23,7 +23,7 @@ _GUIDES = ("docs/dry-run-guide.md", "docs/monitoring-runbook.md")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class FindingFilter:
     """What is shown: `only` names groups and ids, `services` services; () is all."""
 
     only: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Diagnosis:
     redactor: Redactor
 
 
-def run_diagnose(manifest: Manifest, *, searched_from: Path, selection: Selection = Selection()) -> Diagnosis:
+def run_diagnose(manifest: Manifest, *, searched_from: Path, selection: FindingFilter = FindingFilter()) -> Diagnosis:
     """The diagnosis of the system that runs here. Raises UsageError for a group or id that does not exist."""
     checks, problems = all_checks()
     wanted = chosen(checks, selection.only)

@@ -8,13 +8,13 @@ from threading import Thread
 from toombos_cli.base.errors import ToombosError
 from toombos_cli.base.fixes import Fix, toombos
 from toombos_cli.base.results import Verdict
-from toombos_cli.health.report import HealthReport, ServiceHealth, SkippedService, Status
+from toombos_cli.health.report import HealthReport, ServiceHealth, ServiceStatus, SkippedService
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, said_dry_run
 from toombos_cli.project import commands
 from toombos_cli.project.mode import RunningMode, running_mode
-from toombos_cli.project.port_owner import Owner, find_owners, is_suspended
+from toombos_cli.project.port_owner import PortOwner, find_owners, is_suspended
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.project.state import Phase, SystemState, observed, read_state
 
@@ -70,7 +70,7 @@ def _not_dry(manifest: Manifest, service: ServiceHealth) -> ServiceHealth:
         return replace(service, detail=f"{service.detail}; {said}" if service.detail else said)
     return replace(
         service,
-        status=Status.DEGRADED,
+        status=ServiceStatus.DEGRADED,
         verdict=Verdict.FAIL,
         reason=Reason.BODY,
         detail=said,
@@ -107,7 +107,7 @@ def _wanted(state: SystemState | None, name: str) -> bool:
 
 
 def _judge(
-    manifest: Manifest, service: Service, result: ProbeResult, owner: Owner | None, state: SystemState | None
+    manifest: Manifest, service: Service, result: ProbeResult, owner: PortOwner | None, state: SystemState | None
 ) -> ServiceHealth:
     reason, detail = result.reason, result.detail
     if _has_no_route(result):
@@ -150,16 +150,16 @@ def _may_be_suspended(service: Service, reason: Reason) -> bool:
     return reason is Reason.TIMEOUT or (service.scheme in ("tcp", "none") and reason is Reason.OK)
 
 
-def _status(verdict: Verdict, reason: Reason, http_status: int | None) -> Status:
+def _status(verdict: Verdict, reason: Reason, http_status: int | None) -> ServiceStatus:
     """DEGRADED for a service that answers with a complaint, DOWN for one that does not do its work at all."""
     if verdict is Verdict.PASS:
-        return Status.UP
+        return ServiceStatus.UP
     answers = reason is Reason.BODY and http_status is not None
-    return Status.DEGRADED if verdict is Verdict.WARN or answers else Status.DOWN
+    return ServiceStatus.DEGRADED if verdict is Verdict.WARN or answers else ServiceStatus.DOWN
 
 
 def _fix(
-    manifest: Manifest, service: Service, reason: Reason, owner: Owner | None, state: SystemState | None
+    manifest: Manifest, service: Service, reason: Reason, owner: PortOwner | None, state: SystemState | None
 ) -> Fix | None:
     """A command to paste; None where only a person can decide (another's process, a wrong manifest)."""
     if reason is Reason.STOPPED and owner is not None:

@@ -8,7 +8,7 @@ from toombos_cli.health.report import HealthReport
 _REMEMBERED_ROUNDS = 120
 
 
-class History:
+class LatencyHistory:
     """What one watch has seen so far."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from toombos_cli.probes import Cause, Reason
 from toombos_cli.project.job_records import MissedRun
 
 
-class Status(StrEnum):
+class ServiceStatus(StrEnum):
     """UP only when all is well; DEGRADED answers, but late or with a complaint; DOWN does not do its work."""
 
     UP = "up"
@@ -25,7 +25,7 @@ class ServiceHealth:
 
     name: str
     url: str
-    status: Status
+    status: ServiceStatus
     verdict: Verdict
     reason: Reason
     cause: Cause | None = None

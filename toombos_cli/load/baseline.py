@@ -18,7 +18,7 @@ from toombos_cli.base.files import replace_file
 from toombos_cli.base.results import Verdict
 from toombos_cli.load.build_report import distributions_of, settled_counts
 from toombos_cli.load.engine import histogram
-from toombos_cli.load.engine.recorder import Outcome
+from toombos_cli.load.engine.recorder import EngineResult
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.report import BaselineResult, Comparison
 
@@ -71,7 +71,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[BaselineRun, ...]
 
 
-def baseline_run(outcome: Outcome) -> BaselineRun:
+def baseline_run(outcome: EngineResult) -> BaselineRun:
     """The figures of a run that baselines compare."""
     counts = settled_counts(outcome)
     p50, p95, p99 = histogram.percentiles(distributions_of(outcome)["response"].all, (50, 95, 99))

@@ -9,10 +9,10 @@ from typing import Literal
 
 from toombos_cli.base.errors import ConfigurationError, UsageError
 from toombos_cli.base.text import parse_duration
-from toombos_cli.load.engine.pacer import Stage
+from toombos_cli.load.engine.pacer import RampStage
 from toombos_cli.load.engine.request_bytes import build_endpoint, parse_header
 from toombos_cli.load.options import LoadOptions
-from toombos_cli.load.plan import Endpoint, LoadPlan, Target
+from toombos_cli.load.plan import Endpoint, LoadPlan, LoadTarget
 from toombos_cli.load.scenario import read_scenario
 from toombos_cli.load.target_check import choose_target, connect_once, split_url
 from toombos_cli.manifest.model import Manifest
@@ -36,12 +36,12 @@ def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str,
     drain_s = parse_duration(options.drain, where="--drain") if options.drain else timeout_s
     warmup_s = parse_duration(options.warmup, where="--warmup") if options.warmup else 0.0
     duration_s = parse_duration(options.duration, where="--duration") if options.duration else None
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[RampStage, ...] = ()
     if options.stages is not None:
         stages = parse_stages(options.stages)
     elif options.rate is not None:
         length = duration_s or _DEFAULT_DURATION_S
-        stages = (Stage(duration_s=length, start_rps=options.rate, end_rps=options.rate),)
+        stages = (RampStage(duration_s=length, start_rps=options.rate, end_rps=options.rate),)
     requests = options.requests
     if requests is None and duration_s is None and not stages:
         requests = max(defaults.requests, options.connections or 0)
@@ -115,12 +115,12 @@ def _refuse_contradictions(options: LoadOptions) -> None:
         raise UsageError("a scenario says the paths itself", where=options.url, hint="leave out the path")
 
 
-def parse_stages(text: str) -> tuple[Stage, ...]:
+def parse_stages(text: str) -> tuple[RampStage, ...]:
     """Stages of `30s:50,1m:200`: in each, the rate goes linearly from that of the stage before (0 at first) to its own.
 
     Raises UsageError.
     """
-    stages: list[Stage] = []
+    stages: list[RampStage] = []
     for part in text.split(","):
         duration, colon, rate = part.partition(":")
         if not colon or not re.fullmatch(r"\s*\d+(\.\d+)?\s*", rate):
@@ -131,7 +131,7 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
             raise UsageError(f"must be at most {_MOST_RPS} a second, not {rate.strip()}", where="--stages")
         start = stages[-1].end_rps if stages else 0.0
         length = parse_duration(duration, where="--stages")
-        stages.append(Stage(duration_s=length, start_rps=start, end_rps=float(rate)))
+        stages.append(RampStage(duration_s=length, start_rps=start, end_rps=float(rate)))
     if not any(stage.arrivals for stage in stages):
         raise UsageError("no stage has a rate above 0", where="--stages")
     return tuple(stages)
@@ -159,7 +159,7 @@ def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
 
 
 def _request_mix(
-    options: LoadOptions, manifest: Manifest, variables: Mapping[str, str], target: Target, *, is_default: bool
+    options: LoadOptions, manifest: Manifest, variables: Mapping[str, str], target: LoadTarget, *, is_default: bool
 ) -> tuple[Endpoint, ...]:
     """Return the endpoints. Raises UsageError and ConfigurationError.
 
@@ -179,7 +179,7 @@ def _request_mix(
     return (build(name=name, method=method, path=path, headers=headers, body=body, content_type=content_type),)
 
 
-def _scenario_mix(file: Path, target: Target, headers: Headers, build: "partial[Endpoint]") -> tuple[Endpoint, ...]:
+def _scenario_mix(file: Path, target: LoadTarget, headers: Headers, build: "partial[Endpoint]") -> tuple[Endpoint, ...]:
     found = []
     for entry in read_scenario(file):
         body, content_type = entry.payload(file.parent)

@@ -11,7 +11,7 @@ from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.text import one_line
 from toombos_cli.load.engine import hdr, histogram
 from toombos_cli.load.engine.histogram import Buckets, Distribution
-from toombos_cli.load.engine.recorder import CENSORED, EndpointResult, Outcome
+from toombos_cli.load.engine.recorder import CENSORED, EndpointResult, EngineResult
 from toombos_cli.load.engine.request_bytes import header_values
 from toombos_cli.load.generator_check import judge_generator
 from toombos_cli.load.plan import LoadPlan
@@ -20,7 +20,7 @@ from toombos_cli.load.report import (
     Counts,
     EndpointSummary,
     ErrorGroup,
-    Latencies,
+    LatencyReport,
     LatencySummary,
     LoadReport,
     ObjectiveResult,
@@ -39,7 +39,7 @@ _PERCENTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
 
 def build_report(
     plan: LoadPlan,
-    outcome: Outcome,
+    outcome: EngineResult,
     *,
     argv: tuple[str, ...],
     servers: Iterable[Observed] = (),
@@ -64,7 +64,7 @@ def build_report(
         ),
         plan=_plan_summary(plan),
         counts=counts,
-        latency_us=Latencies(**{name: _summary(found) for name, found in distributions.items()}),
+        latency_us=LatencyReport(**{name: _summary(found) for name, found in distributions.items()}),
         throughput_rps=answered / duration_s,
         status=count_statuses(outcome.endpoints),
         samples=_samples(plan, outcome.endpoints),
@@ -143,7 +143,7 @@ def _errors(results: list[EndpointResult]) -> tuple[ErrorGroup, ...]:
     return tuple(sorted(groups, key=lambda group: -group["count"]))
 
 
-def _series(outcome: Outcome) -> tuple[Point, ...]:
+def _series(outcome: EngineResult) -> tuple[Point, ...]:
     step_s = outcome.timeline.interval_ns / 1e9
     points = []
     for index, interval in enumerate(outcome.timeline.intervals):
@@ -163,7 +163,7 @@ def _series(outcome: Outcome) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def _server_use(server: Observed, outcome: Outcome, answered: int) -> ServerUse:
+def _server_use(server: Observed, outcome: EngineResult, answered: int) -> ServerUse:
     samples = server.samples
     if len(samples) > 2 and samples[-1].at_ns - samples[-2].at_ns < _SHORTEST_SAMPLE_NS:
         samples = samples[:-1]
@@ -190,7 +190,7 @@ def _server_use(server: Observed, outcome: Outcome, answered: int) -> ServerUse:
     )
 
 
-def count_requests(results: list[EndpointResult], outcome: Outcome | None = None) -> Counts:
+def count_requests(results: list[EndpointResult], outcome: EngineResult | None = None) -> Counts:
     """The counts of these endpoints; `scheduled` and `dropped` of the whole run, or what the endpoints add up to."""
     ok = http_error = transport = censored = 0
     for result in results:
@@ -215,7 +215,7 @@ def count_requests(results: list[EndpointResult], outcome: Outcome | None = None
     )
 
 
-def settled_counts(outcome: Outcome) -> Counts:
+def settled_counts(outcome: EngineResult) -> Counts:
     """The run's counts without what its early end cut off: those requests might have succeeded."""
     found = count_requests(outcome.endpoints, outcome)
     if not (outcome.aborted or outcome.interrupted_by):
@@ -234,7 +234,7 @@ def count_statuses(results: list[EndpointResult]) -> dict[str, int]:
     return {str(status): count for status, count in sorted(found.items())}
 
 
-def distributions_of(outcome: Outcome) -> dict[str, Distribution]:
+def distributions_of(outcome: EngineResult) -> dict[str, Distribution]:
     """The run's latencies by the names of the report: response, service, connect, ttfb and ok."""
     results = outcome.endpoints
     answers = [latencies for result in results for latencies in result.by_status.values()]

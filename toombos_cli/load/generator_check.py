@@ -1,7 +1,7 @@
 """Whether the load generator could do what was asked of it, or measured itself."""
 
 from toombos_cli.load.engine import histogram
-from toombos_cli.load.engine.recorder import Outcome
+from toombos_cli.load.engine.recorder import EngineResult
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.report import Generator
 
@@ -13,7 +13,7 @@ _LEAST_ACHIEVED = 0.98
 _LONG_ENOUGH_FOR_CPU_S = 0.5
 
 
-def judge_generator(plan: LoadPlan, outcome: Outcome) -> Generator:
+def judge_generator(plan: LoadPlan, outcome: EngineResult) -> Generator:
     """How busy the generator was and how late it came to its work, and whether that spoils the figures."""
     p99, top = histogram.percentiles(outcome.lag, (99, 100)) if outcome.lag else (None, None)
     cpu_percent = outcome.cpu_s / outcome.duration_s * 100

@@ -25,7 +25,7 @@ from typing import Any
 from toombos_cli.base.addresses import host_port
 from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.load.engine import histogram
-from toombos_cli.load.engine.recorder import EndpointResult, Failure, FailureCount, Latencies, Outcome
+from toombos_cli.load.engine.recorder import EndpointResult, EngineResult, FailureCount, Latencies, RequestFailure
 from toombos_cli.load.engine.timeline import Timeline
 from toombos_cli.load.options import LoadOptions
 from toombos_cli.load.plan import Endpoint, LoadPlan
@@ -73,7 +73,7 @@ def check_locust(plan: LoadPlan, fleet: LocustFleet) -> None:
         raise UsageError(f"{fleet.workers} workers cannot share {plan.connections} users", where="-c")
 
 
-def run_locust(plan: LoadPlan, fleet: LocustFleet) -> Outcome:
+def run_locust(plan: LoadPlan, fleet: LocustFleet) -> EngineResult:
     """What Locust measured, in the form of our own engine. Raises OperationError with its last words when it fails."""
     with tempfile.TemporaryDirectory(prefix="toombos-locust-") as name:
         directory = Path(name)
@@ -176,7 +176,7 @@ def _request(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
-def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> Outcome:
+def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> EngineResult:
     first_s, last_s = measured["span"] if measured["rows"] else (0.0, 0.0)
     results = {endpoint.name: EndpointResult(endpoint.name) for endpoint in plan.endpoints}
     timeline = Timeline()
@@ -185,7 +185,7 @@ def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> O
         interval = timeline.at(max(0, round((second + 0.5 - first_s) * 1e9)))
         interval.sent += count
         if error:
-            failure = Failure(error, "", "")
+            failure = RequestFailure(error, "", "")
             known = result.failures.get(failure)
             result.failures[failure] = FailureCount(
                 count + (known.count if known else 0), max(0, round((second - first_s) * 1e9)), "as Locust counted it"
@@ -201,7 +201,7 @@ def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> O
         interval.err += count if error or status >= 400 else 0
         histogram.add(interval.response, {histogram.coarse_bucket_of(bucket): count})
     sent = sum(row[5] for row in measured["rows"])
-    return Outcome(
+    return EngineResult(
         endpoints=list(results.values()),
         connect={},
         lag={},

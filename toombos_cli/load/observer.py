@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from toombos_cli.load.engine import histogram
-from toombos_cli.load.engine.recorder import Outcome, Recorder
+from toombos_cli.load.engine.recorder import EngineResult, Recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +23,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observer:
+class LoadObserver:
     """Who looks on: `on_snapshot` is called twice a second; when `is_lost` says so, the run ends early."""
 
     on_snapshot: Callable[[Snapshot], None] | None = None
-    is_lost: Callable[[Outcome], bool] | None = None
+    is_lost: Callable[[EngineResult], bool] | None = None
 
 
-NOBODY = Observer()
+NOBODY = LoadObserver()
 
 
 def snapshot(recorder: Recorder, now_ns: int, *, sent: int, inflight: int, warming_up: bool) -> Snapshot:

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from toombos_cli.load.engine.pacer import Arrival, Stage
+from toombos_cli.load.engine.pacer import Arrival, RampStage
 
 Mode = Literal["closed", "open"]
 
@@ -22,7 +22,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class LoadTarget:
     """Where requests go: one address, resolved and checked once, so that no later answer of a resolver matters."""
 
     url: str
@@ -42,12 +42,12 @@ class LoadPlan:
     server does, over at most `max_connections`; `connections` means nothing then.
     """
 
-    target: Target
+    target: LoadTarget
     endpoints: tuple[Endpoint, ...]
     requests: int | None = None
     duration_s: float | None = None
     connections: int = 10
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[RampStage, ...] = ()
     arrival: Arrival = "constant"
     warmup_s: float = 0.0
     timeout_s: float = 30.0

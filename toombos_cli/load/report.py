@@ -163,7 +163,7 @@ class EndpointSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Latencies:
+class LatencyReport:
     """Response: from when a request was due. Service: from its write. `ok`: responses of successes alone."""
 
     response: LatencySummary
@@ -223,7 +223,7 @@ class LoadReport(Report):
     run: Run
     plan: PlanSummary
     counts: Counts
-    latency_us: Latencies
+    latency_us: LatencyReport
     throughput_rps: float
     status: dict[str, int]
     samples: dict[str, str]

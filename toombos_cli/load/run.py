@@ -9,14 +9,14 @@ from toombos_cli.base.errors import OperationError, ToombosError
 from toombos_cli.load.baseline import baseline_run, compare, read_baseline, save_run
 from toombos_cli.load.build_report import build_report
 from toombos_cli.load.engine.fleet import run_plan
-from toombos_cli.load.engine.recorder import Outcome
+from toombos_cli.load.engine.recorder import EngineResult
 from toombos_cli.load.locust import LIMITS as LOCUST_LIMITS
 from toombos_cli.load.locust import LocustFleet, check_locust, run_locust
-from toombos_cli.load.observer import Observer, Snapshot
+from toombos_cli.load.observer import LoadObserver, Snapshot
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.report import LoadReport
 from toombos_cli.load.server_use import ServerWatch, Watched
-from toombos_cli.load.slo import Criteria, is_lost, judge_all
+from toombos_cli.load.slo import LoadCriteria, is_lost, judge_all
 
 _OTHER_FILES = 64  # that a process has open beside its connections
 
@@ -24,7 +24,7 @@ _OTHER_FILES = 64  # that a process has open beside its connections
 def run_load(
     plan: LoadPlan,
     *,
-    criteria: Criteria,
+    criteria: LoadCriteria,
     watched: tuple[Watched, ...] = (),
     argv: tuple[str, ...] = (),
     on_snapshot: Callable[[Snapshot], None] | None = None,
@@ -40,7 +40,7 @@ def run_load(
     else:
         _raise_file_limit(plan)
     objectives = criteria.objectives
-    observer = Observer(
+    observer = LoadObserver(
         on_snapshot=on_snapshot, is_lost=partial(is_lost, objectives) if criteria.abort_on_fail else None
     )
     with ServerWatch(watched) as watch:
@@ -67,7 +67,7 @@ def run_load(
     return report
 
 
-def _notes(plan: LoadPlan, outcome: Outcome) -> tuple[str, ...]:
+def _notes(plan: LoadPlan, outcome: EngineResult) -> tuple[str, ...]:
     """What a reader should know of how this was measured."""
     notes = []
     if outcome.aborted:

@@ -12,7 +12,7 @@ from time import perf_counter_ns as clock
 from types import TracebackType
 
 from toombos_cli import processes
-from toombos_cli.load.plan import Target
+from toombos_cli.load.plan import LoadTarget
 from toombos_cli.manifest.model import Manifest
 
 _EVERY_NS = 1_000_000_000
@@ -27,7 +27,7 @@ class Watched:
     port: int
 
 
-def watched_servers(target: Target, manifest: Manifest, names: Iterable[str]) -> tuple[Watched, ...]:
+def watched_servers(target: LoadTarget, manifest: Manifest, names: Iterable[str]) -> tuple[Watched, ...]:
     """Return the target, under its service's name if it is one, and the named services."""
     own = next((s.name for s in manifest.services.values() if s.port == target.port), f"{target.host}:{target.port}")
     services = [manifest.services[name] for name in names if name != own]
@@ -38,7 +38,7 @@ def watched_servers(target: Target, manifest: Manifest, names: Iterable[str]) ->
 
 
 @dataclass(slots=True)
-class Sample:
+class ProcessSample:
     """One look. `at_ns` on the monotonic clock, `cpu_s` since the processes' start."""
 
     at_ns: int
@@ -54,7 +54,7 @@ class Observed:
 
     name: str
     pid: int
-    samples: list[Sample] = field(default_factory=list)
+    samples: list[ProcessSample] = field(default_factory=list)
 
 
 class ServerWatch:
@@ -135,7 +135,7 @@ def _sample(servers: list[Observed]) -> None:
         if server.pid in table:
             files = [_open_files(row.pid) for row in rows]
             server.samples.append(
-                Sample(
+                ProcessSample(
                     at_ns=now,
                     cpu_s=sum(map(processes.cpu_time_s, rows)),
                     rss_bytes=sum(row.rss_bytes for row in rows),

@@ -22,7 +22,7 @@ from toombos_cli.base.text import UNITS_S
 from toombos_cli.load.build_report import count_requests, distributions_of, settled_counts
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.histogram import Distribution
-from toombos_cli.load.engine.recorder import Outcome
+from toombos_cli.load.engine.recorder import EngineResult
 from toombos_cli.load.options import LoadOptions
 from toombos_cli.load.report import Counts, ObjectiveKind, ObjectiveResult
 
@@ -65,7 +65,7 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Criteria:
+class LoadCriteria:
     """What the run is judged by, and where its figures are kept."""
 
     objectives: tuple[Objective, ...] = ()
@@ -74,7 +74,7 @@ class Criteria:
     save_baseline: Path | None = None
 
 
-def criteria_of(options: LoadOptions) -> Criteria:
+def criteria_of(options: LoadOptions) -> LoadCriteria:
     """Return what the run is judged by. Raises UsageError."""
     saved = options.save_baseline
     if saved is not None and saved.exists() and not saved.is_file():
@@ -82,7 +82,7 @@ def criteria_of(options: LoadOptions) -> Criteria:
     objectives = parse_objectives(options.slo) if options.slo is not None else ()
     if options.abort_on_fail and not objectives:
         raise UsageError("--abort-on-fail needs --slo", where="--abort-on-fail")
-    return Criteria(
+    return LoadCriteria(
         objectives=objectives, abort_on_fail=options.abort_on_fail, baseline=options.baseline, save_baseline=saved
     )
 
@@ -150,7 +150,7 @@ def _error(text: str, position: int, message: str) -> UsageError:
     return UsageError(f"{message} at position {position + 1}\n  {text}\n  {' ' * position}^", where="--slo")
 
 
-def judge_all(objectives: tuple[Objective, ...], outcome: Outcome) -> tuple[ObjectiveResult, ...]:
+def judge_all(objectives: tuple[Objective, ...], outcome: EngineResult) -> tuple[ObjectiveResult, ...]:
     """Return whether each objective was met by a run that has ended."""
     distributions, counts = distributions_of(outcome), settled_counts(outcome)
     throughput_rps = (counts.ok + counts.http_error) / outcome.duration_s
@@ -199,7 +199,7 @@ def _verdict(objective: Objective, measured: float | None, shown: str, unknown: 
     return (Verdict.PASS if holds else Verdict.FAIL), (f"at least {shown}" if unknown else shown)
 
 
-def is_lost(objectives: tuple[Objective, ...], outcome: Outcome) -> bool:
+def is_lost(objectives: tuple[Objective, ...], outcome: EngineResult) -> bool:
     """Whether an objective on latency or errors is missed already; too little to judge is not lost."""
     counts = count_requests(outcome.endpoints)  # what is under way has not failed
     if counts.scheduled < _ENOUGH_TO_GIVE_UP:

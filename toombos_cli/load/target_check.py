@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from toombos_cli.base.addresses import is_loopback, request_target
 from toombos_cli.base.errors import OperationError, RefusedError, UsageError
 from toombos_cli.base.text import printable
-from toombos_cli.load.plan import Target
+from toombos_cli.load.plan import LoadTarget
 
 Resolve = Callable[[str, int], Iterable[str]]
 
@@ -47,7 +47,7 @@ def split_url(url: str) -> tuple[Literal["http", "https"], str, int, str]:
 
 def choose_target(
     url: str, *, allowed: tuple[str, ...] = (), verify_tls: bool = True, resolve: Resolve = resolve
-) -> tuple[Target, tuple[str, ...]]:
+) -> tuple[LoadTarget, tuple[str, ...]]:
     """The target with its first address, and all of its addresses. Sends nothing to it.
 
     `allowed`: host names and addresses that may be loaded though they are not loopback. Raises RefusedError when any
@@ -68,11 +68,11 @@ def choose_target(
                     where=url,
                     hint=f"if it is yours to load: --allow-target {host}",
                 )
-    target = Target(url=url, scheme=scheme, host=host, port=port, address=addresses[0], verify_tls=verify_tls)
+    target = LoadTarget(url=url, scheme=scheme, host=host, port=port, address=addresses[0], verify_tls=verify_tls)
     return target, addresses
 
 
-def connect_once(target: Target, addresses: tuple[str, ...], *, timeout_s: float, hint: str) -> Target:
+def connect_once(target: LoadTarget, addresses: tuple[str, ...], *, timeout_s: float, hint: str) -> LoadTarget:
     """The target with the first address that takes a connection. Raises OperationError with `hint` when none does."""
     from dataclasses import replace
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from toombos_cli.logs.rotation import LogFile, Record, archive_content, end_of_lines
+from toombos_cli.logs.rotation import LogFile, RotationRecord, archive_content, end_of_lines
 
 _READ_BYTES = 1024 * 1024
 
@@ -33,7 +33,7 @@ class Follower:
             self._rest = b""
         return lines
 
-    def _live(self, record: Record) -> bytes:
+    def _live(self, record: RotationRecord) -> bytes:
         start = self.place - record.base
         size = _size(self._log.path)
         if start > size:  # the file was emptied or replaced: read it from its start
@@ -45,7 +45,7 @@ class Follower:
         self.place = record.base + start + len(data)
         return data
 
-    def _behind(self, record: Record) -> bytes:
+    def _behind(self, record: RotationRecord) -> bytes:
         """Return what a rotation archived before it was read here; the newest archive ends where the log starts."""
         begin = record.base + record.blank
         missing = begin - self.place

@@ -33,7 +33,7 @@ _DAY_S = 86_400
 _GZIP_LEVEL = 4  # text shrinks by nine tenths at any level; this takes a third of the time of level 9
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class RotationRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How the live log relates to everything ever written, seen as a stream of bytes counted from 0.
 
     Byte `b` of the live file is byte `base + b` of the stream. The first `blank` bytes of the live file are filler:
@@ -59,7 +59,7 @@ class LogFile:
         self._lock_path = record_path.with_suffix(".rotation-lock")
 
     @contextmanager
-    def reading(self) -> Iterator[Record]:
+    def reading(self) -> Iterator[RotationRecord]:
         """Yield the record, which does not change while the caller reads the file.
 
         Raise OperationError if this user may not read it, or if a rotation does not finish.
@@ -72,12 +72,12 @@ class LogFile:
         except TimeoutError:
             raise OperationError("cannot be read: its rotation does not finish", where=str(self.path)) from None
 
-    def record(self) -> Record:
+    def record(self) -> RotationRecord:
         """Return the current record, or an empty one if there was no rotation or it cannot be read."""
         try:
-            return msgspec.json.decode(self._record_path.read_bytes(), type=Record)
+            return msgspec.json.decode(self._record_path.read_bytes(), type=RotationRecord)
         except (OSError, msgspec.DecodeError):
-            return Record()
+            return RotationRecord()
 
     def archives(self) -> tuple[Path, ...]:
         """Return the finished archives, oldest first, each once even while it is being compressed."""
@@ -89,7 +89,7 @@ class LogFile:
     def note_beginning(self, now: float) -> None:
         """Record when a log without a record started: every write changes all times of its file."""
         if not self._record_path.exists() and self.path.exists():
-            self._write(Record(rotated_at=now))
+            self._write(RotationRecord(rotated_at=now))
 
     def is_due(self, settings: Logs, now: float) -> bool:
         """Return whether size or date require a rotation; an empty log is never rotated."""
@@ -154,7 +154,7 @@ class LogFile:
                 return self._truncate(live, part, record, end)
             return self._finish(part, record)
 
-    def _finish(self, part: Path, record: Record) -> Path:
+    def _finish(self, part: Path, record: RotationRecord) -> Path:
         with self.path.open("r+b") as live:
             os.pwrite(live.fileno(), _filler(record.next_blank), 0)
         archive = part.with_suffix("")
@@ -163,7 +163,7 @@ class LogFile:
         self._write(msgspec.structs.replace(done, pending="", cut=0, next_blank=0))
         return archive
 
-    def _truncate(self, live: BinaryIO, part: Path, record: Record, end: int) -> Path:
+    def _truncate(self, live: BinaryIO, part: Path, record: RotationRecord, end: int) -> Path:
         """Copy what was written meanwhile and truncate; lines written in between are lost."""
         size = os.fstat(live.fileno()).st_size
         _copy(live.fileno(), part, end, size)
@@ -172,7 +172,7 @@ class LogFile:
         os.ftruncate(live.fileno(), 0)
         return self._finish(part, record)
 
-    def _is_cut(self, part: Path, record: Record) -> bool:
+    def _is_cut(self, part: Path, record: RotationRecord) -> bool:
         """Return whether the cut was made: the live file no longer starts with the content of the archive."""
         with part.open("rb") as archived, self.path.open("rb") as live:
             live.seek(record.blank)
@@ -190,7 +190,7 @@ class LogFile:
             if archive.suffix != ".gz":
                 _compress(archive)
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: RotationRecord) -> None:
         replace_file(self._record_path, msgspec.json.encode(record), durable=True)
 
 

@@ -15,7 +15,7 @@ from toombos_cli.manifest.tables.monitoring import Monitoring
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.manifest.tables.service import Service, Table
 from toombos_cli.manifest.tables.service import start_order as start_order
-from toombos_cli.manifest.tables.smoke import Step
+from toombos_cli.manifest.tables.smoke import SmokeStep
 
 DRY_RUN = "dry_run"
 """The mode of `--dry-run`."""
@@ -48,7 +48,7 @@ class Manifest(Table, frozen=True):
     modes: dict[str, Mode] = {}
     environment: dict[str, Variable] = {}
     logs: Logs = Logs()
-    smoke: tuple[Step, ...] = ()
+    smoke: tuple[SmokeStep, ...] = ()
     load: LoadDefaults = LoadDefaults()
     backup: BackupScope = BackupScope()
     alerts: Alerts = Alerts()

@@ -24,7 +24,7 @@ _PACKAGES = {
 }
 
 
-class Kind(StrEnum):
+class BackendKind(StrEnum):
     """The ways to run monitoring."""
 
     NATIVE = "native"
@@ -44,7 +44,7 @@ class Missing:
 class Backend:
     """The chosen way and the reason for it, the services that run this way, and those that cannot run."""
 
-    kind: Kind
+    kind: BackendKind
     reason: str
     contained: tuple[str, ...]
     supervised: tuple[str, ...]
@@ -64,7 +64,7 @@ def choose_backend(manifest: Manifest) -> Backend:
     if wanted != "native" and engine is None:
         services = [service.name for service in monitoring_services(manifest)]
         return Backend(
-            kind=Kind.COMPOSE,
+            kind=BackendKind.COMPOSE,
             reason="a container engine is available" if wanted == "auto" else "as requested",
             contained=tuple(name for name in services if name in IMAGES),
             supervised=tuple(name for name in services if name not in IMAGES),
@@ -80,7 +80,7 @@ def choose_backend(manifest: Manifest) -> Backend:
             hint=f"apt-get install {' '.join(_PACKAGES[name] for name in ('prometheus', 'alertmanager', 'host'))}",
         )
     return Backend(
-        kind=Kind.NATIVE,
+        kind=BackendKind.NATIVE,
         reason="as requested" if wanted == "native" else f"native programs are installed, and {engine}",
         contained=(),
         supervised=tuple(service.name for service in monitoring_services(manifest) if service.name not in absent),
@@ -136,17 +136,17 @@ def _compose_argv(project: Path, arguments: tuple[str, ...]) -> tuple[str, ...]:
     return ("docker", "compose", "--file", str(directory_of(project) / COMPOSE_FILE), *arguments)
 
 
-def remember(project: Path, kind: Kind) -> None:
+def remember(project: Path, kind: BackendKind) -> None:
     """Notes which way `up` took, for `down`, `logs` and `reload`."""
     replace_file(directory_of(project) / "backend", kind.value.encode(), durable=True)
 
 
-def remembered(project: Path) -> Kind:
+def remembered(project: Path) -> BackendKind:
     """Return the way the last `up` used, or NATIVE if there was none."""
     try:
-        return Kind((directory_of(project) / "backend").read_text())
+        return BackendKind((directory_of(project) / "backend").read_text())
     except (OSError, ValueError):
-        return Kind.NATIVE
+        return BackendKind.NATIVE
 
 
 def monitoring_services(manifest: Manifest) -> tuple[Service, ...]:

@@ -8,7 +8,7 @@ from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.check_metrics import Exports
 from toombos_cli.monitoring.dashboards import DashboardSpec, PanelSpec, dashboards
-from toombos_cli.monitoring.prometheus_api import LoadedRule, PrometheusApi, Target
+from toombos_cli.monitoring.prometheus_api import LoadedRule, PrometheusApi, PrometheusTarget
 from toombos_cli.monitoring.reports import CheckItem
 from toombos_cli.monitoring.rules import alert_rules
 from toombos_cli.monitoring.selectors import scraped
@@ -39,7 +39,7 @@ def judge_prometheus(manifest: Manifest, exports: Exports) -> Iterator[CheckItem
             yield _panel(api, dashboard, panel, exports)
 
 
-def _settled_targets(api: PrometheusApi, manifest: Manifest) -> tuple[Target, ...]:
+def _settled_targets(api: PrometheusApi, manifest: Manifest) -> tuple[PrometheusTarget, ...]:
     """Return the targets, waiting for those that a Prometheus that was just started does not know yet."""
     wanted = {service.name for service in scraped(manifest)}
     deadline = time.monotonic() + _DISCOVERY_S + 2 * manifest.monitoring.scrape_interval_s
@@ -50,7 +50,7 @@ def _settled_targets(api: PrometheusApi, manifest: Manifest) -> tuple[Target, ..
         time.sleep(_POLL_S)
 
 
-def _targets(manifest: Manifest, exports: Exports, targets: tuple[Target, ...]) -> Iterator[CheckItem]:
+def _targets(manifest: Manifest, exports: Exports, targets: tuple[PrometheusTarget, ...]) -> Iterator[CheckItem]:
     verdicts = {"up": Verdict.PASS, "unknown": Verdict.WARN}
     for target in targets:
         yield CheckItem(

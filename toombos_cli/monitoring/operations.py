@@ -8,7 +8,7 @@ from toombos_cli.base.errors import OperationError, Problem
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.monitoring import backends, compose, grafana
-from toombos_cli.monitoring.backends import Backend, Kind
+from toombos_cli.monitoring.backends import Backend, BackendKind
 from toombos_cli.monitoring.files import directory_of, without, write_files
 from toombos_cli.monitoring.reload import RELOADABLE, Reload, hang_up, is_outdated
 from toombos_cli.monitoring.reports import MonitoringReport, MonitoringRow, ReloadReport
@@ -55,7 +55,7 @@ def start_containers(prepared: Prepared) -> None:
 
 def stop_containers(manifest: Manifest) -> None:
     """Remove the containers if the last `up` started some. Raise OperationError."""
-    if backends.remembered(manifest.project) is Kind.COMPOSE:
+    if backends.remembered(manifest.project) is BackendKind.COMPOSE:
         backends.compose(manifest.project, "down", "--remove-orphans")
 
 
@@ -64,7 +64,7 @@ def container_logs(manifest: Manifest, names: tuple[str, ...], lines: int) -> tu
 
     Raise OperationError.
     """
-    if backends.remembered(manifest.project) is not Kind.COMPOSE:
+    if backends.remembered(manifest.project) is not BackendKind.COMPOSE:
         return None
     printed = backends.compose(manifest.project, "logs", "--no-color", "--tail", str(lines), *names)
     return tuple(_parted(line) for line in printed.splitlines())
@@ -72,7 +72,7 @@ def container_logs(manifest: Manifest, names: tuple[str, ...], lines: int) -> tu
 
 def followed_container_logs(manifest: Manifest, names: tuple[str, ...], lines: int) -> Iterator[tuple[str, str]] | None:
     """Return what `container_logs` returns, then each new line as it is written."""
-    if backends.remembered(manifest.project) is not Kind.COMPOSE:
+    if backends.remembered(manifest.project) is not BackendKind.COMPOSE:
         return None
     arguments = ("logs", "--no-color", "--follow", "--tail", str(lines), *names)
     return (_parted(line) for line in backends.compose_lines(manifest.project, *arguments))
@@ -93,8 +93,8 @@ def run_status(
 ) -> MonitoringReport:
     """Probe every monitoring service of the manifest; one that cannot run here is `missing`, with the remedy."""
     kind = prepared.backend.kind if prepared else backends.remembered(manifest.project)
-    missing = {item.service: item for item in backends.missing_natively(manifest)} if kind is Kind.NATIVE else {}
-    contained = compose.IMAGES if kind is Kind.COMPOSE else {}
+    missing = {item.service: item for item in backends.missing_natively(manifest)} if kind is BackendKind.NATIVE else {}
+    contained = compose.IMAGES if kind is BackendKind.COMPOSE else {}
     pids = _pids(manifest)
     rows = []
     for service in backends.monitoring_services(manifest):
@@ -162,7 +162,7 @@ def reload_outdated(prepared: Prepared) -> None:
 
 def reload_services(manifest: Manifest, services: tuple[Service, ...]) -> None:
     """Send each service its signal and wait until it reports the new files as loaded. Raise OperationError."""
-    contained = backends.remembered(manifest.project) is Kind.COMPOSE
+    contained = backends.remembered(manifest.project) is BackendKind.COMPOSE
     for service in services:
         reload = Reload(service, directory_of(manifest.project))
         if contained:
@@ -174,7 +174,7 @@ def reload_services(manifest: Manifest, services: tuple[Service, ...]) -> None:
 
 def as_run(manifest: Manifest) -> Manifest:
     """Return the manifest without the monitoring services that cannot run the current way."""
-    if backends.remembered(manifest.project) is Kind.COMPOSE:
+    if backends.remembered(manifest.project) is BackendKind.COMPOSE:
         return manifest
     return without(manifest, frozenset(item.service for item in backends.missing_natively(manifest)))
 

@@ -15,7 +15,7 @@ _MAX_BODY_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class PrometheusTarget:
     """A scrape target; `last_error` is "" if the last scrape succeeded."""
 
     job: str
@@ -40,11 +40,11 @@ class PrometheusApi:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def targets(self) -> tuple[Target, ...]:
+    def targets(self) -> tuple[PrometheusTarget, ...]:
         """Return the active targets."""
         data = self._get("/api/v1/targets?state=active")
         return tuple(
-            Target(
+            PrometheusTarget(
                 job=target["labels"].get("job", ""),
                 url=target["scrapeUrl"],
                 health=target["health"],

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from toombos_cli.base.pages import page_path
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.tables.monitoring import Rule
+from toombos_cli.manifest.tables.monitoring import AlertRule
 from toombos_cli.monitoring.selectors import (
     is_for_absent_services,
 )
@@ -16,7 +16,7 @@ from toombos_cli.monitoring.watching_rules import watching_rules
 RUNBOOK = "monitoring-runbook.md"
 
 
-def alert_rules(manifest: Manifest) -> tuple[Rule, ...]:
+def alert_rules(manifest: Manifest) -> tuple[AlertRule, ...]:
     """Return every rule of the manifest: the built-in ones that apply to its services, then its own."""
     own = (
         replace(rule, expr=manifest.monitoring.expand(rule.expr))

@@ -2,22 +2,22 @@
 
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
-from toombos_cli.manifest.tables.monitoring import Rule
+from toombos_cli.manifest.tables.monitoring import AlertRule
 from toombos_cli.monitoring.selectors import Expressions, scraped_names
 
 
-def service_rules(manifest: Manifest) -> tuple[Rule, ...]:
+def service_rules(manifest: Manifest) -> tuple[AlertRule, ...]:
     """Return the rules that apply to this manifest's services."""
     return (*_availability(manifest), *_responses(manifest), *_processes(manifest))
 
 
-def _availability(manifest: Manifest) -> tuple[Rule, ...]:
+def _availability(manifest: Manifest) -> tuple[AlertRule, ...]:
     patience = manifest.monitoring.patience
     apps, mocks = scraped_names(manifest, "app"), scraped_names(manifest, "mock")
     rules = []
     if apps or mocks:
         rules.append(
-            Rule(
+            AlertRule(
                 name="AllServicesDown",
                 expr=f"sum({Expressions.of(manifest, 'app', 'mock').expected_up}) == 0",
                 for_s=patience.all_services_down_s,
@@ -28,7 +28,7 @@ def _availability(manifest: Manifest) -> tuple[Rule, ...]:
         )
     if apps:
         rules.append(
-            Rule(
+            AlertRule(
                 name="ServiceDown",
                 expr=f"{Expressions.of(manifest, 'app').expected_up} == 0",
                 for_s=patience.service_down_s,
@@ -38,7 +38,7 @@ def _availability(manifest: Manifest) -> tuple[Rule, ...]:
         )
     if mocks:
         rules.append(
-            Rule(
+            AlertRule(
                 name="MockDown",
                 expr=f"{Expressions.of(manifest, 'mock').expected_up} == 0",
                 for_s=patience.mock_down_s,
@@ -50,7 +50,7 @@ def _availability(manifest: Manifest) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def _responses(manifest: Manifest) -> tuple[Rule, ...]:
+def _responses(manifest: Manifest) -> tuple[AlertRule, ...]:
     patience, limits = manifest.monitoring.patience, manifest.monitoring.thresholds
     names = scraped_names(manifest, "app", "mock")
     if not names:
@@ -62,7 +62,7 @@ def _responses(manifest: Manifest) -> tuple[Rule, ...]:
     )
     failing = f"{watched.error_ratio} > {limits.error_ratio} and {watched.failed_requests} >= {limits.failed_requests}"
     return (
-        Rule(
+        AlertRule(
             name="SlowResponses",
             expr=slow,
             for_s=patience.slow_or_failing_s,
@@ -71,7 +71,7 @@ def _responses(manifest: Manifest) -> tuple[Rule, ...]:
             '(95th percentile {{ $value | printf "%.1f" }} s)',
             services=names,
         ),
-        Rule(
+        AlertRule(
             name="HighErrorRatio",
             expr=failing,
             for_s=patience.slow_or_failing_s,
@@ -80,7 +80,7 @@ def _responses(manifest: Manifest) -> tuple[Rule, ...]:
             services=names,
             command="toombos logs {{ $labels.service }} --errors --since 10m",
         ),
-        Rule(
+        AlertRule(
             name="SustainedDegradation",
             expr=f"({slow}) or ({failing})",
             for_s=patience.degraded_s,
@@ -91,14 +91,14 @@ def _responses(manifest: Manifest) -> tuple[Rule, ...]:
     )
 
 
-def _processes(manifest: Manifest) -> tuple[Rule, ...]:
+def _processes(manifest: Manifest) -> tuple[AlertRule, ...]:
     patience, limits = manifest.monitoring.patience, manifest.monitoring.thresholds
     names = scraped_names(manifest, "app", "mock")
     watched = Expressions.of(manifest, "app", "mock")
     if not names:
         return ()
     return (
-        Rule(
+        AlertRule(
             name="ServiceCpuHigh",
             expr=f"{watched.cpu_ratio} > {limits.cpu_ratio}",
             for_s=patience.resources_s,
@@ -107,7 +107,7 @@ def _processes(manifest: Manifest) -> tuple[Rule, ...]:
             services=names,
             command="toombos diagnose --profile {{ $labels.service }}",
         ),
-        Rule(
+        AlertRule(
             name="ServiceRestarting",
             expr=f"{watched.restarts} >= {limits.restarts}",
             severity=Severity.P2,

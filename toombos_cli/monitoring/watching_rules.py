@@ -2,7 +2,7 @@
 
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
-from toombos_cli.manifest.tables.monitoring import Rule
+from toombos_cli.manifest.tables.monitoring import AlertRule
 from toombos_cli.monitoring.selectors import (
     HOST_DISK_RATIO,
     HOST_MEMORY_RATIO,
@@ -12,18 +12,18 @@ from toombos_cli.monitoring.selectors import (
 )
 
 
-def watching_rules(manifest: Manifest) -> tuple[Rule, ...]:
+def watching_rules(manifest: Manifest) -> tuple[AlertRule, ...]:
     """Return the rules that apply to this manifest's monitoring services."""
     return (*_host(manifest), *_monitoring(manifest))
 
 
-def _host(manifest: Manifest) -> tuple[Rule, ...]:
+def _host(manifest: Manifest) -> tuple[AlertRule, ...]:
     if "host" not in scraped_names(manifest, "monitoring"):
         return ()
     patience, limits = manifest.monitoring.patience, manifest.monitoring.thresholds
     cpu = host_cpu_ratio(manifest.monitoring.rate_window_s)
     return tuple(
-        Rule(
+        AlertRule(
             name=name,
             expr=f"{expr} > {limit}",
             for_s=patience.resources_s,
@@ -43,10 +43,10 @@ def _host(manifest: Manifest) -> tuple[Rule, ...]:
 _FILESYSTEM = "a filesystem in use ({{ $labels.mountpoint }})"
 
 
-def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
+def _monitoring(manifest: Manifest) -> tuple[AlertRule, ...]:
     window_s = manifest.monitoring.rate_window_s
     rules = [
-        Rule(
+        AlertRule(
             name="AlertStorm",
             expr='count(ALERTS{alertstate="firing", severity=~"P0|P1", alertname!="AlertStorm"}) '
             f"> {manifest.monitoring.thresholds.critical_alerts}",
@@ -58,7 +58,7 @@ def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
     watched_names = scraped_names(manifest, "monitoring")
     if watched_names:
         rules.append(
-            Rule(
+            AlertRule(
                 name="MonitoringDown",
                 expr=f"{Expressions.of(manifest, 'monitoring').up} == 0",
                 for_s=manifest.monitoring.patience.monitoring_down_s,
@@ -69,7 +69,7 @@ def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
         )
     if "prometheus" in watched_names:
         rules.append(
-            Rule(
+            AlertRule(
                 name="MonitoringConfigurationInvalid",
                 expr="prometheus_config_last_reload_successful == 0",
                 severity=Severity.P3,
@@ -80,7 +80,7 @@ def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
         )
     if "alertmanager" in watched_names:
         rules.append(
-            Rule(
+            AlertRule(
                 name="NotificationsFailing",
                 expr=f"sum by (service) (increase(alertmanager_notifications_failed_total[{window_s}s])) > 0",
                 severity=Severity.P2,
@@ -91,7 +91,7 @@ def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
         )
     if "alerts" in watched_names:
         rules.append(
-            Rule(
+            AlertRule(
                 name="SupervisorDown",
                 expr="max by (service) (toombos_supervisor_up) == 0",
                 for_s=manifest.monitoring.patience.monitoring_down_s,
@@ -102,7 +102,7 @@ def _monitoring(manifest: Manifest) -> tuple[Rule, ...]:
             )
         )
         rules.append(
-            Rule(
+            AlertRule(
                 name="AlertsUndelivered",
                 # A state, not an increase: the message about it fails too, and would raise the alert again and again.
                 expr="max by (channel) (toombos_alert_channel_failing) == 1",

@@ -11,7 +11,7 @@ from time import monotonic
 
 from toombos_cli.base.text import one_line
 from toombos_cli.probes.connection import Connected, Deadline, ProbeError, connect, failure
-from toombos_cli.probes.message import Answer, NotHttpError, Target, request_bytes
+from toombos_cli.probes.message import NotHttpError, PartialResponse, RequestTarget, request_bytes
 from toombos_cli.probes.result import Cause, ProbeResult, Reason
 
 _READ_BYTES = 65536
@@ -33,9 +33,9 @@ def probe_http(
     read. A good response later than `slow_after_ms` has the reason slow. Raise ValueError for a URL or a header that
     cannot be sent, OperationError if this machine has no socket left.
     """
-    target = Target.of(url)
+    target = RequestTarget.of(url)
     request = request_bytes(target, method, headers or {}, body)
-    answer = Answer(method, max_body_bytes)
+    answer = PartialResponse(method, max_body_bytes)
     deadline, started = Deadline(timeout_s), monotonic()
     connected: Connected | None = None
     cause: Cause | None = None
@@ -66,7 +66,9 @@ def probe_http(
     )
 
 
-def _exchange(connected: Connected, target: Target, request: bytes, deadline: Deadline, answer: Answer) -> None:
+def _exchange(
+    connected: Connected, target: RequestTarget, request: bytes, deadline: Deadline, answer: PartialResponse
+) -> None:
     """Send the request and fill `answer`. Raise ProbeError, TimeoutError and other OSErrors."""
     with connected.sock as sock:
         sock.settimeout(deadline.remaining_s())
@@ -86,7 +88,7 @@ def _exchange(connected: Connected, target: Target, request: bytes, deadline: De
         raise _hung_up(answer, target, deadline, how)
 
 
-def _converse(sock: socket.socket, request: bytes, deadline: Deadline, answer: Answer) -> None:
+def _converse(sock: socket.socket, request: bytes, deadline: Deadline, answer: PartialResponse) -> None:
     with suppress(BrokenPipeError, ConnectionResetError):  # the server may have responded before it hung up
         sock.sendall(request)
     while not answer.complete:
@@ -97,7 +99,7 @@ def _converse(sock: socket.socket, request: bytes, deadline: Deadline, answer: A
             break
 
 
-def _judge(answer: Answer, latency_ms: float, slow_after_ms: float | None) -> tuple[Reason, str]:
+def _judge(answer: PartialResponse, latency_ms: float, slow_after_ms: float | None) -> tuple[Reason, str]:
     status = answer.status or 0
     if not 200 <= status < 300:
         location = answer.header("location")
@@ -107,13 +109,13 @@ def _judge(answer: Answer, latency_ms: float, slow_after_ms: float | None) -> tu
     return Reason.OK, ""
 
 
-def _timeout_detail(timeout_s: float, answer: Answer) -> str:
+def _timeout_detail(timeout_s: float, answer: PartialResponse) -> str:
     if answer.received_bytes:
         return f"the response was not complete within {timeout_s:g} s ({answer.received_bytes} bytes received)"
     return f"connected, but no response within {timeout_s:g} s"
 
 
-def _hung_up(answer: Answer, target: Target, deadline: Deadline, how: str) -> ProbeError:
+def _hung_up(answer: PartialResponse, target: RequestTarget, deadline: Deadline, how: str) -> ProbeError:
     if answer.received_bytes:
         return ProbeError(Reason.RESET, f"the connection was {how} after {answer.received_bytes} bytes of the response")
     from toombos_cli.probes import tls
@@ -125,7 +127,7 @@ def _hung_up(answer: Answer, target: Target, deadline: Deadline, how: str) -> Pr
     return ProbeError(Reason.RESET, f"the connection was {how} without a response")
 
 
-def _not_http(answer: Answer, error: NotHttpError) -> ProbeError:
+def _not_http(answer: PartialResponse, error: NotHttpError) -> ProbeError:
     if answer.first_bytes[:1] in (b"\x15", b"\x16"):  # a TLS record: alert or handshake (RFC 8446, 5.1)
         return _tls_on_plain()
     return ProbeError(Reason.BODY, one_line(f"the response is not valid HTTP: {error}"), cause=Cause.NOT_HTTP)

@@ -16,7 +16,7 @@ _MAX_HEAD_BYTES = 65536
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RequestTarget:
     """The parts of a URL that a request needs; `authority` is the Host header."""
 
     scheme: str
@@ -26,7 +26,7 @@ class Target:
     path: str
 
     @classmethod
-    def of(cls, url: str) -> "Target":
+    def of(cls, url: str) -> "RequestTarget":
         """Return the parsed URL. Raise ValueError if it is not an http or https URL."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -36,7 +36,7 @@ class Target:
         return cls(parts.scheme, parts.hostname, port, authority, request_target(parts))
 
 
-def request_bytes(target: Target, method: str, headers: Mapping[str, str], body: bytes) -> bytes:
+def request_bytes(target: RequestTarget, method: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """Return the whole request; `headers` replace the defaults. Raise ValueError for a header that injects another."""
     own = {"host": target.authority, "user-agent": f"toombos/{__version__}", "accept": "*/*", "connection": "close"}
     if body or method in ("POST", "PUT", "PATCH"):
@@ -53,7 +53,7 @@ class NotHttpError(Exception):
     """The received bytes are not an HTTP response."""
 
 
-class Answer:
+class PartialResponse:
     """The received part of a response; `complete` once nothing more is needed."""
 
     def __init__(self, method: str, max_body_bytes: int) -> None:

@@ -10,7 +10,7 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.find import is_project
 from toombos_cli.settings.databases import find_databases
 from toombos_cli.settings.env_file import ENV_FILE, EnvFile, UnreadableEnvFileError, parse_env_text, read_env_file
-from toombos_cli.settings.facts import EXAMPLE, Facts, FileStatus, RunningSystem
+from toombos_cli.settings.facts import EXAMPLE, FileStatus, RunningSystem, SettingsFacts
 from toombos_cli.settings.old_spellings import find_old_spellings
 from toombos_cli.settings.prometheus_file import read_prometheus_file
 from toombos_cli.settings.spellings import find_other_spellings
@@ -19,7 +19,7 @@ from toombos_cli.settings.values import shared_values
 
 def gather_facts(
     manifest: Manifest, *, mode: str | None = None, environ: Mapping[str, str] | None = None, start: Path | None = None
-) -> Facts:
+) -> SettingsFacts:
     """The facts of the manifest's project. `start` is the directory that the project was looked for from.
 
     Raises nothing for a bad `.env`: that is a fact, too.
@@ -35,7 +35,7 @@ def gather_facts(
         env_file = EnvFile(path=path, values={}, lines={})
     databases = find_databases(manifest, env_file, mode=mode, environ=environ)
     start = (start or project).resolve()
-    return Facts(
+    return SettingsFacts(
         manifest=manifest,
         mode=mode,
         env_file=env_file,

@@ -11,7 +11,7 @@ from toombos_cli.project.state import Neighbour, SystemState, neighbour, run_id_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
+class PortOwner:
     """The listener on one service's address, or the process of a service without one.
 
     `pid` and `command` are None when another user's process holds the address; `listens_on` is None without a port.
@@ -31,7 +31,7 @@ class Owner:
         return f"pid {self.pid} ({self.command})" + (f", {self.neighbour}" if self.neighbour else "")
 
 
-def find_owners(project: Path, services: Mapping[str, Service], state: SystemState | None) -> dict[str, Owner]:
+def find_owners(project: Path, services: Mapping[str, Service], state: SystemState | None) -> dict[str, PortOwner]:
     """The owner of each service's listening socket, or its process where it has no port; others are left out.
 
     Cheap for what toombos runs: all processes of the machine are searched only for a listener that is none of ours.
@@ -43,7 +43,7 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
         if not service.port:
             if name in roots:
                 command = processes.command_line(roots[name])
-                owners[name] = Owner(pid=roots[name], command=command, listens_on=None, ours=True)
+                owners[name] = PortOwner(pid=roots[name], command=command, listens_on=None, ours=True)
             continue
         listener = next(
             (x for x in found if x.port == service.port and processes.conflicts(service.host, x.host)), None
@@ -51,7 +51,7 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
         if listener is None:
             continue
         ours = _is_ours(listener.pid, project, name, roots.get(name), state)
-        owners[name] = Owner(
+        owners[name] = PortOwner(
             pid=listener.pid,
             command=listener.command,
             listens_on=host_port(listener.host, service.port),

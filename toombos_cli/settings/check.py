@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from toombos_cli.base.findings import Check, Finding
-from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.rules import file, lines, names, ports, publishing, secrets, values
 
 # What explains a wrong value: the file that cannot be read, then the line that is lost.
@@ -13,12 +13,14 @@ _LINES = ("parse", "spaces", "duplicates", "portability", "extra", "pydantic_v1"
 _VALUES = ("types", "missing", "shadow", "dryrun", "live", "publisher", "secret_set", "mock", "client_urls", "dsn")
 
 
-def _rule(id: str, title: str, run: Callable[[Facts], Iterable[Finding]], *follows: str) -> Check[Facts]:  # noqa: A002 (the field's name)
-    return Check(id=id, title=title, group="config", run=run, follows=follows)
+def _rule(
+    name: str, title: str, run: Callable[[SettingsFacts], Iterable[Finding]], *follows: str
+) -> Check[SettingsFacts]:
+    return Check(id=name, title=title, group="config", run=run, follows=follows)
 
 
 # Causes before what follows from them.
-RULES: tuple[Check[Facts], ...] = (
+RULES: tuple[Check[SettingsFacts], ...] = (
     _rule("not_found", ".env is found", file.not_found),
     _rule("mode", "only its owner can read .env", file.mode),
     _rule("owner", ".env belongs to the user", file.owner),
@@ -51,7 +53,7 @@ RULES: tuple[Check[Facts], ...] = (
 )
 
 
-def check_configuration(facts: Facts) -> tuple[Finding, ...]:
+def check_configuration(facts: SettingsFacts) -> tuple[Finding, ...]:
     """The findings of every rule in the order of RULES, at least one of each; no secret is in them."""
     findings = (finding for rule in RULES for finding in rule.findings(facts))
     return tuple(facts.redactor.value(finding) for finding in findings)

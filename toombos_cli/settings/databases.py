@@ -34,7 +34,7 @@ _LIBPQ = re.compile(
 )
 
 
-class Kind(StrEnum):
+class DatabaseKind(StrEnum):
     """What kind of database a URL names; OTHER also stands for a text that is no URL."""
 
     SQLITE = "sqlite"
@@ -82,10 +82,10 @@ class Server:
         )
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> DatabaseKind:
         """The kind of database, whatever driver the URL names."""
         dialect = self.scheme.partition("+")[0]
-        return Kind.POSTGRESQL if dialect in ("postgresql", "postgres") else Kind.OTHER
+        return DatabaseKind.POSTGRESQL if dialect in ("postgresql", "postgres") else DatabaseKind.OTHER
 
     @property
     def host(self) -> str:
@@ -112,7 +112,7 @@ class Database:
 
     name: str
     value: Value
-    kind: Kind
+    kind: DatabaseKind
     url: str = field(default="", repr=False)
     undecryptable: str = ""
     services: tuple[str, ...] = ()
@@ -183,9 +183,9 @@ def _described(manifest: Manifest, service: Service | None, value: Value, url: s
     services = (service.name,) if service else ()
     if re.match(r"sqlite3?(\+\w+)?:", url):
         path = _sqlite_path(url, directory)
-        return Database(name=value.name, value=value, kind=Kind.SQLITE, url=url, services=services, path=path)
+        return Database(name=value.name, value=value, kind=DatabaseKind.SQLITE, url=url, services=services, path=path)
     server = Server.parse(url)
-    kind = server.kind if server else Kind.OTHER
+    kind = server.kind if server else DatabaseKind.OTHER
     return Database(name=value.name, value=value, kind=kind, url=url, services=services, server=server)
 
 
@@ -205,7 +205,7 @@ def _identity(database: Database) -> object:
     """What two services that use the same database have in common, whatever user and driver each one names."""
     if database.path is not None:
         return os.path.realpath(database.path)
-    if database.server is not None and database.kind is Kind.POSTGRESQL:
+    if database.server is not None and database.kind is DatabaseKind.POSTGRESQL:
         server = database.server
         return server.host, server.port, dict(server.parameters).get("dbname") or server.database or server.user
     return database.name, database.url or database.value.value

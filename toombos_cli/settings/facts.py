@@ -42,7 +42,7 @@ class RunningSystem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class SettingsFacts:
     """The configuration as found. Rules are functions of this alone: they read no file and no clock.
 
     `values` are the effective ones that all services share (settings.effective_values); `environ` is the process
@@ -145,7 +145,7 @@ class Facts:
         return Redactor((shown_name(name, self.variables), value) for name, value in secrets(self))
 
 
-def secrets(facts: Facts) -> Iterator[tuple[str, str]]:
+def secrets(facts: SettingsFacts) -> Iterator[tuple[str, str]]:
     """Name and clear value of every secret that the configuration holds, also on lines that are dropped."""
     found: list[tuple[str, str]] = [(b.name, b.value) for b in facts.env_file.bindings if b.name and b.value]
     found += facts.env_file.values.items()
@@ -165,7 +165,7 @@ def secrets(facts: Facts) -> Iterator[tuple[str, str]]:
             yield name, password[1]
 
 
-def _is_secret(facts: Facts, name: str, value: str) -> bool:
+def _is_secret(facts: SettingsFacts, name: str, value: str) -> bool:
     variable = facts.variables.get(name) or facts.variables.get(nearest(name, facts.variables) or "")
     return (variable is not None and variable.secret) or is_secret_name(name) or looks_random(value)
 

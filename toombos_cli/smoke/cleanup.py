@@ -6,7 +6,7 @@ from typing import Any
 
 from toombos_cli.manifest.tables.conditions import read_condition, value_at
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.manifest.tables.smoke import Step
+from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import Reason, probe_http, read_json
 from toombos_cli.smoke.variables import MissingVariableError, fill_path
 
@@ -16,13 +16,13 @@ _TIMEOUT_S = 10.0
 class Cleanups:
     """The cleanups to send at the end. Which of them are allowed is checked before the first step."""
 
-    def __init__(self, steps: tuple[Step, ...], services: Mapping[str, Service]) -> None:
+    def __init__(self, steps: tuple[SmokeStep, ...], services: Mapping[str, Service]) -> None:
         self._services = services
         self._forbidden = {step.name for step in steps if not _was_untouched(step, services)}
         self._pending: dict[tuple[str, str], _Pending] = {}
         self._left: list[str] = []
 
-    def add(self, step: Step, values: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+    def add(self, step: SmokeStep, values: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         """Record the cleanup of a step that was sent, unless a capture is missing: then it created nothing."""
         cleanup = step.cleanup
         if cleanup is None:
@@ -53,7 +53,7 @@ class _Pending:
     headers: Mapping[str, str]
 
 
-def _was_untouched(step: Step, services: Mapping[str, Service]) -> bool:
+def _was_untouched(step: SmokeStep, services: Mapping[str, Service]) -> bool:
     condition = step.cleanup.if_at_start if step.cleanup else None
     if condition is None or step.service not in services:
         return True

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from toombos_cli.manifest.tables.conditions import value_at
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.manifest.tables.smoke import Counter, Step
+from toombos_cli.manifest.tables.smoke import Counter, SmokeStep
 from toombos_cli.probes import Reason, probe_http, read_json
 from toombos_cli.smoke.judge import Mismatch
 from toombos_cli.smoke.metrics import metric_value
@@ -21,7 +21,7 @@ class UnreadableCounterError(Exception):
 class CounterProof:
     """Reads the counters before the step; `mismatches()` reads them again after it."""
 
-    def __init__(self, step: Step, services: Mapping[str, Service]) -> None:
+    def __init__(self, step: SmokeStep, services: Mapping[str, Service]) -> None:
         """Read the counters. Raises UnreadableCounterError."""
         self._counters = step.counters
         self._services = services

@@ -15,7 +15,7 @@ from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import one_line
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.manifest.tables.smoke import Step
+from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.smoke.report import StepResult
 
 PREFIX = "deep-"
@@ -37,7 +37,7 @@ def find_schemathesis() -> str:
     return found
 
 
-def run_deep(service: Service, steps: tuple[Step, ...], environment: Mapping[str, str]) -> StepResult:
+def run_deep(service: Service, steps: tuple[SmokeStep, ...], environment: Mapping[str, str]) -> StepResult:
     """Check that each response to generated requests, valid and invalid, conforms to the service's OpenAPI document.
 
     Credentials come from step headers that consist of a single environment variable. They are passed to schemathesis
@@ -79,7 +79,7 @@ def run_deep(service: Service, steps: tuple[Step, ...], environment: Mapping[str
     )
 
 
-def _config(service: Service, steps: tuple[Step, ...], environment: Mapping[str, str]) -> str:
+def _config(service: Service, steps: tuple[SmokeStep, ...], environment: Mapping[str, str]) -> str:
     """Return the text of schemathesis.toml. Its strings are quoted as JSON, which is valid TOML here."""
     headers = {
         name: f"${{{variable[1]}}}"

@@ -7,7 +7,7 @@ import msgspec
 
 from toombos_cli.base.text import one_line
 from toombos_cli.manifest.tables.conditions import read_condition, value_at
-from toombos_cli.manifest.tables.smoke import Step
+from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import ProbeResult, Reason, read_json
 from toombos_cli.smoke.metrics import metric_value
 from toombos_cli.smoke.schema import Contract
@@ -24,7 +24,7 @@ class Mismatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class ResponseVerdict:
     """The result of a comparison. `body` is the decoded JSON or UNSET; `doubts` name what could not be judged."""
 
     mismatches: tuple[Mismatch, ...] = ()
@@ -32,15 +32,15 @@ class Judgement:
     body: Any = msgspec.UNSET
 
 
-def judge_answer(step: Step, result: ProbeResult, contract: Contract | None) -> Judgement:
+def judge_answer(step: SmokeStep, result: ProbeResult, contract: Contract | None) -> ResponseVerdict:
     """Return every mismatch of the response, the status first. The variables of `step` must be filled in."""
     if result.http_status is None or result.reason not in (Reason.OK, Reason.STATUS):
-        return Judgement(mismatches=(Mismatch(_status_words(step), f"{result.reason}: {result.detail}"),))
+        return ResponseVerdict(mismatches=(Mismatch(_status_words(step), f"{result.reason}: {result.detail}"),))
     mismatches: list[Mismatch] = []
     doubts: list[str] = []
     if not status_fits(step.status, result.http_status):
         mismatches.append(Mismatch(_status_words(step), f"HTTP {result.http_status} {_shown(result)}".rstrip()))
-        return Judgement(mismatches=tuple(mismatches))
+        return ResponseVerdict(mismatches=tuple(mismatches))
     body, problem = _decoded(step, result)
     if problem:
         mismatches.append(Mismatch("a JSON body", f"{problem} {_shown(result)}".rstrip()))
@@ -53,7 +53,7 @@ def judge_answer(step: Step, result: ProbeResult, contract: Contract | None) -> 
     mismatches += _text_mismatches(step, result)
     if result.latency_ms is not None and result.latency_ms > step.latency_limit_ms:
         mismatches.append(Mismatch(f"a response within {step.latency_limit_ms:g} ms", f"{result.latency_ms:.0f} ms"))
-    return Judgement(mismatches=tuple(mismatches), doubts=tuple(doubts), body=body)
+    return ResponseVerdict(mismatches=tuple(mismatches), doubts=tuple(doubts), body=body)
 
 
 def status_fits(demand: int | str | tuple[int, ...], status: int) -> bool:
@@ -63,7 +63,7 @@ def status_fits(demand: int | str | tuple[int, ...], status: int) -> bool:
     return status in (demand if isinstance(demand, tuple) else (demand,))
 
 
-def summary(step: Step) -> str:
+def summary(step: SmokeStep) -> str:
     """Return the conditions of the step as text."""
     demands = [_status_words(step)]
     demands += [f"{key} {read_condition(demand)}" for key, demand in (*step.json.items(), *step.metrics.items())]
@@ -71,13 +71,13 @@ def summary(step: Step) -> str:
     return "; ".join(demands)
 
 
-def _status_words(step: Step) -> str:
+def _status_words(step: SmokeStep) -> str:
     if isinstance(step.status, tuple):
         return f"HTTP {' or '.join(map(str, step.status))}"
     return f"HTTP {step.status}"
 
 
-def _decoded(step: Step, result: ProbeResult) -> tuple[Any, str]:
+def _decoded(step: SmokeStep, result: ProbeResult) -> tuple[Any, str]:
     """Return the JSON body or UNSET, and why it cannot be decoded, or ""."""
     claims_json = "json" in (result.header("content-type") or "")
     if not (step.json or step.capture or claims_json) or step.method == "HEAD":
@@ -88,7 +88,7 @@ def _decoded(step: Step, result: ProbeResult) -> tuple[Any, str]:
         return msgspec.UNSET, str(error)
 
 
-def _json_mismatches(step: Step, body: Any) -> list[Mismatch]:
+def _json_mismatches(step: SmokeStep, body: Any) -> list[Mismatch]:
     mismatches = []
     for path, demand in step.json.items():
         condition, value = read_condition(demand), value_at(body, path)
@@ -98,7 +98,7 @@ def _json_mismatches(step: Step, body: Any) -> list[Mismatch]:
     return mismatches + [Mismatch(f"{path} present, for later steps", f"{path} absent") for path in missing]
 
 
-def _text_mismatches(step: Step, result: ProbeResult) -> list[Mismatch]:
+def _text_mismatches(step: SmokeStep, result: ProbeResult) -> list[Mismatch]:
     import re
 
     text = result.body.decode("utf-8", "replace")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from toombos_cli.base.errors import ConfigurationError, Problem, UsageError
 from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.manifest.tables.smoke import Step
+from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.smoke.variables import ENVIRONMENT, RUN_ID, used_by
 
 HEALTH = "health-"
@@ -16,8 +16,8 @@ class SmokePlan:
     """The steps to run: first the health of `services`, then the steps that prove dry-run mode, then the rest."""
 
     services: tuple[str, ...]
-    proofs: tuple[Step, ...]
-    steps: tuple[Step, ...]
+    proofs: tuple[SmokeStep, ...]
+    steps: tuple[SmokeStep, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,10 +56,10 @@ def make_plan(manifest: Manifest, only: tuple[str, ...] = ()) -> SmokePlan:
     )
 
 
-def _with_needs(steps: tuple[Step, ...], only: tuple[str, ...]) -> list[Step]:
+def _with_needs(steps: tuple[SmokeStep, ...], only: tuple[str, ...]) -> list[SmokeStep]:
     """Return the named steps and, recursively, the steps whose captures they use."""
     capturing = {name: step for step in steps for name in step.capture}
-    wanted: list[Step] = []
+    wanted: list[SmokeStep] = []
     pending = [step for step in steps if step.name in only]
     while pending:
         step = pending.pop()

@@ -15,13 +15,13 @@ from toombos_cli.base.fixes import toombos
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.tables.conditions import value_at
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.manifest.tables.smoke import Step
+from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_http
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.project.state import read_state
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import CounterProof, UnreadableCounterError
-from toombos_cli.smoke.judge import Judgement, Mismatch, judge_answer, summary
+from toombos_cli.smoke.judge import Mismatch, ResponseVerdict, judge_answer, summary
 from toombos_cli.smoke.plan import HEALTH, SmokePlan
 from toombos_cli.smoke.report import StepResult
 from toombos_cli.smoke.schema import Contract
@@ -35,7 +35,7 @@ Notify = Callable[[StepResult], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class System:
+class TestedSystem:
     """The system under test: the services of a project, and the variables of each service."""
 
     project: Path
@@ -45,7 +45,7 @@ class System:
     """Whether the manifest describes the mode dry_run."""
 
 
-def _how_to_go_on(system: System) -> str:
+def _how_to_go_on(system: TestedSystem) -> str:
     live = toombos(system.project, "smoke", "--allow-live")
     if not system.has_dry_run:
         return f"{live}   (runs the read-only steps)"
@@ -57,7 +57,13 @@ class Round:
     """The state of one round. A step that cannot run is skipped with a reason; no request is sent twice."""
 
     def __init__(
-        self, system: System, plan: SmokePlan, *, sockets: SocketWatch, contracts: dict[str, Contract], notify: Notify
+        self,
+        system: TestedSystem,
+        plan: SmokePlan,
+        *,
+        sockets: SocketWatch,
+        contracts: dict[str, Contract],
+        notify: Notify,
     ) -> None:
         self._system = system
         self._plan = plan
@@ -89,7 +95,7 @@ class Round:
             left_behind = cleanups.run()
         return tuple(self._results), left_behind
 
-    def _prove(self, step: Step, *, allow_live: bool) -> StepResult:
+    def _prove(self, step: SmokeStep, *, allow_live: bool) -> StepResult:
         """Check that the service says that it is in dry-run mode. A service that responds otherwise counts as live."""
         result = self._take(step)
         if result.verdict is Verdict.PASS:
@@ -128,7 +134,7 @@ class Round:
             detail="optional, and not started" if verdict is Verdict.SKIP else "" if wrong else result.detail,
         )
 
-    def _take(self, step: Step, cleanups: Cleanups | None = None) -> StepResult:
+    def _take(self, step: SmokeStep, cleanups: Cleanups | None = None) -> StepResult:
         """Run one step and return its result; every expected error becomes a result."""
         why_not = self._obstacle(step)
         if why_not:
@@ -143,7 +149,7 @@ class Round:
             result = StepResult(name=step.name, service=step.service, verdict=Verdict.ERROR, detail=str(error))
         return replace(result, duration_ms=round((time.monotonic() - started) * 1000, 3))
 
-    def _obstacle(self, step: Step) -> str:
+    def _obstacle(self, step: SmokeStep) -> str:
         """Return why the step is skipped, or "" if it is not."""
         environment = self._system.environment.get(step.service, {})
         if step.if_set and not environment.get(step.if_set):
@@ -160,7 +166,7 @@ class Round:
             return f"writes, and {step.service} has not said that it is in dry-run mode"
         return ""
 
-    def _isolation(self, step: Step) -> StepResult:
+    def _isolation(self, step: SmokeStep) -> StepResult:
         outside, unseen = self._sockets.outside(step.service), self._sockets.unseen(step.service)
         base = StepResult(
             name=step.name, service=step.service, verdict=Verdict.PASS, request=f"sockets of {step.service}"
@@ -174,7 +180,7 @@ class Round:
             return replace(base, verdict=Verdict.FAIL, expected=expected, got=", ".join(outside))
         return replace(base, expected=expected)
 
-    def _exchange(self, step: Step, cleanups: Cleanups | None) -> StepResult:
+    def _exchange(self, step: SmokeStep, cleanups: Cleanups | None) -> StepResult:
         values = self._values | {
             ENVIRONMENT + name: value for name, value in self._system.environment.get(step.service, {}).items()
         }
@@ -202,7 +208,7 @@ class Round:
             cleanups.add(step, values | self._values, headers)
         return _judged(base, filled, response, judgement, proof.mismatches())
 
-    def _capture(self, step: Step, judgement: Judgement) -> None:
+    def _capture(self, step: SmokeStep, judgement: ResponseVerdict) -> None:
         if judgement.body is msgspec.UNSET:
             return
         for name, path in step.capture.items():
@@ -210,7 +216,7 @@ class Round:
             if value is not msgspec.UNSET:
                 self._values[name] = value
 
-    def _contract(self, step: Step) -> Contract | None:
+    def _contract(self, step: SmokeStep) -> Contract | None:
         service = self._system.services[step.service]
         if not step.json_schema or service.openapi is None:
             return None
@@ -219,7 +225,7 @@ class Round:
         return self._contracts[step.service]
 
 
-def _filled(step: Step, values: Mapping[str, Any]) -> Step:
+def _filled(step: SmokeStep, values: Mapping[str, Any]) -> SmokeStep:
     return msgspec.structs.replace(
         step,
         path=fill_path(step.path, values),
@@ -231,7 +237,7 @@ def _filled(step: Step, values: Mapping[str, Any]) -> Step:
 
 
 def _judged(
-    base: StepResult, step: Step, response: ProbeResult, judgement: Judgement, counted: tuple[Mismatch, ...]
+    base: StepResult, step: SmokeStep, response: ProbeResult, judgement: ResponseVerdict, counted: tuple[Mismatch, ...]
 ) -> StepResult:
     mismatches = (*judgement.mismatches, *counted)
     if mismatches:

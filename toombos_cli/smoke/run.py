@@ -14,7 +14,7 @@ from toombos_cli.project.service_probe import probe_service
 from toombos_cli.project.state import read_state
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
-from toombos_cli.smoke.round import Notify, Round, System
+from toombos_cli.smoke.round import Notify, Round, TestedSystem
 from toombos_cli.smoke.schema import Contract
 from toombos_cli.smoke.sockets import SocketWatch
 
@@ -39,7 +39,7 @@ def run_smoke(
     RefusedError before anything is written to a system that does not say that it is in dry-run mode.
     """
     started = time.monotonic()
-    system = System(
+    system = TestedSystem(
         project=manifest.project,
         services=manifest.services,
         environment=environment,

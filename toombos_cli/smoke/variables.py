@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from toombos_cli.manifest.tables.smoke import Step
+from toombos_cli.manifest.tables.smoke import SmokeStep
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
 ENVIRONMENT, RUN_ID = "env.", "run.id"
@@ -21,7 +21,7 @@ class MissingVariableError(Exception):
         self.name = name
 
 
-def used_by(step: Step) -> tuple[str, ...]:
+def used_by(step: SmokeStep) -> tuple[str, ...]:
     """Return the names that a step uses, each once, in order of appearance."""
     parts = (step.path, step.headers, step.body, step.json, step.metrics, step.cleanup and step.cleanup.path)
     return tuple(dict.fromkeys(name for text in _texts(parts) for name in _VARIABLE.findall(text)))

@@ -13,7 +13,7 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.errors import OperationError
 from toombos_cli.project.state import RunDirectory, read_state
-from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, Status, decode_reply, encode
+from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, StatusRequest, decode_reply, encode
 
 _SETTLE_S = 30.0
 _RETRY_S = 0.02
@@ -153,9 +153,9 @@ def _lines(run: RunDirectory, connection: socket.socket, request: Request) -> It
         try:
             received = connection.recv(65_536)
         except TimeoutError:
-            if isinstance(request, Status):
+            if isinstance(request, StatusRequest):
                 raise _hangs(run) from None
-            ask_running(run.project, Status())
+            ask_running(run.project, StatusRequest())
             continue
         if not received:
             return

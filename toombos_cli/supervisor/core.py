@@ -17,11 +17,11 @@ from toombos_cli.project.state import EnvFileStamp, Phase, RunDirectory, Service
 from toombos_cli.supervisor import handle_requests
 from toombos_cli.supervisor.adoption import find_survivors
 from toombos_cli.supervisor.alert_triggers import Alarms
-from toombos_cli.supervisor.protocol import Done, Plan, Progress, Request
-from toombos_cli.supervisor.resource_use import Figures
+from toombos_cli.supervisor.protocol import Done, Progress, Request, SystemPlan
+from toombos_cli.supervisor.resource_use import ResourceMeter
 from toombos_cli.supervisor.state_file import StateFile
 from toombos_cli.supervisor.tree import StubbornError, Tree
-from toombos_cli.supervisor.unit import Unit
+from toombos_cli.supervisor.unit import ServiceUnit
 
 Listener = Callable[[Progress], None]
 _LEFTOVER_GRACE_S = 2.0
@@ -38,16 +38,16 @@ class Supervisor:
         self.run = RunDirectory(project)
         self._lock = lock
         self._replaced = False
-        self.units: dict[str, Unit] = {}
+        self.units: dict[str, ServiceUnit] = {}
         self.finished = asyncio.Event()
-        self.plan: Plan | None = None
+        self.plan: SystemPlan | None = None
         self._state_file = StateFile(self.run)
         self._alarms = Alarms(project)
         self._children: dict[int, tuple[subprocess.Popen[bytes], Callable[[int], None]]] = {}
         self._listeners: set[Listener] = set()
         self._requests = 0
         self._notes: dict[str, str] = {}
-        self.figures = Figures()
+        self.figures = ResourceMeter()
         self._started_at = time.time()
         self._identity = processes.identify(os.getpid())
         self._settings: tuple[str | None, bool, EnvFileStamp] = (
@@ -64,7 +64,7 @@ class Supervisor:
         old = read_state(self.run.project)
         if old is not None:
             self._settings = (old.mode, old.dry_run, old.env_file)
-            self.units = {name: Unit(_at_rest(state), None, self) for name, state in old.services.items()}
+            self.units = {name: ServiceUnit(_at_rest(state), None, self) for name, state in old.services.items()}
         for survivor in find_survivors(self.run.project, old):
             if survivor.adoptable and survivor.service in self.units:
                 self.units[survivor.service].adopt(survivor.leader, survivor.run_id)
@@ -109,7 +109,7 @@ class Supervisor:
             self._requests -= 1
             self.leave_if_idle()
 
-    def take(self, plan: Plan) -> None:
+    def take(self, plan: SystemPlan) -> None:
         """Makes a unit of every service of the plan that has none yet, and keeps the plan's settings."""
         self.plan = plan
         self._settings = (plan.mode, plan.dry_run, plan.env_file)
@@ -118,7 +118,7 @@ class Supervisor:
             if unit is None:
                 service = msgspec.structs.replace(planned.service, env={}, default_env={})
                 idle = ServiceState(service=service, desired=False, phase=Phase.STOPPED)
-                self.units[name] = Unit(idle, None, self)
+                self.units[name] = ServiceUnit(idle, None, self)
             elif unit.plan is None:
                 unit.plan = planned
 
@@ -154,7 +154,7 @@ class Supervisor:
             pass
         return True
 
-    def changed(self, unit: Unit) -> None:
+    def changed(self, unit: ServiceUnit) -> None:
         """Writes the state down and tells those who listen; says nothing when another supervisor has taken over."""
         if not self.holds_project():
             return

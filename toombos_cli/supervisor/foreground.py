@@ -21,7 +21,7 @@ from toombos_cli.supervisor.lifecycle import supervise
 from toombos_cli.supervisor.operations import OnProgress, change_report, mode_to_join
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
 from toombos_cli.supervisor.plan import build_plan
-from toombos_cli.supervisor.protocol import Done, Start
+from toombos_cli.supervisor.protocol import Done, StartRequest
 from toombos_cli.supervisor.reports import ChangeReport
 
 
@@ -46,7 +46,7 @@ def run_foreground(
     try:
         before = read_state(project)
         plan = build_plan(manifest, mode=mode_to_join(observed(before) if before else None, mode))
-        request = Start(plan=plan, names=wanted, timeout_s=timeout_s)
+        request = StartRequest(plan=plan, names=wanted, timeout_s=timeout_s)
         run = _Foreground(Supervisor(project, lock), request, on_line, on_progress)
         run.shown = with_dependencies(manifest.services, wanted)
         asyncio.run(run.main())
@@ -73,7 +73,7 @@ def _lock(run: RunDirectory) -> int:
 
 
 class _Foreground:
-    def __init__(self, supervisor: Supervisor, request: Start, on_line: OnLine, on_progress: OnProgress) -> None:
+    def __init__(self, supervisor: Supervisor, request: StartRequest, on_line: OnLine, on_progress: OnProgress) -> None:
         self.done: Done | None = None
         self.ended_by: int | None = None
         self.shown: tuple[str, ...] = ()

@@ -9,49 +9,49 @@ from typing import Protocol
 from toombos_cli.project.state import FailureKind, Phase
 from toombos_cli.supervisor import protocol, spawning
 from toombos_cli.supervisor.ordering import with_dependencies
-from toombos_cli.supervisor.protocol import Failure, Plan, Request
+from toombos_cli.supervisor.protocol import Request, ServiceFailure, SystemPlan
 from toombos_cli.supervisor.spawning import CannotStartError
-from toombos_cli.supervisor.unit import Unit, denies_dry_run
+from toombos_cli.supervisor.unit import ServiceUnit, denies_dry_run
 
 _UP = frozenset({Phase.READY, Phase.UNHEALTHY})
 
 
-class System(Protocol):
+class UnitRegistry(Protocol):
     """The units, and how a plan becomes theirs."""
 
-    units: dict[str, Unit]
+    units: dict[str, ServiceUnit]
 
-    def take(self, plan: Plan) -> None:
+    def take(self, plan: SystemPlan) -> None:
         """Makes a unit of every service of the plan that has none yet, and keeps the plan's settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RequestResult:
     """What a request did."""
 
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[ServiceFailure, ...] = ()
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
 
 
-async def carry_out(system: System, request: Request) -> Outcome:
+async def carry_out(system: UnitRegistry, request: Request) -> RequestResult:
     """Does what is asked. Cancelling it undoes a start that is under way."""
     match request:
-        case protocol.Start():
+        case protocol.StartRequest():
             return await _start(system, request.plan, request.names, request.timeout_s)
-        case protocol.Stop():
+        case protocol.StopRequest():
             if request.plan is not None:
                 system.take(request.plan)
             names = request.names or tuple(system.units)
             stopped = await stop(system, names)
-            return Outcome(stopped=stopped, failures=_stubborn(system, names))
-        case protocol.Restart():
+            return RequestResult(stopped=stopped, failures=_stubborn(system, names))
+        case protocol.RestartRequest():
             return await _restart(system, request)
-        case protocol.Status():
-            return Outcome()
+        case protocol.StatusRequest():
+            return RequestResult()
 
 
-async def stop(system: System, names: Iterable[str]) -> tuple[str, ...]:
+async def stop(system: UnitRegistry, names: Iterable[str]) -> tuple[str, ...]:
     """Ends these services, each after those of them that depend on it; returns the names of those that ran."""
     wanted = [name for name in names if name in system.units]
     ends: dict[str, asyncio.Task[bool]] = {}
@@ -67,13 +67,13 @@ async def stop(system: System, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name, ran in zip(wanted, ended, strict=True) if ran)
 
 
-def _stubborn(system: System, names: Iterable[str]) -> tuple[Failure, ...]:
+def _stubborn(system: UnitRegistry, names: Iterable[str]) -> tuple[ServiceFailure, ...]:
     """The services of which a process outlived SIGKILL: a stop must not read as done."""
     failures = (system.units[name].failure for name in names if name in system.units)
     return tuple(failure for failure in failures if failure is not None and failure.kind is FailureKind.STUBBORN)
 
 
-async def _restart(system: System, request: protocol.Restart) -> Outcome:
+async def _restart(system: UnitRegistry, request: protocol.RestartRequest) -> RequestResult:
     names = tuple(
         name
         for name in request.names
@@ -83,24 +83,26 @@ async def _restart(system: System, request: protocol.Restart) -> Outcome:
     )
     stopped = await stop(system, names)
     outcome = await _start(system, request.plan, names, request.timeout_s)
-    return Outcome(failures=outcome.failures, started=outcome.started, stopped=stopped)
+    return RequestResult(failures=outcome.failures, started=outcome.started, stopped=stopped)
 
 
-async def _start(system: System, plan: Plan, names: Iterable[str], timeout_s: float | None) -> Outcome:
+async def _start(
+    system: UnitRegistry, plan: SystemPlan, names: Iterable[str], timeout_s: float | None
+) -> RequestResult:
     """Brings up what is not up. When something fails, what this very call began is ended again."""
     wanted = with_dependencies({name: planned.service for name, planned in plan.services.items()}, names)
     system.take(plan)
     await asyncio.gather(*(system.units[name].wait_until(_no_stop_under_way(system.units[name])) for name in wanted))
     failures = _check(system, plan, wanted)
     if failures:
-        return Outcome(failures=failures)
+        return RequestResult(failures=failures)
     begun: list[str] = []
     try:
         async with asyncio.timeout(timeout_s):
             failures = await _bring_up(system, plan, wanted, begun)
     except TimeoutError:
         failures = tuple(
-            Failure(
+            ServiceFailure(
                 service=name,
                 kind=FailureKind.TIMEOUT,
                 message=f"not ready after {timeout_s:g} s: {system.units[name].state.detail or 'not started yet'}",
@@ -113,15 +115,15 @@ async def _start(system: System, plan: Plan, names: Iterable[str], timeout_s: fl
         raise
     if failures:
         await _undo(system, begun, failures)
-        return Outcome(failures=failures)
-    return Outcome(started=tuple(begun))
+        return RequestResult(failures=failures)
+    return RequestResult(started=tuple(begun))
 
 
-def _no_stop_under_way(unit: Unit) -> Callable[[], bool]:
+def _no_stop_under_way(unit: ServiceUnit) -> Callable[[], bool]:
     return lambda: unit.state.phase is not Phase.STOPPING
 
 
-def _check(system: System, plan: Plan, wanted: Iterable[str]) -> tuple[Failure, ...]:
+def _check(system: UnitRegistry, plan: SystemPlan, wanted: Iterable[str]) -> tuple[ServiceFailure, ...]:
     """All that can be seen to be wrong before anything is started."""
     failures = []
     for name in wanted:
@@ -134,7 +136,9 @@ def _check(system: System, plan: Plan, wanted: Iterable[str]) -> tuple[Failure, 
     return tuple(failures)
 
 
-async def _bring_up(system: System, plan: Plan, wanted: tuple[str, ...], begun: list[str]) -> tuple[Failure, ...]:
+async def _bring_up(
+    system: UnitRegistry, plan: SystemPlan, wanted: tuple[str, ...], begun: list[str]
+) -> tuple[ServiceFailure, ...]:
     """Starts each service as soon as its dependencies allow; ends at the first failure, which is returned.
 
     A service that was ready and no longer is when the others become ready is a failure, too.
@@ -156,7 +160,7 @@ async def _bring_up(system: System, plan: Plan, wanted: tuple[str, ...], begun: 
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _bring_up_one(system: System, plan: Plan, name: str, begun: list[str]) -> Failure | None:
+async def _bring_up_one(system: UnitRegistry, plan: SystemPlan, name: str, begun: list[str]) -> ServiceFailure | None:
     unit = system.units[name]
     for dependency, condition in plan.services[name].service.depends_on.items():
         other = system.units[dependency]
@@ -177,21 +181,21 @@ async def _bring_up_one(system: System, plan: Plan, name: str, begun: list[str])
     return _fall(unit)
 
 
-async def _until_it_falls(unit: Unit) -> Failure:
+async def _until_it_falls(unit: ServiceUnit) -> ServiceFailure:
     """Returns why a service that was ready is so no longer, as soon as that happens."""
     await unit.wait_until(lambda: unit.state.phase in _UP)
     await unit.wait_until(lambda: unit.state.phase not in _UP)
     return _fall(unit)
 
 
-def _fall(unit: Unit) -> Failure:
+def _fall(unit: ServiceUnit) -> ServiceFailure:
     """Returns why a service is not ready: its start failed, it ended, or somebody stopped it."""
     if unit.failure is not None:
         return unit.failure
     state = unit.state
     restarted = state.phase is Phase.STARTING and state.restart_history
     reason = state.restart_history[-1].reason if restarted else state.detail
-    return Failure(
+    return ServiceFailure(
         service=unit.name,
         kind=FailureKind.EXITED,
         message=reason or "it was stopped meanwhile by another command",
@@ -200,13 +204,13 @@ def _fall(unit: Unit) -> Failure:
     )
 
 
-def _reached(unit: Unit, condition: str) -> bool:
+def _reached(unit: ServiceUnit, condition: str) -> bool:
     """Whether the unit is as far as a dependent needs it, or will not come."""
     started = condition == "started" and unit.state.pid != 0
     return started or unit.state.phase in _UP or unit.failure is not None
 
 
-async def _undo(system: System, begun: list[str], failures: Iterable[Failure] = ()) -> None:
+async def _undo(system: UnitRegistry, begun: list[str], failures: Iterable[ServiceFailure] = ()) -> None:
     """Ends what was begun and nobody else waits for; how a service failed stays written down."""
     units = system.units
     ended = [name for name in begun if units[name].is_active and units[name].waiting == 0]

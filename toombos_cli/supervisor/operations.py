@@ -15,7 +15,16 @@ from toombos_cli.project.state import FailureKind, Phase, SystemState, observed,
 from toombos_cli.settings.env_file import read_env_file
 from toombos_cli.supervisor import client
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
-from toombos_cli.supervisor.protocol import Done, Failure, Plan, Progress, Restart, Start, Status, Stop
+from toombos_cli.supervisor.protocol import (
+    Done,
+    Progress,
+    RestartRequest,
+    ServiceFailure,
+    StartRequest,
+    StatusRequest,
+    StopRequest,
+    SystemPlan,
+)
 from toombos_cli.supervisor.reports import ChangeReport, FailureRow, SupervisorRow, SystemReport, rows
 
 OnProgress = Callable[[Progress], None]
@@ -42,7 +51,9 @@ def run_start(
     mode = mode_to_join(before, mode)
     plan = build_plan(manifest, mode=mode)
     wanted = names or default_names(manifest.services)
-    done = client.ask(manifest.project, Start(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early)
+    done = client.ask(
+        manifest.project, StartRequest(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early
+    )
     notes = (*_taken_over(before, done), *_stale(done, plan), *_forgot_the_dry_run(manifest, done, plan))
     notes += _other_spellings(manifest)
     shown = with_dependencies(manifest.services, wanted)
@@ -73,7 +84,7 @@ def run_restart(
     if mode is not None:
         mode_to_join(_without(before, wanted), mode)
     plan = build_plan(manifest, mode=mode or (before.mode if before else None))
-    request = Restart(
+    request = RestartRequest(
         plan=plan,
         names=wanted,
         only_changed=only_changed,
@@ -122,7 +133,7 @@ def run_stop(
 
     With the manifest, what goes on running under a new supervisor can also be restarted by it.
     """
-    request = Stop(names=names, plan=_plan_for_the_rest(manifest) if manifest and names else None)
+    request = StopRequest(names=names, plan=_plan_for_the_rest(manifest) if manifest and names else None)
     done = client.ask_running(project, request, on_progress)
     if done is None and client.survivors(project):
         done = client.ask(project, request, on_progress)
@@ -148,7 +159,7 @@ def run_status(
     `knows_dry_run` is False for a manifest without that mode. Raises OperationError when the supervisor does not
     answer.
     """
-    done = client.ask_running(project, Status())
+    done = client.ask_running(project, StatusRequest())
     state = done.state if done else _unsupervised(project)
     found = running_mode(state, knows_dry_run=knows_dry_run)
     return SystemReport(
@@ -164,7 +175,7 @@ def run_status(
 
 def present_state(project: Path) -> SystemState | None:
     """The state now, or None when nothing was ever started here. Raises OperationError."""
-    done = client.ask_running(project, Status())
+    done = client.ask_running(project, StatusRequest())
     return done.state if done else _unsupervised(project)
 
 
@@ -173,7 +184,7 @@ def _unsupervised(project: Path) -> SystemState | None:
     return observed(state) if state else None
 
 
-def _plan_for_the_rest(manifest: Manifest) -> Plan | None:
+def _plan_for_the_rest(manifest: Manifest) -> SystemPlan | None:
     from toombos_cli.supervisor.plan import build_plan
 
     state = read_state(manifest.project)
@@ -210,7 +221,7 @@ def change_report(
     )
 
 
-def _explained(manifest: Manifest | None, failure: Failure, mode: str | None) -> Failure:
+def _explained(manifest: Manifest | None, failure: ServiceFailure, mode: str | None) -> ServiceFailure:
     """The failure; of a service that does not run dry with the variables that may be the cause."""
     if manifest is None or failure.kind != "not-dry-run":
         return failure
@@ -218,7 +229,7 @@ def _explained(manifest: Manifest | None, failure: Failure, mode: str | None) ->
     return msgspec.structs.replace(failure, message=denial.message, hint=denial.hint)
 
 
-def _denied(found: RunningMode, failures: tuple[Failure, ...]) -> tuple[str, ...]:
+def _denied(found: RunningMode, failures: tuple[ServiceFailure, ...]) -> tuple[str, ...]:
     """Names what runs on although it says that it does not run dry, as it was started to."""
     left = [name for name in found.denied_by if all(failure.service != name for failure in failures)]
     return (f"NOT in dry-run mode, though started so: {', '.join(left)}; toombos stop",) if left else ()
@@ -241,7 +252,7 @@ def _taken_over(before: SystemState | None, done: Done) -> tuple[str, ...]:
     return (f"taken over, for no supervisor watched them: {', '.join(adopted)}",) if adopted else ()
 
 
-def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: Plan) -> tuple[str, ...]:
+def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: SystemPlan) -> tuple[str, ...]:
     """What whoever starts the system for the first time did not mean: live mode, which needs settings."""
     refused = any(failure.kind is FailureKind.CONFIGURATION for failure in done.failures)
     if not refused or plan.dry_run or DRY_RUN not in manifest.modes:
@@ -256,7 +267,7 @@ def _other_spellings(manifest: Manifest) -> tuple[str, ...]:
     return tuple(other.warning for other in find_other_spellings(manifest, read_env_file(manifest.project)))
 
 
-def _stale(done: Done, plan: Plan) -> tuple[str, ...]:
+def _stale(done: Done, plan: SystemPlan) -> tuple[str, ...]:
     """Names what runs with an older configuration than the plan's."""
     stale = [
         name

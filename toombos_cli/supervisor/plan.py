@@ -10,16 +10,16 @@ from toombos_cli.project.mode import asks_for_dry_run
 from toombos_cli.project.state import EnvFileStamp
 from toombos_cli.settings.env_file import EnvFile, read_env_file
 from toombos_cli.settings.values import Origin, effective_values
-from toombos_cli.supervisor.protocol import Plan, ServicePlan
+from toombos_cli.supervisor.protocol import ServicePlan, SystemPlan
 
 
-def build_plan(manifest: Manifest, *, mode: str | None) -> Plan:
+def build_plan(manifest: Manifest, *, mode: str | None) -> SystemPlan:
     """The plan of every service of the manifest. Raises ConfigurationError for an unreadable `.env`."""
     env_file = read_env_file(manifest.project)
     services = {
         name: _plan_service(manifest, service, env_file, mode=mode) for name, service in manifest.services.items()
     }
-    return Plan(
+    return SystemPlan(
         mode=mode,
         dry_run=all(planned.dry_run for planned in services.values()),
         env_file=stamp(env_file),

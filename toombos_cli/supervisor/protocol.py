@@ -19,7 +19,7 @@ class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
     dry_run: bool = False
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class SystemPlan(msgspec.Struct, frozen=True, kw_only=True):
     """The whole system as the command line resolved it: manifest, `.env`, environment and mode."""
 
     mode: str | None
@@ -29,38 +29,38 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     services: dict[str, ServicePlan]
 
 
-class Start(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class StartRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Start"):
     """Bring these services and what they depend on to `ready`."""
 
-    plan: Plan
+    plan: SystemPlan
     names: tuple[str, ...]
     timeout_s: float | None = None
 
 
-class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class StopRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Stop"):
     """End these services, dependents first; () is every one. `plan` is for the others, should they have none."""
 
     names: tuple[str, ...] = ()
-    plan: Plan | None = None
+    plan: SystemPlan | None = None
 
 
-class Restart(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class RestartRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Restart"):
     """Stop and start again with a fresh plan; `only_changed` leaves alone what the plan does not change."""
 
-    plan: Plan
+    plan: SystemPlan
     names: tuple[str, ...]
     only_changed: bool = False
     timeout_s: float | None = None
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class StatusRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Status"):
     """Ask for the present state, with fresh figures."""
 
 
-Request = Start | Stop | Restart | Status
+Request = StartRequest | StopRequest | RestartRequest | StatusRequest
 
 
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
+class ServiceFailure(msgspec.Struct, frozen=True, kw_only=True):
     """Why one service could not be brought up or ended, as a person needs it."""
 
     service: str
@@ -82,7 +82,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The answer. `started` and `stopped` are the names that this request itself started or stopped."""
 
     state: SystemState
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[ServiceFailure, ...] = ()
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
 

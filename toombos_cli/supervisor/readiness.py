@@ -15,7 +15,7 @@ from toombos_cli import processes
 from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import FailureKind
-from toombos_cli.supervisor.protocol import Failure
+from toombos_cli.supervisor.protocol import ServiceFailure
 from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
 
@@ -27,45 +27,45 @@ _LIVES_S = 1.0  # what is misspelt in a worker's command or file ends it sooner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Readiness:
     """Whether the service said yes, and what to tell a person who waits for it."""
 
     ok: bool
     detail: str
 
 
-async def ask(service: Service, path: str) -> Answer:
+async def ask(service: Service, path: str) -> Readiness:
     """The service's answer to GET `path` within its probe timeout; 2xx is a yes, for tcp an accepted connection.
 
     A service without a port says yes by living on for a second: whoever waits for this learns of its end.
     """
     if service.scheme == "none":
         await asyncio.sleep(_LIVES_S)
-        return Answer(ok=True, detail="")
+        return Readiness(ok=True, detail="")
     try:
         if service.scheme == "tcp":
             return await asyncio.wait_for(_accepts(service), service.probe_timeout_s)
         status = await asyncio.wait_for(_status_of(service, path), service.probe_timeout_s)
     except TimeoutError:
         asked = path or f"port {service.port}"
-        return Answer(ok=False, detail=f"no answer from {asked} within {service.probe_timeout_s:g} s")
+        return Readiness(ok=False, detail=f"no answer from {asked} within {service.probe_timeout_s:g} s")
     except ConnectionRefusedError:
-        return Answer(ok=False, detail=f"nothing listens on port {service.port} yet")
+        return Readiness(ok=False, detail=f"nothing listens on port {service.port} yet")
     except ValueError:
         remedy = f"if it is not meant to: scheme = 'tcp' in [services.{service.name}]"
-        return Answer(ok=False, detail=f"port {service.port} does not speak HTTP; {remedy}")
+        return Readiness(ok=False, detail=f"port {service.port} does not speak HTTP; {remedy}")
     except OSError as error:
-        return Answer(ok=False, detail=f"{path or service.url}: {error.strerror or error}")
+        return Readiness(ok=False, detail=f"{path or service.url}: {error.strerror or error}")
     detail = f"{path} answered {status}"
     if status == _NOT_FOUND:
         detail += f"; `health` or `ready` in [services.{service.name}] names another path"
-    return Answer(ok=200 <= status < 300, detail=detail)
+    return Readiness(ok=200 <= status < 300, detail=detail)
 
 
-async def _accepts(service: Service) -> Answer:
+async def _accepts(service: Service) -> Readiness:
     _, writer = await asyncio.open_connection(service.host, service.port)
     writer.close()
-    return Answer(ok=True, detail="")
+    return Readiness(ok=True, detail="")
 
 
 async def read_dry_run(service: Service) -> bool | None:
@@ -83,16 +83,15 @@ async def read_dry_run(service: Service) -> bool | None:
 
 async def _health_body(service: Service) -> bytes:
     """The body of the health response as far as it comes, at most so much of it as may say something."""
-    from toombos_cli.probes.message import Answer as Response
-    from toombos_cli.probes.message import NotHttpError
+    from toombos_cli.probes import message
 
-    response = Response("GET", _MAX_BODY_BYTES)
+    response = message.PartialResponse("GET", _MAX_BODY_BYTES)
     async with _asked(service, service.health) as reader:
         while not response.complete:
             received = await reader.read(_MAX_BODY_BYTES)
             try:
                 response.feed(received)
-            except NotHttpError:
+            except message.NotHttpError:
                 return b""
             if not received:
                 break
@@ -143,10 +142,10 @@ async def until_ready(service: Service, running: Running, tell: Callable[[str], 
                 return
             owner = f"pid {stranger.pid} ({stranger.command})"
             message = f"port {service.port} answers, but it is {owner} that listens there"
-            raise CannotStartError(Failure(service=service.name, kind=FailureKind.PORT, message=message))
+            raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.PORT, message=message))
         if time.monotonic() >= deadline:
             message = f"not ready after {service.startup_timeout_s:g} s: {answer.detail}"
-            raise CannotStartError(Failure(service=service.name, kind=FailureKind.TIMEOUT, message=message))
+            raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.TIMEOUT, message=message))
         tell(answer.detail)
         pause_s = min(max((time.monotonic() - began) * _PROBE_LATENESS, _FIRST_PROBE_S), _LAST_PROBE_S)
         await running.unless_ended(asyncio.sleep(pause_s))

@@ -11,7 +11,7 @@ from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import FailureKind, Phase, ServiceState, SystemState
-from toombos_cli.supervisor.protocol import Failure
+from toombos_cli.supervisor.protocol import ServiceFailure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ class FailureRow:
     last_lines: tuple[str, ...]
 
     @classmethod
-    def of(cls, failure: Failure) -> "FailureRow":
+    def of(cls, failure: ServiceFailure) -> "FailureRow":
         """The row of a failure that the supervisor told."""
         return cls(
             service=failure.service,

@@ -7,14 +7,14 @@ from toombos_cli import processes
 from toombos_cli.manifest.tables.service import Limits
 from toombos_cli.processes import ProcessRow
 from toombos_cli.supervisor.tree import Tree
-from toombos_cli.supervisor.unit import Unit
+from toombos_cli.supervisor.unit import ServiceUnit
 
 _MB = 1_000_000
 _SHORTEST_SPAN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class ResourceSample:
     """One look: `cpu_percent` of one core since the look before, None at the first one; memory of all members."""
 
     cpu_percent: float | None
@@ -28,7 +28,7 @@ class Sampler:
         self._cpu_s: dict[tuple[int, int], float] = {}
         self._at = 0.0
 
-    def take(self, members: dict[int, ProcessRow], now: float | None = None) -> Sample:
+    def take(self, members: dict[int, ProcessRow], now: float | None = None) -> ResourceSample:
         """The sample of these members. What a process that ended used since the last look is not counted."""
         now = time.monotonic() if now is None else now
         cpu_s = {(row.pid, row.start_ticks): row.cpu_s for row in members.values()}
@@ -36,14 +36,14 @@ class Sampler:
         elapsed_s = now - self._at
         first = not self._cpu_s
         self._cpu_s, self._at = cpu_s, now
-        return Sample(
+        return ResourceSample(
             cpu_percent=None if first or elapsed_s <= 0 else round(100 * used_s / elapsed_s, 1),
             rss_bytes=sum(row.rss_bytes for row in members.values()),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class LimitCheck:
     """What the limits say: warnings to show, and the reason for a restart, if there is one."""
 
     warnings: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class LimitWatch:
         self._limits = limits
         self._since: dict[str, float] = {}
 
-    def judge(self, sample: Sample, now: float) -> Judgement:
+    def judge(self, sample: ResourceSample, now: float) -> LimitCheck:
         """The judgement at `now`, seconds on a monotonic clock."""
         limits = self._limits
         memory_mb = sample.rss_bytes / _MB
@@ -72,7 +72,7 @@ class LimitWatch:
                 restart = f"{value:.0f} {unit}, the limit is {restart_at:g}"
             elif self._lasts(f"{name} warn", bool(warn_at) and value >= warn_at, now):
                 warnings.append(f"{value:.0f} {unit}, more than {warn_at:g}")
-        return Judgement(warnings=tuple(warnings), restart_reason=restart)
+        return LimitCheck(warnings=tuple(warnings), restart_reason=restart)
 
     def _lasts(self, rule: str, exceeded: bool, now: float) -> bool:
         if not exceeded:
@@ -81,14 +81,14 @@ class LimitWatch:
         return now - self._since.setdefault(rule, now) >= self._limits.sustained_s
 
 
-class Figures:
+class ResourceMeter:
     """Samples the units; a unit that was started anew begins anew."""
 
     def __init__(self) -> None:
         self._of: dict[str, tuple[Tree, Sampler, LimitWatch]] = {}
         self._taken_at = 0.0
 
-    def take(self, units: dict[str, Unit]) -> None:
+    def take(self, units: dict[str, ServiceUnit]) -> None:
         """Measures every running unit with one look at the process table, and applies its limits.
 
         Does nothing within a second of the last time: CPU over a shorter span is noise.

@@ -3,13 +3,13 @@
 import random
 from collections import deque
 
-from toombos_cli.manifest.tables.service import Restart
+from toombos_cli.manifest.tables.service import RestartTable
 
 
 class RestartPolicy:
     """Counts the restarts of one service; times are seconds on one monotonic clock."""
 
-    def __init__(self, settings: Restart, *, jitter: random.Random | None = None) -> None:
+    def __init__(self, settings: RestartTable, *, jitter: random.Random | None = None) -> None:
         self._settings = settings
         self._recent: deque[float] = deque()
         self._attempt = 0

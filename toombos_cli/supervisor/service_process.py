@@ -11,7 +11,7 @@ from toombos_cli import processes
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import FailureKind
-from toombos_cli.supervisor.protocol import Failure
+from toombos_cli.supervisor.protocol import ServiceFailure
 from toombos_cli.supervisor.tree import Tree
 
 _POLL_ADOPTED_S = 0.05
@@ -79,22 +79,28 @@ class Running:
         finally:
             task.cancel()
 
-    def why_it_ended(self) -> Failure:
+    def why_it_ended(self) -> ServiceFailure:
         """The cause in a person's words."""
         name, code = self._service.name, self.exit_code
         if code is None:
-            return Failure(service=name, kind=FailureKind.EXITED, message="its process ended (exit code unknown)")
+            return ServiceFailure(
+                service=name, kind=FailureKind.EXITED, message="its process ended (exit code unknown)"
+            )
         if code in self._service.exit_codes_of_invalid_configuration:
             message = f"it refused its configuration (exit code {code})"
-            return Failure(service=name, kind=FailureKind.CONFIGURATION, message=message, hint="toombos config check")
+            return ServiceFailure(
+                service=name, kind=FailureKind.CONFIGURATION, message=message, hint="toombos config check"
+            )
         left = self.tree.members(look_for_tag=True) if code == 0 else {}
         if left:
             pid = min(left)
             message = f"its process ended and left pid {pid} ({processes.command_line(pid)}) in the background"
             hint = "have it stay in the foreground: the supervisor itself runs in the background"
-            return Failure(service=name, kind=FailureKind.EXITED, message=message, hint=hint)
+            return ServiceFailure(service=name, kind=FailureKind.EXITED, message=message, hint=hint)
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        return Failure(service=name, kind=FailureKind.EXITED, message=f"its process {how}", hint=f"toombos logs {name}")
+        return ServiceFailure(
+            service=name, kind=FailureKind.EXITED, message=f"its process {how}", hint=f"toombos logs {name}"
+        )
 
     def last_lines(self) -> tuple[str, ...]:
         """The newest of what it printed."""

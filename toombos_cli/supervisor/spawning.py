@@ -12,13 +12,13 @@ from toombos_cli.base.files import open_to_append
 from toombos_cli.base.fixes import toombos
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import FailureKind, RunDirectory, neighbour, run_id_prefix
-from toombos_cli.supervisor.protocol import Failure, ServicePlan
+from toombos_cli.supervisor.protocol import ServiceFailure, ServicePlan
 
 
 class CannotStartError(Exception):
     """A service could not be started; nothing of it is left running."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: ServiceFailure) -> None:
         super().__init__(failure.message)
         self.failure = failure
 
@@ -55,7 +55,7 @@ def check_port(service: Service) -> None:
         raise CannotStartError(port_failure(service, listener))
 
 
-def port_failure(service: Service, listener: processes.Listener) -> Failure:
+def port_failure(service: Service, listener: processes.Listener) -> ServiceFailure:
     """Says who has the service's port."""
     owner = "a process of another user"
     hint = f"end that process, or give {service.name} another port in toombos.toml"
@@ -65,7 +65,7 @@ def port_failure(service: Service, listener: processes.Listener) -> Failure:
         if theirs:
             hint = toombos(Path(theirs.project), "stop", theirs.service).command
     message = f"port {service.port} is taken by {owner}"
-    return Failure(service=service.name, kind=FailureKind.PORT, message=message, hint=hint)
+    return ServiceFailure(service=service.name, kind=FailureKind.PORT, message=message, hint=hint)
 
 
 def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
@@ -143,4 +143,4 @@ def _find_program(plan: ServicePlan) -> str | None:
 
 
 def _refused(service: Service, kind: FailureKind, message: str, hint: str | None = None) -> CannotStartError:
-    return CannotStartError(Failure(service=service.name, kind=kind, message=message, hint=hint))
+    return CannotStartError(ServiceFailure(service=service.name, kind=kind, message=message, hint=hint))

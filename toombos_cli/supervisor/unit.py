@@ -12,7 +12,7 @@ from toombos_cli import processes
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import FailureKind, Phase, RestartRecord, RunDirectory, ServiceState
 from toombos_cli.supervisor import readiness, spawning
-from toombos_cli.supervisor.protocol import Failure, ServicePlan
+from toombos_cli.supervisor.protocol import ServiceFailure, ServicePlan
 from toombos_cli.supervisor.restarts import RestartPolicy
 from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
@@ -21,9 +21,11 @@ from toombos_cli.supervisor.tree import StubbornError
 _HISTORY = 20
 
 
-def denies_dry_run(service: str) -> Failure:
+def denies_dry_run(service: str) -> ServiceFailure:
     """The failure of a service that was started to run dry, and says that it does not."""
-    return Failure(service=service, kind=FailureKind.NOT_DRY_RUN, message="it says that it is not in dry-run mode")
+    return ServiceFailure(
+        service=service, kind=FailureKind.NOT_DRY_RUN, message="it says that it is not in dry-run mode"
+    )
 
 
 class Surroundings(Protocol):
@@ -31,7 +33,7 @@ class Surroundings(Protocol):
 
     run: RunDirectory
 
-    def changed(self, unit: "Unit") -> None:
+    def changed(self, unit: "ServiceUnit") -> None:
         """The unit's state is new: write it down, tell those who wait."""
 
     def leave_if_idle(self) -> None:
@@ -41,7 +43,7 @@ class Surroundings(Protocol):
         """Calls `ended(return code)` once, when the child has ended and was reaped."""
 
 
-class Unit:
+class ServiceUnit:
     """One service. `state` is replaced, never changed; `plan` is how to start what is `running` again.
 
     `failure` says why the last start failed; `waiting` counts the requests that wait for readiness.
@@ -51,7 +53,7 @@ class Unit:
         self.state = state
         self.plan = plan
         self.running: Running | None = None
-        self.failure: Failure | None = None
+        self.failure: ServiceFailure | None = None
         self.waiting = 0
         self._around = around
         self._changed = asyncio.Event()
@@ -121,7 +123,7 @@ class Unit:
         if self.running is not None and not self.running.unwanted.done():
             self.running.unwanted.set_result(reason)
 
-    def refuse(self, failure: Failure) -> None:
+    def refuse(self, failure: ServiceFailure) -> None:
         """Notes a start that failed and of which nothing runs."""
         self.failure = failure
         self._give_up(Phase.FAILED, failure.message, failure.last_lines, failure.kind)
@@ -194,7 +196,7 @@ class Unit:
             await asyncio.sleep(pause_s)
 
     def _pause_before_restart(
-        self, exit_code: int | None, end: Failure, lines: tuple[str, ...], *, healthy_s: float
+        self, exit_code: int | None, end: ServiceFailure, lines: tuple[str, ...], *, healthy_s: float
     ) -> float | None:
         """Seconds until the next attempt, noted as a restart; None when there is to be none, which is noted too."""
         reason = end.message
@@ -277,7 +279,7 @@ class Unit:
         if detail != self.state.detail:
             self._set(detail=detail)
 
-    async def _until_end(self, running: Running) -> Failure:
+    async def _until_end(self, running: Running) -> ServiceFailure:
         """Watches a ready service; returns why it must be started again."""
         service = self.service
         path = service.live or service.health
@@ -288,7 +290,7 @@ class Unit:
             if running.ended.done():
                 return running.why_it_ended()
             if running.unwanted.done():
-                return Failure(service=self.name, kind=FailureKind.LIMIT, message=running.unwanted.result())
+                return ServiceFailure(service=self.name, kind=FailureKind.LIMIT, message=running.unwanted.result())
             answer = await running.unless_ended(readiness.ask(service, path))
             if answer is None:
                 continue
@@ -319,7 +321,7 @@ class Unit:
 
     def _stays_alive(self, error: StubbornError) -> None:
         """Notes that a process is left, and keeps it in sight: the next stop tries again."""
-        self.failure = Failure(service=self.name, kind=FailureKind.STUBBORN, message=str(error))
+        self.failure = ServiceFailure(service=self.name, kind=FailureKind.STUBBORN, message=str(error))
         self._set(phase=Phase.FAILED, detail=str(error), failure_kind=FailureKind.STUBBORN)
 
     def _after_the_end(self, *, killed: bool) -> str:

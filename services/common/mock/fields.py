@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import to_json
 
 
-class Request(BaseModel):
+class MockRequest(BaseModel):
     """A request body: JSON's types as they stand (no "1" for 1), unknown keys ignored as most such services do."""
 
     model_config = ConfigDict(strict=True)

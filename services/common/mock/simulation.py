@@ -26,7 +26,7 @@ _SIMULATE, _IDEMPOTENCY = "X-Simulate", "Idempotency-Key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class SimulatedFailure:
     """What a simulated failure answers."""
 
     status: int
@@ -40,7 +40,12 @@ class Behaviour:
     """
 
     def __init__(
-        self, settings: MockSettings, *, label: str, failures: Mapping[str, Failure], others: tuple[str, ...] = ()
+        self,
+        settings: MockSettings,
+        *,
+        label: str,
+        failures: Mapping[str, SimulatedFailure],
+        others: tuple[str, ...] = (),
     ) -> None:
         self.answers = Answers()
         self.names = (*failures, SLOW, *others)

@@ -73,7 +73,7 @@ class SocialPost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class GeneratedContent:
     newsletter: Newsletter
     web_update: WebUpdate
     social_posts: tuple[SocialPost, ...]

@@ -35,7 +35,7 @@ _FileId = tuple[int, int]
 """Device and inode."""
 
 
-class History:
+class GenerationHistory:
     """Opens its database on first use, again after it could not, and again when its SQLite file is another one."""
 
     def __init__(

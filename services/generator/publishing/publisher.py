@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from time import perf_counter
 
-from services.generator.content.model import Channel, Content, SocialPost
+from services.generator.content.model import Channel, GeneratedContent, SocialPost
 from services.generator.metrics import GeneratorMetrics
-from services.generator.publishing.target import PublishError, Target
+from services.generator.publishing.target import PublishError, PublishTarget
 
 logger = logging.getLogger("generator.publisher")
 
 
-class Outcome(StrEnum):
+class PublishOutcome(StrEnum):
     """PARTIAL: some of a channel's publications went out."""
 
     SUCCESS = "success"
@@ -25,7 +25,7 @@ class Outcome(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostResult:
     platform: str
-    status: Outcome
+    status: PublishOutcome
     message: str
     external_id: str | None = None
 
@@ -34,7 +34,7 @@ class PostResult:
 class ChannelResult:
     """`external_id` is the target's id for the publication (the first one's, where there are several `posts`)."""
 
-    status: Outcome
+    status: PublishOutcome
     message: str
     external_id: str | None = None
     url: str | None = None
@@ -43,14 +43,16 @@ class ChannelResult:
 
 
 class Publisher:
-    def __init__(self, *, crm: Target, platform: Target, metrics: GeneratorMetrics) -> None:
+    def __init__(self, *, crm: PublishTarget, platform: PublishTarget, metrics: GeneratorMetrics) -> None:
         self._crm = crm
         self._platform = platform
         self._metrics = metrics
 
-    async def publish(self, content: Content, content_id: str, channels: Iterable[Channel]) -> dict[str, ChannelResult]:
+    async def publish(
+        self, content: GeneratedContent, content_id: str, channels: Iterable[Channel]
+    ) -> dict[str, ChannelResult]:
         """The result of each channel, by its name. Failures are results: nothing is raised for them."""
-        senders: dict[Channel, Callable[[Content, str], Awaitable[ChannelResult]]] = {
+        senders: dict[Channel, Callable[[GeneratedContent, str], Awaitable[ChannelResult]]] = {
             Channel.EMAIL: self._send_email,
             Channel.WEB: self._publish_web,
             Channel.SOCIAL: self._publish_social,
@@ -64,14 +66,14 @@ class Publisher:
         try:
             result = await sending
         except PublishError as error:
-            result = ChannelResult(status=Outcome.FAILED, message=str(error))
+            result = ChannelResult(status=PublishOutcome.FAILED, message=str(error))
         self._metrics.publish_duration_s.labels(channel.value).observe(perf_counter() - started)
         self._metrics.published.labels(channel.value, result.status.value).inc()
-        level = logging.INFO if result.status is Outcome.SUCCESS else logging.ERROR
+        level = logging.INFO if result.status is PublishOutcome.SUCCESS else logging.ERROR
         logger.log(level, "publisher: %s %s: %s", channel.value, result.status.value, result.message)
         return result
 
-    async def _send_email(self, content: Content, content_id: str) -> ChannelResult:
+    async def _send_email(self, content: GeneratedContent, content_id: str) -> ChannelResult:
         newsletter = content.newsletter
         body = {
             "subject": newsletter.subject,
@@ -83,13 +85,13 @@ class Publisher:
         answer = await self._crm.publish("/api/v1/email/send", body, idempotency_key=f"{content_id}:email")
         count = answer.get("recipients_count")
         return ChannelResult(
-            status=Outcome.SUCCESS,
+            status=PublishOutcome.SUCCESS,
             message="Newsletter sent",
             external_id=_text(answer.get("message_id")),
             recipients_count=count if isinstance(count, int) else None,
         )
 
-    async def _publish_web(self, content: Content, content_id: str) -> ChannelResult:
+    async def _publish_web(self, content: GeneratedContent, content_id: str) -> ChannelResult:
         update = content.web_update
         body = {
             "title": update.title,
@@ -100,17 +102,17 @@ class Publisher:
         }
         answer = await self._platform.publish("/api/v1/content/publish", body, idempotency_key=f"{content_id}:web")
         return ChannelResult(
-            status=Outcome.SUCCESS,
+            status=PublishOutcome.SUCCESS,
             message=f"Web update {answer.get('status', 'published')}",
             external_id=_text(answer.get("content_id")),
             url=_text(answer.get("url")),
         )
 
-    async def _publish_social(self, content: Content, content_id: str) -> ChannelResult:
+    async def _publish_social(self, content: GeneratedContent, content_id: str) -> ChannelResult:
         posts = await asyncio.gather(*(self._post(post, content_id) for post in content.social_posts))
-        failed = [post for post in posts if post.status is Outcome.FAILED]
+        failed = [post for post in posts if post.status is PublishOutcome.FAILED]
         sent = len(posts) - len(failed)
-        status = Outcome.SUCCESS if not failed else Outcome.PARTIAL if sent else Outcome.FAILED
+        status = PublishOutcome.SUCCESS if not failed else PublishOutcome.PARTIAL if sent else PublishOutcome.FAILED
         reasons = "; ".join(dict.fromkeys(f"{post.platform}: {post.message}" for post in failed))
         return ChannelResult(
             status=status,
@@ -131,9 +133,11 @@ class Publisher:
         try:
             answer = await self._platform.publish("/api/v1/social/post", body, idempotency_key=key)
         except PublishError as error:
-            return PostResult(platform=platform, status=Outcome.FAILED, message=str(error))
+            return PostResult(platform=platform, status=PublishOutcome.FAILED, message=str(error))
         external_id = _text(answer.get("post_id") or answer.get("id") or answer.get("content_id"))
-        return PostResult(platform=platform, status=Outcome.SUCCESS, message="Post published", external_id=external_id)
+        return PostResult(
+            platform=platform, status=PublishOutcome.SUCCESS, message="Post published", external_id=external_id
+        )
 
 
 def _text(value: object) -> str | None:

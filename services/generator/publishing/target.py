@@ -14,7 +14,7 @@ class PublishError(Exception):
     """The target did not take the publication. The message names the target and the reason."""
 
 
-class Target:
+class PublishTarget:
     """`slots` bounds the requests that run at once, over all targets that share it."""
 
     def __init__(

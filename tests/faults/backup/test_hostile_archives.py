@@ -15,7 +15,7 @@ from toombos_cli.backup.archive.frames import open_frame
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.transaction.staging import Stage, remove_tree
+from toombos_cli.backup.transaction.staging import StagingArea, remove_tree
 from toombos_cli.base.errors import ToombosError
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: slow on a busy machine
@@ -171,7 +171,7 @@ def unpack_apart(path: Path, staging: Path, site: Site) -> None:
             declared = archive.tail.data_bytes
             if declared > 1 << 20:
                 return  # a restore checks the free space first
-            Stage(archive, places, Silent()).unpack()
+            StagingArea(archive, places, Silent()).unpack()
             written = sum(p.lstat().st_size for p in staging.rglob("*") if p.is_file() and not p.is_symlink())
             assert written <= declared
     finally:

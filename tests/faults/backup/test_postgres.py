@@ -16,11 +16,11 @@ from tests.support.backup_site import NoServices, Site
 from tests.support.ports import free_port
 from tests.support.programs import needs
 from tests.support.runner import Toombos
-from toombos_cli.backup.create import Plan, create_backup
+from toombos_cli.backup.create import BackupPlan, create_backup
 from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.restore import restore
-from toombos_cli.backup.restore_request import Request
+from toombos_cli.backup.restore_request import RestoreRequest
 from toombos_cli.backup.transaction.rollback import settle_restore
 from toombos_cli.base.errors import OperationError, RefusedError
 
@@ -66,12 +66,12 @@ class Server:
         return self.postgres._psql(["-c", statement], 30).strip()
 
     def backup(self, observer: Silent | None = None) -> str:
-        plan = Plan(place=self.site.place, scope=self.site.scope, postgres=self.postgres)
+        plan = BackupPlan(place=self.site.place, scope=self.site.scope, postgres=self.postgres)
         return create_backup(plan, observer or Silent()).archive
 
-    def request(self, archive: str) -> Request:
+    def request(self, archive: str) -> RestoreRequest:
         place, scope = self.site.place, self.site.scope
-        return Request(place=place, scope=scope, archive=Path(archive), postgres=self.postgres)
+        return RestoreRequest(place=place, scope=scope, archive=Path(archive), postgres=self.postgres)
 
     def rows(self) -> str:
         return self.sql("SELECT string_agg(n::text, ',' ORDER BY n) FROM one")
@@ -83,7 +83,7 @@ def server(tmp_path: Path, cluster: str) -> Server:
 
 
 def test_a_dump_contains_the_row_counts_and_can_be_restored(server: Server) -> None:
-    plan = Plan(place=server.site.place, scope=server.site.scope, postgres=server.postgres)
+    plan = BackupPlan(place=server.site.place, scope=server.site.scope, postgres=server.postgres)
     report = create_backup(plan, Silent())
     dump = next(one for one in report.databases if one.path == ".toombos/postgresql.dump")
     assert (dump.integrity, dump.tables) == ("ok", {"public.one": 2, "public.two": 1})
@@ -164,7 +164,7 @@ def test_restoring_an_archive_with_a_dump_needs_a_database_server(server: Server
 
 def test_a_server_that_does_not_respond_makes_the_archive_incomplete(server: Server) -> None:
     postgres = Postgres.from_url(f"postgresql://nobody@127.0.0.1:{free_port()}/none")
-    plan = Plan(place=server.site.place, scope=server.site.scope, postgres=postgres)
+    plan = BackupPlan(place=server.site.place, scope=server.site.scope, postgres=postgres)
     report = create_backup(plan, Silent())
     assert [one.path for one in report.unreadable] == [".toombos/postgresql.dump"]
     assert not report.known_good

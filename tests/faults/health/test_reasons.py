@@ -12,7 +12,7 @@ from tests.support.ports import free_port
 from tests.support.servers import answer, black_hole, drip, endless, hang, json_answer, raw, reset, serve, serve_tls
 from toombos_cli.base.results import Verdict
 from toombos_cli.health.check import run_health
-from toombos_cli.health.report import Status
+from toombos_cli.health.report import ServiceStatus
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.probes import Reason
 
@@ -31,46 +31,64 @@ def manifest(directory, **services):
 
 # server, status, verdict, reason, words of the detail
 CASES = {
-    "healthy": (HEALTHY, Status.UP, Verdict.PASS, Reason.OK, ""),
+    "healthy": (HEALTHY, ServiceStatus.UP, Verdict.PASS, Reason.OK, ""),
     "slow": (
         json_answer('{"status": "healthy"}', after_s=0.1),
-        Status.DEGRADED,
+        ServiceStatus.DEGRADED,
         Verdict.WARN,
         Reason.SLOW,
         "more than 50 ms",
     ),
     "500 with JSON": (
         json_answer('{"status": "healthy"}', status="500 Oops"),
-        Status.DOWN,
+        ServiceStatus.DOWN,
         Verdict.FAIL,
         Reason.STATUS,
         "HTTP 500",
     ),
     "503 unhealthy": (
         json_answer('{"status": "unhealthy"}', status="503 No"),
-        Status.DOWN,
+        ServiceStatus.DOWN,
         Verdict.FAIL,
         Reason.STATUS,
         "HTTP 503",
     ),
-    "200 unhealthy": (json_answer('{"status": "unhealthy"}'), Status.DEGRADED, Verdict.FAIL, Reason.BODY, "unhealthy"),
-    "200 unknown": (json_answer('{"status": "unknown"}'), Status.DEGRADED, Verdict.FAIL, Reason.BODY, "unknown"),
-    "200 degraded": (json_answer('{"status": "degraded"}'), Status.DEGRADED, Verdict.WARN, Reason.BODY, "degraded"),
-    "wrong JSON": (json_answer('{"state": 1}'), Status.DEGRADED, Verdict.FAIL, Reason.BODY, "no `status`"),
-    "half of a JSON text": (json_answer('{"status": "hea'), Status.DEGRADED, Verdict.FAIL, Reason.BODY, "not JSON"),
-    "an empty body": (answer(b""), Status.DEGRADED, Verdict.FAIL, Reason.BODY, "empty"),
+    "200 unhealthy": (
+        json_answer('{"status": "unhealthy"}'),
+        ServiceStatus.DEGRADED,
+        Verdict.FAIL,
+        Reason.BODY,
+        "unhealthy",
+    ),
+    "200 unknown": (json_answer('{"status": "unknown"}'), ServiceStatus.DEGRADED, Verdict.FAIL, Reason.BODY, "unknown"),
+    "200 degraded": (
+        json_answer('{"status": "degraded"}'),
+        ServiceStatus.DEGRADED,
+        Verdict.WARN,
+        Reason.BODY,
+        "degraded",
+    ),
+    "wrong JSON": (json_answer('{"state": 1}'), ServiceStatus.DEGRADED, Verdict.FAIL, Reason.BODY, "no `status`"),
+    "half of a JSON text": (
+        json_answer('{"status": "hea'),
+        ServiceStatus.DEGRADED,
+        Verdict.FAIL,
+        Reason.BODY,
+        "not JSON",
+    ),
+    "an empty body": (answer(b""), ServiceStatus.DEGRADED, Verdict.FAIL, Reason.BODY, "empty"),
     "a redirect": (
         answer(status="302 Found", headers="Location: /login\r\n"),
-        Status.DOWN,
+        ServiceStatus.DOWN,
         Verdict.FAIL,
         Reason.STATUS,
         "redirects to /login",
     ),
-    "a gigabyte": (endless, Status.DEGRADED, Verdict.FAIL, Reason.BODY, "longer than"),
-    "no answer": (hang, Status.DOWN, Verdict.FAIL, Reason.TIMEOUT, "no response"),
-    "a drip": (drip(b"HTTP/1.1 200 OK\r\n"), Status.DOWN, Verdict.FAIL, Reason.TIMEOUT, "not complete"),
-    "a reset": (reset, Status.DOWN, Verdict.FAIL, Reason.RESET, "reset"),
-    "not HTTP": (raw(b"220 smtp\r\n"), Status.DOWN, Verdict.FAIL, Reason.BODY, "not valid HTTP"),
+    "a gigabyte": (endless, ServiceStatus.DEGRADED, Verdict.FAIL, Reason.BODY, "longer than"),
+    "no answer": (hang, ServiceStatus.DOWN, Verdict.FAIL, Reason.TIMEOUT, "no response"),
+    "a drip": (drip(b"HTTP/1.1 200 OK\r\n"), ServiceStatus.DOWN, Verdict.FAIL, Reason.TIMEOUT, "not complete"),
+    "a reset": (reset, ServiceStatus.DOWN, Verdict.FAIL, Reason.RESET, "reset"),
+    "not HTTP": (raw(b"220 smtp\r\n"), ServiceStatus.DOWN, Verdict.FAIL, Reason.BODY, "not valid HTTP"),
 }
 
 
@@ -87,7 +105,7 @@ def test_each_behaviour_has_its_verdict_and_reason(tmp_path, handler, status, ve
 
 def test_nobody_listens_and_the_fix_starts_it(tmp_path):
     (found,) = run_health(manifest(tmp_path, web={"port": free_port()}), ("web",)).services
-    assert (found.status, found.reason, found.pid) == (Status.DOWN, Reason.REFUSED, None)
+    assert (found.status, found.reason, found.pid) == (ServiceStatus.DOWN, Reason.REFUSED, None)
     assert str(found.fix) == f"toombos --project {tmp_path} start web"
 
 
@@ -102,13 +120,13 @@ def test_the_fix_pastes_for_a_project_whose_name_a_shell_would_take_apart(tmp_pa
 def test_a_black_hole_is_a_timeout(tmp_path):
     with black_hole() as port:
         (found,) = run_health(manifest(tmp_path, web={"port": port})).services
-    assert (found.status, found.reason) == (Status.DOWN, Reason.TIMEOUT)
+    assert (found.status, found.reason) == (ServiceStatus.DOWN, Reason.TIMEOUT)
 
 
 def test_a_name_that_does_not_resolve(tmp_path):
     web = {"port": 80, "host": "no-such-host.invalid"}
     (found,) = run_health(manifest(tmp_path, web=web)).services
-    assert (found.status, found.reason) == (Status.DOWN, Reason.DNS)
+    assert (found.status, found.reason) == (ServiceStatus.DOWN, Reason.DNS)
 
 
 def test_tls_on_a_plain_port_and_plain_http_on_a_tls_port(tmp_path):
@@ -117,15 +135,15 @@ def test_tls_on_a_plain_port_and_plain_http_on_a_tls_port(tmp_path):
         web = {"port": port, "probe_timeout_s": 10}
         (wrong,) = run_health(manifest(tmp_path, web=web)).services
         (right,) = run_health(manifest(tmp_path, web=web | {"scheme": "https", "latency_warn_ms": 10_000})).services
-    assert (wrong.status, wrong.reason) == (Status.DOWN, Reason.TLS)
-    assert right.status is Status.UP
+    assert (wrong.status, wrong.reason) == (ServiceStatus.DOWN, Reason.TLS)
+    assert right.status is ServiceStatus.UP
 
 
 def test_an_ipv6_only_listener_is_up_by_its_address_and_named_where_ipv4_is_refused(tmp_path):
     with serve(HEALTHY, host="::1") as port:
         (six,) = run_health(manifest(tmp_path, web={"port": port, "host": "::1"})).services
         (four,) = run_health(manifest(tmp_path, web={"port": port, "host": "127.0.0.1"})).services
-    assert six.status is Status.UP
+    assert six.status is ServiceStatus.UP
     assert six.url == f"http://[::1]:{port}/health"
     assert four.reason is Reason.REFUSED
     assert f"listens on [::1]:{port}" in four.detail

@@ -13,7 +13,7 @@ from tests.support.ports import free_port
 from tests.support.servers import black_hole, hang, raw, read_request, reset, serve, serve_tls
 from toombos_cli.load.engine.fleet import run_engine
 from toombos_cli.load.run import run_load
-from toombos_cli.load.slo import Criteria
+from toombos_cli.load.slo import LoadCriteria
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -100,7 +100,7 @@ def test_an_unknown_certificate_is_refused_unless_told_otherwise(tmp_path):
         strict = replace(plan, target=replace(plan.target, verify_tls=True))
         refused = report_of(strict, run_engine(strict))
         taken = report_of(plan, run_engine(plan))
-        told = run_load(strict, criteria=Criteria())
+        told = run_load(strict, criteria=LoadCriteria())
     assert errors_of(refused) == {("certificate", "tls"): 20}
     assert "the certificate is not one that this machine trusts: --insecure takes any" in told.notes
     assert taken.counts.ok == 20

@@ -18,7 +18,7 @@ from tests.support.waiting import wait_for
 from toombos_cli.base.results import Verdict
 from toombos_cli.load.engine import closed
 from toombos_cli.load.engine.fleet import run_engine
-from toombos_cli.load.observer import Observer
+from toombos_cli.load.observer import LoadObserver
 from toombos_cli.render.text.load import sentence
 
 
@@ -96,7 +96,7 @@ def test_a_run_that_only_its_number_of_requests_would_end_does_not_outlive_its_t
     monkeypatch.setattr(closed, "_PATIENCE_S", 0.5)
     with load_server("fixed:5") as server:
         plan = plan_for(server.port, connections=4, timeout_s=0.5, **settings)
-        watching = Observer(on_snapshot=lambda snapshot: server.process.kill() if snapshot.ok > 200 else None)
+        watching = LoadObserver(on_snapshot=lambda snapshot: server.process.kill() if snapshot.ok > 200 else None)
         report = report_of(plan, run_engine(plan, observer=watching))
         server.process.wait()
     counted = "requests" in settings

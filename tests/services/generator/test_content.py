@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.generator.content.markdown import Body
-from services.generator.content.model import Content, ContentOptions, Platform, SocialPost, TemplateStyle, Tone
+from services.generator.content.model import ContentOptions, GeneratedContent, Platform, SocialPost, TemplateStyle, Tone
 from services.generator.content.newsletter import PREVIEW_MAX_CHARS, SUBJECT_MAX_CHARS
 from services.generator.content.post_length import post_weight
 from services.generator.content.render import render_content
@@ -37,7 +37,7 @@ def full_text(post: SocialPost) -> str:
     return f"{post.content}\n\n{' '.join(post.hashtags)}" if post.hashtags else post.content
 
 
-def in_tone(tone: Tone) -> Content:
+def in_tone(tone: Tone) -> GeneratedContent:
     return render_content(DOCUMENT, ContentOptions(email_tone=tone, web_tone=tone, social_tone=tone))
 
 

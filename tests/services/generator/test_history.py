@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from services.generator.history.engine import open_engine
-from services.generator.history.history import History
+from services.generator.history.history import GenerationHistory
 from services.generator.history.model import Generation, GenerationStatus, HistoryUnavailableError
 from services.generator.metrics import GeneratorMetrics
 from tests.services.conftest import StartService
@@ -24,12 +24,12 @@ from tests.services.conftest import StartService
 T = TypeVar("T")
 
 
-def with_history(database_url: str, use: Callable[[History], Awaitable[T]]) -> T:
+def with_history(database_url: str, use: Callable[[GenerationHistory], Awaitable[T]]) -> T:
     """What `use` makes of a history that is opened and closed around it, as a service's life does."""
 
     async def run() -> T:
         metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
-        history = History(database_url, pool_size=3, metrics=metrics)
+        history = GenerationHistory(database_url, pool_size=3, metrics=metrics)
         try:
             return await use(history)
         finally:
@@ -70,7 +70,7 @@ def test_the_outcome_replaces_pending(database_url: str) -> None:
         errors=('email: CRM said "no"',),
     )
 
-    async def use(history: History) -> tuple[object, object]:
+    async def use(history: GenerationHistory) -> tuple[object, object]:
         await history.add(pending, "{}")
         before = await history.get(pending.content_id)
         await history.finish(finished)
@@ -82,7 +82,7 @@ def test_the_outcome_replaces_pending(database_url: str) -> None:
 def test_pages_are_newest_first_and_count_everything(database_url: str) -> None:
     stored = [generation() for _ in range(5)]
 
-    async def use(history: History) -> tuple[list[str], int, list[str]]:
+    async def use(history: GenerationHistory) -> tuple[list[str], int, list[str]]:
         for one in stored:
             await history.add(one, "{}")
         first, last = await history.page(limit=2, offset=0), await history.page(limit=2, offset=4)
@@ -95,7 +95,7 @@ def test_pages_are_newest_first_and_count_everything(database_url: str) -> None:
 def test_many_writers_at_once_are_all_stored(database_url: str) -> None:
     stored = [generation(digest=f"{number % 7:064d}") for number in range(300)]
 
-    async def use(history: History) -> tuple[int, int]:
+    async def use(history: GenerationHistory) -> tuple[int, int]:
         await asyncio.gather(*(history.add(one, f'"{one.content_digest}"') for one in stored))
         found = await asyncio.gather(*(history.get(one.content_id) for one in stored[:30]))
         matching = sum(f is not None and f[1] == f'"{f[0].content_digest}"' for f in found)
@@ -107,7 +107,7 @@ def test_many_writers_at_once_are_all_stored(database_url: str) -> None:
 def test_a_repeated_write_stores_once(database_url: str) -> None:
     stored = generation()
 
-    async def use(history: History) -> int:
+    async def use(history: GenerationHistory) -> int:
         await history.add(stored, "{}")
         await history.add(stored, "{}")
         return (await history.page(limit=10, offset=0)).total
@@ -116,9 +116,9 @@ def test_a_repeated_write_stores_once(database_url: str) -> None:
 
 
 def test_two_services_may_share_one_database(database_url: str) -> None:
-    async def use(first: History) -> int:
+    async def use(first: GenerationHistory) -> int:
         metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
-        second = History(database_url, pool_size=2, metrics=metrics)
+        second = GenerationHistory(database_url, pool_size=2, metrics=metrics)
         writes = [history.add(generation(), "{}") for history in (first, second) for _ in range(20)]
         await asyncio.gather(*writes)
         await second.close()
@@ -132,7 +132,7 @@ def test_a_new_file_that_another_service_is_just_setting_up_is_waited_for(tmp_pa
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")  # as it does before it creates the tables
 
-    async def use(history: History) -> tuple[bool, int]:
+    async def use(history: GenerationHistory) -> tuple[bool, int]:
         adding = asyncio.create_task(history.add(generation(), "{}"))
         done, _ = await asyncio.wait([adding], timeout=0.3)
         other.execute("ROLLBACK")
@@ -171,7 +171,7 @@ def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.write_text("in the way")
 
-    async def use(history: History) -> int:
+    async def use(history: GenerationHistory) -> int:
         with pytest.raises(HistoryUnavailableError):
             await history.add(generation(), "{}")
         folder.unlink()
@@ -205,7 +205,7 @@ def test_a_database_that_does_not_answer_is_given_up_and_used_again_once_it_does
 
     async def run() -> int:
         metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
-        history = History(url, pool_size=3, metrics=metrics, answer_within_s=0.2)
+        history = GenerationHistory(url, pool_size=3, metrics=metrics, answer_within_s=0.2)
         for refused in (history.add(generation(), "{}"), history.page(limit=1, offset=0)):
             with pytest.raises(HistoryUnavailableError, match=r"cannot be used: no answer within 0\.2 s"):
                 await asyncio.wait_for(refused, 30)
@@ -245,7 +245,7 @@ def test_nothing_is_written_into_a_database_that_was_removed(tmp_path: Path, dee
     restored, later = generation(), generation()
     with_history(f"sqlite:///{tmp_path}/backup.db", lambda history: history.add(restored, "{}"))
 
-    async def use(history: History) -> None:
+    async def use(history: GenerationHistory) -> None:
         await history.add(generation(), "{}")
         if deed == "folder removed":
             shutil.rmtree(path.parent)

@@ -17,7 +17,7 @@ from werkzeug import Request, Response
 from services.generator.outgoing.circuit_breaker import CircuitBreaker, CircuitOpenError, CircuitState
 from services.generator.outgoing.client import build_client
 from services.generator.outgoing.retry import AttemptsFailedError, RetryPolicy, send_with_retry
-from services.generator.publishing.target import PublishError, Target
+from services.generator.publishing.target import PublishError, PublishTarget
 from tests.services.conftest import StartService
 from tests.support.servers import answer, serve_tls
 
@@ -148,7 +148,7 @@ def publish(base_url: str, *, times: int = 1, slots: int = 10) -> list[dict[str,
             guarded=True, allowed_hosts=frozenset(), max_connections=50, timeout_s=5, count_refusal=lambda: None
         )
         async with client:
-            target = Target(
+            target = PublishTarget(
                 "CRM",
                 base_url=base_url,
                 api_key=None,

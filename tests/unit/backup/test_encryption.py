@@ -7,13 +7,13 @@ import pytest
 
 from tests.support.backup_site import NoServices, Site
 from toombos_cli.backup.archive.encryption import Keys
-from toombos_cli.backup.create import Plan, create_backup
+from toombos_cli.backup.create import BackupPlan, create_backup
 from toombos_cli.backup.directory.store import list_archives
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.maintenance import run_drill, verify_archives
 from toombos_cli.backup.observer import Silent
 from toombos_cli.backup.restore import restore
-from toombos_cli.backup.restore_request import Request
+from toombos_cli.backup.restore_request import RestoreRequest
 from toombos_cli.base.errors import ConfigurationError, OperationError
 from toombos_cli.base.results import Verdict
 
@@ -35,12 +35,12 @@ def site(tmp_path: Path) -> Site:
     return Site(project).fill("old")
 
 
-def plan(site: Site, keys: Keys) -> Plan:
-    return Plan(place=site.place, scope=site.scope, keys=keys)
+def plan(site: Site, keys: Keys) -> BackupPlan:
+    return BackupPlan(place=site.place, scope=site.scope, keys=keys)
 
 
-def request(site: Site, keys: Keys, archive: str | None = None) -> Request:
-    return Request(place=site.place, scope=site.scope, archive=Path(archive) if archive else None, keys=keys)
+def request(site: Site, keys: Keys, archive: str | None = None) -> RestoreRequest:
+    return RestoreRequest(place=site.place, scope=site.scope, archive=Path(archive) if archive else None, keys=keys)
 
 
 def test_an_encrypted_archive_and_its_safety_backup_can_be_restored(site: Site, keys: Keys) -> None:

@@ -10,17 +10,17 @@ import msgspec
 import pytest
 
 from toombos_cli.backup.transaction import atomic_swap
-from toombos_cli.backup.transaction.atomic_swap import Unit, identity, swap, swap_back
+from toombos_cli.backup.transaction.atomic_swap import SwapUnit, identity, swap, swap_back
 from toombos_cli.base.errors import OperationError
 
 
-def make_unit(tmp_path: Path, *, live: bool = True, staged: bool = True) -> Unit:
+def make_unit(tmp_path: Path, *, live: bool = True, staged: bool = True) -> SwapUnit:
     for name, wanted in (("live", live), ("staged", staged)):
         if wanted:
             (tmp_path / name).mkdir()
             (tmp_path / name / "said").write_text(name)
     paths = {name: os.fsencode(tmp_path / name) for name in ("live", "staged", "aside")}
-    return Unit(**paths, live_id=identity(paths["live"]), staged_id=identity(paths["staged"]))
+    return SwapUnit(**paths, live_id=identity(paths["live"]), staged_id=identity(paths["staged"]))
 
 
 def said(tmp_path: Path) -> str | None:
@@ -102,7 +102,7 @@ def test_a_file_put_in_place_before_its_swap_stays(tmp_path: Path) -> None:
     assert said(tmp_path) == "edited"
 
 
-def after_reboot(unit: Unit) -> Unit:
+def after_reboot(unit: SwapUnit) -> SwapUnit:
     """Return the unit as a journal describes it if its file system had another device number."""
     assert unit.live_id is not None
     assert unit.staged_id is not None

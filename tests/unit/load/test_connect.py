@@ -7,14 +7,14 @@ import pytest
 
 from tests.support.loading import load_server, plan_for
 from toombos_cli.load.engine.closed import ClosedLoop
-from toombos_cli.load.observer import Observer
+from toombos_cli.load.observer import LoadObserver
 
 pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="no such option on this system")
 
 
 def test_on_loopback_the_cheapest_congestion_control_is_used() -> None:
     async def used(port: int) -> bytes:
-        connection = await ClosedLoop(plan_for(port), Observer()).connect()
+        connection = await ClosedLoop(plan_for(port), LoadObserver()).connect()
         assert connection.transport is not None
         found: bytes = connection.transport.get_extra_info("socket").getsockopt(
             socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16

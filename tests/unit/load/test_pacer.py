@@ -7,11 +7,11 @@ import pytest
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.load.build_plan import parse_stages
-from toombos_cli.load.engine.pacer import Stage, arrival_times
+from toombos_cli.load.engine.pacer import RampStage, arrival_times
 
 
-def hold(rps: float, duration_s: float) -> Stage:
-    return Stage(duration_s=duration_s, start_rps=rps, end_rps=rps)
+def hold(rps: float, duration_s: float) -> RampStage:
+    return RampStage(duration_s=duration_s, start_rps=rps, end_rps=rps)
 
 
 CONSTANT = [
@@ -20,8 +20,8 @@ CONSTANT = [
     ("an area that rounding makes too large", (hold(0.1, 10),), [0]),
     ("two levels", (hold(2, 1), hold(4, 1)), [0, 500, 1000, 1250, 1500, 1750]),
     ("a pause between", (hold(2, 1), hold(0, 1), hold(2, 1)), [0, 500, 2000, 2500]),
-    ("a ramp from nothing", (Stage(duration_s=2, start_rps=0, end_rps=4),), [0, 1000, 1414, 1732]),
-    ("a ramp to nothing", (Stage(duration_s=2, start_rps=4, end_rps=0),), [0, 268, 586, 1000]),
+    ("a ramp from nothing", (RampStage(duration_s=2, start_rps=0, end_rps=4),), [0, 1000, 1414, 1732]),
+    ("a ramp to nothing", (RampStage(duration_s=2, start_rps=4, end_rps=0),), [0, 268, 586, 1000]),
 ]
 
 

@@ -10,7 +10,7 @@ from tests.support.servers import read_request, serve
 from toombos_cli.base.results import Verdict
 from toombos_cli.load.report import LoadReport
 from toombos_cli.load.run import run_load
-from toombos_cli.load.slo import Criteria, parse_objectives
+from toombos_cli.load.slo import LoadCriteria, parse_objectives
 
 ANSWER = b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n"
 
@@ -34,7 +34,7 @@ def answered(*statuses: int, slo: str = "") -> LoadReport:
                 return
             connection.sendall(ANSWER % status)
 
-    criteria = Criteria(objectives=parse_objectives(slo) if slo else ())
+    criteria = LoadCriteria(objectives=parse_objectives(slo) if slo else ())
     with serve(handle) as port:
         for _ in range(5):  # on a busy machine the generator may be held up, which has a verdict of its own
             report = run_load(plan_for(port, requests=9, connections=1), criteria=criteria)

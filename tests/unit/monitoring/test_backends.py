@@ -16,7 +16,7 @@ from tests.support.ports import free_port
 from toombos_cli.base.errors import OperationError
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.monitoring import backends
-from toombos_cli.monitoring.backends import Kind
+from toombos_cli.monitoring.backends import BackendKind
 
 DOCKER = f"""#!{sys.executable}
 import os, pathlib, sys
@@ -57,7 +57,7 @@ def chosen(project, backend="auto"):
 def test_containers_are_used_if_an_engine_responds(project, programs):
     programs("docker", "prometheus", engine="up")
     backend = chosen(project)
-    assert backend.kind is Kind.COMPOSE
+    assert backend.kind is BackendKind.COMPOSE
     assert set(backend.contained) == {"prometheus", "alertmanager", "host", "grafana"}
     assert backend.supervised == ("alerts",)
 
@@ -65,7 +65,7 @@ def test_containers_are_used_if_an_engine_responds(project, programs):
 def test_native_programs_are_used_if_docker_has_no_engine(project, programs):
     programs("docker", "prometheus", "prometheus-alertmanager")
     backend = chosen(project)
-    assert backend.kind is Kind.NATIVE
+    assert backend.kind is BackendKind.NATIVE
     assert backend.supervised == ("alerts", "alertmanager", "prometheus")
     assert {item.service: item.hint.split("  #")[0] for item in backend.missing} == {
         "host": "apt-get install prometheus-node-exporter",
@@ -76,7 +76,7 @@ def test_native_programs_are_used_if_docker_has_no_engine(project, programs):
 
 def test_native_programs_are_used_on_request_even_if_an_engine_responds(project, programs):
     programs("docker", "prometheus", engine="up")
-    assert chosen(project, "native").kind is Kind.NATIVE
+    assert chosen(project, "native").kind is BackendKind.NATIVE
 
 
 def test_the_error_without_either_names_the_install_command(project, programs):

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from toombos_cli.base.results import Verdict
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health
-from toombos_cli.probes.message import Answer, NotHttpError
+from toombos_cli.probes.message import NotHttpError, PartialResponse
 
 PIECES = st.sampled_from(
     [
@@ -28,7 +28,7 @@ STREAMS = st.lists(st.one_of(PIECES, st.binary(max_size=40)), max_size=12)
 
 @given(chunks=STREAMS, limit=st.integers(0, 30))
 def test_any_stream_of_bytes_is_a_response_or_not_http(chunks, limit):
-    answer = Answer("GET", limit)
+    answer = PartialResponse("GET", limit)
     try:
         for chunk in [*chunks, b""]:
             answer.feed(chunk)

@@ -10,7 +10,7 @@ from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.project.configuration import gather_facts
 from toombos_cli.settings.check import check_configuration
-from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.facts import SettingsFacts
 
 SAFE = "DRY_RUN_MODE=true\nUSE_MOCK_SERVICES=true\n"
 
@@ -27,7 +27,7 @@ class Project:
         self.env.chmod(0o600)
         return self
 
-    def facts(self, environ: Mapping[str, str] | None = None, *, mode: str | None = None) -> Facts:
+    def facts(self, environ: Mapping[str, str] | None = None, *, mode: str | None = None) -> SettingsFacts:
         return gather_facts(load_manifest(self.path), mode=mode, environ=environ or {})
 
     def findings(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from toombos_cli.manifest.reading.loader import load_manifest
-from toombos_cli.settings.databases import Database, Kind, Server, find_databases
+from toombos_cli.settings.databases import Database, DatabaseKind, Server, find_databases
 from toombos_cli.settings.display import masked_url
 from toombos_cli.settings.env_file import read_env_file
 
@@ -83,7 +83,7 @@ def test_a_mode_has_its_own_database(tmp_path: Path):
 def test_one_server_by_two_drivers_and_users_is_one_database(tmp_path: Path):
     manifest = SHOP + CASH + 'env.DATABASE_URL = "postgresql+asyncpg://two:b@db:5432/x?ssl=disable"\n'
     (only,) = found(tmp_path, manifest, "DATABASE_URL=postgresql://one:a@db/x\n")
-    assert (only.services, only.kind) == (("shop", "cash"), Kind.POSTGRESQL)
+    assert (only.services, only.kind) == (("shop", "cash"), DatabaseKind.POSTGRESQL)
 
 
 SQLITE = {
@@ -102,7 +102,7 @@ SQLITE = {
 def test_a_sqlite_url_names_the_file_that_sqlalchemy_opens(form: str, tmp_path: Path):
     url, path = SQLITE[form]
     (database,) = found(tmp_path, SHOP, f"DATABASE_URL='{url}'\n")
-    assert database.kind is Kind.SQLITE
+    assert database.kind is DatabaseKind.SQLITE
     assert database.path == (tmp_path / path if path else None)
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from toombos_cli.manifest.tables.service import Restart
+from toombos_cli.manifest.tables.service import RestartTable
 from toombos_cli.supervisor.restarts import RestartPolicy
 
 
@@ -15,7 +15,7 @@ def policy(**settings: object) -> RestartPolicy:
         def uniform(self, a: float, b: float) -> float:
             return b
 
-    return RestartPolicy(Restart(**settings), jitter=NoJitter())  # type: ignore[arg-type]  # the rows' own types
+    return RestartPolicy(RestartTable(**settings), jitter=NoJitter())  # type: ignore[arg-type]  # the rows' own types
 
 
 def test_the_delay_doubles_up_to_the_maximum() -> None:
@@ -26,7 +26,7 @@ def test_the_delay_doubles_up_to_the_maximum() -> None:
 def test_jitter_shortens_a_delay_by_a_quarter_at_most() -> None:
     drawn = []
     for seed in range(50):
-        restarts = RestartPolicy(Restart(backoff_initial_s=1.0), jitter=random.Random(seed))
+        restarts = RestartPolicy(RestartTable(backoff_initial_s=1.0), jitter=random.Random(seed))
         drawn.append(restarts.delay_s(0.0, healthy_s=0.0) or 0.0)
     assert min(drawn) >= 0.75
     assert max(drawn) <= 1.0

@@ -4,7 +4,7 @@ from typing import Any
 
 from toombos_cli.manifest.tables.service import Limits
 from toombos_cli.processes import ProcessRow
-from toombos_cli.supervisor.resource_use import LimitWatch, Sample, Sampler
+from toombos_cli.supervisor.resource_use import LimitWatch, ResourceSample, Sampler
 
 
 def row(pid: int, cpu_s: float, rss_mb: int = 10, start_ticks: int = 1) -> ProcessRow:
@@ -36,15 +36,15 @@ def test_memory_is_the_sum_of_the_members() -> None:
     assert Sampler().take({1: row(1, 0.0, 30), 2: row(2, 0.0, 12)}, now=1.0).rss_bytes == 42_000_000
 
 
-def judge(limits: Limits, *looks: tuple[float, Sample]) -> Any:
+def judge(limits: Limits, *looks: tuple[float, ResourceSample]) -> Any:
     watch = LimitWatch(limits)
     for now, sample in looks:
         judgement = watch.judge(sample, now)
     return judgement
 
 
-BIG = Sample(cpu_percent=90.0, rss_bytes=300_000_000)
-SMALL = Sample(cpu_percent=1.0, rss_bytes=1_000_000)
+BIG = ResourceSample(cpu_percent=90.0, rss_bytes=300_000_000)
+SMALL = ResourceSample(cpu_percent=1.0, rss_bytes=1_000_000)
 
 
 def test_a_lasting_excess_warns() -> None:

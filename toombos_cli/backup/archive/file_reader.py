@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from toombos_cli.backup.archive.format import DatabaseFacts, Entry, EntryType, named
+from toombos_cli.backup.archive.format import DatabaseRecord, Entry, EntryType, named
 from toombos_cli.backup.archive.writer import ArchiveWriter
 from toombos_cli.backup.databases import COMPANIONS
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.selection import Found
 
 _CHUNK_BYTES = 1 << 20
@@ -25,7 +25,7 @@ class Intake:
     """Adds found files to the archive. A file that cannot be read is recorded, and the backup continues."""
 
     writer: ArchiveWriter
-    observer: Observer
+    observer: BackupObserver
     unreadable: dict[bytes, str] = field(default_factory=dict)
     left_out: dict[bytes, str] = field(default_factory=dict)
 
@@ -52,14 +52,14 @@ class Intake:
         finally:
             os.close(fd)
 
-    def add_snapshot(self, found: Found, copy: Path, facts: DatabaseFacts) -> None:
+    def add_snapshot(self, found: Found, copy: Path, facts: DatabaseRecord) -> None:
         """Add a database's snapshot under the live file's name, mode and time."""
         with copy.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             entry = make_entry(found, found.status, "file", size=size)
             self.writer.add(msgspec.structs.replace(entry, database=facts), self._read_to_end(file))
 
-    def add_raw_database(self, found: Found, facts: DatabaseFacts) -> None:
+    def add_raw_database(self, found: Found, facts: DatabaseRecord) -> None:
         """Add the files of a malformed database unchanged."""
         if self.add(found) is not None:
             self.writer.attach(facts)

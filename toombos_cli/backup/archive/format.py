@@ -38,7 +38,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[Root, ...]
 
 
-class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
+class DatabaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The result of a database's integrity check, "ok" or the first complaint, and the row count of each table."""
 
     integrity: str
@@ -69,7 +69,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     link: str = ""
     link_b64: bytes = b""
     flags: tuple[str, ...] = ()
-    database: DatabaseFacts | None = None
+    database: DatabaseRecord | None = None
     xattrs: dict[str, bytes] = {}
 
     @property
@@ -83,7 +83,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
         return self.link_b64 or self.link.encode()
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
     """The last member of an archive, `manifest.json`: it lists everything in the archive.
 
     `front_sha256` is the sha256 of the first frame's content: the header and the instructions as written.

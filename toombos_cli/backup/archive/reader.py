@@ -16,7 +16,7 @@ from types import TracebackType
 import msgspec
 
 from toombos_cli.backup.archive import tarblocks
-from toombos_cli.backup.archive.format import FORMAT, Entry, Manifest, Tail
+from toombos_cli.backup.archive.format import FORMAT, ArchiveManifest, Entry, Tail
 from toombos_cli.backup.archive.frames import FRAME_BYTES, open_frame, read_frames
 from toombos_cli.backup.archive.restore_txt import UNPACK
 from toombos_cli.backup.archive.safety import check_entries, check_roots
@@ -28,7 +28,7 @@ from toombos_cli.backup.archive.writer import (
     manifest_member,
 )
 from toombos_cli.backup.errors import BadArchiveError, NewerArchiveError
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.text import printable
 
@@ -122,9 +122,9 @@ class Archive:
             raise BadArchiveError("the manifest member is not where the index says")
         return encoded
 
-    def _decode_manifest(self) -> Manifest:
+    def _decode_manifest(self) -> ArchiveManifest:
         try:
-            return msgspec.json.decode(self._encoded_manifest, type=Manifest)
+            return msgspec.json.decode(self._encoded_manifest, type=ArchiveManifest)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise BadArchiveError(f"the manifest cannot be read: {error}") from None
 
@@ -254,7 +254,7 @@ def _named(error: BadArchiveError | OSError, path: Path) -> BadArchiveError:
     return BadArchiveError(problem.message, where=str(path), hint=problem.hint)
 
 
-def verify_contents(archive: Archive, observer: Observer) -> None:
+def verify_contents(archive: Archive, observer: BackupObserver) -> None:
     """Reads every byte and compares every sha256. Raises BadArchiveError that names the first member that differs."""
     observer.step("verify", archive.tail.data_bytes)
     for entry, pieces in archive.members():

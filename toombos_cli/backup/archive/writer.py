@@ -14,10 +14,10 @@ from toombos_cli.backup.archive.format import (
     HEADER_NAME,
     INSTRUCTIONS_NAME,
     MANIFEST_NAME,
-    DatabaseFacts,
+    ArchiveManifest,
+    DatabaseRecord,
     Entry,
     Header,
-    Manifest,
     Tail,
 )
 from toombos_cli.backup.archive.frames import FrameWriter
@@ -33,7 +33,7 @@ TAIL_FOOTER = struct.Struct("<II8s")  # crc32 and length of the JSON before it, 
 class Written:
     """A finished archive; `sha256` covers the whole file."""
 
-    manifest: Manifest
+    manifest: ArchiveManifest
     tail: Tail
     sha256: str
 
@@ -68,7 +68,7 @@ class ArchiveWriter:
         """Add a flag to the last entry, for something that became known only while its content was read."""
         return self._amend(flags=(*self._entries[-1].flags, flag))
 
-    def attach(self, facts: DatabaseFacts) -> Entry:
+    def attach(self, facts: DatabaseRecord) -> Entry:
         """Mark the last entry as a database, with the result of its check."""
         return self._amend(database=facts)
 
@@ -78,7 +78,7 @@ class ArchiveWriter:
 
     def finish(self, unreadable: tuple[str, ...] = ()) -> Written:
         """Write the manifest and the tail. The caller syncs and publishes the file."""
-        manifest = Manifest(
+        manifest = ArchiveManifest(
             header=self._header,
             front_sha256=self._front_sha256,
             entries=tuple(self._entries),
@@ -113,7 +113,7 @@ class ArchiveWriter:
         self._frames.abandon()
 
 
-def is_complete(manifest: Manifest) -> bool:
+def is_complete(manifest: ArchiveManifest) -> bool:
     """Report whether every file was readable and every database sound."""
     databases = (entry.database for entry in manifest.entries if entry.database)
     return not manifest.unreadable and all(facts.integrity == "ok" for facts in databases)

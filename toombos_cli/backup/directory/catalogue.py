@@ -13,7 +13,7 @@ import msgspec
 from toombos_cli.base.files import replace_file
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ArchiveRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One archive. `outcome` of the last full verification; `pinned` None: as its kind says."""
 
     size_bytes: int = 0
@@ -36,7 +36,7 @@ class Drill(msgspec.Struct, frozen=True, kw_only=True):
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The file `catalogue.json`; records by the archive's file name."""
 
-    records: dict[str, Record] = {}
+    records: dict[str, ArchiveRecord] = {}
     drill: Drill | None = None
 
 
@@ -53,12 +53,12 @@ def save_catalogue(path: Path, catalogue: Catalogue) -> None:
     replace_file(path, msgspec.json.format(msgspec.json.encode(catalogue), indent=1) + b"\n", durable=True)
 
 
-def record_of(catalogue: Catalogue, name: str, status: os.stat_result) -> Record:
+def record_of(catalogue: Catalogue, name: str, status: os.stat_result) -> ArchiveRecord:
     """What is known of this file: a verification of a file that has changed since is forgotten."""
-    record = catalogue.records.get(name, Record())
+    record = catalogue.records.get(name, ArchiveRecord())
     if (record.size_bytes, record.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return record
-    return Record(pinned=record.pinned)
+    return ArchiveRecord(pinned=record.pinned)
 
 
 def update_record(path: Path, archive: Path, **changes: object) -> None:

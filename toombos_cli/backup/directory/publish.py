@@ -5,7 +5,7 @@ from pathlib import Path
 
 from toombos_cli.backup.directory.naming import PARTIAL, checksum_path, created_at
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.transaction.staging import remove_tree
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.files import replace_file
@@ -32,7 +32,7 @@ def drop_from_cache(fd: int) -> None:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def publish(partial: Path, final: Path, sha256: str, observer: Observer) -> None:
+def publish(partial: Path, final: Path, sha256: str, observer: BackupObserver) -> None:
     """Gives a verified file its final name, which must be free, and writes the checksum file beside it."""
     observer.step("publish")
     try:

@@ -20,7 +20,7 @@ from toombos_cli.backup.directory.naming import checksum_path
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.base.files import replacing
@@ -35,7 +35,7 @@ def is_remote(text: str) -> bool:
     return "://" in text
 
 
-def send(archive: Path, url: str, observer: Observer) -> str:
+def send(archive: Path, url: str, observer: BackupObserver) -> str:
     """Uploads an archive with its checksum file below `url`, reads it back, and returns its address.
 
     Raises OperationError, BadArchiveError when the store gives back other bytes: the copy then has no checksum file.
@@ -43,7 +43,7 @@ def send(archive: Path, url: str, observer: Observer) -> str:
     return run_within(lambda: _send(archive, url, observer))
 
 
-def _send(archive: Path, url: str, observer: Observer) -> str:
+def _send(archive: Path, url: str, observer: BackupObserver) -> str:
     obstore, store = _store(url)
     observer.step("upload", archive.stat().st_size)
     with _store_errors(obstore, url):
@@ -89,7 +89,7 @@ def list_remote(url: str) -> dict[str, RemoteArchive]:
     }
 
 
-def fetch(url: str, place: Place, observer: Observer) -> Path:
+def fetch(url: str, place: Place, observer: BackupObserver) -> Path:
     """Downloads an archive into the backup directory, where it is verified like any other; returns its path.
 
     An archive that is there already is not downloaded again.
@@ -105,7 +105,7 @@ def fetch(url: str, place: Place, observer: Observer) -> Path:
     return run_within(lambda: _fetch(url, base, final, place, observer))
 
 
-def _fetch(url: str, base: str, final: Path, place: Place, observer: Observer) -> Path:
+def _fetch(url: str, base: str, final: Path, place: Place, observer: BackupObserver) -> Path:
     obstore, store = _store(base)
     with disk_errors("the archive could not be downloaded", place.directory), _store_errors(obstore, url):
         place.create()

@@ -10,7 +10,7 @@ from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.remote import RemoteArchive, list_remote, send
 from toombos_cli.backup.directory.store import ArchiveInfo, list_archives, newest_known_good
 from toombos_cli.backup.maintenance_reports import CopyReport, RemoteReport, RemoteRow
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.base.errors import ToombosError, UsageError
 
 
@@ -40,7 +40,7 @@ def look_at_remote(url: str, place: Place, now: datetime) -> RemoteReport | None
     )
 
 
-def copy_missing(url: str, place: Place, observer: Observer) -> CopyReport:
+def copy_missing(url: str, place: Place, observer: BackupObserver) -> CopyReport:
     """Copies every archive that is missing at the remote, the newest first; broken off, it goes on the next time.
 
     Raises UsageError without a remote, OperationError, BadArchiveError.

@@ -9,7 +9,7 @@ from pathlib import Path
 from toombos_cli.backup.archive.format import ArchiveKind
 from toombos_cli.backup.archive.reader import read_tail
 from toombos_cli.backup.directory import naming
-from toombos_cli.backup.directory.catalogue import Record, load_catalogue, record_of
+from toombos_cli.backup.directory.catalogue import ArchiveRecord, load_catalogue, record_of
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.durable import point_link
 from toombos_cli.base.directories import sync_directory
@@ -59,7 +59,7 @@ def list_archives(place: Place) -> tuple[ArchiveInfo, ...]:
     return tuple(sorted(found, key=lambda info: (info.created_at, info.path.name), reverse=True))
 
 
-def _describe(path: Path, made: datetime, record: Record) -> ArchiveInfo:
+def _describe(path: Path, made: datetime, record: ArchiveRecord) -> ArchiveInfo:
     encrypted = path.name.endswith(naming.AGE_SUFFIX)
     files = data_bytes = 0
     kind: ArchiveKind = "regular"

@@ -23,7 +23,7 @@ _UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EOPNO
 Identity = tuple[int, int]
 
 
-class Unit(msgspec.Struct, frozen=True, kw_only=True):
+class SwapUnit(msgspec.Struct, frozen=True, kw_only=True):
     """One path that changes as a whole.
 
     `staged` holds the new content and, once exchanged, the old. `aside` is where the old content goes when it is
@@ -46,7 +46,7 @@ def identity(path: bytes) -> Identity | None:
     return status.st_dev, status.st_ino
 
 
-def swap(unit: Unit, *, atomic: bool = True) -> None:
+def swap(unit: SwapUnit, *, atomic: bool = True) -> None:
     """Puts the staged content in the live place. `atomic=False` takes the way of systems without the exchange."""
     if unit.live_id and unit.staged_id:
         if not (atomic and exchange(unit.live, unit.staged)):
@@ -58,7 +58,7 @@ def swap(unit: Unit, *, atomic: bool = True) -> None:
         os.rename(unit.live, unit.aside)
 
 
-def swap_back(unit: Unit) -> None:
+def swap_back(unit: SwapUnit) -> None:
     """Puts the old content back, from wherever a swap was broken off; does nothing when it is in its place.
 
     What somebody put into the live place meanwhile stays when the swap never came to it. Raises OperationError when

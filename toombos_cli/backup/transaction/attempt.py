@@ -17,22 +17,22 @@ import msgspec
 from toombos_cli.backup.archive.encryption import NO_KEYS, opened
 from toombos_cli.backup.archive.format import Root
 from toombos_cli.backup.archive.reader import Archive, verify_contents
-from toombos_cli.backup.create import Plan, create_locked
+from toombos_cli.backup.create import BackupPlan, create_locked
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
 from toombos_cli.backup.reports import CreateReport, NotSet
-from toombos_cli.backup.restore_request import Request, Services
+from toombos_cli.backup.restore_request import RestoreRequest, Services
 from toombos_cli.backup.selection import Scope, select
 from toombos_cli.backup.transaction import diff
-from toombos_cli.backup.transaction.atomic_swap import Unit, identity, swap
+from toombos_cli.backup.transaction.atomic_swap import SwapUnit, identity, swap
 from toombos_cli.backup.transaction.carry_over import Kept, keep_left_out
 from toombos_cli.backup.transaction.diff import Difference
 from toombos_cli.backup.transaction.journal import Journal, save_journal
 from toombos_cli.backup.transaction.open_files import find_holders
 from toombos_cli.backup.transaction.rollback import as_the_server_decided, clear, reopen, roll_back
-from toombos_cli.backup.transaction.staging import Stage
+from toombos_cli.backup.transaction.staging import StagingArea
 from toombos_cli.backup.transaction.targets import Targets, make_staging, plan_targets
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError, ToombosError
@@ -42,7 +42,7 @@ _ROOM_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RestoredArchive:
     """What one archive brought."""
 
     difference: Difference
@@ -57,14 +57,14 @@ class Outcome:
 class Attempt:
     """One attempt with one archive, whose tail and names are good."""
 
-    def __init__(self, request: Request, archive: Archive, services: Services, observer: Observer) -> None:
+    def __init__(self, request: RestoreRequest, archive: Archive, services: Services, observer: BackupObserver) -> None:
         self._request, self._archive, self._services, self._observer = request, archive, services, observer
         self._place = request.place
         self._targets: Targets = plan_targets(archive, self._place.project, request.only, secrets.token_hex(4))
-        self._stage = Stage(archive, self._targets.places, observer)
+        self._stage = StagingArea(archive, self._targets.places, observer)
         self._journal = Journal(state="staging", archive=str(archive.path), staging=self._targets.staging)
 
-    def run(self) -> Outcome:
+    def run(self) -> RestoredArchive:
         if self._request.preview:
             with disk_errors("the preview could not be made", self._place.project):
                 return self._preview()
@@ -77,12 +77,12 @@ class Attempt:
                 raise
         return self._prove(outcome)
 
-    def _preview(self) -> Outcome:
+    def _preview(self) -> RestoredArchive:
         verify_contents(self._archive, self._observer)
         selection = select(self._safety_scope(), time.time())
         live = {found.name: found for found in selection.found if self._targets.covers(found.name)}
         changes = diff.compare(self._targets.wanted(self._archive), diff.from_disk(live.values()))
-        return Outcome(difference=changes)
+        return RestoredArchive(difference=changes)
 
     def _unpack(self) -> None:
         self._check_room()
@@ -99,7 +99,7 @@ class Attempt:
         make_staging(self._targets)
         self._stage.unpack()
 
-    def _replace(self) -> Outcome:
+    def _replace(self) -> RestoredArchive:
         self._observer.step("stop services")
         stopped = self._services.stop()
         self._save(msgspec.structs.replace(self._journal, stopped=stopped))
@@ -134,7 +134,7 @@ class Attempt:
         self._observer.step("commit")
         self._save(msgspec.structs.replace(self._journal, state="committed"))
         not_set = tuple(sorted(self._stage.not_set, key=lambda one: one.path))
-        return Outcome(difference=changes, kept=kept.names, safety=safety, stopped=stopped, not_set=not_set)
+        return RestoredArchive(difference=changes, kept=kept.names, safety=safety, stopped=stopped, not_set=not_set)
 
     def _save_what_is_there(self) -> CreateReport:
         try:
@@ -149,7 +149,7 @@ class Attempt:
             self._observer.step("restore database")
             postgres.restore(Path(os.fsdecode(self._targets.dump)), marker, self._request.database_timeout_s)
 
-    def _prove(self, outcome: Outcome) -> Outcome:
+    def _prove(self, outcome: RestoredArchive) -> RestoredArchive:
         """Starts what ran before; when it does not become healthy, the old tree comes back."""
         started = outcome.stopped if self._request.start else ()
         self._observer.step("start services")
@@ -212,12 +212,12 @@ class Attempt:
         save_journal(self._place, journal)
         self._journal = journal
 
-    def _units(self) -> tuple[Unit, ...]:
+    def _units(self) -> tuple[SwapUnit, ...]:
         units = []
         for target in self._targets.items:
             os.makedirs(os.path.dirname(target.live), exist_ok=True)
             units.append(
-                Unit(
+                SwapUnit(
                     live=target.live,
                     staged=target.staged,
                     aside=target.aside,
@@ -227,10 +227,10 @@ class Attempt:
             )
         return tuple(unit for unit in units if unit.live_id or unit.staged_id)
 
-    def _safety_plan(self) -> Plan:
+    def _safety_plan(self) -> BackupPlan:
         postgres = self._request.postgres if self._targets.dump else None
         keys = self._request.keys if self._request.keys.identity else NO_KEYS
-        return Plan(place=self._place, scope=self._safety_scope(), kind="safety", postgres=postgres, keys=keys)
+        return BackupPlan(place=self._place, scope=self._safety_scope(), kind="safety", postgres=postgres, keys=keys)
 
     def _safety_scope(self) -> Scope:
         """The manifest's scope, widened to every name that the archive would replace."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.databases import COMPANIONS
-from toombos_cli.backup.selection import Selection
+from toombos_cli.backup.selection import BackupSelection
 from toombos_cli.base.text import printable
 
 
@@ -21,7 +21,7 @@ class Kept:
 
 
 def keep_left_out(
-    selection: Selection,
+    selection: BackupSelection,
     archive: Archive,
     live_of: Callable[[bytes], bytes | None],
     staged_of: Callable[[bytes], bytes | None],
@@ -49,7 +49,7 @@ def keep_left_out(
     return Kept(names=tuple(names), complete=complete)
 
 
-def _candidates(selection: Selection, archive: Archive) -> Iterable[bytes]:
+def _candidates(selection: BackupSelection, archive: Archive) -> Iterable[bytes]:
     unreadable = set(archive.manifest.unreadable)
     found = (found.name for found in selection.found if printable(found.name) in unreadable) if unreadable else ()
     return sorted({*selection.left_out, *selection.unreadable, *found})

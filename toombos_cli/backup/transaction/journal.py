@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.transaction.atomic_swap import Unit
+from toombos_cli.backup.transaction.atomic_swap import SwapUnit
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.files import replace_file
@@ -23,7 +23,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     archive: str
     staging: tuple[bytes, ...]
-    units: tuple[Unit, ...] = ()
+    units: tuple[SwapUnit, ...] = ()
     safety_backup: str | None = None
     keep_replaced: bool = False
     stopped: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from toombos_cli.backup.archive.safety import is_within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class FileWriter:
     """A process with a file open for writing."""
 
     pid: int
@@ -16,7 +16,7 @@ class Holder:
     path: str
 
 
-def find_holders(paths: Iterable[bytes], spared: Collection[str] = ()) -> tuple[Holder, ...]:
+def find_holders(paths: Iterable[bytes], spared: Collection[str] = ()) -> tuple[FileWriter, ...]:
     """One Holder for each process other than this one that writes below a path, as far as this user may see.
 
     Files that are `spared` do not count.
@@ -32,7 +32,7 @@ def find_holders(paths: Iterable[bytes], spared: Collection[str] = ()) -> tuple[
             files = process.open_files()
             held = next((f.path for f in files if _writes(f) and f.path not in spared and _below(f.path, tops)), None)
             if held is not None:
-                found.append(Holder(pid=process.pid, name=process.name(), path=held))
+                found.append(FileWriter(pid=process.pid, name=process.name(), path=held))
         except (psutil.Error, OSError):
             continue
     return tuple(found)

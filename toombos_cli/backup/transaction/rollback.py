@@ -7,7 +7,7 @@ import msgspec
 
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.durable import disk_errors
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.reports import RecoverReport
 from toombos_cli.backup.transaction.atomic_swap import swap_back
@@ -28,14 +28,14 @@ class Settled:
     stopped: tuple[str, ...]
 
 
-def settle_restore(place: Place, observer: Observer, postgres: Postgres | None = None) -> RecoverReport:
+def settle_restore(place: Place, observer: BackupObserver, postgres: Postgres | None = None) -> RecoverReport:
     """Rolls back or finishes an interrupted restore, if there is one. Raises LockedError, OperationError."""
     with hold_alone(place.lock, "recovery of a restore"):
         settled = settle_locked(place, observer, postgres)
     return RecoverReport(outcome=settled.outcome if settled else None, stopped=settled.stopped if settled else ())
 
 
-def settle_locked(place: Place, observer: Observer, postgres: Postgres | None) -> Settled | None:
+def settle_locked(place: Place, observer: BackupObserver, postgres: Postgres | None) -> Settled | None:
     """As settle_restore, for a caller that holds the lock."""
     with disk_errors("an interrupted restore could not be cleared up", place.project):
         journal = load_journal(place)
@@ -64,7 +64,7 @@ def as_the_server_decided(journal: Journal, postgres: Postgres | None) -> Journa
     return msgspec.structs.replace(journal, state="committed")
 
 
-def roll_back(journal: Journal, observer: Observer) -> None:
+def roll_back(journal: Journal, observer: BackupObserver) -> None:
     """Puts the old content of every unit back, in reverse order."""
     for unit in reversed(journal.units):
         observer.step("roll back")
@@ -79,7 +79,7 @@ def reopen(place: Place, journal: Journal) -> Journal:
     return journal
 
 
-def clear(place: Place, journal: Journal, observer: Observer) -> tuple[str, ...]:
+def clear(place: Place, journal: Journal, observer: BackupObserver) -> tuple[str, ...]:
     """Removes the staging directories and closes the journal; returns where replaced files were kept."""
     kept = []
     for directory in journal.staging:

@@ -17,7 +17,7 @@ from toombos_cli.backup.archive.safety import is_within
 from toombos_cli.backup.databases import judge
 from toombos_cli.backup.durable import can_sync_filesystem, sync_filesystem
 from toombos_cli.backup.errors import BadArchiveError
-from toombos_cli.backup.observer import Observer
+from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME
 from toombos_cli.backup.reports import NotSet
 from toombos_cli.base.directories import sync_directory
@@ -30,7 +30,7 @@ _NO_DATA = bytes(_HOLE_BYTES)
 
 
 @dataclass(slots=True)
-class Stage:
+class StagingArea:
     """Where members go: `places` maps the archive's names of units to staged paths.
 
     `not_set` are the owners and attributes that were refused so far.
@@ -38,7 +38,7 @@ class Stage:
 
     archive: Archive
     places: Mapping[bytes, bytes]
-    observer: Observer
+    observer: BackupObserver
     not_set: list[NotSet] = field(default_factory=list)
     _directories: list[tuple[bytes, Entry]] = field(default_factory=list)
 

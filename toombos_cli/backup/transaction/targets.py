@@ -19,7 +19,7 @@ from toombos_cli.base.text import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class RestoreTarget:
     """One path that is replaced as a whole. Without content it is removed: a file beside a database."""
 
     name: bytes
@@ -33,7 +33,7 @@ class Target:
 class Targets:
     """All paths of one restore, and the staging directories beside them."""
 
-    items: tuple[Target, ...]
+    items: tuple[RestoreTarget, ...]
     staging: tuple[bytes, ...]
     dump: bytes | None = None
 
@@ -63,7 +63,7 @@ def plan_targets(archive: Archive, project: Path, only: Sequence[str], token: st
         if only
         else [root for root in archive.roots if root in entries and root != dump_root]
     )
-    items: list[Target] = []
+    items: list[RestoreTarget] = []
     staging: dict[bytes, None] = {}
     for name in names:
         live = _live(project, name, archive)
@@ -73,7 +73,7 @@ def plan_targets(archive: Archive, project: Path, only: Sequence[str], token: st
         for suffix in (b"", *companions):
             number = b"%d" % len(items)
             items.append(
-                Target(
+                RestoreTarget(
                     name=name + suffix,
                     live=live + suffix,
                     staged=os.path.join(beside, b"new", number),

@@ -8,7 +8,7 @@ from toombos_cli.base.text import size
 from toombos_cli.diagnose.checks.context import as_owner, start
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
-from toombos_cli.diagnose.facts.system import SYSTEM, Holder, ServiceFacts
+from toombos_cli.diagnose.facts.system import SYSTEM, ListenerFacts, ServiceFacts
 from toombos_cli.probes import said_dry_run
 from toombos_cli.project.commands import logs
 from toombos_cli.project.state import Phase
@@ -111,7 +111,7 @@ def running(facts: Facts) -> Iterator[Finding]:
             yield ok(f"{name}: {_place(found.holder, found)}, {size(found.rss_bytes)}", service=name)
 
 
-def _place(holder: Holder | None, found: ServiceFacts) -> str:
+def _place(holder: ListenerFacts | None, found: ServiceFacts) -> str:
     pid = found.pid or (found.by_hand.pid if found.by_hand else 0)
     return f"pid {pid}" + (f" on {holder.address}" if holder and found.ours else "")
 

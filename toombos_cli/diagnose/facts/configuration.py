@@ -6,10 +6,10 @@ from toombos_cli.base.findings import Finding
 from toombos_cli.diagnose.facts.source import Fact, Facts
 
 if TYPE_CHECKING:
-    from toombos_cli.settings.facts import Facts as Settings
+    from toombos_cli.settings.facts import SettingsFacts
 
 
-def _gather_settings(facts: Facts) -> "Settings":
+def _gather_settings(facts: Facts) -> "SettingsFacts":
     from toombos_cli.project.configuration import gather_facts
     from toombos_cli.project.mode import mode_now
 
@@ -22,6 +22,6 @@ def _judge(facts: Facts) -> tuple[Finding, ...]:
     return check_configuration(facts.get(SETTINGS))
 
 
-SETTINGS: "Fact[Settings]" = Fact("settings", Any, _gather_settings)
+SETTINGS: "Fact[SettingsFacts]" = Fact("settings", Any, _gather_settings)
 """Holds secrets: it is never saved."""
 CONFIGURATION: Fact[tuple[Finding, ...]] = Fact("configuration", tuple[Finding, ...], _judge)

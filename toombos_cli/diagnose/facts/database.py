@@ -16,7 +16,7 @@ from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.probes import Reason
 from toombos_cli.probes.tcp import probe_tcp
 from toombos_cli.processes import conflicts
-from toombos_cli.settings.databases import Database, Kind, Server
+from toombos_cli.settings.databases import Database, DatabaseKind, Server
 from toombos_cli.settings.display import masked_url
 
 _TIMEOUT_S = 1.5
@@ -74,7 +74,7 @@ def _one(facts: Facts, database: Database) -> DatabaseFacts:
     found = DatabaseFacts(name=database.name, kind=scheme or "other", url=url, services=database.services)
     if database.undecryptable:
         return replace(found, undecryptable=database.undecryptable)
-    if database.kind is Kind.SQLITE:
+    if database.kind is DatabaseKind.SQLITE:
         found = _sqlite(found, database.path)
         return found if found.exists else replace(found, removed=_still_open(facts, found))
     return _server(facts, found, database.server)
@@ -142,7 +142,7 @@ def _server(facts: Facts, found: DatabaseFacts, server: Server | None) -> Databa
         found = _reached(facts, found, server.host, server.port)
         if found.reached != "ok":
             return found
-    if server.kind is not Kind.POSTGRESQL:
+    if server.kind is not DatabaseKind.POSTGRESQL:
         return replace(found, ping_skipped="only PostgreSQL and SQLite are asked")
     return _postgres(found, server)
 

@@ -28,7 +28,7 @@ from toombos_cli.project.state import (
 Table = Mapping[int, processes.ProcessRow]
 
 
-class Holder(msgspec.Struct, frozen=True, kw_only=True):
+class ListenerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """The process that listens on an address. `pid` and `command` are None if it is another user's process."""
 
     host: str
@@ -79,10 +79,10 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     last_lines: tuple[str, ...] = ()
     rss_bytes: int = 0
     cpu_percent: float | None = None
-    holder: Holder | None = None
+    holder: ListenerFacts | None = None
     ours: bool = False
-    listens_at: tuple[Holder, ...] = ()
-    by_hand: Holder | None = None
+    listens_at: tuple[ListenerFacts, ...] = ()
+    by_hand: ListenerFacts | None = None
     wants_dry_run: bool = False
     says_dry_run: bool | None = None
 
@@ -226,9 +226,9 @@ def _own_pids(
     return {pid for pid in pids if pid in table and not table[pid].zombie}
 
 
-def _holder(listener: processes.Listener, table: Table, *, with_neighbour: bool = False) -> Holder:
+def _holder(listener: processes.Listener, table: Table, *, with_neighbour: bool = False) -> ListenerFacts:
     row = table.get(listener.pid) if listener.pid else None
-    return Holder(
+    return ListenerFacts(
         host=listener.host,
         port=listener.port,
         pid=listener.pid,
@@ -240,7 +240,7 @@ def _holder(listener: processes.Listener, table: Table, *, with_neighbour: bool 
 
 def _started_by_hand(
     service: Service, tags: Mapping[int, str], table: Table, listeners: Collection[processes.Listener]
-) -> Holder | None:
+) -> ListenerFacts | None:
     """Return a process with the service's command and directory that toombos did not start, or None."""
     words = processes.shown_command(service.command[1:])
     if not words:
@@ -249,7 +249,7 @@ def _started_by_hand(
         command = processes.command_line(pid) if pid not in tags else None
         if command and words in command and processes.working_directory(pid) == os.path.realpath(service.cwd):
             place = next((x for x in listeners if x.pid == pid), None)
-            return Holder(
+            return ListenerFacts(
                 host=place.host if place else "",
                 port=place.port if place else 0,
                 pid=pid,

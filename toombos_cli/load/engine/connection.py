@@ -12,7 +12,7 @@ from typing import Protocol, cast
 from toombos_cli.base.addresses import is_loopback
 from toombos_cli.load.engine.failures import classify
 from toombos_cli.load.engine.histogram import EXACT_BELOW, SUB_BUCKET_BITS, bucket_of
-from toombos_cli.load.engine.recorder import Failure, Recorder, Tally
+from toombos_cli.load.engine.recorder import Recorder, RequestFailure, Tally
 from toombos_cli.load.engine.response import MalformedResponseError, ResponseReader
 from toombos_cli.load.plan import Endpoint, LoadPlan
 
@@ -24,7 +24,7 @@ NO_PERMITS: Iterator[None] = iter(())
 _NOTHING = Recorder((Endpoint(name="", method="", path="", request=b""),), 0).tallies[0]  # knows no head
 
 
-class Owner(Protocol):
+class WorkSource(Protocol):
     """Who gives a connection its work."""
 
     keepalive: bool
@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
         "written",
     )  # fmt: skip
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: WorkSource) -> None:
         self.owner = owner
         self.permits = NO_PERMITS
         self.tally: Tally | None = None
@@ -183,12 +183,12 @@ class Connection(asyncio.Protocol):
         tally, reader = self.tally, self._reader
         if tally is not None:
             if not self.first_byte:
-                self._fail(self._before_first_byte(Failure("eof", "wait", "")), "closed before the first byte")
+                self._fail(self._before_first_byte(RequestFailure("eof", "wait", "")), "closed before the first byte")
             elif reader is not None and reader.finish():
                 self._count(tally, reader, clock())
                 self._settle(usable=False)
             else:
-                self._fail(Failure("truncated", "body", ""), "closed before the end of the response")
+                self._fail(RequestFailure("truncated", "body", ""), "closed before the end of the response")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -202,11 +202,11 @@ class Connection(asyncio.Protocol):
             self.transport = None
             self.owner.closed_at_rest(self)
 
-    def _before_first_byte(self, failure: Failure) -> Failure:
+    def _before_first_byte(self, failure: RequestFailure) -> RequestFailure:
         rested = self._rested and self.written - self._rested >= _STALE_AFTER_NS
         return failure._replace(error_class="stale_reuse") if rested else failure
 
-    def _fail(self, failure: Failure, sample: str) -> None:
+    def _fail(self, failure: RequestFailure, sample: str) -> None:
         assert self.tally is not None  # noqa: S101  (callers fail a request that is under way)
         self.tally.fail(failure, sample, clock())
         self.close()
@@ -218,7 +218,7 @@ class Connection(asyncio.Protocol):
         phase = "body" if self.first_byte else "wait"
         waited_ms = (now - self.written) / 1e6
         shown = f"{waited_ms / 1000:.1f} s" if waited_ms >= 1000 else f"{waited_ms:.1f} ms"
-        self.tally.fail(Failure(error_class, phase, ""), f"no complete answer after {shown}", now)
+        self.tally.fail(RequestFailure(error_class, phase, ""), f"no complete answer after {shown}", now)
         self.tally.censor(due_ns=self.due or self.written, written_ns=self.written, now_ns=now)
         self.close()
         self.owner.lost(self)

@@ -15,9 +15,9 @@ from time import perf_counter_ns as clock
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.connection import Connection, Connector
 from toombos_cli.load.engine.failures import classify
-from toombos_cli.load.engine.recorder import CENSORED, Failure, Outcome, Recorder, Tally
+from toombos_cli.load.engine.recorder import CENSORED, EngineResult, Recorder, RequestFailure, Tally
 from toombos_cli.load.engine.timeline import FIRST_INTERVAL_NS
-from toombos_cli.load.observer import Observer, snapshot
+from toombos_cli.load.observer import LoadObserver, snapshot
 from toombos_cli.load.plan import LoadPlan
 
 _SWEEP_S = 0.05
@@ -35,7 +35,7 @@ class Opening:
 class Engine(ABC):
     """Drives one plan over one event loop. Subclasses say when a request is sent."""
 
-    def __init__(self, plan: LoadPlan, observer: Observer) -> None:
+    def __init__(self, plan: LoadPlan, observer: LoadObserver) -> None:
         self.plan = plan
         self.keepalive = plan.keepalive
         self.loop = asyncio.get_running_loop()
@@ -61,7 +61,7 @@ class Engine(ABC):
 
     # What a run is: prepare, then from the origin on until nothing is left to wait for.
 
-    async def run(self, origin_ns: int | None = None) -> Outcome:
+    async def run(self, origin_ns: int | None = None) -> EngineResult:
         """Runs the plan; the first request is due at `origin_ns` (now, when None)."""
         preparing = self.loop.create_task(self.prepare())
         await asyncio.wait({preparing, self._finished}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,10 +86,10 @@ class Engine(ABC):
         self.recorder.cut(self.ended_ns, sent=self.issued, inflight=0)
         return self._outcome(self.ended_ns)
 
-    def _outcome(self, now_ns: int) -> Outcome:
+    def _outcome(self, now_ns: int) -> EngineResult:
         """Return what was measured until the last cut."""
         recorder = self.recorder
-        return Outcome(
+        return EngineResult(
             endpoints=[tally.result for tally in recorder.tallies],
             connect=dict(recorder.connect),
             lag=dict(recorder.lag_total),
@@ -219,7 +219,7 @@ class Engine(ABC):
                 connection.give_up("unfinished", now)
         for task, opening in list(self.opening.items()):
             task.cancel()
-            opening.tally.fail(Failure("unfinished", "connect", ""), "not connected at the end of the run", now)
+            opening.tally.fail(RequestFailure("unfinished", "connect", ""), "not connected at the end of the run", now)
             opening.tally.censor(due_ns=opening.due, written_ns=0, now_ns=now)
         self.opening.clear()
         self.finish()

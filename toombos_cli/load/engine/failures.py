@@ -3,7 +3,7 @@
 import errno
 import ssl
 
-from toombos_cli.load.engine.recorder import Failure
+from toombos_cli.load.engine.recorder import RequestFailure
 from toombos_cli.load.engine.response import MalformedResponseError
 
 _CLASSES: dict[int, str] = {
@@ -20,22 +20,22 @@ _CLASSES: dict[int, str] = {
 }
 
 
-def classify(error: BaseException, phase: str) -> Failure:
+def classify(error: BaseException, phase: str) -> RequestFailure:
     """The failure that an exception stands for.
 
     Phases: `connect`, `tls`, `send`, `wait` (for the first byte) and `body`.
     """
     if isinstance(error, MalformedResponseError):
-        return Failure("malformed", phase, "")
+        return RequestFailure("malformed", phase, "")
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Failure("certificate", "tls", "")
+        return RequestFailure("certificate", "tls", "")
     if isinstance(error, ssl.SSLError):
-        return Failure("tls", "tls", "")
+        return RequestFailure("tls", "tls", "")
     number = getattr(error, "errno", None)
     if number in _CLASSES:
-        return Failure(_CLASSES[number], phase, errno.errorcode[number])
+        return RequestFailure(_CLASSES[number], phase, errno.errorcode[number])
     if isinstance(error, TimeoutError):
-        return Failure("timeout", phase, "")
+        return RequestFailure("timeout", phase, "")
     if isinstance(error, ConnectionError):
-        return Failure("reset", phase, "")
-    return Failure("system", phase, errno.errorcode.get(number, "") if number else "")
+        return RequestFailure("reset", phase, "")
+    return RequestFailure("system", phase, errno.errorcode.get(number, "") if number else "")

@@ -17,15 +17,15 @@ from time import perf_counter_ns as clock
 from toombos_cli.base.errors import OperationError
 from toombos_cli.load.engine.closed import ClosedLoop
 from toombos_cli.load.engine.open import OpenLoop
-from toombos_cli.load.engine.recorder import Outcome
-from toombos_cli.load.observer import NOBODY, Observer, Snapshot
+from toombos_cli.load.engine.recorder import EngineResult
+from toombos_cli.load.observer import NOBODY, LoadObserver, Snapshot
 from toombos_cli.load.plan import LoadPlan
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _HEAD_START_NS = 300_000_000  # for the other processes to start and to open their connections
 
 
-def run_plan(plan: LoadPlan, observer: Observer) -> Outcome:
+def run_plan(plan: LoadPlan, observer: LoadObserver) -> EngineResult:
     """What was measured. SIGINT and SIGTERM end the run early, with all that was measured until then.
 
     Raises OperationError when a process of the fleet dies.
@@ -55,12 +55,12 @@ def run_engine(
     plan: LoadPlan,
     *,
     origin_ns: int | None = None,
-    observer: Observer = NOBODY,
+    observer: LoadObserver = NOBODY,
     stop_signals: tuple[int, ...] = (),
-) -> Outcome:
+) -> EngineResult:
     """Runs the plan in this process. Each of `stop_signals` ends it with what was measured until then."""
 
-    async def drive() -> Outcome:
+    async def drive() -> EngineResult:
         engine = (OpenLoop if plan.mode == "open" else ClosedLoop)(plan, observer)
         for number in stop_signals:
             engine.loop.add_signal_handler(number, engine.interrupt, number)
@@ -74,7 +74,7 @@ def run_engine(
             signal.signal(number, handler)
 
 
-def _run(drive: Callable[[], Coroutine[None, None, Outcome]]) -> Outcome:
+def _run(drive: Callable[[], Coroutine[None, None, EngineResult]]) -> EngineResult:
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         was_enabled = gc.isenabled()
         gc.collect()
@@ -103,7 +103,7 @@ class _Member:
     pid: int
     pipe: "Connection[object, object]"
     snapshot: Snapshot | None = None
-    outcome: Outcome | None = None
+    outcome: EngineResult | None = None
 
 
 def _member(
@@ -111,22 +111,22 @@ def _member(
     origin_ns: int,
     pipe: "Connection[object, object]",
     parents: "Connection[object, object]",
-    observer: Observer,
+    observer: LoadObserver,
 ) -> None:
     """The body of one process of the fleet. Ctrl-C reaches it through the parent, so that none is left out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parents.close()  # inherited: while it is open here, the parent's death would not show
     parent = os.getppid()
 
-    def is_lost(outcome: Outcome) -> bool:
+    def is_lost(outcome: EngineResult) -> bool:
         """No load without the process that answers for it; else what the observer says."""
         return os.getppid() != parent or (observer.is_lost is not None and observer.is_lost(outcome))
 
-    own = Observer(on_snapshot=pipe.send if observer.on_snapshot else None, is_lost=is_lost)
+    own = LoadObserver(on_snapshot=pipe.send if observer.on_snapshot else None, is_lost=is_lost)
     pipe.send(run_engine(plan, origin_ns=origin_ns, observer=own, stop_signals=(signal.SIGTERM,)))
 
 
-def _gather(members: list[_Member], on_snapshot: Callable[[Snapshot], None] | None) -> Outcome:
+def _gather(members: list[_Member], on_snapshot: Callable[[Snapshot], None] | None) -> EngineResult:
     """Waits for all outcomes. A signal to this process is passed on to all members."""
     received: list[int] = []
 
@@ -148,7 +148,7 @@ def _gather(members: list[_Member], on_snapshot: Callable[[Snapshot], None] | No
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    outcome = Outcome.merged(m.outcome for m in members if m.outcome)
+    outcome = EngineResult.merged(m.outcome for m in members if m.outcome)
     outcome.interrupted_by = received[0] if received else 0
     return outcome
 
@@ -160,7 +160,7 @@ def _receive(member: _Member) -> None:
         raise OperationError(f"a process of the load generator (pid {member.pid}) died") from None
     if isinstance(message, Snapshot):
         member.snapshot = message
-    elif isinstance(message, Outcome):
+    elif isinstance(message, EngineResult):
         member.outcome = message
 
 

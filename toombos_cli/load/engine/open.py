@@ -12,7 +12,7 @@ from toombos_cli.load.engine.engine import Engine
 from toombos_cli.load.engine.histogram import Buckets
 from toombos_cli.load.engine.pacer import arrival_times
 from toombos_cli.load.engine.recorder import Recorder, Tally
-from toombos_cli.load.observer import Observer
+from toombos_cli.load.observer import LoadObserver
 from toombos_cli.load.plan import LoadPlan
 
 _AT_ONCE = 256  # after so many overdue requests the answers get a turn
@@ -26,7 +26,7 @@ class OpenLoop(Engine):
     response time. What is overdue is not stored: the schedule knows it, however much it is.
     """
 
-    def __init__(self, plan: LoadPlan, observer: Observer) -> None:
+    def __init__(self, plan: LoadPlan, observer: LoadObserver) -> None:
         super().__init__(plan, observer)
         stages = plan.stages
         if plan.warmup_s:

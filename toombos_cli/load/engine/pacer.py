@@ -10,7 +10,7 @@ Arrival = Literal["constant", "poisson"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class RampStage:
     """A stretch of time in which the arrival rate goes linearly from one value to the other."""
 
     duration_s: float
@@ -31,7 +31,7 @@ class Stage:
         return min(self.duration_s, 2 * arrivals / divisor) if divisor else 0.0
 
 
-def arrival_times(stages: tuple[Stage, ...], arrival: Arrival, seed: int = 1) -> Iterator[int]:
+def arrival_times(stages: tuple[RampStage, ...], arrival: Arrival, seed: int = 1) -> Iterator[int]:
     """Nanoseconds from the start at which each request is due, ascending.
 
     `constant`: the k-th request is due when the area under the rate reaches k, so the first of a constant rate is

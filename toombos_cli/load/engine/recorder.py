@@ -18,7 +18,7 @@ _KNOWN_HEADS = 256
 CENSORED = frozenset({"timeout", "unfinished"})
 
 
-class Failure(NamedTuple):
+class RequestFailure(NamedTuple):
     """A kind of failure. `error_class` and `phase` as in load/failures.py; `errno` a name such as ECONNRESET or ""."""
 
     error_class: str
@@ -75,7 +75,7 @@ class EndpointResult:
     name: str
     by_status: dict[int, Latencies] = field(default_factory=dict)
     censored: Latencies = field(default_factory=Latencies)
-    failures: dict[Failure, FailureCount] = field(default_factory=dict)
+    failures: dict[RequestFailure, FailureCount] = field(default_factory=dict)
     samples: dict[int, bytes] = field(default_factory=dict)
 
     def absorb(self, other: "EndpointResult") -> None:
@@ -94,7 +94,7 @@ class EndpointResult:
 
 
 @dataclass(slots=True)
-class Outcome:
+class EngineResult:
     """What one engine measured. Times are nanoseconds of the machine's monotonic clock.
 
     `scheduled` requests were due; `dropped` of them never sent, `sent_in_time` sent before the schedule was over.
@@ -121,7 +121,7 @@ class Outcome:
         return max((self.ended_ns - self.started_ns) / 1e9, 1e-9)
 
     @classmethod
-    def merged(cls, parts: Iterable["Outcome"]) -> "Outcome":
+    def merged(cls, parts: Iterable["EngineResult"]) -> "EngineResult":
         """One outcome of engines that ran at the same time for the same plan; the parts are used up."""
         first, *others = parts
         for other in others:
@@ -191,7 +191,7 @@ class Tally:
         """Counts a connection that was opened for a request."""
         self.recorder.connect[histogram.bucket_of(took_ns // 1000)] += 1
 
-    def fail(self, failure: Failure, sample: str, now_ns: int) -> None:
+    def fail(self, failure: RequestFailure, sample: str, now_ns: int) -> None:
         """Counts a request that got no answer."""
         self.recorder.failed += 1
         known = self.result.failures.get(failure)

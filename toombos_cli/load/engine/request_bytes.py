@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from toombos_cli import __version__
 from toombos_cli.base.addresses import host_port, is_http_token, url_host
 from toombos_cli.base.errors import UsageError
-from toombos_cli.load.plan import Endpoint, Target
+from toombos_cli.load.plan import Endpoint, LoadTarget
 
 _PLAIN = frozenset({"host", "user-agent", "content-type", "content-length", "connection", "accept"})
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
@@ -25,7 +25,7 @@ def parse_header(text: str) -> tuple[str, str]:
 
 
 def build_endpoint(
-    target: Target,
+    target: LoadTarget,
     *,
     name: str,
     method: str,

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from toombos_cli.manifest.tables.smoke import Step
+from toombos_cli.manifest.tables.smoke import SmokeStep
 
 _ITSELF = "toombos"
 """The command line also reads variables, so `used_by` may name it."""
@@ -32,9 +32,9 @@ def named_services(sections: Mapping[str, Any]) -> Iterator[Reference]:
                 yield ("environment", variable, "service"), described.service
 
 
-def applicable_steps(steps: tuple[Step, ...], disabled: set[str]) -> tuple[Step, ...]:
+def applicable_steps(steps: tuple[SmokeStep, ...], disabled: set[str]) -> tuple[SmokeStep, ...]:
     """Return the smoke steps without those that need a disabled service or a capture of such a step."""
-    kept: list[Step] = []
+    kept: list[SmokeStep] = []
     lost: set[str] = set()
     for step in steps:
         text = msgspec.json.encode(step).decode()

@@ -19,7 +19,7 @@ REPORTED_EVERY_S = 300
 """How often Alertmanager sends the firing alerts to the alert receiver. The ledger decides when people are notified."""
 
 
-class Contact(Table, frozen=True):
+class ContactTable(Table, frozen=True):
     """Who handles alerts of a severity, how soon, and how to reach them."""
 
     name: str
@@ -27,14 +27,14 @@ class Contact(Table, frozen=True):
     method: str
 
 
-class Channel(Table, frozen=True):
+class ChannelTable(Table, frozen=True):
     """An apprise URL, usually `${NAME}` for a secret in `.env`, and the severities to send to it."""
 
     url: str
     severities: tuple[Severity, ...] = tuple(Severity)
 
 
-class Delivery(Table, frozen=True):
+class DeliveryTable(Table, frozen=True):
     """How often delivery of a message is attempted before it is given up; the pause doubles after each attempt."""
 
     attempts: int = 5
@@ -49,13 +49,13 @@ class Delivery(Table, frozen=True):
 class Alerts(Table, frozen=True):
     """Escalation contacts by severity, the channels that reach them, and the limits that protect them from a storm."""
 
-    contacts: dict[Severity, Contact] = {}
-    channels: dict[str, Channel] = {}
+    contacts: dict[Severity, ContactTable] = {}
+    channels: dict[str, ChannelTable] = {}
     repeat_after_s: float = 3600.0
     """Seconds after which the notification of a continuing problem is repeated."""
     max_per_hour: int = 20
     """The most messages in any hour; one summary says how many more were held back."""
-    delivery: Delivery = Delivery()
+    delivery: DeliveryTable = DeliveryTable()
     support: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

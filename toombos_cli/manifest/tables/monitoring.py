@@ -36,7 +36,7 @@ class Patience(Table, frozen=True):
     resources_s: int = 300
 
 
-class Rule(Table, frozen=True):
+class AlertRule(Table, frozen=True):
     """An alert rule of the project; the rules derived from its services have the same form.
 
     `expr` is PromQL, where `$window` stands for `rate_window_s`. Each of `services` must export all metrics of the
@@ -72,7 +72,7 @@ class Monitoring(Table, frozen=True):
     """The window of rates and quantiles: at least four scrapes, so that one lost scrape does not leave them empty."""
     thresholds: Thresholds = Thresholds()
     patience: Patience = Patience()
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[AlertRule, ...] = ()
     panels: tuple[Panel, ...] = ()
 
     def expand(self, expr: str) -> str:

@@ -15,7 +15,7 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """
 
 
-class Restart(Table, frozen=True):
+class RestartTable(Table, frozen=True):
     """What happens after an unexpected exit: exponential backoff with jitter, then `crash-loop`."""
 
     policy: Literal["always", "on-failure", "never"] = "always"
@@ -86,7 +86,7 @@ class Service(Table, frozen=True):
     latency_warn_ms: float = 2000.0
     exit_codes_of_invalid_configuration: tuple[int, ...] = ()
     """Exit codes that mean that the service's configuration is wrong: it is not restarted."""
-    restart: Restart = Restart()
+    restart: RestartTable = RestartTable()
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

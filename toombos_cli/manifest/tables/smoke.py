@@ -43,7 +43,7 @@ class Cleanup(Table, frozen=True):
     """For a request that removes more than the step created: send it only if there was nothing else to remove."""
 
 
-class Step(Table, frozen=True):
+class SmokeStep(Table, frozen=True):
     """One request and the conditions on its response, or on the service's sockets with `loopback_only`.
 
     `json` maps a JSON path to a condition on the value there, `metrics` a Prometheus metric likewise. `capture` maps a

@@ -8,12 +8,12 @@ from toombos_cli.render.formats import Output
 from toombos_cli.render.table import Column, print_table
 
 if TYPE_CHECKING:
-    from toombos_cli.config.reports import ChangeReport, ExampleReport, ShownValue, ShowReport
+    from toombos_cli.config.reports import ExampleReport, SettingsChangeReport, ShownValue, ShowReport
 
 _DONE = {"encrypt": "encrypted in", "rotate-key": "under a new key in"}
 
 
-def show_change(report: "ChangeReport", output: Output) -> None:
+def show_change(report: "SettingsChangeReport", output: Output) -> None:
     """Prints the changed names; hints go to stderr."""
     names = ", ".join(report.names)
     if report.action == "init":

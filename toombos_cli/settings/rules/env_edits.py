@@ -14,22 +14,22 @@ from toombos_cli.base.redaction import MASK
 from toombos_cli.settings.databases import Database
 from toombos_cli.settings.display import masked_url, shown_name, shown_value
 from toombos_cli.settings.env_file import Binding
-from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.strength import RANDOM_TEXT
 from toombos_cli.settings.values import Origin, Value
 
 
-def at_line(facts: Facts, line: int, text: str = "") -> Evidence:
+def at_line(facts: SettingsFacts, line: int, text: str = "") -> Evidence:
     """A line of `.env`."""
     return Evidence(source=str(facts.env_file.path), line=line, text=text)
 
 
-def in_manifest(facts: Facts, key: str) -> Evidence:
+def in_manifest(facts: SettingsFacts, key: str) -> Evidence:
     """A key of the manifest."""
     return Evidence(source=str(facts.manifest.source.path or "toombos.toml (packaged)"), text=key)
 
 
-def where_set(facts: Facts, name: str, text: str = "") -> Evidence:
+def where_set(facts: SettingsFacts, name: str, text: str = "") -> Evidence:
     """The place that the effective value of a variable came from, with the value where that may be shown."""
     value = facts.values.get(name)
     if value is None:
@@ -40,7 +40,7 @@ def where_set(facts: Facts, name: str, text: str = "") -> Evidence:
     )
 
 
-def where_given(facts: Facts, database: Database) -> Evidence:
+def where_given(facts: SettingsFacts, database: Database) -> Evidence:
     """Return the place that sets a database's URL, with the URL without its password."""
     variable, value = facts.variables.get(database.name), database.value
     shown = masked_url(database.url) if "://" in database.url else MASK
@@ -54,26 +54,26 @@ def where_given(facts: Facts, database: Database) -> Evidence:
     return Evidence(source=value.origin.value, text=text)
 
 
-def in_table(facts: Facts, value: Value, *services: str, text: str = "") -> Evidence:
+def in_table(facts: SettingsFacts, value: Value, *services: str, text: str = "") -> Evidence:
     """Return the tables of services that set a value."""
     table = "env" if value.origin is Origin.SERVICE else "default_env"
     keys = ", ".join(f"[services.{name}] {table}" for name in services)
     return in_manifest(facts, f"{keys}: {text or value.name}")
 
 
-def edit(facts: Facts, line: int, script: str, *, undo: str | None = None) -> Fix:
+def edit(facts: SettingsFacts, line: int, script: str, *, undo: str | None = None) -> Fix:
     """A sed command on one line; `script` is an extended-regex sed command such as `s/a/b/`."""
     return fixes.edit(facts.env_file.path, line, _sed(facts, line, script), undo=undo)
 
 
-def remove_line(facts: Facts, binding: Binding) -> Fix | None:
+def remove_line(facts: SettingsFacts, binding: Binding) -> Fix | None:
     """The removal of a one-line assignment; None for one of several lines."""
     if binding.name is None or binding.line != binding.last_line or not may_be_written(facts, binding.name):
         return None
     return edit(facts, binding.line, rf"{{/^\s*(export\s+)?{binding.name}\s*=/d}}")
 
 
-def rename(facts: Facts, binding: Binding, new: str) -> Fix | None:
+def rename(facts: SettingsFacts, binding: Binding, new: str) -> Fix | None:
     """The edit that gives an assignment its right name; None if the old one cannot be matched safely."""
     if binding.name is None or not may_be_written(facts, binding.name):
         return None
@@ -81,7 +81,7 @@ def rename(facts: Facts, binding: Binding, new: str) -> Fix | None:
     return edit(facts, binding.line, _renaming(binding.name, new), undo=back)
 
 
-def set_to(facts: Facts, name: str, value: str) -> Fix | None:
+def set_to(facts: SettingsFacts, name: str, value: str) -> Fix | None:
     """The edit that makes `.env` say `name=value`: of its last assignment, or a line more; None when neither can."""
     if len(value.splitlines()) > 1:
         return None
@@ -95,7 +95,7 @@ def set_to(facts: Facts, name: str, value: str) -> Fix | None:
     return edit(facts, last.line, rf"s/^(\s*(export\s+)?){name}\s*=.*/\1{name}={replacement}/")
 
 
-def unset(facts: Facts, name: str) -> Fix | None:
+def unset(facts: SettingsFacts, name: str) -> Fix | None:
     """What takes a value away where it was set: in the shell, or in `.env`."""
     value = facts.values.get(name)
     if value is None or value.line is None:
@@ -108,7 +108,7 @@ def unset_in_shell(name: str) -> Fix:
     return fixes.shell(f"unset {name}")
 
 
-def fresh_secret(facts: Facts, name: str) -> Fix | None:
+def fresh_secret(facts: SettingsFacts, name: str) -> Fix | None:
     """The edit that gives a variable of `.env` a random secret and shows it nowhere; None when the shell sets it."""
     value = facts.values.get(name)
     bindings = facts.env_file.bindings_of(name)
@@ -120,7 +120,7 @@ def fresh_secret(facts: Facts, name: str) -> Fix | None:
     return None
 
 
-def switch_on(facts: Facts, name: str) -> Fix | None:
+def switch_on(facts: SettingsFacts, name: str) -> Fix | None:
     """What makes a switch true: in `.env`, unless the shell overrides that."""
     value = facts.values.get(name)
     if value is not None and value.origin is Origin.ENVIRONMENT:
@@ -128,12 +128,12 @@ def switch_on(facts: Facts, name: str) -> Fix | None:
     return set_to(facts, name, "true")
 
 
-def may_be_written(facts: Facts, name: str) -> bool:
+def may_be_written(facts: SettingsFacts, name: str) -> bool:
     """Whether a name can stand in a command: it is one for a shell too, and no broken-off piece of a secret."""
     return re.fullmatch(r"[A-Za-z_]\w*", name) is not None and shown_name(name, facts.variables) == name
 
 
-def _append(facts: Facts, quoted: str) -> Fix:
+def _append(facts: SettingsFacts, quoted: str) -> Fix:
     """One line more at the end of the file."""
     bindings = facts.env_file.bindings
     newline = "" if not bindings or bindings[-1].original.endswith(("\n", "\r")) else "\\n"
@@ -146,7 +146,7 @@ def _renaming(old: str, new: str) -> str:
     return rf"s/^(\s*(export\s+)?){old}(\s*=)/\1{new}\3/"
 
 
-def _sed(facts: Facts, line: int, script: str) -> str:
+def _sed(facts: SettingsFacts, line: int, script: str) -> str:
     return f"sed -i -E {shlex.quote(f'{line}{script}')} {_quoted(facts.env_file.path)}"
 
 

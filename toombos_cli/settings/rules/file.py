@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, command, toombos
-from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.rules.env_edits import in_table, where_set
 from toombos_cli.settings.values import key_names
 
 
-def not_found(facts: Facts) -> Iterator[Finding]:
+def not_found(facts: SettingsFacts) -> Iterator[Finding]:
     """No `.env`: every setting is its default, which nobody chose."""
     path = facts.env_file.path
     if facts.env_file.exists:
@@ -33,7 +33,7 @@ def not_found(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def load(facts: Facts) -> Iterator[Finding]:
+def load(facts: SettingsFacts) -> Iterator[Finding]:
     """`.env` that the services cannot load at all."""
     if facts.unreadable is not None:
         yield fail(
@@ -59,7 +59,7 @@ def _undecryptable(name: str, reason: str, at: Evidence, key: str) -> Finding:
     )
 
 
-def mode(facts: Facts) -> Iterator[Finding]:
+def mode(facts: SettingsFacts) -> Iterator[Finding]:
     """Permissions: the owner must be able to read it, and nobody else."""
     if facts.status is None:
         yield skip("there is no .env")
@@ -77,7 +77,7 @@ def mode(facts: Facts) -> Iterator[Finding]:
         yield ok(f"mode {bits:04o}")
 
 
-def owner(facts: Facts) -> Iterator[Finding]:
+def owner(facts: SettingsFacts) -> Iterator[Finding]:
     """A file of another user may change, or become unreadable, without this user's doing."""
     if facts.status is None:
         yield skip("there is no .env")

@@ -7,7 +7,7 @@ from toombos_cli.base.findings import Finding, fail, ok, warn
 from toombos_cli.base.fixes import Fix, advice
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.env_file import Binding
-from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.rules.env_edits import at_line, edit, may_be_written, remove_line
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import is_true
@@ -16,7 +16,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*([:=]?)\s*([\"']?)(.*)$")
 
 
-def parse(facts: Facts) -> Iterator[Finding]:
+def parse(facts: SettingsFacts) -> Iterator[Finding]:
     """Lines that python-dotenv drops, so that the setting falls back to its default: the most dangerous ones."""
     for binding in facts.env_file.unparsed:
         yield _dropped(facts, binding)
@@ -30,7 +30,7 @@ def parse(facts: Facts) -> Iterator[Finding]:
         yield from _swallowed(facts, binding)
 
 
-def _dropped(facts: Facts, binding: Binding) -> Finding:
+def _dropped(facts: SettingsFacts, binding: Binding) -> Finding:
     lines = binding.text.splitlines()
     names = [m[1] for line in lines if (m := _ASSIGNMENT.match(line)) and m[1] in facts.variables]
     span = f"line {binding.line}" if len(lines) == 1 else f"lines {binding.line} to {binding.last_line}"
@@ -58,7 +58,7 @@ def _why_dropped(lines: list[str], first: re.Match[str] | None) -> str:
     return "it is not NAME=value"
 
 
-def _consequence(facts: Facts, names: list[str]) -> str:
+def _consequence(facts: SettingsFacts, names: list[str]) -> str:
     """What the default means, for the switch that nobody wants to lose."""
     for name in names:
         if name in facts.with_role("dry_run"):
@@ -68,7 +68,7 @@ def _consequence(facts: Facts, names: list[str]) -> str:
     return ""
 
 
-def _correction(facts: Facts, binding: Binding, lines: list[str], first: re.Match[str] | None) -> Fix | None:
+def _correction(facts: SettingsFacts, binding: Binding, lines: list[str], first: re.Match[str] | None) -> Fix | None:
     """The edit that turns the line into what was meant, where that can be known; None elsewhere."""
     if first is None or len(lines) > 1:
         return None
@@ -88,7 +88,7 @@ def _correction(facts: Facts, binding: Binding, lines: list[str], first: re.Matc
     return None
 
 
-def _shown_line(facts: Facts, line: str) -> str:
+def _shown_line(facts: SettingsFacts, line: str) -> str:
     """The line as it may be shown: with its value only when that is a harmless truth value or number."""
     match = _ASSIGNMENT.match(line)
     if match is None or match[1] not in facts.variables:
@@ -100,7 +100,7 @@ def _shown_line(facts: Facts, line: str) -> str:
     return f"{line[: match.start(4)].strip()}..."
 
 
-def _swallowed(facts: Facts, binding: Binding) -> Iterator[Finding]:
+def _swallowed(facts: SettingsFacts, binding: Binding) -> Iterator[Finding]:
     """Settings that stand inside the quotes of another one."""
     if binding.sets_nothing or binding.line == binding.last_line:
         return
@@ -116,7 +116,7 @@ def _swallowed(facts: Facts, binding: Binding) -> Iterator[Finding]:
             )
 
 
-def spaces(facts: Facts) -> Iterator[Finding]:
+def spaces(facts: SettingsFacts) -> Iterator[Finding]:
     """Blanks around `=`: python-dotenv allows them, `source .env` and Docker do not."""
     for binding in facts.env_file.bindings:
         if binding.sets_nothing or binding.name is None:
@@ -132,7 +132,7 @@ def spaces(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def duplicates(facts: Facts) -> Iterator[Finding]:
+def duplicates(facts: SettingsFacts) -> Iterator[Finding]:
     """A name set twice: the last one wins, whatever a reader saw first."""
     for name in dict.fromkeys(b.name for b in facts.env_file.bindings if b.name and not b.sets_nothing):
         bindings = facts.env_file.bindings_of(name)
@@ -151,7 +151,7 @@ def duplicates(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def portability(facts: Facts) -> Iterator[Finding]:
+def portability(facts: SettingsFacts) -> Iterator[Finding]:
     """Lines that a shell reads otherwise than the services do; what Docker's --env-file does is noted."""
     if facts.env_file.byte_order_mark:
         yield warn(

@@ -7,7 +7,7 @@ from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.base.spelling import nearest
 from toombos_cli.settings.display import shown_name
-from toombos_cli.settings.facts import EXAMPLE, Facts
+from toombos_cli.settings.facts import EXAMPLE, SettingsFacts
 from toombos_cli.settings.rules.env_edits import (
     at_line,
     in_manifest,
@@ -20,7 +20,7 @@ from toombos_cli.settings.rules.env_edits import (
 from toombos_cli.settings.values import Origin
 
 
-def extra(facts: Facts) -> Iterator[Finding]:
+def extra(facts: SettingsFacts) -> Iterator[Finding]:
     """Names that no service reads, and other spellings of those that one reads: somebody believes in them."""
     if not facts.variables:
         yield skip("the manifest documents no variables ([environment.NAME])")
@@ -58,7 +58,7 @@ def extra(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _spellings(facts: Facts) -> Iterator[Finding]:
+def _spellings(facts: SettingsFacts) -> Iterator[Finding]:
     """Names that differ from a documented one in case alone, wherever they are set."""
     for other in facts.other_spellings:
         reason = f"{other.name} differs from {other.documented} in case"
@@ -89,7 +89,7 @@ def _spellings(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _used_elsewhere(facts: Facts) -> set[str]:
+def _used_elsewhere(facts: SettingsFacts) -> set[str]:
     """Names that other values refer to as `${NAME}`, in `.env` and in the manifest, or that the manifest sets."""
     texts = [b.value for b in facts.env_file.bindings if b.value]
     texts += [channel.url for channel in facts.manifest.alerts.channels.values()]
@@ -101,7 +101,7 @@ def _used_elsewhere(facts: Facts) -> set[str]:
     return names
 
 
-def missing(facts: Facts) -> Iterator[Finding]:
+def missing(facts: SettingsFacts) -> Iterator[Finding]:
     """Required settings that nobody sets."""
     for name, variable in facts.variables.items():
         if facts.clear.get(name) or name in facts.undecryptable:
@@ -125,7 +125,7 @@ def missing(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def example_diff(facts: Facts) -> Iterator[Finding]:
+def example_diff(facts: SettingsFacts) -> Iterator[Finding]:
     """`.env.example` is what people copy: it must know the same names, and hold no secret."""
     if facts.example is None:
         yield skip("there is no .env.example")
@@ -167,7 +167,7 @@ def example_diff(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def pydantic_v1(facts: Facts) -> Iterator[Finding]:
+def pydantic_v1(facts: SettingsFacts) -> Iterator[Finding]:
     """Settings classes of the project's own sources that are still written for pydantic 1."""
     for found in facts.old_spellings:
         yield warn(

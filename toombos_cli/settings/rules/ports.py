@@ -7,13 +7,13 @@ from toombos_cli.base.addresses import is_loopback, url_address
 from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.processes import conflicts
-from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.rules.env_edits import in_manifest, unset
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import Origin, Value
 
 
-def port_clash(facts: Facts) -> Iterator[Finding]:
+def port_clash(facts: SettingsFacts) -> Iterator[Finding]:
     """Two programs that are told the same port."""
     services = tuple(service for service in facts.manifest.services.values() if service.port)
     for one, other in combinations(services, 2):
@@ -46,7 +46,7 @@ def port_clash(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def client_urls(facts: Facts) -> Iterator[Finding]:
+def client_urls(facts: SettingsFacts) -> Iterator[Finding]:
     """Callers of a service must look for it where the manifest starts it."""
     for name, variable in facts.with_role("mock_url").items():
         target = facts.manifest.services.get(variable.service)
@@ -69,7 +69,7 @@ def client_urls(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def ports(facts: Facts) -> Iterator[Finding]:
+def ports(facts: SettingsFacts) -> Iterator[Finding]:
     """Ports that cannot be had, and port variables that have no effect."""
     for service in facts.manifest.services.values():
         if 0 < service.port < 1024 and facts.user != 0:
@@ -89,7 +89,7 @@ def ports(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def prometheus(facts: Facts) -> Iterator[Finding]:
+def prometheus(facts: SettingsFacts) -> Iterator[Finding]:
     """The scrape configuration names every service that has metrics, on its port."""
     found = facts.prometheus
     if found is None or not found.exists:
@@ -113,11 +113,11 @@ def prometheus(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _address(facts: Facts, name: str) -> tuple[str, int | None]:
+def _address(facts: SettingsFacts, name: str) -> tuple[str, int | None]:
     value = facts.clear.get(name, "")
     return url_address(value) if value and not type_error(facts.variables[name], value) else ("", None)
 
 
-def _where(facts: Facts, value: Value) -> Evidence:
+def _where(facts: SettingsFacts, value: Value) -> Evidence:
     source = str(facts.env_file.path) if value.line is not None else value.origin.value
     return Evidence(source=source, line=value.line, text=value.name)

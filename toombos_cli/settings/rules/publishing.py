@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from toombos_cli.base.addresses import is_loopback, url_address
 from toombos_cli.base.findings import Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, toombos
-from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.rules.env_edits import fresh_secret, switch_on, unset, where_set
 from toombos_cli.settings.strength import is_placeholder
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import is_true
 
 
-def dryrun(facts: Facts) -> Iterator[Finding]:
+def dryrun(facts: SettingsFacts) -> Iterator[Finding]:
     """Dry-run mode and the mocks go together, and the mocks are on this machine."""
     switches, mocks = facts.with_role("dry_run"), facts.with_role("use_mocks")
     if not switches:
@@ -46,7 +46,7 @@ def dryrun(facts: Facts) -> Iterator[Finding]:
         yield ok(f"dry-run is OFF: {toombos(facts.manifest.project, 'start')} runs the live system")
 
 
-def _live_in_dry_run(facts: Facts, switch: str) -> Iterator[Finding]:
+def _live_in_dry_run(facts: SettingsFacts, switch: str) -> Iterator[Finding]:
     texts = (facts.clear.get(name, "") for name in facts.with_role("egress_hosts"))
     allowed = {host.strip().rstrip(".").lower() for text in texts for host in text.split(",")}
     for name in facts.with_role("mock_url"):
@@ -69,11 +69,11 @@ def _live_in_dry_run(facts: Facts, switch: str) -> Iterator[Finding]:
             )
 
 
-def _is_remote(facts: Facts, name: str, url: str) -> bool:
+def _is_remote(facts: SettingsFacts, name: str, url: str) -> bool:
     return bool(url) and not type_error(facts.variables[name], url) and not is_loopback(url_address(url)[0])
 
 
-def live(facts: Facts) -> Iterator[Finding]:
+def live(facts: SettingsFacts) -> Iterator[Finding]:
     """What live mode requires; without it the services refuse to start."""
     if not facts.with_role("dry_run"):
         yield skip("the manifest documents no dry-run mode")
@@ -102,12 +102,12 @@ def live(facts: Facts) -> Iterator[Finding]:
                 )
 
 
-def _why_live(facts: Facts) -> str:
+def _why_live(facts: SettingsFacts) -> str:
     """The rule that says that a dry-run switch stands in `.env` without effect, "" when live mode was chosen."""
     return next((facts.lost[name] for name in facts.with_role("dry_run") if name in facts.lost), "")
 
 
-def _place(facts: Facts, name: str) -> tuple[str, int | None] | None:
+def _place(facts: SettingsFacts, name: str) -> tuple[str, int | None] | None:
     """Host and port of a URL, with loopback's names told as one; None for what is no URL."""
     url = facts.clear.get(name, "")
     if not url or type_error(facts.variables[name], url):
@@ -116,7 +116,7 @@ def _place(facts: Facts, name: str) -> tuple[str, int | None] | None:
     return ("loopback" if is_loopback(host) else host, port)
 
 
-def publisher(facts: Facts) -> Iterator[Finding]:
+def publisher(facts: SettingsFacts) -> Iterator[Finding]:
     """The variables of one publisher go together."""
     channels = dict.fromkeys(v.channel for v in facts.variables.values() if v.channel)
     for channel in channels:
@@ -132,7 +132,7 @@ def publisher(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def mock(facts: Facts) -> Iterator[Finding]:
+def mock(facts: SettingsFacts) -> Iterator[Finding]:
     """Simulated faults that are switched on: what follows from them is no fault of the system."""
     for name, variable in facts.with_role("simulation").items():
         value = facts.clear.get(name, "")

@@ -7,7 +7,7 @@ from toombos_cli.base.findings import Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.encryption import is_encrypted
-from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.rules.env_edits import fresh_secret, in_manifest, where_set
 from toombos_cli.settings.strength import weakness
 from toombos_cli.settings.types import type_error
@@ -15,7 +15,7 @@ from toombos_cli.settings.types import type_error
 _PRODUCTION = frozenset({"production", "prod", "live"})
 
 
-def secret_set(facts: Facts) -> Iterator[Finding]:
+def secret_set(facts: SettingsFacts) -> Iterator[Finding]:
     """Secrets that are placeholders, short or far from random: failures in live mode, warnings in dry-run mode."""
     answer = fail if facts.is_live else warn
     good = []
@@ -42,7 +42,7 @@ def secret_set(facts: Facts) -> Iterator[Finding]:
         yield ok("strong: " + ", ".join(good))
 
 
-def _renewal(facts: Facts, name: str) -> Fix:
+def _renewal(facts: SettingsFacts, name: str) -> Fix:
     if facts.variables[name].role == "encryption_key" and any(map(is_encrypted, facts.env_file.values.values())):
         return toombos(facts.manifest.project, "config", "rotate-key")
     if facts.variables[name].generate:
@@ -50,7 +50,7 @@ def _renewal(facts: Facts, name: str) -> Fix:
     return advice(f"ask whoever issues {name} for the real one")
 
 
-def security(facts: Facts) -> Iterator[Finding]:
+def security(facts: SettingsFacts) -> Iterator[Finding]:
     """Combinations that leak or expose."""
     stages = {name: facts.clear.get(name, "") for name in facts.with_role("stage")}
     for name, stage in stages.items():
@@ -91,7 +91,7 @@ def security(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def dryrun_auth(facts: Facts) -> Iterator[Finding]:
+def dryrun_auth(facts: SettingsFacts) -> Iterator[Finding]:
     """Dry-run mode is open without a key: by design on loopback, a hole anywhere else."""
     keys = facts.with_role("access_key")
     if not keys or not facts.is_on("dry_run"):
@@ -113,6 +113,6 @@ def dryrun_auth(facts: Facts) -> Iterator[Finding]:
         yield ok(f"{name} is not set: open by design in dry-run mode, on the loopback address alone")
 
 
-def _exposed(facts: Facts) -> tuple[Service, ...]:
+def _exposed(facts: SettingsFacts) -> tuple[Service, ...]:
     services = facts.manifest.services.values()
     return tuple(s for s in services if s.role != "monitoring" and not is_loopback(s.host))

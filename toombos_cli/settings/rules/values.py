@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.settings.display import shown_name
-from toombos_cli.settings.facts import Facts
+from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.rules.env_edits import at_line, in_table, set_to, unset_in_shell, where_given, where_set
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import Origin, is_true
 
 
-def types(facts: Facts) -> Iterator[Finding]:
+def types(facts: SettingsFacts) -> Iterator[Finding]:
     """Values that the services would refuse to load."""
     for name, value in facts.clear.items():
         variable = facts.variables[name]
@@ -37,13 +37,13 @@ def types(facts: Facts) -> Iterator[Finding]:
             )
 
 
-def _can_default(facts: Facts, name: str) -> bool:
+def _can_default(facts: SettingsFacts, name: str) -> bool:
     """Whether the default is a safe correction: not where it would switch a mode, nor for what the shell sets."""
     variable = facts.variables[name]
     return bool(variable.default) and not variable.role and facts.values[name].line is not None
 
 
-def provenance(facts: Facts) -> Iterator[Finding]:
+def provenance(facts: SettingsFacts) -> Iterator[Finding]:
     """How many settings come from where; `config show` lists them one by one."""
     counted = Counter(facts.values[name].origin for name in facts.variables if name in facts.values)
     total = len(facts.variables)
@@ -55,7 +55,7 @@ def provenance(facts: Facts) -> Iterator[Finding]:
     yield ok(f"{total} documented settings: {', '.join((*parts, unset))}")
 
 
-def shadow(facts: Facts) -> Iterator[Finding]:
+def shadow(facts: SettingsFacts) -> Iterator[Finding]:
     """Values of `.env` that the process environment overrides, or a whole other file that it names."""
     for name in facts.with_role("env_file"):
         other = facts.environ.get(name)
@@ -87,7 +87,7 @@ def shadow(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def stale(facts: Facts) -> Iterator[Finding]:
+def stale(facts: SettingsFacts) -> Iterator[Finding]:
     """Services that were started with another `.env` than the present one."""
     if facts.running is None:
         yield skip("nothing is running")
@@ -100,7 +100,7 @@ def stale(facts: Facts) -> Iterator[Finding]:
         )
 
 
-def database(facts: Facts) -> Iterator[Finding]:
+def database(facts: SettingsFacts) -> Iterator[Finding]:
     """Each database that a service is given: a URL of a known form, and a place that can be used."""
     for found in facts.databases:
         variable = facts.variables.get(found.name)
