@@ -31,7 +31,6 @@ ALLOWED = {
     "settings/rules/lines.py: re.match('(?:export[^\\\\S\\\\r\\\\n]+)?[^=]*?([^\\\\S\\\\r\\\\n]*)="
     "([^\\\\S\\\\r\\\\n]*)(\\\\S?)', binding.text)": ENV,
     "smoke/judge.py: re.search(step.text, text)": "the response, searched for what the manifest names",
-    "recovery/run.py: 'has not answered' in answer.cause": "reads the output of its own commands until it calls them",
 }
 
 

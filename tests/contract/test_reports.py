@@ -38,7 +38,7 @@ from toombos_cli.render.text import VIEWS
 from toombos_cli.schedule.reports import JobRow, JobRunReport, RotationRow, ScheduleReport
 from toombos_cli.smoke.report import SmokeReport, StepResult
 from toombos_cli.supervisor.reports import ChangeReport, FailureRow, ServiceRow, SupervisorRow, SystemReport
-from toombos_cli.supervisor.start_preview import PlanReport
+from toombos_cli.supervisor.start_preview import StartPreview
 
 PACKAGE = Path(toombos_cli.__file__).parent
 
@@ -126,6 +126,7 @@ def row(phase: Phase, *, pid: int | None = None) -> ServiceRow:
         uptime_s=None,
         log="",
         detail="",
+        failure_kind=None,
         restart_history=(),
         warnings=(),
         last_lines=(),
@@ -260,14 +261,14 @@ EMPTY: dict[str, Callable[[], Report]] = {
     "status": system,
     "start": change,
     "stop": lambda: change(wants_up=False),
-    "start --plan": lambda: PlanReport(services=(), dry_run=False, mode=""),
+    "start --preview": lambda: StartPreview(services=(), dry_run=False, mode=None, mode_text=""),
     "logs": lambda: LogsReport(lines=()),
     "config show": lambda: ShowReport(env_file=Path(), service=None, mode=None, values=()),
     "config encrypt": lambda: SettingsChangeReport(action="encrypt", path=Path(), names=()),
     "backup": lambda: created(files=0),
     "backup list": lambda: ListReport(directory="", archives=()),
     "backup verify": lambda: VerifyReport(archives=()),
-    "backup prune": lambda: PruneReport(dry_run=False, decisions=(), removed_bytes=0, trash="", emptied=()),
+    "backup prune": lambda: PruneReport(preview=False, decisions=(), removed_bytes=0, trash="", emptied=()),
     "backup copy": lambda: CopyReport(remote="", copied=()),
     "restore --recover": lambda: RecoverReport(outcome=None, stopped=()),
     "alert test": lambda: AlertTestReport(severity="P1", channels=()),

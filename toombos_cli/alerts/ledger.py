@@ -198,7 +198,7 @@ class Ledger(msgspec.Struct, kw_only=True):
         message = Message(
             kind="recovery",
             severity=incident.told_severity,
-            title=f"Not reported any more: {incident.title} (last {duration(now - incident.last_at)} ago)",
+            title=f"No longer reported: {incident.title} (last {duration(now - incident.last_at)} ago)",
             body="Monitoring was restarted meanwhile, so its end was not seen.\nnext: toombos health",
         )
         return message if self._within_limit(message, now, alerts) else None

@@ -65,14 +65,19 @@ class Invocation:
     def manifest(self) -> "Manifest":
         """The project's manifest; outside a project the packaged one, which is said. Raises ConfigurationError."""
         from toombos_cli.manifest.reading.loader import load_manifest
-        from toombos_cli.project.find import is_project
 
         manifest = load_manifest(self.project)
+        self.say_which_project()
+        return manifest
+
+    def say_which_project(self) -> None:
+        """Say on stderr that there is no project here, unless there is one; `manifest` does it already."""
+        from toombos_cli.project.find import is_project
+
         if not (self.quiet or is_project(self.project)):
             searched = f"{self.project} was searched" if self.options.project else f"searched {self.project} and above"
             text = f"no project here ({searched}): this is about the packaged dry-run system"
             self.stderr.print(text, soft_wrap=True)
-        return manifest
 
     @property
     def format(self) -> str:

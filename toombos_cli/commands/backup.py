@@ -73,6 +73,8 @@ def create(
     from toombos_cli.backup.scope import readable_manifest
 
     manifest = readable_manifest(invocation.project) if emergency else invocation.manifest
+    if emergency:
+        invocation.say_which_project()
     with Working(invocation) as observer:
         report = run_backup(manifest, observer, emergency=emergency, pin=pin, remote=to or "", prune=not no_prune)
     invocation.finish(report)

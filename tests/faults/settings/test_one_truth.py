@@ -108,7 +108,7 @@ def test_services_with_different_databases_are_all_looked_at_and_none_is_left_ou
     assert backup.returncode == 4
     assert [one["path"] for one in data(backup)["unreadable"]] == [DUMP, "DATABASE_URL (generator)"]
     found = data(toombos("diagnose", "--only", "db.service", "--json"))["findings"]
-    assert sorted(f["service"] for f in found if f["status"] == "fail") == ["crm", "generator"]
+    assert sorted(f["service"] for f in found if f["verdict"] == "fail") == ["crm", "generator"]
 
 
 def test_a_dump_is_restored_to_none_of_several_databases(

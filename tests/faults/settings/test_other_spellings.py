@@ -54,7 +54,7 @@ def test_config_check_reports_it_with_its_place(place: str, name: str, project: 
     env = PLACES[place](project, name, "false")
     found: list[dict[str, Any]] = json.loads(toombos("config", "check", "--json", env=env).stdout)["data"]["findings"]
     (finding,) = (f for f in found if f["id"] == "extra" and "in case" in f["reason"])
-    assert finding["status"] == ("warn" if place == "in the environment" and name != "dry_run_mode" else "fail")
+    assert finding["verdict"] == ("warn" if place == "in the environment" and name != "dry_run_mode" else "fail")
     assert f"{name} differs from {name.upper()} in case" in finding["reason"]
     evidence = {
         "plain in .env": f"{project}/.env:2",

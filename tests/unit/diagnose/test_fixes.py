@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -89,16 +90,16 @@ def test_json_shows_a_command_or_advice_and_whether_it_is_safe(fix: Fix, documen
 
 
 @pytest.mark.parametrize(
-    ("ran_dry", "words"),
+    ("last", "words"),
     [
         (None, "start --dry-run"),
-        (True, "start --dry-run"),
-        (False, "start"),
+        (SimpleNamespace(mode="dry_run"), "start --dry-run"),
+        (SimpleNamespace(mode=None), "start"),
     ],
     ids=["one that never ran is started dry", "one that ran dry too", "one that ran live stays live"],
 )
-def test_a_system_is_started_as_it_was_run_last(tmp_path, ran_dry, words):
+def test_a_system_is_started_as_it_was_run_last(tmp_path, last, words):
     (tmp_path / "toombos.toml").write_text('extends = "toombos"\n')
-    fix = commands.start(load_manifest(tmp_path), ran_dry=ran_dry)
+    fix = commands.start(load_manifest(tmp_path), last=last)
     assert fix.command == f"toombos --project {tmp_path} {words}"
     assert fix.undo == f"toombos --project {tmp_path} stop"

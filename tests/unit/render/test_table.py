@@ -34,6 +34,7 @@ def service(name: str, pid: int, port: int) -> ServiceRow:
         uptime_s=99_999.0,
         log=f"logs/{name}.log",
         detail="",
+        failure_kind=None,
         restart_history=(),
         warnings=(),
         last_lines=(),
