@@ -1,4 +1,4 @@
-"""The `toombos` program: finds the command that is called, and turns every outcome into an exit code."""
+"""The `toombos` program: runs the command that the command line names and turns every outcome into an exit code."""
 
 import gc
 import os
@@ -16,7 +16,7 @@ from toombos_cli.cli.groups import take_global_options
 from toombos_cli.cli.lazy_commands import CommandsOnDemand
 
 # In the order of the help: name, `module` or `module:name` of a function in it, and the first sentence of its help,
-# which stands here too so that `toombos --help` loads none of them.
+# repeated here so that `toombos --help` loads none of them.
 COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("start", "start:start", "Start the services and wait until each is ready."),
     (
@@ -27,43 +27,42 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     (
         "restart",
         "restart:restart",
-        "Stop the services and start them again with the present manifest and `.env`; the mode stays as it was.",
+        "Stop the services and start them again with the current manifest and `.env`; the mode stays the same.",
     ),
     (
         "status",
         "status:status",
-        "Show what runs where: phase, pid, port, uptime, restarts, CPU and memory of each service.",
+        "Show the phase, pid, port, uptime, restarts, CPU and memory of each service.",
     ),
     (
         "logs",
         "logs:logs",
-        "Show the services' last log lines, rotated archives included, those of several services merged by time.",
+        "Show the last log lines of the services, merged by time; rotated archives are included.",
     ),
-    ("health", "health:health", "Ask every service at once how it is, and name the reason where one is not well."),
-    ("smoke", "smoke:smoke", "Use the running system as a client would, and prove what it did."),
-    ("load", "load:load", "Put load on a service and measure what its users would feel."),
+    ("health", "health:health", "Check every service at once and give the reason for each one that is not healthy."),
+    ("smoke", "smoke:smoke", "Use the running system as a client would and verify what it did."),
+    ("load", "load:load", "Put load on a service and measure what its users would experience."),
     ("diagnose", "diagnose:diagnose", "Find out what is wrong, why, and what to type."),
-    ("backup", "backup", "Back up the system while it runs (`create`, the default), and look after the archives."),
-    ("restore", "restore:restore", "Put back what an archive holds, whole or not at all."),
+    ("backup", "backup", "Back up the system while it runs (`create`, the default) and manage the archives."),
+    ("restore", "restore:restore", "Restore an archive, completely or not at all."),
     (
         "recover",
         "recover:recover",
-        "Recover from a complete failure, in dry-run mode where there is one: one line a step, up to the first that "
-        "fails.",
+        "Recover from a complete failure, in dry-run mode if there is one: one line per step, up to the first failure.",
     ),
-    ("config", "config", "Judge, show and encrypt the settings in .env; begin a .env or a toombos.toml."),
+    ("config", "config", "Check, show and encrypt the settings in .env; create a first .env or toombos.toml."),
     (
         "monitoring",
         "monitoring",
-        "Prometheus, Alertmanager and Grafana for the services, configured from the manifest.",
+        "Run Prometheus, Alertmanager and Grafana for the services, configured from the manifest.",
     ),
-    ("alert", "alert", "Tell people what is wrong, through the manifest's channels."),
-    ("schedule", "schedule", "The periodic work: health, backup, retention, restore drill."),
+    ("alert", "alert", "Notify people of problems through the manifest's channels."),
+    ("schedule", "schedule", "Schedule the periodic jobs: health, backup, retention, restore drill."),
 )
 _SECTIONS = {
     "Run": ("start", "stop", "restart", "status", "logs"),
     "Check": ("health", "smoke", "load", "diagnose"),
-    "Save and bring back": ("backup", "restore", "recover"),
+    "Back up and restore": ("backup", "restore", "recover"),
     "Set up and watch": ("config", "monitoring", "alert", "schedule"),
 }
 
@@ -80,7 +79,7 @@ class Toombos(CommandsOnDemand):
 app = typer.Typer(
     name="toombos",
     cls=Toombos,
-    help="Start, watch, test, load, diagnose, back up and restore the dry-run system, or services of your own.",
+    help="Start, watch, test, load, diagnose, back up and restore the dry-run system or your own services.",
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
@@ -111,7 +110,7 @@ def _root(
 
 
 def main(argv: list[str]) -> int:
-    """Runs one command line (without the program's name) and returns its exit code; never raises but for bugs in it."""
+    """Run one command line (without the program's name) and return its exit code. Raises only for its own bugs."""
     try:
         return int(app(argv, prog_name="toombos", standalone_mode=False) or 0)
     except typer.TyperException as error:
@@ -133,23 +132,23 @@ def main(argv: list[str]) -> int:
 
 
 def run() -> None:
-    """Runs the process's command line and ends the process with its exit code."""
+    """Run the process's command line and end the process with its exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     code = main(sys.argv[1:])
-    gc.freeze()  # all of it goes with the process: looking for garbage first would take it a sixth of its time
+    gc.freeze()  # skip the final collection, which would take a sixth of the run time
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         code = _closed_pipe()
     if code == 130:
-        # An interrupt that struck inside exec(), which dataclasses use while modules load, makes CPython end by the
-        # signal afterwards although it was handled: the exit code would be another one now and then.
+        # After an interrupt inside exec(), which dataclasses call while modules load, CPython ends by the signal
+        # although it was handled: the exit code would sometimes differ.
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
 
 def _closed_pipe() -> int:
-    """Whoever read the output has enough; nothing may be flushed to the closed pipe at exit either."""
+    """Redirect stdout, whose reader has gone, so that the flush at exit does not fail too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141

@@ -110,7 +110,7 @@ def test_an_unknown_option_is_exit_2_with_the_commands_help_as_hint(run):
 def test_a_project_that_is_no_directory_is_exit_2(run, tmp_path):
     done = run("--project", str(tmp_path / "gone"), "health")
     assert done.returncode == 2
-    assert "--project names no directory" in done.stderr
+    assert "--project is not a directory" in done.stderr
 
 
 def test_a_current_directory_that_was_removed_is_exit_2(tmp_path):

@@ -67,7 +67,7 @@ def test_a_file_that_could_not_be_written_is_refused_before_the_work_begins(line
     (project / "protected").touch()
     (project / "protected").chmod(0o400)
     option = line.split()[-2]
-    for file, reason in {"folder": "is a directory", "protected": "may not be written by this user"}.items():
+    for file, reason in {"folder": "is a directory", "protected": "is not writable for this user"}.items():
         done = ask(line, file)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"error: {option} {file}: {reason}\nhint: ")

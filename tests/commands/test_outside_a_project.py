@@ -30,7 +30,7 @@ def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_says_which_directory_it_searched_and_what_it_speaks_of(toombos, nowhere, command):
-    line = f"no project here (searched {nowhere} and above): this is about the packaged dry-run system"
+    line = f"no project here (searched {nowhere} and above): using the packaged dry-run system"
 
     shown = toombos(*command.split(), cwd=nowhere)
 
@@ -70,4 +70,4 @@ def test_in_a_project_and_below_it_nothing_is_said(toombos, nowhere, marker, tex
 
 def test_a_directory_that_was_named_is_named(toombos, nowhere):
     said = toombos("status", "--project", str(nowhere)).stderr
-    assert f"no project here ({nowhere} was searched): this is about the packaged dry-run system\n" in said
+    assert f"no project here ({nowhere} was searched): using the packaged dry-run system\n" in said

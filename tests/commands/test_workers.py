@@ -57,7 +57,7 @@ def test_a_stopped_and_a_suspended_one_are_down_with_the_command_that_helps(work
     toombos("stop", "worker")
     stopped = toombos("health")
     assert stopped.returncode == 1
-    assert "its process does not run" in stopped.stdout
+    assert "its process is not running" in stopped.stdout
     assert "start" in stopped.stdout
     assert "health-worker" in toombos("smoke").stdout
 

@@ -200,7 +200,7 @@ def test_a_monitoring_program_that_hangs_is_told_by_the_supervisor_and_its_logs_
     assert toombos("monitoring", "up", timeout_s=120).returncode == 0
     prometheus = pid_of(toombos, "prometheus")
     os.kill(prometheus, signal.SIGSTOP)
-    told = "[P2] toombos: Prometheus does not answer: the system is not watched"
+    told = "[P2] toombos: Prometheus does not respond: the system is not monitored"
     wait_for(lambda: told in messages, within_s=60, what="the alert")
     status = toombos("monitoring", "status")
     assert (status.returncode, "hint: toombos monitoring restart" in status.stderr) == (1, True)

@@ -106,7 +106,7 @@ def test_a_supervisor_that_hangs_is_ended_and_the_system_recovered(shop, toombos
     os.kill(hung, signal.SIGSTOP)
     done = toombos("recover", timeout_s=120)
     assert done.returncode == 0, done.stdout
-    assert f"the supervisor (pid {hung}) did not answer and was ended" in done.stdout
+    assert f"the supervisor (pid {hung}) did not respond and was killed" in done.stdout
     assert state_of(toombos)["supervisor"]["pid"] != hung
     assert toombos("health").returncode == 0
 

@@ -1,4 +1,4 @@
-"""Shows how far a long operation on files is: a bar with size and rate on a terminal, on stderr."""
+"""Shows the progress of a long operation on files: on a terminal, a bar with the size on stderr."""
 
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ _SHOWN_BYTES = 1 << 20
 
 
 class Working:
-    """An observer for the backup feature: a bar on a terminal, one line a step with `--verbose`, else nothing."""
+    """The observer of backups and restores: a bar on a terminal, one line per step with `--verbose`, else nothing."""
 
     def __init__(self, invocation: Invocation) -> None:
         self._console = invocation.stderr
@@ -24,7 +24,7 @@ class Working:
         self._done = 0
 
     def step(self, name: str, total_bytes: int = 0) -> None:
-        """A step begins; one without a size leaves the bar of the step before as it is."""
+        """Start a step; one without a size keeps the bar of the previous step."""
         self._flush()
         if self._lines:
             self._console.print(name)
@@ -38,7 +38,7 @@ class Working:
         self._task = self._progress.add_task(name, total=total_bytes or None)
 
     def advance(self, size_bytes: int) -> None:
-        """So many more bytes are done; shown by the megabyte, as the bar costs more than a small file."""
+        """Add to the progress; redraw once per MiB, because a redraw costs more than copying a small file."""
         self._done += size_bytes
         if self._done >= _SHOWN_BYTES:
             self._flush()

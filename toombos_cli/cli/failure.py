@@ -1,4 +1,4 @@
-"""What the program says when a command line fails, in words or as the JSON envelope."""
+"""What the program prints when a command line fails: text, or the JSON envelope."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from toombos_cli.cli.lazy_commands import load_command
 
 
 def wrong_usage(error: typer.TyperException) -> Problem:
-    """What is wrong with the command line, and the help that tells how it would be right."""
+    """Return what is wrong with the command line, with the command's help as the hint."""
     message = str(getattr(error, "format_message", lambda: error)())
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "toombos"
@@ -21,14 +21,14 @@ def wrong_usage(error: typer.TyperException) -> Problem:
 
 
 def fault_of_the_machine(error: Exception) -> Problem | None:
-    """What the operating system refuses, wherever it was asked; None for what the program did wrong."""
+    """Return what the operating system refused, or None if the error is a bug in the program."""
     if not isinstance(error, OSError) or error.errno not in _REFUSALS:
         return None
     where = None if error.filename is None else str(error.filename)
     return Problem(message=f"cannot be used: {error.strerror}", where=where, hint=_REFUSALS[error.errno])
 
 
-_AS_OWNER, _ROOM, _FILES = "run it as the user whose project it is", "df -h .", "ulimit -n"
+_AS_OWNER, _ROOM, _FILES = "run it as the owner of the project", "df -h .", "ulimit -n"
 _REFUSALS = {
     errno.EACCES: _AS_OWNER,
     errno.EPERM: _AS_OWNER,
@@ -41,7 +41,7 @@ _REFUSALS = {
 
 
 def bug(error: Exception) -> Problem:
-    """Names the place and the type; the message is left out, for it may quote a secret."""
+    """Return the problem with the error's type and place. Its message is left out: it may quote a secret."""
     if os.environ.get("TOOMBOS_DEBUG"):
         import traceback
 
@@ -49,12 +49,12 @@ def bug(error: Exception) -> Problem:
     return Problem(
         message=f"a bug in toombos: {type(error).__name__}",
         where=raised_at(error),
-        hint="repeat it with TOOMBOS_DEBUG=1 for the traceback, and report it",
+        hint="run it again with TOOMBOS_DEBUG=1 to get the traceback, and report it",
     )
 
 
 def fail(argv: list[str], targets: Mapping[str, str], code: int, *problems: Problem) -> int:
-    """Prints the problems on stderr, or as the JSON envelope on stdout where JSON was asked for; returns the code."""
+    """Print the problems on stderr, or the JSON envelope on stdout if JSON was asked for; return the code."""
     wants_json = "--json" in argv or bool(os.environ.get("TOOMBOS_JSON"))
     asked = GlobalOptions(json=wants_json, no_color="--no-color" in argv)
     invocation = Invocation(command=_command_of(argv, targets) if wants_json else "", options=asked)
@@ -70,7 +70,7 @@ def fail(argv: list[str], targets: Mapping[str, str], code: int, *problems: Prob
 
 
 def _command_of(argv: list[str], targets: Mapping[str, str]) -> str:
-    """The command that was called, with its subcommand; "" when there is none of that name."""
+    """Return the command that was called, with its subcommand, or "" if there is no such command."""
     words = iter(argv)
     command = next((word for word in words if word in targets), "")
     subcommands: Mapping[str, Any] = getattr(load_command(command, targets[command]), "commands", {}) if command else {}

@@ -1,4 +1,4 @@
-"""A command with subcommands, as all of them are: with the global options, and the nearest name for an unknown one."""
+"""Commands with subcommands: they take the global options and suggest the closest name for an unknown one."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from toombos_cli.cli.invocation import GlobalOptions
 
 
 class CommandGroup(TyperGroup):
-    """Prints its help when it is called without a command, and the nearest of its names for an unknown one."""
+    """A group that prints its help if no command is given, and suggests the closest name for an unknown one."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The arguments that are left for the command. Without any the help is the output, and the exit code 2."""
+        """Return the arguments that are left for the command. Without any, print the help and exit with 2."""
         if not args and self.no_args_is_help and not ctx.resilient_parsing:
             typer.echo(ctx.get_help())
             ctx.exit(2)
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that `args` begins with."""
+        """Return the command that `args` starts with."""
         name = args[0]
         if ctx.resilient_parsing or name.startswith("-") or self.get_command(ctx, name) is not None:
             return super().resolve_command(ctx, args)
@@ -32,7 +32,7 @@ class CommandGroup(TyperGroup):
 
 
 def command_group(help: str, *, cls: type[CommandGroup] = CommandGroup) -> typer.Typer:  # noqa: A002 (Typer's name)
-    """A command that has subcommands; the global options may stand before a subcommand's name, too."""
+    """Return a command with subcommands; the global options may also precede a subcommand's name."""
     app = typer.Typer(cls=cls, help=help, no_args_is_help=True)
     app.callback()(take_global_options)
     return app
@@ -46,6 +46,6 @@ def take_global_options(
     verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Keeps the global options that stand before a command's name for that command; the nearest ones win."""
+    """Keep the global options that precede a command's name for that command; the closest ones win."""
     given = GlobalOptions(project=project, json=json, no_color=no_color, verbose=verbose, quiet=quiet)
     context.obj = given.over(context.find_object(GlobalOptions) or GlobalOptions())

@@ -1,4 +1,4 @@
-"""One run of one command: what the user asked for, and how the answer reaches them."""
+"""One run of one command: what the user asked for, and how the result is printed."""
 
 import inspect
 import os
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlobalOptions:
-    """The options that stand before or behind the command's name; None and False mean "not given"."""
+    """The options that may precede or follow the command's name; None and False mean "not given"."""
 
     project: Path | None = None
     json: bool = False
@@ -32,7 +32,7 @@ class GlobalOptions:
     quiet: bool = False
 
     def over(self, outer: "GlobalOptions") -> "GlobalOptions":
-        """These options, with those that are not given taken from `outer`."""
+        """Return these options; those that are not given come from `outer`."""
         missing = {name: getattr(outer, name) for name in GlobalOptions.__slots__ if not getattr(self, name)}
         return replace(self, **missing)
 
@@ -46,24 +46,24 @@ class Invocation:
 
     @cached_property
     def project(self) -> Path:
-        """The project directory, absolute. Raises UsageError when there is none that this user may enter."""
+        """The project directory, absolute. Raises UsageError if there is none that this user may enter."""
         from toombos_cli.project.find import find_project
 
         asked = self.options.project
         if asked is not None and not os.path.isdir(asked):  # noqa: PTH112 (Path.is_dir() may raise)
-            raise UsageError("--project names no directory", where=str(asked))
+            raise UsageError("--project is not a directory", where=str(asked))
         try:
             project = find_project(Path.cwd()) if asked is None else asked.resolve()
         except FileNotFoundError:
             raise UsageError("the current directory was removed", hint="cd, or give --project DIR") from None
         if not os.access(project, os.X_OK):
-            hint = "run it as the user whose project it is, or give --project DIR"
+            hint = "run it as the owner of the project, or give --project DIR"
             raise UsageError("this user may not enter the project directory", where=str(project), hint=hint)
         return project
 
     @cached_property
     def manifest(self) -> "Manifest":
-        """The project's manifest; outside a project the packaged one, which is said. Raises ConfigurationError."""
+        """The project's manifest; outside a project the packaged one, noted on stderr. Raises ConfigurationError."""
         from toombos_cli.manifest.reading.loader import load_manifest
 
         manifest = load_manifest(self.project)
@@ -76,7 +76,7 @@ class Invocation:
 
         if not (self.quiet or is_project(self.project)):
             searched = f"{self.project} was searched" if self.options.project else f"searched {self.project} and above"
-            text = f"no project here ({searched}): this is about the packaged dry-run system"
+            text = f"no project here ({searched}): using the packaged dry-run system"
             self.stderr.print(text, soft_wrap=True)
 
     @property
@@ -86,32 +86,32 @@ class Invocation:
 
     @property
     def quiet(self) -> bool:
-        """Whether to say only what is wrong."""
+        """Whether to print only what is wrong."""
         return self.options.quiet
 
     @property
     def verbose(self) -> bool:
-        """Whether to say more."""
+        """Whether to print more detail."""
         return self.options.verbose
 
     @cached_property
     def stdout(self) -> "Console":
-        """For the result alone."""
+        """The console for the result, and nothing else."""
         from toombos_cli.render.console import make_console
 
         return make_console(sys.stdout, color=not self.options.no_color)
 
     @cached_property
     def stderr(self) -> "Console":
-        """For progress, prompts, hints and errors."""
+        """The console for progress, prompts, hints and errors."""
         from toombos_cli.render.console import make_console
 
         return make_console(sys.stderr, color=not self.options.no_color)
 
     def service_names(self, asked: list[str] | None) -> tuple[str, ...]:
-        """The asked names, checked and without repetitions, in manifest order; () when none was asked for.
+        """Return the given names, checked, without repetitions and in manifest order; () if none is given.
 
-        Raises UsageError that gives the nearest name of an unknown one.
+        Raises UsageError, which suggests the closest name for an unknown one.
         """
         from toombos_cli.base.spelling import did_you_mean
 
@@ -123,7 +123,7 @@ class Invocation:
         return tuple(name for name in known if name in (asked or ()))
 
     def finish(self, report: Report, *, format: str | None = None, strict: bool = False) -> NoReturn:  # noqa: A002 (the option's name)
-        """Prints the report on stdout in the asked format and ends the command with its exit code."""
+        """Print the report on stdout in the chosen format and end the command with the report's exit code."""
         from toombos_cli.render.formats import render
 
         code = report.exit_code(strict=strict)
@@ -131,10 +131,10 @@ class Invocation:
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Makes `function(invocation, ...)` a Typer callback that also takes the global options.
+    """Make `function(invocation, ...)` a Typer callback that also takes the global options.
 
-    A parameter `Annotated[Record, {field: typer.Option(...), ...}]` stands for the fields of that dataclass: each is
-    asked for as the table says, with the field's type and default, and the function gets the record.
+    A parameter `Annotated[Record, {field: typer.Option(...), ...}]` stands for the fields of that dataclass: each
+    becomes the option in the table, with the field's type and default, and the function gets the record.
     """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
     records = {p.name: p.annotation for p in own if _is_record(p.annotation)}
@@ -170,7 +170,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _is_record(annotation: Any) -> bool:
-    """Whether it is a dataclass with a table of how its fields are asked for."""
+    """Report whether it is a dataclass with a table of options for its fields."""
     return get_origin(annotation) is Annotated and is_dataclass(get_args(annotation)[0])
 
 

@@ -1,4 +1,4 @@
-"""The services a command may name when the manifest may be broken: stopping and looking must work even then."""
+"""The services that a command may name even if the manifest is broken: `stop`, `status` and `logs` must still work."""
 
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def known_services(
     invocation: Invocation, asked: list[str] | None
 ) -> "tuple[dict[str, Service], tuple[str, ...], Manifest | None]":
-    """The manifest's services, or those last started when it cannot be read; the asked names; the manifest if any.
+    """Return the services, the given names, and the manifest, or None if it cannot be read.
 
-    Raises UsageError for an unknown name.
+    Without a manifest, the services are those last started. Raises UsageError for an unknown name.
     """
     from toombos_cli.project.state import read_state
 

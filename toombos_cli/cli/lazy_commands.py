@@ -1,4 +1,4 @@
-"""Imports a command's module when that command is called, and gives every command what all have in common."""
+"""Imports a command's module only when the command is called, and applies the settings that all commands share."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -12,7 +12,7 @@ from toombos_cli.cli.groups import CommandGroup
 
 
 class CommandsOnDemand(CommandGroup):
-    """Knows its commands from two tables, and loads one when it is called, and only then."""
+    """A group that knows its commands from two tables and loads one only when it is called."""
 
     targets: ClassVar[Mapping[str, str]]
     """By name: `module` or `module:name` of a function in it, below `toombos_cli.commands`."""
@@ -20,24 +20,24 @@ class CommandsOnDemand(CommandGroup):
     """By title of a section of the help: each command's name and summary."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """All names, in the order of the help."""
+        """Return all names, in the order of the help."""
         return [*dict.fromkeys([*self.targets, *self.commands])]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command, or None when there is none of that name."""
+        """Return the command, or None if there is none of that name."""
         if cmd_name in self.targets and cmd_name not in self.commands:
             self.commands[cmd_name] = load_command(cmd_name, self.targets[cmd_name])
         return self.commands.get(cmd_name)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Writes the global options, and what each command does."""
+        """Write the global options and the summary of each command."""
         plain_help.write_options(self, ctx, formatter)
         for title, summaries in self.sections.items():
             plain_help.write_commands(summaries.items(), formatter, title=title)
 
 
 def load_command(name: str, target: str) -> Any:
-    """The command of a target (see `CommandsOnDemand`), with all its subcommands."""
+    """Return the command of a target (see `CommandsOnDemand`), with all its subcommands."""
     module_name, _, attribute = target.partition(":")
     found = getattr(import_module(f"toombos_cli.commands.{module_name}"), attribute or "app")
     holder = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -52,7 +52,7 @@ def load_command(name: str, target: str) -> Any:
 
 
 def _leave_files_to_features(command: Any) -> None:
-    """Typer would refuse a file that may not be read as a usage error; whoever opens it knows place, cause and hint."""
+    """Disable Typer's readability check: it reports a usage error, while the code that opens the file can say why."""
     for parameter in command.params:
         if hasattr(parameter.type, "readable"):
             parameter.type.readable = False

@@ -1,4 +1,4 @@
-"""Tells of scheduled jobs that did not run: health and backup status are where somebody looks."""
+"""Warns of scheduled jobs that did not run, in the commands that people look at: health and backup status."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def warn_of_missed_runs(invocation: Invocation) -> "tuple[MissedRun, ...]":
-    """One line a job on stderr, and what the report is to say; nothing where no schedule is installed, or all ran."""
+    """Print one line per missed job on stderr and return the missed runs, if a schedule is installed."""
     from toombos_cli.project.job_records import missed_runs
 
     missed = missed_runs(invocation.manifest)

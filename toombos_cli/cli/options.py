@@ -1,4 +1,4 @@
-"""Every option that more than one command takes, declared once."""
+"""The options that more than one command takes, declared once."""
 
 import os
 from pathlib import Path
@@ -17,8 +17,8 @@ Project = Annotated[
         "--project",
         metavar="DIR",
         envvar="TOOMBOS_PROJECT",
-        readable=False,  # it need not be listed, and what is wrong with it is told in our own words
-        help="Project directory; by default the nearest one upward that has a toombos.toml or .env.",
+        readable=False,  # it need not be listed, and `Invocation.project` reports what is wrong with it
+        help="Project directory; by default the nearest one upward with a toombos.toml or .env.",
         rich_help_panel=_GLOBAL,
         show_default=False,
     ),
@@ -26,24 +26,28 @@ Project = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", envvar="TOOMBOS_JSON", help="Print one JSON document.", rich_help_panel=_GLOBAL)
 ]
-NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR too).", rich_help_panel=_GLOBAL)]
+NoColor = Annotated[
+    bool, typer.Option("--no-color", help="Print without colours (as NO_COLOR).", rich_help_panel=_GLOBAL)
+]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show more detail.", rich_help_panel=_GLOBAL)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only what is wrong.", rich_help_panel=_GLOBAL)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.", rich_help_panel=_GLOBAL)]
 StartTimeout = Annotated[
     float | None,
     typer.Option(
         "--timeout",
         min=0.1,
         metavar="SECONDS",
-        help="Give up after so long; by default each service's startup_timeout_s counts.",
+        help="Give up after this time; default: each service's startup_timeout_s.",
         show_default=False,
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="A warning, or nothing to judge, counts as a failure (exit 1).")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Treat a warning, or having nothing to check, as a failure (exit 1).")
+]
 
 
 def complete_service(incomplete: str) -> list[str]:
-    """The project's services that begin so, for the shell's completion; none where the manifest is invalid."""
+    """Return the project's services with this prefix, for shell completion; none if the manifest is invalid."""
     manifest = _manifest_to_complete()
     return [name for name in (manifest.services if manifest else ()) if name.startswith(incomplete)]
 
@@ -61,7 +65,7 @@ def _manifest_to_complete() -> "Manifest | None":
 
 
 def complete_mode(incomplete: str) -> list[str]:
-    """The project's modes that begin so, for the shell's completion; none where the manifest is invalid."""
+    """Return the project's modes with this prefix, for shell completion; none if the manifest is invalid."""
     manifest = _manifest_to_complete()
     return [name for name in (manifest.modes if manifest else ()) if name.startswith(incomplete)]
 
@@ -71,15 +75,13 @@ Mode = Annotated[
     typer.Option(
         "--mode",
         metavar="NAME",
-        help="In this mode of the manifest ([modes.NAME]).",
+        help="Use this mode of the manifest ([modes.NAME]).",
         show_default=False,
         autocompletion=complete_mode,
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="In dry-run mode (--mode dry_run).")]
-Preview = Annotated[
-    bool, typer.Option("--preview", "--dry-run", help="Show what would be changed or removed; change nothing.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Use dry-run mode (--mode dry_run).")]
+Preview = Annotated[bool, typer.Option("--preview", "--dry-run", help="Show what would change; change nothing.")]
 Services = Annotated[
     list[str] | None,
     typer.Argument(metavar="[SERVICE]...", show_default=False, help="Default: all.", autocompletion=complete_service),

@@ -11,21 +11,21 @@ from toombos_cli.base.files import replace_file
 
 
 def refuse_unwritable(option: str, path: Path | None) -> None:
-    """Raises UsageError for a file that could not be written at the end: minutes of work would be lost."""
+    """Raise UsageError if the file cannot be written: found out at the end, minutes of work would be lost."""
     if path is None:
         return
     where = f"{option} {path}"
     if path.is_dir():
-        raise UsageError("is a directory", where=where, hint="name a file")
+        raise UsageError("is a directory", where=where, hint="give a file")
     if path.exists() and not os.access(path, os.W_OK):
-        raise UsageError("may not be written by this user", where=where, hint="name another file")
+        raise UsageError("is not writable for this user", where=where, hint="give another file")
     if not path.exists() and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
-        hint = "make the directory, or name another one"
-        raise UsageError("its directory does not exist or cannot be written to", where=where, hint=hint)
+        hint = "create the directory, or give another one"
+        raise UsageError("its directory does not exist or is not writable", where=where, hint=hint)
 
 
 def prepare_output(option: str, path: Path | None) -> None:
-    """Makes the file's directory, and refuses as `refuse_unwritable` does. Raises OperationError, UsageError."""
+    """Create the file's directory, then check as `refuse_unwritable` does. Raises OperationError, UsageError."""
     if path is None:
         return
     try:
@@ -36,7 +36,7 @@ def prepare_output(option: str, path: Path | None) -> None:
 
 
 def write_output(path: Path, content: bytes) -> None:
-    """Replaces the file in one step, readable for its owner alone; what is no file (a pipe, /dev/stdout) is written to.
+    """Replace the file in one step, readable only for its owner; write to a pipe or a device (/dev/stdout) in place.
 
     Raises OperationError.
     """
@@ -51,7 +51,7 @@ def write_output(path: Path, content: bytes) -> None:
 
 
 def write_outputs(documents: Iterable[tuple[Path, str]]) -> list[Problem]:
-    """Write each text to its file, as `write_output` does, and return what kept any from being written."""
+    """Write each text to its file, as `write_output` does, and return a problem for each that cannot be written."""
     problems: list[Problem] = []
     for path, text in documents:
         try:
@@ -62,11 +62,11 @@ def write_outputs(documents: Iterable[tuple[Path, str]]) -> list[Problem]:
 
 
 def _unwritable(path: Path, error: OSError) -> OperationError:
-    return OperationError(f"cannot be written: {error.strerror}", where=str(path), hint="name another file")
+    return OperationError(f"cannot be written: {error.strerror}", where=str(path), hint="give another file")
 
 
 def _is_written_in_place(path: Path) -> bool:
-    """Whether another file in its place would not be the same: a device, a pipe, or what stdout or stderr is now."""
+    """Report whether it must not be replaced by a new file: a device, a pipe, or what stdout or stderr is now."""
     try:
         found = path.stat()
     except OSError:

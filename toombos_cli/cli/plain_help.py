@@ -1,7 +1,7 @@
 """Help in sections of plain text.
 
-Typer's own look needs all of rich, with its Markdown, tracebacks and syntax colours: loading that takes as long again
-as everything else that `--help` does, and its frames are in the way of grep and of a pager.
+Typer's own layout needs all of rich, with its Markdown, tracebacks and syntax colours: loading that doubles the run
+time of `--help`, and its frames get in the way of grep and of a pager.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _FIRST = ("Arguments", "Options")
 
 
 def write_options(command: Any, context: Any, formatter: Any) -> None:
-    """Writes arguments and options, those with a `rich_help_panel` in a section of that name."""
+    """Write arguments and options; those with a `rich_help_panel` go into a section of that name."""
     sections: dict[str, list[tuple[str, str]]] = {title: [] for title in _FIRST}
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
@@ -26,18 +26,18 @@ def write_options(command: Any, context: Any, formatter: Any) -> None:
 
 
 def write_commands(summaries: Iterable[tuple[str, str]], formatter: Any, *, title: str = "Commands") -> None:
-    """Writes each command's name and summary, whole."""
+    """Write each command's name and its whole summary."""
     with formatter.section(title):
         formatter.write_dl([*summaries])
 
 
 def summary(command: Any) -> str:
-    """The first sentence of a command's help."""
+    """Return the first sentence of a command's help."""
     return str(command.get_short_help_str(limit=1000))
 
 
 def make_plain(command: Any) -> None:
-    """Gives this look to a command, and to a group with all its commands."""
+    """Apply this layout to a command, and to all commands of a group."""
     subcommands = getattr(command, "commands", {})
 
     def format_options(context: Any, formatter: Any) -> None:

@@ -1,4 +1,4 @@
-"""Whoever reads stdout: a command that goes on until Ctrl-C ends with them too."""
+"""Detects a closed stdout, so that --watch and --follow end with their reader."""
 
 import select
 import time
@@ -6,10 +6,10 @@ from typing import IO
 
 
 def sleep_while_read(output: IO[str], seconds: float) -> None:
-    """Sleeps. Raises BrokenPipeError as soon as nobody reads `output` any more: the next write may be hours away."""
+    """Sleep. Raise BrokenPipeError as soon as nobody reads `output` any more: the next write may be hours away."""
     reader = select.poll()
-    reader.register(output.fileno(), 0)  # errors and hang-ups are told unasked
+    reader.register(output.fileno(), 0)  # errors and hang-ups are always reported
     for _, event in reader.poll(seconds * 1000):
         if event & (select.POLLERR | select.POLLHUP):
             raise BrokenPipeError
-        time.sleep(seconds)  # a device that cannot be asked
+        time.sleep(seconds)  # a device that cannot be polled

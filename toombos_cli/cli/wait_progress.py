@@ -1,4 +1,4 @@
-"""What a waiting command shows on stderr: a live line on a terminal, one line a change elsewhere."""
+"""The progress of a waiting command on stderr: a live line on a terminal, else a line per change if verbose."""
 
 from functools import cached_property
 from types import TracebackType
@@ -23,7 +23,7 @@ class Change(Protocol):
 
 
 class Waiting:
-    """Shows each service's progress until it is ready; says nothing with `--quiet` and leaves nothing behind."""
+    """A display of each service's progress until it is ready; silent with `--quiet`, and gone afterwards."""
 
     _WAITED_FOR = ("starting", "stopping")
 
@@ -34,8 +34,8 @@ class Waiting:
 
     @cached_property
     def _console(self) -> "Console":
-        """Made when there is something to show. The first change is the moment to load what prints the end result:
-        the services load then too, and nobody waits for it."""
+        """The console, made at the first change. What prints the end result is loaded at the same time:
+        the services are starting then, so nobody waits for it."""
         import rich.table
         import rich.text  # noqa: F401  (loaded ahead)
 
@@ -46,7 +46,7 @@ class Waiting:
         return self._console.is_terminal and not self._invocation.options.quiet
 
     def note(self, change: Change) -> None:
-        """Takes in one change."""
+        """Show one change."""
         said = f"{change.phase}: {change.detail}" if change.detail else change.phase
         if not self._live and self._invocation.options.verbose:
             self._console.print(f"{change.service}: {said}")

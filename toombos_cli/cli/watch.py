@@ -1,4 +1,4 @@
-"""Shows a report again and again, until Ctrl-C or until nobody reads it any more."""
+"""Shows a report repeatedly, until Ctrl-C or until its reader has gone."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ def watch_report(
     format: str | None = None,  # noqa: A002 (the option's name)
     strict: bool = False,
 ) -> NoReturn:
-    """Prints the report every `every_s` seconds: on a terminal in place, elsewhere one after the other."""
+    """Print the report every `every_s` seconds: in place on a terminal, one after the other elsewhere."""
     chosen = format or invocation.format
 
     def print_once(report: Report) -> None:
@@ -32,13 +32,13 @@ def watch_report(
 
     with LiveScreen(invocation.stdout) as screen:
         for report in _rounds(make, invocation, every_s):
-            footer = f"{time.strftime('%H:%M:%S')}, every {every_s:g} s; Ctrl-C ends"
+            footer = f"{time.strftime('%H:%M:%S')}, every {every_s:g} s; Ctrl-C to stop"
             screen.draw(lambda report=report: print_once(report), footer=footer)  # type: ignore[misc]  # bound at once
     raise AssertionError("rounds do not end")
 
 
 def _rounds(make: Callable[[], Report], invocation: Invocation, every_s: float) -> Iterator[Report]:
-    """A report every `every_s` seconds, however long one takes to make; one that takes longer delays the next."""
+    """Yield a report every `every_s` seconds; one that takes longer than that delays the next."""
     due = time.monotonic()
     while True:
         yield make()

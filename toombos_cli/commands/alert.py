@@ -1,4 +1,4 @@
-"""`toombos alert`: test, send, status; and the processes behind them, deliver and serve."""
+"""`toombos alert`: test, send, status; and deliver and serve, which run in the background."""
 
 import shlex
 import sys
@@ -14,17 +14,17 @@ from toombos_cli.manifest.tables.escalation import Trouble, severity_of
 if TYPE_CHECKING:
     from toombos_cli.manifest.tables.alerts import Severity
 
-app = command_group("Tell people what is wrong, through the manifest's channels.")
+app = command_group("Notify people of problems through the manifest's channels.")
 
 SeverityOption = Annotated[
-    str, typer.Option("--severity", metavar="P0|P1|P2|P3", help="How urgent it is; P0 is worst.")
+    str, typer.Option("--severity", metavar="P0|P1|P2|P3", help="How urgent it is; P0 is the most urgent.")
 ]
 
 
 @app.command("test")
 @command
 def send_test(invocation: Invocation, severity: SeverityOption = "P3") -> None:
-    """Send a test message now through every channel that carries the severity, and say whether it arrived."""
+    """Send a test message through every channel for this severity and report whether it arrived."""
     from toombos_cli.alerts.operations import run_test
 
     invocation.finish(run_test(invocation.manifest, _severity(severity)))
@@ -39,7 +39,10 @@ def send(
     key: Annotated[
         str | None,
         typer.Option(
-            "--key", help="The same for each repetition and for the recovery.", show_default="the title", metavar="NAME"
+            "--key",
+            help="Identifies the problem in repetitions and in its recovery.",
+            show_default="the title",
+            metavar="NAME",
         ),
     ] = None,
     severity: Annotated[
@@ -48,10 +51,12 @@ def send(
     trouble: Annotated[
         Trouble | None, typer.Option("--trouble", metavar="KIND", help=f"Decides the severity: {', '.join(Trouble)}.")
     ] = None,
-    lasting: Annotated[float, typer.Option("--lasting", min=0, metavar="SECONDS", help="For how long.")] = 0.0,
-    resolved: Annotated[bool, typer.Option("--resolved", help="It is well again.")] = False,
+    lasting: Annotated[
+        float, typer.Option("--lasting", min=0, metavar="SECONDS", help="How long it has lasted.")
+    ] = 0.0,
+    resolved: Annotated[bool, typer.Option("--resolved", help="The problem is over.")] = False,
 ) -> None:
-    """Raise an alert and return at once; repetitions and storms are held back, delivery goes on by itself.
+    """Raise an alert and return at once; it is delivered in the background, repetitions and storms are held back.
 
     For scripts: `toombos health --on-fail "toombos alert send 'health check failed'"`.
     """
@@ -60,17 +65,17 @@ def send(
 
     title = " ".join(title.split())
     if not title:
-        raise UsageError("the title is empty: people would not know what is wrong", where="TITLE")
+        raise UsageError("the title is empty", where="TITLE")
     if severity and trouble:
         raise UsageError("--severity and --trouble exclude each other")
     if lasting and not trouble:
-        raise UsageError("--lasting goes with --trouble, whose severity it decides", where="--lasting")
+        raise UsageError("--lasting goes with --trouble", where="--lasting")
     chosen = severity_of(trouble, lasting_s=lasting) if trouble else _severity(severity or "P2")
     event = AlertEvent(key=key or title, source="command", severity=chosen, title=title, body=body, resolved=resolved)
     if not emit(invocation.manifest.project, event):
         directory = AlertDirectory(invocation.project).path
         raise OperationError(
-            "the alert could not be handed over: this user cannot write there",
+            "the alert could not be handed over: the directory is not writable for this user",
             where=str(directory),
             hint=f"ls -ld {shlex.quote(str(directory))}  # send as its owner",
         )
@@ -80,7 +85,7 @@ def send(
 @app.command()
 @command
 def status(invocation: Invocation) -> None:
-    """List the problems that have not ended, and how deliveries fared."""
+    """List the open problems and the results of recent deliveries."""
     from toombos_cli.alerts.operations import run_status
 
     invocation.finish(run_status(invocation.manifest))
@@ -90,9 +95,11 @@ def status(invocation: Invocation) -> None:
 @command
 def deliver(
     invocation: Invocation,
-    stdin: Annotated[bool, typer.Option("--stdin", help="Also the alerts on stdin, one JSON object a line.")] = False,
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Also deliver the alerts on stdin, one JSON object per line.")
+    ] = False,
 ) -> None:
-    """Deliver what was raised, then end; begun by whatever raises an alert."""
+    """Deliver the alerts that were raised, then exit; started by each command that raises one."""
     from toombos_cli.alerts.log import AlertLog
     from toombos_cli.alerts.sender import run_sender
     from toombos_cli.project.alert_spool import AlertDirectory
@@ -103,7 +110,7 @@ def deliver(
     except ConfigurationError as error:  # nobody reads what this process prints
         first = error.problems[0]
         AlertLog(AlertDirectory(invocation.project).log).write(
-            "ERROR", f"alerts wait, and are not sent: {first.where}: {first.message}", hint=first.hint
+            "ERROR", f"alerts cannot be sent and are kept: {first.where}: {first.message}", hint=first.hint
         )
         raise
     except OSError as error:
@@ -113,7 +120,7 @@ def deliver(
 @app.command(hidden=True)
 @command
 def serve(invocation: Invocation) -> None:
-    """Take Alertmanager's webhook; the manifest's service `alerts` runs this."""
+    """Receive Alertmanager's webhook; run as the manifest's service `alerts`."""
     from toombos_cli.alerts.receiver import run_receiver
 
     service = invocation.manifest.services.get("alerts")

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class CreateByDefault(CommandGroup):
-    """A bare `toombos backup` creates."""
+    """The group for which a bare `toombos backup` means `create`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Puts the subcommand in front: the one named behind options, else `create`.
+        """Put the subcommand first: the one named after options, else `create`.
 
-        But not where help or a completion is asked for, nor before a word that is no subcommand.
+        Leave the arguments alone for help, for completion, and if they start with an unknown subcommand.
         """
         named = next((arg for arg in args if arg in self.commands), None)
         if named is not None:
@@ -38,7 +38,7 @@ class CreateByDefault(CommandGroup):
 
 
 app = command_group(
-    "Back up the system while it runs (`create`, the default), and look after the archives.", cls=CreateByDefault
+    "Back up the system while it runs (`create`, the default) and manage the archives.", cls=CreateByDefault
 )
 
 Archives = Annotated[
@@ -54,20 +54,22 @@ def create(
         bool,
         typer.Option(
             "--emergency",
-            help="Take what there is: also with a broken toombos.toml, all logs, nothing pruned, pinned.",
+            help="Save what can be saved, even with a broken toombos.toml; include all logs, pin it, prune nothing.",
         ),
     ] = False,
     pin: Annotated[bool, typer.Option("--pin", help="Never prune this archive.")] = False,
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="URL", help="Copy it there as well: s3://BUCKET/PREFIX, gs://, az://, file://."),
+        typer.Option("--to", metavar="URL", help="Also copy it there: s3://BUCKET/PREFIX, gs://, az://, file://."),
     ] = None,
-    no_prune: Annotated[bool, typer.Option("--no-prune", help="Leave the retention to `backup prune`.")] = False,
+    no_prune: Annotated[
+        bool, typer.Option("--no-prune", help="Do not apply the retention; see `backup prune`.")
+    ] = False,
 ) -> None:
-    """Write one archive, read it back, publish it; then apply the retention.
+    """Write one archive, read it back and publish it; then apply the retention.
 
-    The services go on running. Exit 1 when there is no file to back up. Exit 4 when a file could not be read or a
-    database is not sound: the archive is there, but is not known good.
+    The services keep running. Exit 1 if there is no file to back up. Exit 4 if a file cannot be read or a database
+    is damaged: the archive is kept, but does not count as good.
     """
     from toombos_cli.backup.run import run_backup
     from toombos_cli.backup.scope import readable_manifest
@@ -83,7 +85,7 @@ def create(
 @app.command("list")
 @command
 def list_(invocation: Invocation) -> None:
-    """List the archives, the newest first, from their indexes alone, and what the configured remote holds."""
+    """List the archives, newest first, and those at the configured remote; only indexes are read."""
     from toombos_cli.backup.maintenance import list_all
 
     invocation.finish(replace(list_all(_place(invocation)), remote=_remote(invocation)))
@@ -97,7 +99,7 @@ def copy(
         str | None, typer.Option("--to", metavar="URL", help="Default: the configured remote.", show_default=False)
     ] = None,
 ) -> None:
-    """Copy to the remote the good archives that are missing there, and read them back."""
+    """Copy the good archives that are missing at the remote, and read them back."""
     from toombos_cli.backup.directory.remote_sync import copy_missing
 
     with Working(invocation) as observer:
@@ -108,7 +110,7 @@ def copy(
 @app.command()
 @command
 def verify(invocation: Invocation, archives: Archives = None) -> None:
-    """Read archives in full and compare every checksum. Exit 1 when one is damaged."""
+    """Read archives in full and compare every checksum. Exit 1 if one is damaged."""
     from toombos_cli.backup.maintenance import verify_archives
 
     with Working(invocation) as observer:
@@ -122,10 +124,9 @@ def prune(
     invocation: Invocation,
     preview: options.Preview = False,
 ) -> None:
-    """Move what the retention does not keep to the trash, where it lies for a week.
+    """Move the archives that the retention does not keep to the trash, which holds them for a week.
 
-    Never the newest good archive, never pinned ones, never a copy at the remote. Exit 5 when no good archive would
-    remain.
+    The newest good archive, pinned ones and copies at the remote always stay. Exit 5 if no good archive would remain.
     """
     from toombos_cli.backup.directory.prune import prune_archives
     from toombos_cli.backup.directory.store import utc_now
@@ -144,13 +145,13 @@ def status(
         typer.Option(
             "--max-age",
             metavar="TIME",
-            help="Fail when the newest good archive is older (26h); by default the manifest's max_age_h.",
+            help="Fail if the newest good archive is older (26h); default: the manifest's max_age_h.",
             show_default=False,
         ),
     ] = None,
     strict: options.Strict = False,
 ) -> None:
-    """Say whether backups still happen. Exit 1 when there is no good archive that is young enough."""
+    """Report whether backups still succeed. Exit 1 if there is no good archive that is recent enough."""
     from toombos_cli.backup.directory.store import utc_now
     from toombos_cli.backup.maintenance import backup_status
     from toombos_cli.base.text import parse_duration
@@ -169,7 +170,7 @@ def drill(
         Path | None, typer.Argument(metavar="[ARCHIVE]", show_default=False, help="Default: the newest good one.")
     ] = None,
 ) -> None:
-    """Prove that a restore works: unpack into a scratch directory, check files and databases, remove it."""
+    """Prove that a restore works: unpack an archive into a scratch directory, check it, and remove it."""
     from toombos_cli.backup.maintenance import run_drill
 
     with Working(invocation) as observer:
@@ -181,10 +182,12 @@ def drill(
 @command
 def pin(
     invocation: Invocation,
-    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="A file, or its name.")],
-    off: Annotated[bool, typer.Option("--off", help="Let it be pruned again.")] = False,
+    archive: Annotated[
+        Path, typer.Argument(metavar="ARCHIVE", show_default=False, help="The path or name of an archive.")
+    ],
+    off: Annotated[bool, typer.Option("--off", help="Unpin it.")] = False,
 ) -> None:
-    """Keep an archive from being pruned. Safety backups are pinned from the beginning."""
+    """Keep an archive from being pruned. Safety backups are pinned when they are made."""
     from toombos_cli.backup.maintenance import pin_archive
 
     invocation.finish(pin_archive(_place(invocation), archive, pinned=not off))
@@ -203,7 +206,7 @@ def _keys(invocation: Invocation) -> "Keys":
 
 
 def _remote(invocation: Invocation) -> "RemoteReport | None":
-    """Return what the manifest's remote holds; None when it names none."""
+    """Return what the manifest's remote holds, or None if there is no remote."""
     from toombos_cli.backup.directory.remote_sync import look_at_remote
     from toombos_cli.backup.directory.store import utc_now
 

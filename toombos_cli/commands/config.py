@@ -9,9 +9,11 @@ from toombos_cli.cli import options
 from toombos_cli.cli.groups import command_group
 from toombos_cli.cli.invocation import Invocation, command
 
-app = command_group("Judge, show and encrypt the settings in .env; begin a .env or a toombos.toml.")
+app = command_group("Check, show and encrypt the settings in .env; create a first .env or toombos.toml.")
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="As `start --dry-run` sees it; else as the running system.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Use the settings of `start --dry-run`; default: those of the running system.")
+]
 
 
 @app.command()
@@ -22,13 +24,13 @@ def check(
     dry_run: DryRun = False,
     format: Annotated[  # noqa: A002 (the option's name)
         Literal["text", "json", "junit"] | None,
-        typer.Option("--format", help="How to print it.", show_default="text"),
+        typer.Option("--format", help="Output format.", show_default="text"),
     ] = None,
     strict: options.Strict = False,
 ) -> None:
-    """Judge .env and everything around it, and name what is wrong with line and fix.
+    """Check .env and everything it affects, and report each problem with its line and fix.
 
-    Ends with 0 when all is well or there are warnings alone, with 1 when something is wrong. No secret is printed.
+    Exit 0 if there is no problem, or only warnings; exit 1 if something is wrong. No secret is printed.
     """
     from toombos_cli.config.check import run_check
 
@@ -44,7 +46,7 @@ def show(
         str | None,
         typer.Argument(
             metavar="[SERVICE]",
-            help="What this service gets.",
+            help="Show what this service gets.",
             show_default=False,
             autocompletion=options.complete_service,
         ),
@@ -52,7 +54,7 @@ def show(
     mode: options.Mode = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Print every setting, where it came from and its line; secrets are masked."""
+    """Print every setting with its source and line; secrets are masked."""
     from toombos_cli.config.show import run_show
 
     if service is not None:
@@ -65,14 +67,14 @@ def show(
 def init(
     invocation: Invocation,
     manifest: Annotated[
-        bool, typer.Option("--manifest", help="Write a first toombos.toml instead, for services of your own.")
+        bool, typer.Option("--manifest", help="Write a first toombos.toml instead, for your own services.")
     ] = False,
     example: Annotated[bool, typer.Option("--example", help="Print a complete .env.example; write nothing.")] = False,
 ) -> None:
-    """Write a first .env: readable for its owner alone, in the dry-run mode if there is one, with fresh random secrets.
+    """Write a first .env: readable only for its owner, in dry-run mode if there is one, with new random secrets.
 
-    With --manifest, write a toombos.toml into the current directory (or that of --project), with one service to
-    change to yours. An existing file is never overwritten (exit 5).
+    With --manifest, write a toombos.toml to the current directory (or that of --project), with one service to
+    replace by yours. An existing file is never overwritten (exit 5).
     """
     if manifest:
         from toombos_cli.config.init import run_init_manifest
@@ -94,10 +96,10 @@ def encrypt(
     invocation: Invocation,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Default: every secret in clear.", show_default=False),
+        typer.Argument(metavar="[NAME]...", help="Default: every secret in plain text.", show_default=False),
     ] = None,
 ) -> None:
-    """Encrypt secrets of .env in place, under API_KEY_ENCRYPTION_KEY; comments and order stay."""
+    """Encrypt secrets of .env in place, with API_KEY_ENCRYPTION_KEY; comments and order stay."""
     from toombos_cli.config.encrypt import run_encrypt
 
     invocation.finish(run_encrypt(invocation.manifest, names or ()))
@@ -112,14 +114,14 @@ def rotate_key(
         typer.Option(
             "--new-key-from",
             metavar="VARIABLE",
-            help="Environment variable that holds the new key; by default it is random.",
+            help="Environment variable with the new key; default: a random key.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Replace the encryption key in .env and put every encrypted value under the new one.
+    """Replace the encryption key in .env and re-encrypt every encrypted value with the new one.
 
-    The old file stays beside it as .env.bak, as private as .env itself. Running services need a restart.
+    The old file stays next to it as .env.bak, as private as .env itself. Running services need a restart.
     """
     from toombos_cli.config.encrypt import run_rotate_key
 
@@ -127,7 +129,7 @@ def rotate_key(
 
 
 def _mode(invocation: Invocation, name: str | None, *, dry_run: bool) -> str | None:
-    """The asked mode, else that of the system. Raises UsageError for an unknown one."""
+    """Return the chosen mode, else that of the system. Raises UsageError for an unknown one."""
     from toombos_cli.project.mode import chosen_mode, mode_now
 
     return chosen_mode(invocation.manifest, name, dry_run=dry_run) or mode_now(invocation.manifest)

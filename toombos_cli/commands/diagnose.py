@@ -24,7 +24,7 @@ def diagnose(
     invocation: Invocation,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="GROUP|ID", help="Only these checks; may be repeated.", show_default=False),
+        typer.Option("--only", metavar="GROUP|ID", help="Run only these checks; may be repeated.", show_default=False),
     ] = None,
     service: Annotated[
         list[str] | None,
@@ -32,25 +32,27 @@ def diagnose(
             "--service",
             metavar="SERVICE",
             autocompletion=options.complete_service,
-            help="Only what concerns it; may be repeated.",
+            help="Report only what concerns it; may be repeated.",
             show_default=False,
         ),
     ] = None,
     format: Annotated[  # noqa: A002 (the option's name)
         Literal["text", "json", "junit"] | None,
-        typer.Option("--format", help="How to print it; off a terminal, text is Markdown.", show_default="text"),
+        typer.Option("--format", help="Output format; off a terminal, text is Markdown.", show_default="text"),
     ] = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Run the safe fixes, each after asking; then look again.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Run the safe fixes, asking before each, then diagnose again.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask.")] = False,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write a page, too.", show_default=False)
+        Path | None, typer.Option("--html", metavar="FILE", help="Also write an HTML page.", show_default=False)
     ] = None,
     bundle: Annotated[
         Path | None,
         typer.Option(
             "--bundle",
             metavar="FILE",
-            help="Write everything it rests on to a tar.zst, without secrets.",
+            help="Also write all evidence to a tar.zst, without secrets.",
             show_default=False,
             rich_help_panel=_REPORTS,
         ),
@@ -60,7 +62,7 @@ def diagnose(
         typer.Option(
             "--from",
             metavar="BUNDLE",
-            help="Diagnose the system of a bundle.",
+            help="Diagnose the system saved in a bundle.",
             show_default=False,
             rich_help_panel=_REPORTS,
         ),
@@ -75,7 +77,7 @@ def diagnose(
             "--profile",
             metavar="SERVICE",
             autocompletion=options.complete_service,
-            help="What a service does: its stacks and a flame graph (py-spy).",
+            help="Show what a service is doing: its stacks and a flame graph (py-spy).",
             show_default=False,
             rich_help_panel=_REPORTS,
         ),
@@ -87,7 +89,7 @@ def diagnose(
             min=1,
             max=600,
             metavar="SECONDS",
-            help="With --profile: for how long.",
+            help="How long --profile samples.",
             rich_help_panel=_REPORTS,
         ),
     ] = 10.0,
@@ -95,8 +97,8 @@ def diagnose(
 ) -> None:
     """Find out what is wrong, why, and what to type.
 
-    What follows from another fault is folded under it, so that one cause reads as one. No secret is printed.
-    Ends with 0 when all is well or there are warnings alone, with 1 when something is wrong.
+    Consequences are folded under their cause, so that one fault reads as one. No secret is printed.
+    Exit 0 if there is no problem, or only warnings; exit 1 if something is wrong.
     """
     if profile is not None:
         _profile(invocation, profile, seconds)
@@ -127,9 +129,9 @@ def _refuse_contradictions(
     *, fix: bool, yes: bool, saved: Path | None, bundle: Path | None, issue: bool, incident: bool
 ) -> None:
     if saved is not None and (fix or bundle is not None):
-        raise UsageError("--from looks at a saved system: there is nothing to fix or to bundle")
+        raise UsageError("--from reads a saved system: --fix and --bundle do not apply to it")
     if issue and incident:
-        raise UsageError("--issue and --incident print different texts: ask for one")
+        raise UsageError("--issue and --incident print different texts: give only one of them")
     if yes and not fix:
         raise UsageError("--yes goes with --fix")
 
@@ -142,7 +144,7 @@ def _diagnose(invocation: Invocation, selection: "FindingFilter") -> "Diagnosis"
 
 
 def _fixed(invocation: Invocation, found: "Diagnosis", selection: "FindingFilter", *, ask: bool) -> "Diagnosis":
-    """The diagnosis after the safe fixes; the same one when there is none."""
+    """Run the safe fixes and return a new diagnosis; without any, return the same one."""
     from toombos_cli.diagnose.fixes import run_fix, runnable
 
     done: list[FixOutcome] = []
@@ -155,7 +157,7 @@ def _fixed(invocation: Invocation, found: "Diagnosis", selection: "FindingFilter
         word = "done" if done[-1].exit_code == 0 else f"failed (exit {done[-1].exit_code}): {done[-1].output.strip()}"
         invocation.stderr.print(f"  {word}", soft_wrap=True)
         if done[-1].undo:
-            invocation.stderr.print(f"  to take it back: {done[-1].undo}", style="dim", soft_wrap=True)
+            invocation.stderr.print(f"  to undo it: {done[-1].undo}", style="dim", soft_wrap=True)
     if not done:
         return found
     again = _diagnose(invocation, selection)
@@ -166,7 +168,7 @@ def _agreed() -> bool:
     import sys
 
     if not sys.stdin.isatty():
-        raise UsageError("--fix asks before each fix, and there is no terminal to answer", hint="--fix --yes")
+        raise UsageError("--fix asks before each fix, and stdin is not a terminal", hint="--fix --yes")
     return typer.confirm("run it?", err=True)
 
 

@@ -20,7 +20,9 @@ def health(
     services: options.Services = None,
     watch: Annotated[
         float | None,
-        typer.Option("--watch", min=0.1, metavar="SECONDS", help="Check again and again.", show_default=False),
+        typer.Option(
+            "--watch", min=0.1, metavar="SECONDS", help="Repeat the check at this interval.", show_default=False
+        ),
     ] = None,
     timeout: Annotated[
         float | None,
@@ -28,31 +30,31 @@ def health(
             "--timeout",
             min=0.01,
             metavar="SECONDS",
-            help="Give up after so long; by default each service's probe_timeout_s counts.",
+            help="Give up after this time; default: each service's probe_timeout_s.",
             show_default=False,
         ),
     ] = None,
     format: Annotated[  # noqa: A002 (the option's name)
         Literal["text", "json", "nagios", "junit", "prometheus"] | None,
-        typer.Option("--format", help="How to print it.", show_default="text"),
+        typer.Option("--format", help="Output format.", show_default="text"),
     ] = None,
-    log: Annotated[bool, typer.Option("--log", help="Append one line a check to logs/health-check.log.")] = False,
+    log: Annotated[bool, typer.Option("--log", help="Append one line per check to logs/health-check.log.")] = False,
     on_fail: Annotated[
         str | None,
         typer.Option(
             "--on-fail",
             metavar="COMMAND",
-            help="Run this, without a shell, when the check fails; it reads the JSON report on standard input.",
+            help="Run this, without a shell, when the check starts to fail; it gets the JSON report on stdin.",
             show_default=False,
         ),
     ] = None,
     strict: options.Strict = False,
 ) -> None:
-    """Ask every service at once how it is, and name the reason where one is not well.
+    """Check every service at once and give the reason for each one that is not healthy.
 
-    Ends with 0 when all are up, with 1 when one is down or denies its health.
-    A service that is slow or works with restrictions is a warning. Optional
-    services that were not started are skipped.
+    Exit 0 if all are up; exit 1 if one is down or reports that it is not healthy.
+    A service that is slow or degraded is a warning. Optional services that were
+    not started are skipped.
     """
     from toombos_cli.health.check import run_health
     from toombos_cli.health.latency_history import LatencyHistory
@@ -92,7 +94,7 @@ def _log(invocation: Invocation, report: "HealthReport") -> None:
 
     try:
         append_to_log(report, invocation.project)
-    except OperationError as error:  # the verdict is worth more than its record
+    except OperationError as error:  # a failed log write must not hide the verdict
         _complain(invocation, error)
 
 

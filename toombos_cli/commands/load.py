@@ -19,44 +19,54 @@ if TYPE_CHECKING:
     from toombos_cli.load.report import LoadReport
     from toombos_cli.manifest.model import Manifest
 
-_MIX = "What is sent"
-_PACE = "How much, how long"
-_JUDGE = "What it is judged by"
-_OUT = "Where the result goes"
+_MIX = "Requests"
+_PACE = "Amount and pace"
+_JUDGE = "Verdict"
+_OUT = "Output files"
 _SECRET_OPTIONS = ("-H", "--header", "-d", "--data")
 
 
 _ASKED = {
     "url": typer.Argument(metavar="[URL]", show_default=False, help="Default: the manifest's load target."),
-    "requests": typer.Option("-n", "--requests", metavar="N", help="Requests in all (100).", rich_help_panel=_PACE),
-    "connections": typer.Option("-c", "--connections", metavar="N", help="At a time (10).", rich_help_panel=_PACE),
-    "rate": typer.Option("--rate", metavar="RPS", help="Send at this rate, come what may.", rich_help_panel=_PACE),
-    "duration": typer.Option("--duration", metavar="TIME", help="For so long (30s, 5m).", rich_help_panel=_PACE),
+    "requests": typer.Option("-n", "--requests", metavar="N", help="Number of requests (100).", rich_help_panel=_PACE),
+    "connections": typer.Option(
+        "-c", "--connections", metavar="N", help="Concurrent requests (10).", rich_help_panel=_PACE
+    ),
+    "rate": typer.Option(
+        "--rate", metavar="RPS", help="Send at a fixed rate, whatever the response times.", rich_help_panel=_PACE
+    ),
+    "duration": typer.Option("--duration", metavar="TIME", help="How long to send (30s, 5m).", rich_help_panel=_PACE),
     "stages": typer.Option(
         "--stages",
         metavar="TIME:RPS,...",
         help="Ramp the rate linearly from 0 to each in turn (30s:50,1m:200).",
         rich_help_panel=_PACE,
     ),
-    "arrival": typer.Option("--arrival", help="Evenly spaced, or random as from many users.", rich_help_panel=_PACE),
-    "warmup": typer.Option("--warmup", metavar="TIME", help="Load that is not counted, before.", rich_help_panel=_PACE),
-    "timeout": typer.Option("--timeout", metavar="TIME", help="Give up a request (30s).", rich_help_panel=_PACE),
+    "arrival": typer.Option("--arrival", help="Evenly spaced, or random like many users.", rich_help_panel=_PACE),
+    "warmup": typer.Option(
+        "--warmup", metavar="TIME", help="First send load that is not counted.", rich_help_panel=_PACE
+    ),
+    "timeout": typer.Option("--timeout", metavar="TIME", help="Limit for one request (30s).", rich_help_panel=_PACE),
     "drain": typer.Option(
-        "--drain", metavar="TIME", help="Wait for the last answers (as --timeout).", rich_help_panel=_PACE
+        "--drain", metavar="TIME", help="Wait for the last responses (as --timeout).", rich_help_panel=_PACE
     ),
-    "keepalive": typer.Option("--keepalive/--no-keepalive", help="One connection for many.", rich_help_panel=_PACE),
+    "keepalive": typer.Option(
+        "--keepalive/--no-keepalive", help="Reuse connections for several requests.", rich_help_panel=_PACE
+    ),
     "max_connections": typer.Option(
-        "--max-connections", metavar="N", help="With --rate (1000).", rich_help_panel=_PACE
+        "--max-connections", metavar="N", help="Limit with --rate (1000).", rich_help_panel=_PACE
     ),
-    "processes": typer.Option("--processes", metavar="N", help="Share the load among N.", rich_help_panel=_PACE),
+    "processes": typer.Option(
+        "--processes", metavar="N", help="Split the load among N processes.", rich_help_panel=_PACE
+    ),
     "locust_workers": typer.Option(
-        "--locust-workers", metavar="N", help="Let Locust send, from N workers.", rich_help_panel=_PACE
+        "--locust-workers", metavar="N", help="Send from N Locust workers.", rich_help_panel=_PACE
     ),
     "locust_master": typer.Option(
         "--locust-master",
         metavar="HOST",
-        help="Wait there for those workers, started elsewhere: locust -f - --worker --master-host HOST. "
-        "An address of a private network: Locust asks for no password.",
+        help="Listen on this address for workers started elsewhere: locust -f - --worker --master-host HOST. "
+        "Use a private network: Locust has no password.",
         rich_help_panel=_PACE,
     ),
     "method": typer.Option(
@@ -67,25 +77,36 @@ _ASKED = {
         show_default=False,
         rich_help_panel=_MIX,
     ),
-    "payload": typer.Option("-p", "--payload", metavar="FILE", help="Body.", rich_help_panel=_MIX),
-    "data": typer.Option("-d", "--data", metavar="TEXT", help="Body, as text.", rich_help_panel=_MIX),
-    "content_type": typer.Option("-T", "--content-type", metavar="TYPE", help="Of the body.", rich_help_panel=_MIX),
-    "headers": typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="May be repeated.", rich_help_panel=_MIX),
-    "scenario": typer.Option("--scenario", metavar="FILE", help="A weighted mix, in TOML.", rich_help_panel=_MIX),
-    "allow_target": typer.Option(
-        "--allow-target", metavar="HOST", help="A host of yours beyond this machine.", rich_help_panel=_MIX
+    "payload": typer.Option("-p", "--payload", metavar="FILE", help="Request body from a file.", rich_help_panel=_MIX),
+    "data": typer.Option("-d", "--data", metavar="TEXT", help="Request body as text.", rich_help_panel=_MIX),
+    "content_type": typer.Option(
+        "-T", "--content-type", metavar="TYPE", help="Content type of the body.", rich_help_panel=_MIX
     ),
-    "insecure": typer.Option("--insecure", help="Take any TLS certificate.", rich_help_panel=_MIX),
-    "slo": typer.Option("--slo", metavar="EXPR", help="For example p99<800ms,error_rate<1%.", rich_help_panel=_JUDGE),
-    "abort_on_fail": typer.Option("--abort-on-fail", help="End as soon as --slo is lost.", rich_help_panel=_JUDGE),
+    "headers": typer.Option(
+        "-H", "--header", metavar="'NAME: VALUE'", help="Request header; may be repeated.", rich_help_panel=_MIX
+    ),
+    "scenario": typer.Option(
+        "--scenario", metavar="FILE", help="Weighted mix of requests (TOML).", rich_help_panel=_MIX
+    ),
+    "allow_target": typer.Option(
+        "--allow-target",
+        metavar="HOST",
+        help="Allow this host, which must be yours, besides this machine.",
+        rich_help_panel=_MIX,
+    ),
+    "insecure": typer.Option("--insecure", help="Accept any TLS certificate.", rich_help_panel=_MIX),
+    "slo": typer.Option(
+        "--slo", metavar="EXPR", help="Objectives, such as p99<800ms,error_rate<1%.", rich_help_panel=_JUDGE
+    ),
+    "abort_on_fail": typer.Option("--abort-on-fail", help="Stop as soon as --slo is missed.", rich_help_panel=_JUDGE),
     "baseline": typer.Option(
-        "--baseline", metavar="FILE", help="Fail when worse than its runs.", rich_help_panel=_JUDGE
+        "--baseline", metavar="FILE", help="Fail if worse than the runs in this file.", rich_help_panel=_JUDGE
     ),
     "save_baseline": typer.Option(
-        "--save-baseline", metavar="FILE", help="Add this run to it.", rich_help_panel=_JUDGE
+        "--save-baseline", metavar="FILE", help="Add this run to a baseline file.", rich_help_panel=_JUDGE
     ),
 }
-"""How each field of LoadOptions is asked for."""
+"""The option for each field of LoadOptions."""
 
 
 @command
@@ -98,24 +119,26 @@ def load(
             "--watch",
             metavar="SERVICE",
             autocompletion=options.complete_service,
-            help="Show its CPU and memory too.",
+            help="Also show its CPU and memory.",
             rich_help_panel=_JUDGE,
         ),
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="The series.", rich_help_panel=_OUT)] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the time series.", rich_help_panel=_OUT)
+    ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="One page with charts.", rich_help_panel=_OUT)
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts.", rich_help_panel=_OUT)
     ] = None,
     junit: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="JUnit XML.", rich_help_panel=_OUT)
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML.", rich_help_panel=_OUT)
     ] = None,
     strict: options.Strict = False,
 ) -> None:
-    """Put load on a service and measure what its users would feel.
+    """Put load on a service and measure what its users would experience.
 
-    Without options: 100 requests, 10 at a time, to the manifest's load target. With --rate or --stages requests are
-    sent on schedule however slow the answers are, and response times count from when a request was due.
-    Only this machine is loaded unless --allow-target says otherwise.
+    Without options: 100 requests, 10 at a time, to the manifest's load target. With --rate or --stages, requests are
+    sent on schedule however slow the responses are, and response times count from when a request was due.
+    Only this machine may be the target, unless --allow-target names another one.
     """
     from toombos_cli.load.build_plan import build_plan
     from toombos_cli.load.locust import locust_fleet_of
@@ -145,7 +168,7 @@ def load(
 
 
 def _variables(manifest: "Manifest") -> dict[str, str]:
-    """Return the variables in clear of the default target's service, for the manifest's headers."""
+    """Return the variables of the default target's service in plain text, for the manifest's headers."""
     from toombos_cli.project.mode import mode_now
     from toombos_cli.settings.values import clear_values, read_env_file
 
@@ -161,7 +184,7 @@ def _variables(manifest: "Manifest") -> dict[str, str]:
 def _documents(
     report: "LoadReport", *, csv: Path | None, html: Path | None, junit: Path | None
 ) -> Iterator[tuple[Path, str]]:
-    """Yield each file that was asked for with its text."""
+    """Yield each requested file with its text."""
     from toombos_cli.render import junit as junit_xml
     from toombos_cli.render import load_csv, load_html
 

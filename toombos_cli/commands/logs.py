@@ -32,22 +32,24 @@ def logs(
             "--lines",
             min=0,
             metavar="N",
-            help="How many lines of each service: by default 50, with --since all; 0 is none but new ones.",
+            help="Lines per service: 50 by default, all with --since; 0 shows only new ones.",
             show_default=False,
         ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
-    errors: Annotated[bool, typer.Option("--errors", help="Only errors and exceptions.")] = False,
-    startup: Annotated[bool, typer.Option("--startup", help="Only what tells of starting and stopping.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new lines until Ctrl-C.")] = False,
+    errors: Annotated[bool, typer.Option("--errors", help="Show only errors and exceptions.")] = False,
+    startup: Annotated[bool, typer.Option("--startup", help="Show only lines about starting and stopping.")] = False,
     grep: Annotated[
-        str | None, typer.Option("--grep", metavar="REGEX", help="Only lines that this finds.", show_default=False)
+        str | None, typer.Option("--grep", metavar="REGEX", help="Show only lines that match.", show_default=False)
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", metavar="TIME", help="Only since then: 90s, 10m, 2h, an ISO time.", show_default=False),
+        typer.Option(
+            "--since", metavar="TIME", help="Show only lines since then: 90s, 10m, 2h, an ISO time.", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Show the services' last log lines, rotated archives included, those of several services merged by time."""
+    """Show the last log lines of the services, merged by time; rotated archives are included."""
     from toombos_cli.logs.reading import run_logs
     from toombos_cli.logs.rotation import LogFile
     from toombos_cli.project.state import RunDirectory
@@ -74,7 +76,7 @@ def follow_files(
     count: int | None,
     since: datetime | None = None,
 ) -> NoReturn:
-    """Prints what there is, then each new line as it is written; with `--json`, one object a line."""
+    """Print the existing lines, then each new line as it is written; with `--json`, one object per line."""
     from toombos_cli.logs.follower import Follower
     from toombos_cli.logs.reading import run_logs
     from toombos_cli.render.line_printer import LinePrinter
@@ -111,7 +113,7 @@ def _filters(*, errors: bool, startup: bool, grep: str | None) -> "tuple[LineFil
 
 
 def _moment(since: str) -> datetime:
-    """Returns the time that --since means, in UTC. Raises UsageError."""
+    """Return the time that --since means, in UTC. Raises UsageError."""
     from toombos_cli.base.text import parse_duration
 
     try:

@@ -12,13 +12,13 @@ from toombos_cli.cli.wait_progress import Waiting
 if TYPE_CHECKING:
     from toombos_cli.manifest.model import Manifest
 
-app = command_group("Prometheus, Alertmanager and Grafana for the services, configured from the manifest.")
+app = command_group("Run Prometheus, Alertmanager and Grafana for the services, configured from the manifest.")
 
 BackendOption = Annotated[
     Literal["auto", "native", "compose"] | None,
     typer.Option(
         "--backend",
-        help="Native programs or containers; auto: containers where an engine answers.",
+        help="Native programs or containers; auto: containers if a container engine is available.",
         show_default="the manifest's",
     ),
 ]
@@ -27,9 +27,9 @@ BackendOption = Annotated[
 @app.command()
 @command
 def up(invocation: Invocation, backend: BackendOption = None, timeout: options.StartTimeout = None) -> None:
-    """Write the configuration, start what is installed, and wait until it answers.
+    """Write the configuration, start what is installed, and wait until it responds.
 
-    What runs already with an older configuration is told to read the new one.
+    Programs that already run with an older configuration reload it.
     """
     _up(invocation, _with_backend(invocation.manifest, backend), timeout)
 
@@ -47,7 +47,7 @@ def down(invocation: Invocation) -> None:
 @app.command()
 @command
 def restart(invocation: Invocation, backend: BackendOption = None, timeout: options.StartTimeout = None) -> None:
-    """Stop monitoring and start it again with a fresh configuration."""
+    """Stop monitoring and start it again with a new configuration."""
     _stop(invocation)
     _up(invocation, _with_backend(invocation.manifest, backend), timeout)
 
@@ -55,7 +55,7 @@ def restart(invocation: Invocation, backend: BackendOption = None, timeout: opti
 @app.command()
 @command
 def status(invocation: Invocation) -> None:
-    """Ask each monitoring service whether it is up."""
+    """Show whether each monitoring service is up."""
     from toombos_cli.monitoring.operations import run_status
 
     invocation.finish(run_status(invocation.manifest))
@@ -66,10 +66,8 @@ def status(invocation: Invocation) -> None:
 def logs(
     invocation: Invocation,
     services: options.Services = None,
-    lines: Annotated[
-        int, typer.Option("-n", "--lines", min=0, metavar="N", help="How many lines of each service.")
-    ] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new lines until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", min=0, metavar="N", help="Lines per service.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new lines until Ctrl-C.")] = False,
 ) -> None:
     """Show the last log lines of the monitoring services."""
     from pathlib import Path
@@ -103,7 +101,7 @@ def logs(
 @app.command()
 @command
 def reload(invocation: Invocation) -> None:
-    """Write the configuration again and have the running programs read it."""
+    """Write the configuration again and reload it in the running programs."""
     from toombos_cli.monitoring.operations import run_reload
 
     invocation.finish(run_reload(invocation.manifest))
@@ -113,12 +111,14 @@ def reload(invocation: Invocation) -> None:
 @command
 def check(
     invocation: Invocation,
-    wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="Go on until all is well.")] = 0.0,
+    wait: Annotated[
+        float, typer.Option("--wait", min=0, metavar="SECONDS", help="Retry until all is well, at most this long.")
+    ] = 0.0,
     strict: options.Strict = False,
 ) -> None:
-    """Judge whether monitoring would notice: targets, rules, and data for every panel.
+    """Check that monitoring would notice a problem: targets, rules, and data for every panel.
 
-    Each metric that an alert rule or a panel reads must be exported by the services that it speaks of.
+    Each metric that an alert rule or a panel reads must be exported by the services that it is about.
     """
     from toombos_cli.monitoring.check import run_check
     from toombos_cli.monitoring.operations import as_run
@@ -127,9 +127,9 @@ def check(
 
 
 def make_ready(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Writes the files for `toombos start`, starts what runs in containers, and returns what is left to supervise.
+    """Write the files for `toombos start`, start the containers, and return the names that are left to supervise.
 
-    What is not installed is left out with a warning that names the remedy.
+    What is not installed is left out, with a warning and a hint.
     """
     from toombos_cli.monitoring.operations import prepare, start_containers
 

@@ -10,15 +10,13 @@ from toombos_cli.cli.invocation import Invocation, command
 @command
 def recover(
     invocation: Invocation,
-    no_monitoring: Annotated[
-        bool, typer.Option("--no-monitoring", help="Leave monitoring and its dashboards alone.")
-    ] = False,
+    no_monitoring: Annotated[bool, typer.Option("--no-monitoring", help="Skip monitoring and its dashboards.")] = False,
 ) -> None:
-    """Recover from a complete failure, in dry-run mode where there is one: one line a step, up to the first that fails.
+    """Recover from a complete failure, in dry-run mode if there is one: one line per step, up to the first failure.
 
-    Stop all, look at the resources, archive the state, start, health, smoke, monitoring, dashboards. Where a step
-    fails its cause and the command that mends it are shown. Monitoring that cannot be had is a warning. With a broken
-    toombos.toml, an unreadable .env or a full disk nothing is stopped: what runs could not be started again.
+    The steps: stop, resources, archive, start, health, smoke, monitoring, dashboards. If a step fails, its cause and
+    the command that fixes it are shown. Missing monitoring is only a warning. With a broken toombos.toml, an
+    unreadable .env or a full disk, nothing is stopped: it could not be started again.
     """
     from toombos_cli.recovery.run import run_recovery
 

@@ -16,11 +16,11 @@ def restart(
     mode: options.Mode = None,
     dry_run: options.DryRun = False,
     changed: Annotated[
-        bool, typer.Option("--changed", help="Only what the manifest, .env or environment changes.")
+        bool, typer.Option("--changed", help="Restart only services whose configuration has changed.")
     ] = False,
     timeout: options.StartTimeout = None,
 ) -> None:
-    """Stop the services and start them again with the present manifest and `.env`; the mode stays as it was."""
+    """Stop the services and start them again with the current manifest and `.env`; the mode stays the same."""
     from toombos_cli.project.mode import chosen_mode
     from toombos_cli.supervisor.operations import run_restart
 

@@ -15,15 +15,16 @@ from toombos_cli.cli.invocation import Invocation, command
 def restore(
     invocation: Invocation,
     archive: Annotated[
-        str | None, typer.Argument(metavar="[ARCHIVE]", help="A file, its name, or s3://...", show_default=False)
+        str | None,
+        typer.Argument(metavar="[ARCHIVE]", help="The path, name or URL (s3://...) of an archive.", show_default=False),
     ] = None,
     latest_good: Annotated[
-        bool, typer.Option("--latest-good", help="The newest archive that is good; a damaged one is passed over.")
+        bool, typer.Option("--latest-good", help="Use the newest good archive; damaged ones are skipped.")
     ] = False,
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="PATH", help="Only this file or directory (may be repeated).", show_default=False
+            "--only", metavar="PATH", help="Restore only this file or directory; may be repeated.", show_default=False
         ),
     ] = None,
     preview: options.Preview = False,
@@ -33,10 +34,10 @@ def restore(
         bool, typer.Option("--recover", help="Only finish or undo a restore that was interrupted.")
     ] = False,
 ) -> None:
-    """Put back what an archive holds, whole or not at all.
+    """Restore an archive, completely or not at all.
 
-    The archive is unpacked and checked beside the live files; then the services are stopped, a safety backup is
-    made, and all is exchanged at once. When the services do not become healthy, the old state comes back.
+    The archive is unpacked and checked next to the live files; then the services are stopped, a safety backup is
+    made, and everything is exchanged at once. If the services do not become healthy, the old state is put back.
     """
     from toombos_cli.backup.directory.remote import fetch, is_remote
     from toombos_cli.backup.directory.store import find_archive
@@ -54,7 +55,7 @@ def restore(
             recovered = settle_restore(place, observer, stores.restorable)
         invocation.finish(recovered)
     if (archive is None) == (not latest_good):
-        raise UsageError("name an archive, or ask for --latest-good", hint="toombos backup list")
+        raise UsageError("give either an archive or --latest-good", hint="toombos backup list")
     source: Path | None = None
     if archive and is_remote(archive):
         with Working(invocation) as observer:

@@ -1,4 +1,4 @@
-"""`toombos schedule`: show, install, remove; and run, which cron and systemd call."""
+"""`toombos schedule`: show, install, remove; and run, which cron or systemd calls."""
 
 from typing import Annotated, Literal
 
@@ -7,18 +7,18 @@ import typer
 from toombos_cli.cli.groups import command_group
 from toombos_cli.cli.invocation import Invocation, command
 
-app = command_group("The periodic work: health, backup, retention, restore drill.")
+app = command_group("Schedule the periodic jobs: health, backup, retention, restore drill.")
 
 MethodOption = Annotated[
     Literal["systemd", "cron"] | None,
-    typer.Option("--method", help="Who runs the jobs.", show_default="systemd where it runs, else cron"),
+    typer.Option("--method", help="What runs the jobs.", show_default="systemd if it runs, else cron"),
 ]
 
 
 @app.command()
 @command
 def show(invocation: Invocation) -> None:
-    """List the jobs: when, what, the last run and the next one."""
+    """List the jobs with their time, command, last run and next run."""
     from toombos_cli.schedule.operations import run_show
 
     invocation.finish(run_show(invocation.manifest))
@@ -29,11 +29,13 @@ def show(invocation: Invocation) -> None:
 def install(
     invocation: Invocation,
     method: MethodOption = None,
-    only_print: Annotated[bool, typer.Option("--print", help="Print what would be installed; do nothing.")] = False,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Print what would be installed; install nothing.")
+    ] = False,
 ) -> None:
-    """Have systemd or cron run the jobs of this user; a second time brings them up to date.
+    """Install the jobs in this user's systemd or crontab; run it again to update them.
 
-    Other lines of the crontab, and other units, stay as they are.
+    Other crontab lines and other units are left alone.
     """
     from toombos_cli.schedule.operations import run_install, run_print
 
@@ -43,7 +45,7 @@ def install(
 @app.command()
 @command
 def remove(invocation: Invocation) -> None:
-    """Take the jobs of this project out of systemd and cron."""
+    """Remove the jobs of this project from systemd and cron."""
     from toombos_cli.schedule.operations import run_remove
 
     invocation.finish(run_remove(invocation.manifest))
@@ -52,7 +54,7 @@ def remove(invocation: Invocation) -> None:
 @app.command()
 @command
 def run(invocation: Invocation, job: Annotated[str, typer.Argument(metavar="JOB", help="The job's name.")]) -> None:
-    """Run one job now, record that it ran, and raise an alert when it failed."""
+    """Run one job now, record the run, and raise an alert if it fails."""
     from toombos_cli.schedule.job_run import run_job
 
     invocation.finish(run_job(invocation.manifest, job))

@@ -23,32 +23,32 @@ def smoke(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="STEP", help="This step and what it needs; may be repeated.", show_default=False
+            "--only", metavar="STEP", help="Run only this step and those it needs; may be repeated.", show_default=False
         ),
     ] = None,
     wait: Annotated[
-        float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait so long for the services to be ready.")
+        float, typer.Option("--wait", min=0, metavar="SECONDS", help="Wait this long for the services to be ready.")
     ] = 0,
     repeat: Annotated[
-        int, typer.Option("--repeat", min=1, metavar="N", help="Run it N times and name the steps that are flaky.")
+        int, typer.Option("--repeat", min=1, metavar="N", help="Run it N times and report flaky steps.")
     ] = 1,
     junit: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML too.", show_default=False)
+        Path | None, typer.Option("--junit", metavar="FILE", help="Also write JUnit XML.", show_default=False)
     ] = None,
     github: Annotated[bool, typer.Option("--github", help="Annotate failures for GitHub Actions.")] = False,
     allow_live: Annotated[
-        bool, typer.Option("--allow-live", help="On a system that is not in dry-run mode, take the read-only steps.")
+        bool, typer.Option("--allow-live", help="On a system that is not in dry-run mode, run the read-only steps.")
     ] = False,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Fuzz each service by its OpenAPI document too (needs schemathesis).")
+        bool, typer.Option("--deep", help="Also fuzz each service by its OpenAPI document (needs schemathesis).")
     ] = False,
     strict: options.Strict = False,
 ) -> None:
-    """Use the running system as a client would, and prove what it did.
+    """Use the running system as a client would and verify what it did.
 
-    The steps stand in the manifest: requests, answers, counters, sockets.
-    Nothing is written to a system that does not say itself that it is in
-    dry-run mode (exit 5). What the test creates is removed at the end.
+    The manifest defines the steps: requests, responses, counters, sockets.
+    Nothing is written to a system that does not itself report that it is
+    in dry-run mode (exit 5). What the test creates is removed at the end.
     """
     from toombos_cli.smoke.environment import read_environment
     from toombos_cli.smoke.plan import make_plan
@@ -82,7 +82,7 @@ def smoke(
 
 @contextmanager
 def _progress(invocation: Invocation, *, total: int) -> Iterator["Notify"]:
-    """On a terminal, a line on stderr that names the step that has just ended."""
+    """Show the step that has just ended in a line on stderr, on a terminal."""
     if not invocation.stderr.is_terminal or invocation.quiet:
         yield lambda result: None
         return
@@ -98,7 +98,7 @@ def _progress(invocation: Invocation, *, total: int) -> Iterator["Notify"]:
 
 
 def _annotate(invocation: Invocation, report: "SmokeReport") -> None:
-    """Workflow commands go to stderr where stdout holds one JSON document; GitHub reads both."""
+    """Write GitHub's workflow commands: to stderr if stdout holds a JSON document, as GitHub reads both."""
     from toombos_cli.render.github import annotations, summary
 
     stream = (invocation.stderr if invocation.options.json else invocation.stdout).file

@@ -20,26 +20,29 @@ def start(
         bool,
         typer.Option(
             "--dry-run",
-            help="Start in dry-run mode (--mode dry_run). To see what would be started, use --preview.",
+            help="Start in dry-run mode (--mode dry_run). Use --preview to see what would be started.",
         ),
     ] = False,
     preview: Annotated[
-        bool, typer.Option("--preview", "--plan", help="Print what would be started, and start nothing.")
+        bool, typer.Option("--preview", "--plan", help="Print what would be started; start nothing.")
     ] = False,
     monitoring: Annotated[
-        bool, typer.Option("--monitoring", help="Start the manifest's monitoring services as well.")
+        bool, typer.Option("--monitoring", help="Also start the manifest's monitoring services.")
     ] = False,
     foreground: Annotated[
         bool,
-        typer.Option("--foreground", help="Stay, print the services' output, stop all at the end (for containers)."),
+        typer.Option(
+            "--foreground",
+            help="Stay in the foreground and print the services' output; stop them on exit (for containers).",
+        ),
     ] = False,
     timeout: options.StartTimeout = None,
 ) -> None:
     """Start the services and wait until each is ready.
 
-    Ends when all are ready, or with the cause and the last log lines, and then leaves nothing of this start running.
-    What runs already is left alone. A service that says that it is not in dry-run mode, when it was started so, is
-    ended again with all that this start began (exit 5).
+    If a service fails, show the cause and its last log lines, and stop everything that this start has started.
+    Services that already run are left alone. If a service was started in dry-run mode and reports that it is not,
+    the start fails likewise (exit 5).
     """
     if preview:
         from toombos_cli.supervisor.start_preview import preview_start
@@ -64,11 +67,11 @@ def start(
 
 
 def _refuse_half_restored(invocation: Invocation) -> None:
-    """RefusedError when an interrupted restore may have left the tree half old, half new."""
+    """Raise RefusedError if an interrupted restore may have left the tree half old, half new."""
     try:
         if not (invocation.project / "run" / "restore.json").exists():
             return
-    except PermissionError:  # another user's project: what is done next says so
+    except PermissionError:  # another user's project: the next step reports it
         return
     from toombos_cli.backup.scope import make_place
     from toombos_cli.backup.transaction.journal import refuse_open_journal
@@ -77,7 +80,7 @@ def _refuse_half_restored(invocation: Invocation) -> None:
 
 
 def _names(invocation: Invocation, services: list[str] | None, monitoring: bool) -> tuple[str, ...]:
-    """What to start; () is all that is not optional. Raises UsageError for an unknown name."""
+    """Return the names to start; () means all that are not optional. Raises UsageError for an unknown name."""
     names = invocation.service_names(services)
     if monitoring:
         from toombos_cli.supervisor.ordering import with_monitoring
@@ -87,7 +90,7 @@ def _names(invocation: Invocation, services: list[str] | None, monitoring: bool)
 
 
 def _mode(invocation: Invocation, name: str | None, *, dry_run: bool) -> str | None:
-    """The mode to start in; None where none was asked for. Raises UsageError for an unknown one."""
+    """Return the mode to start in, or None if none was asked for. Raises UsageError for an unknown one."""
     if name is None and not dry_run:
         return None
     from toombos_cli.project.mode import chosen_mode
@@ -96,7 +99,7 @@ def _mode(invocation: Invocation, name: str | None, *, dry_run: bool) -> str | N
 
 
 def _prepared(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names that the supervisor is to start, with the files written that monitoring among them reads."""
+    """Return the names for the supervisor to start; first write the files that monitoring among them reads."""
     if all(invocation.manifest.services[name].role != "monitoring" for name in names):
         return names
     from toombos_cli.commands.monitoring import make_ready
@@ -105,7 +108,7 @@ def _prepared(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]
 
 
 def _stay(invocation: Invocation, names: tuple[str, ...], *, mode: str | None, timeout: float | None) -> NoReturn:
-    """Supervises in this process; ends with 130 or 143 after the signal that asked for the end."""
+    """Supervise in this process; exit with 130 or 143 after the signal that ended it."""
     from toombos_cli.render.line_printer import LinePrinter
     from toombos_cli.settings.env_file import read_env_file
     from toombos_cli.settings.spellings import find_other_spellings
@@ -125,5 +128,5 @@ def _stay(invocation: Invocation, names: tuple[str, ...], *, mode: str | None, t
         )
     if ended_by is not None:
         sys.stderr.flush()
-        os._exit(128 + ended_by)  # nothing is left to do but to wait for a reader of stdout who may have stalled
+        os._exit(128 + ended_by)  # a normal exit could wait for a stalled reader of stdout
     invocation.finish(report)

@@ -13,13 +13,13 @@ from toombos_cli.cli.known_services import known_services
 def status(
     invocation: Invocation,
     services: options.Services = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, with each last log line.")] = False,
-    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="How often --watch looks.")] = 1.0,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat it, with the last log line of each service.")] = False,
+    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Interval of --watch.")] = 1.0,
     strict: options.Strict = False,
 ) -> None:
-    """Show what runs where: phase, pid, port, uptime, restarts, CPU and memory of each service.
+    """Show the phase, pid, port, uptime, restarts, CPU and memory of each service.
 
-    Ends with 0 when every service is ready, else with 1, also while one is starting.
+    Exit 0 if every service is ready, else 1, also while one is starting.
     """
     from toombos_cli.supervisor.operations import run_status
 

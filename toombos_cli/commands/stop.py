@@ -15,16 +15,16 @@ from toombos_cli.cli.wait_progress import Waiting
 def stop(
     invocation: Invocation,
     services: options.Services = None,
-    everything: Annotated[bool, typer.Option("--all", help="All services (as without names).")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Stop all services (the default).")] = False,
 ) -> None:
     """Stop the services, dependents first, and wait until their processes are gone and their ports are free.
 
-    Ends with 0 also when nothing ran.
+    Exit 0 also if nothing was running.
     """
     from toombos_cli.supervisor.operations import run_stop
 
     if everything and services:
-        raise UsageError("--all and names of services exclude each other")
+        raise UsageError("--all and service names exclude each other")
     known, names, manifest = known_services(invocation, services)
     with Waiting(invocation) as waiting:
         report = run_stop(invocation.project, known, names, manifest=manifest, on_progress=waiting.note)

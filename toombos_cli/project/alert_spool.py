@@ -1,7 +1,7 @@
-"""Raising an alert: a line appended to the spool, and a sender process that is begun when none is at work.
+"""Raises an alert: appends a line to the spool and starts a sender process unless one is running.
 
-That is all that the raising program waits for. What is told to whom, and how often, is decided by the sender
-(`toombos_cli.alerts`), so a receiver that is down or slow can hold up nobody.
+The program that raises it waits for nothing else. The sender (`toombos_cli.alerts`) decides who is notified of what,
+and how often, so a receiver that is down or slow delays nobody.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """Something went wrong, or is well again.
+    """A problem, or its recovery.
 
     `key` is the same for every repetition and for the recovery: `crash-loop:crm`. `at` is seconds since the epoch.
-    `episode`, where the source knows it, tells repetitions from a problem that ended unnoticed and began again.
+    `episode`, if the source knows it, distinguishes a repetition from a problem that ended unnoticed and recurred.
     """
 
     key: str
@@ -55,10 +55,10 @@ class AlertDirectory:
 
 
 def emit(project: Path, *events: AlertEvent, send: bool = True) -> bool:
-    """Hands the events over: an append and, with `send`, the start of a sender. Never raises, never waits for one.
+    """Append the events to the spool and, with `send`, start a sender. Never raises, never waits for the sender.
 
-    What cannot be written down is handed to the sender itself, which can do its work on a full disk. False when it
-    could not be begun, or where this user may not write it could hardly do its work either.
+    Events that cannot be written go to the sender's stdin: it can work on a full disk. Return False if no sender
+    could be started, or if this user may not write the spool: the sender then could hardly work either.
     """
     unwritten, safe = [], True
     for event in events:
@@ -78,7 +78,7 @@ def emit(project: Path, *events: AlertEvent, send: bool = True) -> bool:
 
 
 def begin_sender(project: Path, unwritten: Sequence[bytes] = ()) -> None:
-    """Starts a detached sender; it leaves at once when another one is at work, unless it was given lines itself.
+    """Start a detached sender; it exits at once if another one is running, unless it is given lines itself.
 
     Raises OSError.
     """
@@ -99,13 +99,13 @@ def begin_sender(project: Path, unwritten: Sequence[bytes] = ()) -> None:
 
 
 def _sender_environment(project: Path) -> dict[str, str]:
-    """The environment, without what a supervised service was given of `.env` when it was started.
+    """Return the environment without the variables that a supervised service got from `.env` at its start.
 
-    Left in, it would beat a secret that was changed in `.env` since.
+    They would override a secret that was changed in `.env` since.
     """
     dropped = {processes.TAG}
     if processes.TAG in os.environ:
-        from toombos_cli.settings.env_file import read_env_file  # a supervisor without an alert does without
+        from toombos_cli.settings.env_file import read_env_file  # not needed by a supervisor without an alert
 
         with contextlib.suppress(ConfigurationError):
             dropped.update(read_env_file(project).values)
@@ -113,7 +113,7 @@ def _sender_environment(project: Path) -> dict[str, str]:
 
 
 def _whole_lines(lines: Sequence[bytes]) -> bytes:
-    """As many lines as a pipe holds: nobody waits until they are read."""
+    """Return as many lines as fit into a pipe, so that writing them never blocks."""
     kept = b""
     for line in lines:
         if len(kept) + len(line) < _PIPE_BYTES:
@@ -122,12 +122,12 @@ def _whole_lines(lines: Sequence[bytes]) -> bytes:
 
 
 def place_of(project: Path) -> str:
-    """Where an alert comes from, for people who look after several machines: host and project directory."""
+    """Return where an alert comes from, for people with several machines: host and project directory."""
     return f"{socket.gethostname()}, {project}"
 
 
 def open_keys(project: Path) -> frozenset[str]:
-    """The keys of the problems that the sender knows and that have not ended."""
+    """Return the keys of the open problems that the sender knows."""
     try:
         return frozenset(msgspec.json.decode(AlertDirectory(project).ledger.read_bytes(), type=_Open).incidents)
     except (OSError, msgspec.DecodeError):
@@ -139,8 +139,8 @@ class _Open(msgspec.Struct):
 
 
 def sender_pids() -> frozenset[int]:
-    """The senders that this process began and that have not ended; they outlive it."""
+    """Return the pids of the running senders that this process started; they outlive it."""
     return frozenset(sender.pid for sender in _begun)
 
 
-_begun: list["subprocess.Popen[bytes]"] = []  # kept until they end, so that they are waited for
+_begun: list["subprocess.Popen[bytes]"] = []  # kept until they end, so that they are reaped

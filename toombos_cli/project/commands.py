@@ -1,4 +1,4 @@
-"""The command lines of toombos itself: those that run as processes of their own, and those that a person pastes."""
+"""The command lines of toombos itself: those it runs as separate processes, and those that a person pastes."""
 
 import shlex
 import sys
@@ -12,27 +12,27 @@ from toombos_cli.project.state import read_state
 
 
 def own_argv(project: Path, *arguments: str) -> tuple[str, ...]:
-    """The program and its arguments, absolute: it finds itself without PATH, from any directory."""
+    """Return the program and its arguments, absolute, so that they work without PATH and from any directory."""
     return (sys.executable, "-P", "-m", "toombos_cli", "--project", str(project), *arguments)
 
 
 def start(manifest: Manifest, *services: str, last: Ran | None) -> Fix:
-    """Return the command that starts services, or all, in the mode of `last`; dry if the system never ran and can."""
+    """Return the command that starts the services, or all, in the mode of `last`, or dry if it never ran and can."""
     begin = toombos(manifest.project, *start_words(manifest, last, *services))
     return replace(begin, undo=toombos(manifest.project, "stop", *services).command)
 
 
 def start_as_before(manifest: Manifest, *services: str) -> Fix:
-    """Return the command that starts services, or all, as `run/state.json` says that the system was run last."""
+    """Return the command that starts the services, or all, in the last mode according to `run/state.json`."""
     return start(manifest, *services, last=read_state(manifest.project))
 
 
 def logs(manifest: Manifest, service: str, *options: str) -> Fix:
-    """The command that shows a service's log."""
+    """Return the command that shows a service's log."""
     return toombos(manifest.project, "logs", service, *options)
 
 
 def wake(*pids: int) -> Fix:
-    """The command that lets processes go on that a signal suspended."""
+    """Return the command that resumes processes that a signal suspended."""
     words = tuple(map(str, pids))
     return command("kill", "-CONT", *words, safe=True, undo=shlex.join(("kill", "-STOP", *words)))

@@ -1,4 +1,4 @@
-"""Gathers what the configuration rules judge, once: `.env`, the environment, the running system, Prometheus' file."""
+"""Gathers what the configuration rules check: `.env`, the environment, the running system, Prometheus' file."""
 
 import hashlib
 import os
@@ -20,9 +20,9 @@ from toombos_cli.settings.values import shared_values
 def gather_facts(
     manifest: Manifest, *, mode: str | None = None, environ: Mapping[str, str] | None = None, start: Path | None = None
 ) -> SettingsFacts:
-    """The facts of the manifest's project. `start` is the directory that the project was looked for from.
+    """Return the facts of the manifest's project. `start` is the directory where the search for the project started.
 
-    Raises nothing for a bad `.env`: that is a fact, too.
+    Does not raise for a bad `.env`: that is a fact too.
     """
     environ = dict(os.environ) if environ is None else environ
     project = manifest.project
@@ -90,7 +90,7 @@ def _running(project: Path) -> RunningSystem | None:
 
 
 def _path_problem(path: Path) -> str:
-    """Return why the directory of a SQLite file cannot be used; "" when it can, or can be made."""
+    """Return why the directory of a SQLite file cannot be used, or "" if it can be used or created."""
     existing = next(d for d in path.parents if d.exists())
     if not existing.is_dir():
         return f"{existing} is not a directory"

@@ -1,4 +1,4 @@
-"""Where the project is."""
+"""Finds the project directory."""
 
 import os
 from pathlib import Path
@@ -9,12 +9,12 @@ _MARKERS = (FILE_NAME, ".env", ".env.example", "run/state.json")
 
 
 def find_project(start: Path) -> Path:
-    """The nearest directory from `start` upward that holds a toombos project, else `start` itself; absolute."""
+    """Return the nearest directory from `start` upward that is a toombos project, else `start`; absolute."""
     start = start.resolve()
     return next((directory for directory in (start, *start.parents) if is_project(directory)), start)
 
 
 def is_project(directory: Path) -> bool:
-    """Whether a file of this directory makes it a toombos project."""
-    # Not Path.is_file(), which raises where another user's run/ may not be looked into.
+    """Report whether the directory has a file that makes it a toombos project."""
+    # Not Path.is_file(), which raises if another user's run/ may not be entered.
     return any(os.path.isfile(directory / marker) for marker in _MARKERS)  # noqa: PTH113

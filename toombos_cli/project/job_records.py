@@ -1,6 +1,6 @@
 """When scheduled jobs are due, when they last ran, and which runs were missed.
 
-Written by `toombos schedule run`; read by health and backup status, which report what did not happen.
+`toombos schedule run` writes the records; health and backup status report the missed runs.
 """
 
 import time
@@ -14,7 +14,7 @@ from toombos_cli.base.files import replace_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import WEEKDAYS, Job
 
-_GRACE_S = 300.0  # so late a run is late, not missed
+_GRACE_S = 300.0  # within this time a run is late, not missed
 _EARLY_S = 60.0
 
 
@@ -27,7 +27,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
-    """That and how the schedule was installed."""
+    """When and how the schedule was installed."""
 
     method: str
     installed_at: float
@@ -35,7 +35,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissedRun:
-    """A job that was due and did not run; `last_run_at` is None when it never did. Times are local, with the offset."""
+    """A job that was due and did not run; `last_run_at` is None if it never ran. Times are local, with the offset."""
 
     job: str
     due_at: datetime
@@ -43,23 +43,23 @@ class MissedRun:
 
     @property
     def text(self) -> str:
-        """The rest of a sentence that begins with the job's name."""
+        """The rest of a sentence that starts with the job's name."""
         last = f"last on {_minute(self.last_run_at)}" if self.last_run_at else "never yet"
         return f"was due on {_minute(self.due_at)} and did not run ({last})"
 
 
 def directory_of(project: Path) -> Path:
-    """Where the records lie."""
+    """Return the directory of the records."""
     return project / "run" / "schedule"
 
 
 def write_record(project: Path, job: str, record: RunRecord) -> None:
-    """Notes the job's last run. Raises OSError."""
+    """Record the job's last run. Raises OSError."""
     replace_file(directory_of(project) / f"{job}.json", msgspec.json.encode(record), durable=True)
 
 
 def read_record(project: Path, job: str) -> RunRecord | None:
-    """The job's last run; None when it never ran."""
+    """Return the job's last run, or None if it never ran."""
     try:
         return msgspec.json.decode((directory_of(project) / f"{job}.json").read_bytes(), type=RunRecord)
     except (OSError, msgspec.DecodeError):
@@ -67,7 +67,7 @@ def read_record(project: Path, job: str) -> RunRecord | None:
 
 
 def write_installation(project: Path, installation: Installation | None) -> None:
-    """Notes that the schedule is installed, or no longer. Raises OSError."""
+    """Record that the schedule is installed, or, with None, that it no longer is. Raises OSError."""
     path = directory_of(project) / "installed"
     if installation is None:
         path.unlink(missing_ok=True)
@@ -76,7 +76,7 @@ def write_installation(project: Path, installation: Installation | None) -> None
 
 
 def read_installation(project: Path) -> Installation | None:
-    """How the schedule is installed; None when it is not."""
+    """Return how the schedule is installed, or None if it is not."""
     try:
         return msgspec.json.decode((directory_of(project) / "installed").read_bytes(), type=Installation)
     except (OSError, msgspec.DecodeError):
@@ -84,7 +84,7 @@ def read_installation(project: Path) -> Installation | None:
 
 
 def last_due(job: Job, now: datetime) -> datetime:
-    """The latest moment at or before `now` (local time) at which the job is due."""
+    """Return the latest time at or before `now` (local time) at which the job is due."""
     minute = now.replace(second=0, microsecond=0)
     if job.every_minutes is not None:
         return minute - timedelta(minutes=minute.minute % job.every_minutes)
@@ -95,7 +95,7 @@ def last_due(job: Job, now: datetime) -> datetime:
 
 
 def next_due(job: Job, now: datetime) -> datetime:
-    """The first moment after `now` (local time) at which the job is due."""
+    """Return the first time after `now` (local time) at which the job is due."""
     if job.every_minutes is not None:
         return last_due(job, now) + timedelta(minutes=job.every_minutes)
     days = 7 if job.weekday is not None else 1
@@ -103,7 +103,7 @@ def next_due(job: Job, now: datetime) -> datetime:
 
 
 def missed_runs(manifest: Manifest, now_s: float | None = None) -> tuple[MissedRun, ...]:
-    """The jobs whose last due run did not happen; none where the schedule is not installed."""
+    """Return the jobs whose last due run did not happen; none if the schedule is not installed."""
     installation = read_installation(manifest.project)
     if installation is None:
         return ()
@@ -115,7 +115,7 @@ def missed_runs(manifest: Manifest, now_s: float | None = None) -> tuple[MissedR
         due_at = last_due(job, datetime.fromtimestamp(now_s - _GRACE_S)).timestamp()  # noqa: DTZ006  (local, as cron)
         record = read_record(manifest.project, name)
         ran_at = record.started_at if record else None
-        # A record of a clock that was ahead says nothing; believed, it would hide missed runs until that day.
+        # Ignore a record from a clock that was ahead: it would hide missed runs until that time.
         ran = ran_at is not None and due_at - _EARLY_S <= ran_at <= now_s + _GRACE_S
         if installation.installed_at < due_at and not ran:
             last = _local(ran_at) if ran_at is not None else None

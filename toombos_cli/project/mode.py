@@ -1,4 +1,4 @@
-"""The mode in which the system runs: what was asked for, and what the services say, which beats it."""
+"""The mode in which the system runs: the one asked for, overridden by what the services report."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -18,10 +18,10 @@ _WANTED = RUNNING | {Phase.FAILED, Phase.CRASH_LOOP}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningMode:
-    """The mode of the services that run. `name` was asked for; `dry_run` is True only when the services confirm it.
+    """The mode of the running services. `name` was asked for; `dry_run` is True only if the services confirm it.
 
-    `denied_by` are the services that were started to run dry and say that they do not. `text` says it all in a few
-    words, "" when nothing runs.
+    `denied_by` are the services that were started to run dry and report that they do not. `text` is a summary for a
+    person, "" if nothing runs.
     """
 
     name: str | None = None
@@ -33,7 +33,7 @@ class RunningMode:
 def running_mode(
     state: SystemState | None, *, said: Mapping[str, bool | None] | None = None, knows_dry_run: bool = True
 ) -> RunningMode:
-    """The mode of the system in `state`; `said` is newer than what the state holds of each service.
+    """Return the mode of the system in `state`; `said` overrides what the services in the state reported.
 
     `knows_dry_run` is False for a manifest without the mode dry_run.
     """
@@ -52,7 +52,7 @@ def _in_words(
     state: SystemState, dry: Iterable[str], live: Iterable[str], denied_by: Iterable[str], *, knows_dry_run: bool
 ) -> str:
     if denied_by:
-        return f"NOT in dry-run mode, though started so: {', '.join(denied_by)}"
+        return f"NOT in dry-run mode, although started in it: {', '.join(denied_by)}"
     if dry and live:
         return f"partly in live mode: {', '.join(live)}"
     if dry:
@@ -65,12 +65,12 @@ def _in_words(
 
 
 def mode_now(manifest: Manifest) -> str | None:
-    """The mode that the configuration is judged for: that of the system while it runs or should run.
+    """Return the mode for which the configuration is checked: that of the system while it runs or should run.
 
-    After a stop, and before the first start, it is None, which is what `.env` and the environment make by themselves;
-    dry_run if there is no `.env` that might ask for another.
+    After a stop, and before the first start, return None (what `.env` and the environment alone define), or dry_run
+    if there is no `.env` that could ask for another mode.
     """
-    from toombos_cli.settings.env_file import ENV_FILE  # `status` does without
+    from toombos_cli.settings.env_file import ENV_FILE  # not needed by `status`
 
     state = read_state(manifest.project)
     if state is not None and any(s.desired or s.phase in _WANTED for s in observed(state).services.values()):
@@ -79,21 +79,17 @@ def mode_now(manifest: Manifest) -> str | None:
 
 
 def chosen_mode(manifest: Manifest, name: str | None, *, dry_run: bool) -> str | None:
-    """The mode that `--mode NAME` or `--dry-run` asks for, None for neither. Raises UsageError for an unknown one."""
+    """Return the mode that `--mode NAME` or `--dry-run` asks for, or None. Raises UsageError for an unknown one."""
     from toombos_cli.base.spelling import nearest
 
     if dry_run and name not in (None, DRY_RUN):
-        raise UsageError(
-            f"--dry-run is --mode {DRY_RUN}, and --mode {name} was given, too", hint="leave one of them out"
-        )
+        raise UsageError(f"--dry-run is --mode {DRY_RUN}, but --mode {name} is given too", hint="leave one of them out")
     name = DRY_RUN if dry_run else name
     if name is None or name in manifest.modes:
         return name
     where = str(manifest.source.path) if manifest.source.path else None
     if not manifest.modes:
-        raise UsageError(
-            f"the manifest has no mode {name}: it describes none", where=where, hint="leave the option out"
-        )
+        raise UsageError(f"the manifest has no mode {name}: it defines none", where=where, hint="leave the option out")
     guess = nearest(name, manifest.modes)
     known = f"modes: {', '.join(manifest.modes)}"
     hint = f"did you mean {guess!r}? ({known})" if guess else f"{known}   (choose one with --mode)"
@@ -101,13 +97,13 @@ def chosen_mode(manifest: Manifest, name: str | None, *, dry_run: bool) -> str |
 
 
 def mode_to_restore(manifest: Manifest, state: SystemState) -> str | None:
-    """The mode in which what ran in `state` is started again, whatever a restored `.env` asks for."""
+    """Return the mode in which the services of `state` are started again, whatever a restored `.env` asks for."""
     name = DRY_RUN if state.mode is None and state.dry_run else state.mode
     return name if name in manifest.modes else None
 
 
 def mode_words(mode: str | None) -> tuple[str, ...]:
-    """The words of a command line that choose a mode."""
+    """Return the words of a command line that select a mode."""
     return () if mode is None else ("--dry-run",) if mode == DRY_RUN else ("--mode", mode)
 
 
@@ -120,13 +116,13 @@ class Ran(Protocol):
 
 
 def start_words(manifest: Manifest, last: Ran | None, *services: str) -> tuple[str, ...]:
-    """The words of the command that starts services as the system was run last, or dry if it never ran and can."""
+    """Return the words of the command that starts services in the mode of `last`, or dry if it never ran and can."""
     mode = DRY_RUN if last is None else last.mode
     return ("start", *mode_words(mode if mode in manifest.modes else None), *services)
 
 
 def asks_for_dry_run(manifest: Manifest, values: "Mapping[str, Value]", mode: str | None) -> bool:
-    """Whether a service with these values is to run dry: by the mode, or because each of its variables is set so."""
+    """Report whether a service with these values is to run dry: by the mode, or by each of the mode's variables."""
     wanted = manifest.modes[DRY_RUN].env if DRY_RUN in manifest.modes else {}
     if mode == DRY_RUN or not wanted:
         return mode == DRY_RUN
@@ -135,16 +131,16 @@ def asks_for_dry_run(manifest: Manifest, values: "Mapping[str, Value]", mode: st
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denial:
-    """Why a service may run live although it was started to run dry. `message` is for a person, `hint` a command."""
+    """The likely reason why a service runs live although it was started to run dry. `hint` is a command."""
 
     message: str
     hint: str
 
 
 def explain_denial(manifest: Manifest, service: "Service", mode: str | None) -> Denial:
-    """Names each variable that may have asked the service for live mode, where it was set, and how to go on.
+    """Return each variable that may have put the service into live mode, where it was set, and the next command.
 
-    Another spelling of a name counts as one: readers that ignore case take whichever comes last.
+    Other spellings of a name count too: readers that ignore case take the last one.
     """
     from toombos_cli.settings.env_file import read_env_file
     from toombos_cli.settings.values import Origin, effective_values

@@ -1,4 +1,4 @@
-"""Who listens on a service's address, and whether that is the process that toombos started there."""
+"""The owner of a service's port, and whether it is the process that toombos started."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from toombos_cli.project.state import Neighbour, SystemState, neighbour, run_id_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortOwner:
-    """The listener on one service's address, or the process of a service without one.
+    """The listener on one service's address, or the process of a service without a port.
 
     `pid` and `command` are None when another user's process holds the address; `listens_on` is None without a port.
     """
@@ -21,9 +21,9 @@ class PortOwner:
     command: str | None
     listens_on: str | None
     ours: bool | None
-    """Whether toombos started it, as this service; None when this user may not see that."""
+    """Whether toombos started it as this service; None if this user may not see that."""
     neighbour: Neighbour | None = None
-    """Which service of another project it is, if any."""
+    """The service of another project that it is, if any."""
 
     def __str__(self) -> str:
         if not self.pid:
@@ -32,9 +32,9 @@ class PortOwner:
 
 
 def find_owners(project: Path, services: Mapping[str, Service], state: SystemState | None) -> dict[str, PortOwner]:
-    """The owner of each service's listening socket, or its process where it has no port; others are left out.
+    """Return the owner of each service's listening socket, or its process if it has no port; omit the others.
 
-    Cheap for what toombos runs: all processes of the machine are searched only for a listener that is none of ours.
+    Cheap for services that toombos runs: all processes of the machine are searched only for a foreign listener.
     """
     roots = _roots(state) if state else {}
     found = _listeners(services, roots)
@@ -62,29 +62,29 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
 
 
 def is_suspended(pid: int | None) -> bool:
-    """Whether the process is stopped by a signal, so that it cannot answer."""
+    """Report whether the process is stopped by a signal, so that it cannot respond."""
     row = processes.process_table().get(pid) if pid else None
     return row is not None and row.stopped
 
 
 def _roots(state: SystemState) -> dict[str, int]:
-    """The first process of each service that toombos started and that still runs."""
+    """Return the main process of each service that toombos started and that still runs."""
     entries = state.services.items()
     return {name: e.pid for name, e in entries if e.pid and processes.is_alive(state.identity_of(e))}
 
 
 def _listeners(services: Mapping[str, Service], roots: Mapping[str, int]) -> tuple[processes.Listener, ...]:
-    """Searches first the processes that toombos started itself, then all of the machine's."""
+    """Search the processes that toombos started, then, if a listener is not among them, all of the machine's."""
     ports = tuple({service.port for service in services.values()})
     found = processes.listeners(ports, roots.values())
     return processes.listeners(ports) if any(listener.pid is None for listener in found) else found
 
 
 def _is_ours(pid: int | None, project: Path, name: str, root: int | None, state: SystemState | None) -> bool | None:
-    """Whether the listener is the service's first process, a worker of it, or left by an earlier run."""
+    """Report whether the listener is the service's main process, a worker of it, or left by an earlier run."""
     if pid is None:
-        # Another user's, or in another container: ours as far as can be told, while what toombos started still lives,
-        # or would live where it cannot be seen.
+        # Another user's, or in another container: it may be ours while the process that toombos started still lives,
+        # or may live where it cannot be seen.
         return None if root is not None or (state is not None and state.is_elsewhere) else False
     if pid == root or processes.find_tagged(run_id_prefix(project, name), (pid,)):
         return True

@@ -1,4 +1,4 @@
-"""How a service says that it is well: by what it answers, or where it has no port by its process being there."""
+"""Probes a service by its response, or, if it has no port, by whether its process runs."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ def probe_service(
     headers: Mapping[str, str] | None = None,
     max_body_bytes: int = 65536,
 ) -> ProbeResult:
-    """What `probe_health` says, or REFUSED for a service without a port whose process does not run.
+    """Return the result of `probe_health`; REFUSED for a service without a port whose process does not run.
 
-    Raises OperationError when this machine cannot probe.
+    Raises OperationError if this machine cannot probe.
     """
     if service.port:
         return probe_health(service, timeout_s=timeout_s, headers=headers, max_body_bytes=max_body_bytes)
     entry = state.services.get(service.name) if state else None
     if state and entry and entry.pid and processes.is_alive(state.identity_of(entry)):
         return ProbeResult(url="", reason=Reason.OK)
-    return ProbeResult(url="", reason=Reason.REFUSED, detail="its process does not run")
+    return ProbeResult(url="", reason=Reason.REFUSED, detail="its process is not running")

@@ -1,7 +1,7 @@
-"""What the supervisor wrote down of the running system: `run/state.json`, and where everything of a run lies.
+"""The supervisor's record of the running system, `run/state.json`, and the paths of everything in `run/`.
 
-The supervisor alone writes it; `status`, `health` and `diagnose` read it. It holds no secret: of the environment
-only a fingerprint is kept.
+Only the supervisor writes it; `status`, `health` and `diagnose` read it. It holds no secret: only a fingerprint of
+the environment.
 """
 
 import os
@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 
 
 class Phase(StrEnum):
-    """Where a service's process is. UNSUPERVISED is never stored: it is what a reader finds (see `observed`)."""
+    """The phase of a service's process. UNSUPERVISED is never stored: a reader finds it (see `observed`)."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -34,7 +34,7 @@ RUNNING = frozenset({Phase.STARTING, Phase.READY, Phase.UNHEALTHY, Phase.STOPPIN
 
 
 class FailureKind(StrEnum):
-    """Why a service could not be brought up, kept up or ended. The values are contract (`run/state.json`, `--json`)."""
+    """Why a service could not be started, kept up or ended. The values are contract (`run/state.json`, `--json`)."""
 
     COMMAND = "command"
     DIRECTORY = "directory"
@@ -43,13 +43,13 @@ class FailureKind(StrEnum):
     LOCK = "lock"
     EXITED = "exited"
     CONFIGURATION = "configuration"
-    """It ended with one of its `exit_codes_of_invalid_configuration`."""
+    """It exited with one of its `exit_codes_of_invalid_configuration`."""
     TIMEOUT = "timeout"
-    """It started and could not do its work in time."""
+    """It started and was not ready in time."""
     LIMIT = "limit"
-    """The supervisor ended it, because it exceeded one of its limits."""
+    """The supervisor ended it because it exceeded one of its limits."""
     STUBBORN = "stubborn"
-    """A process of it outlived SIGKILL."""
+    """One of its processes survived SIGKILL."""
     BUG = "bug"
     NOT_DRY_RUN = "not-dry-run"
 
@@ -64,12 +64,11 @@ class RestartRecord(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     """One service as last written. `service` is its manifest table without the environment.
 
-    `desired` is what the operator asked for; `detail` says why the phase is what it is, for a person, and
-    `failure_kind` which failure that was, None unless it is one. `adopted` says that the process was taken over from
-    an earlier supervisor.
-    `pid` and `start_ticks` are 0 when there is no process. `log_offset` is the log's
-    size at its start. Times are seconds since the epoch. `wants_dry_run` is what it was started for, `says_dry_run`
-    what its health response said when it became ready; None when it said nothing.
+    `desired` is what the operator asked for; `detail` explains the phase to a person, and `failure_kind` is its kind of
+    failure, or None. `adopted` means that the process was taken over from an earlier supervisor. `pid` and
+    `start_ticks` are 0 if there is no process. `log_offset` is the log's size at its start. Times are seconds since the
+    epoch. `wants_dry_run` is what it was started for, `says_dry_run` what its health response said when it became
+    ready, or None.
     """
 
     service: Service
@@ -96,7 +95,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnvFileStamp(msgspec.Struct, frozen=True, kw_only=True):
-    """The `.env` that the running services were started with; `sha256` is "" when there was none."""
+    """The `.env` that the running services were started with; `sha256` is "" if there was none."""
 
     path: str
     mtime_ns: int
@@ -104,9 +103,9 @@ class EnvFileStamp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SystemState(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole system. Pids mean something only while `boot_id` and `pid_namespace` are still the present ones.
+    """The whole system. Pids are valid only while `boot_id` and `pid_namespace` are the current ones.
 
-    `mode` and `dry_run` are what was asked for; what the services say is in `project.mode.running_mode`.
+    `mode` and `dry_run` are what was asked for; `project.mode.running_mode` returns what the services report.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -123,18 +122,18 @@ class SystemState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether it is of another pid namespace of this machine, such as another container's."""
+        """Whether it belongs to another pid namespace of this machine, such as another container's."""
         return self.boot_id == processes.boot_id() and self.pid_namespace != processes.pid_namespace()
 
     def identity_of(self, state: ServiceState) -> processes.ProcessIdentity:
-        """The process that a service's entry means."""
+        """Return the identity of a service's process."""
         return processes.ProcessIdentity(
             boot_id=self.boot_id, pid_namespace=self.pid_namespace, pid=state.pid, start_ticks=state.start_ticks
         )
 
     @property
     def supervisor(self) -> processes.ProcessIdentity:
-        """The process that wrote this."""
+        """The identity of the supervisor that wrote this."""
         return processes.ProcessIdentity(
             boot_id=self.boot_id,
             pid_namespace=self.pid_namespace,
@@ -154,41 +153,41 @@ class RunDirectory:
         self.supervisor_log = self.path / "supervisor.log"
 
     def service_lock(self, name: str) -> Path:
-        """The lock that a service's processes hold open for as long as one of them lives."""
+        """Return the path of the lock that a service's processes hold open while one of them lives."""
         return self.path / f"{name}.lock"
 
     def rotation(self, name: str) -> Path:
-        """The record of what was moved out of a service's log."""
+        """Return the path of the record of a log's rotations."""
         return self.path / f"{name}.rotation"
 
     @property
     def socket(self) -> Path:
-        """The control socket; below a private directory of /tmp when the project's path is too long for one."""
+        """The control socket; in a private directory of /tmp if the project's path is too long for one."""
         path = self.path / "supervisor.sock"
         if len(os.fsencode(path)) < 104:  # sun_path holds 108 bytes on Linux, 104 on macOS, with the final NUL
             return path
         return Path(f"/tmp/toombos-{os.getuid()}") / f"{project_key(self.project)}.sock"  # noqa: S108  (made 0700)
 
     def create(self) -> None:
-        """Makes the directories, private to the user. Raises OSError."""
+        """Create the directories, private to the user. Raises OSError."""
         make_private_directory(self.path)
         make_private_directory(self.socket.parent)
 
 
 def project_key(project: Path) -> str:
-    """Twelve hexadecimal digits that tell this project's processes from those of others."""
+    """Return twelve hexadecimal digits that distinguish this project's processes from those of others."""
     import hashlib  # loads OpenSSL, which most readers of the state do not need
 
     return hashlib.sha256(os.fsencode(project.resolve())).hexdigest()[:12]
 
 
 def run_id_prefix(project: Path, service: str | None = None) -> str:
-    """How TOOMBOS_RUN_ID begins in every process of the project, or of one of its services."""
+    """Return the prefix of TOOMBOS_RUN_ID in every process of the project, or of one of its services."""
     return f"{project_key(project)}:" if service is None else f"{project_key(project)}:{service}:"
 
 
 class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
-    """A service that toombos runs on this machine for another project, as for another checkout."""
+    """A service that toombos runs on this machine for another project, such as another checkout."""
 
     project: str
     service: str
@@ -198,9 +197,10 @@ class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def neighbour(pid: int) -> Neighbour | None:
-    """What the process is to a project of toombos; None for one of none, or of one that cannot be found.
+    """Return the project and service of a process, or None if it has none or the project cannot be found.
 
-    Its tag holds the project's key alone. The project is where the process is or above, or where its supervisor is.
+    Its tag holds only the project's key. The project is the working directory of the process or of one of its
+    ancestors (such as its supervisor), or a parent of it.
     """
     tag = processes.find_tagged("", (pid,)).get(pid, "")
     key, _, service = tag.rpartition(":")[0].partition(":")
@@ -215,7 +215,7 @@ def neighbour(pid: int) -> Neighbour | None:
 
 
 def read_state(project: Path) -> SystemState | None:
-    """The last state that was written completely; None when there is none, or none that can be read."""
+    """Return the last state that was written completely, or None if there is none that can be read."""
     path = RunDirectory(project).state
     for candidate in (path, path.with_suffix(".json.bak")):
         try:
@@ -226,10 +226,10 @@ def read_state(project: Path) -> SystemState | None:
 
 
 def observed(state: SystemState) -> SystemState:
-    """The state as it is now, when no supervisor answers for it.
+    """Return the actual state while no supervisor runs.
 
-    A service whose very process still runs is UNSUPERVISED, every other one is stopped or keeps how it failed. Nobody
-    measures now, so there are no figures.
+    A service whose recorded process still runs is UNSUPERVISED; every other one is stopped, or keeps its failed phase.
+    Nobody measures it, so there are no figures.
     """
     services = {}
     for name, service in state.services.items():

@@ -1,1 +1,1 @@
-"""Recovery from a complete failure: the guide's procedure, step by step, up to the first that fails."""
+"""Recovery from a complete failure: the guide's procedure, step by step, up to the first failure."""

@@ -1,4 +1,4 @@
-"""What `toombos recover` returns."""
+"""The report of `toombos recover`."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,7 +8,7 @@ from toombos_cli.base.results import Case, Report, Verdict, worst
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOutcome:
-    """One step. `cause` and `fix` say why it is not well and what to type; "" when it is."""
+    """One step. `cause` and `fix` say why it failed and what to type; "" if it did not."""
 
     name: str
     command: str
@@ -21,7 +21,7 @@ class StepOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryReport(Report):
-    """The steps that were done; the last one failed, or all are there."""
+    """The steps that were done: all of them, or up to the first failure."""
 
     kind: ClassVar[str] = "recover"
 
@@ -30,11 +30,11 @@ class RecoveryReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """The worst step: WARN when what failed is not needed for the services to work."""
+        """The verdict of the worst step; WARN if the services work without what failed."""
         return worst(step.verdict for step in self.steps)
 
     def cases(self) -> tuple[Case, ...]:
-        """One case a step."""
+        """Return one case per step."""
         return tuple(
             Case(name=step.name, verdict=step.verdict, duration_s=step.duration_s, detail=step.cause or step.detail)
             for step in self.steps

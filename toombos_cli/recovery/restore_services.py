@@ -14,10 +14,10 @@ from toombos_cli.supervisor.operations import present_state, run_start, run_stop
 
 
 class SupervisedServices:
-    """Stops what runs and starts it again in the mode that it ran in.
+    """The running services, which a restore stops and starts again in the same mode.
 
-    A service that serves the `postgres` database of the restore runs until all others are started again: the database
-    is saved and restored through it.
+    A service that serves the `postgres` database of the restore keeps running until the others are started again: the
+    database is saved and restored through it.
     """
 
     def __init__(self, project: Path, postgres: Postgres | None = None) -> None:
@@ -27,7 +27,7 @@ class SupervisedServices:
         self._kept: dict[str, Service] = {}
 
     def stop(self) -> tuple[str, ...]:
-        """The names of what ran. Raises OperationError when something does not stop."""
+        """Stop the services and return their names. Raises OperationError if one does not stop."""
         state = present_state(self._project)
         running = tuple(name for name, s in state.services.items() if s.pid) if state else ()
         if not running or state is None:
@@ -35,7 +35,7 @@ class SupervisedServices:
         self._before = state
         try:
             services = load_manifest(self._project).services
-        except ConfigurationError:  # a broken manifest is a reason to restore, and no reason to leave services running
+        except ConfigurationError:  # a broken manifest may be why one restores; stop the services all the same
             services = {name: s.service for name, s in state.services.items()}
         self._kept = {name: s for name, s in services.items() if name in running and self._is_database(s)}
         others = tuple(name for name in running if name not in self._kept)
@@ -44,14 +44,14 @@ class SupervisedServices:
         return running
 
     def logs_in_use(self) -> frozenset[str]:
-        """The logs of the services that go on running."""
+        """Return the logs of the services that keep running."""
         return frozenset(service.log for service in self._kept.values())
 
     def start(self, names: tuple[str, ...]) -> None:
-        """Returns when all are ready. Raises OperationError with the first service's cause."""
-        if self._kept:  # it wrote to a log that has been exchanged
+        """Start the services and wait until all are ready. Raises OperationError with the first failure."""
+        if self._kept:  # its log has been exchanged
             self._stop(self._kept, tuple(self._kept))
-        manifest = load_manifest(self._project)  # as restored, not as it was read before
+        manifest = load_manifest(self._project)  # the restored one
         known = tuple(name for name in names if name in manifest.services)
         mode = mode_to_restore(manifest, self._before) if self._before else None
         report = run_start(manifest, known, mode=mode)

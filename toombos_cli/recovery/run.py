@@ -1,4 +1,4 @@
-"""`toombos recover`: the steps in order, and for the one that fails the cause and the fix."""
+"""`toombos recover`: the steps in order, with the cause and the fix of the one that fails."""
 
 import time
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from toombos_cli.settings.env_file import read_env_file
 
 OnStep = Callable[[StepOutcome], None]
 _DIAGNOSE_TIMEOUT_S = 120.0
-_OWN_DOING = frozenset({"system.stopped", "proc.missing"})  # the recovery itself has stopped the services
+_OWN_DOING = frozenset({"system.stopped", "proc.missing"})  # caused by the recovery, which has stopped the services
 
 
 def run_recovery(manifest: Manifest, *, skip_monitoring: bool = False, on_step: OnStep | None = None) -> RecoveryReport:
-    """Does the steps up to the first that fails, and reports each to `on_step` as it ends.
+    """Run the steps up to the first that fails, and report each to `on_step` as it ends.
 
-    On a full disk, or with a `.env` that cannot be read, nothing is stopped: what still runs could not be started
-    again. Raises ConfigurationError for the latter, LockedError when another recovery of the project is under way.
+    On a full disk, or with an unreadable `.env`, nothing is stopped: it could not be started again. Raises
+    ConfigurationError for an unreadable `.env`, LockedError if another recovery of the project is running.
     """
     read_env_file(manifest.project)
     steps = [step for step in recovery_steps(manifest) if step.required or not skip_monitoring]
@@ -33,7 +33,7 @@ def run_recovery(manifest: Manifest, *, skip_monitoring: bool = False, on_step: 
     with hold_alone(manifest.project / "run" / "recover.lock", "recovery"):
         for step in steps:
             if step.name == "dashboards" and done[-1].cause:
-                break  # monitoring is not up, as the step before has said
+                break  # monitoring is not up, as the previous step reported
             done.append(_take(manifest, step))
             if on_step:
                 on_step(done[-1])
@@ -61,7 +61,7 @@ def _take(manifest: Manifest, step: RecoveryStep) -> StepOutcome:
 
 
 def _attempt(manifest: Manifest, step: RecoveryStep) -> StepVerdict:
-    """Returns the step's verdict, ERROR for whatever kept it from being reached: the recovery reports it and ends."""
+    """Return the step's verdict, or ERROR for any exception: the recovery reports it and ends."""
     try:
         return run_within(lambda: step.work(manifest), step.timeout_s)
     except ToombosError as error:
@@ -76,7 +76,7 @@ def _attempt(manifest: Manifest, step: RecoveryStep) -> StepVerdict:
 
 
 def _diagnosed(manifest: Manifest, found: StepVerdict) -> StepVerdict:
-    """Returns the failure with cause and fix of the diagnosis' first root, where that says more than the step could."""
+    """Return the failure, with cause and fix completed from the first root finding of a diagnosis."""
     try:
         report = run_within(lambda: run_diagnose(manifest, searched_from=manifest.project).report, _DIAGNOSE_TIMEOUT_S)
         roots = [root for root in report.root_findings if root.id not in _OWN_DOING]
@@ -85,7 +85,7 @@ def _diagnosed(manifest: Manifest, found: StepVerdict) -> StepVerdict:
     roots = [root for root in roots if root.case().verdict in (Verdict.FAIL, Verdict.WARN)]
     first = min(roots, key=lambda root: root.case().verdict is not Verdict.FAIL, default=None)
     if first is None:
-        return replace(found, cause=found.cause or "not known", fix=found.fix or "toombos diagnose")
+        return replace(found, cause=found.cause or "unknown", fix=found.fix or "toombos diagnose")
     said = first.reason + (f" ({first.cause})" if first.cause else "")
     return replace(
         found,

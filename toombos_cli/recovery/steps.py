@@ -1,4 +1,4 @@
-"""The steps of the recovery, in the guide's order: each does its work through a feature and judges its report."""
+"""The steps of the recovery, in the guide's order: each calls a feature and turns its report into a verdict."""
 
 import shlex
 import shutil
@@ -39,7 +39,7 @@ _DATA_FOR_PANELS_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepVerdict:
-    """A step's verdict, what it found, and when it is not well the cause and the fix."""
+    """A step's verdict and what it found; if it failed, also the cause and the fix."""
 
     verdict: Verdict
     detail: str = ""
@@ -48,7 +48,7 @@ class StepVerdict:
 
     @classmethod
     def of(cls, report: Report, *, cause: str = "", fix: str = "") -> "StepVerdict":
-        """Returns the report's verdict; its first problem, or else `cause` and `fix`, explains one that is wrong."""
+        """Return the report's verdict; its first problem explains a failure, or else `cause` and `fix` do."""
         if report.verdict not in WRONG:
             return cls(verdict=report.verdict)
         if not report.problems:
@@ -57,14 +57,14 @@ class StepVerdict:
 
     @classmethod
     def of_problem(cls, problem: Problem, verdict: Verdict = Verdict.ERROR) -> "StepVerdict":
-        """Returns the verdict that a problem explains."""
+        """Return the verdict that a problem explains."""
         place = f"{problem.where}: " if problem.where else ""
         return cls(verdict=verdict, cause=f"{place}{problem.message}", fix=problem.hint or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoveryStep:
-    """One step; `command` is what a person would type for it. One that is not `required` warns and does not end all."""
+    """One step; `command` is what a person would type. If it is not `required`, its failure is only a warning."""
 
     name: str
     command: str
@@ -74,7 +74,7 @@ class RecoveryStep:
 
 
 def recovery_steps(manifest: Manifest) -> tuple[RecoveryStep, ...]:
-    """Returns the steps for this system; monitoring alone is not required."""
+    """Return the steps for this system; only monitoring is not required."""
     dry_run = " --dry-run" if DRY_RUN in manifest.modes else ""
     steps = [
         RecoveryStep(name="stop", command="toombos stop", timeout_s=180, work=_stop),
@@ -96,12 +96,12 @@ def recovery_steps(manifest: Manifest) -> tuple[RecoveryStep, ...]:
 
 
 def _stop(manifest: Manifest) -> StepVerdict:
-    """Stops all; a supervisor that lives and does not answer is ended first, or everything would wait for it."""
+    """Stop all services; first kill a supervisor that does not respond, or everything would wait for it."""
     silent = _silent_supervisor(manifest.project)
     if silent is not None:
         processes.send_signal(silent, signal.SIGKILL)
     found = StepVerdict.of(run_stop(manifest.project, dict(manifest.services), (), manifest=manifest))
-    said = f"the supervisor (pid {silent.pid}) did not answer and was ended" if silent else ""
+    said = f"the supervisor (pid {silent.pid}) did not respond and was killed" if silent else ""
     return replace(found, detail=said)
 
 
@@ -121,20 +121,20 @@ def _silent_supervisor(project: Path) -> processes.ProcessIdentity | None:
 
 
 def judge_disk(project: Path) -> StepVerdict | None:
-    """Returns FAIL when the project's disk does not suffice to archive and start, else None. Raises OperationError."""
+    """Return FAIL if the project's disk is too full to archive and start, else None. Raises OperationError."""
     free = _disk_usage(project)[1]
     if free >= _NEEDED_DISK_BYTES:
         return None
     return StepVerdict(
         verdict=Verdict.FAIL,
-        detail=f"{size(free)} free, {size(_NEEDED_DISK_BYTES)} are needed",
+        detail=f"{size(free)} free, {size(_NEEDED_DISK_BYTES)} needed",
         cause="the disk is full",
         fix=f"du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail",
     )
 
 
 def judge_resources(manifest: Manifest) -> StepVerdict:
-    """Returns FAIL when disk or memory do not suffice to start, WARN above the alerts' thresholds."""
+    """Return FAIL if disk or memory do not suffice to start, WARN above the alerts' thresholds."""
     if (full := judge_disk(manifest.project)) is not None:
         return full
     thresholds = manifest.monitoring.thresholds
@@ -143,14 +143,14 @@ def judge_resources(manifest: Manifest) -> StepVerdict:
     detail = f"disk {disk_ratio:.0%} used, {size(free)} free; memory {memory_ratio:.0%} used"
     if memory.available < _NEEDED_MEMORY_BYTES:
         return StepVerdict(
-            verdict=Verdict.FAIL, detail=detail, cause="the memory is used up", fix="ps aux --sort=-%mem | head -20"
+            verdict=Verdict.FAIL, detail=detail, cause="the memory is full", fix="ps aux --sort=-%mem | head -20"
         )
     high = disk_ratio > thresholds.disk_ratio or memory_ratio > thresholds.memory_ratio
     return StepVerdict(verdict=Verdict.WARN if high else Verdict.PASS, detail=detail)
 
 
 def _disk_usage(project: Path) -> tuple[int, int]:
-    """Returns the used and the free bytes."""
+    """Return the used and the free bytes."""
     try:
         usage = shutil.disk_usage(project)
     except OSError as error:
@@ -159,10 +159,10 @@ def _disk_usage(project: Path) -> tuple[int, int]:
 
 
 def _archive(manifest: Manifest) -> StepVerdict:
-    """The archive must be there. A database that is not sound ends the recovery: services would damage it further."""
+    """Archive the state. A damaged database ends the recovery: the services would damage it further."""
     report = run_backup(manifest, Silent(), emergency=True)
     if not report.archive:
-        return StepVerdict(verdict=Verdict.SKIP, detail="there is nothing to archive")
+        return StepVerdict(verdict=Verdict.SKIP, detail="nothing to archive")
     broken = [database for database in report.databases if not database.is_sound]
     if broken:
         return StepVerdict(
@@ -208,7 +208,7 @@ def _dashboards(manifest: Manifest) -> StepVerdict:
 
 
 def _named(cases: Iterable[Case], *verdicts: Verdict) -> list[str]:
-    """Returns name and detail of the cases with these verdicts, by default those that are wrong."""
+    """Return the name and detail of the cases with these verdicts, by default those that are wrong."""
     wanted = verdicts or tuple(WRONG)
     return [f"{case.name}: {case.detail}" for case in cases if case.verdict in wanted]
 

@@ -17,9 +17,9 @@ from toombos_cli.supervisor.protocol import Broken, Busy, Reply, encode
 
 
 def main(project: Path, handed_over: socket.socket) -> int:
-    """Supervises until nothing is left to do; 0 also when nothing is asked, or another supervisor has the project."""
+    """Supervise until nothing is left to do. Return 0 also if there is no request or another supervisor runs."""
     if not handed_over.recv(1, socket.MSG_PEEK):
-        return 0  # it was launched ahead of a command that then had nothing for it
+        return 0  # launched ahead of a command that then had no request
     run = RunDirectory(project)
     try:
         run.create()
@@ -38,7 +38,7 @@ def main(project: Path, handed_over: socket.socket) -> int:
 
 
 def _close_all_but(kept: int) -> None:
-    """Closes what the shell that began us had open: whoever reads such a pipe would wait for us for ever."""
+    """Close the descriptors inherited from the shell: a reader of such a pipe would wait for this process forever."""
     for name in os.listdir("/dev/fd"):  # noqa: PTH208
         if int(name) > 2 and int(name) != kept:
             with contextlib.suppress(OSError):
@@ -46,7 +46,7 @@ def _close_all_but(kept: int) -> None:
 
 
 def _write_to(log: Path) -> None:
-    """From here on nothing of the command that began us is kept open."""
+    """Redirect stderr to the log; nothing of the command that started us stays open."""
     fd = open_to_append(log)
     os.dup2(fd, 2)
     os.close(fd)

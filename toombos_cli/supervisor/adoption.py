@@ -1,4 +1,4 @@
-"""Finds what an earlier supervisor of this project left running, and proves whose it is."""
+"""Finds the processes that an earlier supervisor of this project left running, and proves that they are ours."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from toombos_cli.project.state import RunDirectory, SystemState, run_id_prefix
 class Survivor:
     """The processes of one spawn of one service. `leader` is the service's main process.
 
-    `adoptable` is false for what is left of a spawn whose leader ended, and for all but the newest spawn.
+    `adoptable` is False for the rest of a spawn whose leader ended, and for all but the newest spawn.
     """
 
     service: str
@@ -22,11 +22,11 @@ class Survivor:
 
 
 def find_survivors(project: Path, old: SystemState | None) -> tuple[Survivor, ...]:
-    """Every spawn of this project of which a process still lives.
+    """Return every spawn of this project that still has a process.
 
-    A process is ours when it carries the project's tag; or, should it have overwritten its environment as nginx
-    does, when it is the very process that the state names (boot, namespace, pid, start ticks) and holds the
-    service's lock. Nothing else is ever adopted or signalled.
+    A process is ours if it carries the project's tag. A process that has overwritten its environment, as nginx does,
+    is ours if it is the one in the state (boot, namespace, pid, start ticks) and holds the service's lock. Nothing
+    else is ever adopted or signalled.
     """
     table = {pid: row for pid, row in processes.process_table().items() if not row.zombie}
     by_run: dict[str, list[ProcessRow]] = {}
@@ -53,7 +53,7 @@ def find_survivors(project: Path, old: SystemState | None) -> tuple[Survivor, ..
 
 
 def _survivor(run_id: str, rows: list[ProcessRow]) -> Survivor:
-    """The spawn's leader is the process that began its session; it is the oldest one."""
+    """Return the survivor of one spawn. Its leader is the oldest process, the one that started the session."""
     first = min(rows, key=lambda row: (row.start_ticks, row.pid))
     leader = ProcessIdentity(
         boot_id=processes.boot_id(),
@@ -61,12 +61,12 @@ def _survivor(run_id: str, rows: list[ProcessRow]) -> Survivor:
         pid=first.pid,
         start_ticks=first.start_ticks,
     )
-    # Every spawn begins a session. A member of one whose leader is gone is a leftover.
+    # Every spawn starts a session. Without its leader, what remains is a leftover.
     return Survivor(service=run_id.split(":")[1], run_id=run_id, leader=leader, adoptable=first.session == first.pid)
 
 
 def _named_by_state(project: Path, old: SystemState | None, table: dict[int, ProcessRow]) -> dict[str, ProcessRow]:
-    """The processes that the state names, proved by identity and lock, by service."""
+    """Return the processes in the state that identity and lock prove to be ours, by service."""
     if old is None or (old.boot_id, old.pid_namespace) != (processes.boot_id(), processes.pid_namespace()):
         return {}
     run = RunDirectory(project)

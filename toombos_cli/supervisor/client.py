@@ -1,4 +1,4 @@
-"""The command line's side of the control channel: finds the supervisor or begins one, asks, and hears the answer."""
+"""The command line's side of the control channel: finds or starts the supervisor, sends a request, reads replies."""
 
 import contextlib
 import os
@@ -19,18 +19,18 @@ _SETTLE_S = 30.0
 _RETRY_S = 0.02
 _SILENCE_S = 5.0
 _DEPARTURE_S = 2.0
-_PATIENCE_WITH_SILENCE = 2  # one may leave at the very moment at which it is asked
+_PATIENCE_WITH_SILENCE = 2  # one may exit just when the request arrives
 _OnProgress = Callable[[Progress], None]
 
 
 class SilentSupervisorError(OperationError):
-    """A supervisor runs and does not answer."""
+    """A supervisor runs and does not respond."""
 
 
 def ask_running(project: Path, request: Request, on_progress: _OnProgress | None = None) -> Done | None:
-    """The supervisor's answer, or None when no supervisor runs (or it leaves just now). Raises OperationError.
+    """Return the supervisor's reply, or None if none runs (or it is just exiting). Raises OperationError.
 
-    An answer may take as long as the services take; that a supervisor hangs is found out within seconds all the same.
+    A reply may take as long as the services take; a supervisor that hangs is still detected within seconds.
     """
     run = RunDirectory(project)
     connection = _connect(run)
@@ -42,7 +42,7 @@ def ask_running(project: Path, request: Request, on_progress: _OnProgress | None
 
 
 def see_off(supervisor_pid: int) -> None:
-    """Returns when a supervisor that leaves is gone, and the project's directory is free; after two seconds anyway."""
+    """Wait until an exiting supervisor is gone and the project's directory is free, at most two seconds."""
     fd = processes.open_pidfd(supervisor_pid)
     if fd is not None:
         try:
@@ -52,8 +52,8 @@ def see_off(supervisor_pid: int) -> None:
 
 
 def survivors(project: Path) -> bool:
-    """Whether a process of this project still runs, as its tag or the written state tells."""
-    from toombos_cli.supervisor.adoption import find_survivors  # `status` does without
+    """Report whether a process of this project still runs, by its tag or by the written state."""
+    from toombos_cli.supervisor.adoption import find_survivors  # not needed by `status`
 
     return bool(find_survivors(project, read_state(project)))
 
@@ -65,11 +65,11 @@ def ask(
     *,
     early: socket.socket | None = None,
 ) -> Done:
-    """The answer of the project's supervisor, which is begun when there is none. Raises OperationError.
+    """Return the reply of the project's supervisor, which is started if there is none. Raises OperationError.
 
-    `early` is the connection of a supervisor that was launched ahead; it is used when no other one runs.
+    `early` is the connection of a supervisor that was launched ahead; it is used if no other one runs.
 
-    Two commands at once, or one that meets a supervisor which is just leaving, find each other again here.
+    Retries if two commands start at once, or if the supervisor is just exiting.
     """
     from toombos_cli.supervisor.spawn_supervisor import launch
 
@@ -86,10 +86,10 @@ def ask(
             return answer
         silent += answer is None
         if silent > _PATIENCE_WITH_SILENCE:
-            raise OperationError("the supervisor ended without an answer", hint=f"cat {run.supervisor_log}")
+            raise OperationError("the supervisor ended without a response", hint=f"cat {run.supervisor_log}")
         if time.monotonic() > deadline:
             raise OperationError(
-                f"no answer from the supervisor within {_SETTLE_S:g} s",
+                f"no response from the supervisor within {_SETTLE_S:g} s",
                 where=str(run.socket),
                 hint=f"cat {run.supervisor_log}",
             )
@@ -97,7 +97,7 @@ def ask(
 
 
 def _connect(run: RunDirectory) -> socket.socket | None:
-    """A connection to the supervisor that listens; None when there is none. Raises OperationError."""
+    """Return a connection to the running supervisor, or None if there is none. Raises OperationError."""
     deadline = time.monotonic() + _SILENCE_S
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -107,14 +107,14 @@ def _connect(run: RunDirectory) -> socket.socket | None:
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             connection.close()
             return None
-        except BlockingIOError:  # it has not accepted those who came before
+        except BlockingIOError:  # its queue of connections is full
             connection.close()
             if time.monotonic() > deadline:
                 raise _hangs(run) from None
             time.sleep(_RETRY_S)
         except OSError as error:
             connection.close()
-            raise OperationError(f"the supervisor cannot be asked: {error.strerror}", where=str(run.socket)) from None
+            raise OperationError(f"the supervisor cannot be reached: {error.strerror}", where=str(run.socket)) from None
         else:
             return connection
 
@@ -122,7 +122,7 @@ def _connect(run: RunDirectory) -> socket.socket | None:
 def _converse(
     run: RunDirectory, connection: socket.socket, request: Request, on_progress: _OnProgress | None
 ) -> Done | Busy | None:
-    """The final reply; None when the supervisor left before it answered. Raises OperationError."""
+    """Return the final reply, or None if the supervisor exited before it. Raises OperationError."""
     with contextlib.suppress(ConnectionError):
         try:
             connection.sendall(encode(request))
@@ -133,7 +133,7 @@ def _converse(
                 reply = decode_reply(line)
             except msgspec.DecodeError as error:
                 raise OperationError(
-                    f"the running supervisor is of another version: {error}", hint="toombos stop && toombos restart"
+                    f"the running supervisor has a different version: {error}", hint="toombos stop && toombos restart"
                 ) from None
             if isinstance(reply, Progress):
                 if on_progress is not None:
@@ -146,7 +146,7 @@ def _converse(
 
 
 def _lines(run: RunDirectory, connection: socket.socket, request: Request) -> Iterator[bytes]:
-    """What the supervisor says. It may be silent for as long as a service takes, if only it answers others."""
+    """Yield the supervisor's lines. It may be silent as long as a service takes, if it responds to other requests."""
     connection.settimeout(_SILENCE_S)
     begun = b""
     while True:
@@ -164,8 +164,8 @@ def _lines(run: RunDirectory, connection: socket.socket, request: Request) -> It
 
 
 def _hangs(run: RunDirectory) -> SilentSupervisorError:
-    """What to tell of a supervisor that does not answer. It is left alone: it may be busy, and a person can tell."""
-    message = f"the supervisor has not answered for {_SILENCE_S:g} s"
+    """Return the error for an unresponsive supervisor. It is not killed: it may be busy; the user decides."""
+    message = f"the supervisor has not responded for {_SILENCE_S:g} s"
     state = read_state(run.project)
     row = processes.read_row(state.supervisor_pid) if state and processes.is_alive(state.supervisor) else None
     if row is None:
@@ -174,6 +174,6 @@ def _hangs(run: RunDirectory) -> SilentSupervisorError:
         message = f"{message}: it is suspended (pid {row.pid})"
         hint = f"kill -CONT {row.pid}"
     else:
-        message = f"{message}: it hangs (pid {row.pid}); the services survive its end"
+        message = f"{message}: it hangs (pid {row.pid}); the services keep running without it"
         hint = f"kill -KILL {row.pid} && toombos status"
     return SilentSupervisorError(message, where=str(run.socket), hint=hint)

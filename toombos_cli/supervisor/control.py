@@ -1,4 +1,4 @@
-"""The control channel: connections of command lines, each with one request, answered line by line."""
+"""The control channel: each connection carries one request of a command line and the replies, one per line."""
 
 import asyncio
 import contextlib
@@ -20,9 +20,9 @@ _LINE_LIMIT_BYTES = 16 * 1024 * 1024  # a plan carries every service's environme
 
 
 async def serve(supervisor: Supervisor, handed_over: socket.socket | None) -> None:
-    """Answers on the control socket, and on the connection that came with the process, until the supervisor leaves.
+    """Serve the control socket, and the connection that came with the process, until the supervisor exits.
 
-    Raises OSError when the socket cannot be made.
+    Raises OSError if the socket cannot be created.
     """
     open_connections: set[asyncio.Task[None]] = set()
 
@@ -41,16 +41,16 @@ async def serve(supervisor: Supervisor, handed_over: socket.socket | None) -> No
     either: set[asyncio.Future[Any]] = {door, asyncio.ensure_future(supervisor.finished.wait())}
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if door.done():
-        door.result()  # raises why there can be no socket
+        door.result()  # raises the reason if there is no socket
     door.cancel()
     if open_connections:
         await asyncio.wait(open_connections, timeout=1.0)
 
 
 async def _keep_open(supervisor: Supervisor, accept: _Accept) -> None:
-    """Listens, and listens again when the socket is gone: a clean-up of old files must not lock us in.
+    """Listen, and listen again if the socket is removed: a clean-up of old files must not make us unreachable.
 
-    Returns when another supervisor has the project. Raises OSError when there can be no socket at the very beginning.
+    Returns if another supervisor has the project. Raises OSError if the first socket cannot be created.
     """
     server: asyncio.AbstractServer | None = None
     try:
@@ -61,7 +61,7 @@ async def _keep_open(supervisor: Supervisor, accept: _Accept) -> None:
                 except OSError as error:
                     if server is None and supervisor.is_idle:
                         raise
-                    supervisor.note("socket", f"{supervisor.run.socket} cannot be made: {error.strerror}")
+                    supervisor.note("socket", f"{supervisor.run.socket} cannot be created: {error.strerror}")
                 else:
                     if server is not None:
                         server.close()
@@ -74,7 +74,7 @@ async def _keep_open(supervisor: Supervisor, accept: _Accept) -> None:
 
 
 def _listen(run: RunDirectory) -> socket.socket:
-    """The bound socket. Only the holder of the supervisor's lock comes here, so an old socket file is stale."""
+    """Return the bound socket. This process holds the supervisor's lock, so an old socket file is stale."""
     run.socket.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -97,26 +97,26 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
         line = await reader.readline()
         if line:
             if supervisor.finished.is_set():
-                send(Busy())  # it is leaving: the next supervisor will answer
+                send(Busy())  # it is exiting: the next supervisor takes the request
                 return
             try:
                 request = decode_request(line)
             except msgspec.DecodeError as error:
-                message = f"the running supervisor is of another version: {error}"
+                message = f"the running supervisor has a different version: {error}"
                 send(Broken(message=message, hint="toombos stop && toombos restart"))
                 return
             work = asyncio.ensure_future(supervisor.carry_out(request, send))
             await _while_connected(reader, work)
             if not work.cancelled():
                 bug = work.exception()
-                if bug is not None:  # told, so that the command does not ask for the same again
+                if bug is not None:  # reported, so that the command does not retry
                     message = f"a bug in the supervisor: {type(bug).__name__}; see {supervisor.run.supervisor_log}"
                     send(Broken(message=message))
                     raise bug
                 send(work.result())
             await writer.drain()
     except ConnectionError:
-        pass  # it left; what it had begun was undone
+        pass  # the command has gone; what it had started was undone
     finally:
         supervisor.leave_if_idle()
         writer.close()
@@ -125,7 +125,7 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
 
 
 async def _while_connected(reader: asyncio.StreamReader, work: "asyncio.Future[Done]") -> None:
-    """Waits for the work; cancels it when the other side leaves, as Ctrl-C on `toombos start` does."""
+    """Wait for the work; cancel it if the other side disconnects, as after Ctrl-C in `toombos start`."""
     gone: asyncio.Future[bytes] = asyncio.ensure_future(reader.read(1))
     either: set[asyncio.Future[Any]] = {gone, work}
     try:
@@ -138,7 +138,7 @@ async def _while_connected(reader: asyncio.StreamReader, work: "asyncio.Future[D
 
 
 def _is_own_user(writer: asyncio.StreamWriter) -> bool:
-    """Whether the other side runs as this user or as root (SO_PEERCRED; elsewhere the directory's mode decides)."""
+    """Report whether the peer runs as this user or root (SO_PEERCRED; elsewhere the directory's mode decides)."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

@@ -1,4 +1,4 @@
-"""The supervisor: owns the units, reaps every child, writes the state down, and leaves when nothing is left to do."""
+"""The supervisor: owns the units, reaps every child, writes the state, and exits when nothing is left to do."""
 
 import asyncio
 import os
@@ -28,8 +28,8 @@ _LEFTOVER_GRACE_S = 2.0
 
 
 class Supervisor:
-    """One project's supervisor. Everything happens in one event loop; only log rotation and the lines of a foreground
-    have a thread.
+    """One project's supervisor. It runs in one event loop; only log rotation and the output of a foreground start have
+    threads.
 
     `lock` is the descriptor that holds the project's supervisor lock; its owner closes it at the end.
     """
@@ -57,7 +57,7 @@ class Supervisor:
         )
 
     async def begin(self) -> None:
-        """Takes over what an earlier supervisor left running, and ends the leftovers of what did not survive it."""
+        """Adopt the services that an earlier supervisor left running, and end leftovers of those that ended."""
         processes.become_subreaper()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
         self._reap()
@@ -72,13 +72,13 @@ class Supervisor:
                 await self._end_leftover(Tree(survivor.leader, survivor.run_id))
 
     async def end(self) -> None:
-        """Stops everything, dependents first, then whoever of it is still a child of this process.
+        """Stop everything, dependents first, then every process that is still a child of this one.
 
-        Nothing at all when another supervisor has taken over.
+        Do nothing if another supervisor has taken over.
         """
         if self._replaced:
             return
-        # How the others ended stays written down: a failed or looping service must not read "stopped" tomorrow.
+        # The others keep their phase: a failed or looping service must not read "stopped" afterwards.
         await handle_requests.stop(self, tuple(name for name, unit in self.units.items() if unit.is_active))
         own = os.getpid()
         for row in processes.process_table().values():
@@ -90,14 +90,14 @@ class Supervisor:
         self.run.socket.unlink(missing_ok=True)
 
     async def _end_leftover(self, tree: Tree) -> None:
-        """Ends what belongs to no unit; where that cannot be done, `status` says so."""
+        """End a tree that belongs to no unit; if it does not end, `status` warns of it."""
         try:
             await tree.end(_LEFTOVER_GRACE_S)
         except StubbornError as error:
             self.note(f"leftover {tree.leader.pid}", f"a process of an earlier start {error}")
 
     async def carry_out(self, request: Request, listener: Listener) -> Done:
-        """Does what is asked and returns how it ended; progress goes to `listener` meanwhile."""
+        """Carry out a request and return the final reply; report progress to `listener` meanwhile."""
         self._requests += 1
         self._listeners.add(listener)
         try:
@@ -110,7 +110,7 @@ class Supervisor:
             self.leave_if_idle()
 
     def take(self, plan: SystemPlan) -> None:
-        """Makes a unit of every service of the plan that has none yet, and keeps the plan's settings."""
+        """Create a unit for each service of the plan that has none, and keep the plan's settings."""
         self.plan = plan
         self._settings = (plan.mode, plan.dry_run, plan.env_file)
         for name, planned in plan.services.items():
@@ -124,18 +124,18 @@ class Supervisor:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody asks anything and nothing runs."""
+        """Whether there is no request and nothing runs."""
         return self._requests == 0 and not any(unit.is_active for unit in self.units.values())
 
     def leave_if_idle(self) -> None:
-        """Ends the supervisor when there is nothing left to do."""
+        """End the supervisor if there is nothing left to do."""
         if self.is_idle:
             self.finished.set()
 
     def holds_project(self) -> bool:
-        """Whether this is the project's supervisor; lock and state come back when `run/` was removed.
+        """Report whether this is the project's supervisor; recreate lock and state if `run/` was removed.
 
-        False when another supervisor was begun meanwhile: the services are its own now, and this one leaves.
+        False if another supervisor was started meanwhile: it owns the services now, and this one exits.
         """
         if self._replaced:
             return False
@@ -150,12 +150,12 @@ class Supervisor:
                 os.dup2(new, self._lock, inheritable=False)
                 os.close(new)
                 self._state_file.write(self.state())
-        except OSError:  # tried again in a moment
+        except OSError:  # retried soon
             pass
         return True
 
     def changed(self, unit: ServiceUnit) -> None:
-        """Writes the state down and tells those who listen; says nothing when another supervisor has taken over."""
+        """Write the state and notify the listeners; do nothing if another supervisor has taken over."""
         if not self.holds_project():
             return
         self._state_file.write(self.state())
@@ -165,7 +165,7 @@ class Supervisor:
             listener(progress)
 
     def note(self, topic: str, warning: str | None) -> None:
-        """Replaces, or with None removes, what `status` warns of on this topic."""
+        """Set the warning of `status` on this topic, or remove it with None."""
         if self._notes.get(topic) != warning:
             self._notes.pop(topic, None)
             if warning:
@@ -173,12 +173,12 @@ class Supervisor:
             self._state_file.write(self.state())
 
     def write_again(self) -> None:
-        """Writes the state that could not be written, for example because the disk was full."""
+        """Write the state again if the last write failed, for example because the disk was full."""
         if self._state_file.problem:
             self._state_file.write(self.state())
 
     def state(self) -> SystemState:
-        """The whole state at this moment."""
+        """Return the whole current state."""
         mode, dry_run, env_file = self._settings
         return SystemState(
             boot_id=processes.boot_id(),
@@ -194,12 +194,12 @@ class Supervisor:
         )
 
     def watch_child(self, child: "subprocess.Popen[bytes]", ended: Callable[[int], None]) -> None:
-        """Calls `ended(return code)` once, when the child has ended and was reaped."""
+        """Call `ended(return code)` once, when the child has ended and was reaped."""
         self._children[child.pid] = (child, ended)
         self._reap()
 
     def _reap(self) -> None:
-        """Takes leave of every ended child: services, and orphans that came to us as their subreaper."""
+        """Reap every exited child: services, and orphans that were reparented to us as their subreaper."""
         while (pid := self._next_ended()) is not None:
             child, ended = self._children.pop(pid, (None, None))
             if child is not None and ended is not None:
@@ -217,7 +217,7 @@ class Supervisor:
 
 
 def _at_rest(state: ServiceState) -> ServiceState:
-    """A service's entry as it is before survivors are looked for."""
+    """Return a service's entry as it is before the search for survivors."""
     kept = state.phase if state.phase in (Phase.FAILED, Phase.CRASH_LOOP) else Phase.STOPPED
     return msgspec.structs.replace(
         state,

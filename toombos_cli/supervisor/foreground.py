@@ -1,6 +1,6 @@
 """`start --foreground`: the same supervisor in the command's own process, with the services' output on stdout.
 
-Made for containers, where it may be PID 1: it reaps every orphan and stops everything in order on SIGTERM.
+For containers, where it may be PID 1: it reaps every orphan and stops everything in order on SIGTERM.
 """
 
 import asyncio
@@ -34,11 +34,11 @@ def run_foreground(
     on_line: OnLine,
     on_progress: OnProgress,
 ) -> tuple[ChangeReport, int | None]:
-    """Runs the services until a signal, until `toombos stop`, or until none is left.
+    """Run the services until a signal, until `toombos stop`, or until none is left.
 
-    Returns how the start ended (at once when it failed) and the signal that ended it, if one did. Raises LockedError
-    when another supervisor has the project, RefusedError when what an earlier one left running is in another mode,
-    ConfigurationError for an unreadable `.env`.
+    Return the result of the start (at once if it failed), and the signal that ended the run, if any. Raises
+    LockedError if another supervisor has the project, RefusedError if the services that an earlier one left running
+    are in another mode, ConfigurationError for an unreadable `.env`.
     """
     project = manifest.project
     wanted = names or default_names(manifest.services)
@@ -68,7 +68,9 @@ def _lock(run: RunDirectory) -> int:
     if lock is None:
         state = read_state(run.project)
         who = f"pid {state.supervisor_pid}" if state else "another process"
-        raise LockedError(f"a supervisor runs already: {who}", where=str(run.supervisor_lock), hint="toombos stop")
+        raise LockedError(
+            f"a supervisor is already running: {who}", where=str(run.supervisor_lock), hint="toombos stop"
+        )
     return lock
 
 
@@ -84,7 +86,7 @@ class _Foreground:
         self._on_progress = on_progress
 
     async def main(self) -> None:
-        """Supervises, and shows the output meanwhile."""
+        """Supervise, and show the output meanwhile."""
         supervisor = self._supervisor
 
         def end(number: signal.Signals) -> None:

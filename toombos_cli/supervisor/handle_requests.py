@@ -1,4 +1,4 @@
-"""What the supervisor does when it is asked to start, stop or restart: orders, waits, and undoes what failed."""
+"""Carries out requests to start, stop or restart services: in order, with waiting, and with undo after a failure."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -17,17 +17,17 @@ _UP = frozenset({Phase.READY, Phase.UNHEALTHY})
 
 
 class UnitRegistry(Protocol):
-    """The units, and how a plan becomes theirs."""
+    """The units, and the method that gives them a plan."""
 
     units: dict[str, ServiceUnit]
 
     def take(self, plan: SystemPlan) -> None:
-        """Makes a unit of every service of the plan that has none yet, and keeps the plan's settings."""
+        """Create a unit for each service of the plan that has none, and keep the plan's settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestResult:
-    """What a request did."""
+    """The result of a request."""
 
     failures: tuple[ServiceFailure, ...] = ()
     started: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class RequestResult:
 
 
 async def carry_out(system: UnitRegistry, request: Request) -> RequestResult:
-    """Does what is asked. Cancelling it undoes a start that is under way."""
+    """Carry out a request. Cancelling it undoes a start that is under way."""
     match request:
         case protocol.StartRequest():
             return await _start(system, request.plan, request.names, request.timeout_s)
@@ -52,7 +52,7 @@ async def carry_out(system: UnitRegistry, request: Request) -> RequestResult:
 
 
 async def stop(system: UnitRegistry, names: Iterable[str]) -> tuple[str, ...]:
-    """Ends these services, each after those of them that depend on it; returns the names of those that ran."""
+    """End these services, each after those of them that depend on it; return the names of those that ran."""
     wanted = [name for name in names if name in system.units]
     ends: dict[str, asyncio.Task[bool]] = {}
 
@@ -68,7 +68,7 @@ async def stop(system: UnitRegistry, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _stubborn(system: UnitRegistry, names: Iterable[str]) -> tuple[ServiceFailure, ...]:
-    """The services of which a process outlived SIGKILL: a stop must not read as done."""
+    """Return a failure for each service with a process that survived SIGKILL: a stop must not read as done."""
     failures = (system.units[name].failure for name in names if name in system.units)
     return tuple(failure for failure in failures if failure is not None and failure.kind is FailureKind.STUBBORN)
 
@@ -89,7 +89,7 @@ async def _restart(system: UnitRegistry, request: protocol.RestartRequest) -> Re
 async def _start(
     system: UnitRegistry, plan: SystemPlan, names: Iterable[str], timeout_s: float | None
 ) -> RequestResult:
-    """Brings up what is not up. When something fails, what this very call began is ended again."""
+    """Start what is not running. If one fails, end everything that this call has started."""
     wanted = with_dependencies({name: planned.service for name, planned in plan.services.items()}, names)
     system.take(plan)
     await asyncio.gather(*(system.units[name].wait_until(_no_stop_under_way(system.units[name])) for name in wanted))
@@ -124,7 +124,7 @@ def _no_stop_under_way(unit: ServiceUnit) -> Callable[[], bool]:
 
 
 def _check(system: UnitRegistry, plan: SystemPlan, wanted: Iterable[str]) -> tuple[ServiceFailure, ...]:
-    """All that can be seen to be wrong before anything is started."""
+    """Return the failures that can be detected before anything is started."""
     failures = []
     for name in wanted:
         if not system.units[name].is_active:
@@ -139,9 +139,9 @@ def _check(system: UnitRegistry, plan: SystemPlan, wanted: Iterable[str]) -> tup
 async def _bring_up(
     system: UnitRegistry, plan: SystemPlan, wanted: tuple[str, ...], begun: list[str]
 ) -> tuple[ServiceFailure, ...]:
-    """Starts each service as soon as its dependencies allow; ends at the first failure, which is returned.
+    """Start each service as soon as its dependencies allow, and return the first failures, if any.
 
-    A service that was ready and no longer is when the others become ready is a failure, too.
+    A service that is no longer ready when the others become ready is a failure too.
     """
     pending = {asyncio.create_task(_bring_up_one(system, plan, name, begun)) for name in wanted}
     watches = {asyncio.create_task(_until_it_falls(system.units[name])) for name in wanted}
@@ -176,20 +176,20 @@ async def _bring_up_one(system: UnitRegistry, plan: SystemPlan, name: str, begun
     finally:
         unit.waiting -= 1
     if unit.state.phase in _UP:
-        denied = plan.services[name].dry_run and unit.state.says_dry_run is False  # it ran before this start
+        denied = plan.services[name].dry_run and unit.state.says_dry_run is False  # it was running before this start
         return denies_dry_run(name) if denied else None
     return _fall(unit)
 
 
 async def _until_it_falls(unit: ServiceUnit) -> ServiceFailure:
-    """Returns why a service that was ready is so no longer, as soon as that happens."""
+    """Wait until a ready service is no longer ready, and return why."""
     await unit.wait_until(lambda: unit.state.phase in _UP)
     await unit.wait_until(lambda: unit.state.phase not in _UP)
     return _fall(unit)
 
 
 def _fall(unit: ServiceUnit) -> ServiceFailure:
-    """Returns why a service is not ready: its start failed, it ended, or somebody stopped it."""
+    """Return why a service is not ready: its start failed, it ended, or another command stopped it."""
     if unit.failure is not None:
         return unit.failure
     state = unit.state
@@ -198,20 +198,20 @@ def _fall(unit: ServiceUnit) -> ServiceFailure:
     return ServiceFailure(
         service=unit.name,
         kind=FailureKind.EXITED,
-        message=reason or "it was stopped meanwhile by another command",
+        message=reason or "another command stopped it meanwhile",
         hint=f"toombos logs {unit.name}",
         last_lines=state.last_lines,
     )
 
 
 def _reached(unit: ServiceUnit, condition: str) -> bool:
-    """Whether the unit is as far as a dependent needs it, or will not come."""
+    """Report whether the unit has reached the condition that a dependent waits for, or has failed."""
     started = condition == "started" and unit.state.pid != 0
     return started or unit.state.phase in _UP or unit.failure is not None
 
 
 async def _undo(system: UnitRegistry, begun: list[str], failures: Iterable[ServiceFailure] = ()) -> None:
-    """Ends what was begun and nobody else waits for; how a service failed stays written down."""
+    """End the services that were started and that no other request waits for; keep how a service failed."""
     units = system.units
     ended = [name for name in begun if units[name].is_active and units[name].waiting == 0]
     await stop(system, ended)

@@ -1,4 +1,4 @@
-"""A supervisor from its first moment to its last, detached or in the foreground, and what it does by the clock."""
+"""The life of a supervisor, detached or in the foreground, and its periodic work."""
 
 import asyncio
 import signal
@@ -26,10 +26,10 @@ async def supervise(
     on_signal: Callable[[signal.Signals], None] | None = None,
     alongside: Coroutine[Any, Any, None] | None = None,
 ) -> None:
-    """Runs a supervisor until it has nothing left to do, or SIGTERM or SIGINT comes; stops every service in order then.
+    """Run a supervisor until it has nothing left to do or gets SIGTERM or SIGINT; then stop every service in order.
 
-    With `on_signal` that is told of the signal; SIGHUP, which comes when a terminal closes, then ends it too.
-    `alongside` runs from when survivors have been taken over until everything has stopped.
+    `on_signal`, if given, is called with the signal, and SIGHUP, sent when a terminal closes, then ends it too.
+    `alongside` runs from the adoption of survivors until everything has stopped.
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -37,7 +37,7 @@ async def supervise(
             loop.add_signal_handler(number, on_signal, number)
         else:
             loop.add_signal_handler(number, supervisor.finished.set)
-    if on_signal is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # below nohup it is ignored
+    if on_signal is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         loop.add_signal_handler(signal.SIGHUP, on_signal, signal.SIGHUP)
     await supervisor.begin()
     works = [_sample_forever(supervisor), _rotate_forever(supervisor), *([alongside] if alongside else [])]
@@ -52,7 +52,7 @@ async def supervise(
 
 
 async def _sample_forever(supervisor: Supervisor) -> None:
-    """Keeps figures fresh, and writes the state again when it could not be written."""
+    """Keep the figures up to date, and retry a failed write of the state."""
     pause_s = _FIRST_SAMPLE_S
     while True:
         await asyncio.sleep(pause_s)
@@ -62,21 +62,21 @@ async def _sample_forever(supervisor: Supervisor) -> None:
 
 
 async def _rotate_forever(supervisor: Supervisor) -> None:
-    """Rotates each log that is due, one after the other in a thread: a disk may take its time."""
+    """Rotate each log that is due, one after the other, in a thread: a disk may be slow."""
     await asyncio.sleep(_LOGS_EVERY_S)
-    # Not before the services are spawned, for they wait for us; but before an upgrade replaces our files.
-    from toombos_cli.base import redaction  # noqa: F401  (used where something goes wrong)
-    from toombos_cli.logs import lines  # noqa: F401  (used where something goes wrong)
+    # Not before the services are spawned, which wait for our imports; but before an upgrade replaces our files.
+    from toombos_cli.base import redaction  # noqa: F401  (used if something goes wrong)
+    from toombos_cli.logs import lines  # noqa: F401  (used if something goes wrong)
     from toombos_cli.logs.rotation import LogFile
     from toombos_cli.probes import message  # noqa: F401  (used when a service becomes ready)
-    from toombos_cli.settings import env_file  # noqa: F401  (used where something goes wrong)
+    from toombos_cli.settings import env_file  # noqa: F401  (used if something goes wrong)
 
     while True:
         await asyncio.sleep(_LOGS_EVERY_S)
         settings = supervisor.plan.logs if supervisor.plan else Logs()
         for unit in tuple(supervisor.units.values()):
             log = LogFile(Path(unit.service.log), supervisor.run.rotation(unit.name))
-            removed = f"{log.path} was removed: what {unit.name} writes is lost until toombos restart {unit.name}"
+            removed = f"{log.path} was removed: the output of {unit.name} is lost until toombos restart {unit.name}"
             supervisor.note(f"log of {unit.name}", removed if unit.state.pid and not log.path.exists() else None)
             log.note_beginning(time.time())
             if log.is_due(settings, time.time()):
@@ -84,7 +84,7 @@ async def _rotate_forever(supervisor: Supervisor) -> None:
 
 
 def _rotate(log: "LogFile", settings: Logs) -> str | None:
-    """Rotates; returns what is worth a warning."""
+    """Rotate the log and return a warning, if any."""
     try:
         log.rotate(settings, time.time())
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the commands call: start, stop, restart and status of a project, whether or not a supervisor runs."""
+"""Start, stop, restart and status of a project, as the commands call them, whether or not a supervisor runs."""
 
 import shlex
 import socket
@@ -39,13 +39,13 @@ def run_start(
     on_progress: OnProgress | None = None,
     early: socket.socket | None = None,
 ) -> ChangeReport:
-    """Brings the services (none named: all that are not optional) to ready.
+    """Start the services (no names: all that are not optional) and wait until they are ready.
 
-    A system that runs stays in its mode. `early` is the connection of a supervisor that was launched ahead.
-    Raises RefusedError when it runs in another mode than the one asked for, ConfigurationError for an unreadable
-    `.env`, OperationError when no supervisor can be had.
+    A running system stays in its mode. `early` is the connection of a supervisor that was launched ahead.
+    Raises RefusedError if it runs in another mode than the one asked for, ConfigurationError for an unreadable
+    `.env`, OperationError if no supervisor can be reached or started.
     """
-    from toombos_cli.supervisor.plan import build_plan  # `status` does without
+    from toombos_cli.supervisor.plan import build_plan  # not needed by `status`
 
     before = present_state(manifest.project)
     mode = mode_to_join(before, mode)
@@ -69,10 +69,10 @@ def run_restart(
     timeout_s: float | None = None,
     on_progress: OnProgress | None = None,
 ) -> ChangeReport:
-    """Stops and starts the services (none named: those that run, else all that are not optional) with fresh settings.
+    """Stop and start the services (no names: those that run, else all that are not optional) with current settings.
 
-    The mode stays what it was unless another one is asked for. Raises as `run_start`; RefusedError also when a service
-    that runs would stay behind in another mode.
+    The mode stays the same unless another one is asked for. Raises as `run_start`; RefusedError also if another
+    running service would stay in a different mode.
     """
     from toombos_cli.supervisor.plan import build_plan
 
@@ -96,9 +96,9 @@ def run_restart(
 
 
 def mode_to_join(before: SystemState | None, asked: str | None) -> str | None:
-    """The mode of a start beside what runs: that of the system, else the one asked for.
+    """Return the mode for a start: that of the running system, else the one asked for.
 
-    Raises RefusedError when the two differ.
+    Raises RefusedError if the two differ.
     """
     running = [name for name, s in before.services.items() if s.pid] if before else []
     if before is None or not running or asked == before.mode:
@@ -129,9 +129,9 @@ def run_stop(
     manifest: Manifest | None = None,
     on_progress: OnProgress | None = None,
 ) -> ChangeReport:
-    """Ends the services (none named: all) and whatever an earlier supervisor left of them; nothing running is fine.
+    """End the services (no names: all) and what an earlier supervisor left of them; it is fine if nothing runs.
 
-    With the manifest, what goes on running under a new supervisor can also be restarted by it.
+    With the manifest, a new supervisor can also restart the services that keep running.
     """
     request = StopRequest(names=names, plan=_plan_for_the_rest(manifest) if manifest and names else None)
     done = client.ask_running(project, request, on_progress)
@@ -154,10 +154,10 @@ def run_stop(
 def run_status(
     project: Path, services: dict[str, Service], names: tuple[str, ...], *, knows_dry_run: bool = True
 ) -> SystemReport:
-    """The system now: from its supervisor, or without one from what was written down, checked against /proc.
+    """Return the system's status: from its supervisor, or without one from the written state, checked against /proc.
 
-    `knows_dry_run` is False for a manifest without that mode. Raises OperationError when the supervisor does not
-    answer.
+    `knows_dry_run` is False for a manifest without that mode. Raises OperationError if the supervisor does not
+    respond.
     """
     done = client.ask_running(project, StatusRequest())
     state = done.state if done else _unsupervised(project)
@@ -174,7 +174,7 @@ def run_status(
 
 
 def present_state(project: Path) -> SystemState | None:
-    """The state now, or None when nothing was ever started here. Raises OperationError."""
+    """Return the current state, or None if nothing was ever started here. Raises OperationError."""
     done = client.ask_running(project, StatusRequest())
     return done.state if done else _unsupervised(project)
 
@@ -190,7 +190,7 @@ def _plan_for_the_rest(manifest: Manifest) -> SystemPlan | None:
     state = read_state(manifest.project)
     try:
         return build_plan(manifest, mode=state.mode if state else None)
-    except ConfigurationError:  # an unreadable .env must not keep anything running
+    except ConfigurationError:  # an unreadable .env must not prevent a stop
         return None
 
 
@@ -204,7 +204,7 @@ def change_report(
     manifest: Manifest | None = None,
     wants_up: bool = True,
 ) -> ChangeReport:
-    """The report of an answer, with the asked services' rows. `manifest` is what was started."""
+    """Return the report of a reply, with the rows of the named services. `manifest` is what was started."""
     found = running_mode(done.state, knows_dry_run=manifest is not None and DRY_RUN in manifest.modes)
     failures = tuple(_explained(manifest, failure, done.state.mode) for failure in done.failures)
     return ChangeReport(
@@ -222,7 +222,7 @@ def change_report(
 
 
 def _explained(manifest: Manifest | None, failure: ServiceFailure, mode: str | None) -> ServiceFailure:
-    """The failure; of a service that does not run dry with the variables that may be the cause."""
+    """Return the failure; if the service does not run dry, with the variables that may be the cause."""
     if manifest is None or failure.kind != "not-dry-run":
         return failure
     denial = explain_denial(manifest, manifest.services[failure.service], mode)
@@ -230,9 +230,9 @@ def _explained(manifest: Manifest | None, failure: ServiceFailure, mode: str | N
 
 
 def _denied(found: RunningMode, failures: tuple[ServiceFailure, ...]) -> tuple[str, ...]:
-    """Names what runs on although it says that it does not run dry, as it was started to."""
+    """Return a note of the services that keep running live although they were started to run dry."""
     left = [name for name in found.denied_by if all(failure.service != name for failure in failures)]
-    return (f"NOT in dry-run mode, though started so: {', '.join(left)}; toombos stop",) if left else ()
+    return (f"NOT in dry-run mode, although started in it: {', '.join(left)}; toombos stop",) if left else ()
 
 
 def _supervisor_of(done: Done) -> SupervisorRow:
@@ -241,19 +241,19 @@ def _supervisor_of(done: Done) -> SupervisorRow:
 
 
 def _stays(done: Done) -> bool:
-    """Whether the supervisor stays after its answer: it leaves when nothing runs any more."""
+    """Report whether the supervisor stays after this reply: it exits if nothing runs any more."""
     return any(state.pid for state in done.state.services.values())
 
 
 def _taken_over(before: SystemState | None, done: Done) -> tuple[str, ...]:
-    """Names what had lost its supervisor and has one again."""
+    """Return a note of the services that had lost their supervisor and have one again."""
     lost = [name for name, s in before.services.items() if s.phase is Phase.UNSUPERVISED] if before else []
     adopted = [name for name in lost if before and done.state.services[name].pid == before.services[name].pid]
-    return (f"taken over, for no supervisor watched them: {', '.join(adopted)}",) if adopted else ()
+    return (f"taken over, because no supervisor was watching them: {', '.join(adopted)}",) if adopted else ()
 
 
 def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: SystemPlan) -> tuple[str, ...]:
-    """What whoever starts the system for the first time did not mean: live mode, which needs settings."""
+    """Return a note for users who started live mode, which needs settings, by mistake."""
     refused = any(failure.kind is FailureKind.CONFIGURATION for failure in done.failures)
     if not refused or plan.dry_run or DRY_RUN not in manifest.modes:
         return ()
@@ -261,14 +261,14 @@ def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: SystemPlan) -> tup
 
 
 def _other_spellings(manifest: Manifest) -> tuple[str, ...]:
-    """Names the variables that a service may take for documented ones."""
+    """Return a warning for each variable that a service may take for a documented one."""
     from toombos_cli.settings.spellings import find_other_spellings
 
     return tuple(other.warning for other in find_other_spellings(manifest, read_env_file(manifest.project)))
 
 
 def _stale(done: Done, plan: SystemPlan) -> tuple[str, ...]:
-    """Names what runs with an older configuration than the plan's."""
+    """Return a note of the services that run with an older configuration than the plan's."""
     stale = [
         name
         for name, state in done.state.services.items()

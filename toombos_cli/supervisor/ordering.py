@@ -1,4 +1,4 @@
-"""Which services a command means, and in which order they are started."""
+"""The services that a command selects, and the order in which they are started."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,7 +6,7 @@ from toombos_cli.manifest.tables.service import Service, start_order
 
 
 def with_dependencies(services: Mapping[str, Service], names: Iterable[str]) -> tuple[str, ...]:
-    """The names and all they depend on, in an order in which they may be started."""
+    """Return the names and everything they depend on, in start order."""
     wanted: set[str] = set()
     pending = list(names)
     while pending:
@@ -18,11 +18,11 @@ def with_dependencies(services: Mapping[str, Service], names: Iterable[str]) -> 
 
 
 def default_names(services: Mapping[str, Service]) -> tuple[str, ...]:
-    """What a bare `start` starts: all that is not optional."""
+    """Return what a bare `start` starts: all services that are not optional."""
     return tuple(name for name, service in services.items() if not service.optional)
 
 
 def with_monitoring(services: Mapping[str, Service], names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names (none: the default ones) and every monitoring service."""
+    """Return the names (if none, the default ones) and every monitoring service."""
     monitoring = tuple(name for name, service in services.items() if service.role == "monitoring")
     return tuple(dict.fromkeys((*(names or default_names(services)), *monitoring)))

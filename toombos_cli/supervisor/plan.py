@@ -14,7 +14,7 @@ from toombos_cli.supervisor.protocol import ServicePlan, SystemPlan
 
 
 def build_plan(manifest: Manifest, *, mode: str | None) -> SystemPlan:
-    """The plan of every service of the manifest. Raises ConfigurationError for an unreadable `.env`."""
+    """Return the plan for every service of the manifest. Raises ConfigurationError for an unreadable `.env`."""
     env_file = read_env_file(manifest.project)
     services = {
         name: _plan_service(manifest, service, env_file, mode=mode) for name, service in manifest.services.items()
@@ -29,7 +29,7 @@ def build_plan(manifest: Manifest, *, mode: str | None) -> SystemPlan:
 
 
 def stamp(env_file: EnvFile) -> EnvFileStamp:
-    """What tells later whether `.env` has changed since."""
+    """Return the stamp of `.env`, which shows later whether it has changed."""
     try:
         return EnvFileStamp(
             path=str(env_file.path),
@@ -43,9 +43,9 @@ def stamp(env_file: EnvFile) -> EnvFileStamp:
 def _plan_service(manifest: Manifest, service: Service, env_file: EnvFile, *, mode: str | None) -> ServicePlan:
     values = effective_values(manifest, service, env_file, mode=mode)
     environment = {name: v.value for name, v in values.items() if v.origin is not Origin.DEFAULT}
-    # Without it, what a Python service printed last before it died would be lost in its buffer.
+    # Without it, the last output of a Python service that dies would be lost in its buffer.
     environment.setdefault("PYTHONUNBUFFERED", "1")
-    # The rest of the environment differs from one terminal to the next and says nothing about the service.
+    # The rest of the environment differs between terminals and does not configure the service.
     known = manifest.environment
     configured = {name: v.value for name, v in values.items() if v.origin is not Origin.ENVIRONMENT or name in known}
     fingerprint = hashlib.sha256(msgspec.json.encode((service, sorted(configured.items())))).hexdigest()[:16]

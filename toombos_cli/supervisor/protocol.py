@@ -1,4 +1,4 @@
-"""What the command line and the supervisor say to each other: one JSON object a line, request first, `Done` last."""
+"""The messages between the command line and the supervisor: one JSON object per line, request first, `Done` last."""
 
 import msgspec
 
@@ -8,9 +8,9 @@ from toombos_cli.project.state import EnvFileStamp, FailureKind, SystemState
 
 
 class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One service ready to be spawned. `fingerprint` changes when anything that was configured changes.
+    """One service, ready to be spawned. `fingerprint` changes if anything in its configuration changes.
 
-    `dry_run` is whether its environment asks it to run dry.
+    `dry_run` is True if its environment asks it to run dry.
     """
 
     service: Service
@@ -30,7 +30,7 @@ class SystemPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Start"):
-    """Bring these services and what they depend on to `ready`."""
+    """Start these services and their dependencies, and wait until they are ready."""
 
     plan: SystemPlan
     names: tuple[str, ...]
@@ -38,14 +38,14 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Start"):
 
 
 class StopRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Stop"):
-    """End these services, dependents first; () is every one. `plan` is for the others, should they have none."""
+    """End these services, dependents first; () means all. `plan` is for the others, if they have none."""
 
     names: tuple[str, ...] = ()
     plan: SystemPlan | None = None
 
 
 class RestartRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Restart"):
-    """Stop and start again with a fresh plan; `only_changed` leaves alone what the plan does not change."""
+    """Stop and start again with a new plan; `only_changed` leaves alone what the plan does not change."""
 
     plan: SystemPlan
     names: tuple[str, ...]
@@ -54,14 +54,14 @@ class RestartRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Restart"):
 
 
 class StatusRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Status"):
-    """Ask for the present state, with fresh figures."""
+    """Ask for the current state, with current figures."""
 
 
 Request = StartRequest | StopRequest | RestartRequest | StatusRequest
 
 
 class ServiceFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why one service could not be brought up or ended, as a person needs it."""
+    """Why one service could not be started or ended, for a person."""
 
     service: str
     kind: FailureKind
@@ -71,7 +71,7 @@ class ServiceFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A service changed its phase, or what it waits for."""
+    """A change of a service's phase, or of what it waits for."""
 
     service: str
     phase: str
@@ -79,7 +79,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The answer. `started` and `stopped` are the names that this request itself started or stopped."""
+    """The final reply. `started` and `stopped` are the names that this request itself started or stopped."""
 
     state: SystemState
     failures: tuple[ServiceFailure, ...] = ()
@@ -88,11 +88,11 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Busy(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Another supervisor holds the project's lock (or this one is leaving): connect to the socket again."""
+    """Another supervisor holds the project's lock, or this one is exiting: connect to the socket again."""
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The supervisor cannot work at all: `run/` cannot be written, or the request is not one."""
+    """The supervisor cannot work: `run/` cannot be written, or the request is not valid."""
 
     message: str
     hint: str | None = None
@@ -102,7 +102,7 @@ Reply = Progress | Done | Busy | Broken
 
 
 def encode(message: Request | Reply) -> bytes:
-    """One line."""
+    """Return the message as one line."""
     return msgspec.json.encode(message) + b"\n"
 
 
@@ -111,10 +111,10 @@ _REPLY: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
 
 
 def decode_request(line: bytes) -> Request:
-    """The request on one line. Raises msgspec.DecodeError."""
+    """Return the request on one line. Raises msgspec.DecodeError."""
     return _REQUEST.decode(line)
 
 
 def decode_reply(line: bytes) -> Reply:
-    """The reply on one line. Raises msgspec.DecodeError."""
+    """Return the reply on one line. Raises msgspec.DecodeError."""
     return _REPLY.decode(line)

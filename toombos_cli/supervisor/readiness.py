@@ -1,7 +1,7 @@
 """Asks a service whether it is ready, from inside the supervisor's event loop.
 
-Not `toombos_cli.probes`: that one judges bodies, latency and TLS for `health`, and blocks. Here a status line is all
-that matters, and the wait must end at once when the service dies.
+Not `toombos_cli.probes`, which checks bodies, latency and TLS for `health`, and blocks. Here only the status line
+matters, and the wait must end as soon as the service dies.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ from toombos_cli.supervisor.spawning import CannotStartError
 _NOT_FOUND = 404
 _MAX_BODY_BYTES = 65_536
 _FIRST_PROBE_S, _LAST_PROBE_S = 0.01, 0.25
-_PROBE_LATENESS = 0.04  # a service is found ready at most so much later than it is, as a share of its start-up time
-_LIVES_S = 1.0  # what is misspelt in a worker's command or file ends it sooner
+_PROBE_LATENESS = 0.04  # how late a service is found ready at most, as a share of its start-up time
+_LIVES_S = 1.0  # a worker with a misspelt command or file ends sooner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness:
-    """Whether the service said yes, and what to tell a person who waits for it."""
+    """Whether the service is ready, and if not, why, for a person who waits for it."""
 
     ok: bool
     detail: str
 
 
 async def ask(service: Service, path: str) -> Readiness:
-    """The service's answer to GET `path` within its probe timeout; 2xx is a yes, for tcp an accepted connection.
+    """Return whether the service responds to GET `path` with 2xx, or accepts for tcp, within its probe timeout.
 
-    A service without a port says yes by living on for a second: whoever waits for this learns of its end.
+    A service without a port is ready if it lives for a second: the caller notices its end.
     """
     if service.scheme == "none":
         await asyncio.sleep(_LIVES_S)
@@ -48,7 +48,7 @@ async def ask(service: Service, path: str) -> Readiness:
         status = await asyncio.wait_for(_status_of(service, path), service.probe_timeout_s)
     except TimeoutError:
         asked = path or f"port {service.port}"
-        return Readiness(ok=False, detail=f"no answer from {asked} within {service.probe_timeout_s:g} s")
+        return Readiness(ok=False, detail=f"no response from {asked} within {service.probe_timeout_s:g} s")
     except ConnectionRefusedError:
         return Readiness(ok=False, detail=f"nothing listens on port {service.port} yet")
     except ValueError:
@@ -56,7 +56,7 @@ async def ask(service: Service, path: str) -> Readiness:
         return Readiness(ok=False, detail=f"port {service.port} does not speak HTTP; {remedy}")
     except OSError as error:
         return Readiness(ok=False, detail=f"{path or service.url}: {error.strerror or error}")
-    detail = f"{path} answered {status}"
+    detail = f"{path} returned {status}"
     if status == _NOT_FOUND:
         detail += f"; `health` or `ready` in [services.{service.name}] names another path"
     return Readiness(ok=200 <= status < 300, detail=detail)
@@ -69,7 +69,7 @@ async def _accepts(service: Service) -> Readiness:
 
 
 async def read_dry_run(service: Service) -> bool | None:
-    """What the service's health response says of the dry run; None when it says nothing, or not in time."""
+    """Return what the service's health response says of the dry run, or None if it says nothing in time."""
     if service.scheme not in ("http", "https"):
         return None
     from toombos_cli.probes import said_dry_run  # not before the service is spawned, which waits for our imports
@@ -82,7 +82,7 @@ async def read_dry_run(service: Service) -> bool | None:
 
 
 async def _health_body(service: Service) -> bytes:
-    """The body of the health response as far as it comes, at most so much of it as may say something."""
+    """Return the body of the health response as far as it comes, up to the size limit."""
     from toombos_cli.probes import message
 
     response = message.PartialResponse("GET", _MAX_BODY_BYTES)
@@ -109,10 +109,10 @@ async def _status_of(service: Service, path: str) -> int:
 
 @asynccontextmanager
 async def _asked(service: Service, path: str) -> AsyncIterator[asyncio.StreamReader]:
-    """The stream on which the service's response to GET `path` comes."""
+    """Yield the stream of the service's response to GET `path`."""
     context = None
     if service.scheme == "https":
-        context = ssl._create_unverified_context()  # noqa: S323  (whose process answers is proved by its socket)
+        context = ssl._create_unverified_context()  # noqa: S323  (the socket proves whose process responds)
     reader, writer = await asyncio.open_connection(service.host, service.port, ssl=context)
     try:
         writer.write(
@@ -125,9 +125,9 @@ async def _asked(service: Service, path: str) -> AsyncIterator[asyncio.StreamRea
 
 
 async def until_ready(service: Service, running: Running, tell: Callable[[str], None]) -> None:
-    """Returns when the running process itself answers yes; `tell` hears what it is waited for.
+    """Wait until the running process itself is ready; report to `tell` what it waits for.
 
-    Raises CannotStartError when it ends before, when a stranger answers in its place, and at the start-up deadline.
+    Raises CannotStartError if it ends before, if another process responds in its place, and at the start-up deadline.
     """
     path = service.readiness
     began = time.monotonic()
@@ -141,7 +141,7 @@ async def until_ready(service: Service, running: Running, tell: Callable[[str], 
             if stranger is None:
                 return
             owner = f"pid {stranger.pid} ({stranger.command})"
-            message = f"port {service.port} answers, but it is {owner} that listens there"
+            message = f"port {service.port} responds, but {owner} listens there"
             raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.PORT, message=message))
         if time.monotonic() >= deadline:
             message = f"not ready after {service.startup_timeout_s:g} s: {answer.detail}"
@@ -152,7 +152,7 @@ async def until_ready(service: Service, running: Running, tell: Callable[[str], 
 
 
 def _stranger_on_port(service: Service, own: dict[int, processes.ProcessRow]) -> processes.Listener | None:
-    """The listener that answers for the service's address though none of its processes holds it, if there is one."""
+    """Return the listener on the service's address if it is not one of the service's processes, else None."""
     found = processes.listeners_at(service.host, service.port, own)
     if not found or any(listener.pid is not None for listener in found):
         return None

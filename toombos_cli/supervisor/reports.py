@@ -1,4 +1,4 @@
-"""What start, stop, restart and status answer: frozen rows made of the supervisor's state."""
+"""The reports of start, stop, restart and status: frozen rows made from the supervisor's state."""
 
 import time
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class RestartRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRow:
-    """One service. `log` is relative to the project where it lies below it; None stands for "does not apply".
+    """One service. `log` is relative to the project if it is inside it; None means "does not apply".
 
-    `last_lines` are those of an attempt that failed; `last_log_line` is the newest line there is, "" without one.
+    `last_lines` are those of a failed attempt; `last_log_line` is the newest line of the log, or "".
     """
 
     name: str
@@ -49,7 +49,7 @@ class ServiceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorRow:
-    """The supervising process; None when there is none."""
+    """The supervisor process; `pid` is None if there is none."""
 
     pid: int | None
     alive: bool
@@ -57,20 +57,20 @@ class SupervisorRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemReport(Report):
-    """The system as it is: passes when every service that belongs to it is ready."""
+    """The status of the system; it passes if every service that belongs to it is ready."""
 
     kind: ClassVar[str] = "status"
     asked_for: ClassVar[bool] = True
 
     services: tuple[ServiceRow, ...]
     dry_run: bool
-    """Whether the services themselves say so."""
+    """Whether the services themselves report it."""
     supervisor: SupervisorRow
     mode: str | None = None
     """The mode that was asked for."""
     mode_text: str = ""
     denied_by: tuple[str, ...] = ()
-    """The services that were started to run dry and say that they do not."""
+    """The services that were started to run dry and report that they do not."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -81,7 +81,7 @@ class SystemReport(Report):
         return worst([case.verdict for case in self.cases()] + [Verdict.WARN] * bool(self.warnings))
 
     def cases(self) -> tuple[Case, ...]:
-        """One judged item a service."""
+        """Return one case per service."""
         return tuple(
             Case(
                 name=row.name, verdict=_judge(row), duration_s=row.ready_after_s or 0.0, detail=row.detail or row.phase
@@ -92,7 +92,7 @@ class SystemReport(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRow:
-    """Why one service could not be brought up; `last_lines` are those of this attempt's log."""
+    """Why one service could not be started; `last_lines` are those of this attempt's log."""
 
     service: str
     kind: FailureKind
@@ -102,7 +102,7 @@ class FailureRow:
 
     @classmethod
     def of(cls, failure: ServiceFailure) -> "FailureRow":
-        """The row of a failure that the supervisor told."""
+        """Return the row of a failure that the supervisor reported."""
         return cls(
             service=failure.service,
             kind=failure.kind,
@@ -114,7 +114,7 @@ class FailureRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeReport(Report):
-    """What start, stop or restart did, and the services that it was asked for as they are after it."""
+    """What start, stop or restart did, and the named services as they are afterwards."""
 
     kind: ClassVar[str] = "change"
     hidden: ClassVar[frozenset[str]] = frozenset({"wants_up"})
@@ -133,7 +133,7 @@ class ChangeReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """ERROR when a service is not as it should be, WARN for what is worth knowing, SKIP without any service."""
+        """ERROR if a service is not as it should be, WARN for what is worth knowing, SKIP if there is no service."""
         if self.failures or self.astray:
             return Verdict.ERROR
         return worst(self._judge(row) for row in self.services)
@@ -148,14 +148,14 @@ class ChangeReport(Report):
 
     @property
     def astray(self) -> tuple[ServiceRow, ...]:
-        """The services that are not as they should be although nothing failed."""
-        if self.failures:  # the start that failed has stopped the others
+        """The services that are not as they should be although no failure was reported."""
+        if self.failures:  # the failed start has stopped the others
             return ()
         return tuple(row for row in self.services if self._judge(row) in WRONG)
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The failures as errors that name the service and the next command."""
+        """The failures as problems with the service and the next command."""
         failed = (Problem(message=f.message, where=f.service, hint=f.hint) for f in self.failures)
         astray = (
             Problem(message=row.detail or f"it is {row.phase}", where=row.name, hint=f"toombos logs {row.name}")
@@ -174,10 +174,10 @@ class ChangeReport(Report):
 def rows(
     state: SystemState | None, manifest_services: dict[str, Service], names: tuple[str, ...], project: Path
 ) -> tuple[ServiceRow, ...]:
-    """The rows of the asked services, or of all that belong to the system, in manifest order.
+    """Return the rows of the named services, or of all that belong to the system, in manifest order.
 
-    A service that is optional and neither runs nor failed is left out unless it was asked for; one that the manifest
-    no longer has is shown while it runs.
+    An optional service that neither runs nor failed is left out unless it is named; one that is no longer in the
+    manifest is included while it runs.
     """
     known = state.services if state else {}
     found = []

@@ -1,4 +1,4 @@
-"""CPU and memory of each service's whole tree, and its limits applied to them."""
+"""CPU and memory of each service's process tree, and the limits applied to them."""
 
 import time
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ _SHORTEST_SPAN_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceSample:
-    """One look: `cpu_percent` of one core since the look before, None at the first one; memory of all members."""
+    """One sample: `cpu_percent` of one core since the last sample, None in the first; memory of all members."""
 
     cpu_percent: float | None
     rss_bytes: int
 
 
 class Sampler:
-    """Remembers the CPU time of each process between two looks at one tree."""
+    """The CPU time of each process of one tree, remembered between two samples."""
 
     def __init__(self) -> None:
         self._cpu_s: dict[tuple[int, int], float] = {}
         self._at = 0.0
 
     def take(self, members: dict[int, ProcessRow], now: float | None = None) -> ResourceSample:
-        """The sample of these members. What a process that ended used since the last look is not counted."""
+        """Return the sample of these members. What a process used since the last sample is lost if it has ended."""
         now = time.monotonic() if now is None else now
         cpu_s = {(row.pid, row.start_ticks): row.cpu_s for row in members.values()}
         used_s = sum(used - self._cpu_s.get(key, 0.0) for key, used in cpu_s.items())
@@ -44,21 +44,21 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitCheck:
-    """What the limits say: warnings to show, and the reason for a restart, if there is one."""
+    """The result of a check of the limits: warnings, and the reason for a restart, if there is one."""
 
     warnings: tuple[str, ...] = ()
     restart_reason: str | None = None
 
 
 class LimitWatch:
-    """Applies one service's limits: only what lasts for `sustained_s` counts, a peak does not."""
+    """The limits of one service: only an excess that lasts for `sustained_s` counts, a peak does not."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._since: dict[str, float] = {}
 
     def judge(self, sample: ResourceSample, now: float) -> LimitCheck:
-        """The judgement at `now`, seconds on a monotonic clock."""
+        """Return the result at `now`, seconds on a monotonic clock."""
         limits = self._limits
         memory_mb = sample.rss_bytes / _MB
         cpu = sample.cpu_percent or 0.0
@@ -82,14 +82,14 @@ class LimitWatch:
 
 
 class ResourceMeter:
-    """Samples the units; a unit that was started anew begins anew."""
+    """The samples of all units; a restarted unit starts afresh."""
 
     def __init__(self) -> None:
         self._of: dict[str, tuple[Tree, Sampler, LimitWatch]] = {}
         self._taken_at = 0.0
 
     def take(self, units: dict[str, ServiceUnit]) -> None:
-        """Measures every running unit with one look at the process table, and applies its limits.
+        """Measure every running unit with one read of the process table, and apply its limits.
 
         Does nothing within a second of the last time: CPU over a shorter span is noise.
         """

@@ -1,4 +1,4 @@
-"""When a service that ended may start again: exponential backoff with jitter, and the end of patience."""
+"""When a service that ended may start again: exponential backoff with jitter, and the limit of a crash loop."""
 
 import random
 from collections import deque
@@ -7,7 +7,7 @@ from toombos_cli.manifest.tables.service import RestartTable
 
 
 class RestartPolicy:
-    """Counts the restarts of one service; times are seconds on one monotonic clock."""
+    """The restarts of one service; times are seconds on one monotonic clock."""
 
     def __init__(self, settings: RestartTable, *, jitter: random.Random | None = None) -> None:
         self._settings = settings
@@ -16,15 +16,15 @@ class RestartPolicy:
         self._jitter = jitter or random.Random()  # noqa: S311  (spreads restarts in time, protects nothing)
 
     def wants_restart(self, exit_code: int | None) -> bool:
-        """Whether the policy restarts after this exit at all; None is an unknown exit code."""
+        """Report whether the policy restarts after this exit; None is an unknown exit code."""
         if self._settings.policy == "on-failure":
             return exit_code != 0
         return self._settings.policy == "always"
 
     def delay_s(self, now: float, *, healthy_s: float) -> float | None:
-        """Seconds to wait before the next start, or None: too many in the window, it is a crash loop.
+        """Return the seconds to wait before the next start, or None for a crash loop: too many restarts in the window.
 
-        `healthy_s` is how long the service had been ready; after `reset_after_s` of that all is forgiven.
+        `healthy_s` is how long the service had been ready; `reset_after_s` of that resets the count.
         """
         if healthy_s >= self._settings.reset_after_s:
             self._attempt = 0

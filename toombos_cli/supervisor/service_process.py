@@ -1,4 +1,4 @@
-"""One process of a service, from its spawn or adoption to its end: what belongs to it, how it ended and why."""
+"""One process of a service, from its spawn or adoption to its end: its tree, its exit code, and why it ended."""
 
 import asyncio
 import os
@@ -22,8 +22,8 @@ _T = TypeVar("_T")
 class Running:
     """A service's process and its tree.
 
-    `ended` gets the exit code, None where that is unknown; `unwanted` the reason for which it is to be replaced.
-    `log_offset` is where its output begins in the log.
+    `ended` gets the exit code, or None if it is unknown; `unwanted` gets the reason for a requested restart.
+    `log_offset` is where its output starts in the log.
     """
 
     def __init__(
@@ -37,12 +37,12 @@ class Running:
         self._log_offset = log_offset
 
     def note_end(self, exit_code: int | None) -> None:
-        """Takes in that the process has ended."""
+        """Record that the process has ended."""
         if not self.ended.done():
             self.ended.set_result(exit_code)
 
     def watch(self) -> None:
-        """Learns of the end of a process that is no child of ours; its exit code stays unknown."""
+        """Watch for the end of a process that is not our child; its exit code stays unknown."""
         loop = asyncio.get_running_loop()
         leader = self.tree.leader
         fd = processes.open_pidfd(leader.pid)
@@ -61,16 +61,16 @@ class Running:
 
         if fd is not None:
             loop.add_reader(fd, ended)
-        else:  # it has ended meanwhile, or this system has no pidfds
+        else:  # it has already ended, or this system has no pidfds
             look()
 
     @property
     def exit_code(self) -> int | None:
-        """How it ended; None while it runs, and where nobody knows."""
+        """The exit code; None while it runs, or if it is unknown."""
         return self.ended.result() if self.ended.done() else None
 
     async def unless_ended(self, work: Coroutine[Any, Any, _T]) -> _T | None:
-        """The result of `work`, or None as soon as the process has ended."""
+        """Return the result of `work`, or None as soon as the process has ended."""
         task = asyncio.ensure_future(work)
         try:
             either: set[asyncio.Future[Any]] = {task, self.ended}
@@ -80,7 +80,7 @@ class Running:
             task.cancel()
 
     def why_it_ended(self) -> ServiceFailure:
-        """The cause in a person's words."""
+        """Return the cause of its end, for a person."""
         name, code = self._service.name, self.exit_code
         if code is None:
             return ServiceFailure(
@@ -95,7 +95,7 @@ class Running:
         if left:
             pid = min(left)
             message = f"its process ended and left pid {pid} ({processes.command_line(pid)}) in the background"
-            hint = "have it stay in the foreground: the supervisor itself runs in the background"
+            hint = "run the program in the foreground (no --daemon): the supervisor puts it in the background"
             return ServiceFailure(service=name, kind=FailureKind.EXITED, message=message, hint=hint)
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return ServiceFailure(
@@ -103,12 +103,12 @@ class Running:
         )
 
     def last_lines(self) -> tuple[str, ...]:
-        """The newest of what it printed."""
+        """Return the last lines that it printed."""
         return last_lines(self._service.log, self._log_offset, _LAST_LINES)
 
 
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:  # of the real-time signals only the first and the last have names
+    except ValueError:  # only the first and the last real-time signals have names
         return f"signal {number}"

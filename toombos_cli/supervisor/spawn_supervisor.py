@@ -1,5 +1,5 @@
-"""Begins the detached supervisor. Imports next to nothing: `start` calls it before it reads the manifest, so that the
-supervisor's own imports, a tenth of a second, take place meanwhile on another core."""
+"""Starts the detached supervisor. It imports next to nothing: `start` calls it before it reads the manifest, so that
+the supervisor's own imports, a tenth of a second, run meanwhile on another core."""
 
 import os
 import socket
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def launch(project: Path) -> socket.socket:
-    """Starts a supervisor and returns its first connection.
+    """Start a supervisor and return its first connection.
 
-    It touches nothing until a request comes, and ends when the connection closes before that. Until it has the
-    project's lock it shares this process's stderr; from then on it writes to `run/supervisor.log`.
+    It does nothing until a request comes, and exits if the connection closes before that. Until it has the project's
+    lock, it shares this process's stderr; then it writes to `run/supervisor.log`.
     """
     ours, theirs = socket.socketpair()
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -34,7 +34,7 @@ def launch(project: Path) -> socket.socket:
 
 @contextmanager
 def launched_early(project: Path) -> Iterator[socket.socket | None]:
-    """A supervisor that waits for its first request; None if one seems to run already. Ends with the block."""
+    """Yield the connection of a supervisor that waits for its first request, or None if one seems to run already."""
     connection = None if _seems_to_run(project) else launch(project)
     try:
         yield connection
@@ -46,5 +46,5 @@ def launched_early(project: Path) -> Iterator[socket.socket | None]:
 def _seems_to_run(project: Path) -> bool:
     try:
         return (project / "run" / "supervisor.sock").exists()
-    except PermissionError:  # another user's: what is done next says so
+    except PermissionError:  # another user's: the next step reports it
         return True

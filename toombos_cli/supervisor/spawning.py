@@ -1,4 +1,4 @@
-"""Starts one service's process: everything that can be wrong is checked first and told in a person's words."""
+"""Starts one service's process; everything that can be wrong is checked first and reported for a person."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ class CannotStartError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Spawned:
-    """A process that was just started. `log_offset` is where its own output begins in the log."""
+    """A process that was just started. `log_offset` is where its own output starts in the log."""
 
     child: "subprocess.Popen[bytes]"
     identity: processes.ProcessIdentity
@@ -33,32 +33,32 @@ class Spawned:
 
 
 def new_run_id(run: RunDirectory, service: str) -> str:
-    """The tag of one spawn: names project and service, and is never repeated."""
+    """Return the tag of one spawn: it contains project and service, and is never repeated."""
     return run_id_prefix(run.project, service) + os.urandom(6).hex()
 
 
 def check(plan: ServicePlan) -> None:
-    """Raises CannotStartError when the command, the directory or the port is not there to be used."""
+    """Raise CannotStartError if the command, the directory or the port cannot be used."""
     service = plan.service
     if not Path(service.cwd).is_dir():
-        problem = "is no directory" if Path(service.cwd).exists() else "does not exist"
+        problem = "is not a directory" if Path(service.cwd).exists() else "does not exist"
         raise _refused(service, FailureKind.DIRECTORY, f"its working directory {service.cwd} {problem}")
     if _find_program(plan) is None:
         message = f"its command {service.command[0]!r} was not found"
-        raise _refused(service, FailureKind.COMMAND, message, hint="correct `command`, or PATH")
+        raise _refused(service, FailureKind.COMMAND, message, hint="correct `command` or PATH")
     check_port(service)
 
 
 def check_port(service: Service) -> None:
-    """Raises CannotStartError that names the process which holds the service's port."""
+    """Raise CannotStartError with the port owner if the service's port is in use."""
     for listener in processes.listeners_at(service.host, service.port):
         raise CannotStartError(port_failure(service, listener))
 
 
 def port_failure(service: Service, listener: processes.Listener) -> ServiceFailure:
-    """Says who has the service's port."""
+    """Return the failure that names the owner of the service's port."""
     owner = "a process of another user"
-    hint = f"end that process, or give {service.name} another port in toombos.toml"
+    hint = f"stop that process, or give {service.name} another port in toombos.toml"
     if listener.pid:
         theirs = neighbour(listener.pid)
         owner = f"pid {listener.pid} ({theirs or listener.command})"
@@ -69,14 +69,14 @@ def port_failure(service: Service, listener: processes.Listener) -> ServiceFailu
 
 
 def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
-    """Starts the process in a session of its own, tagged, holding its lock, appending to its log.
+    """Start the process in a session of its own, with its tag and its lock, appending to its log.
 
     Raises CannotStartError.
     """
     service = plan.service
     log = open_log(service)
     try:
-        log_offset = os.fstat(log).st_size  # before the program runs: what it prints at once is its own, too
+        log_offset = os.fstat(log).st_size  # before the program runs: its first output counts too
         lock = _take_lock(service, run)
         try:
             child = subprocess.Popen(
@@ -109,7 +109,7 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
 
 
 def open_log(service: Service) -> int:
-    """A descriptor that appends to the service's log, made private where it is new. Raises CannotStartError."""
+    """Return a descriptor that appends to the service's log; a new log is private. Raises CannotStartError."""
     path = Path(service.log)
     try:
         return open_to_append(path)
@@ -126,16 +126,16 @@ def _take_lock(service: Service, run: RunDirectory) -> int:
     try:
         lock = locks.take(path)
     except OSError as error:
-        raise _refused(service, FailureKind.LOCK, f"{path} cannot be made: {error.strerror}") from None
+        raise _refused(service, FailureKind.LOCK, f"{path} cannot be created: {error.strerror}") from None
     if lock is None:
         holders = [f"pid {pid} ({processes.command_line(pid)})" for pid in processes.holders_of(path)]
         named = ", ".join(holders) or "a process of another user"
-        raise _refused(service, FailureKind.LOCK, f"another instance of it still runs: {named} holds {path}")
+        raise _refused(service, FailureKind.LOCK, f"another instance of it is still running: {named} holds {path}")
     return lock
 
 
 def _find_program(plan: ServicePlan) -> str | None:
-    """The program's path as exec would find it: PATH of the service, relative to its working directory."""
+    """Return the program's path as exec would find it, with the service's PATH and working directory, or None."""
     name = plan.service.command[0]
     if os.sep in name:
         return shutil.which(Path(plan.service.cwd) / name)

@@ -1,4 +1,4 @@
-"""`start --preview`: what would be started, in which order and how, without starting it."""
+"""`start --preview`: what would be started, how and in which order, without starting it."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -19,7 +19,7 @@ _SHOWN = (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
 class PreviewedService:
     """One service as it would be started. `environment` is what toombos itself sets, not what it passes on.
 
-    `pid` is its process where it runs already: `start` then leaves it alone.
+    `pid` is its process if it already runs: `start` then leaves it alone.
     """
 
     name: str
@@ -53,9 +53,9 @@ class StartPreview(Report):
 
 
 def preview_start(manifest: Manifest, names: tuple[str, ...], *, mode: str | None) -> StartPreview:
-    """What a start of these services (none named: all that are not optional) and their dependencies would start.
+    """Return what a start of these services (no names: all that are not optional) would start, with dependencies.
 
-    The mode is that of the system where it runs already, as for `run_start`. Raises as `run_start`.
+    If the system already runs, the mode is that of the system. Raises as `run_start`.
     """
     env_file = read_env_file(manifest.project)
     before = present_state(manifest.project)

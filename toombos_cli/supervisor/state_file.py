@@ -1,6 +1,6 @@
-"""Writes `run/state.json` so that a reader, or a crash at any moment, finds a whole one.
+"""Writes `run/state.json` so that it is complete at any moment, also after a crash.
 
-It is not forced to the disk: a state outlives its supervisor, not its boot (see docs/decisions).
+It is not synced to the disk: a state outlives its supervisor, not its boot (see docs/decisions).
 """
 
 import msgspec
@@ -10,7 +10,7 @@ from toombos_cli.project.state import RunDirectory, SystemState
 
 
 class StateFile:
-    """The state on disk; remembers why the last write failed, and that it did."""
+    """The state on disk; `problem` says why the last write failed, or is None."""
 
     def __init__(self, run: RunDirectory) -> None:
         self._path = run.state
@@ -18,7 +18,7 @@ class StateFile:
         self.problem: str | None = None
 
     def write(self, state: SystemState) -> None:
-        """Writes the state; when that fails the old one stays and `problem` says why."""
+        """Write the state; if that fails, the old one stays and `problem` says why."""
         try:
             if not self._backed_up and self._path.exists():
                 backup = self._path.with_suffix(".json.bak")

@@ -1,4 +1,4 @@
-"""The processes of one service, however far they ran away, and how all of them are ended."""
+"""The processes of one service, including those that have detached themselves, and how all of them are ended."""
 
 import asyncio
 import os
@@ -14,8 +14,8 @@ _FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.1
 
 
 class StubbornError(Exception):
-    """Processes that SIGKILL did not end: they sit in the kernel, on a dead network disk for example, or are another
-    user's (`sudo`, set-user-id programs), which we may not signal."""
+    """Processes that SIGKILL did not end: they are stuck in the kernel, for example on a dead network disk, or are
+    another user's (`sudo`, set-user-id programs), which we may not signal."""
 
     def __init__(self, pids: Iterable[int]) -> None:
         named = ", ".join(f"pid {pid} ({processes.command_line(pid) or 'gone'})" for pid in sorted(pids))
@@ -23,12 +23,12 @@ class StubbornError(Exception):
 
 
 class Tree:
-    """A leader and everything that came from it.
+    """A leader and all its descendants.
 
-    Members are found by parent, by the leader's session and group, by having been seen before (so that a process
-    which cleared its environment and left is still known) and, where asked, by the tag in the environment and by the
-    service's lock, which an orphan that overwrote its environment (nginx as a daemon) still holds.
-    Whoever is found was verified by pid and start ticks against the same look at the process table.
+    Members are found by parent, by the leader's session, by having been seen before (so that a process that cleared
+    its environment and detached is still known) and, on demand, by the tag in the environment and by the service's
+    lock, which an orphan that overwrote its environment (nginx as a daemon) still holds.
+    Each member is verified by pid and start ticks against the same read of the process table.
     """
 
     def __init__(self, leader: ProcessIdentity, run_id: str, lock: Path | None = None) -> None:
@@ -40,15 +40,15 @@ class Tree:
     def members(
         self, table: dict[int, ProcessRow] | None = None, *, look_for_tag: bool = False
     ) -> dict[int, ProcessRow]:
-        """The living members (no zombies) by pid."""
+        """Return the living members (no zombies) by pid."""
         table = processes.process_table() if table is None else table
         own = os.getpid()
         roots = {pid for pid, ticks in self._seen.items() if pid in table and table[pid].start_ticks == ticks}
-        # An orphan comes to this process, its subreaper; the session still tells whose it was.
+        # An orphan is reparented to this process, its subreaper; the session still shows whose it was.
         roots |= {row.pid for row in table.values() if row.parent == own and row.session == self.leader.pid}
         if look_for_tag:
             roots |= processes.find_tagged(self.run_id, table).keys()
-            if self._lock is not None:  # children alone: anybody may open the file, to back it up for example
+            if self._lock is not None:  # only children: anybody may open the file, for example to back it up
                 children = [row.pid for row in table.values() if row.parent == own]
                 roots |= set(processes.holders_of(self._lock, children))
         roots.discard(own)
@@ -60,11 +60,11 @@ class Tree:
         return living
 
     async def end(self, grace_s: float) -> bool:
-        """Ends every member; True when some had to be killed. Raises StubbornError.
+        """End every member; return whether some had to be killed. Raises StubbornError.
 
         SIGTERM goes to the leader, which knows its workers best, and to the others when it is gone; SIGCONT lets a
-        stopped process hear it. Who is left after the grace period is killed. Done when a fresh look for the tag
-        finds nobody.
+        stopped process handle it. What is left after the grace period is killed. It ends when another search for the
+        tag finds nothing.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace_s
@@ -77,7 +77,7 @@ class Tree:
                 raise StubbornError(members)
             if now >= deadline:
                 if not self._signal(members, signal.SIGKILL) and members.keys() == self.members().keys():
-                    raise StubbornError(members)  # nobody may be signalled: waiting is of no use
+                    raise StubbornError(members)  # none of them may be signalled: waiting is useless
                 killed = True
             else:
                 targets = {self.leader.pid} if self.leader.pid in members else set(members)
@@ -88,7 +88,7 @@ class Tree:
         return killed
 
     def _signal(self, members: dict[int, ProcessRow], *numbers: int) -> bool:
-        """Signals them; whether it reached at least one."""
+        """Signal the members; report whether at least one was reached."""
         reached = False
         for pid, row in members.items():
             identity = ProcessIdentity(

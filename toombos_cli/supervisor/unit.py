@@ -1,4 +1,4 @@
-"""One service under supervision: from spawn to readiness, through restarts, to a stop that proves itself."""
+"""One service under supervision: from spawn to readiness, through restarts, to a verified stop."""
 
 import asyncio
 import subprocess
@@ -22,31 +22,31 @@ _HISTORY = 20
 
 
 def denies_dry_run(service: str) -> ServiceFailure:
-    """The failure of a service that was started to run dry, and says that it does not."""
+    """Return the failure of a service that was started to run dry and reports that it does not."""
     return ServiceFailure(
         service=service, kind=FailureKind.NOT_DRY_RUN, message="it says that it is not in dry-run mode"
     )
 
 
 class Surroundings(Protocol):
-    """What a unit needs of the supervisor that owns it."""
+    """What a unit needs from the supervisor that owns it."""
 
     run: RunDirectory
 
     def changed(self, unit: "ServiceUnit") -> None:
-        """The unit's state is new: write it down, tell those who wait."""
+        """Write the unit's new state and notify the listeners."""
 
     def leave_if_idle(self) -> None:
-        """A life has ended: nothing may be left to supervise."""
+        """End the supervisor if nothing is left to supervise; called when a life has ended."""
 
     def watch_child(self, child: "subprocess.Popen[bytes]", ended: Callable[[int], None]) -> None:
-        """Calls `ended(return code)` once, when the child has ended and was reaped."""
+        """Call `ended(return code)` once, when the child has ended and was reaped."""
 
 
 class ServiceUnit:
-    """One service. `state` is replaced, never changed; `plan` is how to start what is `running` again.
+    """One service. `state` is replaced, never changed; `plan` is for restarts, None if unknown.
 
-    `failure` says why the last start failed; `waiting` counts the requests that wait for readiness.
+    `failure` is why the last start failed; `waiting` counts the requests that wait for readiness.
     """
 
     def __init__(self, state: ServiceState, plan: ServicePlan | None, around: Surroundings) -> None:
@@ -63,7 +63,7 @@ class ServiceUnit:
 
     @property
     def service(self) -> Service:
-        """The manifest's table; without a plan, the one that was written down."""
+        """The manifest's table; without a plan, the one in the written state."""
         return self.plan.service if self.plan else self.state.service
 
     @property
@@ -73,11 +73,11 @@ class ServiceUnit:
 
     @property
     def is_active(self) -> bool:
-        """Whether a process of it runs, or is going to be started."""
+        """Whether it has a running process, or one is about to be started."""
         return self._life is not None and not self._life.done()
 
     def start(self, plan: ServicePlan) -> None:
-        """Begins to bring the service up; `wait_settled` tells how that ended."""
+        """Start the service without waiting; `wait_settled` waits for the result."""
         self.plan = plan
         self.failure = None
         self._policy = RestartPolicy(plan.service.restart)
@@ -98,7 +98,7 @@ class ServiceUnit:
         self._begin_life(adopted=False)
 
     def adopt(self, leader: processes.ProcessIdentity, run_id: str) -> None:
-        """Takes over a process of an earlier supervisor that was proved to be this service's."""
+        """Take over a process of an earlier supervisor that was proved to be this service's."""
         self.running = Running(self.service, leader, run_id, self._around.run.service_lock(self.name))
         self._set(
             desired=True,
@@ -113,37 +113,37 @@ class ServiceUnit:
         self._begin_life(adopted=True)
 
     async def stop(self) -> bool:
-        """Ends the whole tree; True when there was one. Calls at the same time share one stop."""
+        """End the whole tree; return whether there was one. Concurrent calls share one stop."""
         if self._stop is None or self._stop.done():
             self._stop = asyncio.create_task(self._end(), name=f"stop of {self.name}")
         return await asyncio.shield(self._stop)
 
     def request_restart(self, reason: str) -> None:
-        """Asks for a restart of a running service, for a reason that is written down."""
+        """Request a restart of the running service; the reason is recorded."""
         if self.running is not None and not self.running.unwanted.done():
             self.running.unwanted.set_result(reason)
 
     def refuse(self, failure: ServiceFailure) -> None:
-        """Notes a start that failed and of which nothing runs."""
+        """Record a failed start of which nothing runs any more."""
         self.failure = failure
         self._give_up(Phase.FAILED, failure.message, failure.last_lines, failure.kind)
 
     def warn(self, warnings: tuple[str, ...]) -> None:
-        """Replaces what is worth a warning at present."""
+        """Replace the current warnings."""
         if warnings != self.state.warnings:
             self._set(warnings=warnings)
 
     def measured(self, cpu_percent: float | None, rss_bytes: int | None) -> None:
-        """Notes figures; they are not worth a write of their own."""
+        """Record the figures without writing the state."""
         self.state = msgspec.structs.replace(self.state, cpu_percent=cpu_percent, rss_bytes=rss_bytes)
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Returns when the condition holds after some change of this unit."""
+        """Wait until the condition holds; it is checked after each change of this unit."""
         while not condition():
             await self._changed.wait()
 
     async def wait_settled(self) -> None:
-        """Returns when a start has come to an end: ready, or not."""
+        """Wait until a start has ended: ready, or not."""
         await self.wait_until(lambda: self.state.phase is not Phase.STARTING)
 
     def _set(self, **changes: Any) -> None:
@@ -157,7 +157,7 @@ class ServiceUnit:
         self._life.add_done_callback(lambda _: self._around.leave_if_idle())
 
     async def _live(self, *, adopted: bool) -> None:
-        """The life of a service until it is stopped or given up; however it ends, the state says so."""
+        """Run the service until it is stopped or given up; record in the state how it ended."""
         try:
             await self._attempts(adopted=adopted)
         except StubbornError as error:
@@ -168,7 +168,7 @@ class ServiceUnit:
             raise
 
     async def _attempts(self, *, adopted: bool) -> None:
-        """One attempt after the other, with pauses between them."""
+        """Make one attempt after the other, with pauses between them."""
         was_ready = adopted
         while True:
             failure, exit_code, ready_since = None, None, None
@@ -198,7 +198,7 @@ class ServiceUnit:
     def _pause_before_restart(
         self, exit_code: int | None, end: ServiceFailure, lines: tuple[str, ...], *, healthy_s: float
     ) -> float | None:
-        """Seconds until the next attempt, noted as a restart; None when there is to be none, which is noted too."""
+        """Return the seconds until the next attempt, or None if there is none; record which it is in the state."""
         reason = end.message
         if not self._policy.wants_restart(exit_code):
             if exit_code == 0:
@@ -221,7 +221,7 @@ class ServiceUnit:
             cpu_percent=None,
             rss_bytes=None,
             says_dry_run=None,
-            detail=f"{reason}; starts again in {pause_s:.1f} s",
+            detail=f"{reason}; restarting in {pause_s:.1f} s",
             failure_kind=end.kind,
             restarts=self.state.restarts + 1,
             restart_history=(*self.state.restart_history, record)[-_HISTORY:],
@@ -230,12 +230,12 @@ class ServiceUnit:
         return pause_s
 
     def _spawn(self) -> Running:
-        """Starts a new process. Raises CannotStartError."""
+        """Start a new process. Raises CannotStartError."""
         if self.plan is None:
             raise AssertionError("a unit without a plan is never spawned")
         spawning.check(self.plan)
         run_id = spawning.new_run_id(self._around.run, self.name)
-        # Written down first: a crash between here and the next line is found again by the tag.
+        # Written first: after a crash between here and the next line, the process is found by the tag.
         self._set(
             run_id=run_id,
             phase=Phase.STARTING,
@@ -261,16 +261,16 @@ class ServiceUnit:
         return running
 
     async def _until_ready(self, running: Running, *, first: bool) -> None:
-        """Returns when a process of ours answered. Raises CannotStartError.
+        """Wait until our own process is ready. Raises CannotStartError.
 
-        A service that was to run dry and says that it does not is not ready. One that was ready before is left running:
-        `status` and `health` fail for it.
+        A service that was started to run dry and reports that it does not is not ready. One that was ready before is
+        left running: `status` and `health` fail for it.
         """
         await readiness.until_ready(self.service, running, self._wait_for)
         said = await running.unless_ended(readiness.read_dry_run(self.service))
         if first and said is False and self.state.wants_dry_run:
             raise CannotStartError(denies_dry_run(self.name))
-        ready_after_s = self.state.ready_after_s  # that of an adopted service was measured by its first supervisor
+        ready_after_s = self.state.ready_after_s  # an adopted service was measured by its first supervisor
         if ready_after_s is None:
             ready_after_s = round(processes.age_s(self.state.start_ticks), 2)
         self._set(phase=Phase.READY, ready_after_s=ready_after_s, detail="", says_dry_run=said)
@@ -280,7 +280,7 @@ class ServiceUnit:
             self._set(detail=detail)
 
     async def _until_end(self, running: Running) -> ServiceFailure:
-        """Watches a ready service; returns why it must be started again."""
+        """Watch a ready service; return why it must be restarted."""
         service = self.service
         path = service.live or service.health
         failed = 0
@@ -301,7 +301,7 @@ class ServiceUnit:
                 self._set(phase=Phase.READY, detail="")
 
     async def _end(self) -> bool:
-        """Cancels the life, ends the tree, and notes what is true then."""
+        """Cancel the life, end the tree, and record the result."""
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait({self._life})
@@ -320,12 +320,12 @@ class ServiceUnit:
         return was_running
 
     def _stays_alive(self, error: StubbornError) -> None:
-        """Notes that a process is left, and keeps it in sight: the next stop tries again."""
+        """Record that a process is left, and keep track of it: the next stop tries again."""
         self.failure = ServiceFailure(service=self.name, kind=FailureKind.STUBBORN, message=str(error))
         self._set(phase=Phase.FAILED, detail=str(error), failure_kind=FailureKind.STUBBORN)
 
     def _after_the_end(self, *, killed: bool) -> str:
-        """What is worth knowing of a stop: that it took force, and who has the port if it is not free."""
+        """Return what is worth knowing after a stop: that it was killed, and who owns the port if it is not free."""
         left = processes.listeners_at(self.service.host, self.service.port)
         port = [spawning.port_failure(self.service, listener).message for listener in left]
         return "; ".join((["killed after the grace period"] if killed else []) + port)

@@ -115,7 +115,7 @@ def test_a_service_that_fails_its_probes_is_unhealthy_until_it_answers_again(sys
     pid = system.pid("crm")
     status.write_text("500")
     eventually(lambda: system.phase("crm") == "unhealthy")
-    assert system.row("crm")["detail"] == "/health answered 500"
+    assert system.row("crm")["detail"] == "/health returned 500"
     assert "unhealthy" in system("status", exit_code=1).stdout
     status.unlink()
     eventually(lambda: system.phase("crm") == "ready")

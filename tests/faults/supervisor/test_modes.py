@@ -286,7 +286,7 @@ def test_a_service_that_turns_live_after_a_crash_is_shouted_about(system: Any, e
     eventually(lambda: system.came_back("web"))
 
     status = system("status", exit_code=1)
-    assert status.stdout.splitlines()[0] == "NOT in dry-run mode, though started so: web"
+    assert status.stdout.splitlines()[0] == "NOT in dry-run mode, although started in it: web"
     assert data_of(system("status", "--json", exit_code=1))["denied_by"] == ["web"]
     health = system("health", exit_code=1)
     assert "it says that it is not in dry-run mode, and was started to be" in health.stdout
@@ -295,7 +295,7 @@ def test_a_service_that_turns_live_after_a_crash_is_shouted_about(system: Any, e
     assert "proc.mode" in found["roots"]
     again = system("start", "--dry-run", exit_code=5)
     assert "error: web: it says that it is not in dry-run mode" in again.stderr
-    assert "NOT in dry-run mode, though started so: web" in system("restart", "api").stderr
+    assert "NOT in dry-run mode, although started in it: web" in system("restart", "api").stderr
 
 
 def test_a_supervisor_that_takes_over_asks_what_runs(shop: Any) -> None:

@@ -70,7 +70,7 @@ def test_a_service_that_goes_into_the_background_is_ended_and_told_to_stay(syste
     system.add("crm", command=["{python}", "-P", "-c", going, "-P", web])
     failed = system("start", exit_code=4)
     assert "error: crm: its process ended and left pid " in failed.stderr
-    assert "hint: have it stay in the foreground" in failed.stderr
+    assert "hint: run the program in the foreground" in failed.stderr
     with pytest.raises(OSError, match="refused"):
         system.answer("crm")
     assert system.row("other")["phase"] == "ready"

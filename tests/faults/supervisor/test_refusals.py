@@ -72,7 +72,7 @@ REFUSED = {
         "command",
     ),
     "a working directory that is gone": ({"cwd": "gone"}, "does not exist", "directory"),
-    "a working directory that is a file": ({"cwd": "plain.txt"}, "is no directory", "directory"),
+    "a working directory that is a file": ({"cwd": "plain.txt"}, "is not a directory", "directory"),
     "a log directory that is a file": ({"log": "plain.txt/crm.log"}, "is a file, not a directory", "log"),
     "a log that is a directory": ({"log": "folder"}, "Is a directory", "log"),
 }
@@ -147,7 +147,7 @@ def test_the_answer_of_a_service_that_is_not_ready_is_named(system: Any) -> None
     (system.project / "status").write_text("503")
     system.add("crm", env={"STATUS_FILE": "status"}, ready="/ready")
     failed = system("start", "--timeout", "1", exit_code=4)
-    assert "not ready after 1 s: /ready answered 503" in failed.stderr
+    assert "not ready after 1 s: /ready returned 503" in failed.stderr
     assert system.tagged() == {}
 
 

@@ -45,7 +45,7 @@ def test_a_supervisor_that_does_not_answer_is_reported_not_waited_for(system: An
         failed = system(command, "--json", exit_code=4)
         assert time.monotonic() - began < 20
         (error,) = json.loads(failed.stdout)["errors"]
-        assert "has not answered" in error["message"]
+        assert "has not responded" in error["message"]
         assert f"suspended (pid {supervisor})" in error["message"]
         assert error["hint"] == f"kill -CONT {supervisor}"
         assert system.answer("crm") == service, "nothing is ended"
@@ -63,7 +63,7 @@ def test_after_a_hundred_commands_in_vain_the_next_one_does_not_hang_either(syst
                 visitor.setblocking(False)
                 with visitor:
                     visitor.connect(str(system.project / "run" / "supervisor.sock"))
-        assert "has not answered" in system("status", exit_code=4).stderr
+        assert "has not responded" in system("status", exit_code=4).stderr
     assert system("status", exit_code=0).returncode == 0
 
 

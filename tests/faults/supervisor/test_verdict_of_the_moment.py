@@ -138,7 +138,7 @@ def test_start_says_of_a_service_that_runs_but_is_not_well_that_it_is_not_ready(
     eventually(lambda: system.phase("crm") == "unhealthy")
     done = system("start", exit_code=4)
     assert done.stdout.startswith("not ready: crm\n")
-    assert "error: crm: /health answered 500" in done.stderr
+    assert "error: crm: /health returned 500" in done.stderr
     assert system.pid("crm") == pid
 
 

@@ -48,7 +48,7 @@ def test_what_the_supervisor_does_not_know_yet_is_refused_with_the_way_out(pair:
     pid = pair.pid("crm")
     pair.add("crm", colour="red")
     refused = pair("restart", exit_code=4, env=newer)
-    assert "the running supervisor is of another version" in refused.stderr
+    assert "the running supervisor has a different version" in refused.stderr
     assert "`colour`" in refused.stderr
     assert "hint: toombos stop && toombos restart" in refused.stderr
     assert pair.answer("crm") == pid
