@@ -146,7 +146,7 @@ def _has_no_route(result: ProbeResult) -> bool:
 
 
 def _may_be_suspended(service: Service, reason: Reason) -> bool:
-    """Return whether to look for a suspended process: the kernel still accepts its connections, so only HTTP times out."""
+    """Return whether the process may be suspended: the kernel accepts connections for it, so only HTTP times out."""
     return reason is Reason.TIMEOUT or (service.scheme in ("tcp", "none") and reason is Reason.OK)
 
 
