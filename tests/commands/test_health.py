@@ -156,7 +156,7 @@ def test_what_ends_with_1_under_strict_is_a_failure_for_on_fail_too(project, mor
 
 @pytest.mark.parametrize(
     ("command", "words"),
-    [("no-such-program-here", "could not be started"), ("false", "ended with exit code 1")],
+    [("no-such-program-here", "could not be started"), ("false", "failed with exit code 1")],
     ids=["absent", "failing"],
 )
 def test_an_alarm_that_fails_is_told_and_does_not_change_the_verdict(toombos, command, words):

@@ -136,5 +136,5 @@ def test_an_archive_that_cannot_be_written_is_not_explained_by_the_services_that
     done = toombos("recover", timeout_s=120)
     assert done.returncode == 4
     assert "the backup could not be written" in done.stdout
-    assert "nothing runs" not in done.stdout
+    assert "nothing is running" not in done.stdout
     assert "start" not in done.stderr

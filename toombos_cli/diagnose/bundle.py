@@ -1,7 +1,7 @@
-"""Bundles: one tar.zst with everything that a diagnosis rests on, without secrets, and the diagnosis anew from one.
+"""Bundles: a tar.zst with all facts of a diagnosis, without secrets, from which the diagnosis can be repeated.
 
-Members: bundle.json (what it is), manifest.json and facts.json (what the checks read), report.md, report.json,
-config.txt, state.json, versions.txt, logs/SERVICE.log and metrics/SERVICE.prom (what people read).
+Members: bundle.json (its description), manifest.json and facts.json (input of the checks), report.md, report.json,
+config.txt, state.json, versions.txt, logs/SERVICE.log and metrics/SERVICE.prom (for people).
 """
 
 import contextlib
@@ -38,7 +38,7 @@ _ABOUT, _MANIFEST, _FACTS = "bundle.json", "manifest.json", "facts.json"
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bundle says of itself; `now` is when its facts were gathered, in seconds since the epoch."""
+    """A bundle's description of itself; `now` is when its facts were gathered, in seconds since the epoch."""
 
     schema_version: int
     toombos: str
@@ -47,30 +47,31 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_bundle(diagnosis: Diagnosis, markdown: str, where: str) -> bytes:
-    """The bundle's bytes; `where` is their future place, for messages.
+    """Return the bundle's bytes; `where` is their destination, for messages.
 
-    They are unpacked and searched again: with a secret in them RefusedError names the member. Raises OperationError.
+    Unpack and search them again: raise RefusedError, with the member's name, if they contain a secret. Raise
+    OperationError.
     """
     if not isinstance(diagnosis.facts, LiveFacts):
-        raise OperationError("a bundle is made of a living system, not of another bundle", where=where)
+        raise OperationError("a bundle cannot be made from another bundle", where=where)
     content = zstd.compress(_packed(_members(diagnosis.facts, diagnosis.report, markdown, diagnosis.redactor)))
     for name, member in _unpacked(content, where):
         found = diagnosis.redactor.leaks(f"{name}\n{member.decode('utf-8', 'replace')}")
         if found:
             raise RefusedError(
-                f"the bundle would hold {', '.join(found)} in {name}: it was not written",
+                f"the bundle would contain {', '.join(found)} in {name}: it was not written",
                 where=where,
-                hint="report this: redaction missed it",
+                hint="report this bug: redaction missed it",
             )
     return content
 
 
 def diagnose_bundle(path: Path, selection: FindingFilter) -> Diagnosis:
-    """The diagnosis of a saved system by the present checks. Raises OperationError for what is no bundle."""
+    """Diagnose a saved system with the current checks. Raise OperationError if the file is not a bundle."""
     try:
         members = dict(_unpacked(path.read_bytes(), str(path)))
     except OSError as error:
-        hint = "--from names a file that `toombos diagnose --bundle FILE` wrote"
+        hint = "--from takes a file written by `toombos diagnose --bundle FILE`"
         raise OperationError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from None
     about, manifest, values = _decoded(members, str(path))
     checks, problems = all_checks()
@@ -85,11 +86,12 @@ def _decoded(members: Mapping[str, bytes], where: str) -> tuple[About, Manifest,
     try:
         about = msgspec.json.decode(members[_ABOUT], type=About)
         if about.schema_version != SCHEMA_VERSION:
-            raise OperationError(f"it is of version {about.schema_version}, this is {SCHEMA_VERSION}", where=where)
+            message = f"has bundle version {about.schema_version}; this toombos reads version {SCHEMA_VERSION}"
+            raise OperationError(message, where=where)
         manifest = msgspec.json.decode(members[_MANIFEST], type=Manifest, dec_hook=lambda kind, value: kind(value))
         return about, manifest, msgspec.json.decode(members[_FACTS], type=dict[str, Any])
     except KeyError as error:
-        raise OperationError(f"is no bundle of toombos: it has no {error.args[0]}", where=where) from None
+        raise OperationError(f"is not a toombos bundle: it has no {error.args[0]}", where=where) from None
     except msgspec.DecodeError as error:
         raise OperationError(f"is damaged: {error}", where=where) from None
 
@@ -123,12 +125,12 @@ def _members(
 
 
 def _json(value: Any, redactor: Redactor) -> bytes:
-    """JSON of the redacted structure: redacting the text would tear its quotes apart."""
+    """Return JSON of the redacted structure: redacting the text could break its quotes."""
     return msgspec.json.format(msgspec.json.encode(redactor.value(value), enc_hook=str), indent=1)
 
 
 def _settings(facts: Facts) -> str:
-    """The effective settings with their origin, secrets masked, one a line."""
+    """Return the effective settings with their origin, secrets masked, one per line."""
     from toombos_cli.settings.display import shown_value
 
     try:
@@ -159,15 +161,15 @@ def _packed(members: Iterator[tuple[str, bytes]]) -> bytes:
 
 
 def _unpacked(content: bytes, where: str) -> Iterator[tuple[str, bytes]]:
-    """The members of a bundle; nothing is written to disk. Raises OperationError for damage and for a zip bomb."""
+    """Yield the members of a bundle; write nothing to disk. Raise OperationError for damage and for a zip bomb."""
     try:
         plain = zstd.ZstdDecompressor().decompress(content, max_length=_LARGEST_BYTES + 1)
         if len(plain) > _LARGEST_BYTES:
-            raise OperationError("is larger than any bundle", where=where)
+            raise OperationError("is too large for a bundle", where=where)
         with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
             for info in archive:
                 file = archive.extractfile(info) if info.isfile() else None
                 if file is not None:
                     yield info.name, file.read()
     except (zstd.ZstdError, tarfile.TarError, EOFError):
-        raise OperationError("is no bundle of toombos, or a damaged one", where=where) from None
+        raise OperationError("is not a toombos bundle, or is damaged", where=where) from None

@@ -1,6 +1,7 @@
-"""Runs the fixes that are safe to run: they start or restart our own services, wake a suspended one, or mend a
-settings file after a copy of it was put aside. A command that ends a process, or that only the user's own shell can
-run, is never run from here.
+"""Runs the safe fixes: they start or restart the project's services, resume a suspended one, or edit a settings file.
+
+A settings file is copied first. A command that kills a process, or that only the user's own shell can run, is never
+run here.
 """
 
 import os
@@ -22,7 +23,7 @@ _OUTPUT_CHARS = 2000
 
 
 def runnable(report: DiagnoseReport) -> tuple[tuple[Finding, Fix], ...]:
-    """The roots whose fix may be run and that fix, the most urgent first, each fix once."""
+    """Return the roots whose fix is safe, each with that fix, the most urgent first, each fix once."""
     found: dict[Fix, Finding] = {}
     for root in report.root_findings:
         if root.fix is not None and root.fix.safe:
@@ -31,7 +32,7 @@ def runnable(report: DiagnoseReport) -> tuple[tuple[Finding, Fix], ...]:
 
 
 def run_fix(finding: Finding, fix: Fix, project: Path, redactor: Redactor) -> FixOutcome:
-    """Runs one safe fix as it was printed. Raises OperationError when the file that it edits cannot be copied first."""
+    """Run one safe fix as printed. Raise OperationError if the file that it edits cannot be copied first."""
     backup = _put_aside(Path(fix.edit.path)) if fix.edit is not None else None
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
     try:

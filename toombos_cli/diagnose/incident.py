@@ -1,4 +1,4 @@
-"""What is known for a status update: the template of the guide, as facts."""
+"""The status update of an incident: the guide's template, filled from the facts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentReport(Report):
-    """`duration_s` runs from the first sign to now, None when there is none; `contact` answers for `severity`."""
+    """`duration_s` runs from the first sign to now, None if there is none; `contact` is responsible for `severity`."""
 
     kind: ClassVar[str] = "incident"
     asked_for: ClassVar[bool] = True
@@ -54,7 +54,7 @@ class IncidentReport(Report):
 
 
 def make_incident(diagnosis: Diagnosis) -> IncidentReport:
-    """The status update; times come from the supervisor's notes and the logs."""
+    """Return the status update; its times come from the supervisor's records and the logs."""
     facts, report = diagnosis.facts, diagnosis.report
     events = sorted(_events(facts, report), key=lambda event: event[0])[-_EVENTS:]
     lasting_s = facts.now - min(_signs(facts, report), default=facts.now) if report.root_findings else 0.0
@@ -87,7 +87,7 @@ def _events(facts: Facts, report: DiagnoseReport) -> Iterator[tuple[float, str]]
             yield found.started_at, f"started: {name}"
         for restart in found.restarts:
             if facts.now - restart.at < _RECENT_S:
-                yield restart.at, f"{name} was started again: {restart.reason}"
+                yield restart.at, f"{name} was restarted: {restart.reason}"
     for name, log in _logs(facts):
         begun = services[name].started_at if name in services else 0.0
         errors = [e for e in log if e.error and e.at and e.at >= max(begun, facts.now - _RECENT_S)]
@@ -102,8 +102,10 @@ def _events(facts: Facts, report: DiagnoseReport) -> Iterator[tuple[float, str]]
 
 
 def _signs(facts: Facts, report: DiagnoseReport) -> Iterator[float]:
-    """The moments that may have been the beginning of what is wrong now: of the services that are concerned, in their
-    present lives. What an earlier life went through is another incident."""
+    """Yield when the present fault may have started: signs of the affected services since their last start.
+
+    Anything before that start is another incident.
+    """
     concerned = {f.service for f in report.findings if f.verdict in WRONG and f.service}
     try:
         services = facts.get(SYSTEM).services
@@ -120,7 +122,7 @@ def _signs(facts: Facts, report: DiagnoseReport) -> Iterator[float]:
 
 
 def _ended_at(found: ServiceFacts | None, log: tuple[LogEntry, ...]) -> float | None:
-    """When a service that no longer runs was last heard of; None for one that runs, or never did."""
+    """Return the time of the last log line of a service that no longer runs; None if it runs or never did."""
     if found is None or found.pid or not found.managed:
         return None
     return max((e.at for e in log if e.at and e.at >= found.started_at), default=None)
@@ -134,7 +136,7 @@ def _logs(facts: Facts) -> list[tuple[str, tuple[LogEntry, ...]]]:
 
 
 def _trouble(facts: Facts, report: DiagnoseReport) -> Trouble | None:
-    """The row of the guide's escalation table; None when nothing is wrong."""
+    """Return the row of the guide's escalation table, or None if nothing is wrong."""
     ids = {root.id for root in report.root_findings}
     if not ids:
         return None
@@ -168,8 +170,10 @@ def _impact(affected: tuple[str, ...], facts: Facts) -> str:
         return ""
     roles = {facts.manifest.services[name].role for name in affected if name in facts.manifest.services}
     if "app" in roles:
-        return "requests to the application fail or are late"
-    return "publishing through the mocks fails" if "mock" in roles else "nothing is measured; the services go on"
+        return "requests to the application fail or are slow"
+    return (
+        "publishing through the mocks fails" if "mock" in roles else "no metrics are collected; the services still work"
+    )
 
 
 def _iso(at: float) -> str:

@@ -1,4 +1,4 @@
-"""What is known for an issue: the template of the guide, as facts."""
+"""An issue to file: the guide's template, filled from the facts."""
 
 import contextlib
 import subprocess
@@ -22,7 +22,7 @@ _LOG_LINES = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueReport(Report):
-    """What the issue template asks for and the machine knows."""
+    """The fields of the issue template that the machine can fill in."""
 
     kind: ClassVar[str] = "issue"
     asked_for: ClassVar[bool] = True
@@ -43,7 +43,7 @@ class IssueReport(Report):
 
 
 def make_issue(diagnosis: Diagnosis) -> IssueReport:
-    """The issue; whatever only a person knows is left to fill in."""
+    """Return the issue; what only a person knows is left to fill in."""
     facts, report = diagnosis.facts, diagnosis.report
     roots = report.root_findings
     return diagnosis.redactor.value(
@@ -99,7 +99,7 @@ def _machine(facts: Facts) -> str:
 
 
 def _log_lines(facts: Facts, report: DiagnoseReport) -> Iterator[str]:
-    """The latest errors of the services that something is wrong with; of all, where it is wrong with none of them."""
+    """Yield the latest errors of the affected services, or of all services if none is affected."""
     try:
         logs = facts.get(LOGS)
     except FactUnavailableError:

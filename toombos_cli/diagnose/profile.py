@@ -1,4 +1,4 @@
-"""What a running Python service does: its stacks at one moment, and a flame graph of some seconds (py-spy)."""
+"""Profiles of a running Python service: its stacks at one moment, and a flame graph of some seconds (py-spy)."""
 
 import re
 import subprocess
@@ -22,7 +22,7 @@ _PATIENCE_S = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadStack:
-    """One thread at one moment: whether it ran, and its frames, the innermost first."""
+    """A thread at one moment: whether it ran, and its frames, the innermost first."""
 
     name: str
     active: bool
@@ -31,9 +31,9 @@ class ThreadStack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileReport(Report):
-    """`stack` is what py-spy dump prints, `threads` the same taken apart; `flame_graph` an SVG of `duration_s` seconds.
+    """`stack` is the output of py-spy dump, `threads` the same parsed; `flame_graph` an SVG of `duration_s` seconds.
 
-    `idle` tells that no thread ran in all that time: the graph then shows where they waited, for a second.
+    `idle` means that no thread ran in that time: the graph then shows where they waited, during one second.
     """
 
     kind: ClassVar[str] = "profile"
@@ -48,25 +48,25 @@ class ProfileReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """Always PASS: a profile judges nothing."""
+        """Always PASS: a profile checks nothing."""
         return Verdict.PASS
 
 
 def run_profile(manifest: Manifest, service: str, *, duration_s: float, output: Path | None = None) -> ProfileReport:
-    """The profile of a running service. Raises OperationError when it does not run or cannot be looked into."""
+    """Profile a running service. Raise OperationError if it is not running or cannot be inspected."""
     program = find_py_spy()
     if program is None:
         raise OperationError("py-spy is not installed", hint="pip install 'toombos[profile]'")
     found = LiveFacts(manifest).get(SYSTEM).services[service]
     pid = found.pid or (found.by_hand.pid if found.by_hand and found.by_hand.pid else 0)
     if not pid:
-        raise OperationError(f"{service} does not run", hint=start_as_before(manifest, service).command)
+        raise OperationError(f"{service} is not running", hint=start_as_before(manifest, service).command)
     moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
     target = output or manifest.project / "run" / "profiles" / f"{service}-{moment}.svg"
     try:
         make_private_directory(target.parent)
     except OSError as error:
-        raise OperationError(f"cannot be made: {error.strerror}", where=str(target.parent)) from None
+        raise OperationError(f"cannot be created: {error.strerror}", where=str(target.parent)) from None
     stack = _run([program, "dump", "--pid", str(pid)], 10.0)
     whole = max(1, round(duration_s))
     record = ["record", "--pid", str(pid), "--nonblocking", "--output", str(target), "--duration"]
@@ -91,7 +91,7 @@ def run_profile(manifest: Manifest, service: str, *, duration_s: float, output: 
 
 
 def taken_apart(stack: str) -> Iterator[ThreadStack]:
-    """The threads of what py-spy dump prints."""
+    """Yield the threads in the output of py-spy dump."""
     _, *parts = re.split(r"(?m)^Thread (?=\S+ \()", stack)
     for part in parts:
         head, *frames = part.splitlines()
@@ -115,7 +115,7 @@ def _run(argv: list[str], timeout_s: float) -> str:
         said = (done.stderr.strip().splitlines() or ["no reason given"])[0]
         denied = "permission" in done.stderr.lower()
         raise OperationError(
-            f"py-spy cannot look into pid {argv[3]}: {said}",
-            hint="it takes root, or kernel.yama.ptrace_scope=0" if denied else "is it a Python service?",
+            f"py-spy cannot inspect pid {argv[3]}: {said}",
+            hint="run as root, or set kernel.yama.ptrace_scope=0" if denied else "is it a Python service?",
         )
     return done.stdout

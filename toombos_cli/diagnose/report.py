@@ -1,4 +1,4 @@
-"""What `toombos diagnose` answers."""
+"""The report of `toombos diagnose`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from toombos_cli.base.results import Case, Report, Verdict
 class FixOutcome:
     """One fix that was run. `backup` is the copy of the settings file that it edited, None if it edited none.
 
-    `undo` is the command that takes it back, None if there is none.
+    `undo` is the command that undoes it, None if there is none.
     """
 
     id: str
@@ -48,11 +48,11 @@ class DiagnoseReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when something is wrong; ERROR when nothing is, but not all could be judged."""
+        """FAIL if something is wrong; ERROR if nothing is, but not everything could be judged."""
         return overall(self.findings)
 
     def symptoms_of(self, root: Finding) -> tuple[Finding, ...]:
-        """What follows from a root; of several with one id each takes what is of its service, the first the rest."""
+        """Return what follows from a root. If several share an id, each gets its service's, the first also the rest."""
         alike = [r for r in self.root_findings if r.id == root.id]
         others = {r.service for r in alike if r is not root}
         return tuple(
@@ -63,5 +63,5 @@ class DiagnoseReport(Report):
         )
 
     def cases(self) -> tuple[Case, ...]:
-        """One case a finding."""
+        """One case per finding."""
         return tuple(finding.case() for finding in self.findings)

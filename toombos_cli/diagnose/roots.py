@@ -1,8 +1,8 @@
-"""Root causes: which finding follows from which, so that one fault reads as one cause and not as its ten symptoms.
+"""Root causes: which finding follows from which, so that one fault is reported as one cause and not as ten symptoms.
 
 A check names the checks that would explain it (`follows`). A wrong finding follows from a wrong finding of such a
-check when both are of the same service, when the cause is of a service that this one depends on, or when the cause
-is of no service (the machine, the configuration).
+check if both concern the same service, if the cause concerns a dependency of that service, or if the cause concerns
+no service (but the machine or the configuration).
 """
 
 from collections.abc import Mapping
@@ -19,18 +19,18 @@ _SEVERITY = {Verdict.FAIL: 0, Verdict.WARN: 1}
 def fold(
     findings: tuple[Finding, ...], checks: tuple[Check[Facts], ...], services: Mapping[str, Service]
 ) -> tuple[Finding, ...]:
-    """The same findings, each wrong one that follows from another marked with its root's id (`explained_by`)."""
+    """Return the findings, each wrong one that follows from another marked with its root's id (`explained_by`)."""
     order = {check.id: depth for depth, check in enumerate(checks)}
     follows = {check.id: check.follows for check in checks}
     wrong = sorted((f for f in findings if f.verdict in WRONG), key=lambda f: order.get(f.id, 0))
     by_id = {f.id: f for f in reversed(wrong)}
-    roots = {id(f): by_id[f.explained_by] for f in wrong if f.explained_by in by_id}  # the check knew it itself
-    for finding in wrong:  # causes stand before their symptoms in CHECKS, so a cause's own root is known already
+    roots = {id(f): by_id[f.explained_by] for f in wrong if f.explained_by in by_id}  # set by the check itself
+    for finding in wrong:  # causes come before their symptoms in CHECKS, so a cause's own root is already known
         if finding.explained_by:
             continue
         causes = [c for c in wrong if c is not finding and _explains(c, finding, follows, order, services)]
         if causes:
-            # What the service itself suffers first, then a dependency's fault rather than one of the whole system.
+            # Prefer a fault of the service itself, then one of a dependency, then one of the whole system.
             own = [c for c in causes if c.service and c.service == finding.service and id(c) not in roots]
             cause = own[0] if own else min(causes, key=lambda c: not c.service)
             roots[id(finding)] = roots.get(id(cause), cause)
@@ -38,7 +38,7 @@ def fold(
 
 
 def root_findings(findings: tuple[Finding, ...], checks: tuple[Check[Facts], ...]) -> tuple[Finding, ...]:
-    """The wrong findings that no other explains: failures before warnings, then causes before symptoms."""
+    """Return the wrong findings that no other explains: failures before warnings, then causes before symptoms."""
     order = {check.id: depth for depth, check in enumerate(checks)}
     roots = [f for f in findings if f.verdict in WRONG and not f.explained_by]
     return tuple(sorted(roots, key=lambda f: (_SEVERITY[f.verdict], order.get(f.id, len(order)))))
@@ -56,12 +56,12 @@ def _explains(
     if order[cause.id] > order[symptom.id]:
         return False
     if cause.verdict is Verdict.WARN and symptom.verdict is Verdict.FAIL and not cause.service:
-        return False  # a remark about the whole system does not explain why a service failed
+        return False  # a warning about the whole system does not explain why a service failed
     return not cause.service or not symptom.service or cause.service in _with_dependencies(symptom.service, services)
 
 
 def _with_dependencies(name: str, services: Mapping[str, Service]) -> set[str]:
-    """The service and all that it depends on, however far."""
+    """Return the service and its dependencies, direct and indirect."""
     found: set[str] = set()
     open_names = [name]
     while open_names:

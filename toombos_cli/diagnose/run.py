@@ -1,4 +1,4 @@
-"""Gathers the facts, runs the checks, and finds the roots."""
+"""Gathers the facts, runs the checks, and finds the root causes."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ _GUIDES = ("docs/dry-run-guide.md", "docs/monitoring-runbook.md")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingFilter:
-    """What is shown: `only` names groups and ids, `services` services; () is all."""
+    """What to show: `only` names groups and ids, `services` services; () means all."""
 
     only: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class FindingFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """The report, and the facts that it was made of."""
+    """The report, and the facts it is based on."""
 
     report: DiagnoseReport
     facts: Facts
@@ -40,7 +40,7 @@ class Diagnosis:
 
 
 def run_diagnose(manifest: Manifest, *, searched_from: Path, selection: FindingFilter = FindingFilter()) -> Diagnosis:
-    """The diagnosis of the system that runs here. Raises UsageError for a group or id that does not exist."""
+    """Diagnose the system that runs here. Raise UsageError for an unknown group or id."""
     checks, problems = all_checks()
     wanted = chosen(checks, selection.only)
     facts = LiveFacts(manifest, start=searched_from)
@@ -60,7 +60,7 @@ def judge(
     services: tuple[str, ...] = (),
     problems: tuple[str, ...] = (),
 ) -> DiagnoseReport:
-    """The report of the wanted checks; those that they follow from are run, too, so that the roots are the same."""
+    """Return the report of the wanted checks. Checks that may explain them also run, so that the roots are right."""
     begun = time.perf_counter()
     needed = _with_causes(checks, wanted)
     found = tuple(f for check in needed for f in replace(check, run=partial(_found, check)).findings(facts))
@@ -82,7 +82,7 @@ def judge(
 
 
 def chosen(checks: tuple[Check[Facts], ...], only: Iterable[str]) -> tuple[Check[Facts], ...]:
-    """The checks of the named groups and ids, all when none is named. Raises UsageError with the nearest name."""
+    """Return the checks of the named groups and ids, or all. Raise UsageError with the nearest name."""
     names = tuple(only)
     known = dict.fromkeys([*(check.group for check in checks), *(check.id for check in checks)])
     for name in names:
@@ -114,25 +114,25 @@ def _found(check: Check[Facts], facts: Facts) -> Iterator[Finding]:
 
 
 def _further_help(manifest: Manifest) -> tuple[str, ...]:
-    """Only what this system has of documents and dashboards."""
+    """Return where else to look, with only those documents and dashboards that this system has."""
     guides = [guide for guide in _GUIDES if (manifest.project / guide).is_file()]
     monitored = any(service.role == "monitoring" for service in manifest.services.values())
     return (
         *([" and ".join(guides)] if guides else []),
         "the logs: `toombos logs --errors`",
         *(["the dashboards: `toombos monitoring status`"] if monitored else []),
-        "this report with everything it rests on, without secrets: `toombos diagnose --bundle FILE`",
+        "this report with all its facts, without secrets: `toombos diagnose --bundle FILE`",
     )
 
 
 def _unusable(problem: str) -> Finding:
     return Finding(
-        id="plugins", title="checks of other packages", verdict=Verdict.ERROR, reason=f"cannot be used: {problem}"
+        id="plugins", title="checks from other packages", verdict=Verdict.ERROR, reason=f"cannot be used: {problem}"
     )
 
 
 def _redactor(facts: LiveFacts) -> Redactor:
-    """The redactor that knows the configuration's secrets; without a configuration, one that goes by names alone."""
+    """Return the redactor that knows the configured secrets, or, without a configuration, one that goes by names."""
     try:
         return facts.get(SETTINGS).redactor
     except FactUnavailableError:

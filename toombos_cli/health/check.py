@@ -1,4 +1,4 @@
-"""Probes all services at once and judges each answer together with who gave it."""
+"""Probes all services concurrently and judges each response together with the process that sent it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,10 +23,10 @@ _SILENT = (Reason.TIMEOUT, Reason.STOPPED)
 
 
 def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: float | None = None) -> HealthReport:
-    """The health of the named services, or of all; takes as long as the slowest probe, not as all of them.
+    """Return the health of the named services, or of all. It takes as long as the slowest probe.
 
-    An optional service counts when it is named, was started, or answers; else it is skipped. `timeout_s` stands for
-    every service's `probe_timeout_s`. Raises OperationError when this machine cannot probe.
+    An optional service counts if it is named, was started, or responds; otherwise it is skipped. `timeout_s` replaces
+    every service's `probe_timeout_s`. Raise OperationError if this machine cannot probe.
     """
     services = {name: manifest.services[name] for name in names or manifest.services}
     checked_at = datetime.now(UTC)
@@ -56,7 +56,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
 
 
 def _mode(manifest: Manifest, results: Mapping[str, ProbeResult], state: SystemState | None) -> RunningMode:
-    """The mode as the services say at this moment."""
+    """Return the mode that the services report now."""
     if state is None or state.is_elsewhere:
         return RunningMode()
     said = {name: said_dry_run(r.body) for name, r in results.items() if r.http_status is not None}
@@ -64,8 +64,8 @@ def _mode(manifest: Manifest, results: Mapping[str, ProbeResult], state: SystemS
 
 
 def _not_dry(manifest: Manifest, service: ServiceHealth) -> ServiceHealth:
-    """The service, which was started to run dry and says that it does not: well or not, that must end."""
-    said = "it says that it is not in dry-run mode, and was started to be"
+    """Return the service as failed: it was started in dry-run mode and says that it is not in it."""
+    said = "it says that it is not in dry-run mode, but was started in it"
     if service.verdict is Verdict.FAIL:
         return replace(service, detail=f"{service.detail}; {said}" if service.detail else said)
     return replace(
@@ -101,7 +101,7 @@ def _probe_all(
 
 
 def _wanted(state: SystemState | None, name: str) -> bool:
-    """Whether the operator asked toombos to run this service, though that may have failed."""
+    """Return whether the operator asked toombos to run this service, even if that failed."""
     entry = state.services.get(name) if state else None
     return entry is not None and (entry.desired or entry.phase in (Phase.FAILED, Phase.CRASH_LOOP))
 
@@ -113,15 +113,15 @@ def _judge(
     if _has_no_route(result):
         detail = f"HTTP 404: there is no {service.health}; `health` in [services.{service.name}] names another path"
     if owner is not None and owner.ours is False and _wanted(state, service.name):
-        reason, detail = Reason.WRONG_OWNER, f"port {service.port} is held by {owner}, which is not {service.name}"
+        reason, detail = Reason.WRONG_OWNER, f"port {service.port} is in use by {owner}, which is not {service.name}"
     elif owner is not None and _may_be_suspended(service, reason) and is_suspended(owner.pid):
-        listens = "it listens, and cannot answer" if service.port else "it does nothing"
+        listens = "it listens but cannot respond" if service.port else "it does nothing"
         reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: {listens}"
     elif reason is Reason.OK and owner is not None and owner.ours is False and state is not None:
         detail = f"answered by {owner}" + ("" if owner.neighbour else ", which toombos did not start")
     elif reason is Reason.REFUSED and owner is not None:
         detail += f"; {owner} listens on {owner.listens_on}"
-    cause = result.cause if reason is result.reason else None  # the process table's reason beats the probe's
+    cause = result.cause if reason is result.reason else None  # the process table overrides the probe
     verdict = health_verdict(reason, cause)
     return ServiceHealth(
         name=service.name,
@@ -141,17 +141,17 @@ def _judge(
 
 
 def _has_no_route(result: ProbeResult) -> bool:
-    """Whether the manifest names a health route that the service does not have: no log tells of that."""
+    """Return whether the service lacks the manifest's health route: its log would not show that."""
     return result.http_status == 404
 
 
 def _may_be_suspended(service: Service, reason: Reason) -> bool:
-    """The kernel accepts connections for a process that is suspended, which only a service of HTTP has to answer."""
+    """Return whether the process may be suspended: the kernel accepts connections for it, so only HTTP times out."""
     return reason is Reason.TIMEOUT or (service.scheme in ("tcp", "none") and reason is Reason.OK)
 
 
 def _status(verdict: Verdict, reason: Reason, http_status: int | None) -> ServiceStatus:
-    """DEGRADED for a service that answers with a complaint, DOWN for one that does not do its work at all."""
+    """Return DEGRADED for a service whose response reports a problem, DOWN for one that does not work at all."""
     if verdict is Verdict.PASS:
         return ServiceStatus.UP
     answers = reason is Reason.BODY and http_status is not None
@@ -161,7 +161,7 @@ def _status(verdict: Verdict, reason: Reason, http_status: int | None) -> Servic
 def _fix(
     manifest: Manifest, service: Service, reason: Reason, owner: PortOwner | None, state: SystemState | None
 ) -> Fix | None:
-    """A command to paste; None where only a person can decide (another's process, a wrong manifest)."""
+    """Return a command to paste; None if only a person can decide (a foreign process, a wrong manifest)."""
     if reason is Reason.STOPPED and owner is not None:
         return commands.wake(owner.pid) if owner.pid else None
     if reason is Reason.REFUSED and owner is None:
@@ -176,9 +176,9 @@ def _start(manifest: Manifest, state: SystemState | None, *names: str) -> Fix:
 
 
 def _explained(judged: list[ServiceHealth], services: Mapping[str, Service]) -> tuple[ServiceHealth, ...]:
-    """The same services; one that answers with a complaint points to the dependency that is not well.
+    """Return the services; one that reports a problem points to its dependency that is not well.
 
-    One that does not answer may wait for a dependency that does not answer either. What is explained needs no fix.
+    One that does not respond may wait for a dependency that does not respond either. An explained one needs no fix.
     """
     unwell = {s.name: s.reason for s in judged if s.verdict is Verdict.FAIL}
 

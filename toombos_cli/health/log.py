@@ -1,4 +1,4 @@
-"""`logs/health-check.log`: one line a check, for people, cron and grep."""
+"""`logs/health-check.log`: one line per check, for people, cron and grep."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ LOG_NAME = "logs/health-check.log"
 
 
 def append_to_log(report: HealthReport, project: Path) -> Path:
-    """Appends one line, which never mixes with that of another check; returns the log's path.
+    """Append one line, which never mixes with that of a concurrent check. Return the log's path.
 
-    The line: time in UTC, the verdict, then `service=status:reason:latency` in manifest order. Raises OperationError.
+    The line: time in UTC, the verdict, then `service=status:reason:latency` in manifest order. Raise OperationError.
     """
     words = [report.checked_at.isoformat(timespec="milliseconds"), report.verdict.upper()]
     for s in report.services:

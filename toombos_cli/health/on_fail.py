@@ -9,21 +9,23 @@ _STDERR = 2
 
 
 def parse_command(text: str) -> tuple[str, ...]:
-    """The argv of a command line, without a shell. Raises UsageError for an empty one or an open quote."""
+    """Split a command line into an argv, without a shell. Raise UsageError if it is empty or has an open quote."""
     try:
         argv = tuple(shlex.split(text))
     except ValueError as error:
-        raise UsageError(f"--on-fail is no command: {str(error).lower()}", hint="quote it as the shell would") from None
+        raise UsageError(
+            f"--on-fail is not a command: {str(error).lower()}", hint="quote it as for the shell"
+        ) from None
     if not argv:
         raise UsageError("--on-fail is empty", hint="--on-fail 'notify-send toombos'")
     return argv
 
 
 def raise_alarm(argv: tuple[str, ...], document: str, *, timeout_s: float = 60) -> None:
-    """Runs the command with `document` on its standard input; what it prints goes to our stderr.
+    """Run the command with `document` on its stdin; its output goes to our stderr.
 
-    Raises OperationError when it cannot be started, ends with an error, or takes longer than `timeout_s` (it is
-    killed then): an alarm that nobody heard must not stay unnoticed.
+    Raise OperationError if it cannot be started, fails, or takes longer than `timeout_s` (it is then killed): a lost
+    alarm must not go unnoticed.
     """
     try:
         done = subprocess.run(argv, input=document.encode(), stdout=_STDERR, timeout=timeout_s, check=False)
@@ -32,4 +34,4 @@ def raise_alarm(argv: tuple[str, ...], document: str, *, timeout_s: float = 60) 
     except OSError as error:
         raise OperationError(f"--on-fail {argv[0]} could not be started: {error.strerror}") from None
     if done.returncode != 0:
-        raise OperationError(f"--on-fail {argv[0]} ended with exit code {done.returncode}")
+        raise OperationError(f"--on-fail {argv[0]} failed with exit code {done.returncode}")

@@ -1,4 +1,4 @@
-"""What `toombos health` answers."""
+"""The report of `toombos health`."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +12,7 @@ from toombos_cli.project.job_records import MissedRun
 
 
 class ServiceStatus(StrEnum):
-    """UP only when all is well; DEGRADED answers, but late or with a complaint; DOWN does not do its work."""
+    """UP: all is well. DEGRADED: it responds, but slowly or with a problem. DOWN: it does not work."""
 
     UP = "up"
     DEGRADED = "degraded"
@@ -21,7 +21,7 @@ class ServiceStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceHealth:
-    """One judged service. `pid` is the listener's, whoever that is; None when nobody listens or it may not be seen."""
+    """One service. `pid` is that of the listener, even a foreign one; None if there is none or it is not visible."""
 
     name: str
     url: str
@@ -29,19 +29,19 @@ class ServiceHealth:
     verdict: Verdict
     reason: Reason
     cause: Cause | None = None
-    """What exactly is behind the reason, where that is known."""
+    """The exact cause behind the reason, if known."""
     http_status: int | None = None
     latency_ms: float | None = None
     pid: int | None = None
     detail: str = ""
     address: str | None = None
-    """The IP address that accepted the connection: of a name's IPv4 and IPv6 addresses the first that did."""
+    """The IP address that accepted the connection: the first of the host name's addresses that did."""
     listens_on: str | None = None
-    """The address that the listener is bound to, which may be wider than the one that was probed."""
+    """The address that the listener is bound to, which may be wider than the probed one."""
     explained_by: str | None = None
-    """The dependency that is not well and of which this is most likely a consequence."""
+    """The dependency that is not well and is the most likely cause."""
     fix: Fix | None = None
-    """A command to paste; None where only a person can decide."""
+    """A command to paste; None if only a person can decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +55,9 @@ class SkippedService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReport(Report):
-    """One round. `history` holds, for a watch, each service's latencies in ms, oldest first, None for no answer.
+    """One round. In a watch, `history` has each service's latencies in ms, oldest first, None for no response.
 
-    `missed_runs` are scheduled jobs that did not run; the verdict is of the services alone.
+    `missed_runs` are scheduled jobs that did not run; they do not affect the verdict.
     """
 
     kind: ClassVar[str] = "health"
@@ -71,19 +71,19 @@ class HealthReport(Report):
     dry_run: bool = False
     """Whether the services themselves say so."""
     mode: str | None = None
-    """The mode that was asked for."""
+    """The requested mode."""
     mode_text: str = ""
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when a service is down or denies its health; WARN when one is slow or works with restrictions.
+        """FAIL if a service is down or reports that it is not well; WARN if one is slow or works with restrictions.
 
-        SKIP when there is no service to ask.
+        SKIP if there is no service to check.
         """
         return worst(service.verdict for service in self.services)
 
     def cases(self) -> tuple[Case, ...]:
-        """One case a service, the skipped ones last."""
+        """One case per service, the skipped ones last."""
         judged = (
             Case(
                 name=s.name,
@@ -96,16 +96,23 @@ class HealthReport(Report):
         return *judged, *(Case(name=s.name, verdict=Verdict.SKIP, detail=s.detail) for s in self.skipped)
 
     def gauges(self) -> tuple[Sample, ...]:
-        """Gauges: 1 or 0 for each service, its latency where it answered, and when it was checked."""
+        """Return gauges: 1 or 0 for each service, its latency if it responded, and the time of the check."""
         samples = []
         for s in self.services:
             up = s.verdict in (Verdict.PASS, Verdict.WARN)
             samples += [
-                _gauge("service_up", "1 when the service does its work, with restrictions too.", up, service=s.name),
-                _gauge("service_health_info", "Why it is so.", 1, service=s.name, status=s.status, reason=s.reason),
+                _gauge("service_up", "1 if the service works, even with restrictions.", up, service=s.name),
+                _gauge(
+                    "service_health_info",
+                    "The service's status and its reason.",
+                    1,
+                    service=s.name,
+                    status=s.status,
+                    reason=s.reason,
+                ),
             ]
             if s.latency_ms is not None:
-                text = "Time until the health answer was complete."
+                text = "Time until the health response was complete."
                 samples.append(_gauge("service_health_latency_seconds", text, s.latency_ms / 1000, service=s.name))
         checked = "When the services were probed, in seconds since the epoch."
         return *samples, _gauge("health_checked_timestamp_seconds", checked, self.checked_at.timestamp())

@@ -1,4 +1,4 @@
-"""One HTTP or TCP probe of a service, with an exact reason when it does not succeed; safe in threads."""
+"""HTTP and TCP probes of a service, with an exact reason for each failure; safe in threads."""
 
 from toombos_cli.probes.answer import health_verdict, judge_health, read_json, said_dry_run
 from toombos_cli.probes.health import probe_health

@@ -1,4 +1,4 @@
-"""The judge of health responses: what the body says, whatever its status line claims, and what that is worth."""
+"""Judges health responses: the body counts even if the status line claims success."""
 
 import re
 from dataclasses import replace
@@ -8,7 +8,7 @@ from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import one_line
 from toombos_cli.probes.result import Cause, ProbeResult, Reason
 
-# Words that services use for "all is well", in lower case; any other word is degraded, never up.
+# Words that services use for "all is well", in lower case; no other word counts as up.
 _WELL = frozenset({"healthy", "ok", "up", "pass", "passing", "alive", "ready", "success", "green", "true"})
 _RESTRICTED = frozenset({"degraded", "warn", "warning"})
 _HTML = re.compile(rb"\s*(<!doctype html|<html)", re.IGNORECASE)
@@ -18,11 +18,11 @@ Expects = Literal["status", "any", "page"]
 
 
 def judge_health(result: ProbeResult, *, expects: Expects = "any") -> ProbeResult:
-    """The result with reason body, cause and detail, when a 2xx does not say that the service is well; else unchanged.
+    """Return the result with reason BODY, cause and detail if a 2xx does not say that the service is well; else as is.
 
-    `status` expects a JSON object with a `status`. `any` takes what is not JSON as it is, but no web page: that comes
-    from a catch-all route or another server. `page` takes that as well. Only it and plain text may be longer than
-    what was read of it.
+    `status` expects a JSON object with a `status`. `any` also accepts a body that is not JSON, except a web page, which
+    comes from a catch-all route or another server. `page` accepts that as well. Only web pages and plain text may be
+    truncated.
     """
     if result.reason not in (Reason.OK, Reason.SLOW):
         return result
@@ -34,14 +34,14 @@ def judge_health(result: ProbeResult, *, expects: Expects = "any") -> ProbeResul
 
 
 def health_verdict(reason: Reason, cause: Cause | None) -> Verdict:
-    """PASS for a judged result that is ok; WARN for one that is late, or says that it works with restrictions."""
+    """Return PASS for a judged result that is ok; WARN if it is slow or reports restrictions; else FAIL."""
     if reason is Reason.OK:
         return Verdict.PASS
     return Verdict.WARN if reason is Reason.SLOW or cause is Cause.DEGRADED else Verdict.FAIL
 
 
 def read_json(result: ProbeResult) -> Any:
-    """The body as JSON. Raises ValueError that says why it is none."""
+    """Return the body as JSON. Raise ValueError that says why it is not JSON."""
     if result.truncated:
         raise ValueError(f"the body is longer than {len(result.body)} bytes")
     if not result.body.strip():
@@ -57,9 +57,9 @@ def read_json(result: ProbeResult) -> Any:
 
 
 def _complaint(result: ProbeResult, expects: Expects) -> tuple[Cause, str] | None:
-    """What is not well, for a program and for a person; None if nothing is."""
+    """Return what is wrong, for a program and for a person, or None."""
     if expects != "status" and _HTML.match(result.body):
-        return None if expects == "page" else (Cause.WEB_PAGE, "the body is a web page, not a health answer")
+        return None if expects == "page" else (Cause.WEB_PAGE, "the body is a web page, not a health response")
     try:
         document = read_json(result)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""How a service says that it is well: by its health route, or where it has none by accepting a connection."""
+"""Probes the health of a service: by its health route, or, without HTTP, by a connection."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,9 +17,9 @@ def probe_health(
     headers: Mapping[str, str] | None = None,
     max_body_bytes: int = 65536,
 ) -> ProbeResult:
-    """The judged answer of the service, SLOW above its latency threshold; its own timeout unless one is given.
+    """Return the judged response, SLOW above the service's latency threshold. Default timeout: the service's own.
 
-    Raises OperationError when this machine cannot probe.
+    Raise OperationError if this machine cannot probe.
     """
     timeout_s = timeout_s or service.probe_timeout_s
     if service.scheme == "tcp":
@@ -38,6 +38,6 @@ def probe_health(
     )
     judged = judge_health(result, expects=service.health_answer)
     if judged.cause is Cause.WEB_PAGE:
-        remedy = f"if it is meant to be one: health_answer = 'page' in [services.{service.name}]"
+        remedy = f"if that is intended: health_answer = 'page' in [services.{service.name}]"
         return replace(judged, detail=f"{judged.detail}; {remedy}")
     return judged

@@ -1,4 +1,4 @@
-"""What one probe found."""
+"""The result of a probe."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -6,71 +6,71 @@ from typing import Literal
 
 
 class Reason(StrEnum):
-    """Why a probe succeeded or not. The values are contract (`health --json`, Nagios, Prometheus labels)."""
+    """Why a probe succeeded or failed. The values are stable (`health --json`, Nagios, Prometheus labels)."""
 
     OK = "ok"
     SLOW = "slow"
-    """It answered rightly, and later than the service's latency threshold."""
+    """The response was correct but took longer than the service's latency threshold."""
     STATUS = "status"
     """An HTTP status that is not 2xx; redirects are not followed."""
     BODY = "body"
-    """A 2xx whose body says otherwise, is not what was promised, or is not HTTP at all."""
+    """A 2xx whose body says otherwise, or is not of its declared type; or a response that is not HTTP."""
     REFUSED = "refused"
-    """Nobody listens there, or the address cannot be reached."""
+    """Nothing listens there, or the address cannot be reached."""
     TIMEOUT = "timeout"
     STOPPED = "stopped"
-    """No answer because the process is suspended (SIGSTOP). Found from the process table, not by a probe."""
+    """No response because the process is suspended (SIGSTOP). Found in the process table, not by a probe."""
     DNS = "dns"
     TLS = "tls"
     """The handshake failed, or one side speaks TLS and the other does not."""
     RESET = "reset"
-    """The connection was closed or reset before the answer was complete."""
+    """The connection was closed or reset before the response was complete."""
     WRONG_OWNER = "wrong-owner"
-    """A process that is not the service's listens on its port. Found from the process table, not by a probe."""
+    """Another process than the service listens on its port. Found in the process table, not by a probe."""
     ERROR = "error"
     """The probe could not be made."""
 
 
 class Cause(StrEnum):
-    """What exactly is behind a reason, where a reader can do something about it. The values are contract, too."""
+    """The exact cause of a reason, if a reader can do something about it. The values are stable, too."""
 
     CERTIFICATE = "certificate"
-    """TLS: the certificate has expired, or is another name's."""
+    """TLS: the certificate has expired, or is for another name."""
     DEGRADED = "degraded"
     """BODY: the service says that it works with restrictions."""
     UNWELL = "unwell"
     """BODY: the service says that it is not well."""
     WEB_PAGE = "web-page"
-    """BODY: a page for people, as of a catch-all route or another server."""
+    """BODY: a page for people, as from a catch-all route or another server."""
     NO_STATUS = "no-status"
-    """BODY: JSON that does not say how the service is."""
+    """BODY: JSON without a `status`."""
     UNREADABLE = "unreadable"
-    """BODY: empty, cut off, or not what its media type says."""
+    """BODY: empty, truncated, or not of its media type."""
     NOT_HTTP = "not-http"
-    """BODY: not a response of HTTP."""
+    """BODY: not an HTTP response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
-    """One request's outcome. `latency_ms` runs from the first connection attempt to the end of the answer."""
+    """The result of one request. `latency_ms` runs from the first connection attempt to the end of the response."""
 
     url: str
     reason: Reason
     cause: Cause | None = None
     detail: str = ""
-    """One line for a person; printable characters only, "" when all is well."""
+    """One line for a person; printable characters only, "" if all is well."""
     http_status: int | None = None
     latency_ms: float | None = None
-    """None when no answer came."""
+    """None if there was no response."""
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Names in lower case, in the order received."""
     body: bytes = field(default=b"", repr=False)
-    """At most the limit that was asked for; `truncated` tells that there was more."""
+    """At most the requested limit; `truncated` says whether there was more."""
     truncated: bool = False
     address: str | None = None
-    """The IP address that was connected to; None when none was."""
+    """The IP address of the connection, or None."""
     family: Literal["ipv4", "ipv6"] | None = None
 
     def header(self, name: str) -> str | None:
-        """The first header of that name (any case), or None."""
+        """Return the first header of that name (in any case), or None."""
         return next((value for key, value in self.headers if key == name.lower()), None)

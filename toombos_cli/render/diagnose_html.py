@@ -1,4 +1,4 @@
-"""The diagnosis as one HTML page that needs nothing else: no script, no font, no request."""
+"""The diagnosis as a self-contained HTML page: no script, no font, no request."""
 
 from collections.abc import Iterator
 from html import escape
@@ -30,7 +30,7 @@ td { border-top: 1px solid var(--line); padding: .25rem .6rem .25rem 0;
 
 
 def document(report: "DiagnoseReport") -> str:
-    """The whole page."""
+    """Return the whole page."""
     return "".join(_parts(report))
 
 

@@ -1,4 +1,4 @@
-"""The diagnosis as Markdown: what a ticket or a chat takes as it is. No line is cut, no escape code is written."""
+"""The diagnosis as Markdown, ready for a ticket or a chat, without cut lines or escape codes."""
 
 import re
 from collections import Counter
@@ -15,12 +15,12 @@ _NAMED_SERVICES = 5
 
 
 def document(report: "DiagnoseReport", *, verbose: bool = False) -> str:
-    """The whole report; `verbose` adds every finding that is well."""
+    """Return the whole report; `verbose` adds all findings."""
     return "\n".join(_lines(report, verbose=verbose)) + "\n"
 
 
 def summary(report: "DiagnoseReport") -> str:
-    """One line: how many findings of each kind, and the roots."""
+    """Return one line: the number of causes, and of findings of each verdict."""
     counts = Counter(finding.verdict for finding in report.findings)
     parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
     folded = sum(1 for f in report.findings if f.verdict in WRONG and f.explained_by)
@@ -35,7 +35,7 @@ def summary(report: "DiagnoseReport") -> str:
 
 
 def explained(symptoms: tuple[Finding, ...]) -> str:
-    """What follows from a root, by check and service; of many services their number."""
+    """Return what follows from a root, by check and service; many services are only counted."""
     by_id: dict[str, Counter[str]] = {}
     for symptom in symptoms:
         by_id.setdefault(symptom.id, Counter())[symptom.service] += 1
@@ -96,11 +96,11 @@ def _footer(report: "DiagnoseReport") -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Text in which nothing is markup, whatever a log held."""
+    """Escape all markup in the text, which may come from a log."""
     return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split("\n")))
 
 
 def _code(text: str) -> str:
-    """Text in a code span, with a fence that it does not hold itself."""
+    """Return the text as a code span, with a fence that does not occur in it."""
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     return f"{fence}{text}{fence}" if "`" not in text else f"{fence} {text} {fence}"

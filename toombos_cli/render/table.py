@@ -1,4 +1,4 @@
-"""The one kind of table, and the one rule for what does not fit: no digit and no identifier is ever cut.
+"""Tables for the terminal. If one does not fit, no digit and no identifier is ever cut.
 
 A table that is wider than the terminal loses its optional columns one after the other, in the order of their rank.
 If it is still too wide, each row becomes a block of lines, `NAME  value`, that the terminal may wrap.
@@ -19,7 +19,7 @@ GAP = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column. `drop` is its rank among those that may go, 1 first; 0 stays. `fold`: free text that may wrap."""
+    """One column. `drop` is the order in which it is dropped, 1 first, 0 never. `fold`: free text that may wrap."""
 
     name: str
     right: bool = False
@@ -30,7 +30,7 @@ class Column:
 Cell = str | Text
 
 _NARROWEST_FOLD = 12
-"""A column of free text is not made narrower than this."""
+"""The least width of a free-text column."""
 
 
 def print_table(console: "Console", columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> tuple[str, ...]:
@@ -51,7 +51,7 @@ def print_table(console: "Console", columns: Sequence[Column], rows: Iterable[Se
 
 
 def _least_width(columns: Sequence[Column], cells: list[list[Text]], kept: list[int]) -> int:
-    """Return how many columns of the terminal the table takes when its free text is folded as far as it may be."""
+    """Return the width of the table in terminal columns when its free text is folded as far as possible."""
     return sum(_width(columns[i], [row[i] for row in cells]) for i in kept) + GAP * (len(kept) - 1)
 
 
@@ -78,7 +78,7 @@ def _table(columns: Sequence[Column], cells: list[list[Text]], kept: list[int]) 
 
 
 def _print_blocks(console: "Console", columns: Sequence[Column], cells: list[list[Text]], kept: list[int]) -> None:
-    """Print each row as lines of its own, the first column as the head of the block."""
+    """Print each row as a block of lines, headed by the first column."""
     label = max(len(columns[i].name) for i in kept[1:])
     for row in cells:
         console.print(row[kept[0]], soft_wrap=True)

@@ -47,13 +47,13 @@ class DryRun:
     def diagnose(self, *args: str, **given: Any) -> "Found":
         """`data` of `toombos diagnose --json`.
 
-        Asked again, a few times, where a fact was not known within its 3 s: the machine may be busy with other tests.
+        Asked again, a few times, if a fact had no result within its 3 s: the machine may be busy with other tests.
         """
         for _ in range(5):
             done = self.run("diagnose", "--json", *args, **given)
             assert done.stdout, done.stderr
             found = Found(json.loads(done.stdout), done.returncode)
-            if not any("not known within" in f["reason"] for f in found.wrong):
+            if not any("no result within" in f["reason"] for f in found.wrong):
                 break
         return found
 

@@ -47,18 +47,18 @@ def answers(reason: str, status: int | None, cause: str | None = None, detail: s
 
 ANSWERS = {
     "no-route": (answers("status", 404), "no route GET /health", "health in [services.crm]"),
-    "asks-for-a-key": (answers("status", 401), "asks for a key", "without a key"),
-    "redirect": (answers("status", 302), "no redirects", "redirects to"),
-    "own-verdict": (answers("status", 503), "says itself", "logs crm --errors"),
-    "web-page": (answers("body", 200, "web-page"), "catches all", "health in"),
-    "hung-up": (answers("reset", None), "hung up", "logs crm --errors"),
+    "asks-for-a-key": (answers("status", 401), "requires a key", "without a key"),
+    "redirect": (answers("status", 302), "do not follow redirects", "redirects to"),
+    "own-verdict": (answers("status", 503), "reports that it is not well", "logs crm --errors"),
+    "web-page": (answers("body", 200, "web-page"), "catch-all", "health in"),
+    "hung-up": (answers("reset", None), "closed the connection", "logs crm --errors"),
     "tls": (answers("tls", None), "agree on TLS", 'scheme = "https"'),
     "certificate": (answers("tls", None, "certificate"), "expired", "renew it"),
-    "name": (answers("dns", None), "resolver", "host in [services.crm]"),
+    "name": (answers("dns", None), "nor DNS", "host in [services.crm]"),
     "not-http": (answers("body", None, "not-http"), "does not speak HTTP", 'scheme = "tcp"'),
     "unwell-and-speaks-of-a-web-page": (
         answers("body", 200, "unwell", "the body says status 'no web page, no certificate'"),
-        "says itself",
+        "reports that it is not well",
         "logs crm --errors",
     ),
     "handshake-that-speaks-of-a-certificate": (

@@ -252,9 +252,9 @@ def test_a_count_says_how_far_it_can_be_trusted(healthy: tuple[Manifest, Values,
         report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
         return next(f.reason for f in report.findings if f.id == "log.errors" and f.service == "generator")
 
-    assert told().startswith("generator logged 300 times in the last quarter of an hour")
+    assert told().startswith("generator logged 300 times in the last 15 minutes")
     values["logs"]["generator"]["complaints"] = 5000
-    assert told().startswith("generator logged at least 300 times in the last quarter of an hour")
+    assert told().startswith("generator logged at least 300 times in the last 15 minutes")
     log = values["logs"]["generator"]
     log["entries"][-1] |= {"at": None, "path": log["path"]}
     values["system"]["services"]["generator"]["log_offset"] = 0
@@ -282,11 +282,11 @@ def test_a_message_is_told_whole(line: str, message: str, healthy: tuple[Manifes
 @pytest.mark.parametrize("fact", ["probes", "system", "machine", "configuration", "logs", "network", "database"])
 def test_a_fact_that_is_not_known_makes_errors_and_no_verdict(fact: str, healthy: tuple[Manifest, Values, float]):
     manifest, values, now = healthy
-    unknown = values | {fact: {"unavailable": f"{fact} not known within 3.0 s"}}
+    unknown = values | {fact: {"unavailable": f"{fact}: no result within 3.0 s"}}
     report = judge(SavedFacts(manifest, unknown, now=now), CHECKS, CHECKS, Redactor())
     judged = [f for f in report.findings if f.verdict is Verdict.ERROR]
     assert judged
-    assert all(f"{fact} not known" in f.reason for f in judged)
+    assert all(f"{fact}: no result" in f.reason for f in judged)
     assert report.root_findings == ()
 
 

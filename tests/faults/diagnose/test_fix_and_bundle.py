@@ -83,7 +83,7 @@ def test_an_incident_names_severity_contact_services_and_times(system: DryRun):
 def test_an_issue_holds_version_system_cause_and_what_to_fill_in(system: DryRun):
     kill_crm(system)
     text = system.run("diagnose", "--issue").stdout
-    parts = ("Version: toombos ", "Deployment: development, dry-run", "OS: Linux", "crm does not run", "1. [fill in]")
+    parts = ("Version: toombos ", "Deployment: development, dry-run", "OS: Linux", "crm is not running", "1. [fill in]")
     for part in parts:
         assert part in text
 
@@ -102,5 +102,5 @@ def test_profile_writes_the_stacks_and_a_flame_graph(system: DryRun):
 def test_profile_of_a_service_that_does_not_run_says_so(system: DryRun):
     kill_crm(system)
     done = system.run("diagnose", "--profile", "crm", "--seconds", "1")
-    assert (done.returncode, "crm does not run" in done.stderr) == (4, True)
+    assert (done.returncode, "crm is not running" in done.stderr) == (4, True)
     assert isinstance(system.diagnose(), Found)

@@ -60,7 +60,7 @@ def test_a_database_that_was_removed_in_use_is_found_and_the_fix_brings_all_of_i
     data = json.loads(toombos("diagnose", "--json").stdout)["data"]
     found = next(finding for finding in data["findings"] if finding["id"] == "db.ping")
     assert "db.ping" in data["roots"]
-    assert "removed while the service uses it" in found["reason"]
+    assert "removed while the service is using it" in found["reason"]
     environment = clean_environment()
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     subprocess.run(["/bin/sh", "-ec", found["fix"]["command"]], cwd=tmp_path, env=environment, check=True, timeout=60)

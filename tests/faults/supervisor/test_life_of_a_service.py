@@ -73,7 +73,7 @@ def test_a_preview_tells_what_runs_already_and_in_which_mode(pair: Any) -> None:
     pair("start", "crm", "--dry-run", exit_code=0)
     shown = pair("start", "--preview", exit_code=0).stdout
     assert "Would start 1 service in mode dry_run" in shown
-    assert f"1. crm on 127.0.0.1:{pair.ports['crm']}, runs already as pid {pair.pid('crm')}" in shown
+    assert f"1. crm on 127.0.0.1:{pair.ports['crm']}, already running as pid {pair.pid('crm')}" in shown
     assert "DRY_RUN_MODE=true" in shown
 
 

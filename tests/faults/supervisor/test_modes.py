@@ -289,7 +289,7 @@ def test_a_service_that_turns_live_after_a_crash_is_shouted_about(system: Any, e
     assert status.stdout.splitlines()[0] == "NOT in dry-run mode, although started in it: web"
     assert data_of(system("status", "--json", exit_code=1))["denied_by"] == ["web"]
     health = system("health", exit_code=1)
-    assert "it says that it is not in dry-run mode, and was started to be" in health.stdout
+    assert "it says that it is not in dry-run mode, but was started in it" in health.stdout
     assert "; dry-run mode" not in health.stdout
     found = data_of(system("diagnose", "--json", exit_code=1))
     assert "proc.mode" in found["roots"]

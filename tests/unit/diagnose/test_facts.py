@@ -54,7 +54,7 @@ def test_facts_are_gathered_at_the_same_time(manifest: Manifest):
 
 
 def test_a_fact_that_hangs_is_given_up_after_its_limit(manifest: Manifest):
-    with pytest.raises(FactUnavailableError, match=r"stuck not known within 0\.1 s"):
+    with pytest.raises(FactUnavailableError, match=r"stuck: no result within 0\.1 s"):
         LiveFacts(manifest).get(fact("stuck", hang, limit_s=0.1))
 
 
@@ -69,7 +69,7 @@ def test_facts_that_hang_share_the_overall_limit(manifest: Manifest):
 
 def test_a_fact_of_a_fact_that_hangs_is_given_up_too(manifest: Manifest):
     stuck = fact("stuck", hang, limit_s=0.1)
-    with pytest.raises(FactUnavailableError, match="stuck not known"):
+    with pytest.raises(FactUnavailableError, match="stuck: no result"):
         LiveFacts(manifest).get(fact("upper", lambda facts: facts.get(stuck)))
 
 
@@ -77,7 +77,7 @@ def test_an_exception_is_told_by_type_and_place_and_never_by_its_text(manifest: 
     def crash(facts: Any) -> int:
         raise ValueError("password=sesame")
 
-    with pytest.raises(FactUnavailableError, match=r"broken could not be found out: ValueError at .*test_facts\.py"):
+    with pytest.raises(FactUnavailableError, match=r"broken could not be determined: ValueError at .*test_facts\.py"):
         LiveFacts(manifest).get(fact("broken", crash))
 
 
@@ -91,7 +91,7 @@ def test_a_saved_fact_is_what_it_was(manifest: Manifest):
     ("saved", "message"),
     [
         ({}, "pair is not in the bundle"),
-        ({"pair": {"unavailable": "not known within 3.0 s"}}, "not known within 3.0 s"),
+        ({"pair": {"unavailable": "no result within 3.0 s"}}, "no result within 3.0 s"),
         ({"pair": ["a", 1]}, "saved by another version"),
     ],
     ids=["absent", "unavailable", "other-shape"],
@@ -125,4 +125,4 @@ def test_what_was_given_up_stays_unknown_even_when_it_comes_later(manifest: Mani
     with pytest.raises(FactUnavailableError):
         facts.get(late)
     come.set()
-    assert facts.values([late]) == {"late": {"unavailable": "late not known within 0.1 s"}}
+    assert facts.values([late]) == {"late": {"unavailable": "late: no result within 0.1 s"}}

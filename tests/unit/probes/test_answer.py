@@ -74,7 +74,7 @@ def test_a_long_plain_text_is_accepted_if_no_status_is_expected():
 def test_a_web_page_of_any_length_is_accepted_if_one_is_expected():
     page = ProbeResult(url="http://x/", reason=Reason.OK, body=b"<html>Welcome", truncated=True)
     assert judge_health(page, expects="page") is page
-    assert judge_health(page).detail == "the body is a web page, not a health answer"
+    assert judge_health(page).detail == "the body is a web page, not a health response"
     denied = ProbeResult(url="http://x/", reason=Reason.OK, body=b'{"status": "down"}')
     assert judge_health(denied, expects="page").reason is Reason.BODY
 

@@ -10,7 +10,7 @@ from toombos_cli.render.text.load import sentence
 
 SLOW = [
     ("timed out", {"requests": 2, "connections": 2, "timeout_s": 0.2}, "(2 timed out)"),
-    ("cut off", {"duration_s": 0.2, "connections": 3, "drain_s": 0.1}, "(3 unanswered at its end)"),
+    ("cut off", {"duration_s": 0.2, "connections": 3, "drain_s": 0.1}, "(3 unanswered at the end)"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""All checks, causes before their symptoms: the order decides which finding may explain which."""
+"""All checks, causes before symptoms: a finding can be explained only by an earlier check."""
 
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -46,13 +46,15 @@ CHECKS: tuple[Check[Facts], ...] = (
 
 
 def all_checks() -> tuple[tuple[Check[Facts], ...], tuple[str, ...]]:
-    """Ours and those of other packages (entry point group `toombos.checks`, each a Check or a tuple of them), and what
-    is wrong with those that cannot be had."""
+    """Return the built-in checks and those of other packages, and the problems of those that cannot be loaded.
+
+    Other packages register a Check or a tuple of them in the entry point group `toombos.checks`.
+    """
     found, problems = list(CHECKS), []
     for entry in entry_points(group=_ENTRY_POINTS):
         try:
             added = tuple(_checks_of(entry.load()))
-        except Exception as error:  # whatever a stranger's package does, ours are run
+        except Exception as error:  # a broken plug-in must not stop the built-in checks
             problems.append(f"{entry.value}: {type(error).__name__}")
             continue
         known = {check.id for check in found}

@@ -1,4 +1,4 @@
-"""The rules of `config check`, as checks: the same ids, the same findings, and which of them explains which."""
+"""The rules of `config check` as checks, with the same ids, findings and `follows`."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""What checks share: the commands for this system, the services that should run, and what else explains a finding."""
+"""What checks share: commands for this system, the services that should run, and explanations from other facts."""
 
 from dataclasses import replace
 
@@ -15,26 +15,26 @@ from toombos_cli.project.state import FailureKind, Phase
 
 
 def at(entry: LogEntry) -> Evidence:
-    """A line of a log."""
+    """Return a log line as evidence."""
     return Evidence(source=entry.path, line=entry.line, text=entry.shown)
 
 
 def start(facts: Facts, *services: str) -> Fix:
-    """The command that starts services as the system was run last; one that never ran, in dry-run mode."""
+    """Return the command that starts services in the mode of the last run, or in dry-run mode if there was none."""
     system = facts.get(SYSTEM)
     return as_owner(facts, commands.start(facts.manifest, *services, last=system if system.ever_started else None))
 
 
 def as_owner(facts: Facts, fix: Fix) -> Fix:
-    """The command, run as the user that runs the services where this user may not even read what runs."""
+    """Return the command, with sudo as the services' user if this user may not read what runs."""
     owner = facts.get(SYSTEM).owner
     return Fix(argv=("sudo", "-u", owner, *fix.argv)) if owner else fix
 
 
 def wanted(facts: Facts, system: SystemFacts) -> tuple[str, ...]:
-    """The services that should run: those that are not optional, and those that the operator started.
+    """Return the services that should run: those that are not optional, and those that the operator started.
 
-    Not those that wait for another one (`held_back`): of them there is nothing to say.
+    Leave out those that wait for another one (`held_back`): there is nothing to report about them.
     """
     services, waiting = facts.manifest.services, held_back(facts, system)
     return tuple(
@@ -43,7 +43,7 @@ def wanted(facts: Facts, system: SystemFacts) -> tuple[str, ...]:
 
 
 def held_back(facts: Facts, system: SystemFacts) -> tuple[str, ...]:
-    """The services that were stopped again, or not begun, because a start failed with another one."""
+    """Return the services that were stopped again, or never started, because another one failed to start."""
     required = [found for found in system.services.values() if not facts.manifest.services[found.name].optional]
     failed = any(found.phase in (Phase.FAILED, Phase.CRASH_LOOP) for found in required)
     if not failed or any(found.runs for found in required):
@@ -52,7 +52,7 @@ def held_back(facts: Facts, system: SystemFacts) -> tuple[str, ...]:
 
 
 def refused_its_settings(facts: Facts, found: ServiceFacts, finding: Finding) -> Finding:
-    """The finding about a service that is down, explained by what is wrong in the configuration that it refused."""
+    """Return the finding about a service that is down, explained by the error in the configuration that it refused."""
     if found.failure_kind is not FailureKind.CONFIGURATION:
         return finding
     try:
@@ -63,7 +63,7 @@ def refused_its_settings(facts: Facts, found: ServiceFacts, finding: Finding) ->
 
 
 def waited_for_the_database(facts: Facts, found: ServiceFacts, finding: Finding) -> Finding:
-    """The finding about a service that never became ready, explained by what is wrong with its database."""
+    """Return the finding about a service that never became ready, explained by the fault of its database."""
     if found.phase != Phase.FAILED or found.failure_kind is not FailureKind.TIMEOUT:
         return finding
     try:
@@ -79,7 +79,7 @@ def waited_for_the_database(facts: Facts, found: ServiceFacts, finding: Finding)
 
 
 def after_a_change(facts: Facts, finding: Finding) -> Finding:
-    """The finding, explained by the rule `stale` where the services run with an older configuration than is judged."""
+    """Return the finding, explained by the rule `stale` if the services run with an older configuration."""
     try:
         stale = any(f.id == "stale" and f.verdict is Verdict.WARN for f in facts.get(CONFIGURATION))
     except FactUnavailableError:

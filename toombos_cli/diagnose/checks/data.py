@@ -1,4 +1,4 @@
-"""Whether the services' interfaces are those that the manifest's requests, and their readers, expect."""
+"""Whether the services' interfaces match the manifest's requests and describe their responses."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _GROUP = "data"
 
 
 def interface(facts: Facts) -> Iterator[Finding]:
-    """Every request that the manifest makes (smoke steps, load target) exists in the service's document."""
+    """Every request in the manifest (smoke steps, load target) exists in the service's OpenAPI document."""
     probes = facts.get(PROBES)
     judged = False
     requests = [
@@ -43,7 +43,7 @@ def _undocumented(facts: Facts, service: str) -> set[str | None]:
 
 
 def _fits(operation: Operation, method: str, path: str) -> bool:
-    """Whether a request's path, whose `${...}` stand for anything, is one of the operation's."""
+    """Return whether the operation serves this path; `${...}` in it stands for anything."""
     if operation.method != method:
         return False
     pattern = re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(operation.path))
@@ -51,7 +51,7 @@ def _fits(operation: Operation, method: str, path: str) -> bool:
 
 
 def answers(facts: Facts) -> Iterator[Finding]:
-    """Services describe their responses: an empty schema makes every comparison with it vacuous."""
+    """Services describe their responses: any response matches an empty schema."""
     probes = facts.get(PROBES)
     judged = [name for name, found in probes.items() if found.operations]
     if not judged:
@@ -60,23 +60,23 @@ def answers(facts: Facts) -> Iterator[Finding]:
         vague = [f"{o.method} {o.path}" for o in probes[name].operations if not o.described]
         if vague:
             yield warn(
-                f"{name} does not say what these answer: {', '.join(vague[:5])}",
+                f"{name} does not describe the responses of {', '.join(vague[:5])}",
                 Evidence(
                     source=f"{facts.manifest.services[name].url}{facts.manifest.services[name].openapi}",
                     text="schema {}",
                 ),
                 service=name,
-                cause="an answer of any shape would pass",
+                cause="a response of any shape would pass",
                 fix=advice("give the routes a response model"),
             )
         else:
-            yield ok(f"{name} describes the answers of {len(probes[name].operations)} operations", service=name)
+            yield ok(f"{name} describes the responses of {len(probes[name].operations)} operations", service=name)
 
 
 CHECKS = (
     Check(
         id="openapi.diff",
-        title="interfaces are as they were",
+        title="interfaces match the manifest's requests",
         group=_GROUP,
         run=interface,
         follows=("port.conflict", "stale"),

@@ -1,4 +1,4 @@
-"""Each database that a service is given: is it there, does it answer, may it be written, is a connection left."""
+"""Each database of a service: whether it can be reached, queried and written, and has free connections."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ _NEARLY_ALL = 0.85
 
 
 def _each(judge: Callable[[Facts, DatabaseFacts], Iterator[Finding]]) -> Callable[[Facts], Iterator[Finding]]:
-    """Make a check of a function that judges one database; without any, it judges one of no kind."""
+    """Turn a function that checks one database into a check of all; without any, it gets one of no kind."""
 
     def check(facts: Facts) -> Iterator[Finding]:
         for found in facts.get(DATABASES) or (DatabaseFacts(),):
@@ -44,7 +44,7 @@ def server(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
             f"the database server does not answer: {found.ping}",
             _at(found),
             service=_user(found),
-            cause="it does not run, or the URL names another host or port",
+            cause="it is not running, or the URL names a different host or port",
             fix=advice(
                 f"{_look(facts, found)}, or correct {found.name}: {toombos(facts.manifest.project, 'config', 'show')}"
             ),
@@ -53,7 +53,7 @@ def server(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
 
 @_each
 def permission(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
-    """The services' user may write."""
+    """The services' user can write to the database."""
     if not found.kind:
         yield skip("no database is configured")
     elif found.permission:
@@ -63,7 +63,7 @@ def permission(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
             service=_user(found),
             cause="nothing that is generated can be stored",
             fix=advice(
-                "give it to the user that runs the services (chown, chmod u+w)"
+                "make it writable for the user that runs the services (chown, chmod u+w)"
                 if found.path
                 else "GRANT CREATE ON SCHEMA public TO the user of the URL"
             ),
@@ -86,7 +86,7 @@ def ping(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
             service=_user(found),
             cause="its file is damaged"
             if found.damaged
-            else "name, user or password in the URL, or what the server says above",
+            else "the name, user or password in the URL is wrong, or see the server's message above",
             fix=advice(
                 f"restore the last good copy: {toombos(facts.manifest.project, 'restore', '--latest-good')}"
                 if found.damaged
@@ -106,9 +106,9 @@ def _without_server(found: DatabaseFacts) -> str:
 
 
 def _stopped_server(facts: Facts, found: DatabaseFacts) -> str:
-    """Why there is nothing to judge: the server is a service of the manifest that does not run, as other checks say."""
+    """Return why not to check a server that is a stopped service of the manifest: other checks report it."""
     stopped = found.served_by and not facts.get(SYSTEM).services[found.served_by].runs
-    return f"{found.served_by} serves the database, and does not run" if stopped else ""
+    return f"{found.served_by} serves the database and is not running" if stopped else ""
 
 
 def _look(facts: Facts, found: DatabaseFacts) -> str:
@@ -118,24 +118,24 @@ def _look(facts: Facts, found: DatabaseFacts) -> str:
 
 
 def _removed(facts: Facts, found: DatabaseFacts) -> Finding:
-    """The file is gone, and lives on for as long as the service has it open."""
+    """The file is deleted, but its content exists while the service has it open."""
     pid = found.removed[0][1].split("/")[2]
     restart = toombos(facts.manifest.project, "restart", _user(found))
     copies = "; ".join(shlex.join(("cp", opened, name)) for name, opened in found.removed)
     return fail(
-        "the database's file was removed while the service uses it",
+        "the database file was removed while the service is using it",
         *(Evidence(source=opened, text=f"{name} (deleted)") for name, opened in found.removed),
         service=_user(found),
-        cause="what the service stores is lost as soon as it stops; this copies the file back while it stands still",
+        cause="its data is lost as soon as the service stops; the fix suspends the service and copies the file back",
         fix=shell(f"kill -STOP {pid}; {copies}; kill -CONT {pid}; {restart}"),
     )
 
 
 @_each
 def pool(facts: Facts, found: DatabaseFacts) -> Iterator[Finding]:
-    """Connections that the server still has to give."""
+    """The server has free connections."""
     if found.connections is None or not found.max_connections:
-        yield skip("only a PostgreSQL that answers tells its connections")
+        yield skip("only a running PostgreSQL server reports its connections")
         return
     told = f"{found.connections} of {found.max_connections} connections are in use"
     if found.connections > _NEARLY_ALL * found.max_connections:
@@ -174,5 +174,11 @@ CHECKS = (
         run=ping,
         follows=("dsn", "types", "db.service", "db.perm", "res.disk"),
     ),
-    Check(id="db.pool", title="connections are left", group=_GROUP, run=pool, follows=("db.service", "db.ping")),
+    Check(
+        id="db.pool",
+        title="the database has free connections",
+        group=_GROUP,
+        run=pool,
+        follows=("db.service", "db.ping"),
+    ),
 )

@@ -1,4 +1,4 @@
-"""What the services' own answers say: status, body, time."""
+"""The services' health responses: status, body, time."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ _HTTP = (Reason.STATUS, Reason.BODY, Reason.RESET, Reason.TLS, Reason.DNS)
 
 
 def status(facts: Facts) -> Iterator[Finding]:
-    """A service answers its health request with something else than "healthy"."""
+    """A service's health response is not "healthy"."""
     for name, probes in facts.get(PROBES).items():
         health = probes.health
         if health.reason not in _HTTP or not _counts(facts, name):
@@ -31,7 +31,7 @@ def status(facts: Facts) -> Iterator[Finding]:
         answer = warn if health_verdict(health.reason, health.cause) is Verdict.WARN else fail
         cause, fix = _cause_and_fix(facts, name, health)
         yield answer(
-            f"{name} answers wrongly: {health.detail}",
+            f"{name} does not give a healthy response: {health.detail}",
             Evidence(source=health.url, text=one_line(health.body) or health.detail),
             service=name,
             cause=cause,
@@ -40,44 +40,44 @@ def status(facts: Facts) -> Iterator[Finding]:
 
 
 def _cause_and_fix(facts: Facts, name: str, health: Probe) -> tuple[str, Fix]:
-    """What is behind an answer that is not well: often the manifest's own description of the service."""
+    """Return the likely cause of an unhealthy response: often the manifest describes the service wrongly."""
     table = f"[services.{name}] of toombos.toml"
     if health.cause is Cause.CERTIFICATE:
-        return "it has expired, or is another name's", advice(f"renew it, or correct host in {table}")
+        return "it has expired, or is for another name", advice(f"renew it, or correct host in {table}")
     if health.reason == Reason.TLS:
         scheme = "https" if health.url.startswith("http:") else "http"
         return "the manifest and the service do not agree on TLS", advice(f'correct scheme = "{scheme}" in {table}')
     if health.reason == Reason.DNS:
-        return "no hosts file and no resolver knows that name", advice(f"correct host in {table}")
+        return "neither the hosts file nor DNS knows the name", advice(f"correct host in {table}")
     if health.cause is Cause.NOT_HTTP:
-        return "it does not speak HTTP", advice(f'if it is not meant to: scheme = "tcp" in {table}')
+        return "it does not speak HTTP", advice(f'if that is intended: scheme = "tcp" in {table}')
     if health.cause is Cause.WEB_PAGE:
-        cause = "a route that catches all answers, or another program"
-        return cause, advice(f"name the route that tells its health: health in {table}")
+        cause = "a catch-all route or another program sends the response"
+        return cause, advice(f"name the service's health route: health in {table}")
     if health.reason == Reason.STATUS and (known := _behind_the_status(facts, name, health.http_status or 0)):
         return known
     errors = logs(facts.manifest, name, "--errors")
     if health.http_status is None:
-        return "the service hung up before it had answered", errors
-    return "the service says itself that it is not well", errors
+        return "the service closed the connection before it responded", errors
+    return "the service reports that it is not well", errors
 
 
 def _behind_the_status(facts: Facts, name: str, status: int) -> tuple[str, Fix] | None:
-    """What a status means that comes of the manifest's health route; None for others."""
+    """Return the cause and fix of a status that points to a wrong health route, or None."""
     table, path = f"[services.{name}] of toombos.toml", facts.manifest.services[name].health
     if status in (404, 405, 410):
         cause = f"it has no route GET {path}, or another program answers there"
-        return cause, advice(f"name the route that it has: health in {table}")
+        return cause, advice(f"name an existing route: health in {table}")
     if status in (401, 403, 407):
-        way = f"let {path} be asked without a key, or name another route: health in {table}"
-        return "its health route asks for a key, and probes have none", advice(way)
+        way = f"allow {path} without a key, or name another route: health in {table}"
+        return "its health route requires a key, and probes send none", advice(way)
     if 300 <= status < 400:
-        return "probes follow no redirects", advice(f"name the route that it redirects to: health in {table}")
+        return "probes do not follow redirects", advice(f"name the route that it redirects to: health in {table}")
     return None
 
 
 def latency(facts: Facts) -> Iterator[Finding]:
-    """Answers that take longer than the manifest allows: now, or for one request in twenty since the start."""
+    """Responses that take longer than the manifest allows: now, or for 1 request in 20 since the start."""
     probes, services = facts.get(PROBES), facts.manifest.services
     times = {n: p.health.latency_ms for n, p in probes.items() if p.health.latency_ms is not None}
     hops = ", ".join(f"{name} {time_ms:.0f} ms" for name, time_ms in times.items())
@@ -86,7 +86,7 @@ def latency(facts: Facts) -> Iterator[Finding]:
         if time_ms > services[name].latency_warn_ms and _counts(facts, name):
             slow = True
             yield warn(
-                f"{name} answered its health request after {time_ms:.0f} ms",
+                f"{name} took {time_ms:.0f} ms to respond to a health request",
                 Evidence(source=probes[name].health.url, text=hops),
                 service=name,
                 cause=_why_slow(facts, name, times),
@@ -100,7 +100,7 @@ def latency(facts: Facts) -> Iterator[Finding]:
         if passed_s is not None:
             slow = True
             yield warn(
-                f"one of twenty requests to {name} took longer than {passed_s:g} s, counted since its start",
+                f"more than 1 in 20 requests to {name} took longer than {passed_s:g} s since its start",
                 Evidence(source=f"{services[name].url}{services[name].metrics}", text="http_request_duration_seconds"),
                 service=name,
                 cause=_why_slow(facts, name, times),
@@ -112,15 +112,15 @@ def latency(facts: Facts) -> Iterator[Finding]:
 
 def _where_time_goes(facts: Facts, name: str) -> str:
     profile = toombos(facts.manifest.project, "diagnose", "--profile", name)
-    return f"see where the time goes: {profile}; then scale what is slowest"
+    return f"see where the time goes: {profile}; then scale the slowest part"
 
 
 def _why_slow(facts: Facts, name: str, times: dict[str, float]) -> str:
-    """The discriminator: a slow dependency, a busy machine, or the service itself."""
+    """Return the likely cause: a slow dependency, a busy machine, or the service itself."""
     services = facts.manifest.services
     behind = [d for d in services[name].depends_on if times.get(d, 0.0) > services[d].latency_warn_ms]
     if behind:
-        return f"the slowest hop behind it is {max(behind, key=lambda d: times[d])}"
+        return f"its slowest dependency is {max(behind, key=lambda d: times[d])}"
     try:
         machine = facts.get(MACHINE)
     except FactUnavailableError:
@@ -129,13 +129,13 @@ def _why_slow(facts: Facts, name: str, times: dict[str, float]) -> str:
     thresholds = facts.manifest.monitoring.thresholds
     if machine.cpu_ratio > thresholds.cpu_ratio or machine.memory_ratio > thresholds.memory_ratio:
         return f"the machine is busy: {figures}"
-    return f"the machine has room ({figures}), so it is the service itself or what it waits for"
+    return f"the machine is not busy ({figures}), so it is the service itself or something it waits for"
 
 
 def _passed_s(probes: ServiceProbes, service: Service, limit_s: float) -> float | None:
-    """The bound of a bucket, at the limit or above, that one request in twenty or more took longer than.
+    """Return the smallest bucket bound, at or above the limit, that more than 1 request in 20 exceeded.
 
-    All routes together, but for those that are probed. None where there is none, or too few requests to tell.
+    Count all routes together, except those that are probed. Return None if there is none, or too few requests.
     """
     if probes.metrics is None or not probes.metrics.ok:
         return None
@@ -150,7 +150,7 @@ def _passed_s(probes: ServiceProbes, service: Service, limit_s: float) -> float 
                     if "le" in sample.labels and not probed & set(sample.labels.values()):
                         bound = float(sample.labels["le"])
                         buckets[bound] = buckets.get(bound, 0.0) + sample.value
-    except ValueError:  # cut off, or no Prometheus text at all: `metrics` says so
+    except ValueError:  # truncated, or not Prometheus text: `metrics.endpoint` reports it
         return None
     total = max(buckets.values(), default=0.0)
     bound = min((bound for bound in buckets if bound >= limit_s), default=0.0)
@@ -160,7 +160,7 @@ def _passed_s(probes: ServiceProbes, service: Service, limit_s: float) -> float 
 
 
 def _counts(facts: Facts, name: str) -> bool:
-    """Whether it matters how this service is: it should run, or toombos runs it."""
+    """Return whether this service's health matters: it should run, or toombos runs it."""
     system = facts.get(SYSTEM)
     return name in wanted(facts, system) or bool(system.services[name].pid)
 
@@ -168,7 +168,7 @@ def _counts(facts: Facts, name: str) -> bool:
 STATUS = (
     Check(
         id="http.status",
-        title="services say that they are well",
+        title="services report that they are well",
         group=_GROUP,
         run=status,
         follows=(
@@ -187,7 +187,7 @@ STATUS = (
 SPEED = (
     Check(
         id="perf.latency",
-        title="services answer quickly",
+        title="services respond quickly",
         group=_GROUP,
         run=latency,
         follows=(

@@ -1,4 +1,4 @@
-"""The kinds of lines that are known: what they mean, what explains them, and what shows that it is over."""
+"""The known kinds of log lines: what each means, what explains it, and which later line shows that it is over."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from toombos_cli.diagnose.facts.logs import LogEntry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
-    """Lines of one kind, what they mean, and the later line that shows that it is over."""
+    """A kind of log lines, what they mean, and the later line that shows that it is over."""
 
     id: str
     title: str
@@ -31,14 +31,14 @@ _DATABASE = ("db.service", "db.perm", "db.ping", "db.pool", "res.disk", "dsn")
 _SIMULATED = _compiled(r"simulated \w[\w ]*|\(simulation \w")
 _GENERATED = _compiled(r"POST /\S*generate\S* 2\d\d")
 
-# A line is of the first kind that finds it.
+# The first pattern that finds a line decides its kind.
 PATTERNS: tuple[Pattern, ...] = (
     Pattern(
         id="log.oom",
         title="no process ran out of memory",
         finds=_compiled(r"out of memory|oom-?kill|MemoryError|cannot allocate memory"),
-        cause="there was no memory left",
-        fix=advice("lower what the service takes (its limits in toombos.toml), or add memory"),
+        cause="no memory was left",
+        fix=advice("reduce the service's memory use (limits in toombos.toml), or add memory"),
         follows=("res.memory",),
     ),
     Pattern(
@@ -51,10 +51,10 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     Pattern(
         id="log.pool",
-        title="connections of the pool suffice",
+        title="the connection pool is large enough",
         finds=_compiled(r"pool\b.*(limit|exhaust|timed? ?out|overflow)|too many (connections|clients)"),
         cause="all connections to the database are in use",
-        fix=advice("raise DATABASE_POOL_SIZE, or look for queries that take long"),
+        fix=advice("raise DATABASE_POOL_SIZE, or look for slow queries"),
         follows=_DATABASE,
     ),
     Pattern(
@@ -69,7 +69,7 @@ PATTERNS: tuple[Pattern, ...] = (
         id="log.publisher",
         title="publishing works",
         finds=_compiled(r"publish\w*[: ].*\b(failed|partial|error)\b|(crm|platform) service unavailable"),
-        cause="what was generated did not reach its channel",
+        cause="generated content did not reach its channel",
         taken_back_by=_compiled(r"publisher: \w+ success"),
         follows=(
             *NOT_REACHED,
@@ -85,12 +85,12 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     Pattern(
         id="log.known",
-        title="no known error is in the logs",
+        title="the logs contain no known error",
         finds=_compiled(
             r"content generation failed|service unavailable|configuration validation failed|invalid settings"
             r"|address already in use|cannot listen on|name resolution"
         ),
-        cause="the guide knows this message",
+        cause="the guide describes this message",
         taken_back_by=_GENERATED,
         follows=(
             *NOT_REACHED,
@@ -110,7 +110,7 @@ PATTERNS: tuple[Pattern, ...] = (
         id="log.timeout",
         title="nothing times out",
         finds=_compiled(r"timed? ?out|\btimeout\b"),
-        cause="something that was waited for did not answer in time",
+        cause="something that the service waited for did not respond in time",
         taken_back_by=_GENERATED,
         follows=(
             *NOT_REACHED,
@@ -126,7 +126,7 @@ PATTERNS: tuple[Pattern, ...] = (
     ),
     Pattern(
         id="log.errors",
-        title="the logs hold no other error",
+        title="the logs contain no other error",
         finds=_compiled(r""),
         errors_only=True,
         cause="the service reported an error",
@@ -154,12 +154,12 @@ PATTERNS: tuple[Pattern, ...] = (
 
 @lru_cache(maxsize=4096)  # every pattern's check asks for the kind of every line
 def kind_of(entry: LogEntry) -> Pattern | None:
-    """The first kind that finds the line; None for one that complains of nothing, or of a simulation."""
+    """Return the first kind that finds the line, or None for a line that reports no problem or a simulated one."""
     if is_simulated(entry) or not (entry.error or re.search(r"\bWARN(ING)?\b", entry.text)):
         return None
     return next((p for p in PATTERNS if p.finds.search(entry.text) and (entry.error or not p.errors_only)), None)
 
 
 def is_simulated(entry: LogEntry) -> bool:
-    """Whether a mock tells of a failure that somebody asked it for: those have a check of their own."""
+    """Return whether a mock reports a failure that it was asked to simulate: those have a check of their own."""
     return _SIMULATED.search(entry.text) is not None and "publish" not in entry.text.lower()

@@ -1,4 +1,4 @@
-"""Metrics, from the service's endpoint by way of Prometheus to Grafana."""
+"""Metrics, from the service's endpoint through Prometheus to Grafana."""
 
 from collections.abc import Iterator
 
@@ -13,11 +13,11 @@ from toombos_cli.diagnose.facts.system import SYSTEM
 
 _GROUP = "monitoring"
 _NOT_MEASURED = "no running service has metrics in the manifest"
-_NOT_RUNNING = "Prometheus does not run: toombos monitoring up"
+_NOT_RUNNING = "Prometheus is not running: toombos monitoring up"
 
 
 def endpoint(facts: Facts) -> Iterator[Finding]:
-    """Every service that says so in the manifest has metrics."""
+    """Every service with a metrics route in the manifest has metrics."""
     measured = {name: p.metrics for name, p in facts.get(PROBES).items() if p.metrics is not None}
     if not measured:
         yield skip(_NOT_MEASURED)
@@ -34,16 +34,16 @@ def endpoint(facts: Facts) -> Iterator[Finding]:
             )
         elif not any(line and line[0] not in "#<{" for line in metrics.body.splitlines()):
             yield fail(
-                f"the metrics of {name} hold no sample",
+                f"the metrics of {name} contain no sample",
                 Evidence(source=metrics.url, text="no line with a value"),
                 service=name,
-                cause="whatever answers there is no Prometheus text",
-                fix=advice("register the service's metrics with the registry that the route prints"),
+                cause="the response is not in the Prometheus text format",
+                fix=advice("register the service's metrics with the registry that the route exports"),
             )
 
 
 def exported(facts: Facts) -> Iterator[Finding]:
-    """How much each service measures, for the record."""
+    """How many samples each service exports, for information."""
     measured = {name: p.metrics for name, p in facts.get(PROBES).items() if p.metrics is not None and p.metrics.ok}
     if not measured:
         yield skip(_NOT_MEASURED)
@@ -61,7 +61,7 @@ def targets(facts: Facts) -> Iterator[Finding]:
     if found.problem:
         yield fail(
             found.problem,
-            cause="it is starting, or is another program",
+            cause="it is starting, or another program has its port",
             fix=toombos(facts.manifest.project, "monitoring", "status"),
         )
     for target in found.targets:
@@ -82,7 +82,7 @@ def targets(facts: Facts) -> Iterator[Finding]:
                 f"Prometheus has no target for {name}",
                 Evidence(source="prometheus", text=f"no target with port {service.port}"),
                 service=name,
-                cause="it was configured before the service was, or reads another file",
+                cause="it was configured before the service was added, or reads another file",
                 fix=toombos(facts.manifest.project, "monitoring", "reload"),
             )
 
@@ -101,7 +101,7 @@ def series(facts: Facts) -> Iterator[Finding]:
                 f"Prometheus has no series {metric} of {name}",
                 Evidence(source="prometheus", text=f"{metric}: 0 series"),
                 service=name,
-                cause="the service does not export it, or has not been asked anything yet",
+                cause="the service does not export it, or has not received a request yet",
                 fix=toombos(facts.manifest.project, "monitoring", "check"),
             )
 
@@ -118,13 +118,13 @@ def no_data(facts: Facts) -> Iterator[Finding]:
                 f'panels of {target.service} show "No data"',
                 Evidence(source=target.url, text=target.last_error),
                 service=target.service,
-                cause="Prometheus gets no samples of it",
+                cause="Prometheus gets no samples from it",
                 fix=toombos(facts.manifest.project, "monitoring", "check"),
             )
 
 
 def grafana(facts: Facts) -> Iterator[Finding]:
-    """Grafana answers, where it was started."""
+    """Grafana responds, if it was started."""
     system, probes = facts.get(SYSTEM), facts.get(PROBES)
     dashboards = {n: s for n, s in facts.manifest.services.items() if s.role == "monitoring" and "grafana" in n}
     if not dashboards:
@@ -146,12 +146,12 @@ def grafana(facts: Facts) -> Iterator[Finding]:
 
 
 def firing(facts: Facts) -> Iterator[Finding]:
-    """Alerts that fire at this moment, for the record."""
+    """Alerts that are firing now, for information."""
     found = facts.get(MONITORING)
     if not found.targets:
         yield skip(_NOT_RUNNING)
         return
-    yield ok(f"firing: {', '.join(found.firing)}" if found.firing else "no alert fires")
+    yield ok(f"firing: {', '.join(found.firing)}" if found.firing else "no alert is firing")
 
 
 CHECKS = (
@@ -162,7 +162,7 @@ CHECKS = (
         run=endpoint,
         follows=(*NOT_REACHED, "net.timeout", "http.status", "net.bind"),
     ),
-    Check(id="metrics", title="what services measure", group=_GROUP, run=exported),
+    Check(id="metrics", title="metrics that services export", group=_GROUP, run=exported),
     Check(
         id="prom.targets",
         title="Prometheus reaches its targets",
@@ -203,10 +203,10 @@ CHECKS = (
     ),
     Check(
         id="grafana",
-        title="Grafana answers",
+        title="Grafana responds",
         group=_GROUP,
         run=grafana,
         follows=("port.conflict", "proc.missing", "proc.crash_loop", "net.refused", "net.timeout", "http.status"),
     ),
-    Check(id="alerts", title="alerts that fire", group=_GROUP, run=firing),
+    Check(id="alerts", title="alerts that are firing", group=_GROUP, run=firing),
 )

@@ -1,4 +1,4 @@
-"""Names and what stands between: host names, proxies, packet filters, containers."""
+"""Host names, and what can be between a client and a service: proxies, packet filters, containers."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ _HOSTS = "/etc/hosts"
 
 
 def dns(facts: Facts) -> Iterator[Finding]:
-    """Host names in use resolve, each time and to the same."""
+    """Host names in use resolve, every time and to the same address."""
     for lookup in facts.get(NETWORK).lookups:
         at = Evidence(source=lookup.host, text=f"used by {lookup.used_by}")
         failed = sum(not answer for answer in lookup.answers)
@@ -26,7 +26,7 @@ def dns(facts: Facts) -> Iterator[Finding]:
                 at,
                 cause="an intermittent resolver"
                 if failed < len(lookup.answers)
-                else "no DNS server and no hosts file knows it",
+                else "neither DNS nor the hosts file knows it",
                 fix=advice(
                     f"use an IP address (127.0.0.1), add it to {_HOSTS}, or correct the server in /etc/resolv.conf"
                 ),
@@ -35,7 +35,7 @@ def dns(facts: Facts) -> Iterator[Finding]:
             yield warn(
                 f"{lookup.host} resolves differently each time: {'; '.join(sorted(set(lookup.answers)))}",
                 at,
-                cause="several records; one of them may be out of date",
+                cause="it has several records; one may be out of date",
                 fix=advice("use an IP address, or correct the name server"),
             )
         else:
@@ -54,7 +54,7 @@ def hosts(facts: Facts) -> Iterator[Finding]:
         yield fail(
             f"localhost is {', '.join(foreign)} in {_HOSTS}",
             *lines,
-            cause="whoever says localhost reaches another address than the services'",
+            cause="clients that use localhost reach a different address than the services use",
             fix=advice(f"write in {_HOSTS}: 127.0.0.1 localhost"),
         )
     else:
@@ -62,7 +62,7 @@ def hosts(facts: Facts) -> Iterator[Finding]:
 
 
 def proxy(facts: Facts) -> Iterator[Finding]:
-    """A proxy that would catch requests to the loopback address."""
+    """A proxy that would intercept requests to the loopback address."""
     found = facts.get(NETWORK)
     covered = {part.strip().lower() for part in found.no_proxy.split(",")}
     if not found.proxies:
@@ -96,12 +96,12 @@ def firewall(facts: Facts) -> Iterator[Finding]:
 
 
 def docker(facts: Facts) -> Iterator[Finding]:
-    """Containers: loopback is not the host's there, and published ports may be those of services."""
+    """Containers: their loopback is not the host's, and they may publish the ports of services."""
     found = facts.get(NETWORK)
     if found.in_container:
         yield ok("toombos runs in a container: 127.0.0.1 is the container's own, not the host's")
     if not found.docker:
-        yield skip("no docker is to be asked here")
+        yield skip("docker is not available here")
         return
     for line in found.docker.splitlines():
         name, _, ports = line.partition(" ")
@@ -111,9 +111,9 @@ def docker(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS = (
-    Check(id="hosts", title="/etc/hosts is as it should be", group=_GROUP, run=hosts),
+    Check(id="hosts", title="localhost is correct in /etc/hosts", group=_GROUP, run=hosts),
     Check(id="dns", title="host names resolve", group=_GROUP, run=dns, follows=("hosts",)),
-    Check(id="net.proxy", title="no proxy catches local requests", group=_GROUP, run=proxy),
-    Check(id="net.firewall", title="no packet filter is in the way", group=_GROUP, run=firewall),
+    Check(id="net.proxy", title="no proxy intercepts local requests", group=_GROUP, run=proxy),
+    Check(id="net.firewall", title="no packet filter blocks the services", group=_GROUP, run=firewall),
     Check(id="net.docker", title="containers and their ports", group=_GROUP, run=docker),
 )

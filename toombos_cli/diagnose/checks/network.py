@@ -1,4 +1,4 @@
-"""Connections: are services bound where they are called, do they take connections, do they answer."""
+"""Connections: whether services listen where they are called, accept connections, and respond."""
 
 from collections.abc import Iterator
 
@@ -50,10 +50,10 @@ def bind(facts: Facts) -> Iterator[Finding]:
             and reached.reason == Reason.REFUSED
         ):
             yield fail(
-                f"{reached.service} listens on {found.holder.address}, and {reached.address} refuses",
+                f"{reached.service} listens on {found.holder.address}, but {reached.address} refuses connections",
                 Evidence(source=found.holder.address, text=f"listened on by {found.holder}"),
                 service=reached.service,
-                cause="it is bound to another address or address family than its callers use",
+                cause="it is bound to a different address or address family than its callers use",
                 fix=advice(f"set host of {reached.service} to {found.holder.host}, or bind it to {reached.address}"),
             )
 
@@ -66,13 +66,13 @@ def refused(facts: Facts) -> Iterator[Finding]:
                 f"{name} refuses connections: {probe.detail}",
                 Evidence(source=probe.url, text=probe.reason),
                 service=name,
-                cause="its process does not listen (yet)",
+                cause="its process is not listening (yet)",
                 fix=logs(facts.manifest, name, "--startup"),
             )
 
 
 def timeout(facts: Facts) -> Iterator[Finding]:
-    """A service takes the connection, or swallows it, and does not answer."""
+    """A service accepts the connection, or ignores it, and does not respond."""
     system = facts.get(SYSTEM)
     for name, probe in _asked(facts):
         if probe.reason == Reason.TIMEOUT:
@@ -84,7 +84,7 @@ def timeout(facts: Facts) -> Iterator[Finding]:
                 Evidence(source=probe.url, text=probe.reason),
                 *who,
                 service=name,
-                cause="it is blocked or overloaded" if ours else "whoever listens there does not speak",
+                cause="it is blocked or overloaded" if ours else "the process that listens there does not respond",
                 fix=toombos(facts.manifest.project, "restart", name)
                 if ours
                 else advice(f"look at {holder}" if holder else "look for a packet filter that drops the packets"),
@@ -92,7 +92,7 @@ def timeout(facts: Facts) -> Iterator[Finding]:
 
 
 def tcp(facts: Facts) -> Iterator[Finding]:
-    """Which loopback addresses take connections to each service."""
+    """Which loopback addresses accept connections to each service."""
     found = facts.get(NETWORK)
     for name in wanted(facts, facts.get(SYSTEM)):
         reached = [r for r in found.reached if r.service == name]
@@ -101,7 +101,7 @@ def tcp(facts: Facts) -> Iterator[Finding]:
                 f"no connection to {name}: " + ", ".join(f"{r.address} {r.reason}" for r in reached),
                 *(Evidence(source=r.address, text=r.reason) for r in reached),
                 service=name,
-                cause="nothing listens on its port, or a packet filter is between",
+                cause="nothing listens on its port, or a packet filter blocks it",
                 fix=toombos(facts.manifest.project, "status"),
             )
         else:
@@ -109,7 +109,7 @@ def tcp(facts: Facts) -> Iterator[Finding]:
 
 
 def _asked(facts: Facts) -> Iterator[tuple[str, Probe]]:
-    """The health probes of the services that should answer, and of optional ones that somebody holds the port of."""
+    """Yield the health probes of the services that should respond, and of optional ones whose port is in use."""
     probes, system = facts.get(PROBES), facts.get(SYSTEM)
     names = wanted(facts, system)
     for name, found in probes.items():
@@ -120,21 +120,21 @@ def _asked(facts: Facts) -> Iterator[tuple[str, Probe]]:
 CHECKS = (
     Check(
         id="net.bind",
-        title="services are bound where they are called",
+        title="services listen where they are called",
         group=_GROUP,
         run=bind,
         follows=("port.conflict",),
     ),
     Check(
         id="net.refused",
-        title="connections are taken",
+        title="connections are accepted",
         group=_GROUP,
         run=refused,
         follows=(*NOT_REACHED, "net.bind", "dns"),
     ),
     Check(
         id="net.timeout",
-        title="services answer in time",
+        title="services respond in time",
         group=_GROUP,
         run=timeout,
         follows=(*NOT_REACHED, "net.firewall", "dns"),

@@ -1,4 +1,4 @@
-"""Who listens on the services' ports, and where the services listen themselves."""
+"""Which processes listen on the services' ports, and where the services themselves listen."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +18,11 @@ _ANSWERS_RIGHT = (Reason.OK, Reason.SLOW, Reason.TIMEOUT, Reason.REFUSED)
 
 
 def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
-    """Whether a stranger has the service's port: toombos runs the service and this is another process, or nobody
-    started it here and whoever answers does not answer as it should."""
+    """Return whether another program has the service's port.
+
+    Either toombos runs the service and this is another process, or nobody started the service here and what listens
+    does not respond as the service should.
+    """
     if found.holder is None or found.ours:
         return False
     if found.by_hand is not None and found.by_hand.pid == found.holder.pid:
@@ -30,7 +33,7 @@ def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
     if facts.manifest.services[found.name].optional and not found.desired and found.phase != Phase.FAILED:
         return False
     if found.holder.pid is None and not facts.get(SYSTEM).sees_owners:
-        return False  # it may be the service itself: who could tell is the user, or the container, that runs it
+        return False  # it may be the service itself: only its own user, or its own container, can see that
     if found.managed:
         return True
     try:
@@ -40,7 +43,7 @@ def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
 
 
 def port_conflict(facts: Facts) -> Iterator[Finding]:
-    """A stranger on a service's port. Only who listens is named: whoever is connected there is a client."""
+    """Another program on a service's port. Only the listener is named: connected processes are clients."""
     system = facts.get(SYSTEM)
     waiting = held_back(facts, system)
     for name, found in system.services.items():
@@ -58,7 +61,7 @@ def port_conflict(facts: Facts) -> Iterator[Finding]:
                 fix=advice(f"sudo ss -ltnp 'sport = :{holder.port}' names it; end it, or give {name} another port"),
             )
             continue
-        if holder.neighbour is not None:  # its own supervisor would start again what a signal ends
+        if holder.neighbour is not None:  # its own supervisor would restart it after a signal
             end = f"{toombos(Path(holder.neighbour.project), 'stop', holder.neighbour.service)} &&"
         else:
             end = f"kill {holder.pid} && timeout 10 tail --pid={holder.pid} -f /dev/null;"
@@ -85,7 +88,7 @@ def port_mismatch(facts: Facts) -> Iterator[Finding]:
             Evidence(source=place.address, text=f"listened on by {place}"),
             _manifest_port(facts, name),
             service=name,
-            cause="whoever looks for it on the manifest's port does not find it",
+            cause="clients that use the manifest's port do not reach it",
             fix=toombos(facts.manifest.project, "restart", "--changed")
             if found.pid
             else advice(f"end pid {place.pid}, then: {start(facts, name)}"),
@@ -98,7 +101,7 @@ def _manifest_port(facts: Facts, name: str) -> Evidence:
 
 
 CHECKS = (
-    Check(id="port.conflict", title="no stranger has a service's port", group=_GROUP, run=port_conflict),
+    Check(id="port.conflict", title="no other program has a service's port", group=_GROUP, run=port_conflict),
     Check(
         id="port.mismatch",
         title="services listen where the manifest says",

@@ -1,4 +1,4 @@
-"""Which services run, and what became of those that do not."""
+"""Which services run, and why the others do not."""
 
 import re
 import signal
@@ -24,11 +24,11 @@ from toombos_cli.project.state import FailureKind, Phase
 _GROUP = "process"
 _SHOWN = 3
 _WRONG_KEY = {FailureKind.COMMAND: "command", FailureKind.DIRECTORY: "cwd"}
-"""The manifest's key that is wrong when the supervisor cannot run a service, however often it is asked to."""
+"""The manifest key that is wrong if the supervisor can never run a service."""
 
 
 def stopped_system(facts: Facts) -> Iterator[Finding]:
-    """Nothing runs: one finding, not one a service."""
+    """Report in one finding, not one per service, that nothing runs."""
     system = facts.get(SYSTEM)
     required = [system.services[name] for name in wanted(facts, system)]
     if not required:
@@ -36,7 +36,7 @@ def stopped_system(facts: Facts) -> Iterator[Finding]:
     elif is_all_stopped(facts):
         place = facts.manifest.project / "run" / "state.json" if system.ever_started else facts.manifest.project
         yield fail(
-            f"nothing runs: {', '.join(found.name for found in required)}",
+            f"nothing is running: {', '.join(found.name for found in required)}",
             Evidence(source=str(place), text="no process" if system.ever_started else _past(system, False)),
             cause=f"the services were {_past(system, system.ever_started)}",
             fix=start(facts),
@@ -44,14 +44,14 @@ def stopped_system(facts: Facts) -> Iterator[Finding]:
 
 
 def _past(system: SystemFacts, was_started: bool) -> str:
-    """What became of a service that does not run."""
+    """Return why a service does not run."""
     if system.unreadable:
-        return "stopped or never started, which this user may not read"
+        return "stopped or never started (this user may not read which)"
     return "stopped" if was_started else "never started here"
 
 
 def is_all_stopped(facts: Facts) -> bool:
-    """Whether no service runs, none failed, and no port is held but by strangers."""
+    """Return whether no service runs, none failed, and no port is in use except by other programs."""
     system = facts.get(SYSTEM)
     required = [system.services[name] for name in wanted(facts, system)]
     broken = (Phase.FAILED, Phase.CRASH_LOOP, Phase.STARTING)
@@ -62,7 +62,7 @@ def is_all_stopped(facts: Facts) -> bool:
 
 
 def suspended(facts: Facts) -> Iterator[Finding]:
-    """A process that a signal stopped: it exists, holds its port, and answers nobody."""
+    """A process that a signal stopped: it exists, has its port, and does not respond."""
     for name, found in facts.get(SYSTEM).services.items():
         by_hand = found.by_hand.pid if found.by_hand and found.by_hand.suspended else None
         holder = found.holder
@@ -70,25 +70,25 @@ def suspended(facts: Facts) -> Iterator[Finding]:
         pids = found.pids if found.suspended else tuple(pid for pid in dict.fromkeys((by_hand, held)) if pid)
         if pids:
             yield fail(
-                f"{name} is suspended by a signal (SIGSTOP, Ctrl-Z or a debugger): it exists and cannot answer",
+                f"{name} is suspended by a signal (SIGSTOP, Ctrl-Z or a debugger): it exists but cannot respond",
                 *(Evidence(source=f"pid {pid}", text="state T (stopped)") for pid in pids),
                 service=name,
-                cause="a suspended process keeps its port; connections are accepted and never answered",
+                cause="a suspended process keeps its port: connections are accepted, but get no response",
                 fix=wake(*pids),
             )
 
 
 def crash_loop(facts: Facts) -> Iterator[Finding]:
-    """A service that ended again and again, until the supervisor gave it up."""
+    """A service that exited so often in a row that the supervisor gave up."""
     for name, found in facts.get(SYSTEM).services.items():
         if found.phase == Phase.CRASH_LOOP and not found.runs:
             yield fail(
-                f"{name} ended {len(found.restarts) + 1} times in a row and was given up: {found.detail}",
+                f"{name} exited {len(found.restarts) + 1} times in a row, and the supervisor gave up: {found.detail}",
                 *_last_words(facts, found),
                 service=name,
-                cause="it ends soon after each start, so starting it again does not help by itself",
+                cause="it exits soon after each start, so another start alone does not help",
                 fix=advice(
-                    f"read why in: {logs(facts.manifest, name)}; "
+                    f"find out why: {logs(facts.manifest, name)}; "
                     f"then: {toombos(facts.manifest.project, 'restart', name)}"
                 ),
             )
@@ -103,20 +103,20 @@ def missing(facts: Facts) -> Iterator[Finding]:
         if found.runs or found.phase == Phase.CRASH_LOOP:
             continue
         if found.holder is not None and not is_foreign(facts, found):
-            yield ok(f"{name} was not started by toombos; {found.holder} has its port", service=name)
+            yield ok(f"{name} was not started by toombos: {found.holder} has its port", service=name)
         elif found.phase == Phase.STARTING:
             yield warn(
                 f"{name} is being started: {found.detail}",
                 *_last_words(facts, found),
                 service=name,
-                cause=found.restarts[-1].reason if found.restarts else "its process has not answered yet",
+                cause=found.restarts[-1].reason if found.restarts else "its process has not responded yet",
                 fix=start(facts, name),
             )
         elif alone:
-            begin = start(facts, *(() if waiting else (name,)))  # what a failed start took down with it, too
+            begin = start(facts, *(() if waiting else (name,)))  # also those that its failed start held back
             key = _WRONG_KEY.get(found.failure_kind) if found.failure_kind else None
             finding = fail(
-                f"{name} does not run" + _taken_down(waiting),
+                f"{name} is not running" + _taken_down(waiting),
                 *_last_words(facts, found),
                 service=name,
                 cause=found.detail or f"it was {_past(system, found.managed)}",
@@ -132,7 +132,7 @@ def _taken_down(names: tuple[str, ...]) -> str:
 
 
 def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
-    """What was written down of its end, and of its log the last complaint, else what it said last before it failed."""
+    """Yield the recorded end of the service, and the last error in its log, else its last lines if it failed."""
     if found.managed:
         yield Evidence(
             source=str(facts.manifest.project / "run" / "state.json"),
@@ -171,7 +171,7 @@ CHECKS = (
     Check(id="proc.stopped", title=f"no process is suspended ({signal.SIGSTOP.name})", group=_GROUP, run=suspended),
     Check(
         id="proc.crash_loop",
-        title="no service crashes again and again",
+        title="no service crashes repeatedly",
         group=_GROUP,
         run=crash_loop,
         follows=("not_found", "py.import", "deps.missing", "port.conflict"),

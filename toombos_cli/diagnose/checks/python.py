@@ -1,4 +1,4 @@
-"""Whether the interpreters find what they are to run."""
+"""Whether the interpreters find the services' modules and packages."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ _GROUP = "python"
 
 
 def path(facts: Facts) -> Iterator[Finding]:
-    """The interpreter of each service can be run; where PYTHONPATH comes in, that is told."""
+    """The interpreter of each service can be run; PYTHONPATH is mentioned if it is set."""
     found = facts.get(PACKAGES)
     for problem in dict.fromkeys(module.problem for module in found.modules if module.problem):
         services = ", ".join(m.service for m in found.modules if m.problem == problem)
@@ -19,9 +19,7 @@ def path(facts: Facts) -> Iterator[Finding]:
             f"{problem} ({services})",
             Evidence(source=found.interpreter, text="the interpreter of toombos"),
             cause="the service cannot be started",
-            fix=advice(
-                "name an existing interpreter in [services.NAME] command of toombos.toml, or write {python} there"
-            ),
+            fix=advice("name an existing interpreter in [services.NAME] command of toombos.toml, or use {python}"),
         )
     yield ok(f"Python {found.version} at {found.interpreter}" + (", PYTHONPATH is set" if found.python_path else ""))
 
@@ -37,7 +35,7 @@ def modules(facts: Facts) -> Iterator[Finding]:
                 f"{module.service}: {module.interpreter} finds no module {module.module}",
                 Evidence(source=module.interpreter, text=f"import {module.module}"),
                 service=module.service,
-                cause="the package is not installed there, or the service's cwd or PYTHONPATH is not what it should be",
+                cause="the package is not installed there, or the service's cwd or PYTHONPATH is wrong",
                 fix=advice(
                     "install it with that interpreter (pip install -e .), "
                     f"or correct cwd in [services.{module.service}]"
@@ -53,22 +51,22 @@ def missing(facts: Facts) -> Iterator[Finding]:
         yield fail(
             f"{problem.package} needs {problem.needs}, which is not installed",
             Evidence(source=found.interpreter, text=problem.needs),
-            cause="what imports it fails",
+            cause="code that imports it fails",
             fix=_install(found.interpreter, problem.needs),
         )
     if not absent:
-        yield ok(f"{found.checked} packages are there")
+        yield ok(f"{found.checked} packages are installed")
 
 
 def versions(facts: Facts) -> Iterator[Finding]:
-    """Installed versions are those that are required (what `pip check` checks)."""
+    """Installed versions meet the requirements (as `pip check` does)."""
     found = facts.get(PACKAGES)
     for problem in found.problems:
         if problem.found is not None:
             yield warn(
-                f"{problem.package} needs {problem.needs}, installed is {problem.found}",
+                f"{problem.package} needs {problem.needs}, but {problem.found} is installed",
                 Evidence(source=found.interpreter, text=problem.needs),
-                cause="it may fail where the versions differ",
+                cause="it may fail because the versions differ",
                 fix=_install(found.interpreter, problem.needs),
             )
 
@@ -81,7 +79,5 @@ CHECKS = (
     Check(id="py.path", title="interpreters can be run", group=_GROUP, run=path),
     Check(id="py.import", title="services' modules are found", group=_GROUP, run=modules, follows=("py.path",)),
     Check(id="deps.missing", title="required packages are installed", group=_GROUP, run=missing),
-    Check(
-        id="deps.check", title="packages agree with each other", group=_GROUP, run=versions, follows=("deps.missing",)
-    ),
+    Check(id="deps.check", title="packages are compatible", group=_GROUP, run=versions, follows=("deps.missing",)),
 )

@@ -1,4 +1,4 @@
-"""What services say of those they depend on, in their readiness answers."""
+"""What services report about their dependencies in their readiness responses."""
 
 from collections.abc import Iterator
 
@@ -15,23 +15,23 @@ _SHOWN_CHARS = 200
 
 
 def mock_urls(facts: Facts) -> Iterator[Finding]:
-    """A service reaches those it depends on, as it says itself in its readiness answer."""
+    """A service reports in its readiness response that it reaches its dependencies."""
     told = [(service, part) for service, part in _parts(facts) if part["name"] in facts.manifest.services]
     if not told:
-        yield skip("no running service tells whether it reaches another one")
+        yield skip("no running service reports whether it reaches another one")
     yield from (_not_ready(facts, s, p, f"{s} does not reach {p['name']}") for s, p in told if _is_unready(p))
 
 
 def fetcher(facts: Facts) -> Iterator[Finding]:
-    """A service gets its source document."""
+    """A service can fetch its source document."""
     told = [(service, part) for service, part in _parts(facts) if "document" in part["name"]]
     if not told:
-        yield skip("no running service tells of a source document")
+        yield skip("no running service reports on a source document")
     yield from (_not_ready(facts, s, p, f"{s} cannot fetch its document") for s, p in told if _is_unready(p))
 
 
 def readiness(facts: Facts) -> Iterator[Finding]:
-    """What else keeps a service from being ready, as far as it says so."""
+    """Anything else that keeps a service from being ready, as far as it reports it."""
     asked = {name: p.ready for name, p in facts.get(PROBES).items() if p.ready is not None}
     if not asked:
         yield skip("no running service has a readiness route in the manifest")
@@ -45,13 +45,13 @@ def readiness(facts: Facts) -> Iterator[Finding]:
                 f"{service} is not ready: {probe.detail or probe.reason}",
                 Evidence(source=probe.url, text=" ".join(probe.body.split())[:_SHOWN_CHARS] or probe.reason),
                 service=service,
-                cause="it does not take traffic, and does not say why",
+                cause="it accepts no traffic, and does not say why",
                 fix=logs(facts.manifest, service, "--errors"),
             )
 
 
 def _parts(facts: Facts) -> Iterator[tuple[str, dict[str, str]]]:
-    """What each service's readiness answer says of its parts: `{"name", "ready", "message", "required"}`."""
+    """Yield the parts in each service's readiness response: `{"name", "ready", "message", "required"}`."""
     for name, probes in facts.get(PROBES).items():
         try:
             parts = msgspec.json.decode(probes.ready.body)["checks"] if probes.ready else []
@@ -72,7 +72,7 @@ def _not_ready(facts: Facts, name: str, part: dict[str, str], reason: str) -> Fi
         f"{reason}: {part['message']}",
         Evidence(source=probe.url if probe else name, text=f"{part['name']}: {part['message']}"),
         service=name,
-        cause="it says so itself, in its readiness answer",
+        cause="the service itself reports this in its readiness response",
         fix=logs(facts.manifest, name, "--errors"),
     )
 
@@ -80,7 +80,7 @@ def _not_ready(facts: Facts, name: str, part: dict[str, str], reason: str) -> Fi
 CHECKS = (
     Check(
         id="net.mock_urls",
-        title="services reach those they depend on",
+        title="services reach their dependencies",
         group=_GROUP,
         run=mock_urls,
         follows=(*NOT_REACHED, "stale", "mock", "net.refused", "net.timeout", "net.bind", "http.status", "dns"),

@@ -1,4 +1,4 @@
-"""CPU, memory and disk: of the machine, and what the services take of it."""
+"""CPU, memory and disk: of the machine, and the services' share of it."""
 
 import shlex
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _GROWTH_BYTES_PER_H = 100e6
 
 
 def disk(facts: Facts) -> Iterator[Finding]:
-    """Room on the project's file system: services that log and store stop when there is none."""
+    """Free space on the project's file system: without it, services cannot log or store."""
     found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.disk_ratio
     told = f"disk {found.disk_ratio:.0%} used, {size(found.disk_free_bytes)} free"
     project = facts.manifest.project
@@ -31,7 +31,7 @@ def disk(facts: Facts) -> Iterator[Finding]:
             at,
             cause=f"more than {limit:.0%}; a full disk stops logs, history and backups",
             fix=advice(
-                f"see what takes it: du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail; "
+                f"see what uses it: du -xh -d 2 {shlex.quote(str(project))} | sort -h | tail; "
                 f"old archives: {toombos(facts.manifest.project, 'backup', 'prune')}"
             ),
         )
@@ -39,7 +39,7 @@ def disk(facts: Facts) -> Iterator[Finding]:
         yield fail(
             f"the file system has {found.inodes_free} inodes left",
             at,
-            cause="no file can be made without one, however much room there is",
+            cause="no file can be created without one, however much space is free",
             fix=advice("remove directories with many small files"),
         )
     else:
@@ -47,7 +47,7 @@ def disk(facts: Facts) -> Iterator[Finding]:
 
 
 def memory(facts: Facts) -> Iterator[Finding]:
-    """Memory that is still to be had."""
+    """Available memory."""
     found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.memory_ratio
     told = f"memory {found.memory_ratio:.0%} used, {size(found.memory_available_bytes)} available"
     if found.memory_ratio >= limit:
@@ -55,32 +55,32 @@ def memory(facts: Facts) -> Iterator[Finding]:
         yield answer(
             told,
             *(_use(process) for process in found.largest),
-            cause=f"more than {limit:.0%}; the kernel ends processes when there is none left",
-            fix=advice("end what is not needed, or add memory; the largest processes are named above"),
+            cause=f"more than {limit:.0%}; the kernel kills processes when none is left",
+            fix=advice("stop what is not needed, or add memory; the largest processes are named above"),
         )
     else:
         yield ok(told)
 
 
 def cpu(facts: Facts) -> Iterator[Finding]:
-    """CPU of the services; what the whole machine does is told, and is no fault by itself."""
+    """CPU of the services; machine-wide load is reported but is not a fault in itself."""
     found, limit = facts.get(MACHINE), facts.manifest.monitoring.thresholds.cpu_ratio
     for name, service in facts.get(SYSTEM).services.items():
         now, before = found.service_cpu_percent.get(name, 0.0), service.cpu_percent
-        # Twice: a single third of a second says nothing about a service that just answered a request.
+        # Twice, because a third of a second says nothing about a service that has just served a request.
         if now >= 100 * limit and before is not None and before >= 100 * limit:
             yield warn(
-                f"{name} takes {now:.0f} % of a core",
+                f"{name} uses {now:.0f} % of a core",
                 Evidence(source=f"pid {service.pid}", text=f"{before:.0f} % before, {now:.0f} % now"),
                 service=name,
-                cause="it is under load, or in a loop: its stack tells which",
+                cause="it is under load, or in a loop: its stack shows which",
                 fix=toombos(facts.manifest.project, "diagnose", "--profile", name),
             )
     yield ok(f"the machine's {found.cores} cores are {found.cpu_ratio:.0%} busy")
 
 
 def stack(facts: Facts) -> Iterator[Finding]:
-    """What a service that keeps a core busy does at this moment."""
+    """What a service that keeps a core busy is doing now."""
     found = facts.get(STACKS)
     if not found:
         yield skip("no service keeps a core busy, or py-spy is not installed (pip install 'toombos[profile]')")
@@ -90,7 +90,7 @@ def stack(facts: Facts) -> Iterator[Finding]:
 
 
 def load(facts: Facts) -> Iterator[Finding]:
-    """Far more work than cores, for a quarter of an hour."""
+    """Far more work than cores, for 15 minutes."""
     found = facts.get(MACHINE)
     told = "load " + " ".join(f"{value:.1f}" for value in found.load) + f" on {found.cores} cores"
     if found.load[2] > _LOAD_PER_CORE * found.cores:
@@ -98,17 +98,17 @@ def load(facts: Facts) -> Iterator[Finding]:
             told,
             *(_use(process) for process in found.busiest),
             cause="work queues up for the CPU or the disk",
-            fix=advice("end or move what is not needed, limit requests (RATE_LIMIT_PER_MINUTE), or add cores"),
+            fix=advice("stop or move what is not needed, limit requests (RATE_LIMIT_PER_MINUTE), or add cores"),
         )
     else:
         yield ok(told)
 
 
 def pressure(facts: Facts) -> Iterator[Finding]:
-    """Time that everything lost by waiting for memory or the disk (PSI), which is what "unresponsive" is."""
+    """Time lost by waiting for memory or the disk (PSI): what makes a machine "unresponsive"."""
     found = facts.get(MACHINE)
     if not found.pressure:
-        yield skip("this kernel does not tell (no /proc/pressure)")
+        yield skip("this kernel does not report it (no /proc/pressure)")
         return
     for name in ("memory", "io"):
         if found.pressure.get(name, 0.0) > _STALLED_RATIO:
@@ -118,7 +118,7 @@ def pressure(facts: Facts) -> Iterator[Finding]:
                 *(_use(process) for process in (found.largest if name == "memory" else found.busiest)),
                 cause="the machine swaps" if name == "memory" else "the disk is the slowest part",
                 fix=advice(
-                    "end what takes the most, or add memory"
+                    "stop what uses the most, or add memory"
                     if name == "memory"
                     else "find the writer with: iostat -x 1"
                 ),
@@ -126,14 +126,14 @@ def pressure(facts: Facts) -> Iterator[Finding]:
 
 
 def busiest(facts: Facts) -> Iterator[Finding]:
-    """The processes that take the most, for the record."""
+    """The processes that use the most, for information."""
     found = facts.get(MACHINE)
     yield ok("most CPU", *(_use(process) for process in found.busiest))
     yield ok("most memory", *(_use(process) for process in found.largest))
 
 
 def growth(facts: Facts) -> Iterator[Finding]:
-    """Memory of a service that only grows, as Prometheus recorded it."""
+    """A service whose memory only grows, as recorded by Prometheus."""
     found = facts.get(MONITORING)
     if not found.growth_bytes_per_h:
         yield skip("needs 30 minutes of Prometheus: toombos monitoring up")
@@ -144,7 +144,7 @@ def growth(facts: Facts) -> Iterator[Finding]:
                 f"{name} grows by {size(slope)} an hour",
                 Evidence(source="prometheus", text="deriv(process_resident_memory_bytes[30m])"),
                 service=name,
-                cause="memory that is never given back: a leak, or a cache without a bound",
+                cause="memory is never released: a leak, or an unbounded cache",
                 fix=toombos(facts.manifest.project, "diagnose", "--profile", name),
             )
 
@@ -157,14 +157,14 @@ def _use(process: ProcessUse) -> Evidence:
 
 
 CHECKS = (
-    Check(id="res.disk", title="there is room on the disk", group=_GROUP, run=disk),
-    Check(id="res.memory", title="there is memory", group=_GROUP, run=memory),
+    Check(id="res.disk", title="the disk has free space", group=_GROUP, run=disk),
+    Check(id="res.memory", title="memory is available", group=_GROUP, run=memory),
     Check(id="res.cpu", title="services leave CPU to spare", group=_GROUP, run=cpu),
-    Check(id="stack", title="what busy services do", group=_GROUP, run=stack),
+    Check(id="stack", title="what busy services are doing", group=_GROUP, run=stack),
     Check(id="res.load", title="work does not queue up", group=_GROUP, run=load, follows=("res.cpu",)),
     Check(
         id="res.pressure", title="nothing waits for memory or disk", group=_GROUP, run=pressure, follows=("res.memory",)
     ),
-    Check(id="res.rss_slope", title="services do not grow", group=_GROUP, run=growth),
-    Check(id="proc.top", title="what takes the most", group=_GROUP, run=busiest),
+    Check(id="res.rss_slope", title="services' memory does not grow", group=_GROUP, run=growth),
+    Check(id="proc.top", title="processes that use the most", group=_GROUP, run=busiest),
 )

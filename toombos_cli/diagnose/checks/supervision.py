@@ -1,4 +1,4 @@
-"""Who watches the services, what it saw, and whether whoever asks may see it, too."""
+"""The supervisor: whether it watches the services, what it saw, and whether this user may see it."""
 
 from collections.abc import Iterator
 
@@ -18,34 +18,37 @@ _RECENT_S = 900.0
 
 
 def seen(facts: Facts) -> Iterator[Finding]:
-    """Whoever asks may see what runs here."""
+    """This user may see what runs here."""
     system = facts.get(SYSTEM)
     unseen = [x.holder for x in system.services.values() if x.holder is not None and x.holder.pid is None]
     if system.unreadable:
         yield fail(
-            f"this user may not read what runs here: the services are those of {system.owner}",
+            f"this user may not read what runs here: the services belong to {system.owner}",
             Evidence(source=system.unreadable, text="permission denied"),
-            cause="without it nothing tells which processes are the services', which of them should run, and what they "
-            "log",
+            cause="without it, toombos does not know which processes are the services', which should run, and what "
+            "they log",
             fix=as_owner(facts, toombos(facts.manifest.project, "diagnose")),
         )
     elif system.elsewhere and unseen:
         yield warn(
             "the services run in another container (pid namespace): their processes cannot be seen from here",
-            *(Evidence(source=holder.address, text="listened on by a process that is not seen") for holder in unseen),
-            cause="what answers is judged; who answers, and what it takes, cannot be",
+            *(
+                Evidence(source=holder.address, text="listened on by a process that is not visible")
+                for holder in unseen
+            ),
+            cause="responses are checked, but not which process sends them or what it uses",
             fix=advice("run toombos where the services run"),
         )
 
 
 def restarts(facts: Facts) -> Iterator[Finding]:
-    """Services that the supervisor had to start again lately."""
+    """Services that the supervisor had to restart recently."""
     most = facts.manifest.monitoring.thresholds.restarts
     for name, found in facts.get(SYSTEM).services.items():
         recent = [r for r in found.restarts if facts.now - r.at < _RECENT_S]
         if not recent or found.phase == Phase.CRASH_LOOP or not found.runs:
             continue
-        reason = f"{name} was started again {len(recent)} times in the last 15 minutes"
+        reason = f"{name} was restarted {len(recent)} times in the last 15 minutes"
         evidence = tuple(Evidence(source=f"pid {found.pid}", text=f"restarted: {r.reason}") for r in recent[-3:])
         if len(recent) >= most:
             yield warn(
@@ -53,21 +56,21 @@ def restarts(facts: Facts) -> Iterator[Finding]:
                 *evidence,
                 service=name,
                 cause=recent[-1].reason,
-                fix=advice(f"read why in: {logs(facts.manifest, name)}"),
+                fix=advice(f"find out why: {logs(facts.manifest, name)}"),
             )
         else:
             yield ok(reason, *evidence, service=name)
 
 
 def supervision(facts: Facts) -> Iterator[Finding]:
-    """Services that run and that nobody watches, so that nobody would start them again."""
+    """Services that run without a supervisor, so that nothing would restart them."""
     system = facts.get(SYSTEM)
     lost = [name for name, found in system.services.items() if found.phase == Phase.UNSUPERVISED]
     if lost:
         yield warn(
             f"no supervisor watches {', '.join(lost)}",
             Evidence(source=str(facts.manifest.project / "run" / "state.json"), text="its supervisor is gone"),
-            cause="the supervising process was killed; what ends now stays ended",
+            cause="the supervisor was killed; a service that exits now is not restarted",
             fix=start(facts, *lost),
         )
     for name, found in system.services.items():
@@ -80,11 +83,11 @@ def supervision(facts: Facts) -> Iterator[Finding]:
                 fix=advice(f"end pid {found.by_hand.pid}, then: {start(facts, name)}"),
             )
     for text in system.warnings:
-        yield warn(text, cause="the supervisor says so")
+        yield warn(text, cause="reported by the supervisor")
 
 
 def mode(facts: Facts) -> Iterator[Finding]:
-    """What was started to run dry says that it does."""
+    """Services started in dry-run mode report that they are in it."""
     probes = facts.get(PROBES)
     for name, found in facts.get(SYSTEM).services.items():
         health = probes[name].health
@@ -94,10 +97,10 @@ def mode(facts: Facts) -> Iterator[Finding]:
             continue
         if said is False:
             yield fail(
-                f"{name} says that it is not in dry-run mode, and was started to be",
+                f"{name} says that it is not in dry-run mode, but was started in it",
                 Evidence(source=health.url, text='"dry_run": false'),
                 service=name,
-                cause="it reads other settings than those that it was started with, or reads them otherwise",
+                cause="it reads different settings from those it was started with, or interprets them differently",
                 fix=as_owner(facts, toombos(facts.manifest.project, "stop", name)),
             )
         elif said:
@@ -105,7 +108,7 @@ def mode(facts: Facts) -> Iterator[Finding]:
 
 
 def running(facts: Facts) -> Iterator[Finding]:
-    """What runs, for the record."""
+    """What runs, for information."""
     for name, found in facts.get(SYSTEM).services.items():
         if found.runs:
             yield ok(f"{name}: {_place(found.holder, found)}, {size(found.rss_bytes)}", service=name)
@@ -117,7 +120,7 @@ def _place(holder: ListenerFacts | None, found: ServiceFacts) -> str:
 
 
 CHECKS = (
-    Check(id="proc.seen", title="what runs can be seen", group=_GROUP, run=seen),
+    Check(id="proc.seen", title="the services' processes are visible", group=_GROUP, run=seen),
     Check(
         id="proc.restarts",
         title="services stay up",
@@ -125,7 +128,7 @@ CHECKS = (
         run=restarts,
         follows=("res.memory",),
     ),
-    Check(id="proc.supervision", title="the supervisor watches", group=_GROUP, run=supervision),
-    Check(id="proc.mode", title="services are in the mode that was asked for", group=_GROUP, run=mode),
+    Check(id="proc.supervision", title="a supervisor watches the services", group=_GROUP, run=supervision),
+    Check(id="proc.mode", title="services are in the requested mode", group=_GROUP, run=mode),
     Check(id="proc.running", title="what runs", group=_GROUP, run=running),
 )

@@ -1,4 +1,4 @@
-"""Everything that is gathered, in the order in which it is begun: what takes longest first."""
+"""All facts, in the order in which gathering starts: the slowest first."""
 
 from typing import Any
 
@@ -28,6 +28,6 @@ FACTS: tuple[Fact[Any], ...] = (
     MONITORING,
     STACKS,
 )
-"""What a bundle holds. SETTINGS, which knows the secrets, is not among them."""
+"""The facts in a bundle. SETTINGS is not among them, because it contains the secrets."""
 
 __all__ = ["FACTS", "SETTINGS"]

@@ -1,4 +1,4 @@
-"""The configuration, judged by the rules of `config check`, and the redactor that knows its secrets."""
+"""The settings, and the findings of `config check` about them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,5 +23,5 @@ def _judge(facts: Facts) -> tuple[Finding, ...]:
 
 
 SETTINGS: "Fact[SettingsFacts]" = Fact("settings", Any, _gather_settings)
-"""Holds secrets: it is never saved."""
+"""Contains secrets: it is never saved."""
 CONFIGURATION: Fact[tuple[Finding, ...]] = Fact("configuration", tuple[Finding, ...], _judge)

@@ -1,4 +1,4 @@
-"""The databases that services are given: can each be reached, used, and is there room in it."""
+"""The services' databases: whether each can be reached, queried and written, and has free connections."""
 
 import os
 import re
@@ -23,16 +23,16 @@ _TIMEOUT_S = 1.5
 _DAMAGED = ("XX001", "XX002")
 """PostgreSQL's data_corrupted and index_corrupted."""
 _CHECKED_BYTES = 8 * 1024 * 1024
-"""Larger SQLite files are not searched for damage: that reads them whole."""
+"""Larger SQLite files are not checked for damage, because that reads the whole file."""
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """One database. `kind` is "" when no service is given one. `url` has no password.
+    """One database. `kind` is "" if no service has one. `url` has no password.
 
     `undecryptable` says why its URL cannot be read. `ping` is "" if SELECT 1 succeeded, else why not; `damaged` says
-    whether its file is. `reached` is the reason of the TCP probe of a server.
-    `removed` are a file that a service still has open although it was removed, and where: what it would have to be
-    named, and /proc/PID/fd/N. `served_by` is the service of the manifest that listens at the URL's address.
+    whether its file is damaged. `reached` is the reason of the TCP probe of a server.
+    `removed` lists removed files that a service still has open: the original name, and /proc/PID/fd/N.
+    `served_by` is the service of the manifest that listens at the URL's address.
     """
 
     name: str = ""
@@ -91,7 +91,7 @@ def _sqlite(found: DatabaseFacts, path: Path | None) -> DatabaseFacts:
 
 
 def _still_open(facts: Facts, found: DatabaseFacts) -> tuple[tuple[str, str], ...]:
-    """The removed database's files (its log, too) that a service has open, by their names; () where there are none."""
+    """Return the removed files of the database (and its WAL) that a service still has open, by name, or ()."""
     system = facts.get(SYSTEM).services
     path = os.path.realpath(found.path)
     pids = [pid for name in found.services for pid in system[name].pids]
@@ -99,7 +99,7 @@ def _still_open(facts: Facts, found: DatabaseFacts) -> tuple[tuple[str, str], ..
     for pid in pids:
         for entry in sorted(Path("/proc", str(pid), "fd").glob("*")):
             with suppress(OSError):
-                target = os.readlink(entry)  # noqa: PTH115  (a text that is no path: "NAME (deleted)")
+                target = os.readlink(entry)  # noqa: PTH115  (a text that is not a path: "NAME (deleted)")
                 name = target.removesuffix(" (deleted)")
                 if name != target and name in (path, f"{path}-wal"):
                     files.setdefault(name, str(entry))
@@ -107,23 +107,23 @@ def _still_open(facts: Facts, found: DatabaseFacts) -> tuple[tuple[str, str], ..
 
 
 def _permission(path: Path) -> str:
-    """What keeps this user from writing the file, "" when nothing does. SQLite writes files beside it, too."""
+    """Return why this user cannot write the file, or "". SQLite also writes files beside it."""
     if path.is_dir():
         return f"{path} is a directory"
     directory = next((d for d in path.parents if d.exists()), Path("/"))
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        return f"{path} is not readable and writable for this user"
+        return f"{path} is not readable and writable by this user"
     if not os.access(directory, os.W_OK | os.X_OK):
-        return f"{directory} is not writable for this user"
+        return f"{directory} is not writable by this user"
     return ""
 
 
 def _ping_sqlite(path: Path) -> tuple[str, bool]:
-    """What keeps a query from being answered, "" when nothing does, and whether that is damage of the file."""
+    """Return why a query fails, or "", and whether the file is damaged."""
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=0.5)
         try:
-            # Reads the schema, so that a file that is no database, or damaged at its head, is found out.
+            # Read the schema, to detect a file that is not a database or is damaged at its head.
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             checked = path.stat().st_size <= _CHECKED_BYTES
             answer = connection.execute("PRAGMA quick_check(1)").fetchone() if checked else ("ok",)
@@ -143,7 +143,7 @@ def _server(facts: Facts, found: DatabaseFacts, server: Server | None) -> Databa
         if found.reached != "ok":
             return found
     if server.kind is not DatabaseKind.POSTGRESQL:
-        return replace(found, ping_skipped="only PostgreSQL and SQLite are asked")
+        return replace(found, ping_skipped="only PostgreSQL and SQLite are queried")
     return _postgres(found, server)
 
 
@@ -161,7 +161,7 @@ def _postgres(found: DatabaseFacts, server: Server) -> DatabaseFacts:
         import psycopg
     except ImportError:
         return replace(found, ping_skipped="psycopg is not installed: pip install toombos[postgres]")
-    # Not through SQLAlchemy, whose import alone would take a quarter of the time there is.
+    # Not through SQLAlchemy, whose import alone would take a quarter of the time limit.
     password = server.password or None
     try:
         with psycopg.connect(server.libpq_url(), password=password, connect_timeout=2) as connection:

@@ -1,6 +1,6 @@
-"""Facts: what diagnose looks at, each gathered at most once, at the same time as the others, and within a limit.
+"""Facts: what diagnose looks at. Each is gathered at most once, concurrently with the others, and within a time limit.
 
-A check is a function of facts alone, so the same checks judge a living system (LiveFacts) and a saved one (SavedFacts).
+A check is a function of facts alone, so it works for a running system (LiveFacts) and a saved one (SavedFacts).
 """
 
 import time
@@ -20,18 +20,18 @@ T = TypeVar("T")
 
 FACT_LIMIT_S = 3.0
 OVERALL_LIMIT_S = 9.0
-"""After so long every fact that is still missing counts as unavailable: with the rules, diagnose ends within 10 s."""
+"""After this time, facts that are still missing are unavailable, so that diagnose ends within 10 s, rules included."""
 
 
 class FactUnavailableError(Exception):
-    """A fact could not be gathered; the message says why and holds no secret. A check that needs it is an ERROR."""
+    """A fact could not be gathered. The message says why, without secrets. A check that needs the fact is an ERROR."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fact(Generic[T]):
-    """One thing to know: its name in a bundle, the msgspec type of its value, and how it is found out.
+    """A fact: its name in a bundle, the msgspec type of its value, and the function that gathers it.
 
-    `gather` may ask for other facts, whose time then counts as its own.
+    `gather` may get other facts; their time counts as its own.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Fact(Generic[T]):
 
 
 class Facts(Protocol):
-    """Where checks get facts from."""
+    """The source of facts for checks."""
 
     @property
     def manifest(self) -> Manifest: ...
@@ -51,15 +51,15 @@ class Facts(Protocol):
     def now(self) -> float: ...
 
     def get(self, fact: Fact[T]) -> T:
-        """The value of a fact. Raises FactUnavailableError."""
+        """Return the value of a fact. Raise FactUnavailableError."""
         ...
 
 
 class LiveFacts:
-    """The facts of the system that runs here and now."""
+    """The facts of the system that runs here now."""
 
     def __init__(self, manifest: Manifest, *, start: Path | None = None, limit_s: float = OVERALL_LIMIT_S) -> None:
-        """`start` is the directory that the project was looked for from."""
+        """`start` is the directory from which the project was searched for."""
         self._manifest = manifest
         self._start_directory = start or manifest.project
         self._now = time.time()
@@ -75,23 +75,23 @@ class LiveFacts:
 
     @property
     def searched_from(self) -> Path:
-        """The directory that the project was looked for from."""
+        """The directory from which the project was searched for."""
         return self._start_directory
 
     @property
     def now(self) -> float:
-        """When gathering began, in seconds since the epoch."""
+        """When gathering started, in seconds since the epoch."""
         return self._now
 
     def start(self, facts: Iterable[Fact[Any]]) -> None:
-        """Begins to gather all of these at once."""
+        """Start to gather all these facts concurrently."""
         for fact in facts:
             self._start(fact)
 
     def get(self, fact: Fact[T]) -> T:
-        """The value, waited for until the fact's limit or the overall one. Raises FactUnavailableError.
+        """Wait for the value until the fact's limit or the overall one. Raise FactUnavailableError.
 
-        What was given up once stays so, that all who ask, and a bundle, are told the same.
+        A fact that timed out once stays unavailable, so that all checks, and a bundle, see the same.
         """
         if fact.name in self._given_up:
             raise self._given_up[fact.name]
@@ -100,12 +100,12 @@ class LiveFacts:
         try:
             value: T = future.result(max(0.0, until - time.monotonic()))
         except TimeoutError:
-            error = FactUnavailableError(f"{fact.name} not known within {until - begun:.1f} s")
+            error = FactUnavailableError(f"{fact.name}: no result within {until - begun:.1f} s")
             raise self._given_up.setdefault(fact.name, error) from None
         return value
 
     def values(self, facts: Iterable[Fact[Any]]) -> dict[str, Any]:
-        """What is known, by fact name, in JSON's own types; `{"unavailable": why}` for what is not."""
+        """Return the values by fact name, in JSON's own types; `{"unavailable": why}` for missing ones."""
         known: dict[str, Any] = {}
         for fact in facts:
             try:
@@ -119,7 +119,7 @@ class LiveFacts:
             if fact.name not in self._started:
                 future: Future[Any] = Future()
                 self._started[fact.name] = future, time.monotonic()
-                # A daemon thread: one that hangs in a system call must not keep the command from ending.
+                # A daemon thread: one that hangs in a system call must not keep the process alive.
                 Thread(target=self._gather, args=(fact, future), name=fact.name, daemon=True).start()
             return self._started[fact.name]
 
@@ -128,13 +128,13 @@ class LiveFacts:
             future.set_result(fact.gather(self))
         except FactUnavailableError as error:
             future.set_exception(error)
-        except Exception as error:  # whatever goes wrong, this fact alone is missing
-            # Type and place alone: an exception's text may quote a secret.
-            future.set_exception(FactUnavailableError(f"{fact.name} could not be found out: {type_and_place(error)}"))
+        except Exception as error:  # a bug in one fact must not affect the others
+            # Only type and place: an exception's text may quote a secret.
+            future.set_exception(FactUnavailableError(f"{fact.name} could not be determined: {type_and_place(error)}"))
 
 
 class SavedFacts:
-    """The facts of a bundle, as LiveFacts.values() gave them."""
+    """The facts of a bundle, as returned by LiveFacts.values()."""
 
     def __init__(self, manifest: Manifest, values: Mapping[str, Any], *, now: float = 0.0) -> None:
         self._manifest = manifest
@@ -157,7 +157,7 @@ class SavedFacts:
         return self._now
 
     def get(self, fact: Fact[T]) -> T:
-        """The saved value. Raises FactUnavailableError when it was not known then, or does not read as one."""
+        """Return the saved value. Raise FactUnavailableError if it was unavailable then, or cannot be read."""
         saved = self._values.get(fact.name, {"unavailable": f"{fact.name} is not in the bundle"})
         if isinstance(saved, dict) and "unavailable" in saved:
             raise FactUnavailableError(str(saved["unavailable"]))

@@ -1,4 +1,4 @@
-"""Text for people: one view a kind of report, looked up in VIEWS and imported when it is needed."""
+"""Text for people: one view per kind of report, found in VIEWS and imported on demand."""
 
 from importlib import import_module
 
@@ -47,7 +47,7 @@ _SILENT = frozenset({Verdict.PASS, Verdict.SKIP})
 
 
 def show(report: Report, output: Output, exit_code: int) -> None:
-    """Print the report with its view; with --quiet nothing when nothing is wrong and nothing was asked."""
+    """Print the report with its view; with --quiet nothing, unless something is wrong or the output was requested."""
     del exit_code  # the shell shows it
     if output.quiet and report.verdict in _SILENT and not report.asked_for:
         return

@@ -1,4 +1,4 @@
-"""What `toombos alert` sent, tested, and knows to be open."""
+"""Views of `toombos alert`: what was sent, what was tested, and which alerts are open."""
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 def show_sent(report: "AlertSentReport", output: Output) -> None:
-    """One line."""
+    """Print one line."""
     what = "recovery" if report.resolved else f"{report.severity} alert"
     output.stdout.print(f"{what} handed over: {report.key}", soft_wrap=True)
 
 
 def show_status(report: "AlertStatusReport", output: Output) -> None:
-    """The channels that fail, one line a problem, and one for the deliveries."""
+    """Print the failing channels, one line per problem, and one for the deliveries."""
     console = output.stdout
     for failing in report.failing:
         since = _time(failing.since)
-        print_verdict(console, Verdict.WARN, f"channel {failing.channel}: takes no messages since {since}")
+        print_verdict(console, Verdict.WARN, f"channel {failing.channel}: has taken no message since {since}")
     for incident in report.incidents:
         told = " (no channel took it)" if incident.untaken_at else "" if incident.told_at else " (held back)"
         since = _time(incident.first_at)
@@ -42,7 +42,7 @@ def show_status(report: "AlertStatusReport", output: Output) -> None:
 
 
 def show_test(report: "AlertTestReport", output: Output) -> None:
-    """One line a channel, or how to get one."""
+    """Print one line per channel, or how to add one."""
     console = output.stdout
     for outcome in report.channels:
         attempts = f"{outcome.attempts} attempt{'s' if outcome.attempts > 1 else ''}"

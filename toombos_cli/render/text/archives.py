@@ -1,4 +1,4 @@
-"""What `toombos backup` and its subcommands answer."""
+"""Views of `toombos backup` and its subcommands."""
 
 from collections import Counter
 from datetime import datetime
@@ -28,7 +28,7 @@ _SHOWN = 10
 
 
 def show_create(report: "CreateReport", output: Output) -> None:
-    """The archive, what it holds, and what is not in it."""
+    """Print the archive, its content, and what is not in it."""
     out, err = output.stdout, output.stderr
     if not report.archive:
         print_problems(report.problems, err)
@@ -48,7 +48,9 @@ def show_create(report: "CreateReport", output: Output) -> None:
     _show_skipped(report, output)
     _show_missing(report, output)
     if not report.verified:
-        err.print("note: encrypted for others: it counts as good once it was verified where the key is", style="yellow")
+        err.print(
+            "note: encrypted for others: it counts as good once it has been verified with the key", style="yellow"
+        )
     if report.remote:
         out.print(f"    copied to {report.remote}, read back", soft_wrap=True)
     if report.remote_problem:
@@ -70,7 +72,7 @@ def _show_missing(report: "CreateReport", output: Output) -> None:
 
 
 def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> None:
-    """One line a database."""
+    """Print one line per database."""
     for one in databases:
         word = "sound" if one.is_sound else f"NOT SOUND: {one.integrity}"
         output.stdout.print(
@@ -80,7 +82,7 @@ def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> N
 
 
 def show_list(report: "ListReport", output: Output) -> None:
-    """One line an archive; on a narrow terminal without the time, which the name tells too."""
+    """Print one line per archive; on a narrow terminal without the time, which is also in the name."""
     if not report.archives:
         output.stdout.print(f"no archives in {report.directory}", soft_wrap=True)
         output.stderr.print("hint: toombos backup", style="cyan")
@@ -118,12 +120,12 @@ def _cells(row: "ArchiveRow") -> tuple[str, ...]:
 
 
 def show_remote(remote: "RemoteReport | None", output: Output) -> None:
-    """What the remote holds that is not here, and what is missing there; nothing where none is configured."""
+    """Print what is only at the remote, and what is missing there; nothing if no remote is configured."""
     if remote is None:
         return
     out, err = output.stdout, output.stderr
     if remote.problem:
-        err.print(f"warning: what the remote holds is not known: {remote.problem}", style="yellow", soft_wrap=True)
+        err.print(f"warning: the remote cannot be listed: {remote.problem}", style="yellow", soft_wrap=True)
         return
     only_there = [row for row in remote.archives if not row.here]
     total = size(sum(row.size_bytes for row in remote.archives))
@@ -141,7 +143,7 @@ def show_remote(remote: "RemoteReport | None", output: Output) -> None:
 
 
 def show_copy(report: "CopyReport", output: Output) -> None:
-    """One line a copy."""
+    """Print one line per copy."""
     for address in report.copied:
         output.stdout.print(f"copied to {address}, read back", soft_wrap=True)
     if not report.copied:
@@ -149,7 +151,7 @@ def show_copy(report: "CopyReport", output: Output) -> None:
 
 
 def show_verify(report: "VerifyReport", output: Output) -> None:
-    """One line an archive, and the reason for each bad one."""
+    """Print one line per archive, and the reason for each bad one."""
     if not report.archives:
         print_verdict(output.stdout, report.verdict, "there is no archive to verify")
         output.stderr.print("hint: toombos backup", style="cyan")
@@ -159,7 +161,7 @@ def show_verify(report: "VerifyReport", output: Output) -> None:
 
 
 def show_prune(report: "PruneReport", output: Output) -> None:
-    """One line an archive with the reason, then what was freed."""
+    """Print one line per archive with the reason, then the freed space."""
     for one in report.decisions:
         word = "keep" if one.keep else "would go" if report.preview else "gone"
         output.stdout.print(f"{word:<9} {Path(one.path).name}  {one.reason}", soft_wrap=True)
@@ -172,7 +174,7 @@ def show_prune(report: "PruneReport", output: Output) -> None:
 
 
 def show_status(report: "StatusReport", output: Output) -> None:
-    """Whether backups still happen, in one line, and what to do when not."""
+    """Print whether backups are recent, in one line, and what to do if not."""
     if report.restore_interrupted:
         print_verdict(output.stdout, report.verdict, "a restore was interrupted")
         output.stderr.print("hint: toombos restore --recover", style="cyan")
@@ -196,7 +198,7 @@ def show_status(report: "StatusReport", output: Output) -> None:
 
 
 def show_drill(report: "DrillReport", output: Output) -> None:
-    """What was proven."""
+    """Print what the drill proved."""
     text = f"{report.archive} restores: {_count(report.files, 'file')}, {report.duration_s:.1f} s"
     print_verdict(output.stdout, report.verdict, text)
     show_databases(report.databases, output)

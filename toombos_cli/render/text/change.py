@@ -1,4 +1,4 @@
-"""What start, stop and restart did."""
+"""The view of start, stop and restart."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ _LINES_SHOWN = 10
 
 
 def show(report: "ChangeReport", output: Output) -> None:
-    """One sentence, the table, and for a failure its cause with the last log lines; `--quiet` leaves only that."""
+    """Print one sentence, the table, and each failure's cause and last log lines; with --quiet only the failures."""
     if not output.quiet:
         output.stdout.print(_sentence(report), soft_wrap=True)
         print_services(report.services, output)
@@ -45,5 +45,5 @@ def _sentence(report: "ChangeReport") -> str:
 
 
 def _in_mode(report: "ChangeReport") -> str:
-    """Return the mode, if one was asked for or is confirmed."""
+    """Return the mode, if one was requested or is confirmed."""
     return f" in {report.mode_text}" if report.mode_text and (report.mode or report.dry_run) else ""

@@ -1,4 +1,4 @@
-"""What the `config` commands changed and show."""
+"""Views of the `config` commands."""
 
 from typing import TYPE_CHECKING
 
@@ -14,19 +14,19 @@ _DONE = {"encrypt": "encrypted in", "rotate-key": "under a new key in"}
 
 
 def show_change(report: "SettingsChangeReport", output: Output) -> None:
-    """Prints the changed names; hints go to stderr."""
+    """Print the changed names; hints go to stderr."""
     names = ", ".join(report.names)
     if report.action == "init":
-        output.stdout.print(f"{report.path} is written" + (f", with {names}" if names else ""), soft_wrap=True)
+        output.stdout.print(f"wrote {report.path}" + (f", with {names}" if names else ""), soft_wrap=True)
         output.stderr.print("hint: toombos config check", style="cyan", soft_wrap=True)
         return
     if report.action == "init-manifest":
-        output.stdout.print(f"{report.path} is written, with the service {names} to change to yours", soft_wrap=True)
+        output.stdout.print(f"wrote {report.path}, with the service {names}: change it to yours", soft_wrap=True)
         output.stderr.print(f"every key: {page_path('manifest.md')}", soft_wrap=True)
         output.stderr.print("hint: toombos start --preview", style="cyan", soft_wrap=True)
         return
     if not names:
-        output.stdout.print(f"nothing to do: {report.path} holds no secret in clear", soft_wrap=True)
+        output.stdout.print(f"nothing to do: {report.path} contains no secret in clear text", soft_wrap=True)
         return
     output.stdout.print(f"{_DONE[report.action]} {report.path}: {names}", soft_wrap=True)
     if report.backup is not None:
@@ -38,12 +38,12 @@ def show_change(report: "SettingsChangeReport", output: Output) -> None:
 
 
 def show_example(report: "ExampleReport", output: Output) -> None:
-    """Prints the text of `.env.example` without wrapping, ready to be redirected into the file."""
+    """Print the text of `.env.example` without wrapping, ready to be redirected into the file."""
     output.stdout.print(report.text, end="", soft_wrap=True)
 
 
 def show_values(report: "ShowReport", output: Output) -> None:
-    """Prints one line a setting: name, masked value, source; with --quiet without those that nothing sets."""
+    """Print one line per setting: name, masked value, source; with --quiet only those that are set."""
     if not report.values:
         output.stdout.print("the manifest describes no variables")
         output.stderr.print("hint: add [environment.NAME] tables to toombos.toml", style="cyan", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The diagnosis: on a terminal each root with its evidence, and cause and fix last; elsewhere the same as Markdown."""
+"""The view of a diagnosis: on a terminal each root with evidence, cause and fix; elsewhere the same as Markdown."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def show(report: "DiagnoseReport", output: Output) -> None:
-    """Prints the roots, the most urgent last, next to the prompt; with --verbose every finding first."""
+    """Print the roots, the most urgent last, next to the prompt; with --verbose all other findings before them."""
     if not output.stdout.is_terminal:
         output.stdout.file.write(document(report, verbose=output.verbose))
         return

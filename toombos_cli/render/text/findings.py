@@ -1,4 +1,4 @@
-"""Findings of `config check`: what is wrong with its place, cause and fix; what follows from another one is folded."""
+"""Findings of `config check`: what is wrong, with place, cause and fix; findings that others explain are folded."""
 
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ _INDENT = 6
 
 
 def show(report: "CheckReport", output: Output) -> None:
-    """Prints what is wrong, the worst first, then a summary; with --verbose also what is well."""
+    """Print what is wrong, the worst first, then a summary; with --verbose also what is well."""
     ordered = sorted(report.findings, key=lambda finding: _order(finding.verdict))
     ids = {finding.id for finding in report.findings if finding.verdict in _WRONG}
     for finding in ordered:
@@ -30,14 +30,14 @@ def show(report: "CheckReport", output: Output) -> None:
     if not output.quiet:
         counts = Counter(finding.verdict for finding in report.findings)
         parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
-        mode = f" (judged for the mode {report.mode})" if report.mode else ""
+        mode = f" (checked for the mode {report.mode})" if report.mode else ""
         output.stdout.print(f"{report.env_file}: {parts}{mode}", soft_wrap=True)
 
 
 def print_finding(finding: Finding, console: "Console", *, before_cause: str = "") -> None:
-    """One finding: its word and reason, where it shows, why it matters, and the fix on an unwrapped line of its own.
+    """Print one finding: verdict and reason, evidence, cause, and the fix on an unwrapped line of its own.
 
-    `before_cause` is a line more, between what shows it and why it matters.
+    `before_cause` is an additional line between evidence and cause.
     """
     from rich.padding import Padding
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""The health of each service: one line when all is well, cause and fix below it when not."""
+"""The view of `toombos health`: one line per service, with cause and fix below it if something is wrong."""
 
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,13 @@ _INDENT = "      "
 
 
 def show(report: "HealthReport", output: Output) -> None:
-    """Prints the services, then a summary; with --quiet only what is wrong."""
+    """Print the services, then a summary; with --quiet only what is wrong."""
     console = output.stdout
     services = report.services
     widths = max((len(s.name) for s in services), default=0), max((len(s.reason) for s in services), default=0)
     last_with = {service.fix: service.name for service in report.services}
     if not services:
-        print_verdict(console, report.verdict, "there is no service to ask")
+        print_verdict(console, report.verdict, "there is no service to check")
     for service in services:
         if output.quiet and service.verdict is Verdict.PASS:
             continue
@@ -56,7 +56,7 @@ def _row(
     print_verdict(console, service.verdict, cells.rstrip())
     if verbose and service.url:
         asked = "connect" if service.url.startswith("tcp:") else "GET"
-        status = f"HTTP {service.http_status}" if service.http_status else "no answer"
+        status = f"HTTP {service.http_status}" if service.http_status else "no response"
         if asked == "connect" and service.latency_ms is not None:
             status = "accepted"
         places = f"from {service.address or 'nowhere'}, listener on {service.listens_on or 'no address'}"

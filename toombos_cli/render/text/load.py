@@ -1,4 +1,4 @@
-"""What a load test found: the verdict first, then what it rests on."""
+"""The view of a load test: the verdict first, then the figures behind it."""
 
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from toombos_cli.load.report import BaselineResult, LatencySummary, LoadReport
 
 _COLUMNS = {"p50": 0, "p75": 1, "p90": 3, "p95": 0, "p99": 0, "p99_9": 4, "max": 0, "mean": 2}
-"""The columns of the latencies, each with the rank in which it is dropped."""
+"""The latency columns, each with the rank in which it is dropped."""
 _ERRORS_SHOWN = 8
 
 
 def show(report: "LoadReport", output: Output) -> None:
-    """The whole result on stdout."""
+    """Print the whole result on stdout."""
     out = output.stdout
     print_verdict(out, report.verdict, sentence(report))
     out.print(_plan(report))
@@ -54,7 +54,7 @@ def show(report: "LoadReport", output: Output) -> None:
 
 
 def sentence(report: "LoadReport") -> str:
-    """The result in one sentence."""
+    """Return the result in one sentence."""
     counts = report.counts
     unfinished = sum(error["count"] for error in report.errors if error["class"] == "unfinished")
     text = f"{counts.ok} of {counts.scheduled} requests succeeded in {report.run.duration_s:.2f} s"
@@ -62,7 +62,7 @@ def sentence(report: "LoadReport") -> str:
         "answered with 4xx or 5xx": counts.http_error,
         "failed in transport": counts.transport_error,
         "timed out": counts.censored - unfinished,
-        "unanswered at its end": unfinished,
+        "unanswered at the end": unfinished,
         "never sent": counts.dropped,
     }
     parts = [f"{count} {what}" for what, count in failed.items() if count]
@@ -70,10 +70,10 @@ def sentence(report: "LoadReport") -> str:
     if report.run.interrupted_by:
         text += "; interrupted: these are partial results"
     if report.run.target_lost:
-        text += "; the target was lost: nothing was answered any more"
+        text += "; the target was lost: it stopped responding"
     lost = [r.objective for r in report.slo if r.verdict is Verdict.FAIL]
     if not report.generator.valid and report.verdict is Verdict.ERROR:
-        text += "; inconclusive: the load generator was not up to it"
+        text += "; inconclusive: the load generator was the bottleneck"
     elif lost:
         text += f"; missed: {', '.join(lost)}"
     if report.baseline and report.baseline.verdict is Verdict.FAIL:
@@ -82,7 +82,7 @@ def sentence(report: "LoadReport") -> str:
 
 
 def milliseconds(value_us: float) -> str:
-    """A latency in milliseconds with three digits that mean something."""
+    """Format a latency in milliseconds with three significant digits."""
     value = value_us / 1000
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
@@ -105,9 +105,9 @@ def _plan(report: "LoadReport") -> str:
 
 
 def _throughput(report: "LoadReport") -> str:
-    text = f"throughput {report.throughput_rps:.1f} answers/s"
+    text = f"throughput {report.throughput_rps:.1f} responses/s"
     if report.plan.rate is not None:
-        text += f" (asked for {report.plan.rate:g}, {report.generator.achieved_ratio:.1%} sent in time)"
+        text += f" (planned {report.plan.rate:g}, {report.generator.achieved_ratio:.1%} sent in time)"
     return text
 
 
@@ -126,7 +126,7 @@ def _latencies(report: "LoadReport", console: "Console") -> None:
 
 
 def bounded(summary: "LatencySummary", column: str) -> str:
-    """The figure in milliseconds; `>` before one that lies among requests that were never answered."""
+    """Format a figure in milliseconds, with `>` if it is a lower bound because requests got no response."""
     text = milliseconds(getattr(summary, column))
     percent = (
         {"max": 100.0, "mean": 0.0}.get(column) if not column.startswith("p") else float(column[1:].replace("_", "."))

@@ -1,4 +1,4 @@
-"""The lines of logs, as they were written."""
+"""The view of `toombos logs`: the lines as written."""
 
 from typing import TYPE_CHECKING
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def show(report: "LogsReport", output: Output) -> None:
-    """One line a line, behind the service's name where there are several."""
+    """Print each line, after the service's name if there are several services."""
     if not report.lines and not output.quiet:
-        output.stderr.print("no line of a log was found", style="yellow")
+        output.stderr.print("no log line was found", style="yellow")
     printer = LinePrinter(output, tuple(dict.fromkeys(line.service for line in report.lines)))
     for line in report.lines:
         printer.show(line.service, line.line)

@@ -1,4 +1,4 @@
-"""What `toombos monitoring` up, down, restart, status, check and reload found and did."""
+"""Views of `toombos monitoring`: up, down, restart, status, check and reload."""
 
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ _COLUMNS = (
 
 
 def show(report: "MonitoringReport", output: Output) -> None:
-    """How it is run, one line a service, then what is missing and how to get it."""
+    """Print how it runs, one line per service, then what is missing and how to get it."""
     console = output.stdout
     if not report.services:
         console.print("monitoring: the manifest describes none")
@@ -44,14 +44,14 @@ def show(report: "MonitoringReport", output: Output) -> None:
         console.print(f"Grafana: user admin, password in {report.password_file}", soft_wrap=True)
     print_problems(report.problems, output.stderr)
     if report.wanted:
-        told = bool(report.problems)  # they have their own hints, and what is down is down because of them
+        told = bool(report.problems)  # they have their own hints, and explain why services are down
         hints = (row.hint for row in report.services if row.hint and not (told and row.state == "down"))
         for hint in dict.fromkeys(hints):
             output.stderr.print(f"hint: {hint}", style="cyan", soft_wrap=True)
 
 
 def show_check(report: "MonitoringCheckReport", output: Output) -> None:
-    """What is not well with its remedy, the worst first, then how many items of each group are, then the counts."""
+    """Print the problems with their hints, the worst first, then the passed items of each group, then the counts."""
     console = output.stdout
     if not report.items:
         print_verdict(console, report.verdict, "there is nothing to check: the manifest describes no monitoring")
@@ -66,7 +66,7 @@ def show_check(report: "MonitoringCheckReport", output: Output) -> None:
         more = f", and {len(line) - 1} more" if len(line) > 1 else ""
         text = f"{item.group}: {item.name}{more}" + (f": {item.detail}" if item.detail else "")
         print_verdict(console, item.verdict, text)
-        if item.hint and (after is None or after[0].hint != item.hint):  # once below all that it mends
+        if item.hint and (after is None or after[0].hint != item.hint):  # once, below all items that it fixes
             console.print(f"      hint: {item.hint}", style="cyan", soft_wrap=True)
     for group, count in Counter(item.group for item in report.items if item.verdict is Verdict.PASS).items():
         print_verdict(console, Verdict.PASS, f"{group}: {count}")
@@ -77,16 +77,16 @@ def show_check(report: "MonitoringCheckReport", output: Output) -> None:
 
 
 def show_reload(report: "ReloadReport", output: Output) -> None:
-    """One line for the programs, one for each file that changed."""
+    """Print one line for the programs, and one for each changed file."""
     output.stdout.print(f"reloaded: {', '.join(report.reloaded)}")
     for path in report.changed_files:
         output.stdout.print(f"changed: {path}", soft_wrap=True)
     if not report.changed_files:
-        output.stdout.print("the configuration was up to date already")
+        output.stdout.print("the configuration was already up to date")
 
 
 def _alike(items: "list[CheckItem]") -> "list[list[CheckItem]]":
-    """The items that say the same of several things, together, where the first of them stands."""
+    """Group items that differ only in name, at the position of the first."""
     lines: dict[tuple[object, ...], list[CheckItem]] = {}
     for item in items:
         lines.setdefault((item.group, item.verdict, item.detail, item.hint), []).append(item)

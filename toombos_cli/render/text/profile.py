@@ -1,4 +1,4 @@
-"""A profile: what runs at this moment, what waits, and where the flame graph is."""
+"""The view of a profile: which threads run, which wait, and where the flame graph is."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def show(report: "ProfileReport", output: Output) -> None:
-    """Prints the stacks of threads that run, a line for each that waits (its stack with --verbose), and the file."""
+    """Print the stacks of running threads, a line for each waiting one (its stack with --verbose), and the file."""
     if not output.quiet:
         for thread in report.threads:
             whole = thread.active or output.verbose

@@ -1,4 +1,4 @@
-"""The recovery: a line for each step as it ends, then what is left to do."""
+"""The view of a recovery: a line for each step as it ends, then what is left to do."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show_step(step: "StepOutcome", output: Output) -> None:
-    """One line, at once: a recovery takes a while."""
+    """Print one line immediately: a recovery takes a while."""
     said = "; ".join(part for part in (step.detail, step.cause) if part)
     text = f"{step.name:<11} {step.duration_s:6.1f} s" + (f"  {said}" if said else "")
     print_verdict(output.stdout, step.verdict, text)
@@ -19,7 +19,7 @@ def show_step(step: "StepOutcome", output: Output) -> None:
 
 
 def show(report: "RecoveryReport", output: Output) -> None:
-    """The outcome; the lines of the steps have been shown."""
+    """Print the result; the lines of the steps have been printed before."""
     last = report.steps[-1]
     if last.verdict in WRONG:
         output.stdout.print(f"stopped at {last.name}; not done: {', '.join(report.not_done) or 'nothing'}")

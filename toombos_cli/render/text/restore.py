@@ -1,4 +1,4 @@
-"""What a restore changed, or would change."""
+"""Views of `toombos restore`: what it changed, or would change."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ _SHOWN = 20
 
 
 def show(report: "RestoreReport", output: Output) -> None:
-    """The sentence, the changes, and what a person should know."""
+    """Print what was restored, the changes, and warnings."""
     out, err = output.stdout, output.stderr
     if report.recovered:
         err.print(f"note: an interrupted restore was dealt with first: {report.recovered}", style="yellow")
@@ -35,7 +35,7 @@ def show(report: "RestoreReport", output: Output) -> None:
         out.print("    no file differs")
     show_databases(report.databases, output)
     if report.kept:
-        out.print(f"    {len(report.kept)} left in place, which backups leave out")
+        out.print(f"    {len(report.kept)} left in place (backups exclude them)")
     if report.started:
         out.print(f"    started and ready: {', '.join(report.started)}")
     elif report.stopped:
@@ -50,12 +50,12 @@ def show(report: "RestoreReport", output: Output) -> None:
         told = f"warning: {first.what} of {first.path} could not be set: {first.reason}{others}"
         err.print(told, style="yellow", soft_wrap=True)
     if report.replaced_at:
-        err.print("warning: the safety backup could not hold all; the replaced files lie in", style="yellow")
+        err.print("warning: the safety backup is incomplete; the replaced files are in", style="yellow")
         err.print(report.replaced_at, soft_wrap=True)
 
 
 def show_recovery(report: "RecoverReport", output: Output) -> None:
-    """What was done about an interrupted restore."""
+    """Print what was done about an interrupted restore."""
     output.stdout.print(
         f"the interrupted restore was dealt with: {report.outcome}" if report.outcome else "no restore was interrupted"
     )

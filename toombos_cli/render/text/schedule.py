@@ -1,4 +1,4 @@
-"""The jobs: when, what, the last run and the next one; what would be installed; how one job ended."""
+"""Views of `toombos schedule`: the jobs with their last and next run; the files to install; the result of a run."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ _COLUMNS = (
 
 
 def show(report: "ScheduleReport", output: Output) -> None:
-    """What was changed, one line a job, and who rotates the logs."""
+    """Print what was changed, one line per job, and the log rotation."""
     console = output.stdout
     if report.changed:
         console.print(report.changed)
@@ -39,14 +39,14 @@ def show(report: "ScheduleReport", output: Output) -> None:
         print_table(console, _COLUMNS, rows)
     logs = report.rotation
     when = f"daily and at {logs.max_mb} MB" if logs.daily else f"at {logs.max_mb} MB"
-    packed = ", compressed but for the newest" if logs.compress else ""
+    packed = ", compressed except the newest" if logs.compress else ""
     console.print(f"log rotation: by the supervisor, {when}, {logs.keep} kept{packed}")
     if not report.method and not report.changed:
         output.stderr.print("hint: toombos schedule install", style="cyan")
 
 
 def show_files(report: "PrintedSchedule", output: Output) -> None:
-    """The crontab block as it is; the units each below a comment with its name."""
+    """Print the crontab block verbatim, or the units, each below a comment with its name."""
     for name, text in report.files.items():
         if len(report.files) > 1:
             output.stdout.file.write(f"# {name}\n")
@@ -54,7 +54,7 @@ def show_files(report: "PrintedSchedule", output: Output) -> None:
 
 
 def show_run(report: "JobRunReport", output: Output) -> None:
-    """One line for a failure; nothing for a success, or cron would send mail about it."""
+    """Print one line for a failure; nothing for a success, or cron would send mail about it."""
     if report.exit_code_of_command:
         how = f"exit code {report.exit_code_of_command} after {report.duration_s:.1f} s"
         output.stdout.print(f"{report.job}: {how}; see logs/schedule.log")

@@ -1,4 +1,4 @@
-"""The smoke test: a line for each step as it ends, the comparison below what failed, the verdict in the last line."""
+"""The view of a smoke test: a line per step, the comparison below each failed one, and the verdict in the last line."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ _INDENT = "               "
 
 
 def show(report: "SmokeReport", output: Output) -> None:
-    """Prints the steps (with --quiet only what is wrong), flaky steps, leftovers, and the verdict."""
+    """Print the steps (with --quiet only what is wrong), flaky steps, leftovers, and the verdict."""
     taken = [step for step in report.steps if step.verdict is not Verdict.SKIP]
     for step in taken:
         if step.verdict in WRONG or not output.quiet:
@@ -45,7 +45,7 @@ def _step(console: "Console", step: "StepResult", *, verbose: bool) -> None:
 
 
 def _skipped(console: "Console", report: "SmokeReport") -> None:
-    """The skipped steps, those with the same reason together."""
+    """Print the skipped steps, grouped by reason."""
     by_reason: dict[str, list[str]] = {}
     for step in report.steps:
         if step.verdict is Verdict.SKIP:

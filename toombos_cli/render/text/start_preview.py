@@ -1,4 +1,4 @@
-"""What `start --preview` would start."""
+"""The view of `start --preview`."""
 
 import shlex
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def show(report: "StartPreview", output: Output) -> None:
-    """The services in start order; commands stand unwrapped, so that they can be pasted."""
+    """Print the services in start order; commands are not wrapped, so that they can be pasted."""
     console = output.stdout
     if not report.services:
         console.print("there is no service to start")
@@ -21,7 +21,7 @@ def show(report: "StartPreview", output: Output) -> None:
         f"Would start {count} service{'s' * (count != 1)}{mode}, in this order; nothing was started.", soft_wrap=True
     )
     for number, service in enumerate(report.services, 1):
-        runs = f", runs already as pid {service.pid}" if service.pid else ""
+        runs = f", already running as pid {service.pid}" if service.pid else ""
         place = f" on {service.host}:{service.port}" if service.port else ""
         title = f"{number}. {service.name}{place}{runs}"
         console.print(f"\n{title}", style="bold", soft_wrap=True)

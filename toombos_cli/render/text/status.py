@@ -25,13 +25,13 @@ _STYLES = {
 
 
 def show(report: "SystemReport", output: Output) -> None:
-    """Prints mode and table, then what needs a person's attention."""
+    """Print mode and table, then what needs a person's attention."""
     console = output.stdout
     console.print(_headline(report), style="bold red" if report.denied_by else "")
     print_services(report.services, output)
     for row in report.services:
         if row.pid and row.last_log_line.strip():
-            # On a terminal it is cut at the edge; elsewhere there is no edge.
+            # On a terminal it is cut at the edge; elsewhere it is printed whole.
             line = f"{row.name} | {readable(row.last_log_line)}"
             console.print(line, style="dim", no_wrap=True, overflow="ellipsis", crop=True)
     notes(report.services, output)
@@ -43,7 +43,7 @@ def show(report: "SystemReport", output: Output) -> None:
 
 
 def _headline(report: "SystemReport") -> str:
-    """Returns how many services are ready, and in which mode the system runs."""
+    """Return how many services are ready, and in which mode the system runs."""
     if not report.services:
         return "there is no service"
     if not any(row.pid or row.phase not in _AT_REST for row in report.services):
@@ -54,7 +54,7 @@ def _headline(report: "SystemReport") -> str:
 
 
 def print_services(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
-    """Prints one line a service; words beside the colours."""
+    """Print one line per service, with words beside the colours."""
     if rows:
         print_table(output.stdout, _COLUMNS, map(_cells, rows))
 
@@ -75,7 +75,7 @@ def _cells(row: "ServiceRow") -> tuple[str | Text, ...]:
 
 
 def notes(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
-    """Why a service is not simply ready, with its last output where it failed."""
+    """Print why a service is not ready, with its last output if it failed."""
     for row in rows:
         if row.detail and row.phase != "ready":
             output.stdout.print(f"{row.name}: {row.detail}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Texts to send, with what is known filled in: an incident's status update and an issue."""
+"""Texts to send, filled in as far as possible: an incident's status update and an issue."""
 
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,12 @@ _FILL_IN = "[fill in]"
 
 
 def show_incident(report: "IncidentReport", output: Output) -> None:
-    """Prints the status update, without markup of the terminal."""
+    """Print the status update, without terminal markup."""
     output.stdout.file.write("\n".join(_incident(report)) + "\n")
 
 
 def show_issue(report: "IssueReport", output: Output) -> None:
-    """Prints the issue template, without markup of the terminal."""
+    """Print the issue template, without terminal markup."""
     output.stdout.file.write("\n".join(_issue(report)) + "\n")
 
 
