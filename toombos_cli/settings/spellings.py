@@ -37,7 +37,8 @@ class OtherSpelling:
     def warning(self) -> str:
         """The warning to print at the start of services that may ignore case."""
         return (
-            f"{self.name} in {self.place} differs from {self.documented} in case: a service that ignores case reads it"
+            f"{self.name} in {self.place} differs from {self.documented} only in case: "
+            "a service that ignores case reads it"
         )
 
 
