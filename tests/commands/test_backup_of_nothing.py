@@ -26,7 +26,7 @@ def envelope(text: str) -> dict[str, Any]:
 
 EMPTY = {
     "every written root is misspelt": ('["dta"]', "none of the roots exists: dta", "did you mean 'data'?"),
-    "the written root holds directories alone": ('["hollow"]', "no file to save in hollow", "--project DIR"),
+    "the written root holds directories alone": ('["hollow"]', "no files in hollow", "--project DIR"),
     "all that the roots hold is excluded": (
         '["data"]\nexclude = ["*"]',
         "nothing to back up",

@@ -25,7 +25,10 @@ class Difference:
 
 
 def compare(archived: Iterable[Entry], live: Mapping[bytes, Callable[[Entry], bool]]) -> Difference:
-    """Compare entries with `live`, which maps each name to a function that reports whether it equals an entry."""
+    """Compare entries with `live`, which maps each name to a function that reports whether it equals an entry.
+
+    Directories count only as added or removed.
+    """
     entries = {entry.name: entry for entry in archived}
     return Difference(
         added=tuple(sorted(entries.keys() - live.keys())),
