@@ -255,7 +255,7 @@ def test_a_backup_directory_of_another_project_is_refused_and_one_of_a_project_t
     for command in (["backup"], ["restore", "--latest-good", "--yes"], ["backup", "prune"], ["backup", "status"]):
         refused = toombos("--project", str(other), *command)
         assert refused.returncode == 5, refused.stderr
-        assert f"is that of another project, {filled}" in refused.stderr
+        assert f"belongs to another project, {filled}" in refused.stderr
     moved = filled.rename(filled.parent / "moved")
     assert toombos("--project", str(other), "backup", cwd=other).returncode == 0
     assert toombos("--project", str(moved), "backup", cwd=moved).returncode == 5

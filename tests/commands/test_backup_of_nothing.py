@@ -26,7 +26,7 @@ def envelope(text: str) -> dict[str, Any]:
 
 EMPTY = {
     "every written root is misspelt": ('["dta"]', "none of the roots exists: dta", "did you mean 'data'?"),
-    "the written root holds directories alone": ('["hollow"]', "no file to save in hollow", "--project DIR"),
+    "the written root holds directories alone": ('["hollow"]', "no files in hollow", "--project DIR"),
     "all that the roots hold is excluded": (
         '["data"]\nexclude = ["*"]',
         "nothing to back up",
@@ -123,7 +123,10 @@ def test_an_archive_without_a_file_is_not_known_good_and_pushes_out_none_that_ha
     rows = {
         Path(row["path"]).name: row for row in envelope(toombos("backup", "list", "--json").stdout)["data"]["archives"]
     }
-    assert (rows[empty_archive.name]["known_good"], rows[empty_archive.name]["problem"]) == (False, "it holds no file")
+    assert (rows[empty_archive.name]["known_good"], rows[empty_archive.name]["problem"]) == (
+        False,
+        "it contains no files",
+    )
     assert "empty" in toombos("backup", "list").stdout
     assert envelope(toombos("backup", "list", "--json").stdout)["verdict"] == "warn"
     assert envelope(toombos("backup", "status", "--json").stdout)["data"]["newest_good"] == full

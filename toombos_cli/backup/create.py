@@ -115,7 +115,7 @@ def _check_room(place: Place, selection: BackupSelection) -> None:
     free = shutil.disk_usage(place.directory).free
     if free < needed:
         raise OperationError(
-            f"not enough room for a backup: about {size(needed)} are needed, {size(free)} are free",
+            f"not enough disk space for a backup: about {size(needed)} needed, {size(free)} free",
             where=str(place.directory),
             hint="toombos backup prune",
         )

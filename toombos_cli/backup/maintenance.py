@@ -1,4 +1,4 @@
-"""Looks after archives that exist: list, verify, pin, drill, and whether backups still happen."""
+"""Maintains existing archives: list, verify, pin, drill, and the status of recent backups."""
 
 import secrets
 import time
@@ -35,17 +35,17 @@ from toombos_cli.base.results import Verdict
 
 
 def list_all(place: Place) -> ListReport:
-    """Every archive, the newest first, from the indexes alone."""
+    """Return every archive, newest first, from the indexes only."""
     return ListReport(directory=str(place.directory), archives=tuple(map(_row, list_archives(place))))
 
 
 def verify_archives(
     place: Place, asked: Sequence[Path], observer: BackupObserver, keys: Keys = NO_KEYS
 ) -> VerifyReport:
-    """Verifies the asked archives, or all, in full, and remembers the outcome of those in the backup directory."""
+    """Verify the given archives, or all, in full, and record the outcome of those in the backup directory."""
     paths = [find_archive(place, path) for path in asked] or [info.path for info in list_archives(place)]
     results = []
-    with hold_alone(place.lock, "verify"), disk_errors("the outcome could not be noted", place.directory):
+    with hold_alone(place.lock, "verify"), disk_errors("the outcome could not be recorded", place.directory):
         for path in paths:
             result = _verify_one(place, path, observer, keys)
             if path.parent == place.directory.resolve() and result.verdict is not Verdict.ERROR:
@@ -75,7 +75,7 @@ def _verify_one(place: Place, path: Path, observer: BackupObserver, keys: Keys) 
             files, databases = archive.tail.files, database_reports(archive.manifest)
             complete = archive.tail.complete and files > 0
             if not files:
-                detail, verdict = "it is whole, and holds no file", Verdict.WARN
+                detail, verdict = "it is intact but contains no files", Verdict.WARN
     except BadArchiveError as error:
         detail, verdict = str(error), Verdict.FAIL
     except ToombosError as error:
@@ -92,7 +92,7 @@ def _verify_one(place: Place, path: Path, observer: BackupObserver, keys: Keys) 
 
 
 def _check_sidecar(path: Path) -> None:
-    """The checksum file beside an archive is not needed, but when it is there it must fit."""
+    """Raise BadArchiveError if the archive has a checksum file that does not match; the file is optional."""
     import hashlib
 
     try:
@@ -101,11 +101,11 @@ def _check_sidecar(path: Path) -> None:
         return
     with path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != said:
-            raise BadArchiveError("the checksum file beside it says otherwise", where=str(checksum_path(path)))
+            raise BadArchiveError("the checksum file does not match the archive", where=str(checksum_path(path)))
 
 
 def pin_archive(place: Place, asked: Path, *, pinned: bool) -> ListReport:
-    """Keeps an archive from being pruned, or lets it be pruned again."""
+    """Pin an archive, which protects it from pruning, or unpin it."""
     path = find_archive(place, asked)
     if path.parent != place.directory.resolve():
         message = "only archives in the backup directory can be pinned"
@@ -117,7 +117,7 @@ def pin_archive(place: Place, asked: Path, *, pinned: bool) -> ListReport:
 
 
 def backup_status(place: Place, now: datetime, *, max_age_h: float) -> StatusReport:
-    """Whether there is a good backup that is young enough. Raises RefusedError in another project's directory."""
+    """Report whether there is a recent good backup. Raise RefusedError if the directory is another project's."""
     refuse_foreign(place)
     archives = list_archives(place)
     newest = newest_known_good(archives, now)
@@ -136,13 +136,13 @@ def backup_status(place: Place, now: datetime, *, max_age_h: float) -> StatusRep
 
 
 def run_drill(place: Place, asked: Path | None, observer: BackupObserver, keys: Keys = NO_KEYS) -> DrillReport:
-    """Restores an archive (the newest good one) into a scratch directory, checks files and databases, removes it.
+    """Restore an archive, by default the newest good one, into a scratch directory, check it, and remove it.
 
-    Raises BadArchiveError when the archive could not be restored.
+    Raise BadArchiveError if the archive cannot be restored.
     """
     started = time.monotonic()
     path = find_archive(place, asked) if asked else _newest(place)
-    with hold_alone(place.lock, "drill"), disk_errors("the drill could not be carried out", place.directory):
+    with hold_alone(place.lock, "drill"), disk_errors("the drill failed", place.directory):
         place.create()  # the archive may have come from another machine
         scratch = place.directory / f".scratch-{secrets.token_hex(4)}"
         scratch.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""What looking after archives returns; the field names are the JSON keys of the contract."""
+"""The reports about existing archives; the field names are the JSON keys of the contract."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,7 +27,7 @@ class ArchiveRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteRow:
-    """One archive at the remote; `here`: the backup directory holds it as well."""
+    """One archive at the remote; `here` means that it is in the backup directory too."""
 
     name: str
     created_at: str
@@ -37,9 +37,9 @@ class RemoteRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteReport:
-    """What the configured remote holds, the newest first. `problem` is why that is not known, "" when it is.
+    """The archives at the configured remote, newest first. `problem` is why they are unknown, "" if they are known.
 
-    `missing` are the good archives of the backup directory that are not there, not whole, or were not read back.
+    `missing` are the good archives of the backup directory that are absent there, incomplete, or were not read back.
     """
 
     url: str
@@ -55,7 +55,7 @@ class RemoteReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CopyReport(Report):
-    """`toombos backup copy`: the addresses of the copies that were made and read back."""
+    """`toombos backup copy`: the addresses of the copies made and read back."""
 
     kind: ClassVar[str] = "backup_copy"
 
@@ -64,13 +64,13 @@ class CopyReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """SKIP when nothing was missing there."""
+        """SKIP if nothing was missing there."""
         return Verdict.PASS if self.copied else Verdict.SKIP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListReport(Report):
-    """`toombos backup list`: what is there, the newest first; `remote` None where none is configured."""
+    """`toombos backup list`: the archives, newest first; `remote` is None if no remote is configured."""
 
     kind: ClassVar[str] = "backup_list"
     asked_for: ClassVar[bool] = True
@@ -81,14 +81,14 @@ class ListReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """WARN when an archive is not usable, or the remote is not complete; SKIP when there is no archive."""
+        """WARN if an archive is unusable or the remote is incomplete; SKIP if there is no archive."""
         rows = [Verdict.WARN if row.problem else Verdict.PASS for row in self.archives]
         return worst([*rows, *_of_remote(self.remote)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedArchive:
-    """One archive's full verification. `complete`: nothing was unreadable when it was made."""
+    """The full verification of one archive. `complete`: nothing was unreadable when it was made."""
 
     path: str
     verdict: Verdict
@@ -101,7 +101,7 @@ class VerifiedArchive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport(Report):
-    """`toombos backup verify`: FAIL when an archive is bad, ERROR when one could not be judged or none is there."""
+    """`toombos backup verify`: FAIL if an archive is bad, ERROR if one could not be judged or there is none."""
 
     kind: ClassVar[str] = "backup_verify"
 
@@ -112,7 +112,7 @@ class VerifyReport(Report):
         return worst(one.verdict for one in self.archives) if self.archives else Verdict.ERROR
 
     def cases(self) -> tuple[Case, ...]:
-        """One judged item an archive."""
+        """Return one case per archive."""
         return tuple(
             Case(name=one.path, verdict=one.verdict, duration_s=one.duration_s, detail=one.detail)
             for one in self.archives
@@ -121,7 +121,7 @@ class VerifyReport(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneDecision:
-    """One archive's fate under the retention."""
+    """Whether the retention keeps one archive, and why."""
 
     path: str
     keep: bool
@@ -130,7 +130,7 @@ class PruneDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport(Report):
-    """`toombos backup prune`: what stays and what went to the trash; `emptied` are the trash's days that ended."""
+    """`toombos backup prune`: what stays and what went to the trash; `emptied` are the bins deleted from the trash."""
 
     kind: ClassVar[str] = "backup_prune"
 
@@ -143,15 +143,15 @@ class PruneReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """SKIP when there is no archive; what must not be pruned raises."""
+        """SKIP if there is no archive; a refused prune raises."""
         return Verdict.PASS if self.decisions else Verdict.SKIP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport(Report):
-    """`toombos backup status`: FAIL when no known good archive is younger than `max_age_h` hours.
+    """`toombos backup status`: FAIL if no known good archive is younger than `max_age_h` hours.
 
-    `missed_runs` are scheduled jobs, of whatever kind, that did not run.
+    `missed_runs` are scheduled jobs of any kind that did not run.
     """
 
     kind: ClassVar[str] = "backup_status"
@@ -177,5 +177,5 @@ class StatusReport(Report):
 
 
 def _of_remote(remote: RemoteReport | None) -> tuple[Verdict, ...]:
-    """Return the verdict of the remote when something is wrong there; that it is complete makes no archive good."""
+    """Return the verdict of the remote if something is wrong there; a PASS there does not make any archive good."""
     return (remote.verdict,) if remote and remote.verdict is not Verdict.PASS else ()

@@ -1,4 +1,4 @@
-"""What making an archive and restoring one return; the field names are the JSON keys of the contract."""
+"""The reports of creating and restoring archives; the field names are the JSON keys of the contract."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +17,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseReport:
-    """A database of an archive; `rows` over all tables, `tables` for each, `integrity` "ok" or the complaint."""
+    """A database in an archive; `rows` is the total, `tables` the rows of each table, `integrity` "ok" or the error."""
 
     path: str
     integrity: str
@@ -26,13 +26,13 @@ class DatabaseReport:
 
     @property
     def is_sound(self) -> bool:
-        """Whether the database passed its check of integrity."""
+        """Whether the database passed its integrity check."""
         return self.integrity == "ok"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingRoot:
-    """A root that a person wrote in `toombos.toml` and that does not exist; `nearest` is the most similar name."""
+    """A root named in the project's `toombos.toml` that does not exist; `nearest` is the most similar name."""
 
     path: str
     nearest: str | None
@@ -40,11 +40,11 @@ class MissingRoot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateReport(Report):
-    """`toombos backup`: one new archive; `archive` is "" when there was nothing to back up, and none was made.
+    """`toombos backup`: one new archive; `archive` is "" if there was nothing to back up and none was made.
 
-    `verified`: it was read back from the disk in full; an encrypted one only where the key is. `complete`: every
-    file was readable and every database sound. `remote`: where the copy lies, `remote_problem` why there is none.
-    `absent` are the roots that do not exist, `missing` those that a person wrote.
+    `verified`: it was read back from the disk in full, which for an encrypted one requires the key. `complete`: every
+    file was readable and every database sound. `remote` is the address of the copy, `remote_problem` why there is
+    none. `absent` are the roots that do not exist, `missing` those of them that the project's `toombos.toml` names.
     """
 
     kind: ClassVar[str] = "backup_create"
@@ -70,7 +70,7 @@ class CreateReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """ERROR when a file or the remote is missing, FAIL when no file was saved, WARN for a root that is missing."""
+        """ERROR if a file or the remote copy is missing, FAIL if no file was saved, WARN if a root is missing."""
         if not self.complete or self.remote_problem:
             return Verdict.ERROR
         if not self.files:
@@ -79,7 +79,7 @@ class CreateReport(Report):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Why nothing was backed up, and each root that is missing."""
+        """The reason why nothing was backed up, and each root that is missing."""
         told = tuple(
             Problem(
                 message=f"the root {root.path!r} does not exist",
@@ -91,10 +91,10 @@ class CreateReport(Report):
         if self.files or not self.complete:
             return told
         if self.roots:
-            message = f"nothing to back up: no file to save in {', '.join(self.roots)}"
+            message = f"nothing to back up: no files in {', '.join(self.roots)}"
         else:
             message = f"nothing to back up: none of the roots exists: {', '.join(self.absent)}"
-        hint = None if told else "run it in the project's directory or with --project DIR, or name [backup] roots"
+        hint = None if told else "run it in the project directory or with --project DIR, or set [backup] roots"
         return (Problem(message=message, where=self.project, hint=hint), *told)
 
 
@@ -111,8 +111,8 @@ class NotSet:
 class RestoreReport(Report):
     """`toombos restore`: what changed, or with `preview` what would change. Names are relative to the project.
 
-    `kept` are live files that the backup's rules leave out and the restore therefore left in place.
-    `replaced_at` is where the replaced files still lie, when the safety backup could not hold all of them.
+    `kept` are live files that the backup's rules exclude, so that the restore left them in place.
+    `replaced_at` is where the replaced files still are if the safety backup could not save all of them.
     """
 
     kind: ClassVar[str] = "restore"
@@ -140,7 +140,7 @@ class RestoreReport(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoverReport(Report):
-    """`toombos restore --recover`: what was done about an interrupted restore, None when there was none."""
+    """`toombos restore --recover`: the outcome for an interrupted restore, None if there was none."""
 
     kind: ClassVar[str] = "restore_recover"
 
@@ -149,13 +149,13 @@ class RecoverReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """SKIP when no restore was interrupted."""
+        """SKIP if no restore was interrupted."""
         return Verdict.PASS if self.outcome else Verdict.SKIP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillReport(Report):
-    """`toombos backup drill`: a restore that was proven, in a directory that is gone again."""
+    """`toombos backup drill`: a trial restore into a directory that was removed afterwards."""
 
     kind: ClassVar[str] = "backup_drill"
 
@@ -166,5 +166,5 @@ class DrillReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL for an archive without a file: a restore of it would bring nothing back."""
+        """FAIL if the archive contains no files: restoring it would bring nothing back."""
         return Verdict.PASS if self.files else Verdict.FAIL

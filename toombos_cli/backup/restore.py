@@ -1,4 +1,4 @@
-"""Restores the archive that is asked for, or the newest good one; the attempt itself is whole or not at all."""
+"""Restores the requested archive, or the newest good one; each attempt is all or nothing."""
 
 import time
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from toombos_cli.base.text import printable
 
 
 def restore(request: RestoreRequest, services: Services, observer: BackupObserver) -> RestoreReport:
-    """Restores, or with `preview` only tells what would change.
+    """Restore an archive, or with `preview` only report what would change.
 
-    Raises BadArchiveError before anything was touched, RefusedError, LockedError, OperationError. After an error the
-    old tree stands, and what was stopped runs again where that is possible.
+    Raise BadArchiveError before anything is touched, RefusedError, LockedError, OperationError. After an error the old
+    tree is in place, and what was stopped is running again if possible.
     """
     if request.preview:
         refuse_open_journal(request.place)

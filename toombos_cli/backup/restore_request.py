@@ -1,4 +1,4 @@
-"""What a restore is asked to do, and who stops and starts the services for it."""
+"""The request for a restore, and the interface that stops and starts the services for it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,23 +12,23 @@ from toombos_cli.backup.selection import Scope
 
 
 class Services(Protocol):
-    """How a restore stops and starts what runs; the command line binds it to the supervisor."""
+    """Stops and starts the services for a restore; the command line binds it to the supervisor."""
 
     def stop(self) -> tuple[str, ...]:
-        """Stops everything that runs; returns the names of what ran. Raises ToombosError."""
+        """Stop everything that runs and return the names. Raise ToombosError."""
 
     def logs_in_use(self) -> frozenset[str]:
-        """Files that what `stop` left running writes to, until `start` has it begin anew."""
+        """Return the logs of services that `stop` deliberately left running; `start` makes them reopen their files."""
 
     def start(self, names: tuple[str, ...]) -> None:
-        """Starts these and returns when they are healthy. Raises ToombosError when they are not."""
+        """Start these services and return when they are healthy. Raise ToombosError if they do not become healthy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreRequest:
-    """What to restore: `archive` None means the newest good one, `only` empty means all roots.
+    """What to restore: `archive` None means the newest good one, an empty `only` means all roots.
 
-    `unsaved` gives the reason for each database of the settings that cannot be restored to.
+    `unsaved` maps each database of the settings that cannot be restored to the reason.
     """
 
     place: Place

@@ -1,4 +1,4 @@
-"""`toombos backup create`: one archive of the system, what it says about the databases, its copy, and the retention."""
+"""`toombos backup create`: creates an archive, alerts about damaged databases, copies it, and prunes old ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,10 @@ def run_backup(
     remote: str = "",
     prune: bool = True,
 ) -> CreateReport:
-    """Creates an archive and copies it to `remote`, or to the manifest's; a copy that fails is in the report.
+    """Create an archive and copy it to `remote` or the manifest's remote; the report shows if the copy failed.
 
-    `emergency` takes what there is: all logs, nothing pruned, pinned. Raises as `create_backup`.
+    `emergency` includes all logs, tolerates a broken `.env`, pins the archive and prunes nothing. Raise as
+    `create_backup` does.
     """
     table = manifest.backup
     stores = find_stores(manifest, lenient=emergency)
@@ -50,7 +51,7 @@ def run_backup(
 
 
 def _copied(report: CreateReport, url: str, observer: BackupObserver) -> CreateReport:
-    """Returns the report with the copy's address, or with what kept it from being made: the archive stands anyway."""
+    """Return the report with the address of the copy, or with the reason why it failed; the archive is valid anyway."""
     from toombos_cli.backup.directory.remote import send
 
     try:
@@ -60,7 +61,7 @@ def _copied(report: CreateReport, url: str, observer: BackupObserver) -> CreateR
 
 
 def _alert_of_corruption(project: Path, report: CreateReport) -> None:
-    """Raises an alert for each database that is not sound, and ends it for each that is again."""
+    """Raise an alert for each damaged database, and resolve it for each that is sound again."""
     known = open_keys(project)
     for database in report.databases:
         key = f"corruption:{database.path}"

@@ -1,4 +1,4 @@
-"""What a backup or restore of a project is about, from its manifest and settings: files, databases, keys, places."""
+"""What a backup or restore of a project covers, from its manifest and settings: files, databases, keys, places."""
 
 import os
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ from toombos_cli.settings.env_file import read_env_file
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """The databases of a system as a backup takes them.
+    """The databases of a system, sorted by how a backup saves them.
 
-    `sqlite` are files below the project, by their names in an archive. `postgres` is dumped and restored. `unsaved`
-    gives for each database that no archive can hold the reason, by the variable that names it. With `several_servers`
-    there is more than one PostgreSQL database, and an archive does not say of which one its dump is.
+    `sqlite` are files in the project, by their names in an archive. `postgres` is dumped and restored. `unsaved` maps
+    each database that cannot be saved, by its variable, to the reason. `several_servers` means more than one PostgreSQL
+    database, and an archive does not record which one its dump comes from.
     """
 
     sqlite: frozenset[bytes] = frozenset()
@@ -38,12 +38,12 @@ class Stores:
 
     @property
     def restorable(self) -> Postgres | None:
-        """The database that a dump is restored to."""
+        """The database that a dump is restored to, or None."""
         return None if self.several_servers else self.postgres
 
 
 def readable_manifest(project: Path) -> Manifest:
-    """Return the project's manifest; where that cannot be read, the packaged one with the default `[backup]` table."""
+    """Return the project's manifest, or if it is unreadable the packaged one with the default `[backup]` table."""
     try:
         return load_manifest(project)
     except ConfigurationError:
@@ -51,7 +51,7 @@ def readable_manifest(project: Path) -> Manifest:
 
 
 def make_place(manifest: Manifest) -> Place:
-    """Return where the project's archives lie."""
+    """Return the place of the project's archives."""
     return Place(manifest.project, manifest.project / manifest.backup.directory)
 
 
@@ -63,9 +63,9 @@ def make_keys(manifest: Manifest) -> Keys:
 
 
 def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) -> Scope:
-    """Return the roots of the `[backup]` table, and the SQLite databases that lie in the project beside them.
+    """Return the roots of the `[backup]` table and the SQLite databases elsewhere in the project.
 
-    `all_logs` takes logs of any age.
+    `all_logs` includes logs of any age.
     """
     table, project = manifest.backup, manifest.project
     roots = [
@@ -86,15 +86,15 @@ def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) ->
 
 
 def _written_roots(manifest: Manifest) -> frozenset[str]:
-    """Return the roots that the project's own `toombos.toml` names; none of those that it inherits."""
+    """Return the roots that the project's own `toombos.toml` names, without inherited ones."""
     table, keys = manifest.backup, ("roots", "log_roots")
     return frozenset(root for key in keys if ("backup", key) in manifest.source.written for root in getattr(table, key))
 
 
 def find_stores(manifest: Manifest, *, lenient: bool = False) -> Stores:
-    """Return the databases that the services are given in the mode that the system runs in.
+    """Return the databases of the services in the mode that the system runs in.
 
-    Raises ConfigurationError for a `.env` that cannot be read; with `lenient` it is the reason why none is saved.
+    Raise ConfigurationError if `.env` is unreadable; with `lenient`, it becomes the reason why no database is saved.
     """
     try:
         databases = find_databases(manifest, read_env_file(manifest.project), mode=mode_now(manifest))
@@ -106,7 +106,7 @@ def find_stores(manifest: Manifest, *, lenient: bool = False) -> Stores:
 
 
 def take_stores(manifest: Manifest, databases: tuple[Database, ...]) -> Stores:
-    """Sort databases by how a backup takes them."""
+    """Sort databases by how a backup saves them."""
     sqlite, unsaved = set(), {}
     servers = [database for database in databases if database.kind is DatabaseKind.POSTGRESQL]
     dumped = servers[0] if servers else None
@@ -118,7 +118,7 @@ def take_stores(manifest: Manifest, databases: tuple[Database, ...]) -> Stores:
             if name is not None:
                 sqlite.add(name)
             elif database.path and database.path.exists():
-                unsaved[database.label.encode()] = f"{database.path} lies outside of the project and the backup's roots"
+                unsaved[database.label.encode()] = f"{database.path} is outside the project and the backup's roots"
         else:
             unsaved[database.label.encode()] = _reason(database, dumped)
     postgres = Postgres.from_url(dumped.url, name=dumped.name) if dumped else None
@@ -129,14 +129,14 @@ def _reason(database: Database, dumped: Database | None) -> str:
     if database.undecryptable:
         return f"is encrypted and cannot be decrypted: {database.undecryptable}"
     if database.kind is DatabaseKind.POSTGRESQL and dumped:
-        return f"an archive holds one PostgreSQL database, and {dumped.label} names another"
+        return f"an archive contains only one PostgreSQL database, the one of {dumped.label}"
     if database.server is None:
-        return "is not the URL of a database"
-    return f"toombos cannot back up {database.server.scheme} databases; without the role database it is left alone"
+        return "is not a database URL"
+    return f"toombos cannot back up {database.server.scheme} databases; remove the role database to ignore it"
 
 
 def _archive_name(manifest: Manifest, path: Path) -> bytes | None:
-    """The name that an archive has for a file: below a root, links followed, else below the project."""
+    """Return a file's name in an archive, relative to a root (links followed) or the project; None outside both."""
     real = os.path.realpath(os.fsencode(path))
     for root in dict.fromkeys((*manifest.backup.roots, *manifest.backup.log_roots)):
         directory = live_path(manifest.project, root.encode())

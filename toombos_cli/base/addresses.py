@@ -1,4 +1,4 @@
-"""Hosts, ports and URLs as texts: no name is looked up here."""
+"""Hosts, ports and URLs as text; no name is looked up here."""
 
 import re
 from functools import lru_cache
@@ -11,7 +11,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 @lru_cache(maxsize=4096)
 def is_loopback(host: str) -> bool:
-    """Reports whether a host name or address is of this machine alone."""
+    """Report whether a host name or address is a loopback one."""
     import ipaddress
 
     host = host.rstrip(".").lower()
@@ -26,27 +26,27 @@ def is_loopback(host: str) -> bool:
 
 
 def url_host(host: str) -> str:
-    """Returns the host as it stands in a URL: an IPv6 address in brackets."""
+    """Return the host as written in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def host_port(host: str, port: int) -> str:
-    """Returns `host:port`, an IPv6 address in brackets."""
+    """Return `host:port`, with an IPv6 address in brackets."""
     return f"{url_host(host)}:{port}"
 
 
 def url_address(url: str) -> tuple[str, int | None]:
-    """Returns host and port of a URL, the scheme's own port when it names none. Raises ValueError."""
+    """Return host and port of a URL; the port defaults to the scheme's. Raise ValueError."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
 def request_target(url: SplitResult) -> str:
-    """Returns path and query of a URL as an HTTP request names them; what is percent-encoded stays as it is."""
+    """Return path and query of a URL as an HTTP request sends them; existing percent-encoding is kept."""
     path = quote(url.path or "/", safe=_KEPT)
     return f"{path}?{quote(url.query, safe=_KEPT + '?')}" if url.query else path
 
 
 def is_http_token(text: str) -> bool:
-    """Reports whether a text can be the name of a header, or a method."""
+    """Report whether a text is valid as a header name or method."""
     return _TOKEN.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""Directories that only their owner may enter, and names in them that survive a power cut."""
+"""Private directories, and directory entries that survive a power cut."""
 
 import errno
 import os
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def make_private_directory(path: Path) -> None:
-    """Makes the directory and its missing parents, each with mode 0700 whatever the umask. Raises OSError.
+    """Create the directory and its missing parents, each with mode 0700 whatever the umask. Raise OSError.
 
-    Not `Path.mkdir(parents=True)`: that gives its mode to the last directory alone.
+    `Path.mkdir(parents=True)` would apply its mode only to the last directory.
     """
     if path.is_dir():
         return
@@ -23,7 +23,7 @@ def make_private_directory(path: Path) -> None:
 
 
 def sync_directory(directory: Path | bytes) -> None:
-    """Makes names that were created, renamed or removed in a directory survive a power cut. Raises OSError."""
+    """Make created, renamed and removed names in a directory survive a power cut. Raise OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

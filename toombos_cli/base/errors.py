@@ -6,7 +6,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One line of what is wrong: where it stands (`file:line`, a URL, an option) and the next command to type."""
+    """One error message, where the error is (`file:line`, a URL, an option), and the next command to type."""
 
     message: str
     where: str | None = None
@@ -54,7 +54,7 @@ class OperationError(ToombosError):
 
 
 class RefusedError(ToombosError):
-    """Refused for safety: a target that is not local, a prune that would leave no good backup, live mode."""
+    """The operation was refused for safety: a target that is not local, a prune of the last good backup, live mode."""
 
     exit_code = 5
 
@@ -66,7 +66,7 @@ class LockedError(ToombosError):
 
 
 def raised_at(error: BaseException) -> str | None:
-    """Return `file:line` of the last frame of an error's traceback, None if it has none."""
+    """Return `file:line` of the last frame of an error's traceback, or None if it has none."""
     frame = error.__traceback__
     while frame is not None and frame.tb_next is not None:
         frame = frame.tb_next
@@ -74,6 +74,6 @@ def raised_at(error: BaseException) -> str | None:
 
 
 def type_and_place(error: BaseException) -> str:
-    """Describe an unexpected error without its message, which may quote a secret."""
+    """Return the type and place of an unexpected error, without its message, which may quote a secret."""
     place = raised_at(error)
     return type(error).__name__ + (f" at {place}" if place else "")

@@ -1,4 +1,4 @@
-"""Files that are whole or absent after a crash, private unless the caller says otherwise, or grow by whole lines."""
+"""Writes files that are complete or absent after a crash and private by default, and appends whole lines."""
 
 import contextlib
 import errno
@@ -17,13 +17,13 @@ _PATIENCE_S = 10.0
 def replace_file(
     path: Path, content: bytes, *, durable: bool, mode: int | None = PRIVATE, owner: tuple[int, int] | None = None
 ) -> None:
-    """Replaces the file by this content in one step; the parameters are those of `replacing`. Raises OSError."""
+    """Replace the file with this content in one step; the parameters are those of `replacing`. Raise OSError."""
     with replacing(path, durable=durable, mode=mode, owner=owner) as file:
         file.write(content)
 
 
 def create_file(path: Path, content: bytes, *, mode: int | None = PRIVATE) -> None:
-    """Makes a whole durable file under a name that is free. Raises FileExistsError and other OSErrors."""
+    """Create a complete, durable file under a free name. Raise FileExistsError and other OSErrors."""
     with replacing(path, durable=True, mode=mode, is_new=True) as file:
         file.write(content)
 
@@ -37,13 +37,13 @@ def replacing(
     owner: tuple[int, int] | None = None,
     is_new: bool = False,
 ) -> Iterator[BinaryIO]:
-    """Yields a file that takes the name when the block ends; after any error the old file is as it was.
+    """Yield a file that gets the name when the block ends; after any error the old file is unchanged.
 
-    `durable`: the content and its name are on the disk then. `mode` holds whatever the umask is; None leaves it to the
-    umask. `owner` is a user and a group id. Missing directories are made, private ones. Raises OSError.
+    `durable`: the content and its name are then on the disk. `mode` applies whatever the umask is; None means that the
+    umask decides. `owner` is a user and a group id. Missing directories are created, private. Raise OSError.
 
     The content is written to `.NAME.partial`. The name is fixed, so that a crash leaves at most one such file, which
-    the next write takes over, and it is locked, so that two writers take turns and others see that it is in use.
+    the next write reuses. It is locked, so that two writers take turns and others see that it is in use.
     """
     make_private_directory(path.parent)
     partial = path.with_name(f".{path.name}.partial")
@@ -74,9 +74,9 @@ def replacing(
 
 
 def _take_over(partial: Path, mode: int | None) -> int:
-    """Returns the file to write to, empty and locked.
+    """Return a descriptor of the file to write to, empty and locked.
 
-    A leftover of another user, or one that a crash left with a second name, is removed instead: it is not ours alone.
+    A leftover of another user, or one with a second name after a crash, is removed first, because it is shared.
     """
     while True:
         try:
@@ -94,9 +94,9 @@ def _take_over(partial: Path, mode: int | None) -> int:
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Adds one line, or several that belong together, in one write, so that those of several writers never mix.
+    """Append one line, or several that belong together, in one write, so that lines of several writers never mix.
 
-    The shared lock lets `take_lines` wait until no line is half way between opening and writing. Raises OSError.
+    The shared lock makes `take_lines` wait for writers that have opened the file but not yet written. Raise OSError.
     """
     make_private_directory(path.parent)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -109,9 +109,9 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def take_lines(path: Path, aside: Path) -> tuple[bytes, ...]:
-    """Moves the lines that were appended so far to `aside`, which the caller removes when they are dealt with.
+    """Move the lines appended so far to `aside` and return them; the caller removes `aside` after processing them.
 
-    What an earlier caller left in `aside` comes first, by itself. Raises OSError.
+    If an earlier caller left lines in `aside`, return only those. Raise OSError.
     """
     if not aside.exists():
         try:
@@ -126,6 +126,6 @@ def take_lines(path: Path, aside: Path) -> tuple[bytes, ...]:
 
 
 def open_to_append(path: Path) -> int:
-    """Returns a descriptor that appends to a file, which is made private where it is new. Raises OSError."""
+    """Return a descriptor that appends to a file; a new file is private. Raise OSError."""
     make_private_directory(path.parent)
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)

@@ -1,4 +1,4 @@
-"""What checks find: the one kit of `config check` and `diagnose` (docs: CONTRACT of the JSON `findings`).
+"""Checks and their findings, for both `config check` and `diagnose` (docs: CONTRACT of the JSON `findings`).
 
 A `Check` is a pure function of facts that yields findings; `fail`, `warn`, `ok` and `skip` make them.
 """
@@ -20,7 +20,7 @@ WRONG = (Verdict.FAIL, Verdict.WARN)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Where it can be seen: a file, process or URL, the 1-based line in a file, and what stands there (no secret)."""
+    """Where a finding can be seen: a file, process or URL, the 1-based line, and the text there (never a secret)."""
 
     source: str
     line: int | None = None
@@ -36,9 +36,9 @@ class Evidence:
 class Finding:
     """One thing that a check found. Its check fills in `id`, `title` and `duration_ms`.
 
-    Several findings may share an id, and their evidence tells them apart. `reason` says what is wrong in one
-    sentence, `cause` why it matters or how it came about. `explained_by` is the id of the finding that this one
-    follows from, "" for a root.
+    Several findings may share an id; their evidence distinguishes them. `reason` says what is wrong in one sentence,
+    `cause` why it matters or how it happened. `explained_by` is the id of the finding that this one follows from, ""
+    for a root.
     """
 
     id: str = ""
@@ -53,7 +53,7 @@ class Finding:
     duration_ms: float = 0.0
 
     def case(self) -> Case:
-        """The finding as JUnit and other judged lists show it."""
+        """Return the finding as a case, as JUnit and similar formats show it."""
         where = ", ".join(e.place for e in self.evidence)
         parts = (
             f"{where}: {self.reason}" if where else self.reason,
@@ -70,9 +70,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check(Generic[FactsT]):
-    """One check: a pure function of facts that yields what is wrong, or nothing when all is well.
+    """One check: a pure function of facts that yields what is wrong, or nothing if all is well.
 
-    `group` is what `--only` takes besides ids. `follows` are the ids of checks whose failure explains this one's.
+    `--only` accepts `group` besides ids. `follows` are the ids of checks whose failure explains a failure of this one.
     """
 
     id: str
@@ -82,7 +82,7 @@ class Check(Generic[FactsT]):
     follows: tuple[str, ...] = ()
 
     def findings(self, facts: FactsT) -> tuple[Finding, ...]:
-        """What the check finds, at least one finding: PASS when it says nothing, ERROR when it crashes."""
+        """Run the check and return at least one finding: PASS if it yields nothing, ERROR if it crashes."""
         begun = time.perf_counter()
         try:
             found = tuple(self.run(facts)) or (ok(""),)
@@ -100,7 +100,7 @@ def fail(
     fix: Fix | None = None,
     explained_by: str = "",
 ) -> Finding:
-    """A FAIL with its fix."""
+    """Return a FAIL with its fix."""
     return Finding(
         verdict=Verdict.FAIL,
         reason=reason,
@@ -120,21 +120,21 @@ def warn(
     fix: Fix | None = None,
     explained_by: str = "",
 ) -> Finding:
-    """A WARN with its fix."""
+    """Return a WARN with its fix."""
     found = fail(reason, *evidence, service=service, cause=cause, fix=fix, explained_by=explained_by)
     return replace(found, verdict=Verdict.WARN)
 
 
 def ok(reason: str, *evidence: Evidence, service: str = "") -> Finding:
-    """A PASS that says what was found."""
+    """Return a PASS that says what was found."""
     return Finding(verdict=Verdict.PASS, reason=reason, evidence=evidence, service=service)
 
 
 def skip(reason: str) -> Finding:
-    """A check that has nothing to judge here."""
+    """Return a SKIP: there is nothing to judge here."""
     return Finding(verdict=Verdict.SKIP, reason=reason)
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:
-    """The verdict of all findings together."""
+    """Return the verdict of all findings together."""
     return worst(finding.verdict for finding in findings)

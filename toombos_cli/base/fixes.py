@@ -1,11 +1,11 @@
-"""What a person can do about a fault. Text is made from a `Fix` at the end, and never read back."""
+"""What a person can do about a fault. A `Fix` becomes text only when it is shown, and is never parsed back."""
 
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# The commands of toombos that mend something and lose nothing.
+# The toombos commands that repair something and lose nothing.
 _HARMLESS = (("start",), ("restart",), ("config", "init"), ("monitoring", "restart"), ("monitoring", "reload"))
 
 
@@ -21,10 +21,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fix:
-    """A way to mend a fault: a program to run, an edit of a settings file, a line for the user's shell, or advice.
+    """A way to repair a fault: a program to run, an edit of a settings file, a line for the user's shell, or advice.
 
-    Exactly one of the four is set; `command`, `edit`, `shell` and `advice` of this module make them. A `safe` fix can
-    do no harm here. `undo` is the command that takes it back, None if there is none.
+    Exactly one of the four is set; `command`, `edit`, `shell` and `advice` of this module create them. A `safe` fix
+    does no harm here. `undo` is the command that reverts it, None if there is none.
     """
 
     argv: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Fix:
 
     @property
     def command(self) -> str:
-        """The line to paste; "" for advice."""
+        """The line to paste, "" for advice."""
         if self.edit is not None:
             return self.edit.shell
         return shlex.join(self.argv) if self.argv else self.line
@@ -45,32 +45,32 @@ class Fix:
         return self.command or self.advice
 
     def document(self) -> dict[str, Any]:
-        """The fix as JSON shows it: `command` or `advice`, `safe`, `undo`."""
+        """Return the fix as in the JSON output: `command` or `advice`, `safe`, `undo`."""
         what = {"command": self.command} if self.command else {"advice": self.advice}
         return {**what, "safe": self.safe, "undo": self.undo}
 
 
 def command(*argv: str, safe: bool = False, undo: str | None = None) -> Fix:
-    """A program to run."""
+    """Return a fix that runs a program."""
     return Fix(argv=argv, safe=safe, undo=undo)
 
 
 def edit(path: Path, line: int | None, shell: str, *, undo: str | None = None) -> Fix:
-    """A change of one line of a settings file. It is safe: `diagnose --fix` copies the file first."""
+    """Return a fix that changes one line of a settings file. It is safe: `diagnose --fix` copies the file first."""
     return Fix(edit=Edit(path=str(path), line=line, shell=shell), safe=True, undo=undo)
 
 
 def shell(line: str, *, undo: str | None = None) -> Fix:
-    """A line that only the user's own shell can run, or that needs more than one program."""
+    """Return a line that only the user's own shell can run, or that needs more than one program."""
     return Fix(line=line, undo=undo)
 
 
 def advice(text: str) -> Fix:
-    """What to do where no command can be given."""
+    """Return advice for a fault that no single command repairs."""
     return Fix(advice=text)
 
 
 def toombos(project: Path, *words: str) -> Fix:
-    """A command of toombos for this project that works wherever it is pasted."""
+    """Return a toombos command for this project that works in any directory."""
     is_harmless = any(words[: len(harmless)] == harmless for harmless in _HARMLESS)
     return command("toombos", "--project", str(project), *words, safe=is_harmless)

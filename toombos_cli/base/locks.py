@@ -1,8 +1,8 @@
-"""Advisory locks that are never stale: the kernel drops one when the last process that has its file open ends.
+"""Advisory locks that are never stale: the kernel releases a lock when the last process with its file open ends.
 
 `take` returns a descriptor, which a child process may inherit together with the lock. `hold`, `share` and `hold_alone`
-keep a lock for a block. All of them lock the file that has the name at that moment: a lock on a removed file excludes
-nobody.
+hold a lock for a block. All of them lock the file that has the name at that moment, because a lock on a removed file
+excludes nobody.
 """
 
 import contextlib
@@ -18,20 +18,20 @@ from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.errors import LockedError, OperationError
 
 LOCK_FILE = os.O_RDWR | os.O_CREAT
-"""Flags for a file that exists for its lock, and is made when it is missing."""
+"""Flags for a file that exists only for its lock and is created if missing."""
 AS_IT_IS = os.O_RDONLY
-"""Flags for a file or directory that exists for something else, and is never made."""
+"""Flags for a file or directory with another purpose, which is never created."""
 
-_GLANCE_S = 0.5  # `is_held` has the lock for an instant
+_GLANCE_S = 0.5  # `is_held` takes the lock for an instant
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.1
 
 
 def take(
     path: Path, *, shared: bool = False, patience_s: float = 0.0, flags: int = LOCK_FILE, mode: int = 0o600
 ) -> int | None:
-    """Returns a descriptor that holds the lock until it and every inherited copy is closed; None when it is taken.
+    """Return a descriptor that holds the lock until it and all inherited copies are closed, or None if it is taken.
 
-    A file that is made gets `mode`. Raises OSError.
+    A new file gets `mode`. Raise OSError.
     """
     deadline, pause_s = time.monotonic() + patience_s, _FIRST_PAUSE_S
     operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
@@ -55,7 +55,7 @@ def take(
 
 
 def is_at(path: Path, fd: int) -> bool:
-    """Reports whether the descriptor's file still has this name."""
+    """Report whether the descriptor's file still has this name."""
     try:
         return os.path.samestat(path.stat(), os.fstat(fd))
     except FileNotFoundError:
@@ -63,16 +63,16 @@ def is_at(path: Path, fd: int) -> bool:
 
 
 def wait_for(path: Path, *, patience_s: float, shared: bool = False, flags: int = LOCK_FILE, mode: int = 0o600) -> int:
-    """Returns a descriptor as `take` does. Raises TimeoutError when other processes keep the lock for too long."""
+    """Return a descriptor as `take` does. Raise TimeoutError if other processes hold the lock for too long."""
     fd = take(path, shared=shared, patience_s=patience_s, flags=flags, mode=mode)
     if fd is None:
-        raise TimeoutError(errno.ETIMEDOUT, "is locked by another process for too long", str(path))
+        raise TimeoutError(errno.ETIMEDOUT, "has been locked by another process for too long", str(path))
     return fd
 
 
 @contextlib.contextmanager
 def hold(path: Path, *, patience_s: float = 1.0) -> Iterator[None]:
-    """Holds the lock of a lock file or directory alone for the block. Raises OSError, TimeoutError as `wait_for`."""
+    """Hold an exclusive lock on a lock file or directory for the block. Raise OSError, TimeoutError as `wait_for`."""
     fd = _wait_for_any(path, patience_s, shared=False)
     try:
         yield
@@ -82,9 +82,9 @@ def hold(path: Path, *, patience_s: float = 1.0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def share(path: Path, *, patience_s: float = 10.0) -> Iterator[None]:
-    """Holds the lock for the block together with others who share it. Raises TimeoutError as `wait_for`.
+    """Hold a shared lock for the block. Raise TimeoutError as `wait_for` does.
 
-    Needs no right to write: a lock file that is missing and cannot be made is held by nobody else either.
+    No write permission is needed: a lock file that is missing and cannot be created is held by nobody else either.
     """
     try:
         fd = _wait_for_any(path, patience_s, shared=True)
@@ -115,9 +115,9 @@ def _wait_for_any(path: Path, patience_s: float, *, shared: bool) -> int:
 
 @contextlib.contextmanager
 def hold_alone(path: Path, doing: str) -> Iterator[None]:
-    """Holds the lock for an operation such as `smoke test`, and writes this process and the operation into its file.
+    """Hold the lock for an operation such as `smoke test`, and write this process and the operation to its file.
 
-    Raises LockedError that names the process that has it, OperationError when the file cannot be made.
+    Raise LockedError naming the process that holds it, OperationError if the file cannot be created.
     """
     try:
         make_private_directory(path.parent)
@@ -129,7 +129,7 @@ def hold_alone(path: Path, doing: str) -> Iterator[None]:
     if fd is None:
         raise _locked(path)
     try:
-        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+        with contextlib.suppress(OSError):  # the lock is valid without the note, for example on a full disk
             note = f"{os.getpid()} {doing}\n".encode()
             os.pwrite(fd, note, 0)
             os.ftruncate(fd, len(note))
@@ -139,7 +139,7 @@ def hold_alone(path: Path, doing: str) -> Iterator[None]:
 
 
 def _locked(path: Path) -> LockedError:
-    """Returns the error that names the process that has the lock, as the lock's file says."""
+    """Return the error that names the process that holds the lock, from the lock's file."""
     try:
         pid, _, doing = path.read_text("ascii", "replace").strip().partition(" ")
     except OSError:
@@ -150,7 +150,7 @@ def _locked(path: Path) -> LockedError:
 
 
 def is_held(path: Path) -> bool:
-    """Reports whether a living process holds the lock, alone or shared; False when there is no such file."""
+    """Report whether a living process holds the lock, exclusive or shared; False if there is no such file."""
     try:
         fd = take(path, flags=AS_IT_IS | os.O_NONBLOCK)
     except OSError:

@@ -1,7 +1,7 @@
-"""Takes secrets out of everything that leaves the program: the one sink for findings, logs, bundles and tracebacks.
+"""Removes secrets from everything that leaves the program: findings, logs, bundles and tracebacks.
 
-First the known secret values in every spelling that they travel in, then whatever stands behind a key that sounds
-secret, then the user part of URLs. Equal secrets get equal tokens, so that a reader can still see what is the same.
+It replaces known secret values in every encoding, then values whose key sounds secret, then the user part of URLs.
+Equal secrets get equal tokens, so that a reader can still see which values are the same.
 """
 
 import base64
@@ -18,18 +18,18 @@ T = TypeVar("T")
 
 MASK = "********"
 SHORTEST_SECRET = 5
-"""Shorter values are not looked for: they occur everywhere by chance."""
+"""Shorter values are not searched for: they occur everywhere by chance."""
 
 _LONGEST_WORD = 10
-"""A secret of so many letters, and nothing else, may be a word of any text."""
+"""A secret of at most so many letters, and nothing else, may be an ordinary word."""
 
-# Texts, which re compiles when they are first used: most commands meet no line that holds a telling word.
+# Patterns are plain text, which re compiles on first use: most commands never see a line with one of these words.
 _WORDS = (
     r"api[_-]?key|secret[_-]?key|access[_-]?key|secret|token|passw(?:or)?d|passphrase|[_-]pass"
     r"|credentials?|private[_-]?key|encryption[_-]?key|auth[_-]?key|account[_-]?key|requirepass|masterauth"
 )
 _MORE = r"(?:_json|_b64|_base64|_base|_old|_new|_v?\d+)?"
-"""What may stand behind the telling word."""
+"""The suffixes that may follow such a word."""
 _IN_NAMES = ("key", "secret", "token", "pass", "credential", "pwd", "sig", "-u")
 _IN_SHAPES = (
     *("akia", "asia", "gh", "glpat", "xox", "k_live_", "eyj", "hooks", "private key", "sk-", "npm_", "pypi-", "hvs."),
@@ -53,9 +53,9 @@ _OPTION = rf"""(?ix)
     (?P<head> (?<!\S) (?: --?[a-z0-9_.-]{{0,60}}? (?:{_WORDS}) | -u\s+[^\s:'"]+(?=:\D) ) (?:\s+|:) ["']? )
     (?! -|is\b ) (?P<value>[^\s"';,]+)
     """
-"""Of a command line: an option with its value behind a blank, and the `-u user:password` of curl."""
+"""In a command line: an option followed by its value, and curl's `-u user:password`."""
 _SQL = r"""(?i)(\b(?:passw(?:or)?d|identified\s+by)\s+['"])([^\s'"]{4,})(?=['"])"""
-"""As a database logs the statement that sets one, and what quotes one that was refused."""
+"""Statements that set a password, as databases log them, and messages that quote a rejected one."""
 _AUTHORIZATION = (
     r"""(?i)((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)"""
     r"""((?:bearer|basic|token|digest|api-?key|negotiate|ntlm)\s+)?([^\s"'\\,;]+)"""
@@ -71,25 +71,25 @@ _SHAPES = (
     r"|(?<=hooks\.slack\.com/services/)[\w/-]+|(?<=/api/webhooks/)\d+/[\w-]+"
     r"|(?s:(?<=PRIVATE\ KEY-----).+?(?=-----END|\Z))"
 )
-"""Tokens that their issuers made recognisable (their documentation on secret scanning), and private keys (RFC 7468)."""
+"""Tokens in the recognisable formats of their issuers (see their secret scanning docs), and private keys (RFC 7468)."""
 _USERINFO = r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^\s/?#\"'<>]+)@"
 _HARMLESS = frozenset(
     {"", "true", "false", "none", "null", "yes", "no", "missing", "invalid", "required", "set", MASK}
 ) | {
-    *("is", "are", "was", "has", "must", "should", "may", "needs", "cannot", "not")  # how a sentence about it begins
+    *("is", "are", "was", "has", "must", "should", "may", "needs", "cannot", "not")  # "token: is required"
 }
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a variable or header of this name sounds as if its value were a secret."""
+    """Report whether the name of a variable or header suggests that its value is a secret."""
     return bool(re.search(_SECRET_NAME, name))
 
 
 class Redactor:
-    """Replaces secrets by tokens, the same for the same secret: `<API_KEY>` for a known one, else `<secret-1>`."""
+    """Replaces secrets with tokens, equal ones for equal secrets: `<API_KEY>` for a known one, else `<secret-1>`."""
 
     def __init__(self, secrets: Iterable[tuple[str, str]] = ()) -> None:
-        """`secrets` are pairs of name and clear value; a value that two names share is called by the first."""
+        """Create a redactor for `secrets`, pairs of name and plain value; a shared value gets its first name."""
         self._tokens: dict[str, str] = {}
         self._spellings: dict[str, str] = {}
         for name, value in secrets:
@@ -102,10 +102,10 @@ class Redactor:
         self._literals = re.compile("|".join(literals)) if longest_first else None
 
     def text(self, text: str) -> str:
-        """`text` without secrets."""
+        """Return `text` without secrets."""
         if self._literals is not None:
             text = self._literals.sub(lambda match: self._spellings[match[0]], text)
-        lower = text.lower()  # most lines hold none of the words, and looking for them is cheaper than the expressions
+        lower = text.lower()  # most lines contain none of the words, and a substring search is cheaper than a regex
         if "authorization" in lower:
             text = re.sub(_AUTHORIZATION, lambda m: f"{m[1]}{m[2] or ''}{self._token(m[3])}", text)
         if "bearer" in lower:
@@ -122,11 +122,11 @@ class Redactor:
         return re.sub(_USERINFO, self._userinfo, text) if "://" in lower else text
 
     def value(self, value: T) -> T:
-        """The same structure (dataclasses, mappings, sequences) with every text in it redacted."""
+        """Return the same structure (dataclasses, mappings, sequences) with every text in it redacted."""
         return self._value(value)  # type: ignore[no-any-return]  # the structure is kept, which types cannot say
 
     def leaks(self, text: str) -> tuple[str, ...]:
-        """The tokens of the known secrets that still stand in `text`, in any spelling; () when it is clean."""
+        """Return the tokens of the known secrets that are still in `text`, in any spelling; () if it is clean."""
         if self._literals is None:
             return ()
         return tuple(sorted({self._spellings[match[0]] for match in self._literals.finditer(text)}))
@@ -166,17 +166,20 @@ class Redactor:
 
 
 def _word(spelling: str) -> str:
-    """An expression for a secret as it is. What may be a word ("short") counts as a word alone: not in "shorter"."""
+    """Return a regex for a secret as is. One that may be a word ("short") must be a whole word: not in "shorter"."""
     if not spelling.isalpha() or len(spelling) > _LONGEST_WORD:
         return re.escape(spelling)
-    begins = r"(?:(?<![A-Za-z])|(?<=\\[nrt]))"  # an escaped line end may stand before it
+    begins = r"(?:(?<![A-Za-z])|(?<=\\[nrt]))"  # an escaped line end may precede it
     return rf"{begins}{spelling}(?![A-Za-z])"
 
 
 def spellings(value: str) -> frozenset[str]:
-    """`value` raw and as it is written in URLs (once and twice), base64 (at every alignment), hexadecimal, JSON (once
-    and twice, and as strict encoders escape it), HTML, and Python."""
-    import html  # with its table of entities, for those alone who know a secret
+    """Return `value` raw and in the encodings in which it may appear.
+
+    These are URLs (once and twice), base64 (at every alignment), hexadecimal, JSON (once and twice, and as strict
+    encoders escape it), HTML and Python.
+    """
+    import html  # slow to import, and only needed if there are secrets
 
     once, wide = json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]
     found = {value, once, wide, json.dumps(once)[1:-1], repr(value)[1:-1], value.encode("unicode_escape").decode()}
@@ -190,7 +193,7 @@ def spellings(value: str) -> frozenset[str]:
     for encoded in (quote(value), quote(value, safe=""), quote_plus(value)):
         found |= {encoded, quote(encoded, safe=""), re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)}
     for shift in range(3):
-        # Which characters of base64 depend on the secret alone: whole groups of three bytes between its neighbours.
+        # Only the base64 characters of whole three-byte groups depend on the secret alone, not on its neighbours.
         start = (-shift) % 3
         whole = raw[start : start + (len(raw) - start) // 3 * 3]
         if len(whole) >= 6:

@@ -1,4 +1,4 @@
-"""What features return: a verdict, and reports that any renderer can show."""
+"""Verdicts, and the reports that features return and any renderer can show."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from toombos_cli.base.errors import Problem
 
 
 class Verdict(StrEnum):
-    """What a check found. ERROR means "could not be judged", SKIP "there was nothing to judge"; neither is a PASS."""
+    """The verdict of a check. ERROR means "could not be judged", SKIP "nothing to judge"; neither is a PASS."""
 
     PASS = "pass"  # noqa: S105  (a verdict, not a password)
     WARN = "warn"
@@ -27,7 +27,7 @@ WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return the verdict of a whole: a definite FAIL beats ERROR; SKIP when nothing was judged."""
+    """Return the worst verdict: a definite FAIL is worse than ERROR; SKIP if nothing was judged."""
     return min(verdicts, key=WORST_FIRST.index, default=Verdict.SKIP)
 
 
@@ -43,7 +43,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One measured value of a report in Prometheus' terms; samples of one name share their help. In base units."""
+    """One measured value of a report for Prometheus, in base units; samples with the same name share their help."""
 
     name: str
     help: str
@@ -63,7 +63,7 @@ class Report(ABC):
     kind: ClassVar[str]
     hidden: ClassVar[frozenset[str]] = frozenset()
     asked_for: ClassVar[bool] = False
-    """Whether the report answers a question: the others are silent with --quiet when nothing is wrong."""
+    """Whether the report is the purpose of its command; other reports print nothing with --quiet if all is well."""
 
     @property
     @abstractmethod
@@ -72,11 +72,11 @@ class Report(ABC):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """What went wrong, as the `errors` of the JSON envelope."""
+        """The errors of the report, which become the `errors` of the JSON envelope."""
         return ()
 
     def exit_code(self, *, strict: bool = False) -> int:
-        """Return the exit code of docs/exit-codes.md; with `strict`, only a PASS ends with 0."""
+        """Return the exit code as in docs/exit-codes.md; with `strict`, only a PASS gives 0."""
         lenient = {Verdict.PASS: 0, Verdict.WARN: 0, Verdict.SKIP: 0, Verdict.FAIL: 1, Verdict.ERROR: 4}
         code = lenient[self.verdict]
         return code or int(strict and self.verdict is not Verdict.PASS)

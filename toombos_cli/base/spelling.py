@@ -1,10 +1,10 @@
-"""The name that a user probably meant."""
+"""Suggests the name that a user probably meant."""
 
 from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Returns the most similar known name, ignoring case, or None when none is close."""
+    """Return the most similar known name, ignoring case, or None if none is close."""
     from difflib import get_close_matches
 
     by_lower = {name.lower(): name for name in known}
@@ -13,6 +13,6 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str | None = None) -> str | None:
-    """Returns the hint `did you mean 'x'?`, or `otherwise` when no known name is close."""
+    """Return the hint `did you mean 'x'?`, or `otherwise` if no known name is close."""
     guess = nearest(word, known)
     return f"did you mean {guess!r}?" if guess else otherwise

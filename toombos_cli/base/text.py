@@ -1,4 +1,4 @@
-"""Texts for people: printable lines, sizes and durations, each spelled in one way everywhere."""
+"""Text for people: printable lines, sizes and durations, in the same format everywhere."""
 
 import math
 import re
@@ -10,10 +10,10 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)?")
 
 
 def printable(text: str | bytes) -> str:
-    """Returns the text with every character that is not printable written out, such as `\\x1b`; a tab stays a tab.
+    """Return the text with unprintable characters escaped, such as `\\x1b`; a tab stays a tab.
 
-    What a log, a file name or a server says must not drive the terminal that shows it. Bytes outside UTF-8 are written
-    out as well.
+    Text from a log, a file name or a server must not control the terminal that shows it. Bytes that are not UTF-8 are
+    escaped too.
     """
     if isinstance(text, bytes):
         text = text.decode(errors="backslashreplace")
@@ -23,13 +23,13 @@ def printable(text: str | bytes) -> str:
 
 
 def one_line(text: str, *, limit: int = 200) -> str:
-    """Returns the text on one printable line of at most `limit` characters; an ellipsis stands for the rest."""
+    """Return the text as one printable line of at most `limit` characters; an ellipsis replaces the rest."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def size(size_bytes: float) -> str:
-    """Returns a size with a binary unit, such as `812 B`, `1.5 MiB` or `214 GiB`."""
+    """Return a size with a binary unit, such as `812 B`, `1.5 MiB` or `214 GiB`."""
     amount = float(size_bytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(amount) < 1000 or unit == "GiB":
@@ -39,7 +39,7 @@ def size(size_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration in its two largest units, such as `42 s`, `3 min 10 s`, `2 h` or `5 d 4 h`."""
+    """Return a duration in its two largest units, such as `42 s`, `3 min 10 s`, `2 h` or `5 d 4 h`."""
     minutes, rest_s = divmod(round(seconds), 60)
     hours, rest_min = divmod(minutes, 60)
     days, rest_h = divmod(hours, 24)
@@ -50,7 +50,7 @@ def duration(seconds: float) -> str:
 
 
 def parse_duration(text: str, *, where: str) -> float:
-    """Returns the seconds of `90`, `500ms`, `30s`, `1.5m` or `2d`. Raises UsageError; `where` names the option."""
+    """Return the seconds of `90`, `500ms`, `30s`, `1.5m` or `2d`. Raise UsageError; `where` names the option."""
     match = _DURATION.fullmatch(text.strip())
     seconds = float(match[1]) * UNITS_S[match[2] or "s"] if match else 0.0
     if not 0 < seconds < math.inf:

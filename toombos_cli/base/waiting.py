@@ -1,4 +1,4 @@
-"""Work that must not keep its caller waiting for ever."""
+"""Runs work with a time limit."""
 
 import threading
 import time
@@ -11,14 +11,14 @@ _LOOK_S = 0.2
 
 
 class OverdueError(Exception):
-    """The work was not done in time."""
+    """The work did not finish in time."""
 
 
 def run_within(work: Callable[[], T], timeout_s: float | None = None) -> T:
-    """Returns what the work returns, or raises what it raises; OverdueError when that takes longer than `timeout_s`.
+    """Return what the work returns or raise what it raises; raise OverdueError after `timeout_s`.
 
-    The work is done in a thread, so a signal is heard although the work waits inside a library. Work that is overdue or
-    interrupted is left behind, and ends with the process.
+    The work runs in a thread, so that signals are handled even while it waits inside a library. Overdue or interrupted
+    work keeps running until the process ends.
     """
     done: Future[T] = Future()
 
@@ -31,7 +31,7 @@ def run_within(work: Callable[[], T], timeout_s: float | None = None) -> T:
     thread = threading.Thread(target=run, daemon=True)
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     thread.start()
-    while thread.is_alive():  # the system may give the signal to another thread: look for it now and then
+    while thread.is_alive():  # the system may deliver a signal to another thread: check for it at intervals
         left_s = _LOOK_S if deadline is None else deadline - time.monotonic()
         if left_s <= 0:
             raise OverdueError(f"not done after {timeout_s:g} s")

@@ -1,4 +1,4 @@
-"""`config check`: judges the configuration by every rule."""
+"""`config check`: judges the configuration against every rule."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ from toombos_cli.settings.check import check_configuration
 
 
 def run_check(manifest: Manifest, *, mode: str | None, start: Path) -> CheckReport:
-    """The findings for a system that is started in `mode`; `start` is where the project was looked for."""
+    """Return the findings for a system started in `mode`; `start` is where the search for the project started."""
     facts = gather_facts(manifest, mode=mode, start=start)
     return CheckReport(env_file=facts.env_file.path, mode=mode, findings=check_configuration(facts))

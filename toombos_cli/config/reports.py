@@ -10,7 +10,7 @@ from toombos_cli.base.results import Case, Report, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckReport(Report):
-    """Every rule's findings, in the order of the rules. `env_file` is the file that was judged, for `mode`."""
+    """The findings of every rule, in order. `env_file` is the file that was judged, for `mode`."""
 
     kind: ClassVar[str] = "findings"
 
@@ -20,17 +20,17 @@ class CheckReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when a finding is one."""
+        """FAIL if a finding is one."""
         return overall(self.findings)
 
     def cases(self) -> tuple[Case, ...]:
-        """One case a finding."""
+        """Return one case per finding."""
         return tuple(finding.case() for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownValue:
-    """One setting as it may be shown: `value` is masked, None when nothing sets it. `source` says what set it."""
+    """One setting as shown: `value` is masked, None if nothing sets it. `source` says what sets it."""
 
     name: str
     value: str | None
@@ -38,9 +38,9 @@ class ShownValue:
     line: int | None
     secret: bool
     overrides_line: int | None = None
-    """The line of `.env` that something stronger overrides."""
+    """The line of `.env` that a stronger source overrides."""
     service: str = ""
-    """The service whose own table sets it, in the list of what all share."""
+    """The service whose own table sets it, in the list for all services."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class ShowReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """SKIP when there is no variable to show."""
+        """SKIP if there is no variable to show."""
         return Verdict.PASS if self.values else Verdict.SKIP
 
 
@@ -66,7 +66,7 @@ _WRITES_A_FILE = frozenset({"init", "init-manifest"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsChangeReport(Report):
-    """What was done to `.env`: `names` of the variables that got a new text, `backup` the copy of the old file."""
+    """A change of `.env`: `names` are the variables that changed, `backup` is the copy of the old file."""
 
     kind: ClassVar[str] = "config_change"
 
@@ -78,7 +78,7 @@ class SettingsChangeReport(Report):
 
     @property
     def verdict(self) -> Verdict:
-        """SKIP when there was nothing to change; what fails raises."""
+        """SKIP if there was nothing to change; failures raise."""
         return Verdict.PASS if self.names or self.action in _WRITES_A_FILE else Verdict.SKIP
 
 

@@ -1,4 +1,4 @@
-"""The databases that the system's services are given: one answer for backup, restore, diagnose and `config check`."""
+"""The databases of the system's services, for backup, restore, diagnose and `config check` alike."""
 
 import os
 import re
@@ -14,17 +14,17 @@ from toombos_cli.settings.env_file import EnvFile
 from toombos_cli.settings.values import Value, decrypted, effective_values, key_names
 
 CONVENTIONAL_NAME = "DATABASE_URL"
-"""Names a database also in a project whose manifest does not document it."""
+"""This variable names a database even if the manifest does not document it."""
 _PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306, "mongodb": 27017, "redis": 6379}
 _SQLITE = re.compile(r"sqlite3?(?:\+\w+)?:///([^?]*)(?:\?(.*))?", re.DOTALL)
-# The user and password of a URL behind its `://`, whatever the password holds: it ends at the last `@` before the host.
-# Digits before a slash are a port.
+# The user and password of a URL, after its `://`. A password may contain anything: it ends at the last `@` before the
+# host. Digits before a slash are a port.
 USERINFO = r"(?:(?P<user>[^:@/?#]*)(?P<password>:(?!\d+[/?#]).*?)?@(?=[^@/?]*(?:[/?]|$)))?"
 _SERVER = re.compile(
     rf"(?P<scheme>[A-Za-z][\w+.-]*)://{USERINFO}(?P<hosts>[^/?]*)(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?",
     re.DOTALL,
 )
-# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS; it refuses every other name.
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS; libpq rejects every other name.
 _LIBPQ = re.compile(
     "host|hostaddr|port|dbname|user|password|passfile|require_auth|channel_binding|connect_timeout|client_encoding"
     "|options|application_name|fallback_application_name|keepalives(_idle|_interval|_count)?|tcp_user_timeout"
@@ -35,7 +35,7 @@ _LIBPQ = re.compile(
 
 
 class DatabaseKind(StrEnum):
-    """What kind of database a URL names; OTHER also stands for a text that is no URL."""
+    """The kind of database that a URL names; OTHER includes text that is not a URL."""
 
     SQLITE = "sqlite"
     POSTGRESQL = "postgresql"
@@ -44,10 +44,10 @@ class DatabaseKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A database server by its URL; `password` is in clear.
+    """The database server that a URL names; `password` is plain text.
 
-    `named_host` is the first host that the URL names, a directory for a Unix socket, "" for none. `port` is that
-    host's, else the usual one of the kind of database, None when that is not known.
+    `named_host` is the first host in the URL, a directory for a Unix socket, "" if there is none. `port` is the port
+    of that host, or the default port of the kind of database, or None if that is unknown.
     """
 
     scheme: str
@@ -61,7 +61,7 @@ class Server:
 
     @classmethod
     def parse(cls, url: str) -> "Server | None":
-        """Return the server that a URL names, None for a text that is no URL or whose port is no number."""
+        """Return the server that a URL names, or None if the text is not a URL or its port is not a number."""
         match = _SERVER.fullmatch(url)
         if match is None:
             return None
@@ -89,11 +89,11 @@ class Server:
 
     @property
     def host(self) -> str:
-        """The first host, this machine when the URL names none."""
+        """The first host, or this machine if the URL names none."""
         return self.named_host or "localhost"
 
     def libpq_url(self) -> str:
-        """Return the URL for libpq: without driver and password, and with the parameters that libpq knows."""
+        """Return the URL for libpq: without driver and password, with only the parameters that libpq knows."""
         given = dict(self.parameters)
         if "ssl" in given and "sslmode" not in given:  # asyncpg's name
             given["sslmode"] = {"true": "require", "false": "disable"}.get(given["ssl"], given["ssl"])
@@ -104,10 +104,10 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """One database, `services` those that are given it.
+    """One database; `services` are the services that get its URL.
 
-    `name` is the variable that names it, `value` the variable as it was set. `url` is in clear, or "" with the reason
-    in `undecryptable`. `path` is the file of SQLite, absolute; None for one in memory.
+    `name` is the variable that names it, `value` the variable as set. `url` is plain text, or "" with the reason in
+    `undecryptable`. `path` is the absolute path of a SQLite file, None for a database in memory.
     """
 
     name: str
@@ -121,12 +121,12 @@ class Database:
 
     @property
     def label(self) -> str:
-        """The variable, and who is given it: several services may be given different databases by one name."""
+        """The variable and its services: one name may mean different databases for different services."""
         return f"{self.name} ({', '.join(self.services)})" if self.services else self.name
 
 
 def _first_host(hosts: str, parameters: Mapping[str, str]) -> tuple[str, str]:
-    """Host and port as written, "" for what is not; parameters stand for what the URL's authority leaves out."""
+    """Return host and port as written, "" if missing; parameters supply what the URL's authority leaves out."""
     first = hosts.partition(",")[0]
     bracketed = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", first)
     host, _, port = first.partition(":")
@@ -141,10 +141,10 @@ def _first_host(hosts: str, parameters: Mapping[str, str]) -> tuple[str, str]:
 def find_databases(
     manifest: Manifest, env_file: EnvFile, *, mode: str | None = None, environ: Mapping[str, str] | None = None
 ) -> tuple[Database, ...]:
-    """Return each database that a service is given, once; one that nobody is known to use counts as well.
+    """Return each database once, including those without a known user.
 
-    The variables with the role `database` name them, and DATABASE_URL where the manifest does not document it. A
-    relative SQLite path is resolved against the working directory of the service.
+    The variables with the role `database` name them, and DATABASE_URL if the manifest does not document it. A relative
+    SQLite path is resolved against the working directory of the service.
     """
     found: dict[object, Database] = {}
     for name in _names(manifest):
@@ -167,7 +167,7 @@ def _names(manifest: Manifest) -> tuple[str, ...]:
 
 
 def _users(manifest: Manifest, name: str) -> tuple[Service, ...]:
-    """The services that read a variable: those that the manifest names for it, else all but monitoring."""
+    """Return the services that read a variable: those the manifest names, or else all except monitoring."""
     named = manifest.environment[name].used_by if name in manifest.environment else ()
     return tuple(
         service
@@ -190,7 +190,7 @@ def _described(manifest: Manifest, service: Service | None, value: Value, url: s
 
 
 def _sqlite_path(url: str, directory: Path) -> Path | None:
-    """The file of a URL as SQLAlchemy reads it, `file:` URIs included; None in memory."""
+    """Return the file of a URL as SQLAlchemy reads it, `file:` URIs included, or None for a database in memory."""
     match = _SQLITE.fullmatch(url)
     path = match[1] if match else ""
     if match and path.startswith("file:"):
@@ -202,7 +202,7 @@ def _sqlite_path(url: str, directory: Path) -> Path | None:
 
 
 def _identity(database: Database) -> object:
-    """What two services that use the same database have in common, whatever user and driver each one names."""
+    """Return a key that is equal for two URLs of the same database, whatever user and driver they name."""
     if database.path is not None:
         return os.path.realpath(database.path)
     if database.server is not None and database.kind is DatabaseKind.POSTGRESQL:

@@ -1,4 +1,4 @@
-"""How names and values of the configuration may be shown: whatever could be a secret is masked."""
+"""How names and values of the configuration are shown: anything that could be a secret is masked."""
 
 import re
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from toombos_cli.settings.types import type_error
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,49}|[a-z_][a-z0-9_]{0,49}")
 _MISSPELT = 0.85
-"""How alike a misspelt name is to the right one at least: less may be a secret that was pasted before it."""
+"""The least similarity of a misspelled name to the right one: below it, a secret may have been pasted in front."""
 _UNSHOWN = "(a name that is not shown)"
 
 
 def shown_name(name: str, documented: Mapping[str, Variable]) -> str:
-    """The name, when it looks like one: a line that broke off a key or certificate is read as a name, too."""
+    """Return the name if it looks like one: a broken-off line of a key or certificate is parsed as a name too."""
     if name in documented or (_NAME.fullmatch(name) and not re.search(r"\d.*\d.*\d.*\d", name)):
         return name
     guess = nearest(name, documented) if re.fullmatch(r"\w{1,50}", name) else None
@@ -28,7 +28,7 @@ def shown_name(name: str, documented: Mapping[str, Variable]) -> str:
 
 
 def shown_value(name: str, value: str, variable: Variable | None) -> str:
-    """The value, or the mask for a secret, an undocumented variable, and a value that its type refuses."""
+    """Return the value, or the mask for a secret, an undocumented variable or a value of the wrong type."""
     if not value:
         return ""
     if is_encrypted(value):
@@ -41,7 +41,7 @@ def shown_value(name: str, value: str, variable: Variable | None) -> str:
 
 
 def shown_manifest_value(name: str, value: str, variable: Variable | None) -> str:
-    """A value that the manifest sets: it stands in toombos.toml, so only what is or looks like a secret is masked."""
+    """Return a value from the manifest, masked only if it is or looks like a secret: toombos.toml shows it anyway."""
     if is_encrypted(value):
         return ENCRYPTED_PREFIX + MASK
     if value and ((variable and variable.secret) or is_secret_name(name) or looks_random(value)):
@@ -50,7 +50,7 @@ def shown_manifest_value(name: str, value: str, variable: Variable | None) -> st
 
 
 def masked_url(url: str) -> str:
-    """The URL without password, query and fragment, each of which may carry a secret."""
+    """Return the URL without password, query and fragment, each of which may contain a secret."""
     scheme, _, rest = url.partition("://")
     user = ""
     if found := re.match(USERINFO, rest, re.DOTALL):
@@ -61,6 +61,6 @@ def masked_url(url: str) -> str:
 
 
 def _holds_another_setting(value: str) -> bool:
-    """Whether a plain value looks like two lines whose line end was lost: the second one may be a secret."""
+    """Report whether a plain value looks like two lines without the line end: the second may be a secret."""
     words = re.findall(r"\w+", value)
     return bool(re.search(r"=|://", value)) or any(is_secret_name(word) or looks_random(word) for word in words)

@@ -1,4 +1,4 @@
-"""Encrypted values of `.env`: `enc:` followed by a Fernet token under a key made from the encryption key's text.
+"""Encrypted values of `.env`: `enc:` followed by a Fernet token, with a key derived from the encryption key's text.
 
 The Fernet key is `urlsafe_base64(sha256(key text as UTF-8))`; the text is random and at least 32 characters long, so
 no slow derivation is needed. The services decrypt by the same formula (services/common/secrets.py), and a contract
@@ -13,16 +13,16 @@ KEY_MIN_CHARS = 32
 
 
 class DecryptionError(ValueError):
-    """A value cannot be decrypted; the message never quotes it."""
+    """A value that cannot be decrypted; the message never quotes it."""
 
 
 def is_encrypted(value: str) -> bool:
-    """Whether a value of `.env` is stored encrypted."""
+    """Report whether a value of `.env` is encrypted."""
     return value.startswith(ENCRYPTED_PREFIX)
 
 
 def fernet_key(key_text: str) -> bytes:
-    """The Fernet key of an encryption key's text. Raises DecryptionError when there is none, or it is too short."""
+    """Return the Fernet key for an encryption key's text. Raise DecryptionError if it is empty or too short."""
     if not key_text:
         raise DecryptionError("no key is set")
     if len(key_text) < KEY_MIN_CHARS:
@@ -31,14 +31,14 @@ def fernet_key(key_text: str) -> bytes:
 
 
 def encrypt(value: str, key_text: str) -> str:
-    """The `enc:` form of a clear text: printable ASCII without spaces or quotes. Raises DecryptionError."""
+    """Return the `enc:` form of a plain text: printable ASCII without spaces or quotes. Raise DecryptionError."""
     from cryptography.fernet import Fernet
 
     return ENCRYPTED_PREFIX + Fernet(fernet_key(key_text)).encrypt(value.encode()).decode()
 
 
 def decrypt(value: str, key_text: str) -> str:
-    """The clear text of an `enc:` value. Raises DecryptionError when it is damaged or the key is another one."""
+    """Return the plain text of an `enc:` value. Raise DecryptionError if it is damaged or the key is wrong."""
     from cryptography.fernet import Fernet, InvalidToken
 
     try:

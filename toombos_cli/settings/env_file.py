@@ -1,4 +1,4 @@
-"""The project's `.env` as python-dotenv reads it, with the place of everything, also of what it silently drops."""
+"""The project's `.env` as python-dotenv reads it, with line numbers, including those of lines it silently drops."""
 
 import re
 from bisect import bisect_right
@@ -19,7 +19,7 @@ _NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
 class UnreadableEnvFileError(ConfigurationError):
-    """`.env` exists and cannot be read as UTF-8 text: on which line, and what mends it."""
+    """`.env` exists but cannot be read as UTF-8 text; `line` is where, `fix` the repair."""
 
     def __init__(self, message: str, path: Path, fix: Fix, *, line: int | None = None) -> None:
         super().__init__(message, where=str(path) if line is None else f"{path}:{line}", hint=str(fix))
@@ -30,11 +30,11 @@ class UnreadableEnvFileError(ConfigurationError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
-    """One stretch of the file: an assignment, a comment, or (`error`) lines that the parser drops.
+    """One piece of the file: an assignment, a comment, or (`error`) lines that the parser drops.
 
-    `name` is None for comments and errors; `value` is None where nothing is assigned, and not yet interpolated.
+    `name` is None for comments and errors. `value` is not interpolated yet, and None if nothing is assigned.
     `original` is the exact text; the originals of a file, joined, are its text. `line` and `last_line` are 1-based
-    and leave out blank lines around it.
+    and exclude blank lines around it.
     """
 
     name: str | None
@@ -51,13 +51,13 @@ class Binding:
 
     @property
     def sets_nothing(self) -> bool:
-        """Whether this was meant to set something and does not: unreadable, or a name without `=`."""
+        """Whether this should set something but does not: it is unreadable, or a name without `=`."""
         return self.error or (self.name is not None and self.value is None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvFile:
-    """What python-dotenv makes of `.env`: values after interpolation, the line of each, and every binding."""
+    """`.env` as python-dotenv reads it: interpolated values, the line of each, and every binding."""
 
     path: Path
     values: Mapping[str, str] = field(repr=False)
@@ -68,18 +68,18 @@ class EnvFile:
 
     @property
     def unparsed(self) -> tuple[Binding, ...]:
-        """The stretches that set nothing although they should."""
+        """The pieces that should set something but do not."""
         return tuple(binding for binding in self.bindings if binding.sets_nothing)
 
     def bindings_of(self, name: str) -> tuple[Binding, ...]:
-        """Every assignment of one name, in file order; the last one wins."""
+        """Return every assignment of one name, in file order; the last one wins."""
         return tuple(binding for binding in self.bindings if binding.name == name and not binding.sets_nothing)
 
 
 def read_env_file(project: Path) -> EnvFile:
-    """The project's `.env`, empty when there is none.
+    """Return the project's `.env`, empty if there is none.
 
-    Raises UnreadableEnvFileError when it exists and cannot be read as UTF-8 text.
+    Raise UnreadableEnvFileError if it exists but cannot be read as UTF-8 text.
     """
     path = project / ENV_FILE
     try:
@@ -87,11 +87,11 @@ def read_env_file(project: Path) -> EnvFile:
     except FileNotFoundError:
         return EnvFile(path=path, values={}, lines={}, exists=False)
     except IsADirectoryError:
-        message = ".env is a directory: every setting would silently be its default"
+        message = ".env is a directory: every setting would silently have its default"
         raise UnreadableEnvFileError(message, path, command("rmdir", str(path))) from None
     except PermissionError:
         fix = command("chmod", "600", str(path), safe=True)
-        raise UnreadableEnvFileError("not readable for this user", path, fix) from None
+        raise UnreadableEnvFileError("not readable by this user", path, fix) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UnreadableEnvFileError("not UTF-8", path, advice("save the file as UTF-8"), line=line) from None
@@ -101,7 +101,7 @@ def read_env_file(project: Path) -> EnvFile:
 
 
 def parse_env_text(text: str, path: Path) -> EnvFile:
-    """What python-dotenv makes of `text`; `path` is only the file's name for messages."""
+    """Parse `text` as python-dotenv does; `path` is the file name for messages and is not opened."""
     from io import StringIO
 
     from dotenv.main import resolve_variables
@@ -110,7 +110,7 @@ def parse_env_text(text: str, path: Path) -> EnvFile:
     marked = text.startswith(_BYTE_ORDER_MARK)
     text = text.removeprefix(_BYTE_ORDER_MARK)
     bindings = tuple(_located(parse_stream(StringIO(text, newline="")), text))
-    # As dotenv_values() does it, which would also log a warning for each dropped line, and read every newline as \n.
+    # Like dotenv_values(), which would also log a warning for each dropped line and read every newline as \n.
     pairs = [(b.name, b.value and _NEWLINE.sub("\n", b.value)) for b in bindings if b.name is not None]
     values = {name: v for name, v in resolve_variables(pairs, override=True).items() if v is not None}
     lines = {b.name: b.line for b in bindings if b.name in values}
@@ -118,8 +118,10 @@ def parse_env_text(text: str, path: Path) -> EnvFile:
 
 
 def _located(found: "Iterator[dotenv.parser.Binding]", text: str) -> Iterator[Binding]:
-    """The bindings with line numbers of our own: python-dotenv counts the blank lines before an assignment in, and
-    after a line that it dropped a CRLF twice."""
+    """Yield the bindings with corrected line numbers.
+
+    python-dotenv includes the blank lines before an assignment, and counts a CRLF twice after a dropped line.
+    """
     ends = [match.end() for match in _NEWLINE.finditer(text)]
     offset = 0
     for binding in found:

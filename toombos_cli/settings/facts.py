@@ -1,4 +1,4 @@
-"""Everything that the configuration rules judge: files, environment, running system, and which of it is secret."""
+"""The facts that the configuration rules judge: files, environment, running system, and which values are secret."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -35,7 +35,7 @@ class FileStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningSystem:
-    """What the running services were started with; `env_sha256` is "" when there was no `.env` then."""
+    """The services that run and the hash of the `.env` at their start; `env_sha256` is "" if there was none."""
 
     services: tuple[str, ...]
     env_sha256: str
@@ -43,11 +43,11 @@ class RunningSystem:
 
 @dataclass(frozen=True, kw_only=True)
 class SettingsFacts:
-    """The configuration as found. Rules are functions of this alone: they read no file and no clock.
+    """The configuration as found. Rules depend on this alone: they read no file and no clock.
 
-    `values` are the effective ones that all services share (settings.effective_values); `environ` is the process
-    environment; `unreadable` says why `.env` could not be read, and `env_file` is empty then. `unusable_databases`
-    gives for each SQLite file whose directory cannot be used the reason.
+    `values` are the effective values that all services share (settings.effective_values); `environ` is the process
+    environment. `unreadable` says why `.env` could not be read; `env_file` is then empty. `unusable_databases` maps
+    each SQLite file in an unusable directory to the reason.
     """
 
     manifest: Manifest
@@ -75,16 +75,16 @@ class SettingsFacts:
         return self.manifest.environment
 
     def with_role(self, *roles: Role) -> dict[str, Variable]:
-        """The documented variables that play one of the roles, by name."""
+        """Return the documented variables with one of the roles, by name."""
         return {name: variable for name, variable in self.variables.items() if variable.role in roles}
 
     def is_on(self, role: Role) -> bool:
-        """Whether a variable of this role is true."""
+        """Report whether a variable with this role is true."""
         return any(is_true(self.clear.get(name)) for name in self.with_role(role))
 
     @property
     def lost(self) -> Mapping[str, str]:
-        """Documented names that stand in `.env` without effect, or may, with the rule that says why."""
+        """The documented names that are, or may be, in `.env` without effect, with the rule that says why."""
         if self.unreadable is not None:
             return dict.fromkeys(self.variables, "load")
         text = "\n".join(binding.text for binding in self.env_file.unparsed)
@@ -99,23 +99,23 @@ class SettingsFacts:
 
     @property
     def is_live(self) -> bool:
-        """Whether the system knows dry-run mode and is not in it."""
+        """Whether the system has a dry-run mode and is not in it."""
         return bool(self.with_role("dry_run")) and not self.is_on("dry_run")
 
     def service_values(self, service: str) -> Mapping[str, Value]:
-        """The effective values of one service, those that the manifest sets for it included."""
+        """Return the effective values of one service, including those that the manifest sets for it."""
         found = self.manifest.services.get(service)
         return effective_values(self.manifest, found, self.env_file, mode=self.mode, environ=self.environ)
 
     def service_clear(self, service: str) -> ClearValues:
-        """Return the effective values of one service in clear."""
+        """Return the decrypted effective values of one service."""
         found = self.manifest.services.get(service)
         return clear_values(self.manifest, found, self.env_file, mode=self.mode, environ=self.environ)
 
     def own_values(self) -> Iterator[tuple[Service, Value, ClearValues]]:
-        """Yield each documented variable that a service is given by its own tables, and that service's clear values.
+        """Yield each documented variable that a service's own tables set, with that service's decrypted values.
 
-        Not those that equal what all services share.
+        Variables with the value that all services share are left out.
         """
         for service in self.manifest.services.values():
             values, clear = self.service_values(service.name), self.service_clear(service.name)
@@ -125,7 +125,7 @@ class SettingsFacts:
 
     @cached_property
     def clear(self) -> dict[str, str]:
-        """The effective values of documented variables, decrypted; without those that cannot be."""
+        """The effective values of documented variables, decrypted; undecryptable ones are left out."""
         clear = self._decrypted.values
         return {name: clear[name] for name in self.variables if name in clear}
 
@@ -141,12 +141,12 @@ class SettingsFacts:
 
     @cached_property
     def redactor(self) -> Redactor:
-        """The sink for every output that is made of these facts."""
+        """The redactor for all output about these facts."""
         return Redactor((shown_name(name, self.variables), value) for name, value in secrets(self))
 
 
 def secrets(facts: SettingsFacts) -> Iterator[tuple[str, str]]:
-    """Name and clear value of every secret that the configuration holds, also on lines that are dropped."""
+    """Yield name and plain value of every secret in the configuration, including those on dropped lines."""
     found: list[tuple[str, str]] = [(b.name, b.value) for b in facts.env_file.bindings if b.name and b.value]
     found += facts.env_file.values.items()
     found += [(name, v) for name, v in facts.environ.items() if name in facts.variables or is_secret_name(name)]
@@ -171,7 +171,7 @@ def _is_secret(facts: SettingsFacts, name: str, value: str) -> bool:
 
 
 def _dropped_values(binding: Binding) -> Iterator[tuple[str, str]]:
-    """What each line that the parser drops might have set; a line that is no assignment may itself be a secret."""
+    """Yield what each dropped line might have set; a line that is not an assignment may itself be a secret."""
     for line in binding.text.splitlines():
         match = re.match(r"(?:export\s+)?([^\s:=]*)[\s:=\"']*(.*?)[\s\"']*$", line)
         if match:

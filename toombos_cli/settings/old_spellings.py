@@ -1,4 +1,4 @@
-"""Spellings of pydantic 1 in a project's own Python files: settings written so are not read by pydantic 2."""
+"""Pydantic 1 syntax in a project's own Python files, which pydantic 2 does not read as settings."""
 
 import os
 import re
@@ -24,7 +24,7 @@ _SPELLINGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldSpelling:
-    """One line that pydantic 2 refuses or ignores, and what to write instead."""
+    """One line that pydantic 2 rejects or ignores; `now` is what to write instead."""
 
     path: Path
     line: int
@@ -32,7 +32,7 @@ class OldSpelling:
 
 
 def find_old_spellings(project: Path) -> tuple[OldSpelling, ...]:
-    """The old spellings in every Python file of the project that speaks of BaseSettings, in path order."""
+    """Return the old spellings in every Python file of the project that mentions BaseSettings, in path order."""
     return tuple(spelling for path in _python_files(project) for spelling in _spellings(path))
 
 
@@ -50,7 +50,7 @@ def _spellings(path: Path) -> Iterator[OldSpelling]:
 
 
 def _python_files(project: Path) -> Iterator[Path]:
-    """At most so many files, never below hidden, installed or generated directories."""
+    """Yield up to _MOST_FILES files, none in hidden, installed or generated directories."""
     found = 0
     for directory, names, files in os.walk(project):
         names[:] = sorted(n for n in names if not n.startswith(".") and n not in _NOT_SOURCES and found < _MOST_FILES)

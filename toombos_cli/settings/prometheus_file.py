@@ -11,7 +11,7 @@ _TARGET = re.compile(r"""(?<![\w/.-])(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):(\d{1,5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrometheusFile:
-    """`targets` are the scraped `(host, port)` pairs; `problem` says why the file cannot be used."""
+    """The configuration file; `targets` are the scraped `(host, port)` pairs, `problem` why it cannot be used."""
 
     path: Path
     exists: bool = True
@@ -21,7 +21,7 @@ class PrometheusFile:
 
 
 def read_prometheus_file(manifest: Manifest) -> PrometheusFile | None:
-    """The file that a service's `--config.file=` names; None when no service has that option."""
+    """Return the file that a service's `--config.file=` names, or None if no service has that option."""
     path = _config_path(manifest)
     if path is None:
         return None
@@ -33,7 +33,7 @@ def read_prometheus_file(manifest: Manifest) -> PrometheusFile | None:
         return PrometheusFile(path=path, problem=f"cannot be read: {type(error).__name__}")
     for number, line in enumerate(text.splitlines(), start=1):
         if re.match(r" *\t", line):
-            return PrometheusFile(path=path, problem="is indented with a tab, which YAML refuses", problem_line=number)
+            return PrometheusFile(path=path, problem="is indented with a tab, which YAML rejects", problem_line=number)
     if not re.search(r"(?m)^[\s{]*[\"']?scrape_configs[\"']?\s*:", text):
         return PrometheusFile(path=path, problem="has no scrape_configs: nothing is measured")
     content = "\n".join(line.partition(" #")[0] for line in text.splitlines() if not line.lstrip().startswith("#"))

@@ -1,4 +1,4 @@
-"""Variables whose name is that of a documented one but for upper and lower case.
+"""Variables whose name differs from a documented one only in upper and lower case.
 
 toombos and the packaged services read names exactly. A reader that ignores case, as pydantic-settings does by default,
 may take such a variable for the documented one.
@@ -15,7 +15,7 @@ from toombos_cli.settings.values import Origin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherSpelling:
-    """One such variable. `line` is its line in `.env`, `service` the service whose table sets it."""
+    """A variable with such a name. `line` is its line in `.env`, `service` the service whose table sets it."""
 
     name: str
     documented: str
@@ -25,7 +25,7 @@ class OtherSpelling:
 
     @property
     def place(self) -> str:
-        """Where it was set, for a message."""
+        """Where it is set, for messages."""
         if self.origin is Origin.ENV_FILE:
             return f".env:{self.line}"
         if self.origin is Origin.ENVIRONMENT:
@@ -35,9 +35,10 @@ class OtherSpelling:
 
     @property
     def warning(self) -> str:
-        """The sentence for a start of services that may ignore case."""
+        """The warning to print at the start of services that may ignore case."""
         return (
-            f"{self.name} in {self.place} differs from {self.documented} in case: a service that ignores case reads it"
+            f"{self.name} in {self.place} differs from {self.documented} only in case: "
+            "a service that ignores case reads it"
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether a text fits a documented variable: judged by pydantic itself where the services read it with pydantic."""
+"""Checks values against the types of documented variables, with pydantic for the types that services parse with it."""
 
 import json
 from functools import cache
@@ -16,7 +16,7 @@ _KINDS = {"bool": "true or false", "int": "a whole number", "float": "a number"}
 
 
 def type_error(variable: Variable, value: str) -> str | None:
-    """What is wrong with a non-empty value, as "is not ..."; None when it fits. The value is never quoted."""
+    """Return what is wrong with a non-empty value, as "is not ...", or None. The value is never quoted."""
     if variable.type in _PYTHON_TYPES:
         return _number_error(variable, value)
     if variable.type == "choice":
@@ -34,7 +34,7 @@ def type_error(variable: Variable, value: str) -> str | None:
 
 
 def url_error(value: str, *, schemes: tuple[str, ...]) -> str | None:
-    """What keeps a text from being an absolute URL of one of the schemes; None when it is one."""
+    """Return why a text is not an absolute URL of one of the schemes, or None if it is."""
     try:
         parts = urlsplit(value)
         port, host = parts.port, parts.hostname
@@ -45,7 +45,7 @@ def url_error(value: str, *, schemes: tuple[str, ...]) -> str | None:
     if not host:
         return "is a URL without a host"
     if any(c.isspace() for c in value):
-        return "is not a URL: it holds blanks"
+        return "is not a URL: it contains spaces"
     return "is a URL with port 0" if port == 0 else None
 
 
@@ -62,7 +62,7 @@ def _dsn_error(variable: Variable, value: str) -> str | None:
     if not server.named_host:
         return "is a URL without a host"
     if any(c.isspace() for c in value):
-        return "is not a URL: it holds blanks"
+        return "is not a URL: it contains spaces"
     return "is a URL with port 0" if server.port == 0 else None
 
 
@@ -90,7 +90,7 @@ def _choice_error(variable: Variable, value: str) -> str | None:
     if value in variable.choices or (variable.any_case and value.upper() in map(str.upper, variable.choices)):
         return None
     guess = nearest(value, variable.choices)
-    return f"is none of {', '.join(variable.choices)}" + (f"; the nearest is {guess}" if guess else "")
+    return f"is not one of {', '.join(variable.choices)}" + (f"; did you mean {guess}?" if guess else "")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The variables that reach a service: their values, in clear too, and which layer each one came from."""
+"""The variables that a service gets: their values, also decrypted, and the layer that each one came from."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
 from toombos_cli.settings.env_file import EnvFile
-from toombos_cli.settings.env_file import read_env_file as read_env_file  # whoever wants values begins with the file
+from toombos_cli.settings.env_file import read_env_file as read_env_file  # callers need the file to compute values
 
 _PACKAGED_KEY_NAME = "API_KEY_ENCRYPTION_KEY"
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
@@ -29,7 +29,7 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """One effective variable; `line` is its 1-based line in `.env`, when it came from there."""
+    """One effective variable; `line` is its 1-based line in `.env` if that sets it."""
 
     name: str
     value: str = field(repr=False)
@@ -39,13 +39,13 @@ class Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearValues:
-    """Values in clear by name; `undecryptable` gives for each name whose value cannot be decrypted the reason."""
+    """Decrypted values by name; `undecryptable` maps each name whose value cannot be decrypted to the reason."""
 
     values: Mapping[str, str] = field(repr=False)
     undecryptable: Mapping[str, str]
 
     def require(self, names: Iterable[str], env_file: EnvFile) -> None:
-        """Raise ConfigurationError when one of these variables cannot be decrypted."""
+        """Raise ConfigurationError if one of these variables cannot be decrypted."""
         for name in names:
             if name in self.undecryptable:
                 raise ConfigurationError(
@@ -63,10 +63,10 @@ def effective_values(
     mode: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> dict[str, Value]:
-    """Every variable that `service` would be started with in `mode`, by name; for None, what all services share.
+    """Return every variable that `service` would get in `mode`, by name; for None, what all services share.
 
     Strongest first: the mode, the service's own `env`, the process environment, `.env`, the service's
-    `default_env`, the manifest's documented defaults. An empty text for a documented variable counts as unset, as it
+    `default_env`, the manifest's documented defaults. An empty value of a documented variable counts as unset, as it
     does for the services.
     """
     layers: list[tuple[Origin, Mapping[str, str]]] = [
@@ -90,7 +90,7 @@ def effective_values(
 def shared_values(
     manifest: Manifest, env_file: EnvFile, *, mode: str | None = None, environ: Mapping[str, str] | None = None
 ) -> dict[str, Value]:
-    """Return what all services share, with the manifest's `default_env` for the service that uses a variable."""
+    """Return the values that all services share, plus those from the `default_env` of services that use them."""
     values = effective_values(manifest, None, env_file, mode=mode, environ=environ)
     for service in manifest.services.values():
         for name in service.default_env.keys() & manifest.environment.keys():
@@ -107,12 +107,12 @@ def clear_values(
     mode: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> ClearValues:
-    """Return the effective values of a service in clear; for None, what all services share."""
+    """Return the decrypted effective values of a service; for None, those that all services share."""
     return decrypted(manifest, effective_values(manifest, service, env_file, mode=mode, environ=environ))
 
 
 def decrypted(manifest: Manifest, values: Mapping[str, Value]) -> ClearValues:
-    """Return effective values in clear, decrypted with the encryption key among them."""
+    """Decrypt effective values with the encryption key among them."""
     key = encryption_key(manifest, values)
     clear, undecryptable = {}, {}
     for name, value in values.items():
@@ -124,16 +124,16 @@ def decrypted(manifest: Manifest, values: Mapping[str, Value]) -> ClearValues:
 
 
 def key_names(manifest: Manifest) -> tuple[str, ...]:
-    """Return the variables with the role of the encryption key, else what the packaged system calls it."""
+    """Return the variables with the role `encryption_key`, or else the name that the packaged system uses."""
     named = tuple(name for name, variable in manifest.environment.items() if variable.role == "encryption_key")
     return named or (_PACKAGED_KEY_NAME,)
 
 
 def encryption_key(manifest: Manifest, values: Mapping[str, Value]) -> Value | None:
-    """Return the first encryption key that effective values set."""
+    """Return the first encryption key among effective values, or None."""
     return next((values[name] for name in key_names(manifest) if name in values), None)
 
 
 def is_true(value: str | None) -> bool:
-    """Whether pydantic would read this text as true."""
+    """Report whether pydantic would read this text as true."""
     return value is not None and value.strip().lower() in _TRUE

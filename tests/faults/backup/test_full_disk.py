@@ -58,7 +58,7 @@ def test_a_backup_on_a_full_disk_leaves_nothing_behind(small_disk: Path) -> None
     site.backup()
     (small_disk / "data" / "large").write_bytes(noise(24 << 20))
     archives, tree = site.archives(), site.tree()
-    with pytest.raises(OperationError, match=r"No space left|not enough room") as raised:
+    with pytest.raises(OperationError, match=r"No space left|not enough disk space") as raised:
         site.backup()
     assert raised.value.problems[0].hint
     assert (site.archives(), site.tree(), leftovers(site)) == (archives, tree, [])
@@ -88,7 +88,7 @@ def test_a_restore_on_a_full_disk_changes_nothing(small_disk: Path, filler_mib: 
     (small_disk / "data" / "noise").write_bytes(noise(7 << 20))
     (small_disk / "filler").write_bytes(noise(filler_mib << 20))
     archives, tree = site.archives(), site.tree()
-    with pytest.raises(OperationError, match=r"No space left|not enough room"):
+    with pytest.raises(OperationError, match=r"No space left|not enough disk space"):
         site.restore(archive)
     assert (site.archives(), site.tree(), leftovers(site)) == (archives, tree, [])
     assert not site.place.journal.exists()

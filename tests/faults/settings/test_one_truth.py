@@ -124,13 +124,13 @@ def test_a_dump_is_restored_to_none_of_several_databases(
     (project / "toombos.toml").write_text(text.replace("[services.crm]\n", f"[services.crm]\n{line}\n"))
     refused = toombos("restore", archive, "--yes")
     assert refused.returncode == 5
-    assert "names another" in refused.stderr
+    assert "the one of" in refused.stderr
 
 
 UNSAVED = {
     "a kind that toombos cannot back up": ("mysql://u:p@127.0.0.1/x", "cannot back up mysql databases"),
-    "a SQLite file outside of the project": ("sqlite:///{outside}/app.db", "lies outside of the project"),
-    "a text that is no URL": ("host=db dbname=shop", "is not the URL of a database"),
+    "a SQLite file outside of the project": ("sqlite:///{outside}/app.db", "is outside the project"),
+    "a text that is no URL": ("host=db dbname=shop", "is not a database URL"),
 }
 
 

@@ -36,7 +36,7 @@ def test_a_dry_run_stays_one_and_nothing_leaves(
     started = toombos("start", "--dry-run", env=env)
     assert started.returncode == 0, started.stderr
     assert f"dry_run_mode in {SAID[place]}" in started.stderr
-    assert "differs from DRY_RUN_MODE in case" in started.stderr
+    assert "differs from DRY_RUN_MODE only in case" in started.stderr
     url = load_manifest(project).services["generator"].url
     assert httpx.get(f"{url}/health").json()["dry_run"] is True
     made = httpx.post(f"{url}/api/v2/generate-content", json={}, timeout=30)
@@ -55,7 +55,7 @@ def test_config_check_reports_it_with_its_place(place: str, name: str, project: 
     found: list[dict[str, Any]] = json.loads(toombos("config", "check", "--json", env=env).stdout)["data"]["findings"]
     (finding,) = (f for f in found if f["id"] == "extra" and "in case" in f["reason"])
     assert finding["verdict"] == ("warn" if place == "in the environment" and name != "dry_run_mode" else "fail")
-    assert f"{name} differs from {name.upper()} in case" in finding["reason"]
+    assert f"{name} differs from {name.upper()} only in case" in finding["reason"]
     evidence = {
         "plain in .env": f"{project}/.env:2",
         "in the environment": "environment",
@@ -80,4 +80,4 @@ description = "How the shop runs"
 """
     )
     started = toombos("start", *options, env={"shop_mode": "live"})
-    assert "shop_mode in the environment differs from SHOP_MODE in case" in started.stderr
+    assert "shop_mode in the environment differs from SHOP_MODE only in case" in started.stderr

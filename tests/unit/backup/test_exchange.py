@@ -87,7 +87,7 @@ def test_nothing_is_moved_if_old_and_new_cannot_be_told_apart(tmp_path: Path) ->
     unit = make_unit(tmp_path)
     swap(unit)
     strange = msgspec.structs.replace(unit, live_id=(1, 1), staged_id=(1, 2))
-    with pytest.raises(OperationError, match="cannot be told apart"):
+    with pytest.raises(OperationError, match="cannot be distinguished"):
         swap_back(strange)
     assert said(tmp_path) == "staged"
     assert (tmp_path / "staged" / "said").read_text() == "live"

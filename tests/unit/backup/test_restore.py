@@ -179,7 +179,7 @@ def test_unhealthy_services_that_cannot_be_stopped_keep_the_restored_state(tmp_p
     site = Site(tmp_path).fill("old")
     archive = site.backup().archive
     site.fill("new")
-    with pytest.raises(OperationError, match=r"restored state stands.*pid 7") as raised:
+    with pytest.raises(OperationError, match=r"restored state is in place.*pid 7") as raised:
         site.restore(archive, services=Stuck(site))
     assert (raised.value.problems[0].hint or "").startswith("toombos stop && toombos restore ")
     assert site.words() == ["old"]

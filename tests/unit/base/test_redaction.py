@@ -136,7 +136,7 @@ KEPT = [
     "tokens: 12, max_tokens=400, keyboard=us, monkey: bars",
     "http://127.0.0.1:8001/health",
     "user@example.org wrote at 12:30:45",
-    "API_KEY is required in live mode, and not set",
+    "API_KEY is required in live mode but not set",
     "token: null; password=true; secret: ${NAME}; API_KEY=********",
     "unset API_KEY",
     "PWD=/home/x",

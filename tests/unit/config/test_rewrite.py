@@ -69,7 +69,7 @@ def test_a_file_that_was_changed_meanwhile_is_left_alone(tmp_path):
     path = tmp_path / ".env"
     path.write_text("A=3\n")
 
-    with pytest.raises(OperationError, match="changed meanwhile"):
+    with pytest.raises(OperationError, match="changed in the meantime"):
         rewrite(path, "A=2\n", old="A=1\n")
 
     assert path.read_text() == "A=3\n"

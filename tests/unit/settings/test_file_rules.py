@@ -90,7 +90,7 @@ def test_an_env_that_an_ordinary_user_cannot_read_is_a_finding_with_its_fix():
         finally:
             if root:
                 os.seteuid(0)
-    assert found["load"][0].reason == ".env cannot be loaded: not readable for this user"
+    assert found["load"][0].reason == ".env cannot be loaded: not readable by this user"
     assert found["mode"][0].verdict is Verdict.FAIL
     assert found["mode"][0].fix.command == f"chmod 600 {project.env}"
 
@@ -101,7 +101,7 @@ def test_an_env_of_another_user_is_a_warning(configured: Project):
 
     finding = next(f for f in check_configuration(facts) if f.id == "owner")
 
-    assert finding.reason == ".env belongs to user 54321, toombos runs as user 12345"
+    assert finding.reason == ".env belongs to user 54321, but toombos runs as user 12345"
 
 
 def test_an_env_that_is_a_directory_fails(configured: Project):

@@ -20,7 +20,7 @@ LIVE = (
 
 # id of the row: rule, text, status, line, words of the reason
 APPENDED = {
-    "colon for equals": ("parse", "LOG_LEVEL: DEBUG\n", "fail", 3, '":" stands where "=" must'),
+    "colon for equals": ("parse", "LOG_LEVEL: DEBUG\n", "fail", 3, 'it has ":" instead of "="'),
     "unclosed quote": ("parse", 'RATE_LIMIT_PER_MINUTE="5\n', "fail", 3, "a quote is not closed"),
     "unclosed quote of a secret": ("parse", f"API_KEY='{STRONG}\n", "fail", 3, "a quote is not closed"),
     "bare key": ("parse", "LOG_LEVEL\n", "fail", 3, 'a name without "=" sets nothing'),
@@ -29,18 +29,18 @@ APPENDED = {
     "setting inside a quote": ("parse", 'ENVIRONMENT="a\nMOCK_SEED=1\n"\n', "fail", 4, "part of the quoted value"),
     "after blank lines and a comment": ("parse", "\n\n# x\n\nLOG_LEVEL: INFO\n", "fail", 7, "LOG_LEVEL on line 7"),
     "control character": ("parse", "ENVIRONMENT=a\x07b\n", "fail", 3, "control character"),
-    "blanks on both sides": ("spaces", "LOG_LEVEL = INFO\n", "warn", 3, "LOG_LEVEL has blanks around ="),
-    "blank before": ("spaces", "LOG_LEVEL =INFO\n", "warn", 3, "blanks around ="),
-    "blank after": ("spaces", "LOG_LEVEL= INFO\n", "warn", 3, "blanks around ="),
+    "blanks on both sides": ("spaces", "LOG_LEVEL = INFO\n", "warn", 3, "LOG_LEVEL has spaces around ="),
+    "blank before": ("spaces", "LOG_LEVEL =INFO\n", "warn", 3, "spaces around ="),
+    "blank after": ("spaces", "LOG_LEVEL= INFO\n", "warn", 3, "spaces around ="),
     "set twice, differently": ("duplicates", "MOCK_SEED=1\nMOCK_SEED=2\n", "fail", 3, "line 4 wins"),
-    "set twice, the same": ("duplicates", "MOCK_SEED=1\nMOCK_SEED=1\n", "warn", 3, "always the same"),
-    "blanks without quotes": ("portability", "ENVIRONMENT=my laptop\n", "warn", 3, "blanks without quotes"),
+    "set twice, the same": ("duplicates", "MOCK_SEED=1\nMOCK_SEED=1\n", "warn", 3, "always to the same value"),
+    "blanks without quotes": ("portability", "ENVIRONMENT=my laptop\n", "warn", 3, "an unquoted space"),
     "dollar in double quotes": ("portability", 'ENVIRONMENT="a$HOME"\n', "warn", 3, "it replaces $NAME"),
-    "replacement in single quotes": ("portability", "ENVIRONMENT='${HOME}'\n", "warn", 3, "even within single quotes"),
-    "semicolon": ("portability", "ENVIRONMENT=a;b\n", "warn", 3, "the shell acts on"),
+    "replacement in single quotes": ("portability", "ENVIRONMENT='${HOME}'\n", "warn", 3, "even in single quotes"),
+    "semicolon": ("portability", "ENVIRONMENT=a;b\n", "warn", 3, "special to a shell"),
     "CR LF": ("portability", "LOG_LEVEL=INFO\r\n", "warn", 3, "keeps the CR"),
     "misspelt name": ("extra", "LOG_LEVLE=DEBUG\n", "fail", 3, "did you mean LOG_LEVEL?"),
-    "other case": ("extra", "log_level=DEBUG\n", "fail", 3, "log_level differs from LOG_LEVEL in case"),
+    "other case": ("extra", "log_level=DEBUG\n", "fail", 3, "log_level differs from LOG_LEVEL only in case"),
     "unknown name": ("extra", "ZZYZX=1\n", "warn", 3, "unknown name ZZYZX"),
     "name of the environment alone": ("extra", "TOOMBOS_DEBUG=1\n", "warn", 3, "has no effect in .env"),
     "document without address": ("missing", "LIVING_DOC_TYPE=url\n", "fail", 3, "LIVING_DOC_URL is required with"),
@@ -48,7 +48,7 @@ APPENDED = {
     "not a number": ("types", "REQUEST_TIMEOUT=abc\n", "fail", 3, "is not a number"),
     "number too large": ("types", "MOCK_ERROR_RATE=2\n", "fail", 3, "is above 1"),
     "not a number at all": ("types", "REQUEST_TIMEOUT=nan\n", "fail", 3, "is not a finite number"),
-    "none of the choices": ("types", "LIVING_DOC_TYPE=fil\n", "fail", 3, "the nearest is file"),
+    "none of the choices": ("types", "LIVING_DOC_TYPE=fil\n", "fail", 3, "did you mean file?"),
     "URL without scheme": ("types", "LIVING_DOC_URL=localhost:80\n", "fail", 3, "begins with http://"),
     "bad port in a URL": ("types", "LIVING_DOC_URL=http://a:99999/\n", "fail", 3, "host or port cannot be read"),
     "broken JSON": ("types", "GOOGLE_CREDENTIALS_JSON={oops\n", "fail", 3, "is not JSON"),
@@ -61,7 +61,7 @@ APPENDED = {
     "dry run in production": ("security", "ENVIRONMENT=production\n", "warn", 3, "dry-run is on"),
     "mock elsewhere": ("dryrun", "MOCK_CRM_BASE_URL=http://10.1.2.3:8001\n", "fail", 3, "is not on this machine"),
     "live address in dry-run": ("dryrun", "CRM_BASE_URL=https://crm.test\n", "warn", 3, "is a live address"),
-    "half a publisher": ("publisher", f"CRM_API_KEY={STRONG}\n", "warn", 3, "CRM_API_KEY without CRM_BASE_URL"),
+    "half a publisher": ("publisher", f"CRM_API_KEY={STRONG}\n", "warn", 3, "CRM_API_KEY set without CRM_BASE_URL"),
     "simulated faults": ("mock", "MOCK_ERROR_RATE=0.5\n", "warn", 3, "the mocks simulate faults"),
     "database in a file's place": (
         "dsn",
@@ -75,7 +75,7 @@ APPENDED = {
         "MOCK_CRM_BASE_URL=http://127.0.0.1:7\nMOCK_PLATFORM_BASE_URL=http://127.0.0.1:7\n",
         "fail",
         3,
-        "name the same address, port 7",
+        "are the same address, port 7",
     ),
     "mock on another port": ("client_urls", "MOCK_CRM_BASE_URL=http://127.0.0.1:7\n", "fail", 3, "but crm listens on"),
     "port without effect": ("ports", "PORT=8123\n", "warn", 3, "PORT has no effect"),
@@ -184,7 +184,7 @@ def test_a_dropped_switch_that_the_environment_holds_on_is_still_a_failure(confi
 
     (finding,) = configured.findings({"DRY_RUN_MODE": "true"})["parse"]
 
-    assert finding.reason.endswith("dry-run is on by environment alone")
+    assert finding.reason.endswith("dry-run is on only by environment")
 
 
 def test_a_byte_order_mark_is_named_and_removed(configured: Project):
@@ -204,14 +204,14 @@ def test_live_mode_names_what_it_lacks(configured: Project, name):
     (finding,) = configured.wrong()
 
     assert (finding.id, finding.verdict) == ("live", Verdict.FAIL)
-    assert finding.reason == f"{name} is required in live mode, and not set"
+    assert finding.reason == f"{name} is required in live mode but not set"
 
 
 @pytest.mark.parametrize(
     ("old", "new", "rule", "words"),
     [
         (f"API_KEY={STRONG}", "API_KEY=changeme", "secret_set", "placeholder"),
-        ("CRM_BASE_URL=https://crm.test", "CRM_BASE_URL=http://crm.test", "security", "travel unencrypted"),
+        ("CRM_BASE_URL=https://crm.test", "CRM_BASE_URL=http://crm.test", "security", "sent unencrypted"),
         ("CRM_BASE_URL=https://crm.test", "CRM_BASE_URL=https://crm.example.com", "live", "is a placeholder"),
         ("USE_MOCK_SERVICES=false", "USE_MOCK_SERVICES=true", "dryrun", "USE_MOCK_SERVICES is on"),
     ],
@@ -251,7 +251,7 @@ def test_an_exported_variable_that_switches_dry_run_off_is_a_failure(configured:
     finding = next(f for f in configured.wrong({"DRY_RUN_MODE": "false"}) if f.id == "shadow")
 
     assert finding.verdict is Verdict.FAIL
-    assert finding.reason == "DRY_RUN_MODE of the environment overrides .env: false instead of true"
+    assert finding.reason == "DRY_RUN_MODE in the environment overrides .env: false instead of true"
     assert finding.fix.command == "unset DRY_RUN_MODE"
     assert finding.evidence[1].line == 1
 
@@ -350,7 +350,7 @@ def test_what_the_example_sets_and_env_does_not_is_named_with_a_fix(configured: 
 
     (finding,) = (f for f in configured.findings()["example_diff"] if f.verdict is Verdict.WARN)
 
-    assert finding.reason == "DRY_RUN_MODE is set in .env.example and not in .env"
+    assert finding.reason == "DRY_RUN_MODE is set in .env.example but not in .env"
     subprocess.run(["bash", "-c", finding.fix.command], check=True)
     assert configured.wrong() == []
 
@@ -362,7 +362,7 @@ def test_an_example_that_lacks_names_is_named(configured: Project):
 
     assert "ENVIRONMENT" in reasons[0]
     assert "LOG_LEVEL" not in reasons[0]
-    assert reasons[1] == ".env.example names NO_SUCH_NAME, which no service reads"
+    assert reasons[1] == ".env.example lists NO_SUCH_NAME, which no service reads"
 
 
 def test_settings_written_for_pydantic_1_are_found_with_their_line(configured: Project):
@@ -397,7 +397,7 @@ def test_a_database_url_that_names_a_service_of_tcp_is_no_clash(configured: Proj
     manifest = 'extends = "toombos"\n[services.db]\ncommand = ["postgres"]\nport = 7432\n'
     (configured.path / "toombos.toml").write_text(manifest)
     reasons = [f.reason for f in configured.write(SAFE + url).findings()["port_clash"]]
-    assert "DATABASE_URL names port 7432, which is that of db" in reasons
+    assert "DATABASE_URL uses port 7432, which is the port of db" in reasons
     (configured.path / "toombos.toml").write_text(f'{manifest}scheme = "tcp"\n')
     assert [f.verdict for f in configured.findings()["port_clash"]] == [Verdict.PASS]
 

@@ -1,7 +1,7 @@
-"""What this machine knows of its archives beyond what they say themselves: verified when, pinned, drilled.
+"""What this machine knows about its archives that is not in them: verification, pins, the last drill.
 
-A record counts only for the very file it was made of (size and mtime). When the catalogue is lost, archives are
-merely unverified until the next `toombos backup verify`.
+A record is valid only for the file it was made for (same size and mtime). If the catalogue is lost, archives only
+count as unverified until the next `toombos backup verify`.
 """
 
 import os
@@ -14,19 +14,19 @@ from toombos_cli.base.files import replace_file
 
 
 class ArchiveRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One archive. `outcome` of the last full verification; `pinned` None: as its kind says."""
+    """One archive. `outcome` is that of the last full verification; `pinned` None means the default of its kind."""
 
     size_bytes: int = 0
     mtime_ns: int = 0
     outcome: Literal["good", "bad", "unknown"] = "unknown"
-    complete: bool = True  # asked of encrypted archives, whose index cannot be read
+    complete: bool = True  # needed for encrypted archives, whose index cannot be read
     reason: str = ""
     checked_at: str = ""
     pinned: bool | None = None
 
 
 class Drill(msgspec.Struct, frozen=True, kw_only=True):
-    """The last time that a restore was proven."""
+    """The last successful drill."""
 
     archive: str
     at: str
@@ -34,14 +34,14 @@ class Drill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The file `catalogue.json`; records by the archive's file name."""
+    """The file `catalogue.json`; records are keyed by the archive's file name."""
 
     records: dict[str, ArchiveRecord] = {}
     drill: Drill | None = None
 
 
 def load_catalogue(path: Path) -> Catalogue:
-    """The catalogue; an empty one when there is none, or none that can be read."""
+    """Return the catalogue, an empty one if the file is missing or unreadable."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Catalogue)
     except (OSError, msgspec.DecodeError):
@@ -49,12 +49,12 @@ def load_catalogue(path: Path) -> Catalogue:
 
 
 def save_catalogue(path: Path, catalogue: Catalogue) -> None:
-    """Replaces the catalogue in one step. The caller holds the lock."""
+    """Replace the catalogue in one step. The caller holds the lock."""
     replace_file(path, msgspec.json.format(msgspec.json.encode(catalogue), indent=1) + b"\n", durable=True)
 
 
 def record_of(catalogue: Catalogue, name: str, status: os.stat_result) -> ArchiveRecord:
-    """What is known of this file: a verification of a file that has changed since is forgotten."""
+    """Return the record of this file; a verification is discarded if the file has changed since."""
     record = catalogue.records.get(name, ArchiveRecord())
     if (record.size_bytes, record.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return record
@@ -62,7 +62,7 @@ def record_of(catalogue: Catalogue, name: str, status: os.stat_result) -> Archiv
 
 
 def update_record(path: Path, archive: Path, **changes: object) -> None:
-    """Changes the record of one archive, as the file is now. The caller holds the lock."""
+    """Update the record of one archive to its present size and mtime. The caller holds the lock."""
     catalogue = load_catalogue(path)
     status = archive.stat()
     record = msgspec.structs.replace(

@@ -1,4 +1,4 @@
-"""The names of archives, which tell when they were made (`toombos-20261123T224243Z-1f0a.tar.zst`), and beside them."""
+"""The names of archives, which contain their time (`toombos-20261123T224243Z-1f0a.tar.zst`), and of related files."""
 
 import re
 import secrets
@@ -20,9 +20,9 @@ def _four_digits() -> str:
 
 
 def new_path(directory: Path, at: datetime, *, encrypted: bool = False, draw: Callable[[], str] = _four_digits) -> Path:
-    """A path that sorts by time and is free. The caller holds the directory's lock, so it stays free.
+    """Return a free path that sorts by time. The caller holds the directory's lock, so it stays free.
 
-    `draw` gives four hexadecimal digits, by which archives of one second differ.
+    `draw` returns four hexadecimal digits that distinguish archives of the same second.
     """
     stamp = at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     suffix = AGE_SUFFIX if encrypted else SUFFIX
@@ -32,7 +32,7 @@ def new_path(directory: Path, at: datetime, *, encrypted: bool = False, draw: Ca
 
 
 def created_at(name: str) -> datetime | None:
-    """When an archive of this name was made; None for a name that toombos did not give."""
+    """Return when an archive of this name was made, or None if toombos does not make such names."""
     match = _PATTERN.fullmatch(name)
     if match is None:
         return None
@@ -43,10 +43,10 @@ def created_at(name: str) -> datetime | None:
 
 
 def partial_path(place: Place, name: str) -> Path:
-    """Returns where an archive is written before it is published."""
+    """Return where an archive is written before it is published."""
     return place.directory / f".{name}{PARTIAL}"
 
 
 def checksum_path(archive: Path) -> Path:
-    """Returns the file that `sha256sum -c` takes."""
+    """Return the path of the archive's checksum file, in the format of `sha256sum -c`."""
     return archive.with_name(archive.name + ".sha256")

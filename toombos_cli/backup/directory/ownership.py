@@ -1,7 +1,7 @@
-"""A backup directory outside of the project belongs to one project.
+"""Ensures that a backup directory outside the project belongs to one project only.
 
-In one that two share, `--latest-good` would restore the archives of the other, the retention would count both as
-one, and each would clear away what the other is writing.
+If two projects shared one, `--latest-good` could restore the other's archives, the retention would count both
+together, and each would delete what the other is writing.
 """
 
 import os
@@ -13,20 +13,20 @@ from toombos_cli.base.files import replace_file
 
 
 def claim(place: Place) -> None:
-    """Makes the directory this project's own. Raises RefusedError as `refuse_foreign` does, OSError."""
+    """Mark the directory as this project's. Raise RefusedError as `refuse_foreign` does, or OSError."""
     refuse_foreign(place)
     if _lies_outside(place) and _owner(place) != place.project:
         replace_file(place.owner, os.fsencode(place.project), durable=True)
 
 
 def refuse_foreign(place: Place) -> None:
-    """RefusedError when the directory is that of another project that is still there; one that moved takes it along."""
+    """Raise RefusedError if the directory belongs to another existing project; a moved project keeps its own."""
     owner = _owner(place) if _lies_outside(place) else None
     if owner is not None and owner != place.project and owner.exists():
         raise RefusedError(
-            f"the backup directory is that of another project, {owner}",
+            f"the backup directory belongs to another project, {owner}",
             where=str(place.directory),
-            hint="name one of this project's own in toombos.toml: [backup] directory",
+            hint="set a directory for this project in toombos.toml: [backup] directory",
         )
 
 

@@ -1,4 +1,4 @@
-"""Where the files of backup and restore lie in a project."""
+"""Where the files of backup and restore are in a project."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ class Place:
 
     @property
     def journal(self) -> Path:
-        """Exists from the beginning of a restore to its end."""
+        """The journal, which exists from the start of a restore to its end."""
         return self.project / "run" / "restore.json"
 
     @property
@@ -34,7 +34,7 @@ class Place:
 
     @property
     def owner(self) -> Path:
-        """Names the project that the directory belongs to, where it lies outside of it."""
+        """The file that names the project that owns a directory outside it."""
         return self.directory / ".project"
 
     @property
@@ -43,9 +43,9 @@ class Place:
 
     @property
     def scratch(self) -> Path:
-        """For one operation under the lock; whatever is in it was left by a process that died."""
+        """The scratch directory of the operation that holds the lock; leftovers come from a process that died."""
         return self.directory / ".scratch"
 
     def create(self) -> None:
-        """Makes the backup directory, private to the user."""
+        """Create the backup directory, private to the user."""
         make_private_directory(self.directory)

@@ -1,4 +1,4 @@
-"""Moves what the retention does not keep to the trash, and empties the trash of what lay there long enough."""
+"""Moves archives that the retention does not keep to the trash, and deletes old ones from the trash."""
 
 import os
 import shutil
@@ -25,13 +25,16 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 
 
 def prune_archives(place: Place, policy: Retention, now: datetime, *, preview: bool = False) -> PruneReport:
-    """Raises RefusedError when nothing good would remain, or the policy keeps nothing; LockedError, OperationError."""
+    """Prune the archives, or with `preview` only report what would go.
+
+    Raise RefusedError if no good archive would remain or the policy keeps nothing; LockedError, OperationError.
+    """
     with hold_alone(place.lock, "prune"), disk_errors("the archives could not be pruned", place.directory):
         return prune_locked(place, policy, now, preview=preview)
 
 
 def prune_locked(place: Place, policy: Retention, now: datetime, *, preview: bool = False) -> PruneReport:
-    """As prune_archives, for a caller that holds the lock."""
+    """Prune as prune_archives does, for a caller that holds the lock."""
     refuse_foreign(place)
     archives = list_archives(place)
     decisions = decide(archives, policy, now)
@@ -72,7 +75,7 @@ def _move_to_trash(place: Place, going: Sequence[Path], now: datetime) -> None:
 
 
 def _empty_trash(place: Place, kept_for: timedelta, now: datetime) -> tuple[str, ...]:
-    """Removes the bins that are older than the policy's trash_days; a bin tells its day by its name."""
+    """Remove the bins that are older than the policy's trash_days, by the time in their names; return their names."""
     if not place.trash.is_dir():
         return ()
     emptied = []

@@ -1,4 +1,4 @@
-"""From a finished `.partial` to an archive under its final name: nothing gets that name before it was verified."""
+"""Turns a finished `.partial` into an archive under its final name; only verified files get such a name."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,10 @@ from toombos_cli.base.locks import is_held
 
 
 def clear_leftovers(place: Place) -> None:
-    """Removes what an operation that died left behind. The caller holds the lock: others at work without it said so."""
+    """Remove the leftovers of operations that died, except files locked by operations without the backup lock.
+
+    The caller holds the backup lock.
+    """
     for scratch in place.directory.glob(f"{place.scratch.name}*"):
         if not is_held(scratch):
             remove_tree(bytes(scratch))
@@ -27,13 +30,13 @@ def clear_leftovers(place: Place) -> None:
 
 
 def drop_from_cache(fd: int) -> None:
-    """Makes the next read come from the disk, where the system can do that."""
+    """Make the next read come from the disk, if the system supports that."""
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def publish(partial: Path, final: Path, sha256: str, observer: BackupObserver) -> None:
-    """Gives a verified file its final name, which must be free, and writes the checksum file beside it."""
+    """Give a verified file its final name, which must be free, and write the checksum file beside it."""
     observer.step("publish")
     try:
         os.link(partial, final)

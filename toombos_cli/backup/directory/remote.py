@@ -1,7 +1,7 @@
-"""Copies of archives in object stores (S3, GCS, Azure, a directory) through obstore; credentials as its clients do.
+"""Copies of archives in object stores (S3, GCS, Azure, a directory), through obstore.
 
-For S3 those are AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT. An object appears when its upload
-is complete, so there is no half-written archive under a final name there either.
+Credentials come from the variables that obstore reads; for S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION,
+AWS_ENDPOINT. An object appears when its upload is complete, so a final name is never a half-written archive.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ _ANSWER_WITHIN = "5s"
 
 
 def is_remote(text: str) -> bool:
-    """Whether this names an object store and not a file."""
+    """Report whether a text names an object store rather than a file."""
     return "://" in text
 
 
 def send(archive: Path, url: str, observer: BackupObserver) -> str:
-    """Uploads an archive with its checksum file below `url`, reads it back, and returns its address.
+    """Upload an archive with its checksum file below `url`, read it back, and return its address.
 
-    Raises OperationError, BadArchiveError when the store gives back other bytes: the copy then has no checksum file.
+    Raise OperationError, or BadArchiveError if the store returns different bytes: the copy then has no checksum file.
     """
     return run_within(lambda: _send(archive, url, observer))
 
@@ -55,7 +55,7 @@ def _send(archive: Path, url: str, observer: BackupObserver) -> str:
             observer.advance(len(chunk))
         with archive.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != digest.hexdigest():
-                raise BadArchiveError("the store gave back other bytes than it was sent", where=url)
+                raise BadArchiveError("the store returned different bytes from those uploaded", where=url)
         checksum = f"{digest.hexdigest()}  {archive.name}\n".encode()
         obstore.put(store, checksum_path(archive).name, checksum)
     return f"{url.rstrip('/')}/{archive.name}"
@@ -63,7 +63,7 @@ def _send(archive: Path, url: str, observer: BackupObserver) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteArchive:
-    """An archive in an object store. `is_checked`: it was read back, and then got its checksum file."""
+    """An archive in an object store. `is_checked`: it has its checksum file, which is written after reading it back."""
 
     name: str
     created_at: datetime
@@ -72,9 +72,9 @@ class RemoteArchive:
 
 
 def list_remote(url: str) -> dict[str, RemoteArchive]:
-    """The archives directly below `url`, by name; objects that toombos did not name are none.
+    """Return the archives directly below `url`, by name; objects with other names are ignored.
 
-    Raises OperationError, within seconds also for a store that does not answer; UsageError for an address of none.
+    Raise OperationError, within seconds if the store does not respond; UsageError if the address is not a store's.
     """
     obstore, store = _store(url, patient=False)
     with _store_errors(obstore, url):
@@ -90,14 +90,14 @@ def list_remote(url: str) -> dict[str, RemoteArchive]:
 
 
 def fetch(url: str, place: Place, observer: BackupObserver) -> Path:
-    """Downloads an archive into the backup directory, where it is verified like any other; returns its path.
+    """Download an archive into the backup directory and return its path; verifying it is left to the caller.
 
-    An archive that is there already is not downloaded again.
+    An archive that is already there is not downloaded again.
     """
     base, _, name = url.rpartition("/")
     if naming.created_at(name) is None:
         raise UsageError(
-            f"{url} does not end in the name of an archive", hint="toombos restore s3://BUCKET/PREFIX/ARCHIVE"
+            f"{url} does not end with the name of an archive", hint="toombos restore s3://BUCKET/PREFIX/ARCHIVE"
         )
     final = place.directory / name
     if final.exists():
@@ -119,7 +119,7 @@ def _fetch(url: str, base: str, final: Path, place: Place, observer: BackupObser
 
 
 def _store(url: str, *, patient: bool = True) -> tuple[ModuleType, Any]:
-    """The client and the store. One that is not patient answers or fails within some seconds: for a short question."""
+    """Return the client and the store. With `patient=False`, for listings, requests fail within seconds."""
     try:
         import obstore
         from obstore.store import from_url
@@ -142,7 +142,7 @@ def _store(url: str, *, patient: bool = True) -> tuple[ModuleType, Any]:
 
 @contextlib.contextmanager
 def _store_errors(obstore: ModuleType, url: str) -> Iterator[None]:
-    """Turns what the store's client raises into an OperationError that names the address."""
+    """Turn errors of the store's client into an OperationError that names the address."""
     try:
         yield
     except (obstore.exceptions.BaseError, OSError) as error:

@@ -1,4 +1,4 @@
-"""What lies at the remote beside what lies here: which archives are only there, and which are missing there.
+"""Compares the archives at the remote with those here: which are only there, and which are missing there.
 
 Nothing is ever removed at the remote: see docs/decisions/0026-nothing-is-removed-at-the-remote.md.
 """
@@ -15,7 +15,7 @@ from toombos_cli.base.errors import ToombosError, UsageError
 
 
 def look_at_remote(url: str, place: Place, now: datetime) -> RemoteReport | None:
-    """None where no remote is configured. A remote that does not answer is told in `problem`, never raised."""
+    """Return what is at the remote, or None if no remote is configured. An unreachable one is reported in `problem`."""
     if not url:
         return None
     local = list_archives(place)
@@ -41,9 +41,9 @@ def look_at_remote(url: str, place: Place, now: datetime) -> RemoteReport | None
 
 
 def copy_missing(url: str, place: Place, observer: BackupObserver) -> CopyReport:
-    """Copies every archive that is missing at the remote, the newest first; broken off, it goes on the next time.
+    """Copy every archive that is missing at the remote, newest first; an interrupted copy continues the next time.
 
-    Raises UsageError without a remote, OperationError, BadArchiveError.
+    Raise UsageError if there is no remote, OperationError, BadArchiveError.
     """
     if not url:
         raise UsageError("no remote is configured", hint='[backup] remote = "s3://BUCKET/PREFIX"')
@@ -53,7 +53,7 @@ def copy_missing(url: str, place: Place, observer: BackupObserver) -> CopyReport
 
 
 def _owed(local: tuple[ArchiveInfo, ...]) -> list[ArchiveInfo]:
-    """The archives that ought to be there; a safety backup is only for taking a restore back on this machine."""
+    """Return the archives that should be at the remote; safety backups only undo a restore on this machine."""
     return [info for info in local if info.known_good and info.kind != "safety"]
 
 

@@ -1,4 +1,4 @@
-"""Which archives stay and which go: a pure function of what is there, the policy and the time."""
+"""Decides which archives to keep: a pure function of the archives, the policy and the time."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from toombos_cli.manifest.tables.backup import Retention
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """One archive's fate, and every reason for it."""
+    """Whether one archive is kept, and every reason."""
 
     path: Path
     keep: bool
@@ -20,10 +20,10 @@ class Decision:
 
 
 def decide(archives: Sequence[ArchiveInfo], policy: Retention, now: datetime) -> tuple[Decision, ...]:
-    """A decision for each archive, in the given order.
+    """Return a decision for each archive, in the given order.
 
-    Only good archives fill the places of the policy, so a bad one never pushes a good one out. The newest good one,
-    pinned ones and those of a future clock always stay. Raises RefusedError for a policy that keeps nothing.
+    Only good archives count towards the policy, so a bad one never displaces a good one. The newest good archive,
+    pinned archives and those dated in the future are always kept. Raise RefusedError if the policy keeps nothing.
     """
     if not any((policy.last, policy.daily, policy.weekly, policy.monthly, policy.keep_within_days)):
         raise RefusedError(
@@ -51,12 +51,12 @@ def decide(archives: Sequence[ArchiveInfo], policy: Retention, now: datetime) ->
         if info.pinned:
             own.append("pinned")
         if info.created_at > now:
-            own.append("made by a clock ahead of this one")
+            own.append("dated in the future")
     return tuple(_decision(info, reasons[info.path], newest is not None) for info in archives)
 
 
 def _newest_per_period(archives: Sequence[ArchiveInfo], period: Callable[[datetime], object]) -> list[ArchiveInfo]:
-    """The newest archive of each period that has one; empty periods take no place."""
+    """Return the newest archive of each period that has one; empty periods do not count."""
     newest: dict[object, ArchiveInfo] = {}
     for info in archives:
         newest.setdefault(period(info.created_at), info)
@@ -70,4 +70,4 @@ def _decision(info: ArchiveInfo, reasons: Sequence[str], has_good: bool) -> Deci
         return Decision(path=info.path, keep=True, reasons=("there is no good archive to rely on",))
     if not info.verified and not info.problem:
         return Decision(path=info.path, keep=True, reasons=("not verified here yet",))
-    return Decision(path=info.path, keep=False, reasons=(info.problem or "outside of the retention",))
+    return Decision(path=info.path, keep=False, reasons=(info.problem or "outside the retention",))

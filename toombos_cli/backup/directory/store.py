@@ -1,4 +1,4 @@
-"""The backup directory: which archives there are, which are good, and which of them a restore should take."""
+"""The backup directory: which archives exist, which are good, and which ones a restore should use."""
 
 import os
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from toombos_cli.base.errors import OperationError, ToombosError, UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveInfo:
-    """One archive as its index and the catalogue describe it; nothing of its content was read.
+    """One archive as its index and the catalogue describe it; its content is not read.
 
-    `verified`: the last full verification passed, and the file is the same since. `known_good`: verified, it holds
-    files, and every file was readable and every database sound when it was made. `problem` is what makes it unusable,
-    "" for nothing.
+    `verified`: the last full verification passed, and the file has not changed since. `known_good`: it is verified and
+    contains files, and every file was readable and every database sound when it was made. `problem` is why it is
+    unusable, "" if it is usable.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class ArchiveInfo:
 
 
 def list_archives(place: Place) -> tuple[ArchiveInfo, ...]:
-    """Every archive in the backup directory, the newest first. Files that toombos did not name are not archives."""
+    """Return every archive in the backup directory, newest first; files with other names are ignored."""
     catalogue = load_catalogue(place.catalogue)
     found = []
     try:
@@ -75,7 +75,7 @@ def _describe(path: Path, made: datetime, record: ArchiveRecord) -> ArchiveInfo:
             files, data_bytes, kind, complete = tail.files, tail.data_bytes, tail.kind, tail.complete
             problem = problem or ("" if complete else "a file or database could not be read when it was made")
             if not files:
-                problem, complete = problem or "it holds no file", False
+                problem, complete = problem or "it contains no files", False
     verified = record.outcome == "good"
     return ArchiveInfo(
         path=path,
@@ -93,23 +93,23 @@ def _describe(path: Path, made: datetime, record: ArchiveRecord) -> ArchiveInfo:
 
 
 def restore_candidates(archives: Sequence[ArchiveInfo], now: datetime) -> tuple[ArchiveInfo, ...]:
-    """The archives that `--latest-good` tries, in this order: the newest first, those of a future clock after them.
+    """Return the archives that `--latest-good` tries, in order: newest first, then those dated in the future.
 
-    A safety backup is the state that somebody wanted to leave, so it is none. An emergency one is the state of a system
-    in trouble: it comes last. An archive that was never verified here is one (the catalogue may be lost): a restore
-    verifies it anyway.
+    Safety backups are excluded: they hold a state that somebody wanted to leave. Emergency backups come last: they hold
+    the state of a system in trouble. Archives never verified here are included, as the catalogue may be lost: a
+    restore verifies them anyway.
     """
     usable = [info for info in archives if not info.problem and info.kind != "safety"]
     return tuple(sorted(usable, key=lambda info: (info.kind == "emergency", info.created_at > now)))
 
 
 def newest_known_good(archives: Sequence[ArchiveInfo], now: datetime) -> ArchiveInfo | None:
-    """The newest archive that is known to be good."""
+    """Return the newest archive that is known to be good, or None."""
     return next((info for info in restore_candidates(archives, now) if info.known_good), None)
 
 
 def find_archive(place: Place, asked: Path) -> Path:
-    """The archive that an operator means by a path, or by a name in the backup directory."""
+    """Return the archive that a path, or a name in the backup directory, refers to. Raise UsageError."""
     for candidate in (asked, place.directory / asked):
         if candidate.exists():
             return candidate.resolve()
@@ -117,7 +117,7 @@ def find_archive(place: Place, asked: Path) -> Path:
 
 
 def point_latest_good(place: Place, now: datetime) -> None:
-    """Makes `latest-good` name the newest known good archive. The caller holds the lock."""
+    """Point `latest-good` at the newest known good archive. The caller holds the lock."""
     newest = newest_known_good(list_archives(place), now)
     if newest is not None:
         if not (place.latest_good.is_symlink() and os.readlink(place.latest_good) == newest.path.name):

@@ -1,8 +1,8 @@
-"""Swaps a live path with a staged one in one step of the kernel, and takes the step back.
+"""Swaps a live path with a staged one atomically, and swaps it back.
 
-Linux renames two paths against each other (renameat2 with RENAME_EXCHANGE, man 2 renameat2). Where the system or
-the file system cannot, two renames do it, with the live path missing for a moment between them; a kill there is
-repaired from the journal, which knows every path by its inode.
+Linux exchanges two paths in one step (renameat2 with RENAME_EXCHANGE, man 2 renameat2). If the system or the file
+system does not support that, two renames are used, and the live path is missing for a moment between them; a kill at
+that moment is repaired from the journal, which knows every path by its inode.
 """
 
 import ctypes
@@ -24,10 +24,10 @@ Identity = tuple[int, int]
 
 
 class SwapUnit(msgspec.Struct, frozen=True, kw_only=True):
-    """One path that changes as a whole.
+    """One path that is replaced as a whole.
 
-    `staged` holds the new content and, once exchanged, the old. `aside` is where the old content goes when it is
-    not exchanged but moved. The identities (device, inode) tell which is which after a kill; None: there is none.
+    `staged` has the new content and, after an exchange, the old. `aside` is where the old content goes if it is moved
+    rather than exchanged. The identities (device, inode) show which is which after a kill; None means no such file.
     """
 
     live: bytes
@@ -38,7 +38,7 @@ class SwapUnit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def identity(path: bytes) -> Identity | None:
-    """Device and inode of what lies at a path, links not followed; None when nothing does."""
+    """Return device and inode of a path without following links, or None if it does not exist."""
     try:
         status = os.lstat(path)
     except FileNotFoundError:
@@ -47,7 +47,7 @@ def identity(path: bytes) -> Identity | None:
 
 
 def swap(unit: SwapUnit, *, atomic: bool = True) -> None:
-    """Puts the staged content in the live place. `atomic=False` takes the way of systems without the exchange."""
+    """Move the staged content to the live path. `atomic=False` does it as on systems without an exchange."""
     if unit.live_id and unit.staged_id:
         if not (atomic and exchange(unit.live, unit.staged)):
             os.rename(unit.live, unit.aside)
@@ -59,10 +59,10 @@ def swap(unit: SwapUnit, *, atomic: bool = True) -> None:
 
 
 def swap_back(unit: SwapUnit) -> None:
-    """Puts the old content back, from wherever a swap was broken off; does nothing when it is in its place.
+    """Move the old content back, wherever a swap was interrupted; do nothing if it is in place.
 
-    What somebody put into the live place meanwhile stays when the swap never came to it. Raises OperationError when
-    old and new cannot be told apart: nothing may then be removed.
+    If the swap never reached this path, content that appeared there in the meantime stays. Raise OperationError if old
+    and new cannot be distinguished: nothing may be removed then.
     """
     if _lies_at(unit.live, unit.live_id):
         return
@@ -78,20 +78,20 @@ def swap_back(unit: SwapUnit) -> None:
         os.rename(unit.aside, unit.live)
     elif unit.live_id and unit.staged_id and not _lies_at(unit.staged, unit.staged_id):
         raise OperationError(
-            "old and new cannot be told apart, so nothing was removed: the old files lie in the staging directory",
+            "old and new cannot be distinguished, so nothing was removed: the old files are in the staging directory",
             where=os.fsdecode(unit.staged),
             hint=f"ls -ld {shlex.quote(os.fsdecode(unit.live))} {shlex.quote(os.fsdecode(unit.staged))}",
         )
 
 
 def _lies_at(path: bytes, known: Identity | None) -> bool:
-    """Whether what is known lies there. By its inode alone: a device may have another number after a reboot."""
+    """Report whether the known file is at `path`. Compare inodes only: device numbers may change at a reboot."""
     found = identity(path)
     return (found and found[1]) == (known and known[1])
 
 
 def exchange(one: bytes, other: bytes) -> bool:
-    """Exchanges two paths in one step; False when this system cannot. Raises OSError."""
+    """Exchange two paths in one step and return True, or False if this system cannot. Raise OSError."""
     rename = _renameat2()
     if rename is None:
         return False
@@ -105,7 +105,7 @@ def exchange(one: bytes, other: bytes) -> bool:
 
 @functools.cache
 def _renameat2() -> Callable[..., int] | None:
-    """glibc 2.28 and musl 1.2.5 have it; other systems do not."""
+    """Return renameat2 of the C library, or None: glibc has it since 2.28, musl since 1.2.5."""
     try:
         function = ctypes.CDLL(None, use_errno=True).renameat2
     except (OSError, AttributeError, TypeError):

@@ -1,4 +1,4 @@
-"""One attempt to restore one archive, so that, whatever happens, the old tree or the new one stands whole.
+"""One attempt to restore one archive that leaves either the complete old tree or the complete new one.
 
 Unpack and check beside the live tree; stop the services; safety backup; journal; exchange; journal; start; health.
 """
@@ -43,7 +43,7 @@ _ROOM_BYTES = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoredArchive:
-    """What one archive brought."""
+    """The result of restoring one archive."""
 
     difference: Difference
     kept: tuple[bytes, ...] = ()
@@ -55,7 +55,7 @@ class RestoredArchive:
 
 
 class Attempt:
-    """One attempt with one archive, whose tail and names are good."""
+    """One attempt with one archive whose tail and names are valid."""
 
     def __init__(self, request: RestoreRequest, archive: Archive, services: Services, observer: BackupObserver) -> None:
         self._request, self._archive, self._services, self._observer = request, archive, services, observer
@@ -66,9 +66,9 @@ class Attempt:
 
     def run(self) -> RestoredArchive:
         if self._request.preview:
-            with disk_errors("the preview could not be made", self._place.project):
+            with disk_errors("the preview failed", self._place.project):
                 return self._preview()
-        with disk_errors("the restore could not be carried out", self._place.project):
+        with disk_errors("the restore failed", self._place.project):
             try:
                 self._unpack()
                 outcome = self._replace()
@@ -89,10 +89,10 @@ class Attempt:
         if self._targets.dump and self._request.postgres is None:
             why = "; ".join(f"{printable(name)}: {reason}" for name, reason in self._request.unsaved.items())
             raise RefusedError(
-                "the archive holds a PostgreSQL database, and DATABASE_URL names none to restore it to"
+                "the archive contains a PostgreSQL database, but DATABASE_URL names none to restore it to"
                 + (f" ({why})" if why else ""),
                 where=str(self._archive.path),
-                hint="name the files with --only, or set DATABASE_URL",
+                hint="restore only files with --only, or set DATABASE_URL",
             )
         self._observer.step("open journal")
         self._save(self._journal)
@@ -139,18 +139,18 @@ class Attempt:
     def _save_what_is_there(self) -> CreateReport:
         try:
             return create_locked(self._safety_plan(), self._observer)
-        except BadArchiveError as error:  # of the new archive; the one that is restored was good
-            raise OperationError(f"the safety backup does not read back: {error}", hint="dmesg | tail") from None
+        except BadArchiveError as error:  # of the safety backup; the archive being restored is good
+            raise OperationError(f"the safety backup cannot be read back: {error}", hint="dmesg | tail") from None
 
     def _restore_database(self) -> None:
-        """All or nothing in the server, with the journal's marker: a kill from here on is decided by the server."""
+        """Restore in one transaction with the journal's marker: after a kill, the server decides the outcome."""
         postgres, marker = self._request.postgres, self._journal.database_marker
         if self._targets.dump and postgres and marker:
             self._observer.step("restore database")
             postgres.restore(Path(os.fsdecode(self._targets.dump)), marker, self._request.database_timeout_s)
 
     def _prove(self, outcome: RestoredArchive) -> RestoredArchive:
-        """Starts what ran before; when it does not become healthy, the old tree comes back."""
+        """Start the services that ran before; if they do not become healthy, bring the old tree back."""
         started = outcome.stopped if self._request.start else ()
         self._observer.step("start services")
         try:
@@ -166,13 +166,13 @@ class Attempt:
         return replace(outcome, started=started, replaced_at=replaced_at)
 
     def _give_way(self, sick: ToombosError) -> NoReturn:
-        """Brings the old state back. Processes that cannot be stopped would write into it: then the new one stays.
+        """Bring the old state back and raise. The new state stays if processes that write to it cannot be stopped.
 
-        It stays as well when a database server is part of it, whose commit cannot be taken back with the files.
+        It also stays if it includes a database server, whose commit cannot be undone together with the files.
         """
         if self._journal.database_marker:
             raise OperationError(
-                f"the restored state stands with its PostgreSQL database, but it did not become healthy: {sick}",
+                f"the restored state is in place with its PostgreSQL database, but did not become healthy: {sick}",
                 where=str(self._archive.path),
                 hint=f"toombos restore {self._journal.safety_backup}",
             )
@@ -180,12 +180,12 @@ class Attempt:
             self._services.stop()
         except ToombosError as stuck:
             raise OperationError(
-                f"the restored state stands, but it did not become healthy ({sick}) and cannot be stopped ({stuck})",
+                f"the restored state is in place, but did not become healthy ({sick}) and cannot be stopped ({stuck})",
                 where=str(self._archive.path),
                 hint=f"toombos stop && toombos restore {self._journal.safety_backup}",
             ) from None
         failure = OperationError(
-            f"the restored system did not become healthy, so the old state stands again: {sick}",
+            f"the restored system did not become healthy, so the old state is back in place: {sick}",
             where=str(self._archive.path),
             hint="toombos logs --errors",
         )
@@ -195,7 +195,7 @@ class Attempt:
         raise failure
 
     def _undo(self, cause: BaseException) -> None:
-        """The old tree stands again, and what was stopped is started; what that fails with is added to the cause."""
+        """Bring the old tree back and start what was stopped; a failure to start is appended to the cause."""
         self._journal = as_the_server_decided(self._journal, self._request.postgres)
         if self._journal.state == "prepared":
             roll_back(self._journal, self._observer)
@@ -233,7 +233,7 @@ class Attempt:
         return BackupPlan(place=self._place, scope=self._safety_scope(), kind="safety", postgres=postgres, keys=keys)
 
     def _safety_scope(self) -> Scope:
-        """The manifest's scope, widened to every name that the archive would replace."""
+        """Return the manifest's scope, extended to every name that the archive would replace."""
         scope = self._request.scope
         known = {root.path for root in scope.roots}
         known.add(DUMP_ROOT)  # not a path of the project
@@ -252,7 +252,7 @@ class Attempt:
             free = shutil.disk_usage(os.path.dirname(directory)).free
             if free < needed:
                 raise OperationError(
-                    f"not enough room to restore: {size(needed)} are needed, {size(free)} are free",
+                    f"not enough disk space to restore: {size(needed)} needed, {size(free)} free",
                     where=os.fsdecode(os.path.dirname(directory)),
                     hint="toombos backup prune",
                 )
@@ -263,6 +263,6 @@ class Attempt:
             first = holders[0]
             raise RefusedError(
                 f"{first.name} (pid {first.pid}) writes to {first.path}"
-                + (f", and {len(holders) - 1} more processes" if len(holders) > 1 else ""),
+                + (f", and so do {len(holders) - 1} more" if len(holders) > 1 else ""),
                 hint="toombos stop",
             )

@@ -1,4 +1,4 @@
-"""Carries over live files that no backup holds, so that exchanging a root cannot lose them: hard links into staging."""
+"""Hard-links live files that no backup contains into staging, so that exchanging a root does not lose them."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from toombos_cli.base.text import printable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """What was carried over; `complete` is False when something could not be."""
+    """The files carried over; `complete` is False if one could not be."""
 
     names: tuple[bytes, ...]
     complete: bool
@@ -26,9 +26,9 @@ def keep_left_out(
     live_of: Callable[[bytes], bytes | None],
     staged_of: Callable[[bytes], bytes | None],
 ) -> Kept:
-    """Links what `selection` left out, and what the archive could not read when it was made, into the staged tree.
+    """Link what `selection` left out, and what was unreadable when the archive was made, into the staged tree.
 
-    `live_of` and `staged_of` give the paths of a name; None when it lies in no path that is restored.
+    `live_of` and `staged_of` return the paths of a name, or None if it is not in a restored path.
     """
     entries = {entry.name: entry for entry in archive.manifest.entries}
     databases = {name for name, entry in entries.items() if entry.database}
@@ -56,7 +56,7 @@ def _candidates(selection: BackupSelection, archive: Archive) -> Iterable[bytes]
 
 
 def link_tree(source: bytes, target: bytes) -> None:
-    """Makes `target` what `source` is, sharing the files. What is already there stays. Raises OSError."""
+    """Recreate `source` at `target` with hard links to its files. Existing files stay. Raise OSError."""
     status = os.lstat(source)
     if stat.S_ISDIR(status.st_mode):
         if not os.path.lexists(target):

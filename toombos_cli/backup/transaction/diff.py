@@ -1,4 +1,4 @@
-"""What a restore would change: the live tree and an archive, compared by content."""
+"""Compares the live tree with an archive by content, to show what a restore changes."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ from toombos_cli.backup.selection import Found
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Names that are only in the archive, that differ, and that are only in the live tree; each sorted."""
+    """The names only in the archive, those that differ, and those only in the live tree; each sorted."""
 
     added: tuple[bytes, ...]
     changed: tuple[bytes, ...]
@@ -25,7 +25,10 @@ class Difference:
 
 
 def compare(archived: Iterable[Entry], live: Mapping[bytes, Callable[[Entry], bool]]) -> Difference:
-    """`live` answers for each name whether it equals an entry; directories count only when they come or go."""
+    """Compare entries with `live`, which maps each name to a function that reports whether it equals an entry.
+
+    Directories count only as added or removed.
+    """
     entries = {entry.name: entry for entry in archived}
     return Difference(
         added=tuple(sorted(entries.keys() - live.keys())),
@@ -35,7 +38,7 @@ def compare(archived: Iterable[Entry], live: Mapping[bytes, Callable[[Entry], bo
 
 
 def from_archive(entries: Iterable[Entry]) -> dict[bytes, Callable[[Entry], bool]]:
-    """The live tree as a backup just taken of it describes it."""
+    """Return comparison functions for the live tree as a backup just taken describes it."""
 
     def equal_to(mine: Entry) -> Callable[[Entry], bool]:
         return lambda other: _shape(mine) == _shape(other) and mine.sha256 == other.sha256
@@ -44,7 +47,7 @@ def from_archive(entries: Iterable[Entry]) -> dict[bytes, Callable[[Entry], bool
 
 
 def from_disk(found: Iterable[Found]) -> dict[bytes, Callable[[Entry], bool]]:
-    """The live tree as it lies on the disk; a file is read only when its size and mode do not tell already."""
+    """Return comparison functions for the live tree on disk; a file is read only if its size and mode are equal."""
 
     def equal_to(mine: Found) -> Callable[[Entry], bool]:
         return lambda other: _equals(mine, other)
@@ -77,7 +80,7 @@ def _equals(mine: Found, other: Entry) -> bool:
 
 
 def _snapshot_sha256(database: bytes) -> str:
-    """Snapshots of one state are equal; the live file differs from them in its change counter, and by its -wal."""
+    """Return the hash of a snapshot. Snapshots of one state are equal; live files differ by change counter and -wal."""
     with tempfile.TemporaryDirectory(prefix="toombos-") as scratch:
         copy = Path(scratch) / "snapshot"
         snapshot(database, copy, Silent())

@@ -1,7 +1,7 @@
-"""The journal of a restore: what the next call needs to finish or undo one that was killed.
+"""The journal of a restore: what the next call needs to finish or undo a restore that was killed.
 
-STAGING: nothing live was touched. PREPARED: units may have been swapped, undo them. COMMITTED: all were swapped,
-clean up. A journal is replaced atomically, so it is always one of these.
+STAGING: nothing live was touched. PREPARED: units may have been swapped and must be swapped back. COMMITTED: all
+were swapped, only cleaning up is left. The journal is replaced atomically, so it is always in one of these states.
 """
 
 from typing import Literal
@@ -18,7 +18,7 @@ State = Literal["staging", "prepared", "committed"]
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
-    """One restore under way. `stopped` are the services that it stopped and has not started again."""
+    """One restore in progress. `stopped` are the services that it stopped and has not started again."""
 
     state: State
     archive: str
@@ -31,7 +31,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_journal(place: Place) -> Journal | None:
-    """The open journal; None when no restore was interrupted."""
+    """Return the open journal, or None if no restore was interrupted."""
     try:
         content = place.journal.read_bytes()
     except FileNotFoundError:
@@ -47,18 +47,18 @@ def load_journal(place: Place) -> Journal | None:
 
 
 def save_journal(place: Place, journal: Journal) -> None:
-    """Makes this the state that a kill would leave."""
+    """Write the journal durably: it is what a kill from now on leaves behind."""
     replace_file(place.journal, msgspec.json.format(msgspec.json.encode(journal), indent=1), durable=True)
 
 
 def close_journal(place: Place) -> None:
-    """Ends the restore."""
+    """Remove the journal: the restore is over."""
     place.journal.unlink(missing_ok=True)
     sync_directory(place.journal.parent)
 
 
 def refuse_open_journal(place: Place) -> None:
-    """RefusedError when an interrupted restore may have left the tree half old and half new."""
+    """Raise RefusedError if an interrupted restore may have left the tree half old and half new."""
     journal = load_journal(place)
     if journal is not None and journal.state == "prepared":
         raise RefusedError(

@@ -1,4 +1,4 @@
-"""Processes that write to files below the roots: exchanging the tree under them would lose what they write."""
+"""Finds processes that write to files below the roots: exchanging the tree would lose what they write."""
 
 import os
 from collections.abc import Collection, Iterable
@@ -17,9 +17,9 @@ class FileWriter:
 
 
 def find_holders(paths: Iterable[bytes], spared: Collection[str] = ()) -> tuple[FileWriter, ...]:
-    """One Holder for each process other than this one that writes below a path, as far as this user may see.
+    """Return each other process that writes to a file below one of the paths, if this user can see it.
 
-    Files that are `spared` do not count.
+    Files in `spared` do not count.
     """
     import psutil
 
@@ -43,5 +43,5 @@ def _below(path: str, tops: tuple[bytes, ...]) -> bool:
 
 
 def _writes(file: object) -> bool:
-    """psutil tells the mode on Linux; elsewhere every open file counts."""
+    """Report whether a file is open for writing; psutil knows the mode only on Linux, elsewhere every file counts."""
     return getattr(file, "mode", "w") != "r"

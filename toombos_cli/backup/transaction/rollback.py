@@ -1,4 +1,4 @@
-"""Rolls an interrupted restore back, or finishes it, from its journal; may be killed at any point and repeated."""
+"""Rolls back or finishes an interrupted restore from its journal; may be killed at any point and repeated."""
 
 import os
 from dataclasses import dataclass
@@ -22,22 +22,22 @@ SERVER_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What became of a restore: the old tree stands again ("rolled back"), or the new one does ("finished")."""
+    """How an interrupted restore ended: with the old tree in place ("rolled back") or the new one ("finished")."""
 
     outcome: str
     stopped: tuple[str, ...]
 
 
 def settle_restore(place: Place, observer: BackupObserver, postgres: Postgres | None = None) -> RecoverReport:
-    """Rolls back or finishes an interrupted restore, if there is one. Raises LockedError, OperationError."""
+    """Roll back or finish an interrupted restore, if there is one. Raise LockedError, OperationError."""
     with hold_alone(place.lock, "recovery of a restore"):
         settled = settle_locked(place, observer, postgres)
     return RecoverReport(outcome=settled.outcome if settled else None, stopped=settled.stopped if settled else ())
 
 
 def settle_locked(place: Place, observer: BackupObserver, postgres: Postgres | None) -> Settled | None:
-    """As settle_restore, for a caller that holds the lock."""
-    with disk_errors("an interrupted restore could not be cleared up", place.project):
+    """Do what settle_restore does, for a caller that holds the lock; return None if there is nothing to do."""
+    with disk_errors("an interrupted restore could not be cleaned up", place.project):
         journal = load_journal(place)
         if journal is None:
             return None
@@ -50,12 +50,12 @@ def settle_locked(place: Place, observer: BackupObserver, postgres: Postgres | N
 
 
 def as_the_server_decided(journal: Journal, postgres: Postgres | None) -> Journal:
-    """The journal; committed when it was prepared and the database server has committed, which came after all else."""
+    """Return the journal, as committed if it is prepared and the database server, which comes last, has committed."""
     if journal.state != "prepared" or journal.database_marker is None:
         return journal
     if postgres is None:
         raise OperationError(
-            "the interrupted restore was also one of a PostgreSQL database, and DATABASE_URL names none",
+            "the interrupted restore includes a PostgreSQL database, but DATABASE_URL names none",
             hint="DATABASE_URL=postgresql://... toombos restore --recover",
         )
     if not postgres.has_marker(journal.database_marker, SERVER_TIMEOUT_S):
@@ -65,7 +65,7 @@ def as_the_server_decided(journal: Journal, postgres: Postgres | None) -> Journa
 
 
 def roll_back(journal: Journal, observer: BackupObserver) -> None:
-    """Puts the old content of every unit back, in reverse order."""
+    """Move the old content of every unit back, in reverse order."""
     for unit in reversed(journal.units):
         observer.step("roll back")
         swap_back(unit)
@@ -73,14 +73,14 @@ def roll_back(journal: Journal, observer: BackupObserver) -> None:
 
 
 def reopen(place: Place, journal: Journal) -> Journal:
-    """A committed restore that did not prove itself is to be undone, from now on also by the next call."""
+    """Mark a committed restore that failed its health check as one to undo, for the next call too."""
     journal = msgspec.structs.replace(journal, state="prepared")
     save_journal(place, journal)
     return journal
 
 
 def clear(place: Place, journal: Journal, observer: BackupObserver) -> tuple[str, ...]:
-    """Removes the staging directories and closes the journal; returns where replaced files were kept."""
+    """Remove the staging directories and close the journal; return where replaced files were kept."""
     kept = []
     for directory in journal.staging:
         observer.step("clean up")

@@ -1,4 +1,4 @@
-"""Unpacks an archive beside the live tree, checks what the disk then holds, and only touches the staging directory."""
+"""Unpacks an archive beside the live tree and checks the result on disk; touches only the staging directory."""
 
 import contextlib
 import hashlib
@@ -25,15 +25,15 @@ from toombos_cli.base.text import printable
 
 _HOLE_BYTES = 1 << 16
 _READ_BYTES = 1 << 20
-_MANY_FILES = 100  # from so many on, one sync of the file system costs less than one a file
+_MANY_FILES = 100  # from this number, one sync of the file system is cheaper than one per file
 _NO_DATA = bytes(_HOLE_BYTES)
 
 
 @dataclass(slots=True)
 class StagingArea:
-    """Where members go: `places` maps the archive's names of units to staged paths.
+    """The place where members are unpacked: `places` maps unit names in the archive to staged paths.
 
-    `not_set` are the owners and attributes that were refused so far.
+    `not_set` are the owners and attributes that could not be set so far.
     """
 
     archive: Archive
@@ -43,7 +43,7 @@ class StagingArea:
     _directories: list[tuple[bytes, Entry]] = field(default_factory=list)
 
     def unpack(self) -> None:
-        """Writes every wanted member and reads it back. Raises BadArchiveError; the caller removes the staging."""
+        """Write every wanted member and read it back. Raise BadArchiveError; the caller removes the staging."""
         self.observer.step("unpack", self.archive.tail.data_bytes)
         checks: list[Future[None]] = []
         pool = ThreadPoolExecutor(2, thread_name_prefix="check")
@@ -66,14 +66,14 @@ class StagingArea:
         self._check_databases()
 
     def path_of(self, name: bytes) -> bytes | None:
-        """Where a member is staged; None when it is not wanted."""
+        """Return where a member is staged, or None if it is not wanted."""
         for unit, path in self.places.items():
             if is_within(name, unit):
                 return path + name[len(unit) :]
         return None
 
     def finish_directories(self) -> None:
-        """Gives directories their modes and times, the deepest first, when nothing is put into them any more."""
+        """Set the modes and times of directories, deepest first, after all their content is in place."""
         for path, entry in reversed(self._directories):
             self._describe(path, entry)
             if not self._at_once:
@@ -85,7 +85,7 @@ class StagingArea:
         return self.archive.tail.files >= _MANY_FILES and can_sync_filesystem()
 
     def _sync_at_once(self) -> None:
-        """Makes many files durable by one call for each directory that holds them."""
+        """Make many files durable with one call per directory."""
         if self._at_once:
             for directory in {os.path.dirname(path) for path in self.places.values()}:
                 sync_filesystem(directory)
@@ -106,13 +106,13 @@ class StagingArea:
             for piece in pieces:
                 write(fd, piece)
                 self.observer.advance(len(piece))
-            if sparse:  # it may end in a hole
+            if sparse:  # the file may end with a hole
                 os.ftruncate(fd, entry.size)
         finally:
             os.close(fd)
 
     def _check_file(self, path: bytes, entry: Entry) -> None:
-        """What was written is what the archive promised; then it gets its mode and time, and is made durable."""
+        """Check that the file on disk matches the archive, then set its mode and time and make it durable."""
         digest = hashlib.sha256()
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         try:
@@ -149,9 +149,9 @@ class StagingArea:
 
 
 def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
-    """Owner, extended attributes, mode and times of an entry; links are not followed.
+    """Set owner, extended attributes, mode and times of an entry, without following links.
 
-    Returns the reason for each owner or attribute that the file system or the user's rights do not allow.
+    Return the reason for each owner or attribute that the file system or the user's rights do not allow.
     """
     refused = {}
     status = os.lstat(path)
@@ -161,7 +161,7 @@ def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
         except OSError as error:  # EPERM for a user, EINVAL in a container that does not know the number
             refused[f"owner {entry.uid}:{entry.gid}"] = error.strerror or str(error)
     if entry.type != "symlink":
-        refused |= apply_attributes(path, entry.xattrs)  # an ACL holds the group's mode: before it
+        refused |= apply_attributes(path, entry.xattrs)  # before the mode, as an ACL contains the group's bits
         mode = entry.mode
         if ACCESS_ACL in refused:
             mode = mode & ~0o070 | rights_of_group(entry.xattrs[ACCESS_ACL]) << 3
@@ -171,7 +171,7 @@ def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
 
 
 def remove_tree(path: bytes) -> None:
-    """Removes a tree, also where its own modes forbid it."""
+    """Remove a tree, even if its own modes forbid it."""
 
     def unlock(function: Callable[..., Any], name: Any, _: Any) -> None:
         for locked in (os.path.dirname(name), name):
@@ -193,7 +193,7 @@ def _write_all(fd: int, piece: memoryview) -> None:
 
 
 def _write_around_holes(fd: int, piece: memoryview) -> None:
-    """Seeks over blocks of zeros, so that a sparse file stays one."""
+    """Seek over blocks of zeros, so that a sparse file stays sparse."""
     for start in range(0, len(piece), _HOLE_BYTES):
         block = piece[start : start + _HOLE_BYTES]
         if block == _NO_DATA[: len(block)]:

@@ -1,4 +1,4 @@
-"""Which live paths a restore replaces: the archive's roots, or what `--only` names."""
+"""The live paths that a restore replaces: the archive's roots, or the paths that `--only` names."""
 
 import os
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from toombos_cli.base.text import printable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreTarget:
-    """One path that is replaced as a whole. Without content it is removed: a file beside a database."""
+    """One path that is replaced as a whole. Without content, as for a file beside a database, it is removed."""
 
     name: bytes
     live: bytes
@@ -39,7 +39,7 @@ class Targets:
 
     @property
     def places(self) -> dict[bytes, bytes]:
-        """Where each target's content is staged, and the dump of a database server."""
+        """Where the content of each target, and the dump of a database server, is staged."""
         places = {target.name: target.staged for target in self.items if target.has_content}
         return places | ({DUMP_NAME: self.dump} if self.dump else {})
 
@@ -50,12 +50,15 @@ class Targets:
         return next((t.live + name[len(t.name) :] for t in self.items if is_within(name, t.name)), None)
 
     def wanted(self, archive: Archive) -> tuple[Entry, ...]:
-        """The archive's entries that are restored."""
+        """Return the archive's entries that are restored."""
         return tuple(entry for entry in archive.manifest.entries if self.covers(entry.name))
 
 
 def plan_targets(archive: Archive, project: Path, only: Sequence[str], token: str) -> Targets:
-    """Raises UsageError for a path that the archive does not hold, RefusedError for one that cannot be exchanged."""
+    """Return the paths to replace and where they are staged.
+
+    Raise UsageError for a path that is not in the archive, RefusedError for one that cannot be exchanged.
+    """
     entries = {entry.name: entry for entry in archive.manifest.entries}
     dump_root = DUMP_ROOT.encode()
     names = (
@@ -90,7 +93,7 @@ def plan_targets(archive: Archive, project: Path, only: Sequence[str], token: st
 
 
 def make_staging(targets: Targets) -> None:
-    """Makes the staging directories, private to the user."""
+    """Create the staging directories, private to the user."""
     for directory in targets.staging:
         os.mkdir(directory, 0o700)
         os.mkdir(os.path.join(directory, b"new"), 0o700)
@@ -103,7 +106,7 @@ def _asked(only: Sequence[str], archive: Archive, entries: dict[bytes, Entry]) -
         name = os.fsencode(path.rstrip("/"))
         if name_complaint(name) or name not in entries or root_of(name, archive.roots) is None:
             raise UsageError(
-                f"the archive holds no {path!r}",
+                f"the archive does not contain {path!r}",
                 where=str(archive.path),
                 hint=did_you_mean(path, map(printable, entries), "paths are relative to the project: data/history.db"),
             )
@@ -116,7 +119,7 @@ def _live(project: Path, name: bytes, archive: Archive) -> bytes:
     live = live_path(project, root) + name[len(root) :]
     parent = os.path.dirname(live)
     if os.path.realpath(parent) != parent:
-        raise RefusedError(f"{printable(name)!r} lies behind a link in the live tree", where=os.fsdecode(parent))
+        raise RefusedError(f"{printable(name)!r} is behind a link in the live tree", where=os.fsdecode(parent))
     if os.path.ismount(live):
         raise RefusedError(
             f"{printable(name)!r} is a mount point and cannot be exchanged as a whole",
@@ -127,7 +130,7 @@ def _live(project: Path, name: bytes, archive: Archive) -> bytes:
 
 
 def _staging_beside(live: bytes, project: Path, token: str) -> bytes:
-    """On the file system of the live path: in the project where that is one, else in the path's own directory."""
+    """Return a staging directory on the file system of the live path: in the project if possible, else beside it."""
     parent = os.path.dirname(live)
     while not os.path.isdir(parent):
         parent = os.path.dirname(parent)

@@ -1,6 +1,6 @@
-"""Where a setting stands, and the fixes that edit `.env`.
+"""Where a setting is set, and the fixes that edit `.env`.
 
-No command shows a value, and each leaves a line alone that is no longer what it was.
+No command shows a value, and none changes a line that has changed since it was checked.
 """
 
 import re
@@ -20,17 +20,17 @@ from toombos_cli.settings.values import Origin, Value
 
 
 def at_line(facts: SettingsFacts, line: int, text: str = "") -> Evidence:
-    """A line of `.env`."""
+    """Return a line of `.env` as evidence."""
     return Evidence(source=str(facts.env_file.path), line=line, text=text)
 
 
 def in_manifest(facts: SettingsFacts, key: str) -> Evidence:
-    """A key of the manifest."""
+    """Return a key of the manifest as evidence."""
     return Evidence(source=str(facts.manifest.source.path or "toombos.toml (packaged)"), text=key)
 
 
 def where_set(facts: SettingsFacts, name: str, text: str = "") -> Evidence:
-    """The place that the effective value of a variable came from, with the value where that may be shown."""
+    """Return the place that sets the effective value of a variable, with the value if it may be shown."""
     value = facts.values.get(name)
     if value is None:
         return Evidence(source=str(facts.env_file.path), text=text or f"{name} is not set")
@@ -62,19 +62,19 @@ def in_table(facts: SettingsFacts, value: Value, *services: str, text: str = "")
 
 
 def edit(facts: SettingsFacts, line: int, script: str, *, undo: str | None = None) -> Fix:
-    """A sed command on one line; `script` is an extended-regex sed command such as `s/a/b/`."""
+    """Return a sed command on one line; `script` is an extended-regex sed command such as `s/a/b/`."""
     return fixes.edit(facts.env_file.path, line, _sed(facts, line, script), undo=undo)
 
 
 def remove_line(facts: SettingsFacts, binding: Binding) -> Fix | None:
-    """The removal of a one-line assignment; None for one of several lines."""
+    """Return the edit that removes a one-line assignment, or None if it spans several lines."""
     if binding.name is None or binding.line != binding.last_line or not may_be_written(facts, binding.name):
         return None
     return edit(facts, binding.line, rf"{{/^\s*(export\s+)?{binding.name}\s*=/d}}")
 
 
 def rename(facts: SettingsFacts, binding: Binding, new: str) -> Fix | None:
-    """The edit that gives an assignment its right name; None if the old one cannot be matched safely."""
+    """Return the edit that corrects the name of an assignment, or None if the old name cannot be matched safely."""
     if binding.name is None or not may_be_written(facts, binding.name):
         return None
     back = _sed(facts, binding.line, _renaming(new, binding.name))
@@ -82,7 +82,10 @@ def rename(facts: SettingsFacts, binding: Binding, new: str) -> Fix | None:
 
 
 def set_to(facts: SettingsFacts, name: str, value: str) -> Fix | None:
-    """The edit that makes `.env` say `name=value`: of its last assignment, or a line more; None when neither can."""
+    """Return the edit that sets `name=value` in `.env`, or None if a value or assignment spans several lines.
+
+    It changes the last assignment of the name, or appends one.
+    """
     if len(value.splitlines()) > 1:
         return None
     bindings = facts.env_file.bindings_of(name)
@@ -96,7 +99,7 @@ def set_to(facts: SettingsFacts, name: str, value: str) -> Fix | None:
 
 
 def unset(facts: SettingsFacts, name: str) -> Fix | None:
-    """What takes a value away where it was set: in the shell, or in `.env`."""
+    """Return the fix that removes a value where it is set: in the shell or in `.env`."""
     value = facts.values.get(name)
     if value is None or value.line is None:
         return unset_in_shell(name)
@@ -104,12 +107,12 @@ def unset(facts: SettingsFacts, name: str) -> Fix | None:
 
 
 def unset_in_shell(name: str) -> Fix:
-    """The line for the user's own shell that takes a variable out of its environment."""
+    """Return the line that unsets a variable in the user's own shell."""
     return fixes.shell(f"unset {name}")
 
 
 def fresh_secret(facts: SettingsFacts, name: str) -> Fix | None:
-    """The edit that gives a variable of `.env` a random secret and shows it nowhere; None when the shell sets it."""
+    """Return the edit that sets a random secret in `.env` without showing it, or None if the shell sets it."""
     value = facts.values.get(name)
     bindings = facts.env_file.bindings_of(name)
     if not bindings:
@@ -121,7 +124,7 @@ def fresh_secret(facts: SettingsFacts, name: str) -> Fix | None:
 
 
 def switch_on(facts: SettingsFacts, name: str) -> Fix | None:
-    """What makes a switch true: in `.env`, unless the shell overrides that."""
+    """Return the fix that sets a switch to true: in `.env`, or in the shell if that overrides `.env`."""
     value = facts.values.get(name)
     if value is not None and value.origin is Origin.ENVIRONMENT:
         return fixes.shell(f"export {name}=true")
@@ -129,12 +132,12 @@ def switch_on(facts: SettingsFacts, name: str) -> Fix | None:
 
 
 def may_be_written(facts: SettingsFacts, name: str) -> bool:
-    """Whether a name can stand in a command: it is one for a shell too, and no broken-off piece of a secret."""
+    """Report whether a name may appear in a command: valid in a shell, and not a piece of a broken secret."""
     return re.fullmatch(r"[A-Za-z_]\w*", name) is not None and shown_name(name, facts.variables) == name
 
 
 def _append(facts: SettingsFacts, quoted: str) -> Fix:
-    """One line more at the end of the file."""
+    """Return the edit that appends one line to the file."""
     bindings = facts.env_file.bindings
     newline = "" if not bindings or bindings[-1].original.endswith(("\n", "\r")) else "\\n"
     path = facts.env_file.path

@@ -1,4 +1,4 @@
-"""Rules about the file `.env` itself: is it there, can it be read, who else can."""
+"""Rules about the file `.env` itself: whether it exists, can be read, and who else can read it."""
 
 import shlex
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from toombos_cli.settings.values import key_names
 
 
 def not_found(facts: SettingsFacts) -> Iterator[Finding]:
-    """No `.env`: every setting is its default, which nobody chose."""
+    """Without a `.env` every setting has its default, which nobody chose."""
     path = facts.env_file.path
     if facts.env_file.exists:
         yield ok(f"{path}")
@@ -20,7 +20,7 @@ def not_found(facts: SettingsFacts) -> Iterator[Finding]:
         yield ok("there is no .env, and none is needed")
     elif facts.is_project:
         yield warn(
-            "there is no .env: every setting comes from the environment or is its default",
+            "there is no .env: every setting comes from the environment or has its default",
             Evidence(source=str(path), text="does not exist"),
             fix=replace(toombos(facts.manifest.project, "config", "init"), undo=shlex.join(("rm", str(path)))),
         )
@@ -28,18 +28,18 @@ def not_found(facts: SettingsFacts) -> Iterator[Finding]:
         yield fail(
             "no project here: no toombos.toml, .env or .env.example in this directory or any above it",
             *(Evidence(source=str(directory), text="searched") for directory in facts.searched),
-            cause="toombos was run from another directory than the project's, so every setting is its default",
-            fix=advice("run it in the project's directory, or name that: toombos --project DIR config check"),
+            cause="toombos was run outside the project directory, so every setting has its default",
+            fix=advice("run it in the project directory, or name the directory: toombos --project DIR config check"),
         )
 
 
 def load(facts: SettingsFacts) -> Iterator[Finding]:
-    """`.env` that the services cannot load at all."""
+    """The services must be able to load `.env` and decrypt its values."""
     if facts.unreadable is not None:
         yield fail(
             f".env cannot be loaded: {facts.unreadable.message}",
             Evidence(source=str(facts.env_file.path), line=facts.unreadable.line),
-            cause="the services either refuse to start or run with their defaults",
+            cause="the services refuse to start, or run with their defaults",
             fix=facts.unreadable.fix,
         )
     key = key_names(facts.manifest)[0]
@@ -55,12 +55,14 @@ def _undecryptable(name: str, reason: str, at: Evidence, key: str) -> Finding:
         f"{name} is encrypted and cannot be decrypted: {reason}",
         at,
         cause="a service that reads it refuses to start",
-        fix=advice(f"set {key} to the key it was encrypted with, or write {name} anew and run: toombos config encrypt"),
+        fix=advice(
+            f"set {key} to the key that encrypted it, or set {name} again in plain text and run: toombos config encrypt"
+        ),
     )
 
 
 def mode(facts: SettingsFacts) -> Iterator[Finding]:
-    """Permissions: the owner must be able to read it, and nobody else."""
+    """The owner, and nobody else, must be able to read the file."""
     if facts.status is None:
         yield skip("there is no .env")
         return
@@ -68,22 +70,22 @@ def mode(facts: SettingsFacts) -> Iterator[Finding]:
     path = str(facts.env_file.path)
     fix = command("chmod", "600", path, safe=True, undo=shlex.join(("chmod", f"{bits:o}", path)))
     if not bits & 0o400:
-        yield fail(".env is not readable for its owner", at, cause="the services cannot load it", fix=fix)
+        yield fail(".env is not readable by its owner", at, cause="the services cannot load it", fix=fix)
     elif bits & 0o022:
-        yield fail("other users can write .env", at, cause="whoever can write it can switch dry-run mode off", fix=fix)
+        yield fail("other users can write .env", at, cause="they can switch dry-run mode off", fix=fix)
     elif bits & 0o044:
-        yield warn("other users can read .env", at, cause="it holds secrets", fix=fix)
+        yield warn("other users can read .env", at, cause="it contains secrets", fix=fix)
     else:
         yield ok(f"mode {bits:04o}")
 
 
 def owner(facts: SettingsFacts) -> Iterator[Finding]:
-    """A file of another user may change, or become unreadable, without this user's doing."""
+    """Another user can change the file, or make it unreadable, if that user owns it."""
     if facts.status is None:
         yield skip("there is no .env")
     elif facts.status.owner not in (facts.user, 0):
         yield warn(
-            f".env belongs to user {facts.status.owner}, toombos runs as user {facts.user}",
+            f".env belongs to user {facts.status.owner}, but toombos runs as user {facts.user}",
             Evidence(source=str(facts.env_file.path), text=f"uid {facts.status.owner}"),
             fix=advice(
                 f"run toombos as that user, or: sudo chown {facts.user} {shlex.quote(str(facts.env_file.path))}"

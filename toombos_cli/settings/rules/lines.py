@@ -1,4 +1,4 @@
-"""Rules about single lines of `.env`: what is dropped in silence, set twice, or read otherwise by other programs."""
+"""Rules about single lines of `.env`: silently dropped, set twice, or read differently by other programs."""
 
 import re
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?([A-Za-z_]\w*)\s*([:=]?)\s*([\"']?)
 
 
 def parse(facts: SettingsFacts) -> Iterator[Finding]:
-    """Lines that python-dotenv drops, so that the setting falls back to its default: the most dangerous ones."""
+    """Lines that python-dotenv drops, the most dangerous ones: the setting falls back to its default."""
     for binding in facts.env_file.unparsed:
         yield _dropped(facts, binding)
     for binding in facts.env_file.bindings:
         if not binding.sets_nothing and binding.value and _CONTROL.search(binding.value):
             yield fail(
-                f"the value of {shown_name(str(binding.name), facts.variables)} holds a control character",
+                f"the value of {shown_name(str(binding.name), facts.variables)} contains a control character",
                 at_line(facts, binding.line),
                 fix=advice(f"retype line {binding.line}"),
             )
@@ -40,9 +40,9 @@ def _dropped(facts: SettingsFacts, binding: Binding) -> Finding:
     return fail(
         f"{shown} {'is' if len(lines) == 1 else 'are'} silently dropped: {why}{_consequence(facts, names)}",
         at_line(facts, binding.line, _shown_line(facts, lines[0])),
-        cause="python-dotenv skips what it cannot parse, so the setting is its default",
+        cause="python-dotenv skips lines it cannot parse, so the setting falls back to its default",
         fix=_correction(facts, binding, lines, first)
-        or advice(f"write NAME=value on {span}, or begin it with # to make it a comment"),
+        or advice(f"write NAME=value on {span}, or start it with # to make it a comment"),
     )
 
 
@@ -50,26 +50,26 @@ def _why_dropped(lines: list[str], first: re.Match[str] | None) -> str:
     if first is None:
         return "it is not NAME=value"
     if first[2] == ":":
-        return '":" stands where "=" must'
+        return 'it has ":" instead of "="'
     if first[2] == "" and not first[3] and not first[4]:
         return 'a name without "=" sets nothing'
     if first[2] == "=" and first[3]:
-        return "a quote is not closed" if len(lines) == 1 else "a quote is closed on a later line, with text after it"
+        return "a quote is not closed" if len(lines) == 1 else "a quote is closed on a later line and followed by text"
     return "it is not NAME=value"
 
 
 def _consequence(facts: SettingsFacts, names: list[str]) -> str:
-    """What the default means, for the switch that nobody wants to lose."""
+    """Return what the loss of a dry-run switch means, "" for other settings."""
     for name in names:
         if name in facts.with_role("dry_run"):
             if not is_true(facts.clear.get(name)):
                 return "; dry-run is OFF"
-            return f"; dry-run is on by {facts.values[name].origin.value} alone"
+            return f"; dry-run is on only by {facts.values[name].origin.value}"
     return ""
 
 
 def _correction(facts: SettingsFacts, binding: Binding, lines: list[str], first: re.Match[str] | None) -> Fix | None:
-    """The edit that turns the line into what was meant, where that can be known; None elsewhere."""
+    """Return the edit that turns the line into what was meant, or None if that is not certain."""
     if first is None or len(lines) > 1:
         return None
     name, sign, quote, rest = first.groups()
@@ -89,7 +89,7 @@ def _correction(facts: SettingsFacts, binding: Binding, lines: list[str], first:
 
 
 def _shown_line(facts: SettingsFacts, line: str) -> str:
-    """The line as it may be shown: with its value only when that is a harmless truth value or number."""
+    """Return the line as it may be shown: with its value only if that is a boolean or a number."""
     match = _ASSIGNMENT.match(line)
     if match is None or match[1] not in facts.variables:
         return ""
@@ -101,23 +101,23 @@ def _shown_line(facts: SettingsFacts, line: str) -> str:
 
 
 def _swallowed(facts: SettingsFacts, binding: Binding) -> Iterator[Finding]:
-    """Settings that stand inside the quotes of another one."""
+    """Settings inside the quotes of another one."""
     if binding.sets_nothing or binding.line == binding.last_line:
         return
     for number, line in enumerate(binding.text.splitlines()[1:], start=binding.line + 1):
         match = _ASSIGNMENT.match(line)
         if match and match[2] and match[1] in facts.variables:
             yield fail(
-                f"{match[1]} on line {number} is part of the quoted value that begins on line {binding.line}"
+                f"{match[1]} on line {number} is part of the quoted value that starts on line {binding.line}"
                 + _consequence(facts, [match[1]]),
                 at_line(facts, number, _shown_line(facts, line)),
-                cause="the quote opened there is closed only after this line",
+                cause="the quote opened there is not closed before this line",
                 fix=advice(f"close the quote on line {binding.line}"),
             )
 
 
 def spaces(facts: SettingsFacts) -> Iterator[Finding]:
-    """Blanks around `=`: python-dotenv allows them, `source .env` and Docker do not."""
+    """Spaces around `=`: python-dotenv allows them, `source .env` and Docker do not."""
     for binding in facts.env_file.bindings:
         if binding.sets_nothing or binding.name is None:
             continue
@@ -125,15 +125,15 @@ def spaces(facts: SettingsFacts) -> Iterator[Finding]:
         if match and (match[1] or (match[2] and match[3])):
             name = shown_name(binding.name, facts.variables)
             yield warn(
-                f"{name} has blanks around =",
+                f"{name} has spaces around =",
                 at_line(facts, binding.line, f"{name}{match[1]}={match[2]}..."),
-                cause="it loads here, but `source .env` and Docker refuse the line",
+                cause="the services load it, but `source .env` and Docker reject the line",
                 fix=edit(facts, binding.line, r"s/[[:blank:]]*=[[:blank:]]*/=/"),
             )
 
 
 def duplicates(facts: SettingsFacts) -> Iterator[Finding]:
-    """A name set twice: the last one wins, whatever a reader saw first."""
+    """A name set twice: the last line wins."""
     for name in dict.fromkeys(b.name for b in facts.env_file.bindings if b.name and not b.sets_nothing):
         bindings = facts.env_file.bindings_of(name)
         if len(bindings) < 2:
@@ -144,7 +144,7 @@ def duplicates(facts: SettingsFacts) -> Iterator[Finding]:
         answer = fail if differ else warn
         yield answer(
             f"{shown_name(name, facts.variables)} is set {len(bindings)} times"
-            + (f", to different values: line {last.line} wins" if differ else ", always the same"),
+            + (f", to different values: line {last.line} wins" if differ else ", always to the same value"),
             *evidence,
             fix=(remove_line(facts, earlier[0]) if len(earlier) == 1 else None)
             or advice(f"keep line {last.line} and remove {', '.join(str(b.line) for b in earlier)}"),
@@ -152,12 +152,12 @@ def duplicates(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def portability(facts: SettingsFacts) -> Iterator[Finding]:
-    """Lines that a shell reads otherwise than the services do; what Docker's --env-file does is noted."""
+    """Lines that a shell reads differently from the services; differences of Docker's --env-file are noted."""
     if facts.env_file.byte_order_mark:
         yield warn(
-            "the file begins with a byte order mark",
+            "the file starts with a byte order mark",
             at_line(facts, 1),
-            cause="a shell, and some readers of .env, take it for a part of the first name",
+            cause="a shell, and some readers of .env, take it as part of the first name",
             fix=edit(facts, 1, r"s/^\xEF\xBB\xBF//"),
         )
     literal = []
@@ -168,32 +168,32 @@ def portability(facts: SettingsFacts) -> Iterator[Finding]:
         difference = _in_a_shell(binding, raw)
         if difference:
             yield warn(
-                f"a shell reads {shown_name(binding.name, facts.variables)} otherwise: {difference}",
+                f"a shell reads {shown_name(binding.name, facts.variables)} differently: {difference}",
                 at_line(facts, binding.line),
-                cause="`source .env` gives another value than the services get, or runs part of it as a command",
-                fix=advice("put single quotes around the value" if "'" not in raw else "use letters and digits alone"),
+                cause="`source .env` sets a different value from the services', or runs part of it as a command",
+                fix=advice("put single quotes around the value" if "'" not in raw else "use only letters and digits"),
             )
         if raw[:1] in ("'", '"') or re.search(r"\s#", raw) or binding.text.startswith("export "):
             literal.append(str(binding.line))
     if literal:
-        yield ok(f"docker run --env-file keeps quotes, comments and export literally: lines {', '.join(literal)}")
+        yield ok(f"docker run --env-file takes quotes, comments and export literally: lines {', '.join(literal)}")
 
 
 def _in_a_shell(binding: Binding, raw: str) -> str:
     if not re.fullmatch(r"[A-Za-z_]\w*", str(binding.name)):
-        return "it is no name for a variable there"
+        return "it is not a valid name there"
     if binding.original.rstrip(" \t").endswith("\r\n") or "\r" in binding.original.strip("\r\n"):
-        return "the line ends with CR LF, and the shell keeps the CR"
+        return "the line ends in CR LF, and the shell keeps the CR"
     if raw.startswith("'"):
-        return "${...} is replaced here even within single quotes" if "${" in raw else ""
+        return "the services replace ${...} even in single quotes" if "${" in raw else ""
     if raw.startswith('"'):
         inner = raw[1:]
         if re.search(r"`|\$\(|\$\w", inner):
             return "it replaces $NAME, $(...) and `...`"
-        return "escapes such as \\n stay as they are there" if re.search(r"\\[abfnrtv]", inner) else ""
+        return "it leaves escapes such as \\n unchanged" if re.search(r"\\[abfnrtv]", inner) else ""
     bare = re.sub(r"\s+#.*$", "", raw)
     if re.search(r"\s", bare):
-        return "blanks without quotes end the value"
+        return "an unquoted space ends the value"
     if re.search(r"[`;&|<>()\\\"']|\$(?!\{)|^~", bare):
-        return "it holds characters that the shell acts on"
+        return "the value contains characters that are special to a shell"
     return ""

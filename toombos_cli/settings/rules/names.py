@@ -1,4 +1,4 @@
-"""Rules about names: misspelt, missing, out of step with `.env.example` or with pydantic 2."""
+"""Rules about names: misspelled, missing, or inconsistent with `.env.example` or pydantic 2."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from toombos_cli.settings.values import Origin
 
 
 def extra(facts: SettingsFacts) -> Iterator[Finding]:
-    """Names that no service reads, and other spellings of those that one reads: somebody believes in them."""
+    """Names that no service reads, and other spellings of names that a service reads."""
     if not facts.variables:
         yield skip("the manifest documents no variables ([environment.NAME])")
         return
@@ -33,7 +33,7 @@ def extra(facts: SettingsFacts) -> Iterator[Finding]:
         if name in facts.variables:
             if facts.variables[name].environment_only:
                 yield warn(
-                    f"{name} has no effect in .env: it is read from the process environment alone",
+                    f"{name} has no effect in .env: it is read only from the process environment",
                     at_line(facts, binding.line),
                     fix=remove_line(facts, binding) or advice(f"export {name} in the shell instead"),
                 )
@@ -46,7 +46,7 @@ def extra(facts: SettingsFacts) -> Iterator[Finding]:
             yield fail(
                 f"unknown name {shown}: did you mean {guess}?",
                 at_line(facts, binding.line),
-                cause=f"no service reads it, so {guess} keeps another value",
+                cause=f"no service reads it, so {guess} does not get this value",
                 fix=rename(facts, binding, guess) or advice(f"write {guess} on line {binding.line}"),
             )
         elif name not in _used_elsewhere(facts):
@@ -59,10 +59,10 @@ def extra(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def _spellings(facts: SettingsFacts) -> Iterator[Finding]:
-    """Names that differ from a documented one in case alone, wherever they are set."""
+    """Names that differ from a documented one only in case, wherever they are set."""
     for other in facts.other_spellings:
-        reason = f"{other.name} differs from {other.documented} in case"
-        cause = f"a reader that ignores case takes it for {other.documented}; toombos and its own services do not"
+        reason = f"{other.name} differs from {other.documented} only in case"
+        cause = f"a service that ignores case reads it as {other.documented}; toombos and its own services do not"
         if other.origin is Origin.ENV_FILE:
             binding = facts.env_file.bindings_of(other.name)[-1]
             yield fail(
@@ -90,7 +90,7 @@ def _spellings(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def _used_elsewhere(facts: SettingsFacts) -> set[str]:
-    """Names that other values refer to as `${NAME}`, in `.env` and in the manifest, or that the manifest sets."""
+    """Return the names that values of `.env` or the manifest refer to as `${NAME}`, or that the manifest sets."""
     texts = [b.value for b in facts.env_file.bindings if b.value]
     texts += [channel.url for channel in facts.manifest.alerts.channels.values()]
     for service in facts.manifest.services.values():
@@ -102,7 +102,7 @@ def _used_elsewhere(facts: SettingsFacts) -> set[str]:
 
 
 def missing(facts: SettingsFacts) -> Iterator[Finding]:
-    """Required settings that nobody sets."""
+    """Required settings that are not set."""
     for name, variable in facts.variables.items():
         if facts.clear.get(name) or name in facts.undecryptable:
             continue
@@ -110,9 +110,9 @@ def missing(facts: SettingsFacts) -> Iterator[Finding]:
         if facts.clear.get(variable.required_unless):
             continue
         if variable.required:
-            reason = f"{name} is required and not set"
+            reason = f"{name} is required but not set"
         elif chosen and all(facts.clear.get(other) == value for other, value in chosen.items()):
-            reason = f"{name} is required with {', '.join(f'{k}={v}' for k, v in chosen.items())}, and not set"
+            reason = f"{name} is required with {', '.join(f'{k}={v}' for k, v in chosen.items())} but not set"
         else:
             continue
         places = tuple(where_set(facts, other) for other in chosen)
@@ -126,7 +126,7 @@ def missing(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def example_diff(facts: SettingsFacts) -> Iterator[Finding]:
-    """`.env.example` is what people copy: it must know the same names, and hold no secret."""
+    """`.env.example`, which people copy, must list the same names and contain no secret."""
     if facts.example is None:
         yield skip("there is no .env.example")
         return
@@ -136,14 +136,14 @@ def example_diff(facts: SettingsFacts) -> Iterator[Finding]:
     absent = [name for name in facts.variables if name not in mentioned]
     if absent:
         yield warn(
-            f".env.example lacks {', '.join(absent)}",
+            f".env.example does not list {', '.join(absent)}",
             Evidence(source=path),
             fix=advice(f"print a complete one: {toombos(facts.manifest.project, 'config', 'init', '--example')}"),
         )
     for name in sorted(mentioned - facts.variables.keys()):
         line = facts.example.lines.get(name)
         yield warn(
-            f".env.example names {shown_name(name, facts.variables)}, which no service reads",
+            f".env.example lists {shown_name(name, facts.variables)}, which no service reads",
             Evidence(source=path, line=line),
             fix=advice("remove it there, or document it in toombos.toml"),
         )
@@ -153,14 +153,14 @@ def example_diff(facts: SettingsFacts) -> Iterator[Finding]:
             yield fail(
                 f"{name} in .env.example is the secret that .env uses",
                 Evidence(source=path, line=facts.example.lines.get(name)),
-                cause="the example is published with the source",
-                fix=advice(f"empty it in {EXAMPLE} and replace the secret"),
+                cause="the example file is published with the source",
+                fix=advice(f"remove the value from {EXAMPLE} and replace the secret in .env"),
             )
     chosen = [n for n in facts.example.values if n in facts.variables and facts.example.values[n]]
     unset = [n for n in chosen if n not in facts.values or facts.values[n].origin is Origin.DEFAULT]
     for name in unset if facts.env_file.exists else ():
         yield warn(
-            f"{name} is set in .env.example and not in .env",
+            f"{name} is set in .env.example but not in .env",
             Evidence(source=path, line=facts.example.lines.get(name)),
             fix=(None if facts.variables[name].secret else set_to(facts, name, facts.example.values[name]))
             or advice(f"add {name}=... to .env"),
@@ -168,13 +168,13 @@ def example_diff(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def pydantic_v1(facts: SettingsFacts) -> Iterator[Finding]:
-    """Settings classes of the project's own sources that are still written for pydantic 1."""
+    """Settings classes in the project's own sources that are still written for pydantic 1."""
     for found in facts.old_spellings:
         yield warn(
-            "a spelling of pydantic 1, which pydantic 2 refuses or ignores",
+            "pydantic 1 syntax, which pydantic 2 rejects or ignores",
             Evidence(source=str(found.path), line=found.line),
-            cause="settings of this class are not read as its author meant",
+            cause="the settings of this class are not read as intended",
             fix=advice(f"write {found.now}"),
         )
     if not facts.old_spellings:
-        yield ok("no settings class of the project is written for pydantic 1")
+        yield ok("no settings class in the project is written for pydantic 1")

@@ -1,4 +1,4 @@
-"""Rules about ports: of the services, of those who call them, and of Prometheus."""
+"""Rules about the ports of services, of their callers, and of Prometheus."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -14,14 +14,14 @@ from toombos_cli.settings.values import Origin, Value
 
 
 def port_clash(facts: SettingsFacts) -> Iterator[Finding]:
-    """Two programs that are told the same port."""
+    """Two programs that are configured with the same port."""
     services = tuple(service for service in facts.manifest.services.values() if service.port)
     for one, other in combinations(services, 2):
         if one.port == other.port and conflicts(one.host, other.host):
             yield fail(
                 f"{one.name} and {other.name} both listen on port {one.port}",
                 in_manifest(facts, f"[services.{other.name}] port"),
-                cause="the second one cannot start",
+                cause="the second to start fails",
                 fix=advice(f"give {other.name} another port"),
             )
     for database in facts.databases:
@@ -31,23 +31,23 @@ def port_clash(facts: SettingsFacts) -> Iterator[Finding]:
                 continue
             if server and server.port == service.port and conflicts(service.host, server.host):
                 yield fail(
-                    f"{database.name} names port {server.port}, which is that of {service.name}",
+                    f"{database.name} uses port {server.port}, which is the port of {service.name}",
                     _where(facts, database.value),
-                    fix=advice(f"correct the port in {database.name}, or give {service.name} another one"),
+                    fix=advice(f"correct the port in {database.name}, or give {service.name} another port"),
                 )
     urls = [(name, _address(facts, name)) for name in facts.with_role("mock_url", "live_url")]
     for (name, address), (other_name, other_address) in combinations(urls, 2):
         if address[1] is not None and address == other_address and is_loopback(address[0]):
             yield fail(
-                f"{name} and {other_name} name the same address, port {address[1]}",
+                f"{name} and {other_name} are the same address, port {address[1]}",
                 *(_where(facts, facts.values[n]) for n in (name, other_name) if n in facts.values),
-                cause="one program would get what is meant for the other",
+                cause="one program would get the requests for the other",
                 fix=advice("correct one of them"),
             )
 
 
 def client_urls(facts: SettingsFacts) -> Iterator[Finding]:
-    """Callers of a service must look for it where the manifest starts it."""
+    """Callers of a service must use the address on which the manifest starts it."""
     for name, variable in facts.with_role("mock_url").items():
         target = facts.manifest.services.get(variable.service)
         if target is None:
@@ -58,25 +58,25 @@ def client_urls(facts: SettingsFacts) -> Iterator[Finding]:
                 continue
             host, port = url_address(value.value)
             if port == target.port and (conflicts(target.host, host) or not is_loopback(host)):
-                yield ok(f"{user} finds {target.name} at {target.url}")
+                yield ok(f"{user} calls {target.name} at {target.url}")
                 continue
             removal = unset(facts, name) if value.origin in (Origin.ENV_FILE, Origin.ENVIRONMENT) else None
             yield fail(
                 f"{name} is {host}:{port}, but {target.name} listens on {target.host}:{target.port}",
                 _where(facts, value),
-                cause=f"{user} would not reach {target.name}; without {name} it uses the manifest's address",
+                cause=f"{user} cannot reach {target.name}; without {name} it uses the manifest's address",
                 fix=removal or advice(f"set {name}={target.url}"),
             )
 
 
 def ports(facts: SettingsFacts) -> Iterator[Finding]:
-    """Ports that cannot be had, and port variables that have no effect."""
+    """Ports that cannot be opened, and port variables that have no effect."""
     for service in facts.manifest.services.values():
         if 0 < service.port < 1024 and facts.user != 0:
             yield fail(
-                f"{service.name} is to listen on port {service.port}, which only root may",
+                f"{service.name} is configured to listen on port {service.port}, which only root may open",
                 in_manifest(facts, f"[services.{service.name}] port"),
-                fix=advice("choose a port from 1024 upward"),
+                fix=advice("choose port 1024 or higher"),
             )
     for name in facts.with_role("bind_host", "bind_port"):
         value = facts.values.get(name)
@@ -90,7 +90,7 @@ def ports(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def prometheus(facts: SettingsFacts) -> Iterator[Finding]:
-    """The scrape configuration names every service that has metrics, on its port."""
+    """The scrape configuration must list the port of every service that has metrics."""
     found = facts.prometheus
     if found is None or not found.exists:
         yield skip("there is no Prometheus configuration" if found is None else f"{found.path} is not written yet")

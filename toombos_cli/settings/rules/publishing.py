@@ -1,4 +1,4 @@
-"""Rules about where content goes: dry-run mode, the mocks, the live publishers."""
+"""Rules about where content is sent: dry-run mode, the mocks, the live publishers."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,7 @@ from toombos_cli.settings.values import is_true
 
 
 def dryrun(facts: SettingsFacts) -> Iterator[Finding]:
-    """Dry-run mode and the mocks go together, and the mocks are on this machine."""
+    """Dry-run mode requires the mocks, and the mocks must be on this machine."""
     switches, mocks = facts.with_role("dry_run"), facts.with_role("use_mocks")
     if not switches:
         yield skip("the manifest documents no dry-run mode")
@@ -25,7 +25,7 @@ def dryrun(facts: SettingsFacts) -> Iterator[Finding]:
             f"{switch} is on and {mock} is off",
             where_set(facts, switch),
             where_set(facts, mock),
-            cause="whatever goes by the second alone would reach for the live systems",
+            cause=f"code that checks only {mock} would call the live systems",
             fix=switch_on(facts, mock),
             explained_by=facts.lost.get(mock, ""),
         )
@@ -34,7 +34,7 @@ def dryrun(facts: SettingsFacts) -> Iterator[Finding]:
             f"{mock} is on and {switch} is off",
             where_set(facts, mock),
             where_set(facts, switch),
-            cause="nothing is really published, and nothing refuses other requests that leave this machine",
+            cause="nothing is published, but other requests to the network are not blocked",
             fix=switch_on(facts, switch),
             explained_by=facts.lost.get(switch, ""),
         )
@@ -43,7 +43,7 @@ def dryrun(facts: SettingsFacts) -> Iterator[Finding]:
     if dry and (mocked or not mocks):
         yield ok("dry-run is on")
     elif not dry:
-        yield ok(f"dry-run is OFF: {toombos(facts.manifest.project, 'start')} runs the live system")
+        yield ok(f"dry-run is OFF: {toombos(facts.manifest.project, 'start')} starts the live system")
 
 
 def _live_in_dry_run(facts: SettingsFacts, switch: str) -> Iterator[Finding]:
@@ -55,16 +55,16 @@ def _live_in_dry_run(facts: SettingsFacts, switch: str) -> Iterator[Finding]:
             yield fail(
                 f"{name} is not on this machine",
                 where_set(facts, name),
-                cause="in dry-run mode requests to other hosts are refused",
+                cause="dry-run mode blocks requests to other hosts",
                 fix=unset(facts, name) or advice("use a loopback address"),
             )
     for name in facts.with_role("live_url"):
         url = facts.clear.get(name, "")
         if _is_remote(facts, name, url):
             yield warn(
-                f"{name} is a live address, in dry-run mode",
+                f"{name} is a live address in dry-run mode",
                 where_set(facts, name),
-                cause=f"unused while {switch} is on; once that line is lost, it is published to",
+                cause=f"it is unused while {switch} is on; if that line is ever lost, content is published there",
                 fix=unset(facts, name),
             )
 
@@ -74,7 +74,7 @@ def _is_remote(facts: SettingsFacts, name: str, url: str) -> bool:
 
 
 def live(facts: SettingsFacts) -> Iterator[Finding]:
-    """What live mode requires; without it the services refuse to start."""
+    """Settings that live mode requires: without them the services refuse to start."""
     if not facts.with_role("dry_run"):
         yield skip("the manifest documents no dry-run mode")
     elif not facts.is_live:
@@ -83,7 +83,7 @@ def live(facts: SettingsFacts) -> Iterator[Finding]:
         for name, variable in facts.variables.items():
             if variable.required_in_live and not facts.clear.get(name) and name not in facts.undecryptable:
                 yield fail(
-                    f"{name} is required in live mode, and not set",
+                    f"{name} is required in live mode but not set",
                     where_set(facts, name, f"{name} is not set"),
                     cause=variable.description,
                     fix=(fresh_secret(facts, name) if variable.generate else None)
@@ -98,17 +98,17 @@ def live(facts: SettingsFacts) -> Iterator[Finding]:
                     f"{name} is the address of a mock" if place in mocks else f"{name} is a placeholder",
                     where_set(facts, name),
                     cause="the generator refuses to start in live mode",
-                    fix=advice("name the real system, or switch dry-run mode on"),
+                    fix=advice(f"set {name} to the address of the live system, or switch dry-run mode on"),
                 )
 
 
 def _why_live(facts: SettingsFacts) -> str:
-    """The rule that says that a dry-run switch stands in `.env` without effect, "" when live mode was chosen."""
+    """Return the rule that reports a dry-run switch without effect in `.env`, "" if live mode was chosen."""
     return next((facts.lost[name] for name in facts.with_role("dry_run") if name in facts.lost), "")
 
 
 def _place(facts: SettingsFacts, name: str) -> tuple[str, int | None] | None:
-    """Host and port of a URL, with loopback's names told as one; None for what is no URL."""
+    """Return host and port of a URL, with one name for all loopback hosts, or None if it is not a URL."""
     url = facts.clear.get(name, "")
     if not url or type_error(facts.variables[name], url):
         return None
@@ -117,7 +117,7 @@ def _place(facts: SettingsFacts, name: str) -> tuple[str, int | None] | None:
 
 
 def publisher(facts: SettingsFacts) -> Iterator[Finding]:
-    """The variables of one publisher go together."""
+    """The variables of a publisher must be set together."""
     channels = dict.fromkeys(v.channel for v in facts.variables.values() if v.channel)
     for channel in channels:
         members = {name: bool(facts.clear.get(name)) for name, v in facts.variables.items() if v.channel == channel}
@@ -125,7 +125,7 @@ def publisher(facts: SettingsFacts) -> Iterator[Finding]:
         absent = [name for name, is_set in members.items() if not is_set]
         if present and absent and not facts.is_live:  # in live mode the rule `live` names what is missing
             yield warn(
-                f"{', '.join(present)} without {', '.join(absent)}",
+                f"{', '.join(present)} set without {', '.join(absent)}",
                 *(where_set(facts, name) for name in present),
                 cause=f"the live publisher {channel} needs all of them",
                 fix=advice(f"set {', '.join(absent)} too, or remove {', '.join(present)}"),
@@ -133,7 +133,7 @@ def publisher(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def mock(facts: SettingsFacts) -> Iterator[Finding]:
-    """Simulated faults that are switched on: what follows from them is no fault of the system."""
+    """Simulated faults that are switched on: their consequences are not faults of the system."""
     for name, variable in facts.with_role("simulation").items():
         value = facts.clear.get(name, "")
         if not value or value == variable.default or type_error(variable, value):

@@ -1,4 +1,4 @@
-"""Rules about secrets and access: strength, placeholders, who may call."""
+"""Rules about secrets and access: strength, placeholders, who may send requests."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ _PRODUCTION = frozenset({"production", "prod", "live"})
 
 
 def secret_set(facts: SettingsFacts) -> Iterator[Finding]:
-    """Secrets that are placeholders, short or far from random: failures in live mode, warnings in dry-run mode."""
+    """Secrets that are placeholders, short or not random: failures in live mode, warnings in dry-run mode."""
     answer = fail if facts.is_live else warn
     good = []
     owners: dict[str, str] = {}
@@ -32,7 +32,7 @@ def secret_set(facts: SettingsFacts) -> Iterator[Finding]:
                 f"{name} and {owners[value]} are the same secret",
                 where_set(facts, owners[value]),
                 where_set(facts, name),
-                cause="whoever learns one has both",
+                cause="anyone who learns one of them has both",
                 fix=_renewal(facts, name),
             )
         else:
@@ -46,12 +46,12 @@ def _renewal(facts: SettingsFacts, name: str) -> Fix:
     if facts.variables[name].role == "encryption_key" and any(map(is_encrypted, facts.env_file.values.values())):
         return toombos(facts.manifest.project, "config", "rotate-key")
     if facts.variables[name].generate:
-        return fresh_secret(facts, name) or advice("replace it by a random one of 32 characters or more")
-    return advice(f"ask whoever issues {name} for the real one")
+        return fresh_secret(facts, name) or advice("replace it with a random one of 32 characters or more")
+    return advice(f"ask the issuer of {name} for a real one")
 
 
 def security(facts: SettingsFacts) -> Iterator[Finding]:
-    """Combinations that leak or expose."""
+    """Combinations of settings that leak secrets or expose services."""
     stages = {name: facts.clear.get(name, "") for name in facts.with_role("stage")}
     for name, stage in stages.items():
         if stage.lower() not in _PRODUCTION:
@@ -59,17 +59,17 @@ def security(facts: SettingsFacts) -> Iterator[Finding]:
         for level in facts.with_role("log_level"):
             if facts.clear.get(level, "").upper() == "DEBUG":
                 yield warn(
-                    f"{level}=DEBUG in {name}={stage}",
+                    f"{level}=DEBUG with {name}={stage}",
                     where_set(facts, level),
-                    cause="debug logs hold request bodies",
+                    cause="debug logs contain request bodies",
                     fix=advice(f"set {level}=INFO"),
                 )
         if facts.is_on("dry_run"):
             yield warn(
-                f"{name}={stage}, and dry-run is on",
+                f"{name}={stage} while dry-run is on",
                 where_set(facts, name),
-                cause="monitoring and people take it for the real system",
-                fix=advice(f"name it otherwise, or switch {next(iter(facts.with_role('dry_run')))} off"),
+                cause="monitoring and people mistake it for the live system",
+                fix=advice(f"give {name} another value, or switch {next(iter(facts.with_role('dry_run')))} off"),
             )
     for name, variable in facts.with_role("live_url").items():
         url = facts.clear.get(name, "")
@@ -78,39 +78,39 @@ def security(facts: SettingsFacts) -> Iterator[Finding]:
         plain = url.startswith("http://") and not type_error(variable, url)
         if keyed and plain and not is_loopback(url_address(url)[0]):
             yield (fail if facts.is_live else warn)(
-                f"{keyed[0]} would travel unencrypted: {name} is http://",
+                f"{keyed[0]} would be sent unencrypted: {name} is http://",
                 where_set(facts, name),
                 fix=advice("use https://"),
             )
     if not facts.is_on("dry_run"):
         for service in _exposed(facts):
             yield warn(
-                f"{service.name} listens on {service.host}, for the whole network",
+                f"{service.name} listens on {service.host}, open to the whole network",
                 in_manifest(facts, f"[services.{service.name}] host"),
-                fix=advice("listen on 127.0.0.1 behind a proxy that speaks TLS"),
+                fix=advice("listen on 127.0.0.1, behind a TLS proxy"),
             )
 
 
 def dryrun_auth(facts: SettingsFacts) -> Iterator[Finding]:
-    """Dry-run mode is open without a key: by design on loopback, a hole anywhere else."""
+    """Dry-run mode accepts requests without a key: by design on loopback, a security hole anywhere else."""
     keys = facts.with_role("access_key")
     if not keys or not facts.is_on("dry_run"):
         yield skip("dry-run mode is off" if keys else "the manifest documents no access key")
         return
     name = next(iter(keys))
     if facts.clear.get(name):
-        yield ok(f"{name} is set: it is required in dry-run mode, too")
+        yield ok(f"{name} is set, so dry-run mode requires it too")
         return
     exposed = _exposed(facts)
     for service in exposed:
         yield fail(
-            f"{service.name} listens on {service.host} without {name}: anyone on the network may call it",
+            f"{service.name} listens on {service.host} without {name}: anyone on the network can call it",
             in_manifest(facts, f"[services.{service.name}] host"),
-            cause="dry-run mode lets callers in without a key",
+            cause="dry-run mode accepts requests without a key",
             fix=advice(f"set {name} in .env, or listen on 127.0.0.1"),
         )
     if not exposed:
-        yield ok(f"{name} is not set: open by design in dry-run mode, on the loopback address alone")
+        yield ok(f"{name} is not set: dry-run mode is open by design, on the loopback address only")
 
 
 def _exposed(facts: SettingsFacts) -> tuple[Service, ...]:

@@ -1,4 +1,4 @@
-"""Rules about values: their types, where each came from, and whether the running services have them."""
+"""Rules about values: their types, their origins, and whether the running services have them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from toombos_cli.settings.values import Origin, is_true
 
 
 def types(facts: SettingsFacts) -> Iterator[Finding]:
-    """Values that the services would refuse to load."""
+    """Values that the services refuse to load."""
     for name, value in facts.clear.items():
         variable = facts.variables[name]
         error = type_error(variable, value) if value else None
@@ -38,13 +38,13 @@ def types(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def _can_default(facts: SettingsFacts, name: str) -> bool:
-    """Whether the default is a safe correction: not where it would switch a mode, nor for what the shell sets."""
+    """Report whether the default is a safe fix: it must not switch a mode, and the shell must not set the value."""
     variable = facts.variables[name]
     return bool(variable.default) and not variable.role and facts.values[name].line is not None
 
 
 def provenance(facts: SettingsFacts) -> Iterator[Finding]:
-    """How many settings come from where; `config show` lists them one by one."""
+    """The number of settings from each origin; `config show` lists the settings one by one."""
     counted = Counter(facts.values[name].origin for name in facts.variables if name in facts.values)
     total = len(facts.variables)
     if not total:
@@ -56,14 +56,14 @@ def provenance(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def shadow(facts: SettingsFacts) -> Iterator[Finding]:
-    """Values of `.env` that the process environment overrides, or a whole other file that it names."""
+    """Values of `.env` that the process environment overrides, or another file that the environment names."""
     for name in facts.with_role("env_file"):
         other = facts.environ.get(name)
         if other and facts.manifest.project / other != facts.env_file.path:
             yield warn(
-                f"{name} of the environment names another file than {facts.env_file.path}",
+                f"{name} in the environment names a different file than {facts.env_file.path}",
                 Evidence(source="environment", text=f"{name}={other}"),
-                cause="the services take from it whatever .env does not set",
+                cause="the services read from it what .env does not set",
                 fix=unset_in_shell(name),
             )
     for name, written in facts.env_file.values.items():
@@ -79,39 +79,39 @@ def shadow(facts: SettingsFacts) -> Iterator[Finding]:
             both = f": {str(is_true(exported)).lower()} instead of {str(is_true(written)).lower()}"
         answer = fail if switch and not is_true(exported) else warn
         yield answer(
-            f"{shown_name(name, facts.variables)} of the environment overrides .env{both}",
+            f"{shown_name(name, facts.variables)} in the environment overrides .env{both}",
             Evidence(source="environment", text=shown_name(name, facts.variables)),
             at_line(facts, facts.env_file.lines[name]),
-            cause="a variable exported in this shell beats the file",
+            cause="a variable that this shell exports takes precedence over the file",
             fix=unset_in_shell(name) if shown_name(name, facts.variables) == name else advice("unset it in the shell"),
         )
 
 
 def stale(facts: SettingsFacts) -> Iterator[Finding]:
-    """Services that were started with another `.env` than the present one."""
+    """Services that were started with a different `.env` from the current one."""
     if facts.running is None:
         yield skip("nothing is running")
     elif facts.running.env_sha256 != facts.env_sha256:
         yield warn(
             f".env has changed since {', '.join(facts.running.services)} started",
             Evidence(source=str(facts.env_file.path), text="changed since the start"),
-            cause="a process keeps the settings that it started with",
+            cause="a process keeps the settings it was started with",
             fix=toombos(facts.manifest.project, "restart"),
         )
 
 
 def database(facts: SettingsFacts) -> Iterator[Finding]:
-    """Each database that a service is given: a URL of a known form, and a place that can be used."""
+    """Each database of a service must have a URL of a known form and a usable directory."""
     for found in facts.databases:
         variable = facts.variables.get(found.name)
         at = where_given(facts, found)
         if found.undecryptable or (variable and type_error(variable, found.url)):
-            continue  # the rules `load` and `types` have said so
+            continue  # reported by the rules `load` and `types`
         if found.path and found.path in facts.unusable_databases:
             yield fail(
                 f"the directory of {found.name} cannot be used: {facts.unusable_databases[found.path]}",
                 at,
-                fix=advice("name a directory that this user can write"),
+                fix=advice(f"set {found.name} to a file in a directory that this user can write to"),
             )
         else:
             yield ok(at.text)
