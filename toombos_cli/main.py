@@ -41,7 +41,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ),
     ("health", "health:health", "Ask every service at once how it is, and name the reason where one is not well."),
     ("smoke", "smoke:smoke", "Use the running system as a client would, and prove what it did."),
-    ("load", "load:load", "Put load on a service and measure what its users would feel."),
+    ("load", "load:load", "Put load on a service and measure what its users would experience."),
     ("diagnose", "diagnose:diagnose", "Find out what is wrong, why, and what to type."),
     ("backup", "backup", "Back up the system while it runs (`create`, the default), and look after the archives."),
     ("restore", "restore:restore", "Put back what an archive holds, whole or not at all."),

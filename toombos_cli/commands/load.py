@@ -19,70 +19,70 @@ if TYPE_CHECKING:
     from toombos_cli.load.report import LoadReport
     from toombos_cli.manifest.model import Manifest
 
-_MIX = "What is sent"
-_PACE = "How much, how long"
-_JUDGE = "What it is judged by"
-_OUT = "Where the result goes"
+_MIX = "Requests"
+_PACE = "Rate and duration"
+_JUDGE = "Verdict"
+_OUT = "Output files"
 _SECRET_OPTIONS = ("-H", "--header", "-d", "--data")
 
 
 _ASKED = {
-    "url": typer.Argument(metavar="[URL]", show_default=False, help="Default: the manifest's load target."),
-    "requests": typer.Option("-n", "--requests", metavar="N", help="Requests in all (100).", rich_help_panel=_PACE),
-    "connections": typer.Option("-c", "--connections", metavar="N", help="At a time (10).", rich_help_panel=_PACE),
-    "rate": typer.Option("--rate", metavar="RPS", help="Send at this rate, come what may.", rich_help_panel=_PACE),
-    "duration": typer.Option("--duration", metavar="TIME", help="For so long (30s, 5m).", rich_help_panel=_PACE),
+    "url": typer.Argument(metavar="[URL]", show_default=False, help="Target; default: the manifest's."),
+    "requests": typer.Option("-n", "--requests", metavar="N", help="Total requests (100).", rich_help_panel=_PACE),
+    "connections": typer.Option("-c", "--connections", metavar="N", help="Concurrent (10).", rich_help_panel=_PACE),
+    "rate": typer.Option("--rate", metavar="RPS", help="Send at this fixed rate.", rich_help_panel=_PACE),
+    "duration": typer.Option("--duration", metavar="TIME", help="Send this long, as in 30s.", rich_help_panel=_PACE),
     "stages": typer.Option(
         "--stages",
         metavar="TIME:RPS,...",
-        help="Ramp the rate linearly from 0 to each in turn (30s:50,1m:200).",
+        help="Change the rate linearly from 0 to each RPS in turn (30s:50,1m:200).",
         rich_help_panel=_PACE,
     ),
-    "arrival": typer.Option("--arrival", help="Evenly spaced, or random as from many users.", rich_help_panel=_PACE),
-    "warmup": typer.Option("--warmup", metavar="TIME", help="Load that is not counted, before.", rich_help_panel=_PACE),
-    "timeout": typer.Option("--timeout", metavar="TIME", help="Give up a request (30s).", rich_help_panel=_PACE),
+    "arrival": typer.Option("--arrival", help="Evenly spaced, or random like many users.", rich_help_panel=_PACE),
+    "warmup": typer.Option("--warmup", metavar="TIME", help="Send this long uncounted first.", rich_help_panel=_PACE),
+    "timeout": typer.Option("--timeout", metavar="TIME", help="Give up a request after (30s).", rich_help_panel=_PACE),
     "drain": typer.Option(
-        "--drain", metavar="TIME", help="Wait for the last answers (as --timeout).", rich_help_panel=_PACE
+        "--drain", metavar="TIME", help="Wait for the last responses (--timeout).", rich_help_panel=_PACE
     ),
-    "keepalive": typer.Option("--keepalive/--no-keepalive", help="One connection for many.", rich_help_panel=_PACE),
+    "keepalive": typer.Option("--keepalive/--no-keepalive", help="Reuse connections.", rich_help_panel=_PACE),
     "max_connections": typer.Option(
-        "--max-connections", metavar="N", help="With --rate (1000).", rich_help_panel=_PACE
+        "--max-connections", metavar="N", help="Limit with --rate (1000).", rich_help_panel=_PACE
     ),
-    "processes": typer.Option("--processes", metavar="N", help="Share the load among N.", rich_help_panel=_PACE),
+    "processes": typer.Option("--processes", metavar="N", help="Send from N processes.", rich_help_panel=_PACE),
     "locust_workers": typer.Option(
-        "--locust-workers", metavar="N", help="Let Locust send, from N workers.", rich_help_panel=_PACE
+        "--locust-workers", metavar="N", help="Send with N Locust workers.", rich_help_panel=_PACE
     ),
     "locust_master": typer.Option(
         "--locust-master",
         metavar="HOST",
-        help="Wait there for those workers, started elsewhere: locust -f - --worker --master-host HOST. "
-        "An address of a private network: Locust asks for no password.",
+        help="Listen here for workers started elsewhere (locust -f - --worker --master-host HOST). "
+        "Use an address of a private network: Locust asks for no password.",
         rich_help_panel=_PACE,
     ),
     "method": typer.Option(
         "-m",
         "--method",
         metavar="METHOD",
-        help="GET, or POST with a body.",
+        help="Default: POST with a body, else GET.",
         show_default=False,
         rich_help_panel=_MIX,
     ),
-    "payload": typer.Option("-p", "--payload", metavar="FILE", help="Body.", rich_help_panel=_MIX),
-    "data": typer.Option("-d", "--data", metavar="TEXT", help="Body, as text.", rich_help_panel=_MIX),
-    "content_type": typer.Option("-T", "--content-type", metavar="TYPE", help="Of the body.", rich_help_panel=_MIX),
-    "headers": typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="May be repeated.", rich_help_panel=_MIX),
-    "scenario": typer.Option("--scenario", metavar="FILE", help="A weighted mix, in TOML.", rich_help_panel=_MIX),
+    "payload": typer.Option("-p", "--payload", metavar="FILE", help="Body from a file.", rich_help_panel=_MIX),
+    "data": typer.Option("-d", "--data", metavar="TEXT", help="Body as text.", rich_help_panel=_MIX),
+    "content_type": typer.Option("-T", "--content-type", metavar="TYPE", help="Body type.", rich_help_panel=_MIX),
+    "headers": typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="Repeatable.", rich_help_panel=_MIX),
+    "scenario": typer.Option("--scenario", metavar="FILE", help="Weighted mix, in TOML.", rich_help_panel=_MIX),
     "allow_target": typer.Option(
-        "--allow-target", metavar="HOST", help="A host of yours beyond this machine.", rich_help_panel=_MIX
+        "--allow-target", metavar="HOST", help="Allow a host other than this machine.", rich_help_panel=_MIX
     ),
-    "insecure": typer.Option("--insecure", help="Take any TLS certificate.", rich_help_panel=_MIX),
-    "slo": typer.Option("--slo", metavar="EXPR", help="For example p99<800ms,error_rate<1%.", rich_help_panel=_JUDGE),
-    "abort_on_fail": typer.Option("--abort-on-fail", help="End as soon as --slo is lost.", rich_help_panel=_JUDGE),
-    "baseline": typer.Option(
-        "--baseline", metavar="FILE", help="Fail when worse than its runs.", rich_help_panel=_JUDGE
+    "insecure": typer.Option("--insecure", help="Accept any TLS certificate.", rich_help_panel=_MIX),
+    "slo": typer.Option(
+        "--slo", metavar="EXPR", help="Objectives, as in p99<800ms,error_rate<1%.", rich_help_panel=_JUDGE
     ),
+    "abort_on_fail": typer.Option("--abort-on-fail", help="Stop as soon as --slo is missed.", rich_help_panel=_JUDGE),
+    "baseline": typer.Option("--baseline", metavar="FILE", help="Fail if worse than its runs.", rich_help_panel=_JUDGE),
     "save_baseline": typer.Option(
-        "--save-baseline", metavar="FILE", help="Add this run to it.", rich_help_panel=_JUDGE
+        "--save-baseline", metavar="FILE", help="Add this run to a baseline.", rich_help_panel=_JUDGE
     ),
 }
 """How each field of LoadOptions is asked for."""
@@ -98,24 +98,26 @@ def load(
             "--watch",
             metavar="SERVICE",
             autocompletion=options.complete_service,
-            help="Show its CPU and memory too.",
+            help="Also show its CPU and memory.",
             rich_help_panel=_JUDGE,
         ),
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="The series.", rich_help_panel=_OUT)] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Time series.", rich_help_panel=_OUT)
+    ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="One page with charts.", rich_help_panel=_OUT)
+        Path | None, typer.Option("--html", metavar="FILE", help="Page with charts.", rich_help_panel=_OUT)
     ] = None,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="JUnit XML.", rich_help_panel=_OUT)
     ] = None,
     strict: options.Strict = False,
 ) -> None:
-    """Put load on a service and measure what its users would feel.
+    """Put load on a service and measure what its users would experience.
 
-    Without options: 100 requests, 10 at a time, to the manifest's load target. With --rate or --stages requests are
-    sent on schedule however slow the answers are, and response times count from when a request was due.
-    Only this machine is loaded unless --allow-target says otherwise.
+    Without options: 100 requests, 10 at a time, to the manifest's load target. With --rate or --stages, requests are
+    sent on schedule however slow the responses, and response times count from when a request was due.
+    Only this machine is loaded unless --allow-target names another host.
     """
     from toombos_cli.load.build_plan import build_plan
     from toombos_cli.load.locust import locust_fleet_of
