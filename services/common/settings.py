@@ -105,7 +105,7 @@ class ServiceSettings(BaseSettings):
 
     @classmethod
     def load(cls) -> Self:
-        """The settings of this process. Raises SettingsError with every problem, not only the first."""
+        """Return the settings of this process. Raise SettingsError with all problems, not only the first."""
         return _load(cls)
 
 

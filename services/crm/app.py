@@ -77,7 +77,7 @@ class CrmRoutes:
         )
 
     async def get_email_status(self, message_id: str) -> models.EmailStatus:
-        """What became of an email: invented, and always the same for the same id."""
+        """Return the invented results of an email, always the same for the same id."""
         email = self._crm.email(message_id)
         if email is None:
             raise HTTPException(404, f"No email has the id {message_id}")
