@@ -1,8 +1,8 @@
 """Encrypted settings: `enc:` followed by a Fernet token, under a key made from API_KEY_ENCRYPTION_KEY.
 
-The formula, for whoever writes such values: the Fernet key is
+The Fernet key is
 `urlsafe_base64(sha256(API_KEY_ENCRYPTION_KEY as UTF-8))`, so any text of 32 characters or more works. The variable is
-a random key, not a password that people choose: therefore no slow derivation.
+a random key, not a password chosen by a person, so no slow derivation is needed.
 """
 
 import base64
