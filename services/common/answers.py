@@ -1,4 +1,4 @@
-"""Answers that all services give: the operations' models and errors, as OpenAPI shows them."""
+"""Responses of all services: the operations' models and errors, as OpenAPI shows them."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -28,7 +28,7 @@ class HealthAnswer(BaseModel):
 
 
 class ComponentHealth(BaseModel):
-    """One part that the service depends on. `response_time_ms` is null when nothing was measured."""
+    """One component that the service depends on. `response_time_ms` is null if nothing was measured."""
 
     name: str
     status: HealthStatus
@@ -47,7 +47,7 @@ class LiveAnswer(BaseModel):
 
 
 class ReadyCheck(BaseModel):
-    """A check that is not required may fail without keeping traffic away."""
+    """One check of readiness. If it is not required, its failure does not make the service unready."""
 
     name: str
     ready: bool
@@ -61,11 +61,11 @@ class ReadyAnswer(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    detail: str = Field(description="What is wrong, for people")
+    detail: str = Field(description="What is wrong, as text")
 
 
 class InvalidField(BaseModel):
-    loc: list[str | int] = Field(description="body, query, path or header, then the way to the field")
+    loc: list[str | int] = Field(description="body, query, path or header, then the path to the field")
     msg: str
     type: str
 
@@ -75,12 +75,15 @@ class InvalidAnswer(BaseModel):
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route or router that may answer with these statuses and `{"detail": text}`."""
+    """Return the `responses=` of a route or router that may send these statuses with `{"detail": text}`."""
     return {status: {"model": ErrorAnswer, "description": HTTPStatus(status).phrase} for status in statuses}
 
 
 def written(answer: BaseModel) -> Response:
-    """The answer as a response, for the busiest routes: FastAPI need not check it again. Declare `response_model`."""
+    """Return the response for a model, for the busiest routes: FastAPI does not validate it again.
+
+    Declare `response_model` on the route.
+    """
     return Response(answer.__pydantic_serializer__.to_json(answer), media_type="application/json")
 
 

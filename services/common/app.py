@@ -1,4 +1,4 @@
-"""The app factory: a FastAPI app that behaves as every Toombos service does."""
+"""The app factory: a FastAPI app that behaves like every Toombos service."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -40,10 +40,10 @@ def create_app(
     health: Sequence[HealthCheck] = (),
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
-    """The service's app: its routes, the operations' routes, request ids, limits, errors, metrics and logs.
+    """Return the service's app: its routes, the operations' routes, request ids, limits, errors, metrics and logs.
 
-    Routers must carry whole paths and their own `responses=errors(...)`: their routes are taken as they stand, since
-    including a router makes each request match twice. Give `metrics` when the service adds some of its own.
+    Routers must have full paths and their own `responses=errors(...)`: their routes are used unchanged, because
+    including a router matches each request twice. Pass `metrics` if the service has metrics of its own.
     """
     metrics = metrics or ServiceMetrics(service=service, version=package_version())
     operations = Operations(
@@ -60,8 +60,8 @@ def create_app(
         description=description,
         version=package_version(),
         lifespan=lifespan,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # asked anew for every request; has its price
-        redirect_slashes=False,  # a redirect would answer a wrong path with no JSON
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # looked up for every request, which is slow
+        redirect_slashes=False,  # a redirect of a wrong path has no JSON body
         routes=[route for router in (*routers, operations.router()) for route in router.routes],
         middleware=[Middleware(RequestMiddleware, metrics=metrics, max_body_bytes=settings.max_body_bytes)],
     )
@@ -71,7 +71,7 @@ def create_app(
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    """422 with place and reason. The input is not echoed: it may be large, secret, or text that UTF-8 cannot hold."""
+    """Return 422 with location and reason, without the input: it may be large, secret, or not encodable as UTF-8."""
     assert isinstance(error, RequestValidationError)  # noqa: S101  (registered for nothing else)
     detail: list[dict[str, Any]] = [
         {"loc": list(problem["loc"]), "msg": problem["msg"], "type": problem["type"]} for problem in error.errors()
@@ -80,7 +80,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _method_not_allowed(request: Request, error: Exception) -> Response:
-    """405 whose Allow names every method of the path (Starlette names those of its first route only)."""
+    """Return 405 with all methods of the path in Allow (Starlette lists only those of the first route)."""
     assert isinstance(error, HTTPException)  # noqa: S101  (registered for nothing else)
     path = request.scope["route"].path
     routes = (route for route in request.app.routes if isinstance(route, Route) and route.path == path)

@@ -19,7 +19,7 @@ _NOT_EXTRA = frozenset(logging.makeLogRecord({}).__dict__) | {"asctime", "taskNa
 
 
 class JsonLines:
-    """Writes objects as lines of JSON, each at once. When the stream's reader has gone, the service lives on."""
+    """A writer of objects as lines of JSON, unbuffered. The service continues if the stream's reader is gone."""
 
     def __init__(self, stream: BinaryIO, *, secrets: tuple[str, ...] = ()) -> None:
         self._stream = stream
@@ -69,18 +69,18 @@ _lines: JsonLines | None = None
 
 
 def configure(level: str, *, secrets: tuple[str, ...] = ()) -> None:
-    """Send every logger's records to stdout as JSON lines, from now on."""
+    """Send every logger's records to stdout as JSON lines."""
     global _lines
     _lines = JsonLines(sys.stdout.buffer, secrets=secrets)
     root = logging.getLogger()
     root.handlers[:] = [JsonHandler(_lines)]
     root.setLevel(level)
-    # httpx and asyncio narrate every step at INFO or DEBUG: the request line says it already.
+    # httpx and asyncio log every step at INFO or DEBUG, which repeats the request line.
     for chatty in ("asyncio", "httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
 def write_request(level: int, message: str, extra: Mapping[str, Any]) -> None:
-    """The line of one answered request: past `logging`, whose record costs more than all else done for the request."""
+    """Write the line of one request, bypassing `logging`: a log record costs more than the rest of the request."""
     if _lines is not None and level >= logging.root.level:
         _lines.write(logging.getLevelName(level), "services.requests", message, extra)

@@ -1,10 +1,10 @@
-"""Which hosts are this machine alone; toombos_cli judges them by the same table (tests/contract/test_loopback.py)."""
+"""Loopback hosts; toombos_cli uses the same definition (tests/contract/test_loopback.py)."""
 
 import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Reports whether a host name or address is of this machine alone; no name is looked up."""
+    """Report whether a host name or address is loopback; no name is looked up."""
     host = host.rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -1,4 +1,4 @@
-"""Prometheus metrics of one service, in a registry of its own (so that two apps live in one process)."""
+"""Prometheus metrics of one service, in its own registry (so that two apps can share a process)."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Info, ProcessCollector, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -9,14 +9,14 @@ UNMATCHED = "(unmatched)"
 """The `path` of requests to no known route: their real paths would grow the label without bound."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
-# 2.0 is where an alert begins: without it as a bound, a quantile near it would be guessed from its neighbours.
+# 2.0 is an alert threshold: without this bound, a quantile near it would be interpolated from its neighbours.
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 10.0)
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter that nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # an unused second series for every counter
 
 
 class ServiceMetrics:
-    """http_requests_total, http_request_duration_seconds, process_* and app_info; add your own to `registry`."""
+    """The metrics http_requests_total, http_request_duration_seconds, process_* and app_info; extend `registry`."""
 
     def __init__(self, *, service: str, version: str) -> None:
         self.registry = CollectorRegistry()
@@ -37,7 +37,7 @@ class ServiceMetrics:
         self._bound: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def count_request(self, method: str, path: str, status: int, duration_s: float) -> None:
-        """Count one answer. `path` is the route's template or UNMATCHED."""
+        """Count one response. `path` is the route's template or UNMATCHED."""
         bound = self._bound.get((method, path, status))
         if bound is None:
             known = method if method in _METHODS else "OTHER"
@@ -49,5 +49,5 @@ class ServiceMetrics:
         histogram.observe(duration_s)
 
     def render(self) -> bytes:
-        """The text that Prometheus scrapes."""
+        """Return the text that Prometheus scrapes."""
         return generate_latest(self.registry)

@@ -1,6 +1,6 @@
 """One layer around every request: request id, body limit, unexpected errors, metrics, log line.
 
-Pure ASGI and a single layer: each further one costs every request.
+Pure ASGI and a single layer: every further layer slows down each request.
 """
 
 import logging
@@ -19,7 +19,7 @@ from services.common.metrics import UNMATCHED, ServiceMetrics
 logger = logging.getLogger("services.requests")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_QUIET = frozenset({"/health", "/live", "/ready", "/metrics"})  # polled every few seconds: logged at DEBUG
+_QUIET = frozenset({"/health", "/live", "/ready", "/metrics"})  # polled every few seconds, so logged at DEBUG
 
 
 class RequestMiddleware:
@@ -52,12 +52,12 @@ class RequestMiddleware:
                 return
             await self._app(scope, receive if length is not None else self._limited(receive), send_with_id)
         except CancelledError:  # swallowed: this is the task's outermost frame, and uvicorn would log a traceback
-            logger.warning("%s %s cut off: the service is stopping", scope["method"], scope["path"])
+            logger.warning("%s %s cut off because the service is stopping", scope["method"], scope["path"])
         except Exception:
             logger.exception("unexpected error in %s %s", scope["method"], scope["path"])
             if status:
-                raise  # the answer has begun: only a broken connection can tell the client
-            await _error(500, "Internal server error; the log has it under this X-Request-ID")(
+                raise  # the response has started: only a broken connection can signal the error
+            await _error(500, "Internal server error; see the log entry with this X-Request-ID")(
                 scope, receive, send_with_id
             )
         finally:
@@ -73,7 +73,7 @@ class RequestMiddleware:
         logs.write_request(level, f"{method} {real_path} {status}", extra)
 
     def _limited(self, receive: Receive) -> Receive:
-        """For bodies of unannounced length (chunked)."""
+        """Wrap `receive` to limit bodies of unannounced length (chunked)."""
         received_bytes = 0
 
         async def receive_limited() -> Message:
@@ -91,7 +91,7 @@ class RequestMiddleware:
 
 
 def _read_headers(scope: Scope) -> tuple[str, int | None]:
-    """The request id (the client's, when it is harmless) and the body's length (None when only its end will tell)."""
+    """Return the request id (the client's, if it is valid) and the body's length (None if it is not announced)."""
     request_id: bytes | None = None
     length: int | None = 0
     for name, value in scope["headers"]:

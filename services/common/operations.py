@@ -1,4 +1,4 @@
-"""The routes that every service has: /health, /live, /ready, /metrics; /health/detailed where it has components."""
+"""The routes of every service: /health, /live, /ready, /metrics, and /health/detailed if it has components."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ _SEVERITY = tuple(HealthStatus)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operations:
-    """What /health, /live, /ready and /metrics tell. Checks run at once and bound their own time."""
+    """The handlers of /health, /live, /ready and /metrics. Checks run concurrently and limit their own time."""
 
     service: str
     version: str
@@ -58,12 +58,12 @@ class Operations:
         return router
 
     async def get_health(self, response: Response) -> HealthAnswer:
-        """Whether the service does its work, as a whole."""
+        """Report whether the service as a whole is healthy."""
         detailed = await self.get_detailed_health(response)
         return HealthAnswer(**detailed.model_dump(exclude={"components"}))
 
     async def get_detailed_health(self, response: Response) -> DetailedHealthAnswer:
-        """Whether the service and each of its components do their work."""
+        """Report whether the service and each of its components are healthy."""
         components = await asyncio.gather(*(check() for check in self.health))
         status = max((component.status for component in components), key=_SEVERITY.index, default=HealthStatus.HEALTHY)
         if status is HealthStatus.UNHEALTHY:
@@ -80,11 +80,11 @@ class Operations:
         )
 
     async def get_live(self) -> LiveAnswer:
-        """The process is up. Touches no dependency."""
+        """Report that the process is up, without checking dependencies."""
         return LiveAnswer(alive=True, pid=os.getpid(), timestamp=utc_now())
 
     async def get_ready(self, response: Response) -> ReadyAnswer:
-        """Whether the service may take traffic."""
+        """Report whether the service can take traffic."""
         checks = await asyncio.gather(*(check() for check in self.readiness))
         ready = all(check.ready for check in checks if check.required)
         if not ready:
@@ -92,5 +92,5 @@ class Operations:
         return ReadyAnswer(ready=ready, checks=checks)
 
     async def get_metrics(self) -> PlainTextResponse:
-        """Metrics in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         return PlainTextResponse(self.metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""Runs a service's app in this process until SIGTERM or SIGINT; `main` is the whole of a service's `__main__`."""
+"""Run a service's app in this process until SIGTERM or SIGINT; a service's `__main__` only calls `main`."""
 
 import asyncio
 import gc
@@ -22,11 +22,12 @@ EXIT_OK, EXIT_CONFIGURATION, EXIT_FAILED, EXIT_INTERRUPTED = 0, 3, 4, 130
 
 
 def main(settings_class: type[SettingsT], build: Callable[[SettingsT], object]) -> int:
-    """Load the settings, build the app, serve it. The exit code: 0 stopped by SIGTERM, 3 settings or address, 4 failed.
+    """Load the settings, build the app and serve it.
 
-    `build` imports the app itself, so that wrong settings are told before the slow imports.
+    Return 0 after SIGTERM, 130 after SIGINT, 3 if settings or address are unusable, 4 if the app failed. `build`
+    imports the app, so that wrong settings are reported before the slow imports.
     """
-    gc.disable()  # imports leave nothing to collect: a tenth of the start-up was spent looking for it
+    gc.disable()  # imports create no garbage, and collecting took a tenth of the start-up
     logs.configure("INFO")
     try:
         settings = settings_class.load()
@@ -45,14 +46,14 @@ def main(settings_class: type[SettingsT], build: Callable[[SettingsT], object]) 
         app = build(settings)
         try:
             listener.listen(2048)
-        except OSError as error:  # another process that had bound the port as well listened first
+        except OSError as error:  # another process had bound the same port and listened first
             _log_taken(settings, error)
             return EXIT_CONFIGURATION
         return _serve(app, settings, listener)
 
 
 def _bound(host: str, port: int) -> socket.socket:
-    """A socket that holds the port: a taken one is known before the slow imports, and nobody waits for their end."""
+    """Return a socket bound to the port, so that a port in use is reported before the slow imports."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     bound = socket.socket(family, kind, protocol)
     try:
@@ -69,11 +70,11 @@ def _log_taken(settings: ServiceSettings, error: OSError) -> None:
 
 
 def uvicorn_config(app: object, *, shutdown_grace_s: float) -> "Config":
-    """How every service is served."""
+    """Return the uvicorn configuration of every service."""
     from uvicorn.config import Config
 
     return Config(
-        app,  # type: ignore[arg-type]  # an ASGI app; typing it here would import Starlette before the settings
+        app,  # type: ignore[arg-type]  # an ASGI app; its type would import Starlette before the settings are read
         loop="uvloop",
         http="httptools",
         ws="none",
@@ -83,8 +84,8 @@ def uvicorn_config(app: object, *, shutdown_grace_s: float) -> "Config":
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=30,  # longer than clients keep idle connections (httpx: 5 s), so that they close first
-        # The last resort: running requests are cut off before, without uvicorn's errors (see `_serve`).
-        timeout_graceful_shutdown=shutdown_grace_s + 1,  # type: ignore[arg-type]  # waits fractions as well
+        # A last resort: `_serve` cuts off running requests earlier, without uvicorn's errors.
+        timeout_graceful_shutdown=shutdown_grace_s + 1,  # type: ignore[arg-type]  # fractions work too
     )
 
 
@@ -94,8 +95,8 @@ def _serve(app: object, settings: ServiceSettings, listener: socket.socket) -> i
     class AnnouncingServer(Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            gc.freeze()  # what the imports left behind lives as long as the process: spare every collection the walk
-            gc.set_threshold(10_000)  # requests leave few cycles behind: the default looks for them several times each
+            gc.freeze()  # objects from the imports live as long as the process: exclude them from collections
+            gc.set_threshold(10_000)  # requests leave few cycles, and the default collects several times per request
             gc.enable()
             logger.info("startup complete, listening on %s:%d", *listener.getsockname()[:2])
 
@@ -105,20 +106,20 @@ def _serve(app: object, settings: ServiceSettings, listener: socket.socket) -> i
             cut_off.cancel()
 
         def _cut_off(self) -> None:
-            """Hang up on those still served, as if they had left: that is no error of the service."""
+            """Drop the remaining clients as if they had disconnected, so that it is not logged as an error."""
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
             for task in self.server_state.tasks:
                 task.cancel()
 
     config = uvicorn_config(app, shutdown_grace_s=settings.shutdown_grace_s)
-    # Uvicorn raises the signal again once all is stopped. By itself that kills: a clean end is to read as one.
+    # Uvicorn raises the signal again after the shutdown, which would kill the process: make it a clean exit.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_OK))
     try:
         AnnouncingServer(config).run(sockets=[listener])
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
-    except SystemExit as stop:  # also uvicorn's way of saying that the lifespan failed; it has logged why
+    except SystemExit as stop:  # also raised by uvicorn if the lifespan failed; it has logged why
         code = EXIT_FAILED if stop.code else EXIT_OK
     else:
         code = EXIT_OK

@@ -1,6 +1,6 @@
-"""Settings of a service: the environment beats the `.env` file, which beats the default.
+"""Settings of a service: the environment overrides the `.env` file, which overrides the default.
 
-An empty value counts as unset. The `.env` file is the one that TOOMBOS_ENV_FILE names, else `.env` in the working
+An empty value counts as unset. The `.env` file is the one named by TOOMBOS_ENV_FILE, else `.env` in the working
 directory; it need not exist.
 """
 
@@ -27,7 +27,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingProblem:
-    """One setting that cannot be used: the variable's name (or the file's place) and why. Never its value."""
+    """One unusable setting: the variable's name (or the location in the file) and the reason, never its value."""
 
     name: str
     reason: str
@@ -46,9 +46,9 @@ def _upper(value: object) -> object:
 
 
 class ServiceSettings(BaseSettings):
-    """What every service reads. Field `dry_run_mode` is the variable DRY_RUN_MODE, spelt exactly so, and so on.
+    """The settings of every service. Field `dry_run_mode` is the variable DRY_RUN_MODE, in exactly this case.
 
-    The encryption key stands first: the later fields are decrypted with it.
+    The encryption key comes first because later fields are decrypted with it.
     """
 
     model_config = SettingsConfigDict(
@@ -79,7 +79,7 @@ class ServiceSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read field `dry_run_mode` from DRY_RUN_MODE, and from no other spelling of it."""
+        """Read field `dry_run_mode` from DRY_RUN_MODE and no other spelling."""
         for source in (env_settings, dotenv_settings):
             if isinstance(source, EnvSettingsSource):
                 named = {field: source.env_vars.get(field.upper()) for field in settings_cls.model_fields}
@@ -99,13 +99,13 @@ class ServiceSettings(BaseSettings):
         return decrypt(value, key=key.get_secret_value())
 
     def secret_values(self) -> tuple[str, ...]:
-        """Every secret in clear, for the log to mask."""
+        """Return every secret in clear, for the log to mask."""
         values = (getattr(self, name) for name in type(self).model_fields)
         return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
     @classmethod
     def load(cls) -> Self:
-        """The settings of this process. Raises SettingsError with every problem, not only the first."""
+        """Return the settings of this process. Raise SettingsError with all problems, not only the first."""
         return _load(cls)
 
 
@@ -136,7 +136,7 @@ def _problem(detail: Any) -> SettingProblem:
 
 
 def _env_file_problems(path: Path) -> tuple[SettingProblem, ...]:
-    """Lines that python-dotenv would skip with a warning, and files that it could not read at all."""
+    """Return the lines that python-dotenv would skip with a warning, and the files that it could not read."""
     try:
         with path.open(encoding="utf-8-sig") as stream:
             lines = tuple(parse_stream(stream))
@@ -154,7 +154,7 @@ def _env_file_problems(path: Path) -> tuple[SettingProblem, ...]:
 
 
 def _first_line(original: Original) -> int:
-    """1-based. python-dotenv counts from the blank lines before the text, which it takes for a part of it."""
+    """Return the 1-based line of the text: python-dotenv counts the blank lines before it as part of it."""
     text = original.string
     blank = text[: len(text) - len(text.lstrip())]
     return original.line + len(_NEWLINE.findall(blank))

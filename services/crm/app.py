@@ -22,7 +22,7 @@ FAILURES = {
 
 
 def create(settings: CrmSettings) -> FastAPI:
-    """The mock CRM, empty."""
+    """Return the app of an empty mock CRM."""
     behaviour = Behaviour(settings, label="CRM", failures=FAILURES)
     routes = CrmRoutes(Crm(), behaviour)
     app = create_app(
@@ -42,7 +42,7 @@ class CrmRoutes:
         self._behaviour = behaviour
 
     def simulated(self) -> APIRouter:
-        """The CRM's own interface, which can be asked to fail."""
+        """Return the CRM's own interface, which can fail on request."""
         router = simulated_router(self._behaviour.names, tags=["crm"], responses=errors(400, 408, 500, 503))
         router.post("/api/v1/email/send", response_model=models.EmailSent, responses=errors(413))(self.send_email)
         router.get("/api/v1/email/{message_id}/status", responses=errors(404))(self.get_email_status)
@@ -56,14 +56,14 @@ class CrmRoutes:
         return router
 
     def control(self) -> APIRouter:
-        """What tests and operators use: it never fails on request."""
+        """Return the interface for tests and operators, which never fails on request."""
         router = APIRouter(tags=["control"])
         router.get("/api/v1/stats")(self.get_stats)
         router.delete("/api/v1/test-data")(self.clear)
         return router
 
     async def send_email(self, email: models.SendEmail) -> Response:
-        """Accept an email. The words error, timeout, invalid and slow in the subject simulate what they say."""
+        """Accept an email. The words error, timeout, invalid and slow in the subject trigger simulations."""
         await self._behaviour.simulate(self._behaviour.named_in(email.subject))
         sent = self._crm.send(email)
         return written(
@@ -77,7 +77,7 @@ class CrmRoutes:
         )
 
     async def get_email_status(self, message_id: str) -> models.EmailStatus:
-        """What became of an email: invented, and always the same for the same id."""
+        """Return the invented results of an email, always the same for the same id."""
         email = self._crm.email(message_id)
         if email is None:
             raise HTTPException(404, f"No email has the id {message_id}")
@@ -93,7 +93,7 @@ class CrmRoutes:
     async def list_subscribers(
         self, limit: Limit = 100, offset: Offset = 0, status: models.SubscriberStatus | None = None
     ) -> models.Subscribers:
-        """The invented subscribers, of every status unless one is named."""
+        """List the invented subscribers, optionally of one status."""
         matching = [asdict(person) for person in subscribers() if status in (None, person.status)]
         page = matching[offset : offset + limit]
         return models.Subscribers.model_validate(
@@ -105,42 +105,42 @@ class CrmRoutes:
         return _contact(self._crm.create_contact(contact))
 
     async def list_contacts(self, limit: Limit = 100, offset: Offset = 0) -> models.Contacts:
-        """Contacts, oldest first."""
+        """List contacts, oldest first."""
         page, total = self._crm.contacts(offset=offset, limit=limit)
         return models.Contacts(
             contacts=[_contact(contact) for contact in page], total=total, limit=limit, offset=offset
         )
 
     async def count_contacts(self) -> models.ContactCount:
-        """How many contacts were created."""
+        """Return the number of contacts created."""
         return models.ContactCount(count=self._crm.counters.contacts_created)
 
     async def create_campaign(self, campaign: models.CreateCampaign) -> models.Campaign:
-        """Add a campaign; emails sent with its id count for it."""
+        """Add a campaign; emails sent with its id are counted for it."""
         created = self._crm.create_campaign(campaign)
         return models.Campaign(
             campaign_id=created.campaign_id, created_at=created.created_at, **created.details.model_dump()
         )
 
     async def get_campaign_analytics(self, campaign_id: str) -> models.CampaignAnalytics:
-        """What became of a campaign's emails; zeros until one was sent."""
+        """Return the results of a campaign's emails; all zeros until one is sent."""
         campaign = self._crm.campaign(campaign_id)
         if campaign is None:
             raise HTTPException(404, f"No campaign has the id {campaign_id}")
         return _analytics(campaign)
 
     async def report_emails(self, days: Annotated[int, Query(ge=1, le=REPORT_MAX_DAYS)] = 30) -> models.EmailReport:
-        """Emails of the last days, in all and by day."""
+        """Report the emails of the last days, in total and by day."""
         total, daily = self._crm.report(days)
         rows = [models.DayReport(date=day, **asdict(figures)) for day, figures in daily]
         return models.EmailReport(days=days, daily=rows, **asdict(total))
 
     async def get_stats(self) -> models.CrmStats:
-        """How much was created since the start or the last clearing."""
+        """Return the counters since the start or the last clearing."""
         return models.CrmStats(**asdict(self._crm.counters))
 
     async def clear(self) -> models.CrmCleared:
-        """Forget all test data, counters and idempotency keys."""
+        """Delete all test data, counters and idempotency keys."""
         self._behaviour.answers.clear()
         return models.CrmCleared(**asdict(self._crm.clear()))
 

@@ -1,7 +1,7 @@
-"""What the mock CRM knows and does, without HTTP.
+"""The state and operations of the mock CRM, without HTTP.
 
-Memory is bounded: the newest 10,000 emails, contacts and campaigns can be looked up (older ids are unknown again), the
-report covers a year. Counters, sums of the report and sums of a known campaign stay exact.
+Memory is bounded: only the newest 10,000 emails, contacts and campaigns can be looked up, and the report covers a
+year. Counters, the report's sums and the sums of a stored campaign stay exact.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _MAX_RECORDS, _MAX_BYTES = 10_000, 8 * 1024 * 1024
 
 @dataclass(slots=True, kw_only=True)
 class DeliveryFigures:
-    """What became of some emails. `delivered + bounced == recipients_count`, `clicked <= opened <= delivered`."""
+    """The results of some emails. `delivered + bounced == recipients_count`, `clicked <= opened <= delivered`."""
 
     emails_sent: int = 0
     recipients_count: int = 0
@@ -70,7 +70,7 @@ class CrmCounters:
 
 
 class Crm:
-    """The mock CRM's state. It dies with the process, as the operators' guide says."""
+    """The mock CRM's state. It is lost when the process ends, as the operators' guide says."""
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._now = now
@@ -81,7 +81,7 @@ class Crm:
         self.counters = CrmCounters()
 
     def send(self, email: SendEmail) -> Email:
-        """Accept an email: to all active subscribers when it names no recipients."""
+        """Accept an email; without recipients it goes to all active subscribers."""
         message_id = f"msg_{token_hex(12)}"
         sent = Email(
             message_id=message_id,
@@ -108,7 +108,7 @@ class Crm:
         return contact
 
     def contacts(self, *, offset: int, limit: int) -> tuple[tuple[StoredContact, ...], int]:
-        """One page, oldest first, and how many there are to page through."""
+        """Return one page, oldest first, and the total number of contacts."""
         return self._contacts.page(offset=offset, limit=limit)
 
     def create_campaign(self, details: CreateCampaign) -> StoredCampaign:
@@ -121,7 +121,7 @@ class Crm:
         return self._campaigns.get(campaign_id)
 
     def report(self, days: int) -> tuple[DeliveryFigures, tuple[tuple[date, DeliveryFigures], ...]]:
-        """The sums of the last `days` days including today (UTC), and the days with emails, oldest first."""
+        """Return the sums of the last `days` days including today (UTC), and the days with emails, oldest first."""
         first = self._now().date() - timedelta(days=days - 1)
         daily = tuple((day, figures) for day, figures in sorted(self._days.items()) if day >= first)
         total = DeliveryFigures()
@@ -130,7 +130,7 @@ class Crm:
         return total, daily
 
     def clear(self) -> CrmCounters:
-        """Forget everything. Returns the counters as they were."""
+        """Delete everything and return the previous counters."""
         cleared, self.counters = self.counters, CrmCounters()
         for records in (self._emails, self._contacts, self._campaigns):
             records.clear()
@@ -147,7 +147,7 @@ class Crm:
 
 
 def _outcome(message_id: str, recipients_count: int) -> DeliveryFigures:
-    """Invented: 95-100 % delivered, 20-60 % of those opened, 5-30 % of those clicked."""
+    """Invent results: 95-100 % delivered, 20-60 % of those opened, 5-30 % of those clicked."""
     delivery, opening, clicking, *_ = draws(message_id)
     delivered = round(recipients_count * between(delivery, 0.95, 1.0))
     opened = round(delivered * between(opening, 0.20, 0.60))

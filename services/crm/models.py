@@ -1,4 +1,4 @@
-"""The mock CRM's requests and answers."""
+"""The mock CRM's requests and responses."""
 
 from datetime import date
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ class SendEmail(MockRequest):
     subject: str = Field(min_length=1, max_length=998)
     html_content: str = Field(min_length=1)
     text_content: str | None = Field(default=None, max_length=1024 * 1024)
-    recipients: list[EmailAddress] | None = Field(default=None, description="none: all active subscribers")
+    recipients: list[EmailAddress] | None = Field(default=None, description="default: all active subscribers")
     campaign_id: ShortId | None = None
     sender_email: EmailAddress | None = None
     metadata: Metadata | None = None
@@ -102,7 +102,7 @@ class Campaign(BaseModel):
 
 
 class CampaignAnalytics(BaseModel):
-    """Sums over the emails sent with this campaign_id. Rates are shares (0 to 1) of the delivered emails."""
+    """Sums of the emails sent with this campaign_id. Rates are shares (0 to 1) of the delivered emails."""
 
     campaign_id: str
     name: str
@@ -127,7 +127,7 @@ class DayReport(BaseModel):
 
 
 class EmailReport(BaseModel):
-    """The last `days` days (UTC) to today, with a row for each day on which emails were sent, oldest first."""
+    """The last `days` days (UTC) including today, with a row for each day with emails, oldest first."""
 
     days: int
     emails_sent: int
@@ -140,7 +140,7 @@ class EmailReport(BaseModel):
 
 
 class CrmStats(BaseModel):
-    """Exact since the start or the last clearing, also where old records were forgotten."""
+    """Counters since the start or the last clearing. They stay exact when old records are dropped."""
 
     emails_sent: int
     contacts_created: int
@@ -148,6 +148,6 @@ class CrmStats(BaseModel):
 
 
 class CrmCleared(CrmStats):
-    """What was cleared."""
+    """The counters before the clearing."""
 
     status: Literal["cleared"] = "cleared"

@@ -1,4 +1,4 @@
-"""The mock CRM's invented subscribers: always the same 120, of whom 100 are active."""
+"""The mock CRM's invented subscribers: always the same 120, 100 of them active."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ class StoredSubscriber:
 
 @cache
 def subscribers() -> tuple[StoredSubscriber, ...]:
-    """All of them, active ones first."""
+    """Return all subscribers, active ones first."""
     statuses = (status for status, count in _COUNTS for _ in range(count))
     return tuple(_subscriber(number, status) for number, status in enumerate(statuses, 1))
 

@@ -1,1 +1,1 @@
-"""The content generator: a living document becomes a newsletter, a web update and social posts."""
+"""The content generator: turns a living document into a newsletter, a web update and social posts."""

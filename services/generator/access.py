@@ -1,4 +1,4 @@
-"""Who may call: API keys, and a rate limit for each key or client."""
+"""Access control: API keys, and a rate limit for each key or client."""
 
 import hmac
 import logging
@@ -27,7 +27,10 @@ class Role(Enum):
 
 
 class ApiKeys:
-    """API_KEY may do all. READ_ONLY_API_KEY may read and preview. Without API_KEY everybody may, but sends no key."""
+    """The API keys. API_KEY allows everything, READ_ONLY_API_KEY reading and previews.
+
+    Without API_KEY, requests without a key are allowed everything.
+    """
 
     def __init__(self, api_key: str | None, read_only_key: str | None) -> None:
         keys = ((Role.EDITOR, (api_key or "").strip()), (Role.READER, (read_only_key or "").strip()))
@@ -35,10 +38,10 @@ class ApiKeys:
         self.required = api_key is not None
 
     def role_of(self, key: str | None) -> Role | None:
-        """What the bearer of `key` may do; None when the key is wrong, or missing where one is needed.
+        """Return the role of `key`, or None if the key is wrong, or missing although required.
 
-        `key` is a header's value as Starlette reads it: each byte one character. Blanks around it do not count.
-        Digests of equal length are compared in constant time, each of them always.
+        `key` is a header's value as Starlette reads it: each byte one character.
+        Digests of equal length are compared in constant time, and always all of them.
         """
         if key is None:
             return None if self.required else Role.EDITOR
@@ -57,7 +60,7 @@ class _Bucket:
 
 
 class RateLimiter:
-    """A token bucket a client: `per_minute` requests at once, refilled evenly. 0 sets no limit."""
+    """A token bucket for each client: `per_minute` requests at once, refilled evenly. 0 means no limit."""
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float] = monotonic) -> None:
         self._per_minute = per_minute
@@ -65,14 +68,14 @@ class RateLimiter:
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
     def take(self, client: str) -> float:
-        """Seconds to wait before the next request of `client` is served; 0 when this one is."""
+        """Return the seconds until the next request of `client` is served, or 0 if this one is."""
         if not self._per_minute:
             return 0.0
         now_s = self._clock()
         bucket = self._buckets.setdefault(client, _Bucket(self._per_minute, now_s))
         self._buckets.move_to_end(client)
         if len(self._buckets) > _MAX_CLIENTS:
-            self._buckets.popitem(last=False)  # the one that has been quiet the longest: its bucket is the fullest
+            self._buckets.popitem(last=False)  # the client idle for the longest time: its bucket is the fullest
         refill = (now_s - bucket.filled_at_s) * self._per_minute / 60
         bucket.tokens = min(float(self._per_minute), bucket.tokens + refill)
         bucket.filled_at_s = now_s
@@ -84,28 +87,28 @@ class RateLimiter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What each request is judged by; the app keeps it as `app.state.gate`."""
+    """The access checks for each request; the app keeps them as `app.state.gate`."""
 
     keys: ApiKeys
     limiter: RateLimiter
 
 
 class _Authentication(SecurityBase):
-    """One dependency for both headers: FastAPI's own for each would be two more to solve."""
+    """One dependency for both headers: FastAPI's own classes would need two, and resolving each takes time."""
 
     def __init__(self) -> None:
         self.scheme_name = "ApiKey"
-        self.model = HTTPBearerModel(description="API_KEY as a bearer token. The header X-API-Key is taken as well.")
+        self.model = HTTPBearerModel(description="API_KEY as a bearer token. The header X-API-Key is accepted too.")
 
     async def __call__(self, request: Request) -> Role:
-        """The caller's role. Raises 401 for a missing or wrong key, 429 for too many requests."""
+        """Return the caller's role. Raise 401 for a missing or wrong key, 429 for too many requests."""
         gate: Gate = request.app.state.gate
         key = _presented_key(request.headers)
         role = gate.keys.role_of(key)
         wait_s = gate.limiter.take(_client(request, key if role else None))
         if wait_s:
             retry_after = {"Retry-After": str(ceil(wait_s))}
-            raise HTTPException(429, "Too many requests: RATE_LIMIT_PER_MINUTE is reached", headers=retry_after)
+            raise HTTPException(429, "Too many requests: RATE_LIMIT_PER_MINUTE is exceeded", headers=retry_after)
         if role is None:
             detail = "API key required: Authorization: Bearer, or X-API-Key" if key is None else "Invalid API key"
             logger.warning("%s", detail)
@@ -118,7 +121,7 @@ Caller = Annotated[Role, Security(authenticate)]
 
 
 def _presented_key(headers: Headers) -> str | None:
-    """The key of either header; another scheme than Bearer is a wrong key, not a missing one."""
+    """Return the key from either header; any scheme other than Bearer counts as a wrong key, not a missing one."""
     authorization = headers.get("authorization")
     if authorization is None:
         return headers.get("x-api-key")
@@ -127,13 +130,13 @@ def _presented_key(headers: Headers) -> str | None:
 
 
 def require_editor(role: Role) -> None:
-    """Raises 403 for a key that may only read and preview."""
+    """Raise 403 for a key that only allows reading and previews."""
     if role is not Role.EDITOR:
         raise HTTPException(403, "This key may read and preview, not publish")
 
 
 def _client(request: Request, valid_key: str | None) -> str:
-    """A valid key is a client of its own; all others count by their address, so that guessed keys share one bucket."""
+    """Return the client's name: its valid key, else its address, so that guessed keys share one bucket."""
     if valid_key:
         return f"key:{sha256(valid_key.encode()).hexdigest()}"
     return f"address:{request.client.host if request.client else ''}"

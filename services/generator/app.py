@@ -1,4 +1,4 @@
-"""Puts the generator together: settings to parts, parts to the app."""
+"""Build the generator's app and its parts from the settings."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,7 @@ SERVICE = "generator"
 
 
 def create(settings: GeneratorSettings) -> FastAPI:
-    """The generator. Its database is opened once it runs, so that a database that is away keeps it only unready."""
+    """Return the generator's app. The database is opened after the start: if it is down, the app is only not ready."""
     metrics = GeneratorMetrics(service=SERVICE, version=package_version(), dry_run=settings.dry_run_mode)
     client = build_client(
         guarded=settings.dry_run_mode,
@@ -104,7 +104,7 @@ def _document_source(settings: GeneratorSettings, client: httpx.AsyncClient) -> 
 
 
 def _targets(settings: GeneratorSettings, client: httpx.AsyncClient) -> tuple[PublishTarget, PublishTarget]:
-    """CRM and platform; with mocks, the real services' keys stay here."""
+    """Return CRM and platform; mocks do not get the keys of the real services."""
     slots = asyncio.Semaphore(settings.max_concurrent_requests)
     if settings.publishes_to_mocks:
         crm_url, crm_key = settings.mock_crm_base_url, None

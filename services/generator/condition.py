@@ -1,4 +1,4 @@
-"""The generator's condition: what /ready, /health and /health/detailed are told of each component."""
+"""The generator's health: what /ready, /health and /health/detailed report about each component."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ Problem = Callable[[], Awaitable[str | None]]
 
 
 class GeneratorHealth:
-    """The database and the document are needed for every generation; without a target it is only partial."""
+    """The checks of the components. Database and document are required; without a target, publishing is partial."""
 
     def __init__(
         self, *, history: GenerationHistory, documents: DocumentReader, crm: PublishTarget, platform: PublishTarget
@@ -80,11 +80,11 @@ class GeneratorHealth:
 
 
 async def _within(problem: Problem) -> str | None:
-    """What `problem` finds; taking too long is a problem as well."""
+    """Return what `problem` finds; a timeout is a problem too."""
     try:
         return await asyncio.wait_for(problem(), _CHECK_TIMEOUT_S)
     except TimeoutError:
-        return f"no answer within {_CHECK_TIMEOUT_S:g} s"
+        return f"no response within {_CHECK_TIMEOUT_S:g} s"
 
 
 async def _disk() -> ComponentHealth:
@@ -108,7 +108,7 @@ def _resource(name: str, used_percent: float, message: str, started: float) -> C
 
 
 def judge_usage(used_percent: float) -> HealthStatus:
-    """Degraded from 75 % on, unhealthy from 90 % on."""
+    """Return DEGRADED from 75 % on and UNHEALTHY from 90 % on."""
     if used_percent >= UNHEALTHY_PERCENT:
         return HealthStatus.UNHEALTHY
     return HealthStatus.DEGRADED if used_percent >= DEGRADED_PERCENT else HealthStatus.HEALTHY

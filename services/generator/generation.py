@@ -1,4 +1,4 @@
-"""One generation from document to stored answer: read, render, record, publish, record."""
+"""One generation, from the document to the stored result: read, render, record, publish, record."""
 
 import asyncio
 import hashlib
@@ -32,7 +32,7 @@ _CACHED_CONTENTS = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """Content with its JSON texts, made once: `json` is the whole, the others are its parts."""
+    """Content with its JSON texts, encoded once: `json` is the whole, the others are its parts."""
 
     content: GeneratedContent
     digest: str
@@ -44,7 +44,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """`channels` are those to publish to; none of them is, when it is a preview."""
+    """A request for content. `channels` are those to publish to; a preview publishes to none of them."""
 
     options: ContentOptions
     channels: tuple[Channel, ...]
@@ -54,7 +54,7 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationResult:
-    """What was stored, with the content and each channel's result."""
+    """The stored generation with its content and the result of each channel."""
 
     generation: Generation
     rendered: Rendered
@@ -75,11 +75,11 @@ class ContentGenerator:
         self._generated = tuple(metrics.content_generated.labels(channel.value) for channel in Channel)
 
     async def warm_up(self) -> None:
-        """Render once, so that no request waits until the templates are compiled."""
+        """Render once, so that no request waits for the templates to be compiled."""
         await self.render(parse_document(PACKAGED_DOCUMENT.read_text("utf-8")), ContentOptions())
 
     async def close(self) -> None:
-        """Cut off what is still being published: it stays in the history as pending."""
+        """Cancel the publications in progress: they stay in the history as pending."""
         cut_off = tuple(self._publishing)
         for publishing in cut_off:
             publishing.cancel()
@@ -88,9 +88,9 @@ class ContentGenerator:
             logger.warning("the service is stopping: publications cut off and left as pending: %d", len(cut_off))
 
     async def generate(self, request: GenerationRequest) -> GenerationResult:
-        """The stored generation. Nothing is published unless it could be stored first.
+        """Generate content, store it, then publish it; if it cannot be stored, nothing is published.
 
-        Raises DocumentUnavailableError, MalformedDocumentError, HistoryUnavailableError.
+        Raise DocumentUnavailableError, MalformedDocumentError and HistoryUnavailableError.
         """
         started = perf_counter()
         try:
@@ -100,13 +100,13 @@ class ContentGenerator:
             await self._history.add(generation, rendered.json)
         except Exception as error:
             self._metrics.generation_failures.labels(_failure_reason(error)).inc()
-            logger.error("Content generation failed: %s", error)  # noqa: TRY400  (no bug: the reason says it all)
+            logger.error("Content generation failed: %s", error)  # noqa: TRY400  (not a bug: the reason suffices)
             raise
         for counter in self._generated if rendered.content.social_posts else self._generated[:2]:
             counter.inc()
         result = GenerationResult(generation=generation, rendered=rendered, results={})
         if generation.status is GenerationStatus.PENDING:
-            # Shielded: once it has begun, a client that leaves must not keep the outcome from the history.
+            # Shielded: the outcome must reach the history even if the client disconnects.
             publishing = asyncio.create_task(self._publish(result, request.channels))
             self._publishing.add(publishing)
             publishing.add_done_callback(self._publishing.discard)
@@ -115,16 +115,16 @@ class ContentGenerator:
         return result
 
     async def render(self, document: Document, options: ContentOptions, *, refresh: bool = False) -> Rendered:
-        """The content of (document, options), rendered once while it stays in the cache.
+        """Return the content of (document, options), from the cache if possible.
 
-        Raises MalformedDocumentError when the document is too complex.
+        Raise MalformedDocumentError if the document is too complex.
         """
         key = (document.digest, options)
         rendered = None if refresh else self._cache.get(key)
         if rendered is not None:
             self._cache.move_to_end(key)
             return rendered
-        async with self._rendering:  # those who wait for the same content find it cached
+        async with self._rendering:  # requests waiting for the same content find it cached
             rendered = None if refresh else self._cache.get(key)
             if rendered is None:
                 rendered = await asyncio.to_thread(_render, document, options)
@@ -154,7 +154,7 @@ class ContentGenerator:
         try:
             await self._history.finish(generation)
         except HistoryUnavailableError as error:
-            # It is out, and stands in the history as pending: an answer that says so beats one that invites a retry.
+            # It is published but pending in the history: report that, because an error would invite a retry.
             partial = GenerationStatus.PARTIAL if published else status
             generation = replace(generation, status=partial, errors=(*errors, f"history: {error}"))
         return replace(pending, generation=generation, results=results)

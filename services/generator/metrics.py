@@ -1,4 +1,4 @@
-"""The generator's own Prometheus metrics, beside those that every service has."""
+"""The generator's own Prometheus metrics, in addition to those of every service."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -42,8 +42,8 @@ class GeneratorMetrics(ServiceMetrics):
         )
         self.database_up = Gauge("toombos_database_up", "Whether the history can be used", registry=registry)
         for reason in ("document", "malformed", "history", "publish"):
-            self.generation_failures.labels(reason)  # a counter that has never counted reads as 0, not as absent
+            self.generation_failures.labels(reason)  # so that an unused counter reads as 0, not as absent
 
     def count_fetch(self, source: str, outcome: str) -> None:
-        """`outcome`: read, unchanged, unavailable or malformed."""
+        """Count one read of the document. `outcome`: read, unchanged, unavailable or malformed."""
         self._fetches.labels(source, outcome).inc()

@@ -1,4 +1,4 @@
-"""Requests and answers as they stand in the API."""
+"""The API's requests and responses."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from services.generator.publishing.publisher import ChannelResult
 
 
 class PerChannelTones(BaseModel):
-    """A tone for single channels; the others take `tone`."""
+    """Tones for individual channels; the others use `tone`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -27,8 +27,8 @@ class GenerateRequest(BaseModel):
     publish_web: StrictBool = Field(default=True, description="Publish the web update on the platform")
     generate_social: StrictBool = Field(default=True, description="Generate social posts, and publish them")
     preview_only: StrictBool = Field(default=False, description="Publish nothing")
-    include_preview: StrictBool = Field(default=True, description="Put the content into the answer")
-    force_refresh: StrictBool = Field(default=False, description="Fetch and render anew, without cached copies")
+    include_preview: StrictBool = Field(default=True, description="Include the content in the response")
+    force_refresh: StrictBool = Field(default=False, description="Fetch and render again, ignoring cached copies")
     tone: Tone = Tone.PROFESSIONAL
     per_channel_tones: PerChannelTones | None = None
 
@@ -41,7 +41,7 @@ class PreviewRequest(BaseModel):
 
 
 def _split_commas(value: object) -> object:
-    """`a,b` besides `a` and `b` as two parameters."""
+    """Accept `a,b` as well as `a` and `b` in two parameters."""
     if not isinstance(value, list):
         return value
     return [part.strip() if isinstance(part, str) else part for entry in value for part in str(entry).split(",")]
@@ -75,7 +75,7 @@ class SocialPostAnswer(BaseModel):
 
 
 class GenerationAnswer(BaseModel):
-    """Without `include_preview` the content is null, and `social_posts` is empty."""
+    """The result of a generation. Without `include_preview` the content is null and `social_posts` is empty."""
 
     status: Literal["preview", "success", "partial"]
     content_id: str
@@ -89,7 +89,7 @@ class GenerationAnswer(BaseModel):
 
 
 class PublishFailedAnswer(BaseModel):
-    """No channel took the content. Asked again, a new generation is published under a new `content_id`."""
+    """No channel accepted the content. Another request publishes a new generation with a new `content_id`."""
 
     detail: str
     content_id: str | None = None
@@ -98,7 +98,7 @@ class PublishFailedAnswer(BaseModel):
 
 
 class StoredGeneration(BaseModel):
-    """`pending`: it was being published when the service ended, so the channels' outcome is not known."""
+    """A generation in the history. `pending`: the service ended while publishing, so the results are unknown."""
 
     content_id: str
     status: GenerationStatus
@@ -118,7 +118,7 @@ class StoredGenerationWithContent(StoredGeneration):
 
 
 class GenerationsAnswer(BaseModel):
-    """Newest first; `total` counts the whole history."""
+    """A page of the history, newest first; `total` counts the whole history."""
 
     generations: list[StoredGeneration]
     total: int
@@ -138,7 +138,7 @@ class TemplatesAnswer(BaseModel):
 
 
 class ChannelPreviewAnswer(BaseModel):
-    """The channel's part of the content; the others are null."""
+    """The content of one channel; the other parts are null."""
 
     channel: Channel
     newsletter: NewsletterAnswer | None = None
@@ -153,7 +153,7 @@ _ALL_PLATFORMS = tuple(Platform)
 def generation_request(
     body: GenerateRequest, *, style: TemplateStyle, platforms: list[Platform] | None, seo_optimize: bool
 ) -> GenerationRequest:
-    """The request in the generator's own terms."""
+    """Convert the request to the generator's own types."""
     tones = body.per_channel_tones or _NO_TONES
     wanted = _ALL_PLATFORMS if platforms is None else tuple(platform for platform in Platform if platform in platforms)
     options = ContentOptions(

@@ -72,10 +72,10 @@ class GeneratorRoutes:
         social_platforms: PlatformsQuery = None,
         seo_optimize: bool = True,
     ) -> Response:
-        """Generate content from the document, and publish it unless it is a preview.
+        """Generate content from the document and publish it unless it is a preview.
 
-        A channel that failed makes the answer `partial`, with the reason in `errors`. 422 when the document is
-        malformed, with its line; 502 when it cannot be fetched, or when every channel failed.
+        If some channels fail, the status is `partial`, with the reasons in `errors`. 422 if the document is malformed,
+        with the line; 502 if it cannot be fetched or if every channel failed.
         """
         if not body.preview_only:
             require_editor(role)
@@ -99,7 +99,7 @@ class GeneratorRoutes:
         social_platforms: PlatformsQuery = None,
         seo_optimize: bool = True,
     ) -> models.ChannelPreviewAnswer:
-        """One channel's content. Nothing is published or stored."""
+        """Return one channel's content; publish and store nothing."""
         platforms = frozenset(Platform if social_platforms is None else social_platforms)
         options = ContentOptions(
             email_tone=body.tone,
@@ -120,7 +120,7 @@ class GeneratorRoutes:
         )
 
     async def list_generations(self, role: Caller, limit: Limit = 50, offset: Offset = 0) -> Response:
-        """The stored history without the contents, newest first."""
+        """List the stored generations without their contents, newest first."""
         try:
             page = await self._history.page(limit=limit, offset=offset)
         except HistoryUnavailableError as error:
@@ -130,7 +130,7 @@ class GeneratorRoutes:
         return Response(msgspec.json.encode(answer), media_type=_JSON)
 
     async def get_generation(self, content_id: str, role: Caller) -> Response:
-        """One stored generation with its content."""
+        """Return one stored generation with its content."""
         try:
             found = await self._history.get(content_id)
         except HistoryUnavailableError as error:
@@ -141,7 +141,7 @@ class GeneratorRoutes:
         return Response(msgspec.json.encode(_stored(generation) | json.loads(content_json)), media_type=_JSON)
 
     async def list_templates(self, role: Caller) -> models.TemplatesAnswer:
-        """The template styles, tones and platforms to choose from."""
+        """List the available template styles, tones and platforms."""
         return models.TemplatesAnswer(
             templates=[models.TemplateAnswer(name=name, description=text) for name, text in _DESCRIPTIONS.items()],
             tones=list(Tone),
@@ -150,7 +150,7 @@ class GeneratorRoutes:
 
 
 def _refuse(error: Exception) -> NoReturn:
-    """422 for what the document's author can mend, 502 for its source, 503 for the history."""
+    """Raise 422 for errors that the document's author can fix, 502 for its source, 503 for the history."""
     if isinstance(error, MalformedDocumentError):
         detail = {"loc": ["document", error.line], "msg": str(error), "type": "malformed_document"}
         raise HTTPException(422, [detail]) from error
@@ -158,7 +158,7 @@ def _refuse(error: Exception) -> NoReturn:
 
 
 def _answer(result: GenerationResult, *, with_content: bool) -> bytes:
-    """The answer's JSON. The content's JSON is taken as it was made: validating 40 kB for each answer costs most."""
+    """Return the response's JSON. The content's JSON is reused, because validating 40 kB per response is slow."""
     generation, rendered = result.generation, result.rendered
     raw = msgspec.Raw
     return msgspec.json.encode(

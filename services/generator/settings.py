@@ -1,4 +1,4 @@
-"""The generator's settings, and what live mode demands of them."""
+"""The generator's settings, and the requirements of live mode."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +45,7 @@ class GeneratorSettings(ServiceSettings):
     notion_base_url: HttpUrl = "https://api.notion.com"
 
     database_url: SecretStr = SecretStr("sqlite:///data/generator.db")
-    """Secret, since it may hold a password."""
+    """Secret because it may contain a password."""
     database_pool_size: int = Field(default=5, ge=1, le=50)
     request_timeout: float = Field(default=30.0, gt=0, le=600)
     max_concurrent_requests: int = Field(default=10, ge=1, le=1000)
@@ -56,12 +56,12 @@ class GeneratorSettings(ServiceSettings):
 
     @property
     def allowed_hosts(self) -> frozenset[str]:
-        """Hosts besides loopback that dry-run mode may ask, lower case."""
+        """Return the hosts besides loopback that dry-run mode may contact, in lower case."""
         hosts = (host.strip().rstrip(".").lower() for host in self.egress_allowed_hosts.split(","))
         return frozenset(host for host in hosts if host)
 
     def service_account(self) -> ServiceAccount:
-        """GOOGLE_CREDENTIALS_JSON: the key file's text, or the path of the file. Raises ValueError."""
+        """Parse GOOGLE_CREDENTIALS_JSON: the key file's text, or the path of the file. Raise ValueError."""
         text = self.google_credentials_json.get_secret_value().strip() if self.google_credentials_json else ""
         if not text.startswith("{"):
             try:
@@ -106,11 +106,11 @@ def _document_problems(settings: GeneratorSettings) -> Iterator[SettingProblem]:
 def _database_problems(settings: GeneratorSettings) -> Iterator[SettingProblem]:
     scheme = settings.database_url.get_secret_value().partition(":")[0]
     if scheme.partition("+")[0] not in ("sqlite", "postgresql", "postgres"):
-        yield SettingProblem(name="DATABASE_URL", reason="begins with neither sqlite: nor postgresql:")
+        yield SettingProblem(name="DATABASE_URL", reason="must start with sqlite: or postgresql:")
 
 
 def _live_problems(settings: GeneratorSettings) -> Iterator[SettingProblem]:
-    """Everything that keeps live mode from starting: each name with its reason, never a value."""
+    """Yield everything that prevents live mode: each name with its reason, never a value."""
     for name in ("api_key", "crm_api_key", "platform_api_key"):
         yield from _secret_problem(name.upper(), getattr(settings, name), _KEY_MIN_CHARS if name == "api_key" else 1)
     if settings.read_only_api_key is not None:
@@ -144,7 +144,7 @@ def _looks_like_placeholder(value: str) -> bool:
 
 
 def _place(url: str) -> tuple[str, int]:
-    """Host and port, with loopback's names told as one."""
+    """Return host and port, with the same host for all loopback names."""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
     return "loopback" if is_loopback(host) else host, parts.port or (443 if parts.scheme == "https" else 80)

@@ -1,1 +1,1 @@
-"""The mock platform: publishes web content and social posts into memory, invents who saw them."""
+"""The mock platform: publishes web content and social posts into memory and invents their audience."""

@@ -1,4 +1,4 @@
-"""The mock platform's invented audience: drawn from the id, so that the same content always has the same figures."""
+"""The mock platform's invented audience, derived from the id: the same content always has the same figures."""
 
 from services.common.mock.figures import between, draws
 from services.platform import models

@@ -28,7 +28,7 @@ _SITE = "https://platform.example"  # a reserved name: nothing is ever published
 
 
 def create(settings: PlatformSettings) -> FastAPI:
-    """The mock platform, empty."""
+    """Return the app of an empty mock platform."""
     behaviour = Behaviour(settings, label="platform", failures=FAILURES, others=(DRAFT,))
     routes = PlatformRoutes(ContentPlatform(), behaviour)
     app = create_app(
@@ -48,7 +48,7 @@ class PlatformRoutes:
         self._behaviour = behaviour
 
     def simulated(self) -> APIRouter:
-        """The platform's own interface, which can be asked to fail."""
+        """Return the platform's own interface, which can fail on request."""
         responses = errors(400, 403, 408, 503)
         router = simulated_router(self._behaviour.names, tags=["platform"], responses=responses)
         router.post("/api/v1/content/publish", response_model=models.ContentPublished, responses=errors(413))(
@@ -66,14 +66,14 @@ class PlatformRoutes:
         return router
 
     def control(self) -> APIRouter:
-        """What tests and operators use: it never fails on request."""
+        """Return the interface for tests and operators, which never fails on request."""
         router = APIRouter(tags=["control"])
         router.get("/api/v1/stats")(self.get_stats)
         router.delete("/api/v1/test-data")(self.clear)
         return router
 
     async def publish_content(self, request: Request, content: models.PublishContent) -> Response:
-        """Publish. The words error, forbidden, timeout, slow and draft in the title simulate what they say."""
+        """Publish content. The words error, forbidden, timeout, slow and draft in the title trigger simulations."""
         asked = self._behaviour.named_in(content.title)
         await self._behaviour.simulate(asked)
         as_draft = DRAFT in (asked, request.headers.get("X-Simulate"))
@@ -87,35 +87,35 @@ class PlatformRoutes:
         limit: Limit = 100,
         offset: Offset = 0,
     ) -> models.ContentList:
-        """Content without its text, oldest first."""
+        """List content without its text, oldest first."""
         page, total = self._platform.contents(content_type=content_type, status=status, offset=offset, limit=limit)
         items = [models.ContentSummary(**self._summary(content)) for content in page]
         return models.ContentList(items=items, total=total, limit=limit, offset=offset)
 
     async def get_content(self, content_id: str) -> models.Content:
-        """Content as it stands now: scheduled content is published once its time has come."""
+        """Return the current state of content; scheduled content is published when its time comes."""
         return self._content(_known(self._platform.content(content_id), "content", content_id))
 
     async def update_content(self, content_id: str, change: models.UpdateContent) -> models.Content:
-        """Replace what is given."""
+        """Replace the given fields."""
         return self._content(_known(self._platform.update(content_id, change), "content", content_id))
 
     async def delete_content(self, content_id: str) -> models.ContentDeleted:
-        """Delete; the id is unknown from then on."""
+        """Delete content; its id becomes unknown."""
         _known(self._platform.delete(content_id), "content", content_id)
         return models.ContentDeleted(content_id=content_id, status="deleted")
 
     async def post_social(self, post: models.SocialPostRequest) -> models.SocialPosted:
-        """Post on a social platform. A text with `banned` is refused."""
+        """Post on a social platform. A text that contains `banned` is refused."""
         platform = next((name for name in PLATFORMS if name == post.platform), None)
         if platform is None:
-            raise HTTPException(400, f"Unsupported platform: one of {', '.join(PLATFORMS)} is needed")
+            raise HTTPException(400, f"Unsupported platform: use one of {', '.join(PLATFORMS)}")
         if _BANNED in post.content.lower():
-            raise HTTPException(403, "The post was refused: it holds banned content")
+            raise HTTPException(403, "The post was refused: it contains banned content")
         return models.SocialPosted(**self._posted(self._platform.post(post, platform)))
 
     async def get_social(self, post_id: str) -> models.SocialPostDetails:
-        """A social post as it stands now."""
+        """Return the current state of a social post."""
         post = _known(self._platform.social_post(post_id), "social post", post_id)
         return models.SocialPostDetails(
             content=post.content,
@@ -126,27 +126,27 @@ class PlatformRoutes:
         )
 
     async def get_content_analytics(self, content_id: str) -> models.ContentAnalytics:
-        """Who saw a content: invented, and always the same for the same id."""
+        """Return the invented audience of content, always the same for the same id."""
         content = _known(self._platform.content(content_id), "content", content_id)
         return content_analytics(content_id, content.publication.status(self._platform.now()))
 
     async def get_social_analytics(self, post_id: str) -> models.SocialAnalytics:
-        """Who saw a social post: invented, and always the same for the same id."""
+        """Return the invented audience of a social post, always the same for the same id."""
         post = _known(self._platform.social_post(post_id), "social post", post_id)
         published = post.publication.status(self._platform.now()) == "published"
         return social_analytics(post_id, post.platform, published=published)
 
     async def receive_event(self, event: models.ContentEvent) -> models.EventReceived:
-        """Take a webhook's event; it is counted and otherwise has no effect."""
+        """Accept a webhook event; it is counted and has no other effect."""
         webhook_id = self._platform.receive_event()
         return models.EventReceived(webhook_id=webhook_id, event=event.event, received=True, timestamp=utc_now())
 
     async def get_stats(self) -> models.PlatformStats:
-        """How much was published since the start or the last clearing."""
+        """Return the counters since the start or the last clearing."""
         return models.PlatformStats(**asdict(self._platform.counters))
 
     async def clear(self) -> models.PlatformCleared:
-        """Forget all test data, counters and idempotency keys."""
+        """Delete all test data, counters and idempotency keys."""
         self._behaviour.answers.clear()
         return models.PlatformCleared(**asdict(self._platform.clear()))
 

@@ -1,4 +1,4 @@
-"""The mock platform's requests and answers."""
+"""The mock platform's requests and responses."""
 
 from typing import Annotated, Literal, get_args
 
@@ -23,11 +23,11 @@ class PublishContent(MockRequest):
     metadata: Metadata | None = None
     tags: Tags | None = None
     publish_immediately: bool = Field(default=True, description="false without scheduled_at: a draft")
-    scheduled_at: Instant | None = Field(default=None, description="published then; at once when that has passed")
+    scheduled_at: Instant | None = Field(default=None, description="when to publish; at once if this is in the past")
 
 
 class UpdateContent(MockRequest):
-    """What is given replaces what is there. `publish_immediately: true` publishes, `scheduled_at` (re)schedules."""
+    """The fields to replace. `publish_immediately: true` publishes, `scheduled_at` (re)schedules."""
 
     title: Title | None = None
     content: Annotated[str, Field(min_length=1)] | None = None
@@ -136,9 +136,9 @@ class EventReceived(BaseModel):
 
 
 class PlatformStats(BaseModel):
-    """Exact since the start or the last clearing, also where old records were forgotten.
+    """Counters since the start or the last clearing. They stay exact when old records are dropped.
 
-    Content counts as what it was when it was accepted; it counts as published once more events make it so (an update).
+    Content counts by its status when it was accepted, and again if an update publishes or schedules it.
     Content that is due later stays counted as scheduled.
     """
 
@@ -151,6 +151,6 @@ class PlatformStats(BaseModel):
 
 
 class PlatformCleared(PlatformStats):
-    """What was cleared."""
+    """The counters before the clearing."""
 
     status: Literal["cleared"] = "cleared"

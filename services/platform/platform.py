@@ -1,7 +1,7 @@
-"""What the mock platform knows and does, without HTTP.
+"""The state and operations of the mock platform, without HTTP.
 
-Memory is bounded: the newest 10,000 contents (at most 16 MiB of text) and 10,000 posts can be looked up, older ids are
-unknown again. Counters stay exact.
+Memory is bounded: only the newest 10,000 contents (at most 16 MiB of text) and 10,000 posts can be looked up.
+Counters stay exact.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _MAX_RECORDS, _MAX_BYTES = 10_000, 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """When something is public: never while a draft (`due_at` None), else from `due_at` on; scheduled until then."""
+    """When something is public: from `due_at` on, and scheduled until then; never if it is a draft (`due_at` None)."""
 
     due_at: datetime | None
     scheduled: bool
@@ -45,7 +45,7 @@ class StoredContent:
     content: str
     content_type: ContentType
     tags: tuple[str, ...]
-    metadata_json: bytes  # nested Python objects would take many times the size, uncounted
+    metadata_json: bytes  # nested Python objects would take many times the memory, uncounted
     publication: Publication
     created_at: datetime
     updated_at: datetime
@@ -86,7 +86,7 @@ class PlatformCounters:
 
 
 class ContentPlatform:
-    """The mock platform's state. It dies with the process, as the operators' guide says."""
+    """The mock platform's state. It is lost when the process ends, as the operators' guide says."""
 
     def __init__(self, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.now = now
@@ -95,7 +95,7 @@ class ContentPlatform:
         self.counters = PlatformCounters()
 
     def publish(self, request: PublishContent, *, as_draft: bool = False) -> StoredContent:
-        """Publish now, at `scheduled_at`, or keep as a draft (asked for, or neither now nor at a time)."""
+        """Publish now or at `scheduled_at`, or keep as a draft (if requested, or if neither applies)."""
         now = self.now()
         content = StoredContent(
             content_id=f"cnt_{token_hex(12)}",
@@ -118,7 +118,7 @@ class ContentPlatform:
         return self._contents.get(content_id)
 
     def update(self, content_id: str, change: UpdateContent) -> StoredContent | None:
-        """The content as it is after the change, None when there is none. Published content stays so."""
+        """Apply a change and return the content, or None if there is none. Published content stays published."""
         old = self._contents.get(content_id)
         if old is None:
             return None
@@ -143,13 +143,13 @@ class ContentPlatform:
         return content
 
     def delete(self, content_id: str) -> StoredContent | None:
-        """The deleted content, None when there is none."""
+        """Delete and return the content, or return None if there is none."""
         return self._contents.remove(content_id)
 
     def contents(
         self, *, content_type: ContentType | None, status: Status | None, offset: int, limit: int
     ) -> tuple[tuple[StoredContent, ...], int]:
-        """One page, oldest first, and how many match in all."""
+        """Return one page, oldest first, and the total number of matches."""
         now = self.now()
 
         def matches(content: StoredContent) -> bool:
@@ -177,12 +177,12 @@ class ContentPlatform:
         return self._posts.get(post_id)
 
     def receive_event(self) -> str:
-        """Take note of a webhook. Returns its id."""
+        """Count a webhook event and return its id."""
         self.counters.webhooks_received += 1
         return f"whk_{token_hex(12)}"
 
     def clear(self) -> PlatformCounters:
-        """Forget everything. Returns the counters as they were."""
+        """Delete everything and return the previous counters."""
         cleared, self.counters = self.counters, PlatformCounters()
         self._contents.clear()
         self._posts.clear()

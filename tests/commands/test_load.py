@@ -32,26 +32,26 @@ REFUSED_INPUT = [
     ("a rate of nothing", ["--rate", "0"], 2, "--rate: must be above 0"),
     ("a rate that is no number", ["--rate", "nan"], 2, "--rate: must be above 0"),
     ("a rate without end", ["--rate", "inf"], 2, "--rate: must be at most 1000000"),
-    ("a rate that nothing sends", ["--stages", "1s:2000000"], 2, "--stages: must be at most 1000000 a second"),
+    ("a rate that nothing sends", ["--stages", "1s:2000000"], 2, "--stages: must be at most 1000000 per second"),
     ("a time without end", ["--duration", "9" * 400 + "h"], 2, "is not a duration above 0"),
-    ("arrivals of a closed loop", ["--arrival", "poisson"], 2, "--arrival: a closed loop sends when it was answered"),
+    ("arrivals of a closed loop", ["--arrival", "poisson"], 2, "--arrival: applies only to an open loop"),
     ("more processes than requests", ["-n", "1", "--processes", "2"], 2, "2 processes cannot share 1 connection"),
     ("rate and number", ["--rate", "5", "-n", "10"], 2, "-n and --rate contradict each other"),
     ("rate and connections", ["--rate", "5", "-c", "10"], 2, "-c and --rate contradict each other"),
-    ("stages and rate", ["--rate", "5", "--stages", "1s:5"], 2, "--stages says rate and time itself"),
-    ("stages unreadable", ["--stages", "30s"], 2, "'30s' is no stage"),
+    ("stages and rate", ["--rate", "5", "--stages", "1s:5"], 2, "--stages already sets rate and duration"),
+    ("stages unreadable", ["--stages", "30s"], 2, "'30s' is not a stage"),
     ("duration unreadable", ["--duration", "soon"], 2, "'soon' is not a duration"),
     ("more connections than requests", ["-n", "5", "-c", "10"], 2, "more connections (10) than requests (5)"),
     ("more processes than connections", ["-c", "2", "--processes", "3"], 2, "3 processes cannot share 2 connections"),
     ("objective unreadable", ["--slo", "p99<800ms,fast"], 2, "at position 11"),
-    ("abort without objective", ["--abort-on-fail"], 2, "--abort-on-fail needs --slo"),
-    ("two bodies", ["-p", "toombos.toml", "-d", "x"], 2, "-p and -d both give the body"),
-    ("a header without a colon", ["-H", "Authorization"], 2, "no header"),
-    ("a header of two lines", ["-H", "X: a\r\nY: b"], 2, "-H: the value of X has a line break"),
-    ("a header that frames", ["-H", "Content-Length: 5"], 2, "follows from the body"),
-    ("a method with a blank", ["-m", "GET /"], 2, "no HTTP method"),
+    ("abort without objective", ["--abort-on-fail"], 2, "--abort-on-fail: needs --slo"),
+    ("two bodies", ["-p", "toombos.toml", "-d", "x"], 2, "-p and -d both set the body"),
+    ("a header without a colon", ["-H", "Authorization"], 2, "not a header"),
+    ("a header of two lines", ["-H", "X: a\r\nY: b"], 2, "-H: the value of X contains a line break"),
+    ("a header that frames", ["-H", "Content-Length: 5"], 2, "is set from the body"),
+    ("a method with a blank", ["-m", "GET /"], 2, "not an HTTP method"),
     ("no such baseline", ["--baseline", "missing.json"], 3, "missing.json: cannot be read"),
-    ("a baseline that is none", ["--baseline", "toombos.toml"], 3, "no baseline"),
+    ("a baseline that is none", ["--baseline", "toombos.toml"], 3, "not a baseline"),
     ("no such scenario", ["--scenario", "missing.toml"], 3, "missing.toml: cannot be read"),
     ("a scenario with an unknown key", ["--scenario", "typo.toml"], 3, "unknown key 'wieght'"),
     ("a scenario without requests", ["--scenario", "empty.toml"], 3, "request"),
@@ -162,7 +162,7 @@ def test_too_few_open_files_are_raised_or_named(project: Path):
         named = subprocess.run(["bash", "-c", command.format(128)], capture_output=True, text=True, cwd=project)
         raised = subprocess.run(["bash", "-c", command.format("-S 128")], capture_output=True, text=True, cwd=project)
     assert named.returncode == 4
-    assert "200 connections need 264 open files, and the limit is 128" in named.stderr
+    assert "200 connections need 264 open files, but the limit is 128" in named.stderr
     assert "hint: -c 64" in named.stderr
     assert raised.returncode == 0, raised.stderr
 
@@ -245,7 +245,7 @@ def test_a_lost_objective_ends_the_run_early_when_asked(toombos: Toombos):
         url = f"http://127.0.0.1:{server.port}/"
         data = run_json(toombos, url, "--duration", "60s", "--slo", "p50<1ms", "--abort-on-fail", code=1)["data"]
     assert data["run"]["duration_s"] < 10
-    assert any("ended early" in note for note in data["notes"])
+    assert any("stopped early" in note for note in data["notes"])
 
 
 def test_a_baseline_catches_a_server_that_became_slower(toombos: Toombos, project: Path):
@@ -307,7 +307,7 @@ def test_a_scenario_has_its_paths_and_the_url_has_none(url, toombos: Toombos, pr
     (project / "mix.toml").write_text(SCENARIO)
     done = toombos("load", url, "--scenario", str(project / "mix.toml"))
     assert done.returncode == 2
-    assert f"{url}: a scenario says the paths itself" in done.stderr
+    assert f"{url}: a scenario sets the paths itself" in done.stderr
 
 
 def test_every_connection_has_a_request_where_only_connections_are_given(toombos: Toombos):

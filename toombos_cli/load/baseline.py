@@ -1,9 +1,9 @@
-"""Baselines: figures of earlier runs of the same plan, and whether a run is worse than their spread explains.
+"""Baselines: the figures of earlier runs of the same plan, and whether a new run is significantly worse.
 
-A baseline file gathers runs (`--save-baseline` adds one). With three or more, a figure is a regression when it lies
-beyond the one-sided 99 % prediction interval for one more run, mean + t * s * sqrt(1 + 1/n) (Student's t, n - 1
-degrees of freedom), and is at least a tenth worse than the mean. With fewer runs the spread is unknown: then twice
-the mean is allowed.
+A baseline file collects runs (`--save-baseline` adds one). With three or more, a figure is a regression if it is
+outside the one-sided 99 % prediction interval for one more run, mean + t * s * sqrt(1 + 1/n) (Student's t, n - 1
+degrees of freedom), and at least 10 % worse than the mean. With fewer runs the spread is unknown, and twice the mean
+is allowed.
 """
 
 import statistics
@@ -27,7 +27,7 @@ ENOUGH_RUNS = 3
 _KEPT_RUNS = 20
 _LEAST_CHANGE = 0.10
 _UNKNOWN_SPREAD = 2.0
-# Below this a latency's change is the clock's and the scheduler's, not the server's.
+# Smaller changes come from the clock and the scheduler, not from the server.
 _FLOOR = {"p50_us": 200.0, "p95_us": 500.0, "p99_us": 1000.0, "error_rate": 0.002, "throughput_rps": 0.0}
 # Student's t, one-sided 0.99, by degrees of freedom from 2 on.
 _T99 = (
@@ -53,7 +53,7 @@ _T99 = (
 
 
 class BaselineRun(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one run: response percentiles in microseconds, share of errors, answers a second."""
+    """The figures of one run: response time percentiles in microseconds, error rate, responses per second."""
 
     at: str
     p50_us: float
@@ -72,7 +72,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def baseline_run(outcome: EngineResult) -> BaselineRun:
-    """The figures of a run that baselines compare."""
+    """Return the figures of a run that baselines compare."""
     counts = settled_counts(outcome)
     p50, p95, p99 = histogram.percentiles(distributions_of(outcome)["response"].all, (50, 95, 99))
     return BaselineRun(
@@ -86,24 +86,28 @@ def baseline_run(outcome: EngineResult) -> BaselineRun:
 
 
 def read_baseline(path: Path, plan: LoadPlan) -> Baseline:
-    """The baseline, checked to be of this plan. Raises ConfigurationError, and UsageError for another plan's."""
+    """Return the baseline. Raise ConfigurationError if it is unusable, UsageError if it belongs to another plan."""
     try:
         baseline = msgspec.json.decode(path.read_bytes(), type=Baseline)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot be read: {error.strerror}", where=str(path), hint="--save-baseline makes one"
+            f"cannot be read: {error.strerror}", where=str(path), hint="create one with --save-baseline"
         ) from None
     except msgspec.DecodeError as error:
-        raise ConfigurationError(f"no baseline: {error}", where=str(path), hint="--save-baseline makes one") from None
+        raise ConfigurationError(
+            f"not a baseline: {error}", where=str(path), hint="create one with --save-baseline"
+        ) from None
     if baseline.schema != SCHEMA or not baseline.runs:
-        raise ConfigurationError(f"no baseline of schema {SCHEMA}", where=str(path), hint="--save-baseline makes one")
+        raise ConfigurationError(
+            f"not a baseline of schema {SCHEMA}", where=str(path), hint="create one with --save-baseline"
+        )
     now = plan.fingerprint()
     differences = [
         f"{key}: {baseline.plan.get(key)} there, {now[key]} here" for key in now if baseline.plan.get(key) != now[key]
     ]
     if differences:
         raise UsageError(
-            f"this is the baseline of another plan ({'; '.join(differences)})",
+            f"this baseline belongs to another plan ({'; '.join(differences)})",
             where=str(path),
             hint="run the same plan, or save a new baseline with --save-baseline FILE",
         )
@@ -111,9 +115,9 @@ def read_baseline(path: Path, plan: LoadPlan) -> Baseline:
 
 
 def save_run(path: Path, plan: LoadPlan, run: BaselineRun) -> int:
-    """Adds the run to the file (made when absent), keeping the latest twenty; returns how many it holds now.
+    """Add the run to the file, created if missing, and return the number of runs in it (at most the latest 20).
 
-    The file is replaced in one step. Raises ConfigurationError, UsageError and OperationError.
+    The file is replaced atomically. Raise ConfigurationError, UsageError and OperationError.
     """
     earlier = read_baseline(path, plan).runs if path.exists() else ()
     baseline = Baseline(schema=SCHEMA, plan=plan.fingerprint(), runs=(*earlier, run)[-_KEPT_RUNS:])
@@ -126,7 +130,10 @@ def save_run(path: Path, plan: LoadPlan, run: BaselineRun) -> int:
 
 
 def compare(baseline: Baseline, run: BaselineRun, *, path: Path, judge_throughput: bool) -> BaselineResult:
-    """Each figure of the run beside the earlier ones. An open loop's throughput is what was asked for: not judged."""
+    """Compare each figure of the run with the earlier ones.
+
+    The throughput of an open loop is not judged: it is the requested rate.
+    """
     metrics = ["p50_us", "p95_us", "p99_us", "error_rate"] + (["throughput_rps"] if judge_throughput else [])
     return BaselineResult(
         path=str(path),
@@ -137,14 +144,14 @@ def compare(baseline: Baseline, run: BaselineRun, *, path: Path, judge_throughpu
 
 def _compare(metric: str, earlier: list[float], measured: float) -> Comparison:
     mean = statistics.fmean(earlier)
-    sign = -1 if metric == "throughput_rps" else 1  # the one figure of which more is better
+    sign = -1 if metric == "throughput_rps" else 1  # the only figure for which higher is better
     if len(earlier) >= ENOUGH_RUNS:
         t = _T99[min(len(earlier) - 1, len(_T99) + 1) - 2]
         spread = t * statistics.stdev(earlier) * sqrt(1 + 1 / len(earlier))
         basis = f"99 % prediction interval of {len(earlier)} runs"
     else:
         spread = mean * (_UNKNOWN_SPREAD - 1 if sign > 0 else 1 - 1 / _UNKNOWN_SPREAD)
-        basis = f"twice, for {len(earlier)} run{'s' if len(earlier) > 1 else ''} show no spread"
+        basis = f"a factor of 2, as {len(earlier)} run{'s' if len(earlier) > 1 else ''} cannot show the spread"
     limit = mean + sign * max(spread, mean * _LEAST_CHANGE, _FLOOR[metric])
     worse = sign * (measured - limit) > 0
     change = (measured - mean) / mean if mean else 0.0
@@ -155,5 +162,5 @@ def _compare(metric: str, earlier: list[float], measured: float) -> Comparison:
         limit=limit,
         change_ratio=change,
         verdict=Verdict.FAIL if worse else Verdict.PASS,
-        detail=f"{change:+.0%} against the mean; allowed: {basis}",
+        detail=f"{change:+.0%} from the mean; allowed: {basis}",
     )

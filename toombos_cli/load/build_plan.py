@@ -1,4 +1,4 @@
-"""Builds the plan of a load test from the options and the manifest's `[load]` table; nothing is sent."""
+"""Build the plan of a load test from the options and the manifest's `[load]` table; send nothing."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from toombos_cli.load.target_check import choose_target, connect_once, split_url
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.commands import start_as_before
 
-_MOST_RPS = 1_000_000  # beyond what a client can send; the schedule itself would take longer than its time
+_MOST_RPS = 1_000_000  # more than a client can send; computing the schedule alone would take longer than the run
 _DEFAULT_DURATION_S = 10.0
 _DEFAULT_MAX_CONNECTIONS = 1000
 
@@ -26,9 +26,10 @@ Headers = tuple[tuple[str, str], ...]
 
 
 def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str]) -> LoadPlan:
-    """The plan, its target reachable. Raises UsageError, ConfigurationError, RefusedError and OperationError.
+    """Return the plan; its target accepts connections.
 
-    `variables` fill `${NAME}` in the manifest's headers; a header whose variable is not set is left out.
+    `variables` fill `${NAME}` in the manifest's headers; a header with an unset variable is left out.
+    Raise UsageError, ConfigurationError, RefusedError and OperationError.
     """
     _refuse_contradictions(options)
     defaults = manifest.load
@@ -55,7 +56,7 @@ def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str,
     if parts < options.processes:
         of_them = "connections" if parts > 1 else "connection"
         raise UsageError(f"{options.processes} processes cannot share {parts} {of_them}", where="--processes")
-    hint = f"{start_as_before(manifest)}, or name the URL of a server that runs"
+    hint = f"{start_as_before(manifest)}, or give the URL of a running server"
     return LoadPlan(
         target=connect_once(target, addresses, timeout_s=timeout_s, hint=hint),
         endpoints=endpoints,
@@ -74,7 +75,7 @@ def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str,
 
 
 def _refuse_contradictions(options: LoadOptions) -> None:
-    """Raises UsageError for options that do not go together or are out of range."""
+    """Raise UsageError for options that exclude each other or are out of range."""
     for option, value in (
         ("-n", options.requests),
         ("-c", options.connections),
@@ -85,50 +86,52 @@ def _refuse_contradictions(options: LoadOptions) -> None:
         if value is not None and not value > 0:
             raise UsageError(f"must be above 0, not {value:g}", where=option)
     if options.rate is not None and options.rate > _MOST_RPS:
-        raise UsageError(f"must be at most {_MOST_RPS} a second, not {options.rate:g}", where="--rate")
+        raise UsageError(f"must be at most {_MOST_RPS} per second, not {options.rate:g}", where="--rate")
     open_loop = "--stages" if options.stages else "--rate" if options.rate is not None else None
     if open_loop and options.requests is not None:
         raise UsageError(
-            f"-n and {open_loop} contradict each other: a rate and its time say how many requests there are",
+            f"-n and {open_loop} contradict each other: rate and duration determine the number of requests",
             where="-n",
-            hint=f"leave out -n, or {open_loop}",
+            hint=f"leave out -n or {open_loop}",
         )
     if open_loop and options.connections is not None:
         raise UsageError(
-            f"-c and {open_loop} contradict each other: at a rate, connections are opened as they are needed",
+            f"-c and {open_loop} contradict each other: at a fixed rate, connections are opened as needed",
             where="-c",
-            hint="--max-connections N bounds them",
+            hint="limit them with --max-connections N",
         )
     if options.stages and (options.rate is not None or options.duration):
-        raise UsageError("--stages says rate and time itself", where="--stages", hint="leave out --rate and --duration")
+        raise UsageError(
+            "--stages already sets rate and duration", where="--stages", hint="leave out --rate and --duration"
+        )
     if options.max_connections is not None and not open_loop:
-        raise UsageError("a closed loop has -c connections", where="--max-connections", hint="-c N, or add --rate")
+        raise UsageError("applies only to an open loop", where="--max-connections", hint="use -c N, or add --rate")
     if options.requests and options.connections and options.connections > options.requests:
         raise UsageError(f"more connections ({options.connections}) than requests ({options.requests})", where="-c")
     if options.arrival == "poisson" and not open_loop:
-        raise UsageError("a closed loop sends when it was answered", where="--arrival", hint="add --rate or --stages")
+        raise UsageError("applies only to an open loop", where="--arrival", hint="add --rate or --stages")
     if options.payload is not None and options.data is not None:
-        raise UsageError("-p and -d both give the body", where="-d", hint="leave out one of them")
+        raise UsageError("-p and -d both set the body", where="-d", hint="leave out one of them")
     if options.scenario and (options.payload or options.data is not None or options.method):
-        raise UsageError("a scenario says method and body itself", where="--scenario", hint="leave out -m, -p and -d")
+        raise UsageError("a scenario sets method and body itself", where="--scenario", hint="leave out -m, -p and -d")
     if options.scenario and options.url and (options.url.startswith("/") or split_url(options.url)[3] != "/"):
-        raise UsageError("a scenario says the paths itself", where=options.url, hint="leave out the path")
+        raise UsageError("a scenario sets the paths itself", where=options.url, hint="leave out the path")
 
 
 def parse_stages(text: str) -> tuple[RampStage, ...]:
-    """Stages of `30s:50,1m:200`: in each, the rate goes linearly from that of the stage before (0 at first) to its own.
+    """Parse stages such as `30s:50,1m:200`. Raise UsageError.
 
-    Raises UsageError.
+    In each stage the rate changes linearly from the final rate of the stage before (first: 0) to its own.
     """
     stages: list[RampStage] = []
     for part in text.split(","):
         duration, colon, rate = part.partition(":")
         if not colon or not re.fullmatch(r"\s*\d+(\.\d+)?\s*", rate):
             raise UsageError(
-                f"{part.strip()!r} is no stage", where="--stages", hint="DURATION:RATE, as in 30s:50,1m:200"
+                f"{part.strip()!r} is not a stage", where="--stages", hint="write DURATION:RATE, as in 30s:50,1m:200"
             )
         if float(rate) > _MOST_RPS:
-            raise UsageError(f"must be at most {_MOST_RPS} a second, not {rate.strip()}", where="--stages")
+            raise UsageError(f"must be at most {_MOST_RPS} per second, not {rate.strip()}", where="--stages")
         start = stages[-1].end_rps if stages else 0.0
         length = parse_duration(duration, where="--stages")
         stages.append(RampStage(duration_s=length, start_rps=start, end_rps=float(rate)))
@@ -137,19 +140,15 @@ def parse_stages(text: str) -> tuple[RampStage, ...]:
     return tuple(stages)
 
 
-def _how_to_start(manifest: Manifest) -> str:
-    return f"{start_as_before(manifest)}, or name the URL of a server that runs"
-
-
 def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
-    """The URL, and whether it is the manifest's default target in every part. Raises UsageError."""
+    """Return the URL, and whether it is the manifest's default target in every part. Raise UsageError."""
     service = manifest.services.get(manifest.load.service or "")
     if options.url is not None and not options.url.startswith("/"):
         return options.url, False
     if service is None:
         usual = next((s for s in manifest.services.values() if s.scheme in ("http", "https") and not s.optional), None)
         hint = (
-            f"toombos load {usual.url}/   (or below [load] in toombos.toml: service = '{usual.name}')"
+            f"toombos load {usual.url}/   (or under [load] in toombos.toml: service = '{usual.name}')"
             if usual
             else None
         )
@@ -161,9 +160,9 @@ def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
 def _request_mix(
     options: LoadOptions, manifest: Manifest, variables: Mapping[str, str], target: LoadTarget, *, is_default: bool
 ) -> tuple[Endpoint, ...]:
-    """Return the endpoints. Raises UsageError and ConfigurationError.
+    """Return the endpoints. Raise UsageError and ConfigurationError.
 
-    `is_default`: the target is the manifest's in every part, and so are method and body unless the options say more.
+    `is_default`: the target is the manifest's in every part, and so are method and body unless the options set them.
     """
     _, _, _, path = split_url(target.url)
     headers = tuple(parse_header(text) for text in options.headers or ())
@@ -199,13 +198,13 @@ def _scenario_mix(file: Path, target: LoadTarget, headers: Headers, build: "part
 
 
 def _body(options: LoadOptions, manifest: Manifest, *, is_default: bool) -> tuple[bytes, str | None]:
-    """The body and its content type. Raises ConfigurationError when the payload file cannot be read."""
+    """Return the body and its content type. Raise ConfigurationError if the payload file cannot be read."""
     if options.payload is not None:
         try:
             body = options.payload.read_bytes()
         except OSError as error:
             reason = f"cannot be read: {error.strerror}"
-            raise ConfigurationError(reason, where=str(options.payload), hint="-p names the payload file") from None
+            raise ConfigurationError(reason, where=str(options.payload), hint="check the file given with -p") from None
         return body, _content_type(body)
     if options.data is not None:
         return options.data.encode(), _content_type(options.data.encode())

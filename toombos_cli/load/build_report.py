@@ -1,4 +1,4 @@
-"""Turns what was measured into the report: counts, distributions, series."""
+"""Build the report from the measurements: counts, distributions, series."""
 
 import platform
 import secrets
@@ -32,7 +32,7 @@ from toombos_cli.load.report import (
 )
 from toombos_cli.load.server_use import Observed
 
-_SHORTEST_SAMPLE_NS = 300_000_000  # the share of a CPU that is used in an instant says little
+_SHORTEST_SAMPLE_NS = 300_000_000  # CPU usage over a shorter interval means little
 _SAMPLE_CHARS = 200
 _PERCENTS = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99, 100.0)
 
@@ -47,7 +47,7 @@ def build_report(
     baseline: BaselineResult | None = None,
     notes: tuple[str, ...] = (),
 ) -> LoadReport:
-    """The report of a finished run."""
+    """Return the report of a finished run."""
     duration_s = outcome.duration_s
     counts = count_requests(outcome.endpoints, outcome)
     answered = counts.ok + counts.http_error
@@ -110,14 +110,14 @@ def _endpoint(result: EndpointResult) -> EndpointSummary:
 
 
 def _samples(plan: LoadPlan, results: list[EndpointResult]) -> dict[str, str]:
-    """What the first answer of each status that tells of an error said; secrets that came with a request are masked."""
+    """Return the start of the first error response of each status, with the secrets of the requests masked."""
     redactor = Redactor(found for endpoint in plan.endpoints for found in header_values(endpoint.request))
     first: dict[int, bytes] = {}
     for result in results:
         first = result.samples | first
     said = {}
     for status, body in sorted(first.items()):
-        # Shortened last, so that no half of a secret is left.
+        # Shorten after masking, so that no part of a secret is left.
         text = redactor.text(body.decode("utf-8", "replace"))
         if sample := one_line(text, limit=_SAMPLE_CHARS):
             said[str(status)] = sample
@@ -191,7 +191,10 @@ def _server_use(server: Observed, outcome: EngineResult, answered: int) -> Serve
 
 
 def count_requests(results: list[EndpointResult], outcome: EngineResult | None = None) -> Counts:
-    """The counts of these endpoints; `scheduled` and `dropped` of the whole run, or what the endpoints add up to."""
+    """Count the requests of these endpoints.
+
+    With `outcome`, `scheduled` and `dropped` are those of the whole run; without, of these endpoints.
+    """
     ok = http_error = transport = censored = 0
     for result in results:
         for status, latencies in result.by_status.items():
@@ -216,7 +219,7 @@ def count_requests(results: list[EndpointResult], outcome: EngineResult | None =
 
 
 def settled_counts(outcome: EngineResult) -> Counts:
-    """The run's counts without what its early end cut off: those requests might have succeeded."""
+    """Return the run's counts without the requests that its early end cut off: they might have succeeded."""
     found = count_requests(outcome.endpoints, outcome)
     if not (outcome.aborted or outcome.interrupted_by):
         return found
@@ -226,7 +229,7 @@ def settled_counts(outcome: EngineResult) -> Counts:
 
 
 def count_statuses(results: list[EndpointResult]) -> dict[str, int]:
-    """How many answers had each status, ascending."""
+    """Return the number of responses for each status, in ascending order of status."""
     found: dict[int, int] = {}
     for result in results:
         for status, latencies in result.by_status.items():
@@ -235,7 +238,7 @@ def count_statuses(results: list[EndpointResult]) -> dict[str, int]:
 
 
 def distributions_of(outcome: EngineResult) -> dict[str, Distribution]:
-    """The run's latencies by the names of the report: response, service, connect, ttfb and ok."""
+    """Return the run's latencies under their names in the report: response, service, connect, ttfb and ok."""
     results = outcome.endpoints
     answers = [latencies for result in results for latencies in result.by_status.values()]
     successes = [latencies for result in results for status, latencies in result.by_status.items() if status < 400]
@@ -254,7 +257,7 @@ def distributions_of(outcome: EngineResult) -> dict[str, Distribution]:
 
 
 def _summary(distribution: Distribution) -> LatencySummary:
-    """Return the report's figures of a distribution."""
+    """Return the figures of a distribution for the report."""
     everything = distribution.all
     p50, p75, p90, p95, p99, p99_9, p99_99, top = histogram.percentiles(everything, _PERCENTS)
     return LatencySummary(
@@ -274,7 +277,7 @@ def _summary(distribution: Distribution) -> LatencySummary:
 
 
 def _spectrum(buckets: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
-    """(lowest value, count) of buckets of 1.6 % each, ascending: what a chart of the distribution needs."""
+    """Return (lowest value, count) of buckets 1.6 % wide, ascending, for a chart of the distribution."""
     coarse: Buckets = {}
     for lowest, count in buckets.items():
         bucket = histogram.coarse_bucket_of(lowest)

@@ -1,11 +1,11 @@
-"""Whether the load generator could do what was asked of it, or measured itself."""
+"""Whether the load generator kept up, or measured itself."""
 
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import EngineResult
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.report import Generator
 
-# Beyond these the instrument's own delays are no longer small beside what it measures.
+# Above these limits the generator's own delays are no longer small compared with what it measures.
 _BUSY_PERCENT = 90.0
 _LAG_P99_US = 50_000
 _LAG_MAX_US = 400_000
@@ -14,7 +14,7 @@ _LONG_ENOUGH_FOR_CPU_S = 0.5
 
 
 def judge_generator(plan: LoadPlan, outcome: EngineResult) -> Generator:
-    """How busy the generator was and how late it came to its work, and whether that spoils the figures."""
+    """Report how busy and how late the generator was, and whether that distorts the figures."""
     p99, top = histogram.percentiles(outcome.lag, (99, 100)) if outcome.lag else (None, None)
     cpu_percent = outcome.cpu_s / outcome.duration_s * 100
     scheduled = outcome.scheduled
@@ -22,14 +22,14 @@ def judge_generator(plan: LoadPlan, outcome: EngineResult) -> Generator:
     reasons = []
     if cpu_percent >= _BUSY_PERCENT * plan.processes and outcome.duration_s >= _LONG_ENOUGH_FOR_CPU_S:
         reasons.append(
-            f"the generator used {cpu_percent:.0f} % CPU in {plan.processes} process(es): it could not go faster"
+            f"the generator used {cpu_percent:.0f} % CPU in {plan.processes} process(es) and could not send faster"
         )
     if p99 is not None and p99 > _LAG_P99_US:
-        reasons.append(f"1 % of its work was late by {p99 / 1000:.0f} ms or more")
+        reasons.append(f"1 % of its work was at least {p99 / 1000:.0f} ms late")
     if top is not None and top > _LAG_MAX_US:
-        reasons.append(f"it was held up for {top / 1000:.0f} ms")
+        reasons.append(f"the generator was held up for {top / 1000:.0f} ms")
     if achieved < _LEAST_ACHIEVED:
-        reasons.append(f"only {achieved:.1%} of the requests could be sent in time, for all connections were busy")
+        reasons.append(f"only {achieved:.1%} of the requests were sent on time because all connections were busy")
     return Generator(
         cpu_percent=round(cpu_percent, 1),
         cpu_us_per_request=round(outcome.cpu_s * 1e6 / scheduled, 2) if scheduled else 0.0,

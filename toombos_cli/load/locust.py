@@ -1,7 +1,7 @@
-"""Runs a plan with Locust: a master and workers as subprocesses, for load from more machines than one.
+"""Run a plan with Locust: a master and workers as subprocesses, for load from several machines.
 
-Locust is never imported: importing it replaces half of the standard library. Its master and workers trust each other
-without a password, so the master listens on loopback unless told an address of a private network.
+Locust is never imported: its import patches half of the standard library. Its master and workers do not authenticate
+each other, so the master listens on loopback unless given an address of a private network.
 """
 
 import base64
@@ -31,8 +31,8 @@ from toombos_cli.load.options import LoadOptions
 from toombos_cli.load.plan import Endpoint, LoadPlan
 
 LIMITS = (
-    "measured by Locust: it has no open model and does not correct for coordinated omission (response time is its "
-    "service time), and it measures neither connect nor first byte; errors have no phase"
+    "measured by Locust: no open model, no correction for coordinated omission (response time is service time), "
+    "no figures for connect and first byte, no phase for errors"
 )
 _START_S = 30.0
 _STOP_S = 15.0
@@ -41,7 +41,7 @@ _SECRETS = ("http_proxy", "https_proxy", "all_proxy", "LOCUST_")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocustFleet:
-    """Who takes part. With `master_host`, workers on other machines are waited for; without, they run here."""
+    """The workers that send: started on other machines if `master_host` is given, else started here."""
 
     workers: int
     master_host: str | None = None
@@ -49,20 +49,22 @@ class LocustFleet:
 
 
 def locust_fleet_of(options: LoadOptions) -> LocustFleet | None:
-    """Return the Locust workers that send, or None if this program sends itself. Raises UsageError."""
+    """Return the Locust workers that send, or None if toombos sends the requests itself. Raise UsageError."""
     if options.locust_workers is not None:
         return LocustFleet(workers=options.locust_workers, master_host=options.locust_master)
     if options.locust_master is not None:
         raise UsageError(
-            "--locust-master needs --locust-workers", where="--locust-master", hint="say how many to wait for"
+            "needs --locust-workers", where="--locust-master", hint="give the number of workers to wait for"
         )
     return None
 
 
 def check_locust(plan: LoadPlan, fleet: LocustFleet) -> None:
-    """Raises UsageError and OperationError for what Locust cannot do here."""
+    """Raise UsageError or OperationError if Locust cannot run this plan."""
     if importlib.util.find_spec("locust") is None:
-        raise OperationError("Locust is not installed", where="--locust-workers", hint="pip install 'toombos[locust]'")
+        raise OperationError(
+            "Locust is not installed", where="--locust-workers", hint="install it: pip install 'toombos[locust]'"
+        )
     if fleet.workers < 1:
         raise UsageError(f"must be above 0, not {fleet.workers}", where="--locust-workers")
     if plan.arrival == "poisson":
@@ -74,7 +76,7 @@ def check_locust(plan: LoadPlan, fleet: LocustFleet) -> None:
 
 
 def run_locust(plan: LoadPlan, fleet: LocustFleet) -> EngineResult:
-    """What Locust measured, in the form of our own engine. Raises OperationError with its last words when it fails."""
+    """Return what Locust measured as an EngineResult. Raise OperationError with its last log lines if it fails."""
     with tempfile.TemporaryDirectory(prefix="toombos-locust-") as name:
         directory = Path(name)
         result = directory / "result.json"
@@ -88,7 +90,7 @@ def run_locust(plan: LoadPlan, fleet: LocustFleet) -> EngineResult:
 
 
 def _drive(plan: LoadPlan, fleet: LocustFleet, file: Path, directory: Path) -> int:
-    """Starts master and workers and waits for the master; returns the signal that ended it early, or 0."""
+    """Start master and workers and wait for the master; return the signal that ended it early, or 0."""
     host = fleet.master_host or "127.0.0.1"
     port = fleet.master_port if fleet.master_host else _free_port()
     master = ["--master", "--headless", "--expect-workers", str(fleet.workers), "--only-summary"]
@@ -108,7 +110,7 @@ def _drive(plan: LoadPlan, fleet: LocustFleet, file: Path, directory: Path) -> i
         try:
             leader.wait(timeout=None if deadline == float("inf") else deadline - time.monotonic())
         except subprocess.TimeoutExpired:
-            raise OperationError(f"Locust did not end in time: {_last_words(directory / 'master.log')}") from None
+            raise OperationError(f"Locust did not finish in time: {_last_words(directory / 'master.log')}") from None
         except KeyboardInterrupt:
             leader.send_signal(signal.SIGINT)
             leader.wait(timeout=_STOP_S)
@@ -118,7 +120,7 @@ def _drive(plan: LoadPlan, fleet: LocustFleet, file: Path, directory: Path) -> i
 
 @contextlib.contextmanager
 def _locust(file: Path, args: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A Locust process in a session of its own; ended with the block at the latest."""
+    """Run a Locust process in its own session; terminate it at the end of the block."""
     environment = {k: v for k, v in os.environ.items() if not k.lower().startswith(tuple(s.lower() for s in _SECRETS))}
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -128,7 +130,7 @@ def _locust(file: Path, args: list[str], log: Path) -> Iterator["subprocess.Pope
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C comes through us, so that the result is written first
+            start_new_session=True,  # Ctrl-C is passed on by this process, so that the result is written first
         )
     try:
         yield process
@@ -143,9 +145,9 @@ def _locust(file: Path, args: list[str], log: Path) -> Iterator["subprocess.Pope
 
 
 def _locustfile(plan: LoadPlan, fleet: LocustFleet, result: Path) -> str:
-    """The file that master and workers run: ours, with the plan filled in."""
+    """Return the file that master and workers run: our locustfile with the plan filled in."""
     target = plan.target
-    host = target.host if target.scheme == "https" else target.address  # the certificate is for the name
+    host = target.host if target.scheme == "https" else target.address  # the certificate is issued for the name
     settings: dict[str, Any] = {
         "host": f"{target.scheme}://{host_port(host, target.port)}",
         "requests": [_request(endpoint) for endpoint in plan.endpoints],
@@ -163,7 +165,7 @@ def _locustfile(plan: LoadPlan, fleet: LocustFleet, result: Path) -> str:
 
 
 def _request(endpoint: Endpoint) -> dict[str, Any]:
-    """The request in parts: Locust writes host and length itself."""
+    """Return the request in parts: Locust writes host and length itself."""
     head, _, body = endpoint.request.partition(b"\r\n\r\n")
     lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])
     return {
@@ -218,7 +220,7 @@ def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> E
 
 
 def _by_second(timeline: Timeline) -> Timeline:
-    """The same in intervals of 0.8 s or more: Locust's rows are known to the second only."""
+    """Widen the intervals to at least 0.8 s: the times of Locust's rows are whole seconds."""
     while timeline.interval_ns < 800_000_000:
         timeline.coarsen()
     return timeline
@@ -232,6 +234,6 @@ def _free_port() -> int:
 
 
 def _last_words(log: Path) -> str:
-    """The end of a log file, for a person."""
+    """Return the last lines of a log file, for a message."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return " | ".join(lines[-4:]) or "it said nothing"
+    return " | ".join(lines[-4:]) or "its log is empty"

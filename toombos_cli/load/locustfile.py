@@ -1,11 +1,11 @@
-"""What Locust runs: toombos writes it out with a plan in place of `PLAN`. It is never imported by toombos.
+"""The locustfile: toombos writes it out with a plan in place of `PLAN` and never imports it.
 
-Each worker records its latencies itself, in microseconds and HDR buckets, for Locust rounds its own to two digits;
-the master adds them up and writes one JSON document when it ends.
+Each worker records its latencies itself, in microseconds and HDR buckets, because Locust rounds its own to two
+digits. The master adds them up and writes one JSON document at the end.
 """
 
 # mypy: disable-error-code="untyped-decorator,no-untyped-call"
-# (Locust's hooks and shapes are not typed.)
+# (Locust's hooks and shapes have no types.)
 
 import base64
 import json
@@ -24,11 +24,11 @@ PLAN: dict[str, Any] = {}
 
 _requests = [dict(one, body=base64.b64decode(one["body"])) for one in PLAN["requests"]]
 _weights = [one["weight"] for one in _requests]
-# One row a thing counted: [endpoint, status or 0, class of the error or "", epoch second, bucket in microseconds]
+# Key: (endpoint, status or 0, error class or "", epoch second, bucket in microseconds)
 _counted: Counter[tuple[str, int, str, int, int]] = Counter()
 _issued = 0
-_span = [float("inf"), 0.0]  # epoch seconds of the first write and the last answer
-_cpu = {"at": 0.0, "workers_s": 0.0}  # seconds of CPU: at the last report, and of all workers so far
+_span = [float("inf"), 0.0]  # epoch seconds of the first write and the last response
+_cpu = {"at": 0.0, "workers_s": 0.0}  # CPU seconds: at the last report, and of all workers so far
 _master: dict[str, Any] = {}
 _WORKERS_REPORT_EVERY_S = 1.0
 
@@ -36,7 +36,7 @@ locust.runners.WORKER_REPORT_INTERVAL = _WORKERS_REPORT_EVERY_S
 
 
 class PlannedUser(FastHttpUser):
-    """Sends the plan's requests one after the other, or at a user's share of the rate."""
+    """A user that sends the plan's requests one after the other, or at its share of the rate."""
 
     host = PLAN["host"]
     connection_timeout = network_timeout = PLAN["timeout_s"]
@@ -47,7 +47,7 @@ class PlannedUser(FastHttpUser):
 
     @task
     def send(self) -> None:
-        """One request of the mix; with a fixed number of requests, only as long as this worker has any left."""
+        """Send one request of the mix, unless this worker has used up its share of a fixed number of requests."""
         global _issued
         if PLAN["requests_in_all"] is not None:
             index, workers = self.environment.runner.worker_index, PLAN["workers"]
@@ -56,7 +56,7 @@ class PlannedUser(FastHttpUser):
                 gevent.sleep(0.1)
                 return
         _issued += 1
-        one = random.choices(_requests, _weights)[0]  # noqa: S311  (which request comes next is no secret)
+        one = random.choices(_requests, _weights)[0]  # noqa: S311  (the order of requests is not a secret)
         self.client.request(
             one["method"],
             one["path"],
@@ -70,10 +70,10 @@ class PlannedUser(FastHttpUser):
 if PLAN["stages"]:
 
     class PlannedShape(LoadTestShape):
-        """As many users as the rate has requests a second, each sending one."""
+        """One user for each request per second, each sending one per second."""
 
         def tick(self) -> tuple[int, float] | None:
-            """(users, users started a second) now; None at the end."""
+            """Return (users, users started per second) for now, or None at the end."""
             passed = self.get_run_time()
             for duration_s, start_rps, end_rps in PLAN["stages"]:
                 if passed < duration_s:
@@ -100,7 +100,7 @@ def _widen(first: float, last: float) -> None:
 
 
 def _class_of(exception: BaseException | None) -> str:
-    """The class of error that toombos would give it."""
+    """Return the error class that toombos uses for it."""
     for kind, name in ((ConnectionRefusedError, "refused"), (ConnectionError, "reset"), (TimeoutError, "timeout")):
         if isinstance(exception, kind):
             return name
@@ -123,7 +123,7 @@ def _report(client_id: str, data: dict[str, Any]) -> None:
 
 @events.worker_report.add_listener
 def _gather(client_id: str, data: dict[str, Any]) -> None:
-    """The master adds up; it ends the run once as many requests as were asked for have ended."""
+    """Add up the workers' counts; end the run when the requested number of requests is done."""
     for *key, count in data["toombos"]["rows"]:
         _counted[tuple(key)] += count
     _widen(*data["toombos"]["span"])

@@ -1,4 +1,4 @@
-"""How a run stands while it lasts, and who looks on."""
+"""Progress of a run, and its observer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from toombos_cli.load.engine.recorder import EngineResult, Recorder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """How a run stands: counts so far, and rate and latencies (µs) of about the last second."""
+    """The progress of a run: counts so far, and rate and latencies (µs) over about the last second."""
 
     elapsed_s: float
     warming_up: bool
@@ -24,7 +24,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadObserver:
-    """Who looks on: `on_snapshot` is called twice a second; when `is_lost` says so, the run ends early."""
+    """The observer of a run: `on_snapshot` is called twice a second; if `is_lost` returns True, the run ends early."""
 
     on_snapshot: Callable[[Snapshot], None] | None = None
     is_lost: Callable[[EngineResult], bool] | None = None
@@ -34,7 +34,7 @@ NOBODY = LoadObserver()
 
 
 def snapshot(recorder: Recorder, now_ns: int, *, sent: int, inflight: int, warming_up: bool) -> Snapshot:
-    """How the run stands after the latest cut."""
+    """Return the progress of the run as of the latest cut."""
     line = recorder.timeline
     window = line.intervals[-max(1, 1_000_000_000 // line.interval_ns) :]
     span_s = min(len(window) * line.interval_ns, now_ns - recorder.origin_ns) / 1e9

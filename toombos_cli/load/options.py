@@ -1,4 +1,4 @@
-"""The options of a load test, as a person types them."""
+"""The options of a load test, as typed on the command line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from toombos_cli.load.engine.pacer import Arrival
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """What a load test may be asked for, as a person types it; None means "not given"."""
+    """The options of a load test, not yet parsed; None means not given."""
 
     url: str | None = None
     requests: int | None = None

@@ -1,4 +1,4 @@
-"""What is to be sent, how often and for how long: one immutable value, the same for every process of a run."""
+"""What to send, how often and for how long: one immutable value, the same for every process of a run."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ Mode = Literal["closed", "open"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One kind of request. `request` is all of it, ready to be written; `weight` its share in the mix."""
+    """One kind of request. `request` holds its bytes, ready to be written; `weight` is its share of the mix."""
 
     name: str
     method: str
@@ -23,7 +23,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadTarget:
-    """Where requests go: one address, resolved and checked once, so that no later answer of a resolver matters."""
+    """Where requests go: one address, resolved and checked once, so that later DNS changes do not matter."""
 
     url: str
     scheme: Literal["http", "https"]
@@ -37,9 +37,9 @@ class LoadTarget:
 class LoadPlan:
     """A load test.
 
-    Closed (`stages` empty): each of `connections` sends its next request when the last was answered, until
-    `requests` were sent or `duration_s` is over. Open: requests are due at the stages' arrival rate, whatever the
-    server does, over at most `max_connections`; `connections` means nothing then.
+    Closed (`stages` empty): each of `connections` sends its next request when it has the response to the last one,
+    until `requests` are sent or `duration_s` is over. Open: requests are due at the stages' arrival rate, whatever
+    the server does, over at most `max_connections`; `connections` is ignored.
     """
 
     target: LoadTarget
@@ -57,20 +57,20 @@ class LoadPlan:
     processes: int = 1
     seed: int = 1
     part: tuple[int, int] = (0, 1)
-    """Of an open loop, this process sends every arrival whose number is part[0] modulo part[1]."""
+    """In an open loop, this process sends the arrivals whose number is part[0] modulo part[1]."""
 
     @property
     def mode(self) -> Mode:
-        """`open` when requests are due at a rate."""
+        """Return `open` if requests are due at a rate, else `closed`."""
         return "open" if self.stages else "closed"
 
     @property
     def planned_s(self) -> float | None:
-        """Seconds that sending lasts, without warm-up and drain; None where only the number of requests is given."""
+        """Return the seconds of sending, without warm-up and drain, or None if only `requests` ends the run."""
         return sum(stage.duration_s for stage in self.stages) if self.stages else self.duration_s
 
     def shares(self) -> tuple["LoadPlan", ...]:
-        """The plan of each process: requests and connections divided, arrivals dealt out in turn."""
+        """Return the plan of each process: requests and connections are divided, arrivals are assigned in turn."""
         n = self.processes
 
         def share(whole: int, index: int) -> int:
@@ -88,7 +88,7 @@ class LoadPlan:
         )
 
     def fingerprint(self) -> dict[str, str | float | int | bool | None]:
-        """What two runs must have in common for their figures to be comparable; never the text of a request."""
+        """Return what two runs must have in common to be comparable; it never contains the text of a request."""
         requests = json.dumps([[e.name, e.weight, hashlib.sha256(e.request).hexdigest()] for e in self.endpoints])
         return {
             "url": self.target.url,

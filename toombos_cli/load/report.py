@@ -1,4 +1,4 @@
-"""What `toombos load` reports: the schema `toombos.load/1`. Field names are contract."""
+"""The report of `toombos load`: the schema `toombos.load/1`. Field names are part of the contract."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypedDict
@@ -12,10 +12,10 @@ ObjectiveKind = Literal["latency", "error_rate", "rps"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Which run this is. `argv` is the command line without the values of headers and payloads.
+    """The identity of a run. `argv` is the command line without the values of headers and payloads.
 
-    `interrupted_by` is the number of the signal that ended it early, else 0. `target_lost`: it ended early, for nothing
-    was answered any more.
+    `interrupted_by` is the number of the signal that ended it early, else 0. `target_lost`: it ended early because
+    the target stopped responding.
     """
 
     id: str
@@ -29,7 +29,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanSummary:
-    """What was asked for. `stages`: (duration_s, start_rps, end_rps); `rate` where there is one constant rate."""
+    """The requested load. `stages`: (duration_s, start_rps, end_rps); `rate` is set if it is constant."""
 
     url: str
     address: str
@@ -49,7 +49,7 @@ class PlanSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Every scheduled request is in exactly one of the others."""
+    """Numbers of requests. Every scheduled request is counted in exactly one of the other fields."""
 
     scheduled: int
     ok: int
@@ -60,18 +60,18 @@ class Counts:
 
     @property
     def failed(self) -> int:
-        """All that did not succeed."""
+        """Return the number of requests that did not succeed."""
         return self.scheduled - self.ok
 
     @property
     def error_rate(self) -> float:
-        """Share of scheduled requests that did not succeed, 0..1."""
+        """Return the share of scheduled requests that did not succeed, 0..1."""
         return self.failed / self.scheduled if self.scheduled else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencySummary:
-    """Percentiles in microseconds, right to three digits. `censored` of the samples are lower bounds.
+    """Percentiles in microseconds, accurate to three digits. `censored` counts the samples that are lower bounds.
 
     `hdr_v2` is the whole distribution as an HdrHistogram V2 blob.
     """
@@ -90,8 +90,8 @@ class LatencySummary:
     hdr_v2: str
 
 
-# One kind of failure. `first_at` is seconds from the start, `sample` what was said the first time. A dict, for the
-# contract names a key `class`.
+# One kind of failure. `first_at` is in seconds from the start, `sample` is the first error text. It is a dict because
+# the contract has a key named `class`.
 ErrorGroup = TypedDict(
     "ErrorGroup",
     {"class": str, "phase": str, "errno": str, "count": int, "first_at": float, "sample": str, "endpoint": str},
@@ -100,7 +100,7 @@ ErrorGroup = TypedDict(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One interval that begins at `t` seconds. Percentiles (µs) are right to 1.6 %."""
+    """One interval, starting at `t` seconds. Percentiles (µs) are accurate to 1.6 %."""
 
     t: float
     sent: int
@@ -114,7 +114,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSample:
-    """One look at a server's processes, `t` seconds from the start of the run. `cpu_percent`: 100 is one core."""
+    """A sample of a server's processes, `t` seconds from the start of the run. `cpu_percent`: 100 is one core."""
 
     t: float
     cpu_percent: float
@@ -125,7 +125,7 @@ class ServerSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerUse:
-    """What a server used while it was loaded. `cpu_ms_per_request` is its whole CPU time over all answers."""
+    """The resources that a server used under load. `cpu_ms_per_request` is total CPU time over all responses."""
 
     name: str
     pid: int
@@ -137,10 +137,10 @@ class ServerUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
-    """Whether the instrument could do what was asked. `cpu_percent`: 100 is one core for each process.
+    """The load generator itself. `cpu_percent`: 100 is one core for each process.
 
-    `valid` is False when it was too busy or was held up: then its figures describe itself as much as the target.
-    How late it came to its work is None where it was not measured.
+    `valid` is False if it was too busy or held up: its figures then describe itself as much as the target.
+    The lag is None if it was not measured.
     """
 
     cpu_percent: float
@@ -164,7 +164,7 @@ class EndpointSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyReport:
-    """Response: from when a request was due. Service: from its write. `ok`: responses of successes alone."""
+    """Latencies. `response`: from when a request was due; `service`: from its write; `ok`: successful requests only."""
 
     response: LatencySummary
     service: LatencySummary
@@ -175,7 +175,7 @@ class LatencyReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveResult:
-    """What became of one objective; `measured` in the unit of `limit`, None when nothing was measured."""
+    """The verdict on one objective; `measured` is in the unit of `limit`, or None if nothing was measured."""
 
     objective: str
     kind: ObjectiveKind
@@ -187,7 +187,7 @@ class ObjectiveResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One figure beside the baseline. `limit` is the worst value that is no regression."""
+    """One figure compared with the baseline. `limit` is the worst value that is not a regression."""
 
     metric: str
     measured: float
@@ -200,7 +200,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineResult:
-    """The comparison with all earlier runs of the file."""
+    """The comparison with all earlier runs in a baseline file."""
 
     path: str
     runs: int
@@ -208,7 +208,7 @@ class BaselineResult:
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL when any figure regressed."""
+        """Return FAIL if any figure is a regression."""
         return worst(c.verdict for c in self.comparisons)
 
 
@@ -227,7 +227,7 @@ class LoadReport(Report):
     throughput_rps: float
     status: dict[str, int]
     samples: dict[str, str]
-    """For each status of 400 and above, how the body of its first answer begins."""
+    """For each status of 400 and above, the start of the first response body."""
     errors: tuple[ErrorGroup, ...]
     interval_s: float
     series: tuple[Point, ...]
@@ -239,21 +239,21 @@ class LoadReport(Report):
     notes: tuple[str, ...] = ()
     distribution: tuple[tuple[int, int], ...] = field(default=())
     problems: tuple[Problem, ...] = ()
-    """Where the result could not be kept."""
+    """Files that could not be written."""
 
     @property
     def judged(self) -> tuple[Verdict, ...]:
-        """The verdicts of all objectives and of the baseline."""
+        """Return the verdicts of all objectives and of the baseline."""
         return tuple(r.verdict for r in self.slo) + ((self.baseline.verdict,) if self.baseline else ())
 
     @property
     def verdict(self) -> Verdict:
-        """The answer of the run.
+        """Return the verdict of the run.
 
-        A run in which no request succeeded has not passed, however quick the refusals were; without an objective nor
-        has one in which most of them failed. One that lost its target has failed.
-        A generator that was held up makes a failed objective inconclusive (its own delay may be the cause), and an
-        open loop as a whole (the rate was not offered). In a closed loop it makes figures worse: what passes, passes.
+        A run without a successful request fails, however fast the errors were. So does a run that lost its target,
+        and, without objectives, one in which most requests failed.
+        If the generator was held up, a missed objective is inconclusive (its own delay may be the cause), and so is
+        every open loop (the rate was not offered). In a closed loop it only makes figures worse: a pass is a pass.
         """
         counts = self.counts
         if counts.ok + counts.http_error == 0:
@@ -272,13 +272,13 @@ class LoadReport(Report):
 
     @property
     def generator_verdict(self) -> Verdict:
-        """ERROR when the load generator's delays make the run inconclusive, WARN when they may be in its figures."""
+        """Return ERROR if the generator's delays make the run inconclusive, WARN if they may distort its figures."""
         if self.generator.valid:
             return Verdict.PASS
         return Verdict.ERROR if self.verdict is Verdict.ERROR else Verdict.WARN
 
     def exit_code(self, *, strict: bool = False) -> int:
-        """Return 130 or 143 for a run that a signal ended, and 4 when the result could not be kept and is no FAIL."""
+        """Return 130 or 143 if a signal ended the run, 4 if a file could not be written and the run did not fail."""
         if self.run.interrupted_by:
             return 128 + self.run.interrupted_by
         if self.problems and self.verdict is not Verdict.FAIL:
@@ -286,7 +286,7 @@ class LoadReport(Report):
         return Report.exit_code(self, strict=strict)
 
     def cases(self) -> tuple[Case, ...]:
-        """One case for each thing that was judged."""
+        """Return one case for each verdict."""
         requests = Case(
             name="requests",
             verdict=(Verdict.WARN if self.counts.ok else Verdict.FAIL) if self.counts.failed else Verdict.PASS,

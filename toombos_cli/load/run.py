@@ -1,4 +1,4 @@
-"""One load test from beginning to end: the feature's entry point."""
+"""Run one load test from start to end: the entry point of the feature."""
 
 import resource
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from toombos_cli.load.report import LoadReport
 from toombos_cli.load.server_use import ServerWatch, Watched
 from toombos_cli.load.slo import LoadCriteria, is_lost, judge_all
 
-_OTHER_FILES = 64  # that a process has open beside its connections
+_OTHER_FILES = 64  # open files of a process besides its connections
 
 
 def run_load(
@@ -30,7 +30,7 @@ def run_load(
     on_snapshot: Callable[[Snapshot], None] | None = None,
     locust: LocustFleet | None = None,
 ) -> LoadReport:
-    """Runs the plan and judges it. Raises ToombosError for what keeps it from starting; nothing was sent then."""
+    """Run the plan and return its report. Raise ToombosError if it cannot start; nothing was sent then."""
     baseline = read_baseline(criteria.baseline, plan) if criteria.baseline else None
     if criteria.save_baseline and criteria.save_baseline.exists():
         read_baseline(criteria.save_baseline, plan)
@@ -68,22 +68,22 @@ def run_load(
 
 
 def _notes(plan: LoadPlan, outcome: EngineResult) -> tuple[str, ...]:
-    """What a reader should know of how this was measured."""
+    """Return what a reader should know about how this was measured."""
     notes = []
     if outcome.aborted:
-        notes.append("ended early, for an objective was lost: figures are of the time until then")
+        notes.append("stopped early: an objective was missed; figures cover the run up to that point")
     if plan.mode == "closed":
-        notes.append("closed loop: while answers are slow, less is sent; --rate shows what users would wait")
+        notes.append("closed loop: slow responses reduce the load; --rate shows what users would experience")
     statuses = {status for endpoint in outcome.endpoints for status in endpoint.by_status}
     if any(300 <= status < 400 and status != 304 for status in statuses):
-        notes.append("redirects (3xx) count as answers and are not followed: load the URL that they lead to")
+        notes.append("redirects (3xx) count as responses and are not followed: load the URL that they point to")
     if any(failure.error_class == "certificate" for endpoint in outcome.endpoints for failure in endpoint.failures):
-        notes.append("the certificate is not one that this machine trusts: --insecure takes any")
+        notes.append("this machine does not trust the certificate: --insecure accepts any certificate")
     return tuple(notes)
 
 
 def _raise_file_limit(plan: LoadPlan) -> None:
-    """Raises the soft limit of open files to what the plan needs. Raises OperationError where the hard one is lower."""
+    """Raise the soft limit of open files to what the plan needs. Raise OperationError if the hard limit is lower."""
     share = plan.shares()[0]
     needed = (share.max_connections if plan.mode == "open" else share.connections) + _OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -91,8 +91,8 @@ def _raise_file_limit(plan: LoadPlan) -> None:
         if hard != resource.RLIM_INFINITY and hard < needed:
             option = "--max-connections" if plan.mode == "open" else "-c"
             raise OperationError(
-                f"{needed - _OTHER_FILES} connections need {needed} open files, and the limit is {hard}",
+                f"{needed - _OTHER_FILES} connections need {needed} open files, but the limit is {hard}",
                 where=option,
-                hint=f"{option} {max(1, hard - _OTHER_FILES)}, or raise the hard limit (ulimit -Hn)",
+                hint=f"use {option} {max(1, hard - _OTHER_FILES)}, or raise the hard limit (ulimit -Hn)",
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

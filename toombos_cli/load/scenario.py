@@ -20,11 +20,11 @@ from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.reading.positions import key_lines, nearest_line
 
-_HINT = "write a [[request]] table for each kind: path; weight, method, headers; json, body or body_file"
+_HINT = "write a [[request]] table for each kind of request: path; weight, method, headers; json, body or body_file"
 
 
 class ScenarioRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One kind of request. At most one of `json`, `body` and `body_file` (relative to the scenario) is given."""
+    """One kind of request, with at most one of `json`, `body` and `body_file` (relative to the scenario)."""
 
     path: str
     name: str | None = None
@@ -42,16 +42,16 @@ class ScenarioRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.weight <= 0:
             raise ValueError("weight must be above 0")
         if sum(given is not None for given in (self.json, self.body, self.body_file)) > 1:
-            raise ValueError("only one of json, body and body_file can be sent")
+            raise ValueError("only one of json, body and body_file is allowed")
 
     @property
     def verb(self) -> str:
-        """The method: as given, else POST for what has a body."""
+        """Return the method: as given, else POST if there is a body and GET if not."""
         has_body = self.json is not None or self.body is not None or self.body_file is not None
         return self.method or ("POST" if has_body else "GET")
 
     def payload(self, directory: Path) -> tuple[bytes, str | None]:
-        """The body's bytes and its content type. Raises ConfigurationError when a file cannot be read."""
+        """Return the body and its content type. Raise ConfigurationError if a file cannot be read."""
         if self.json is not None:
             return json.dumps(self.json).encode(), self.content_type or "application/json"
         if self.body_file is not None:
@@ -66,7 +66,7 @@ class ScenarioRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_scenario(path: Path) -> tuple[ScenarioRequest, ...]:
-    """The requests of a scenario file, each with a name of its own. Raises ConfigurationError with file and line."""
+    """Return the requests of a scenario file, each with a unique name. Raise ConfigurationError with file and line."""
     try:
         text = path.read_text("utf-8")
         tree = tomllib.loads(text)
@@ -95,13 +95,13 @@ def read_scenario(path: Path) -> tuple[ScenarioRequest, ...]:
             raise refuse(message, "request", index, key, hint=hint) from None
         name = request.name or f"{request.verb} {request.path}"
         if name in named:
-            raise refuse(f"two requests are named {name!r}", "request", index, "name", hint="give each a name")
+            raise refuse(f"two requests are named {name!r}", "request", index, "name", hint="give each a unique name")
         named[name] = msgspec.structs.replace(request, name=name)
     return tuple(named.values())
 
 
 def _explain(error: msgspec.ValidationError) -> tuple[str, str, str | None]:
-    """What is wrong with a request, the key that it is about ("" when it is the whole), and a hint."""
+    """Return what is wrong with a request, the key at fault ("" for the whole request), and a hint."""
     text, _, at = str(error).partition(" - at `$")
     key = at.strip("`.").partition("[")[0]
     if unknown := re.match(r"Object contains unknown field `(.+)`", text):

@@ -1,6 +1,6 @@
-"""What the loaded servers use meanwhile: CPU, memory and open files of each one's process tree, on the run's clock.
+"""Resources that the servers use under load: CPU, memory and open files of each process tree, on the run's clock.
 
-A process of its own takes the samples, so that reading the process table never delays a request.
+A separate process takes the samples, so that reading the process table never delays a request.
 """
 
 import multiprocessing
@@ -20,7 +20,7 @@ _EVERY_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A server to watch: who listens on this address, with all that it started."""
+    """A server to watch: the process that listens on this address, and its descendants."""
 
     name: str
     host: str
@@ -28,7 +28,7 @@ class Watched:
 
 
 def watched_servers(target: LoadTarget, manifest: Manifest, names: Iterable[str]) -> tuple[Watched, ...]:
-    """Return the target, under its service's name if it is one, and the named services."""
+    """Return the target, under its name if it is a service of the project, and the named services."""
     own = next((s.name for s in manifest.services.values() if s.port == target.port), f"{target.host}:{target.port}")
     services = [manifest.services[name] for name in names if name != own]
     return (
@@ -39,7 +39,7 @@ def watched_servers(target: LoadTarget, manifest: Manifest, names: Iterable[str]
 
 @dataclass(slots=True)
 class ProcessSample:
-    """One look. `at_ns` on the monotonic clock, `cpu_s` since the processes' start."""
+    """One sample. `at_ns` is on the monotonic clock, `cpu_s` counts from the start of the processes."""
 
     at_ns: int
     cpu_s: float
@@ -50,7 +50,7 @@ class ProcessSample:
 
 @dataclass(slots=True)
 class Observed:
-    """A watched server, with the pid that listens; the first sample is from before the run, the last from after it."""
+    """A watched server and the pid that listens. The first sample precedes the run, the last one follows it."""
 
     name: str
     pid: int
@@ -58,9 +58,9 @@ class Observed:
 
 
 class ServerWatch:
-    """Context manager: takes samples while it is open; `observed` holds them afterwards.
+    """A context manager that takes samples; `observed` holds them afterwards.
 
-    A server whose process cannot be seen (another machine's, another user's) is left out.
+    A server whose process is not visible (on another machine, of another user) is left out.
     """
 
     def __init__(self, watched: tuple[Watched, ...]) -> None:
@@ -91,14 +91,14 @@ class ServerWatch:
             if self._pipe.poll(10):
                 self.observed = self._pipe.recv()
         except (OSError, EOFError):
-            self.observed = []  # the sampler was killed: there is nothing to show
+            self.observed = []  # the sampler was killed
         finally:
             self._pipe.close()
             self._process.join(timeout=2)
 
 
 def _listener(watched: Watched) -> int | None:
-    """The pid that listens: where several share the socket (a master and its workers), the eldest."""
+    """Return the pid that listens; if several share the socket (a master and its workers), the ancestor."""
     table = processes.process_table()
     pids = {found.pid for found in processes.listeners_at(watched.host, watched.port) if found.pid in table}
     elders = [pid for pid in pids if pid is not None and table[pid].parent not in pids]
@@ -108,9 +108,9 @@ def _listener(watched: Watched) -> int | None:
 def _sample_until_told(
     servers: list[Observed], pipe: "Connection[object, object]", parents: "Connection[object, object]"
 ) -> None:
-    parents.close()  # inherited: while it is open here, the parent's death would not show
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; this ends with it
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler: at its exit, this must end at once
+    parents.close()  # inherited: while it is open here, the parent's death goes unnoticed
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C; this process ends with it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler: this process must end at once
     due = clock()
     _sample(servers)
     pipe.send("ready")
@@ -146,7 +146,7 @@ def _sample(servers: list[Observed]) -> None:
 
 
 def _open_files(pid: int) -> int | None:
-    """None when it may not be seen."""
+    """Return the number of open files, or None without permission."""
     import psutil
 
     try:

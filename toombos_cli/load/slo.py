@@ -1,4 +1,4 @@
-"""Service level objectives: how people write them (`p99<800ms, error_rate<1%`), and whether a run met them.
+"""Service level objectives: their syntax (`p99<800ms, error_rate<1%`), and whether a run met them.
 
     objective  = metric comparison value
     metric     = [ "response." | "service." | "connect." | "ttfb." ] percentile   (p50, p99.9, ..., max, mean)
@@ -6,7 +6,7 @@
     comparison = "<" | "<=" | ">" | ">="
     value      = duration (us, ms, s, m) for latencies, number or percent for error_rate, number for rps
 
-A percentile without a prefix is of the response time: what a user waits.
+A percentile without a prefix refers to the response time: how long a user waits.
 """
 
 import operator
@@ -42,7 +42,7 @@ _VALUE = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|%)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """One objective. `limit` is in microseconds, as a ratio 0..1, or in requests a second, by `kind`.
+    """One objective. `limit` is in microseconds, a ratio 0..1, or requests per second, depending on `kind`.
 
     `percent` is 100 for the maximum and None for the mean.
     """
@@ -55,18 +55,18 @@ class Objective:
     limit: float
 
     def holds(self, measured: float) -> bool:
-        """Whether the measured value meets the objective."""
+        """Report whether the measured value meets the objective."""
         return _COMPARE[self.comparison](measured, self.limit)
 
     @property
     def is_upper_bound(self) -> bool:
-        """Whether lower is better."""
+        """Report whether lower is better."""
         return self.comparison.startswith("<")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadCriteria:
-    """What the run is judged by, and where its figures are kept."""
+    """The criteria for the verdict on a run, and where its figures are saved."""
 
     objectives: tuple[Objective, ...] = ()
     abort_on_fail: bool = False
@@ -75,20 +75,20 @@ class LoadCriteria:
 
 
 def criteria_of(options: LoadOptions) -> LoadCriteria:
-    """Return what the run is judged by. Raises UsageError."""
+    """Return the criteria for the verdict on the run. Raise UsageError."""
     saved = options.save_baseline
     if saved is not None and saved.exists() and not saved.is_file():
-        raise UsageError("is no regular file", where=f"--save-baseline {saved}", hint="name a file")
+        raise UsageError("not a regular file", where=f"--save-baseline {saved}", hint="give the path of a file")
     objectives = parse_objectives(options.slo) if options.slo is not None else ()
     if options.abort_on_fail and not objectives:
-        raise UsageError("--abort-on-fail needs --slo", where="--abort-on-fail")
+        raise UsageError("needs --slo", where="--abort-on-fail")
     return LoadCriteria(
         objectives=objectives, abort_on_fail=options.abort_on_fail, baseline=options.baseline, save_baseline=saved
     )
 
 
 def parse_objectives(text: str) -> tuple[Objective, ...]:
-    """The objectives of a comma-separated list. Raises UsageError that shows the position of what is wrong."""
+    """Return the objectives of a comma-separated list. Raise UsageError that shows the position of the mistake."""
     found = []
     position = 0
     while True:
@@ -132,7 +132,7 @@ def _parse_one(text: str, position: int) -> tuple[Objective, int]:
 
 
 def _limit(kind: ObjectiveKind, number: float, unit: str | None) -> float | None:
-    """The value in the unit of its kind; None when the unit does not fit."""
+    """Return the value in the unit of its kind, or None if the unit does not fit."""
     if kind == "latency":
         return number * UNITS_S[unit] * 1e6 if unit in UNITS_S else None
     if kind == "error_rate":
@@ -160,7 +160,7 @@ def judge_all(objectives: tuple[Objective, ...], outcome: EngineResult) -> tuple
 def judge(
     objective: Objective, distributions: dict[str, Distribution], counts: Counts, throughput_rps: float
 ) -> ObjectiveResult:
-    """Whether the objective is met; ERROR where requests without an answer leave it open."""
+    """Return the verdict on the objective; ERROR if requests without a response leave it undecided."""
     measured: float | None
     unknown = False
     if objective.kind == "error_rate":
@@ -190,18 +190,21 @@ def judge(
 
 
 def _verdict(objective: Objective, measured: float | None, shown: str, unknown: bool) -> tuple[Verdict, str]:
-    """`unknown`: `measured` is a lower bound. It can break an upper limit or meet a lower one, but not the reverse."""
+    """Return verdict and detail.
+
+    `unknown`: `measured` is a lower bound. It can break an upper limit or meet a lower one, but not the reverse.
+    """
     if measured is None:
         return Verdict.ERROR, "nothing was measured"
     holds = objective.holds(measured)
     if unknown and holds == objective.is_upper_bound:
-        return Verdict.ERROR, f"at least {shown}: requests that were never answered leave it open"
+        return Verdict.ERROR, f"at least {shown}: undecided, as some requests got no response"
     return (Verdict.PASS if holds else Verdict.FAIL), (f"at least {shown}" if unknown else shown)
 
 
 def is_lost(objectives: tuple[Objective, ...], outcome: EngineResult) -> bool:
-    """Whether an objective on latency or errors is missed already; too little to judge is not lost."""
-    counts = count_requests(outcome.endpoints)  # what is under way has not failed
+    """Report whether an objective on latency or errors is already missed; always False before 100 requests."""
+    counts = count_requests(outcome.endpoints)  # requests in flight have not failed
     if counts.scheduled < _ENOUGH_TO_GIVE_UP:
         return False
     distributions = distributions_of(outcome)

@@ -1,4 +1,4 @@
-"""Who may be put under load: a target is resolved once, every address is judged, and one address is kept for good."""
+"""Which targets may be loaded: a target is resolved once, every address is checked, and one address is kept."""
 
 import re
 import socket
@@ -15,13 +15,13 @@ Resolve = Callable[[str, int], Iterable[str]]
 
 
 def resolve(host: str, port: int) -> tuple[str, ...]:
-    """All addresses of a name, in the system's order. Raises OSError."""
+    """Return all addresses of a name, in the system's order. Raise OSError."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return tuple(dict.fromkeys(str(info[4][0]) for info in found))
 
 
 def split_url(url: str) -> tuple[Literal["http", "https"], str, int, str]:
-    """(scheme, host, port, path with query) of an absolute URL. Raises UsageError."""
+    """Return (scheme, host, port, path with query) of an absolute URL. Raise UsageError."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -29,18 +29,18 @@ def split_url(url: str) -> tuple[Literal["http", "https"], str, int, str]:
         raise UsageError(f"not a URL: {error}", where=url) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(
-            "a target is an http:// or https:// URL, or a path of the default service",
+            "not an http:// or https:// URL, nor a path of the default service",
             where=url,
-            hint=None if "://" in url else f"http://{url}",
+            hint=None if "://" in url else f"try http://{url}",
         )
     if parts.username or parts.password:
         raise UsageError(
             "credentials in a URL are not sent",
             where=f"{parts.scheme}://{parts.hostname}",
-            hint="-H 'Authorization: ...'",
+            hint="use -H 'Authorization: ...'",
         )
     if re.search(r"[\x00-\x20\x7f]", url):
-        raise UsageError("a URL has no blanks and no control characters", where=printable(url))
+        raise UsageError("a URL cannot contain blanks or control characters", where=printable(url))
     scheme = cast('Literal["http", "https"]', parts.scheme)
     return scheme, parts.hostname, port or (443 if scheme == "https" else 80), request_target(parts)
 
@@ -48,10 +48,10 @@ def split_url(url: str) -> tuple[Literal["http", "https"], str, int, str]:
 def choose_target(
     url: str, *, allowed: tuple[str, ...] = (), verify_tls: bool = True, resolve: Resolve = resolve
 ) -> tuple[LoadTarget, tuple[str, ...]]:
-    """The target with its first address, and all of its addresses. Sends nothing to it.
+    """Return the target with its first address, and all of its addresses. Send nothing to it.
 
-    `allowed`: host names and addresses that may be loaded though they are not loopback. Raises RefusedError when any
-    address is neither, OperationError when the name does not resolve, UsageError for what is no URL.
+    `allowed`: host names and addresses that may be loaded although they are not loopback. Raise RefusedError if any
+    address is neither, OperationError if the name does not resolve, UsageError if `url` is not a URL.
     """
     scheme, host, port, _ = split_url(url)
     try:
@@ -66,14 +66,14 @@ def choose_target(
                 raise RefusedError(
                     f"{name} is not this machine: nothing was sent",
                     where=url,
-                    hint=f"if it is yours to load: --allow-target {host}",
+                    hint=f"if you may load this host: --allow-target {host}",
                 )
     target = LoadTarget(url=url, scheme=scheme, host=host, port=port, address=addresses[0], verify_tls=verify_tls)
     return target, addresses
 
 
 def connect_once(target: LoadTarget, addresses: tuple[str, ...], *, timeout_s: float, hint: str) -> LoadTarget:
-    """The target with the first address that takes a connection. Raises OperationError with `hint` when none does."""
+    """Return the target with the first address that accepts a connection. Raise OperationError if none does."""
     from dataclasses import replace
 
     problems = []

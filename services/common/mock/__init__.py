@@ -1,1 +1,1 @@
-"""What the two mock services share: failures on request, answers given once per Idempotency-Key, bounded records."""
+"""Shared code of the two mock services: failures on request, one response per Idempotency-Key, bounded records."""

@@ -1,4 +1,4 @@
-"""Field types that the mocks' requests share."""
+"""Field types shared by the mocks' requests."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -9,34 +9,34 @@ from pydantic_core import to_json
 
 
 class MockRequest(BaseModel):
-    """A request body: JSON's types as they stand (no "1" for 1), unknown keys ignored as most such services do."""
+    """A request body with strict JSON types (no "1" for 1); unknown keys are ignored, as by most such services."""
 
     model_config = ConfigDict(strict=True)
 
 
 def _to_utc(value: object) -> object:
     if not isinstance(value, str):
-        raise ValueError("should be a text like 2030-01-31T12:00:00Z")  # noqa: TRY004  (pydantic wants ValueError)
+        raise ValueError("should be a string like 2030-01-31T12:00:00Z")  # noqa: TRY004  (pydantic wants ValueError)
     try:
         instant = datetime.fromisoformat(value.upper()) if len(value) > len("2030-01-31") else None
         if instant is not None:
             return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    except (ValueError, OverflowError):  # no date, or one that its offset moves out of the calendar
+    except (ValueError, OverflowError):  # not a date, or out of range because of its offset
         pass
     raise ValueError("should be a date and time like 2030-01-31T12:00:00Z")
 
 
 def _writable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    to_json(value)  # its error is a ValueError: JsonValue lets lone surrogates and any depth through
+    to_json(value)  # raises ValueError: JsonValue accepts lone surrogates and any depth
     return value
 
 
 Instant = Annotated[datetime, BeforeValidator(_to_utc)]
-"""A moment, kept in UTC. Without an offset it is read as UTC."""
+"""A moment, converted to UTC. Without an offset it is taken as UTC."""
 
 EmailAddress = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_writable)]
-"""Any JSON object that can be written as JSON again (texts within are valid Unicode)."""
+"""Any JSON object that can be written as JSON again (its strings are valid Unicode)."""
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, le=1_000_000_000)]

@@ -1,6 +1,6 @@
-"""One answer for each Idempotency-Key, also for duplicates that arrive while the first is still being worked on.
+"""One response for each Idempotency-Key, also for duplicates that arrive while the first request is still running.
 
-Only answers that did something (2xx) are kept. After a failure nothing was done: the repetition is a real new try.
+Only successes (2xx) are kept. A failed request did nothing, so its repetition is a new attempt.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ _Key = tuple[str, str]
 
 
 class Answers:
-    """The newest 10,000 answers by route and key; a key older than those is new again."""
+    """The newest 10,000 responses by route and key; an older key counts as new."""
 
     def __init__(self) -> None:
         self._kept: Records[_Key, tuple[int, bytes]] = Records(max_records=10_000, max_bytes=8 * 1024 * 1024)
         self._running: dict[_Key, asyncio.Event] = {}
 
     async def once(self, key: _Key, answer: Callable[[], Awaitable[Response]]) -> Response:
-        """The kept answer (marked `Idempotent-Replayed: true`), else the one that `answer` gives now."""
+        """Return the kept response (marked `Idempotent-Replayed: true`), else the one that `answer` gives now."""
         while (running := self._running.get(key)) is not None:
             await running.wait()
         kept = self._kept.get(key)

@@ -1,4 +1,4 @@
-"""Memory with an end: a mock that has taken a million emails still holds the newest ten thousand and no more."""
+"""Bounded storage: a mock that has accepted a million emails keeps only the newest ten thousand."""
 
 from collections.abc import Callable, Hashable
 from itertools import islice
@@ -9,7 +9,7 @@ V = TypeVar("V")
 
 
 class Records(Generic[K, V]):
-    """Values by key, in the order they were put. Beyond either bound the oldest are forgotten; the newest always stays.
+    """Values by key, in insertion order. Beyond either bound the oldest are dropped; the newest is always kept.
 
     `size_bytes` is the caller's estimate of a value's size.
     """
@@ -24,7 +24,7 @@ class Records(Generic[K, V]):
         return len(self._values)
 
     def put(self, key: K, value: V, *, size_bytes: int) -> None:
-        """Add a value, or replace it in its place."""
+        """Add a value, or replace it without changing its position."""
         self._bytes += size_bytes - self._values.get(key, (None, 0))[1]
         self._values[key] = (value, size_bytes)
         while len(self._values) > self._max_records or (self._bytes > self._max_bytes and len(self._values) > 1):
@@ -36,7 +36,7 @@ class Records(Generic[K, V]):
         return entry[0] if entry else None
 
     def remove(self, key: K) -> V | None:
-        """The removed value, None when there was none."""
+        """Remove and return a value, or return None if there is none."""
         value, size_bytes = self._values.pop(key, (None, 0))
         self._bytes -= size_bytes
         return value
@@ -44,7 +44,7 @@ class Records(Generic[K, V]):
     def page(
         self, *, offset: int, limit: int, where: Callable[[V], bool] = lambda _: True
     ) -> tuple[tuple[V, ...], int]:
-        """One page of the values that satisfy `where`, oldest first, and how many satisfy it in all."""
+        """Return one page of the values that satisfy `where`, oldest first, and their total number."""
         matching = [value for value, _ in self._values.values() if where(value)]
         return tuple(islice(matching, offset, offset + limit)), len(matching)
 

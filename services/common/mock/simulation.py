@@ -1,6 +1,6 @@
 """Failures on request: a word in the text (`error`, `timeout`, ...), the header X-Simulate, or a share of all requests.
 
-`SimulatedRoute` applies the header, the latency and the error rate to a route, and answers an Idempotency-Key once.
+`SimulatedRoute` applies the header, the latency and the error rate to a route, and handles Idempotency-Key.
 """
 
 import asyncio
@@ -27,16 +27,16 @@ _SIMULATE, _IDEMPOTENCY = "X-Simulate", "Idempotency-Key"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulatedFailure:
-    """What a simulated failure answers."""
+    """The response of a simulated failure."""
 
     status: int
     detail: str
 
 
 class Behaviour:
-    """How one mock misbehaves and what it has answered. `failures` holds the names that X-Simulate and texts may use.
+    """The simulations of one mock and its kept responses. `failures` maps names for X-Simulate and texts to failures.
 
-    `others` are names that a route treats itself (`draft`): they pass through here.
+    `others` are names that a route handles itself (`draft`).
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Behaviour:
         self._words = re.compile(rf"(?<![a-z])(?:{words})(?![a-z])", re.IGNORECASE)
 
     def named_in(self, text: str) -> str | None:
-        """The simulation that a whole word of the text asks for; the first in the order of `names` when several do."""
+        """Return the simulation that the text names as a whole word; the first in the order of `names` if several."""
         found = {word.lower() for word in self._words.findall(text)}
         return next((name for name in self.names if name in found), None) if found else None
 
     async def simulate(self, name: str | None) -> None:
-        """Fail or be slow as the name says. Raises HTTPException for a failure."""
+        """Fail or be slow, depending on the name. Raise HTTPException for a failure."""
         if name is None:
             return
         failure = self._failures.get(name)
@@ -76,7 +76,7 @@ class Behaviour:
             await asyncio.sleep(self._slow_s)
 
     async def disturb(self, requested: str | None) -> None:
-        """What happens before a route runs: latency, a drawn failure, then what the header asks for."""
+        """Apply, before a route runs, the latency, a random failure, and the simulation named by the header."""
         if self._latency_s:
             await asyncio.sleep(self._latency_s)
         if self._error_rate and self._random.random() < self._error_rate:
@@ -90,10 +90,10 @@ class Behaviour:
 
 
 class SimulatedRoute(QuickRoute):
-    """A route under `app.state.behaviour`. `X-Simulate` and, for POST, `Idempotency-Key` stand in its OpenAPI.
+    """A route that obeys `app.state.behaviour`. OpenAPI shows `X-Simulate` and, for POST, `Idempotency-Key`.
 
-    The headers are read here rather than declared as parameters of each endpoint: that would cost a fifth of the
-    whole request.
+    The headers are read here instead of being parameters of each endpoint, which would take a fifth of the request's
+    time.
     """
 
     simulations: ClassVar[tuple[str, ...]] = ()
@@ -112,7 +112,7 @@ class SimulatedRoute(QuickRoute):
         async def simulated(request: Request) -> Response:
             behaviour: Behaviour = request.app.state.behaviour
             simulate = key = None
-            for name, value in request.scope["headers"]:  # one pass: `request.headers` would make two, and copies
+            for name, value in request.scope["headers"]:  # one pass; `request.headers` would make two, and copy
                 if name == b"x-simulate":
                     simulate = value.decode("latin-1")
                 elif once_per_key and name == b"idempotency-key":
@@ -129,7 +129,7 @@ class SimulatedRoute(QuickRoute):
 
 
 def simulated_router(simulations: tuple[str, ...], **options: Any) -> APIRouter:
-    """A router whose routes can be asked for these simulations."""
+    """Return a router whose routes support these simulations."""
     route_class = type("SimulatedRoute", (SimulatedRoute,), {"simulations": simulations})
     responses = {422: {"model": InvalidAnswer, "description": "Invalid request"}, **options.pop("responses", {})}
     return APIRouter(route_class=route_class, responses=responses, **options)

@@ -1,1 +1,1 @@
-"""A document and options become content: pure functions of both, so equal inputs give equal content."""
+"""Turn a document and options into content: pure functions, so equal inputs give equal content."""

@@ -1,4 +1,4 @@
-"""The facts about a document that all channels quote: its lead item, order, counts, period and topics."""
+"""The facts about a document that all channels use: its lead item, order, counts, period and topics."""
 
 import re
 from collections import Counter
@@ -17,12 +17,12 @@ _COMMON_WORDS = frozenset(Path(__file__).with_name("common_words.txt").read_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edition:
-    """A document with what is said about it. `newest` has every item, the latest first; ties in document order."""
+    """A document and the facts about it. `newest` has every item, the latest first; ties in document order."""
 
     document: Document
     newest: tuple[Item, ...]
     facts: dict[str, str]
-    """What a tone's sentences may quote: see tones.py."""
+    """Values for the placeholders in a tone's sentences: see tones.py."""
     bodies: Mapping[Item, Body]
     """Each item's content, parsed."""
 
@@ -32,7 +32,7 @@ class Edition:
 
 
 def make_edition(document: Document) -> Edition:
-    """The edition of a document with at least one item. Raises MalformedDocumentError when it is too complex."""
+    """Return the edition of a document with at least one item. Raise MalformedDocumentError if it is too complex."""
     newest = tuple(sorted(document.items, key=lambda item: item.date, reverse=True))
     topics = tuple(dict.fromkeys(section.category for section in document.sections if section.items))
     facts = {
@@ -57,8 +57,8 @@ def _parse_bodies(items: Sequence[Item]) -> dict[Item, Body]:
             costs[item] = effort.steps - before
             line = max(costs, key=lambda known: costs[known]).line
             raise MalformedDocumentError(
-                f"the document takes more than {MAX_STEPS} steps to be read, this item most of them:"
-                " take rows of brackets or marks, very large tables and unclosed HTML out of it",
+                f"the document takes more than {MAX_STEPS} steps to parse, most of them for this item:"
+                " remove rows of brackets or marks, very large tables and unclosed HTML",
                 line=line,
             ) from None
         costs[item] = effort.steps - before
@@ -66,9 +66,9 @@ def _parse_bodies(items: Sequence[Item]) -> dict[Item, Body]:
 
 
 def keywords(edition: Edition, limit: int) -> tuple[str, ...]:
-    """The words that the items use most, titles counting thrice; equal counts in order of first use.
+    """Return the most frequent words of the items, titles counting three times; equal counts in order of first use.
 
-    Of a singular and its plural only the more frequent one is taken.
+    If a singular and its plural both occur, only the more frequent one is returned.
     """
     counts: Counter[str] = Counter()
     for item in edition.newest:

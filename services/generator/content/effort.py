@@ -1,6 +1,6 @@
-"""What reading a document's Markdown may cost: a few kilobytes made for it would hold the generator for minutes.
+"""Limit the cost of parsing a document's Markdown: a few malicious kilobytes could block the generator for minutes.
 
-Counted are steps, not seconds, so that a document is refused or taken alike on every machine.
+The limit counts steps, not seconds, so that a document gets the same verdict on every machine.
 """
 
 import re
@@ -10,7 +10,7 @@ from markdown_it.rules_block.state_block import StateBlock
 from markdown_it.rules_inline.state_inline import StateInline
 
 MAX_STEPS = 250_000
-"""For a whole document. Prose takes a step for every seven characters, tables one for every two."""
+"""For a whole document. Prose takes one step per seven characters, tables one per two."""
 
 _ENV_KEY = "effort"
 _CHARS_A_STEP = 16
@@ -21,30 +21,30 @@ _MAY_STAY_OPEN = frozenset({"p", "li", "dt", "dd", "td", "th", "tr", "thead", "t
 
 
 class TooComplexError(Exception):
-    """The document's Markdown takes more steps to be read than it may."""
+    """The document's Markdown takes too many parsing steps."""
 
 
 class Effort:
-    """The steps that one document's texts have taken so far."""
+    """The parsing steps of one document so far."""
 
     def __init__(self, max_steps: int = MAX_STEPS) -> None:
         self.steps = 0
         self._max_steps = max_steps
 
     def spend(self, steps: int, *, pending: int = 0) -> None:
-        """Count steps. Raises TooComplexError when they, with those that will follow (`pending`), are too many."""
+        """Count steps. Raise TooComplexError if they exceed the limit together with those to come (`pending`)."""
         self.steps += steps
         if self.steps + pending > self._max_steps:
             raise TooComplexError
 
     def parse_env(self) -> dict[str, object]:
-        """The environment of a parse whose steps count here."""
+        """Return the environment for a parse whose steps are counted here."""
         return {_ENV_KEY: self}
 
     def spend_on_html(self, html: str) -> None:
-        """Count what browsers' rules make of tags that stand open: each element within repeats or walks past them.
+        """Count the cost of unclosed tags: by the browsers' rules, every element inside repeats or walks past them.
 
-        Without a bound, 300 kB of `<p><b title=1>` would become gigabytes of repaired HTML.
+        Without a limit, 300 kB of `<p><b title=1>` would become gigabytes of repaired HTML.
         """
         names: list[str] = []
         sizes: list[int] = []
@@ -63,9 +63,9 @@ class Effort:
 
 
 def _closed_to(names: list[str], name: str) -> int:
-    """How many elements stay open after `</name>`, or after `<name>` that ends an open one of its kind, as `<li>` does.
+    """Return how many elements stay open after `</name>`, or after a `<name>` that closes its like, such as `<li>`.
 
-    All of them when none is properly nested.
+    That is all of them if none is properly nested.
     """
     for depth in range(len(names) - 1, -1, -1):
         if names[depth] == name:
@@ -76,9 +76,9 @@ def _closed_to(names: list[str], name: str) -> int:
 
 
 def count_steps(parser: MarkdownIt) -> MarkdownIt:
-    """The parser, with rules in front of all others that count each place at which it looks for markup."""
+    """Return the parser with leading rules that count each position at which it looks for markup."""
     parser.inline.ruler.before("text", "effort", _count_inline)
-    # The chains named by `alt` are asked at each line that may end a block.
+    # The chains in `alt` run at each line that may end a block.
     parser.block.ruler.before(
         "table", "effort", _count_block, {"alt": ["paragraph", "reference", "blockquote", "list"]}
     )

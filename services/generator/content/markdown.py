@@ -1,6 +1,6 @@
-"""Authors' Markdown, parsed once and read in several ways.
+"""Authors' Markdown, parsed once and rendered in several ways.
 
-Authors may write raw HTML: it passes through the same allow-list as what Markdown becomes, and nothing else survives.
+Authors may write raw HTML: it passes through the same allow-list as rendered Markdown, and nothing else survives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,17 +74,17 @@ def _parser() -> MarkdownIt:
 
 
 class Body:
-    """One author's text. Parsing costs most of a rendering, so all that is told of the text comes from one parse."""
+    """The text of one item. Parsing dominates the cost of rendering, so everything derives from a single parse."""
 
     def __init__(self, markdown: str, effort: Effort | None = None) -> None:
-        """Raises TooComplexError, when its steps and those of the document's other texts are too many."""
+        """Parse the text. Raise TooComplexError if the document now takes too many steps."""
         effort = effort or Effort()
         self._tokens = _parser().parse(markdown, effort.parse_env())
         effort.spend(len(self._tokens))
         effort.spend_on_html(self._raw_html)
 
     def html(self, *, styles: Mapping[str, str] | None = None) -> str:
-        """Sanitised HTML. `styles` gives elements an inline style by tag name, for mail clients that know no other."""
+        """Return sanitised HTML. `styles` maps tag names to inline styles, which are all that mail clients support."""
         return sanitise(self._raw_html, styles=styles)
 
     @cached_property
@@ -93,7 +93,7 @@ class Body:
             if token.type in ("heading_open", "heading_close") and token.tag in ("h1", "h2"):
                 token.tag = "h3"  # the page's own headings are h1 and h2
             if token.nesting == 1 and token.level == 0:
-                token.attrSet("dir", "auto")  # from right to left where the block's text is
+                token.attrSet("dir", "auto")  # for blocks of right-to-left text
             _align_by_attribute(token)
             _drop_relative_addresses(token.children or ())
         parser = _parser()
@@ -101,14 +101,14 @@ class Body:
 
     @cached_property
     def text(self) -> str:
-        """Plain text: paragraphs apart by blank lines, list marks, links as `text (address)`; no HTML."""
+        """Return plain text: blank lines between paragraphs, list marks, links as `text (address)`, no HTML."""
         return text_of(self._tokens)
 
     @cached_property
     def opening(self) -> str:
-        """The first paragraph that stands in no list, table or quotation, on one line without link addresses.
+        """Return the first paragraph outside lists, tables and quotations, on one line without link addresses.
 
-        Empty when there is none.
+        It is empty if there is none.
         """
         for before, token in pairwise(self._tokens):
             if before.type == "paragraph_open" and before.level == 0:
@@ -119,12 +119,12 @@ class Body:
 
     @property
     def links(self) -> tuple[str, ...]:
-        """Web addresses that the text links to, in its order, each once."""
+        """Return the web addresses of the links, in text order, each once."""
         return self._addresses("link_open", "href")
 
     @cached_property
     def images(self) -> tuple[str, ...]:
-        """Web addresses of the images, in the text's order, each once."""
+        """Return the web addresses of the images, in text order, each once."""
         return self._addresses("image", "src")
 
     def _addresses(self, kind: str, attribute: str) -> tuple[str, ...]:
@@ -138,7 +138,7 @@ class Body:
 
 
 def sanitise(html: str, *, styles: Mapping[str, str] | None = None) -> str:
-    """Only allow-listed elements, attributes and URL schemes are left; scripts go with their content."""
+    """Keep only allow-listed elements, attributes and URL schemes; remove scripts with their content."""
     return nh3.clean(
         html,
         tags=set(_TAGS),
@@ -152,7 +152,7 @@ def sanitise(html: str, *, styles: Mapping[str, str] | None = None) -> str:
 
 
 def _drop_relative_addresses(tokens: Sequence[Token]) -> None:
-    """Only texts are left of links and images that lead somewhere beside the document: no reader is there."""
+    """Reduce links and images with relative addresses to their text: readers cannot reach those addresses."""
     kept: list[bool] = []
     for token in tokens:
         match token.type:
@@ -166,10 +166,10 @@ def _drop_relative_addresses(tokens: Sequence[Token]) -> None:
 
 
 def _align_by_attribute(token: Token) -> None:
-    """A column's alignment as an attribute: authors' style attributes do not survive sanitising."""
+    """Express a column's alignment as an attribute, because style attributes do not survive sanitising."""
     if token.type in ("td_open", "th_open"):
         style = str(token.attrs.pop("style", ""))
         if style:
             token.attrSet("align", style.removeprefix("text-align:"))
         elif token.type == "th_open":
-            token.attrSet("align", "left")  # else it would be centred above its column
+            token.attrSet("align", "left")  # otherwise the header would be centred

@@ -1,4 +1,4 @@
-"""What is generated, and the options that decide how."""
+"""The generated content and its options."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,7 +31,7 @@ class Platform(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentOptions:
-    """Everything besides the document that shapes the content. Without platforms there are no social posts."""
+    """Everything besides the document that affects the content. Without platforms there are no social posts."""
 
     email_tone: Tone = Tone.PROFESSIONAL
     web_tone: Tone = Tone.PROFESSIONAL
@@ -43,7 +43,7 @@ class ContentOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newsletter:
-    """`html` is a whole document for mail clients; `preview_text` is what inboxes show beside the subject."""
+    """A newsletter. `html` is a full document for mail clients; inboxes show `preview_text` beside the subject."""
 
     subject: str
     html: str
@@ -53,7 +53,7 @@ class Newsletter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebUpdate:
-    """`content` is sanitised HTML, to be put into a page; `excerpt` is plain text."""
+    """A web update. `content` is sanitised HTML to embed in a page; `excerpt` is plain text."""
 
     title: str
     content: str
@@ -64,7 +64,7 @@ class WebUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocialPost:
-    """`content` with its hashtags appended (each with its `#`, apart by blanks) stays within the platform's limit."""
+    """A post. `content` plus its hashtags (each with `#`, separated by blanks) is within the platform's limit."""
 
     platform: Platform
     content: str

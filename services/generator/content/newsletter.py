@@ -1,4 +1,4 @@
-"""The newsletter: HTML that mail clients show, the same in plain text, subject and preview text."""
+"""The newsletter: HTML for mail clients, the same as plain text, subject and preview text."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from services.generator.content.wording import counted, long_date, shorten
 from services.generator.documents.model import Item, Section
 
 SUBJECT_MAX_CHARS = 78
-"""RFC 5322 asks for lines of 78 characters; inboxes show fewer still."""
+"""RFC 5322 recommends at most 78 characters per line; inboxes show even fewer."""
 PREVIEW_MAX_CHARS = 110
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -45,7 +45,7 @@ def render_newsletter(edition: Edition, voice: Voice, style: TemplateStyle) -> N
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    """Templates escape whatever they are given; only sanitised bodies are marked safe in them."""
+    """Return the template environment. It escapes all values; only sanitised bodies are marked safe."""
     return Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

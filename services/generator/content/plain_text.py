@@ -6,7 +6,7 @@ from markdown_it.token import Token
 
 
 def text_of(tokens: Iterable[Token]) -> str:
-    """Paragraphs apart by blank lines, list marks, links as `text (address)`; no HTML."""
+    """Return plain text: blank lines between paragraphs, list marks, links as `text (address)`, no HTML."""
     lines: list[str] = []
     writer = _TextWriter(lines)
     for token in tokens:
@@ -15,12 +15,12 @@ def text_of(tokens: Iterable[Token]) -> str:
 
 
 class _TextWriter:
-    """Writes block tokens as lines. Each list level and quotation has a prefix for its first and its other lines."""
+    """A writer of block tokens as lines. Each list level and quotation has prefixes for its first and other lines."""
 
     def __init__(self, lines: list[str]) -> None:
         self._lines = lines
         self._counters: list[int | None] = []
-        """One a list: the next number, or None for bullets."""
+        """For each open list, the next number, or None for bullets."""
         self._mark = ""
         self._quotes = 0
         self._cells: list[str] | None = None
@@ -87,9 +87,9 @@ class _TextWriter:
 
 
 def inline_text(tokens: Sequence[Token], *, addresses: bool = True) -> str:
-    """Inline tokens as text. Raw HTML leaves nothing: in plain text its tags would only be noise.
+    """Return inline tokens as text, without raw HTML.
 
-    `addresses` puts those of links after their texts.
+    `addresses` adds the addresses of links after their texts.
     """
     parts: list[str] = []
     open_links: list[tuple[str, int]] = []

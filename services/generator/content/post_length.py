@@ -1,7 +1,7 @@
 """How X (Twitter) counts a post's length: weights by script, 23 for each link, 2 for each emoji.
 
-A domain without https:// becomes a link as well, where its end is one that exists. Which do is a list that changes, so
-all that look like one count as the longer of both.
+A domain without https:// becomes a link too if its top-level domain exists. That list changes, so anything that looks
+like a domain counts as the longer of both.
 
 Source: https://docs.x.com/resources/fundamentals/counting-characters (configuration v3).
 """
@@ -11,7 +11,7 @@ import unicodedata
 
 _LINK_WEIGHT = 23
 _LIGHT = ((0, 4351), (8192, 8205), (8208, 8223), (8242, 8247))
-"""Ranges of code points that weigh 1; all others weigh 2."""
+"""Ranges of code points with weight 1; all others have weight 2."""
 
 _LINK = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)\]]", re.IGNORECASE)
 _DOMAIN = re.compile(r"(?<![\w@.-])(?:[a-z0-9-]{1,63}\.){1,8}[a-z]{2,24}(?![\w@-])(?:/[^\s<>\"']*)?", re.IGNORECASE)
@@ -29,7 +29,7 @@ _EMOJI = re.compile(
 
 
 def post_weight(text: str) -> int:
-    """The length that counts towards the limit of 280."""
+    """Return the length that counts towards the limit of 280."""
     text = unicodedata.normalize("NFC", text)
     text, link_count = _LINK.subn("", text)
     text = _DOMAIN.sub(lambda domain: domain[0].ljust(_LINK_WEIGHT), text)

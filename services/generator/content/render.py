@@ -1,4 +1,4 @@
-"""The whole content of one edition."""
+"""Render the content of a document."""
 
 from services.generator.content.edition import make_edition
 from services.generator.content.model import ContentOptions, GeneratedContent
@@ -10,7 +10,7 @@ from services.generator.documents.model import Document
 
 
 def render_content(document: Document, options: ContentOptions) -> GeneratedContent:
-    """Newsletter, web update and posts. Depends on the arguments alone: neither on the time nor on earlier calls."""
+    """Return newsletter, web update and posts, which depend only on the arguments, not on time or earlier calls."""
     edition = make_edition(document)
     return GeneratedContent(
         newsletter=render_newsletter(edition, VOICES[options.email_tone], options.style),

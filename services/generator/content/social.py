@@ -1,4 +1,4 @@
-"""One post for each social platform, within the platform's limits."""
+"""Render one post for each social platform, within the platform's limits."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,18 +12,18 @@ from services.generator.content.wording import hashtag, sentence_ends, shorten
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformLimits:
-    """`max_chars` is the platform's own limit, measured by `measure`; `hashtags` and `media` are at most."""
+    """The limits of a platform. `max_chars` is measured by `measure`; `hashtags` and `media` are maximum counts."""
 
     max_chars: int
     hashtags: int
     media: int
     listed_items: int
-    """How many further items a post lists: people read little on some platforms."""
+    """Number of further items in a post: on some platforms people read little."""
     measure: Callable[[str], int] = len
 
 
 def utf16_length(text: str) -> int:
-    """Length in UTF-16 units, as LinkedIn, Facebook and Instagram count: an emoji takes two or more."""
+    """Return the length in UTF-16 units, as LinkedIn, Facebook and Instagram count: an emoji takes two or more."""
     return len(text.encode("utf-16-le")) // 2
 
 
@@ -36,11 +36,11 @@ LIMITS: Mapping[Platform, PlatformLimits] = {
 
 _KEYWORDS_FROM_HASHTAGS = 10
 _KEYWORD_HASHTAGS = 8
-"""Keywords become hashtags only where many are usual."""
+"""Keywords become hashtags only on platforms where many hashtags are usual."""
 
 
 def render_posts(edition: Edition, voice: Voice, platforms: Iterable[Platform]) -> tuple[SocialPost, ...]:
-    """A post for each platform, in the order of `Platform`."""
+    """Return a post for each platform, in the order of `Platform`."""
     wanted = frozenset(platforms)
     return tuple(_post(edition, voice, platform) for platform in Platform if platform in wanted)
 
@@ -56,7 +56,7 @@ def _post(edition: Edition, voice: Voice, platform: Platform) -> SocialPost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Post:
-    """A post's paragraphs in their order. The closing may be a medical notice, so room is kept for it first."""
+    """A post's paragraphs in order. The closing may be a medical notice, so its space is reserved first."""
 
     hook: str
     opening: str
@@ -69,7 +69,7 @@ class _Post:
 
 
 def _whole_post(edition: Edition, voice: Voice, limits: PlatformLimits) -> _Post:
-    """All that there is to say, whatever its length."""
+    """Return the full post, whatever its length."""
     lead = edition.bodies[edition.lead]
     others = edition.newest[1 : 1 + limits.listed_items]
     return _Post(
@@ -82,7 +82,7 @@ def _whole_post(edition: Edition, voice: Voice, limits: PlatformLimits) -> _Post
 
 
 def _fit(post: _Post, measure: Callable[[str], int], limit: int) -> str:
-    """The post within its limit: the hook cut where it must be, the opening after a sentence, others left out."""
+    """Fit the post to its limit: cut the hook if necessary, the opening after a sentence, and omit other parts."""
     fitted = _Post(hook=_cut(post.hook, measure, limit), opening="", others="", closing="", link="")
 
     def add(**part: str) -> bool:
@@ -102,7 +102,7 @@ def _fit(post: _Post, measure: Callable[[str], int], limit: int) -> str:
 
 
 def _cut(text: str, measure: Callable[[str], int], limit: int) -> str:
-    """The longest shortened form of `text` that fits."""
+    """Return the longest shortened form of `text` that fits."""
     low, high = 1, len(text)
     if measure(text) <= limit:
         return text
@@ -116,7 +116,7 @@ def _cut(text: str, measure: Callable[[str], int], limit: int) -> str:
 
 
 def _hashtags(edition: Edition, voice: Voice, limits: PlatformLimits) -> tuple[str, ...]:
-    """Categories first (the lead's before others), then the tone's, then keywords."""
+    """Return the hashtags: the lead's category, the tone's, the other categories, then keywords."""
     lead_section = next(s for s in edition.document.sections if edition.lead in s.items)
     categories = dict.fromkeys([lead_section.category, *(s.category for s in edition.document.sections if s.items)])
     tags = [hashtag(category) for category in categories]

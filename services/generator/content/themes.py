@@ -1,4 +1,4 @@
-"""What the template styles look like inside an item's body, element by element: mail clients drop style sheets."""
+"""The template styles inside an item's body, as inline styles by element: mail clients drop style sheets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _SERIF = "font-family:Georgia,'Times New Roman',serif"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Theme:
-    """Colours are #rrggbb: older mail clients know no other form."""
+    """A theme. Colours are #rrggbb, the only form that older mail clients support."""
 
     font: str
     page: str

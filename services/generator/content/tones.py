@@ -1,8 +1,8 @@
-"""The three tones: how the generator's own sentences are worded around the authors' texts.
+"""The three tones: the generator's own sentences around the authors' texts.
 
-The authors' words are never rewritten: in health matters a changed word may be a changed claim. Placeholders: {brand}
+The authors' words are never rewritten: in health matters a changed word may change a claim. Placeholders: {brand}
 the document's title, {lead} the newest item's title, {count} e.g. `3 updates`, {period} dates, {topics} categories.
-No sentence may hold a word that makes the mock services simulate a failure; a test keeps it so.
+No sentence may contain a word that makes the mock services simulate a failure; a test checks this.
 """
 
 from collections.abc import Mapping

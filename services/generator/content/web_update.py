@@ -11,7 +11,7 @@ from services.generator.documents.model import Item, Section
 
 SEO_TITLE_MAX_CHARS = 60
 SEO_EXCERPT_MAX_CHARS = 155
-"""What search engines show of a title and of a description."""
+"""The length of titles and descriptions that search engines show."""
 TITLE_MAX_CHARS = 200
 EXCERPT_MAX_CHARS = 300
 SLUG_MAX_CHARS = 80
@@ -19,7 +19,10 @@ _SEO_KEYWORDS = 6
 
 
 def render_web_update(edition: Edition, voice: Voice, style: TemplateStyle, *, seo_optimize: bool) -> WebUpdate:
-    """`seo_optimize` keeps title and excerpt within what search engines show, links sections, and tags keywords."""
+    """Return the web update.
+
+    `seo_optimize` limits title and excerpt to what search engines show, links sections, and adds keywords as tags.
+    """
     title = voice.web_title.format_map(edition.facts)
     return WebUpdate(
         title=shorten(title, SEO_TITLE_MAX_CHARS if seo_optimize else TITLE_MAX_CHARS),
@@ -31,14 +34,14 @@ def render_web_update(edition: Edition, voice: Voice, style: TemplateStyle, *, s
 
 
 def _slug(edition: Edition) -> str:
-    """The lead's title and date; for titles without Latin letters the document's digest tells pages apart."""
+    """Return the lead's title and date; if the title has no Latin letters, the document's digest replaces it."""
     day = edition.lead.date.isoformat()
     words = slugify(edition.lead.title, SLUG_MAX_CHARS - len(day) - 1)
     return f"{words or 'update-' + edition.document.digest[:8]}-{day}"
 
 
 def _excerpt(edition: Edition, voice: Voice, limit: int) -> str:
-    """The lead's opening; where that is short, the tone's introduction after it."""
+    """Return the lead's opening, followed by the tone's introduction if it is short."""
     lead = edition.bodies[edition.lead].opening
     introduction = voice.web_introduction.format_map(edition.facts)
     return shorten(lead if len(lead) > limit // 2 else f"{lead} {introduction}", limit)

@@ -1,4 +1,4 @@
-"""Small rules of wording that all channels share: cutting, counting, joining, slugs, dates."""
+"""Text helpers shared by all channels: cutting, counting, joining, slugs, dates."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ _MONTHS = (
 
 
 def shorten(text: str, limit: int) -> str:
-    """`text` on one line in at most `limit` characters, cut between words and then ended by an ellipsis."""
+    """Return `text` on one line with at most `limit` characters, cut between words with an ellipsis if too long."""
     text = " ".join(text.split())
     if len(text) <= limit:
         return text
@@ -25,36 +25,36 @@ def shorten(text: str, limit: int) -> str:
 
 
 def sentence_ends(text: str) -> Iterator[int]:
-    """Where `text` may be cut after a sentence, its own end last. What may be an abbreviation ends none."""
+    """Yield the positions after sentences, the end of `text` last; possible abbreviations do not end a sentence."""
     yield from (end.start() for end in _SENTENCE_END.finditer(text))
     yield len(text)
 
 
 def long_date(day: date) -> str:
-    """`January 24, 2026`, whatever the locale."""
+    """Return a date such as `January 24, 2026`, whatever the locale."""
     return f"{_MONTHS[day.month - 1]} {day.day}, {day.year}"
 
 
 def period(days: Sequence[date]) -> str:
-    """The span of at least one day: a date, or two joined by `to`."""
+    """Return the period that the days (at least one) cover: a date, or two joined by `to`."""
     first, last = min(days), max(days)
     return long_date(last) if first == last else f"{long_date(first)} to {long_date(last)}"
 
 
 def counted(count: int, singular: str) -> str:
-    """`1 update`, `3 updates`."""
+    """Return for example `1 update` or `3 updates`."""
     return f"{count} {singular}" if count == 1 else f"{count} {singular}s"
 
 
 def enumerate_words(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Return `a`, `a and b`, or `a, b and c`."""
     if len(words) < 2:
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def slugify(text: str, limit: int) -> str:
-    """Lower-case ASCII words joined by hyphens, cut between words; empty when the text has no Latin letters."""
+    """Return lower-case ASCII words joined by hyphens, cut between words; "" if the text has no Latin letters."""
     ascii_text = unicodedata.normalize("NFKD", text.replace("ł", "l").replace("Ł", "L").replace("ß", "ss"))
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_text.encode("ascii", "ignore").decode().lower()).strip("-")
     if len(slug) <= limit:
@@ -64,7 +64,7 @@ def slugify(text: str, limit: int) -> str:
 
 
 def hashtag(text: str) -> str:
-    """`#CamelCase` of the words; empty when there is no letter (platforms do not link pure numbers)."""
+    """Return the words as `#CamelCase`, or "" if there is no letter (platforms do not link pure numbers)."""
     words = re.findall(r"\w+", text.replace("'", "").replace("\u2019", ""))
     joined = "".join(word[:1].upper() + word[1:] for word in words)
     return f"#{joined}" if any(character.isalpha() for character in joined) else ""

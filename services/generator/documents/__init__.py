@@ -1,1 +1,1 @@
-"""The living document: where it is read from, and what it says."""
+"""The living document: its sources and its parser."""

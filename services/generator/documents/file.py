@@ -13,7 +13,7 @@ _Stamp = tuple[int, int, int, int]
 
 
 class FileSource:
-    """Reads the file again whenever its inode, size or times have changed; a copy may keep some of them, never all."""
+    """A file, read again if its inode, size or times have changed; a copy may preserve some of these, but never all."""
 
     kind = "file"
 
@@ -23,8 +23,8 @@ class FileSource:
 
     async def read(self, *, refresh: bool) -> str:
         try:
-            status = self._path.stat()  # one system call: quicker than a thread's hand-over
-            if not stat.S_ISREG(status.st_mode):  # to open a pipe waits for its writer, maybe for ever
+            status = self._path.stat()  # one system call: faster than handing it to a thread
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe waits for its writer, maybe for ever
                 raise DocumentUnavailableError(f"{self._path}: not a regular file")
             stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
             if self._cached is not None and self._cached[0] == stamp and not refresh:

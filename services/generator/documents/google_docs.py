@@ -26,7 +26,7 @@ _RENEW_BEFORE_S = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceAccount:
-    """The parts of a service account's key file that a token request needs."""
+    """The fields of a service account's key file that a token request needs."""
 
     client_email: str
     private_key: str = field(repr=False)
@@ -35,7 +35,7 @@ class ServiceAccount:
 
     @classmethod
     def from_json(cls, text: str) -> "ServiceAccount":
-        """Raises ValueError, which names the missing part and never the key."""
+        """Parse a key file. Raise ValueError, which names the missing fields and never contains the key."""
         try:
             data = json.loads(text)
         except ValueError:
@@ -45,11 +45,11 @@ class ServiceAccount:
         names = ("client_email", "private_key", "token_uri")
         missing = [name for name in names if not (isinstance(data.get(name), str) and data[name])]
         if missing:
-            raise ValueError(f"lacks {', '.join(missing)}: give a service account's key file")
+            raise ValueError(f"lacks {', '.join(missing)}: use a service account's key file")
         return cls(**{name: data[name] for name in names}, private_key_id=str(data.get("private_key_id", "")))
 
     def assertion(self, *, now_s: int) -> str:
-        """A signed JWT (RS256) that asks for read access. Raises ValueError when the private key cannot be used."""
+        """Return a signed JWT (RS256) that requests read access. Raise ValueError if the private key is unusable."""
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -108,13 +108,13 @@ class GoogleDocsSource:
         answer = json_object(response, what=what)
         token, life_s = answer.get("access_token"), answer.get("expires_in", _TOKEN_LIFE_S)
         if not isinstance(token, str) or not isinstance(life_s, int | float):
-            raise DocumentUnavailableError(f"{what}: the answer holds no access_token")
+            raise DocumentUnavailableError(f"{what}: the response contains no access_token")
         self._token, self._token_expires_s = token, now_s + life_s
         return token
 
 
 def to_markdown(document: Mapping[str, Any]) -> str:
-    """The document's body: headings by their named style, lists with their nesting, tables row by row."""
+    """Convert the document's body: headings by named style, nested lists, tables row by row."""
     body = document.get("body")
     content = body.get("content", []) if isinstance(body, dict) else []
     lists = document.get("lists") or {}
@@ -154,7 +154,7 @@ def _paragraph_lines(paragraph: Mapping[str, Any], lists: Mapping[str, Any]) -> 
 
 
 def _run_text(element: Mapping[str, Any], *, plain: bool) -> str:
-    """One run; in headings without marks, since the heading itself is the emphasis."""
+    """Convert one run of text, without marks in headings, which are emphasized anyway."""
     run = element.get("textRun")
     if run is None:
         return ""

@@ -1,4 +1,4 @@
-"""Styled runs of text, as Google Docs and Notion deliver them, to Markdown."""
+"""Convert styled runs of text from Google Docs and Notion to Markdown."""
 
 _ESCAPED_IN_URL = str.maketrans({"(": "%28", ")": "%29", " ": "%20", "<": "%3C", ">": "%3E"})
 
@@ -12,9 +12,9 @@ def styled(
     code: bool = False,
     href: str | None = None,
 ) -> str:
-    """One run in Markdown. Blanks at its ends stay outside the marks, where Markdown wants them.
+    """Return one run as Markdown. Blanks at its ends stay outside the marks, as Markdown requires.
 
-    The text itself is not escaped: authors of living documents write Markdown in these editors, too.
+    The text is not escaped: authors also write Markdown in these editors.
     """
     core = text.strip()
     if not core:

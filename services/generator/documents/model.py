@@ -1,4 +1,4 @@
-"""A living document as the rest of the generator sees it, and the two ways it can fail."""
+"""A parsed living document, and the two ways that reading it can fail."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -17,7 +17,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Items of one category, in the document's order. May have none."""
+    """The items of one category, in document order. It may have none."""
 
     category: str
     title: str
@@ -43,7 +43,7 @@ class DocumentUnavailableError(Exception):
 
 
 class MalformedDocumentError(Exception):
-    """The document was fetched, and is not one that can be published from. `line` is 1-based."""
+    """The document was fetched but cannot be used for publishing. `line` is 1-based."""
 
     def __init__(self, reason: str, *, line: int) -> None:
         super().__init__(f"line {line}: {reason}")

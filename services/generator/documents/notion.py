@@ -1,4 +1,4 @@
-"""LIVING_DOC_TYPE=notion: a Notion database (a page an item), or one page that holds the whole document.
+"""LIVING_DOC_TYPE=notion: a Notion database (one page per item), or one page with the whole document.
 
 API and block format: https://developers.notion.com/reference/block
 """
@@ -34,7 +34,7 @@ Object = Mapping[str, Any]
 
 
 class NotionSource:
-    """`database_id` wins over `page_id`; one of them is given."""
+    """A Notion database or page. `database_id` takes precedence over `page_id`; one of them is given."""
 
     kind = "notion"
 
@@ -56,7 +56,7 @@ class NotionSource:
         return decode(markdown.encode(), what="Notion")
 
     async def _read_database(self, database_id: str) -> str:
-        """Each page becomes an item: properties Category, Date, Title, and Content or else the page's own blocks."""
+        """Convert each page to an item: properties Category, Date, Title, and Content or else the page's own blocks."""
         items: dict[str, list[str]] = {}
         async for page in self._pages("POST", f"/v1/databases/{quote(database_id, safe='')}/query"):
             properties = {name.lower(): value for name, value in page.get("properties", {}).items()}
@@ -93,14 +93,14 @@ class NotionSource:
         return lines
 
     async def _pages(self, method: str, path: str) -> AsyncIterator[Object]:
-        """Every result of a paginated list, page after page."""
+        """Yield every result of a paginated list."""
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
             position: dict[str, Any] = {"page_size": _PAGE_SIZE} | ({"start_cursor": cursor} if cursor else {})
             answer = await self._ask(method, path, position)
             results = answer.get("results")
             if not isinstance(results, list):
-                raise DocumentUnavailableError("Notion: the answer holds no results")
+                raise DocumentUnavailableError("Notion: the response contains no results")
             for result in results:
                 yield result
             cursor = str(answer.get("next_cursor") or "")
@@ -119,7 +119,7 @@ class NotionSource:
 
 
 def _own_lines(block: Object) -> list[str]:
-    """The block without its children; nothing for kinds that have no text."""
+    """Return the lines of a block without its children; none for kinds without text."""
     kind = block.get("type", "")
     value = block.get(kind) or {}
     if kind == "divider":
@@ -164,7 +164,7 @@ def _run(run: Object) -> str:
 
 
 def _table(rows: list[str]) -> list[str]:
-    """Markdown tables need the rule under their first row."""
+    """Add the rule that Markdown tables need under their first row."""
     if not rows:
         return []
     columns = rows[0].replace("\\|", "").count("|") - 1
@@ -172,7 +172,7 @@ def _table(rows: list[str]) -> list[str]:
 
 
 def _plain(prop: Object | None) -> str:
-    """A property's value as text: title, rich text, select, multi-select (the first) or date (its start)."""
+    """Return a property's value as text: title, rich text, select, multi-select (the first) or date (its start)."""
     if not prop:
         return ""
     value = prop.get(prop.get("type", ""))
@@ -186,7 +186,7 @@ def _plain(prop: Object | None) -> str:
 
 
 def _title_of(properties: Mapping[str, Object]) -> str:
-    """Every Notion page has one property of type title, whatever its name."""
+    """Return the value of the property of type title, which every Notion page has under some name."""
     for prop in properties.values():
         if prop.get("type") == "title":
             return " ".join("".join(run.get("plain_text", "") for run in prop.get("title", [])).split())

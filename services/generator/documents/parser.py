@@ -1,11 +1,11 @@
-"""Reads a living document's Markdown.
+"""Parse a living document's Markdown.
 
-# Title of the document          (optional; neither front matter nor text before the first section is published)
+# Title of the document          (optional; front matter and text before the first section are not published)
 ## [Category] Section title
 ### Item heading
 - **Date:** 2026-01-24           (or January 24, 2026, or 24 January 2026)
 - **Title:** Headline
-- **Content:** Markdown, which may go on
+- **Content:** Markdown, which may continue
   over many lines, up to the next heading of these three levels.
 """
 
@@ -22,7 +22,7 @@ DEFAULT_TITLE = "Updates"
 _FIELDS = ("Date", "Title", "Content")
 _DATE_FORMATS = ("%Y-%m-%d", "%B %d, %Y", "%d %B %Y", "%b %d, %Y", "%d %b %Y")
 
-# No two neighbours in a pattern can share blanks: one long line of them would stop the whole service for hours.
+# No two adjacent parts of a pattern may both match blanks: a long line of blanks would block the service for hours.
 _HEADING = re.compile(r"(#{1,3})(?:[ \t](.*))?")
 _CLOSING_MARKS = re.compile(r"(?:^|(?<=[ \t]))#+$")
 _SECTION = re.compile(r"\[([^\[\]]*)\](.*)")
@@ -34,7 +34,7 @@ _COMMENT = re.compile(r"<!--.*?(-->|\Z)", re.DOTALL)
 
 
 def parse_document(text: str) -> Document:
-    """The document that `text` describes, with at least one item. Raises MalformedDocumentError with the line."""
+    """Parse a document with at least one item. Raise MalformedDocumentError with the line."""
     reader = _Reader()
     for line in _lines(text):
         reader.read(line)
@@ -50,7 +50,7 @@ class _Line:
     number: int
     text: str
     level: int
-    """Of the heading, 1 to 3; 0 for any other line, and inside fenced code."""
+    """Level of the heading, 1 to 3; 0 for any other line, also in fenced code."""
     heading: str = ""
 
 
@@ -61,7 +61,7 @@ def _lines(text: str) -> Iterator[_Line]:
     fence: str | None = None
     for number, raw in enumerate(lines[before:], start=before + 1):
         begun = _FIELD.fullmatch(raw) if fence is None else None
-        mark = _FENCE.match(begun[2] if begun else raw)  # code may begin right after **Content:**
+        mark = _FENCE.match(begun[2] if begun else raw)  # code may start right after **Content:**
         if fence is not None:
             if mark and mark[1].startswith(fence) and not raw.strip(f" {fence[0]}"):
                 fence = None
@@ -75,7 +75,7 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _front_matter_lines(lines: list[str]) -> int:
-    """How many lines of YAML stand before the text, as Jekyll and Hugo have it: its comments are no headings."""
+    """Return the number of lines of YAML front matter, as in Jekyll and Hugo: its comments are not headings."""
     if lines[0].rstrip() != "---":
         return 0
     for number, line in enumerate(lines[1:], start=1):
@@ -88,10 +88,13 @@ def _front_matter_lines(lines: list[str]) -> int:
 
 
 def _line_ends(comment: re.Match[str]) -> str:
-    """What a comment leaves: later lines keep their numbers. One that never ends would hide all items after it."""
+    """Return a comment's line ends, so that later lines keep their numbers.
+
+    Raise MalformedDocumentError for a comment without an end, which would hide all items after it.
+    """
     if not comment[1]:
         line = comment.string.count("\n", 0, comment.start()) + 1
-        raise MalformedDocumentError("the comment that begins here (<!--) has no end (-->)", line=line)
+        raise MalformedDocumentError("the comment that starts here (<!--) has no end (-->)", line=line)
     return "\n" * comment[0].count("\n")
 
 
@@ -112,7 +115,7 @@ class _OpenSection:
 
 
 class _Reader:
-    """The reader's place in the document: at most one section and one item are open."""
+    """The state of the parser: at most one section and one item are open."""
 
     def __init__(self) -> None:
         self.title = ""
@@ -141,7 +144,7 @@ class _Reader:
         category, title = (match[1].strip(), match[2].strip()) if match else ("", "")
         if not category:
             raise MalformedDocumentError(
-                f"section heading {_quoted(line.heading)} names no category: write ## [Category] Title",
+                f"section heading {_quoted(line.heading)} has no category: write ## [Category] Title",
                 line=line.number,
             )
         self._sections.append(_OpenSection(category, title or category, line.number))
@@ -150,7 +153,7 @@ class _Reader:
         self._close_item()
         if not self._sections:
             raise MalformedDocumentError(
-                f"item {_quoted(line.heading)} stands before the first ## [Category] section", line=line.number
+                f"item {_quoted(line.heading)} is before the first ## [Category] section", line=line.number
             )
         if not line.heading:
             raise MalformedDocumentError("an item heading (###) has no text", line=line.number)
@@ -163,11 +166,11 @@ class _Reader:
             if name in item.fields:
                 first = item.fields[name][0]
                 raise MalformedDocumentError(
-                    f"**{name}:** stands twice in one item (first: line {first})", line=line.number
+                    f"**{name}:** appears twice in one item (first in line {first})", line=line.number
                 )
             item.fields[name] = (line.number, [match[2].lstrip(" \t")])
         elif "Content" in item.fields:
-            item.fields["Content"][1].append(line.text)  # whatever follows Content, and is no field, is content
+            item.fields["Content"][1].append(line.text)  # everything after Content that is not a field is content
         elif line.text.strip():
             self._read_continuation(item, line, name)
 
@@ -180,7 +183,7 @@ class _Reader:
             item.fields["Title"][1].append(line.text.strip())
             return
         raise MalformedDocumentError(
-            f"unexpected text {_quoted(line.text.strip())}: an item begins with **Date:**, **Title:** and **Content:**",
+            f"unexpected text {_quoted(line.text.strip())}: an item starts with **Date:**, **Title:** and **Content:**",
             line=line.number,
         )
 
@@ -214,7 +217,7 @@ def _parse_date(text: str, *, line: int) -> date:
 
 
 def _join_content(lines: list[str]) -> str:
-    """The field's first line and, without their common indentation, the rest; a closing rule (---) is dropped."""
+    """Join the field's lines, removing the common indentation after the first one, and a closing rule (---)."""
     rest = dedent("\n".join(line.expandtabs(4) for line in lines[1:])).split("\n")
     joined = [lines[0], *rest]
     while joined and (not joined[-1].strip() or _RULE.fullmatch(joined[-1])):

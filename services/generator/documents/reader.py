@@ -1,4 +1,4 @@
-"""The document as it is now: fetched from its source, parsed once for each text."""
+"""The current document: fetched from its source, and parsed once for each text."""
 
 import asyncio
 from time import monotonic
@@ -26,14 +26,14 @@ class DocumentReader:
         return self._source.kind
 
     async def read(self, *, refresh: bool = False) -> Document:
-        """Raises DocumentUnavailableError, MalformedDocumentError."""
+        """Return the document. Raise DocumentUnavailableError and MalformedDocumentError."""
         try:
             text = await self._source.read(refresh=refresh)
         except DocumentUnavailableError:
             self._metrics.count_fetch(self.kind, "unavailable")
             raise
         if self._parsed is None or self._parsed[0] != text:
-            async with self._parsing:  # those who wait for the same text find it parsed
+            async with self._parsing:  # requests waiting for the same text find it parsed
                 if self._parsed is None or self._parsed[0] != text:
                     return await self._parse(text)
         self._metrics.count_fetch(self.kind, "unchanged")
@@ -50,7 +50,7 @@ class DocumentReader:
         return document
 
     async def problem(self) -> str | None:
-        """Why nothing can be generated now, or None. Remote sources are asked every 10 s at the most."""
+        """Return why nothing can be generated now, or None. Check remote sources at most every 10 s."""
         async with self._check_lock:
             if self._source.kind == "file" or monotonic() - self._checked_at_s > _CHECK_EVERY_S:
                 try:

@@ -1,4 +1,4 @@
-"""What every document source is, and how a source asks an HTTP server."""
+"""The interface of document sources, and their HTTP requests."""
 
 from typing import Protocol
 
@@ -15,20 +15,20 @@ _POLICY = RetryPolicy(attempts=3, max_delay_s=2.0)
 
 
 class DocumentSource(Protocol):
-    """Where the document's Markdown comes from. `kind` is LIVING_DOC_TYPE's name for it."""
+    """A source of the document's Markdown. `kind` is its name in LIVING_DOC_TYPE."""
 
     kind: str
 
     async def read(self, *, refresh: bool) -> str:
-        """The whole Markdown text as it is now; with `refresh`, without trusting a cached copy.
+        """Return the current Markdown text; with `refresh`, ignore cached copies.
 
-        Raises DocumentUnavailableError.
+        Raise DocumentUnavailableError.
         """
         ...
 
 
 async def ask(send: Send, *, what: str) -> httpx.Response:
-    """The 2xx or 304 answer, after a few attempts. Raises DocumentUnavailableError with the server's own reason."""
+    """Return the 2xx or 304 response, with a few attempts. Raise DocumentUnavailableError with the server's reason."""
     try:
         response = await send_with_retry(send, target=what, policy=_POLICY)
     except (AttemptsFailedError, CircuitOpenError, EgressRefusedError) as error:
@@ -41,18 +41,18 @@ async def ask(send: Send, *, what: str) -> httpx.Response:
 
 
 def json_object(response: httpx.Response, *, what: str) -> dict[str, object]:
-    """The answer's JSON object. Raises DocumentUnavailableError for anything else."""
+    """Return the response's JSON object. Raise DocumentUnavailableError for anything else."""
     try:
         body = response.json()
     except (ValueError, RecursionError) as error:
-        raise DocumentUnavailableError(f"{what}: the answer is not JSON") from error
+        raise DocumentUnavailableError(f"{what}: the response is not JSON") from error
     if not isinstance(body, dict):
-        raise DocumentUnavailableError(f"{what}: the answer is not a JSON object")
+        raise DocumentUnavailableError(f"{what}: the response is not a JSON object")
     return body
 
 
 def decode(raw: bytes, *, what: str) -> str:
-    """UTF-8 text. Raises DocumentUnavailableError when it is none, or is too large."""
+    """Decode UTF-8. Raise DocumentUnavailableError if it is not UTF-8 or is too large."""
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise DocumentUnavailableError(f"{what}: larger than {MAX_DOCUMENT_BYTES} bytes")
     try:

@@ -1,4 +1,4 @@
-"""LIVING_DOC_TYPE=url: a Markdown file on a web server, asked for anew each time and sent only when it has changed."""
+"""LIVING_DOC_TYPE=url: a Markdown file on a web server, requested each time but transferred only if it has changed."""
 
 from dataclasses import dataclass
 
@@ -15,11 +15,11 @@ MAX_REDIRECTS = 5
 class _Copy:
     text: str
     validators: dict[str, str]
-    """Conditional request headers (RFC 9110, 13.1): the server answers 304 while the copy is current."""
+    """Conditional request headers (RFC 9110, 13.1): the server responds 304 while the copy is current."""
 
 
 class UrlSource:
-    """Each hop of a redirect passes through the client's transport, so through the egress guard."""
+    """A URL. Each hop of a redirect passes through the client's transport, and so through the egress guard."""
 
     kind = "url"
 
@@ -45,21 +45,21 @@ class UrlSource:
         response = await ask(send, what=self._shown)
         if response.status_code == 304:
             if copy is None:
-                raise DocumentUnavailableError(f"{self._shown}: HTTP 304, though no cached copy was offered")
+                raise DocumentUnavailableError(f"{self._shown}: HTTP 304 without a conditional request")
             return copy.text
         text = decode(response.content, what=self._shown)
         self._copy = _Copy(text=text, validators=_validators(response))
         return text
 
     async def _send(self, headers: dict[str, str]) -> httpx.Response:
-        """The final answer with its body read, but no more of it than a document may have."""
+        """Return the final response with its body, limited to the maximum size of a document."""
         request = self._client.build_request("GET", self._url, headers=headers)
         for _ in range(MAX_REDIRECTS + 1):
             response = await self._client.send(request, stream=True)
             try:
                 if response.next_request is None:
                     return await _read_bounded(response, shown=self._shown)
-                request = response.next_request  # httpx has taken credentials off where the origin changes
+                request = response.next_request  # httpx has removed credentials if the origin changes
             finally:
                 await response.aclose()
         raise DocumentUnavailableError(f"{self._shown}: more than {MAX_REDIRECTS} redirects")

@@ -1,4 +1,4 @@
-"""Opens the history's database: SQLite with a write-ahead log, or PostgreSQL, each with a bounded pool."""
+"""Open the history's database: SQLite with a write-ahead log, or PostgreSQL, each with a bounded pool."""
 
 import os
 import socket
@@ -16,9 +16,9 @@ _CONNECT_TIMEOUT_S = 5
 
 
 def open_engine(database_url: str, *, pool_size: int) -> Engine:
-    """An engine with a bounded pool.
+    """Return an engine with a bounded pool.
 
-    Raises OSError when the SQLite file's folder cannot be made, and SQLAlchemy's errors for an unusable URL.
+    Raise OSError if the SQLite file's folder cannot be created, and SQLAlchemy's errors for an unusable URL.
     """
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite":
@@ -37,10 +37,10 @@ def open_engine(database_url: str, *, pool_size: int) -> Engine:
 
 
 class ServerConnections:
-    """An engine's open connections to a database server, to be cut off when it no longer answers.
+    """An engine's open connections to a database server, to be cut off if it stops responding.
 
-    Nothing else ends a thread that waits for a server that is frozen, unreachable or waits for a lock itself. SQLite's
-    calls are no server's: they wait for a lock for a bounded time.
+    Nothing else ends a thread that waits for a server that is frozen, unreachable or itself waiting for a lock. SQLite
+    has no server, and its calls wait for a lock for a bounded time.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -50,14 +50,14 @@ class ServerConnections:
             event.listen(engine, "close", lambda connection, _record: self._open.discard(connection))
 
     def cut_off(self) -> None:
-        """Whoever waits for an answer gets the driver's error, as if the server had hung up."""
+        """Close the sockets: waiting threads get the driver's error, as if the server had disconnected."""
         for connection in self._open.copy():
             with suppress(Exception), socket.socket(fileno=os.dup(connection.fileno())) as twin:  # may just be closing
                 twin.shutdown(socket.SHUT_RDWR)
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """The file of a SQLite database; None when it lives in memory, or is no SQLite database."""
+    """Return the file of a SQLite database, or None if it is in memory or not SQLite."""
     if url.get_backend_name() != "sqlite" or not url.database or url.database.startswith((":memory:", "file:")):
         return None
     return Path(url.database)
@@ -81,7 +81,7 @@ def _open_sqlite(url: URL, *, pool_size: int) -> Engine:
 
 
 def _create_private(path: Path) -> None:
-    """The file and its folder for this user alone; SQLite gives its -wal and -shm files the same mode."""
+    """Create the file and its folder, private to this user; SQLite gives its -wal and -shm files the same mode."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
@@ -94,7 +94,7 @@ def _set_pragmas(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> N
 
 
 def _write_ahead(cursor: DBAPICursor) -> None:
-    """A new file's switch waits for nobody: SQLite answers `locked` at once while another process does the same."""
+    """Switch to WAL, with retries: SQLite reports `locked` at once while another process switches a new file."""
     deadline_s = monotonic() + _BUSY_TIMEOUT_S
     while True:
         try:

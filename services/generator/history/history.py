@@ -1,7 +1,7 @@
-"""The history for the event loop: group commit, a bounded number of threads, a database that may come and go.
+"""The history for the event loop: group commit, a bounded number of threads, recovery from database outages.
 
-Writers that wait at the same time share one transaction, so that one disk flush serves them all. A write returns when
-it is durable.
+Writers that wait at the same time share one transaction, so that one disk flush serves all. A write returns when it
+is durable.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ logger = logging.getLogger("generator.database")
 _MAX_BATCH = 500
 _MAX_WAITING = 10_000
 _QUIET_TURNS = 5
-"""A batch waits for so many turns of the event loop in which nobody joined: requests that have arrived are read,
-parsed and rendered within that many. Fewer batches hand the interpreter to and fro between threads less."""
+"""A batch waits for this many turns of the event loop without a new write: enough to read, parse and render requests
+that have already arrived. Fewer batches mean fewer switches between threads."""
 _MAX_TURNS = 200
 _READERS = 2
 _ANSWER_WITHIN_S = 15.0
-"""More than SQLite waits for another process's lock."""
+"""Longer than SQLite waits for another process's lock."""
 _CLOSE_WITHIN_S = 2.0
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ _FileId = tuple[int, int]
 
 
 class GenerationHistory:
-    """Opens its database on first use, again after it could not, and again when its SQLite file is another one."""
+    """The history. It opens its database on first use, and again after a failure or if the SQLite file was replaced."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class GenerationHistory:
         self._file: Path | None = None
         self._file_id: _FileId | None = None
         self._latest: HistoryStore | None = None
-        """The one that was last asked, be it only to open it."""
+        """The store last used, even if only to open it."""
         self._opening: asyncio.Task[HistoryStore] | None = None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="history-writer")
         self._readers = ThreadPoolExecutor(min(_READERS, pool_size), thread_name_prefix="history-reader")
@@ -64,22 +64,25 @@ class GenerationHistory:
         self._flushing: asyncio.Task[None] | None = None
 
     async def add(self, generation: Generation, content_json: str) -> None:
-        """Store a new generation. Durable on return. Raises HistoryUnavailableError: then nothing was stored."""
+        """Store a new generation, durable on return. Raise HistoryUnavailableError if nothing was stored."""
         await self._write(generation, content_json)
 
     async def finish(self, generation: Generation) -> None:
-        """Store the outcome of a generation that was added as pending. Durable on return."""
+        """Store the outcome of a pending generation, durable on return."""
         await self._write(generation, None)
 
     async def get(self, content_id: str) -> tuple[Generation, str] | None:
-        """The generation and its content as JSON text, or None."""
+        """Return the generation and its content as JSON text, or None."""
         return await self._call(self._readers, lambda store: store.get(content_id))
 
     async def page(self, *, limit: int, offset: int) -> GenerationPage:
         return await self._call(self._readers, lambda store: store.page(limit=limit, offset=offset))
 
     async def ping(self) -> None:
-        """Raises HistoryUnavailableError. Once a write has failed, reading is not enough: a full disk can be read."""
+        """Raise HistoryUnavailableError if the database is unusable.
+
+        After a failed write this tests writing too, because a full disk can still be read.
+        """
         if self._write_failed:
             await self._call(self._writer, lambda store: store.ping(writing=True))
             self._write_failed = False
@@ -87,7 +90,7 @@ class GenerationHistory:
             await self._call(self._readers, lambda store: store.ping())
 
     async def close(self) -> None:
-        """Waits until what is being written is written, though not for long for a server that does not answer."""
+        """Finish pending writes, waiting only briefly for a server that does not respond."""
         giving_up = asyncio.get_running_loop().call_later(_CLOSE_WITHIN_S, self._give_up)
         if self._flushing is not None:
             await self._flushing
@@ -102,7 +105,7 @@ class GenerationHistory:
     async def _write(self, generation: Generation, content_json: str | None) -> None:
         await self._open()
         if len(self._waiting) >= _MAX_WAITING:
-            raise HistoryUnavailableError(f"{_MAX_WAITING} generations wait to be stored already")
+            raise HistoryUnavailableError(f"{_MAX_WAITING} generations are already waiting to be stored")
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((Write(generation=generation, content_json=content_json), done))
         if self._flushing is None:
@@ -110,7 +113,7 @@ class GenerationHistory:
         await done
 
     async def _flush(self) -> None:
-        """Write batch after batch until nobody waits."""
+        """Write batches until no write is waiting."""
         try:
             while self._waiting:
                 await self._gather()
@@ -128,7 +131,7 @@ class GenerationHistory:
             self._flushing = None
 
     async def _gather(self) -> None:
-        """Let all join that are on their way. Without traffic that takes microseconds; a timer would take its time."""
+        """Let imminent writes join the batch. Without traffic this takes microseconds, unlike a timer."""
         waiting, quiet_turns = len(self._waiting), 0
         for _ in range(_MAX_TURNS):
             await asyncio.sleep(0)
@@ -145,7 +148,7 @@ class GenerationHistory:
             except Exception as error:
                 if not _connection_lost(error) or self._given_up:
                     raise
-                result = await self._run(executor, job, store)  # the pool has dropped dead connections
+                result = await self._run(executor, job, store)  # the pool has discarded dead connections
         except Exception as error:
             raise self._unavailable(error) from error
         self._metrics.database_up.set(1)
@@ -161,7 +164,7 @@ class GenerationHistory:
             return await loop.run_in_executor(executor, job, store)
         except Exception as error:
             if loop.time() >= cutting_off.when():
-                raise TimeoutError(f"no answer within {self._answer_within_s:g} s") from error
+                raise TimeoutError(f"no response within {self._answer_within_s:g} s") from error
             raise
         finally:
             cutting_off.cancel()
@@ -172,7 +175,7 @@ class GenerationHistory:
 
     def _cut_off(self) -> None:
         if self._latest is not None:
-            logger.warning("the database does not answer: its connections are cut off")
+            logger.warning("the database does not respond: closing its connections")
             self._latest.cut_off()
 
     async def _open(self) -> HistoryStore:
@@ -180,12 +183,14 @@ class GenerationHistory:
             return self._store
         if self._opening is None:
             self._opening = asyncio.create_task(self._open_anew())
-            self._opening.add_done_callback(lambda done: done.cancelled() or done.exception())  # all may have left
-        return await asyncio.shield(self._opening)  # whoever leaves does not stop it half-way
+            self._opening.add_done_callback(
+                lambda done: done.cancelled() or done.exception()
+            )  # nobody may be waiting any more
+        return await asyncio.shield(self._opening)  # a cancelled waiter must not stop it half-way
 
     async def _open_anew(self) -> HistoryStore:
         if self._store is not None:
-            logger.warning("%s was removed or replaced while in use: it is opened anew", self._file)
+            logger.warning("%s was removed or replaced while in use: opening it again", self._file)
             self._store.close()
             self._store = None
         try:
@@ -210,7 +215,7 @@ class GenerationHistory:
         return HistoryStore(engine)
 
     def _is_replaced(self) -> bool:
-        """Whether rows would go into a file that has no name any more, and be lost with this process."""
+        """Report whether the open file was deleted or replaced, so that new rows would be lost with this process."""
         try:
             return self._file is not None and _file_id(self._file) != self._file_id
         except OSError as error:
@@ -220,7 +225,7 @@ class GenerationHistory:
         self._metrics.database_up.set(0)
         reason = _reason(error, self._file)
         logger.error("database failed: %s", reason)
-        return HistoryUnavailableError(f"the history's database cannot be used: {reason}")
+        return HistoryUnavailableError(f"the history database cannot be used: {reason}")
 
 
 def _write_all(store: HistoryStore, writes: list[Write]) -> None:
@@ -237,7 +242,7 @@ def _file_id(path: Path) -> _FileId:
 
 
 def _reason(error: Exception, file: Path | None) -> str:
-    """The driver's own first line, without the statement and parameters that SQLAlchemy adds; the file before it."""
+    """Return the file and the first line of the driver's error, without SQLAlchemy's statement and parameters."""
     cause = getattr(error, "orig", None) or error
     if isinstance(cause, OSError):
         file, reason = cause.filename or file, cause.strerror or str(cause) or type(cause).__name__

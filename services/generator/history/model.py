@@ -1,4 +1,4 @@
-"""One generation as the history keeps it."""
+"""The history's data types."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class GenerationStatus(StrEnum):
-    """PENDING is written before anything is published: it stays when the process dies in between."""
+    """The status of a generation. PENDING is written before publishing and stays if the process dies meanwhile."""
 
     PREVIEW = "preview"
     PENDING = "pending"
@@ -17,7 +17,7 @@ class GenerationStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """`content_digest` names the content, which equal generations share. The *_json are compact JSON texts."""
+    """A generation. `content_digest` identifies the content, shared by equal generations; *_json are compact JSON."""
 
     content_id: str
     status: GenerationStatus
@@ -32,20 +32,20 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One generation to be stored: with its content when it is new, or else with its final state."""
+    """One generation to store: a new one with its content, or an existing one with its final state."""
 
     generation: Generation
     content_json: str | None = None
-    """None updates the stored generation's outcome."""
+    """None updates the outcome of the stored generation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationPage:
-    """`generations` newest first; `total` counts the whole history."""
+    """A page of the history. `generations`: newest first; `total` counts the whole history."""
 
     generations: tuple[Generation, ...]
     total: int
 
 
 class HistoryUnavailableError(Exception):
-    """The database cannot be used now. The message has the driver's reason and no password."""
+    """The database cannot be used now. The message contains the driver's reason and no password."""

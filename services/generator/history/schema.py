@@ -1,4 +1,4 @@
-"""The history's tables, and the version of their layout."""
+"""The history's tables and their schema version."""
 
 from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, String, Table, Text, insert, select
 
@@ -37,8 +37,8 @@ class SchemaMismatchError(Exception):
 
 
 def ensure_schema(connection: Connection) -> None:
-    """Create what is missing. Raises SchemaMismatchError rather than touch tables of another version."""
-    # Two generators that start at once must not both create: either lock ends with the transaction.
+    """Create missing tables. Raise SchemaMismatchError if the tables have another version, without changing them."""
+    # Two generators that start at once must not both create tables. The locks end with the transaction.
     lock = {"postgresql": "SELECT pg_advisory_xact_lock(8000100020003)", "sqlite": "BEGIN IMMEDIATE"}
     connection.exec_driver_sql(lock[connection.dialect.name])
     metadata.create_all(connection)
@@ -46,4 +46,4 @@ def ensure_schema(connection: Connection) -> None:
     if found is None:
         connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
     elif found != SCHEMA_VERSION:
-        raise SchemaMismatchError(f"its tables have version {found}, this generator knows version {SCHEMA_VERSION}")
+        raise SchemaMismatchError(f"its tables have version {found}, but this generator needs version {SCHEMA_VERSION}")

@@ -19,10 +19,10 @@ class HistoryStore:
         self._connections = ServerConnections(engine)
         insert = _dialects_insert(engine)
         self._columns = [column for column in generations.c if column.name != "id"]
-        # A commit whose answer was lost is repeated: the second time its rows are there already.
+        # A commit whose response was lost is repeated, and then its rows already exist.
         self._insert_content = insert(contents).on_conflict_do_nothing()
         row = insert(generations).values({column.name: bindparam(column.name) for column in self._columns})
-        # The statement of every request, as the driver's own text: its rows pass SQLAlchemy unprocessed.
+        # The statement of every request is compiled to the driver's SQL, so that SQLAlchemy does not process its rows.
         self._insert_generation = str(row.on_conflict_do_nothing().inline().compile(dialect=engine.dialect))
         self._finish = (
             update(generations)
@@ -32,12 +32,12 @@ class HistoryStore:
         self._stored_contents: set[str] = set()
 
     def prepare(self) -> None:
-        """Create what is missing of the schema."""
+        """Create missing parts of the schema."""
         with self._engine.begin() as connection:
             ensure_schema(connection)
 
     def write(self, batch: Sequence[Write]) -> None:
-        """Store the whole batch in one transaction; it is durable on return."""
+        """Store the batch in one transaction, durable on return."""
         new = [write for write in batch if write.content_json is not None]
         texts = {w.generation.content_digest: w.content_json for w in new}
         unknown = [{"digest": d, "content_json": t} for d, t in texts.items() if d not in self._stored_contents]
@@ -56,7 +56,7 @@ class HistoryStore:
         self._stored_contents.update(texts)
 
     def get(self, content_id: str) -> tuple[Generation, str] | None:
-        """The generation and its content as JSON text."""
+        """Return the generation and its content as JSON text, or None."""
         query = select(*self._columns, contents.c.content_json).join(contents)
         with self._engine.connect() as connection:
             row = connection.execute(query.where(generations.c.content_id == content_id)).one_or_none()
@@ -70,14 +70,14 @@ class HistoryStore:
         return GenerationPage(generations=tuple(_generation(row) for row in rows), total=total or 0)
 
     def ping(self, *, writing: bool = False) -> None:
-        """Raises SQLAlchemy's errors when the tables cannot be read, or with `writing`, not written either."""
+        """Raise SQLAlchemy's errors if the tables cannot be read or, with `writing`, cannot be written."""
         with self._engine.begin() as connection:
             connection.execute(text("SELECT version FROM schema_version"))
             if writing:
                 connection.execute(text("UPDATE schema_version SET version = version"))
 
     def cut_off(self) -> None:
-        """End what still waits for the database's server: it raises in its thread. May be called from any thread."""
+        """Make calls that wait for the database server raise. Can be called from any thread."""
         self._connections.cut_off()
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class HistoryStore:
 
 
 def _dialects_insert(engine: Engine) -> Any:
-    """The INSERT that knows ON CONFLICT. Only one is imported: PostgreSQL's dialects take 25 ms of every start."""
+    """Return the dialect's INSERT with ON CONFLICT. Import only that one: PostgreSQL's takes 25 ms of every start."""
     if engine.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql
 
@@ -96,9 +96,9 @@ def _dialects_insert(engine: Engine) -> Any:
 
 
 def _synchronous(batch: Sequence[Write]) -> str:
-    """How far SQLite's commit goes. In WAL mode both levels survive SIGKILL; FULL waits for the disk as well.
+    """Return SQLite's `synchronous` level. In WAL mode both levels survive SIGKILL; FULL also waits for the disk.
 
-    What was published must survive a power cut: the outside world has it. A preview can be made again.
+    Published content must survive a power cut because it is public. A preview can be generated again.
     """
     only_previews = all(write.generation.status is GenerationStatus.PREVIEW for write in batch)
     return "NORMAL" if only_previews else "FULL"

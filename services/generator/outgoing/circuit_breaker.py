@@ -1,4 +1,4 @@
-"""A circuit breaker: after repeated failures a target is left alone for a while, then tried with one request.
+"""A circuit breaker: after repeated failures a target gets no requests for a while, then a single trial.
 
 closed -> (failures in a row) -> open -> (time) -> half-open -> one trial -> closed, or open again.
 """
@@ -15,7 +15,7 @@ class CircuitState(StrEnum):
 
 
 class CircuitOpenError(Exception):
-    """The target failed repeatedly and is not asked now. `retry_after_s` tells when it will be."""
+    """The target failed repeatedly and gets no requests for now. `retry_after_s` is the time until the next trial."""
 
     def __init__(self, target: str, retry_after_s: float) -> None:
         super().__init__(f"{target} failed repeatedly; the next attempt is possible in {retry_after_s:.0f} s")
@@ -23,7 +23,7 @@ class CircuitOpenError(Exception):
 
 
 class CircuitBreaker:
-    """Guards one target. Call `admit` before each request, then exactly one of `succeed`, `fail`, `release`."""
+    """The guard of one target. Call `admit` before each request, then exactly one of `succeed`, `fail`, `release`."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class CircuitBreaker:
         return CircuitState.HALF_OPEN if self._remaining_s() <= 0 else CircuitState.OPEN
 
     def admit(self) -> None:
-        """Let one request pass. Raises CircuitOpenError while open, and while half-open for all but the trial."""
+        """Let one request pass. Raise CircuitOpenError while open, and while half-open for all but the trial."""
         state = self.state
         if state is CircuitState.CLOSED:
             return
@@ -57,20 +57,20 @@ class CircuitBreaker:
         self._trial_running = True
 
     def succeed(self) -> None:
-        """The target answered as a working one does, be it with a refusal of this request."""
+        """Note that the target gave a valid response, even if it rejected the request."""
         self._failures = 0
         self._opened_at = None
         self._trial_running = False
 
     def fail(self) -> None:
-        """The target did not answer, or answered that it is broken or overloaded."""
+        """Note that the target did not respond, or reported that it is broken or overloaded."""
         self._failures += 1
         if self._trial_running or (self._opened_at is None and self._failures >= self._failures_to_open):
             self._opened_at = self._clock()
         self._trial_running = False
 
     def release(self) -> None:
-        """The request was given up and tells nothing about the target."""
+        """Note that the request was given up, which says nothing about the target."""
         self._trial_running = False
 
     def _remaining_s(self) -> float:

@@ -1,4 +1,4 @@
-"""The generator's only HTTP client; a test holds that no other module makes one."""
+"""The generator's only HTTP client; a test checks that no other module creates one."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,15 +14,15 @@ USER_AGENT = "toombos-generator"
 
 @asynccontextmanager
 async def whole_exchange(client: httpx.AsyncClient) -> AsyncIterator[None]:
-    """Bounds all that is done within by the client's timeout. Raises httpx.ReadTimeout.
+    """Limit the whole block to the client's timeout. Raise httpx.ReadTimeout.
 
-    httpx bounds each single read: a server that sends a byte now and then would be listened to for ever.
+    httpx only limits each read, so a server that sends a byte now and then would keep it reading for ever.
     """
     try:
         async with asyncio.timeout(client.timeout.read):
             yield
     except TimeoutError:
-        raise httpx.ReadTimeout(f"the answer was not complete after {client.timeout.read:g} s") from None
+        raise httpx.ReadTimeout(f"the response was not complete after {client.timeout.read:g} s") from None
 
 
 class _BoundedAsyncClient(httpx.AsyncClient):
@@ -39,11 +39,11 @@ def build_client(
     timeout_s: float,
     count_refusal: Callable[[], None],
 ) -> httpx.AsyncClient:
-    """A client with pooled connections that ignores proxy variables and follows no redirect by itself.
+    """Return a client with pooled connections that ignores proxy variables and does not follow redirects.
 
     `guarded` (dry-run mode) puts the egress guard between it and the network.
     """
-    # Connections idle for longer may be closed by the other side just as they are used again.
+    # The other side may close a connection that was idle for longer just as it is reused.
     limits = httpx.Limits(
         max_connections=max_connections, max_keepalive_connections=max_connections, keepalive_expiry=5.0
     )

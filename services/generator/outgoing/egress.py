@@ -1,8 +1,8 @@
 """The egress guard: in dry-run mode no request leaves for a host that is neither loopback nor an allow-listed mock.
 
-The guard is the transport of the generator's only HTTP client, so redirects pass through it as well. It resolves a
-name itself, judges every address, and connects to an address that it has judged: a name that answers differently the
-second time gains nothing.
+The guard is the transport of the generator's only HTTP client, so redirects pass through it too. It resolves a name
+itself, checks every address, and connects to a checked address: a name that resolves differently the second time
+gains nothing.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class EgressRefusedError(Exception):
 
 
 async def resolve(host: str, port: int) -> tuple[Address, ...]:
-    """Every address of `host`, in the resolver's order. Raises httpx.ConnectError when there is none."""
+    """Return every address of `host`, in the resolver's order. Raise httpx.ConnectError if there is none."""
     try:
         return (ipaddress.ip_address(host),)
     except ValueError:
@@ -39,7 +39,7 @@ async def resolve(host: str, port: int) -> tuple[Address, ...]:
 
 
 class EgressGuard(httpx.AsyncBaseTransport):
-    """Passes on requests to loopback, and to `allowed_hosts` where these resolve to private addresses only."""
+    """A transport that permits requests to loopback, and to `allowed_hosts` that resolve to private addresses only."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class EgressGuard(httpx.AsyncBaseTransport):
         await self._transport.aclose()
 
     def _may_resolve(self, host: str) -> bool:
-        """Whether looking `host` up is allowed: even the DNS query for a stranger's name would leave the machine."""
+        """Report whether `host` may be looked up: even the DNS query for another name would leave the machine."""
         return host in self._allowed_hosts or is_loopback(host)
 
     def _permitted(self, host: str, address: Address) -> bool:
@@ -84,7 +84,7 @@ class EgressGuard(httpx.AsyncBaseTransport):
 
 
 def _pinned(request: httpx.Request, host: str, address: Address) -> httpx.Request:
-    """The same request, to be connected to `address`; the Host header and the TLS name stay as they are."""
+    """Return the same request with `address` as its destination; the Host header and the TLS name are unchanged."""
     if request.url.host == str(address):
         return request
     return httpx.Request(

@@ -1,4 +1,4 @@
-"""Sends a request, again and again while that may help: backoff with full jitter, Retry-After, circuit breaker."""
+"""Send a request and retry it while that may help: backoff with jitter, Retry-After, circuit breaker."""
 
 import asyncio
 import logging
@@ -15,23 +15,23 @@ from services.generator.outgoing.circuit_breaker import CircuitBreaker
 logger = logging.getLogger("generator.outgoing")
 
 _RETRIED = frozenset({408, 425, 429})
-"""Besides every 5xx."""
+"""In addition to every 5xx."""
 
 Send = Callable[[], Awaitable[httpx.Response]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Attempt n+1 comes a random time after attempt n: between half and all of `base_delay_s` * 2^n, at most max."""
+    """When to retry. The delay after attempt n is random, 50 to 100 % of `base_delay_s` * 2^(n-1), capped at max."""
 
     attempts: int = 4
     base_delay_s: float = 0.2
     max_delay_s: float = 5.0
-    """Also the longest Retry-After that is waited for: a target that asks for more is given up for now."""
+    """Also the longest accepted Retry-After: if a target asks for more, the request fails."""
 
 
 class AttemptsFailedError(Exception):
-    """No attempt succeeded. The message has the last reason and the number of attempts."""
+    """No attempt succeeded. The message contains the last reason and the number of attempts."""
 
 
 async def send_with_retry(
@@ -42,10 +42,10 @@ async def send_with_retry(
     policy: RetryPolicy = RetryPolicy(),
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> httpx.Response:
-    """The first answer that is not 408, 425, 429 or 5xx, so also other refusals; the caller judges those.
+    """Return the first response other than 408, 425, 429 or 5xx; the caller must check for other errors.
 
-    `send` must be safe to repeat. Raises AttemptsFailedError, CircuitOpenError, and what `send` raises that is neither
-    an httpx.TransportError nor an httpx.DecodingError, such as EgressRefusedError.
+    `send` must be safe to repeat. Raise AttemptsFailedError, CircuitOpenError, and exceptions of `send` other than
+    httpx.TransportError and httpx.DecodingError, such as EgressRefusedError.
     """
     for attempt in range(1, policy.attempts + 1):
         if breaker is not None:
@@ -58,13 +58,13 @@ async def send_with_retry(
             delay_s = max(delay_s, retry_after_s)
         if attempt == policy.attempts or delay_s > policy.max_delay_s:
             break
-        logger.warning("%s: %s; attempt %d follows in %.2f s", target, reason, attempt + 1, delay_s)
+        logger.warning("%s: %s; attempt %d in %.2f s", target, reason, attempt + 1, delay_s)
         await sleep(delay_s)
     raise AttemptsFailedError(f"{target}: {reason} ({attempt} attempt{'s' if attempt > 1 else ''})")
 
 
 async def _attempt(send: Send, breaker: CircuitBreaker | None) -> tuple[str, float | None, httpx.Response | None]:
-    """(reason, Retry-After in seconds, None) of a failure worth another attempt, or ("", None, answer)."""
+    """Return (reason, Retry-After in seconds, None) for a failure worth another attempt, or ("", None, response)."""
     try:
         response = await send()
     except (httpx.TransportError, httpx.DecodingError) as error:
@@ -85,9 +85,9 @@ async def _attempt(send: Send, breaker: CircuitBreaker | None) -> tuple[str, flo
 
 
 def describe(response: httpx.Response) -> str:
-    """`: ` and the answer's own reason (`detail`, `message`, `error`), in at most 200 characters, or nothing.
+    """Return `: ` and the response's own reason (`detail`, `message`, `error`) up to 200 characters, or "".
 
-    An `error` may be an object with a `message`, as Google's are.
+    `error` may be an object with a `message`, as in Google's APIs.
     """
     try:
         body = response.json()
@@ -103,7 +103,7 @@ def describe(response: httpx.Response) -> str:
 
 def _reason(error: httpx.RequestError) -> str:
     if isinstance(error, httpx.TimeoutException):
-        return f"no answer in time ({type(error).__name__})"
+        return f"no response in time ({type(error).__name__})"
     return str(error) or type(error).__name__
 
 
@@ -113,11 +113,11 @@ def _backoff_s(policy: RetryPolicy, attempt: int) -> float:
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
-    """Retry-After as seconds from now: it holds seconds or an HTTP date (RFC 9110, 10.2.3)."""
+    """Return Retry-After in seconds from now: its value is seconds or an HTTP date (RFC 9110, 10.2.3)."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)
     try:
         return max((parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds(), 0.0)
-    except (ValueError, TypeError, OverflowError):  # no date, one without a time zone, a year beyond all calendars
+    except (ValueError, TypeError, OverflowError):  # not a date, no time zone, or a year out of range
         return None

@@ -1,4 +1,4 @@
-"""Publishes one content to the channels that were asked for, all at once, each on its own account."""
+"""Publish content to the requested channels, concurrently and independently."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ logger = logging.getLogger("generator.publisher")
 
 
 class PublishOutcome(StrEnum):
-    """PARTIAL: some of a channel's publications went out."""
+    """The outcome of a channel. PARTIAL: some of its publications succeeded."""
 
     SUCCESS = "success"
     PARTIAL = "partial"
@@ -32,7 +32,7 @@ class PostResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelResult:
-    """`external_id` is the target's id for the publication (the first one's, where there are several `posts`)."""
+    """The result of a channel. `external_id` is the target's id for the publication (the first of several `posts`)."""
 
     status: PublishOutcome
     message: str
@@ -51,7 +51,7 @@ class Publisher:
     async def publish(
         self, content: GeneratedContent, content_id: str, channels: Iterable[Channel]
     ) -> dict[str, ChannelResult]:
-        """The result of each channel, by its name. Failures are results: nothing is raised for them."""
+        """Publish and return the result of each channel by name. Failures are results, not exceptions."""
         senders: dict[Channel, Callable[[GeneratedContent, str], Awaitable[ChannelResult]]] = {
             Channel.EMAIL: self._send_email,
             Channel.WEB: self._publish_web,

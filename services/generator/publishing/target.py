@@ -1,4 +1,4 @@
-"""One target of publications: its address and key, its circuit breaker, its idempotent requests."""
+"""A target to publish to: its address and key, circuit breaker and idempotent requests."""
 
 import asyncio
 from typing import Any
@@ -11,11 +11,11 @@ from services.generator.outgoing.retry import AttemptsFailedError, RetryPolicy, 
 
 
 class PublishError(Exception):
-    """The target did not take the publication. The message names the target and the reason."""
+    """The target did not accept the publication. The message names the target and the reason."""
 
 
 class PublishTarget:
-    """`slots` bounds the requests that run at once, over all targets that share it."""
+    """A target to publish to. `slots` limits the concurrent requests of all targets that share it."""
 
     def __init__(
         self,
@@ -37,7 +37,10 @@ class PublishTarget:
         self._policy = policy or RetryPolicy()
 
     async def publish(self, path: str, body: dict[str, Any], *, idempotency_key: str) -> dict[str, Any]:
-        """The target's JSON answer. All attempts carry one key, so the target publishes once. Raises PublishError."""
+        """Publish and return the target's JSON response. Raise PublishError.
+
+        All attempts have the same key, so the target publishes once.
+        """
         headers = self._headers | {"Idempotency-Key": idempotency_key}
 
         async def send() -> httpx.Response:
@@ -56,12 +59,12 @@ class PublishTarget:
             answer = None
         if not isinstance(answer, dict):
             raise PublishError(
-                f"{self.name}: HTTP {response.status_code} without a JSON object: not known as published"
+                f"{self.name}: HTTP {response.status_code} without a JSON object: unknown whether published"
             )
         return answer
 
     async def problem(self, *, timeout_s: float) -> str | None:
-        """Why the target is not reachable, or None. One request to its /health, without retries."""
+        """Return why the target is not reachable, or None. Send one request to its /health, without retries."""
         try:
             response = await self._client.get(f"{self._base_url}/health", timeout=timeout_s)
         except (httpx.HTTPError, httpx.InvalidURL, EgressRefusedError) as error:

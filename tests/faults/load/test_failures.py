@@ -102,7 +102,7 @@ def test_an_unknown_certificate_is_refused_unless_told_otherwise(tmp_path):
         taken = report_of(plan, run_engine(plan))
         told = run_load(strict, criteria=LoadCriteria())
     assert errors_of(refused) == {("certificate", "tls"): 20}
-    assert "the certificate is not one that this machine trusts: --insecure takes any" in told.notes
+    assert "this machine does not trust the certificate: --insecure accepts any certificate" in told.notes
     assert taken.counts.ok == 20
 
 

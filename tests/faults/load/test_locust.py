@@ -87,7 +87,7 @@ def test_ctrl_c_ends_all_of_locust_and_keeps_what_was_measured():
         (["--locust-workers", "2", "--rate", "5", "--arrival", "poisson"], "Locust has no Poisson arrivals"),
         (["--locust-workers", "2", "--warmup", "1s"], "no warm-up"),
         (["--locust-workers", "5", "-c", "2"], "5 workers cannot share 2 users"),
-        (["--locust-master", "127.0.0.1"], "--locust-master needs --locust-workers"),
+        (["--locust-master", "127.0.0.1"], "--locust-master: needs --locust-workers"),
     ],
 )
 def test_what_locust_cannot_do_is_refused(args, message, toombos: Toombos):

@@ -86,8 +86,8 @@ def test_dates_are_read_in_the_usual_forms(written: str) -> None:
         pytest.param("", 1, "no items", id="empty"),
         pytest.param("just prose\n", 1, "no items", id="no sections"),
         pytest.param("## [A] B\n\nprose\n", 1, "no items", id="no items"),
-        pytest.param(f"## Tips\n{ITEM}", 1, "names no category", id="section without category"),
-        pytest.param(f"## [] Tips\n{ITEM}", 1, "names no category", id="empty category"),
+        pytest.param(f"## Tips\n{ITEM}", 1, "has no category", id="section without category"),
+        pytest.param(f"## [] Tips\n{ITEM}", 1, "has no category", id="empty category"),
         pytest.param(f"# T\n\n{ITEM}", 3, "before the first", id="item before any section"),
         pytest.param(f"## [A] B\n###\n{ITEM}", 2, "no text", id="item heading without text"),
         pytest.param("## [A] B\n" + ITEM.replace("- **Date:** 2026-01-24\n", ""), 2, "has no **Date:**", id="no date"),
@@ -98,9 +98,9 @@ def test_dates_are_read_in_the_usual_forms(written: str) -> None:
         pytest.param("## [A] B\n" + ITEM.replace("2026-01-24", "2026-02-30"), 3, "not a date", id="no such day"),
         pytest.param("## [A] B\n" + ITEM.replace("2026-01-24", "soon"), 3, "not a date", id="no date at all"),
         pytest.param("## [A] B\n" + ITEM.replace("**Date:**", "**Dated:**"), 3, "unknown field 'Dated'", id="misspelt"),
-        pytest.param(f"## [A] B\n{ITEM}- **Title:** again\n", 6, "stands twice", id="repeated field"),
+        pytest.param(f"## [A] B\n{ITEM}- **Title:** again\n", 6, "appears twice", id="repeated field"),
         pytest.param("## [A] B\n### H\nprose\n", 3, "unexpected text", id="text before the fields"),
-        pytest.param(f"<!-- one\ntwo -->\n## B\n{ITEM}", 3, "names no category", id="lines count through comments"),
+        pytest.param(f"<!-- one\ntwo -->\n## B\n{ITEM}", 3, "has no category", id="lines count through comments"),
     ],
 )
 def test_a_malformed_document_is_refused_with_its_line(text: str, line: int, reason: str) -> None:
@@ -117,7 +117,7 @@ def test_a_malformed_document_is_refused_with_its_line(text: str, line: int, rea
     ],
 )
 def test_a_comment_without_an_end_is_refused_rather_than_hide_the_items_after_it(comment: str, line: int) -> None:
-    with pytest.raises(MalformedDocumentError, match=f"^line {line}: the comment that begins here"):
+    with pytest.raises(MalformedDocumentError, match=f"^line {line}: the comment that starts here"):
         parse_document(f"## [A] B\n{ITEM}{comment}\n## [C] D\n{ITEM}")
 
 

@@ -154,7 +154,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up() -> None:
             UrlSource(f"http://127.0.0.1:{port}/doc.md", client),
             NotionSource(client, api_key="k", base_url=f"http://127.0.0.1:{port}", database_id="d", page_id=None),
         ):
-            with pytest.raises(DocumentUnavailableError, match=r"no answer in time .*\(3 attempts\)"):
+            with pytest.raises(DocumentUnavailableError, match=r"no response in time .*\(3 attempts\)"):
                 await asyncio.wait_for(source.read(refresh=False), 30)
 
     with dripping_server() as port:

@@ -71,7 +71,7 @@ def test_without_settings_live_mode_lists_every_missing_name(tmp_path: Path, mod
             "GOOGLE_CREDENTIALS_JSON: lacks client_email, private_key",
         ),
         ({"LIVING_DOC_TYPE": "notion"}, "NOTION_API_KEY: is required"),
-        ({"DATABASE_URL": "mysql://u:s3cret-pw@h/d"}, "DATABASE_URL: begins with neither"),
+        ({"DATABASE_URL": "mysql://u:s3cret-pw@h/d"}, "DATABASE_URL: must start with sqlite:"),
     ],
 )
 def test_a_weak_or_wrong_setting_is_refused_by_name(tmp_path: Path, change: dict[str, str], problem: str) -> None:

@@ -207,7 +207,7 @@ def test_a_database_that_does_not_answer_is_given_up_and_used_again_once_it_does
         metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
         history = GenerationHistory(url, pool_size=3, metrics=metrics, answer_within_s=0.2)
         for refused in (history.add(generation(), "{}"), history.page(limit=1, offset=0)):
-            with pytest.raises(HistoryUnavailableError, match=r"cannot be used: no answer within 0\.2 s"):
+            with pytest.raises(HistoryUnavailableError, match=r"cannot be used: no response within 0\.2 s"):
                 await asyncio.wait_for(refused, 30)
         session.rollback()
         await history.add(generation(), "{}")

@@ -84,7 +84,7 @@ def test_how_many_requests_are_sent_is_no_other_plan(tmp_path):
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema": "other", "plan": {}, "runs": []}', "\x00"])
 def test_what_is_no_baseline_is_a_configuration_error(tmp_path, text):
     (tmp_path / "b").write_text(text)
-    with pytest.raises(ConfigurationError, match="no baseline"):
+    with pytest.raises(ConfigurationError, match="not a baseline"):
         read_baseline(tmp_path / "b", PLAN)
 
 

@@ -22,7 +22,7 @@ REFUSED = [
     ("a path that is none", GOOD + '[[request]]\npath = "b"\n', 4, "path must begin with /", None),
     ("a weight of nothing", GOOD + '[[request]]\npath = "/b"\nweight = 0\n', 4, "weight must be above 0", None),
     ("two bodies", GOOD + '[[request]]\npath = "/b"\nbody = ""\njson = 1\n', 4, "only one of json, body", None),
-    ("two of one name", GOOD + GOOD, 4, "two requests are named 'GET /'", "give each a name"),
+    ("two of one name", GOOD + GOOD, 4, "two requests are named 'GET /'", "give each a unique name"),
     ("no TOML", "[[request]\n", None, "not valid TOML", "[[request]]"),
 ]
 

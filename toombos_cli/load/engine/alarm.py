@@ -1,6 +1,6 @@
-"""Wakes the event loop at a moment of the monotonic clock; its own timers only count milliseconds.
+"""Wake the event loop at a moment of the monotonic clock; the loop's own timers have a resolution of milliseconds.
 
-Linux has timerfd(2): the wake-up is late by the scheduler alone, some 50 µs. Elsewhere the loop's timer serves.
+On Linux timerfd(2) is used: only the scheduler delays the wake-up, by some 50 µs. Elsewhere the loop's timer is used.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ class _TimerSpec(ctypes.Structure):
 
 
 class Alarm:
-    """Calls `callback` once for each `set`, at that moment or as soon as possible after it."""
+    """An alarm that calls `callback` once for each `set`, at that moment or as soon as possible after it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
         self._loop = loop
@@ -35,7 +35,7 @@ class Alarm:
                 loop.add_reader(fd, self._ring)
 
     def set(self, at_ns: int) -> None:
-        """Sets the alarm, in place of an earlier one that has not rung."""
+        """Set the alarm, replacing an earlier one that has not rung."""
         if self._fd is not None:
             self._spec.at_s, self._spec.at_ns = divmod(max(1, at_ns), 1_000_000_000)
             self._libc.timerfd_settime(self._fd, _TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None)
@@ -45,15 +45,15 @@ class Alarm:
         self._timer = self._loop.call_later(max(0.0, (at_ns - clock()) / 1e9), self._callback)
 
     def _ring(self) -> None:
-        assert self._fd is not None  # noqa: S101  (it is what rang)
+        assert self._fd is not None  # noqa: S101  (it rang)
         try:
             os.read(self._fd, 8)
-        except BlockingIOError:  # set anew between the ring and now
+        except BlockingIOError:  # set again since it rang
             return
         self._callback()
 
     def close(self) -> None:
-        """Gives the timer back; the callback is not called any more."""
+        """Release the timer; the callback is not called any more."""
         if self._timer is not None:
             self._timer.cancel()
         if self._fd is not None:

@@ -11,16 +11,16 @@ from toombos_cli.load.engine.connection import NO_PERMITS, Connection
 from toombos_cli.load.engine.engine import Engine
 from toombos_cli.load.engine.recorder import Recorder, Tally
 
-# After a connection that failed, its worker waits: a dead server is not helped by ten thousand attempts a second.
+# Pause of a worker whose connection failed: ten thousand attempts per second do not help a dead server.
 _PAUSE_S = 0.1
-# Beyond the time that one answer may take, a server that restarts is waited for so long.
+# Time, on top of the request timeout, for a server to restart.
 _PATIENCE_S = 10.0
 
 
 class ClosedLoop(Engine):
-    """`plan.connections` workers. A worker is a connection, or the opening of the one that follows it.
+    """A closed loop of `plan.connections` workers. A worker is a connection, or the opening of its successor.
 
-    Each request takes one of the permits, so what is left of them says how many were sent, at no cost a request.
+    Each request takes one permit, so the permits left tell how many requests were sent, at no cost per request.
     """
 
     _given = 0
@@ -29,7 +29,7 @@ class ClosedLoop(Engine):
     _permits: Iterator[None] = NO_PERMITS
 
     async def prepare(self) -> None:
-        """Opens all connections, so that the first requests do not wait for them; those that fail are tried again."""
+        """Open all connections, so that the first requests do not wait for them; those that fail are tried again."""
         self._working = self.plan.connections
         self._ready: list[Connection] = []
         if self.keepalive:
@@ -69,7 +69,7 @@ class ClosedLoop(Engine):
             self._later("duration", self.plan.duration_s, self.end_issue)
 
     def _allow(self, requests: int) -> None:
-        """Lets so many more requests be sent. Every connection asks once before it repeats requests by itself."""
+        """Permit this many more requests. Every connection asks once before it repeats requests on its own."""
         self._given = requests
         self._permits = repeat(None, requests)
         for connection in self.connections:
@@ -91,7 +91,7 @@ class ClosedLoop(Engine):
     def idle(self, connection: Connection) -> None:
         for _ in self._permits:
             if len(self.recorder.tallies) == 1:
-                connection.permits = self._permits  # there is nothing to ask for
+                connection.permits = self._permits  # only one kind of request: no need to ask which
             connection.send(self.pick(), 0)
             return
         connection.close()
@@ -106,7 +106,7 @@ class ClosedLoop(Engine):
         self.loop.call_later(_PAUSE_S, self._next)
 
     def _next(self) -> None:
-        """Goes on with a new connection; the wait for it is part of the response time."""
+        """Continue with a new connection; the wait for it is part of the response time."""
         for _ in self._permits:
             self.open(self.pick(), clock())
             return

@@ -1,4 +1,4 @@
-"""One connection: how it is opened; it writes a request, times the response, and says when it is free or gone."""
+"""One connection: it is opened, writes requests, times the responses, and reports when it is idle or lost."""
 
 import asyncio
 import contextlib
@@ -16,34 +16,34 @@ from toombos_cli.load.engine.recorder import Recorder, RequestFailure, Tally
 from toombos_cli.load.engine.response import MalformedResponseError, ResponseReader
 from toombos_cli.load.plan import Endpoint, LoadPlan
 
-# A server closes a kept-alive connection after seconds of idleness. Only after at least so long can a loss before the
-# first byte be its decision crossing our request on the way; sooner, it is an answer to the request.
+# A server closes an idle kept-alive connection after seconds. If a connection was idle for at least this long, a loss
+# before the first byte may be that close crossing our request on the way; otherwise the request caused it.
 _STALE_AFTER_NS = 1_000_000_000
 _END = b"\r\n\r\n"
 NO_PERMITS: Iterator[None] = iter(())
-_NOTHING = Recorder((Endpoint(name="", method="", path="", request=b""),), 0).tallies[0]  # knows no head
+_NOTHING = Recorder((Endpoint(name="", method="", path="", request=b""),), 0).tallies[0]  # matches no response
 
 
 class WorkSource(Protocol):
-    """Who gives a connection its work."""
+    """The owner of a connection, which gives it requests to send."""
 
     keepalive: bool
 
     def idle(self, connection: "Connection") -> None:
-        """The request was answered, and the connection may take the next."""
+        """Called when the response is complete and the connection can take the next request."""
 
     def lost(self, connection: "Connection") -> None:
-        """The connection is gone, and the request it had has been counted."""
+        """Called when the connection is lost and the request in flight has been counted."""
 
     def closed_at_rest(self, connection: "Connection") -> None:
-        """The peer closed a connection that had no request under way: its right, and no error."""
+        """Called when the peer closed a connection with no request in flight, which is not an error."""
 
 
 class Connection(asyncio.Protocol):
-    """A connection with at most one request under way (`tally` is not None then).
+    """A connection with at most one request in flight (`tally` is not None then).
 
-    Times are nanoseconds of the monotonic clock. `due` is when the request should have been sent; 0: when it was.
-    While `permits` gives something, an answered request is sent again at once, without asking the owner.
+    Times are nanoseconds of the monotonic clock. `due` is when the request should have been sent, or 0 for the moment
+    of its write. While `permits` lasts, the request is repeated on each response without asking the owner.
     """
 
     __slots__ = (
@@ -72,13 +72,13 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        # Plain connections are written to past the transport: it may put a write off to the end of the loop's round,
-        # and then the time of the write would be that of the wish.
+        # Write to plain connections directly, not through the transport: it may postpone a write to the end of the
+        # loop's iteration, and the recorded time would be that of the call, not of the write.
         self._pending = bool(self.transport.get_extra_info("sslcontext"))
         self._fd = -1 if self._pending else self.transport.get_extra_info("socket").fileno()
 
     def send(self, tally: Tally, due: int) -> None:
-        """Writes the endpoint's request. Only for a connection that is idle."""
+        """Write the endpoint's request. The connection must be idle."""
         self.tally = self._fast = tally
         self.due = due
         self.written = clock()
@@ -96,12 +96,12 @@ class Connection(asyncio.Protocol):
                 return
             if sent == tally.size:
                 return
-            self._pending = True  # the transport holds a rest from here on, and keeps the order
+            self._pending = True  # the transport buffers the remainder; later writes must queue behind it
         assert self.transport is not None  # noqa: S101  (set before anything is sent)
         self.transport.write(tally.request[sent:])
 
     def rest(self) -> None:
-        """Notes that no request is under way and the connection idles from now on."""
+        """Note that the connection is idle from now on."""
         self.tally = None
         self._fast = _NOTHING
         self._rested = clock()
@@ -124,16 +124,16 @@ class Connection(asyncio.Protocol):
         else:
             cells.alike[latency] += 1
             for _ in self.permits:
-                self.written = now  # a microsecond before the write, and the moment the next request was due
+                self.written = now  # a microsecond before the write; also the moment the next request was due
                 self._write(tally)
                 return
         self.owner.idle(self)
 
     def _read(self, data: bytes, now: int) -> None:
-        """The general way: through the parser."""
+        """Handle received bytes in the general case, with the parser."""
         tally = self.tally
         if tally is None:
-            self.close()  # bytes that nobody asked for
+            self.close()  # unsolicited bytes
             return
         known = self._fast.heads.get(data[: data.find(_END) + len(_END)])
         if known is not None and known.length == len(data):
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
         cells.response[bucket_of((now - (self.due or self.written)) // 1000)] += 1
 
     def _settle(self, *, usable: bool) -> None:
-        """The request is counted: the connection is free, or it ends."""
+        """Release or close the connection after its request was counted."""
         self.first_byte = 0
         if usable and self.owner.keepalive:
             self.owner.idle(self)
@@ -207,24 +207,24 @@ class Connection(asyncio.Protocol):
         return failure._replace(error_class="stale_reuse") if rested else failure
 
     def _fail(self, failure: RequestFailure, sample: str) -> None:
-        assert self.tally is not None  # noqa: S101  (callers fail a request that is under way)
+        assert self.tally is not None  # noqa: S101  (callers fail a request in flight)
         self.tally.fail(failure, sample, clock())
         self.close()
         self.owner.lost(self)
 
     def give_up(self, error_class: str, now: int) -> None:
-        """Ends the request under way without an answer and keeps its time as a lower bound; ends the connection."""
-        assert self.tally is not None  # noqa: S101  (callers look)
+        """Give up the request in flight, recording its time so far as a lower bound, and close the connection."""
+        assert self.tally is not None  # noqa: S101  (callers check)
         phase = "body" if self.first_byte else "wait"
         waited_ms = (now - self.written) / 1e6
         shown = f"{waited_ms / 1000:.1f} s" if waited_ms >= 1000 else f"{waited_ms:.1f} ms"
-        self.tally.fail(RequestFailure(error_class, phase, ""), f"no complete answer after {shown}", now)
+        self.tally.fail(RequestFailure(error_class, phase, ""), f"no complete response after {shown}", now)
         self.tally.censor(due_ns=self.due or self.written, written_ns=self.written, now_ns=now)
         self.close()
         self.owner.lost(self)
 
     def close(self) -> None:
-        """Ends the connection at once; the owner is not told."""
+        """Close the connection at once without notifying the owner."""
         self.tally = None
         self._fast = _NOTHING
         if self.transport is not None:
@@ -233,7 +233,7 @@ class Connection(asyncio.Protocol):
 
 
 class Connector:
-    """Knows the target and how to speak to it; `make` gives each new connection its protocol."""
+    """Opens connections to the target; `make` creates the protocol of each."""
 
     def __init__(self, plan: LoadPlan, make: Callable[[], Connection]) -> None:
         self._target = plan.target
@@ -243,7 +243,7 @@ class Connector:
         self._on_loopback = is_loopback(plan.target.address)
 
     async def connect(self) -> Connection:
-        """A new connection, TLS included. Raises OSError, TimeoutError among them, and ssl.SSLError."""
+        """Return a new connection, TLS included. Raise OSError (also TimeoutError and ssl.SSLError)."""
         target = self._target
         async with asyncio.timeout(self._timeout_s):
             transport, connection = await asyncio.get_running_loop().create_connection(
@@ -259,13 +259,13 @@ class Connector:
 
 
 def _spare_congestion_control(transport: asyncio.BaseTransport) -> None:
-    """Nothing congests loopback, and elaborate algorithms (BBR) cost client and server a hundredth of their time."""
+    """Choose a simple congestion control: loopback has no congestion, and BBR costs both ends 1 % of their time."""
     with contextlib.suppress(AttributeError, OSError):  # not on every system
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
 
 
 def _tls_context(plan: LoadPlan) -> ssl.SSLContext:
-    """The TLS settings towards the target; without `verify_tls`, any certificate is taken."""
+    """Return the TLS settings for the target; without `verify_tls` any certificate is accepted."""
     context = ssl.create_default_context()
     if not plan.target.verify_tls:
         context.check_hostname = False

@@ -1,6 +1,6 @@
-"""The load engine: what closed and open loop have in common. One process, one event loop, one Outcome.
+"""The load engine: what closed and open loop have in common. One process, one event loop, one EngineResult.
 
-fleet.run_engine -> ClosedLoop | OpenLoop -> Connection -> Tally (counts) -> Recorder.cut -> Outcome
+fleet.run_engine -> ClosedLoop | OpenLoop -> Connection -> Tally (counts) -> Recorder.cut -> EngineResult
 """
 
 import asyncio
@@ -26,14 +26,14 @@ _HEARTBEAT_NS = 10_000_000
 
 @dataclass(slots=True)
 class Opening:
-    """A request that waits for its connection."""
+    """A request waiting for its connection."""
 
     tally: Tally
     due: int
 
 
 class Engine(ABC):
-    """Drives one plan over one event loop. Subclasses say when a request is sent."""
+    """The driver of one plan on one event loop. Subclasses decide when a request is sent."""
 
     def __init__(self, plan: LoadPlan, observer: LoadObserver) -> None:
         self.plan = plan
@@ -49,7 +49,7 @@ class Engine(ABC):
         self.target_lost = False
         self._prepared = False
         self._finished: asyncio.Future[None] = self.loop.create_future()
-        self._random = random.Random(plan.seed)  # noqa: S311  (which request comes next is no secret)
+        self._random = random.Random(plan.seed)  # noqa: S311  (the order of requests is not a secret)
         self._weights = [endpoint.weight for endpoint in plan.endpoints]
         self._connector = Connector(plan, lambda: Connection(self))
         self._observer = observer
@@ -59,10 +59,10 @@ class Engine(ABC):
         self._cpu_s = 0.0
         self._most_connections = 0
 
-    # What a run is: prepare, then from the origin on until nothing is left to wait for.
+    # A run: prepare, then start at the origin and continue until nothing is left to wait for.
 
     async def run(self, origin_ns: int | None = None) -> EngineResult:
-        """Runs the plan; the first request is due at `origin_ns` (now, when None)."""
+        """Run the plan; the first request is due at `origin_ns` (None: now)."""
         preparing = self.loop.create_task(self.prepare())
         await asyncio.wait({preparing, self._finished}, return_when=asyncio.FIRST_COMPLETED)
         if not preparing.done():
@@ -87,7 +87,7 @@ class Engine(ABC):
         return self._outcome(self.ended_ns)
 
     def _outcome(self, now_ns: int) -> EngineResult:
-        """Return what was measured until the last cut."""
+        """Return what was measured up to the last cut."""
         recorder = self.recorder
         return EngineResult(
             endpoints=[tally.result for tally in recorder.tallies],
@@ -108,68 +108,68 @@ class Engine(ABC):
 
     @abstractmethod
     async def prepare(self) -> None:
-        """Does what must be ready before the first request."""
+        """Prepare what must be ready before the first request."""
 
     @abstractmethod
     def begin(self, origin_ns: int) -> None:
-        """Sends the first request, and arranges for the others."""
+        """Send the first request and schedule the others."""
 
     @abstractmethod
     def idle(self, connection: Connection) -> None:
-        """Gives a free connection its next request or lets it rest."""
+        """Give an idle connection its next request or let it rest."""
 
     @abstractmethod
     def lost(self, connection: Connection) -> None:
-        """A connection is gone and the request it had is counted."""
+        """Handle the loss of a connection whose request has been counted."""
 
     def closed_at_rest(self, connection: Connection) -> None:
-        """The peer closed a connection that had no request under way."""
+        """Forget a connection that the peer closed with no request in flight."""
         self.connections.discard(connection)
 
     @abstractmethod
     def not_opened(self) -> None:
-        """A connection could not be opened; the request that it was for is counted."""
+        """Handle a connection that could not be opened; its request has been counted."""
 
     @abstractmethod
     def end_warmup(self, recorder: Recorder) -> None:
-        """Counts what is sent from now on with this recorder."""
+        """Count what is sent from now on with this recorder."""
 
     @abstractmethod
     def end_issue(self) -> None:
-        """Issues no request any more; what is under way may end."""
+        """Send no more requests; let those in flight finish."""
 
     def has_lost_target(self, now_ns: int) -> bool:
-        """Whether going on is vain: no answer has come for long, and nothing but answers would end the run."""
+        """Report whether to give up: no response for too long, in a run that only responses can end."""
         return False
 
     @property
     @abstractmethod
     def issued(self) -> int:
-        """How many requests were sent, or given a connection to be opened for them, since counting began."""
+        """Return the number of requests sent or waiting for their own connection since counting started."""
 
     @property
     @abstractmethod
     def inflight(self) -> int:
-        """How many requests are sent or wait for a connection of their own."""
+        """Return the number of requests in flight or waiting for their own connection."""
 
     @property
     def dropped(self) -> int:
-        """How many requests were due but never sent."""
+        """Return the number of requests that were due but never sent."""
         return 0
 
     def pick(self) -> Tally:
-        """The next request of the mix, by weight."""
+        """Choose the next request of the mix, by weight."""
         tallies = self.recorder.tallies
         return tallies[0] if len(tallies) == 1 else self._random.choices(tallies, self._weights)[0]
 
     def open(self, tally: Tally, due: int) -> None:
-        """Sends the request over a connection of its own, to be opened first."""
+        """Open a connection for the request and send it."""
         task = self.loop.create_task(self._open(tally, due))
         self.opening[task] = Opening(tally, due)
         task.add_done_callback(lambda done: self.opening.pop(done, None))
 
     async def connect(self) -> Connection:
-        """A new connection to the target. Raises OSError, TimeoutError among them, and ssl.SSLError."""
+        """Return a new connection to the target. Raise OSError (also TimeoutError and ssl.SSLError)."""
         connection = await self._connector.connect()
         self.connections.add(connection)
         self._most_connections = max(self._most_connections, len(self.connections))
@@ -191,13 +191,13 @@ class Engine(ABC):
             connection.send(tally, due)
 
     def finish(self) -> None:
-        """Ends the run: nothing is under way."""
+        """End the run: nothing is in flight."""
         if not self._finished.done():
             self.ended_ns = clock()
             self._finished.set_result(None)
 
     def interrupt(self, signal_number: int) -> None:
-        """Ends the run now; what is under way is kept as unfinished."""
+        """End the run now; record requests in flight as unfinished."""
         self.interrupted_by = signal_number
         if self._prepared:
             self.end_issue()
@@ -206,13 +206,13 @@ class Engine(ABC):
             self.finish()
 
     def issue_ended(self) -> None:
-        """Bounds the wait for what is under way; called again, it changes nothing."""
+        """Start the drain time for requests in flight; a second call has no effect."""
         if "drain" not in self._timers:
             self.sent_in_time = self.issued
             self._later("drain", self.plan.drain_s, self.give_up_rest)
 
     def give_up_rest(self) -> None:
-        """Gives up all that is under way, and ends the run."""
+        """Give up all requests in flight and end the run."""
         now = clock()
         for connection in list(self.connections):
             if connection.tally is not None:
@@ -224,7 +224,7 @@ class Engine(ABC):
         self.opening.clear()
         self.finish()
 
-    # The clockwork beside the requests.
+    # Timers that run beside the requests.
 
     def _later(self, name: str, delay_s: float, callback: Callable[[], None]) -> None:
         self._timers[name] = self.loop.call_later(max(0.0, delay_s), callback)
@@ -237,7 +237,7 @@ class Engine(ABC):
         self.connections.clear()
 
     def _sweep(self) -> None:
-        """Gives up requests that have waited too long: one look at all connections is cheaper than a timer each."""
+        """Give up requests that timed out: one scan of all connections is cheaper than a timer for each."""
         self._later("sweep", _SWEEP_S, self._sweep)
         now = clock()
         oldest = now - int(self.plan.timeout_s * 1e9)
@@ -254,7 +254,7 @@ class Engine(ABC):
                 snapshot(self.recorder, now, sent=self.issued, inflight=self.inflight, warming_up=not self._warm)
             )
         if self._cuts % 10 == 0:
-            gc.collect()  # cheap: all from before the run is frozen
+            gc.collect()  # cheap: all objects from before the run are frozen
             if self._warm and self._observer.is_lost is not None:
                 self.aborted = self._observer.is_lost(self._outcome(now))
             self.target_lost = self.has_lost_target(now)
@@ -265,7 +265,7 @@ class Engine(ABC):
         self._later("tick", (FIRST_INTERVAL_NS - (now - self.recorder.origin_ns) % FIRST_INTERVAL_NS) / 1e9, self._tick)
 
     def beat(self, due_ns: int) -> None:
-        """Measures how late the event loop comes to its work, every 10 ms of an absolute schedule."""
+        """Measure the lag of the event loop every 10 ms, on an absolute schedule."""
         now = clock()
         while due_ns <= now:
             self.recorder.lag[histogram.bucket_of((now - due_ns) // 1000)] += 1
@@ -273,7 +273,7 @@ class Engine(ABC):
         self._later("beat", (due_ns - now) / 1e9, lambda: self.beat(due_ns))
 
     def warmup_over(self, now_ns: int) -> None:
-        """Starts to count; what was sent before is forgotten even when it is answered later."""
+        """Start counting; requests sent before do not count, even if their responses come later."""
         self._warm = True
         self.recorder = Recorder(self.plan.endpoints, now_ns)
         self._cpu_s = time.process_time()

@@ -1,4 +1,4 @@
-"""Names for what can go wrong with a request: a class, the phase it happened in, and the system's errno."""
+"""Classification of failed requests: an error class, the phase, and the system's errno."""
 
 import errno
 import ssl
@@ -21,7 +21,7 @@ _CLASSES: dict[int, str] = {
 
 
 def classify(error: BaseException, phase: str) -> RequestFailure:
-    """The failure that an exception stands for.
+    """Return the failure that an exception stands for.
 
     Phases: `connect`, `tls`, `send`, `wait` (for the first byte) and `body`.
     """

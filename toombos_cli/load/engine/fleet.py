@@ -1,6 +1,6 @@
-"""Runs a plan in this process, or divided among several that begin at the same moment.
+"""Run a plan in this process, or divided among several that start at the same moment.
 
-A process has an event loop and signals of its own, and a heap that stays out of the way.
+Each process has its own event loop and signal handlers, and a frozen heap that the collector skips.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from toombos_cli.load.observer import NOBODY, LoadObserver, Snapshot
 from toombos_cli.load.plan import LoadPlan
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_HEAD_START_NS = 300_000_000  # for the other processes to start and to open their connections
+_HEAD_START_NS = 300_000_000  # time for the processes to start and open their connections
 
 
 def run_plan(plan: LoadPlan, observer: LoadObserver) -> EngineResult:
-    """What was measured. SIGINT and SIGTERM end the run early, with all that was measured until then.
+    """Run the plan and return what was measured; SIGINT and SIGTERM end it early and keep the figures so far.
 
-    Raises OperationError when a process of the fleet dies.
+    Raise OperationError if a process of the fleet dies.
     """
     if plan.processes == 1:
         return run_engine(plan, observer=observer, stop_signals=_STOP_SIGNALS)
     origin = clock() + _HEAD_START_NS
-    context = multiprocessing.get_context("fork")  # cheap, and the plan needs no second import
+    context = multiprocessing.get_context("fork")  # cheap: nothing is imported again
     members = []
     for share in plan.shares():
         mine, theirs = context.Pipe(duplex=False)
@@ -58,7 +58,7 @@ def run_engine(
     observer: LoadObserver = NOBODY,
     stop_signals: tuple[int, ...] = (),
 ) -> EngineResult:
-    """Runs the plan in this process. Each of `stop_signals` ends it with what was measured until then."""
+    """Run the plan in this process. Each of `stop_signals` ends it early and keeps the figures so far."""
 
     async def drive() -> EngineResult:
         engine = (OpenLoop if plan.mode == "open" else ClosedLoop)(plan, observer)
@@ -70,7 +70,7 @@ def run_engine(
     try:
         return _run(drive)
     finally:
-        for number, handler in handlers.items():  # uvloop leaves its own, which does nothing once the loop is closed
+        for number, handler in handlers.items():  # uvloop leaves its own handlers, which do nothing after the loop
             signal.signal(number, handler)
 
 
@@ -79,7 +79,7 @@ def _run(drive: Callable[[], Coroutine[None, None, EngineResult]]) -> EngineResu
         was_enabled = gc.isenabled()
         gc.collect()
         gc.freeze()
-        gc.disable()  # a collection of a large heap would show up as latency; _tick collects what is young
+        gc.disable()  # collecting a large heap would show up as latency; _tick collects the young objects
         try:
             return runner.run(drive())
         finally:
@@ -113,13 +113,13 @@ def _member(
     parents: "Connection[object, object]",
     observer: LoadObserver,
 ) -> None:
-    """The body of one process of the fleet. Ctrl-C reaches it through the parent, so that none is left out."""
+    """Run one process of the fleet. The parent passes Ctrl-C on, so that every process gets it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parents.close()  # inherited: while it is open here, the parent's death would not show
+    parents.close()  # inherited: while it is open here, the parent's death goes unnoticed
     parent = os.getppid()
 
     def is_lost(outcome: EngineResult) -> bool:
-        """No load without the process that answers for it; else what the observer says."""
+        """Report True once the parent is gone (no load without it), else what the observer reports."""
         return os.getppid() != parent or (observer.is_lost is not None and observer.is_lost(outcome))
 
     own = LoadObserver(on_snapshot=pipe.send if observer.on_snapshot else None, is_lost=is_lost)
@@ -127,7 +127,7 @@ def _member(
 
 
 def _gather(members: list[_Member], on_snapshot: Callable[[Snapshot], None] | None) -> EngineResult:
-    """Waits for all outcomes. A signal to this process is passed on to all members."""
+    """Wait for all results and merge them. Pass signals to this process on to all members."""
     received: list[int] = []
 
     def pass_on(number: int, _frame: object) -> None:
@@ -165,7 +165,7 @@ def _receive(member: _Member) -> None:
 
 
 def _sum(parts: list[Snapshot]) -> Snapshot:
-    """How the whole fleet stands; of percentiles, the worst process's."""
+    """Return the progress of the whole fleet; percentiles are those of the worst process."""
     return Snapshot(
         elapsed_s=max(p.elapsed_s for p in parts),
         warming_up=any(p.warming_up for p in parts),

@@ -1,7 +1,7 @@
-"""Writes a distribution as an HdrHistogram V2 blob, which HdrHistogram's tools and libraries of every language read.
+"""Encode a distribution as an HdrHistogram V2 blob, which HdrHistogram's tools and libraries in any language can read.
 
-Format: a zlib stream of a header and the counts as ZigZag LEB128 numbers, a negative number standing for a run of zeros
-(HdrHistogram, "V2 compressed" encoding), in base64. Values are microseconds up to an hour.
+Format: a zlib stream of a header and the counts as ZigZag LEB128 numbers, where a negative number stands for a run of
+zeros (HdrHistogram, "V2 compressed" encoding), in base64. Values are microseconds up to an hour.
 """
 
 import base64
@@ -18,7 +18,7 @@ _HALF = 1 << (SUB_BUCKET_BITS - 1)
 
 
 def encode_v2(buckets: Mapping[int, int]) -> str:
-    """The blob, base64 text. Values above an hour count as an hour."""
+    """Return the blob as base64 text. Values above an hour count as an hour."""
     slots: dict[int, int] = {}
     for lowest, count in buckets.items():
         index = _index(min(lowest, _HIGHEST_US))
@@ -30,7 +30,7 @@ def encode_v2(buckets: Mapping[int, int]) -> str:
 
 
 def _index(lowest: int) -> int:
-    """The place of a bucket in HdrHistogram's array of counts."""
+    """Return the index of a bucket in HdrHistogram's array of counts."""
     shift = max(0, lowest.bit_length() - SUB_BUCKET_BITS)
     return shift * _HALF + (lowest >> shift)
 

@@ -1,8 +1,8 @@
-"""Latency distributions in bounded memory: HDR buckets of three significant digits, kept sparse.
+"""Latency distributions in bounded memory: sparse HDR buckets of three significant digits.
 
-A distribution is a plain dict from a bucket's lowest value to its count, so that recording is one dict increment,
-merging is adding, and two processes can send each other their results. Layout after Tene's HdrHistogram: values
-below 2048 stand for themselves; each octave above is cut into 1024 equal buckets.
+A distribution is a plain dict from a bucket's lowest value to its count: recording is one dict increment, merging is
+addition, and processes can exchange results. Layout after Tene's HdrHistogram: values below 2048 have their own
+buckets; each octave above is divided into 1024 equal buckets.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,32 +17,32 @@ EXACT_BELOW = 1 << SUB_BUCKET_BITS
 
 
 def bucket_of(value: int) -> int:
-    """The lowest value that is counted together with `value` (>= 0)."""
+    """Return the lowest value that is counted together with `value` (>= 0)."""
     shift = value.bit_length() - SUB_BUCKET_BITS
     return value if shift <= 0 else value >> shift << shift
 
 
 def bucket_top(lowest: int) -> int:
-    """The highest value of the bucket that begins at `lowest`."""
+    """Return the highest value of the bucket that starts at `lowest`."""
     shift = lowest.bit_length() - SUB_BUCKET_BITS
     return lowest if shift <= 0 else lowest + (1 << shift) - 1
 
 
 def coarse_bucket_of(lowest: int) -> int:
-    """A wider bucket (64 an octave: within 1.6 %) for the many small distributions of a time series."""
+    """Return a wider bucket (64 per octave: within 1.6 %) for the many small distributions of a time series."""
     shift = lowest.bit_length() - 7
     return lowest if shift <= 0 else lowest >> shift << shift
 
 
 def add(into: Buckets, more: Mapping[int, int]) -> None:
-    """Adds the counts of `more` to `into`."""
+    """Add the counts of `more` to `into`."""
     get = into.get
     for bucket, count in more.items():
         into[bucket] = get(bucket, 0) + count
 
 
 def merged(parts: Iterable[Mapping[int, int]]) -> Buckets:
-    """One distribution of all samples of the parts."""
+    """Return one distribution of all samples of the parts."""
     total: Buckets = {}
     for part in parts:
         add(total, part)
@@ -50,12 +50,12 @@ def merged(parts: Iterable[Mapping[int, int]]) -> Buckets:
 
 
 def count(buckets: Mapping[int, int]) -> int:
-    """How many samples there are."""
+    """Return the number of samples."""
     return sum(buckets.values())
 
 
 def mean(buckets: Mapping[int, int]) -> float:
-    """The mean, each sample taken as the middle of its bucket; 0.0 without samples."""
+    """Return the mean, taking each sample as the middle of its bucket; 0.0 without samples."""
     samples = count(buckets)
     if not samples:
         return 0.0
@@ -63,7 +63,10 @@ def mean(buckets: Mapping[int, int]) -> float:
 
 
 def percentiles(buckets: Mapping[int, int], percents: Iterable[float]) -> tuple[int, ...]:
-    """For each percent (0..100), ascending: the least value that so many samples do not exceed; 0 without samples."""
+    """Return, for each of the ascending percents (0..100), the smallest value that this share of samples do not exceed.
+
+    All are 0 without samples.
+    """
     samples = count(buckets)
     if not samples:
         return tuple(0 for _ in percents)
@@ -71,7 +74,7 @@ def percentiles(buckets: Mapping[int, int], percents: Iterable[float]) -> tuple[
     found = []
     position, reached = 0, ordered[0][1]
     for percent in percents:
-        # 99.9 / 100 * 1000 is 999.0000000000001 in floating point: the rank is 999 all the same
+        # 99.9 / 100 * 1000 is 999.0000000000001 in floating point, but the rank is 999
         rank = max(1, ceil(round(percent / 100 * samples, 6)))
         while reached < rank:
             position += 1
@@ -82,21 +85,21 @@ def percentiles(buckets: Mapping[int, int], percents: Iterable[float]) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Samples in microseconds: those that were answered, and for the rest how long they had waited at least."""
+    """Samples in microseconds: of requests with a response, and lower bounds for requests without one."""
 
     answered: Buckets
     censored: Buckets
 
     @property
     def all(self) -> Buckets:
-        """Every sample, a censored one at its lower bound."""
+        """Return every sample, censored ones at their lower bounds."""
         return merged((self.answered, self.censored))
 
     def at(self, percent: float) -> int:
-        """The percentile; a lower bound of it where censored samples are among the highest."""
+        """Return the percentile, or a lower bound for it if it falls among the censored samples."""
         return percentiles(self.all, (percent,))[0]
 
     def reaches_censored(self, percent: float) -> bool:
-        """Whether the true percentile is unknown: it lies among the requests that were never answered."""
+        """Report whether the true percentile is unknown: it falls among the requests without a response."""
         answered, censored = count(self.answered), count(self.censored)
         return bool(censored) and percent / 100 * (answered + censored) > answered

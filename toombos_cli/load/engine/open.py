@@ -1,4 +1,4 @@
-"""Open loop: requests are due at their time, whatever became of the ones before."""
+"""Open loop: requests are due on schedule, whatever happened to the ones before."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -15,15 +15,15 @@ from toombos_cli.load.engine.recorder import Recorder, Tally
 from toombos_cli.load.observer import LoadObserver
 from toombos_cli.load.plan import LoadPlan
 
-_AT_ONCE = 256  # after so many overdue requests the answers get a turn
-_ALARM_GAP_NS = 100_000  # at most ten thousand wake-ups a second; what falls due in between is sent together
+_AT_ONCE = 256  # after this many overdue requests, let the loop read responses
+_ALARM_GAP_NS = 100_000  # at most ten thousand wake-ups per second; requests due in between are sent together
 
 
 class OpenLoop(Engine):
-    """Sends each request over a free connection, or a new one while there are fewer than `max_connections`.
+    """An open loop: each request uses a free connection, or a new one if there are fewer than `max_connections`.
 
-    While all of them are busy the schedule waits, oldest first, and the time that a request does is part of its
-    response time. What is overdue is not stored: the schedule knows it, however much it is.
+    While all are busy, overdue requests wait, oldest first, and the wait is part of their response time. Overdue
+    requests are not stored: the schedule generates them when a connection is free.
     """
 
     def __init__(self, plan: LoadPlan, observer: LoadObserver) -> None:
@@ -38,11 +38,11 @@ class OpenLoop(Engine):
         self._due: int | None = None
         self._issued = self._dropped = self._outstanding = 0
         self._free: list[Connection] = []
-        self._waits = False  # the next request is overdue, and no connection was free for it
+        self._waits = False  # the next request is overdue, as no connection was free
         self._alarm = Alarm(self.loop, self._ring)
 
     async def prepare(self) -> None:
-        """Connections are opened for the requests that need them."""
+        """Do nothing: connections are opened when requests need them."""
 
     def begin(self, origin_ns: int) -> None:
         self._origin = origin_ns
@@ -59,7 +59,7 @@ class OpenLoop(Engine):
         return None if offset is None else self._origin + offset
 
     def _ring(self) -> None:
-        """Sends what is due as far as connections go, and sets the alarm for what comes next."""
+        """Send the requests that are due while connections last, and set the alarm for the next one."""
         for _ in range(_AT_ONCE):
             now = clock()
             if not self._warm and now >= self._counted_from:
@@ -88,7 +88,7 @@ class OpenLoop(Engine):
         self._alarm.set(clock())
 
     def _begin_to_count(self) -> None:
-        """From the end of the warm-up on; what is overdue from it is not sent any more."""
+        """Start counting at the end of the warm-up; overdue requests of the warm-up are skipped."""
         self.warmup_over(self._counted_from)
         while self._due is not None and self._due < self._counted_from:
             self._due = self._next_due()
@@ -113,7 +113,7 @@ class OpenLoop(Engine):
         self._settled()
 
     def _settled(self) -> None:
-        """A request is over, and what waits may take its place."""
+        """Note the end of a request; an overdue one may take its place."""
         self._outstanding -= 1
         if self._waits or self._due is None:
             self._ring()
@@ -139,7 +139,7 @@ class OpenLoop(Engine):
         super().give_up_rest()
 
     def _drop_overdue(self) -> None:
-        """What is due and has no connection yet is never sent, and its wait is kept as a lower bound."""
+        """Drop the requests that are due but have no connection, recording their waits as lower bounds."""
         now = clock()
         waits: defaultdict[Tally, Buckets] = defaultdict(lambda: defaultdict(int))
         while self._due is not None and self._due <= now:

@@ -1,7 +1,7 @@
-"""Counts and distributions of one phase of a run (the warm-up has one of its own, which is thrown away).
+"""Counts and distributions of one phase of a run (the warm-up has its own recorder, which is discarded).
 
-The engine's hot path does one dict increment a request, in `Cells`. Ten times a second `cut` moves what has gathered
-there into totals and the timeline, so memory depends on the spread of latencies, not on the number of requests.
+The engine's hot path does one dict increment per request, in `Cells`. Ten times a second `cut` moves the counts from
+there to the totals and the timeline, so memory depends on the spread of latencies, not on the number of requests.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ CENSORED = frozenset({"timeout", "unfinished"})
 
 
 class RequestFailure(NamedTuple):
-    """A kind of failure. `error_class` and `phase` as in load/failures.py; `errno` a name such as ECONNRESET or ""."""
+    """A kind of failure. `error_class`, `phase`: see engine/failures.py; `errno`: a name such as ECONNRESET, or ""."""
 
     error_class: str
     phase: str
@@ -28,7 +28,7 @@ class RequestFailure(NamedTuple):
 
 @dataclass(slots=True)
 class FailureCount:
-    """How often a kind of failure happened; `first_at_ns` from the start of the run, with what was said then."""
+    """The count of a kind of failure; `first_at_ns` from the start of the run, `sample` the error text of the first."""
 
     count: int
     first_at_ns: int
@@ -36,10 +36,10 @@ class FailureCount:
 
 
 class Cells:
-    """Latencies, in microseconds, of one endpoint's answers with one status since the last cut.
+    """Latencies, in microseconds, of one endpoint's responses with one status since the last cut.
 
-    `alike` counts answers that came in one piece to a request that was sent the moment it was due: service time,
-    response time and time to first byte are the same then, and most answers are of this kind.
+    `alike` counts responses that came in one piece to a request that was sent when it was due: service time, response
+    time and time to first byte are then equal. Most responses are of this kind.
     """
 
     __slots__ = ("alike", "first_byte", "response", "service")
@@ -60,16 +60,16 @@ class Latencies:
     first_byte: Buckets = field(default_factory=dict)
 
     def absorb(self, other: "Latencies") -> None:
-        """Adds the samples of another one."""
+        """Add the samples of another one."""
         for name in Latencies.__slots__:
             histogram.add(getattr(self, name), getattr(other, name))
 
 
 @dataclass(slots=True)
 class EndpointResult:
-    """All that is known of one endpoint. `censored` holds lower bounds: those requests were never answered.
+    """The results of one endpoint. `censored` holds lower bounds of requests that got no response.
 
-    `samples` has, for each status that tells of an error, how the body of its first answer begins.
+    `samples` has, for each error status, the start of the first response body.
     """
 
     name: str
@@ -79,7 +79,7 @@ class EndpointResult:
     samples: dict[int, bytes] = field(default_factory=dict)
 
     def absorb(self, other: "EndpointResult") -> None:
-        """Adds what another process counted for the same endpoint."""
+        """Add what another process counted for the same endpoint."""
         for status, latencies in other.by_status.items():
             self.by_status.setdefault(status, Latencies()).absorb(latencies)
         self.samples = other.samples | self.samples
@@ -95,9 +95,9 @@ class EndpointResult:
 
 @dataclass(slots=True)
 class EngineResult:
-    """What one engine measured. Times are nanoseconds of the machine's monotonic clock.
+    """The measurements of one engine. Times are nanoseconds of the machine's monotonic clock.
 
-    `scheduled` requests were due; `dropped` of them never sent, `sent_in_time` sent before the schedule was over.
+    `scheduled` requests were due; of these, `dropped` were never sent, `sent_in_time` before the schedule ended.
     """
 
     endpoints: list[EndpointResult]
@@ -117,12 +117,12 @@ class EngineResult:
 
     @property
     def duration_s(self) -> float:
-        """Seconds from the first request on; never 0, so that it can be divided by."""
+        """Return the seconds since the first request; never 0, so that it can be a divisor."""
         return max((self.ended_ns - self.started_ns) / 1e9, 1e-9)
 
     @classmethod
     def merged(cls, parts: Iterable["EngineResult"]) -> "EngineResult":
-        """One outcome of engines that ran at the same time for the same plan; the parts are used up."""
+        """Merge the results of engines that ran the same plan at the same time; the parts are modified."""
         first, *others = parts
         for other in others:
             for mine, theirs in zip(first.endpoints, other.endpoints, strict=True):
@@ -144,7 +144,7 @@ class EngineResult:
 
 
 class KnownHead(NamedTuple):
-    """A response head that the parser has framed: a response that begins with it and has this length is complete."""
+    """A response head that the parser has seen: a response that starts with it and has this length is complete."""
 
     head: bytes
     length: int
@@ -152,9 +152,9 @@ class KnownHead(NamedTuple):
 
 
 class Tally:
-    """What the engine needs of one endpoint while it runs: the bytes to send and where its answers are counted.
+    """The engine's state for one endpoint: the bytes to send and where its responses are counted.
 
-    `latest` is the head that was seen last, which nearly always comes again; `heads` are all that are known.
+    `latest` is the head seen last, which nearly always comes again; `heads` are all known heads.
     """
 
     __slots__ = ("_cells", "bodiless", "heads", "latest", "name", "recorder", "request", "result", "size")
@@ -171,28 +171,28 @@ class Tally:
         self.recorder = recorder
 
     def cells(self, status: int) -> Cells:
-        """Where answers with this status are counted."""
+        """Return the cells that count responses with this status."""
         found = self._cells.get(status)
         if found is None:
             found = self._cells[status] = Cells()
         return found
 
     def learn(self, head: bytes, length: int, status: int) -> None:
-        """Remembers the framing of a response by its head, blank line included."""
+        """Remember the length of a response by its head, blank line included."""
         if len(self.heads) >= _KNOWN_HEADS:
             self.heads.clear()
         self.latest = self.heads[head] = KnownHead(head, length, self.cells(status))
 
     def all_cells(self) -> Iterable[tuple[int, Cells]]:
-        """Every status seen, with its cells."""
+        """Return every status seen, with its cells."""
         return self._cells.items()
 
     def connected(self, took_ns: int) -> None:
-        """Counts a connection that was opened for a request."""
+        """Count a connection that was opened for a request."""
         self.recorder.connect[histogram.bucket_of(took_ns // 1000)] += 1
 
     def fail(self, failure: RequestFailure, sample: str, now_ns: int) -> None:
-        """Counts a request that got no answer."""
+        """Count a request that got no response."""
         self.recorder.failed += 1
         known = self.result.failures.get(failure)
         if known is None:
@@ -202,14 +202,14 @@ class Tally:
             known.count += 1
 
     def never_sent(self, waited: Buckets) -> None:
-        """Keeps how long (µs) requests had waited that were given up before they could be sent."""
+        """Record the waits (µs) of requests that were given up before they could be sent."""
         histogram.add(self.recorder.censored, waited)
         histogram.add(self.result.censored.response, waited)
 
     def censor(self, *, due_ns: int, written_ns: int, now_ns: int) -> None:
-        """Keeps how long a request had waited when it was given up: its latency is at least that.
+        """Record the wait of a request that was given up as a lower bound of its latency.
 
-        `written_ns` is 0 for a request that was never written: it has no service time.
+        `written_ns` is 0 for a request that was never written and so has no service time.
         """
         waited = histogram.bucket_of(max(0, now_ns - due_ns) // 1000)
         self.recorder.censored[waited] += 1
@@ -219,7 +219,7 @@ class Tally:
 
 
 class Recorder:
-    """Gathers one phase. `origin_ns` is the moment that the timeline counts from."""
+    """The recorder of one phase. `origin_ns` is the start of the timeline."""
 
     def __init__(self, endpoints: tuple[Endpoint, ...], origin_ns: int) -> None:
         self.origin_ns = origin_ns
@@ -234,11 +234,11 @@ class Recorder:
         self._last_cut_ns = origin_ns
 
     def cut(self, now_ns: int, *, sent: int, inflight: int) -> None:
-        """Moves what has gathered since the last cut into the totals and the interval that lies in between.
+        """Move the counts since the last cut to the totals and to the interval between the two cuts.
 
         `sent`: requests sent since the start of this phase.
         """
-        # A cut comes a little before or after the interval's end; the middle is in the right one all the same.
+        # A cut is a little before or after the interval's end, but the midpoint is always in the right interval.
         interval = self.timeline.at((self._last_cut_ns + now_ns) // 2 - self.origin_ns)
         self._last_cut_ns = now_ns
         interval.sent += sent - self._sent
@@ -273,7 +273,7 @@ class Recorder:
 
     @property
     def answers(self) -> int:
-        """How many answers of any status were counted up to the last cut."""
+        """Return the number of responses of any status up to the last cut."""
         return sum(
             histogram.count(latencies.service)
             for tally in self.tallies

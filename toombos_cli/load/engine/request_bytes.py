@@ -1,4 +1,4 @@
-"""Builds the bytes of requests, once, before the first is sent."""
+"""Build the bytes of requests, once, before the first is sent."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -13,14 +13,14 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
 
 
 def parse_header(text: str) -> tuple[str, str]:
-    """(name, value) of `Name: value`. Raises UsageError."""
+    """Split `Name: value` into (name, value). Raise UsageError."""
     name, colon, value = text.partition(":")
     if not colon or not is_http_token(name.strip()):
-        raise UsageError(f"no header: {name.strip()!r}", where="-H", hint="-H 'Name: value'")
+        raise UsageError(f"not a header: {name.strip()!r}", where="-H", hint="write -H 'Name: value'")
     if re.search(r"[\r\n\0]", value):
-        raise UsageError(f"the value of {name.strip()} has a line break or a NUL", where="-H")
+        raise UsageError(f"the value of {name.strip()} contains a line break or NUL", where="-H")
     if name.strip().lower() in _FRAMING:
-        raise UsageError(f"{name.strip()} follows from the body and --no-keepalive", where="-H")
+        raise UsageError(f"{name.strip()} is set from the body and --no-keepalive", where="-H")
     return name.strip(), value.strip()
 
 
@@ -36,13 +36,15 @@ def build_endpoint(
     keepalive: bool = True,
     weight: float = 1.0,
 ) -> Endpoint:
-    """The endpoint with its request. Given headers replace those that would be sent anyway. Raises UsageError."""
+    """Return the endpoint with its request. Given headers replace the default ones. Raise UsageError."""
     if not is_http_token(method):
-        raise UsageError(f"no HTTP method: {method!r}", where="-m", hint="GET, HEAD, POST, PUT, PATCH or DELETE")
+        raise UsageError(
+            f"not an HTTP method: {method!r}", where="-m", hint="use GET, HEAD, POST, PUT, PATCH or DELETE"
+        )
     default_port = 443 if target.scheme == "https" else 80
     fields = {
         "host": ("Host", url_host(target.host) if target.port == default_port else host_port(target.host, target.port)),
-        # No Accept: none says the same as */* (RFC 9110, section 12.5.1), and the server need not parse it.
+        # No Accept header: it means the same as */* (RFC 9110, section 12.5.1), and the server need not parse it.
         "user-agent": ("User-Agent", f"toombos/{__version__}"),
     }
     if body or method in ("POST", "PUT", "PATCH"):
@@ -57,14 +59,14 @@ def build_endpoint(
         lines = [f"{method} {path} HTTP/1.1".encode("ascii")]
         lines += [f"{field}: {value}".encode("latin-1") for field, value in fields.values()]
     except UnicodeEncodeError as error:
-        raise UsageError(f"a header may hold Latin-1 alone: {error.object[error.start]!r}", where="-H") from None
+        raise UsageError(f"not a Latin-1 character in a header: {error.object[error.start]!r}", where="-H") from None
     return Endpoint(
         name=name, method=method, path=path, request=b"\r\n".join(lines) + b"\r\n\r\n" + body, weight=weight
     )
 
 
 def header_values(request: bytes) -> Iterator[tuple[str, str]]:
-    """(name, value) of the headers of a request that only whoever sends it knows, a value without its scheme too."""
+    """Yield (name, value) of the headers that may hold secrets; each value also without its scheme."""
     head = request.partition(b"\r\n\r\n")[0].decode("latin-1")
     for line in head.split("\r\n")[1:]:
         name, _, value = line.partition(": ")

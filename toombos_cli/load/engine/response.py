@@ -1,4 +1,4 @@
-"""Frames HTTP/1.x responses with httptools (llhttp) and says where each one ends (RFC 9112, section 6.3)."""
+"""Read HTTP/1.x responses with httptools (llhttp) and find where each one ends (RFC 9112, section 6.3)."""
 
 import httptools
 
@@ -6,15 +6,15 @@ _EXCERPT_BYTES = 2000
 
 
 class MalformedResponseError(Exception):
-    """The bytes are no HTTP response; the text says why."""
+    """The bytes are not an HTTP response; the message says why."""
 
 
 class ResponseReader:
-    """Reads the responses of one connection, one at a time.
+    """A reader for the responses of one connection, one at a time.
 
-    After `feed` or `finish` returned True, `status`, `keep_alive` and `framed_by_head` (its head alone says where it
-    ends) describe the response. Of bodies, only the beginning of one that tells of an error (4xx, 5xx) is kept, in
-    `excerpt`. Interim (1xx) responses are skipped.
+    After `feed` or `finish` returned True, `status`, `keep_alive` and `framed_by_head` (the head alone determines
+    where the response ends) describe the response. Bodies are discarded, except for the start of an error response
+    (4xx, 5xx) in `excerpt`. Interim (1xx) responses are skipped.
     """
 
     __slots__ = (
@@ -36,7 +36,7 @@ class ResponseReader:
         self.begin(bodiless=False)
 
     def begin(self, *, bodiless: bool) -> None:
-        """Gets ready for the answer to a request; `bodiless`: it was a HEAD, so the head is all of the answer."""
+        """Prepare for the response to a request; `bodiless`: to a HEAD request, so it has no body."""
         self._bodiless = bodiless
         self._started = self._done = self._interim = self._delimited = self._surplus = False
         self.status = 0
@@ -45,13 +45,13 @@ class ResponseReader:
 
     @property
     def started(self) -> bool:
-        """Whether any byte of the response was seen."""
+        """Report whether any byte of the response was seen."""
         return self._started
 
     def feed(self, data: bytes) -> bool:
-        """Takes the next bytes; True when the response is complete. Raises MalformedResponseError.
+        """Take the next bytes and report whether the response is complete. Raise MalformedResponseError.
 
-        Bytes after the end of the response are an error: nothing was asked for that they could answer.
+        Bytes after the end of the response are an error: no other request was sent.
         """
         self._started = True
         try:
@@ -63,16 +63,16 @@ class ResponseReader:
                 raise MalformedResponseError(str(error)) from None
             self._surplus = True
         if self._surplus:
-            raise MalformedResponseError("more bytes than the response has")
-        if self._done and self._bodiless:  # llhttp waits for the body that Content-Length speaks of
+            raise MalformedResponseError("extra bytes after the end of the response")
+        if self._done and self._bodiless:  # llhttp waits for the body that Content-Length announces
             self._parser = httptools.HttpResponseParser(self)
         return self._done
 
     def finish(self) -> bool:
-        """The peer will send no more: True when that completes the response (a body without a length)."""
+        """Report whether the end of the stream completes the response (a body without a length)."""
         return self._done or (self.status != 0 and not self._delimited)
 
-    # httptools calls these while it is fed.
+    # Callbacks of httptools, called from feed_data.
 
     def on_message_begin(self) -> None:
         self._surplus = self._done

@@ -1,4 +1,4 @@
-"""What happened when: a series of equal intervals whose number is bounded, however long the run."""
+"""The time series of a run: equal intervals, whose number is bounded however long the run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _MOST_INTERVALS = 240
 
 @dataclass(slots=True, kw_only=True)
 class Interval:
-    """Counts and coarse distributions (microseconds) of one interval. `inflight` is the most seen at its end."""
+    """Counts and coarse distributions (microseconds) of one interval. `inflight` is the maximum seen at its end."""
 
     sent: int = 0
     ok: int = 0
@@ -22,7 +22,7 @@ class Interval:
     lag: Buckets = field(default_factory=dict)
 
     def absorb(self, other: "Interval") -> None:
-        """Adds what happened in a neighbouring interval."""
+        """Add the counts of an adjacent interval."""
         self.sent += other.sent
         self.ok += other.ok
         self.err += other.err
@@ -33,13 +33,13 @@ class Interval:
 
 @dataclass(slots=True)
 class Timeline:
-    """Intervals from the start of the run. When there are too many, each two become one of double the length."""
+    """Intervals from the start of the run. If there are too many, each pair becomes one of double the length."""
 
     interval_ns: int = FIRST_INTERVAL_NS
     intervals: list[Interval] = field(default_factory=list)
 
     def at(self, offset_ns: int) -> Interval:
-        """The interval that holds this moment, made when it is new."""
+        """Return the interval that contains this moment, creating it if needed."""
         while offset_ns // self.interval_ns >= _MOST_INTERVALS:
             self.coarsen()
         index = max(0, offset_ns // self.interval_ns)
@@ -48,7 +48,7 @@ class Timeline:
         return self.intervals[index]
 
     def coarsen(self) -> None:
-        """Makes one interval of each two."""
+        """Merge each pair of intervals into one."""
         self.interval_ns *= 2
         for left, right in zip(self.intervals[::2], self.intervals[1::2], strict=False):
             left.absorb(right)
@@ -56,7 +56,7 @@ class Timeline:
 
     @classmethod
     def merged(cls, parts: Iterable["Timeline"]) -> "Timeline":
-        """One timeline of runs that began at the same moment; the parts are used up."""
+        """Merge timelines of runs that started at the same moment; the parts are modified."""
         lines = list(parts)
         total = cls(interval_ns=max((line.interval_ns for line in lines), default=FIRST_INTERVAL_NS))
         for line in lines:
@@ -67,5 +67,5 @@ class Timeline:
                 sum_so_far = total.at(index * total.interval_ns)
                 inflight += sum_so_far.inflight
                 sum_so_far.absorb(interval)
-                sum_so_far.inflight = inflight  # of simultaneous parts, in-flight requests add up
+                sum_so_far.inflight = inflight  # simultaneous parts: requests in flight add up
         return total
