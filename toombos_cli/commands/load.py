@@ -39,7 +39,7 @@ _ASKED = {
     "stages": typer.Option(
         "--stages",
         metavar="TIME:RPS,...",
-        help="Change the rate linearly from 0 to each RPS in turn (30s:50,1m:200).",
+        help="Ramp the rate linearly from 0 to each in turn (30s:50,1m:200).",
         rich_help_panel=_PACE,
     ),
     "arrival": typer.Option("--arrival", help="Evenly spaced, or random like many users.", rich_help_panel=_PACE),
@@ -73,7 +73,7 @@ _ASKED = {
         "-m",
         "--method",
         metavar="METHOD",
-        help="Default: POST with a body, else GET.",
+        help="GET, or POST with a body.",
         show_default=False,
         rich_help_panel=_MIX,
     ),
@@ -102,8 +102,6 @@ _ASKED = {
     "baseline": typer.Option(
         "--baseline", metavar="FILE", help="Fail if worse than the runs in this file.", rich_help_panel=_JUDGE
     ),
-    "abort_on_fail": typer.Option("--abort-on-fail", help="Stop as soon as --slo is missed.", rich_help_panel=_JUDGE),
-    "baseline": typer.Option("--baseline", metavar="FILE", help="Fail if worse than its runs.", rich_help_panel=_JUDGE),
     "save_baseline": typer.Option(
         "--save-baseline", metavar="FILE", help="Add this run to a baseline file.", rich_help_panel=_JUDGE
     ),

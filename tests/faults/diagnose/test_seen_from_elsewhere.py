@@ -69,7 +69,7 @@ def test_what_another_user_runs_is_not_called_a_stranger(shop: Path, tmp_path: P
     found = data_of(subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False, cwd="/"))
     roots = {f["id"]: f for f in found["findings"] if f["verdict"] in ("fail", "warn") and not f["explained_by"]}
     assert list(found["roots"]) == ["proc.seen", "proc.missing", "http.status"]
-    assert "those of root" in roots["proc.seen"]["reason"]
+    assert "belong to root" in roots["proc.seen"]["reason"]
     assert roots["proc.seen"]["fix"]["command"] == f"sudo -u root toombos --project {shop} diagnose"
     assert roots["proc.missing"]["service"] == "idle"
     assert "may not read" in roots["proc.missing"]["cause"]

@@ -147,7 +147,7 @@ def test_alerts_wait_for_a_broken_manifest_and_the_log_says_so(alerting, webhook
     whole = (alerting / "toombos.toml").read_text()
     (alerting / "toombos.toml").write_text(whole.replace("max_per_hour", "max_per_our"))
     emit(alerting, problem("a"))
-    (line,) = wait_for(lambda: log_lines(alerting, "alerts wait"), what="the line in the log")
+    (line,) = wait_for(lambda: log_lines(alerting, "alerts cannot be sent and are kept"), what="the line in the log")
     assert "max_per_our" in line["message"]
     (alerting / "toombos.toml").write_text(whole)
     emit(alerting, problem("b"))
