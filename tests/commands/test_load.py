@@ -111,7 +111,7 @@ def test_a_target_that_may_not_or_cannot_be_loaded_is_named(url, code, message, 
 
 @pytest.mark.parametrize("typed", ["127.0.0.1:8000/health", "localhost"])
 def test_a_target_without_a_scheme_gets_the_url_as_a_hint(typed, toombos: Toombos):
-    assert f"hint: http://{typed}" in toombos("load", typed).stderr
+    assert f"hint: try http://{typed}" in toombos("load", typed).stderr
 
 
 @pytest.mark.parametrize("option", ["--csv", "--html", "--junit"])
@@ -163,7 +163,7 @@ def test_too_few_open_files_are_raised_or_named(project: Path):
         raised = subprocess.run(["bash", "-c", command.format("-S 128")], capture_output=True, text=True, cwd=project)
     assert named.returncode == 4
     assert "200 connections need 264 open files, but the limit is 128" in named.stderr
-    assert "hint: -c 64" in named.stderr
+    assert "hint: use -c 64" in named.stderr
     assert raised.returncode == 0, raised.stderr
 
 

@@ -217,7 +217,7 @@ def test_a_redirect_loop_ends(httpserver: HTTPServer) -> None:
         (404, b"", "HTTP 404"),
         (403, b'{"detail": "not yours"}', "HTTP 403: not yours"),
         (503, b"", r"HTTP 503 \(3 attempts\)"),
-        (304, b"", "no cached copy"),
+        (304, b"", "without a conditional request"),
         (200, b"\xff", "not UTF-8"),
         (200, b"x" * (MAX_DOCUMENT_BYTES + 1), "larger than"),
     ],
