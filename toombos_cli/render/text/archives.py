@@ -37,7 +37,7 @@ def show_create(report: "CreateReport", output: Output) -> None:
     rate = report.data_bytes / max(report.duration_s, 0.001)
     print_verdict(out, report.verdict, report.archive if report.complete else f"incomplete: {report.archive}")
     out.print(
-        f"    {_count(report.files, 'file')}, {size(report.data_bytes)} in {size(report.size_bytes)}, "
+        f"      {_count(report.files, 'file')}, {size(report.data_bytes)} in {size(report.size_bytes)}, "
         f"{'read back and verified' if report.verified else 'written'}, {report.duration_s:.1f} s ({size(int(rate))}/s)"
     )
     show_databases(report.databases, output)
@@ -52,7 +52,7 @@ def show_create(report: "CreateReport", output: Output) -> None:
             "note: encrypted for others: it counts as good once it has been verified with the key", style="yellow"
         )
     if report.remote:
-        out.print(f"    copied to {report.remote}, read back", soft_wrap=True)
+        out.print(f"      copied to {report.remote}, read back", soft_wrap=True)
     if report.remote_problem:
         err.print(f"error: not copied: {report.remote_problem}", style="red", soft_wrap=True)
 
@@ -76,7 +76,7 @@ def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> N
     for one in databases:
         word = "sound" if one.is_sound else f"NOT SOUND: {one.integrity}"
         output.stdout.print(
-            f"    database {one.path}: {word}, {_count(one.rows, 'row')} in {_count(len(one.tables), 'table')}",
+            f"      database {one.path}: {word}, {_count(one.rows, 'row')} in {_count(len(one.tables), 'table')}",
             soft_wrap=True,
         )
 
@@ -131,9 +131,9 @@ def show_remote(remote: "RemoteReport | None", output: Output) -> None:
     total = size(sum(row.size_bytes for row in remote.archives))
     out.print(f"at {remote.url}: {_count(len(remote.archives), 'archive')}, {total}", soft_wrap=True)
     for row in only_there[:_SHOWN]:
-        out.print(f"    only there: {row.name}", soft_wrap=True)
+        out.print(f"      only there: {row.name}", soft_wrap=True)
     if len(only_there) > _SHOWN:
-        out.print(f"    and {len(only_there) - _SHOWN} more; --json lists them")
+        out.print(f"      and {len(only_there) - _SHOWN} more; --json lists them")
     for name in remote.missing[:_SHOWN]:
         err.print(f"warning: not at the remote: {name}", style="yellow", soft_wrap=True)
     if len(remote.missing) > _SHOWN:
@@ -184,12 +184,12 @@ def show_status(report: "StatusReport", output: Output) -> None:
     else:
         text = f"the newest good archive is {report.age_h:.1f} h old (at most {report.max_age_h:g} h)"
         print_verdict(output.stdout, report.verdict, text)
-        output.stdout.print(f"    {report.newest_good}", soft_wrap=True)
+        output.stdout.print(f"      {report.newest_good}", soft_wrap=True)
         if report.verdict is Verdict.FAIL:
             output.stderr.print("hint: toombos backup", style="cyan")
-    output.stdout.print(f"    {_count(report.archives, 'archive')}, {size(report.total_bytes)}")
+    output.stdout.print(f"      {_count(report.archives, 'archive')}, {size(report.total_bytes)}")
     proven = report.last_drill_at or "never: toombos backup drill"
-    output.stdout.print(f"    a restore was last proven: {proven}", soft_wrap=True)
+    output.stdout.print(f"      a restore was last proven: {proven}", soft_wrap=True)
     for path in report.bad[:_SHOWN]:
         output.stderr.print(
             f"warning: {Path(path).name} is not good: toombos backup list", style="yellow", soft_wrap=True
