@@ -36,7 +36,7 @@ def report_of_statuses(*statuses: int, slo: str = "") -> LoadReport:
 
     criteria = LoadCriteria(objectives=parse_objectives(slo) if slo else ())
     with serve(handle) as port:
-        for _ in range(5):  # on a busy machine the generator may be held up, which has a verdict of its own
+        for _ in range(5):  # on a busy machine the generator may lag, and the report is then invalid
             report = run_load(plan_for(port, requests=9, connections=1), criteria=criteria)
             if report.generator.valid:
                 break

@@ -32,7 +32,7 @@ def well(_: Manifest) -> StepVerdict:
 
 
 def ends_with(verdict: Verdict) -> Work:
-    return lambda _: StepVerdict(verdict=verdict, detail="found", cause="why", fix="mend it")
+    return lambda _: StepVerdict(verdict=verdict, detail="found", cause="why", fix="repair it")
 
 
 def raises(error: Exception) -> Work:
@@ -56,8 +56,8 @@ def recover(
 
 
 _CASES = {
-    "a failed check": (ends_with(Verdict.FAIL), Verdict.FAIL, "why", "mend it"),
-    "a check that could not run": (ends_with(Verdict.ERROR), Verdict.ERROR, "why", "mend it"),
+    "a failed check": (ends_with(Verdict.FAIL), Verdict.FAIL, "why", "repair it"),
+    "a check that could not run": (ends_with(Verdict.ERROR), Verdict.ERROR, "why", "repair it"),
     "an operation error": (
         raises(OperationError("cannot be done", where="data", hint="do it")),
         Verdict.ERROR,
@@ -95,7 +95,7 @@ def test_a_failed_required_step_ends_the_recovery(
     report = recover(
         manifest, monkeypatch, step("one", well), step("two", work), step("three", well), observed=observed
     )
-    assert [step_outcome.name for step_outcome in report.steps] == ["one", "two"]
+    assert [outcome.name for outcome in report.steps] == ["one", "two"]
     assert report.not_done == ("three",)
     assert report.verdict is verdict
     assert report.steps == tuple(observed)
@@ -115,7 +115,7 @@ def test_a_failed_required_step_ends_the_recovery(
 )
 def test_a_failed_optional_step_is_a_warning(manifest: Manifest, monkeypatch: pytest.MonkeyPatch, work: Work) -> None:
     report = recover(manifest, monkeypatch, step("monitoring", work, required=False), step("last", well))
-    assert [step_outcome.verdict for step_outcome in report.steps] == [Verdict.WARN, Verdict.PASS]
+    assert [outcome.verdict for outcome in report.steps] == [Verdict.WARN, Verdict.PASS]
     assert (report.verdict, report.not_done) == (Verdict.WARN, ())
 
 
@@ -124,5 +124,5 @@ def test_the_dashboards_are_not_checked_if_monitoring_is_not_up(
 ) -> None:
     steps = (step("monitoring", ends_with(Verdict.FAIL), required=False), step("dashboards", well, required=False))
     report = recover(manifest, monkeypatch, *steps)
-    assert [step_outcome.name for step_outcome in report.steps] == ["monitoring"]
+    assert [outcome.name for outcome in report.steps] == ["monitoring"]
     assert report.not_done == ("dashboards",)
