@@ -1,4 +1,4 @@
-"""Archives encrypted with age: readable only with the key, and honest about what could be verified."""
+"""Archives encrypted with age: readable only with the key, and known good only if they could be verified."""
 
 import dataclasses
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_no_clear_text_is_in_the_backup_directory(site: Site, keys: Keys) -> Non
     assert not [path for path in files if path.name.endswith(".tar.zst")]
 
 
-def test_without_the_key_an_archive_is_written_but_not_known_good(site: Site, keys: Keys) -> None:
+def test_an_archive_written_without_the_key_is_not_known_good(site: Site, keys: Keys) -> None:
     report = create_backup(plan(site, dataclasses.replace(keys, identity=None)), Silent())
     assert (report.verified, report.known_good, report.verdict) == (False, False, Verdict.WARN)
     assert not list_archives(site.place)[0].verified

@@ -1,4 +1,4 @@
-"""Swapping and swapping back, with the kernel's exchange and with two renames, interrupted at any point."""
+"""Swapping two paths and swapping them back, by exchange or by renames, with interruptions at any point."""
 
 # The product's paths are raw bytes, which pathlib does not take.
 # ruff: noqa: PTH104
@@ -18,20 +18,20 @@ def make_unit(tmp_path: Path, *, live: bool = True, staged: bool = True) -> Swap
     for name, wanted in (("live", live), ("staged", staged)):
         if wanted:
             (tmp_path / name).mkdir()
-            (tmp_path / name / "said").write_text(name)
+            (tmp_path / name / "content").write_text(name)
     paths = {name: os.fsencode(tmp_path / name) for name in ("live", "staged", "aside")}
     return SwapUnit(**paths, live_id=identity(paths["live"]), staged_id=identity(paths["staged"]))
 
 
-def said(tmp_path: Path) -> str | None:
-    path = tmp_path / "live" / "said"
+def live_content(tmp_path: Path) -> str | None:
+    path = tmp_path / "live" / "content"
     return path.read_text() if path.exists() else None
 
 
 KINDS = {
-    "both": ({}, "staged", "live"),
-    "added": ({"live": False}, "staged", None),
-    "removed": ({"staged": False}, None, "live"),
+    "a path that is replaced": ({}, "staged", "live"),
+    "a path that is added": ({"live": False}, "staged", None),
+    "a path that is removed": ({"staged": False}, None, "live"),
 }
 
 
@@ -42,37 +42,37 @@ def test_a_swap_can_be_swapped_back(
 ) -> None:
     unit = make_unit(tmp_path, **shape)
     swap(unit, atomic=atomic)
-    assert said(tmp_path) == new
+    assert live_content(tmp_path) == new
     swap_back(unit)
-    assert said(tmp_path) == old
+    assert live_content(tmp_path) == old
     swap_back(unit)
-    assert said(tmp_path) == old
+    assert live_content(tmp_path) == old
 
 
-def test_a_swap_interrupted_between_its_two_renames_is_undone(tmp_path: Path) -> None:
+def test_a_swap_interrupted_between_its_renames_is_undone(tmp_path: Path) -> None:
     unit = make_unit(tmp_path)
     os.rename(unit.live, unit.aside)
     swap_back(unit)
-    assert said(tmp_path) == "live"
+    assert live_content(tmp_path) == "live"
 
 
-def test_swapping_back_by_renames_can_be_repeated_after_an_interruption_at_any_point(
+def test_swapping_back_by_renames_can_be_interrupted_at_any_point_and_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the kernel cannot exchange two paths, swapping back takes three renames."""
     monkeypatch.setattr(atomic_swap, "_renameat2", lambda: None)
-    for broken_off_after in range(4):
-        place = tmp_path / str(broken_off_after)
+    for steps_done in range(4):
+        place = tmp_path / str(steps_done)
         place.mkdir()
         unit = make_unit(place)
         os.rename(unit.live, unit.aside)
         os.rename(unit.staged, unit.live)
         os.rename(unit.aside, unit.staged)  # as the exchange leaves it
         steps = [(unit.staged, unit.aside), (unit.live, unit.staged), (unit.aside, unit.live)]
-        for source, target in steps[:broken_off_after]:
+        for source, target in steps[:steps_done]:
             os.rename(source, target)
         swap_back(unit)
-        assert said(place) == "live"
+        assert live_content(place) == "live"
 
 
 @pytest.mark.parametrize("atomic", [True, False], ids=["exchange", "two renames"])
@@ -80,26 +80,26 @@ def test_a_swap_is_undone_after_a_reboot_that_changed_the_device_numbers(tmp_pat
     unit = make_unit(tmp_path)
     swap(unit, atomic=atomic)
     swap_back(after_reboot(unit))
-    assert said(tmp_path) == "live"
+    assert live_content(tmp_path) == "live"
 
 
-def test_nothing_is_moved_if_old_and_new_cannot_be_told_apart(tmp_path: Path) -> None:
+def test_nothing_is_moved_if_old_and_new_cannot_be_distinguished(tmp_path: Path) -> None:
     unit = make_unit(tmp_path)
     swap(unit)
-    strange = msgspec.structs.replace(unit, live_id=(1, 1), staged_id=(1, 2))
+    unknown = msgspec.structs.replace(unit, live_id=(1, 1), staged_id=(1, 2))
     with pytest.raises(OperationError, match="cannot be distinguished"):
-        swap_back(strange)
-    assert said(tmp_path) == "staged"
-    assert (tmp_path / "staged" / "said").read_text() == "live"
+        swap_back(unknown)
+    assert live_content(tmp_path) == "staged"
+    assert (tmp_path / "staged" / "content").read_text() == "live"
 
 
 def test_a_file_put_in_place_before_its_swap_stays(tmp_path: Path) -> None:
     unit = make_unit(tmp_path)
     os.rename(unit.live, tmp_path / "before")
     (tmp_path / "live").mkdir()
-    (tmp_path / "live" / "said").write_text("edited")
+    (tmp_path / "live" / "content").write_text("edited")
     swap_back(unit)
-    assert said(tmp_path) == "edited"
+    assert live_content(tmp_path) == "edited"
 
 
 def after_reboot(unit: SwapUnit) -> SwapUnit:

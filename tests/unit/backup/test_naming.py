@@ -1,4 +1,4 @@
-"""The names of archives: they contain their time, sort by it, and are never used twice."""
+"""Archive names contain their time, sort by it, and are never used twice."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ from toombos_cli.backup.directory.naming import created_at, new_path
 AT = datetime(2026, 11, 23, 22, 42, 43, tzinfo=UTC)
 
 
-def test_an_archive_of_the_same_second_never_gets_an_existing_name(tmp_path: Path):
+def test_two_archives_of_the_same_second_get_different_names(tmp_path: Path):
     draws = iter(["1f0a", "1f0a", "1f0a", "2b3c"])
     first = new_path(tmp_path, AT, draw=lambda: next(draws))
     first.touch()

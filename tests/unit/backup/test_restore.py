@@ -1,4 +1,4 @@
-"""The files that a restore changes, keeps and undoes."""
+"""What a restore changes, keeps and rolls back."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from tests.support.backup_site import Site
 from toombos_cli.base.errors import OperationError, RefusedError, UsageError
 
 
-def test_a_preview_shows_what_the_restore_then_does(tmp_path: Path) -> None:
+def test_a_preview_shows_the_changes_of_the_restore(tmp_path: Path) -> None:
     site = Site(tmp_path).fill("old")
     archive = site.backup().archive
     site.write(".env", "WORD=other")
@@ -75,7 +75,7 @@ def test_restoring_only_a_path_that_is_not_in_the_archive_is_a_usage_error(tmp_p
 
 
 def test_live_files_that_no_backup_contains_stay(tmp_path: Path) -> None:
-    """Excluded directories, old logs, links out of the root: exchanging a root must not lose them."""
+    """Exchanging a root keeps excluded directories, old logs and links out of the root."""
     site = Site(tmp_path, exclude=("data/prometheus",)).fill("old")
     site.scope = replace(site.scope, roots=tuple(replace_log_days(root, 7) for root in site.scope.roots))
     archive = site.backup().archive
@@ -97,8 +97,8 @@ def replace_log_days(root: object, days: float) -> object:
     return msgspec.structs.replace(root, log_days=days) if getattr(root, "path", "") == "logs" else root
 
 
-class Sick:
-    """Services that were running, and do not become healthy with the restored state."""
+class Unhealthy:
+    """Running services that do not become healthy with the restored state."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -118,12 +118,12 @@ class Sick:
             raise OperationError("app: exited with 1")
 
 
-def test_a_restored_system_that_does_not_become_healthy_is_replaced_by_the_old_state(tmp_path: Path) -> None:
+def test_a_restore_is_rolled_back_if_the_services_do_not_become_healthy(tmp_path: Path) -> None:
     site = Site(tmp_path).fill("old")
     archive = site.backup().archive
     site.fill("new")
     before = site.tree()
-    services = Sick(site)
+    services = Unhealthy(site)
     with pytest.raises(OperationError, match=r"did not become healthy.*exited with 1"):
         site.restore(archive, services=services)
     assert site.tree() == before
@@ -132,7 +132,7 @@ def test_a_restored_system_that_does_not_become_healthy_is_replaced_by_the_old_s
 
 
 def test_a_restore_leaves_the_tree_alone_if_services_cannot_be_stopped(tmp_path: Path) -> None:
-    class Stubborn(Sick):
+    class Stubborn(Unhealthy):
         def stop(self) -> tuple[str, ...]:
             raise RefusedError("will not stop")
 
@@ -145,12 +145,12 @@ def test_a_restore_leaves_the_tree_alone_if_services_cannot_be_stopped(tmp_path:
     assert site.tree() == before
 
 
-def test_without_any_archive_there_is_nothing_to_restore(tmp_path: Path) -> None:
+def test_a_restore_fails_if_there_is_no_archive(tmp_path: Path) -> None:
     with pytest.raises(OperationError, match="no good archive"):
         Site(tmp_path).fill().restore()
 
 
-def test_a_malformed_database_is_saved_unchanged_and_replaced_by_a_restore(tmp_path: Path) -> None:
+def test_a_malformed_database_is_saved_unchanged_and_a_restore_replaces_it(tmp_path: Path) -> None:
     site = Site(tmp_path).fill("right")
     archive = site.backup().archive
     path = tmp_path / "data" / "history.db"
@@ -170,7 +170,7 @@ def test_a_malformed_database_is_saved_unchanged_and_replaced_by_a_restore(tmp_p
 def test_unhealthy_services_that_cannot_be_stopped_keep_the_restored_state(tmp_path: Path) -> None:
     """Exchanging files under running processes would mix the two states."""
 
-    class Stuck(Sick):
+    class Stuck(Unhealthy):
         def stop(self) -> tuple[str, ...]:
             if self.log:
                 raise OperationError("pid 7 does not end")
@@ -203,7 +203,7 @@ def test_a_directory_that_cannot_be_listed_makes_the_backup_incomplete(
     assert [one.path for one in report.unreadable] == ["data/deep"]
     assert not report.known_good
     site.restore(report.archive)
-    assert (tmp_path / "data" / "deep" / "note.txt").exists(), "a restore removed what its archive could not read"
+    assert (tmp_path / "data" / "deep" / "note.txt").exists(), "the restore removed a file that was unreadable"
 
 
 def test_a_backup_directory_inside_a_root_survives_the_exchange_of_that_root(tmp_path: Path) -> None:

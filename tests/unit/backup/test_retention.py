@@ -1,4 +1,4 @@
-"""The archives that stay in the backup directory: one row per rule."""
+"""Which archives stay in the backup directory: one row per rule."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -97,18 +97,18 @@ CASES = {
 
 
 @pytest.mark.parametrize(("policy", "archives", "kept"), CASES.values(), ids=CASES.keys())
-def test_keeps(policy: Retention, archives: Sequence[ArchiveInfo], kept: set[str]) -> None:
+def test_the_policy_keeps(policy: Retention, archives: Sequence[ArchiveInfo], kept: set[str]) -> None:
     decisions = decide(archives, policy, NOW)
     assert {str(one.path) for one in decisions if one.keep} == kept
     assert all(one.reasons for one in decisions)
 
 
-def test_refuses_a_policy_that_keeps_nothing() -> None:
+def test_a_policy_that_keeps_nothing_is_refused() -> None:
     with pytest.raises(RefusedError):
         decide([archive(1)], Retention(**NOTHING), NOW)
 
 
-def test_the_newest_good_archive_is_not_a_bad_one_nor_a_safety_backup_nor_from_the_future() -> None:
+def test_the_newest_good_archive_is_never_bad_a_safety_backup_or_from_the_future() -> None:
     archives = [archive(-9), archive(1, **BAD), archive(2, kind="safety"), archive(3), archive(4)]
     newest = newest_known_good(archives, NOW)
     assert newest is not None

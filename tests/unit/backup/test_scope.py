@@ -1,4 +1,4 @@
-"""What a backup takes: the roots of the manifest, the databases that the settings name, the keys, the place."""
+"""The scope of a backup: the roots of the manifest, the databases of the settings, the keys, the directory."""
 
 import sqlite3
 from pathlib import Path
@@ -30,22 +30,22 @@ def roots(manifest: Manifest) -> list[str]:
     return [root.path for root in make_scope(manifest, find_stores(manifest)).roots]
 
 
-def test_a_database_below_a_root_is_known_by_its_name_there(tmp_path: Path):
+def test_a_database_below_a_root_has_its_path_in_the_archive(tmp_path: Path):
     manifest = system(tmp_path, "sqlite:///data/a.db", database="data/a.db")
     assert find_stores(manifest).sqlite == {b"data/a.db"}
     assert roots(manifest) == [".env", "toombos.toml", "data", "logs"]
 
 
-def test_a_database_beside_the_roots_becomes_one(tmp_path: Path):
+def test_a_database_outside_the_roots_becomes_a_root(tmp_path: Path):
     manifest = system(tmp_path, "sqlite:///a.db", more='cwd = "{project}/shop"\n', database="shop/a.db")
     assert roots(manifest) == [".env", "toombos.toml", "data", "logs", "shop/a.db"]
 
 
-def test_a_database_that_does_not_exist_yet_is_no_root(tmp_path: Path):
+def test_a_database_that_does_not_exist_yet_is_not_a_root(tmp_path: Path):
     assert roots(system(tmp_path, "sqlite:///a.db")) == [".env", "toombos.toml", "data", "logs"]
 
 
-def test_a_root_that_is_a_link_to_another_disk_holds_its_database(
+def test_a_root_that_is_a_link_to_another_disk_contains_its_database(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ):
     disk = tmp_path_factory.mktemp("disk")
@@ -55,7 +55,7 @@ def test_a_root_that_is_a_link_to_another_disk_holds_its_database(
     assert (stores.sqlite, dict(stores.unsaved)) == ({b"data/a.db"}, {})
 
 
-def test_a_database_behind_a_link_that_leaves_the_roots_is_named(
+def test_a_database_behind_a_link_out_of_the_roots_is_reported_as_unsaved(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ):
     outside = tmp_path_factory.mktemp("outside") / "a.db"
@@ -66,7 +66,7 @@ def test_a_database_behind_a_link_that_leaves_the_roots_is_named(
     assert list(stores.unsaved) == [b"DATABASE_URL (shop)"]
 
 
-def test_the_scope_follows_the_table(tmp_path: Path):
+def test_the_backup_table_sets_the_scope(tmp_path: Path):
     more = '[backup]\nroots = ["x"]\nlog_roots = ["l"]\nlog_days = 3\nexclude = ["*.tmp"]\ndirectory = "b"\n'
     manifest = system(tmp_path, "", more=more)
     stores = find_stores(manifest)
@@ -83,13 +83,13 @@ def test_the_scope_follows_the_table(tmp_path: Path):
     )
 
 
-def test_the_keys_are_those_of_the_table(tmp_path: Path):
+def test_the_backup_table_sets_the_keys(tmp_path: Path):
     manifest = system(tmp_path, "", more='[backup]\nage_recipients = ["age1x"]\nage_identity = "key.txt"\n')
     assert make_keys(manifest).recipients == ("age1x",)
     assert make_keys(manifest).identity == tmp_path / "key.txt"
 
 
-def test_env_that_cannot_be_read_is_refused_or_with_lenience_named(tmp_path: Path):
+def test_an_unreadable_env_file_is_refused_unless_the_caller_is_lenient(tmp_path: Path):
     manifest = system(tmp_path, "")
     (tmp_path / ".env").write_bytes(b"\xff")
     with pytest.raises(ConfigurationError):
@@ -97,7 +97,7 @@ def test_env_that_cannot_be_read_is_refused_or_with_lenience_named(tmp_path: Pat
     assert dict(find_stores(manifest, lenient=True).unsaved) == {b"the databases that .env names": "not UTF-8"}
 
 
-def test_a_manifest_that_cannot_be_read_is_replaced_by_the_packaged_one_with_the_default_roots(tmp_path: Path):
+def test_the_packaged_manifest_with_the_default_roots_replaces_an_unreadable_one(tmp_path: Path):
     (tmp_path / "toombos.toml").write_text("= broken")
     manifest = readable_manifest(tmp_path)
     assert (manifest.project, manifest.source.path) == (tmp_path, None)

@@ -1,4 +1,4 @@
-"""The files that a backup takes, the files that it leaves out, and why."""
+"""Which files a backup takes, which it leaves out, and why."""
 
 import os
 import socket
@@ -22,14 +22,14 @@ def names(scope: Scope) -> set[str]:
     return {os.fsdecode(found.name) for found in select(scope, time.time()).found}
 
 
-def test_takes_the_roots_and_everything_below_them(tmp_path: Path) -> None:
+def test_a_backup_takes_its_roots_and_everything_below_them(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     (tmp_path / "elsewhere").write_text("not a root")
     expected = {".env", "data", "data/deep", "data/deep/note.txt", "data/history.db", "logs", "logs/app.log"}
     assert names(site.scope) == expected
 
 
-def test_lists_absent_roots(tmp_path: Path) -> None:
+def test_a_selection_lists_absent_roots(tmp_path: Path) -> None:
     site = Site(tmp_path, roots=("data", "monitoring"))
     (tmp_path / "data").mkdir()
     selection = select(site.scope, time.time())
@@ -37,7 +37,7 @@ def test_lists_absent_roots(tmp_path: Path) -> None:
     assert [root.path for root in selection.roots] == ["data"]
 
 
-def test_leaves_out_old_logs_of_log_roots_only(tmp_path: Path) -> None:
+def test_old_files_are_left_out_of_log_roots_only(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     for name in ("logs/old.log", "data/old.txt"):
         site.write(name, "old")
@@ -57,20 +57,20 @@ def test_leaves_out_old_logs_of_log_roots_only(tmp_path: Path) -> None:
         ("nothing", set()),
     ],
 )
-def test_leaves_out_what_a_pattern_matches(tmp_path: Path, pattern: str, left_out: set[str]) -> None:
+def test_files_that_match_an_exclude_pattern_are_left_out(tmp_path: Path, pattern: str, left_out: set[str]) -> None:
     site = Site(tmp_path).fill()
     assert names(site.scope) - names(replace(site.scope, exclude=(pattern,))) == left_out
 
 
-def test_what_a_restore_replaces_is_never_left_out(tmp_path: Path) -> None:
+def test_files_that_a_restore_replaces_are_never_left_out(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
     scope = replace(site.scope, exclude=("*.txt",), always=frozenset({b"data/deep/note.txt"}))
     assert "data/deep/note.txt" in names(scope)
 
 
-def test_leaves_out_the_companion_files_of_a_database_but_not_other_files_with_such_names(tmp_path: Path) -> None:
+def test_only_companion_files_of_a_database_are_left_out_not_files_with_similar_names(tmp_path: Path) -> None:
     site = Site(tmp_path).fill()
-    site.write("data/plain-wal", "not of a database")
+    site.write("data/plain-wal", "not a database file")
     with closing(sqlite3.connect(tmp_path / "data" / "history.db")) as database:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("INSERT INTO words VALUES ('more')")
@@ -81,7 +81,9 @@ def test_leaves_out_the_companion_files_of_a_database_but_not_other_files_with_s
     assert not {"data/history.db-wal", "data/history.db-shm"} & found
 
 
-def test_leaves_out_what_cannot_be_restored_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_restored_are_left_out_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = Site(tmp_path).fill()
     os.mkfifo(tmp_path / "data" / "fifo")
     (tmp_path / "data" / "out").symlink_to("/etc/passwd")
@@ -101,7 +103,7 @@ def test_leaves_out_what_cannot_be_restored_with_the_reason(tmp_path: Path, monk
     assert b"data/fine" in {found.name for found in selection.found}
 
 
-def test_follows_a_root_that_is_a_link_to_another_disk(tmp_path: Path) -> None:
+def test_a_root_that_is_a_link_to_another_disk_is_followed(tmp_path: Path) -> None:
     project, disk = tmp_path / "project", tmp_path / "disk"
     project.mkdir()
     disk.mkdir()
@@ -116,7 +118,7 @@ def test_follows_a_root_that_is_a_link_to_another_disk(tmp_path: Path) -> None:
     assert (disk / "x").read_text() == "x"
 
 
-def test_takes_a_nested_root_with_the_directories_above_it(tmp_path: Path) -> None:
+def test_a_nested_root_is_taken_with_its_parent_directories(tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "c").mkdir(parents=True)
     (tmp_path / "a" / "other").write_text("x")
     assert names(Site(tmp_path, roots=("a/b/c",)).scope) == {"a", "a/b", "a/b/c"}
@@ -134,7 +136,7 @@ def test_a_root_inside_another_is_taken_once() -> None:
         *((name, False) for name in (b"", b"/a", b"a/", b"a//b", b"./a", b"a/..", b"a\0b", b"n" * 256)),
     ],
 )
-def test_a_name_is_a_plain_relative_path(name: bytes, is_fine: bool) -> None:
+def test_a_name_must_be_a_plain_relative_path(name: bytes, is_fine: bool) -> None:
     assert (name_complaint(name) is None) == is_fine
 
 
@@ -145,5 +147,5 @@ def test_a_name_is_a_plain_relative_path(name: bytes, is_fine: bool) -> None:
         *((target, False) for target in (b"../../data/z", b"../..", b"/data", b"x/../y", b"", b"x\0")),
     ],
 )
-def test_a_link_stays_in_its_root_whatever_other_links_exist(target: bytes, is_fine: bool) -> None:
+def test_a_link_must_stay_in_its_root_even_if_other_links_exist(target: bytes, is_fine: bool) -> None:
     assert (link_complaint(b"data/deep/link", target, b"data") is None) == is_fine

@@ -1,4 +1,4 @@
-"""Tar headers as other programs read them."""
+"""Tar headers that other programs can read."""
 
 import io
 import tarfile
@@ -9,20 +9,20 @@ from toombos_cli.backup.archive import tarblocks
 from toombos_cli.backup.archive.format import Entry, named
 
 CASES = {
-    "plain": Entry(path="data/x", type="file", size=3, mode=0o640, uid=7, gid=8, mtime_ns=1_700_000_000 * 10**9),
+    "plain file": Entry(path="data/x", type="file", size=3, mode=0o640, uid=7, gid=8, mtime_ns=1_700_000_000 * 10**9),
     "nanoseconds": Entry(path="x", type="file", mode=0o600, mtime_ns=1_700_000_000_123_456_789),
     "before 1970": Entry(path="x", type="file", mode=0o600, mtime_ns=-1_500_000_000),
     "whole second before 1970": Entry(path="x", type="file", mode=0o600, mtime_ns=-86_400 * 10**9),
-    "name of 100 bytes": Entry(path="n" * 100, type="file", mode=0o600),
-    "name of 101 bytes": Entry(path="n" * 101, type="file", mode=0o600),
-    "directory of 100 bytes": Entry(path="n" * 100, type="dir", mode=0o755),
-    "raw name": Entry(**named(b"caf\xe9\n-rf"), type="file", mode=0o600),
+    "file name of 100 bytes": Entry(path="n" * 100, type="file", mode=0o600),
+    "file name of 101 bytes": Entry(path="n" * 101, type="file", mode=0o600),
+    "directory name of 100 bytes": Entry(path="n" * 100, type="dir", mode=0o755),
+    "name that is not UTF-8": Entry(**named(b"caf\xe9\n-rf"), type="file", mode=0o600),
     "long link": Entry(path="l" * 300, link="t" * 200, type="symlink", mode=0o777),
-    "owner beyond octal": Entry(path="x", type="file", mode=0o600, uid=2**31, gid=2**32 - 2),
-    "largest sum of bytes": Entry(
+    "owner too large for octal digits": Entry(path="x", type="file", mode=0o600, uid=2**31, gid=2**32 - 2),
+    "largest checksum": Entry(
         **named(b"\xff" * 100, b"\xff" * 100), type="symlink", mode=0o7777, uid=2**32 - 2, gid=2**32 - 2, mtime_ns=-1
     ),
-    "8 GiB": Entry(path="x", type="file", size=8 << 30, mode=0o600),
+    "file of 8 GiB": Entry(path="x", type="file", size=8 << 30, mode=0o600),
 }
 
 

@@ -1,4 +1,4 @@
-"""Hosts, ports and URLs as texts."""
+"""Hosts, ports and URLs as text."""
 
 from urllib.parse import urlsplit
 
@@ -11,25 +11,25 @@ from toombos_cli.base.addresses import host_port, is_http_token, request_target,
     ("host", "shown"),
     [
         pytest.param("127.0.0.1", "127.0.0.1:80", id="IPv4"),
-        pytest.param("crm.example", "crm.example:80", id="a name"),
+        pytest.param("crm.example", "crm.example:80", id="a host name"),
         pytest.param("::1", "[::1]:80", id="IPv6 in brackets"),
     ],
 )
-def test_host_and_port(host: str, shown: str) -> None:
+def test_a_host_and_a_port_make_an_address(host: str, shown: str) -> None:
     assert host_port(host, 80) == shown
 
 
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        pytest.param("http://example", ("example", 80), id="http"),
-        pytest.param("https://[2001:db8::1]/x", ("2001:db8::1", 443), id="https, IPv6"),
-        pytest.param("http://user:secret@example:8000", ("example", 8000), id="a port of its own"),
-        pytest.param("oracle://db/x", ("db", None), id="a scheme whose port is not known"),
-        pytest.param("sqlite:///data/x.db", ("", None), id="a file"),
+        pytest.param("http://example", ("example", 80), id="http has a default port"),
+        pytest.param("https://[2001:db8::1]/x", ("2001:db8::1", 443), id="https with an IPv6 address"),
+        pytest.param("http://user:secret@example:8000", ("example", 8000), id="the URL names the port"),
+        pytest.param("oracle://db/x", ("db", None), id="the default port of the scheme is unknown"),
+        pytest.param("sqlite:///data/x.db", ("", None), id="the URL of a file"),
     ],
 )
-def test_the_address_of_a_url(url: str, address: tuple[str, int | None]) -> None:
+def test_a_url_yields_the_host_and_the_port(url: str, address: tuple[str, int | None]) -> None:
     assert url_address(url) == address
 
 
@@ -37,12 +37,12 @@ def test_the_address_of_a_url(url: str, address: tuple[str, int | None]) -> None
     ("url", "target"),
     [
         pytest.param("http://h", "/", id="no path"),
-        pytest.param("http://h/a b?c d", "/a%20b?c%20d", id="blanks"),
-        pytest.param("http://h/a%20b?x=%C3%A4", "/a%20b?x=%C3%A4", id="encoded already"),
+        pytest.param("http://h/a b?c d", "/a%20b?c%20d", id="spaces are encoded"),
+        pytest.param("http://h/a%20b?x=%C3%A4", "/a%20b?x=%C3%A4", id="encoded text stays"),
         pytest.param("http://h/ä?q=/?", "/%C3%A4?q=/?", id="a question mark in the query"),
     ],
 )
-def test_the_target_of_a_request(url: str, target: str) -> None:
+def test_a_request_target_is_percent_encoded(url: str, target: str) -> None:
     assert request_target(urlsplit(url)) == target
 
 
@@ -50,5 +50,5 @@ def test_the_target_of_a_request(url: str, target: str) -> None:
     ("text", "expected"),
     [("x-api-key", True), ("GET", True), ("", False), ("a b", False), ("a:", False), ("a\r\nb", False), ("ä", False)],
 )
-def test_what_a_header_or_method_may_be_called(text: str, expected: bool) -> None:
+def test_header_names_and_methods_are_http_tokens(text: str, expected: bool) -> None:
     assert is_http_token(text) is expected

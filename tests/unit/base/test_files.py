@@ -1,4 +1,4 @@
-"""Files are whole or absent, private whatever the umask, and leave nothing behind that grows."""
+"""Files are complete or absent, and private under any umask; crashes do not pile up leftovers."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ _WRITER = """
 import sys
 from pathlib import Path
 from toombos_cli.base.files import {write}
-print("begun", flush=True)
+print("started", flush=True)
 for number in range(10**9):
     path = Path(sys.argv[1]{of_number})
     {write}(path, b"%d" % (number % 10) * 20_000 {durable})
@@ -49,11 +49,11 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
     "write",
     [
         pytest.param(lambda path: replace_file(path, b"1", durable=True), id="a durable file"),
-        pytest.param(lambda path: replace_file(path, b"1", durable=False), id="a file until the machine goes down"),
+        pytest.param(lambda path: replace_file(path, b"1", durable=False), id="a file that is not durable"),
         pytest.param(lambda path: create_file(path, b"1"), id="a new file"),
     ],
 )
-def test_a_file_and_its_directories_are_private_whatever_the_umask(
+def test_a_file_and_its_directories_are_private_under_any_umask(
     tmp_path: Path, umask: int, write: Callable[[Path], None]
 ) -> None:
     path = tmp_path / "a" / "b" / "file"
@@ -63,7 +63,7 @@ def test_a_file_and_its_directories_are_private_whatever_the_umask(
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_file_that_is_not_private_gets_what_the_umask_leaves(tmp_path: Path) -> None:
+def test_a_file_that_is_not_private_follows_the_umask(tmp_path: Path) -> None:
     old = os.umask(0o027)
     try:
         create_file(tmp_path / "toombos.toml", b"", mode=None)
@@ -72,7 +72,7 @@ def test_a_file_that_is_not_private_gets_what_the_umask_leaves(tmp_path: Path) -
     assert mode_of(tmp_path / "toombos.toml") == 0o640
 
 
-def test_a_mode_and_an_owner_are_kept(tmp_path: Path) -> None:
+def test_a_replaced_file_gets_the_given_mode_and_owner(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     owner = (12345, 12345) if os.geteuid() == 0 else (os.getuid(), os.getgid())
     replace_file(path, b"1", durable=True, mode=0o640, owner=owner)
@@ -80,7 +80,7 @@ def test_a_mode_and_an_owner_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["write", "fsync"])
-def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, failing: str) -> None:
+def test_a_failed_write_leaves_the_old_file_alone(tmp_path: Path, failing: str) -> None:
     path = tmp_path / "state.json"
     replace_file(path, b"old", durable=True)
 
@@ -97,7 +97,7 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, failing: s
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_new_file_never_replaces_one_that_is_there(tmp_path: Path) -> None:
+def test_a_new_file_never_replaces_an_existing_one(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_bytes(b"old")
     with pytest.raises(FileExistsError):
@@ -107,7 +107,7 @@ def test_a_new_file_never_replaces_one_that_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", ["replace_file", "create_file"])
-def test_a_writer_that_is_killed_at_any_moment_leaves_whole_files_and_nothing_that_stays(
+def test_a_writer_killed_at_any_moment_leaves_complete_files_and_one_leftover_at_most(
     tmp_path: Path, write: str
 ) -> None:
     path = tmp_path / "file"
@@ -119,7 +119,7 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_whole_files_and_nothing_th
     for _ in range(12):
         with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            assert process.stdout.readline() == "begun\n"
+            assert process.stdout.readline() == "started\n"
             wait_for(lambda: any(tmp_path.iterdir()), what="a first file")
             process.send_signal(signal.SIGKILL)
         for found in tmp_path.iterdir():
@@ -136,7 +136,7 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_whole_files_and_nothing_th
             found.unlink()
 
 
-def test_what_a_crash_left_between_the_two_names_of_a_new_file_is_not_written_to(tmp_path: Path) -> None:
+def test_a_partial_file_that_is_a_hard_link_after_a_crash_is_not_written_to(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_bytes(b"first")
     (tmp_path / "..env.partial").hardlink_to(path)
@@ -147,7 +147,7 @@ def test_what_a_crash_left_between_the_two_names_of_a_new_file_is_not_written_to
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_another_user_left_is_removed_and_not_written_to(tmp_path: Path) -> None:
+def test_a_partial_file_of_another_user_is_removed_and_not_written_to(tmp_path: Path) -> None:
     partial = tmp_path / ".file.partial"
     partial.touch()
     os.chown(partial, 12345, 12345)
@@ -158,7 +158,7 @@ def test_what_another_user_left_is_removed_and_not_written_to(tmp_path: Path) ->
     assert (tmp_path / "file").stat().st_uid == 0
 
 
-def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+def test_a_symbolic_link_in_place_of_the_partial_file_is_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     (tmp_path / ".file.partial").symlink_to(elsewhere)
     with pytest.raises(OSError, match="symbolic link"):
@@ -166,7 +166,7 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     assert not elsewhere.exists()
 
 
-def test_two_writers_take_turns(tmp_path: Path) -> None:
+def test_concurrent_writers_take_turns(tmp_path: Path) -> None:
     path = tmp_path / "file"
 
     def write(digit: bytes) -> None:
@@ -185,14 +185,14 @@ def test_two_writers_take_turns(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_is_being_written_is_seen_to_be_in_use(tmp_path: Path) -> None:
+def test_the_partial_file_is_locked_during_a_write(tmp_path: Path) -> None:
     with replacing(tmp_path / "archive", durable=True) as file:
         file.write(b"half")
         assert locks.is_held(tmp_path / ".archive.partial")
     assert (tmp_path / "archive").read_bytes() == b"half"
 
 
-def test_lines_of_several_writers_never_mix_and_none_is_lost_when_they_are_taken(tmp_path: Path) -> None:
+def test_lines_of_several_writers_never_mix_and_are_never_lost(tmp_path: Path) -> None:
     spool, aside = tmp_path / "a" / "spool", tmp_path / "a" / "taken"
     letters = "abcd"
 
@@ -212,7 +212,7 @@ def test_lines_of_several_writers_never_mix_and_none_is_lost_when_they_are_taken
     assert mode_of(tmp_path / "a") == 0o700
 
 
-def test_lines_that_an_earlier_taker_left_come_first(tmp_path: Path) -> None:
+def test_lines_that_an_earlier_reader_set_aside_come_first(tmp_path: Path) -> None:
     spool, aside = tmp_path / "spool", tmp_path / "taken"
     append_line(spool, b"one")
     assert take_lines(spool, aside) == (b"one",)
@@ -224,7 +224,7 @@ def test_lines_that_an_earlier_taker_left_come_first(tmp_path: Path) -> None:
     assert take_lines(spool, aside) == ()
 
 
-def test_a_file_to_append_to_is_made_private_and_continued(tmp_path: Path) -> None:
+def test_a_file_opened_to_append_is_private_and_keeps_its_content(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "crm.log"
     for text in (b"one\n", b"two\n"):
         fd = open_to_append(path)
@@ -233,7 +233,7 @@ def test_a_file_to_append_to_is_made_private_and_continued(tmp_path: Path) -> No
     assert (path.read_bytes(), mode_of(path), mode_of(path.parent)) == (b"one\ntwo\n", 0o600, 0o700)
 
 
-def test_a_directory_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+def test_an_existing_directory_keeps_its_mode(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     make_private_directory(tmp_path / "new")
     make_private_directory(tmp_path)

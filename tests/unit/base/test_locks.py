@@ -1,4 +1,4 @@
-"""Locks: one process at a time, never stale, and never a lock on a file that is no longer there."""
+"""Locks: one process at a time, never stale, never on a file that was removed."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ with {block}:
 
 @contextmanager
 def another_process(block: str) -> Iterator["subprocess.Popen[str]"]:
-    """A process that holds a lock until the block ends."""
+    """Run a process that holds a lock until the block ends."""
     argv = [sys.executable, "-c", _HOLDER.format(block=block)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -64,7 +64,7 @@ def test_a_lock_that_a_child_process_inherited_is_held_until_the_child_ends(tmp_
     assert not locks.is_held(path)
 
 
-def test_a_lock_ends_with_the_process_that_was_killed(tmp_path: Path) -> None:
+def test_a_killed_process_loses_its_lock(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with another_process(f"locks.hold_alone(Path({str(path)!r}), 'backup')") as process:
         assert locks.is_held(path)
@@ -76,14 +76,14 @@ def test_a_lock_ends_with_the_process_that_was_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("first", "second", "both"),
     [
-        pytest.param(locks.hold, locks.hold, False, id="one alone excludes another one"),
-        pytest.param(locks.hold, locks.share, False, id="one alone excludes those who share"),
-        pytest.param(locks.share, locks.hold, False, id="those who share exclude one alone"),
-        pytest.param(locks.share, locks.share, True, id="those who share do not exclude each other"),
+        pytest.param(locks.hold, locks.hold, False, id="an exclusive lock excludes another one"),
+        pytest.param(locks.hold, locks.share, False, id="an exclusive lock excludes shared ones"),
+        pytest.param(locks.share, locks.hold, False, id="a shared lock excludes an exclusive one"),
+        pytest.param(locks.share, locks.share, True, id="shared locks do not exclude each other"),
     ],
 )
 @pytest.mark.parametrize("kind", ["a lock file", "a directory"])
-def test_who_excludes_whom(
+def test_only_shared_locks_can_be_held_together(
     tmp_path: Path,
     first: Callable[..., AbstractContextManager[None]],
     second: Callable[..., AbstractContextManager[None]],
@@ -105,24 +105,26 @@ def test_who_excludes_whom(
         pass
 
 
-def test_patience_waits_for_the_end_of_the_other_one(tmp_path: Path) -> None:
+def test_a_patient_process_waits_until_the_lock_is_released(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     fd = locks.take(path)
     assert fd is not None
     threading.Timer(0.3, os.close, (fd,)).start()
-    begun = time.monotonic()
+    started = time.monotonic()
     with locks.hold(path, patience_s=10):
-        assert 0.2 < time.monotonic() - begun < 5
+        assert 0.2 < time.monotonic() - started < 5
 
 
-def test_a_lock_on_a_removed_file_is_not_taken_for_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_on_a_removed_file_is_taken_again_on_the_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "lock"
     real, removed = locks.fcntl.flock, []
 
     def flock(fd: int, operation: int) -> None:
         real(fd, operation)
         if not removed:
-            removed.append(path.unlink())  # between the locking and the look at the name
+            removed.append(path.unlink())  # after the lock is taken, before its name is checked
 
     monkeypatch.setattr(locks.fcntl, "flock", flock)
     fd = locks.take(path)
@@ -131,27 +133,27 @@ def test_a_lock_on_a_removed_file_is_not_taken_for_the_lock(tmp_path: Path, monk
     os.close(fd)
 
 
-def test_a_look_at_a_lock_never_makes_an_operation_fail(tmp_path: Path) -> None:
-    """`schedule show` looks whether a job runs in the very moment in which cron starts it."""
+def test_checking_a_lock_never_makes_an_operation_fail(tmp_path: Path) -> None:
+    """`schedule show` may check whether a job runs at the moment when cron starts it."""
     path = tmp_path / "job.lock"
     ends = time.monotonic() + 1.0
 
-    def look() -> None:
+    def observe() -> None:
         while time.monotonic() < ends:
             locks.is_held(path)
             time.sleep(0.0005)
 
-    lookers = [threading.Thread(target=look) for _ in range(2)]
-    for looker in lookers:
-        looker.start()
+    observers = [threading.Thread(target=observe) for _ in range(2)]
+    for observer in observers:
+        observer.start()
     while time.monotonic() < ends:
         with locks.hold_alone(path, "job"):
             pass
-    for looker in lookers:
-        looker.join()
+    for observer in observers:
+        observer.join()
 
 
-def test_the_error_names_the_process_and_what_it_does(tmp_path: Path) -> None:
+def test_the_error_names_the_process_and_its_operation(tmp_path: Path) -> None:
     path = tmp_path / "run" / "backup.lock"
     with (
         another_process(f"locks.hold_alone(Path({str(path)!r}), 'backup')") as process,
@@ -166,8 +168,8 @@ def test_the_error_names_the_process_and_what_it_does(tmp_path: Path) -> None:
         assert path.read_text() == f"{os.getpid()} restore\n"
 
 
-@pytest.mark.parametrize("note", [b"", b"\xff\xfe\0", b"none\n"], ids=["nothing", "no text", "no pid"])
-def test_the_error_says_how_to_find_the_process_when_the_file_does_not_name_it(tmp_path: Path, note: bytes) -> None:
+@pytest.mark.parametrize("note", [b"", b"\xff\xfe\0", b"none\n"], ids=["empty", "binary", "without a pid"])
+def test_the_error_says_how_to_find_the_process_if_the_file_does_not_name_it(tmp_path: Path, note: bytes) -> None:
     path = tmp_path / "lock"
     with locks.hold(path):
         path.write_bytes(note)
@@ -176,7 +178,7 @@ def test_the_error_says_how_to_find_the_process_when_the_file_does_not_name_it(t
     assert raised.value.problems[0].hint == f"fuser -v {path}"
 
 
-def test_a_lock_that_cannot_be_made_is_an_operation_error_with_its_place(tmp_path: Path) -> None:
+def test_a_lock_that_cannot_be_created_is_an_operation_error_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("a file where the directory should be")
     with pytest.raises(OperationError) as raised, locks.hold_alone(tmp_path / "run" / "backup.lock", "backup"):
         pass
@@ -192,7 +194,9 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "hold", [locks.hold, locks.share, lambda path: locks.hold_alone(path, "backup")], ids=["alone", "shared", "named"]
+    "hold",
+    [locks.hold, locks.share, lambda path: locks.hold_alone(path, "backup")],
+    ids=["exclusive", "shared", "with a note"],
 )
 def test_the_directories_that_a_lock_needs_are_private(
     tmp_path: Path, hold: Callable[[Path], AbstractContextManager[None]]
@@ -203,7 +207,7 @@ def test_the_directories_that_a_lock_needs_are_private(
     assert mode_of(tmp_path / "a" / "b" / "lock") == 0o600
 
 
-def test_a_lock_can_be_shared_without_the_right_to_make_it(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("nothing can be made below a file")
+def test_a_shared_lock_needs_no_permission_to_create_its_file(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("nothing can be created below a file")
     with locks.share(tmp_path / "run" / "lock"):
         pass

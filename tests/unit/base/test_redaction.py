@@ -1,4 +1,4 @@
-"""Redaction: no secret in any spelling, and nothing more than secrets."""
+"""Redaction: secrets in every spelling are replaced, and nothing else is."""
 
 import base64
 import html
@@ -19,14 +19,14 @@ SPELLINGS = {
     "URL path": quote(SECRET),
     "URL, everything quoted": quote(SECRET, safe=""),
     "URL form": quote_plus(SECRET),
-    "URL, small hexadecimal": quote(SECRET, safe="").lower(),
+    "URL, lower-case hexadecimal": quote(SECRET, safe="").lower(),
     "base64": base64.b64encode(SECRET.encode()).decode(),
     "base64 for URLs": base64.urlsafe_b64encode(SECRET.encode()).decode(),
     "basic auth": base64.b64encode(f"user:{SECRET}".encode()).decode(),
     "basic auth, one more byte": base64.b64encode(f"users:{SECRET}:x".encode()).decode(),
     "JSON": json.dumps(SECRET),
     "JSON in JSON": json.dumps(json.dumps({"k": SECRET})),
-    "JSON, not only ASCII": json.dumps(SECRET, ensure_ascii=False),
+    "JSON with non-ASCII characters": json.dumps(SECRET, ensure_ascii=False),
     "Python": repr(SECRET),
     "Python, bytes": repr(SECRET.encode()),
     "ASCII escapes": SECRET.encode("unicode_escape").decode(),
@@ -38,7 +38,7 @@ SPELLINGS = {
     "JSON of Go and Java": json.dumps(SECRET, ensure_ascii=False).replace("&", "\\u0026").replace("<", "\\u003c"),
     "JSON of PHP": json.dumps(SECRET).replace("/", "\\/"),
     "hexadecimal": SECRET.encode().hex(),
-    "hexadecimal, capitals": SECRET.encode().hex().upper(),
+    "hexadecimal, upper case": SECRET.encode().hex().upper(),
     "URL in URL": quote(quote(SECRET, safe=""), safe=""),
 }
 
@@ -54,7 +54,7 @@ def test_a_known_secret_is_found_in_every_spelling(text):
     assert KNOWN.leaks(cleaned) == ()
 
 
-BEHIND_A_NAME = {
+UNKNOWN_SECRETS = {
     "env": "API_KEY=hunter22xyz",
     "env, quoted": 'CRM_API_KEY="hunter22xyz"',
     "env, quote not closed": 'CRM_API_KEY="hunter22xyz',
@@ -65,35 +65,35 @@ BEHIND_A_NAME = {
     "option": "--db-password=hunter22xyz",
     "header": "Authorization: Bearer hunter22xyz",
     "basic header": "authorization: Basic hunter22xyz",
-    "own header": "X-API-Key: hunter22xyz",
+    "custom header": "X-API-Key: hunter22xyz",
     "bearer in a sentence": "sent Bearer hunter22xyz to it",
     "dict": "{'secret_key': 'hunter22xyz'}",
     "URL password": "postgresql://user:hunter22xyz@db/x",
     "URL user": "https://hunter22xyz@github.test/x",
     "URL password with an at sign": "redis://:hunter22xyz@foo@db:6379/0",
-    "option and value apart": "/usr/bin/agent --db-password hunter22xyz --port 5",
-    "option and value apart, quoted": "agent --token 'hunter22xyz' --port 5",
+    "option and value in two words": "/usr/bin/agent --db-password hunter22xyz --port 5",
+    "option and quoted value in two words": "agent --token 'hunter22xyz' --port 5",
     "option with one dash": "agent -apikey hunter22xyz",
     "user and password of curl": "curl -s -u admin:hunter22xyz http://x/",
-    "header of another scheme": "Authorization: ApiKey hunter22xyz",
+    "header with another scheme": "Authorization: ApiKey hunter22xyz",
     "cookie": "Cookie: a=hunter22xyz; b=hunter22xyz",
     "set cookie": '"set-cookie": "sid=hunter22xyz; Path=/"',
-    "name with more behind it": "SECRET_KEY_BASE=hunter22xyz",
-    "older version of it": "ENCRYPTION_KEY_V2: hunter22xyz",
+    "name with a suffix": "SECRET_KEY_BASE=hunter22xyz",
+    "name with a version": "ENCRYPTION_KEY_V2: hunter22xyz",
     "short for password": "SMTP_PASS=hunter22xyz",
     "connection string": "Server=db;Uid=a;Pwd=hunter22xyz;",
     "signed URL": "https://h/blob?sv=2&sig=hunter22xyz&x=1",
-    "JSON, quote escaped in it": '{"password":"a\\"hunter22xyz", "n": 1}',
+    "JSON with an escaped quote": '{"password":"a\\"hunter22xyz", "n": 1}',
     "signed URL of AWS": "https://h/b?X-Amz-Date=2&X-Amz-Signature=hunter22xyz",
     "key of a storage account": "AccountName=a;AccountKey=hunter22xyz;EndpointSuffix=x",
     "password of Redis": "redis-server *:6379 --requirepass hunter22xyz --port 6379",
-    "password of Redis' configuration": "requirepass: hunter22xyz",
+    "password in the Redis configuration": "requirepass: hunter22xyz",
     "SQL": "STATEMENT:  ALTER USER shop WITH PASSWORD 'hunter22xyz' VALID UNTIL 'infinity'",
     "SQL of MySQL": "CREATE USER a IDENTIFIED BY 'hunter22xyz'",
-    "quoted in a sentence": 'wrong password "hunter22xyz" for shop',
+    "quoted password in a sentence": 'wrong password "hunter22xyz" for shop',
     "private key": "-----BEGIN RSA PRIVATE KEY-----\nhunter22xyz\n-----END RSA PRIVATE KEY-----",
-    "bot": "POST https://api.telegram.org/bot123456789:hunter22xyz-hunter22xyz-hunter22xyz/sendMessage",
-    "webhook": "POST https://hooks.slack.com/services/T000/B000/hunter22xyz 404",
+    "Telegram bot": "POST https://api.telegram.org/bot123456789:hunter22xyz-hunter22xyz-hunter22xyz/sendMessage",
+    "Slack webhook": "POST https://hooks.slack.com/services/T000/B000/hunter22xyz 404",
 }
 
 KNOWN_SHAPES = {
@@ -115,12 +115,12 @@ KNOWN_SHAPES = {
 
 
 @pytest.mark.parametrize("secret", KNOWN_SHAPES.values(), ids=KNOWN_SHAPES.keys())
-def test_a_token_is_known_by_its_shape(secret):
+def test_a_token_is_recognized_by_its_shape(secret):
     assert Redactor().text(f"got {secret}, and went on") == "got <secret-1>, and went on"
 
 
-@pytest.mark.parametrize("text", BEHIND_A_NAME.values(), ids=BEHIND_A_NAME.keys())
-def test_an_unknown_secret_is_found_by_what_stands_before_it(text):
+@pytest.mark.parametrize("text", UNKNOWN_SECRETS.values(), ids=UNKNOWN_SECRETS.keys())
+def test_an_unknown_secret_is_recognized_by_its_context(text):
     cleaned = Redactor().text(text)
 
     assert "hunter22xyz" not in cleaned
@@ -153,18 +153,18 @@ KEPT = [
 
 
 @pytest.mark.parametrize("text", KEPT)
-def test_what_is_no_secret_stays(text):
+def test_text_without_a_secret_stays(text):
     assert Redactor().text(text) == text
 
 
-def test_equal_secrets_get_equal_tokens_and_others_get_others():
+def test_equal_secrets_get_the_same_placeholder():
     redactor = Redactor()
 
     assert redactor.text("token=alpha123 token=beta4567") == "token=<secret-1> token=<secret-2>"
     assert redactor.text("password: alpha123") == "password: <secret-1>"
 
 
-def test_redacting_twice_changes_nothing_more():
+def test_a_second_redaction_with_the_same_redactor_changes_nothing():
     redactor = Redactor([("API_KEY", "hunter22xyz")])
     once = redactor.text("API_KEY=hunter22xyz url=http://u:pw12345@h token=abcdefgh")
 
@@ -187,7 +187,7 @@ def test_a_structure_keeps_its_shape():
     )
 
 
-def test_a_secret_that_is_a_word_is_not_looked_for_in_other_words():
+def test_a_secret_that_is_a_word_is_not_replaced_inside_other_words():
     redactor = Redactor([("KEY", "short")])
     assert redactor.text("KEY is shorter than 32 characters, shortly") == "KEY is shorter than 32 characters, shortly"
     for text in ("it is short.", "a=short&b", "a%20short%20", '"\\nshort\\n"', "x_short_1", "http://u:short@h/"):
@@ -195,7 +195,7 @@ def test_a_secret_that_is_a_word_is_not_looked_for_in_other_words():
         assert redactor.leaks(text) == ("<KEY>",)
 
 
-def test_a_value_too_short_to_be_told_from_chance_is_not_looked_for():
+def test_a_value_too_short_to_be_a_secret_is_not_replaced():
     assert Redactor([("API_KEY", "on")]).text("on and on") == "on and on"
 
 
@@ -214,18 +214,18 @@ def test_a_value_too_short_to_be_told_from_chance_is_not_looked_for():
         "API_KEY_OLD",
     ],
 )
-def test_names_that_sound_secret(name):
+def test_a_name_sounds_secret(name):
     assert is_secret_name(name)
 
 
 @pytest.mark.parametrize(
     "name", ["PWD", "MONKEY", "TOKENS", "KEYBOARD", "LOG_LEVEL", "PASSWORD_FILE_MODE", "BYPASS", "KEY_V"]
 )
-def test_names_that_do_not(name):
+def test_a_name_does_not_sound_secret(name):
     assert not is_secret_name(name)
 
 
-def test_spellings_of_a_plain_word_are_few():
+def test_a_plain_word_has_few_spellings():
     assert len(spellings("abcdefgh12345678")) <= 5
 
 
@@ -237,7 +237,7 @@ def test_spellings_of_a_plain_word_are_few():
         "token=alpha123 https://u:pass1234@h/x",
     ],
 )
-def test_what_was_redacted_stays_as_it_is_when_it_is_redacted_again(text):
+def test_a_second_redaction_with_a_new_redactor_changes_nothing(text):
     once = Redactor().text(text)
     assert "12345" not in once
     assert Redactor().text(once) == once
@@ -259,9 +259,9 @@ def test_what_was_redacted_stays_as_it_is_when_it_is_redacted_again(text):
         "in the next word",
         "in the same word",
         "in the next word of a long option",
-        "behind an equals sign",
-        "a value that reads as the option",
-        "a value that reads as another option",
+        "after an equals sign",
+        "a value that looks like the option",
+        "a value that looks like another option",
         "another option",
         "an option without its value",
     ],

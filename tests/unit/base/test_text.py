@@ -14,29 +14,29 @@ from toombos_cli.base.text import duration, one_line, parse_duration, printable,
     [
         pytest.param("déjà vu \N{SNOWMAN}", "déjà vu \N{SNOWMAN}", id="printable text stays"),
         pytest.param("a\tb", "a\tb", id="a tab stays"),
-        pytest.param("\x1b[31mred\x1b[0m\x07", r"\x1b[31mred\x1b[0m\x07", id="what drives a terminal"),
-        pytest.param("a\nb\r\n", r"a\nb\r\n", id="line ends"),
-        pytest.param("\u202egnp.exe", r"\u202egnp.exe", id="what turns the direction of writing"),
-        pytest.param("\ud800\ufffe", r"\ud800\ufffe", id="what no encoding and no XML takes"),
-        pytest.param(b"caf\xe9", r"caf\xe9", id="bytes outside UTF-8"),
-        pytest.param("né".encode(), "né", id="bytes of UTF-8"),
+        pytest.param("\x1b[31mred\x1b[0m\x07", r"\x1b[31mred\x1b[0m\x07", id="terminal escapes are written out"),
+        pytest.param("a\nb\r\n", r"a\nb\r\n", id="newlines are written out"),
+        pytest.param("\u202egnp.exe", r"\u202egnp.exe", id="direction overrides are written out"),
+        pytest.param("\ud800\ufffe", r"\ud800\ufffe", id="surrogates and noncharacters are written out"),
+        pytest.param(b"caf\xe9", r"caf\xe9", id="bytes that are not UTF-8 are written out"),
+        pytest.param("né".encode(), "né", id="UTF-8 is decoded"),
     ],
 )
-def test_printable_text(text: str | bytes, shown: str) -> None:
+def test_text_becomes_printable(text: str | bytes, shown: str) -> None:
     assert printable(text) == shown
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        pytest.param(" a\n\n b\t c ", "a b c", id="white space becomes one blank"),
+        pytest.param(" a\n\n b\t c ", "a b c", id="white space becomes one space"),
         pytest.param("a\x1bb", r"a\x1bb", id="control characters are written out"),
-        pytest.param("x" * 11, "x" * 9 + "…", id="an ellipsis stands for what is too much"),
-        pytest.param("x" * 10, "x" * 10, id="what just fits"),
-        pytest.param("", "", id="nothing"),
+        pytest.param("x" * 11, "x" * 9 + "…", id="an ellipsis replaces the end of a long text"),
+        pytest.param("x" * 10, "x" * 10, id="a text of the limit stays"),
+        pytest.param("", "", id="an empty text stays"),
     ],
 )
-def test_one_line(text: str, line: str) -> None:
+def test_text_becomes_one_line(text: str, line: str) -> None:
     assert one_line(text, limit=10) == line
 
 
@@ -61,7 +61,7 @@ def test_one_line_of_any_text_is_printable_and_bounded(text: str) -> None:
         (-3 * 1024**2, "-3.0 MiB"),
     ],
 )
-def test_a_size(size_bytes: int, shown: str) -> None:
+def test_a_size_has_a_unit(size_bytes: int, shown: str) -> None:
     assert size(size_bytes) == shown
 
 
@@ -80,7 +80,7 @@ def test_a_size(size_bytes: int, shown: str) -> None:
         (5 * 86400 + 4 * 3600 + 59, "5 d 4 h"),
     ],
 )
-def test_a_duration(seconds: float, shown: str) -> None:
+def test_a_duration_has_units(seconds: float, shown: str) -> None:
     assert duration(seconds) == shown
 
 
@@ -88,14 +88,14 @@ def test_a_duration(seconds: float, shown: str) -> None:
     ("text", "seconds"),
     [("90", 90), ("500ms", 0.5), ("250 us", 0.00025), ("30s", 30), ("1.5m", 90), ("1h", 3600), (" 2 d ", 172800)],
 )
-def test_a_duration_as_people_type_it(text: str, seconds: float) -> None:
+def test_a_typed_duration_is_read_as_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text, where="--for") == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
     "text", ["", "0", "0s", "-1s", "soon", "3 weeks", "1e3", "nan", "inf", "9" * 400 + "h", "1h30m"]
 )
-def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
+def test_an_invalid_duration_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="not a duration") as raised:
         parse_duration(text, where="--for")
     assert raised.value.problems[0].where == "--for"
@@ -105,10 +105,10 @@ def test_what_is_no_duration_is_a_usage_error(text: str) -> None:
     ("word", "otherwise", "hint"),
     [
         pytest.param("bakup", None, "did you mean 'backup'?", id="a misspelt name"),
-        pytest.param("BACKUP", None, "did you mean 'backup'?", id="another case"),
-        pytest.param("xyz", "names: backup", "names: backup", id="nothing is close, and there is another hint"),
-        pytest.param("xyz", None, None, id="nothing is close"),
+        pytest.param("BACKUP", None, "did you mean 'backup'?", id="a name in another case"),
+        pytest.param("xyz", "names: backup", "names: backup", id="no name is close, and there is another hint"),
+        pytest.param("xyz", None, None, id="no name is close"),
     ],
 )
-def test_did_you_mean(word: str, otherwise: str | None, hint: str | None) -> None:
+def test_the_hint_suggests_the_nearest_name(word: str, otherwise: str | None, hint: str | None) -> None:
     assert did_you_mean(word, ["backup", "health"], otherwise) == hint

@@ -1,4 +1,4 @@
-"""Options of a command that are the fields of a dataclass, declared there alone."""
+"""Options of a command that are declared once, as the fields of a dataclass."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -27,7 +27,7 @@ SHOWN: dict[str, Any] = {
 
 
 def order(*argv: str) -> tuple[int, str]:
-    """(exit code, output) of a command that takes a Wish and an option of its own."""
+    """Return exit code and output of a command that takes a Wish and another option."""
 
     @command
     def cook(
@@ -51,7 +51,11 @@ def order(*argv: str) -> tuple[int, str]:
             "Wish(dish='soup', times=1, sauces=['a', 'b'], hot=False) for 9, json True",
         ),
     ],
-    ids=["defaults are the record's", "options have the fields' types", "beside the command's own and global options"],
+    ids=[
+        "the defaults are those of the record",
+        "the options have the types of the fields",
+        "the command has other and global options",
+    ],
 )
 def test_a_record_is_filled_from_the_command_line(argv: list[str], made: str) -> None:
     assert order(*argv) == (0, made)
@@ -63,7 +67,7 @@ def test_a_field_of_another_type_is_a_usage_error() -> None:
     assert "many" in output
 
 
-def test_a_field_without_an_option_is_an_error_where_the_command_is_declared() -> None:
+def test_a_field_without_an_option_is_an_error_in_the_declaration() -> None:
     with pytest.raises(KeyError, match="hot"):
 
         @command

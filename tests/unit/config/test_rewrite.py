@@ -1,4 +1,4 @@
-"""Rewriting `.env`: the asked values change, every other byte stays."""
+"""Rewriting `.env`: the given values change, every other byte stays."""
 
 import os
 import re
@@ -17,18 +17,18 @@ PATH = Path(".env")
 NEW = "enc:gAAAA-_b=="
 
 ROWS = {
-    "bare": ("A=1\n", "A=NEW\n"),
-    "with blanks": ("  A = 1  \n", "  A = NEW  \n"),
-    "with a comment": ("A=1 # why\n", "A=NEW # why\n"),
+    "unquoted": ("A=1\n", "A=NEW\n"),
+    "spaces around": ("  A = 1  \n", "  A = NEW  \n"),
+    "a comment after": ("A=1 # why\n", "A=NEW # why\n"),
     "single quotes": ("A='1 # x' # why\n", "A=NEW # why\n"),
     "double quotes": ('export A="1\\" # x" # why\n', "export A=NEW # why\n"),
-    "several lines": ('# a\n\nA="1\n2\n3"\nB=2\n', "# a\n\nA=NEW\nB=2\n"),
+    "value of several lines": ('# a\n\nA="1\n2\n3"\nB=2\n', "# a\n\nA=NEW\nB=2\n"),
     "CR LF": ("A=1\r\nB=2\r\n", "A=NEW\r\nB=2\r\n"),
-    "empty": ("A=\nB=2\n", "A=NEW\nB=2\n"),
+    "empty value": ("A=\nB=2\n", "A=NEW\nB=2\n"),
     "no newline at the end": ("B=2\nA=1", "B=2\nA=NEW"),
-    "beside a dropped line": ("B: 2\nA=1\nC\n", "B: 2\nA=NEW\nC\n"),
-    "a hash inside": ("A=1#2\n", "A=NEW\n"),
-    "twice": ("A=1\nA=2\n", "A=NEW\nA=NEW\n"),
+    "after an invalid line": ("B: 2\nA=1\nC\n", "B: 2\nA=NEW\nC\n"),
+    "a hash in the value": ("A=1#2\n", "A=NEW\n"),
+    "set twice": ("A=1\nA=2\n", "A=NEW\nA=NEW\n"),
 }
 
 
@@ -42,7 +42,7 @@ def test_only_the_value_changes(before, after):
 
 
 @given(st.text(alphabet="AB=:'\"\\\n\r\t #${}-x", max_size=60), st.sampled_from("AB"))
-def test_every_other_line_of_any_file_stays_byte_for_byte(text, name):
+def test_all_other_lines_stay_byte_for_byte_in_any_file(text, name):
     env_file = parse_env_text(text, PATH)
     targets = env_file.bindings_of(name)
 
@@ -53,7 +53,7 @@ def test_every_other_line_of_any_file_stays_byte_for_byte(text, name):
     assert len(re.findall(re.escape(NEW), changed)) == len(targets)
 
 
-def test_a_replaced_file_is_private_and_leaves_nothing_beside_it(tmp_path):
+def test_a_rewritten_file_is_private_and_leaves_no_partial_file(tmp_path):
     path = tmp_path / ".env"
     path.write_text("A=1\n")
     path.chmod(0o644)
@@ -65,7 +65,7 @@ def test_a_replaced_file_is_private_and_leaves_nothing_beside_it(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_that_was_changed_meanwhile_is_left_alone(tmp_path):
+def test_a_file_that_changed_in_the_meantime_is_left_alone(tmp_path):
     path = tmp_path / ".env"
     path.write_text("A=3\n")
 
@@ -75,7 +75,7 @@ def test_a_file_that_was_changed_meanwhile_is_left_alone(tmp_path):
     assert path.read_text() == "A=3\n"
 
 
-def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path):
+def test_a_symbolic_link_stays_and_its_target_is_rewritten(tmp_path):
     target = tmp_path / "real"
     target.write_text("A=1\n")
     link = tmp_path / ".env"
@@ -87,7 +87,7 @@ def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path):
     assert target.read_text() == "A=2\n"
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_partial_one(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file_and_no_partial_file(tmp_path, monkeypatch):
     path = tmp_path / ".env"
     path.write_text("A=1\n")
 

@@ -1,4 +1,4 @@
-"""What is found out about a database: SQLite files in every state, and a real PostgreSQL."""
+"""Facts about databases: SQLite files in every state, and a real PostgreSQL server."""
 
 import os
 import re
@@ -52,45 +52,45 @@ def damaged(path: Path) -> None:
     ],
     ids=["whole", "damaged", "garbage", "empty"],
 )
-def test_a_sqlite_file_is_asked_and_never_changed(
+def test_a_sqlite_file_is_checked_and_never_changed(
     tmp_path: Path, make: Callable[[Path], None], ping: str, is_damaged: bool
 ):
     path = tmp_path / "some name.db"
     make(path)
     before = path.read_bytes()
-    answer = found(tmp_path, f"sqlite:///{path}")
-    assert re.search(ping, answer.ping) if ping else answer.ping == ""
-    assert answer.damaged is is_damaged
+    database = found(tmp_path, f"sqlite:///{path}")
+    assert re.search(ping, database.ping) if ping else database.ping == ""
+    assert database.damaged is is_damaged
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.glob("some*")) == ["some name.db"]
 
 
-def test_a_sqlite_file_that_does_not_exist_yet_is_no_fault(tmp_path: Path):
-    answer = found(tmp_path, "sqlite:///data/new.db")
-    assert (answer.exists, answer.ping, answer.permission) == (False, "", "")
+def test_a_sqlite_file_that_does_not_exist_yet_is_not_a_fault(tmp_path: Path):
+    database = found(tmp_path, "sqlite:///data/new.db")
+    assert (database.exists, database.ping, database.permission) == (False, "", "")
     assert not (tmp_path / "data").exists()
 
 
-def test_a_directory_in_place_of_the_file_is_named(tmp_path: Path):
+def test_a_directory_in_place_of_the_file_is_reported(tmp_path: Path):
     (tmp_path / "d.db").mkdir()
     assert found(tmp_path, "sqlite:///d.db").permission == f"{tmp_path / 'd.db'} is a directory"
 
 
-def test_a_server_that_is_not_there_is_refused_and_its_password_is_not_told(tmp_path: Path):
-    answer = found(tmp_path, f"postgresql://app:sesame17@127.0.0.1:{free_port()}/x")
-    assert (answer.reached, "refused" in answer.ping) == ("refused", True)
-    assert "sesame" not in str(answer)
+def test_a_refused_connection_is_reported_without_the_password(tmp_path: Path):
+    database = found(tmp_path, f"postgresql://app:sesame17@127.0.0.1:{free_port()}/x")
+    assert (database.reached, "refused" in database.ping) == ("refused", True)
+    assert "sesame" not in str(database)
 
 
-def test_a_postgresql_server_answers_with_its_connections(tmp_path: Path, postgres: str):  # noqa: F811  (the fixture)
-    answer = found(tmp_path, postgres)
-    assert (answer.reached, answer.ping, answer.permission) == ("ok", "", "")
-    assert answer.connections is not None
-    assert 1 <= answer.connections <= (answer.max_connections or 0)
+def test_a_postgresql_server_reports_its_connections(tmp_path: Path, postgres: str):  # noqa: F811  (the fixture)
+    database = found(tmp_path, postgres)
+    assert (database.reached, database.ping, database.permission) == ("ok", "", "")
+    assert database.connections is not None
+    assert 1 <= database.connections <= (database.max_connections or 0)
 
 
-def test_a_postgresql_database_that_does_not_exist_is_named(tmp_path: Path, postgres: str):  # noqa: F811  (the fixture)
+def test_a_missing_postgresql_database_is_reported_by_name(tmp_path: Path, postgres: str):  # noqa: F811  (the fixture)
     facts = facts_of(tmp_path, postgres.replace("/postgres", "/no_such"))
-    (answer,) = next(check for check in CHECKS if check.id == "db.ping").run(facts)
-    assert (answer.verdict, 'database "no_such" does not exist' in answer.reason) == (Verdict.FAIL, True)
-    assert "sekret" not in str(answer)
+    (finding,) = next(check for check in CHECKS if check.id == "db.ping").run(facts)
+    assert (finding.verdict, 'database "no_such" does not exist' in finding.reason) == (Verdict.FAIL, True)
+    assert "sekret" not in str(finding)

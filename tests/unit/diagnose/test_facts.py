@@ -1,4 +1,4 @@
-"""Facts: gathered once, at the same time, each within its limit and all within one."""
+"""Facts are gathered once and in parallel, each within its time limit and all within an overall one."""
 
 import threading
 import time
@@ -33,19 +33,19 @@ def hang(facts: Any) -> int:
     return 0
 
 
-def test_a_fact_is_gathered_once_for_all_who_ask(manifest: Manifest):
+def test_a_fact_is_gathered_once_for_all_callers(manifest: Manifest):
     gathered: list[int] = []
     one = fact("one", lambda facts: gathered.append(1) or 7)
     facts = LiveFacts(manifest)
-    askers = [threading.Thread(target=facts.get, args=(one,)) for _ in range(20)]
-    for asker in askers:
-        asker.start()
-    for asker in askers:
-        asker.join()
+    callers = [threading.Thread(target=facts.get, args=(one,)) for _ in range(20)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
     assert (facts.get(one), gathered) == (7, [1])
 
 
-def test_facts_are_gathered_at_the_same_time(manifest: Manifest):
+def test_facts_are_gathered_in_parallel(manifest: Manifest):
     barrier = threading.Barrier(4)
     together = [fact(str(n), lambda facts: barrier.wait(10)) for n in range(4)]
     facts = LiveFacts(manifest)
@@ -53,27 +53,27 @@ def test_facts_are_gathered_at_the_same_time(manifest: Manifest):
     assert sorted(facts.get(each) for each in together) == [0, 1, 2, 3]
 
 
-def test_a_fact_that_hangs_is_given_up_after_its_limit(manifest: Manifest):
+def test_a_fact_that_hangs_is_given_up_after_its_time_limit(manifest: Manifest):
     with pytest.raises(FactUnavailableError, match=r"stuck: no result within 0\.1 s"):
         LiveFacts(manifest).get(fact("stuck", hang, limit_s=0.1))
 
 
-def test_facts_that_hang_share_the_overall_limit(manifest: Manifest):
+def test_facts_that_hang_share_the_overall_time_limit(manifest: Manifest):
     facts = LiveFacts(manifest, limit_s=0.3)
-    begun = time.monotonic()
+    started = time.monotonic()
     for number in range(20):
         with pytest.raises(FactUnavailableError):
             facts.get(fact(str(number), hang))
-    assert time.monotonic() - begun < 3, "one after the other they would take a minute"
+    assert time.monotonic() - started < 3, "in sequence, they would take a minute"
 
 
-def test_a_fact_of_a_fact_that_hangs_is_given_up_too(manifest: Manifest):
+def test_a_fact_that_needs_a_hanging_fact_is_given_up_too(manifest: Manifest):
     stuck = fact("stuck", hang, limit_s=0.1)
     with pytest.raises(FactUnavailableError, match="stuck: no result"):
         LiveFacts(manifest).get(fact("upper", lambda facts: facts.get(stuck)))
 
 
-def test_an_exception_is_told_by_type_and_place_and_never_by_its_text(manifest: Manifest):
+def test_an_exception_is_reported_by_type_and_place_but_never_by_its_text(manifest: Manifest):
     def crash(facts: Any) -> int:
         raise ValueError("password=sesame")
 
@@ -81,7 +81,7 @@ def test_an_exception_is_told_by_type_and_place_and_never_by_its_text(manifest: 
         LiveFacts(manifest).get(fact("broken", crash))
 
 
-def test_a_saved_fact_is_what_it_was(manifest: Manifest):
+def test_a_saved_fact_is_read_back_unchanged(manifest: Manifest):
     pair = Fact("pair", tuple[int, str], lambda facts: (1, "a"))
     saved = msgspec.json.decode(msgspec.json.encode(LiveFacts(manifest).values([pair])))
     assert SavedFacts(manifest, saved).get(pair) == (1, "a")
@@ -94,15 +94,15 @@ def test_a_saved_fact_is_what_it_was(manifest: Manifest):
         ({"pair": {"unavailable": "no result within 3.0 s"}}, "no result within 3.0 s"),
         ({"pair": ["a", 1]}, "saved by another version"),
     ],
-    ids=["absent", "unavailable", "other-shape"],
+    ids=["absent from the bundle", "unavailable when it was saved", "saved with another type"],
 )
-def test_a_saved_fact_that_cannot_be_had_says_why(manifest: Manifest, saved: dict[str, Any], message: str):
+def test_an_unavailable_saved_fact_says_why(manifest: Manifest, saved: dict[str, Any], message: str):
     pair = Fact("pair", tuple[int, str], lambda facts: (1, "a"))
     with pytest.raises(FactUnavailableError, match=message):
         SavedFacts(manifest, saved).get(pair)
 
 
-def test_a_check_that_crashes_or_lacks_a_fact_is_an_error_and_the_others_are_judged(manifest: Manifest):
+def test_a_check_that_crashes_or_lacks_a_fact_is_an_error_and_the_other_checks_run(manifest: Manifest):
     def crash(facts: Any) -> list[Finding]:
         raise KeyError("secret")
 
@@ -110,7 +110,7 @@ def test_a_check_that_crashes_or_lacks_a_fact_is_an_error_and_the_others_are_jud
         facts.get(fact("absent", lambda facts: 1))
         return []
 
-    rows = {"crash": crash, "needs": needs, "well": lambda facts: []}
+    rows = {"crash": crash, "needs": needs, "passing": lambda facts: []}
     checks = tuple(Check(id=name, title=name, group="g", run=run) for name, run in rows.items())
     report = judge(SavedFacts(manifest, {}), checks, checks, Redactor())
     assert [f.verdict for f in report.findings] == [Verdict.ERROR, Verdict.ERROR, Verdict.PASS]
@@ -118,11 +118,11 @@ def test_a_check_that_crashes_or_lacks_a_fact_is_an_error_and_the_others_are_jud
     assert report.verdict == "error"
 
 
-def test_what_was_given_up_stays_unknown_even_when_it_comes_later(manifest: Manifest):
-    come = threading.Event()
-    late = fact("late", lambda facts: come.wait(30) and 7, limit_s=0.1)
+def test_a_fact_that_was_given_up_stays_unavailable_even_if_it_arrives_later(manifest: Manifest):
+    arrived = threading.Event()
+    late = fact("late", lambda facts: arrived.wait(30) and 7, limit_s=0.1)
     facts = LiveFacts(manifest)
     with pytest.raises(FactUnavailableError):
         facts.get(late)
-    come.set()
+    arrived.set()
     assert facts.values([late]) == {"late": {"unavailable": "late: no result within 0.1 s"}}

@@ -1,4 +1,4 @@
-"""Which fixes may be run without a person, and how they are written: nothing that could harm somebody else's work."""
+"""Which fixes may run unattended, and how they are written: none may harm other work on the machine."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,15 +23,15 @@ SAFE = {
     "a restart": toombos(PROJECT, "restart", "--changed"),
     "a first .env": toombos(PROJECT, "config", "init"),
     "a reload of monitoring": toombos(PROJECT, "monitoring", "reload"),
-    "a process that is woken": commands.wake(17, 18),
+    "a signal that continues a stopped process": commands.wake(17, 18),
     "an edit of a settings file": fixes.edit(PROJECT / ".env", 3, "sed -i -E 3s/a/b/ /srv/shop/.env"),
 }
 NOT_SAFE = {
     "a stop": toombos(PROJECT, "stop"),
     "a restore": toombos(PROJECT, "restore", "--latest-good"),
-    "the settings as they are": toombos(PROJECT, "config", "show"),
+    "a view of the settings": toombos(PROJECT, "config", "show"),
     "a program": fixes.command("pip", "install", "x"),
-    "a line for the user's own shell": fixes.shell("unset DRY_RUN_MODE"),
+    "a line for the user's shell": fixes.shell("unset DRY_RUN_MODE"),
     "more than one program": fixes.shell(f"kill 17; {toombos(PROJECT, 'start')}"),
     "advice": fixes.advice("end what is not needed"),
 }
@@ -45,33 +45,33 @@ def report(*found: Fix) -> DiagnoseReport:
 
 
 @pytest.mark.parametrize("fix", SAFE.values(), ids=SAFE)
-def test_is_run(fix: Fix):
+def test_a_safe_fix_is_run(fix: Fix):
     assert [found for _, found in runnable(report(fix))] == [fix]
 
 
 @pytest.mark.parametrize("fix", NOT_SAFE.values(), ids=NOT_SAFE)
-def test_is_not_run(fix: Fix):
+def test_an_unsafe_fix_is_not_run(fix: Fix):
     assert runnable(report(fix)) == ()
 
 
-def test_two_causes_with_one_fix_are_mended_once_and_the_first_is_named():
+def test_a_fix_of_two_causes_runs_once_for_the_first_cause():
     (done,) = runnable(report(SAFE["a start"], SAFE["a start"]))
     assert done[0].id == "check.0"
 
 
-def test_an_edit_is_run_on_a_copy_that_takes_it_back(tmp_path):
+def test_an_edit_keeps_a_copy_that_can_undo_it(tmp_path):
     env = tmp_path / "my settings"
     env.write_text("A=1\n")
     fix = fixes.edit(env, 1, f"sed -i s/1/2/ '{env}'")
-    outcome = run_fix(fail("wrong", fix=fix), fix, tmp_path, Redactor())
-    assert (outcome.exit_code, env.read_text()) == (0, "A=2\n")
-    assert outcome.undo is not None
-    back = fixes.shell(outcome.undo)
+    result = run_fix(fail("wrong", fix=fix), fix, tmp_path, Redactor())
+    assert (result.exit_code, env.read_text()) == (0, "A=2\n")
+    assert result.undo is not None
+    back = fixes.shell(result.undo)
     run_fix(fail("wrong", fix=back), back, tmp_path, Redactor())
     assert env.read_text() == "A=1\n"
 
 
-def test_words_that_a_shell_would_take_apart_stay_words():
+def test_words_that_a_shell_would_split_are_quoted():
     fix = toombos(Path("/srv/my shop; rm -rf $HOME"), "start")
     assert fix.command == "toombos --project '/srv/my shop; rm -rf $HOME' start"
 
@@ -79,7 +79,7 @@ def test_words_that_a_shell_would_take_apart_stay_words():
 DOCUMENTS = {
     "a command": (commands.wake(7), {"command": "kill -CONT 7", "safe": True, "undo": "kill -STOP 7"}),
     "an edit": (fixes.edit(Path("/x"), 1, "sed"), {"command": "sed", "safe": True, "undo": None}),
-    "a line": (fixes.shell("unset A"), {"command": "unset A", "safe": False, "undo": None}),
+    "a shell line": (fixes.shell("unset A"), {"command": "unset A", "safe": False, "undo": None}),
     "advice": (fixes.advice("wait"), {"advice": "wait", "safe": False, "undo": None}),
 }
 
@@ -96,9 +96,13 @@ def test_json_shows_a_command_or_advice_and_whether_it_is_safe(fix: Fix, documen
         (SimpleNamespace(mode="dry_run"), "start --dry-run"),
         (SimpleNamespace(mode=None), "start"),
     ],
-    ids=["one that never ran is started dry", "one that ran dry too", "one that ran live stays live"],
+    ids=[
+        "a system that never ran starts dry",
+        "a system that ran dry starts dry",
+        "a system that ran live starts live",
+    ],
 )
-def test_a_system_is_started_as_it_was_run_last(tmp_path, last, words):
+def test_the_start_command_uses_the_mode_of_the_last_run(tmp_path, last, words):
     (tmp_path / "toombos.toml").write_text('extends = "toombos"\n')
     fix = commands.start(load_manifest(tmp_path), last=last)
     assert fix.command == f"toombos --project {tmp_path} {words}"

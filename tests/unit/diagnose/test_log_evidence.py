@@ -1,4 +1,4 @@
-"""Evidence from logs that nobody would want to read: bounded, escaped, redacted, with the right places."""
+"""Evidence from hostile logs: bounded, escaped, redacted, with correct line numbers."""
 
 import gzip
 import os
@@ -25,7 +25,7 @@ def errors(found: LogFacts) -> list[tuple[int | None, str]]:
     return [(entry.line, entry.text) for entry in found.entries if entry.error]
 
 
-def test_json_and_plain_lines_mix_and_keep_their_line_numbers(tmp_path: Path):
+def test_mixed_json_and_plain_lines_keep_their_line_numbers(tmp_path: Path):
     log = tmp_path / "app.log"
     log.write_text(
         line(1)
@@ -38,7 +38,7 @@ def test_json_and_plain_lines_mix_and_keep_their_line_numbers(tmp_path: Path):
     found = read_log(log, REDACTOR)
     assert [number for number, _ in errors(found)] == [2, 4, 5, 6]
     assert errors(found)[0][1] == "2026-11-23T10:00:02Z ERROR a.b publisher: email failed"
-    assert found.entries[-1].at == found.entries[-2].at == found.entries[-3].at, "a traceback is of its line's time"
+    assert found.entries[-1].at == found.entries[-2].at == found.entries[-3].at, "a traceback has the time of its line"
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,19 @@ def test_json_and_plain_lines_mix_and_keep_their_line_numbers(tmp_path: Path):
         (b'{"level":"ERROR","message":"esc \\u001b[2J"}', r"ERROR esc \x1b[2J"),
         (b'{"level":"ERROR","message":' + b"[" * 5000, None),
     ],
-    ids=["colour", "title", "markup", "invalid", "nul", "bidi", "cr", "json-escape", "deep-json"],
+    ids=[
+        "colour",
+        "terminal title",
+        "markup",
+        "invalid UTF-8",
+        "NUL",
+        "direction override",
+        "CR",
+        "escape in JSON",
+        "deep JSON",
+    ],
 )
-def test_hostile_text_is_written_out(tmp_path: Path, raw: bytes, shown: str | None):
+def test_hostile_text_is_escaped(tmp_path: Path, raw: bytes, shown: str | None):
     log = tmp_path / "app.log"
     log.write_bytes(b"fine\n" + raw + b"\nfine\n")
     (entry,) = read_log(log, REDACTOR).entries
@@ -65,7 +75,7 @@ def test_hostile_text_is_written_out(tmp_path: Path, raw: bytes, shown: str | No
     assert shown is None or entry.text == shown
 
 
-def test_a_line_of_a_hundred_megabytes_is_told_by_its_length_in_little_memory(tmp_path: Path):
+def test_a_line_of_a_hundred_megabytes_takes_little_memory(tmp_path: Path):
     log = tmp_path / "app.log"
     with log.open("wb") as file:
         file.write(b"ERROR first\n")
@@ -82,13 +92,13 @@ def test_a_line_of_a_hundred_megabytes_is_told_by_its_length_in_little_memory(tm
     assert peak < 16 * 1024 * 1024
 
 
-def test_a_file_of_one_endless_line_is_told_by_its_length(tmp_path: Path):
+def test_a_single_very_long_line_is_reported_by_its_length(tmp_path: Path):
     log = tmp_path / "app.log"
     log.write_bytes(b"x" * (3 * TAIL_BYTES))
     assert [entry.text for entry in read_log(log, REDACTOR).last] == [f"(a line of {3 * TAIL_BYTES} bytes, not shown)"]
 
 
-def test_only_the_end_of_five_gigabytes_is_read(tmp_path: Path):
+def test_only_the_end_of_a_five_gigabyte_log_is_read(tmp_path: Path):
     log = tmp_path / "app.log"
     with log.open("wb") as file:
         file.truncate(5 * 1024**3)  # a sparse file: reading it all would take seconds
@@ -99,7 +109,7 @@ def test_only_the_end_of_five_gigabytes_is_read(tmp_path: Path):
     assert errors(found)[-1] == (None, "CRITICAL the end")
 
 
-def test_line_numbers_are_right_behind_the_part_that_is_not_read(tmp_path: Path):
+def test_line_numbers_are_right_after_a_part_that_is_not_read(tmp_path: Path):
     log = tmp_path / "app.log"
     many = "".join(line(n) for n in range(1, 40_001))
     assert len(many) > TAIL_BYTES
@@ -107,8 +117,8 @@ def test_line_numbers_are_right_behind_the_part_that_is_not_read(tmp_path: Path)
     assert errors(read_log(log, REDACTOR)) == [(40_001, "ERROR here")]
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
-def test_the_newest_archive_is_read_when_the_log_was_just_rotated(tmp_path: Path, packed: bool):
+@pytest.mark.parametrize("packed", [False, True], ids=["uncompressed", "gzip"])
+def test_the_newest_archive_is_read_if_the_log_was_just_rotated(tmp_path: Path, packed: bool):
     log = tmp_path / "app.log"
     log.write_text("ERROR new\n")
     content = b"fine\nERROR old\n"
@@ -124,9 +134,9 @@ def test_the_newest_archive_is_read_when_the_log_was_just_rotated(tmp_path: Path
 @pytest.mark.parametrize(
     "content",
     [b"\x1f\x8bbroken", b"", gzip.compress(b"ERROR x\n" * 10, mtime=0)[:-12]],
-    ids=["broken", "empty", "cut-off"],
+    ids=["broken", "empty", "truncated"],
 )
-def test_a_damaged_archive_hides_nothing_of_the_log(tmp_path: Path, content: bytes):
+def test_a_damaged_archive_does_not_hide_the_log(tmp_path: Path, content: bytes):
     log = tmp_path / "app.log"
     log.write_text("ERROR new\n")
     (tmp_path / "app.log.20261123T100000.000.gz").write_bytes(content)
@@ -151,16 +161,16 @@ def test_an_archive_that_unpacks_to_gigabytes_is_left_alone(tmp_path: Path):
         (lambda path: path.symlink_to(path), True, "cannot be read: Too many levels of symbolic links"),
         (lambda path: path.touch(), True, ""),
     ],
-    ids=["missing", "directory", "fifo", "loop", "empty"],
+    ids=["missing", "a directory", "a FIFO", "a symbolic link to itself", "empty"],
 )
-def test_what_is_no_log_is_named_and_holds_up_nobody(tmp_path: Path, make, exists: bool, problem: str):
+def test_a_path_that_is_not_a_log_is_reported_and_never_blocks(tmp_path: Path, make, exists: bool, problem: str):
     log = tmp_path / "app.log"
     make(log)
     found = read_log(log, REDACTOR)
     assert (found.exists, found.problem, found.entries) == (exists, problem, ())
 
 
-def test_a_secret_is_taken_out_before_a_long_line_is_cut(tmp_path: Path):
+def test_a_secret_is_redacted_before_a_long_line_is_cut(tmp_path: Path):
     log = tmp_path / "app.log"
     for shift in range(290, 306):
         log.write_text(f"ERROR {'x' * (shift - len(SECRET))} {SECRET} tail {'y' * 400}\n")
@@ -169,7 +179,7 @@ def test_a_secret_is_taken_out_before_a_long_line_is_cut(tmp_path: Path):
         assert SECRET not in tail_text(log, REDACTOR)
 
 
-def test_what_toombos_asked_itself_is_not_evidence(tmp_path: Path):
+def test_requests_of_toombos_are_not_evidence(tmp_path: Path):
     log = tmp_path / "app.log"
     log.write_text('{"level":"ERROR","message":"Simulated error","request_id":"toombos-smoke"}\nERROR a real one\n')
     assert errors(read_log(log, REDACTOR)) == [(2, "ERROR a real one")]
@@ -185,8 +195,8 @@ def _zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 @pytest.mark.usefixtures("_zone")
-@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"], ids=["no zone", "Z"])
-def test_a_service_that_writes_utc_without_saying_so_has_its_errors_in_their_time(tmp_path: Path, form: str):
+@pytest.mark.parametrize("form", ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ"], ids=["without a zone", "with Z"])
+def test_recent_times_without_a_zone_are_recognized_as_utc(tmp_path: Path, form: str):
     now = int(time.time())
     texts = [time.strftime(f"{form} ERROR {ago}", time.gmtime(now - ago)) for ago in (90, 5)]
     log = tmp_path / "app.log"
@@ -195,7 +205,7 @@ def test_a_service_that_writes_utc_without_saying_so_has_its_errors_in_their_tim
 
 
 @pytest.mark.usefixtures("_zone")
-def test_local_time_stays_what_it_is_in_a_log_that_was_written_long_ago(tmp_path: Path):
+def test_times_without_a_zone_are_local_in_an_old_log(tmp_path: Path):
     written = int(time.time()) - 86_400
     log = tmp_path / "app.log"
     log.write_text(time.strftime("%Y-%m-%d %H:%M:%S ERROR old\n", time.localtime(written)))
@@ -203,7 +213,7 @@ def test_local_time_stays_what_it_is_in_a_log_that_was_written_long_ago(tmp_path
     assert [entry.at for entry in read_log(log, REDACTOR).entries] == [written]
 
 
-def test_a_line_without_a_time_belongs_to_the_last_one_with_it_and_not_to_one_far_away(tmp_path: Path):
+def test_a_line_without_a_time_gets_the_time_of_a_near_line_before_it(tmp_path: Path):
     log = tmp_path / "app.log"
     dated = "2026-11-23T10:00:00Z ERROR dated\n"
     log.write_text(f"ERROR before\n{dated}" + "ERROR x\n" * 100 + "fine\n" * 200 + "ERROR far\n")
@@ -211,14 +221,14 @@ def test_a_line_without_a_time_belongs_to_the_last_one_with_it_and_not_to_one_fa
     assert moments == [None, *[moments[1]] * 101, None]
 
 
-def test_more_complaints_than_are_kept_are_counted(tmp_path: Path):
+def test_all_errors_are_counted_even_if_not_all_are_kept(tmp_path: Path):
     log = tmp_path / "app.log"
     log.write_text("ERROR one of many\n" * 1000)
     found = read_log(log, REDACTOR)
     assert (found.complaints, len(found.entries) < 1000) == (1000, True)
 
 
-def test_complaints_are_not_crowded_out_by_what_went_well(tmp_path: Path):
+def test_errors_are_kept_among_many_harmless_lines(tmp_path: Path):
     log = tmp_path / "app.log"
     log.write_text("ERROR the cause\n" + "".join(line(n, "POST /generate 200") for n in range(5000)))
     found = read_log(log, REDACTOR)

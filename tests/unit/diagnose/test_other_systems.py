@@ -1,4 +1,4 @@
-"""Systems that are not the dry-run system: what they do not have is skipped, and never called well."""
+"""Systems other than the dry-run system: checks of absent parts are skipped and never pass."""
 
 from pathlib import Path
 
@@ -14,18 +14,18 @@ ABSENT = (
 )
 
 
-def test_what_a_system_does_not_have_is_skipped(tmp_path: Path):
+def test_checks_of_absent_parts_are_skipped(tmp_path: Path):
     with serve(answer(b"fine")) as web:
         (tmp_path / "toombos.toml").write_text(
             f'[services.web]\ncommand = ["web"]\nport = {web}\n'
             f'[services.cache]\ncommand = ["cache"]\nport = {free_port()}\nscheme = "tcp"\noptional = true\n'
         )
         report = run_diagnose(load_manifest(tmp_path), searched_from=tmp_path).report
-    said = {f.id: f.verdict for f in report.findings if f.id in ABSENT}
-    assert said == dict.fromkeys(ABSENT, Verdict.SKIP)
+    verdicts = {f.id: f.verdict for f in report.findings if f.id in ABSENT}
+    assert verdicts == dict.fromkeys(ABSENT, Verdict.SKIP)
 
 
-def test_a_service_that_is_not_ready_and_does_not_say_why_is_named(tmp_path: Path):
+def test_a_service_that_is_not_ready_is_reported_with_its_response(tmp_path: Path):
     with serve(answer(b"warming up", status="503 Busy")) as web, serve(answer(b"fine")) as health:
         (tmp_path / "toombos.toml").write_text(
             f'[services.web]\ncommand = ["web"]\nport = {health}\n'

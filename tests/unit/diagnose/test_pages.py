@@ -1,4 +1,4 @@
-"""The Markdown and HTML of a diagnosis whose findings hold whatever a log can hold."""
+"""Markdown and HTML of a diagnosis whose findings contain hostile text from logs."""
 
 import re
 from pathlib import Path
@@ -34,28 +34,28 @@ REPORT = DiagnoseReport(
 )
 
 
-def test_the_page_needs_nothing_else_and_runs_nothing():
+def test_the_html_page_loads_nothing_and_runs_nothing():
     page = html(REPORT)
     assert not re.search(r"<script|<link|<img|<iframe|\bsrc=|\bhref=|url\(|@import", page)
     assert "default-src 'none'" in page
     assert page.count("&lt;script&gt;") == 6
 
 
-def test_markdown_holds_the_text_and_not_its_markup():
+def test_markdown_escapes_the_markup_of_the_text():
     text = markdown(REPORT)
     assert not re.search(r"(?<!\\)<script", text)
     assert not re.search(r"(?<!\\)\[x", text)
     assert "`` logs/`odd`.log:7 ``" in text
 
 
-def test_markdown_has_the_fix_alone_in_a_block_and_the_symptoms_with_the_root():
+def test_markdown_shows_the_fix_in_a_block_and_the_symptoms_with_their_root():
     text = markdown(REPORT)
     assert "```sh\ntoombos start --dry-run crm\n```" in text
     assert "- explains net.tcp" in text
     assert "#support" in text
 
 
-def test_what_many_services_suffer_is_told_by_their_number():
+def test_a_symptom_of_many_services_is_summarized_by_their_number():
     def symptoms(*services: str) -> tuple[Finding, ...]:
         return tuple(Finding(id="net.tcp", title="t", verdict=Verdict.FAIL, service=name) for name in services)
 

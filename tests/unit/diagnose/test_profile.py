@@ -1,4 +1,4 @@
-"""The stacks of a profile, taken apart and shown: what runs in full, what waits in a line."""
+"""Profiles: parsing the stacks, and showing busy threads in full and waiting threads in one line."""
 
 import io
 from pathlib import Path
@@ -38,7 +38,7 @@ def shown(*, idle: bool, verbose: bool = False) -> list[str]:
     return file.getvalue().splitlines()
 
 
-def test_threads_have_their_names_states_and_frames():
+def test_a_dump_is_parsed_into_names_states_and_frames():
     assert tuple(taken_apart(DUMP)) == (
         ThreadStack(name="MainThread", active=True, frames=("spin (shop.py:4)", "<module> (shop.py:9)")),
         ThreadStack(name="pool", active=False, frames=("wait (threading.py:331)", "_bootstrap (threading.py:1002)")),
@@ -46,11 +46,11 @@ def test_threads_have_their_names_states_and_frames():
     )
 
 
-def test_what_is_no_dump_has_no_threads():
+def test_text_that_is_not_a_dump_has_no_threads():
     assert tuple(taken_apart("")) == tuple(taken_apart("Error: no such process\n")) == ()
 
 
-def test_threads_that_wait_take_one_line_each_and_the_whole_with_verbose():
+def test_waiting_threads_take_one_line_each_unless_verbose():
     assert shown(idle=False) == [
         "MainThread runs",
         "    spin (shop.py:4)",
@@ -62,5 +62,5 @@ def test_threads_that_wait_take_one_line_each_and_the_whole_with_verbose():
     assert "    _bootstrap (threading.py:1002)" in shown(idle=False, verbose=True)
 
 
-def test_an_idle_service_is_said_to_be_idle():
+def test_an_idle_service_is_reported_as_idle():
     assert shown(idle=True)[-1] == "shop (pid 7) was idle for 2 s; where it waited: /x.svg"

@@ -1,4 +1,4 @@
-"""Which finding explains which: the rule, row by row."""
+"""Which finding explains which: one row per rule."""
 
 from pathlib import Path
 
@@ -48,23 +48,23 @@ SERVICES = {
         ([], []),
     ],
     ids=[
-        "same-service",
-        "dependency",
-        "dependency-of-dependency",
-        "no-dependency",
-        "dependent-does-not-explain-its-dependency",
-        "no-service-explains-all",
-        "general-warning-explains-no-failure",
-        "general-warning-explains-a-warning",
-        "ok-explains-nothing",
-        "warning-of-the-service-explains-its-failure",
-        "chain",
-        "depth-orders-equals",
-        "error-explains-nothing",
-        "nothing",
+        "a finding explains one of its service",
+        "a dependency explains its dependent",
+        "a dependency of a dependency explains its dependent",
+        "an unrelated service explains nothing",
+        "a dependent does not explain its dependency",
+        "a general failure explains all services",
+        "a general warning does not explain a failure",
+        "a general warning explains a warning",
+        "a pass explains nothing",
+        "a warning of a service explains its failure",
+        "a chain has one root",
+        "the earlier check comes first",
+        "an error explains nothing",
+        "no findings have no roots",
     ],
 )
-def test_roots(findings: list[Finding], roots: list[str]):
+def test_the_roots_are_the_unexplained_findings(findings: list[Finding], roots: list[str]):
     folded = fold(tuple(findings), CHECKS, SERVICES)
     assert [f"{root.id} {root.service}" for root in root_findings(folded, CHECKS)] == roots
 
@@ -74,14 +74,14 @@ def test_a_symptom_of_a_symptom_names_the_root():
     assert [f.explained_by for f in folded] == ["", "process", "process"]
 
 
-def test_a_service_that_has_a_fault_of_its_own_does_not_suffer_from_that_of_its_dependency():
+def test_a_fault_of_the_service_itself_takes_precedence_over_one_of_its_dependency():
     found = (finding("config", "db"), finding("process", "api"), finding("answer", "api"), finding("answer", "db"))
     checks = (check("config"), check("process"), check("answer", "process", "config"))
     folded = fold(found, checks, SERVICES)
     assert [f.explained_by for f in folded] == ["", "", "process", "config"]
 
 
-def test_of_several_roots_with_one_id_each_explains_what_is_of_its_service():
+def test_roots_with_the_same_id_explain_the_symptoms_of_their_own_services():
     found = (finding("process", "api"), finding("process", "other"), finding("answer", "other"), finding("page", "web"))
     checks = (check("process"), check("answer", "process"), check("page", "process"))
     folded = fold(found, checks, SERVICES)

@@ -1,4 +1,4 @@
-"""Baselines: regressions are told from the spread between runs."""
+"""Baselines: a regression is a difference that the spread between runs does not explain."""
 
 import json
 from dataclasses import replace
@@ -27,23 +27,23 @@ def run(p50_us: float = 10_000, *, error_rate: float = 0.0, rps: float = 1000) -
 STEADY = [10_000, 10_100, 9_900, 10_050]
 NOISY = [10_000, 16_000, 7_000, 12_000]
 COMPARED = [
-    ("as before", STEADY, run(10_000), set()),
-    ("within a tenth", STEADY, run(10_900), set()),
-    ("slower than a steady server ever was", STEADY, run(13_000), {"p50_us", "p95_us", "p99_us"}),
-    ("as much slower, but the server is noisy", NOISY, run(15_000), set()),
-    ("far slower than a noisy server", NOISY, run(60_000), {"p50_us", "p95_us", "p99_us"}),
+    ("the same as before", STEADY, run(10_000), set()),
+    ("slower by less than a tenth", STEADY, run(10_900), set()),
+    ("slower than any run of a steady server", STEADY, run(13_000), {"p50_us", "p95_us", "p99_us"}),
+    ("slower within the spread of a noisy server", NOISY, run(15_000), set()),
+    ("slower beyond the spread of a noisy server", NOISY, run(60_000), {"p50_us", "p95_us", "p99_us"}),
     ("faster", STEADY, run(2_000), set()),
-    ("errors", STEADY, run(error_rate=0.05), {"error_rate"}),
+    ("more errors", STEADY, run(error_rate=0.05), {"error_rate"}),
     ("less throughput", STEADY, run(rps=800), {"throughput_rps"}),
     ("one earlier run, a little slower", [10_000], run(15_000), set()),
     ("one earlier run, three times slower", [10_000], run(30_000), {"p50_us", "p95_us", "p99_us"}),
     ("one earlier run, a third of the throughput", [10_000], run(rps=330), {"throughput_rps"}),
-    ("microseconds are noise", [100], run(250), set()),
+    ("slower by microseconds", [100], run(250), set()),
 ]
 
 
 @pytest.mark.parametrize(("earlier", "now", "worse"), [row[1:] for row in COMPARED], ids=[row[0] for row in COMPARED])
-def test_a_run_is_worse_when_the_spread_does_not_explain_it(tmp_path, earlier, now, worse):
+def test_a_run_is_worse_if_the_spread_does_not_explain_the_difference(tmp_path, earlier, now, worse):
     path = tmp_path / "baseline.json"
     for p50_us in earlier:
         save_run(path, PLAN, run(p50_us))
@@ -68,21 +68,21 @@ def test_the_throughput_of_an_open_loop_is_not_judged(tmp_path):
         plan_for(8000, requests=100, method="POST"),
         replace(PLAN, keepalive=False),
     ],
-    ids=["connections", "target", "mode", "request", "keep-alive"],
+    ids=["other connections", "another target", "another mode", "another request", "no keep-alive"],
 )
-def test_a_baseline_of_another_plan_is_refused_and_says_why(tmp_path, other):
+def test_a_baseline_of_another_plan_is_refused_with_the_difference(tmp_path, other):
     save_run(tmp_path / "b", PLAN, run())
     with pytest.raises(UsageError, match=r"another plan \(.+ there, .+ here"):
         read_baseline(tmp_path / "b", other)
 
 
-def test_how_many_requests_are_sent_is_no_other_plan(tmp_path):
+def test_a_different_number_of_requests_is_the_same_plan(tmp_path):
     save_run(tmp_path / "b", PLAN, run())
     assert read_baseline(tmp_path / "b", replace(PLAN, requests=5000)).runs
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"schema": "other", "plan": {}, "runs": []}', "\x00"])
-def test_what_is_no_baseline_is_a_configuration_error(tmp_path, text):
+def test_a_file_that_is_not_a_baseline_is_a_configuration_error(tmp_path, text):
     (tmp_path / "b").write_text(text)
     with pytest.raises(ConfigurationError, match="not a baseline"):
         read_baseline(tmp_path / "b", PLAN)

@@ -1,4 +1,4 @@
-"""How the engine's connections are set up."""
+"""The socket options of the engine's connections."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from toombos_cli.load.observer import LoadObserver
 pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_CONGESTION"), reason="no such option on this system")
 
 
-def test_on_loopback_the_cheapest_congestion_control_is_used() -> None:
+def test_loopback_connections_use_the_cheapest_congestion_control() -> None:
     async def used(port: int) -> bytes:
         connection = await ClosedLoop(plan_for(port), LoadObserver()).connect()
         assert connection.transport is not None

@@ -1,4 +1,4 @@
-"""Distributions: right to three digits, mergeable, readable by HdrHistogram's own library."""
+"""Distributions: accurate to three digits, mergeable, readable by the HdrHistogram library."""
 
 from collections import Counter
 from random import Random
@@ -15,7 +15,7 @@ VALUES = st.integers(0, 3_600_000_000)
 
 
 @given(VALUES)
-def test_a_value_lies_in_its_bucket_which_is_narrow(value):
+def test_a_bucket_contains_its_value_and_is_narrow(value):
     low = histogram.bucket_of(value)
     assert low <= value <= histogram.bucket_top(low)
     assert histogram.bucket_top(low) - low <= value / 1000
@@ -23,25 +23,25 @@ def test_a_value_lies_in_its_bucket_which_is_narrow(value):
 
 
 @given(st.lists(VALUES, min_size=1, max_size=300), st.floats(0.1, 100))
-def test_percentiles_are_those_of_the_samples_to_three_digits(values, percent):
+def test_percentiles_are_accurate_to_three_digits(values, percent):
     (found,) = histogram.percentiles(Counter(map(histogram.bucket_of, values)), (percent,))
     rank = max(1, -(-round(percent / 100 * len(values), 6) // 1))
     true = sorted(values)[int(rank) - 1]
     assert true <= found <= true * 1.001 + 1
 
 
-def test_without_samples_all_figures_are_zero():
+def test_all_figures_are_zero_if_there_are_no_samples():
     assert histogram.percentiles({}, (50, 100)) == (0, 0)
     assert histogram.mean({}) == 0
 
 
 @given(st.lists(VALUES, max_size=100), st.lists(VALUES, max_size=100))
-def test_merging_is_recording_all(left, right):
+def test_a_merged_histogram_equals_one_of_all_samples(left, right):
     parts = [Counter(map(histogram.bucket_of, values)) for values in (left, right)]
     assert histogram.merged(parts) == Counter(map(histogram.bucket_of, left + right))
 
 
-def test_a_blob_is_what_the_reference_library_reads():
+def test_the_reference_library_reads_an_encoded_histogram():
     random = Random(1)
     values = [int(random.lognormvariate(8, 2)) for _ in range(20_000)] + [0, 1, 2047, 2048, 3_000_000_000]
     blob = hdr.encode_v2(Counter(map(histogram.bucket_of, values)))
@@ -54,19 +54,19 @@ def test_a_blob_is_what_the_reference_library_reads():
         assert decoded.get_value_at_percentile(percent) == reference.get_value_at_percentile(percent)
 
 
-def test_more_than_an_hour_counts_as_an_hour_in_a_blob():
+def test_more_than_an_hour_is_encoded_as_an_hour():
     decoded = HdrHistogram.decode(hdr.encode_v2({histogram.bucket_of(10**11): 3}))
     assert decoded.get_total_count() == 3
 
 
-def test_a_percentile_among_requests_without_an_answer_is_not_known():
+def test_a_percentile_among_unanswered_requests_is_unknown():
     found = Distribution({100: 90}, {500: 10})
     assert (found.at(50), found.at(99)) == (100, 500)
     assert not found.reaches_censored(90)
     assert found.reaches_censored(91)
 
 
-def test_a_timeline_keeps_its_sums_however_long_it_gets():
+def test_a_long_timeline_stays_small_and_keeps_its_sums():
     line = Timeline()
     for second in range(3600):
         interval = line.at(second * 1_000_000_000)
@@ -77,7 +77,7 @@ def test_a_timeline_keeps_its_sums_however_long_it_gets():
     assert sum(sum(interval.response.values()) for interval in line.intervals) == 7200
 
 
-def test_timelines_of_several_processes_become_one_on_the_longest_interval():
+def test_merged_timelines_use_the_longest_interval():
     long, short = Timeline(), Timeline()
     for tick in range(300):
         long.at(tick * FIRST_INTERVAL_NS).ok += 1

@@ -1,4 +1,4 @@
-"""Responses as they may come over the wire: each is framed right, however its bytes are cut into packets."""
+"""Responses are framed correctly, no matter how their bytes are split into packets."""
 
 import asyncio
 import socket
@@ -20,28 +20,28 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 CREATED = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nhi"
 # name, the bytes of the response, its status, whether the connection can be used again
 RESPONSES = [
-    ("content-length", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, True),
+    ("a body with a length", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", 200, True),
     ("an empty body", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, True),
-    ("chunked", CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", 200, True),
-    ("chunked with trailers", CHUNKED + b"1;a=b\r\nx\r\n0\r\nA: b\r\n\r\n", 200, True),
+    ("a chunked body", CHUNKED + b"5\r\nhello\r\n0\r\n\r\n", 200, True),
+    ("a chunked body with trailers", CHUNKED + b"1;a=b\r\nx\r\n0\r\nA: b\r\n\r\n", 200, True),
     ("204 without a body", b"HTTP/1.1 204 No Content\r\n\r\n", 204, True),
-    ("304 that tells a length", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", 304, True),
-    ("100-continue first", b"HTTP/1.1 100 Continue\r\n\r\n" + CREATED, 201, True),
-    ("early hints first", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + CREATED, 201, True),
-    ("connection: close", b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", 200, False),
+    ("304 with a length", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", 304, True),
+    ("100 Continue first", b"HTTP/1.1 100 Continue\r\n\r\n" + CREATED, 201, True),
+    ("103 Early Hints first", b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + CREATED, 201, True),
+    ("Connection: close", b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi", 200, False),
     ("HTTP/1.0", b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", 200, False),
-    ("HTTP/1.0, keep-alive", b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n", 200, True),
+    ("HTTP/1.0 with keep-alive", b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n", 200, True),
     ("no reason phrase", b"HTTP/1.1 404\r\nContent-Length: 0\r\n\r\n", 404, True),
     ("header names in any case", b"HTTP/1.1 500 X\r\ncONTENT-lENGTH:   3   \r\n\r\nabc", 500, True),
     ("a blank line in the body", b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n\r\n\r\n\r\n\r\n", 200, True),
-    ("10 MB", b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + BIG, 200, True),
+    ("a body of 10 MB", b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + BIG, 200, True),
 ]  # fmt: skip
 IDS = [row[0] for row in RESPONSES]
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\n\r\nuntil the end"
 
 
 @pytest.mark.parametrize(("data", "status", "keep_alive"), [row[1:] for row in RESPONSES], ids=IDS)
-def test_a_response_ends_where_it_says(data, status, keep_alive):
+def test_a_response_ends_where_its_header_says(data, status, keep_alive):
     reader = ResponseReader()
     assert not reader.feed(data[:-1])
     assert reader.feed(data[-1:])
@@ -49,7 +49,7 @@ def test_a_response_ends_where_it_says(data, status, keep_alive):
 
 
 @pytest.mark.parametrize("data", [row[1] for row in RESPONSES[:-1]], ids=IDS[:-1])
-def test_a_response_may_come_byte_by_byte(data):
+def test_a_response_may_arrive_byte_by_byte(data):
     reader = ResponseReader()
     complete = [reader.feed(data[i : i + 1]) for i in range(len(data))]
     assert complete == [False] * (len(data) - 1) + [True]
@@ -63,13 +63,13 @@ def test_a_body_without_a_length_ends_with_the_connection():
 
 
 @pytest.mark.parametrize("length", range(1, len(RESPONSES[0][1])))
-def test_a_response_with_a_length_is_not_complete_when_the_connection_ends_early(length):
+def test_a_response_with_a_length_is_incomplete_if_the_connection_ends_early(length):
     reader = ResponseReader()
     reader.feed(RESPONSES[0][1][:length])
     assert not reader.finish()
 
 
-def test_the_answer_to_head_is_its_head():
+def test_the_response_to_head_has_no_body():
     reader = ResponseReader()
     for _ in range(2):
         reader.begin(bodiless=True)
@@ -80,7 +80,7 @@ def test_the_answer_to_head_is_its_head():
 
 
 @pytest.mark.parametrize("data", [b"garbage\r\n", b"HTTP/1.1 abc\r\n\r\n", RESPONSES[0][1] + b"more"])
-def test_what_is_no_response_is_malformed(data):
+def test_bytes_that_are_not_a_response_are_malformed(data):
     with pytest.raises(MalformedResponseError, match=r"."):
         ResponseReader().feed(data)
 
@@ -95,17 +95,17 @@ def test_the_engine_counts_a_body_that_ends_with_the_connection():
 
 
 @pytest.mark.parametrize("size", [1, 7, 30])
-def test_headers_may_be_split_over_packets(size):
+def test_headers_may_be_split_into_packets(size):
     assert _statuses(RESPONSES[0][1], packet=size) == {"200": 4}
 
 
-def test_head_requests_are_answered_by_heads():
+def test_the_engine_expects_no_body_after_a_head_request():
     data = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
     assert _statuses(data, method="HEAD") == {"200": 4}
 
 
 def _statuses(data: bytes, *, packet: int | None = None, hang_up: bool = False, method: str = "GET") -> dict[str, int]:
-    """What the engine makes of four such responses."""
+    """Return how the engine counts four such responses."""
 
     def handle(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -123,7 +123,7 @@ def _statuses(data: bytes, *, packet: int | None = None, hang_up: bool = False, 
 
 
 class _Transport(asyncio.Transport):
-    """Just what a connection asks of a transport, with a real socket that swallows the requests."""
+    """The part of a transport that a connection uses, with a real socket that swallows the requests."""
 
     def __init__(self, end: socket.socket) -> None:
         super().__init__({"socket": end})
@@ -159,8 +159,8 @@ MUTATED = st.builds(
 
 @settings(max_examples=400, deadline=None)
 @given(responses=st.lists(st.one_of(st.sampled_from(SMALL), MUTATED), min_size=1, max_size=6))
-def test_what_is_known_by_its_head_is_framed_as_the_parser_frames_it(responses):
-    """A connection that remembers heads, beside a reader that parses each response from scratch."""
+def test_a_remembered_head_is_framed_as_the_parser_frames_it(responses):
+    """Compare a connection, which remembers heads, with a reader that parses every response."""
     request: Endpoint = endpoint(80)
     recorder = Recorder((request,), 0)
     tally = recorder.tallies[0]
@@ -168,7 +168,7 @@ def test_what_is_known_by_its_head_is_framed_as_the_parser_frames_it(responses):
     near, far = socket.socketpair()
     expected: dict[int, int] = {}
     with near, far:
-        for data in [r for response in responses for r in (response, response)]:  # each once new and once known
+        for data in [r for response in responses for r in (response, response)]:  # each twice: new, then remembered
             connection = Connection(owner)
             connection.connection_made(_Transport(near))
             connection.send(tally, 0)

@@ -1,4 +1,4 @@
-"""A scenario file is read whole or refused with the file, the line, and what would be right."""
+"""A scenario file is read completely or refused with the file, the line and a hint."""
 
 from pathlib import Path
 
@@ -8,29 +8,29 @@ from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.load.scenario import read_scenario
 
 GOOD = '[[request]]\npath = "/"\n\n'
-# what is wrong, the text, the line that is named, the message, the hint
+# the mistake, the text, the reported line, the message, the hint
 REFUSED = [
     ("a misspelt key", GOOD + '[[request]]\npath = "/b"\nwieght = 2\n', 6, "unknown key 'wieght'", "'weight'"),
-    ("an unheard-of key", GOOD + '[[request]]\npath = "/b"\nzzz = 2\n', 6, "unknown key 'zzz'", "known keys: path"),
+    ("an unknown key", GOOD + '[[request]]\npath = "/b"\nzzz = 2\n', 6, "unknown key 'zzz'", "known keys: path"),
     ("a misspelt table", GOOD + '[[requests]]\npath = "/b"\n', 4, "unknown key 'requests'", "'request'"),
-    ("a table of something else", GOOD + "[shop]\n", 4, "unknown key 'shop'", "[[request]]"),
-    ("no request", "# nothing\n", None, "no requests", "[[request]]"),
-    ("one table instead of many", '[request]\npath = "/"\n', 1, "no requests", "[[request]]"),
+    ("an unknown table", GOOD + "[shop]\n", 4, "unknown key 'shop'", "[[request]]"),
+    ("no requests at all", "# nothing\n", None, "no requests", "[[request]]"),
+    ("a table instead of an array of tables", '[request]\npath = "/"\n', 1, "no requests", "[[request]]"),
     ("no path", GOOD + "[[request]]\nweight = 2\n", 4, "missing required field `path`", None),
     ("a wrong type", GOOD + '[[request]]\npath = "/b"\nweight = "two"\n', 6, "weight: expected", None),
     ("a wrong header", GOOD + '[[request]]\npath = "/b"\nheaders = { A = 1 }\n', 6, "headers: expected", None),
-    ("a path that is none", GOOD + '[[request]]\npath = "b"\n', 4, "path must begin with /", None),
-    ("a weight of nothing", GOOD + '[[request]]\npath = "/b"\nweight = 0\n', 4, "weight must be above 0", None),
+    ("a path without a slash", GOOD + '[[request]]\npath = "b"\n', 4, "path must begin with /", None),
+    ("a weight of zero", GOOD + '[[request]]\npath = "/b"\nweight = 0\n', 4, "weight must be above 0", None),
     ("two bodies", GOOD + '[[request]]\npath = "/b"\nbody = ""\njson = 1\n', 4, "only one of json, body", None),
-    ("two of one name", GOOD + GOOD, 4, "two requests are named 'GET /'", "give each a unique name"),
-    ("no TOML", "[[request]\n", None, "not valid TOML", "[[request]]"),
+    ("two requests with one name", GOOD + GOOD, 4, "two requests are named 'GET /'", "give each a unique name"),
+    ("a file that is not TOML", "[[request]\n", None, "not valid TOML", "[[request]]"),
 ]
 
 
 @pytest.mark.parametrize(
     ("text", "line", "message", "hint"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
 )
-def test_what_is_wrong_is_named_with_its_line(text, line, message, hint, tmp_path: Path):
+def test_a_mistake_is_reported_with_its_line(text, line, message, hint, tmp_path: Path):
     path = tmp_path / "mix.toml"
     path.write_text(text)
     with pytest.raises(ConfigurationError) as caught:

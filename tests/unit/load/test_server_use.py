@@ -1,4 +1,4 @@
-"""What a loaded server used is measured to the microsecond, also in a run that is over before the next tick."""
+"""CPU time of the loaded server, measured to the microsecond even if the run is shorter than a clock tick."""
 
 import multiprocessing
 import sys
@@ -11,7 +11,7 @@ from toombos_cli.load.server_use import ServerWatch, Watched
 
 
 def burn(port: int, pipe) -> None:
-    """Listens, and for each message uses so many seconds of CPU."""
+    """Listen on the port, and use as many seconds of CPU as each message asks for."""
     import socket
 
     with socket.create_server(("127.0.0.1", port)):
@@ -23,8 +23,8 @@ def burn(port: int, pipe) -> None:
             pipe.send("done")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere CPU time is counted in ticks")
-def test_cpu_time_is_told_of_less_than_a_tick():
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts CPU time more finely than in clock ticks")
+def test_cpu_time_below_a_clock_tick_is_measured():
     port = free_port()
     mine, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=burn, args=(port, theirs), daemon=True)

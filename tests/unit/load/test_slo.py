@@ -1,4 +1,4 @@
-"""Objectives: how they are written, and what is said of each."""
+"""Objectives: their syntax and their verdicts."""
 
 import pytest
 
@@ -22,7 +22,7 @@ PARSED = [
 
 
 @pytest.mark.parametrize(("text", "expected"), PARSED, ids=[row[0] for row in PARSED])
-def test_objectives_are_read(text, expected):
+def test_an_objective_is_parsed(text, expected):
     (found,) = parse_objectives(text)
     assert (found.kind, found.distribution, found.percent, found.comparison, found.limit) == pytest.approx(expected)
 
@@ -49,7 +49,7 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("text", "position", "expected"), UNREADABLE, ids=[row[0] or "empty" for row in UNREADABLE])
-def test_an_error_shows_its_position(text, position, expected):
+def test_a_syntax_error_shows_its_position(text, position, expected):
     with pytest.raises(UsageError) as caught:
         parse_objectives(text)
     message = str(caught.value)
@@ -62,8 +62,8 @@ TEN_UNANSWERED = Distribution({100_000: 90}, {300_000: 10})
 JUDGED = [
     ("p50<200ms", Verdict.PASS),
     ("p50<50ms", Verdict.FAIL),
-    ("p99<200ms", Verdict.FAIL),  # it is at least 300 ms
-    ("p99<500ms", Verdict.ERROR),  # it may be more
+    ("p99<200ms", Verdict.FAIL),  # the p99 is at least 300 ms
+    ("p99<500ms", Verdict.ERROR),  # the p99 may be above 500 ms
     ("p99>200ms", Verdict.PASS),
     ("p99>500ms", Verdict.ERROR),
     ("mean<200ms", Verdict.ERROR),
@@ -76,7 +76,7 @@ JUDGED = [
 
 
 @pytest.mark.parametrize(("text", "verdict"), JUDGED, ids=[row[0] for row in JUDGED])
-def test_requests_without_an_answer_never_make_an_objective_pass(text, verdict):
+def test_unanswered_requests_never_make_an_objective_pass(text, verdict):
     counts = Counts(scheduled=100, ok=90, http_error=0, transport_error=0, censored=10, dropped=0)
     distributions = {"response": TEN_UNANSWERED, "service": Distribution({}, {})}
     (objective,) = parse_objectives(text)

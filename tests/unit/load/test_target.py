@@ -1,4 +1,4 @@
-"""Who may be loaded: every address of the target must be this machine's, or allowed by name."""
+"""Targets: every address must belong to this machine or be allowed explicitly."""
 
 import socket
 import threading
@@ -33,20 +33,20 @@ FOREIGN = ["93.184.216.34", "10.0.0.7", "192.168.1.1", "0.0.0.0", "169.254.1.1",
 
 
 @pytest.mark.parametrize("host", LOCAL)
-def test_this_machine_may_be_loaded(host):
+def test_this_machine_is_an_allowed_target(host):
     target, _ = choose_target(f"http://{host}:8000/x", resolve=resolve)
     assert target.port == 8000
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_every_other_address_is_refused_before_anything_is_sent(host):
+def test_any_other_address_is_refused_before_anything_is_sent(host):
     with pytest.raises(RefusedError, match="not this machine") as caught:
         choose_target(f"http://{host}:8000/x", resolve=resolve)
     assert "--allow-target" in (caught.value.problems[0].hint or "")
 
 
-@pytest.mark.parametrize("allowed", ["private.test", "10.0.0.7"], ids=["by name", "by address"])
-def test_a_host_may_be_allowed(allowed):
+@pytest.mark.parametrize("allowed", ["private.test", "10.0.0.7"], ids=["allowed by name", "allowed by address"])
+def test_another_host_can_be_allowed(allowed):
     target, _ = choose_target("http://private.test/x", allowed=(allowed,), resolve=resolve)
     assert target.address == "10.0.0.7"
 
@@ -56,13 +56,13 @@ def test_one_allowed_address_does_not_allow_the_others():
         choose_target("http://rebinding.test/", allowed=("10.0.0.7",), resolve=resolve)
 
 
-def test_a_name_that_does_not_resolve_is_named():
+def test_a_name_that_does_not_resolve_is_reported():
     with pytest.raises(OperationError, match=r"nowhere\.test does not resolve"):
         choose_target("http://nowhere.test/", resolve=resolve)
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:80", "ftp://127.0.0.1/", "http://", "http://h:99999/", "http://[::1/"])
-def test_what_is_no_http_url_is_refused(url):
+def test_a_target_that_is_not_an_http_url_is_refused(url):
     with pytest.raises(UsageError):
         split_url(url)
 
@@ -88,11 +88,11 @@ def test_credentials_in_a_url_are_refused_and_not_repeated():
         ("http://[::1]:5/a%20b?x=1&y=/", ("http", "::1", 5, "/a%20b?x=1&y=/")),
     ],
 )
-def test_urls_are_taken_apart(url, parts):
+def test_a_url_is_split_into_its_parts(url, parts):
     assert split_url(url) == parts
 
 
-def test_the_first_address_that_answers_is_kept():
+def test_the_first_address_that_accepts_a_connection_is_used():
     with serve(lambda connection: None) as port:
         target, addresses = choose_target(f"http://local.test:{port}/", resolve=lambda *_: ("::1", "127.0.0.1"))
         assert connect_once(target, addresses, timeout_s=1, hint="").address == "127.0.0.1"

@@ -8,19 +8,19 @@ from toombos_cli.probes import ProbeResult, Reason, health_verdict, judge_health
 JSON = (("content-type", "application/json"),)
 # body, headers, (complaint if a status is expected, complaint if any body will do)
 BODIES = {
-    "healthy": (b'{"status": "healthy"}', JSON, ("", "")),
-    "ok in capitals": (b'{"status": "OK"}', JSON, ("", "")),
-    "true": (b'{"status": true}', JSON, ("", "")),
-    "unhealthy": (b'{"status": "unhealthy"}', JSON, ("says status 'unhealthy'",) * 2),
-    "degraded": (b'{"status": "degraded"}', JSON, ("says status 'degraded'",) * 2),
-    "unknown": (b'{"status": "unknown"}', JSON, ("says status 'unknown'",) * 2),
-    "an unknown word": (b'{"status": "meh"}', JSON, ("says status 'meh'",) * 2),
-    "no status": (b'{"database": "ok"}', JSON, ("has no `status`", "")),
-    "a list": (b"[1]", JSON, ("has no `status`", "")),
-    "half of a JSON text": (b'{"status": "hea', JSON, ("not JSON",) * 2),
-    "nested too deeply": (b"[" * 100_000, JSON, ("nested too deeply",) * 2),
-    "not UTF-8": (b'{"status": "\xff"}', JSON, ("not JSON",) * 2),
-    "empty": (b"", (), ("is empty", "")),
+    "status healthy": (b'{"status": "healthy"}', JSON, ("", "")),
+    "ok in upper case": (b'{"status": "OK"}', JSON, ("", "")),
+    "status true": (b'{"status": true}', JSON, ("", "")),
+    "status unhealthy": (b'{"status": "unhealthy"}', JSON, ("says status 'unhealthy'",) * 2),
+    "status degraded": (b'{"status": "degraded"}', JSON, ("says status 'degraded'",) * 2),
+    "status unknown": (b'{"status": "unknown"}', JSON, ("says status 'unknown'",) * 2),
+    "a status that means nothing": (b'{"status": "meh"}', JSON, ("says status 'meh'",) * 2),
+    "JSON without a status": (b'{"database": "ok"}', JSON, ("has no `status`", "")),
+    "a JSON list": (b"[1]", JSON, ("has no `status`", "")),
+    "incomplete JSON": (b'{"status": "hea', JSON, ("not JSON",) * 2),
+    "JSON nested too deeply": (b"[" * 100_000, JSON, ("nested too deeply",) * 2),
+    "JSON that is not UTF-8": (b'{"status": "\xff"}', JSON, ("not JSON",) * 2),
+    "an empty body": (b"", (), ("is empty", "")),
     "plain text": (b"Prometheus Server is Healthy.\n", (), ("not JSON", "")),
     "a web page": (b"<!DOCTYPE html><html>Log in</html>", (), ("not JSON", "web page")),
 }
@@ -28,7 +28,7 @@ BODIES = {
 
 @pytest.mark.parametrize("expects", ["status", "any"])
 @pytest.mark.parametrize(("body", "headers", "complaints"), BODIES.values(), ids=BODIES)
-def test_a_2xx_is_up_only_if_its_body_says_so(body, headers, complaints, expects):
+def test_a_2xx_response_is_healthy_only_if_its_body_says_so(body, headers, complaints, expects):
     result = ProbeResult(url="http://x/", reason=Reason.OK, http_status=200, body=body, headers=headers)
     judged = judge_health(result, expects=expects)
     complaint = complaints[expects == "any"]
@@ -40,7 +40,7 @@ VERDICTS = {
     "ok": (Reason.OK, b"", Verdict.PASS),
     "slow": (Reason.SLOW, b"", Verdict.WARN),
     "degraded": (Reason.OK, b'{"status": "degraded"}', Verdict.WARN),
-    "warn, as Consul says": (Reason.OK, b'{"status": "warn"}', Verdict.WARN),
+    "warn, the word of Consul": (Reason.OK, b'{"status": "warn"}', Verdict.WARN),
     "unhealthy": (Reason.OK, b'{"status": "unhealthy"}', Verdict.FAIL),
     "503 degraded": (Reason.STATUS, b'{"status": "degraded"}', Verdict.FAIL),
     "refused": (Reason.REFUSED, b"", Verdict.FAIL),
@@ -48,12 +48,12 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize(("reason", "body", "verdict"), VERDICTS.values(), ids=VERDICTS)
-def test_only_a_degraded_or_a_late_200_is_a_warning(reason, body, verdict):
+def test_only_a_degraded_or_slow_200_response_is_a_warning(reason, body, verdict):
     judged = judge_health(ProbeResult(url="http://x/", reason=reason, body=body))
     assert health_verdict(judged.reason, judged.cause) is verdict
 
 
-def test_a_slow_wrong_body_is_a_wrong_body():
+def test_an_unhealthy_body_outweighs_a_slow_response():
     result = ProbeResult(url="http://x/", reason=Reason.SLOW, http_status=200, body=b'{"status": "unhealthy"}')
     assert judge_health(result).reason is Reason.BODY
 

@@ -1,4 +1,4 @@
-"""Whatever a server sends, a probe ends with a reason: no exception, no unprintable text, no more than the limit."""
+"""A probe copes with any bytes: it ends with a reason, printable text and a body within the limit."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,16 +27,16 @@ STREAMS = st.lists(st.one_of(PIECES, st.binary(max_size=40)), max_size=12)
 
 
 @given(chunks=STREAMS, limit=st.integers(0, 30))
-def test_any_stream_of_bytes_is_a_response_or_not_http(chunks, limit):
-    answer = PartialResponse("GET", limit)
+def test_a_stream_of_any_bytes_is_a_response_or_not_http(chunks, limit):
+    response = PartialResponse("GET", limit)
     try:
         for chunk in [*chunks, b""]:
-            answer.feed(chunk)
+            response.feed(chunk)
     except NotHttpError:
         return
-    assert len(answer.body) <= limit
-    assert answer.complete or not answer.truncated
-    assert answer.status is None or answer.status >= 200
+    assert len(response.body) <= limit
+    assert response.complete or not response.truncated
+    assert response.status is None or response.status >= 200
 
 
 @given(body=st.binary(max_size=200), expects=st.sampled_from(["status", "any"]))

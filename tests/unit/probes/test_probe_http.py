@@ -1,4 +1,4 @@
-"""Every reason of an HTTP probe, produced by real sockets."""
+"""HTTP probes of real sockets: one case for every reason."""
 
 import contextlib
 import resource
@@ -27,10 +27,14 @@ from toombos_cli.base.errors import OperationError
 from toombos_cli.probes import Reason, probe_http
 
 CASES = {
-    "a plain 200": (answer(b"fine"), Reason.OK, ""),
-    "an empty 204": (raw(b"HTTP/1.1 204 No Content\r\n\r\n"), Reason.OK, ""),
+    "200 with a body": (answer(b"fine"), Reason.OK, ""),
+    "204 without a body": (raw(b"HTTP/1.1 204 No Content\r\n\r\n"), Reason.OK, ""),
     "a body that ends with the connection": (raw(b"HTTP/1.0 200 OK\r\n\r\nbody"), Reason.OK, ""),
-    "chunks": (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"), Reason.OK, ""),
+    "a chunked body": (
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
+        Reason.OK,
+        "",
+    ),
     "an interim response first": (raw(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), Reason.OK, ""),
     "a second response after the first": (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 2), Reason.OK, ""),
     "a bad second response": (
@@ -38,7 +42,7 @@ CASES = {
         Reason.OK,
         "",
     ),
-    "500 with JSON": (answer(b"{}", status="500 Oops"), Reason.STATUS, "HTTP 500"),
+    "500 with a JSON body": (answer(b"{}", status="500 Oops"), Reason.STATUS, "HTTP 500"),
     "a redirect": (
         answer(status="302 Found", headers="Location: http://127.0.0.1:1/else\r\n"),
         Reason.STATUS,
@@ -46,8 +50,8 @@ CASES = {
     ),
     "a reset": (reset, Reason.RESET, "the connection was reset without a response"),
     "closed without a response": (raw(b""), Reason.RESET, "the connection was closed without a response"),
-    "closed in the middle of the header": (raw(b"HTTP/1.1 200"), Reason.RESET, "closed after 12 bytes"),
-    "closed in the middle of the body": (
+    "closed within the header": (raw(b"HTTP/1.1 200"), Reason.RESET, "closed after 12 bytes"),
+    "closed within the body": (
         raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"),
         Reason.RESET,
         "closed after",
@@ -60,8 +64,12 @@ CASES = {
         "not valid HTTP",
     ),
     "no response": (hang, Reason.TIMEOUT, "connected, but no response within 0.3 s"),
-    "a header that drips": (drip(b"HTTP/1.1 200 OK\r\nX-Slow: "), Reason.TIMEOUT, "not complete within 0.3 s"),
-    "a body that drips": (drip(b"HTTP/1.1 200 OK\r\n\r\n"), Reason.TIMEOUT, "not complete within 0.3 s"),
+    "a header that arrives byte by byte": (
+        drip(b"HTTP/1.1 200 OK\r\nX-Slow: "),
+        Reason.TIMEOUT,
+        "not complete within 0.3 s",
+    ),
+    "a body that arrives byte by byte": (drip(b"HTTP/1.1 200 OK\r\n\r\n"), Reason.TIMEOUT, "not complete within 0.3 s"),
 }
 
 
@@ -81,21 +89,23 @@ def test_a_closed_port_is_refused():
     assert f"127.0.0.1:{port} refused" in result.detail
 
 
-def test_a_black_hole_is_a_timeout_of_the_connection():
+def test_a_black_hole_is_a_connection_timeout():
     with black_hole() as port:
         result = probe_http(f"http://127.0.0.1:{port}/", timeout_s=0.3)
     assert result.reason is Reason.TIMEOUT
     assert result.detail == f"no connection to 127.0.0.1:{port} within the time limit"
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".invalid"], ids=["unknown", "impossible"])
+@pytest.mark.parametrize(
+    "host", ["no-such-host.invalid", "a" * 70 + ".invalid"], ids=["an unknown name", "an invalid name"]
+)
 def test_a_name_that_does_not_resolve_is_a_dns_failure(host):
     result = probe_http(f"http://{host}:80/")
     assert result.reason is Reason.DNS
     assert f"{host} does not resolve" in result.detail
 
 
-def test_a_name_lookup_that_hangs_ends_at_the_deadline(monkeypatch):
+def test_a_hanging_name_lookup_ends_at_the_deadline(monkeypatch):
     done = threading.Event()
     real = socket.getaddrinfo
 
@@ -125,13 +135,13 @@ def test_an_ipv4_only_listener_is_found_by_name():
     assert (result.reason, result.family) == (Reason.OK, "ipv4")
 
 
-def test_an_http_url_of_a_tls_port_is_a_tls_failure(tmp_path):
+def test_an_http_url_with_a_tls_port_is_a_tls_failure(tmp_path):
     with serve_tls(answer(b"secret"), tmp_path) as port:
         result = probe_http(f"http://127.0.0.1:{port}/")
     assert (result.reason, result.detail) == (Reason.TLS, "the port speaks TLS, but the URL says http")
 
 
-def test_an_https_url_of_a_plain_port_is_a_tls_failure():
+def test_an_https_url_with_a_plain_port_is_a_tls_failure():
     def handler(connection):
         connection.recv(100)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -163,7 +173,7 @@ def test_a_plain_server_that_hangs_up_on_a_tls_handshake_still_does_not_speak_tl
     assert (result.reason, result.detail) == (Reason.TLS, "the port does not speak TLS, but the URL says https")
 
 
-def test_a_server_that_resets_every_connection_is_a_reset_with_any_scheme():
+def test_a_server_that_resets_every_connection_yields_a_reset_with_any_scheme():
     def handler(connection):
         connection.recv(1)
         reset_at_once(connection)
@@ -185,27 +195,27 @@ def test_a_tls_server_whose_reset_overtakes_its_alert_still_speaks_tls():
             assert (result.reason, result.detail) == (Reason.TLS, "the port speaks TLS, but the URL says http")
 
 
-def test_a_self_signed_certificate_is_accepted_on_the_loopback(tmp_path):
+def test_a_self_signed_certificate_is_accepted_on_loopback(tmp_path):
     with serve_tls(answer(b"secured"), tmp_path) as port:
         result = probe_http(f"https://localhost:{port}/")
     assert (result.reason, result.body) == (Reason.OK, b"secured")
 
 
-def test_no_certificate_authorities_are_read_for_the_loopback(tmp_path, monkeypatch):
+def test_certificate_authorities_are_not_loaded_for_loopback(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda *args: read.append(args))
     with serve_tls(answer(b"secured"), tmp_path) as port:
         assert probe_http(f"https://127.0.0.1:{port}/").reason is Reason.OK
         assert probe_http(f"http://127.0.0.1:{port}/").reason is Reason.TLS
-    assert not read  # it takes 20 ms of CPU, on a busy machine the whole time of a probe
+    assert not read  # loading takes 20 ms of CPU; on a busy machine, the probe would time out
 
 
-def test_a_tls_handshake_that_hangs_ends_at_the_deadline():
+def test_a_hanging_tls_handshake_ends_at_the_deadline():
     with serve(hang) as port:
         assert probe_http(f"https://127.0.0.1:{port}/", timeout_s=0.2).reason is Reason.TIMEOUT
 
 
-def test_a_body_of_a_gigabyte_is_read_only_up_to_the_limit():
+def test_an_endless_body_is_read_only_up_to_the_limit():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with serve(endless) as port:
         result = probe_http(f"http://127.0.0.1:{port}/", timeout_s=10, max_body_bytes=1000)
@@ -220,7 +230,7 @@ def test_a_proxy_in_the_environment_is_ignored(monkeypatch, name):
         assert probe_http(f"http://127.0.0.1:{port}/").reason is Reason.OK
 
 
-def test_a_late_good_response_is_slow_and_a_late_bad_one_is_not():
+def test_a_late_response_is_slow_only_if_its_status_is_good():
     with serve(answer(after_s=0.05)) as port:
         result = probe_http(f"http://127.0.0.1:{port}/", slow_after_ms=20)
         assert result.reason is Reason.SLOW
@@ -229,7 +239,7 @@ def test_a_late_good_response_is_slow_and_a_late_bad_one_is_not():
         assert probe_http(f"http://127.0.0.1:{port}/", slow_after_ms=20).reason is Reason.STATUS
 
 
-def test_the_request_carries_method_path_headers_and_body():
+def test_the_request_has_the_given_method_path_headers_and_body():
     seen = []
 
     def handler(connection):
@@ -268,18 +278,18 @@ def test_a_url_that_is_not_http_is_refused(url):
         probe_http(url)
 
 
-def test_a_header_that_injects_another_is_refused():
+def test_a_header_value_that_injects_a_header_is_refused():
     with pytest.raises(ValueError, match="cannot be sent"):
         probe_http("http://127.0.0.1:1/", headers={"X-Id": "1\r\nX-Other: 2"})
 
 
-def test_escape_codes_of_a_server_do_not_reach_the_detail():
+def test_escape_codes_of_a_server_are_not_in_the_detail():
     with serve(answer(status="302 Found", headers="Location: http://a/\t\x80[31m\r\n")) as port:
         result = probe_http(f"http://127.0.0.1:{port}/")
     assert result.detail.isprintable()
 
 
-def test_running_out_of_sockets_is_an_error_of_this_machine_not_of_the_service():
+def test_running_out_of_sockets_is_an_error_of_this_machine_and_not_of_the_service():
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     held = []
     try:

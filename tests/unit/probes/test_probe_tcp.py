@@ -5,7 +5,7 @@ from tests.support.servers import black_hole, hang, serve
 from toombos_cli.probes import Reason, probe_tcp
 
 
-def test_a_listener_is_ok_and_has_a_latency():
+def test_a_probe_of_a_listener_is_ok_and_has_a_latency():
     with serve(hang) as port:
         result = probe_tcp("127.0.0.1", port)
     assert (result.reason, result.url, result.family) == (Reason.OK, f"tcp://127.0.0.1:{port}", "ipv4")
@@ -16,7 +16,7 @@ def test_a_closed_port_is_refused():
     assert probe_tcp("localhost", free_port()).reason is Reason.REFUSED
 
 
-def test_a_black_hole_times_out():
+def test_a_probe_of_a_black_hole_times_out():
     with black_hole() as port:
         assert probe_tcp("127.0.0.1", port, timeout_s=0.2).reason is Reason.TIMEOUT
 

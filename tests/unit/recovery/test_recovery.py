@@ -1,4 +1,4 @@
-"""The recovery takes its steps in order, and ends at the first required one that fails, with cause and fix."""
+"""A recovery runs its steps in order and ends with cause and fix at the first required step that fails."""
 
 import threading
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def well(_: Manifest) -> StepVerdict:
 
 
 def ends_with(verdict: Verdict) -> Work:
-    return lambda _: StepVerdict(verdict=verdict, detail="found", cause="why", fix="mend it")
+    return lambda _: StepVerdict(verdict=verdict, detail="found", cause="why", fix="repair it")
 
 
 def raises(error: Exception) -> Work:
@@ -48,45 +48,57 @@ def hangs(_: Manifest) -> StepVerdict:
 
 
 def recover(
-    manifest: Manifest, monkeypatch: pytest.MonkeyPatch, *steps: RecoveryStep, heard: list[StepOutcome] | None = None
+    manifest: Manifest, monkeypatch: pytest.MonkeyPatch, *steps: RecoveryStep, observed: list[StepOutcome] | None = None
 ) -> RecoveryReport:
     monkeypatch.setattr(run, "recovery_steps", lambda _: steps)
     monkeypatch.setattr(run, "judge_disk", lambda _: None)
-    return run.run_recovery(manifest, on_step=None if heard is None else heard.append)
+    return run.run_recovery(manifest, on_step=None if observed is None else observed.append)
 
 
 _CASES = {
-    "a verdict that is wrong": (ends_with(Verdict.FAIL), Verdict.FAIL, "why", "mend it"),
-    "a verdict that could not be reached": (ends_with(Verdict.ERROR), Verdict.ERROR, "why", "mend it"),
-    "an error of the feature": (
+    "a failed check": (ends_with(Verdict.FAIL), Verdict.FAIL, "why", "repair it"),
+    "a check that could not run": (ends_with(Verdict.ERROR), Verdict.ERROR, "why", "repair it"),
+    "an operation error": (
         raises(OperationError("cannot be done", where="data", hint="do it")),
         Verdict.ERROR,
         "data: cannot be done",
         "do it",
     ),
-    "a lock": (raises(LockedError("is at work", hint="ps -fp 1")), Verdict.ERROR, "is at work", "ps -fp 1"),
-    "a refusal of the machine": (
+    "a lock that is taken": (
+        raises(LockedError("is at work", hint="ps -fp 1")),
+        Verdict.ERROR,
+        "is at work",
+        "ps -fp 1",
+    ),
+    "an error of the operating system": (
         raises(OSError(28, "No space left on device", "/x")),
         Verdict.ERROR,
         "/x: No space left on device",
         "toombos diagnose",
     ),
-    "a time out of the work's own": (raises(TimeoutError(110, "timed out")), Verdict.ERROR, "timed out", ""),
-    "work that hangs": (hangs, Verdict.ERROR, "not done after 0.5 s", ""),
-    "a bug, without its message": (raises(KeyError("secret")), Verdict.ERROR, "a bug in toombos: KeyError at", ""),
+    "a timeout inside the step": (raises(TimeoutError(110, "timed out")), Verdict.ERROR, "timed out", ""),
+    "a step that hangs": (hangs, Verdict.ERROR, "not done after 0.5 s", ""),
+    "a bug, reported without its message": (
+        raises(KeyError("secret")),
+        Verdict.ERROR,
+        "a bug in toombos: KeyError at",
+        "",
+    ),
 }
 
 
 @pytest.mark.parametrize(("work", "verdict", "cause", "fix"), _CASES.values(), ids=_CASES.keys())
-def test_what_ends_the_recovery(
+def test_a_failed_required_step_ends_the_recovery(
     manifest: Manifest, monkeypatch: pytest.MonkeyPatch, work: Work, verdict: Verdict, cause: str, fix: str
 ) -> None:
-    heard: list[StepOutcome] = []
-    report = recover(manifest, monkeypatch, step("one", well), step("two", work), step("three", well), heard=heard)
+    observed: list[StepOutcome] = []
+    report = recover(
+        manifest, monkeypatch, step("one", well), step("two", work), step("three", well), observed=observed
+    )
     assert [outcome.name for outcome in report.steps] == ["one", "two"]
     assert report.not_done == ("three",)
     assert report.verdict is verdict
-    assert report.steps == tuple(heard)
+    assert report.steps == tuple(observed)
     assert report.steps[-1].cause.startswith(cause)
     assert "secret" not in report.steps[-1].cause
     assert fix in report.steps[-1].fix
@@ -96,18 +108,18 @@ def test_what_ends_the_recovery(
 @pytest.mark.parametrize(
     "work",
     [
-        pytest.param(ends_with(Verdict.FAIL), id="that fails"),
-        pytest.param(raises(OperationError("is missing")), id="that raises"),
-        pytest.param(hangs, id="that hangs"),
+        pytest.param(ends_with(Verdict.FAIL), id="a failed verdict"),
+        pytest.param(raises(OperationError("is missing")), id="an exception"),
+        pytest.param(hangs, id="a timeout"),
     ],
 )
-def test_a_step_that_is_not_required_warns(manifest: Manifest, monkeypatch: pytest.MonkeyPatch, work: Work) -> None:
+def test_a_failed_optional_step_is_a_warning(manifest: Manifest, monkeypatch: pytest.MonkeyPatch, work: Work) -> None:
     report = recover(manifest, monkeypatch, step("monitoring", work, required=False), step("last", well))
     assert [outcome.verdict for outcome in report.steps] == [Verdict.WARN, Verdict.PASS]
     assert (report.verdict, report.not_done) == (Verdict.WARN, ())
 
 
-def test_the_dashboards_are_not_judged_when_monitoring_is_not_up(
+def test_the_dashboards_are_not_checked_if_monitoring_is_not_up(
     manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = (step("monitoring", ends_with(Verdict.FAIL), required=False), step("dashboards", well, required=False))

@@ -1,4 +1,4 @@
-"""A project with a `.env`, and what the rules say about it."""
+"""A project with a `.env`, and the findings of the rules about it."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ SAFE = "DRY_RUN_MODE=true\nUSE_MOCK_SERVICES=true\n"
 
 
 class Project:
-    """One project directory; every call reads its files anew."""
+    """A project directory; every call reads its files again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +45,7 @@ class Project:
 
 @pytest.fixture
 def configured(project: Path) -> Project:
-    """The project with a `.env` that no rule objects to."""
+    """Return the project with a `.env` that passes every rule."""
     return Project(project).write(SAFE)
 
 

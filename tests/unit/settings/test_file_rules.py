@@ -1,4 +1,4 @@
-"""Rules about the file itself: absent, unreadable, of somebody else, older than what runs."""
+"""Rules about the `.env` file itself: absent, unreadable, of another user, changed since a service started."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ from toombos_cli.settings.check import check_configuration
 from toombos_cli.settings.env_file import read_env_file
 
 
-def test_a_project_without_env_is_told_how_to_get_one(configured: Project):
+def test_a_missing_env_file_is_a_warning_with_a_fix(configured: Project):
     configured.env.unlink()
 
     (finding,) = configured.findings()["not_found"]
@@ -27,7 +27,7 @@ def test_a_project_without_env_is_told_how_to_get_one(configured: Project):
     assert finding.fix.command == f"toombos --project {configured.path} config init"
 
 
-def test_a_directory_that_is_no_project_fails_with_the_paths_searched(tmp_path):
+def test_a_directory_that_is_not_a_project_fails_with_the_paths_searched(tmp_path):
     nowhere = tmp_path / "a" / "b"
     nowhere.mkdir(parents=True)
 
@@ -43,7 +43,7 @@ def test_a_directory_that_is_no_project_fails_with_the_paths_searched(tmp_path):
     ("mode", "verdict"),
     [(0o600, "pass"), (0o400, "pass"), (0o640, "warn"), (0o604, "warn"), (0o622, "fail"), (0, "fail")],
 )
-def test_the_permissions_are_judged(configured: Project, mode, verdict):
+def test_the_permissions_of_the_file_have_a_verdict(configured: Project, mode, verdict):
     configured.env.chmod(mode)
 
     (finding,) = configured.findings()["mode"]
@@ -52,7 +52,7 @@ def test_the_permissions_are_judged(configured: Project, mode, verdict):
     assert str(finding.fix or "") == ("" if verdict == "pass" else f"chmod 600 {configured.env}")
 
 
-def test_the_fixes_paste_in_a_directory_whose_name_a_shell_would_take_apart(tmp_path):
+def test_the_fixes_work_in_a_directory_whose_name_a_shell_would_split(tmp_path):
     path = tmp_path / "my shop's $HOME"
     path.mkdir()
     project = Project(path).write(SAFE + "LOG_LEVEL: INFO\nREQUEST_TIMEOUT = 5\nPLATFORM_BASE_ULR=http://x\n")
@@ -67,7 +67,7 @@ def test_the_fixes_paste_in_a_directory_whose_name_a_shell_would_take_apart(tmp_
     assert project.env.read_text().endswith("LOG_LEVEL=INFO\nREQUEST_TIMEOUT=5\nPLATFORM_BASE_URL=http://x\n")
 
 
-def test_the_hint_for_an_env_that_is_a_directory_pastes(tmp_path):
+def test_the_hint_for_an_env_file_that_is_a_directory_works_in_a_shell(tmp_path):
     path = tmp_path / "my shop's"
     (path / ".env").mkdir(parents=True)
     with pytest.raises(ConfigurationError) as error:
@@ -76,10 +76,10 @@ def test_the_hint_for_an_env_that_is_a_directory_pastes(tmp_path):
     assert not read_env_file(path).exists
 
 
-def test_an_env_that_an_ordinary_user_cannot_read_is_a_finding_with_its_fix():
+def test_an_env_file_that_the_user_cannot_read_fails_with_a_fix():
     with tempfile.TemporaryDirectory() as name:
         project = Project(Path(name)).write(SAFE)
-        project.findings()  # imports what the check needs while everything can still be read
+        project.findings()  # import what the check needs before files become unreadable
         project.path.chmod(0o755)
         project.env.chmod(0)
         root = os.geteuid() == 0
@@ -95,7 +95,7 @@ def test_an_env_that_an_ordinary_user_cannot_read_is_a_finding_with_its_fix():
     assert found["mode"][0].fix.command == f"chmod 600 {project.env}"
 
 
-def test_an_env_of_another_user_is_a_warning(configured: Project):
+def test_an_env_file_of_another_user_is_a_warning(configured: Project):
     facts = replace(configured.facts(), user=12345)
     facts = replace(facts, status=replace(facts.status, owner=54321))
 
@@ -104,7 +104,7 @@ def test_an_env_of_another_user_is_a_warning(configured: Project):
     assert finding.reason == ".env belongs to user 54321, but toombos runs as user 12345"
 
 
-def test_an_env_that_is_a_directory_fails(configured: Project):
+def test_an_env_file_that_is_a_directory_fails(configured: Project):
     configured.env.unlink()
     configured.env.mkdir()
 
@@ -114,7 +114,7 @@ def test_an_env_that_is_a_directory_fails(configured: Project):
     assert (finding.fix.argv, finding.fix.safe) == (("rmdir", str(configured.env)), False)
 
 
-def test_an_env_that_is_not_utf8_fails_with_its_line(configured: Project):
+def test_an_env_file_that_is_not_utf8_fails_with_its_line(configured: Project):
     configured.write(b"DRY_RUN_MODE=true\nENVIRONMENT=caf\xe9\n")
 
     (finding,) = configured.findings()["load"]
@@ -122,7 +122,7 @@ def test_an_env_that_is_not_utf8_fails_with_its_line(configured: Project):
     assert (finding.verdict, finding.evidence[0].line) == (Verdict.FAIL, 2)
 
 
-def test_what_live_mode_lacks_follows_from_an_env_that_cannot_be_read(configured: Project):
+def test_an_unreadable_env_file_explains_the_missing_settings_of_live_mode(configured: Project):
     configured.write("DRY_RUN_MODE=true\n".encode("utf-16"))
 
     roots = [f.id for f in configured.wrong() if not f.explained_by]
@@ -131,13 +131,13 @@ def test_what_live_mode_lacks_follows_from_an_env_that_cannot_be_read(configured
 
 
 class TestStale:
-    def test_a_service_that_runs_with_the_present_env_is_up_to_date(self, configured: Project):
-        _run_with_present_env(configured)
+    def test_a_service_that_runs_with_the_current_env_file_is_up_to_date(self, configured: Project):
+        _run_with_current_env(configured)
 
         assert configured.findings()["stale"][0].verdict is Verdict.PASS
 
-    def test_a_service_that_was_started_with_another_env_needs_a_restart(self, configured: Project):
-        _run_with_present_env(configured)
+    def test_a_service_that_was_started_with_another_env_file_needs_a_restart(self, configured: Project):
+        _run_with_current_env(configured)
         configured.write(SAFE + "LOG_LEVEL=DEBUG\n")
 
         (finding,) = configured.findings()["stale"]
@@ -145,18 +145,18 @@ class TestStale:
         assert (finding.verdict, finding.reason) == (Verdict.WARN, ".env has changed since crm started")
         assert finding.fix.command == f"toombos --project {configured.path} restart"
 
-    def test_a_touched_but_equal_env_is_not_stale(self, configured: Project):
-        _run_with_present_env(configured)
+    def test_a_touched_but_unchanged_env_file_is_not_stale(self, configured: Project):
+        _run_with_current_env(configured)
         os.utime(configured.env, (1, 1))
 
         assert configured.findings()["stale"][0].verdict is Verdict.PASS
 
-    def test_nothing_is_stale_when_nothing_runs(self, configured: Project):
+    def test_nothing_is_stale_if_no_service_runs(self, configured: Project):
         assert configured.findings()["stale"][0].verdict is Verdict.SKIP
 
 
-def _run_with_present_env(configured: Project) -> None:
-    """Writes the state file of a system whose one service is this very process."""
+def _run_with_current_env(configured: Project) -> None:
+    """Write the state file of a system whose only service is this process."""
     import msgspec
 
     from toombos_cli.project.state import Phase, RunDirectory, ServiceState, SystemState

@@ -1,4 +1,4 @@
-"""Any `.env` at all: no traceback, no secret in any output, and what is called valid loads to the same values."""
+"""Random `.env` files: no traceback, no secret in any output, and valid files load with the same values."""
 
 import io
 import json
@@ -68,7 +68,7 @@ _text = st.text(alphabet="AB=:'\"\\\n\r\t #${}", max_size=12)
 ENV_FILES = st.lists(st.one_of(_plain_line, _plain_line, _secret_line, _dsn_line, _text), max_size=10).map("".join)
 
 
-# Without shrinking: it takes minutes here, and the failing text is short anyway.
+# No shrinking: it takes minutes here, and the failing text is short anyway.
 FUZZ = settings(
     max_examples=120,
     deadline=None,
@@ -78,10 +78,10 @@ FUZZ = settings(
 
 
 @given(text=ENV_FILES)
-@example(text=f"{CANARY}REQUEST_TIMEOUT={CANARY}\nREQUEST_TIMEOUT={CANARY}\n")  # lost line ends: before a name,
-@example(text=f"EGRESS_ALLOWED_HOSTS=true READ_ONLY_API_KEY=  {CANARY} {CANARY}\n")  # and behind a value
+@example(text=f"{CANARY}REQUEST_TIMEOUT={CANARY}\nREQUEST_TIMEOUT={CANARY}\n")  # a lost newline before a name
+@example(text=f"EGRESS_ALLOWED_HOSTS=true READ_ONLY_API_KEY=  {CANARY} {CANARY}\n")  # a lost newline after a value
 @FUZZ
-def test_any_env_file_is_judged_without_showing_a_secret(text):
+def test_no_output_about_any_env_file_shows_a_secret(text):
     with tempfile.TemporaryDirectory() as name:
         project = Project(Path(name)).write(text)
         manifest = load_manifest(project.path)
@@ -103,13 +103,13 @@ def test_any_env_file_is_judged_without_showing_a_secret(text):
 
 @given(text=ENV_FILES)
 @FUZZ
-def test_what_is_called_valid_loads_to_the_same_values(text):
+def test_an_env_file_that_passes_loads_with_the_same_values(text):
     _assert_same_values(text)
 
 
 @given(pairs=st.lists(st.tuples(st.sampled_from(READ), _harmless, st.sampled_from(["{}", "'{}'", '"{}"'])), max_size=6))
 @FUZZ
-def test_well_formed_assignments_that_are_called_valid_load_to_the_same_values(pairs):
+def test_well_formed_assignments_that_pass_load_with_the_same_values(pairs):
     _assert_same_values("".join(f"{name}={quoted.format(value)}\n" for name, value, quoted in pairs))
 
 

@@ -1,6 +1,6 @@
-"""Each configuration rule: one table of `.env` lines, with the status, the line and the words of the answer.
+"""Every configuration rule: a table of `.env` lines with the verdict, the line and the words of the finding.
 
-Every row's text is appended to a `.env` in dry-run mode, so its first line is line 3.
+The text of a row is appended to a `.env` in dry-run mode, so its first line is line 3.
 """
 
 import subprocess
@@ -18,52 +18,70 @@ LIVE = (
     f"PLATFORM_BASE_URL=https://platform.test\nPLATFORM_API_KEY={STRONG[5:35]}\n"
 )
 
-# id of the row: rule, text, status, line, words of the reason
+# id of the row: rule, text, verdict, line, words of the reason
 APPENDED = {
-    "colon for equals": ("parse", "LOG_LEVEL: DEBUG\n", "fail", 3, 'it has ":" instead of "="'),
+    "colon instead of equals": ("parse", "LOG_LEVEL: DEBUG\n", "fail", 3, 'it has ":" instead of "="'),
     "unclosed quote": ("parse", 'RATE_LIMIT_PER_MINUTE="5\n', "fail", 3, "a quote is not closed"),
-    "unclosed quote of a secret": ("parse", f"API_KEY='{STRONG}\n", "fail", 3, "a quote is not closed"),
-    "bare key": ("parse", "LOG_LEVEL\n", "fail", 3, 'a name without "=" sets nothing'),
+    "unclosed quote around a secret": ("parse", f"API_KEY='{STRONG}\n", "fail", 3, "a quote is not closed"),
+    "bare name": ("parse", "LOG_LEVEL\n", "fail", 3, 'a name without "=" sets nothing'),
     "two words before equals": ("parse", "LOG LEVEL=INFO\n", "fail", 3, "it is not NAME=value"),
     "quote closed too late": ("parse", 'ENVIRONMENT="a\nMOCK_SEED=1\nPORT="b"\n', "fail", 3, "lines 3 to 5"),
-    "setting inside a quote": ("parse", 'ENVIRONMENT="a\nMOCK_SEED=1\n"\n', "fail", 4, "part of the quoted value"),
-    "after blank lines and a comment": ("parse", "\n\n# x\n\nLOG_LEVEL: INFO\n", "fail", 7, "LOG_LEVEL on line 7"),
+    "setting inside a quoted value": (
+        "parse",
+        'ENVIRONMENT="a\nMOCK_SEED=1\n"\n',
+        "fail",
+        4,
+        "part of the quoted value",
+    ),
+    "invalid line after blank lines and a comment": (
+        "parse",
+        "\n\n# x\n\nLOG_LEVEL: INFO\n",
+        "fail",
+        7,
+        "LOG_LEVEL on line 7",
+    ),
     "control character": ("parse", "ENVIRONMENT=a\x07b\n", "fail", 3, "control character"),
-    "blanks on both sides": ("spaces", "LOG_LEVEL = INFO\n", "warn", 3, "LOG_LEVEL has spaces around ="),
-    "blank before": ("spaces", "LOG_LEVEL =INFO\n", "warn", 3, "spaces around ="),
-    "blank after": ("spaces", "LOG_LEVEL= INFO\n", "warn", 3, "spaces around ="),
-    "set twice, differently": ("duplicates", "MOCK_SEED=1\nMOCK_SEED=2\n", "fail", 3, "line 4 wins"),
-    "set twice, the same": ("duplicates", "MOCK_SEED=1\nMOCK_SEED=1\n", "warn", 3, "always to the same value"),
-    "blanks without quotes": ("portability", "ENVIRONMENT=my laptop\n", "warn", 3, "an unquoted space"),
+    "spaces on both sides of equals": ("spaces", "LOG_LEVEL = INFO\n", "warn", 3, "LOG_LEVEL has spaces around ="),
+    "space before equals": ("spaces", "LOG_LEVEL =INFO\n", "warn", 3, "spaces around ="),
+    "space after equals": ("spaces", "LOG_LEVEL= INFO\n", "warn", 3, "spaces around ="),
+    "set twice to different values": ("duplicates", "MOCK_SEED=1\nMOCK_SEED=2\n", "fail", 3, "line 4 wins"),
+    "set twice to the same value": ("duplicates", "MOCK_SEED=1\nMOCK_SEED=1\n", "warn", 3, "always to the same value"),
+    "space without quotes": ("portability", "ENVIRONMENT=my laptop\n", "warn", 3, "an unquoted space"),
     "dollar in double quotes": ("portability", 'ENVIRONMENT="a$HOME"\n', "warn", 3, "it replaces $NAME"),
     "replacement in single quotes": ("portability", "ENVIRONMENT='${HOME}'\n", "warn", 3, "even in single quotes"),
     "semicolon": ("portability", "ENVIRONMENT=a;b\n", "warn", 3, "special to a shell"),
     "CR LF": ("portability", "LOG_LEVEL=INFO\r\n", "warn", 3, "keeps the CR"),
     "misspelt name": ("extra", "LOG_LEVLE=DEBUG\n", "fail", 3, "did you mean LOG_LEVEL?"),
-    "other case": ("extra", "log_level=DEBUG\n", "fail", 3, "log_level differs from LOG_LEVEL only in case"),
+    "name in another case": ("extra", "log_level=DEBUG\n", "fail", 3, "log_level differs from LOG_LEVEL only in case"),
     "unknown name": ("extra", "ZZYZX=1\n", "warn", 3, "unknown name ZZYZX"),
-    "name of the environment alone": ("extra", "TOOMBOS_DEBUG=1\n", "warn", 3, "has no effect in .env"),
-    "document without address": ("missing", "LIVING_DOC_TYPE=url\n", "fail", 3, "LIVING_DOC_URL is required with"),
-    "not a truth value": ("types", "TOOMBOS_X=1\nMOCK_SEED=maybe\n", "fail", 4, "is not a whole number"),
+    "name that only the environment can set": ("extra", "TOOMBOS_DEBUG=1\n", "warn", 3, "has no effect in .env"),
+    "document without its URL": ("missing", "LIVING_DOC_TYPE=url\n", "fail", 3, "LIVING_DOC_URL is required with"),
+    "not a whole number": ("types", "TOOMBOS_X=1\nMOCK_SEED=maybe\n", "fail", 4, "is not a whole number"),
     "not a number": ("types", "REQUEST_TIMEOUT=abc\n", "fail", 3, "is not a number"),
     "number too large": ("types", "MOCK_ERROR_RATE=2\n", "fail", 3, "is above 1"),
-    "not a number at all": ("types", "REQUEST_TIMEOUT=nan\n", "fail", 3, "is not a finite number"),
-    "none of the choices": ("types", "LIVING_DOC_TYPE=fil\n", "fail", 3, "did you mean file?"),
+    "not a finite number": ("types", "REQUEST_TIMEOUT=nan\n", "fail", 3, "is not a finite number"),
+    "not one of the choices": ("types", "LIVING_DOC_TYPE=fil\n", "fail", 3, "did you mean file?"),
     "URL without scheme": ("types", "LIVING_DOC_URL=localhost:80\n", "fail", 3, "begins with http://"),
     "bad port in a URL": ("types", "LIVING_DOC_URL=http://a:99999/\n", "fail", 3, "host or port cannot be read"),
     "broken JSON": ("types", "GOOGLE_CREDENTIALS_JSON={oops\n", "fail", 3, "is not JSON"),
-    "another database": ("types", "DATABASE_URL=mongodb://h/x\n", "fail", 3, "is not a database URL"),
-    "placeholder": ("secret_set", "API_KEY=your-key-goes-here\n", "warn", 3, "API_KEY is a placeholder"),
-    "short": ("secret_set", "API_KEY=a1B2c3\n", "warn", 3, "shorter than 16"),
-    "repetitive": ("secret_set", "API_KEY=abababababababababab\n", "warn", 3, "too few characters"),
-    "shared": ("secret_set", f"API_KEY={STRONG}\nCRM_API_KEY={STRONG}\n", "warn", 3, "are the same secret"),
+    "unsupported database": ("types", "DATABASE_URL=mongodb://h/x\n", "fail", 3, "is not a database URL"),
+    "placeholder as a secret": ("secret_set", "API_KEY=your-key-goes-here\n", "warn", 3, "API_KEY is a placeholder"),
+    "short secret": ("secret_set", "API_KEY=a1B2c3\n", "warn", 3, "shorter than 16"),
+    "repetitive secret": ("secret_set", "API_KEY=abababababababababab\n", "warn", 3, "too few characters"),
+    "secret used twice": ("secret_set", f"API_KEY={STRONG}\nCRM_API_KEY={STRONG}\n", "warn", 3, "are the same secret"),
     "debug in production": ("security", "ENVIRONMENT=production\nLOG_LEVEL=DEBUG\n", "warn", 4, "LOG_LEVEL=DEBUG"),
     "dry run in production": ("security", "ENVIRONMENT=production\n", "warn", 3, "dry-run is on"),
-    "mock elsewhere": ("dryrun", "MOCK_CRM_BASE_URL=http://10.1.2.3:8001\n", "fail", 3, "is not on this machine"),
+    "mock on another machine": (
+        "dryrun",
+        "MOCK_CRM_BASE_URL=http://10.1.2.3:8001\n",
+        "fail",
+        3,
+        "is not on this machine",
+    ),
     "live address in dry-run": ("dryrun", "CRM_BASE_URL=https://crm.test\n", "warn", 3, "is a live address"),
     "half a publisher": ("publisher", f"CRM_API_KEY={STRONG}\n", "warn", 3, "CRM_API_KEY set without CRM_BASE_URL"),
     "simulated faults": ("mock", "MOCK_ERROR_RATE=0.5\n", "warn", 3, "the mocks simulate faults"),
-    "database in a file's place": (
+    "database below a file": (
         "dsn",
         "DATABASE_URL=sqlite:///toombos.toml/x.db\n",
         "fail",
@@ -77,27 +95,33 @@ APPENDED = {
         3,
         "are the same address, port 7",
     ),
-    "mock on another port": ("client_urls", "MOCK_CRM_BASE_URL=http://127.0.0.1:7\n", "fail", 3, "but crm listens on"),
+    "mock on the wrong port": (
+        "client_urls",
+        "MOCK_CRM_BASE_URL=http://127.0.0.1:7\n",
+        "fail",
+        3,
+        "but crm listens on",
+    ),
     "port without effect": ("ports", "PORT=8123\n", "warn", 3, "PORT has no effect"),
 }
 
 
-@pytest.mark.parametrize(("rule", "text", "status", "line", "words"), APPENDED.values(), ids=APPENDED.keys())
-def test_a_line_is_judged(configured: Project, rule, text, status, line, words):
+@pytest.mark.parametrize(("rule", "text", "verdict", "line", "words"), APPENDED.values(), ids=APPENDED.keys())
+def test_a_line_has_a_finding(configured: Project, rule, text, verdict, line, words):
     configured.write(SAFE + text)
 
-    found = [f for f in configured.findings()[rule] if f.verdict == status]
+    found = [f for f in configured.findings()[rule] if f.verdict == verdict]
 
     assert found, configured.findings()[rule]
-    answer = found[0]
-    assert words in answer.reason
-    assert answer.evidence[0].source == str(configured.env)
-    assert answer.evidence[0].line == line
-    assert answer.fix
+    finding = found[0]
+    assert words in finding.reason
+    assert finding.evidence[0].source == str(configured.env)
+    assert finding.evidence[0].line == line
+    assert finding.fix
 
 
 @pytest.mark.parametrize(("rule", "text"), [(r, t) for r, t, *_ in APPENDED.values()], ids=APPENDED.keys())
-def test_a_fix_that_can_be_pasted_mends_what_it_is_for(configured: Project, rule, text):
+def test_a_fix_command_removes_its_finding(configured: Project, rule, text):
     configured.write(SAFE + text)
     before = [f for f in configured.findings()[rule] if f.verdict in (Verdict.WARN, Verdict.FAIL)]
 
@@ -112,15 +136,15 @@ def test_a_fix_that_can_be_pasted_mends_what_it_is_for(configured: Project, rule
     assert configured.findings()["dryrun"][-1].reason == "dry-run is on"
 
 
-def test_the_rows_cover_fixes_that_can_be_pasted_and_advice(configured: Project):
-    pasteable = set()
+def test_the_rows_cover_fix_commands_and_advice(configured: Project):
+    has_command = set()
     for rule, text, *_ in APPENDED.values():
         configured.write(SAFE + text)
-        pasteable |= {bool(f.fix.command) for f in configured.findings()[rule] if f.fix}
-    assert pasteable == {True, False}
+        has_command |= {bool(f.fix.command) for f in configured.findings()[rule] if f.fix}
+    assert has_command == {True, False}
 
 
-def test_a_fix_leaves_a_line_alone_that_has_changed_since(configured: Project):
+def test_a_fix_leaves_a_line_alone_if_it_has_changed_since(configured: Project):
     configured.write(SAFE + "LOG_LEVEL: DEBUG\n")
     fix = configured.findings()["parse"][0].fix.command
     configured.write(SAFE + "MOCK_SEED=1:2\n")
@@ -130,15 +154,15 @@ def test_a_fix_leaves_a_line_alone_that_has_changed_since(configured: Project):
     assert configured.env.read_text() == SAFE + "MOCK_SEED=1:2\n"
 
 
-def test_nothing_is_wrong_with_a_plain_dry_run(configured: Project):
+def test_a_plain_dry_run_has_no_problems(configured: Project):
     assert configured.wrong() == []
 
 
-def test_nothing_is_wrong_with_a_complete_live_system(configured: Project):
+def test_a_complete_live_system_has_no_problems(configured: Project):
     assert configured.write(LIVE).wrong() == []
 
 
-def test_every_rule_answers_at_least_once(configured: Project):
+def test_every_rule_has_a_finding(configured: Project):
     assert list(configured.findings()) == [rule.id for rule in RULES]
 
 
@@ -146,7 +170,7 @@ def test_every_rule_answers_at_least_once(configured: Project):
     "line",
     ["DRY_RUN_MODE: true", 'DRY_RUN_MODE="true', "DRY_RUN_MODE", "DRY_RUN_MODE:true", "export DRY_RUN_MODE: true"],
 )
-def test_a_dropped_dry_run_switch_says_that_dry_run_is_off_and_the_fix_brings_it_back(configured: Project, line):
+def test_an_invalid_dry_run_line_reports_that_dry_run_is_off_and_the_fix_restores_it(configured: Project, line):
     configured.write(f"USE_MOCK_SERVICES=true\n{line}\n")
 
     (finding,) = configured.findings()["parse"]
@@ -159,7 +183,7 @@ def test_a_dropped_dry_run_switch_says_that_dry_run_is_off_and_the_fix_brings_it
     assert configured.wrong() == []
 
 
-def test_what_a_dropped_switch_causes_is_explained_by_it(configured: Project):
+def test_an_invalid_dry_run_line_explains_the_findings_that_follow(configured: Project):
     configured.write("USE_MOCK_SERVICES=true\nDRY_RUN_MODE: true\n")
 
     followers = {f.explained_by for f in configured.findings()["live"] + configured.findings()["dryrun"] if f.fix}
@@ -172,14 +196,14 @@ def test_what_a_dropped_switch_causes_is_explained_by_it(configured: Project):
     [("DRY_RUN_MODE=ture", "types"), ("DRY_RUN_MOD=true", "extra")],
     ids=["bad value", "misspelt name"],
 )
-def test_what_a_useless_switch_causes_is_explained_by_it(configured: Project, line, root):
+def test_a_wrong_dry_run_setting_explains_the_findings_that_follow(configured: Project, line, root):
     configured.write(f"USE_MOCK_SERVICES=true\n{line}\n")
 
     assert {f.id for f in configured.wrong() if not f.explained_by} == {root}
     assert {f.explained_by for f in configured.findings()["live"]} == {root}
 
 
-def test_a_dropped_switch_that_the_environment_holds_on_is_still_a_failure(configured: Project):
+def test_an_invalid_dry_run_line_fails_even_if_the_environment_sets_dry_run(configured: Project):
     configured.write("USE_MOCK_SERVICES=true\nDRY_RUN_MODE: true\n")
 
     (finding,) = configured.findings({"DRY_RUN_MODE": "true"})["parse"]
@@ -187,7 +211,7 @@ def test_a_dropped_switch_that_the_environment_holds_on_is_still_a_failure(confi
     assert finding.reason.endswith("dry-run is on only by environment")
 
 
-def test_a_byte_order_mark_is_named_and_removed(configured: Project):
+def test_a_byte_order_mark_is_reported_and_the_fix_removes_it(configured: Project):
     configured.write(b"\xef\xbb\xbf" + SAFE.encode())
 
     (finding,) = configured.findings()["portability"]
@@ -198,7 +222,7 @@ def test_a_byte_order_mark_is_named_and_removed(configured: Project):
 
 
 @pytest.mark.parametrize("name", ["API_KEY", "API_KEY_ENCRYPTION_KEY", "CRM_BASE_URL", "PLATFORM_API_KEY"])
-def test_live_mode_names_what_it_lacks(configured: Project, name):
+def test_live_mode_reports_a_missing_setting(configured: Project, name):
     configured.write("".join(line for line in LIVE.splitlines(True) if not line.startswith(f"{name}=")))
 
     (finding,) = configured.wrong()
@@ -215,9 +239,9 @@ def test_live_mode_names_what_it_lacks(configured: Project, name):
         ("CRM_BASE_URL=https://crm.test", "CRM_BASE_URL=https://crm.example.com", "live", "is a placeholder"),
         ("USE_MOCK_SERVICES=false", "USE_MOCK_SERVICES=true", "dryrun", "USE_MOCK_SERVICES is on"),
     ],
-    ids=["weak key", "key over http", "example address", "mocks in live mode"],
+    ids=["a weak key", "a key over http", "an example address", "mocks in live mode"],
 )
-def test_live_mode_refuses(configured: Project, old, new, rule, words):
+def test_live_mode_rejects(configured: Project, old, new, rule, words):
     configured.write(LIVE.replace(old, new))
 
     assert [(f.id, words in f.reason) for f in configured.wrong()] == [(rule, True)]
@@ -240,7 +264,7 @@ def test_dry_run_without_the_mocks_is_refused(configured: Project):
     assert configured.wrong() == []
 
 
-def test_the_mode_of_start_dry_run_judges_a_live_file_as_dry(configured: Project):
+def test_the_dry_run_mode_overrides_a_live_env_file(configured: Project):
     configured.write("")
 
     assert configured.wrong(mode="dry_run") == []
@@ -256,7 +280,7 @@ def test_an_exported_variable_that_switches_dry_run_off_is_a_failure(configured:
     assert finding.evidence[1].line == 1
 
 
-def test_another_env_file_that_the_environment_names_is_a_warning(configured: Project):
+def test_an_environment_that_names_another_env_file_is_a_warning(configured: Project):
     (finding,) = configured.wrong({"TOOMBOS_ENV_FILE": "/etc/other.env"})
 
     assert (finding.id, finding.verdict, finding.fix.command) == ("shadow", Verdict.WARN, "unset TOOMBOS_ENV_FILE")
@@ -264,7 +288,7 @@ def test_another_env_file_that_the_environment_names_is_a_warning(configured: Pr
     assert configured.wrong({"TOOMBOS_ENV_FILE": ".env"}) == []
 
 
-def test_an_exported_variable_of_the_same_meaning_is_no_shadow(configured: Project):
+def test_an_exported_variable_with_the_same_meaning_is_not_reported(configured: Project):
     assert configured.wrong({"DRY_RUN_MODE": "1"}) == []
 
 
@@ -300,7 +324,7 @@ OWN_TABLES = {
 
 
 @pytest.mark.parametrize("case", OWN_TABLES)
-def test_what_a_services_own_table_sets_is_judged_too(case: str, configured: Project):
+def test_settings_in_the_table_of_a_service_are_checked_too(case: str, configured: Project):
     rule, line, reason, table = OWN_TABLES[case]
     (configured.path / "toombos.toml").write_text(f'extends = "toombos"\n[services.generator]\n{line}\n')
 
@@ -321,19 +345,19 @@ def test_what_a_services_own_table_sets_is_judged_too(case: str, configured: Pro
         "postgresql://u@[::1]:5432/x",
     ],
 )
-def test_a_database_url_that_a_client_library_accepts_is_no_fault(url: str, configured: Project):
+def test_a_database_url_that_a_client_library_accepts_is_not_reported(url: str, configured: Project):
     configured.write(SAFE + f"DATABASE_URL={url}\n")
     assert [f.reason for f in configured.wrong() if f.id in ("types", "dsn", "port_clash")] == []
 
 
-def test_a_secret_of_a_services_table_is_known_to_the_redactor(configured: Project):
+def test_the_redactor_knows_a_secret_in_the_table_of_a_service(configured: Project):
     (configured.path / "toombos.toml").write_text(
         'extends = "toombos"\n[services.generator]\nenv.BILLING_PASSWORD = "toml-SECRET2"\n'
     )
     assert "SECRET2" not in configured.facts().redactor.text("refused: toml-SECRET2")
 
 
-def test_a_secret_of_the_example_that_is_in_use_is_a_failure(configured: Project):
+def test_a_secret_that_the_example_contains_too_is_a_failure(configured: Project):
     configured.write(SAFE + f"API_KEY={STRONG}\n")
     (configured.path / ".env.example").write_text(f"API_KEY={STRONG}\n")
 
@@ -342,7 +366,7 @@ def test_a_secret_of_the_example_that_is_in_use_is_a_failure(configured: Project
     assert (finding.evidence[0].line, STRONG in repr(finding)) == (1, False)
 
 
-def test_what_the_example_sets_and_env_does_not_is_named_with_a_fix(configured: Project):
+def test_a_setting_of_the_example_that_env_lacks_is_reported_with_a_fix(configured: Project):
     from toombos_cli.config.template import render_example
 
     configured.write("USE_MOCK_SERVICES=true\n")
@@ -355,7 +379,7 @@ def test_what_the_example_sets_and_env_does_not_is_named_with_a_fix(configured: 
     assert configured.wrong() == []
 
 
-def test_an_example_that_lacks_names_is_named(configured: Project):
+def test_missing_and_unknown_names_of_the_example_are_reported(configured: Project):
     (configured.path / ".env.example").write_text("# LOG_LEVEL=INFO\nNO_SUCH_NAME=1\n")
 
     reasons = [f.reason for f in configured.findings()["example_diff"]]
@@ -365,7 +389,7 @@ def test_an_example_that_lacks_names_is_named(configured: Project):
     assert reasons[1] == ".env.example lists NO_SUCH_NAME, which no service reads"
 
 
-def test_settings_written_for_pydantic_1_are_found_with_their_line(configured: Project):
+def test_settings_written_for_pydantic_1_are_reported_with_their_lines(configured: Project):
     source = configured.path / "app" / "config.py"
     source.parent.mkdir()
     source.write_text("from pydantic import BaseSettings\n\nclass S(BaseSettings):\n    class Config:\n        pass\n")
@@ -384,7 +408,7 @@ def test_a_service_open_to_the_network_without_a_key_is_a_failure(configured: Pr
     assert "crm listens on 0.0.0.0 without API_KEY" in configured.findings()["dryrun_auth"][0].reason
 
 
-def test_two_services_on_one_port_of_different_hosts_clash(configured: Project):
+def test_two_services_on_the_same_port_of_different_hosts_clash(configured: Project):
     (configured.path / "toombos.toml").write_text(
         'extends = "toombos"\n[services.crm]\nport = 7001\nhost = "0.0.0.0"\n[services.platform]\nport = 7001\n'
     )
@@ -392,7 +416,7 @@ def test_two_services_on_one_port_of_different_hosts_clash(configured: Project):
     assert "crm and platform both listen on port 7001" in [f.reason for f in configured.findings()["port_clash"]]
 
 
-def test_a_database_url_that_names_a_service_of_tcp_is_no_clash(configured: Project):
+def test_a_database_url_that_names_a_tcp_service_is_not_a_clash(configured: Project):
     url = "DATABASE_URL=postgresql://me:geheim@127.0.0.1:7432/x\n"
     manifest = 'extends = "toombos"\n[services.db]\ncommand = ["postgres"]\nport = 7432\n'
     (configured.path / "toombos.toml").write_text(manifest)
@@ -403,16 +427,19 @@ def test_a_database_url_that_names_a_service_of_tcp_is_no_clash(configured: Proj
 
 
 PROMETHEUS = {
-    "complete": ("scrape_configs:\n - static_configs:\n   - targets: [{all}]\n", []),
-    "tab": ("scrape_configs:\n\t- x\n", ["is indented with a tab"]),
+    "complete configuration": ("scrape_configs:\n - static_configs:\n   - targets: [{all}]\n", []),
+    "tab as indentation": ("scrape_configs:\n\t- x\n", ["is indented with a tab"]),
     "nothing scraped": ("global: {{}}\n", ["has no scrape_configs"]),
-    "one missing": ("scrape_configs:\n - targets: [{crm}, {generator}]\n", ["does not scrape platform"]),
-    "only in a comment": ("scrape_configs:\n - targets: [{crm}, {generator}]\n # {platform}\n", ["scrape platform"]),
+    "one service missing": ("scrape_configs:\n - targets: [{crm}, {generator}]\n", ["does not scrape platform"]),
+    "one service only in a comment": (
+        "scrape_configs:\n - targets: [{crm}, {generator}]\n # {platform}\n",
+        ["scrape platform"],
+    ),
 }
 
 
 @pytest.mark.parametrize(("text", "expected"), PROMETHEUS.values(), ids=PROMETHEUS.keys())
-def test_the_prometheus_configuration_is_judged(configured: Project, text, expected):
+def test_the_prometheus_configuration_is_checked(configured: Project, text, expected):
     services = configured.facts().manifest.services
     targets = {name: f"'127.0.0.1:{services[name].port}'" for name in ("crm", "platform", "generator")}
     path = configured.path / "run" / "monitoring" / "prometheus.yml"

@@ -19,7 +19,7 @@ def log(tmp_path: Path) -> LogFile:
 
 
 def shown(log: LogFile, **options: object) -> list[str]:
-    return [line.line for line in run_logs({"crm": log}, **({"count": 50} | options)).lines]  # type: ignore[arg-type]  # the options' own types
+    return [line.line for line in run_logs({"crm": log}, **({"count": 50} | options)).lines]  # type: ignore[arg-type]  # the types of the options
 
 
 def test_the_last_lines_are_shown_oldest_first(log: LogFile) -> None:
@@ -27,25 +27,25 @@ def test_the_last_lines_are_shown_oldest_first(log: LogFile) -> None:
     assert shown(log, count=3) == ["line 99997", "line 99998", "line 99999"]
 
 
-def test_a_line_longer_than_a_block_is_whole(log: LogFile) -> None:
+def test_a_line_longer_than_a_block_is_shown_in_full(log: LogFile) -> None:
     long = "x" * 600_000
     log.path.write_text(f"first\n{long}\nlast\n")
     assert shown(log) == ["first", long, "last"]
 
 
-def test_a_line_that_is_not_finished_is_shown_too(log: LogFile) -> None:
+def test_a_last_line_without_a_newline_is_shown_too(log: LogFile) -> None:
     log.path.write_text("first\nhalf")
     assert shown(log) == ["first", "half"]
 
 
 @pytest.mark.parametrize("text", [None, ""], ids=["no log", "an empty log"])
-def test_without_a_log_there_are_no_lines(log: LogFile, text: str | None) -> None:
+def test_there_are_no_lines_if_the_log_is_missing_or_empty(log: LogFile, text: str | None) -> None:
     if text is not None:
         log.path.write_text(text)
     assert shown(log) == []
 
 
-def test_bytes_that_are_no_utf8_are_replaced(log: LogFile) -> None:
+def test_bytes_that_are_not_utf8_are_replaced(log: LogFile) -> None:
     log.path.write_bytes(b"caf\xe9\n")
     assert shown(log) == ["caf\N{REPLACEMENT CHARACTER}"]
 
@@ -60,7 +60,7 @@ def test_archives_are_read_as_far_back_as_needed(log: LogFile) -> None:
     assert [line for line in shown(log, count=25) if line.strip()] == [f"line {n:02}" for n in range(16, 41)]
 
 
-def test_since_cuts_by_the_lines_own_times_and_keeps_their_tracebacks(log: LogFile) -> None:
+def test_since_filters_by_the_times_of_lines_and_keeps_tracebacks(log: LogFile) -> None:
     log.path.write_text(
         "2026-01-31T10:00:00Z early\n"
         "2026-01-31 11:00:00,123 ERROR late\n"
@@ -80,7 +80,7 @@ def test_several_logs_are_merged_by_time(tmp_path: Path) -> None:
     assert [line.service for line in run_logs(logs, count=50).lines] == ["crm", "app", "crm", "app"]
 
 
-def test_filters_count_what_they_let_through(log: LogFile) -> None:
+def test_the_count_applies_to_the_filtered_lines(log: LogFile) -> None:
     log.path.write_text("".join(f"line {n}\n" for n in range(100)))
     assert shown(log, count=2, filters=(matches(re.compile("7$")),)) == ["line 87", "line 97"]
 
@@ -88,21 +88,21 @@ def test_filters_count_what_they_let_through(log: LogFile) -> None:
 ERRORS = {
     "a JSON error": ('{"level": "ERROR", "message": "x"}', True),
     "a JSON critical": ('{"level": "critical"}', True),
-    "JSON of another level that talks of errors": ('{"level": "INFO", "message": "0 ERROR lines"}', False),
-    "a logger's word": ("2026-01-31 ERROR it broke", True),
+    "JSON of another level whose text mentions errors": ('{"level": "INFO", "message": "0 ERROR lines"}', False),
+    "a level in plain text": ("2026-01-31 ERROR it broke", True),
     "a traceback": ("Traceback (most recent call last):", True),
     "an exception": ("ValueError: no number", True),
-    "another name of the level": ('{"severity": "error", "message": "x"}', True),
-    "pino's number": ('{"level":50,"time":1764108000000,"msg":"x"}', True),
-    "pino's number for information": ('{"level":30,"msg":"ERROR is a word"}', False),
+    "JSON with a severity": ('{"severity": "error", "message": "x"}', True),
+    "the level number of pino": ('{"level":50,"time":1764108000000,"msg":"x"}', True),
+    "the information level of pino": ('{"level":30,"msg":"ERROR is a word"}', False),
     "Serilog": ('{"@t":"2026-01-31T10:00:00Z","@l":"Error","@m":"x"}', True),
     "ECS": ('{"log.level":"error","message":"x"}', True),
     "JSON without a level": ('{"message": "ERROR x"}', True),
-    "JSON that is no object": ("{]", False),
+    "JSON that is not an object": ("{]", False),
     "logfmt": ('time="2026-01-31T10:00:00Z" level=fatal msg="x"', True),
     "logfmt of another level": ('level=info msg="x"', False),
     "nginx": ("2026/01/31 10:00:00 [error] 12#0: *1 connect() failed", True),
-    "a program's word": ("error: cannot open", True),
+    "an error message of a program": ("error: cannot open", True),
     "Go": ("panic: runtime error: index out of range", True),
     "Rust": ("thread 'main' panicked at src/main.rs:1", True),
     "npm": ("npm ERR! code 1", True),
@@ -115,19 +115,19 @@ ERRORS = {
 
 
 @pytest.mark.parametrize(("line", "error"), ERRORS.values(), ids=ERRORS.keys())
-def test_errors_are_told_by_level_or_words(line: str, error: bool) -> None:
+def test_errors_are_recognized_by_level_or_words(line: str, error: bool) -> None:
     assert is_error(line) is error
 
 
 @pytest.mark.parametrize("line", ["Application startup complete.", "listening on 127.0.0.1:8000", "Shutting down"])
-def test_startup_lines_are_told(line: str) -> None:
+def test_startup_lines_are_recognized(line: str) -> None:
     assert is_startup(line)
     assert not is_startup("GET /health 200")
 
 
 TIMES = {
-    "ISO with zone": ("2026-01-31T10:00:00+01:00 x", datetime(2026, 1, 31, 9, tzinfo=UTC)),
-    "logging's format": ("2026-01-31 10:00:00,250 x", datetime(2026, 1, 31, 10, 0, 0, 250_000).astimezone()),
+    "ISO with a zone": ("2026-01-31T10:00:00+01:00 x", datetime(2026, 1, 31, 9, tzinfo=UTC)),
+    "Python logging": ("2026-01-31 10:00:00,250 x", datetime(2026, 1, 31, 10, 0, 0, 250_000).astimezone()),
     "nginx": ("2026/01/31 10:00:00 [error] x", datetime(2026, 1, 31, 10).astimezone()),
     "PostgreSQL": ("2026-01-31 10:00:00.250 UTC [9] ERROR:  x", datetime(2026, 1, 31, 10, 0, 0, 250_000, tzinfo=UTC)),
     "Redis": ("9:M 31 Jan 2026 10:00:00.250 # x", datetime(2026, 1, 31, 10, 0, 0, 250_000).astimezone()),
@@ -135,8 +135,8 @@ TIMES = {
     "http.server": ('::1 - - [31/Jan/2026 10:00:00] "GET /"', datetime(2026, 1, 31, 10).astimezone()),
     "pino": ('{"level":50,"time":1769853600250}', datetime(2026, 1, 31, 10, 0, 0, 250_000, tzinfo=UTC)),
     "zap": ('{"level":"error","ts":1769853600.25}', datetime(2026, 1, 31, 10, 0, 0, 250_000, tzinfo=UTC)),
-    "a number that is no time": ('{"level":50,"count":1769853600250}', None),
-    "no time": ("hello", None),
+    "a number that is not a time": ('{"level":50,"count":1769853600250}', None),
+    "a line without a time": ("hello", None),
     "an impossible time": ("2026-13-41T99:00:00Z", None),
 }
 
@@ -156,7 +156,7 @@ def test_a_time_without_a_zone_is_local(monkeypatch: pytest.MonkeyPatch) -> None
         time.tzset()
 
 
-def test_the_last_words_of_a_service_hold_no_secret_behind_its_name(log: LogFile) -> None:
+def test_the_last_lines_of_a_service_contain_no_secrets(log: LogFile) -> None:
     log.path.write_text("ERROR cannot connect: SHOP_TOKEN=hunter22xyz\npostgres://shop:hunter22xyz@db/x refused\n")
     assert last_lines(str(log.path), 0, 2) == (
         "ERROR cannot connect: SHOP_TOKEN=<secret-1>",

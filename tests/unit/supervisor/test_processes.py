@@ -1,4 +1,4 @@
-"""Who a process is, what it listens on, and signals that hit nobody else."""
+"""Process identities, listeners, and signals that reach only the intended process."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def test_the_table_agrees_with_psutil(child: "subprocess.Popen[bytes]") -> None:
     assert not row.zombie
 
 
-def test_an_identity_is_one_process_only(child: "subprocess.Popen[bytes]") -> None:
+def test_an_identity_matches_only_one_process(child: "subprocess.Popen[bytes]") -> None:
     identity = processes.identify(child.pid)
     assert identity is not None
     assert processes.is_alive(identity)
@@ -61,7 +61,7 @@ def test_a_zombie_is_not_alive(child: "subprocess.Popen[bytes]") -> None:
     assert processes.identify(child.pid) is None
 
 
-def test_a_process_whose_name_looks_like_the_end_of_the_fields_is_read(tmp_path: Path) -> None:
+def test_a_process_name_with_parentheses_is_parsed(tmp_path: Path) -> None:
     program = tmp_path / "a) R 1 ("
     program.symlink_to(sys.executable)
     process = subprocess.Popen([program, "-c", "import time; time.sleep(60)"])
@@ -72,16 +72,16 @@ def test_a_process_whose_name_looks_like_the_end_of_the_fields_is_read(tmp_path:
         process.wait()
 
 
-def test_tags_are_found_by_their_beginning(child: "subprocess.Popen[bytes]") -> None:
-    everyone = processes.process_table()
+def test_tags_are_found_by_prefix(child: "subprocess.Popen[bytes]") -> None:
+    table = processes.process_table()
     # Popen returns in the middle of exec: the new program's environment is in place a moment later.
-    wait_for(lambda: processes.find_tagged("abc:crm:1", everyone).get(child.pid) == "abc:crm:1")
-    assert child.pid in processes.find_tagged("abc:", everyone)
-    assert child.pid not in processes.find_tagged("abc:crm:12", everyone)
-    assert child.pid not in processes.find_tagged("bc:", everyone)
+    wait_for(lambda: processes.find_tagged("abc:crm:1", table).get(child.pid) == "abc:crm:1")
+    assert child.pid in processes.find_tagged("abc:", table)
+    assert child.pid not in processes.find_tagged("abc:crm:12", table)
+    assert child.pid not in processes.find_tagged("bc:", table)
 
 
-def test_a_listener_is_named_with_its_owner() -> None:
+def test_a_listener_is_reported_with_its_port_owner() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         (found,) = processes.listeners((port,))
@@ -93,7 +93,7 @@ def test_a_listener_is_named_with_its_owner() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1"])
-def test_a_socket_on_another_address_that_answers_for_localhost_conflicts(host: str) -> None:
+def test_a_listener_that_also_accepts_localhost_conflicts(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as server:
         port = server.getsockname()[1]
@@ -101,8 +101,8 @@ def test_a_socket_on_another_address_that_answers_for_localhost_conflicts(host: 
 
 
 @pytest.fixture(params=["by sock_diag", "by /proc/net"])
-def _way_of_the_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel, or a container's filter of system calls, may have no sock_diag."""
+def _kernel_interface(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some kernels and container sandboxes have no sock_diag."""
 
     def refused(states: int) -> None:
         raise PermissionError
@@ -111,9 +111,9 @@ def _way_of_the_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
         monkeypatch.setattr(sock_diag, "tcp_sockets", refused)
 
 
-@pytest.mark.usefixtures("_way_of_the_kernel")
+@pytest.mark.usefixtures("_kernel_interface")
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.7", "::1", "0.0.0.0", "::"])
-def test_listeners_and_far_ends_are_those_of_the_sockets(host: str) -> None:
+def test_listeners_and_far_ends_match_the_sockets(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as server:
         port = server.getsockname()[1]
@@ -128,7 +128,7 @@ def test_listeners_and_far_ends_are_those_of_the_sockets(host: str) -> None:
             assert near[server.fileno()] not in ends
 
 
-def test_a_socket_on_another_loopback_address_is_no_conflict() -> None:
+def test_a_listener_on_another_loopback_address_does_not_conflict() -> None:
     with socket.create_server(("127.0.0.2", 0)) as server:
         assert processes.listeners_at("127.0.0.1", server.getsockname()[1]) == ()
 
@@ -144,7 +144,7 @@ def test_descendants_are_found_by_parent_and_session() -> None:
         shell.wait()
 
 
-def test_who_holds_a_file_is_found(tmp_path: Path) -> None:
+def test_the_processes_that_have_a_file_open_are_found(tmp_path: Path) -> None:
     path = tmp_path / "crm.lock"
     with path.open("w"):
         assert processes.holders_of(path) == (os.getpid(),)
@@ -152,7 +152,7 @@ def test_who_holds_a_file_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("system", [processes, portable])
-def test_a_command_is_one_line_whatever_it_holds(system: ModuleType) -> None:
+def test_a_command_is_shown_in_one_line_even_if_it_contains_newlines(system: ModuleType) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time\n\ntime.sleep(60)"]) as process:
         try:
             wait_for(lambda: "-c" in (system.command_line(process.pid) or ""), what="the program")
@@ -162,7 +162,7 @@ def test_a_command_is_one_line_whatever_it_holds(system: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("system", [processes, portable])
-def test_a_command_shows_no_secret_that_an_option_carries(system: ModuleType) -> None:
+def test_a_command_is_shown_without_the_secrets_in_its_options(system: ModuleType) -> None:
     options = ["--db-password", "hunter22xyz", "--token=hunter22xyz", "http://u:hunter22xyz@h/"]
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *options]) as process:
         try:
@@ -178,7 +178,7 @@ def test_a_long_command_is_cut_between_words() -> None:
     assert len(processes.shown_command(["y" * 5000])) == 200
 
 
-def test_the_portable_way_sees_the_same(child: "subprocess.Popen[bytes]") -> None:
+def test_the_portable_implementation_gives_the_same_results(child: "subprocess.Popen[bytes]") -> None:
     row, same = processes.read_row(child.pid), portable.read_row(child.pid)
     assert row is not None
     assert same is not None

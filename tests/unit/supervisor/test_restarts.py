@@ -1,4 +1,4 @@
-"""When a service that ended starts again."""
+"""When a service that ended is restarted."""
 
 import random
 
@@ -9,13 +9,13 @@ from toombos_cli.supervisor.restarts import RestartPolicy
 
 
 def policy(**settings: object) -> RestartPolicy:
-    """A policy whose jitter always is 1, so that delays can be read."""
+    """Return a policy whose jitter is always 1, so that delays are exact."""
 
     class NoJitter(random.Random):
         def uniform(self, a: float, b: float) -> float:
             return b
 
-    return RestartPolicy(RestartTable(**settings), jitter=NoJitter())  # type: ignore[arg-type]  # the rows' own types
+    return RestartPolicy(RestartTable(**settings), jitter=NoJitter())  # type: ignore[arg-type]  # the types of the rows
 
 
 def test_the_delay_doubles_up_to_the_maximum() -> None:
@@ -23,7 +23,7 @@ def test_the_delay_doubles_up_to_the_maximum() -> None:
     assert [restarts.delay_s(0.0, healthy_s=0.0) for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
 
 
-def test_jitter_shortens_a_delay_by_a_quarter_at_most() -> None:
+def test_jitter_shortens_a_delay_by_at_most_a_quarter() -> None:
     drawn = []
     for seed in range(50):
         restarts = RestartPolicy(RestartTable(backoff_initial_s=1.0), jitter=random.Random(seed))
@@ -38,12 +38,12 @@ def test_too_many_restarts_in_the_window_are_a_crash_loop() -> None:
     assert [restarts.delay_s(float(t), healthy_s=0.0) is None for t in (0, 1, 2, 3)] == [False, False, False, True]
 
 
-def test_restarts_far_apart_are_no_crash_loop() -> None:
+def test_restarts_far_apart_are_not_a_crash_loop() -> None:
     restarts = policy(crash_loop_count=3, crash_loop_window_s=60.0)
     assert all(restarts.delay_s(t * 40.0, healthy_s=0.0) is not None for t in range(20))
 
 
-def test_a_long_healthy_time_forgives_all() -> None:
+def test_a_long_healthy_period_resets_the_count() -> None:
     restarts = policy(crash_loop_count=3, reset_after_s=60.0)
     for t in range(3):
         restarts.delay_s(float(t), healthy_s=0.0)

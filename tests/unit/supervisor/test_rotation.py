@@ -35,14 +35,14 @@ for first in range(0, total, 500):
 
 @pytest.fixture
 def log(tmp_path: Path) -> LogFile:
-    """An empty log on the file system of the temporary directory."""
+    """Return an empty log in the temporary directory."""
     (tmp_path / "crm.log").touch()
     return LogFile(tmp_path / "crm.log", tmp_path / "run" / "crm.rotation")
 
 
 @pytest.fixture
 def cuts(log: LogFile) -> None:
-    """Skips where the file system cannot cut a range out of a file."""
+    """Skip the test if the file system cannot cut a range out of a file."""
     probe = log.path.with_name("probe")
     probe.write_bytes(b"x" * 65_536)
     with probe.open("r+b") as file:
@@ -56,14 +56,14 @@ def content(path: Path) -> bytes:
 
 
 def lines_of(log: LogFile) -> list[bytes]:
-    """Every line of archives and live file in order; the filler at a live file's head is no line."""
+    """Return every line of the archives and the live file in order, without the filler at the head of the live file."""
     whole = b"".join(content(archive) for archive in log.archives())
     return [line for line in (whole + log.path.read_bytes()).split(b"\n") if line.strip()]
 
 
 def test_every_line_written_at_20_mb_per_second_is_kept_once_and_in_order(log: LogFile, cuts: None) -> None:
     count = 400_000  # 42 MB
-    settings = Logs(keep=1_000_000)  # rotating without a pause: nothing may be pruned, whatever the disk
+    settings = Logs(keep=1_000_000)  # rotations are frequent: nothing may be pruned, on any disk
     writer = subprocess.Popen([sys.executable, "-P", "-c", _WRITER, str(log.path), str(count), "20e6"])
     rotations = 0
     while writer.poll() is None:
@@ -72,11 +72,11 @@ def test_every_line_written_at_20_mb_per_second_is_kept_once_and_in_order(log: L
     assert rotations >= 3
     numbers = [int(line.split()[1]) for line in lines_of(log)]
     assert numbers == list(range(count))
-    assert all(content(archive).endswith(b"\n") for archive in log.archives()), "archives end with a whole line"
+    assert all(content(archive).endswith(b"\n") for archive in log.archives()), "an archive ends within a line"
     assert log.record().lossless
 
 
-def test_a_follower_sees_every_line_once_through_rotations(log: LogFile, cuts: None) -> None:
+def test_a_follower_sees_every_line_once_during_rotations(log: LogFile, cuts: None) -> None:
     count = 60_000
     follower = Follower(log)
     writer = subprocess.Popen([sys.executable, "-P", "-c", _WRITER, str(log.path), str(count), "4e6"])
@@ -94,7 +94,7 @@ def test_a_follower_sees_every_line_once_through_rotations(log: LogFile, cuts: N
     assert len(log.archives()) >= 3
 
 
-def test_a_follower_that_slept_through_rotations_reads_on_in_the_archives(log: LogFile) -> None:
+def test_a_follower_that_missed_rotations_continues_in_the_archives(log: LogFile) -> None:
     follower = Follower(log)
     for part in range(4):
         with log.path.open("a") as file:
@@ -106,7 +106,7 @@ def test_a_follower_that_slept_through_rotations_reads_on_in_the_archives(log: L
     assert [int(line.split()[1]) for line in seen] == list(range(4001))
 
 
-def test_a_reader_waits_for_a_rotation_that_a_busy_disk_makes_long(log: LogFile) -> None:
+def test_a_reader_waits_for_a_slow_rotation(log: LogFile) -> None:
     log.path.write_bytes(b"one\n")
     follower = Follower(log, from_end=False)
     lock = locks.take(log.path.parent / "run" / "crm.rotation-lock")
@@ -125,14 +125,14 @@ def test_a_partial_last_line_stays_in_the_live_file(log: LogFile, cuts: None) ->
     assert [line.strip() for line in log.path.read_text().splitlines() if line.strip()] == ["half a line"]
 
 
-def test_without_a_whole_line_nothing_is_rotated(log: LogFile) -> None:
+def test_nothing_is_rotated_if_there_is_no_complete_line(log: LogFile) -> None:
     log.path.write_text("no newline yet")
     assert log.rotate(Logs(), 1_000_000.0) is None
     assert log.path.read_text() == "no newline yet"
     assert log.archives() == ()
 
 
-def test_output_without_line_ends_does_not_grow_beyond_the_limit(log: LogFile) -> None:
+def test_output_without_newlines_does_not_grow_beyond_the_limit(log: LogFile) -> None:
     follower = Follower(log)
     parts = [b"a" * 1_500_000, b"b" * 1_200_000 + b"\nlast\n"]
     for n, part in enumerate(parts):
@@ -145,7 +145,7 @@ def test_output_without_line_ends_does_not_grow_beyond_the_limit(log: LogFile) -
     assert follower.poll() == [*b"".join(parts).splitlines()]
 
 
-def test_a_follower_hands_out_a_very_long_line_in_parts(log: LogFile) -> None:
+def test_a_follower_returns_a_very_long_line_in_parts(log: LogFile) -> None:
     follower = Follower(log)
     log.path.write_bytes(b"x" * 3_000_000)
     seen = follower.poll() + follower.poll()
@@ -153,11 +153,11 @@ def test_a_follower_hands_out_a_very_long_line_in_parts(log: LogFile) -> None:
     assert set(b"".join(seen)) == {ord("x")}
 
 
-def test_an_archive_is_read_once_and_whole_while_it_is_compressed(
+def test_an_archive_is_read_once_and_in_full_while_it_is_compressed(
     log: LogFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", lambda *_, **__: None)  # between the .gz and the end of the original
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # after the .gz is written, before the original is removed
         for n in range(3):
             with log.path.open("a") as file:
                 file.write(f"line {n}\n")
@@ -168,10 +168,10 @@ def test_an_archive_is_read_once_and_whole_while_it_is_compressed(
         path.unlink()
     assert [rotation.archive_content(path) for path in before] == [b"line 0\n", b"line 1\n", b"line 2\n"]
     before[0].with_name(f"{before[0].name}.gz").unlink()
-    assert rotation.archive_content(before[0]) == b"", "pruned"
+    assert rotation.archive_content(before[0]) == b"", "a pruned archive still has content"
 
 
-def test_thirty_are_kept_and_all_but_the_newest_compressed(log: LogFile) -> None:
+def test_thirty_archives_are_kept_and_all_but_the_newest_are_compressed(log: LogFile) -> None:
     for n in range(33):
         with log.path.open("a") as file:
             file.write(f"line {n:02}\n")
@@ -185,10 +185,10 @@ def test_thirty_are_kept_and_all_but_the_newest_compressed(log: LogFile) -> None
 
 
 DUE = {
-    "empty": (0, 0.0, False),
-    "small and of today": (100, 0.0, False),
-    "small and of yesterday": (100, _DAY_S, True),
-    "as large as the limit": (1_000_000, 0.0, True),
+    "an empty log": (0, 0.0, False),
+    "a small log of today": (100, 0.0, False),
+    "a small log of yesterday": (100, _DAY_S, True),
+    "a log of the size limit": (1_000_000, 0.0, True),
 }
 
 
@@ -249,7 +249,7 @@ def test_a_crash_in_the_middle_neither_loses_nor_repeats_a_line(
     assert lines_of(log) == [*text, b"line 003000"]
 
 
-def test_where_files_cannot_be_cut_the_log_is_copied_and_truncated_and_that_is_noted(
+def test_the_log_is_copied_and_truncated_if_the_file_system_cannot_cut_files(
     log: LogFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rotation, "_collapse", lambda *_: False)

@@ -1,4 +1,4 @@
-"""The state file, its locks, and what a reader makes of them."""
+"""The state file, and how a reader interprets it."""
 
 import os
 from pathlib import Path
@@ -44,14 +44,14 @@ def run(tmp_path: Path) -> RunDirectory:
     return made
 
 
-def test_what_is_written_is_read(run: RunDirectory) -> None:
+def test_a_written_state_is_read_back(run: RunDirectory) -> None:
     StateFile(run).write(a_state())
     assert read_state(run.project) == a_state()
     assert run.state.stat().st_mode & 0o777 == 0o600
     assert run.path.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_damaged_state_falls_back_to_the_one_before(run: RunDirectory) -> None:
+def test_the_previous_state_is_read_if_the_current_one_is_damaged(run: RunDirectory) -> None:
     StateFile(run).write(a_state(phase=Phase.STOPPED))
     StateFile(run).write(a_state())
     run.state.write_bytes(run.state.read_bytes()[:100])
@@ -59,7 +59,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(run: RunDirectory) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x00" * 4096, b'{"schema_version": 1}'])
-def test_without_any_readable_state_there_is_none(run: RunDirectory, content: bytes) -> None:
+def test_there_is_no_state_if_the_file_is_unreadable(run: RunDirectory, content: bytes) -> None:
     run.state.write_bytes(content)
     assert read_state(run.project) is None
 
@@ -79,7 +79,7 @@ def test_a_write_that_fails_is_remembered_until_one_succeeds(run: RunDirectory) 
     assert read_state(run.project) == a_state()
 
 
-def test_a_live_process_without_supervisor_is_unsupervised() -> None:
+def test_a_live_process_without_a_supervisor_is_unsupervised() -> None:
     me = processes.identify(os.getpid())
     assert me is not None
     state = observed(a_state(pid=me.pid, start_ticks=me.start_ticks))
@@ -89,22 +89,22 @@ def test_a_live_process_without_supervisor_is_unsupervised() -> None:
 STRANGERS = {
     "another process has the pid": {"pid": os.getpid(), "start_ticks": 1},
     "the machine was rebooted": {"boot_id": "another", "pid": os.getpid(), "start_ticks": 1},
-    "nobody has the pid": {"pid": 4_000_000, "start_ticks": 1},
+    "no process has the pid": {"pid": 4_000_000, "start_ticks": 1},
 }
 
 
 @pytest.mark.parametrize("facts", STRANGERS.values(), ids=STRANGERS.keys())
 def test_a_pid_that_is_not_the_service_counts_as_stopped(facts: dict[str, object]) -> None:
-    state = observed(a_state(**facts))  # type: ignore[arg-type]  # the rows' own types
+    state = observed(a_state(**facts))  # type: ignore[arg-type]  # the types of the rows
     assert state.services["crm"].phase is Phase.STOPPED
     assert state.services["crm"].pid == 0
 
 
-def test_a_crash_loop_is_remembered_after_its_supervisor() -> None:
+def test_a_crash_loop_is_remembered_after_the_supervisor_ended() -> None:
     assert observed(a_state(phase=Phase.CRASH_LOOP)).services["crm"].phase is Phase.CRASH_LOOP
 
 
-def test_a_project_too_deep_for_a_socket_path_gets_one_elsewhere(tmp_path: Path) -> None:
+def test_a_project_with_a_long_path_gets_its_socket_elsewhere(tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     run = RunDirectory(deep)
     assert len(str(run.socket)) < 104
