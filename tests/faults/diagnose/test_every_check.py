@@ -1,5 +1,5 @@
 # ruff: noqa: E501  (a table is read by its rows)
-"""The facts of the healthy system with one thing changed: which check finds it, and that nothing else is a root."""
+"""One change to the facts of the healthy system: one check finds it, and nothing else is a root."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ from toombos_cli.manifest.model import Manifest
 
 
 def put(path: str, value: Any) -> Callable[[Values, float], None]:
-    """Sets the value at a dotted path."""
+    """Return a change that sets the value at a dotted path."""
 
     def change(values: Values, now: float) -> None:
         *parents, last = path.split(".")
@@ -33,7 +33,7 @@ def put(path: str, value: Any) -> Callable[[Values, float], None]:
 
 
 def logged(service: str, *texts: str, error: bool = True, ago_s: float = 1.0) -> Callable[[Values, float], None]:
-    """Adds lines to a log's evidence."""
+    """Return a change that adds lines to the log of a service."""
 
     def change(values: Values, now: float) -> None:
         entries = values["logs"][service]["entries"]
@@ -189,7 +189,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_one_change_is_one_root(row: str, healthy: tuple[Manifest, Values, float]):
+def test_one_change_causes_one_root(row: str, healthy: tuple[Manifest, Values, float]):
     change, name, status = ROWS[row]
     manifest, values, now = healthy
     values = copy.deepcopy(values)
@@ -205,37 +205,42 @@ def test_one_change_is_one_root(row: str, healthy: tuple[Manifest, Values, float
 
 
 HISTORY = {
-    "a-collector-without-its-source": logged("host", 'ts=1 level=error msg="collector failed" name=systemd'),
-    "older-than-a-quarter-of-an-hour": logged("generator", "ERROR publisher: email failed", ago_s=901),
-    "of-an-earlier-life": logged("generator", "ERROR publisher: email failed", ago_s=601),
-    "it-has-succeeded-since": both(
+    "a collector of node_exporter has no source": logged(
+        "host", 'ts=1 level=error msg="collector failed" name=systemd'
+    ),
+    "the error is older than 15 minutes": logged("generator", "ERROR publisher: email failed", ago_s=901),
+    "the error is from before the start": logged("generator", "ERROR publisher: email failed", ago_s=601),
+    "the operation has succeeded since": both(
         logged("generator", "ERROR publisher: email failed"),
         logged("generator", "INFO publisher: email success", error=False),
     ),
-    "the-database-is-back": both(
+    "the database is ready again": both(
         logged("generator", "ERROR database failed: x"),
         logged("generator", "INFO database ready", error=False),
     ),
-    "of-an-earlier-life-by-a-clock-that-is-ahead": both(
+    "the error is from before the start but the clock was ahead": both(
         logged("generator", "ERROR publisher: email failed", ago_s=-7200),
         service("generator", log_offset=1),
     ),
-    "requests-that-may-have-been-within-the-limit": put(
+    "the requests may have been within the limit": put(
         "probes.generator.metrics.body", durations("/x", ("1", 10), ("5", 99), ("+Inf", 100))
     ),
-    "probes-that-were-slow": put(
+    "only probes were slow": put(
         "probes.generator.metrics.body",
         durations("/ready", ("2", 10), ("+Inf", 100)) + durations("/x", ("2", 100), ("+Inf", 100)).partition("\n")[2],
     ),
-    "a-few-wrong-keys": logged("generator", "WARNING Invalid API key", error=False),
-    "busy-for-a-moment": put("machine.service_cpu_percent.generator", 99.0),
-    "busy-machine": put("machine.cpu_ratio", 1.0),
-    "two-restarts": lambda values, now: (restarted(values, now), values["system"]["services"]["crm"]["restarts"].pop()),
+    "a few keys were wrong": logged("generator", "WARNING Invalid API key", error=False),
+    "the service was busy for a moment": put("machine.service_cpu_percent.generator", 99.0),
+    "the machine is busy": put("machine.cpu_ratio", 1.0),
+    "the service restarted only twice": lambda values, now: (
+        restarted(values, now),
+        values["system"]["services"]["crm"]["restarts"].pop(),
+    ),
 }
 
 
 @pytest.mark.parametrize("row", HISTORY)
-def test_what_is_over_or_harmless_is_no_fault(row: str, healthy: tuple[Manifest, Values, float]):
+def test_past_or_harmless_events_are_not_faults(row: str, healthy: tuple[Manifest, Values, float]):
     manifest, values, now = healthy
     values = copy.deepcopy(values)
     HISTORY[row](values, now)
@@ -243,22 +248,22 @@ def test_what_is_over_or_harmless_is_no_fault(row: str, healthy: tuple[Manifest,
     assert [(f.id, f.reason) for f in report.root_findings] == []
 
 
-def test_a_count_says_how_far_it_can_be_trusted(healthy: tuple[Manifest, Values, float]):
+def test_an_error_count_says_how_exact_it_is(healthy: tuple[Manifest, Values, float]):
     manifest, values, now = healthy
     values = copy.deepcopy(values)
     logged("generator", *["2026/11/26 10:00:00 ERROR something unheard of"] * 300)(values, now)
 
-    def told() -> str:
+    def reason() -> str:
         report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
         return next(f.reason for f in report.findings if f.id == "log.errors" and f.service == "generator")
 
-    assert told().startswith("generator logged 300 times in the last 15 minutes")
+    assert reason().startswith("generator logged 300 times in the last 15 minutes")
     values["logs"]["generator"]["complaints"] = 5000
-    assert told().startswith("generator logged at least 300 times in the last 15 minutes")
+    assert reason().startswith("generator logged at least 300 times in the last 15 minutes")
     log = values["logs"]["generator"]
     log["entries"][-1] |= {"at": None, "path": log["path"]}
     values["system"]["services"]["generator"]["log_offset"] = 0
-    assert told().startswith("generator logged at least 300 times since its start")
+    assert reason().startswith("generator logged at least 300 times since its start")
 
 
 @pytest.mark.parametrize(
@@ -268,9 +273,9 @@ def test_a_count_says_how_far_it_can_be_trusted(healthy: tuple[Manifest, Values,
         ("2026-11-26 10:00:00,123 ERROR shop.front payment declined", "payment declined"),
         ("2026/11/26 10:00:00 [error] 9#9: payment declined", "[error] 9#9: payment declined"),
     ],
-    ids=["no logger", "a logger", "nginx"],
+    ids=["a line without a logger name", "a line with a logger name", "a line of nginx"],
 )
-def test_a_message_is_told_whole(line: str, message: str, healthy: tuple[Manifest, Values, float]):
+def test_a_log_message_is_reported_completely(line: str, message: str, healthy: tuple[Manifest, Values, float]):
     manifest, values, now = healthy
     values = copy.deepcopy(values)
     logged("generator", line)(values, now)
@@ -280,7 +285,7 @@ def test_a_message_is_told_whole(line: str, message: str, healthy: tuple[Manifes
 
 
 @pytest.mark.parametrize("fact", ["probes", "system", "machine", "configuration", "logs", "network", "database"])
-def test_a_fact_that_is_not_known_makes_errors_and_no_verdict(fact: str, healthy: tuple[Manifest, Values, float]):
+def test_an_unavailable_fact_causes_errors_and_no_roots(fact: str, healthy: tuple[Manifest, Values, float]):
     manifest, values, now = healthy
     unknown = values | {fact: {"unavailable": f"{fact}: no result within 3.0 s"}}
     report = judge(SavedFacts(manifest, unknown, now=now), CHECKS, CHECKS, Redactor())
@@ -290,14 +295,19 @@ def test_a_fact_that_is_not_known_makes_errors_and_no_verdict(fact: str, healthy
     assert report.root_findings == ()
 
 
-def test_the_rows_reach_every_check_that_can_find_something_wrong():
+def test_the_rows_cover_every_check_that_can_find_a_fault():
     found = {name for _, name, _ in ROWS.values()} | {"net.docker"}
-    alone = {"proc.running", "proc.top", "metrics", "alerts", "log.startup", "stack"}  # they tell, and judge nothing
-    folded = {"net.tcp", "metrics.nodata", "system.stopped", "grafana"}  # found with another root, or by a live fault
+    alone = {"proc.running", "proc.top", "metrics", "alerts", "log.startup", "stack"}  # they only report
+    folded = {
+        "net.tcp",
+        "metrics.nodata",
+        "system.stopped",
+        "grafana",
+    }  # these accompany another root or need a live fault
     assert {check.id for check in CHECKS if check.group != "config"} == found | alone | folded
 
 
-def test_checks_of_other_packages_are_run(healthy: tuple[Manifest, Values, float], tmp_path: Path):
+def test_checks_from_other_packages_are_loaded(healthy: tuple[Manifest, Values, float], tmp_path: Path):
     package = tmp_path / "shop_checks.py"
     package.write_text(
         "from toombos_cli.base.findings import Check, fail\n"
