@@ -41,41 +41,41 @@ def roots(found: Healthy, change: Change) -> tuple[str, ...]:
 WORDS = "in words that no program knows"
 
 
-def answers(reason: str, status: int | None, cause: str | None = None, detail: str = WORDS) -> Change:
+def responds(reason: str, status: int | None, cause: str | None = None, detail: str = WORDS) -> Change:
     return probed("crm", reason=reason, http_status=status, cause=cause, detail=detail)
 
 
-ANSWERS = {
-    "there is no such route": (answers("status", 404), "no route GET /health", "health in [services.crm]"),
-    "the route requires a key": (answers("status", 401), "requires a key", "without a key"),
-    "the route redirects": (answers("status", 302), "do not follow redirects", "redirects to"),
+RESPONSES = {
+    "there is no such route": (responds("status", 404), "no route GET /health", "health in [services.crm]"),
+    "the route requires a key": (responds("status", 401), "requires a key", "without a key"),
+    "the route redirects": (responds("status", 302), "do not follow redirects", "redirects to"),
     "the service reports itself unhealthy": (
-        answers("status", 503),
+        responds("status", 503),
         "reports that it is not well",
         "logs crm --errors",
     ),
-    "the body is a web page": (answers("body", 200, "web-page"), "catch-all", "health in"),
-    "the connection is closed": (answers("reset", None), "closed the connection", "logs crm --errors"),
-    "TLS fails": (answers("tls", None), "agree on TLS", 'scheme = "https"'),
-    "the certificate is invalid": (answers("tls", None, "certificate"), "expired", "renew it"),
-    "the host name does not resolve": (answers("dns", None), "nor DNS", "host in [services.crm]"),
-    "the body is not HTTP": (answers("body", None, "not-http"), "does not speak HTTP", 'scheme = "tcp"'),
+    "the body is a web page": (responds("body", 200, "web-page"), "catch-all", "health in"),
+    "the connection is closed": (responds("reset", None), "closed the connection", "logs crm --errors"),
+    "TLS fails": (responds("tls", None), "agree on TLS", 'scheme = "https"'),
+    "the certificate is invalid": (responds("tls", None, "certificate"), "expired", "renew it"),
+    "the host name does not resolve": (responds("dns", None), "nor DNS", "host in [services.crm]"),
+    "the body is not HTTP": (responds("body", None, "not-http"), "does not speak HTTP", 'scheme = "tcp"'),
     "the body is unhealthy and mentions a web page": (
-        answers("body", 200, "unwell", "the body says status 'no web page, no certificate'"),
+        responds("body", 200, "unwell", "the body says status 'no web page, no certificate'"),
         "reports that it is not well",
         "logs crm --errors",
     ),
     "the handshake error mentions a certificate": (
-        answers("tls", None, None, "TLS handshake failed: NO_CERTIFICATE, the certificate is asked for"),
+        responds("tls", None, None, "TLS handshake failed: NO_CERTIFICATE, the certificate is asked for"),
         "agree on TLS",
         'scheme = "https"',
     ),
 }
 
 
-@pytest.mark.parametrize("row", ANSWERS)
+@pytest.mark.parametrize("row", RESPONSES)
 def test_an_unhealthy_response_gets_the_cause_and_fix_for_its_kind(row: str, healthy: Healthy):
-    change, cause, fix = ANSWERS[row]
+    change, cause, fix = RESPONSES[row]
     root = first_root(healthy, change)
     assert (root.id, cause in root.cause, fix in str(root.fix)) == ("http.status", True, True), root
 

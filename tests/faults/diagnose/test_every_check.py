@@ -289,9 +289,9 @@ def test_an_unavailable_fact_causes_errors_and_no_roots(fact: str, healthy: tupl
     manifest, values, now = healthy
     unknown = values | {fact: {"unavailable": f"{fact}: no result within 3.0 s"}}
     report = judge(SavedFacts(manifest, unknown, now=now), CHECKS, CHECKS, Redactor())
-    judged = [f for f in report.findings if f.verdict is Verdict.ERROR]
-    assert judged
-    assert all(f"{fact}: no result" in f.reason for f in judged)
+    errors = [f for f in report.findings if f.verdict is Verdict.ERROR]
+    assert errors
+    assert all(f"{fact}: no result" in f.reason for f in errors)
     assert report.root_findings == ()
 
 

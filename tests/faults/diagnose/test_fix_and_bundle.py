@@ -56,10 +56,10 @@ def test_a_bundle_gives_the_same_findings_when_the_system_is_gone(system: DryRun
     system.run("stop")
     saved = json.loads(system.run("diagnose", "--json", "--from", str(bundle), cwd=Path("/")).stdout)["data"]
 
-    def judged(data: dict[str, object]) -> list[dict[str, object]]:
+    def without_durations(data: dict[str, object]) -> list[dict[str, object]]:
         return [{k: v for k, v in f.items() if k != "duration_ms"} for f in data["findings"]]  # type: ignore[attr-defined]  # JSON
 
-    assert (judged(saved), saved["roots"]) == (judged(live), live["roots"])
+    assert (without_durations(saved), saved["roots"]) == (without_durations(live), live["roots"])
     assert saved["roots"] == ["proc.missing"]
 
 

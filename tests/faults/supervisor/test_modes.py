@@ -194,7 +194,7 @@ def test_the_hint_for_a_refused_dry_run_works_when_it_is_pasted(
     assert done.stdout.startswith("started in dry-run mode: ")
 
 
-SAID = {
+REPORTED = {
     "it reports true": ("true", 0, "started in dry-run mode: web", True),
     "it reports false": ("false", 5, "not started: web", False),
     "it reports null": ("null", 0, "started in mode dry_run, which no service confirms: web", False),
@@ -204,11 +204,11 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("said", "code", "sentence", "confirmed"), SAID.values(), ids=SAID.keys())
+@pytest.mark.parametrize(("reported", "code", "sentence", "confirmed"), REPORTED.values(), ids=REPORTED.keys())
 def test_the_mode_that_a_service_reports_overrides_the_requested_mode(
-    system: Any, said: str, code: int, sentence: str, confirmed: bool
+    system: Any, reported: str, code: int, sentence: str, confirmed: bool
 ) -> None:
-    system.add("web", command=["{python}", "-P", str(SAYS)], env={"SAYS": said})
+    system.add("web", command=["{python}", "-P", str(SAYS)], env={"SAYS": reported})
     done = system("start", "--dry-run", exit_code=code)
     assert done.stdout.splitlines()[0] == sentence
     if code == 0:
@@ -378,7 +378,7 @@ def test_a_start_or_restart_in_another_mode_than_the_running_one_is_refused(shop
     assert shop("status").stdout.startswith("dry-run mode")
 
 
-JUDGED = {
+MODE_CASES = {
     "before the first start, without .env": ([], None, "dry_run"),
     "before the first start, with .env": ([], "LOG_LEVEL=INFO\n", None),
     "during a dry run": (["start --dry-run"], "LOG_LEVEL=INFO\n", "dry_run"),
@@ -390,7 +390,7 @@ JUDGED = {
 }
 
 
-@pytest.mark.parametrize(("commands", "text", "mode"), JUDGED.values(), ids=JUDGED.keys())
+@pytest.mark.parametrize(("commands", "text", "mode"), MODE_CASES.values(), ids=MODE_CASES.keys())
 def test_config_check_and_diagnose_judge_the_same_mode(
     shop: Any, commands: list[str], text: str | None, mode: str | None
 ) -> None:

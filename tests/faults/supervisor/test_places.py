@@ -144,14 +144,14 @@ def pids():
     services = json.load(open("run/state.json"))["services"]
     return [services[name]["pid"] for name in ("crm", "app")]
 
-said = {"start": toombos("start")}
+results = {"start": toombos("start")}
 first = pids()
-said["rights"] = [open(f"/proc/{pid}/status").read().split("CapEff:")[1].split()[0] for pid in first]
+results["rights"] = [open(f"/proc/{pid}/status").read().split("CapEff:")[1].split()[0] for pid in first]
 os.kill(json.load(open("run/state.json"))["supervisor_pid"], signal.SIGKILL)
-said["status"], said["again"] = toombos("status"), toombos("start")
-said["same"] = pids() == first
-said["stop"] = toombos("stop")
-print(json.dumps(said))
+results["status"], results["again"] = toombos("status"), toombos("start")
+results["same"] = pids() == first
+results["stop"] = toombos("stop")
+print(json.dumps(results))
 """
 
 
@@ -164,13 +164,13 @@ def test_the_supervisor_works_for_an_ordinary_user(pair: Any, tmp_path: Path) ->
                 parent.chmod(0o711)
     command = [*user, sys.executable, "-P", "-c", AS_USER]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-    said = json.loads(done.stdout)
-    assert said["start"][0] == 0, said["start"][1]
-    assert set(said["rights"]) == {"0" * 16}
-    assert said["status"][0] == 1, "unsupervised"
-    assert said["again"][0] == 0, said["again"][1]
-    assert said["same"]
-    assert said["stop"] == [0, ""]
+    results = json.loads(done.stdout)
+    assert results["start"][0] == 0, results["start"][1]
+    assert set(results["rights"]) == {"0" * 16}
+    assert results["status"][0] == 1, "status must report the services as unsupervised"
+    assert results["again"][0] == 0, results["again"][1]
+    assert results["same"]
+    assert results["stop"] == [0, ""]
     assert pair.tagged() == {}
 
 
@@ -228,13 +228,13 @@ def test_each_command_reports_permission_denied_in_another_users_project(system:
     for name in ("run", "logs"):
         (system.project / name).mkdir(mode=0)
     try:
-        said = run_restricted(system, *command.split())
+        done = run_restricted(system, *command.split())
     finally:
         for name in ("run", "logs"):
             (system.project / name).chmod(0o700)
-    assert said.returncode == 4, said.stderr
-    assert "Permission denied" in said.stderr
-    assert "Traceback" not in said.stderr
+    assert done.returncode == 4, done.stderr
+    assert "Permission denied" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("rotated", [False, True], ids=["never rotated", "rotated before"])
