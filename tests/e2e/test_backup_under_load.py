@@ -1,4 +1,4 @@
-"""A live system that serves requests while it is backed up, and is then restored: nothing acknowledged is lost."""
+"""Backups of a system that serves requests, and a restore: no acknowledged generation is lost."""
 
 import json
 import threading
@@ -10,14 +10,14 @@ import pytest
 from tests.support.runner import Toombos
 from tests.support.waiting import wait_for
 
-pytestmark = pytest.mark.timeout(900)  # many processes or cases: long on a machine that is busy
+pytestmark = pytest.mark.timeout(900)  # many processes: slow on a busy machine
 
 BACKUPS = 20
 BODY = {"preview_only": False, "publish_web": False, "generate_social": False}
 
 
 class Clients:
-    """Two threads that ask for content again and again; what was acknowledged, and what failed."""
+    """Two threads that request content repeatedly and record the acknowledged ids and the failures."""
 
     def __init__(self, url: str) -> None:
         self.acknowledged: list[str] = []
@@ -29,14 +29,14 @@ class Clients:
         with httpx.Client(base_url=self._url, trust_env=False, timeout=20) as client:
             while not self._stop.wait(0.02):
                 try:
-                    answer = client.post("/api/v2/generate-content", json=BODY)
+                    response = client.post("/api/v2/generate-content", json=BODY)
                 except httpx.HTTPError as error:
                     self.failures.append(repr(error))
                     continue
-                if answer.status_code == 200:
-                    self.acknowledged.append(answer.json()["content_id"])
+                if response.status_code == 200:
+                    self.acknowledged.append(response.json()["content_id"])
                 else:
-                    self.failures.append(answer.text)
+                    self.failures.append(response.text)
 
     def __enter__(self) -> "Clients":
         for thread in self._threads:
@@ -50,7 +50,7 @@ class Clients:
 
 
 def stored(url: str, ids: list[str]) -> set[str]:
-    """Those of the ids that the history knows."""
+    """Return the ids that are in the history."""
     with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
         return {one for one in ids if client.get(f"/api/v2/generations/{one}").status_code == 200}
 
@@ -78,4 +78,4 @@ def test_20_backups_under_load_and_a_restore_lose_no_acknowledged_generation(pro
     assert stored(url, before) == set(before)
     assert len(before) > 5
     after = set(clients.acknowledged) - stored(url, clients.acknowledged)
-    assert after, "the restored history holds what came after the backup, so it was not restored"
+    assert after, "the history contains generations from after the backup, so it was not restored"

@@ -1,4 +1,4 @@
-"""Monitoring with the real Prometheus and Alertmanager: targets, panels, rules, an alert on its way to a person."""
+"""Monitoring with the real Prometheus and Alertmanager: targets, panels, rules, and delivery of an alert."""
 
 import json
 import os
@@ -21,7 +21,7 @@ PROGRAMS = ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter",
 
 @pytest.fixture
 def watched(project: Path, httpserver) -> Path:
-    """The dry-run system with monitoring that scrapes each second, alerts after one, and tells a webhook."""
+    """The dry-run system with monitoring that scrapes each second and sends alerts to a webhook."""
     for program in PROGRAMS:
         needs(program)
     ports = "".join(
@@ -57,19 +57,20 @@ def pid_of(toombos, name: str) -> int | None:
     return next((row["pid"] for row in services if row["name"] == name), None)
 
 
-def test_from_start_to_alert_to_recovery(watched, toombos, messages):
+def test_monitoring_works_from_start_to_alert_to_recovery(watched, toombos, messages):
     started = toombos("start", "--dry-run", timeout_s=120)
     assert started.returncode == 0, started.stderr
     up = toombos("monitoring", "up", timeout_s=120)
     assert up.returncode == 0, up.stderr
-    assert "missing" in up.stdout or "grafana  up" in up.stdout  # Debian has no Grafana: a warning that names it
+    # Debian has no Grafana, so `up` may warn that it is missing.
+    assert "missing" in up.stdout or "grafana  up" in up.stdout
     well = toombos("health", "--json")
     reasons = {s["name"]: s["reason"] for s in json.loads(well.stdout)["data"]["services"] if s["verdict"] != "skip"}
     assert reasons.keys() >= {"crm", "platform", "generator", "alerts", "alertmanager", "prometheus", "host"}
     assert set(reasons.values()) <= {"ok", "slow"}
     assert well.returncode == 0
 
-    # traffic through all three services, then every panel of both dashboards has data
+    # After traffic through all three services every panel of both dashboards has data.
     generator = load_manifest(watched).services["generator"].url
     _generate_until(lambda: _no_idle_panel(toombos), generator)
     checked = toombos("monitoring", "check", "--wait", "30", "--json", timeout_s=120)
@@ -82,7 +83,7 @@ def test_from_start_to_alert_to_recovery(watched, toombos, messages):
     diagnosed = toombos("diagnose", timeout_s=60)
     assert diagnosed.returncode == 0, diagnosed.stdout
 
-    # a mock that crashes and stays away
+    # A mock crashes and is not restarted.
     os.kill(pid_of(toombos, "crm"), signal.SIGKILL)
     wait_for(lambda: any("MockDown" in title for title in messages), within_s=60, what="the alert")
     assert [t for t in messages if "MockDown" in t] == ["[P2] toombos: MockDown: crm (a mock) does not respond"]
@@ -108,7 +109,7 @@ def _no_idle_panel(toombos) -> bool:
     return all(item["verdict"] == "pass" for item in checked["data"]["items"] if item["group"] == "panels")
 
 
-def test_up_again_changes_nothing_reload_takes_a_changed_manifest_and_down_leaves_nothing(watched, toombos):
+def test_a_second_up_changes_nothing_reload_applies_the_manifest_and_down_stops_everything(watched, toombos):
     assert toombos("monitoring", "up", timeout_s=120).returncode == 0
     first = pid_of(toombos, "prometheus")
     assert toombos("monitoring", "up", timeout_s=120).returncode == 0
@@ -137,7 +138,7 @@ def _loaded_duration(project: Path, rule: str) -> float:
     return next(r["duration"] for group in groups for r in group["rules"] if r["name"] == rule)
 
 
-def test_a_broken_rule_of_the_manifest_is_refused_before_anything_is_written(watched, toombos):
+def test_an_invalid_rule_in_the_manifest_is_refused_before_anything_is_written(watched, toombos):
     text = (watched / "toombos.toml").read_text()
     rule = "[[monitoring.rules]]\nname = 'Own'\nexpr = 'rate(x[5m'\nsummary = 's'\n"
     (watched / "toombos.toml").write_text(text + rule)
@@ -147,7 +148,7 @@ def test_a_broken_rule_of_the_manifest_is_refused_before_anything_is_written(wat
     assert not (watched / "run" / "monitoring" / "prometheus.yml").exists()
 
 
-def test_monitoring_that_does_not_run_says_how_to_start_it(watched, toombos):
+def test_commands_say_how_to_start_monitoring_if_it_is_not_running(watched, toombos):
     status = toombos("monitoring", "status")
     assert status.returncode == 1
     assert "down" in status.stdout
@@ -155,9 +156,7 @@ def test_monitoring_that_does_not_run_says_how_to_start_it(watched, toombos):
     assert (reloaded.returncode, "hint: toombos monitoring up" in reloaded.stderr) == (4, True)
 
 
-def test_a_rule_that_prometheus_refuses_changes_nothing_and_what_it_refused_before_is_read_by_the_next_up(
-    watched, toombos
-):
+def test_a_rule_that_prometheus_refuses_changes_nothing_and_the_next_up_repairs_refused_files(watched, toombos):
     assert toombos("monitoring", "up", timeout_s=120).returncode == 0
     rules = watched / "run" / "monitoring" / "rules.yml"
     before, whole = rules.read_text(), (watched / "toombos.toml").read_text()
@@ -169,7 +168,7 @@ def test_a_rule_that_prometheus_refuses_changes_nothing_and_what_it_refused_befo
         assert rules.read_text() == before
     (watched / "toombos.toml").write_text(whole)
 
-    rules.write_text("groups: [")  # by hand, and Prometheus was told to read it
+    rules.write_text("groups: [")  # edited by hand, and then reloaded by SIGHUP
     os.kill(pid_of(toombos, "prometheus"), signal.SIGHUP)
     wait_for(lambda: not _last_reload_succeeded(watched), what="the refusal")
     assert toombos("monitoring", "up", timeout_s=60).returncode == 0
@@ -189,7 +188,7 @@ def _last_reload_succeeded(project: Path) -> bool:
     return "prometheus_config_last_reload_successful 1" in httpx.get(f"{url}/metrics", trust_env=False).text
 
 
-def test_a_monitoring_program_that_hangs_is_told_by_the_supervisor_and_its_logs_can_be_followed(
+def test_the_supervisor_sends_an_alert_if_a_monitoring_program_hangs_and_its_logs_can_be_followed(
     watched, toombos, messages
 ):
     with (watched / "toombos.toml").open("a") as file:
@@ -200,20 +199,20 @@ def test_a_monitoring_program_that_hangs_is_told_by_the_supervisor_and_its_logs_
     assert toombos("monitoring", "up", timeout_s=120).returncode == 0
     prometheus = pid_of(toombos, "prometheus")
     os.kill(prometheus, signal.SIGSTOP)
-    told = "[P2] toombos: Prometheus does not respond: the system is not monitored"
-    wait_for(lambda: told in messages, within_s=60, what="the alert")
+    alert = "[P2] toombos: Prometheus does not respond: the system is not monitored"
+    wait_for(lambda: alert in messages, within_s=60, what="the alert")
     status = toombos("monitoring", "status")
     assert (status.returncode, "hint: toombos monitoring restart" in status.stderr) == (1, True)
     os.kill(prometheus, signal.SIGCONT)
     wait_for(
-        lambda: any(t.startswith(told.replace("P2] toombos", "P2] toombos: Recovered")) for t in messages),
+        lambda: any(t.startswith(alert.replace("P2] toombos", "P2] toombos: Recovered")) for t in messages),
         within_s=60,
         what="its end",
     )
 
     argv = ("monitoring", "logs", "prometheus", "-f", "-n", 0)
     with begin_toombos(*argv, cwd=watched, stderr=subprocess.DEVNULL) as follower:
-        for _ in range(50):  # until the follower is there
+        for _ in range(50):  # until the follower has started
             os.kill(prometheus, signal.SIGHUP)
             if select.select([follower.stdout], [], [], 0.2)[0]:
                 break
@@ -222,7 +221,7 @@ def test_a_monitoring_program_that_hangs_is_told_by_the_supervisor_and_its_logs_
         assert follower.wait(10) == 130
 
 
-def test_a_stranger_on_a_port_of_monitoring_is_not_up(watched, toombos, httpserver):
+def test_a_stranger_on_a_monitoring_port_is_reported_as_down(watched, toombos, httpserver):
     httpserver.expect_request("/-/ready").respond_with_data("ok")
     manifest = (watched / "toombos.toml").read_text()
     port = load_manifest(watched).services["alertmanager"].port
@@ -235,7 +234,7 @@ def test_a_stranger_on_a_port_of_monitoring_is_not_up(watched, toombos, httpserv
     assert (up.returncode, f"port {httpserver.port} is taken by pid {os.getpid()}" in up.stderr) == (4, True), up.stderr
 
 
-def test_a_supervisor_that_was_killed_is_told_by_what_it_had_started(watched, toombos, messages):
+def test_monitoring_sends_an_alert_if_the_supervisor_was_killed(watched, toombos, messages):
     text = (watched / "toombos.toml").read_text()
     (watched / "toombos.toml").write_text(text.replace("mock_down_s = 2", "mock_down_s = 2\nmonitoring_down_s = 1"))
     assert toombos("monitoring", "up", timeout_s=120).returncode == 0

@@ -1,4 +1,4 @@
-"""`toombos recover`: it ends recovered, or stops at the right step with the right cause."""
+"""`toombos recover` either recovers the system or stops at the right step with the right cause."""
 
 import json
 import os
@@ -20,7 +20,7 @@ STEPS = ["stop", "resources", "archive", "start", "health", "smoke"]
 
 @pytest.fixture
 def running(project, toombos):
-    """The dry-run system, started; monitoring on free ports of its own."""
+    """The running dry-run system, with monitoring on free ports."""
     ports = "".join(
         f"[services.{name}]\nport = {free_port()}\n"
         for name in ("alerts", "alertmanager", "prometheus", "host", "grafana")
@@ -58,7 +58,7 @@ def test_a_system_whose_services_were_all_killed_is_recovered_with_its_dashboard
     assert toombos("health", *SERVICES).returncode == 0
 
 
-def test_a_system_with_an_older_env_than_the_file_comes_up_with_the_file(running, toombos):
+def test_a_recovered_system_uses_the_current_env_file(running, toombos):
     (running / ".env").write_text("LOG_LEVEL=WARNING\nENVIRONMENT=recovered\n")
     kill_all(toombos)
     done = toombos("recover", "--no-monitoring", timeout_s=280)
@@ -74,7 +74,7 @@ def test_a_system_with_an_older_env_than_the_file_comes_up_with_the_file(running
     assert httpx.get(f"{url}/health", trust_env=False).json()["environment"] == "recovered"
 
 
-def test_an_env_that_services_refuse_stops_the_recovery_at_the_start_with_its_place(running, toombos):
+def test_settings_that_the_services_refuse_stop_the_recovery_at_the_start_step(running, toombos):
     (running / ".env").write_text("LOG_LEVEL=LOUD\n")
     kill_all(toombos)
     code, steps = recover(toombos)
@@ -95,11 +95,13 @@ def overwrite_pages(database: Path) -> None:
 
 
 def overwrite_all(database: Path) -> None:
-    database.write_bytes(b"\xff" * 100_000)  # not even its header says that it was a database
+    database.write_bytes(b"\xff" * 100_000)  # not even the database header is left
 
 
-@pytest.mark.parametrize("damage", [overwrite_pages, overwrite_all])
-def test_a_damaged_database_stops_the_recovery_after_the_archive_and_the_printed_fix_mends_it(running, toombos, damage):
+@pytest.mark.parametrize("damage", [overwrite_pages, overwrite_all], ids=["damaged pages", "no database header"])
+def test_a_damaged_database_stops_the_recovery_after_the_archive_and_the_printed_fix_repairs_it(
+    running, toombos, damage
+):
     assert toombos("backup").returncode == 0
     (database,) = (running / "data").glob("*.db")
     toombos("stop")
@@ -118,14 +120,14 @@ def test_a_damaged_database_stops_the_recovery_after_the_archive_and_the_printed
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_mocks_that_simulate_errors_stop_the_recovery_at_the_smoke_test_and_diagnose_names_why(running, toombos):
+def test_mocks_that_simulate_errors_stop_the_recovery_at_the_smoke_test_with_the_fix(running, toombos):
     done = toombos("recover", env={"MOCK_ERROR_RATE": "1"}, timeout_s=280)
     assert done.returncode == 1
     assert "MOCK_ERROR_RATE" in done.stderr  # the fix
     assert "stopped at smoke; not done: monitoring, dashboards" in done.stdout
 
 
-def test_a_broken_manifest_is_named_by_the_first_step_that_needs_it(project, toombos):
+def test_recover_reports_the_line_of_an_error_in_the_manifest(project, toombos):
     (project / "toombos.toml").write_text('extends = "toombos"\n[services.crm]\nprot = 1\n')
     done = toombos("recover")
     assert done.returncode != 0

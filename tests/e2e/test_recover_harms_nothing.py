@@ -1,4 +1,4 @@
-"""`toombos recover` on systems that it could harm: what runs is stopped only where it can be started again."""
+"""`toombos recover` stops running services only if it can start them again."""
 
 import json
 import os
@@ -26,7 +26,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler)
 
 
 def make_shop(directory: Path) -> None:
-    """A team's own system: one service, no dry-run mode, no monitoring."""
+    """Write a team's own system: one service, no dry-run mode, no monitoring."""
     (directory / "server.py").write_text(SERVER)
     (directory / "toombos.toml").write_text(
         f'name = "shop"\n[services.cart]\ncommand = ["{{python}}", "server.py"]\nport = {free_port()}\n'
@@ -59,7 +59,7 @@ def test_a_system_without_a_dry_run_mode_and_without_monitoring_is_recovered(sho
     assert toombos("health").returncode == 0
 
 
-def test_a_manifest_that_cannot_be_read_leaves_running_what_runs(shop, toombos):
+def test_recover_stops_nothing_if_the_manifest_cannot_be_read(shop, toombos):
     pid = pid_of_cart(toombos)
     whole = (shop / "toombos.toml").read_text()
     (shop / "toombos.toml").write_text(whole.replace("port =", "prot =", 1))
@@ -70,7 +70,7 @@ def test_a_manifest_that_cannot_be_read_leaves_running_what_runs(shop, toombos):
     assert pid_of_cart(toombos) == pid
 
 
-def test_an_env_that_cannot_be_read_leaves_running_what_runs(shop, toombos):
+def test_recover_stops_nothing_if_the_env_file_cannot_be_read(shop, toombos):
     pid = pid_of_cart(toombos)
     (shop / ".env").write_bytes("DRY_RUN_MODE=true\n".encode("utf-16"))
     done = toombos("recover")
@@ -80,7 +80,7 @@ def test_an_env_that_cannot_be_read_leaves_running_what_runs(shop, toombos):
     assert pid_of_cart(toombos) == pid
 
 
-def test_a_full_disk_leaves_running_what_runs(tmp_path, toombos):
+def test_recover_stops_nothing_if_the_disk_is_full(tmp_path, toombos):
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m,mode=700", "tmpfs", disk], check=False).returncode:
@@ -101,7 +101,7 @@ def test_a_full_disk_leaves_running_what_runs(tmp_path, toombos):
         subprocess.run(["umount", disk], check=True)
 
 
-def test_a_supervisor_that_hangs_is_ended_and_the_system_recovered(shop, toombos):
+def test_a_supervisor_that_hangs_is_killed_and_the_system_is_recovered(shop, toombos):
     hung = state_of(toombos)["supervisor"]["pid"]
     os.kill(hung, signal.SIGSTOP)
     done = toombos("recover", timeout_s=120)
@@ -111,7 +111,7 @@ def test_a_supervisor_that_hangs_is_ended_and_the_system_recovered(shop, toombos
     assert toombos("health").returncode == 0
 
 
-def test_two_recoveries_at_once_are_refused(shop, toombos):
+def test_a_second_recovery_at_the_same_time_is_refused(shop, toombos):
     from toombos_cli.base.locks import hold_alone
 
     pid = pid_of_cart(toombos)
@@ -122,16 +122,16 @@ def test_two_recoveries_at_once_are_refused(shop, toombos):
     assert pid_of_cart(toombos) == pid
 
 
-def test_an_interrupted_recovery_says_how_to_go_on(shop):
+def test_an_interrupted_recovery_says_how_to_continue(shop):
     with begin_toombos("recover", cwd=shop) as process:
         assert "stop" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, problems = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "hint: toombos recover" in said
+    assert "hint: toombos recover" in problems
 
 
-def test_an_archive_that_cannot_be_written_is_not_explained_by_the_services_that_were_stopped_for_it(shop, toombos):
+def test_a_failed_backup_is_not_blamed_on_the_services_that_recover_stopped(shop, toombos):
     (shop / "backups").write_text("a file where the directory should be")
     done = toombos("recover", timeout_s=120)
     assert done.returncode == 4

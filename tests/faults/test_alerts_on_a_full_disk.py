@@ -1,4 +1,4 @@
-"""Alerts on a full disk: people are told all the same."""
+"""Alerts are sent even if the disk is full."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent, emit
 
 @pytest.fixture
 def full(tmp_path: Path, httpserver):
-    """A project whose disk has no byte left, and the receiver that its channel reaches."""
+    """A project on a full disk, and the receiver of its alert channel."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", disk], check=False).returncode:
@@ -39,7 +39,7 @@ def full(tmp_path: Path, httpserver):
     subprocess.run(["umount", disk], check=True)
 
 
-def test_an_alert_is_told_although_nothing_can_be_written(full):
+def test_an_alert_is_sent_even_if_the_disk_is_full(full):
     disk, webhook = full
     event = AlertEvent(key="disk", source="test", severity=Severity.P0, title="the disk is full")
     assert emit(disk, event)

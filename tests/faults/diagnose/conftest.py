@@ -1,4 +1,4 @@
-"""The real dry-run system, started once a module and healed before each test that finds it broken."""
+"""The real dry-run system, started once per module and healed after each test."""
 
 import json
 import os
@@ -21,7 +21,7 @@ NAMES = ("crm", "platform", "generator")
 
 
 class DryRun:
-    """A project with the three services; what ends is not started again by itself, so that a fault stays."""
+    """A project with the three services. The supervisor restarts none of them, so that a fault stays."""
 
     def __init__(self, project: Path) -> None:
         self.project = project
@@ -41,13 +41,13 @@ class DryRun:
         return next(line.partition("=")[2] for line in self.env_text.splitlines() if line.startswith("API_KEY="))
 
     def run(self, *args: str, cwd: Path | None = None, **given: Any) -> subprocess.CompletedProcess[str]:
-        """Runs `toombos ARGS` in the project."""
+        """Run `toombos ARGS` in the project."""
         return run_toombos(*args, cwd=cwd or self.project, **given)
 
     def diagnose(self, *args: str, **given: Any) -> "Found":
-        """`data` of `toombos diagnose --json`.
+        """Return the `data` of `toombos diagnose --json`.
 
-        Asked again, a few times, if a fact had no result within its 3 s: the machine may be busy with other tests.
+        Retry a few times if a fact has no result within its 3 s: the machine may be busy with other tests.
         """
         for _ in range(5):
             done = self.run("diagnose", "--json", *args, **given)
@@ -58,7 +58,7 @@ class DryRun:
         return found
 
     def paste(self, fix: str) -> None:
-        """Runs a printed fix as it stands, from another directory; whatever it starts belongs to the project."""
+        """Run a printed fix unchanged from another directory; the processes that it starts belong to the project."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(
             ["bash", "-c", fix],
@@ -83,7 +83,7 @@ class DryRun:
         wait_for(lambda: not self.diagnose().wrong, within_s=20, what="a healthy diagnosis")
 
     def heal(self) -> None:
-        """The system as it was at first."""
+        """Restore the initial state of the system."""
         changed = self.env_file.is_dir() or self.env_file.read_text() != self.env_text
         if "prometheus" in (self.project / "toombos.toml").read_text():
             self.run("stop", "prometheus")
@@ -108,13 +108,13 @@ class Found:
         return [f for f in self.findings if f["verdict"] in ("fail", "warn", "error")]
 
     def only_root(self, name: str, service: str = "") -> dict[str, Any]:
-        """The one root, with everything else that is wrong explained by it."""
+        """Return the only root; it must explain everything else that is wrong."""
         others = [(f["id"], f["service"], f["reason"]) for f in self.wrong if not f["explained_by"]]
         assert self.roots == [name], others
         assert not [f for f in self.wrong if f["verdict"] == "error"]
         (root,) = (f for f in self.wrong if not f["explained_by"])
         assert root["service"] == service
-        assert root["evidence"], "a root shows where it can be seen"
+        assert root["evidence"], "a root must have evidence"
         return root
 
     def finding(self, name: str, service: str = "") -> dict[str, Any]:
@@ -138,7 +138,7 @@ def system(shared_system: DryRun) -> Iterator[DryRun]:
 
 @pytest.fixture(scope="module")
 def healthy(shared_system: DryRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Manifest, Values, float]:
-    """Manifest, facts and their time, as a bundle of the running system holds them."""
+    """The manifest, the facts and their time from a bundle of the running system."""
     bundle = tmp_path_factory.mktemp("healthy") / "b.tar.zst"
     assert shared_system.run("diagnose", "--bundle", str(bundle)).returncode == 0
     subprocess.run(["tar", "--zstd", "-xf", bundle, "-C", bundle.parent], check=True)

@@ -1,4 +1,4 @@
-"""The facts of the healthy system with one thing changed: the cause that is named, and the fix that mends it."""
+"""One change to the facts of the healthy system: the reported cause and its fix."""
 
 import copy
 from collections.abc import Callable
@@ -41,43 +41,47 @@ def roots(found: Healthy, change: Change) -> tuple[str, ...]:
 WORDS = "in words that no program knows"
 
 
-def answers(reason: str, status: int | None, cause: str | None = None, detail: str = WORDS) -> Change:
+def responds(reason: str, status: int | None, cause: str | None = None, detail: str = WORDS) -> Change:
     return probed("crm", reason=reason, http_status=status, cause=cause, detail=detail)
 
 
-ANSWERS = {
-    "no-route": (answers("status", 404), "no route GET /health", "health in [services.crm]"),
-    "asks-for-a-key": (answers("status", 401), "requires a key", "without a key"),
-    "redirect": (answers("status", 302), "do not follow redirects", "redirects to"),
-    "own-verdict": (answers("status", 503), "reports that it is not well", "logs crm --errors"),
-    "web-page": (answers("body", 200, "web-page"), "catch-all", "health in"),
-    "hung-up": (answers("reset", None), "closed the connection", "logs crm --errors"),
-    "tls": (answers("tls", None), "agree on TLS", 'scheme = "https"'),
-    "certificate": (answers("tls", None, "certificate"), "expired", "renew it"),
-    "name": (answers("dns", None), "nor DNS", "host in [services.crm]"),
-    "not-http": (answers("body", None, "not-http"), "does not speak HTTP", 'scheme = "tcp"'),
-    "unwell-and-speaks-of-a-web-page": (
-        answers("body", 200, "unwell", "the body says status 'no web page, no certificate'"),
+RESPONSES = {
+    "there is no such route": (responds("status", 404), "no route GET /health", "health in [services.crm]"),
+    "the route requires a key": (responds("status", 401), "requires a key", "without a key"),
+    "the route redirects": (responds("status", 302), "do not follow redirects", "redirects to"),
+    "the service reports itself unhealthy": (
+        responds("status", 503),
         "reports that it is not well",
         "logs crm --errors",
     ),
-    "handshake-that-speaks-of-a-certificate": (
-        answers("tls", None, None, "TLS handshake failed: NO_CERTIFICATE, the certificate is asked for"),
+    "the body is a web page": (responds("body", 200, "web-page"), "catch-all", "health in"),
+    "the connection is closed": (responds("reset", None), "closed the connection", "logs crm --errors"),
+    "TLS fails": (responds("tls", None), "agree on TLS", 'scheme = "https"'),
+    "the certificate is invalid": (responds("tls", None, "certificate"), "expired", "renew it"),
+    "the host name does not resolve": (responds("dns", None), "nor DNS", "host in [services.crm]"),
+    "the body is not HTTP": (responds("body", None, "not-http"), "does not speak HTTP", 'scheme = "tcp"'),
+    "the body is unhealthy and mentions a web page": (
+        responds("body", 200, "unwell", "the body says status 'no web page, no certificate'"),
+        "reports that it is not well",
+        "logs crm --errors",
+    ),
+    "the handshake error mentions a certificate": (
+        responds("tls", None, None, "TLS handshake failed: NO_CERTIFICATE, the certificate is asked for"),
         "agree on TLS",
         'scheme = "https"',
     ),
 }
 
 
-@pytest.mark.parametrize("row", ANSWERS)
-def test_an_answer_that_is_not_well_has_the_cause_and_the_fix_of_its_kind(row: str, healthy: Healthy):
-    change, cause, fix = ANSWERS[row]
+@pytest.mark.parametrize("row", RESPONSES)
+def test_an_unhealthy_response_gets_the_cause_and_fix_for_its_kind(row: str, healthy: Healthy):
+    change, cause, fix = RESPONSES[row]
     root = first_root(healthy, change)
     assert (root.id, cause in root.cause, fix in str(root.fix)) == ("http.status", True, True), root
 
 
 def failed_start(kind: str, detail: str = WORDS) -> Change:
-    """A start that crm failed, and that took the others down with it."""
+    """Return a start that failed because of crm, so that the other services were stopped too."""
     stopped = both(*(service(name, phase="stopped", **GONE) for name in ("platform", "generator")))
     return both(
         stopped,
@@ -92,7 +96,7 @@ def failed_start(kind: str, detail: str = WORDS) -> Change:
     )
 
 
-def test_after_a_failed_start_the_fix_starts_all_that_it_took_down(healthy: Healthy):
+def test_the_fix_for_a_failed_start_starts_all_stopped_services(healthy: Healthy):
     root = first_root(healthy, failed_start("timeout"))
     assert (root.id, root.fix.safe) == ("proc.missing", True)
     assert root.fix.command.endswith((" start", " start --dry-run"))
@@ -100,11 +104,11 @@ def test_after_a_failed_start_the_fix_starts_all_that_it_took_down(healthy: Heal
     assert first_root(healthy, conflict).fix.command.endswith((" start", " start --dry-run"))
 
 
-def test_a_service_that_failed_without_an_error_in_its_log_shows_what_it_said_last(healthy: Healthy):
+def test_the_last_log_lines_are_the_evidence_if_a_failed_service_logged_no_error(healthy: Healthy):
     line = {"path": "crm.log", "line": 9, "offset": 0, "at": None, "error": False, "startup": True}
-    said = put("logs.crm.last", [line | {"text": "listening on 0"}])
+    last = put("logs.crm.last", [line | {"text": "listening on 0"}])
     quiet = put("logs.crm.entries", [])
-    root = first_root(healthy, both(failed_start("timeout"), said, quiet))
+    root = first_root(healthy, both(failed_start("timeout"), last, quiet))
     assert ("crm.log:9", "listening on 0") in [(e.place, e.text) for e in root.evidence]
 
 
@@ -116,7 +120,9 @@ def test_a_service_that_failed_without_an_error_in_its_log_shows_what_it_said_la
         (POSTGRES | {"reached": "refused", "ping": "refused"}, "db.service"),
     ],
 )
-def test_a_start_that_waited_for_the_database_in_vain_is_explained_by_it(healthy: Healthy, database: Values, root: str):
+def test_a_start_that_timed_out_on_the_database_is_explained_by_the_database(
+    healthy: Healthy, database: Values, root: str
+):
     def change(values: Values, now: float) -> None:
         values["database"][0].update(database)
 
@@ -127,28 +133,30 @@ def test_a_start_that_waited_for_the_database_in_vain_is_explained_by_it(healthy
     assert roots(healthy, both(stopped, unanswered, change)) == (root, "proc.missing")
 
 
-def test_a_service_that_failed_after_warnings_alone_shows_the_last_of_them(healthy: Healthy):
+def test_the_last_warning_is_the_evidence_if_a_failed_service_logged_only_warnings(healthy: Healthy):
     warned = logged("crm", "WARNING http://d/doc.md: All connection attempts failed", error=False)
     root = first_root(healthy, both(failed_start("timeout"), put("logs.crm.entries", []), warned))
     assert "WARNING http://d/doc.md: All connection attempts failed" in [e.text for e in root.evidence]
 
 
-def test_a_service_that_is_slow_behind_a_suspended_one_is_explained_by_it(healthy: Healthy):
+def test_a_suspended_dependency_explains_a_slow_service(healthy: Healthy):
     late = probed("generator", reason="slow", latency_ms=2507.0, detail="answered after 2507 ms, more than 2000 ms")
     silent = probed("crm", reason="timeout", http_status=None, latency_ms=None)
     assert roots(healthy, both(service("crm", suspended=True), silent, late)) == ("proc.stopped",)
 
 
 @pytest.mark.parametrize(
-    ("kind", "key"), [("command", "command"), ("directory", "cwd")], ids=["no such command", "no such directory"]
+    ("kind", "key"),
+    [("command", "command"), ("directory", "cwd")],
+    ids=["the command does not exist", "the directory does not exist"],
 )
-def test_what_cannot_be_run_is_to_be_corrected_not_started_again(healthy: Healthy, kind: str, key: str):
+def test_the_fix_for_a_service_that_cannot_run_is_to_correct_the_manifest(healthy: Healthy, kind: str, key: str):
     root = first_root(healthy, failed_start(kind))
     assert (root.id, root.fix.command) == ("proc.missing", "")
     assert root.fix.advice.startswith(f"correct {key} in [services.crm]")
 
 
-def test_the_lines_of_one_traceback_count_once_and_the_message_is_whole(healthy: Healthy):
+def test_a_traceback_counts_as_one_error_and_its_message_is_complete(healthy: Healthy):
     lines = ("Traceback (most recent call last):", "BrokenPipeError: [Errno 32] Broken pipe")
     once = first_root(healthy, logged("generator", "2026-11-25 22:04:11,158 ERROR a.b order failed", *lines))
     assert once.reason == "generator logged once: BrokenPipeError: [Errno 32] Broken pipe"
@@ -157,10 +165,10 @@ def test_the_lines_of_one_traceback_count_once_and_the_message_is_whole(healthy:
 
 
 @pytest.mark.parametrize(("offset", "begin", "found"), [(10, 20, False), (20, 20, True), (10, 9000, True)])
-def test_a_line_without_a_time_is_of_this_life_when_it_stands_behind_the_start(
+def test_a_log_line_without_a_time_counts_if_it_is_after_the_start_offset(
     healthy: Healthy, offset: int, begin: int, found: bool
 ):
-    """The last row: the log is shorter than it was at the start, so it was rotated."""
+    """In the last row the log is shorter than it was at the start, so it was rotated."""
 
     def change(values: Values, now: float) -> None:
         line = {"path": values["logs"]["crm"]["path"], "line": 1, "offset": offset, "at": None, "error": True}
@@ -170,7 +178,7 @@ def test_a_line_without_a_time_is_of_this_life_when_it_stands_behind_the_start(
     assert roots(healthy, change) == (("log.errors",) if found else ())
 
 
-def test_an_incident_begins_in_the_present_life_of_what_is_concerned(healthy: Healthy):
+def test_an_incident_ignores_the_earlier_runs_of_a_service(healthy: Healthy):
     manifest, values, now = healthy
     values = copy.deepcopy(values)
     both(
@@ -192,9 +200,9 @@ def test_an_incident_begins_in_the_present_life_of_what_is_concerned(healthy: He
 @pytest.mark.parametrize(
     ("ping", "is_damaged"),
     [(WORDS, True), ("its account is damaged, the name malformed", False)],
-    ids=["damage", "a server that speaks of damage"],
+    ids=["the database is damaged", "the server only mentions damage"],
 )
-def test_the_severity_of_an_incident_hangs_on_the_damage_and_not_on_words(
+def test_the_severity_of_an_incident_depends_on_the_damage_and_not_on_the_message(
     healthy: Healthy, ping: str, is_damaged: bool
 ):
     manifest, values, now = healthy
@@ -208,7 +216,7 @@ def test_the_severity_of_an_incident_hangs_on_the_damage_and_not_on_words(
     assert (incident.severity == "P0") is is_damaged
 
 
-def test_an_issue_quotes_the_logs_of_the_services_that_it_is_about(healthy: Healthy):
+def test_an_issue_quotes_the_logs_of_the_affected_services(healthy: Healthy):
     manifest, values, now = healthy
     values = copy.deepcopy(values)
     logged("platform", "ERROR of another service and another day", ago_s=3600)(values, now)

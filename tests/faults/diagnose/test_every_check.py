@@ -1,5 +1,5 @@
 # ruff: noqa: E501  (a table is read by its rows)
-"""The facts of the healthy system with one thing changed: which check finds it, and that nothing else is a root."""
+"""One change to the facts of the healthy system: one check finds it, and nothing else is a root."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ from toombos_cli.manifest.model import Manifest
 
 
 def put(path: str, value: Any) -> Callable[[Values, float], None]:
-    """Sets the value at a dotted path."""
+    """Return a change that sets the value at a dotted path."""
 
     def change(values: Values, now: float) -> None:
         *parents, last = path.split(".")
@@ -33,7 +33,7 @@ def put(path: str, value: Any) -> Callable[[Values, float], None]:
 
 
 def logged(service: str, *texts: str, error: bool = True, ago_s: float = 1.0) -> Callable[[Values, float], None]:
-    """Adds lines to a log's evidence."""
+    """Return a change that adds lines to the log of a service."""
 
     def change(values: Values, now: float) -> None:
         entries = values["logs"][service]["entries"]
@@ -111,85 +111,85 @@ HELD = {"host": "127.0.0.1", "port": 9, "pid": 99, "command": "other", "suspende
 WORDS = "in words that no program knows"
 
 ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
-    "disk": (put("machine.disk_free_bytes", 1), "res.disk", "fail"),
-    "inodes": (put("machine.inodes_free", 1), "res.disk", "fail"),
-    "memory": (put("machine.memory_available_bytes", 2_000_000_000), "res.memory", "warn"),
-    "no-memory": (put("machine.memory_available_bytes", 1), "res.memory", "fail"),
-    "cpu": (both(put("machine.service_cpu_percent.generator", 95.0), service("generator", cpu_percent=93.0)), "res.cpu", "warn"),
-    "load": (put("machine.load", [90.0, 90.0, 9000.0]), "res.load", "warn"),
-    "pressure": (put("machine.pressure", {"memory": 0.5}), "res.pressure", "warn"),
-    "growth": (put("monitoring.growth_bytes_per_h", {"generator": 2e8}), "res.rss_slope", "warn"),
-    "interpreter": (both(put("packages.modules.0.problem", "python9 cannot be run"), put("packages.modules.0.origin", "")), "py.path", "fail"),
-    "module": (put("packages.modules.0.origin", ""), "py.import", "fail"),
-    "package-missing": (put("packages.problems", [{"package": "a", "needs": "b>1", "found": None}]), "deps.missing", "fail"),
-    "package-version": (put("packages.problems", [{"package": "a", "needs": "b>1", "found": "1"}]), "deps.check", "warn"),
-    "hosts": (put("network.hosts_localhost", ["10.0.0.9"]), "hosts", "fail"),
-    "dns": (put("network.lookups", [LOOKUP | {"answers": ["", "", ""]}]), "dns", "fail"),
-    "dns-intermittent": (put("network.lookups", [LOOKUP | {"answers": ["", "10.0.0.1", "10.0.0.1"]}]), "dns", "fail"),
-    "dns-changing": (put("network.lookups", [LOOKUP | {"answers": ["10.0.0.2", "10.0.0.1"]}]), "dns", "warn"),
-    "proxy": (put("network.proxies", ["HTTP_PROXY"]), "net.proxy", "warn"),
-    "firewall": (firewall, "net.firewall", "warn"),
-    "bound-wide": (put("system.services.crm.listens_at.0.host", "0.0.0.0"), "net.bind", "warn"),
-    "refused": (probed("crm", reason="refused", http_status=None), "net.refused", "fail"),
-    "timeout": (probed("crm", reason="timeout", http_status=None), "net.timeout", "fail"),
-    "unhealthy": (probed("generator", reason="status", http_status=503, detail="HTTP 503"), "http.status", "fail"),
-    "degraded": (probed("generator", reason="body", cause="degraded", detail=WORDS), "http.status", "warn"),
-    "unwell-and-says-degraded": (probed("generator", reason="body", cause="unwell", detail="the body says status 'not degraded but dead'"), "http.status", "fail"),
-    "slow": (probed("crm", reason="slow", latency_ms=2500.0), "perf.latency", "warn"),
-    "slow-tail": (put("probes.generator.metrics.body", SLOW), "perf.latency", "warn"),
-    "mock-url": (ready("crm"), "net.mock_urls", "fail"),
-    "mock-url-optional": (ready("crm", required=False), "net.mock_urls", "warn"),
-    "document": (ready("document_source"), "net.fetcher", "fail"),
-    "component": (ready("queue"), "ready", "fail"),
-    "unready-without-a-word": (lambda v, n: v["probes"]["crm"]["ready"].update(reason="status", detail="HTTP 503", body="busy"), "ready", "fail"),
-    "database-permission": (put("database.0.permission", "/x is not writable"), "db.perm", "fail"),
-    "database-damaged": (lambda v, n: v["database"][0].update(ping=WORDS, damaged=True), "db.ping", "fail"),
-    "database-server": (lambda v, n: v["database"][0].update(POSTGRES, reached="refused", ping="refused"), "db.service", "fail"),
-    "database-password": (lambda v, n: v["database"][0].update(POSTGRES, reached="ok", ping="password authentication failed"), "db.ping", "fail"),
-    "database-pool": (lambda v, n: v["database"][0].update(POSTGRES, reached="ok", connections=99, max_connections=100), "db.pool", "warn"),
-    "conflict": (service("crm", holder=HELD, ours=False, pid=0, pids=[], listens_at=[], phase="failed"), "port.conflict", "fail"),
-    "mismatch": (service("crm", holder=None, ours=False, listens_at=[HELD]), "port.mismatch", "fail"),
-    "suspended": (service("crm", suspended=True), "proc.stopped", "fail"),
-    "crash-loop": (service("crm", phase="crash-loop", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.crash_loop", "fail"),
-    "missing": (service("crm", phase="failed", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.missing", "fail"),
-    "starting": (service("crm", phase="starting", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.missing", "warn"),
-    "restarts": (restarted, "proc.restarts", "warn"),
-    "unsupervised": (service("crm", phase="unsupervised"), "proc.supervision", "warn"),
-    "not-dry": (both(service("generator", wants_dry_run=True), probed("generator", body='{"dry_run": false}')), "proc.mode", "fail"),
-    "another-user": (lambda v, n: v["system"].update(unreadable="/x/run/state.json", owner="ops"), "proc.seen", "fail"),
-    "another-container": (lambda v, n: (v["system"].update(elsewhere=True), service("crm", holder=HELD | {"pid": None, "command": None})(v, n)), "proc.seen", "warn"),
-    "log-unreadable": (put("logs.crm.problem", "cannot be read: Permission denied"), "log.tail", "fail"),
-    "log-memory": (logged("generator", "ERROR MemoryError"), "log.oom", "warn"),
-    "log-module": (logged("generator", "ERROR ModuleNotFoundError: No module named 'x'"), "log.missing_module", "warn"),
-    "log-pool": (logged("generator", "ERROR QueuePool limit of size 5 overflow 10 reached"), "log.pool", "warn"),
-    "log-database": (logged("generator", "ERROR database failed: disk I/O error"), "log.db", "warn"),
-    "log-publisher": (logged("generator", "ERROR publisher: email failed: HTTP 500"), "log.publisher", "warn"),
-    "log-generation": (logged("generator", "ERROR Content generation failed: no document"), "log.known", "warn"),
-    "log-settings": (logged("generator", "CRITICAL invalid settings"), "log.known", "warn"),
-    "log-name": (logged("generator", "ERROR Name resolution failed for crm"), "log.known", "warn"),
-    "log-timeout": (logged("generator", "WARNING crm: timed out; attempt 2", error=False), "log.timeout", "warn"),
-    "log-error": (logged("generator", "ERROR something unheard of"), "log.errors", "warn"),
-    "log-error-after-the-clock-was-set-back": (both(logged("generator", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["generator"].update(started_at=n + 3600)), "log.errors", "warn"),
-    "log-error-of-all-after-the-clock-was-set-back": (both(logged("crm", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["crm"].update(started_at=n + 3600)), "log.errors", "warn"),
-    "log-keys": (logged("generator", *["WARNING Invalid API key"] * 20, error=False), "log.auth", "warn"),
-    "simulation": (logged("crm", "WARNING Simulated CRM error: Email sending failed", error=False), "mock.simulated", "warn"),
-    "trigger": (logged("generator", "WARNING publish: Simulated CRM error", error=False), "mock.trigger", "warn"),
-    "key-refused": (access(right=401), "auth.keycheck", "fail"),
-    "wrong-key-taken": (access(wrong=200), "auth.middleware", "fail"),
-    "no-key-needed": (access(without=200), "auth.middleware", "fail"),
-    "undeclared-key": (each_operation(secured=False), "openapi.security", "warn"),
-    "renamed-routes": (each_operation(path="/v3", secured=True), "openapi.diff", "fail"),
-    "undescribed": (each_operation(described=False), "openapi.responses", "warn"),
-    "no-metrics": (lambda v, n: v["probes"]["platform"]["metrics"].update(reason="status", detail="HTTP 404"), "metrics.endpoint", "fail"),
-    "empty-metrics": (put("probes.platform.metrics.body", "<html>"), "metrics.endpoint", "fail"),
-    "target-down": (scraped("down", 0), "prom.targets", "fail"),
-    "series-missing": (scraped("up", 0), "prom.series", "warn"),
-    "grafana": (both(service("grafana", desired=True, phase="ready", pid=1, pids=[1]), probed("grafana", reason="timeout")), "net.timeout", "fail"),
+    "the disk is full": (put("machine.disk_free_bytes", 1), "res.disk", "fail"),
+    "there are no free inodes": (put("machine.inodes_free", 1), "res.disk", "fail"),
+    "little memory is available": (put("machine.memory_available_bytes", 2_000_000_000), "res.memory", "warn"),
+    "no memory is available": (put("machine.memory_available_bytes", 1), "res.memory", "fail"),
+    "a service uses much CPU": (both(put("machine.service_cpu_percent.generator", 95.0), service("generator", cpu_percent=93.0)), "res.cpu", "warn"),
+    "the load is high": (put("machine.load", [90.0, 90.0, 9000.0]), "res.load", "warn"),
+    "there is memory pressure": (put("machine.pressure", {"memory": 0.5}), "res.pressure", "warn"),
+    "the memory of a service grows": (put("monitoring.growth_bytes_per_h", {"generator": 2e8}), "res.rss_slope", "warn"),
+    "the interpreter cannot be run": (both(put("packages.modules.0.problem", "python9 cannot be run"), put("packages.modules.0.origin", "")), "py.path", "fail"),
+    "a module cannot be imported": (put("packages.modules.0.origin", ""), "py.import", "fail"),
+    "a package is missing": (put("packages.problems", [{"package": "a", "needs": "b>1", "found": None}]), "deps.missing", "fail"),
+    "a package has the wrong version": (put("packages.problems", [{"package": "a", "needs": "b>1", "found": "1"}]), "deps.check", "warn"),
+    "localhost has a wrong address": (put("network.hosts_localhost", ["10.0.0.9"]), "hosts", "fail"),
+    "a host name does not resolve": (put("network.lookups", [LOOKUP | {"answers": ["", "", ""]}]), "dns", "fail"),
+    "a host name resolves only sometimes": (put("network.lookups", [LOOKUP | {"answers": ["", "10.0.0.1", "10.0.0.1"]}]), "dns", "fail"),
+    "the address of a host name changes": (put("network.lookups", [LOOKUP | {"answers": ["10.0.0.2", "10.0.0.1"]}]), "dns", "warn"),
+    "a proxy is set": (put("network.proxies", ["HTTP_PROXY"]), "net.proxy", "warn"),
+    "a firewall drops packets to a service": (firewall, "net.firewall", "warn"),
+    "a service listens on all addresses": (put("system.services.crm.listens_at.0.host", "0.0.0.0"), "net.bind", "warn"),
+    "the connection is refused": (probed("crm", reason="refused", http_status=None), "net.refused", "fail"),
+    "the probe times out": (probed("crm", reason="timeout", http_status=None), "net.timeout", "fail"),
+    "the service is unhealthy": (probed("generator", reason="status", http_status=503, detail="HTTP 503"), "http.status", "fail"),
+    "the service is degraded": (probed("generator", reason="body", cause="degraded", detail=WORDS), "http.status", "warn"),
+    "the service is unhealthy and its text contains degraded": (probed("generator", reason="body", cause="unwell", detail="the body says status 'not degraded but dead'"), "http.status", "fail"),
+    "the probe is slow": (probed("crm", reason="slow", latency_ms=2500.0), "perf.latency", "warn"),
+    "some requests are slow": (put("probes.generator.metrics.body", SLOW), "perf.latency", "warn"),
+    "a mock cannot be reached": (ready("crm"), "net.mock_urls", "fail"),
+    "an optional mock cannot be reached": (ready("crm", required=False), "net.mock_urls", "warn"),
+    "the document source is not ready": (ready("document_source"), "net.fetcher", "fail"),
+    "a component is not ready": (ready("queue"), "ready", "fail"),
+    "the service is not ready and gives no details": (lambda v, n: v["probes"]["crm"]["ready"].update(reason="status", detail="HTTP 503", body="busy"), "ready", "fail"),
+    "the database is not writable": (put("database.0.permission", "/x is not writable"), "db.perm", "fail"),
+    "the database is damaged": (lambda v, n: v["database"][0].update(ping=WORDS, damaged=True), "db.ping", "fail"),
+    "the database server refuses connections": (lambda v, n: v["database"][0].update(POSTGRES, reached="refused", ping="refused"), "db.service", "fail"),
+    "the database password is wrong": (lambda v, n: v["database"][0].update(POSTGRES, reached="ok", ping="password authentication failed"), "db.ping", "fail"),
+    "the database connections are almost used up": (lambda v, n: v["database"][0].update(POSTGRES, reached="ok", connections=99, max_connections=100), "db.pool", "warn"),
+    "another process has the port": (service("crm", holder=HELD, ours=False, pid=0, pids=[], listens_at=[], phase="failed"), "port.conflict", "fail"),
+    "the service listens on another port": (service("crm", holder=None, ours=False, listens_at=[HELD]), "port.mismatch", "fail"),
+    "the process is suspended": (service("crm", suspended=True), "proc.stopped", "fail"),
+    "the service is in a crash loop": (service("crm", phase="crash-loop", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.crash_loop", "fail"),
+    "the service is not running": (service("crm", phase="failed", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.missing", "fail"),
+    "the service is starting": (service("crm", phase="starting", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.missing", "warn"),
+    "the service restarted three times": (restarted, "proc.restarts", "warn"),
+    "the service has no supervisor": (service("crm", phase="unsupervised"), "proc.supervision", "warn"),
+    "the service is not in dry-run mode": (both(service("generator", wants_dry_run=True), probed("generator", body='{"dry_run": false}')), "proc.mode", "fail"),
+    "the state belongs to another user": (lambda v, n: v["system"].update(unreadable="/x/run/state.json", owner="ops"), "proc.seen", "fail"),
+    "the services run in another container": (lambda v, n: (v["system"].update(elsewhere=True), service("crm", holder=HELD | {"pid": None, "command": None})(v, n)), "proc.seen", "warn"),
+    "the log cannot be read": (put("logs.crm.problem", "cannot be read: Permission denied"), "log.tail", "fail"),
+    "the log shows a MemoryError": (logged("generator", "ERROR MemoryError"), "log.oom", "warn"),
+    "the log shows a missing module": (logged("generator", "ERROR ModuleNotFoundError: No module named 'x'"), "log.missing_module", "warn"),
+    "the log shows an exhausted connection pool": (logged("generator", "ERROR QueuePool limit of size 5 overflow 10 reached"), "log.pool", "warn"),
+    "the log shows a database error": (logged("generator", "ERROR database failed: disk I/O error"), "log.db", "warn"),
+    "the log shows a publisher error": (logged("generator", "ERROR publisher: email failed: HTTP 500"), "log.publisher", "warn"),
+    "the log shows a failed generation": (logged("generator", "ERROR Content generation failed: no document"), "log.known", "warn"),
+    "the log shows invalid settings": (logged("generator", "CRITICAL invalid settings"), "log.known", "warn"),
+    "the log shows a failed name resolution": (logged("generator", "ERROR Name resolution failed for crm"), "log.known", "warn"),
+    "the log shows a timeout": (logged("generator", "WARNING crm: timed out; attempt 2", error=False), "log.timeout", "warn"),
+    "the log shows an unknown error": (logged("generator", "ERROR something unheard of"), "log.errors", "warn"),
+    "the log of the generator shows an error and the clock was set back": (both(logged("generator", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["generator"].update(started_at=n + 3600)), "log.errors", "warn"),
+    "the log of crm shows an error and the clock was set back": (both(logged("crm", "ERROR something unheard of"), lambda v, n: v["system"]["services"]["crm"].update(started_at=n + 3600)), "log.errors", "warn"),
+    "the log shows many invalid keys": (logged("generator", *["WARNING Invalid API key"] * 20, error=False), "log.auth", "warn"),
+    "a mock simulates an error": (logged("crm", "WARNING Simulated CRM error: Email sending failed", error=False), "mock.simulated", "warn"),
+    "the generator logs a simulated error": (logged("generator", "WARNING publish: Simulated CRM error", error=False), "mock.trigger", "warn"),
+    "the correct key is refused": (access(right=401), "auth.keycheck", "fail"),
+    "a wrong key is accepted": (access(wrong=200), "auth.middleware", "fail"),
+    "no key is needed": (access(without=200), "auth.middleware", "fail"),
+    "the OpenAPI document declares no key": (each_operation(secured=False), "openapi.security", "warn"),
+    "the routes have changed": (each_operation(path="/v3", secured=True), "openapi.diff", "fail"),
+    "the OpenAPI document lacks responses": (each_operation(described=False), "openapi.responses", "warn"),
+    "there are no metrics": (lambda v, n: v["probes"]["platform"]["metrics"].update(reason="status", detail="HTTP 404"), "metrics.endpoint", "fail"),
+    "the metrics route returns HTML": (put("probes.platform.metrics.body", "<html>"), "metrics.endpoint", "fail"),
+    "a Prometheus target is down": (scraped("down", 0), "prom.targets", "fail"),
+    "a Prometheus series is missing": (scraped("up", 0), "prom.series", "warn"),
+    "Grafana times out": (both(service("grafana", desired=True, phase="ready", pid=1, pids=[1]), probed("grafana", reason="timeout")), "net.timeout", "fail"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_one_change_is_one_root(row: str, healthy: tuple[Manifest, Values, float]):
+def test_one_change_causes_one_root(row: str, healthy: tuple[Manifest, Values, float]):
     change, name, status = ROWS[row]
     manifest, values, now = healthy
     values = copy.deepcopy(values)
@@ -205,37 +205,42 @@ def test_one_change_is_one_root(row: str, healthy: tuple[Manifest, Values, float
 
 
 HISTORY = {
-    "a-collector-without-its-source": logged("host", 'ts=1 level=error msg="collector failed" name=systemd'),
-    "older-than-a-quarter-of-an-hour": logged("generator", "ERROR publisher: email failed", ago_s=901),
-    "of-an-earlier-life": logged("generator", "ERROR publisher: email failed", ago_s=601),
-    "it-has-succeeded-since": both(
+    "a collector of node_exporter has no source": logged(
+        "host", 'ts=1 level=error msg="collector failed" name=systemd'
+    ),
+    "the error is older than 15 minutes": logged("generator", "ERROR publisher: email failed", ago_s=901),
+    "the error is from before the start": logged("generator", "ERROR publisher: email failed", ago_s=601),
+    "the operation has succeeded since": both(
         logged("generator", "ERROR publisher: email failed"),
         logged("generator", "INFO publisher: email success", error=False),
     ),
-    "the-database-is-back": both(
+    "the database is ready again": both(
         logged("generator", "ERROR database failed: x"),
         logged("generator", "INFO database ready", error=False),
     ),
-    "of-an-earlier-life-by-a-clock-that-is-ahead": both(
+    "the error is from before the start but the clock was ahead": both(
         logged("generator", "ERROR publisher: email failed", ago_s=-7200),
         service("generator", log_offset=1),
     ),
-    "requests-that-may-have-been-within-the-limit": put(
+    "the requests may have been within the limit": put(
         "probes.generator.metrics.body", durations("/x", ("1", 10), ("5", 99), ("+Inf", 100))
     ),
-    "probes-that-were-slow": put(
+    "only probes were slow": put(
         "probes.generator.metrics.body",
         durations("/ready", ("2", 10), ("+Inf", 100)) + durations("/x", ("2", 100), ("+Inf", 100)).partition("\n")[2],
     ),
-    "a-few-wrong-keys": logged("generator", "WARNING Invalid API key", error=False),
-    "busy-for-a-moment": put("machine.service_cpu_percent.generator", 99.0),
-    "busy-machine": put("machine.cpu_ratio", 1.0),
-    "two-restarts": lambda values, now: (restarted(values, now), values["system"]["services"]["crm"]["restarts"].pop()),
+    "a few keys were wrong": logged("generator", "WARNING Invalid API key", error=False),
+    "the service was busy for a moment": put("machine.service_cpu_percent.generator", 99.0),
+    "the machine is busy": put("machine.cpu_ratio", 1.0),
+    "the service restarted only twice": lambda values, now: (
+        restarted(values, now),
+        values["system"]["services"]["crm"]["restarts"].pop(),
+    ),
 }
 
 
 @pytest.mark.parametrize("row", HISTORY)
-def test_what_is_over_or_harmless_is_no_fault(row: str, healthy: tuple[Manifest, Values, float]):
+def test_past_or_harmless_events_are_not_faults(row: str, healthy: tuple[Manifest, Values, float]):
     manifest, values, now = healthy
     values = copy.deepcopy(values)
     HISTORY[row](values, now)
@@ -243,22 +248,22 @@ def test_what_is_over_or_harmless_is_no_fault(row: str, healthy: tuple[Manifest,
     assert [(f.id, f.reason) for f in report.root_findings] == []
 
 
-def test_a_count_says_how_far_it_can_be_trusted(healthy: tuple[Manifest, Values, float]):
+def test_an_error_count_says_how_exact_it_is(healthy: tuple[Manifest, Values, float]):
     manifest, values, now = healthy
     values = copy.deepcopy(values)
     logged("generator", *["2026/11/26 10:00:00 ERROR something unheard of"] * 300)(values, now)
 
-    def told() -> str:
+    def reason() -> str:
         report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
         return next(f.reason for f in report.findings if f.id == "log.errors" and f.service == "generator")
 
-    assert told().startswith("generator logged 300 times in the last 15 minutes")
+    assert reason().startswith("generator logged 300 times in the last 15 minutes")
     values["logs"]["generator"]["complaints"] = 5000
-    assert told().startswith("generator logged at least 300 times in the last 15 minutes")
+    assert reason().startswith("generator logged at least 300 times in the last 15 minutes")
     log = values["logs"]["generator"]
     log["entries"][-1] |= {"at": None, "path": log["path"]}
     values["system"]["services"]["generator"]["log_offset"] = 0
-    assert told().startswith("generator logged at least 300 times since its start")
+    assert reason().startswith("generator logged at least 300 times since its start")
 
 
 @pytest.mark.parametrize(
@@ -268,9 +273,9 @@ def test_a_count_says_how_far_it_can_be_trusted(healthy: tuple[Manifest, Values,
         ("2026-11-26 10:00:00,123 ERROR shop.front payment declined", "payment declined"),
         ("2026/11/26 10:00:00 [error] 9#9: payment declined", "[error] 9#9: payment declined"),
     ],
-    ids=["no logger", "a logger", "nginx"],
+    ids=["a line without a logger name", "a line with a logger name", "a line of nginx"],
 )
-def test_a_message_is_told_whole(line: str, message: str, healthy: tuple[Manifest, Values, float]):
+def test_a_log_message_is_reported_completely(line: str, message: str, healthy: tuple[Manifest, Values, float]):
     manifest, values, now = healthy
     values = copy.deepcopy(values)
     logged("generator", line)(values, now)
@@ -280,24 +285,29 @@ def test_a_message_is_told_whole(line: str, message: str, healthy: tuple[Manifes
 
 
 @pytest.mark.parametrize("fact", ["probes", "system", "machine", "configuration", "logs", "network", "database"])
-def test_a_fact_that_is_not_known_makes_errors_and_no_verdict(fact: str, healthy: tuple[Manifest, Values, float]):
+def test_an_unavailable_fact_causes_errors_and_no_roots(fact: str, healthy: tuple[Manifest, Values, float]):
     manifest, values, now = healthy
     unknown = values | {fact: {"unavailable": f"{fact}: no result within 3.0 s"}}
     report = judge(SavedFacts(manifest, unknown, now=now), CHECKS, CHECKS, Redactor())
-    judged = [f for f in report.findings if f.verdict is Verdict.ERROR]
-    assert judged
-    assert all(f"{fact}: no result" in f.reason for f in judged)
+    errors = [f for f in report.findings if f.verdict is Verdict.ERROR]
+    assert errors
+    assert all(f"{fact}: no result" in f.reason for f in errors)
     assert report.root_findings == ()
 
 
-def test_the_rows_reach_every_check_that_can_find_something_wrong():
+def test_the_rows_cover_every_check_that_can_find_a_fault():
     found = {name for _, name, _ in ROWS.values()} | {"net.docker"}
-    alone = {"proc.running", "proc.top", "metrics", "alerts", "log.startup", "stack"}  # they tell, and judge nothing
-    folded = {"net.tcp", "metrics.nodata", "system.stopped", "grafana"}  # found with another root, or by a live fault
+    alone = {"proc.running", "proc.top", "metrics", "alerts", "log.startup", "stack"}  # they only report
+    folded = {
+        "net.tcp",
+        "metrics.nodata",
+        "system.stopped",
+        "grafana",
+    }  # these accompany another root or need a live fault
     assert {check.id for check in CHECKS if check.group != "config"} == found | alone | folded
 
 
-def test_checks_of_other_packages_are_run(healthy: tuple[Manifest, Values, float], tmp_path: Path):
+def test_checks_from_other_packages_are_loaded(healthy: tuple[Manifest, Values, float], tmp_path: Path):
     package = tmp_path / "shop_checks.py"
     package.write_text(
         "from toombos_cli.base.findings import Check, fail\n"

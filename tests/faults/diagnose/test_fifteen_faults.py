@@ -1,4 +1,4 @@
-"""Each fault is put into the running system: diagnose names exactly its root, and the printed fix ends it."""
+"""Each fault is injected into the running system: diagnose reports exactly its root, and the printed fix works."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 
 @contextmanager
 def foreign_server(port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A stranger's web server as a process of its own; reaped at once when it ends, as its shell would do it."""
+    """Run a foreign web server in another process, which is reaped as soon as it ends, as its shell would do."""
     process = subprocess.Popen(
         [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)],
         stdout=subprocess.DEVNULL,
@@ -52,8 +52,8 @@ def post(url: str, body: dict[str, Any], **headers: str) -> int:
         url, json.dumps(body).encode(), {"Content-Type": "application/json"} | headers, method="POST"
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return int(answer.status)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
 
@@ -64,7 +64,7 @@ def generate(system: DryRun) -> int:
 
 
 def edit_env(system: DryRun, old: str, new: str) -> int:
-    """Replaces a line of .env; returns its number."""
+    """Replace a line of .env and return its number."""
     lines = system.env_file.read_text().splitlines()
     number = lines.index(old)
     lines[number] = new
@@ -72,7 +72,7 @@ def edit_env(system: DryRun, old: str, new: str) -> int:
     return number + 1
 
 
-def test_1_a_stranger_on_the_port_is_named_and_its_client_is_not(system: DryRun):
+def test_1_a_stranger_on_the_port_is_reported_but_its_client_is_not(system: DryRun):
     assert system.run("stop", "crm").returncode == 0
     port = system.ports["crm"]
     with foreign_server(port) as stranger, socket.create_connection(("127.0.0.1", port)) as client:
@@ -85,7 +85,7 @@ def test_1_a_stranger_on_the_port_is_named_and_its_client_is_not(system: DryRun)
     system.wait_until_well()
 
 
-def test_2_a_suspended_process_is_not_called_down(system: DryRun):
+def test_2_a_suspended_process_is_reported_as_suspended(system: DryRun):
     pid = system.pid("generator")
     os.kill(pid, signal.SIGSTOP)
     root = system.diagnose().only_root("proc.stopped", "generator")
@@ -94,10 +94,10 @@ def test_2_a_suspended_process_is_not_called_down(system: DryRun):
     system.wait_until_well()
 
 
-def test_3_a_killed_mock_explains_the_publishing_errors(system: DryRun):
+def test_3_a_killed_mock_is_the_cause_of_the_publishing_errors(system: DryRun):
     os.kill(system.pid("crm"), signal.SIGKILL)
     wait_for(lambda: system.state("crm")["phase"] == "failed", what="the supervisor's note")
-    assert generate(system) == 200  # partial: the other channels went out
+    assert generate(system) == 200  # partial success: the other channels were published
     found = system.diagnose()
     root = found.only_root("proc.missing", "crm")
     assert "SIGKILL" in root["cause"]
@@ -107,7 +107,7 @@ def test_3_a_killed_mock_explains_the_publishing_errors(system: DryRun):
     system.wait_until_well()
 
 
-def test_4_a_dropped_line_switches_dry_run_off(system: DryRun):
+def test_4_an_invalid_line_that_disables_dry_run_is_reported(system: DryRun):
     line = edit_env(system, "DRY_RUN_MODE=true", "DRY_RUN_MODE: true")
     root = system.diagnose().only_root("parse")
     assert root["evidence"][0]["line"] == line
@@ -117,7 +117,7 @@ def test_4_a_dropped_line_switches_dry_run_off(system: DryRun):
     system.wait_until_well()
 
 
-def test_5_blanks_around_the_equals_sign_are_a_warning_with_its_line(system: DryRun):
+def test_5_spaces_around_the_equals_sign_cause_a_warning_with_the_line(system: DryRun):
     line = edit_env(system, "LOG_LEVEL=INFO", "LOG_LEVEL = INFO")
     found = system.diagnose()
     root = found.only_root("spaces")
@@ -127,7 +127,7 @@ def test_5_blanks_around_the_equals_sign_are_a_warning_with_its_line(system: Dry
     system.wait_until_well()
 
 
-def test_6_an_unreadable_env_file_is_named_by_its_mode_without_a_traceback(system: DryRun):
+def test_6_an_unreadable_env_file_is_reported_with_its_mode_and_without_a_traceback(system: DryRun):
     system.env_file.chmod(0o000)
     done = system.run("diagnose", "--json", through=obeying_file_modes())
     assert done.stderr == ""
@@ -139,14 +139,14 @@ def test_6_an_unreadable_env_file_is_named_by_its_mode_without_a_traceback(syste
     system.wait_until_well()
 
 
-def test_6_the_mode_is_the_root_for_root_as_well(system: DryRun):
+def test_6_the_file_mode_is_the_root_even_if_root_runs_diagnose(system: DryRun):
     system.env_file.chmod(0o000)
     root = system.diagnose().only_root("mode")
     system.paste(root["fix"]["command"])
     system.wait_until_well()
 
 
-def test_7_from_another_directory_the_searched_paths_are_named(system: DryRun):
+def test_7_diagnose_in_another_directory_lists_the_searched_paths(system: DryRun):
     found = system.diagnose(cwd=Path("/"))
     root = found.only_root("not_found")
     assert [e["source"] for e in root["evidence"]] == ["/"]
@@ -155,7 +155,7 @@ def test_7_from_another_directory_the_searched_paths_are_named(system: DryRun):
     assert json.loads(elsewhere.stdout)["data"]["roots"] == []
 
 
-def test_8_a_misspelt_key_is_named_with_its_line_and_the_nearest_name(system: DryRun):
+def test_8_a_misspelt_key_is_reported_with_its_line_and_the_nearest_name(system: DryRun):
     line = edit_env(system, "LOG_LEVEL=INFO", "LOG_LEVLE=sesame-open-17")
     found = system.diagnose()
     root = found.only_root("extra")
@@ -165,7 +165,7 @@ def test_8_a_misspelt_key_is_named_with_its_line_and_the_nearest_name(system: Dr
     assert "LOG_LEVEL=sesame" in system.env_file.read_text()
 
 
-def test_8_a_bad_truth_value_is_named_with_its_line_and_never_printed(system: DryRun):
+def test_8_an_invalid_boolean_is_reported_with_its_line_but_its_value_is_not_printed(system: DryRun):
     line = edit_env(system, "USE_MOCK_SERVICES=true", "USE_MOCK_SERVICES=sesame-open-17")
     found = system.diagnose()
     root = found.only_root("types")
@@ -173,12 +173,12 @@ def test_8_a_bad_truth_value_is_named_with_its_line_and_never_printed(system: Dr
     assert "sesame" not in json.dumps(found.findings)
 
 
-def test_9_an_exported_variable_that_beats_the_file_is_named(system: DryRun):
+def test_9_an_exported_variable_that_overrides_the_file_is_reported(system: DryRun):
     root = system.diagnose(env={"DRY_RUN_MODE": "false"}).only_root("shadow")
     assert root["fix"]["command"] == "unset DRY_RUN_MODE"
 
 
-def test_10_settings_changed_after_the_start_want_a_restart(system: DryRun):
+def test_10_settings_that_changed_after_the_start_need_a_restart(system: DryRun):
     edit_env(system, "LOG_LEVEL=INFO", "LOG_LEVEL=WARNING")
     root = system.diagnose().only_root("stale")
     assert root["fix"]["command"] == f"toombos --project {system.project} restart"
@@ -186,7 +186,7 @@ def test_10_settings_changed_after_the_start_want_a_restart(system: DryRun):
     system.wait_until_well()
 
 
-def test_11_a_service_on_another_port_than_the_manifests_is_named(system: DryRun):
+def test_11_a_service_on_a_different_port_than_in_the_manifest_is_reported(system: DryRun):
     old, new = system.ports["crm"], free_port()
     manifest = system.project / "toombos.toml"
     manifest.write_text(system.manifest.replace(f"port = {old}", f"port = {new}"))
@@ -196,7 +196,7 @@ def test_11_a_service_on_another_port_than_the_manifests_is_named(system: DryRun
     system.wait_until_well()
 
 
-def test_12_a_service_without_metrics_explains_the_panels_without_data(system: DryRun):
+def test_12_a_service_without_metrics_is_the_cause_of_the_panels_without_data(system: DryRun):
     needs("prometheus")
     source = (
         "import os, http.server as h\n"
@@ -236,7 +236,7 @@ def test_12_a_service_without_metrics_explains_the_panels_without_data(system: D
     assert "404" in found.finding("prom.targets", "platform")["evidence"][0]["text"]
 
 
-def test_13_a_mock_that_answers_500_is_named(system: DryRun):
+def test_13_a_mock_that_responds_with_500_is_reported(system: DryRun):
     source = (
         "import os, http.server as h\n"
         "class A(h.BaseHTTPRequestHandler):\n"
@@ -261,7 +261,7 @@ def test_13_a_mock_that_answers_500_is_named(system: DryRun):
     assert "out of paper" in root["evidence"][0]["text"]
 
 
-def test_13_a_simulated_failure_is_called_one(system: DryRun):
+def test_13_a_simulated_failure_is_reported_as_a_simulation(system: DryRun):
     url = f"http://127.0.0.1:{system.ports['crm']}/api/v1/email/send"
     assert post(url, {"subject": "error test", "html_content": "x"}) == 500
     root = system.diagnose().only_root("mock.simulated", "crm")
@@ -271,12 +271,12 @@ def test_13_a_simulated_failure_is_called_one(system: DryRun):
     system.wait_until_well()
 
 
-def test_the_smoke_tests_own_simulations_are_no_fault(system: DryRun):
+def test_failures_that_the_smoke_test_simulates_are_not_faults(system: DryRun):
     assert system.run("smoke", "--only", "crm-error").returncode == 0
     assert system.diagnose().wrong == []
 
 
-def test_14_five_sockets_that_never_answer_end_in_time_as_five_timeouts(tmp_path: Path):
+def test_14_five_sockets_that_never_respond_are_reported_in_time_as_five_timeouts(tmp_path: Path):
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
     try:
         tables = (

@@ -1,4 +1,4 @@
-"""`--fix` mends what it may; a bundle gives the same diagnosis on another machine."""
+"""`--fix` runs the safe fixes; a bundle gives the same diagnosis on another machine."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def kill_crm(system: DryRun) -> None:
     wait_for(lambda: system.state("crm")["phase"] == "failed", what="the supervisor's note")
 
 
-def test_fix_mends_settings_and_services_and_keeps_a_copy(system: DryRun):
+def test_fix_repairs_the_settings_and_keeps_a_copy(system: DryRun):
     edit_env(system, "DRY_RUN_MODE=true", "DRY_RUN_MODE: true")
     broken = system.env_file.read_text()
     done = system.run("diagnose", "--fix", "--yes", "--json")
@@ -56,22 +56,26 @@ def test_a_bundle_gives_the_same_findings_when_the_system_is_gone(system: DryRun
     system.run("stop")
     saved = json.loads(system.run("diagnose", "--json", "--from", str(bundle), cwd=Path("/")).stdout)["data"]
 
-    def judged(data: dict[str, object]) -> list[dict[str, object]]:
+    def without_durations(data: dict[str, object]) -> list[dict[str, object]]:
         return [{k: v for k, v in f.items() if k != "duration_ms"} for f in data["findings"]]  # type: ignore[attr-defined]  # JSON
 
-    assert (judged(saved), saved["roots"]) == (judged(live), live["roots"])
+    assert (without_durations(saved), saved["roots"]) == (without_durations(live), live["roots"])
     assert saved["roots"] == ["proc.missing"]
 
 
-@pytest.mark.parametrize("content", [b"", b"not a bundle", b"\x28\xb5\x2f\xfd broken"], ids=["empty", "text", "cut"])
-def test_what_is_no_bundle_is_refused(system: DryRun, tmp_path: Path, content: bytes):
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"not a bundle", b"\x28\xb5\x2f\xfd broken"],
+    ids=["the file is empty", "the file is text", "the file is truncated"],
+)
+def test_a_file_that_is_not_a_bundle_is_refused(system: DryRun, tmp_path: Path, content: bytes):
     path = tmp_path / "b.tar.zst"
     path.write_bytes(content)
     done = system.run("diagnose", "--from", str(path))
     assert (done.returncode, str(path) in done.stderr, "Traceback" in done.stderr) == (4, True, False)
 
 
-def test_an_incident_names_severity_contact_services_and_times(system: DryRun):
+def test_an_incident_names_its_severity_affected_services_and_cause(system: DryRun):
     kill_crm(system)
     text = system.run("diagnose", "--incident").stdout
     assert text.startswith("Subject: [INCIDENT] toombos - INVESTIGATING")
@@ -80,7 +84,7 @@ def test_an_incident_names_severity_contact_services_and_times(system: DryRun):
     assert "SIGKILL" in text
 
 
-def test_an_issue_holds_version_system_cause_and_what_to_fill_in(system: DryRun):
+def test_an_issue_contains_version_system_cause_and_fields_to_fill_in(system: DryRun):
     kill_crm(system)
     text = system.run("diagnose", "--issue").stdout
     parts = ("Version: toombos ", "Deployment: development, dry-run", "OS: Linux", "crm is not running", "1. [fill in]")
@@ -99,7 +103,7 @@ def test_profile_writes_the_stacks_and_a_flame_graph(system: DryRun):
     assert Path(document["data"]["flame_graph"]).read_text().startswith("<?xml")
 
 
-def test_profile_of_a_service_that_does_not_run_says_so(system: DryRun):
+def test_profile_reports_a_service_that_is_not_running(system: DryRun):
     kill_crm(system)
     done = system.run("diagnose", "--profile", "crm", "--seconds", "1")
     assert (done.returncode, "crm is not running" in done.stderr) == (4, True)

@@ -1,4 +1,4 @@
-"""A service's database is removed while it is in use: all still works, and all of it would be lost with the process."""
+"""A service's database is removed while in use: the service still works, but its data would be lost when it ends."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Notes).serve_forever()
 """
 
 
-def test_a_database_that_was_removed_in_use_is_found_and_the_fix_brings_all_of_it_back(
+def test_a_database_that_was_removed_while_in_use_is_reported_and_the_fix_restores_all_rows(
     tmp_path: Path, toombos: Toombos
 ):
     port = free_port()
@@ -48,8 +48,8 @@ def test_a_database_that_was_removed_in_use_is_found_and_the_fix_brings_all_of_i
     (tmp_path / ".env").write_text(f"DATABASE_URL=sqlite:///{tmp_path}/notes.db\n")
 
     def rows(path: str = "/health") -> int:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            return int(json.load(answer)["rows"])
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as response:
+            return int(json.load(response)["rows"])
 
     started = toombos("start")
     assert started.returncode == 0, started.stderr

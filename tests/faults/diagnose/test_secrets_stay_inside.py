@@ -1,4 +1,4 @@
-"""Canary secrets in the settings, the logs and the command line: none in any output or file, in any spelling."""
+"""Canary secrets in the settings, logs and command line never appear in any output or file, in any spelling."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ KEY = "c4naryKey-zyxwvutsrqponm-9876543210"
 
 
 def spellings(secret: str) -> set[str]:
-    """How a secret may turn up, made without the redactor's own list."""
+    """Return the forms in which a secret may appear, without using the redactor's own list."""
     escaped = json.dumps(secret)[1:-1]
     encoded = {base64.b64encode(secret.encode()).decode()[:-4], base64.b64encode(b"x" + secret.encode()).decode()[4:-4]}
     return {secret, escaped, json.dumps(escaped)[1:-1], quote(secret, safe=""), quote(secret).lower()} | encoded
@@ -46,7 +46,7 @@ def plant(system: DryRun) -> None:
         log.write("\n".join(lines) + "\n")
 
 
-def test_no_output_holds_a_secret(system: DryRun, tmp_path: Path):
+def test_outputs_and_files_do_not_contain_secrets(system: DryRun, tmp_path: Path):
     plant(system)
     (system.project / "toombos.toml").write_text(
         f'{system.manifest}[services.extra]\noptional = true\nport = 1\ncommand = ["sleep", "--token={TOKEN}"]\n'
@@ -74,7 +74,7 @@ def test_no_output_holds_a_secret(system: DryRun, tmp_path: Path):
     assert bundle.stat().st_mode & 0o777 == page.stat().st_mode & 0o777 == 0o600
 
 
-def test_what_is_printed_off_a_terminal_is_plain_and_whole(system: DryRun, tmp_path: Path):
+def test_output_without_a_terminal_is_plain_and_complete(system: DryRun, tmp_path: Path):
     os.kill(system.pid("crm"), signal.SIGKILL)
     wait_for(lambda: system.state("crm")["phase"] == "failed", what="the supervisor's note")
     with (system.project / "logs" / "crm-mock.log").open("a") as log:

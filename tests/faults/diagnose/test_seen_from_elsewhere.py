@@ -1,4 +1,4 @@
-"""Asked by another user, or in another container: what cannot be seen is told, and nobody is taken for a stranger."""
+"""diagnose run by another user or in another container says what it cannot see and reports no strangers."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Unwell).serve_forever()
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as another user")
 
 
-# The interpreter may lie where only root comes in: everything is imported by a first diagnosis, of another project.
+# Only root may be able to read the interpreter's files, so a first diagnosis, of another project, imports everything.
 _AS_NOBODY = """
 import contextlib, io, os, sys
 from toombos_cli.main import main
@@ -44,7 +44,7 @@ def toombos(project: Path, *args: str, **given: Any) -> subprocess.CompletedProc
 
 @pytest.fixture
 def shop() -> Iterator[Path]:
-    """A service that runs and is not well, and one that was never started, in a directory that everyone may enter."""
+    """A project that everyone may read, with an unhealthy service and one that was never started."""
     with tempfile.TemporaryDirectory(prefix="toombos-shop-") as name:
         project = Path(name)
         project.chmod(0o755)
@@ -63,7 +63,7 @@ def shop() -> Iterator[Path]:
 
 
 @pytest.mark.usefixtures("nobody")
-def test_what_another_user_runs_is_not_called_a_stranger(shop: Path, tmp_path: Path):
+def test_a_service_of_another_user_is_not_reported_as_a_stranger(shop: Path, tmp_path: Path):
     argv = [sys.executable, "-P", "-c", _AS_NOBODY, str(tmp_path), str(shop)]
     env = clean_environment()
     found = data_of(subprocess.run(argv, env=env, capture_output=True, text=True, timeout=120, check=False, cwd="/"))
@@ -81,15 +81,15 @@ def elsewhere(project: Path, *args: str) -> dict[str, Any]:
     return data_of(toombos(project, *args, through=(needs("unshare"), "--pid", "--fork", "--mount-proc")))
 
 
-def test_what_runs_in_another_container_is_not_called_a_stranger(shop: Path):
+def test_a_service_in_another_container_is_not_reported_as_a_stranger(shop: Path):
     services = {s["name"]: s for s in elsewhere(shop, "health", "--json")["services"]}
     assert (services["web"]["reason"], services["idle"]["reason"]) == ("status", "refused")
     found = elsewhere(shop, "diagnose", "--json")
     assert list(found["roots"]) == ["proc.missing", "http.status", "proc.seen"]
-    told = next(f for f in found["findings"] if f["id"] == "proc.seen")
-    assert "another container" in told["reason"]
+    seen = next(f for f in found["findings"] if f["id"] == "proc.seen")
+    assert "another container" in seen["reason"]
 
 
-def test_whoever_runs_them_is_told_nothing_of_that(shop: Path):
+def test_the_user_who_runs_the_services_gets_no_such_finding(shop: Path):
     found = data_of(toombos(shop, "diagnose", "--json"))
     assert list(found["roots"]) == ["proc.missing", "http.status"]

@@ -1,4 +1,4 @@
-"""Who answers: the process that toombos started, a suspended one, or a stranger."""
+"""The process that responds: the one that toombos started, a suspended one, or a stranger."""
 
 import json
 import os
@@ -19,7 +19,7 @@ WEB = Path(__file__).parents[1] / "services" / "web.py"
 
 @pytest.fixture
 def project(tmp_path):
-    """One small service on a free port."""
+    """A project with one small service on a free port."""
     (tmp_path / "toombos.toml").write_text(
         f"""
 [services.web]
@@ -47,7 +47,7 @@ def test_a_running_service_is_up_with_its_own_pid(toombos):
     assert (code, service["status"], service["reason"], service["pid"]) == (0, "up", "ok", row["pid"])
 
 
-def test_a_suspended_process_is_stopped_not_timed_out_and_the_fix_wakes_it(toombos):
+def test_a_suspended_process_is_reported_as_stopped_and_the_fix_resumes_it(toombos):
     toombos("start")
     pid = health(toombos)[1]["pid"]
     os.kill(pid, signal.SIGSTOP)
@@ -60,7 +60,7 @@ def test_a_suspended_process_is_stopped_not_timed_out_and_the_fix_wakes_it(toomb
     assert wait_for(lambda: health(toombos)[0] == 0)
 
 
-def test_a_stranger_on_the_port_is_named_and_never_taken_for_the_service(toombos, project):
+def test_a_stranger_on_the_port_is_reported_and_not_mistaken_for_the_service(toombos, project):
     toombos("start")
     _, before = health(toombos)
     os.kill(before["pid"], signal.SIGKILL)
@@ -70,10 +70,10 @@ def test_a_stranger_on_the_port_is_named_and_never_taken_for_the_service(toombos
         code, service = health(toombos)
     assert (code, service["status"], service["reason"], service["pid"]) == (1, "down", "wrong-owner", os.getpid())
     assert f"pid {os.getpid()}" in service["detail"]
-    assert service["fix"] is None  # nothing that ends a stranger is offered for pasting
+    assert service["fix"] is None  # health never suggests a command that kills a stranger
 
 
-def test_a_service_of_another_project_on_the_port_is_named_with_its_project(toombos, project, tmp_path_factory):
+def test_a_service_of_another_project_on_the_port_is_reported_with_its_project(toombos, project, tmp_path_factory):
     other = tmp_path_factory.mktemp("other checkout")
     text = (project / "toombos.toml").read_text()
     (other / "toombos.toml").write_text(text.replace("services.web", "services.shop"))
@@ -94,7 +94,7 @@ def test_a_service_of_another_project_on_the_port_is_named_with_its_project(toom
         toombos("stop", cwd=other)
 
 
-def test_a_stranger_in_the_place_of_a_stopped_service_is_named(toombos, project):
+def test_a_stranger_in_place_of_a_stopped_service_is_reported(toombos, project):
     toombos("start")
     toombos("stop")
     port = int(next(line for line in (project / "toombos.toml").read_text().splitlines() if "port =" in line)[7:])
@@ -104,7 +104,7 @@ def test_a_stranger_in_the_place_of_a_stopped_service_is_named(toombos, project)
     assert "which toombos did not start" in service["detail"]
 
 
-def test_a_service_that_toombos_never_started_is_judged_by_its_answer_alone(toombos, project):
+def test_a_service_that_toombos_never_started_is_judged_only_by_its_response(toombos, project):
     port = int(next(line for line in (project / "toombos.toml").read_text().splitlines() if "port =" in line)[7:])
     with serve(answer(b"fine"), port=port):
         code, service = health(toombos)

@@ -1,4 +1,4 @@
-"""`toombos load` on the running dry-run system: what it counts is what the generator counted."""
+"""`toombos load` on the running dry-run system: its counts agree with those of the generator."""
 
 import importlib.util
 import json
@@ -15,22 +15,22 @@ from toombos_cli.manifest.reading.loader import load_manifest
 
 @pytest.fixture
 def generator(toombos: Toombos, project: Path) -> str:
-    """The URL of the generator of a dry-run system that runs."""
+    """The URL of the generator in a running dry-run system."""
     started = toombos("start", "--dry-run", timeout_s=120)
     assert started.returncode == 0, started.stderr
     return load_manifest(project).services["generator"].url
 
 
 def answered(generator: str) -> float:
-    """How many contents the generator says it made."""
-    with urllib.request.urlopen(f"{generator}/metrics") as answer:
-        metrics = answer.read().decode()
+    """Return how many generation requests succeeded according to the generator."""
+    with urllib.request.urlopen(f"{generator}/metrics") as response:
+        metrics = response.read().decode()
     row = re.search(r'http_requests_total\{method="POST",path="/api/v2/generate-content",status="200"\} (\S+)', metrics)
     assert row, metrics
     return float(row[1])
 
 
-def test_the_default_run_agrees_with_the_generators_own_metric(toombos: Toombos, generator: str):
+def test_the_default_run_agrees_with_the_metric_of_the_generator(toombos: Toombos, generator: str):
     done = toombos("--json", "load")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)["data"]
@@ -41,7 +41,7 @@ def test_the_default_run_agrees_with_the_generators_own_metric(toombos: Toombos,
     assert server["rss_max_bytes"] > 20_000_000
 
 
-def test_a_locust_master_and_two_workers_agree_with_the_generators_own_metric(toombos: Toombos, generator: str):
+def test_a_locust_master_and_two_workers_agree_with_the_metric_of_the_generator(toombos: Toombos, generator: str):
     if importlib.util.find_spec("locust") is None:
         needs("locust")
     done = toombos("--json", "load", "-n", "61", "-c", "4", "--locust-workers", "2", timeout_s=120)

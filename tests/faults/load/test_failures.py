@@ -1,4 +1,4 @@
-"""Every way in which a request can fail: its own class and phase, counted exactly, and never sent again."""
+"""Every way in which a request can fail has its class and phase, is counted exactly, and is never retried."""
 
 import contextlib
 import socket
@@ -18,20 +18,20 @@ from toombos_cli.load.slo import LoadCriteria
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
 FAILURES = [
-    ("reset before the first byte", reset, ("reset", "wait")),
-    ("closed before the first byte", raw(b""), ("eof", "wait")),
-    ("garbage", raw(b"220 mail.example.com ESMTP\r\n"), ("malformed", "wait")),
-    ("a body cut off", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhi"), ("truncated", "body")),
-    ("a head cut off", raw(b"HTTP/1.1 200 OK\r\nContent-Le"), ("truncated", "body")),
-    ("a chunk cut off", raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhi"), ("truncated", "body")),
+    ("the connection is reset before the first byte", reset, ("reset", "wait")),
+    ("the connection is closed before the first byte", raw(b""), ("eof", "wait")),
+    ("the response is garbage", raw(b"220 mail.example.com ESMTP\r\n"), ("malformed", "wait")),
+    ("the body is cut off", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhi"), ("truncated", "body")),
+    ("the head is cut off", raw(b"HTTP/1.1 200 OK\r\nContent-Le"), ("truncated", "body")),
+    ("a chunk is cut off", raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhi"), ("truncated", "body")),
     (
-        "a chunk without a size",
+        "a chunk has no valid size",
         raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
         ("malformed", "body"),
     ),
-    ("a longer body than announced", raw(OK + b"surplus"), ("malformed", "body")),
-    ("two answers", raw(OK + OK), ("malformed", "body")),
-    ("no answer at all", hang, ("timeout", "wait")),
+    ("the body is longer than announced", raw(OK + b"surplus"), ("malformed", "body")),
+    ("there are two responses", raw(OK + OK), ("malformed", "body")),
+    ("there is no response", hang, ("timeout", "wait")),
 ]
 
 
@@ -44,7 +44,7 @@ def test_each_failure_has_its_class_and_phase(handler, expected):
     assert report.counts.ok == 0
 
 
-def test_a_timeout_stays_in_the_tail_as_a_lower_bound():
+def test_a_timeout_counts_in_the_tail_as_a_lower_bound():
     with serve(hang) as port:
         plan = plan_for(port, requests=4, connections=4, timeout_s=0.3)
         report = report_of(plan, run_engine(plan))
@@ -52,7 +52,7 @@ def test_a_timeout_stays_in_the_tail_as_a_lower_bound():
     assert report.latency_us.response.p50 >= 300_000
 
 
-def test_a_body_that_never_ends_is_given_up_in_the_body():
+def test_a_body_that_never_ends_is_a_timeout_in_the_body_phase():
     def drip(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhi")
@@ -65,14 +65,14 @@ def test_a_body_that_never_ends_is_given_up_in_the_body():
     assert errors_of(report) == {("timeout", "body"): 2}
 
 
-def test_a_refused_connection_is_a_failed_request_each_time():
+def test_each_refused_connection_is_a_failed_request():
     plan = plan_for(free_port(), requests=6, connections=3)
     report = report_of(plan, run_engine(plan))
     assert errors_of(report) == {("refused", "connect"): 6}
     assert report.errors[0]["errno"] == "ECONNREFUSED"
 
 
-def test_a_black_hole_times_out_in_connect():
+def test_a_black_hole_is_a_timeout_in_the_connect_phase():
     with black_hole() as port:
         plan = plan_for(port, timeout_s=0.3, **at_rate(20, 0.5))
         report = report_of(plan, run_engine(plan))
@@ -81,7 +81,7 @@ def test_a_black_hole_times_out_in_connect():
     assert report.latency_us.service.count == 0
 
 
-def test_a_tls_target_that_speaks_plain_http_fails_in_tls():
+def test_a_tls_target_that_speaks_plain_http_fails_in_the_tls_phase():
     def answer_plainly(connection: socket.socket) -> None:
         connection.recv(4096)
         connection.sendall(OK)
@@ -92,7 +92,7 @@ def test_a_tls_target_that_speaks_plain_http_fails_in_tls():
     assert errors_of(report) == {("tls", "tls"): 2}
 
 
-def test_an_unknown_certificate_is_refused_unless_told_otherwise(tmp_path):
+def test_an_unknown_certificate_is_refused_unless_verification_is_off(tmp_path):
     from dataclasses import replace
 
     with serve_tls(answer_for_ever, tmp_path) as port:
@@ -100,21 +100,21 @@ def test_an_unknown_certificate_is_refused_unless_told_otherwise(tmp_path):
         strict = replace(plan, target=replace(plan.target, verify_tls=True))
         refused = report_of(strict, run_engine(strict))
         taken = report_of(plan, run_engine(plan))
-        told = run_load(strict, criteria=LoadCriteria())
+        advised = run_load(strict, criteria=LoadCriteria())
     assert errors_of(refused) == {("certificate", "tls"): 20}
-    assert "this machine does not trust the certificate: --insecure accepts any certificate" in told.notes
+    assert "this machine does not trust the certificate: --insecure accepts any certificate" in advised.notes
     assert taken.counts.ok == 20
 
 
 def answer_for_ever(connection: socket.socket) -> None:
-    """Keeps the connection and answers each request."""
+    """Keep the connection open and respond to each request."""
     while read_request(connection):
         connection.sendall(OK)
 
 
 @contextlib.contextmanager
 def closes_idle_connections(after_s: float) -> Iterator[int]:
-    """A server that ends a connection which was idle for so long, as uvicorn does after 5 s."""
+    """Run a server that closes a connection after it was idle for `after_s`, as uvicorn does after 5 s."""
 
     def handle(connection: socket.socket) -> None:
         connection.settimeout(after_s)
@@ -125,7 +125,7 @@ def closes_idle_connections(after_s: float) -> Iterator[int]:
         yield port
 
 
-def test_a_connection_that_the_server_closed_while_idle_is_no_error():
+def test_an_idle_connection_that_the_server_closes_is_not_an_error():
     with closes_idle_connections(0.2) as port:
         plan = plan_for(port, **at_rate(2, 2))
         report = report_of(plan, run_engine(plan))
@@ -134,14 +134,14 @@ def test_a_connection_that_the_server_closed_while_idle_is_no_error():
     assert report.latency_us.connect.count == 4
 
 
-def test_a_connection_lost_while_a_request_crosses_the_close_is_stale_reuse():
+def test_a_connection_that_closes_as_a_request_is_sent_is_stale_reuse():
     served = threading.local()
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
         connection.sendall(OK)
         served.first = True
-        read_request(connection)  # the second request arrives, and the server has just decided to close
+        read_request(connection)  # the second request arrives just after the server has decided to close
 
     with serve(handle) as port:
         plan = plan_for(port, **at_rate(0.8, 2.5))
@@ -150,13 +150,13 @@ def test_a_connection_lost_while_a_request_crosses_the_close_is_stale_reuse():
     assert report.counts.ok == 1
 
 
-def test_a_server_that_dies_and_comes_back_is_found_again():
+def test_requests_succeed_again_after_a_server_restarts():
     def two_lives(listener: socket.socket, port: int) -> None:
         with listener, listener.accept()[0] as connection:
             for _ in range(5):
                 read_request(connection)
                 connection.sendall(OK)
-        time.sleep(0.3)  # gone: who asks now is refused
+        time.sleep(0.3)  # nothing listens now, so connections are refused
         with socket.create_server(("127.0.0.1", port)) as second, second.accept()[0] as connection:
             answer_for_ever(connection)
 

@@ -1,4 +1,4 @@
-"""The HTML report in a real browser: every chart is drawn, and nothing is fetched from anywhere."""
+"""The HTML report in a real browser: every chart is drawn and nothing is fetched."""
 
 import html
 import json
@@ -26,7 +26,7 @@ CHARTS = [
     "Lateness of the load generator over time",
 ]
 
-# Measures what the browser laid out, and leaves it in the page's title.
+# This script measures the layout in the browser and stores the result in the title of the page.
 MEASURE = """<script>
 const found = [...document.querySelectorAll('svg')].map(svg => {
   const frame = svg.getBoundingClientRect();
@@ -47,7 +47,7 @@ document.title = JSON.stringify({ charts: found, page: document.documentElement.
 
 
 def look_at(page: str, directory: Path, *, width: int = 1200) -> dict[str, Any]:
-    """What Chromium makes of the page."""
+    """Return the layout of the page as measured in Chromium."""
     browser = needs("chromium")
     file = directory / "page.html"
     policy = '<meta http-equiv="Content-Security-Policy"'
@@ -67,7 +67,7 @@ def look_at(page: str, directory: Path, *, width: int = 1200) -> dict[str, Any]:
     return measured
 
 
-@pytest.mark.parametrize("width", [1200, 600])
+@pytest.mark.parametrize("width", [1200, 600], ids=["a wide window", "a narrow window"])
 def test_every_chart_is_drawn_in_a_browser(toombos: Toombos, project: Path, width):
     report = project / "report.html"
     with load_server("error:7") as server:
@@ -84,11 +84,11 @@ def test_every_chart_is_drawn_in_a_browser(toombos: Toombos, project: Path, widt
         assert chart["shapes_inside"], name
         assert chart["texts_inside"], (name, chart["texts"])
     assert {"200", "500"} <= set(seen["charts"][1]["texts"])
-    assert seen["page"]  # nothing sticks out sideways
+    assert seen["page"]  # the page does not scroll sideways
     assert seen["fetched"] == 0
 
 
-def test_a_report_without_any_answer_can_be_looked_at(tmp_path):
+def test_a_report_without_any_response_can_be_displayed(tmp_path):
     with serve(hang) as port:
         plan = plan_for(port, requests=2, connections=2, timeout_s=0.2)
         page = load_html.document(report_of(plan, run_engine(plan)))
@@ -96,7 +96,7 @@ def test_a_report_without_any_answer_can_be_looked_at(tmp_path):
     assert seen["charts"][1]["texts"] == ["timeout", "2"]
 
 
-def test_what_a_server_says_is_text_and_never_markup():
+def test_the_text_of_a_server_is_escaped():
     def garbage(connection):
         connection.recv(1000)
         connection.sendall(b"HTTP/1.1 200 OK\r\n<script>alert(1)</script>\r\n\r\n")

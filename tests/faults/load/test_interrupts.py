@@ -1,4 +1,4 @@
-"""Signals to a running `toombos load`: results stay whole, and a generator that was held up says so."""
+"""Signals to a running `toombos load`: results stay complete, and a generator that was held up says so."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from toombos_cli.render.text.load import sentence
 
 @contextmanager
 def running(*args: str, connections: int = 1) -> Iterator[subprocess.Popen[str]]:
-    """A `toombos --json load` that has its connections to the target."""
+    """Run `toombos --json load` and wait until it has its connections to the target."""
     with begin_toombos("--json", "load", *args) as process:
         try:
             wait_for(lambda: _keeps(process.pid, connections), within_s=30, what="connections to the target")
@@ -34,7 +34,7 @@ def running(*args: str, connections: int = 1) -> Iterator[subprocess.Popen[str]]
 
 
 def _keeps(pid: int, connections: int) -> bool:
-    """Whether it has so many, and not for a moment only, as when it looks whether the target is there."""
+    """Return whether it has that many connections for longer than its first check of the target takes."""
     if _connections(pid) < connections:
         return False
     time.sleep(0.1)
@@ -60,7 +60,7 @@ def _result(process: subprocess.Popen[str]) -> dict[str, Any]:
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "terminate"])
 @pytest.mark.parametrize("after_s", [0.4, 1.27])
-def test_a_signal_keeps_all_that_was_measured(after_s, number, code, processes):
+def test_a_signal_keeps_all_results(after_s, number, code, processes):
     with load_server("fixed:30") as server:
         url = f"http://127.0.0.1:{server.port}/"
         with running(url, "-n", "1000000", "-c", "8", "--processes", str(processes), connections=8) as process:
@@ -75,9 +75,11 @@ def test_a_signal_keeps_all_that_was_measured(after_s, number, code, processes):
 
 
 @pytest.mark.parametrize(
-    "pace", [["--rate", "200", "--duration", "3s"], ["--duration", "3s", "-c", "4"]], ids=["open", "closed"]
+    "pace",
+    [["--rate", "200", "--duration", "3s"], ["--duration", "3s", "-c", "4"]],
+    ids=["an open loop", "a closed loop"],
 )
-def test_a_generator_that_was_stopped_for_half_a_second_says_that_it_was_held_up(pace):
+def test_a_generator_that_was_suspended_for_half_a_second_reports_that_it_was_held_up(pace):
     with load_server("fixed:5") as server, running(f"http://127.0.0.1:{server.port}/", *pace) as process:
         time.sleep(1.0)  # well into the run
         os.kill(process.pid, signal.SIGSTOP)
@@ -91,8 +93,10 @@ def test_a_generator_that_was_stopped_for_half_a_second_says_that_it_was_held_up
     assert document["verdict"] == ("error" if "--rate" in pace else "warn")
 
 
-@pytest.mark.parametrize("settings", [{"requests": 100_000}, {"duration_s": 2.5}], ids=["by number", "by time"])
-def test_a_run_that_only_its_number_of_requests_would_end_does_not_outlive_its_target(settings, monkeypatch):
+@pytest.mark.parametrize(
+    "settings", [{"requests": 100_000}, {"duration_s": 2.5}], ids=["limited by number", "limited by time"]
+)
+def test_a_run_with_a_fixed_number_of_requests_ends_if_the_target_is_lost(settings, monkeypatch):
     monkeypatch.setattr(closed, "_PATIENCE_S", 0.5)
     with load_server("fixed:5") as server:
         plan = plan_for(server.port, connections=4, timeout_s=0.5, **settings)
@@ -107,13 +111,13 @@ def test_a_run_that_only_its_number_of_requests_would_end_does_not_outlive_its_t
     assert ("the target was lost" in sentence(report)) is counted
 
 
-def test_a_signal_before_anything_was_sent_ends_it_at_once():
+def test_a_signal_during_the_start_ends_the_run_at_once():
     with load_server("fixed:0") as server:
         for after_s in (0.15, 0.3, 0.45, 0.6, 0.75):
             argv = ("load", f"http://127.0.0.1:{server.port}/", "--duration", "20s", "--processes", 2)
             with begin_toombos(*argv) as process:
                 try:
-                    time.sleep(after_s)  # anywhere in its start
+                    time.sleep(after_s)  # at any point during the start
                     process.send_signal(signal.SIGINT)
                     process.communicate(timeout=10)
                 finally:
@@ -122,7 +126,7 @@ def test_a_signal_before_anything_was_sent_ends_it_at_once():
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_nothing_goes_on_when_it_is_killed(processes):
+def test_the_child_processes_end_when_load_is_killed(processes):
     with load_server("fixed:5") as server:
         url = f"http://127.0.0.1:{server.port}/"
         with running(url, "--duration", "60s", "--processes", str(processes), connections=8) as process:

@@ -1,4 +1,4 @@
-"""Locust for real: a master and two workers on loopback, whose counts are those of the server."""
+"""Real Locust runs: a master and two workers on loopback, whose counts agree with those of the server."""
 
 import contextlib
 import importlib.util
@@ -25,7 +25,7 @@ def _locust_is_installed():
         needs("locust")
 
 
-def test_a_master_and_two_workers_send_exactly_the_requests_asked_for(toombos: Toombos):
+def test_a_master_and_two_workers_send_exactly_the_requested_number(toombos: Toombos):
     with load_server("error:5") as server:
         url = f"http://127.0.0.1:{server.port}/x"
         done = toombos("--json", "load", url, "-n", "501", "-c", "6", "-d", "{}", "--locust-workers", "2")
@@ -41,7 +41,7 @@ def test_a_master_and_two_workers_send_exactly_the_requests_asked_for(toombos: T
 
 
 def test_a_master_waits_for_workers_that_were_started_elsewhere(tmp_path: Path):
-    """Workers elsewhere have neither the plan nor a file: they get both from the master, on an address of its own."""
+    """Remote workers have neither the plan nor a file and get both from the master, which has its own address."""
     master = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(1, 254)}"
     with load_server("fixed:1") as server, contextlib.ExitStack() as stack:
         argv = ("--json", "load", f"http://127.0.0.1:{server.port}/", "-n", 201, "-c", 4, "--locust-workers", 2)
@@ -50,14 +50,14 @@ def test_a_master_waits_for_workers_that_were_started_elsewhere(tmp_path: Path):
         for index in range(2):
             log = stack.enter_context((tmp_path / f"worker-{index}.log").open("wb"))
             process = stack.enter_context(subprocess.Popen(worker, cwd=tmp_path, stdout=log, stderr=log))
-            stack.callback(process.kill)  # ends with the master; this is for a test that fails
+            stack.callback(process.kill)  # it ends with the master; this is for a failed test
         text, problems = run.communicate(timeout=90)
     assert run.returncode == 0, problems
     counts = json.loads(text)["data"]["counts"]
     assert server.requests == counts["scheduled"] == counts["ok"] == 201
 
 
-def test_ctrl_c_ends_all_of_locust_and_keeps_what_was_measured():
+def test_ctrl_c_ends_all_locust_processes_and_keeps_the_results():
     with load_server("fixed:10") as server:
         url = f"http://127.0.0.1:{server.port}/"
         argv = ("--json", "load", url, "--duration", "60s", "-c", 4, "--locust-workers", 2)
@@ -69,7 +69,7 @@ def test_ctrl_c_ends_all_of_locust_and_keeps_what_was_measured():
 
             wait_for(lambda: connected() >= 4, within_s=60, what="load from Locust")
             family = psutil.Process(process.pid).children(recursive=True)
-            time.sleep(1.5)  # some load, not a wait for a state
+            time.sleep(1.5)  # time for some load, not a wait for a state
             process.send_signal(signal.SIGINT)
             text, problems = process.communicate(timeout=60)
     document = json.loads(text or problems)
@@ -90,7 +90,7 @@ def test_ctrl_c_ends_all_of_locust_and_keeps_what_was_measured():
         (["--locust-master", "127.0.0.1"], "--locust-master: needs --locust-workers"),
     ],
 )
-def test_what_locust_cannot_do_is_refused(args, message, toombos: Toombos):
+def test_options_that_locust_does_not_support_are_refused(args, message, toombos: Toombos):
     with load_server("fixed:0") as server:
         done = toombos("load", f"http://127.0.0.1:{server.port}/", *args)
     assert done.returncode == 2

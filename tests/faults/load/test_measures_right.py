@@ -1,4 +1,4 @@
-"""The load engine against servers whose answers are known beforehand: what it reports must be what happened."""
+"""The load engine against servers with known responses: its report must agree with what happened."""
 
 import os
 import statistics
@@ -15,7 +15,7 @@ from toombos_cli import processes
 from toombos_cli.load.engine.fleet import run_engine
 
 
-def test_service_time_is_that_of_the_servers_own_log():
+def test_service_time_agrees_with_the_log_of_the_server():
     with load_server("fixed:20") as server:
         plan = plan_for(server.port, requests=300, connections=4)
         report = report_of(plan, run_engine(plan))
@@ -26,11 +26,11 @@ def test_service_time_is_that_of_the_servers_own_log():
 
 
 def _server_lag_ms(held_ms: list[float], share: float = 0.5) -> float:
-    """How much longer than 20 ms the server itself took, on a machine that is busy: of this share of the answers."""
+    """Return how much longer than 20 ms the server itself took, at this quantile, because the machine was busy."""
     return max(0.0, sorted(held_ms)[int(share * len(held_ms))] - 20)
 
 
-def test_slow_answers_stand_apart_in_the_tail():
+def test_slow_responses_appear_only_in_the_tail():
     with load_server("mixed:10:100") as server:
         plan = plan_for(server.port, requests=500, connections=5)
         service = report_of(plan, run_engine(plan)).latency_us.service
@@ -46,10 +46,10 @@ def test_a_stall_shows_in_the_response_time_of_an_open_loop():
         report = report_of(plan, outcome)
     assert server.requests == report.counts.ok == 2000
     response = report.latency_us.response
-    # A tenth of the requests fell into the stall, and waited for its end from wherever in it they were due.
+    # A tenth of the requests were due during the stall and waited from then until its end.
     for measured, ideal_us in ((response.p95, 520_000), (response.p99, 920_000), (response.p99_9, 1_010_000)):
         assert measured > ideal_us * 0.94
-    # On a busy machine the server's own log says how long it really took.
+    # On a busy machine only the log of the server shows how long the stall really took.
     waits = [at - (outcome.started_ns + n * 5_000_000) for n, at in enumerate(sorted(server.answered_ns))]
     p95_us, p99_us = (sorted(waits)[int(2000 * share) - 1] / 1000 for share in (0.95, 0.99))
     assert response.p95 == pytest.approx(p95_us, rel=0.06)
@@ -65,7 +65,7 @@ def test_a_stall_hides_from_the_service_time_of_a_closed_loop():
     assert report.latency_us.service.max > 900_000
 
 
-def test_the_second_that_a_full_backlog_costs_belongs_to_connect():
+def test_the_second_lost_to_a_full_backlog_counts_as_connect_time():
     with load_server("stall:20:1:1", backlog=100) as server:
         plan = plan_for(server.port, **at_rate(200, 4))
         report = report_of(plan, run_engine(plan))
@@ -86,7 +86,7 @@ def test_beyond_capacity_latency_grows_by_half_a_second_each_second(duration_s):
     assert report.latency_us.response.p50 == pytest.approx(duration_s / 4 * 1e6, rel=0.05)
 
 
-def test_each_reset_is_counted_and_nothing_else():
+def test_each_reset_is_counted_as_the_only_error():
     with load_server("reset:10") as server:
         plan = plan_for(server.port, requests=10_000, connections=10)
         report = report_of(plan, run_engine(plan))
@@ -95,7 +95,7 @@ def test_each_reset_is_counted_and_nothing_else():
     assert errors_of(report) == {("reset", "wait"): 1_000}
 
 
-def test_latencies_of_successes_stand_beside_those_of_all_answers():
+def test_latencies_are_reported_for_successes_and_for_all_responses():
     with load_server("error:4") as server:
         plan = plan_for(server.port, requests=400, connections=4)
         report = report_of(plan, run_engine(plan))
@@ -104,7 +104,7 @@ def test_latencies_of_successes_stand_beside_those_of_all_answers():
     assert (report.latency_us.response.count, report.latency_us.ok.count) == (400, 300)
 
 
-def test_without_keepalive_each_request_has_a_connection_of_its_own():
+def test_each_request_has_its_own_connection_without_keepalive():
     with load_server("fixed:0") as server:
         plan = plan_for(server.port, requests=500, connections=5, keepalive=False)
         report = report_of(plan, run_engine(plan))
@@ -113,7 +113,7 @@ def test_without_keepalive_each_request_has_a_connection_of_its_own():
     assert report.latency_us.response.p50 >= report.latency_us.service.p50
 
 
-def test_a_server_that_closes_after_each_answer_is_no_error():
+def test_a_server_may_close_the_connection_after_each_response():
     with load_server("slow:1") as server:
         plan = plan_for(server.port, requests=200, connections=4)
         report = report_of(plan, run_engine(plan))
@@ -121,7 +121,7 @@ def test_a_server_that_closes_after_each_answer_is_no_error():
     assert not report.errors
 
 
-def test_warm_up_is_sent_and_not_counted():
+def test_warm_up_requests_are_sent_but_not_counted():
     with load_server("fixed:5") as server:
         plan = plan_for(server.port, requests=100, connections=2, warmup_s=0.5)
         report = report_of(plan, run_engine(plan))
@@ -129,7 +129,7 @@ def test_warm_up_is_sent_and_not_counted():
     assert server.requests > 130
 
 
-def test_warm_up_of_an_open_loop_is_sent_at_the_first_rate():
+def test_the_warm_up_of_an_open_loop_uses_the_first_rate():
     with load_server("fixed:5") as server:
         plan = plan_for(server.port, warmup_s=1.0, **at_rate(100, 1))
         report = report_of(plan, run_engine(plan))
@@ -137,7 +137,7 @@ def test_warm_up_of_an_open_loop_is_sent_at_the_first_rate():
     assert server.requests == 200
 
 
-def test_a_drain_that_is_too_short_leaves_lower_bounds_in_the_tail():
+def test_requests_unfinished_after_the_drain_count_in_the_tail_as_lower_bounds():
     with load_server("fixed:2000") as server:
         plan = plan_for(server.port, drain_s=0.5, **at_rate(50, 1))
         report = report_of(plan, run_engine(plan))
@@ -147,7 +147,7 @@ def test_a_drain_that_is_too_short_leaves_lower_bounds_in_the_tail():
     assert 1_400_000 < report.latency_us.response.max < 1_700_000
 
 
-def test_requests_beyond_the_last_connection_queue_and_their_wait_is_response_time():
+def test_requests_queue_if_all_connections_are_busy_and_the_wait_is_response_time():
     with load_server("fixed:100") as server:
         plan = plan_for(server.port, max_connections=2, **at_rate(40, 1))
         report = report_of(plan, run_engine(plan))
@@ -158,7 +158,7 @@ def test_requests_beyond_the_last_connection_queue_and_their_wait_is_response_ti
     assert "all connections were busy" in report.generator.reasons[-1]
 
 
-def test_what_was_never_sent_is_dropped():
+def test_requests_that_were_never_sent_are_counted_as_dropped():
     with load_server("fixed:1000") as server:
         plan = plan_for(server.port, max_connections=1, drain_s=0.2, **at_rate(20, 0.5))
         report = report_of(plan, run_engine(plan))
@@ -166,7 +166,7 @@ def test_what_was_never_sent_is_dropped():
     assert report.latency_us.response.censored == 10
 
 
-def test_a_rate_far_beyond_what_can_be_sent_ends_in_time_and_counts_every_request_that_was_due():
+def test_an_impossible_rate_ends_in_time_and_counts_every_scheduled_request():
     with load_server("fixed:5") as server:
         plan = plan_for(server.port, max_connections=4, drain_s=0.2, **at_rate(300_000, 1))
         report = report_of(plan, run_engine(plan))
@@ -176,7 +176,7 @@ def test_a_rate_far_beyond_what_can_be_sent_ends_in_time_and_counts_every_reques
     assert report.run.duration_s < 5
 
 
-def test_what_is_overdue_takes_no_memory():
+def test_overdue_requests_do_not_use_memory():
     peaks_mb = []
     with load_server("fixed:5") as server:
         for rate in ("100", "1000000"):
@@ -189,7 +189,7 @@ def test_what_is_overdue_takes_no_memory():
     assert peaks_mb[1] < peaks_mb[0] + 20
 
 
-def test_what_is_overdue_from_the_warm_up_is_not_counted():
+def test_overdue_requests_of_the_warm_up_are_not_counted():
     with load_server("fixed:50") as server:
         plan = plan_for(server.port, max_connections=1, warmup_s=0.5, drain_s=0.1, **at_rate(100, 0.5))
         report = report_of(plan, run_engine(plan))
@@ -197,8 +197,8 @@ def test_what_is_overdue_from_the_warm_up_is_not_counted():
     assert 0 < report.counts.ok < 15
 
 
-def test_without_uvloop_the_engine_runs_on_plain_asyncio(monkeypatch):
-    monkeypatch.setitem(sys.modules, "uvloop", None)  # what an absent module looks like to `import`
+def test_the_engine_runs_on_plain_asyncio_if_there_is_no_uvloop(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvloop", None)  # makes `import uvloop` fail
     with load_server("fixed:1") as server:
         closed = plan_for(server.port, requests=200, connections=4)
         opened = plan_for(server.port, **at_rate(100, 1))
@@ -217,7 +217,7 @@ def test_a_mix_is_drawn_by_weight_and_counted_by_endpoint():
 
 
 @pytest.mark.full
-def test_one_request_every_six_seconds_suits_a_server_that_closes_after_five():
+def test_one_request_every_six_seconds_works_with_a_server_that_closes_after_five():
     port = free_port()
     app = (
         "async def app(scope, receive, send):\n"

@@ -1,4 +1,4 @@
-"""Wherever a variable is set, and however it is stored, every command uses the value that the service is given."""
+"""Every command uses the value that the service gets, wherever a variable is set and however it is stored."""
 
 import json
 import re
@@ -28,7 +28,7 @@ def put(request: pytest.FixtureRequest) -> Setter:
     return setter
 
 
-def test_a_database_server_that_is_down_is_missed_by_every_command(put: Setter, project: Path, toombos: Toombos):
+def test_every_command_reports_a_database_server_that_is_down(put: Setter, project: Path, toombos: Toombos):
     port = free_port()
     env = put(project, "DATABASE_URL", f"postgresql://app:geheim17@127.0.0.1:{port}/shop")
 
@@ -50,7 +50,7 @@ def test_a_database_server_that_is_down_is_missed_by_every_command(put: Setter, 
     assert "geheim17" not in "".join(done.stdout + done.stderr for done in (backup, diagnosed, checked, shown))
 
 
-def test_a_database_comes_back_with_its_rows(
+def test_a_database_is_restored_with_its_rows(
     put: Setter,
     project: Path,
     toombos: Toombos,
@@ -71,13 +71,13 @@ def test_a_database_comes_back_with_its_rows(
 
 LOST_KEYS = {
     "the key is gone": lambda text: re.sub(r"(?m)^API_KEY_ENCRYPTION_KEY=.*\n", "", text),
-    "the key is another one": lambda text: text.replace(KEY, KEY[::-1]),
+    "the key is a different one": lambda text: text.replace(KEY, KEY[::-1]),
     "the value is damaged": lambda text: text.replace("DATABASE_URL=enc:gAAAA", "DATABASE_URL=enc:gBBBB"),
 }
 
 
 @pytest.mark.parametrize("lose", LOST_KEYS.values(), ids=LOST_KEYS.keys())
-def test_a_database_whose_url_cannot_be_decrypted_is_never_passed_over(lose: Any, project: Path, toombos: Toombos):
+def test_a_database_whose_url_cannot_be_decrypted_is_never_skipped_silently(lose: Any, project: Path, toombos: Toombos):
     PLACES["encrypted in .env"](project, "DATABASE_URL", f"postgresql://app@127.0.0.1:{free_port()}/shop")
     (project / ".env").write_text(lose((project / ".env").read_text()))
 
@@ -94,9 +94,7 @@ def test_a_database_whose_url_cannot_be_decrypted_is_never_passed_over(lose: Any
     assert any(f["id"] == "load" and "DATABASE_URL is encrypted" in f["reason"] for f in checked)
 
 
-def test_services_with_different_databases_are_all_looked_at_and_none_is_left_out_silently(
-    project: Path, toombos: Toombos
-):
+def test_the_different_databases_of_several_services_are_all_checked_and_reported(project: Path, toombos: Toombos):
     ports = [free_port(), free_port()]
     text = (project / "toombos.toml").read_text()
     for name, port in zip(("generator", "crm"), ports, strict=True):
@@ -111,7 +109,7 @@ def test_services_with_different_databases_are_all_looked_at_and_none_is_left_ou
     assert sorted(f["service"] for f in found if f["verdict"] == "fail") == ["crm", "generator"]
 
 
-def test_a_dump_is_restored_to_none_of_several_databases(
+def test_a_dump_is_not_restored_if_there_are_several_databases(
     project: Path,
     toombos: Toombos,
     postgres: str,  # noqa: F811  (the fixture)
@@ -128,14 +126,14 @@ def test_a_dump_is_restored_to_none_of_several_databases(
 
 
 UNSAVED = {
-    "a kind that toombos cannot back up": ("mysql://u:p@127.0.0.1/x", "cannot back up mysql databases"),
-    "a SQLite file outside of the project": ("sqlite:///{outside}/app.db", "is outside the project"),
-    "a text that is no URL": ("host=db dbname=shop", "is not a database URL"),
+    "a database type that toombos cannot back up": ("mysql://u:p@127.0.0.1/x", "cannot back up mysql databases"),
+    "a SQLite file outside the project": ("sqlite:///{outside}/app.db", "is outside the project"),
+    "a text that is not a URL": ("host=db dbname=shop", "is not a database URL"),
 }
 
 
 @pytest.mark.parametrize("case", UNSAVED)
-def test_a_database_that_no_archive_can_hold_makes_the_backup_incomplete(
+def test_a_database_that_cannot_be_backed_up_makes_the_backup_incomplete(
     case: str, project: Path, toombos: Toombos, tmp_path_factory: pytest.TempPathFactory
 ):
     outside = tmp_path_factory.mktemp("outside")
@@ -149,7 +147,7 @@ def test_a_database_that_no_archive_can_hold_makes_the_backup_incomplete(
     assert reason in missing["reason"]
 
 
-def test_an_emergency_backup_is_made_although_env_cannot_be_read(project: Path, toombos: Toombos):
+def test_an_emergency_backup_is_made_even_if_the_env_file_cannot_be_read(project: Path, toombos: Toombos):
     (project / ".env").write_bytes(b"DATABASE_URL=\xff\n")
     (project / "toombos.toml").write_text("not = = TOML")
     backup = toombos("backup", "--emergency", "--json")
@@ -160,7 +158,7 @@ def test_an_emergency_backup_is_made_although_env_cannot_be_read(project: Path, 
 
 @pytest.fixture
 def keeper(project: Path, httpserver: HTTPServer) -> HTTPServer:
-    """A service of a team that wants its key, which a smoke step and the load target's headers send."""
+    """A service that requires a key, which a smoke step and the headers of the load target send."""
     httpserver.expect_request("/health").respond_with_json({"status": "healthy"})
     httpserver.expect_request("/", headers={"X-Key": SECRET}).respond_with_json({"ok": True})
     (project / "toombos.toml").write_text(
@@ -190,7 +188,7 @@ secret = true
     return httpserver
 
 
-def test_load_and_smoke_send_the_key_that_the_service_is_given(
+def test_load_and_smoke_send_the_key_that_the_service_gets(
     put: Setter, project: Path, toombos: Toombos, keeper: HTTPServer
 ):
     env = put(project, "SHOP_TOKEN", SECRET)
@@ -200,7 +198,7 @@ def test_load_and_smoke_send_the_key_that_the_service_is_given(
         assert SECRET not in done.stdout + done.stderr
 
 
-def test_load_and_smoke_send_the_key_of_the_mode_that_runs(project: Path, toombos: Toombos):
+def test_load_and_smoke_send_the_key_of_the_running_mode(project: Path, toombos: Toombos):
     with (project / "toombos.toml").open("a") as file:
         file.write(f'[modes.dry_run.env]\nAPI_KEY = "{SECRET}"\n')
     (project / ".env").write_text("API_KEY=another-key-of-live-mode-1a2b3c\n")
@@ -211,7 +209,7 @@ def test_load_and_smoke_send_the_key_of_the_mode_that_runs(project: Path, toombo
 
 
 @pytest.mark.parametrize("command", [["load", "-n", "1", "-c", "1"], ["smoke"]], ids=["load", "smoke"])
-def test_a_key_that_cannot_be_decrypted_is_refused_before_anything_is_sent(
+def test_load_and_smoke_send_nothing_if_the_key_cannot_be_decrypted(
     command: list[str], project: Path, toombos: Toombos, keeper: HTTPServer
 ):
     PLACES["encrypted in .env"](project, "SHOP_TOKEN", SECRET)
@@ -227,7 +225,7 @@ def test_a_key_that_cannot_be_decrypted_is_refused_before_anything_is_sent(
     [PLACES[p] for p in PLACES if "service's" not in p],
     ids=[p for p in PLACES if "service's" not in p],
 )
-def test_an_alert_channel_uses_the_url_in_clear(
+def test_an_alert_channel_uses_the_decrypted_url(
     put: Setter,
     alerting: Path,  # noqa: F811  (the fixture)
     toombos: Toombos,

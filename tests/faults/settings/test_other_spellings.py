@@ -1,4 +1,4 @@
-"""A name in another spelling than the documented one: our services do not read it, and others are warned of it."""
+"""Variable names in another case than documented: our services ignore them, and toombos warns about them."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.support.settings_places import PLACES
 from toombos_cli.manifest.reading.loader import load_manifest
 
 SPELT = ("plain in .env", "in the environment", "in the service's own env", "in the service's default_env")
-SAID = {
+PLACE_SHOWN = {
     "plain in .env": ".env:",
     "in the environment": "the environment",
     "in the service's own env": "env of [services.generator]",
@@ -22,7 +22,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("place", SPELT)
-def test_a_dry_run_stays_one_and_nothing_leaves(
+def test_a_dry_run_stays_dry_and_publishes_nothing(
     place: str, project: Path, toombos: Toombos, httpserver: HTTPServer
 ) -> None:
     sink = httpserver.url_for("")
@@ -35,7 +35,7 @@ def test_a_dry_run_stays_one_and_nothing_leaves(
 
     started = toombos("start", "--dry-run", env=env)
     assert started.returncode == 0, started.stderr
-    assert f"dry_run_mode in {SAID[place]}" in started.stderr
+    assert f"dry_run_mode in {PLACE_SHOWN[place]}" in started.stderr
     assert "differs from DRY_RUN_MODE only in case" in started.stderr
     url = load_manifest(project).services["generator"].url
     assert httpx.get(f"{url}/health").json()["dry_run"] is True
@@ -49,7 +49,9 @@ def test_a_dry_run_stays_one_and_nothing_leaves(
 
 @pytest.mark.parametrize("place", SPELT)
 @pytest.mark.parametrize("name", ["dry_run_mode", "Api_Key", "log_level"])
-def test_config_check_reports_it_with_its_place(place: str, name: str, project: Path, toombos: Toombos) -> None:
+def test_config_check_reports_the_spelling_with_its_place(
+    place: str, name: str, project: Path, toombos: Toombos
+) -> None:
     (project / ".env").write_text("DRY_RUN_MODE=true\n")
     env = PLACES[place](project, name, "false")
     found: list[dict[str, Any]] = json.loads(toombos("config", "check", "--json", env=env).stdout)["data"]["findings"]
@@ -68,7 +70,7 @@ def test_config_check_reports_it_with_its_place(place: str, name: str, project: 
 
 
 @pytest.mark.parametrize("options", [[], ["--foreground"]], ids=["in the background", "in the foreground"])
-def test_a_team_whose_service_ignores_case_is_warned(options: list[str], tmp_path: Path, toombos: Toombos) -> None:
+def test_start_warns_a_team_whose_service_may_ignore_case(options: list[str], tmp_path: Path, toombos: Toombos) -> None:
     (tmp_path / "toombos.toml").write_text(
         f"""\
 [services.shop]

@@ -1,4 +1,4 @@
-"""What the supervisor cannot mend by itself reaches the alerts, and its recovery too."""
+"""Failures that the supervisor cannot repair raise alerts, and so does their recovery."""
 
 import json
 import os
@@ -27,7 +27,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """One service that starts unless a file `broken` is there."""
+    """A project with one service, which starts unless there is a file `broken`."""
     (tmp_path / "server.py").write_text(textwrap.dedent(SERVER))
     (tmp_path / "toombos.toml").write_text(
         f'[services.shop]\ntitle = "The shop"\nport = {free_port()}\nprobe_interval_s = 0.2\n'
@@ -41,7 +41,7 @@ def pid(toombos) -> int:
     return json.loads(toombos("status", "--json").stdout)["data"]["services"][0]["pid"]
 
 
-def test_a_crash_loop_is_a_p1_alert_and_a_later_start_its_recovery(project, toombos):
+def test_a_crash_loop_raises_a_p1_alert_and_a_later_start_sends_its_recovery(project, toombos):
     assert toombos("start").returncode == 0
     (project / "broken").touch()
     os.kill(pid(toombos), signal.SIGKILL)
@@ -54,7 +54,7 @@ def test_a_crash_loop_is_a_p1_alert_and_a_later_start_its_recovery(project, toom
     wait_until_quiet(project)
 
 
-def test_a_service_that_is_not_restarted_is_an_alert_and_a_stop_by_hand_is_none(project, toombos):
+def test_a_service_that_is_not_restarted_raises_an_alert_but_stop_does_not(project, toombos):
     text = (project / "toombos.toml").read_text() + 'policy = "never"\n'
     (project / "toombos.toml").write_text(text)
     assert toombos("start").returncode == 0
@@ -66,7 +66,7 @@ def test_a_service_that_is_not_restarted_is_an_alert_and_a_stop_by_hand_is_none(
     assert len(log_lines(project, "raised")) == 1
 
 
-def test_services_that_lost_their_supervisor_are_a_p3_alert_when_they_are_taken_over(project, toombos):
+def test_services_that_lost_their_supervisor_raise_a_p3_alert_when_they_are_adopted(project, toombos):
     assert toombos("start").returncode == 0
     supervisor = json.loads(toombos("status", "--json").stdout)["data"]["supervisor"]["pid"]
     os.kill(supervisor, signal.SIGKILL)

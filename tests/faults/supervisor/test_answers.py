@@ -1,4 +1,4 @@
-"""What start, status and stop print: the keys that programs rely on, and tables that people read."""
+"""The output of start, status and stop: JSON keys for programs and tables for people."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ ROW_KEYS = {
 }
 
 
-def test_every_answer_has_the_keys_of_the_contract(pair: Any) -> None:
+def test_json_output_always_has_the_documented_keys(pair: Any) -> None:
     for command, phase in (("start", "ready"), ("status", "ready"), ("restart", "ready"), ("stop", "stopped")):
         document = json.loads(pair(command, "--json", exit_code=0).stdout)
         data = document["data"]
@@ -33,7 +33,7 @@ def test_every_answer_has_the_keys_of_the_contract(pair: Any) -> None:
     assert data["supervisor"] == {"pid": None, "alive": False}
 
 
-def test_a_failure_is_in_the_envelope_too(pair: Any) -> None:
+def test_json_output_contains_the_failure(pair: Any) -> None:
     pair.add("app", env={"EXIT_CODE": "5"})
     document = json.loads(pair("start", "--json", exit_code=4).stdout)
     assert document["verdict"] == "error"
@@ -44,7 +44,7 @@ def test_a_failure_is_in_the_envelope_too(pair: Any) -> None:
     assert document["data"]["failures"][0]["last_lines"] == ["hello from web", "cannot go on"]
 
 
-def test_without_a_terminal_there_are_no_escape_codes_and_nothing_is_cut(system: Any) -> None:
+def test_output_without_a_terminal_has_no_escape_codes_and_is_not_cut(system: Any) -> None:
     long = "a-service-with-quite-a-long-name-that-fills-a-column"
     system.add(long, env={"GREETING": "x" * 300})
     started = system("start", exit_code=0)
@@ -56,13 +56,13 @@ def test_without_a_terminal_there_are_no_escape_codes_and_nothing_is_cut(system:
     assert "…" not in shown.stdout
 
 
-def test_nothing_running_is_no_error_for_stop_and_a_no_from_status(pair: Any) -> None:
+def test_stop_succeeds_and_status_exits_1_if_nothing_is_running(pair: Any) -> None:
     assert "nothing is running" in pair("stop", exit_code=0).stdout
     assert "not running" in pair("status", exit_code=1).stdout
-    assert not (pair.project / "run").exists(), "neither begins a supervisor"
+    assert not (pair.project / "run").exists(), "neither command may start a supervisor"
 
 
-def test_status_names_why_a_service_is_not_ready(system: Any) -> None:
+def test_status_says_why_a_service_is_not_ready(system: Any) -> None:
     system.add("crm", env={"EXIT_CODE": "5", "LAST_WORDS": "the reason"})
     system("start", exit_code=4)
     shown = system("status", exit_code=1).stdout

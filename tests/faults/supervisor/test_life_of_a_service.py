@@ -1,4 +1,4 @@
-"""What happens to a supervised service over its life: settings, health, restarts, limits, logs."""
+"""The life of a supervised service: settings, health, restarts, limits and logs."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in text.split("\0") if "=" in entry)
 
 
-def test_the_environment_beats_env_file_beats_default_and_the_mode_beats_all(system: Any) -> None:
+def test_the_environment_overrides_env_file_and_default_env_and_the_mode_overrides_all(system: Any) -> None:
     system.add("crm", default_env={"A": "manifest", "B": "manifest", "C": "manifest", "DRY_RUN_MODE": "false"})
     (system.project / ".env").write_text("B=file\nC=file\nDRY_RUN_MODE=false\nPORT=1\n")
     system("start", "--dry-run", env={"C": "shell", "DRY_RUN_MODE": "false"}, exit_code=0)
@@ -33,7 +33,7 @@ def test_the_environment_beats_env_file_beats_default_and_the_mode_beats_all(sys
     assert seen["PORT"] == str(system.ports["crm"])
 
 
-def test_no_value_of_the_environment_is_written_down(system: Any) -> None:
+def test_run_files_do_not_contain_environment_values(system: Any) -> None:
     system.add("crm", env={"TOKEN": "s3cr3t-of-the-manifest"})
     (system.project / ".env").write_text("API_KEY=s3cr3t-of-the-file\n")
     system("start", exit_code=0)
@@ -43,7 +43,7 @@ def test_no_value_of_the_environment_is_written_down(system: Any) -> None:
             assert b"s3cr3t" not in path.read_bytes(), path
 
 
-def test_the_dry_run_stays_dry_through_restart_and_further_starts(pair: Any) -> None:
+def test_a_dry_run_stays_dry_after_restart_and_further_starts(pair: Any) -> None:
     pair("start", "--dry-run", "crm", exit_code=0)
     pair("start", exit_code=0)
     pair("restart", exit_code=0)
@@ -52,7 +52,7 @@ def test_the_dry_run_stays_dry_through_restart_and_further_starts(pair: Any) -> 
     assert pair.status()["mode"] == "dry_run"
 
 
-def test_a_second_start_says_that_all_runs_and_changes_nothing(pair: Any) -> None:
+def test_a_second_start_says_that_everything_is_running_and_changes_nothing(pair: Any) -> None:
     pair("start", "--dry-run", exit_code=0)
     pids = (pair.pid("crm"), pair.pid("app"))
     again = pair("start", "--dry-run", exit_code=0)
@@ -69,7 +69,7 @@ def test_a_preview_starts_nothing_and_writes_nothing(pair: Any) -> None:
     assert sorted(path.name for path in pair.project.iterdir()) == ["toombos.toml"]
 
 
-def test_a_preview_tells_what_runs_already_and_in_which_mode(pair: Any) -> None:
+def test_a_preview_shows_what_is_already_running_and_in_which_mode(pair: Any) -> None:
     pair("start", "crm", "--dry-run", exit_code=0)
     shown = pair("start", "--preview", exit_code=0).stdout
     assert "Would start 1 service in mode dry_run" in shown
@@ -77,7 +77,7 @@ def test_a_preview_tells_what_runs_already_and_in_which_mode(pair: Any) -> None:
     assert "DRY_RUN_MODE=true" in shown
 
 
-def test_a_service_between_two_attempts_shows_no_figures(system: Any, eventually: Any) -> None:
+def test_a_service_that_waits_for_its_restart_has_no_pid_memory_or_cpu(system: Any, eventually: Any) -> None:
     system.add("crm", restart={"backoff_initial_s": 20.0})
     system("start", exit_code=0)
     eventually(lambda: system.row("crm")["rss_bytes"])
@@ -86,7 +86,7 @@ def test_a_service_between_two_attempts_shows_no_figures(system: Any, eventually
     assert [system.row("crm")[key] for key in ("pid", "rss_bytes", "cpu_percent")] == [None, None, None]
 
 
-def test_after_a_change_only_what_it_concerns_is_restarted(pair: Any) -> None:
+def test_restart_changed_restarts_only_the_services_that_changed(pair: Any) -> None:
     pair("start", exit_code=0)
     pids = {name: pair.pid(name) for name in ("crm", "app")}
     pair.add("crm", env={"GREETING": "another crm"})
@@ -100,7 +100,7 @@ def test_after_a_change_only_what_it_concerns_is_restarted(pair: Any) -> None:
     assert "still runs" not in pair("start", exit_code=0).stderr
 
 
-def test_a_changed_env_file_is_a_change(system: Any) -> None:
+def test_restart_changed_notices_a_changed_env_file(system: Any) -> None:
     system.add("crm")
     system("start", exit_code=0)
     (system.project / ".env").write_text("GREETING=a changed file\n")
@@ -108,7 +108,7 @@ def test_a_changed_env_file_is_a_change(system: Any) -> None:
     assert environment_of(system.pid("crm"))["GREETING"] == "a changed file"
 
 
-def test_a_service_that_fails_its_probes_is_unhealthy_until_it_answers_again(system: Any, eventually: Any) -> None:
+def test_a_service_that_fails_its_probes_is_unhealthy_until_it_responds_again(system: Any, eventually: Any) -> None:
     status = system.project / "status"
     system.add("crm", env={"STATUS_FILE": str(status)}, probe_interval_s=0.1, unhealthy_after=3)
     system("start", exit_code=0)
@@ -122,7 +122,7 @@ def test_a_service_that_fails_its_probes_is_unhealthy_until_it_answers_again(sys
     assert system.pid("crm") == pid
 
 
-def test_a_restarted_service_keeps_its_log_and_the_reason_can_be_read(system: Any, eventually: Any) -> None:
+def test_a_restarted_service_keeps_its_log_and_records_the_reason(system: Any, eventually: Any) -> None:
     system.add("crm")
     system("start", exit_code=0)
     began = time.time()
@@ -138,13 +138,13 @@ def test_a_restarted_service_keeps_its_log_and_the_reason_can_be_read(system: An
 
 
 POLICIES = {
-    "never, a crash": ("never", signal.SIGKILL, "failed"),
-    "on-failure, a clean end": ("on-failure", signal.SIGTERM, "stopped"),
+    "policy never after a crash": ("never", signal.SIGKILL, "failed"),
+    "policy on-failure after a clean exit": ("on-failure", signal.SIGTERM, "stopped"),
 }
 
 
 @pytest.mark.parametrize(("policy", "number", "phase"), POLICIES.values(), ids=POLICIES.keys())
-def test_a_policy_can_leave_an_ended_service_alone(
+def test_a_restart_policy_can_leave_a_service_ended(
     system: Any, eventually: Any, policy: str, number: int, phase: str
 ) -> None:
     system.add("crm", restart={"policy": policy})
@@ -162,7 +162,7 @@ def test_a_service_above_its_memory_limit_is_restarted_for_that_reason(system: A
     assert "MB of memory, the limit is 1" in system.row("crm")["restart_history"][0]["reason"]
 
 
-def test_a_service_above_its_warning_limit_is_named_and_left_running(system: Any, eventually: Any) -> None:
+def test_a_service_above_its_warning_limit_is_reported_and_left_running(system: Any, eventually: Any) -> None:
     system.add("crm", limits={"memory_warn_mb": 1, "sustained_s": 0.0})
     system("start", exit_code=0)
     eventually(lambda: system.state()["services"]["crm"]["warnings"])
@@ -171,7 +171,7 @@ def test_a_service_above_its_warning_limit_is_named_and_left_running(system: Any
     assert system("status", "--strict").returncode == 1
 
 
-def test_a_removed_socket_comes_back(system: Any, eventually: Any) -> None:
+def test_a_removed_socket_is_created_again(system: Any, eventually: Any) -> None:
     system.add("crm")
     system("start", exit_code=0)
     pid = system.pid("crm")
@@ -181,8 +181,8 @@ def test_a_removed_socket_comes_back(system: Any, eventually: Any) -> None:
     assert system.pid("crm") == pid
 
 
-def test_a_removed_run_directory_comes_back_and_keeps_its_one_supervisor(pair: Any, eventually: Any) -> None:
-    """As after `git clean -fdX`: everything below run/ and logs/ is gone while the services run."""
+def test_a_removed_run_directory_is_created_again_by_the_same_supervisor(pair: Any, eventually: Any) -> None:
+    """`git clean -fdX` removes everything in run/ and logs/ while the services run."""
     pair("start", exit_code=0)
     before = {name: pair.pid(name) for name in ("crm", "app")}
     supervisor = pair.state()["supervisor_pid"]
@@ -198,10 +198,10 @@ def test_a_removed_run_directory_comes_back_and_keeps_its_one_supervisor(pair: A
     assert pair.tagged() == {}
 
 
-def test_a_supervisor_that_lost_its_place_to_another_leaves_without_a_trace(pair: Any, eventually: Any) -> None:
+def test_a_supervisor_that_was_replaced_exits_and_changes_nothing(pair: Any, eventually: Any) -> None:
     pair("start", exit_code=0)
     first = int(pair.state()["supervisor_pid"])
-    os.kill(first, signal.SIGSTOP)  # it cannot notice yet that its directory is gone
+    os.kill(first, signal.SIGSTOP)  # so that it cannot notice yet that its directory is gone
     shutil.rmtree(pair.project / "run")
     pair("start", exit_code=0)
     pids = {name: pair.pid(name) for name in ("crm", "app")}
@@ -214,7 +214,7 @@ def test_a_supervisor_that_lost_its_place_to_another_leaves_without_a_trace(pair
     assert pair.tagged() == {}
 
 
-def test_files_of_a_run_are_private(pair: Any) -> None:
+def test_the_files_in_run_and_logs_are_private(pair: Any) -> None:
     pair("start", exit_code=0)
     for folder in ("run", "logs"):
         assert (pair.project / folder).stat().st_mode & 0o777 == 0o700
@@ -223,7 +223,7 @@ def test_files_of_a_run_are_private(pair: Any) -> None:
 
 
 def test_the_supervisor_rotates_a_flooded_log_and_loses_no_line(system: Any, eventually: Any) -> None:
-    count = 600_000  # 63 MB at 20 MB/s: about three seconds, with a look at the log each second
+    count = 600_000  # 63 MB at 20 MB/s: about three seconds, and the log is checked each second
     flood = Path(__file__).parent.parent / "services" / "flood.py"
     system.top = "[logs]\nmax_mb = 2\nkeep = 100\n"
     system.add("crm", command=["{python}", "-P", str(flood)], env={"COUNT": str(count), "RATE_MB_S": "20"})
@@ -231,7 +231,7 @@ def test_the_supervisor_rotates_a_flooded_log_and_loses_no_line(system: Any, eve
     if _file_system_of(system.project) not in ("ext4", "xfs"):
         pytest.skip("needs ext4 or XFS: elsewhere a rotation may lose lines, and status says so")
     last = b"line %09d" % (count - 1)
-    archives = lambda: sorted(system.log("crm").parent.glob("crm.log.2*"))  # noqa: E731  (one expression, used twice)
+    archives = lambda: sorted(system.log("crm").parent.glob("crm.log.2*"))  # noqa: E731  (one expression used twice)
     eventually(lambda: last in _content(archives()) + system.log("crm").read_bytes(), within_s=60)
     system("stop", exit_code=0)
     assert len(archives()) >= 2
@@ -240,7 +240,7 @@ def test_the_supervisor_rotates_a_flooded_log_and_loses_no_line(system: Any, eve
     assert numbers == list(range(count))
 
 
-def test_the_number_of_lines_counts_also_with_a_time(system: Any) -> None:
+def test_the_line_limit_of_logs_also_applies_with_since(system: Any) -> None:
     system.add("crm")
     system.log("crm").parent.mkdir()
     system.log("crm").write_text("".join(f"line {n}\n" for n in range(60)))
@@ -250,14 +250,14 @@ def test_the_number_of_lines_counts_also_with_a_time(system: Any) -> None:
 
 
 @pytest.mark.parametrize("since", ["99999999999d", "1000000d", "0001-01-01", "soon", "-5m"])
-def test_a_time_that_is_none_is_a_usage_error(system: Any, since: str) -> None:
+def test_an_invalid_time_is_a_usage_error(system: Any, since: str) -> None:
     system.add("crm")
     failed = system("logs", f"--since={since}", exit_code=2)
     assert f"--since '{since}' is not a time" in failed.stderr
 
 
-def test_whoever_waits_for_a_shell_does_not_wait_for_the_supervisor(system: Any) -> None:
-    """A pipe that the shell had open beside stdout and stderr ends with `start`."""
+def test_the_supervisor_does_not_keep_the_pipes_of_its_shell_open(system: Any) -> None:
+    """A pipe that the shell has open besides stdout and stderr is closed when `start` exits."""
     system.add("crm")
     read, write = os.pipe()
     os.set_inheritable(write, True)
@@ -269,7 +269,7 @@ def test_whoever_waits_for_a_shell_does_not_wait_for_the_supervisor(system: Any)
     )
     os.close(write)
     assert start.wait(60) == 0
-    assert select.select([read], [], [], 10.0)[0], "someone still holds the pipe"
+    assert select.select([read], [], [], 10.0)[0], "a process still holds the pipe open"
     assert os.read(read, 1) == b""
     os.close(read)
 
@@ -299,8 +299,8 @@ def test_logs_follow_several_services_at_once(pair: Any, eventually: Any, tmp_pa
 
 
 @pytest.mark.parametrize("command", [["logs", "-f"], ["status", "--watch", "--every", "600"]], ids=" ".join)
-def test_what_goes_on_for_ever_ends_soon_after_its_reader(pair: Any, command: list[str]) -> None:
-    """No line comes that could fail to be written."""
+def test_an_endless_command_ends_soon_after_its_reader(pair: Any, command: list[str]) -> None:
+    """The command has no new line to write, so it cannot rely on a failed write."""
     pair("start", exit_code=0)
     process = pair.begin(*command)
     try:
@@ -320,9 +320,7 @@ time.time = lambda: clock() + (3600 if os.path.exists(os.environ["STEPPED"]) els
 """
 
 
-def test_a_step_of_the_clock_makes_no_service_older_and_no_start_longer(
-    system: Any, eventually: Any, tmp_path: Path
-) -> None:
+def test_a_clock_step_does_not_change_uptime_or_start_duration(system: Any, eventually: Any, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(STEP_OF_THE_CLOCK)
     clock = {"PYTHONPATH": str(tmp_path), "STEPPED": str(tmp_path / "stepped")}
     system.add("crm", env={"START_DELAY_S": "1"})
@@ -336,7 +334,7 @@ def test_a_step_of_the_clock_makes_no_service_older_and_no_start_longer(
 
 
 def _content(archives: list[Path]) -> bytes:
-    """What they hold, also of one that was compressed since it was listed."""
+    """Return the content of the archives, even if one was compressed after it was listed."""
     return b"".join(archive_content(path) for path in archives if path.suffix != ".part")
 
 

@@ -1,4 +1,4 @@
-"""The mode of a system: how it is chosen, and that nothing is called a dry run unless the services say so."""
+"""The mode of a system: how it is chosen, and that a dry run is reported only if the services confirm it."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ SWITCHES = {"DRY_RUN_MODE": "true", "USE_MOCK_SERVICES": "true"}
 
 @pytest.fixture
 def sink() -> Iterator[tuple[str, list[str]]]:
-    """A "live" address on loopback, and the requests that came there."""
+    """A "live" address on loopback, and the paths of the requests that reached it."""
     seen: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -34,7 +34,7 @@ def sink() -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
-            """Says nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever)
@@ -47,7 +47,7 @@ def sink() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture
 def shop(system: Any) -> Any:
-    """`api` and `web`, which say what their settings are, with the modes dry_run (two variables) and staging."""
+    """The services `api` and `web`, which report their settings, and the modes dry_run (two variables) and staging."""
     system.top = '[modes.staging]\nenv = { STAGE = "staging" }\n'
     for name in ("api", "web"):
         system.add(name, command=["{python}", "-P", str(SAYS)])
@@ -56,7 +56,7 @@ def shop(system: Any) -> Any:
 
 
 def write_modes(system: Any) -> None:
-    """Lets the mode dry_run set both switches; after each change of the manifest."""
+    """Make the mode dry_run set both switches. Call this after each change of the manifest."""
     path = system.project / "toombos.toml"
     path.write_text(path.read_text().replace('{ DRY_RUN_MODE = "true" }', toml_of(SWITCHES)))
 
@@ -71,10 +71,10 @@ def data_of(done: Any) -> dict[str, Any]:
 
 
 SPELLINGS = {
-    "another case": {"dry_run_mode": "false"},
-    "another case of the other switch": {"use_mock_services": "false"},
-    "another case of both": {"dry_run_mode": "false", "use_mock_services": "false"},
-    "a mixture of cases": {"Dry_Run_Mode": "false"},
+    "dry_run_mode in another case": {"dry_run_mode": "false"},
+    "use_mock_services in another case": {"use_mock_services": "false"},
+    "both switches in another case": {"dry_run_mode": "false", "use_mock_services": "false"},
+    "dry_run_mode in mixed case": {"Dry_Run_Mode": "false"},
 }
 PLACES = {
     "environment": "(environment)",
@@ -85,10 +85,10 @@ PLACES = {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS.keys())
-def test_a_dry_run_that_a_spelling_undoes_is_ended_again_and_publishes_nothing(
+def test_a_dry_run_that_a_misspelt_variable_disables_is_stopped_and_publishes_nothing(
     shop: Any, sink: tuple[str, list[str]], place: str, spelling: dict[str, str]
 ) -> None:
-    """The right names are set first, as `config init` writes them, so that the wrong one is read last."""
+    """The correct names are set first, as `config init` writes them, so that the wrong one is read last."""
     url, seen = sink
     lines = SWITCHES | (spelling if place == ".env" else {})
     (shop.project / ".env").write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
@@ -107,7 +107,7 @@ def test_a_dry_run_that_a_spelling_undoes_is_ended_again_and_publishes_nothing(
 
 
 def publish(port: int) -> None:
-    """Asks a service to publish, if it runs."""
+    """Ask a service to publish, if it is running."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/api/v2/generate-content",
         data=b"{}",
@@ -140,7 +140,7 @@ LIVE = "".join(
     ],
     ids=" and ".join,
 )
-def test_the_packaged_system_never_publishes_live_after_a_dry_start(
+def test_the_packaged_system_never_publishes_live_after_a_dry_run_start(
     project: Path, toombos: Any, sink: tuple[str, list[str]], place: str, wrong: dict[str, str]
 ) -> None:
     from toombos_cli.manifest.reading.loader import load_manifest
@@ -176,11 +176,11 @@ HINTS = {
 
 
 @pytest.mark.parametrize(("given", "text", "hint"), HINTS.values(), ids=HINTS.keys())
-def test_the_hint_of_a_denied_dry_run_works_when_it_is_pasted(
+def test_the_hint_for_a_refused_dry_run_works_when_it_is_pasted(
     shop: Any, given: dict[str, str], text: str, hint: str
 ) -> None:
     (shop.project / ".env").write_text(text)
-    # A service that takes the wrong spelling whatever the order.
+    # This service obeys the wrong spelling in any order.
     shop.add("api", command=["sh", "-c", f"SAYS=${{dry_run_mode:-true}} exec {sys.executable} -P {SAYS}"])
     write_modes(shop)
     failed = shop("start", "--dry-run", env=given, exit_code=5)
@@ -194,21 +194,21 @@ def test_the_hint_of_a_denied_dry_run_works_when_it_is_pasted(
     assert done.stdout.startswith("started in dry-run mode: ")
 
 
-SAID = {
-    "true, as it should": ("true", 0, "started in dry-run mode: web", True),
-    "false": ("false", 5, "not started: web", False),
-    "nothing": ("null", 0, "started in mode dry_run, which no service confirms: web", False),
-    "a text": ('"false"', 0, "started in mode dry_run, which no service confirms: web", False),
-    "a number": ("0", 0, "started in mode dry_run, which no service confirms: web", False),
-    "something that is no JSON": ("oops", 0, "started in mode dry_run, which no service confirms: web", False),
+REPORTED = {
+    "it reports true": ("true", 0, "started in dry-run mode: web", True),
+    "it reports false": ("false", 5, "not started: web", False),
+    "it reports null": ("null", 0, "started in mode dry_run, which no service confirms: web", False),
+    "it reports a string": ('"false"', 0, "started in mode dry_run, which no service confirms: web", False),
+    "it reports a number": ("0", 0, "started in mode dry_run, which no service confirms: web", False),
+    "it reports invalid JSON": ("oops", 0, "started in mode dry_run, which no service confirms: web", False),
 }
 
 
-@pytest.mark.parametrize(("said", "code", "sentence", "confirmed"), SAID.values(), ids=SAID.keys())
-def test_what_a_service_says_of_itself_beats_what_was_asked_for(
-    system: Any, said: str, code: int, sentence: str, confirmed: bool
+@pytest.mark.parametrize(("reported", "code", "sentence", "confirmed"), REPORTED.values(), ids=REPORTED.keys())
+def test_the_mode_that_a_service_reports_overrides_the_requested_mode(
+    system: Any, reported: str, code: int, sentence: str, confirmed: bool
 ) -> None:
-    system.add("web", command=["{python}", "-P", str(SAYS)], env={"SAYS": said})
+    system.add("web", command=["{python}", "-P", str(SAYS)], env={"SAYS": reported})
     done = system("start", "--dry-run", exit_code=code)
     assert done.stdout.splitlines()[0] == sentence
     if code == 0:
@@ -226,7 +226,7 @@ def test_what_a_service_says_of_itself_beats_what_was_asked_for(
         assert system.tagged() == {}
 
 
-def test_a_restart_into_what_is_no_dry_run_ends_it_and_exits_5(shop: Any) -> None:
+def test_a_restart_that_would_leave_the_dry_run_stops_the_service_and_exits_5(shop: Any) -> None:
     shop("start", "--dry-run", exit_code=0)
     shop.add("api", command=["{python}", "-P", str(SAYS)], env={"SAYS": "false"})
     write_modes(shop)
@@ -236,7 +236,7 @@ def test_a_restart_into_what_is_no_dry_run_ends_it_and_exits_5(shop: Any) -> Non
     assert shop("status").stdout.startswith("dry-run mode")
 
 
-def test_a_single_service_that_would_join_a_dry_run_live_is_ended_again(shop: Any) -> None:
+def test_a_live_service_that_would_join_a_dry_run_is_stopped(shop: Any) -> None:
     shop("start", "web", "--dry-run", exit_code=0)
     shop.add("api", command=["{python}", "-P", str(SAYS)], env={"SAYS": "false"})
     write_modes(shop)
@@ -244,7 +244,7 @@ def test_a_single_service_that_would_join_a_dry_run_live_is_ended_again(shop: An
     assert list(shop.tagged()) == [shop.pid("web")]
 
 
-def test_what_depends_on_a_service_that_is_not_dry_is_never_spawned(system: Any) -> None:
+def test_a_service_is_never_spawned_if_its_dependency_is_not_in_dry_run_mode(system: Any) -> None:
     system.add("crm", command=["{python}", "-P", str(SAYS)], env={"SAYS": "false"})
     system.add("app", command=["{python}", "-P", str(SAYS)], depends_on={"crm": "ready"})
     failed = system("start", "--dry-run", exit_code=5)
@@ -253,14 +253,14 @@ def test_what_depends_on_a_service_that_is_not_dry_is_never_spawned(system: Any)
     assert system.tagged() == {}
 
 
-def test_a_foreground_that_is_no_dry_run_ends_with_5(system: Any) -> None:
+def test_start_foreground_exits_5_if_a_service_is_not_in_dry_run_mode(system: Any) -> None:
     system.add("web", command=["{python}", "-P", str(SAYS)], env={"SAYS": "false"})
     failed = system("start", "--dry-run", "--foreground", exit_code=5)
     assert "it says that it is not in dry-run mode" in failed.stderr
     assert system.tagged() == {}
 
 
-def test_settings_that_ask_for_the_dry_run_are_held_to_it_without_the_option(shop: Any) -> None:
+def test_a_dry_run_requested_in_the_settings_is_enforced_without_the_option(shop: Any) -> None:
     (shop.project / ".env").write_text("".join(f"{name}={value}\n" for name, value in SWITCHES.items()))
     shop("start", exit_code=0)
     assert shop("status").stdout.startswith("dry-run mode")
@@ -271,7 +271,7 @@ def test_settings_that_ask_for_the_dry_run_are_held_to_it_without_the_option(sho
     assert shop.tagged() == {}
 
 
-def test_a_service_that_turns_live_after_a_crash_is_shouted_about(system: Any, eventually: Any) -> None:
+def test_a_service_that_becomes_live_after_a_crash_is_reported_everywhere(system: Any, eventually: Any) -> None:
     file = system.project / "says"
     system.add(
         "web",
@@ -298,7 +298,7 @@ def test_a_service_that_turns_live_after_a_crash_is_shouted_about(system: Any, e
     assert "NOT in dry-run mode, although started in it: web" in system("restart", "api").stderr
 
 
-def test_a_supervisor_that_takes_over_asks_what_runs(shop: Any) -> None:
+def test_a_supervisor_that_takes_over_asks_the_running_services_for_their_mode(shop: Any) -> None:
     shop("start", "--dry-run", exit_code=0)
     shop.kill_supervisor()
     shop("start", exit_code=0)
@@ -306,7 +306,7 @@ def test_a_supervisor_that_takes_over_asks_what_runs(shop: Any) -> None:
     assert data_of(shop("status", "--json"))["dry_run"] is True
 
 
-def test_any_mode_of_the_manifest_can_be_chosen_and_is_kept(shop: Any) -> None:
+def test_any_mode_in_the_manifest_can_be_chosen_and_is_kept(shop: Any) -> None:
     assert "started in mode staging: api" in shop("start", "api", "--mode", "staging", exit_code=0).stdout
     for command in (["start"], ["restart"], ["restart", "api"]):
         shop(*command, exit_code=0)
@@ -322,12 +322,24 @@ def test_any_mode_of_the_manifest_can_be_chosen_and_is_kept(shop: Any) -> None:
 
 WRONG_MODES = {
     "a misspelt mode": (["start", "--mode", "stagin"], "has no mode stagin", "did you mean 'staging'?"),
-    "a mode that is like none": (["start", "--mode", "x"], "has no mode x", "modes: staging, dry_run"),
-    "of a restart": (["restart", "--mode", "stagin"], "has no mode stagin", "did you mean 'staging'?"),
-    "of a preview": (["start", "--preview", "--mode", "stagin"], "has no mode stagin", "did you mean 'staging'?"),
-    "of a foreground": (["start", "--foreground", "--mode", "stagin"], "has no mode", "did you mean 'staging'?"),
-    "of config check": (["config", "check", "--mode", "stagin"], "has no mode stagin", "did you mean 'staging'?"),
-    "two at once": (
+    "a mode with no similar name": (["start", "--mode", "x"], "has no mode x", "modes: staging, dry_run"),
+    "a misspelt mode for restart": (["restart", "--mode", "stagin"], "has no mode stagin", "did you mean 'staging'?"),
+    "a misspelt mode for a preview": (
+        ["start", "--preview", "--mode", "stagin"],
+        "has no mode stagin",
+        "did you mean 'staging'?",
+    ),
+    "a misspelt mode for start --foreground": (
+        ["start", "--foreground", "--mode", "stagin"],
+        "has no mode",
+        "did you mean 'staging'?",
+    ),
+    "a misspelt mode for config check": (
+        ["config", "check", "--mode", "stagin"],
+        "has no mode stagin",
+        "did you mean 'staging'?",
+    ),
+    "two modes at once": (
         ["start", "--mode", "staging", "--dry-run"],
         "--dry-run is --mode dry_run",
         "leave one of them out",
@@ -336,15 +348,15 @@ WRONG_MODES = {
 
 
 @pytest.mark.parametrize(("command", "message", "hint"), WRONG_MODES.values(), ids=WRONG_MODES.keys())
-def test_a_mode_that_does_not_exist_is_a_usage_error(shop: Any, command: list[str], message: str, hint: str) -> None:
+def test_an_invalid_mode_is_a_usage_error(shop: Any, command: list[str], message: str, hint: str) -> None:
     failed = shop(*command, exit_code=2)
     assert message in failed.stderr
     assert hint in failed.stderr
     assert not (shop.project / "run").exists() or not shop.tagged()
 
 
-@pytest.mark.parametrize("runs", [False, True], ids=["when nothing runs", "while it runs"])
-def test_a_dry_run_in_a_system_without_one_names_the_modes_there_are(system: Any, runs: bool) -> None:
+@pytest.mark.parametrize("runs", [False, True], ids=["nothing is running", "the system is running"])
+def test_a_dry_run_in_a_system_without_one_lists_the_available_modes(system: Any, runs: bool) -> None:
     (system.project / "toombos.toml").write_text(
         '[services.a]\ncommand = ["sleep", "600"]\nscheme = "none"\n[modes.staging]\nenv = { STAGE = "staging" }\n'
     )
@@ -356,7 +368,7 @@ def test_a_dry_run_in_a_system_without_one_names_the_modes_there_are(system: Any
     assert "toombos start --dry-run" not in failed.stderr
 
 
-def test_a_start_or_restart_in_another_mode_than_what_runs_is_refused(shop: Any) -> None:
+def test_a_start_or_restart_in_another_mode_than_the_running_one_is_refused(shop: Any) -> None:
     shop("start", "web", "--mode", "staging", exit_code=0)
     for command in (["start", "--dry-run"], ["start", "--preview", "--dry-run"], ["restart", "api", "--dry-run"]):
         refused = shop(*command, exit_code=5)
@@ -366,19 +378,19 @@ def test_a_start_or_restart_in_another_mode_than_what_runs_is_refused(shop: Any)
     assert shop("status").stdout.startswith("dry-run mode")
 
 
-JUDGED = {
+MODE_CASES = {
     "before the first start, without .env": ([], None, "dry_run"),
     "before the first start, with .env": ([], "LOG_LEVEL=INFO\n", None),
-    "while it runs dry": (["start --dry-run"], "LOG_LEVEL=INFO\n", "dry_run"),
-    "while it runs in another mode": (["start --mode staging"], "LOG_LEVEL=INFO\n", "staging"),
-    "while it runs live, without .env": (["start"], None, None),
+    "during a dry run": (["start --dry-run"], "LOG_LEVEL=INFO\n", "dry_run"),
+    "while the system runs in another mode": (["start --mode staging"], "LOG_LEVEL=INFO\n", "staging"),
+    "while the system runs live, without .env": (["start"], None, None),
     "after a stop, with .env": (["start --dry-run", "stop"], "LOG_LEVEL=INFO\n", None),
     "after a stop, without .env": (["start --dry-run", "stop"], None, "dry_run"),
     "after a failed start": (["start --dry-run broken"], "LOG_LEVEL=INFO\n", "dry_run"),
 }
 
 
-@pytest.mark.parametrize(("commands", "text", "mode"), JUDGED.values(), ids=JUDGED.keys())
+@pytest.mark.parametrize(("commands", "text", "mode"), MODE_CASES.values(), ids=MODE_CASES.keys())
 def test_config_check_and_diagnose_judge_the_same_mode(
     shop: Any, commands: list[str], text: str | None, mode: str | None
 ) -> None:
@@ -409,14 +421,14 @@ def test_config_check_and_diagnose_judge_the_same_mode(
 
 
 @pytest.mark.parametrize("option", ["--preview", "--plan"])
-def test_a_preview_says_which_mode_would_be_asked_for(shop: Any, option: str) -> None:
+def test_a_preview_shows_the_requested_mode(shop: Any, option: str) -> None:
     shown = shop("start", option, "--mode", "staging", exit_code=0).stdout
     assert "Would start 2 services in mode staging" in shown
     assert "STAGE=staging" in shown
     assert not (shop.project / "run").exists()
 
 
-def test_the_help_of_start_speaks_of_no_service_in_particular(shop: Any) -> None:
+def test_the_help_of_start_does_not_mention_specific_services(shop: Any) -> None:
     text = shop("start", "--help", exit_code=0).stdout
     assert "--mode NAME" in text
     assert "--preview" in text

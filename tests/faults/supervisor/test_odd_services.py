@@ -1,4 +1,4 @@
-"""Services that end, fork or write in ways that few do."""
+"""Services that end or fork in unusual ways."""
 
 import os
 import shutil
@@ -29,8 +29,8 @@ def test_a_service_that_ends_by_a_signal_without_a_name_is_restarted(system: Any
     assert system.row("crm")["restart_history"][0]["reason"] == f"its process was ended by signal {signal.SIGRTMIN + 6}"
 
 
-def test_a_process_that_may_not_be_signalled_is_named_and_keeps_nothing_else_from_working(system: Any) -> None:
-    """As below `sudo`; here toombos is root without the right to signal other users' processes."""
+def test_a_process_that_cannot_be_signalled_is_reported_and_does_not_block_other_services(system: Any) -> None:
+    """`sudo` is such a process. Here toombos is root without the right to signal processes of other users."""
     without_rights = ["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"]
     if os.getuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root and setpriv")
@@ -49,15 +49,19 @@ def test_a_process_that_may_not_be_signalled_is_named_and_keeps_nothing_else_fro
     assert [row["phase"] for row in system.status()["services"]] == ["failed", "stopped"]
     started = toombos("start", "app")
     assert started.returncode == 0, started.stderr
-    assert processes.identify(stranger) is not None, "it was signalled though it is another user's"
+    assert processes.identify(stranger) is not None, "another user's process was signalled"
     os.kill(stranger, signal.SIGKILL)
     assert toombos("stop").returncode == 0
     assert system.tagged() == {}
 
 
-@pytest.mark.parametrize("environment", ["kept", "overwritten"])
-def test_a_service_that_goes_into_the_background_is_ended_and_told_to_stay(system: Any, environment: str) -> None:
-    """Overwritten, as nginx does, there is no tag by which to find it."""
+@pytest.mark.parametrize(
+    "environment", ["kept", "overwritten"], ids=["it keeps its environment", "it overwrites its environment"]
+)
+def test_a_service_that_daemonizes_is_stopped_with_a_hint_to_run_in_the_foreground(
+    system: Any, environment: str
+) -> None:
+    """A process that overwrites its environment, as nginx does, has no tag by which it can be found."""
     clean = "os.environ.clear(); " if environment == "overwritten" else ""
     port = system.ports["crm"] = free_port()
     going = (

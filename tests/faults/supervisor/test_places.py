@@ -1,4 +1,4 @@
-"""Supervision on a full disk, as an ordinary user, as PID 1 of a container, and in a foreground."""
+"""Supervision on a full disk, as an ordinary user, as PID 1 of a container, and in the foreground."""
 
 import contextlib
 import errno
@@ -21,7 +21,7 @@ from toombos_cli import processes
 
 @contextlib.contextmanager
 def small_disk(directory: Path, size_kb: int) -> Iterator[None]:
-    """A file system of its own at `directory`; skips the test where mounting is not allowed."""
+    """Mount a small file system at `directory`; skip the test if mounting is not allowed."""
     directory.mkdir(exist_ok=True)
     mount = shutil.which("mount")
     command = [mount or "mount", "-t", "tmpfs", "-o", f"size={size_kb}k,mode=700", "tmpfs", str(directory)]
@@ -33,7 +33,9 @@ def small_disk(directory: Path, size_kb: int) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
-def test_11_on_a_full_disk_services_serve_the_old_state_stays_and_all_recovers(pair: Any, eventually: Any) -> None:
+def test_11_on_a_full_disk_services_keep_running_the_old_state_stays_and_everything_recovers(
+    pair: Any, eventually: Any
+) -> None:
     run, logs = pair.project / "run", pair.project / "logs"
     with small_disk(run, 64), small_disk(logs, 64):
         pair("start", exit_code=0)
@@ -45,7 +47,7 @@ def test_11_on_a_full_disk_services_serve_the_old_state_stays_and_all_recovers(p
         first = pair.pid("crm")
         os.kill(first, signal.SIGKILL)
         eventually(lambda: pair.row("crm")["phase"] == "ready" and pair.row("crm")["pid"] != first)
-        assert pair.state() == before, "the old state must stay whole"
+        assert pair.state() == before, "the old state file must stay intact"
         shown = pair("status")
         assert "No space left on device" in shown.stderr
         assert "out of date" in shown.stderr
@@ -59,7 +61,7 @@ def test_11_on_a_full_disk_services_serve_the_old_state_stays_and_all_recovers(p
         assert pair.tagged() == {}
 
 
-def test_a_start_on_a_full_disk_is_refused_or_works_but_never_half(system: Any) -> None:
+def test_a_start_on_a_full_disk_succeeds_or_fails_completely(system: Any) -> None:
     system.add("crm")
     with small_disk(system.project / "run", 16):
         with contextlib.suppress(OSError), (system.project / "run" / "ballast").open("wb", buffering=0) as ballast:
@@ -92,7 +94,7 @@ os.execv(sys.executable, [sys.executable, "-P", "-m", "toombos_cli", "start", "-
 """
 
 
-def test_as_pid_1_it_reaps_orphans_and_stops_all_on_sigterm(pair: Any) -> None:
+def test_toombos_as_pid_1_reaps_orphans_and_stops_all_services_on_sigterm(pair: Any) -> None:
     unshare = shutil.which("unshare")
     namespace = [unshare or "unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
     if unshare is None or subprocess.run([*namespace, "true"], check=False, capture_output=True).returncode != 0:
@@ -113,13 +115,16 @@ def test_as_pid_1_it_reaps_orphans_and_stops_all_on_sigterm(pair: Any) -> None:
 
 
 def ordinary_user() -> list[str]:
-    """The beginning of a command that runs without root's rights: as nobody where nobody can read this installation,
-    else as a user of a namespace of its own, who has no capability either."""
+    """Return a command prefix that drops root's rights.
+
+    The command runs as nobody if nobody can read this installation, else as a user without capabilities in a new
+    user namespace.
+    """
     ways = (
         ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"],
         ["unshare", "--user", "--map-user=1000", "--map-group=1000"],
     )
-    # It must be able to begin itself again: setpriv's own exec still has root's rights to find the interpreter.
+    # The user must be able to start the interpreter again: the exec of setpriv still finds it with root's rights.
     again = "import os, subprocess, sys, toombos_cli, typer; os.getuid() or exit(1); subprocess.check_call(%r)"
     probe = [sys.executable, "-P", "-c", again % [sys.executable, "-c", "import subprocess"]]
     for way in ways:
@@ -128,7 +133,7 @@ def ordinary_user() -> list[str]:
     pytest.skip("needs setpriv or unshare, and the right to become an ordinary user")
 
 
-USERS_DAY = """
+AS_USER = """
 import json, os, signal, subprocess, sys
 
 def toombos(*args):
@@ -139,33 +144,33 @@ def pids():
     services = json.load(open("run/state.json"))["services"]
     return [services[name]["pid"] for name in ("crm", "app")]
 
-said = {"start": toombos("start")}
+results = {"start": toombos("start")}
 first = pids()
-said["rights"] = [open(f"/proc/{pid}/status").read().split("CapEff:")[1].split()[0] for pid in first]
+results["rights"] = [open(f"/proc/{pid}/status").read().split("CapEff:")[1].split()[0] for pid in first]
 os.kill(json.load(open("run/state.json"))["supervisor_pid"], signal.SIGKILL)
-said["status"], said["again"] = toombos("status"), toombos("start")
-said["same"] = pids() == first
-said["stop"] = toombos("stop")
-print(json.dumps(said))
+results["status"], results["again"] = toombos("status"), toombos("start")
+results["same"] = pids() == first
+results["stop"] = toombos("stop")
+print(json.dumps(results))
 """
 
 
-def test_it_works_as_an_ordinary_user(pair: Any, tmp_path: Path) -> None:
+def test_the_supervisor_works_for_an_ordinary_user(pair: Any, tmp_path: Path) -> None:
     user = ordinary_user()
     if user[0] == "setpriv":
         os.chown(tmp_path, 65_534, 65_534)
         for parent in tmp_path.parents:
             if parent.name.startswith(("pytest-", "popen-")):
                 parent.chmod(0o711)
-    command = [*user, sys.executable, "-P", "-c", USERS_DAY]
+    command = [*user, sys.executable, "-P", "-c", AS_USER]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
-    said = json.loads(done.stdout)
-    assert said["start"][0] == 0, said["start"][1]
-    assert set(said["rights"]) == {"0" * 16}
-    assert said["status"][0] == 1, "unsupervised"
-    assert said["again"][0] == 0, said["again"][1]
-    assert said["same"]
-    assert said["stop"] == [0, ""]
+    results = json.loads(done.stdout)
+    assert results["start"][0] == 0, results["start"][1]
+    assert set(results["rights"]) == {"0" * 16}
+    assert results["status"][0] == 1, "status must report the services as unsupervised"
+    assert results["again"][0] == 0, results["again"][1]
+    assert results["same"]
+    assert results["stop"] == [0, ""]
     assert pair.tagged() == {}
 
 
@@ -187,11 +192,11 @@ os.execv(sys.executable, [sys.executable, "-P", "-m", "toombos_cli", *sys.argv[2
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="pidfds and seccomp are of Linux")
-@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM], ids=["an old kernel", "a sandbox"])
-def test_without_pidfds_services_are_stopped_adopted_and_watched_all_the_same(
-    pair: Any, eventually: Any, error: int
-) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="pidfds and seccomp exist only on Linux")
+@pytest.mark.parametrize(
+    "error", [errno.ENOSYS, errno.EPERM], ids=["an old kernel has no pidfds", "a sandbox forbids pidfds"]
+)
+def test_services_are_stopped_adopted_and_watched_even_without_pidfds(pair: Any, eventually: Any, error: int) -> None:
     def toombos(*args: str) -> None:
         argv = [sys.executable, "-P", "-c", WITHOUT_PIDFDS, str(error), *args]
         done = subprocess.run(argv, cwd=pair.project, capture_output=True, text=True, timeout=60, check=False)
@@ -218,23 +223,23 @@ def run_restricted(system: Any, *args: str) -> "subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     "command", ["status", "logs", "logs -f", "start", "start --foreground", "start --preview", "restart", "stop"]
 )
-def test_in_another_users_project_each_command_says_what_it_may_not_do(system: Any, command: str) -> None:
+def test_each_command_reports_permission_denied_in_another_users_project(system: Any, command: str) -> None:
     system.add("crm")
     for name in ("run", "logs"):
         (system.project / name).mkdir(mode=0)
     try:
-        said = run_restricted(system, *command.split())
+        done = run_restricted(system, *command.split())
     finally:
         for name in ("run", "logs"):
             (system.project / name).chmod(0o700)
-    assert said.returncode == 4, said.stderr
-    assert "Permission denied" in said.stderr
-    assert "Traceback" not in said.stderr
+    assert done.returncode == 4, done.stderr
+    assert "Permission denied" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("rotated", [False, True])
-def test_logs_are_read_where_nothing_may_be_written(system: Any, rotated: bool) -> None:
-    """As on a disk that an error has made read-only."""
+@pytest.mark.parametrize("rotated", [False, True], ids=["never rotated", "rotated before"])
+def test_logs_can_be_read_if_the_run_directory_is_read_only(system: Any, rotated: bool) -> None:
+    """A disk error may have made the file system read-only."""
     system.add("crm")
     system.log("crm").parent.mkdir()
     system.log("crm").write_text("last words\n")
@@ -250,8 +255,8 @@ def test_logs_are_read_where_nothing_may_be_written(system: Any, rotated: bool) 
     assert (shown.returncode, shown.stdout) == (0, "last words\n"), shown.stderr
 
 
-def test_a_port_of_another_user_is_named_as_such(system: Any) -> None:
-    """What an ordinary user may not see is said, not guessed."""
+def test_a_port_that_another_user_holds_is_reported_as_such(system: Any) -> None:
+    """The message says that the port owner is another user's process and does not guess which."""
     system.add("crm")
     taken = processes.Listener(host="127.0.0.1", port=system.ports["crm"], pid=None, command=None)
     from toombos_cli.manifest.reading.loader import load_manifest
@@ -263,12 +268,12 @@ def test_a_port_of_another_user_is_named_as_such(system: Any) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_foreground_shows_prefixed_lines_and_stops_all_at_the_end(
+def test_start_foreground_shows_prefixed_lines_and_stops_all_services_at_the_end(
     pair: Any, eventually: Any, number: int, code: int
 ) -> None:
     process = pair.begin("start", "--foreground")
     eventually(lambda: (pair.project / "run" / "state.json").exists() and pair.phase("app") == "ready")
-    assert pair("status", exit_code=0).returncode == 0, "another terminal sees it"
+    assert pair("status", exit_code=0).returncode == 0, "status must work in another terminal"
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == code, err
@@ -277,13 +282,13 @@ def test_a_foreground_shows_prefixed_lines_and_stops_all_at_the_end(
     assert pair.tagged() == {}
 
 
-def test_a_foreground_beside_a_supervisor_is_refused_with_its_pid(pair: Any) -> None:
+def test_start_foreground_is_refused_with_the_pid_of_a_running_supervisor(pair: Any) -> None:
     pair("start", exit_code=0)
     failed = pair("start", "--foreground", exit_code=6)
     assert f"pid {pair.state()['supervisor_pid']}" in failed.stderr
 
 
-def test_a_foreground_that_cannot_start_says_why_and_ends(pair: Any) -> None:
+def test_start_foreground_says_why_it_cannot_start_and_ends(pair: Any) -> None:
     pair.add("app", env={"EXIT_CODE": "5"})
     failed = pair("start", "--foreground", "--json", exit_code=4)
     document = json.loads(failed.stdout.splitlines()[-1])
@@ -291,7 +296,7 @@ def test_a_foreground_that_cannot_start_says_why_and_ends(pair: Any) -> None:
     assert pair.tagged() == {}
 
 
-def test_a_reader_of_a_foreground_who_stalls_stalls_no_supervision(pair: Any, eventually: Any) -> None:
+def test_a_stalled_reader_of_start_foreground_does_not_stall_supervision(pair: Any, eventually: Any) -> None:
     process = pair.begin("start", "--foreground")
     eventually(lambda: (pair.project / "run" / "state.json").exists())
     eventually(lambda: {pair.phase("crm"), pair.phase("app")} == {"ready"})
@@ -306,7 +311,7 @@ def test_a_reader_of_a_foreground_who_stalls_stalls_no_supervision(pair: Any, ev
     process.communicate()
 
 
-def test_a_foreground_that_nobody_reads_any_more_stops_all_in_order(pair: Any, eventually: Any) -> None:
+def test_start_foreground_stops_all_services_in_order_when_its_reader_is_gone(pair: Any, eventually: Any) -> None:
     process = pair.begin("start", "--foreground")
     assert "hello" in process.stdout.readline()
     assert "hello" in process.stdout.readline()

@@ -1,4 +1,4 @@
-"""Random sequences of commands and faults: after each step nothing is untracked, doubled, or a stranger's."""
+"""Random sequences of commands and faults: no process is untracked or duplicated, and strangers stay untouched."""
 
 import os
 import random
@@ -20,7 +20,7 @@ WEB = Path(__file__).parent.parent / "services" / "web.py"
 
 
 class Run:
-    """One seeded run: keeps what the operator asked for, and compares it with the machine after each step."""
+    """A seeded run that records what the operator requested and compares it with the machine after each step."""
 
     def __init__(self, system: Any, seed: int, strangers: "list[subprocess.Popen[bytes]]", until: Any) -> None:
         self.system = system
@@ -35,7 +35,7 @@ class Run:
         return main(["--project", str(self.system.project), *args])
 
     def step(self) -> None:
-        """Does one thing and checks all invariants."""
+        """Do one random action and check all invariants."""
         action = self.random.choice(ACTIONS)
         name = self.random.choice(SERVICES)
         self.done.append(f"{action.__name__[1:]} {name}")
@@ -49,7 +49,7 @@ class Run:
         assert [stranger.poll() for stranger in self.strangers] == [None] * len(self.strangers)
 
     def difference(self) -> str | None:
-        """What is not as it was asked for, if anything."""
+        """Return the first difference from the requested state, or None."""
         entries = self.entries()
         for name, wanted in self.wanted.items():
             entry = entries.get(name)
@@ -62,19 +62,19 @@ class Run:
         return None
 
     def entries(self) -> dict[str, Any]:
-        """The services of the state file; none before anything was started."""
+        """Return the services in the state file; empty if nothing was started yet."""
         try:
             return dict(self.system.state()["services"])
         except FileNotFoundError:
             return {}
 
     def untracked(self) -> dict[int, str]:
-        """Tagged processes that the state does not name, doubles among them."""
+        """Return the tagged processes that are not in the state file, including duplicates."""
         known = {entry["pid"] for entry in self.entries().values()}
         return {pid: tag for pid, tag in self.system.tagged().items() if pid not in known}
 
     def pid(self, name: str) -> int:
-        """The service's pid if it is that very process that runs, else 0."""
+        """Return the recorded pid of the service if that process is running, else 0."""
         pid = self.entries().get(name, {"pid": 0})["pid"]
         return pid if pid in self.system.tagged() else 0
 
@@ -138,7 +138,7 @@ def _two_at_once(run: Run, name: str) -> None:
     both = [run.system.begin("start"), run.system.begin("restart", name)]
     for command in both:
         command.communicate(timeout=60)
-    # A start may find the service stopped by the other command; then one more start makes it whole.
+    # The start may have found the service stopped by the other command; another start completes the system.
     _start(run, name)
 
 
@@ -146,13 +146,13 @@ def _damage_the_state(run: Run, _: str) -> None:
     if run.supervised:
         path = run.system.project / "run" / "state.json"
         path.write_bytes(path.read_bytes()[: run.random.randrange(200)])
-        # The next change of any service writes it anew.
+        # The next change of any service rewrites the state file.
         assert run.toombos("restart", "platform") == 0
         run.wanted["platform"] = True
 
 
 def forget_the_dead(run: Run) -> None:
-    """What died while nobody supervised is not started by a command that does not name it."""
+    """Stop expecting services that died without a supervisor: only a command that names them starts them again."""
     if not run.supervised:
         for name in SERVICES:
             if run.wanted[name] and not run.pid(name):
@@ -176,7 +176,7 @@ ACTIONS: tuple[Callable[[Run, str], None], ...] = (
 
 @pytest.fixture
 def strangers(tmp_path: Path) -> Iterator["list[subprocess.Popen[bytes]]"]:
-    """Two processes with a service's very command line; one ends at any signal, and each must outlive the run."""
+    """Two processes with the same command line as a service. Any signal ends them, and both must outlive the run."""
     made = [
         subprocess.Popen(
             [sys.executable, "-P", str(WEB)],
@@ -193,7 +193,7 @@ def strangers(tmp_path: Path) -> Iterator["list[subprocess.Popen[bytes]]"]:
 
 
 @pytest.mark.parametrize("seed", [11, 23, 37, 58, 71])
-def test_after_every_step_of_a_random_sequence_the_system_is_as_it_was_asked_for(
+def test_the_system_is_as_requested_after_every_step_of_a_random_sequence(
     seed: int,
     system: Any,
     eventually: Any,
@@ -209,7 +209,7 @@ def test_after_every_step_of_a_random_sequence_the_system_is_as_it_was_asked_for
         for _ in range(STEPS):
             run.step()
     except BaseException as error:
-        said = capsys.readouterr()
+        output = capsys.readouterr()
         history = "\n".join(run.done)
-        raise AssertionError(f"seed {seed}, {run.difference()}, after:\n{history}\n{said.out}{said.err}") from error
+        raise AssertionError(f"seed {seed}, {run.difference()}, after:\n{history}\n{output.out}{output.err}") from error
     assert len(run.done) == STEPS

@@ -1,4 +1,4 @@
-"""What cannot be done is said clearly, with the right exit code, and leaves nothing behind."""
+"""Commands that cannot succeed say why, use the right exit code, and leave nothing behind."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import pytest
 from toombos_cli import processes
 
 
-def test_a_service_whose_dependency_fails_is_not_started_and_the_cause_is_the_dependency(system: Any) -> None:
+def test_a_service_is_not_started_if_its_dependency_fails_and_the_dependency_is_blamed(system: Any) -> None:
     system.add("crm", env={"EXIT_CODE": "9", "LAST_WORDS": "no crm today"})
     system.add("app", depends_on={"crm": "ready"})
     failed = system("start", exit_code=4)
@@ -25,7 +25,7 @@ def test_a_service_whose_dependency_fails_is_not_started_and_the_cause_is_the_de
     assert system.tagged() == {}
 
 
-def test_what_ran_before_a_failed_start_stays(system: Any) -> None:
+def test_a_failed_start_leaves_already_running_services_alone(system: Any) -> None:
     system.add("crm")
     system.add("app", env={"EXIT_CODE": "9"})
     system("start", "crm", exit_code=0)
@@ -34,7 +34,7 @@ def test_what_ran_before_a_failed_start_stays(system: Any) -> None:
     assert system.answer("crm") == pid
 
 
-def test_what_a_failed_start_began_is_ended_again(system: Any) -> None:
+def test_a_failed_start_stops_the_services_that_it_started(system: Any) -> None:
     system.add("crm")
     system.add("app", env={"EXIT_CODE": "9", "START_DELAY_S": "0"}, depends_on={"crm": "ready"})
     failed = system("start", "--json", exit_code=4)
@@ -45,13 +45,13 @@ def test_what_a_failed_start_began_is_ended_again(system: Any) -> None:
 
 
 @pytest.mark.parametrize("command", ["start", "stop", "restart", "status", "logs"])
-def test_an_unknown_service_is_a_usage_error_that_names_the_nearest(pair: Any, command: str) -> None:
+def test_an_unknown_service_is_a_usage_error_that_suggests_the_nearest_name(pair: Any, command: str) -> None:
     failed = pair(command, "cmr", exit_code=2)
     assert "no service is named 'cmr'" in failed.stderr
     assert "did you mean 'crm'?" in failed.stderr
 
 
-def test_dependencies_in_a_circle_are_printed_as_one(system: Any) -> None:
+def test_circular_dependencies_are_printed_as_a_cycle(system: Any) -> None:
     system.add("crm", depends_on={"app": "started"})
     system.add("app", depends_on={"crm": "started"})
     failed = system("start", exit_code=3)
@@ -61,38 +61,40 @@ def test_dependencies_in_a_circle_are_printed_as_one(system: Any) -> None:
 
 
 REFUSED = {
-    "a command that does not exist": (
+    "the command does not exist": (
         {"command": ["no-such-program"]},
         "its command 'no-such-program' was not found",
         "command",
     ),
-    "a command that may not be run": (
+    "the command is not executable": (
         {"command": ["./plain.txt"]},
         "its command './plain.txt' was not found",
         "command",
     ),
-    "a working directory that is gone": ({"cwd": "gone"}, "does not exist", "directory"),
-    "a working directory that is a file": ({"cwd": "plain.txt"}, "is not a directory", "directory"),
-    "a log directory that is a file": ({"log": "plain.txt/crm.log"}, "is a file, not a directory", "log"),
-    "a log that is a directory": ({"log": "folder"}, "Is a directory", "log"),
+    "the working directory does not exist": ({"cwd": "gone"}, "does not exist", "directory"),
+    "the working directory is a file": ({"cwd": "plain.txt"}, "is not a directory", "directory"),
+    "the log directory is a file": ({"log": "plain.txt/crm.log"}, "is a file, not a directory", "log"),
+    "the log is a directory": ({"log": "folder"}, "Is a directory", "log"),
 }
 
 
-@pytest.mark.parametrize(("table", "said", "kind"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_spawned_is_named(system: Any, table: dict[str, Any], said: str, kind: str) -> None:
+@pytest.mark.parametrize(("table", "message", "kind"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_service_that_cannot_be_spawned_is_reported_with_the_reason(
+    system: Any, table: dict[str, Any], message: str, kind: str
+) -> None:
     (system.project / "plain.txt").write_text("text")
     (system.project / "folder").mkdir()
     system.add("crm", **table)
     system.add("app")
     failed = system("start", exit_code=4)
     assert "error: crm: " in failed.stderr
-    assert said in failed.stderr
+    assert message in failed.stderr
     assert system.row("crm")["failure_kind"] == kind
     assert "Traceback" not in failed.stderr
     assert system.tagged() == {}
 
 
-def test_a_program_that_is_no_program_is_named(system: Any) -> None:
+def test_a_file_that_is_not_a_program_is_reported(system: Any) -> None:
     script = system.project / "broken"
     script.write_bytes(b"\x7fELF this is none")
     script.chmod(0o755)
@@ -101,14 +103,14 @@ def test_a_program_that_is_no_program_is_named(system: Any) -> None:
     assert "its command './broken' cannot be run: Exec format error" in failed.stderr
 
 
-def test_all_taken_ports_are_named_at_once(pair: Any) -> None:
+def test_all_taken_ports_are_reported_at_once(pair: Any) -> None:
     with socket.create_server(("127.0.0.1", pair.ports["crm"])), socket.create_server(("0.0.0.0", pair.ports["app"])):
         failed = pair("start", exit_code=4)
     for port in pair.ports.values():
         assert f"port {port} is taken by pid {os.getpid()}" in failed.stderr
 
 
-def test_a_port_that_another_project_of_toombos_has_is_told_with_the_command_that_stops_it_there(
+def test_a_port_that_another_toombos_project_uses_is_reported_with_the_command_that_stops_it(
     system: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     system.add("crm")
@@ -124,7 +126,7 @@ def test_a_port_that_another_project_of_toombos_has_is_told_with_the_command_tha
     assert other.tagged() == {}
 
 
-def test_a_service_that_refuses_its_configuration_makes_exit_3_and_shows_its_reasons(system: Any) -> None:
+def test_start_exits_3_and_shows_the_reasons_if_a_service_refuses_its_configuration(system: Any) -> None:
     reasons = '{"level": "CRITICAL", "message": "API_KEY is required in live mode"}'
     env = {"EXIT_CODE": "3", "LAST_WORDS": reasons}
     system.add("crm", env=env, exit_codes_of_invalid_configuration=[3])
@@ -135,7 +137,7 @@ def test_a_service_that_refuses_its_configuration_makes_exit_3_and_shows_its_rea
     assert (row["restarts"], row["failure_kind"]) == (0, "configuration")
 
 
-def test_a_service_that_never_gets_ready_is_given_up_at_its_deadline(system: Any) -> None:
+def test_start_gives_up_at_the_deadline_if_a_service_never_becomes_ready(system: Any) -> None:
     system.add("crm", env={"START_DELAY_S": "60"}, startup_timeout_s=0.5)
     failed = system("start", exit_code=4)
     assert f"not ready after 0.5 s: nothing listens on port {system.ports['crm']} yet" in failed.stderr
@@ -143,7 +145,7 @@ def test_a_service_that_never_gets_ready_is_given_up_at_its_deadline(system: Any
     assert system.tagged() == {}
 
 
-def test_the_answer_of_a_service_that_is_not_ready_is_named(system: Any) -> None:
+def test_start_reports_the_response_of_a_service_that_is_not_ready(system: Any) -> None:
     (system.project / "status").write_text("503")
     system.add("crm", env={"STATUS_FILE": "status"}, ready="/ready")
     failed = system("start", "--timeout", "1", exit_code=4)
@@ -151,7 +153,7 @@ def test_the_answer_of_a_service_that_is_not_ready_is_named(system: Any) -> None
     assert system.tagged() == {}
 
 
-def test_after_a_stop_the_supervisor_is_gone_and_the_directory_free(system: Any) -> None:
+def test_stop_returns_after_the_supervisor_has_exited(system: Any) -> None:
     system.add("crm")
     for _ in range(3):
         system("start", exit_code=0)
@@ -160,7 +162,7 @@ def test_after_a_stop_the_supervisor_is_gone_and_the_directory_free(system: Any)
         assert processes.identify(supervisor) is None
 
 
-def test_two_stops_at_once_both_succeed(system: Any) -> None:
+def test_two_concurrent_stops_both_succeed(system: Any) -> None:
     system.add("crm", env={"IGNORE_TERM": "1"}, grace_period_s=1.0)
     system("start", exit_code=0)
     stops = [system.begin("stop"), system.begin("stop")]
@@ -170,7 +172,7 @@ def test_two_stops_at_once_both_succeed(system: Any) -> None:
     assert system.tagged() == {}
 
 
-def test_restart_during_a_stop_waits_for_it_and_then_starts(system: Any, eventually: Any) -> None:
+def test_a_restart_during_a_stop_waits_for_the_stop_and_then_starts(system: Any, eventually: Any) -> None:
     system.add("crm", env={"IGNORE_TERM": "1"}, grace_period_s=1.5)
     system("start", exit_code=0)
     first = system.pid("crm")
@@ -183,7 +185,7 @@ def test_restart_during_a_stop_waits_for_it_and_then_starts(system: Any, eventua
     assert list(system.tagged()) == [system.pid("crm")]
 
 
-def test_ctrl_c_on_a_start_undoes_it(system: Any, eventually: Any) -> None:
+def test_ctrl_c_undoes_a_start(system: Any, eventually: Any) -> None:
     system.add("crm", env={"START_DELAY_S": "45"}, startup_timeout_s=60.0)
     start = system.begin("start")
     eventually(lambda: system.tagged())
@@ -193,7 +195,7 @@ def test_ctrl_c_on_a_start_undoes_it(system: Any, eventually: Any) -> None:
     eventually(lambda: not system.tagged())
 
 
-def test_a_failed_start_over_an_unwritable_run_directory_says_so(system: Any) -> None:
+def test_a_start_with_an_unusable_run_directory_fails_without_a_traceback(system: Any) -> None:
     system.add("crm")
     (system.project / "run").write_text("a file")
     failed = system("start", exit_code=4)
@@ -201,7 +203,7 @@ def test_a_failed_start_over_an_unwritable_run_directory_says_so(system: Any) ->
     assert "Traceback" not in failed.stderr
 
 
-def test_starting_dry_what_runs_live_is_refused(system: Any) -> None:
+def test_a_dry_run_start_is_refused_if_a_service_runs_live(system: Any) -> None:
     system.add("crm")
     system.add("app")
     system("start", "crm", exit_code=0)
@@ -210,15 +212,15 @@ def test_starting_dry_what_runs_live_is_refused(system: Any) -> None:
     assert "hint: toombos stop && toombos start --dry-run" in failed.stderr
 
 
-def test_stop_works_with_a_manifest_that_was_broken_meanwhile(pair: Any) -> None:
+def test_stop_works_even_if_the_manifest_is_broken(pair: Any) -> None:
     pair("start", exit_code=0)
     (pair.project / "toombos.toml").write_text("services = [")
     pair("stop", exit_code=0)
     assert pair.tagged() == {}
 
 
-def test_no_process_is_ended_for_its_name_or_its_port(system: Any, tmp_path: Path) -> None:
-    """A process with the very command line of a service, in the same directory, survives every command."""
+def test_a_process_is_never_ended_because_of_its_name_or_port(system: Any, tmp_path: Path) -> None:
+    """A process with the command line and the directory of a service survives every command."""
     system.add("crm")
     web = Path(__file__).parent.parent / "services" / "web.py"
     with socket.socket() as free:

@@ -1,4 +1,4 @@
-"""A supervisor that hangs is reported with its pid and the next command; a slow one is waited for."""
+"""Commands report a hanging supervisor with its pid and the next command, and wait for a slow one."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def suspended(pid: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("command", ["status", "start", "stop", "restart"])
-def test_a_supervisor_that_does_not_answer_is_reported_not_waited_for(system: Any, command: str) -> None:
+def test_a_supervisor_that_does_not_respond_is_reported_without_a_long_wait(system: Any, command: str) -> None:
     system.add("crm")
     system("start", exit_code=0)
     service, supervisor = system.pid("crm"), system.state()["supervisor_pid"]
@@ -48,12 +48,12 @@ def test_a_supervisor_that_does_not_answer_is_reported_not_waited_for(system: An
         assert "has not responded" in error["message"]
         assert f"suspended (pid {supervisor})" in error["message"]
         assert error["hint"] == f"kill -CONT {supervisor}"
-        assert system.answer("crm") == service, "nothing is ended"
+        assert system.answer("crm") == service, "the service must keep running"
     assert system.row("crm")["pid"] == service or command in ("stop", "restart")
 
 
-def test_after_a_hundred_commands_in_vain_the_next_one_does_not_hang_either(system: Any) -> None:
-    """The queue of the socket is full then, and connecting to it waits."""
+def test_a_command_does_not_hang_if_the_socket_queue_is_full(system: Any) -> None:
+    """A hundred unanswered commands fill the queue, and then connect() blocks."""
     system.add("crm")
     system("start", exit_code=0)
     with suspended(system.state()["supervisor_pid"]):
@@ -67,7 +67,7 @@ def test_after_a_hundred_commands_in_vain_the_next_one_does_not_hang_either(syst
     assert system("status", exit_code=0).returncode == 0
 
 
-def test_of_one_that_hangs_and_is_not_suspended_the_end_is_proposed_and_left_to_a_person(system: Any) -> None:
+def test_the_error_for_a_hanging_supervisor_suggests_kill_but_does_not_kill_it(system: Any) -> None:
     system.add("crm")
     system("start", exit_code=0)
     service = system.pid("crm")
@@ -92,7 +92,7 @@ def test_of_one_that_hangs_and_is_not_suspended_the_end_is_proposed_and_left_to_
     assert system.pid("crm") == service
 
 
-def test_a_stop_that_takes_longer_than_a_supervisor_may_be_silent_is_waited_for(system: Any) -> None:
+def test_a_stop_may_take_longer_than_the_response_timeout_of_the_supervisor(system: Any) -> None:
     system.add("crm", env={"IGNORE_TERM": "1"}, grace_period_s=6.5)
     system("start", exit_code=0)
     stopped = system("stop", exit_code=0)
@@ -101,7 +101,7 @@ def test_a_stop_that_takes_longer_than_a_supervisor_may_be_silent_is_waited_for(
 
 
 def _claim(project: Path, pid: int) -> None:
-    """Writes down that this process is the supervisor."""
+    """Record this process as the supervisor in the state file."""
     identity = processes.identify(pid)
     assert identity is not None
     path = project / "run" / "state.json"

@@ -1,4 +1,4 @@
-"""The twelve faults of supervision, each injected into a running system of real processes."""
+"""The twelve supervision faults, each injected into a running system of real processes."""
 
 import os
 import signal
@@ -39,19 +39,19 @@ def test_1_an_adopted_service_that_dies_is_restarted(pair: Any, eventually: Any)
     assert pair.row("crm")["restarts"] == 1
 
 
-def test_1_stop_alone_ends_what_a_dead_supervisor_left(pair: Any) -> None:
+def test_1_stop_ends_the_services_of_a_dead_supervisor(pair: Any) -> None:
     pair("start", exit_code=0)
     pair.kill_supervisor()
     pair("stop", exit_code=0)
     assert pair.tagged() == {}
 
 
-def test_2_a_spawn_that_was_never_written_down_is_found_by_its_tag(system: Any) -> None:
+def test_2_a_process_that_was_never_recorded_is_found_by_its_tag(system: Any) -> None:
     system.add("crm")
     system("start", exit_code=0)
     pid = system.pid("crm")
     system.kill_supervisor()
-    # As if the supervisor had died between the spawn and the line that notes its pid.
+    # This is the state if the supervisor dies after the spawn and before it records the pid.
     path = system.project / "run" / "state.json"
     path.write_text(
         path.read_text().replace(f'"pid":{pid}', '"pid":0').replace('"phase":"ready"', '"phase":"starting"')
@@ -61,7 +61,7 @@ def test_2_a_spawn_that_was_never_written_down_is_found_by_its_tag(system: Any) 
     assert list(system.tagged()) == [pid]
 
 
-def test_2_a_lost_state_file_leaves_no_second_instance(system: Any) -> None:
+def test_2_a_lost_state_file_does_not_cause_a_second_instance(system: Any) -> None:
     system.add("crm")
     system("start", exit_code=0)
     system.kill_supervisor()
@@ -71,7 +71,7 @@ def test_2_a_lost_state_file_leaves_no_second_instance(system: Any) -> None:
     assert list(system.tagged()) == [system.pid("crm")]
 
 
-def test_3_ten_starts_at_once_make_one_supervisor_and_one_instance_each(pair: Any) -> None:
+def test_3_ten_concurrent_starts_create_one_supervisor_and_one_instance_of_each_service(pair: Any) -> None:
     starts = [pair.begin("start") for _ in range(10)]
     codes = []
     for start in starts:
@@ -82,7 +82,7 @@ def test_3_ten_starts_at_once_make_one_supervisor_and_one_instance_each(pair: An
     assert len(_supervisors(pair.project)) == 1
 
 
-def test_4_a_child_that_double_forked_into_a_session_of_its_own_is_stopped_too(system: Any, tmp_path: Path) -> None:
+def test_4_a_child_that_double_forked_into_its_own_session_is_stopped_too(system: Any, tmp_path: Path) -> None:
     escaped = tmp_path / "escaped"
     system.add("crm", env={"ESCAPE": "1", "ESCAPED_PID_FILE": str(escaped)}, grace_period_s=0.5)
     system("start", exit_code=0)
@@ -98,13 +98,15 @@ def test_5_a_child_that_ignores_the_signal_is_killed_at_the_deadline(system: Any
     system("start", exit_code=0)
     began = time.monotonic()
     stop = system("stop", exit_code=0)
-    assert time.monotonic() - began >= 1.0, "it must not report success before the child is gone"
+    assert time.monotonic() - began >= 1.0, "stop must not report success before the child is gone"
     assert processes.identify(int(worker.read_text())) is None
     assert system.row("crm")["detail"] == "killed after the grace period", stop.stdout
 
 
-@pytest.mark.parametrize("fault", ["stopped", "ignores TERM"])
-def test_6_a_deaf_service_is_gone_within_the_grace_period_and_a_second(system: Any, fault: str) -> None:
+@pytest.mark.parametrize("fault", ["stopped", "ignores TERM"], ids=["it is suspended", "it ignores SIGTERM"])
+def test_6_a_service_that_ignores_signals_is_killed_within_the_grace_period_and_a_second(
+    system: Any, fault: str
+) -> None:
     system.add("crm", env={"IGNORE_TERM": "1"} if fault == "ignores TERM" else {}, grace_period_s=1.5)
     system("start", exit_code=0)
     pid = system.pid("crm")
@@ -117,7 +119,7 @@ def test_6_a_deaf_service_is_gone_within_the_grace_period_and_a_second(system: A
     assert processes.identify(pid) is None
 
 
-def test_7_a_stranger_behind_the_pid_in_the_state_gets_no_signal(system: Any) -> None:
+def test_7_a_stranger_that_has_the_recorded_pid_gets_no_signal(system: Any) -> None:
     system.add("crm")
     system("start", exit_code=0)
     ours = system.pid("crm")
@@ -134,7 +136,7 @@ def test_7_a_stranger_behind_the_pid_in_the_state_gets_no_signal(system: Any) ->
         assert stranger.signals() == []
 
 
-def test_7_even_with_matching_ticks_a_stranger_without_tag_and_lock_is_not_adopted(system: Any) -> None:
+def test_7_a_stranger_with_matching_ticks_but_without_tag_and_lock_is_not_adopted(system: Any) -> None:
     system.add("crm")
     system("start", exit_code=0)
     ours = system.state()["services"]["crm"]
@@ -152,7 +154,7 @@ def test_7_even_with_matching_ticks_a_stranger_without_tag_and_lock_is_not_adopt
         assert stranger.signals() == []
 
 
-def test_8_after_a_reboot_stale_socket_and_locks_are_no_obstacle(pair: Any) -> None:
+def test_8_start_works_after_a_reboot_despite_a_stale_socket_and_stale_locks(pair: Any) -> None:
     pair("start", exit_code=0)
     pids = [pair.pid("crm"), pair.pid("app")]
     pair.kill_supervisor()
@@ -167,7 +169,7 @@ def test_8_after_a_reboot_stale_socket_and_locks_are_no_obstacle(pair: Any) -> N
     assert {row["phase"] for row in pair.status()["services"]} == {"ready"}
 
 
-def test_9_a_foreign_server_on_the_port_is_named_and_left_alone(pair: Any) -> None:
+def test_9_a_foreign_server_on_the_port_is_reported_and_left_alone(pair: Any) -> None:
     with _stranger(pair, port=pair.ports["app"]) as stranger:
         failed = pair("start", exit_code=4)
         assert f"port {pair.ports['app']} is taken by pid {stranger.pid}" in failed.stderr
@@ -177,7 +179,7 @@ def test_9_a_foreign_server_on_the_port_is_named_and_left_alone(pair: Any) -> No
         assert stranger.signals() == []
 
 
-def test_9_a_stranger_that_takes_the_port_while_the_service_starts_is_not_taken_for_it(system: Any) -> None:
+def test_9_a_stranger_that_takes_the_port_during_a_start_is_not_mistaken_for_the_service(system: Any) -> None:
     system.add("crm", env={"START_DELAY_S": "30"})
     start = system.begin("start")
     wait_for(lambda: system.tagged(), within_s=20)
@@ -189,7 +191,9 @@ def test_9_a_stranger_that_takes_the_port_while_the_service_starts_is_not_taken_
     assert system.tagged() == {}
 
 
-def test_10_a_service_that_dies_at_once_ends_in_a_crash_loop_and_the_others_stay(system: Any, tmp_path: Path) -> None:
+def test_10_a_service_that_always_dies_goes_into_a_crash_loop_and_the_others_keep_running(
+    system: Any, tmp_path: Path
+) -> None:
     flag = tmp_path / "broken"
     restart = {"backoff_initial_s": 0.05, "backoff_max_s": 0.2, "crash_loop_count": 3, "crash_loop_window_s": 60.0}
     env = {"EXIT_CODE": "7", "EXIT_FLAG": str(flag), "LAST_WORDS": "the disk is made of cheese"}
@@ -209,7 +213,7 @@ def test_10_a_service_that_dies_at_once_ends_in_a_crash_loop_and_the_others_stay
     assert system.answer("app") == other
 
 
-def test_12_a_slow_start_is_cancelled_by_stop_within_a_second(system: Any) -> None:
+def test_12_stop_cancels_a_slow_start_within_a_second(system: Any) -> None:
     system.add("crm", env={"START_DELAY_S": "45"}, startup_timeout_s=60.0)
     start = system.begin("start")
     wait_for(lambda: system.tagged(), within_s=20)
@@ -220,10 +224,12 @@ def test_12_a_slow_start_is_cancelled_by_stop_within_a_second(system: Any) -> No
     assert start.returncode == 4
     assert "another command stopped it meanwhile" in err
     assert system.tagged() == {}
-    assert stop_command_s < 1.0 + 5.0, "1 s, and a loaded machine's time to load Python; not the 45 s of the start"
+    assert stop_command_s < 1.0 + 5.0, (
+        "stop may take 1 s, plus 5 s to load Python on a busy machine, but not the 45 s of the start"
+    )
 
 
-def test_12_restart_in_the_middle_of_a_slow_start_leaves_one_instance(system: Any, tmp_path: Path) -> None:
+def test_12_a_restart_during_a_slow_start_leaves_one_instance(system: Any, tmp_path: Path) -> None:
     system.add("crm", env={"START_DELAY_S": "45"}, startup_timeout_s=60.0)
     start = system.begin("start")
     wait_for(lambda: system.tagged(), within_s=20)
@@ -236,7 +242,7 @@ def test_12_restart_in_the_middle_of_a_slow_start_leaves_one_instance(system: An
 
 
 class _Stranger:
-    """A web server that is none of ours and notes the signals it gets; its command line is a service's own."""
+    """A foreign web server that has the command line of a service and records the signals it gets."""
 
     def __init__(self, project: Path, port: int) -> None:
         script = Path(__file__).parent.parent / "services" / "web.py"
@@ -247,7 +253,7 @@ class _Stranger:
         wait_for(lambda: processes.listeners_at("127.0.0.1", port), within_s=20)
 
     def signals(self) -> list[str]:
-        """The signals noted so far; a dead stranger got SIGKILL."""
+        """Return the signals recorded so far; a dead stranger got SIGKILL."""
         noted = self._noted.read_text().split() if self._noted.exists() else []
         return [*noted, "SIGKILL"] if self.process.poll() is not None else noted
 

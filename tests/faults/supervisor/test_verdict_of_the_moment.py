@@ -1,4 +1,4 @@
-"""What start, restart and status say is true at the moment when they say it, whatever was true a second before."""
+"""The output of start, restart and status is true when it is printed, not only a moment before."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 
 def write(system: Any, services: dict[str, tuple[str, dict[str, Any]]]) -> None:
-    """A `toombos.toml` of programs without a port: a shell script each, and the other keys of its table."""
+    """Write a `toombos.toml` of services without a port: each has a shell script and the other keys of its table."""
     lines = ['name = "moment"']
     for name, (script, table) in services.items():
         lines += [f"[services.{name}]", f"command = {json.dumps(['sh', '-c', script])}", 'scheme = "none"']
@@ -19,15 +19,15 @@ def write(system: Any, services: dict[str, tuple[str, dict[str, Any]]]) -> None:
 STAYS = "exec sleep 60"
 NEVER = {"restart": '{ policy = "never" }'}
 ENDS = {
-    "with a code": ("echo it broke; sleep 1.2; exit 1", NEVER, "its process ended with exit code 1"),
-    "with 0": ("echo it broke; sleep 1.2", NEVER, "its process ended with exit code 0"),
-    "by a signal": ("echo it broke; sleep 1.2; kill -9 $$", NEVER, "its process was ended by SIGKILL"),
-    "and would be restarted": ("echo it broke; sleep 1.2; exit 1", {}, "its process ended with exit code 1"),
+    "ends with code 1": ("echo it broke; sleep 1.2; exit 1", NEVER, "its process ended with exit code 1"),
+    "ends with code 0": ("echo it broke; sleep 1.2", NEVER, "its process ended with exit code 0"),
+    "ends by a signal": ("echo it broke; sleep 1.2; kill -9 $$", NEVER, "its process was ended by SIGKILL"),
+    "ends and would be restarted": ("echo it broke; sleep 1.2; exit 1", {}, "its process ended with exit code 1"),
 }
 
 
 @pytest.mark.parametrize("command", ["start", "restart", "start a b c"])
-@pytest.mark.parametrize(("script", "table", "reason"), ENDS.values(), ids=[f"it ends {how}" for how in ENDS])
+@pytest.mark.parametrize(("script", "table", "reason"), ENDS.values(), ids=[f"the service {how}" for how in ENDS])
 def test_a_service_that_ends_before_the_others_are_ready_fails_the_start(
     system: Any, script: str, table: dict[str, str], reason: str, command: str
 ) -> None:
@@ -45,20 +45,20 @@ def test_a_service_that_ends_before_the_others_are_ready_fails_the_start(
     assert "hint: toombos logs a" in done.stderr
     assert "  | it broke" in done.stderr
     assert done.stdout.startswith("not started: a\n")
-    assert not marker.exists(), "a dependent was started although what it depends on had ended"
+    assert not marker.exists(), "a dependent was started although its dependency had ended"
     rows = {row["name"]: row for row in system.status()["services"]}
     assert [rows[name]["pid"] for name in "abc"] == [None, None, None]
     assert (rows["a"]["phase"], rows["a"]["detail"]) == ("stopped" if reason.endswith(" 0") else "failed", reason)
 
 
-def test_what_ended_before_the_answer_fails_it_in_json_too(system: Any) -> None:
+def test_json_output_of_a_failed_start_names_the_service_that_ended(system: Any) -> None:
     write(system, {"a": ("sleep 1.2; exit 1", NEVER), "b": (STAYS, {"depends_on": '["a"]'})})
     envelope = json.loads(system("start", "--json", exit_code=4).stdout)
     assert (envelope["verdict"], envelope["errors"][0]["where"]) == ("error", "a")
     assert [failure["service"] for failure in envelope["data"]["failures"]] == ["a"]
 
 
-def test_a_service_that_ran_before_is_not_ended_by_a_start_that_fails(system: Any, eventually: Any) -> None:
+def test_a_failed_start_does_not_stop_services_that_were_already_running(system: Any, eventually: Any) -> None:
     gone = system.project / "gone"
     write(
         system,
@@ -80,14 +80,14 @@ def test_a_service_that_ran_before_is_not_ended_by_a_start_that_fails(system: An
 
 CRASHES = "sleep 1.3; exit 3"
 NOT_READY = {
-    "a service that crashed and is being started again": ("starting", "{ backoff_initial_s = 20.0 }"),
-    "a service in a crash loop": ("crash-loop", "{ crash_loop_count = 1, backoff_initial_s = 0.1 }"),
-    "a service that ended and is left alone": ("failed", '{ policy = "never" }'),
+    "the service crashed and is being restarted": ("starting", "{ backoff_initial_s = 20.0 }"),
+    "the service is in a crash loop": ("crash-loop", "{ crash_loop_count = 1, backoff_initial_s = 0.1 }"),
+    "the service ended and is not restarted": ("failed", '{ policy = "never" }'),
 }
 
 
 @pytest.mark.parametrize(("phase", "restart"), NOT_READY.values(), ids=NOT_READY)
-def test_status_ends_with_1_for(system: Any, eventually: Any, phase: str, restart: str) -> None:
+def test_status_exits_1_if_a_service_is_not_ready(system: Any, eventually: Any, phase: str, restart: str) -> None:
     write(system, {"flaky": (CRASHES, {"restart": restart}), "steady": (STAYS, {})})
     system("start", "flaky", exit_code=0)
     eventually(lambda: system.phase("flaky") == phase)
@@ -98,9 +98,7 @@ def test_status_ends_with_1_for(system: Any, eventually: Any, phase: str, restar
     assert document["verdict"] == "fail"
 
 
-def test_status_ends_with_1_while_a_first_start_is_under_way_and_its_first_line_counts_what_is_ready(
-    system: Any, eventually: Any
-) -> None:
+def test_status_exits_1_during_a_first_start_and_counts_the_ready_services(system: Any, eventually: Any) -> None:
     go = system.project / "go"
     system.add("steady")
     system.add("slow", command=["sh", "-c", f"while [ ! -e {go} ]; do sleep 0.05; done; exec {{python}} -P {WEB}"])
@@ -117,7 +115,7 @@ def test_status_ends_with_1_while_a_first_start_is_under_way_and_its_first_line_
 WEB = Path(__file__).parents[1] / "services" / "web.py"
 
 
-def test_the_first_line_of_status_agrees_with_the_rows_below_it(system: Any, eventually: Any) -> None:
+def test_the_first_line_of_status_agrees_with_the_rows(system: Any, eventually: Any) -> None:
     gone = system.project / "gone"
     script = f"while [ ! -e {gone} ]; do sleep 0.05; done; exit 3"
     write(system, {"flaky": (script, {"restart": "{ backoff_initial_s = 20.0 }"})})
@@ -129,7 +127,7 @@ def test_the_first_line_of_status_agrees_with_the_rows_below_it(system: Any, eve
     assert system("status", exit_code=1).stdout.splitlines()[0] == "running: 0 of 1 ready"
 
 
-def test_start_says_of_a_service_that_runs_but_is_not_well_that_it_is_not_ready(system: Any, eventually: Any) -> None:
+def test_start_reports_an_unhealthy_running_service_as_not_ready(system: Any, eventually: Any) -> None:
     status = system.project / "status"
     system.add("crm", env={"STATUS_FILE": str(status)}, probe_interval_s=0.1, unhealthy_after=3)
     system("start", exit_code=0)
@@ -142,7 +140,7 @@ def test_start_says_of_a_service_that_runs_but_is_not_well_that_it_is_not_ready(
     assert system.pid("crm") == pid
 
 
-def test_a_stop_that_took_force_is_a_warning_and_says_so(system: Any) -> None:
+def test_stop_warns_about_a_service_that_it_had_to_kill(system: Any) -> None:
     write(system, {"deaf": ("trap '' TERM; while :; do sleep 0.1; done", {"grace_period_s": "0.3"})})
     system("start", exit_code=0)
     done = system("stop", exit_code=0)
@@ -155,7 +153,7 @@ NOTHING = {"start": "nothing to start", "stop": "nothing is running"}
 
 
 @pytest.mark.parametrize("command", NOTHING)
-def test_with_nothing_to_do_the_verdict_is_skip(system: Any, command: str) -> None:
+def test_the_verdict_is_skip_if_there_is_nothing_to_do(system: Any, command: str) -> None:
     write(system, {"spare": (STAYS, {"optional": "true"})})
     assert system(command, exit_code=0).stdout.strip() == NOTHING[command]
     assert json.loads(system(command, "--json", exit_code=0).stdout)["verdict"] == "skip"

@@ -1,4 +1,4 @@
-"""An upgrade below a running system: command and supervisor of two versions, and the state that the other one wrote."""
+"""An upgrade while the system runs: command and supervisor have different versions and read each other's state."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def copy_of_toombos(place: Path) -> Path:
 
 @pytest.fixture
 def newer(tmp_path: Path) -> dict[str, str]:
-    """The environment in which `toombos` is a version that has one more key for a service."""
+    """The environment in which `toombos` is a newer version that has one more service key."""
     package = copy_of_toombos(tmp_path / "newer")
     model = package / "manifest" / "tables" / "service.py"
     known = "    openapi: str | None = None\n"
@@ -31,19 +31,21 @@ def newer(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(package.parent)}
 
 
-def test_a_newer_command_works_with_the_supervisor_that_runs(pair: Any, newer: dict[str, str]) -> None:
+def test_a_newer_command_works_with_the_running_supervisor(pair: Any, newer: dict[str, str]) -> None:
     pair("start", exit_code=0)
     pid = pair.pid("crm")
     again = pair("start", exit_code=0, env=newer)
     assert "already running" in again.stdout
-    assert again.stderr == "", "an upgrade is no change of the configuration"
+    assert again.stderr == "", "an upgrade must not count as a configuration change"
     assert pair.pid("crm") == pid
     pair("status", exit_code=0, env=newer)
     pair("restart", "crm", exit_code=0, env=newer)
     pair("stop", "crm", exit_code=0, env=newer)
 
 
-def test_what_the_supervisor_does_not_know_yet_is_refused_with_the_way_out(pair: Any, newer: dict[str, str]) -> None:
+def test_a_key_that_the_running_supervisor_does_not_know_is_refused_with_a_hint(
+    pair: Any, newer: dict[str, str]
+) -> None:
     pair("start", exit_code=0)
     pid = pair.pid("crm")
     pair.add("crm", colour="red")
@@ -56,20 +58,18 @@ def test_what_the_supervisor_does_not_know_yet_is_refused_with_the_way_out(pair:
     pair("start", exit_code=0, env=newer)
 
 
-def test_an_older_command_reads_what_a_newer_one_wrote(pair: Any, newer: dict[str, str]) -> None:
+def test_an_older_command_reads_the_state_of_a_newer_one(pair: Any, newer: dict[str, str]) -> None:
     pair("start", exit_code=0, env=newer)
     pid = pair.pid("crm")
     pair("status", exit_code=0)
     pair.kill_supervisor()
     assert "UNSUPERVISED" in pair("status", exit_code=1).stdout
     pair("start", exit_code=0)
-    assert pair.pid("crm") == pid, "it is taken over, not started again"
+    assert pair.pid("crm") == pid, "the service must be adopted, not started again"
 
 
-def test_a_supervisor_whose_files_were_replaced_goes_on_supervising(
-    system: Any, eventually: Any, tmp_path: Path
-) -> None:
-    """By an upgrade: what it loads late must be loaded by then."""
+def test_a_supervisor_keeps_working_after_its_files_were_replaced(system: Any, eventually: Any, tmp_path: Path) -> None:
+    """An upgrade replaces the files, so the supervisor must have loaded all its modules before."""
     package = copy_of_toombos(tmp_path / "older")
     system.add("crm", restart={"backoff_initial_s": 0.01, "crash_loop_count": 1})
     system("start", exit_code=0, env={"PYTHONPATH": str(package.parent)})
