@@ -92,7 +92,7 @@ def test_a_drill_of_an_archive_elsewhere_needs_no_backup_directory(toombos, proj
 
 
 def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
-    pipe, got = tmp_path / "pipe", []
+    pipe, received = tmp_path / "pipe", []
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
     reader.start()

@@ -1,4 +1,4 @@
-"""The quick route answers every request as FastAPI's own route does, and skips no dependency."""
+"""The quick route responds to every request like FastAPI's own route, and skips no dependency."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ class Note(BaseModel):
 
 
 async def keyed(request: Request) -> str:
-    """Refuses whoever has no key, and greets the others."""
+    """Refuse a request without a key, and greet the others."""
     if request.headers.get("x-key") != "right":
         raise HTTPException(401, "no key")
     return "hello"
@@ -124,14 +124,14 @@ def asked(client: httpx.Client, path: str, given: dict[str, Any]) -> tuple[int, 
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.__name__)
-def test_the_quick_route_answers_as_fastapis_own(endpoint: Callable[..., Any]) -> None:
+def test_the_quick_route_responds_like_fastapis_own(endpoint: Callable[..., Any]) -> None:
     app = create_app(Settings(_env_file=None), service="notes", title="Notes", routers=routers(endpoint))
     with serve(app) as client:
         for what, given in REQUESTS:
             assert asked(client, "/quick", given) == asked(client, "/own", given), what
 
 
-def test_a_dependency_of_the_route_is_not_skipped() -> None:
+def test_the_quick_route_runs_the_dependencies_of_the_route() -> None:
     made = routers(body_alone, dependencies=[Depends(keyed)])
     with serve(create_app(Settings(_env_file=None), service="notes", title="Notes", routers=made)) as client:
         assert asked(client, "/quick", {"json": {"text": "x"}})[0] == 401
