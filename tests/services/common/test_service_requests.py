@@ -80,9 +80,9 @@ def test_a_request_id_is_generated_or_taken_from_the_request(notes: httpx.Client
 
 @pytest.mark.parametrize("request_id", ["", "with space", "x" * 129, '"quoted"', "schön".encode().decode("latin-1")])
 def test_a_harmful_request_id_is_replaced(notes: httpx.Client, request_id: str) -> None:
-    answer = notes.get("/live", headers={"X-Request-ID": request_id.encode("latin-1")})
-    assert answer.headers["X-Request-ID"] != request_id
-    assert len(answer.headers["X-Request-ID"]) == 32
+    response = notes.get("/live", headers={"X-Request-ID": request_id.encode("latin-1")})
+    assert response.headers["X-Request-ID"] != request_id
+    assert len(response.headers["X-Request-ID"]) == 32
 
 
 BODIES = {
@@ -100,9 +100,9 @@ BODIES = {
 @pytest.mark.parametrize("case", BODIES)
 def test_a_malformed_body_is_a_4xx_with_detail(notes: httpx.Client, case: str) -> None:
     body, status = BODIES[case]
-    answer = post(notes, body)
-    assert answer.status_code == status
-    assert answer.json()["detail"]
+    response = post(notes, body)
+    assert response.status_code == status
+    assert response.json()["detail"]
 
 
 def test_a_refusal_does_not_echo_the_request(notes: httpx.Client) -> None:
@@ -114,11 +114,11 @@ def test_a_refusal_does_not_echo_the_request(notes: httpx.Client) -> None:
 def test_a_body_over_the_limit_is_refused(notes: httpx.Client, size: int, status: int, chunked: bool) -> None:
     frame = b'{"text": ""}'
     body = frame[:-2] + b"x" * (size - len(frame)) + frame[-2:]
-    answer = post(notes, iter([body[: size // 2], body[size // 2 :]]) if chunked else body)
-    assert answer.status_code == status
+    response = post(notes, iter([body[: size // 2], body[size // 2 :]]) if chunked else body)
+    assert response.status_code == status
     if status == 413:
-        assert answer.json() == {"detail": f"The body is larger than {LIMIT} bytes"}
-        assert answer.headers["X-Request-ID"]
+        assert response.json() == {"detail": f"The body is larger than {LIMIT} bytes"}
+        assert response.headers["X-Request-ID"]
 
 
 def test_unknown_paths_and_methods_get_a_json_response(notes: httpx.Client) -> None:
@@ -132,9 +132,9 @@ def test_unknown_paths_and_methods_get_a_json_response(notes: httpx.Client) -> N
 def test_a_bug_is_a_500_and_only_the_log_has_its_message(
     notes: httpx.Client, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    answer = notes.get("/notes/1", headers={"X-Request-ID": "r1"})
-    assert answer.status_code == 500
-    assert "ZeroDivision" not in answer.text
+    response = notes.get("/notes/1", headers={"X-Request-ID": "r1"})
+    assert response.status_code == 500
+    assert "ZeroDivision" not in response.text
     error = next(line for line in log() if "exception" in line)
     assert "ZeroDivisionError: the password is ***" in error["exception"], "a secret is not masked"
     assert (error["level"], error["request_id"]) == ("ERROR", "r1")
@@ -188,10 +188,10 @@ def test_unknown_paths_and_methods_add_no_labels(notes: httpx.Client) -> None:
 
 
 def check(name: str, *, ready: bool, required: bool = True) -> Callable[[], Awaitable[ReadyCheck]]:
-    async def answer() -> ReadyCheck:
+    async def run() -> ReadyCheck:
         return ReadyCheck(name=name, ready=ready, message="", required=required)
 
-    return answer
+    return run
 
 
 @pytest.mark.parametrize(
@@ -205,17 +205,17 @@ def check(name: str, *, ready: bool, required: bool = True) -> Callable[[], Awai
 )
 def test_ready_depends_on_the_required_checks(checks: list[Any], status: int) -> None:
     with serve(app(readiness=checks)) as notes:
-        answer = notes.get("/ready")
-        assert answer.status_code == status
-        assert answer.json()["ready"] is (status == 200)
-        assert len(answer.json()["checks"]) == len(checks)
+        response = notes.get("/ready")
+        assert response.status_code == status
+        assert response.json()["ready"] is (status == 200)
+        assert len(response.json()["checks"]) == len(checks)
 
 
 def component(status: HealthStatus) -> Callable[[], Awaitable[ComponentHealth]]:
-    async def answer() -> ComponentHealth:
+    async def run() -> ComponentHealth:
         return ComponentHealth(name=status, status=status, message="", response_time_ms=1.5)
 
-    return answer
+    return run
 
 
 @pytest.mark.parametrize(
@@ -229,16 +229,16 @@ def component(status: HealthStatus) -> Callable[[], Awaitable[ComponentHealth]]:
 def test_health_equals_the_worst_component(components: list[str], status: str, http_status: int) -> None:
     with serve(app(health=[component(HealthStatus(name)) for name in components])) as notes:
         for path in ("/health", "/health/detailed"):
-            answer = notes.get(path)
-            assert (answer.status_code, answer.json()["status"]) == (http_status, status)
-        assert [part["name"] for part in answer.json()["components"]] == components
+            response = notes.get(path)
+            assert (response.status_code, response.json()["status"]) == (http_status, status)
+        assert [part["name"] for part in response.json()["components"]] == components
 
 
 def test_health_identifies_the_service_and_its_environment(notes: httpx.Client) -> None:
-    answer = notes.get("/health").json()
+    response = notes.get("/health").json()
     keys = {"status", "service", "version", "environment", "timestamp", "uptime_seconds", "dry_run"}
-    assert answer.keys() == keys
-    assert (answer["service"], answer["environment"], answer["dry_run"]) == ("notes", "test", False)
+    assert response.keys() == keys
+    assert (response["service"], response["environment"], response["dry_run"]) == ("notes", "test", False)
     assert notes.get("/health/detailed").status_code == 404
 
 

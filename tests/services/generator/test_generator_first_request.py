@@ -1,4 +1,4 @@
-"""Once ready, the generator has done all that is done once: the first request is served as quickly as the next."""
+"""Once ready, the generator has done all its one-time work: the first request is as quick as the next."""
 
 import json
 import subprocess

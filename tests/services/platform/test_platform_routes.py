@@ -1,4 +1,4 @@
-"""The mock platform over HTTP: every route's answer, every simulation, publication states, validation."""
+"""The mock platform over HTTP: every route's response, every simulation, publication states, validation."""
 
 import json
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def stats(platform: httpx.Client) -> Any:
     return platform.get("/api/v1/stats").json()
 
 
-def test_content_is_published_at_once_by_default(platform: httpx.Client) -> None:
+def test_content_is_published_immediately_by_default(platform: httpx.Client) -> None:
     answer = publish(platform).json()
     assert answer.keys() == {"content_id", "url", "status", "published_at", "scheduled_at"}
     assert (answer["status"], answer["scheduled_at"]) == ("published", None)
@@ -46,10 +46,15 @@ def test_content_is_published_at_once_by_default(platform: httpx.Client) -> None
 
 
 STATES = {
-    "a time to come": ({"scheduled_at": FUTURE}, "scheduled", None, FUTURE),
-    "a time to come, not at once": ({"scheduled_at": FUTURE, "publish_immediately": False}, "scheduled", None, FUTURE),
-    "a time that has passed": ({"scheduled_at": PAST}, "published", PAST, PAST),
-    "neither now nor later": ({"publish_immediately": False}, "draft", None, None),
+    "a time in the future": ({"scheduled_at": FUTURE}, "scheduled", None, FUTURE),
+    "a time in the future, not immediately": (
+        {"scheduled_at": FUTURE, "publish_immediately": False},
+        "scheduled",
+        None,
+        FUTURE,
+    ),
+    "a time in the past": ({"scheduled_at": PAST}, "published", PAST, PAST),
+    "neither immediately nor scheduled": ({"publish_immediately": False}, "draft", None, None),
     "draft in the title": ({"title": "A draft of news", "scheduled_at": FUTURE}, "draft", None, None),
     "with an offset": ({"scheduled_at": "2090-01-01T14:00:00+02:00"}, "scheduled", None, FUTURE),
     "without an offset": ({"scheduled_at": "2090-01-01T12:00:00"}, "scheduled", None, FUTURE),
@@ -57,7 +62,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("case", STATES)
-def test_when_content_is_public_follows_from_the_request(platform: httpx.Client, case: str) -> None:
+def test_the_request_determines_when_content_becomes_public(platform: httpx.Client, case: str) -> None:
     fields, status, published_at, scheduled_at = STATES[case]
     answer = publish(platform, **fields).json()
     assert (answer["status"], answer["published_at"], answer["scheduled_at"]) == (status, published_at, scheduled_at)
@@ -76,7 +81,7 @@ SIMULATIONS = {
 
 @pytest.mark.parametrize("by", ["title", "header"])
 @pytest.mark.parametrize("name", SIMULATIONS)
-def test_simulations_answer_as_asked(platform: httpx.Client, name: str, by: str) -> None:
+def test_simulations_respond_as_requested(platform: httpx.Client, name: str, by: str) -> None:
     answer = (
         publish(platform, title=f"{name.title()} test") if by == "title" else publish(platform, {"X-Simulate": name})
     )
@@ -103,14 +108,14 @@ def test_a_repeated_idempotency_key_publishes_once(platform: httpx.Client) -> No
     assert (stats(platform)["content_published"], stats(platform)["social_posts"]) == (1, 1)
 
 
-def test_content_comes_back_as_it_was_sent(platform: httpx.Client) -> None:
+def test_content_is_returned_as_it_was_sent(platform: httpx.Client) -> None:
     sent = {"content_type": "blog_post", "tags": ["a", "b"], "metadata": {"n": [1, {"x": None}], "big": 10**40}}
     content_id = publish(platform, **sent).json()["content_id"]
     got = platform.get(f"/api/v1/content/{content_id}").json()
     assert {key: got[key] for key in (*CONTENT, *sent)} == CONTENT | sent
 
 
-def test_content_is_listed_by_type_and_status_in_pages(platform: httpx.Client) -> None:
+def test_content_is_listed_by_type_and_status_with_pagination(platform: httpx.Client) -> None:
     for number in range(3):
         publish(platform, title=f"web {number}")
     publish(platform, title="blog", content_type="blog_post")
@@ -126,7 +131,7 @@ def test_content_is_listed_by_type_and_status_in_pages(platform: httpx.Client) -
     assert platform.get("/api/v1/content", params={"limit": 1}).json()["total"] == 5
 
 
-def test_an_update_replaces_what_is_given(platform: httpx.Client) -> None:
+def test_an_update_replaces_only_the_given_fields(platform: httpx.Client) -> None:
     created = publish(platform, tags=["a"]).json()
     path = f"/api/v1/content/{created['content_id']}"
     updated = platform.put(path, json={"title": "Newer", "tags": []}).json()
@@ -142,12 +147,12 @@ def test_a_draft_can_be_scheduled_and_then_published(platform: httpx.Client) -> 
     published = platform.put(path, json={"publish_immediately": True}).json()
     assert (published["status"], published["scheduled_at"]) == ("published", None)
     again = platform.put(path, json={"scheduled_at": FUTURE}).json()
-    assert again["published_at"] == published["published_at"], "what is public stays public"
+    assert again["published_at"] == published["published_at"], "published content was scheduled again"
     counts = stats(platform)
     assert (counts["content_drafts"], counts["content_scheduled"], counts["content_published"]) == (1, 1, 1)
 
 
-def test_deleted_content_is_gone_and_stays_counted(platform: httpx.Client) -> None:
+def test_deleted_content_is_gone_but_still_counted(platform: httpx.Client) -> None:
     path = f"/api/v1/content/{publish(platform).json()['content_id']}"
     assert platform.delete(path).json()["status"] == "deleted"
     assert [call.status_code for call in (platform.get(path), platform.delete(path))] == [404, 404]
@@ -183,7 +188,7 @@ def test_a_social_post_can_be_scheduled(platform: httpx.Client) -> None:
     assert (posted["status"], posted["published_at"], posted["scheduled_at"]) == ("scheduled", None, FUTURE)
 
 
-def test_figures_repeat_and_are_zero_until_published(platform: httpx.Client) -> None:
+def test_figures_are_reproducible_and_zero_before_publication(platform: httpx.Client) -> None:
     published, later = (
         publish(platform).json()["content_id"],
         publish(platform, scheduled_at=FUTURE).json()["content_id"],
@@ -217,7 +222,7 @@ def test_stats_count_by_type_and_clearing_resets_them(platform: httpx.Client) ->
 
 
 @pytest.mark.parametrize("path", ["content/none", "social/none", "analytics/content/none", "analytics/social/none"])
-def test_unknown_ids_are_404(platform: httpx.Client, path: str) -> None:
+def test_an_unknown_id_is_404(platform: httpx.Client, path: str) -> None:
     assert platform.get(f"/api/v1/{path}").status_code == 404
 
 
@@ -231,13 +236,13 @@ INVALID = {
     "a date without a time": (CONTENT | {"scheduled_at": "2090-01-01"}, "scheduled_at"),
     "a number for a date": (CONTENT | {"scheduled_at": 1}, "scheduled_at"),
     "a date beyond the calendar": (CONTENT | {"scheduled_at": "0001-01-01T00:00:00+02:00"}, "scheduled_at"),
-    "tags not texts": (CONTENT | {"tags": [1]}, "tags"),
+    "tags not strings": (CONTENT | {"tags": [1]}, "tags"),
     "lone surrogate in metadata": (CONTENT | {"metadata": {"a": "\ud800"}}, "metadata"),
 }
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_an_invalid_body_is_refused_naming_the_field(platform: httpx.Client, case: str) -> None:
+def test_an_invalid_body_is_refused_with_the_name_of_the_field(platform: httpx.Client, case: str) -> None:
     body, field = INVALID[case]
     headers = {"Content-Type": "application/json"}
     answer = platform.post("/api/v1/content/publish", content=json.dumps(body), headers=headers)
@@ -246,7 +251,7 @@ def test_an_invalid_body_is_refused_naming_the_field(platform: httpx.Client, cas
 
 
 @pytest.mark.parametrize("depth", [100, 300, 900, 5_000, 100_000])
-def test_deeply_nested_metadata_is_taken_or_refused(platform: httpx.Client, depth: int) -> None:
+def test_deeply_nested_metadata_is_accepted_or_refused(platform: httpx.Client, depth: int) -> None:
     body = '{"title": "x", "content": "x", "metadata": {"a": ' + "[" * depth + "]" * depth + "}}"
     headers = {"Content-Type": "application/json"}
     answer = platform.post("/api/v1/content/publish", content=body, headers=headers)
