@@ -32,10 +32,10 @@ def send(crm: httpx.Client, headers: dict[str, str] | None = None, **fields: Any
 
 
 def test_an_email_is_sent_to_its_recipients(crm: httpx.Client) -> None:
-    answer = send(crm, recipients=["a@example.org", "b@example.org"], campaign_id="spring").json()
-    assert answer.keys() == {"message_id", "status", "recipients_count", "timestamp", "campaign_id"}
-    assert (answer["status"], answer["recipients_count"], answer["campaign_id"]) == ("sent", 2, "spring")
-    sent_at = datetime.fromisoformat(answer["timestamp"])
+    response = send(crm, recipients=["a@example.org", "b@example.org"], campaign_id="spring").json()
+    assert response.keys() == {"message_id", "status", "recipients_count", "timestamp", "campaign_id"}
+    assert (response["status"], response["recipients_count"], response["campaign_id"]) == ("sent", 2, "spring")
+    sent_at = datetime.fromisoformat(response["timestamp"])
     assert sent_at.tzinfo == UTC
     assert abs(datetime.now(UTC) - sent_at) < timedelta(minutes=1)
 
@@ -59,14 +59,14 @@ SIMULATIONS = {
 def test_simulations_respond_as_requested(crm: httpx.Client, name: str, by: str) -> None:
     match by:
         case "subject":
-            answer = send(crm, subject=f"an {name} test")
+            response = send(crm, subject=f"an {name} test")
         case "capitals":
-            answer = send(crm, subject=f"{name.upper()}!")
+            response = send(crm, subject=f"{name.upper()}!")
         case _:
-            answer = send(crm, headers={"X-Simulate": name})
+            response = send(crm, headers={"X-Simulate": name})
     status, detail = SIMULATIONS[name]
-    assert answer.status_code == status
-    assert detail is None or answer.json() == {"detail": detail}
+    assert response.status_code == status
+    assert detail is None or response.json() == {"detail": detail}
     assert crm.get("/api/v1/stats").json()["emails_sent"] == (1 if status == 200 else 0)
 
 
@@ -81,10 +81,10 @@ def test_slow_waits_for_the_configured_time() -> None:
 
 
 def test_an_unknown_simulation_is_refused_with_a_list_of_the_known_ones(crm: httpx.Client) -> None:
-    answer = send(crm, headers={"X-Simulate": "explode"})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["header", "X-Simulate"]
-    assert "error, timeout, invalid, slow" in answer.json()["detail"][0]["msg"]
+    response = send(crm, headers={"X-Simulate": "explode"})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["header", "X-Simulate"]
+    assert "error, timeout, invalid, slow" in response.json()["detail"][0]["msg"]
 
 
 def test_the_header_simulates_on_every_route_except_control_routes(crm: httpx.Client) -> None:
@@ -160,9 +160,9 @@ def test_the_figures_of_an_email_are_reproducible_and_add_up(crm: httpx.Client) 
 
 @pytest.mark.parametrize("path", ["email/msg_none/status", "campaigns/cmp_none/analytics", "nothing"])
 def test_an_unknown_resource_is_404(crm: httpx.Client, path: str) -> None:
-    answer = crm.get(f"/api/v1/{path}")
-    assert answer.status_code == 404
-    assert isinstance(answer.json()["detail"], str)
+    response = crm.get(f"/api/v1/{path}")
+    assert response.status_code == 404
+    assert isinstance(response.json()["detail"], str)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +178,9 @@ def test_an_unknown_resource_is_404(crm: httpx.Client, path: str) -> None:
     ],
 )
 def test_subscribers_are_paginated(crm: httpx.Client, query: dict[str, Any], total: int, count: int) -> None:
-    answer = crm.get("/api/v1/users/subscribers", params=query).json()
-    assert (answer["total"], len(answer["subscribers"])) == (total, count)
-    assert all(s["status"] == query.get("status", s["status"]) for s in answer["subscribers"])
+    response = crm.get("/api/v1/users/subscribers", params=query).json()
+    assert (response["total"], len(response["subscribers"])) == (total, count)
+    assert all(s["status"] == query.get("status", s["status"]) for s in response["subscribers"])
 
 
 def test_subscribers_are_distinct_and_always_the_same() -> None:
@@ -208,11 +208,11 @@ def test_a_campaigns_analytics_are_the_sums_of_its_emails(crm: httpx.Client) -> 
     ids = [send(crm, campaign_id=campaign_id).json()["message_id"] for _ in range(3)]
     send(crm, campaign_id="another")
     emails = [crm.get(f"/api/v1/email/{message_id}/status").json() for message_id in ids]
-    answer = crm.get(analytics).json()
-    assert answer["emails_sent"] == 3
+    response = crm.get(analytics).json()
+    assert response["emails_sent"] == 3
     for figure in ("recipients_count", "delivered", "bounced", "opened", "clicked"):
-        assert answer[figure] == sum(email[figure] for email in emails)
-    assert answer["open_rate"] == round(answer["opened"] / answer["delivered"], 4)
+        assert response[figure] == sum(email[figure] for email in emails)
+    assert response["open_rate"] == round(response["opened"] / response["delivered"], 4)
 
 
 def test_the_report_sums_the_emails_of_the_day(crm: httpx.Client) -> None:
@@ -255,9 +255,9 @@ INVALID = {
 @pytest.mark.parametrize("case", INVALID)
 def test_an_invalid_body_is_refused_with_the_name_of_the_field(crm: httpx.Client, case: str) -> None:
     path, body, field = INVALID[case]
-    answer = crm.post(f"/api/v1/{path}", content=json.dumps(body), headers={"Content-Type": "application/json"})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"][:2] == ["body", field]
+    response = crm.post(f"/api/v1/{path}", content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"][:2] == ["body", field]
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,11 @@ def stats(platform: httpx.Client) -> Any:
 
 
 def test_content_is_published_immediately_by_default(platform: httpx.Client) -> None:
-    answer = publish(platform).json()
-    assert answer.keys() == {"content_id", "url", "status", "published_at", "scheduled_at"}
-    assert (answer["status"], answer["scheduled_at"]) == ("published", None)
-    assert abs(datetime.now(UTC) - datetime.fromisoformat(answer["published_at"])) < timedelta(minutes=1)
-    assert answer["content_id"] in answer["url"]
+    response = publish(platform).json()
+    assert response.keys() == {"content_id", "url", "status", "published_at", "scheduled_at"}
+    assert (response["status"], response["scheduled_at"]) == ("published", None)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(response["published_at"])) < timedelta(minutes=1)
+    assert response["content_id"] in response["url"]
 
 
 STATES = {
@@ -64,10 +64,14 @@ STATES = {
 @pytest.mark.parametrize("case", STATES)
 def test_the_request_determines_when_content_becomes_public(platform: httpx.Client, case: str) -> None:
     fields, status, published_at, scheduled_at = STATES[case]
-    answer = publish(platform, **fields).json()
-    assert (answer["status"], answer["published_at"], answer["scheduled_at"]) == (status, published_at, scheduled_at)
-    details = platform.get(f"/api/v1/content/{answer['content_id']}").json()
-    assert {key: details[key] for key in answer} == answer
+    response = publish(platform, **fields).json()
+    assert (response["status"], response["published_at"], response["scheduled_at"]) == (
+        status,
+        published_at,
+        scheduled_at,
+    )
+    details = platform.get(f"/api/v1/content/{response['content_id']}").json()
+    assert {key: details[key] for key in response} == response
 
 
 SIMULATIONS = {
@@ -82,16 +86,16 @@ SIMULATIONS = {
 @pytest.mark.parametrize("by", ["title", "header"])
 @pytest.mark.parametrize("name", SIMULATIONS)
 def test_simulations_respond_as_requested(platform: httpx.Client, name: str, by: str) -> None:
-    answer = (
+    response = (
         publish(platform, title=f"{name.title()} test") if by == "title" else publish(platform, {"X-Simulate": name})
     )
     status, detail = SIMULATIONS[name]
-    assert answer.status_code == status
+    assert response.status_code == status
     if detail is not None:
-        assert answer.json() == {"detail": detail}
+        assert response.json() == {"detail": detail}
         assert platform.get("/api/v1/content").json()["total"] == 0
     else:
-        assert answer.json()["status"] == ("draft" if name == "draft" else "published")
+        assert response.json()["status"] == ("draft" if name == "draft" else "published")
 
 
 def test_slow_takes_three_seconds_unless_configured() -> None:
@@ -177,9 +181,9 @@ def test_social_posts_are_posted_on_known_platforms(platform: httpx.Client, name
     ],
 )
 def test_social_posts_are_refused(platform: httpx.Client, fields: dict[str, str], status: int) -> None:
-    answer = platform.post("/api/v1/social/post", json=POST | fields)
-    assert answer.status_code == status
-    assert answer.json()["detail"]
+    response = platform.post("/api/v1/social/post", json=POST | fields)
+    assert response.status_code == status
+    assert response.json()["detail"]
     assert stats(platform)["social_posts"] == 0
 
 
@@ -204,8 +208,8 @@ def test_figures_are_reproducible_and_zero_before_publication(platform: httpx.Cl
 
 
 def test_webhook_events_are_received(platform: httpx.Client) -> None:
-    answer = platform.post("/api/v1/webhooks/content", json={"event": "content.published", "content_id": "c"}).json()
-    assert (answer["received"], answer["event"]) == (True, "content.published")
+    response = platform.post("/api/v1/webhooks/content", json={"event": "content.published", "content_id": "c"}).json()
+    assert (response["received"], response["event"]) == (True, "content.published")
     assert stats(platform)["webhooks_received"] == 1
 
 
@@ -245,16 +249,16 @@ INVALID = {
 def test_an_invalid_body_is_refused_with_the_name_of_the_field(platform: httpx.Client, case: str) -> None:
     body, field = INVALID[case]
     headers = {"Content-Type": "application/json"}
-    answer = platform.post("/api/v1/content/publish", content=json.dumps(body), headers=headers)
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"][:2] == ["body", field]
+    response = platform.post("/api/v1/content/publish", content=json.dumps(body), headers=headers)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"][:2] == ["body", field]
 
 
 @pytest.mark.parametrize("depth", [100, 300, 900, 5_000, 100_000])
 def test_deeply_nested_metadata_is_accepted_or_refused(platform: httpx.Client, depth: int) -> None:
     body = '{"title": "x", "content": "x", "metadata": {"a": ' + "[" * depth + "]" * depth + "}}"
     headers = {"Content-Type": "application/json"}
-    answer = platform.post("/api/v1/content/publish", content=body, headers=headers)
-    assert answer.status_code in (200, 400, 422)
-    if answer.status_code == 200:
-        assert platform.get(f"/api/v1/content/{answer.json()['content_id']}").status_code == 200
+    response = platform.post("/api/v1/content/publish", content=body, headers=headers)
+    assert response.status_code in (200, 400, 422)
+    if response.status_code == 200:
+        assert platform.get(f"/api/v1/content/{response.json()['content_id']}").status_code == 200
