@@ -46,7 +46,7 @@ async def keyed_by_dependency(greeting: Annotated[str, Depends(keyed)]) -> str:
     return greeting
 
 
-async def body_alone(note: Note) -> Response:
+async def with_only_a_body(note: Note) -> Response:
     return written(note)
 
 
@@ -70,7 +70,7 @@ async def with_a_dependency_in_the_old_style(note: Note, greeting: str = Depends
     return written(Note(text=greeting + note.text))
 
 
-async def with_a_dependency_that_is_no_coroutine(
+async def with_a_dependency_that_is_not_a_coroutine(
     note: Note, greeting: Annotated[str, Depends(keyed_at_once)]
 ) -> Response:
     return written(Note(text=greeting + note.text))
@@ -87,13 +87,13 @@ async def with_a_model_as_its_response(note: Note) -> Note:
 
 
 ENDPOINTS = [
-    body_alone,
+    with_only_a_body,
     with_defaults,
     with_a_default_in_the_old_style,
     with_a_dependency,
     with_a_security_scheme,
     with_a_dependency_in_the_old_style,
-    with_a_dependency_that_is_no_coroutine,
+    with_a_dependency_that_is_not_a_coroutine,
     with_a_dependency_of_a_dependency,
     with_a_model_as_its_response,
 ]
@@ -132,6 +132,6 @@ def test_the_quick_route_responds_like_fastapis_own(endpoint: Callable[..., Any]
 
 
 def test_the_quick_route_runs_the_dependencies_of_the_route() -> None:
-    made = routers(body_alone, dependencies=[Depends(keyed)])
+    made = routers(with_only_a_body, dependencies=[Depends(keyed)])
     with serve(create_app(Settings(_env_file=None), service="notes", title="Notes", routers=made)) as client:
         assert asked(client, "/quick", {"json": {"text": "x"}})[0] == 401

@@ -24,20 +24,20 @@ from tests.support.servers import answer, serve_tls
 QUICK = RetryPolicy(attempts=4, base_delay_s=0.001, max_delay_s=0.05)
 
 
-class Answers:
+class Sender:
     """A sender that returns the given responses in order and records the pauses between them."""
 
-    def __init__(self, *answers: int | httpx.Response | Exception) -> None:
-        self._answers = list(answers)
+    def __init__(self, *responses: int | httpx.Response | Exception) -> None:
+        self._responses = list(responses)
         self.pauses_s: list[float] = []
         self.sent = 0
 
     async def send(self) -> httpx.Response:
         self.sent += 1
-        answer = self._answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return httpx.Response(answer) if isinstance(answer, int) else answer
+        response = self._responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return httpx.Response(response) if isinstance(response, int) else response
 
     async def sleep(self, delay_s: float) -> None:
         self.pauses_s.append(delay_s)
@@ -48,47 +48,47 @@ class Answers:
 
 @pytest.mark.parametrize("failure", [408, 429, 500, 502, 503, 504, httpx.ConnectError("x"), httpx.ReadTimeout("x")])
 def test_a_temporary_failure_is_retried(failure: int | Exception) -> None:
-    answers = Answers(failure, failure, 200)
-    assert answers.run().status_code == 200
-    assert answers.sent == 3
+    sender = Sender(failure, failure, 200)
+    assert sender.run().status_code == 200
+    assert sender.sent == 3
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 400, 401, 403, 404, 409, 422])
 def test_a_definite_response_is_not_retried(status: int) -> None:
-    answers = Answers(status, 200)
-    assert answers.run().status_code == status
-    assert answers.sent == 1
+    sender = Sender(status, 200)
+    assert sender.run().status_code == status
+    assert sender.sent == 1
 
 
 def test_attempts_are_bounded_and_pauses_grow_up_to_a_bound() -> None:
-    answers = Answers(*[503] * 10)
+    sender = Sender(*[503] * 10)
     policy = RetryPolicy(attempts=5, base_delay_s=1, max_delay_s=4)
     with pytest.raises(AttemptsFailedError, match=r"CRM: HTTP 503 \(5 attempts\)"):
-        answers.run(policy)
-    assert answers.sent == 5
-    for pause_s, longest_s in zip(answers.pauses_s, (1, 2, 4, 4), strict=True):
+        sender.run(policy)
+    assert sender.sent == 5
+    for pause_s, longest_s in zip(sender.pauses_s, (1, 2, 4, 4), strict=True):
         assert longest_s / 2 <= pause_s <= longest_s
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_a_retry_waits_for_the_time_in_retry_after(form: str) -> None:
     value = "3" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=4), usegmt=True)
-    answers = Answers(httpx.Response(429, headers={"Retry-After": value}), 200)
-    answers.run()
-    assert 2 <= answers.pauses_s[0] <= 4
+    sender = Sender(httpx.Response(429, headers={"Retry-After": value}), 200)
+    sender.run()
+    assert 2 <= sender.pauses_s[0] <= 4
 
 
 def test_a_retry_after_longer_than_the_maximum_pause_ends_the_attempts() -> None:
-    answers = Answers(httpx.Response(503, headers={"Retry-After": "3600"}), 200)
+    sender = Sender(httpx.Response(503, headers={"Retry-After": "3600"}), 200)
     with pytest.raises(AttemptsFailedError, match="1 attempt"):
-        answers.run()
-    assert answers.pauses_s == []
+        sender.run()
+    assert sender.pauses_s == []
 
 
 @pytest.mark.parametrize("value", ["soon", "Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 -0000"])
 def test_a_retry_after_that_is_not_a_time_is_ignored(value: str) -> None:
-    answers = Answers(httpx.Response(503, headers={"Retry-After": value}), 200)
-    assert answers.run().status_code == 200
+    sender = Sender(httpx.Response(503, headers={"Retry-After": value}), 200)
+    assert sender.run().status_code == 200
 
 
 class Clock:
@@ -125,18 +125,18 @@ def test_a_breaker_opens_after_consecutive_failures_and_closes_after_a_successfu
 
 def test_an_open_breaker_keeps_requests_from_the_target() -> None:
     breaker = CircuitBreaker("CRM", failures_to_open=3, open_s=60)
-    answers = Answers(*[503] * 10)
+    sender = Sender(*[503] * 10)
     with pytest.raises(CircuitOpenError):
-        answers.run(RetryPolicy(attempts=5), breaker)
-    assert answers.sent == 3
+        sender.run(RetryPolicy(attempts=5), breaker)
+    assert sender.sent == 3
     with pytest.raises(CircuitOpenError):
-        answers.run(RetryPolicy(attempts=5), breaker)
-    assert answers.sent == 3
+        sender.run(RetryPolicy(attempts=5), breaker)
+    assert sender.sent == 3
 
 
 def test_a_refused_request_does_not_open_the_breaker() -> None:
     breaker = CircuitBreaker("CRM", failures_to_open=1)
-    Answers(422).run(breaker=breaker)
+    Sender(422).run(breaker=breaker)
     assert breaker.state is CircuitState.CLOSED
 
 
@@ -175,7 +175,7 @@ def test_all_attempts_of_a_publication_have_the_same_idempotency_key(httpserver:
 def test_concurrent_requests_never_exceed_the_slots(httpserver: HTTPServer) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
-    def answer(_: Request) -> Response:
+    def respond(_: Request) -> Response:
         nonlocal running, most
         with lock:
             running += 1
@@ -185,7 +185,7 @@ def test_concurrent_requests_never_exceed_the_slots(httpserver: HTTPServer) -> N
             running -= 1
         return Response("{}", content_type="application/json")
 
-    httpserver.expect_request("/api/v1/email/send").respond_with_handler(answer)
+    httpserver.expect_request("/api/v1/email/send").respond_with_handler(respond)
     assert len(publish(httpserver.url_for(""), times=12, slots=3)) == 12
     assert 1 <= most <= 3
 
@@ -268,11 +268,11 @@ class AnswerLosingProxy:
         posting = threading.Event()
         with suppress(OSError), client, socket.create_connection(("127.0.0.1", self._port)) as upstream:
             threading.Thread(target=self._pass_requests, args=(client, upstream, posting), daemon=True).start()
-            while answer := upstream.recv(65536):
+            while chunk := upstream.recv(65536):
                 if posting.is_set() and self._lose():
                     client.shutdown(socket.SHUT_RDWR)
                     return
-                client.sendall(answer)
+                client.sendall(chunk)
 
     def _lose(self) -> bool:
         with self._lock:
@@ -299,9 +299,9 @@ def test_a_retry_after_a_lost_response_does_not_publish_twice(start_service: Sta
             "generator", DRY_RUN_MODE="true", MOCK_CRM_BASE_URL=to_crm.url, MOCK_PLATFORM_BASE_URL=to_platform.url
         )
         with generator.client() as client:
-            answer = client.post("/api/v2/generate-content", json={"include_preview": False})
+            response = client.post("/api/v2/generate-content", json={"include_preview": False})
         assert (to_crm.lost, to_platform.lost) == (2, 3)
-    assert answer.json()["status"] == "success"
+    assert response.json()["status"] == "success"
     with crm.client() as client:
         assert client.get("/api/v1/stats").json()["emails_sent"] == 1
     with platform.client() as client:
