@@ -26,19 +26,19 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def toombos(project: Path) -> Iterator[Toombos]:
-    """Runs `toombos ARGS` in the project as a process of its own; stops whatever it started at the end."""
+    """Run `toombos ARGS` in the project as a separate process, and stop at the end whatever it started."""
 
     def run(*args: object, cwd: Path | None = None, **given: Any) -> subprocess.CompletedProcess[str]:
         return run_toombos(*args, cwd=cwd or project, **given)
 
     yield run
-    if (project / "run").is_dir():  # without it, nothing was ever started
+    if (project / "run").is_dir():  # without this directory nothing was ever started
         run("stop")
 
 
 @pytest.fixture
 def nobody() -> list[str]:
-    """The beginning of a command that runs as another user; skips where that one cannot read this installation."""
+    """The start of a command that runs as another user; skips if that user cannot read this installation."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to become another user")
     way = [needs("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -50,7 +50,7 @@ def nobody() -> list[str]:
 
 @pytest.fixture
 def as_another_user(project: Path, nobody: list[str]) -> Toombos:
-    """Runs `toombos ARGS` in the project as a user that may look into it, and not into what root has made there."""
+    """Run `toombos ARGS` in the project as a user who may read it, but not what root has created in it."""
     base = Path(tempfile.gettempdir())
     for directory in (project, *(parent for parent in project.parents if parent.is_relative_to(base))):
         directory.chmod(directory.stat().st_mode | 0o055)

@@ -1,11 +1,11 @@
-"""Time, size and memory of backup, restore and list beside GNU tar on the same tree, in alternation.
+"""Time, size and memory of backup, restore and list compared with GNU tar on the same tree, in alternation.
 
-The reference of a restore is `tar --zstd -x` of the very archive into a fresh directory: it checks nothing, keeps
-nothing of what was there and leaves to the kernel when the files are on the disk.
+The reference for a restore is `tar --zstd -x` of the same archive into a new directory: it checks nothing, keeps
+no earlier files and lets the kernel decide when the files reach the disk.
 
 usage: python tests/benchmarks/backup_speed.py [--mb 500] [--rounds 3] [--files 50000]
 
-`--files` adds backup and restore of a tree of so many files of 1 KiB.
+`--files` adds backup and restore of a tree with that many files of 1 KiB.
 """
 
 import argparse
@@ -46,7 +46,7 @@ WORDS = (
 
 
 def plant(project: Path, megabytes: int) -> int:
-    """Nine tenths JSON logs, one tenth a database; returns the bytes."""
+    """Create nine tenths JSON logs and one tenth database; return the bytes."""
     draw = random.Random(1)
     (project / "logs").mkdir()
     (project / "data").mkdir()
@@ -119,7 +119,7 @@ def compare(scratch: Path, megabytes: int, rounds: int) -> None:
 
 
 def compare_small(project: Path, files: int, rounds: int) -> None:
-    """The cost of a file, where nearly nothing is read from each."""
+    """Measure the cost per file when almost nothing is read from each."""
     draw = random.Random(2)
     project.mkdir()
     (project / "toombos.toml").write_text('extends = "toombos"\n')
@@ -147,18 +147,18 @@ def compare_small(project: Path, files: int, rounds: int) -> None:
 
 
 def print_restores(median: dict[str, float]) -> None:
-    """Both kinds of restore beside tar."""
+    """Print both kinds of restore compared with tar."""
     for name in ("restore, empty project", "restore, over a live tree"):
         print(f"tar --zstd -x / {name:<26} {median['tar --zstd -x'] / median[name]:.2f}")
 
 
 def fresh(beside: Path) -> Path:
-    """A new empty directory. The old ones stay until the end: a disk that is busy discarding them would be measured."""
+    """Return a new empty directory. Old ones stay until the end: deleting them would keep the disk busy."""
     return Path(tempfile.mkdtemp(dir=beside.parent))
 
 
 def note(times: dict[str, list[float]], name: str, *argv: object) -> None:
-    """Runs a program and adds its wall time, in seconds, to those of this name."""
+    """Run a program and add its wall time, in seconds, to those of this name."""
     started = time.perf_counter()
     subprocess.run([*map(str, argv)], check=True, capture_output=True)
     times.setdefault(name, []).append(time.perf_counter() - started)

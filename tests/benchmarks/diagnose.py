@@ -1,8 +1,8 @@
-"""How long `toombos diagnose` takes, and how much memory: healthy, with five hung services, with a log of 5 GB.
+"""Time and memory of `toombos diagnose`: healthy, with five hung services, with a log of 5 GB.
 
     python tests/benchmarks/diagnose.py [RUNS]
 
-Prints seconds, the best of RUNS (default 5), and the ratio of 5 GB to 5 MB measured in turns in the same run.
+Prints seconds, the best of RUNS (default 5), and the ratio of 5 GB to 5 MB, measured alternately in the same run.
 """
 
 import os
@@ -20,14 +20,14 @@ from tests.support.runner import TOOMBOS
 
 
 def run(project: Path, *args: str) -> float:
-    """Seconds of one command."""
+    """Return the seconds that one command takes."""
     begun = time.perf_counter()
     subprocess.run([*TOOMBOS, *args], cwd=project, capture_output=True, check=False)
     return time.perf_counter() - begun
 
 
 def peak_mb(project: Path, *args: str) -> float:
-    """The peak resident memory of one command, in MB (10^6 bytes); Linux counts in KiB."""
+    """Return the peak resident memory of one command, in MB (10^6 bytes); Linux counts in KiB."""
     code = (
         "import resource, subprocess, sys\n"
         "subprocess.run(sys.argv[1:], capture_output=True)\n"
@@ -43,13 +43,13 @@ def make_project(directory: Path) -> Path:
     tables = "".join(f"[services.{name}]\nport = {free_port()}\n" for name in ("crm", "platform", "generator"))
     (directory / "toombos.toml").write_text(
         f'extends = "toombos"\n[logs]\nmax_mb = 1000000\ndaily = false\n{tables}'
-    )  # no rotation while it measures
+    )  # no rotation during the measurement
     run(directory, "config", "init")
     return directory
 
 
 def fill(log: Path, size_bytes: int) -> None:
-    """A log of so many bytes: holes, then 5 MB of lines that are read."""
+    """Write a log of this size: a sparse hole, then 5 MB of lines that are read."""
     line = b'{"timestamp":"2026-01-01T00:00:00Z","level":"INFO","logger":"services.requests","message":"GET / 200"}\n'
     lines = line * (5_000_000 // len(line))
     with log.open("wb") as file:

@@ -1,8 +1,8 @@
-"""How long `toombos health` takes on a running system, beside the imports that it cannot do without.
+"""Time of `toombos health` on a running system, compared with the imports that it needs.
 
-The floor is an interpreter that imports typer, httpx (without its own command line) and rich's console and table; to
-it the slowest probe of the same run is added. Also `--help` and `--version` beside typer with rich's console, and how
-long the smoke test takes. Starts and stops a dry-run system of its own on free ports.
+The floor is an interpreter that imports typer, httpx (without its own command line) and rich's console and table,
+plus the slowest probe of the same run. Also measures `--help` and `--version` against typer with rich's console, and
+the time of the smoke test. Starts and stops its own dry-run system on free ports.
 usage: health_start.py [--runs 15]
 """
 
@@ -26,14 +26,14 @@ TYPER = "import typer, rich.console"
 
 
 def seconds(argv: tuple[str, ...], project: Path) -> tuple[float, str]:
-    """(wall time, stdout) of one run."""
+    """Return (wall time, stdout) of one run."""
     started = time.perf_counter()
     done = subprocess.run(argv, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     return time.perf_counter() - started, done.stdout
 
 
 def measure(project: Path, runs: int) -> None:
-    """Alternates the arms, so that a busy machine disturbs all alike, and prints medians and ratios."""
+    """Alternate the arms, so that a busy machine affects all equally, and print medians and ratios."""
     arms = {
         "floor": (sys.executable, "-c", FLOOR),
         "typer": (sys.executable, "-c", TYPER),
@@ -47,7 +47,7 @@ def measure(project: Path, runs: int) -> None:
     for run in range(runs + 1):
         for name, argv in arms.items():
             took, output = seconds(argv, project)
-            if run == 0:  # fills the caches
+            if run == 0:  # warms the caches
                 continue
             seen[name].append(took)
             if name == "health":

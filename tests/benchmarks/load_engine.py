@@ -1,9 +1,9 @@
-"""`toombos load` beside wrk and ab, in alternation, on one nginx; and its memory over millions of requests.
+"""`toombos load` compared with wrk and ab, in alternation, on one nginx; and its memory over millions of requests.
 
     python tests/benchmarks/load_engine.py [--pairs 5] [--requests 100000] [--millions 5]
 
-Prints medians and ratios: throughput against a constant answer at 10 and 100 connections, throughput and median
-latency against a server that answers after 5 ms (where all three must agree), CPU a request, and peak memory.
+Prints medians and ratios: throughput for a constant response at 10 and 100 connections, throughput and median
+latency for a server that responds after 5 ms (where all three must agree), CPU per request, and peak memory.
 """
 
 import argparse
@@ -39,7 +39,7 @@ http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {d}
 
 @contextlib.contextmanager
 def nginx(directory: Path) -> Iterator[str]:
-    """The URL of an nginx that answers every request alike."""
+    """Yield the URL of an nginx that sends the same response to every request."""
     port = free_port()
     (directory / "nginx.conf").write_text(CONFIGURATION.format(d=directory, port=port))
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or sys.exit("nginx is not installed")
@@ -54,7 +54,7 @@ def run(*argv: str) -> str:
 
 
 def toombos(url: str, *args: str) -> dict[str, Any]:
-    """The data of one run; a generator that calls itself saturated (exit 4) is measured all the same."""
+    """Return the data of one run; a generator that reports saturation (exit 4) is measured as well."""
     return data_of(run_toombos("--json", "load", url, *args, timeout_s=600))
 
 
@@ -84,7 +84,7 @@ def throughput(url: str, directory: Path, *, connections: int, pairs: int, reque
 
 
 def agreement() -> None:
-    """Where the server is what takes the time, all three must measure the same."""
+    """Compare all three where the server takes the time: they must measure the same."""
     with load_server("fixed:5") as server:
         url = f"http://127.0.0.1:{server.port}/"
         data = toombos(url, "-c", "8", "--duration", "4s")
@@ -102,7 +102,7 @@ def agreement() -> None:
 
 
 def memory(url: str, millions: int) -> None:
-    """Peak memory of a run of that many million requests, beside that of a tenth of it."""
+    """Compare the peak memory of a run of that many million requests with that of a tenth of them."""
     peaks = []
     for requests in (millions * 100_000, millions * 1_000_000):
         argv = [*TOOMBOS, "load", url, "-n", str(requests), "-c", "50"]

@@ -1,15 +1,15 @@
-"""What the services cost over a minimal FastAPI route: throughput ratios at concurrency 10, and memory.
+"""The cost of the services over a minimal FastAPI route: throughput ratios at concurrency 10, and memory.
 
     python tests/benchmarks/services_vs_bare.py [--seconds 3] [--rounds 7]
 
 The reference is a FastAPI app with one route: a request model with the same fields, the same body sent to it, a small
-JSON model (100 bytes) as its answer, written the way FastAPI writes it. It has no logs, metrics, request ids, limits,
-keys or stores, and runs on the same uvicorn settings in a process of its own. What a service answers beyond the
-small JSON is part of what it costs: a preview's 38 kB are sent whole, and its history is written, in every request.
+JSON model (100 bytes) as its response, written the way FastAPI writes it. It has no logs, metrics, request ids, limits,
+keys or stores, and runs with the same uvicorn settings in a separate process. Anything a service sends beyond the
+small JSON is part of its cost: every preview request sends 38 kB in full and writes to the history.
 
 Rounds alternate between the two so that a busy machine slows both; the ratio is the median of the rounds' ratios.
-The ratio by the servers' own CPU time (all threads, user and system) tells more where others use the machine too.
-`wrk` drives when it is installed, else threads with sockets. To measure another route, add an `Arm`.
+The ratio of the servers' CPU times (all threads, user and system) is more reliable on a shared machine.
+`wrk` generates the load if it is installed, otherwise threads with sockets. To measure another route, add an `Arm`.
 """
 
 import argparse
@@ -162,7 +162,7 @@ def measure(arm: Arm, *, seconds: int, rounds: int) -> bool:
         idle_mib = _rss_mib(service)
 
         def round_of(process: psutil.Process, target: int, duration_s: float) -> tuple[float, float]:
-            """Requests per second, and requests per second of the server's CPU time."""
+            """Return requests per second, and requests per second of the server's CPU time."""
             before_s = sum(process.cpu_times()[:2])
             rate = drive(f"http://127.0.0.1:{target}{arm.path}", arm.body, duration_s, directory)
             return rate, rate * duration_s / (sum(process.cpu_times()[:2]) - before_s)
@@ -207,7 +207,7 @@ def _server(arguments: list[str], env: dict[str, str], directory: Path, port: in
 
 
 def _wrk(url: str, body: dict[str, Any], seconds: float, directory: Path) -> float:
-    """Requests per second; ends the benchmark when an answer was not 2xx."""
+    """Return requests per second; end the benchmark if a response was not 2xx."""
     script = directory / "post.lua"
     payload = json.dumps(body).replace("\\", "\\\\").replace("'", "\\'")
     script.write_text(
@@ -222,7 +222,7 @@ def _wrk(url: str, body: dict[str, Any], seconds: float, directory: Path) -> flo
 
 
 def _threads(url: str, body: dict[str, Any], seconds: float, _: Path) -> float:
-    """Requests per second from ten threads, each with a connection of its own."""
+    """Return requests per second from ten threads, each with its own connection."""
     host, port, path = re.fullmatch(r"http://([^:]+):(\d+)(.*)", url).groups()  # type: ignore[union-attr]  # our URL
     payload = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(payload)}"

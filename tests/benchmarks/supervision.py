@@ -1,12 +1,12 @@
-"""What supervision costs, each figure beside its reference measured in the same run.
+"""The cost of supervision, each figure next to its reference measured in the same run.
 
     python tests/benchmarks/supervision.py [--rounds 5] [--idle 20]
 
-- start: `toombos start --dry-run` until all are ready, against the same three processes spawned bare, at once, until
-  all listen (at most 1.5), and against the slowest service's own start (at most 0.15 s more, for services that are
-  ready at once).
-- status: `toombos status` against a Python that only imports what it needs (at most 1.3).
-- crash: from SIGKILL until the supervisor has noted it (under 100 ms).
+- start: `toombos start --dry-run` until all are ready, against the same three processes spawned directly and at once
+  until all listen (at most 1.5), and against the slowest service's own start (at most 0.15 s more, for services that
+  are ready at once).
+- status: `toombos status` against a Python process that only imports what it needs (at most 1.3).
+- crash: from SIGKILL until the supervisor has recorded it (under 100 ms).
 - idle: CPU (under 0.5 % of a core) and memory (under 50 MB) of a supervisor of three ready services.
 """
 
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--idle", type=float, default=20.0, help="seconds to watch the idle supervisor")
     options = parser.parse_args()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has compiled bytecode
     compileall.compile_dir(toombos_cli.__path__[0], quiet=1)
     with tempfile.TemporaryDirectory() as directory:
         real = Path(directory) / "real"
@@ -82,7 +82,7 @@ def main() -> None:
 
 def bench_start(project: Path, ports: dict[str, int], rounds: int) -> None:
     listening, ready, ours = [], [], []
-    for _ in range(rounds):  # in turns, so that a busy machine is busy for all three
+    for _ in range(rounds):  # alternating, so that a busy machine affects all three
         listening.append(bare_start(project, ports, listens, mode="dry_run"))
         ready.append(bare_start(project, ports, is_ready, mode="dry_run"))
         ours.append(seconds(lambda: toombos(project, "start", "--dry-run")))
@@ -94,7 +94,7 @@ def bench_start(project: Path, ports: dict[str, int], rounds: int) -> None:
 
 
 def bench_added(project: Path, ports: dict[str, int], rounds: int) -> None:
-    """Services that are ready at once: what is left is toombos itself."""
+    """Measure services that are ready at once: the rest is toombos itself."""
     bare, ours, own = [], [], []
     for _ in range(rounds):
         bare.append(bare_start(project, ports, listens, mode=None))
@@ -107,7 +107,7 @@ def bench_added(project: Path, ports: dict[str, int], rounds: int) -> None:
 
 
 def bench_status(project: Path, rounds: int) -> None:
-    """The reference imports the very modules that `status` ends up with, and does nothing."""
+    """The reference imports exactly the modules that `status` has loaded at its end, and does nothing."""
     listing = subprocess.run(
         [sys.executable, "-P", "-c", WHAT_STATUS_LOADS], cwd=project, capture_output=True, text=True, check=True
     )
@@ -133,7 +133,7 @@ def bench_crash(project: Path, rounds: int) -> None:
         wait_for(
             lambda: json.loads(state.read_bytes())["services"]["crm"]["phase"] in ("ready", "crash-loop"), within_s=60
         )
-        toombos(project, "restart", "crm")  # the next crash is a first one again
+        toombos(project, "restart", "crm")  # the next crash counts as the first again
     print(f"crash noted after {statistics.median(times) * 1000:.1f} ms, worst {max(times) * 1000:.1f} ms (under 100)")
 
 
@@ -147,7 +147,7 @@ def bench_idle(project: Path, watched_s: float) -> None:
 
 
 def bare_start(project: Path, ports: dict[str, int], reached: Callable[[int], bool], *, mode: str | None) -> float:
-    """Seconds from the first spawn until all have `reached` it, the commands and environments those of the manifest."""
+    """Return the seconds from the first spawn until all have `reached` it, started as in the manifest."""
     plans = build_plan(load_manifest(project), mode=mode).services
     began = time.perf_counter()
     children = [

@@ -1,4 +1,4 @@
-"""`toombos backup` and `toombos restore` as a person or a script calls them."""
+"""`toombos backup` and `toombos restore` as people and scripts call them."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def envelope(text: str) -> dict[str, Any]:
     return document
 
 
-def test_a_bare_backup_creates_one_and_says_so(filled: Path, toombos: Toombos) -> None:
+def test_backup_without_a_subcommand_creates_an_archive_and_reports_it(filled: Path, toombos: Toombos) -> None:
     done = toombos("backup")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("PASS ")
@@ -43,7 +43,7 @@ def test_a_bare_backup_creates_one_and_says_so(filled: Path, toombos: Toombos) -
 QUIET = (["backup"], ["backup", "verify"], ["backup", "drill"], ["restore", "--latest-good", "--yes"])
 
 
-def test_with_quiet_only_what_is_wrong_or_was_asked_for_is_said(filled: Path, toombos: Toombos) -> None:
+def test_quiet_prints_only_problems_and_what_was_asked_for(filled: Path, toombos: Toombos) -> None:
     for command in QUIET:
         done = toombos(*command, "--quiet")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -55,7 +55,7 @@ def test_with_quiet_only_what_is_wrong_or_was_asked_for_is_said(filled: Path, to
     assert "NOT SOUND" in toombos("backup", "--quiet").stdout
 
 
-def test_the_contract_of_create_and_list(filled: Path, toombos: Toombos) -> None:
+def test_create_and_list_print_the_documented_json_keys(filled: Path, toombos: Toombos) -> None:
     made = envelope(toombos("--json", "backup").stdout)
     assert (made["command"], made["verdict"], made["exit_code"]) == ("backup create", "pass", 0)
     assert {"archive", "size_bytes", "files", "duration_s", "verified", "databases"} <= made["data"].keys()
@@ -69,7 +69,7 @@ def test_the_contract_of_create_and_list(filled: Path, toombos: Toombos) -> None
     assert {"created_at", "size_bytes"} <= row.keys()
 
 
-def test_the_contract_of_restore(filled: Path, toombos: Toombos) -> None:
+def test_restore_prints_the_documented_json_keys(filled: Path, toombos: Toombos) -> None:
     archive = envelope(toombos("backup", "--json").stdout)["data"]["archive"]
     (filled / ".env").write_text("CHANGED=1\n")
     done = envelope(toombos("restore", "--latest-good", "--json").stdout)
@@ -82,9 +82,7 @@ def test_the_contract_of_restore(filled: Path, toombos: Toombos) -> None:
 
 
 @pytest.mark.parametrize("option", ["--preview", "--dry-run"])
-def test_a_preview_changes_nothing_and_names_that_no_terminal_can_show_are_escaped(
-    filled: Path, toombos: Toombos, option: str
-) -> None:
+def test_a_preview_changes_nothing_and_escapes_unprintable_names(filled: Path, toombos: Toombos, option: str) -> None:
     (filled / "data" / os.fsdecode(b"caf\xe9\n\x1b[31m")).write_text("x")
     archive = toombos("backup").stdout.split()[1]
     (filled / "data" / os.fsdecode(b"caf\xe9\n\x1b[31m")).unlink()
@@ -109,7 +107,7 @@ def test_verify_exits_1_for_a_damaged_archive_and_names_it(filled: Path, toombos
     assert not any(row["known_good"] for row in listed)
 
 
-def test_status_exits_1_when_backups_stopped(filled: Path, toombos: Toombos) -> None:
+def test_status_exits_1_when_there_is_no_recent_backup(filled: Path, toombos: Toombos) -> None:
     none = toombos("backup", "status")
     assert (none.returncode, none.stdout.split()[0]) == (1, "FAIL")
     toombos("backup")
@@ -121,7 +119,7 @@ def test_status_exits_1_when_backups_stopped(filled: Path, toombos: Toombos) -> 
     assert "hint: toombos backup" in late.stderr
 
 
-def test_a_drill_proves_a_restore_and_is_remembered(filled: Path, toombos: Toombos) -> None:
+def test_a_drill_proves_a_restore_and_is_recorded(filled: Path, toombos: Toombos) -> None:
     toombos("backup")
     assert envelope(toombos("backup", "status", "--json").stdout)["data"]["last_drill_at"] is None
     done = toombos("backup", "drill")
@@ -131,7 +129,7 @@ def test_a_drill_proves_a_restore_and_is_remembered(filled: Path, toombos: Toomb
     assert not list((filled / "backups").glob(".scratch*"))
 
 
-def test_prune_moves_to_the_trash_and_never_the_last_good_one(filled: Path, toombos: Toombos) -> None:
+def test_prune_moves_archives_to_the_trash_but_never_the_last_good_one(filled: Path, toombos: Toombos) -> None:
     with (filled / "toombos.toml").open("a") as file:
         file.write("[backup.retention]\nlast = 1\ndaily = 0\n")
     first = Path(toombos("backup", "--no-prune").stdout.split()[1])
@@ -180,7 +178,7 @@ def test_an_emergency_backup_works_with_a_broken_manifest(filled: Path, toombos:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-def test_bad_input_ends_with_a_code_and_no_traceback(
+def test_bad_input_ends_with_an_exit_code_and_no_traceback(
     filled: Path, toombos: Toombos, arguments: tuple[str, ...], code: int
 ) -> None:
     done = toombos(*arguments)
@@ -189,13 +187,13 @@ def test_bad_input_ends_with_a_code_and_no_traceback(
     assert done.stderr.startswith("error: ")
 
 
-def test_recover_with_nothing_to_recover(filled: Path, toombos: Toombos) -> None:
+def test_recover_reports_when_there_is_nothing_to_recover(filled: Path, toombos: Toombos) -> None:
     done = toombos("restore", "--recover")
     assert done.returncode == 0
     assert "no restore was interrupted" in done.stdout
 
 
-def test_a_restore_stops_and_starts_the_running_system(filled: Path, toombos: Toombos) -> None:
+def test_a_restore_stops_and_restarts_the_running_system(filled: Path, toombos: Toombos) -> None:
     started = toombos("start", "--dry-run", timeout_s=120)
     assert started.returncode == 0, started.stderr
     archive = toombos("backup").stdout.split()[1]
@@ -209,7 +207,7 @@ def test_a_restore_stops_and_starts_the_running_system(filled: Path, toombos: To
     assert {row["phase"] for row in status["services"]} == {"ready"}
 
 
-def test_nothing_is_started_on_a_tree_that_a_killed_restore_left(project: Path, toombos: Toombos) -> None:
+def test_start_is_refused_after_an_interrupted_restore(project: Path, toombos: Toombos) -> None:
     (project / "run").mkdir(mode=0o700)
     (project / "run" / "restore.json").write_text('{"state": "prepared", "archive": "x", "staging": []}')
     done = toombos("start", "--dry-run")
@@ -220,7 +218,7 @@ def test_nothing_is_started_on_a_tree_that_a_killed_restore_left(project: Path, 
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_no_archive_name_is_cut_on_a_terminal(project: Path, toombos: Toombos, width: int) -> None:
+def test_a_terminal_shows_archive_names_in_full(project: Path, toombos: Toombos, width: int) -> None:
     made = json.loads(toombos("backup", "--pin", "--emergency", "--json").stdout)["data"]
     env = {"TERM": "xterm", "NO_COLOR": "1"}
     lines = on_a_terminal("backup", "list", cwd=project, width=width, env=env).splitlines()
@@ -229,7 +227,7 @@ def test_no_archive_name_is_cut_on_a_terminal(project: Path, toombos: Toombos, w
     assert len(row) <= width
 
 
-def test_an_archive_without_a_file_that_could_not_be_read_is_called_incomplete_and_a_damaged_one_bad(
+def test_list_marks_an_archive_with_unreadable_files_incomplete_and_a_damaged_one_bad(
     filled: Path, toombos: Toombos
 ) -> None:
     (filled / "data" / "history.db").write_bytes(b"SQLite format 3\0" + b"junk" * 500)
@@ -242,7 +240,7 @@ def test_an_archive_without_a_file_that_could_not_be_read_is_called_incomplete_a
     assert " BAD " in states[Path(damaged).name]
 
 
-def test_a_backup_directory_of_another_project_is_refused_and_one_of_a_project_that_moved_taken_over(
+def test_another_projects_backup_directory_is_refused_but_a_moved_projects_is_taken_over(
     filled: Path, toombos: Toombos, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     shared = tmp_path_factory.mktemp("shared")

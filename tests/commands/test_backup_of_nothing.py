@@ -1,4 +1,4 @@
-"""A backup that saves nothing, or less than a person wrote down, is never reported as a good one."""
+"""A backup that saves nothing, or less than the manifest asks for, is never reported as good."""
 
 import json
 import shutil
@@ -25,9 +25,9 @@ def envelope(text: str) -> dict[str, Any]:
 
 
 EMPTY = {
-    "every written root is misspelt": ('["dta"]', "none of the roots exists: dta", "did you mean 'data'?"),
-    "the written root holds directories alone": ('["hollow"]', "no files in hollow", "--project DIR"),
-    "all that the roots hold is excluded": (
+    "every configured root is misspelt": ('["dta"]', "none of the roots exists: dta", "did you mean 'data'?"),
+    "the configured root contains only directories": ('["hollow"]', "no files in hollow", "--project DIR"),
+    "everything in the roots is excluded": (
         '["data"]\nexclude = ["*"]',
         "nothing to back up",
         "--project DIR",
@@ -36,7 +36,7 @@ EMPTY = {
 
 
 @pytest.mark.parametrize(("roots", "message", "hint"), EMPTY.values(), ids=EMPTY)
-def test_a_backup_fails_and_makes_no_archive_when(
+def test_a_backup_fails_and_creates_no_archive_when(
     project: Path, toombos: Toombos, roots: str, message: str, hint: str
 ) -> None:
     (project / "data").mkdir()
@@ -55,7 +55,7 @@ def test_a_backup_fails_and_makes_no_archive_when(
     assert toombos("backup", "status").returncode == 1
 
 
-def test_a_backup_in_a_directory_without_a_project_fails_and_leaves_nothing_there(
+def test_a_backup_outside_a_project_fails_and_leaves_nothing_behind(
     tmp_path_factory: pytest.TempPathFactory, toombos: Toombos
 ) -> None:
     empty = tmp_path_factory.mktemp("empty")
@@ -68,13 +68,13 @@ def test_a_backup_in_a_directory_without_a_project_fails_and_leaves_nothing_ther
 
 MISSING = {
     "a sibling has a similar name": ("uploadz", "uploads"),
-    "nothing similar lies there": ("qqq", None),
-    "a nested one": ("data/deap", "data/deep"),
+    "there is no similar name": ("qqq", None),
+    "the root is nested": ("data/deap", "data/deep"),
 }
 
 
 @pytest.mark.parametrize(("root", "meant"), MISSING.values(), ids=MISSING)
-def test_a_written_root_that_does_not_exist_is_a_warning_with_the_name_that_was_meant(
+def test_a_configured_root_that_does_not_exist_is_a_warning_with_the_nearest_name(
     project: Path, toombos: Toombos, root: str, meant: str | None
 ) -> None:
     for directory in ("data/deep", "uploads"):
@@ -96,7 +96,7 @@ INHERITED = {"the default roots": "", "the packaged manifest's roots": 'extends 
 
 
 @pytest.mark.parametrize("top", INHERITED.values(), ids=INHERITED)
-def test_a_root_that_nobody_wrote_may_be_absent_silently(project: Path, toombos: Toombos, top: str) -> None:
+def test_a_default_root_may_be_absent_without_a_warning(project: Path, toombos: Toombos, top: str) -> None:
     (project / "toombos.toml").write_text(top + SERVICE)
     done = toombos("backup")
     assert (done.returncode, done.stderr) == (0, "")
@@ -106,12 +106,12 @@ def test_a_root_that_nobody_wrote_may_be_absent_silently(project: Path, toombos:
 
 @pytest.fixture
 def empty_archive(tmp_path: Path) -> Path:
-    """An archive without a file, as an older version made it."""
+    """An archive without files, as older versions created it."""
     directory = Entry(path="data", type="dir", size=0, sha256="", mode=0o755)
     return build(tmp_path / "toombos-20260101T000000Z-abcd.tar.zst", [(directory, b"")])
 
 
-def test_an_archive_without_a_file_is_not_known_good_and_pushes_out_none_that_has_files(
+def test_an_archive_without_files_is_not_known_good_and_displaces_no_archive_with_files(
     project: Path, toombos: Toombos, empty_archive: Path
 ) -> None:
     (project / "data").mkdir()
@@ -136,7 +136,7 @@ def test_an_archive_without_a_file_is_not_known_good_and_pushes_out_none_that_ha
 
 
 @pytest.mark.parametrize("command", [("backup", "drill"), ("backup", "status"), ("restore", "--latest-good", "--yes")])
-def test_with_an_archive_without_a_file_alone_nothing_is_good(
+def test_no_archive_is_good_if_the_only_one_has_no_files(
     project: Path, toombos: Toombos, empty_archive: Path, command: tuple[str, ...]
 ) -> None:
     write(project, None)
@@ -148,7 +148,7 @@ def test_with_an_archive_without_a_file_alone_nothing_is_good(
     assert "no good archive" in done.stdout + done.stderr or "no archive" in done.stdout + done.stderr
 
 
-def test_a_drill_of_an_archive_without_a_file_fails_and_proves_nothing(
+def test_a_drill_of_an_archive_without_files_fails_and_is_not_recorded(
     project: Path, toombos: Toombos, empty_archive: Path
 ) -> None:
     write(project, None)
@@ -163,7 +163,7 @@ EMPTY_ROUNDS = {
     "prune": (("backup", "prune"), 0, "skip"),
     "verify": (("backup", "verify"), 4, "error"),
     "status": (("backup", "status"), 1, "fail"),
-    "recover what was not interrupted": (("restore", "--recover"), 0, "skip"),
+    "recover without an interrupted restore": (("restore", "--recover"), 0, "skip"),
     "logs": (("logs",), 0, "skip"),
     "schedule show": (("schedule", "show"), 0, "skip"),
     "config show": (("config", "show"), 0, "skip"),
@@ -171,11 +171,11 @@ EMPTY_ROUNDS = {
 
 
 @pytest.mark.parametrize(("argv", "code", "verdict"), EMPTY_ROUNDS.values(), ids=EMPTY_ROUNDS)
-def test_a_round_with_nothing_in_it_says_so(
+def test_a_command_with_nothing_to_do_says_so(
     project: Path, toombos: Toombos, argv: tuple[str, ...], code: int, verdict: str
 ) -> None:
     write(project, None)
     document = envelope(toombos(*argv, "--json").stdout)
     assert (document["exit_code"], document["verdict"]) == (code, verdict)
-    said = toombos(*argv)
-    assert (said.stdout + said.stderr).strip()
+    result = toombos(*argv)
+    assert (result.stdout + result.stderr).strip()

@@ -38,8 +38,8 @@ def s3() -> Iterator[dict[str, str]]:
 
     def bucket_made() -> bool:
         try:
-            with urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT")) as answer:
-                return bool(answer.status == 200)
+            with urllib.request.urlopen(urllib.request.Request(f"{url}/bucket", method="PUT")) as response:
+                return bool(response.status == 200)
         except (urllib.error.URLError, ConnectionError):
             return False
 
@@ -52,7 +52,7 @@ def s3() -> Iterator[dict[str, str]]:
         server.wait()
 
 
-def test_an_archive_goes_to_s3_and_comes_back_to_an_empty_machine(
+def test_an_archive_is_copied_to_s3_and_restored_on_an_empty_machine(
     project: Path, toombos: Toombos, s3: dict[str, str]
 ) -> None:
     (project / "data").mkdir()
@@ -67,7 +67,9 @@ def test_an_archive_goes_to_s3_and_comes_back_to_an_empty_machine(
     assert (project / "data" / "note").read_text() == "precious"
 
 
-def test_a_store_that_does_not_answer_leaves_the_local_archive_and_says_so(project: Path, toombos: Toombos) -> None:
+def test_a_remote_that_cannot_be_written_is_reported_and_leaves_the_local_archive(
+    project: Path, toombos: Toombos
+) -> None:
     target = project / "elsewhere"
     target.write_text("a file where a directory should be")
     done = toombos("backup", "--to", f"file://{target}", "--json")
@@ -79,7 +81,7 @@ def test_a_store_that_does_not_answer_leaves_the_local_archive_and_says_so(proje
     assert toombos("backup", "verify").returncode == 0
 
 
-def test_the_manifests_remote_receives_every_backup(project: Path, toombos: Toombos, tmp_path: Path) -> None:
+def test_every_backup_is_copied_to_the_remote_in_the_manifest(project: Path, toombos: Toombos, tmp_path: Path) -> None:
     target = tmp_path / "copies"
     with (project / "toombos.toml").open("a") as file:
         file.write(f'[backup]\nremote = "file://{target}"\n')
@@ -89,9 +91,9 @@ def test_the_manifests_remote_receives_every_backup(project: Path, toombos: Toom
 
 
 @pytest.mark.parametrize(
-    ("url", "code"), [("s3://bucket/nightly/nonsense", 2), ("nonsense://x/y", 2)], ids=["no archive", "no store"]
+    ("url", "code"), [("s3://bucket/nightly/nonsense", 2), ("nonsense://x/y", 2)], ids=["not an archive", "not a store"]
 )
-def test_an_address_that_names_no_archive_is_refused(project: Path, toombos: Toombos, url: str, code: int) -> None:
+def test_a_url_that_does_not_name_an_archive_is_refused(project: Path, toombos: Toombos, url: str, code: int) -> None:
     done = toombos("restore", url)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
@@ -103,27 +105,29 @@ def with_remote(project: Path, url: str) -> None:
 
 
 def data(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(done.stdout)
-    assert answer["errors"] == [], answer
-    return answer["data"] | {"verdict": answer["verdict"]}
+    document: dict[str, Any] = json.loads(done.stdout)
+    assert document["errors"] == [], document
+    return document["data"] | {"verdict": document["verdict"]}
 
 
-def test_what_is_missing_at_the_remote_is_told_and_copied(project: Path, toombos: Toombos, s3: dict[str, str]) -> None:
+def test_archives_missing_at_the_remote_are_reported_and_copied(
+    project: Path, toombos: Toombos, s3: dict[str, str]
+) -> None:
     first = Path(data(toombos("backup", "--json"))["archive"]).name  # made before there was a remote
     with_remote(project, "s3://bucket/offsite")
     second = Path(data(toombos("backup", "--json", env=s3))["archive"]).name
     remote = data(toombos("backup", "list", "--json", env=s3))["remote"]
     assert [(row["name"], row["here"]) for row in remote["archives"]] == [(second, True)]
     assert (remote["missing"], remote["newest_good_missing"]) == ([first], False)
-    said = toombos("backup", "status", env=s3)
-    assert f"warning: not at the remote: {first}" in said.stderr
-    assert "hint: toombos backup copy" in said.stderr
+    shown = toombos("backup", "status", env=s3)
+    assert f"warning: not at the remote: {first}" in shown.stderr
+    assert "hint: toombos backup copy" in shown.stderr
     assert data(toombos("backup", "copy", "--json", env=s3))["copied"] == [f"s3://bucket/offsite/{first}"]
     assert data(toombos("backup", "status", "--json", env=s3))["remote"]["missing"] == []
     assert "nothing is missing" in toombos("backup", "copy", env=s3).stdout
 
 
-def test_a_machine_that_lost_all_sees_what_the_remote_holds(
+def test_a_machine_without_local_archives_lists_those_at_the_remote(
     project: Path, toombos: Toombos, s3: dict[str, str]
 ) -> None:
     with_remote(project, "s3://bucket/lost")
@@ -133,11 +137,11 @@ def test_a_machine_that_lost_all_sees_what_the_remote_holds(
 
 
 @pytest.mark.parametrize("command", ["list", "status", "prune"])
-def test_a_remote_that_does_not_answer_is_a_warning_within_seconds(
+def test_a_remote_that_does_not_respond_is_a_warning_within_seconds(
     project: Path, toombos: Toombos, s3: dict[str, str], command: str
 ) -> None:
     assert toombos("backup").returncode == 0
-    with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts and never answers
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # accepts and never responds
         with_remote(project, "s3://bucket/nobody")
         env = s3 | {"AWS_ENDPOINT": f"http://127.0.0.1:{deaf.getsockname()[1]}"}
         done = toombos("backup", command, "--json", env=env, timeout_s=40)
@@ -147,7 +151,7 @@ def test_a_remote_that_does_not_answer_is_a_warning_within_seconds(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminated"])
 @pytest.mark.parametrize("command", [["backup", "--to", "s3://bucket/x"], ["restore", f"s3://bucket/{ARCHIVE}"]])
-def test_whoever_waits_for_a_store_that_does_not_answer_can_break_off(
+def test_a_wait_for_a_remote_that_does_not_respond_can_be_interrupted(
     project: Path, s3: dict[str, str], command: list[str], number: signal.Signals
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as deaf:
@@ -161,7 +165,9 @@ def test_whoever_waits_for_a_store_that_does_not_answer_can_break_off(
     assert (waiting.returncode, errors) == ({signal.SIGINT: 130, signal.SIGTERM: 143}[number], "")
 
 
-def test_a_copy_that_was_cut_off_or_never_read_back_is_missing(project: Path, toombos: Toombos, tmp_path: Path) -> None:
+def test_a_copy_that_is_truncated_or_was_never_verified_counts_as_missing(
+    project: Path, toombos: Toombos, tmp_path: Path
+) -> None:
     target = tmp_path / "copies"
     with_remote(project, f"file://{target}")
     (cut, unchecked) = (Path(data(toombos("backup", "--json"))["archive"]).name for _ in range(2))
@@ -175,7 +181,7 @@ def test_a_copy_that_was_cut_off_or_never_read_back_is_missing(project: Path, to
     assert (status["remote"]["missing"], status["verdict"]) == ([], "pass")
 
 
-def test_prune_leaves_the_remote_alone_and_says_what_is_only_there(
+def test_prune_leaves_the_remote_alone_and_lists_what_is_only_there(
     project: Path, toombos: Toombos, tmp_path: Path
 ) -> None:
     target = tmp_path / "copies"
@@ -190,7 +196,7 @@ def test_prune_leaves_the_remote_alone_and_says_what_is_only_there(
     assert f"only there: {old}" in toombos("backup", "list").stdout
 
 
-def test_copying_without_a_remote_says_how_to_name_one(toombos: Toombos) -> None:
+def test_copy_without_a_remote_explains_how_to_configure_one(toombos: Toombos) -> None:
     done = toombos("backup", "copy")
     assert done.returncode == 2
     assert "hint: [backup] remote" in done.stderr

@@ -1,4 +1,4 @@
-"""`toombos config` as its users run it: exit codes, screens, JSON, and what it does to `.env`."""
+"""`toombos config` as users run it: exit codes, text, JSON, and its changes to `.env`."""
 
 import json
 import os
@@ -25,7 +25,7 @@ def write(project: Path, text: str) -> Path:
 
 
 class TestCheck:
-    def test_a_sound_configuration_is_exit_0_and_one_line(self, toombos, project):
+    def test_a_valid_configuration_prints_one_line_and_exits_0(self, toombos, project):
         path = write(project, SAFE)
 
         done = toombos("config", "check")
@@ -34,7 +34,7 @@ class TestCheck:
         assert done.stdout.count("\n") == 1
         assert done.stdout.startswith(f"{path}: ")
 
-    def test_a_wrong_line_is_exit_1_with_line_reason_and_a_fix_that_stands_alone(self, toombos, project):
+    def test_an_invalid_line_exits_1_with_its_number_the_reason_and_the_fix_on_its_own_line(self, toombos, project):
         path = write(project, f"DRY_RUN_MODE: true\nUSE_MOCK_SERVICES=true\nAPI_KEY={SECRET}\n")
 
         done = toombos("config", "check")
@@ -47,24 +47,24 @@ class TestCheck:
         subprocess.run(["bash", "-c", lines[3]], check=True)
         assert toombos("config", "check").returncode == 0
 
-    def test_warnings_are_exit_0_and_1_with_strict(self, toombos, project):
+    def test_warnings_exit_0_and_with_strict_1(self, toombos, project):
         write(project, SAFE + "LOG_LEVEL = INFO\n")
 
         assert toombos("config", "check").returncode == 0
         assert toombos("config", "check", "--strict").returncode == 1
 
-    def test_json_holds_the_findings_and_the_same_exit_code(self, toombos, project):
+    def test_json_has_the_findings_and_the_same_exit_code(self, toombos, project):
         write(project, SAFE + f"API_KEY: {SECRET}\n")
 
         done = toombos("config", "check", "--json")
-        answer = json.loads(done.stdout)
+        document = json.loads(done.stdout)
 
-        assert (done.returncode, answer["exit_code"], answer["verdict"]) == (1, 1, "fail")
-        (finding,) = (f for f in answer["data"]["findings"] if f["verdict"] == "fail")
+        assert (done.returncode, document["exit_code"], document["verdict"]) == (1, 1, "fail")
+        (finding,) = (f for f in document["data"]["findings"] if f["verdict"] == "fail")
         assert (finding["id"], finding["evidence"][0]["line"]) == ("parse", 3)
         assert SECRET not in done.stdout
 
-    def test_junit_has_a_case_a_finding(self, toombos, project):
+    def test_junit_has_one_case_per_finding(self, toombos, project):
         write(project, SAFE + "REQUEST_TIMEOUT=abc\n")
 
         done = toombos("config", "check", "--format", "junit")
@@ -72,13 +72,13 @@ class TestCheck:
         assert done.returncode == 1
         assert 'failures="1"' in done.stdout
 
-    def test_dry_run_judges_what_start_dry_run_would_see(self, toombos, project):
+    def test_dry_run_checks_the_settings_that_start_dry_run_would_use(self, toombos, project):
         write(project, "")
 
         assert toombos("config", "check").returncode == 1
         assert toombos("config", "check", "--dry-run").returncode == 0
 
-    def test_quiet_prints_nothing_when_all_is_well(self, toombos, project):
+    def test_quiet_prints_nothing_if_everything_passes(self, toombos, project):
         write(project, SAFE)
 
         assert toombos("config", "check", "--quiet").stdout == ""
@@ -100,19 +100,19 @@ class TestCheck:
         assert done.returncode == 1
         assert "unset DRY_RUN_MODE" in done.stdout
 
-    def test_from_the_root_directory_the_searched_paths_are_named(self, toombos):
+    def test_the_searched_paths_are_listed_when_run_from_the_root_directory(self, toombos):
         done = toombos("config", "check", cwd=Path("/"))
 
         assert done.returncode == 1
         assert "not_found: no project here" in done.stdout
         assert "--project DIR" in done.stdout
 
-    def test_an_invalid_manifest_is_exit_3(self, toombos, project):
+    def test_an_invalid_manifest_exits_3(self, toombos, project):
         (project / "toombos.toml").write_text("nonsense = 1\n")
 
         assert toombos("config", "check").returncode == 3
 
-    def test_output_into_a_closed_pipe_is_no_failure_of_ours(self, toombos, project):
+    def test_output_into_a_closed_pipe_is_not_a_failure(self, toombos, project):
         write(project, "X: 1\n" * 200)
 
         done = subprocess.run(
@@ -129,7 +129,7 @@ class TestCheck:
 
 
 class TestShow:
-    def test_secrets_are_masked_and_sources_and_lines_named(self, toombos, project):
+    def test_show_masks_secrets_and_names_sources_and_lines(self, toombos, project):
         write(project, SAFE + f"API_KEY={SECRET}\nDATABASE_URL=postgresql://u:{SECRET}@db/x\nOTHER_THING={SECRET}\n")
 
         done = toombos("config", "show", env={"LOG_LEVEL": "DEBUG"})
@@ -145,7 +145,7 @@ class TestShow:
         assert rows["CRM_API_KEY"] == ["-", "unset"]
         assert SECRET not in done.stdout + done.stderr
 
-    def test_what_overrides_a_line_says_so(self, toombos, project):
+    def test_show_marks_a_value_that_overrides_a_line(self, toombos, project):
         write(project, SAFE)
 
         out = toombos("config", "show", env={"DRY_RUN_MODE": "false"}).stdout
@@ -162,7 +162,7 @@ class TestShow:
         assert by_name["PORT"]["value"].isdigit()
         assert "API_KEY" not in by_name
 
-    def test_the_mode_wins_over_the_file(self, toombos, project):
+    def test_the_mode_overrides_the_file(self, toombos, project):
         write(project, "DRY_RUN_MODE=false\n")
 
         values = json.loads(toombos("config", "show", "--dry-run", "--json").stdout)["data"]["values"]
@@ -175,7 +175,7 @@ class TestShow:
         assert done.returncode == 2
         assert "did you mean 'crm'?" in done.stderr
 
-    def test_an_unreadable_file_is_exit_3(self, toombos, project):
+    def test_an_unreadable_file_exits_3(self, toombos, project):
         (project / ".env").write_bytes(b"A=\xff\n")
 
         done = toombos("config", "show")
@@ -185,7 +185,7 @@ class TestShow:
 
 
 class TestInit:
-    def test_it_writes_a_private_file_that_is_sound_and_starts_in_dry_run_mode(self, toombos, project):
+    def test_init_writes_a_private_valid_file_that_starts_in_dry_run_mode(self, toombos, project):
         done = toombos("config", "init")
 
         values = read_env_file(project).values
@@ -197,7 +197,7 @@ class TestInit:
         assert toombos("config", "check", "--strict").returncode == 0
         assert list(project.glob(".env*")) == [project / ".env"]
 
-    def test_secrets_are_fresh_each_time(self, toombos, project):
+    def test_init_generates_new_secrets_each_time(self, toombos, project):
         toombos("config", "init")
         first = read_env_file(project).values["API_KEY"]
         (project / ".env").unlink()
@@ -213,7 +213,7 @@ class TestInit:
         assert (done.returncode, path.read_text()) == (5, "A=1\n")
         assert list(project.glob(".env*")) == [path]
 
-    def test_a_first_manifest_is_valid_as_it_is_and_never_overwrites_one(self, toombos, tmp_path):
+    def test_the_first_manifest_is_valid_and_never_overwrites_another(self, toombos, tmp_path):
         directory = tmp_path / "below" / "a project"
         directory.mkdir(parents=True)
 
@@ -227,7 +227,7 @@ class TestInit:
         again = toombos("config", "init", "--manifest", cwd=directory)
         assert (again.returncode, (directory / "toombos.toml").read_text()) == (5, text)
 
-    def test_what_the_first_manifest_offers_in_comments_is_valid_too(self, tmp_path):
+    def test_the_commented_settings_of_the_first_manifest_are_valid_too(self, tmp_path):
         starter = (Path(template.__file__).with_name("starter.toml")).read_text()
         offered = "".join(
             line[1:] if line.startswith("#") and not line.startswith("# ") else line
@@ -241,7 +241,7 @@ class TestInit:
         assert manifest.smoke
         assert manifest.environment["API_KEY"].generate
 
-    def test_the_example_is_printed_and_nothing_written(self, toombos, project):
+    def test_the_example_is_printed_and_nothing_is_written(self, toombos, project):
         done = toombos("config", "init", "--example")
 
         assert done.returncode == 0
@@ -273,7 +273,7 @@ class TestEncrypt:
         assert list(project.glob(".env*")) == [path]
         assert toombos("config", "check", "--strict").returncode == 0
 
-    def test_a_second_time_there_is_nothing_to_do(self, toombos, project):
+    def test_encrypting_twice_changes_nothing(self, toombos, project):
         path = write(project, self.TEXT)
         toombos("config", "encrypt")
         text = path.read_text()
@@ -283,7 +283,7 @@ class TestEncrypt:
         assert (done.returncode, json.loads(done.stdout)["data"]["names"]) == (0, [])
         assert path.read_text() == text
 
-    def test_one_name_alone(self, toombos, project):
+    def test_only_the_named_variable_is_encrypted(self, toombos, project):
         write(project, self.TEXT + f"NOTION_API_KEY={SECRET}\n")
 
         done = toombos("config", "encrypt", "NOTION_API_KEY", "--json")
@@ -291,7 +291,7 @@ class TestEncrypt:
         assert json.loads(done.stdout)["data"]["names"] == ["NOTION_API_KEY"]
         assert read_env_file(project).values["API_KEY"] == SECRET
 
-    def test_every_one_of_duplicates_is_encrypted(self, toombos, project):
+    def test_every_duplicate_is_encrypted(self, toombos, project):
         path = write(project, self.TEXT + f"API_KEY={SECRET}x\n")
 
         toombos("config", "encrypt")
@@ -308,7 +308,7 @@ class TestEncrypt:
         ],
         ids=["no key", "short key", "unknown name", "the key"],
     )
-    def test_what_cannot_be_done_is_said_and_nothing_changed(self, toombos, project, text, names, code, words):
+    def test_an_impossible_encryption_is_reported_and_changes_nothing(self, toombos, project, text, names, code, words):
         path = write(project, text)
 
         done = toombos("config", "encrypt", *names)
@@ -317,7 +317,7 @@ class TestEncrypt:
         assert words in done.stderr
         assert path.read_text() == text
 
-    def test_the_hint_for_a_missing_key_pastes_also_below_a_line_that_is_not_ended(self, toombos, project):
+    def test_the_hint_for_a_missing_key_also_works_if_the_file_has_no_final_newline(self, toombos, project):
         path = write(project, SAFE + f"API_KEY={SECRET}")
         hint = toombos("config", "encrypt").stderr.partition("hint: ")[2]
         subprocess.run(["bash", "-c", hint], check=True)
@@ -325,7 +325,7 @@ class TestEncrypt:
         assert toombos("config", "encrypt").returncode == 0
         assert SECRET not in path.read_text()
 
-    def test_without_a_file_the_hint_is_init(self, toombos):
+    def test_the_hint_is_init_if_there_is_no_file(self, toombos):
         done = toombos("config", "encrypt")
 
         assert done.returncode == 3
@@ -333,7 +333,7 @@ class TestEncrypt:
 
 
 class TestRotateKey:
-    def test_every_value_is_readable_under_the_new_key_alone(self, toombos, project):
+    def test_rotation_leaves_every_value_readable_only_with_the_new_key(self, toombos, project):
         from services.common.secrets import decrypt
 
         path = write(project, TestEncrypt.TEXT + f"# end\nNOTION_API_KEY={SECRET}n\n")
@@ -359,7 +359,7 @@ class TestRotateKey:
         assert toombos("config", "check", "--strict").returncode == 0
 
     @pytest.mark.parametrize("key", ["", "API_KEY_ENCRYPTION_KEY=" + KEY[::-1] + "\n"], ids=["lost", "changed"])
-    def test_with_a_lost_or_changed_key_nobody_is_told_to_make_a_new_one(self, toombos, project, key):
+    def test_a_lost_or_changed_key_never_suggests_generating_a_new_one(self, toombos, project, key):
         path = write(project, TestEncrypt.TEXT)
         toombos("config", "encrypt")
         kept = [line for line in path.read_text().splitlines(keepends=True) if "ENCRYPTION_KEY" not in line]
@@ -368,7 +368,7 @@ class TestRotateKey:
         assert done.returncode == 3
         assert "hint: set API_KEY_ENCRYPTION_KEY to the key that they were encrypted with" in done.stderr
 
-    def test_a_value_of_another_key_stops_it_and_nothing_is_changed(self, toombos, project):
+    def test_a_value_encrypted_with_another_key_stops_the_rotation_without_changes(self, toombos, project):
         path = write(project, TestEncrypt.TEXT + "NOTION_API_KEY=enc:gAAAAAB\n")
         text = path.read_text()
 
@@ -378,7 +378,7 @@ class TestRotateKey:
         assert f"{path}:9: NOTION_API_KEY cannot be decrypted" in done.stderr
         assert (path.read_text(), (project / ".env.bak").exists()) == (text, False)
 
-    def test_a_key_of_the_environment_is_not_ours_to_replace(self, toombos, project):
+    def test_a_key_from_the_environment_is_not_replaced(self, toombos, project):
         path = write(project, SAFE + f"API_KEY={SECRET}\n")
         toombos("config", "encrypt", env={"API_KEY_ENCRYPTION_KEY": KEY})
 
@@ -393,7 +393,7 @@ class TestRotateKey:
         assert KEY[::-1] not in path.read_text() + done.stdout + done.stderr
 
 
-def test_from_init_to_a_running_system_with_encrypted_secrets_and_a_changed_file(toombos, project):
+def test_init_encrypt_and_an_edited_file_lead_to_a_running_system(toombos, project):
     for command in (["config", "init"], ["config", "encrypt"], ["start"]):
         done = toombos(*command)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,11 +1,11 @@
-"""What somebody meets who has just cloned this and types the obvious."""
+"""What a new user sees after cloning the repository and typing the obvious command."""
 
 import json
 
 import pytest
 
 
-def test_a_start_without_dry_run_says_that_it_was_live_mode_and_what_needs_no_settings(toombos):
+def test_a_start_without_dry_run_reports_live_mode_and_the_command_that_needs_no_settings(toombos):
     done = toombos("start")
     assert done.returncode == 3
     assert "API_KEY: is required in live mode" in done.stderr
@@ -32,7 +32,7 @@ REPORTS = [
 
 
 @pytest.mark.parametrize("line", REPORTS)
-def test_json_is_one_document_with_the_exit_code_that_the_text_has(toombos, line):
+def test_json_is_one_document_with_the_same_exit_code_as_the_text(toombos, line):
     code = toombos(*line.split()).returncode
     done = toombos("--json", *line.split())
     document = json.loads(done.stdout)

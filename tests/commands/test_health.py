@@ -22,7 +22,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 @pytest.fixture
 def project(tmp_path):
-    """Two services, `good` that answers and `bad` that nobody listens for."""
+    """Two services: `good` responds, and nothing listens on the port of `bad`."""
     with serve(HEALTHY) as port:
         write(tmp_path, good=port, bad=free_port())
         yield tmp_path
@@ -35,7 +35,7 @@ def write(project, *, good, bad=None):
     )
 
 
-def test_text_names_each_service_with_its_reason_and_the_fix_alone_on_a_line(toombos, project):
+def test_text_names_each_service_and_reason_with_the_fix_on_its_own_line(toombos, project):
     done = toombos("health")
     lines = done.stdout.splitlines()
     assert (done.returncode, done.stderr) == (1, "")
@@ -57,18 +57,18 @@ def test_json_is_one_document_with_the_contract_keys(toombos):
     assert (bad["status"], bad["reason"], bad["http_status"], bad["latency_ms"]) == ("down", "refused", None, None)
 
 
-def test_only_the_named_services_are_asked(toombos):
+def test_only_the_named_services_are_checked(toombos):
     done = toombos("health", "good")
     assert (done.returncode, "bad" in done.stdout) == (0, False)
 
 
-def test_an_unknown_service_is_usage_with_the_nearest_name(toombos):
+def test_an_unknown_service_is_a_usage_error_with_the_nearest_name(toombos):
     done = toombos("health", "goood")
     assert (done.returncode, done.stdout) == (2, "")
     assert "did you mean 'good'?" in done.stderr
 
 
-def test_nagios_has_its_own_codes_and_performance_data(toombos):
+def test_nagios_output_has_its_own_exit_codes_and_performance_data(toombos):
     done = toombos("health", "--format", "nagios")
     first, *rest = done.stdout.splitlines()
     assert done.returncode == 2
@@ -77,14 +77,14 @@ def test_nagios_has_its_own_codes_and_performance_data(toombos):
     assert toombos("health", "good", "--format", "nagios").returncode == 0
 
 
-def test_junit_has_a_case_for_each_service(toombos):
+def test_junit_has_one_case_per_service(toombos):
     done = toombos("health", "--format", "junit")
     cases = ElementTree.fromstring(done.stdout).findall(".//testcase")  # noqa: S314  (our own output)
     assert [(c.get("name"), c.find("failure") is not None) for c in cases] == [("good", False), ("bad", True)]
     assert done.returncode == 1
 
 
-def test_prometheus_text_is_read_by_prometheus_own_parser(toombos):
+def test_the_prometheus_parser_reads_the_prometheus_format(toombos):
     done = toombos("health", "--format", "prometheus")
     families = {f.name: f for f in text_string_to_metric_families(done.stdout)}
     up = {s.labels["service"]: s.value for s in families["toombos_service_up"].samples}
@@ -93,7 +93,7 @@ def test_prometheus_text_is_read_by_prometheus_own_parser(toombos):
     assert families["toombos_service_health_latency_seconds"].samples[0].value > 0
 
 
-def test_quiet_says_only_what_is_wrong(toombos, project):
+def test_quiet_prints_only_problems(toombos, project):
     assert "good" not in toombos("health", "--quiet").stdout
     assert toombos("health", "good", "--quiet").stdout == ""
 
@@ -105,7 +105,7 @@ def test_a_warning_is_a_failure_only_with_strict(toombos, project):
         assert toombos("health", "--strict").returncode == 1
 
 
-def test_log_appends_one_private_line_a_check(toombos, project):
+def test_log_appends_one_line_per_check_to_a_private_file(toombos, project):
     toombos("health", "--log")
     toombos("health", "good", "--log")
     log = project / "logs" / "health-check.log"
@@ -115,14 +115,14 @@ def test_log_appends_one_private_line_a_check(toombos, project):
     assert log.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_log_that_cannot_be_written_is_told_and_does_not_change_the_verdict(toombos, project):
+def test_a_log_that_cannot_be_written_is_reported_and_does_not_change_the_verdict(toombos, project):
     (project / "logs").write_text("a file")
     done = toombos("health", "good", "--log")
     assert done.returncode == 0
     assert "the check could not be logged" in done.stderr
 
 
-def test_on_fail_runs_the_command_with_the_report_on_its_standard_input(toombos, project):
+def test_on_fail_runs_the_command_with_the_report_on_stdin(toombos, project):
     alarm = project / "alarm.json"
     command = f"{sys.executable} -c 'import sys; open(sys.argv[1], \"w\").write(sys.stdin.read())' {alarm}"
     assert toombos("health", "good", "--on-fail", command).returncode == 0
@@ -136,48 +136,48 @@ STRICT = {"once": [], "in a watch": ["--watch", "0.1"], "with a log line": ["--l
 
 
 @pytest.mark.parametrize("more", STRICT.values(), ids=STRICT)
-def test_what_ends_with_1_under_strict_is_a_failure_for_on_fail_too(project, more):
+def test_a_warning_under_strict_runs_the_on_fail_command(project, more):
     alarm = project / "alarm.json"
     command = f"{sys.executable} -c 'import sys; open(sys.argv[1], \"w\").write(sys.stdin.read())' {alarm}"
     argv = [sys.executable, "-P", "-m", "toombos_cli", "health", "--json", "--on-fail", command, *more]
     with serve(json_answer('{"status": "degraded"}')) as port:
         write(project, good=port)
         with subprocess.Popen(argv, cwd=project, stdout=subprocess.PIPE, text=True) as process:
-            said = json.loads(process.stdout.readline())
+            report = json.loads(process.stdout.readline())
             process.terminate()
-        assert (said["verdict"], said["exit_code"], alarm.exists()) == ("warn", 0, False)
+        assert (report["verdict"], report["exit_code"], alarm.exists()) == ("warn", 0, False)
         with subprocess.Popen([*argv, "--strict"], cwd=project, stdout=subprocess.PIPE, text=True) as process:
-            said = json.loads(process.stdout.readline())
+            report = json.loads(process.stdout.readline())
             wait_for(lambda: alarm.exists() and alarm.read_text(), what="the alarm")
             process.terminate()
-        assert (said["verdict"], said["exit_code"]) == ("warn", 1)
+        assert (report["verdict"], report["exit_code"]) == ("warn", 1)
         assert json.loads(alarm.read_text())["exit_code"] == 1
 
 
 @pytest.mark.parametrize(
     ("command", "words"),
     [("no-such-program-here", "could not be started"), ("false", "failed with exit code 1")],
-    ids=["absent", "failing"],
+    ids=["command not found", "command fails"],
 )
-def test_an_alarm_that_fails_is_told_and_does_not_change_the_verdict(toombos, command, words):
+def test_an_on_fail_command_that_fails_is_reported_and_does_not_change_the_verdict(toombos, command, words):
     done = toombos("health", "--on-fail", command)
     assert done.returncode == 1
     assert words in done.stderr
 
 
-@pytest.mark.parametrize("command", ["", "'open"], ids=["empty", "open quote"])
-def test_an_alarm_that_is_no_command_is_usage(toombos, command):
+@pytest.mark.parametrize("command", ["", "'open"], ids=["empty", "unclosed quote"])
+def test_an_on_fail_value_that_is_not_a_command_is_a_usage_error(toombos, command):
     assert toombos("health", "--on-fail", command).returncode == 2
 
 
-def test_what_a_service_sends_cannot_reach_the_terminal_as_escape_codes(toombos, project):
+def test_escape_codes_from_a_service_never_reach_the_terminal(toombos, project):
     with serve(answer(status="302 Found", headers="Location: http://a/\x1b[31mred\r\n")) as port:
         write(project, good=port)
         for format_ in ("text", "json", "nagios", "junit", "prometheus"):
             assert "\x1b" not in toombos("health", "--format", format_).stdout
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(toombos, project):
+def test_a_closed_pipe_ends_the_command_quietly(toombos, project):
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -P -m toombos_cli health | true"],
         cwd=project,
@@ -194,7 +194,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(toombos, project):
     [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}, {"LC_ALL": "POSIX", "TERM": ""}],
     ids=["plain", "NO_COLOR", "dumb", "C locale", "POSIX"],
 )
-def test_off_a_terminal_no_cell_is_cut_and_no_code_is_sent(toombos, project, env):
+def test_output_to_a_file_is_neither_truncated_nor_coloured(toombos, project, env):
     done = toombos("health", env={"COLUMNS": "40"} | env)
     assert not CONTROL.search(done.stdout)
     assert "…" not in done.stdout
@@ -207,7 +207,7 @@ def test_off_a_terminal_no_cell_is_cut_and_no_code_is_sent(toombos, project, env
     [{"TERM": "xterm-256color"}, {"TERM": "xterm-256color", "NO_COLOR": "1"}, {"TERM": "dumb"}],
     ids=["colours", "NO_COLOR", "dumb"],
 )
-def test_on_a_terminal_the_rows_fit_and_colours_come_only_when_wanted(project, width, env):
+def test_rows_fit_the_terminal_and_colours_can_be_turned_off(project, width, env):
     text = on_a_terminal("health", cwd=project, width=width, env=env)
     coloured = "\x1b[" in text
     assert coloured == (env == {"TERM": "xterm-256color"})
@@ -217,7 +217,7 @@ def test_on_a_terminal_the_rows_fit_and_colours_come_only_when_wanted(project, w
         assert all(len(row) <= width for row in rows)
 
 
-def test_watch_on_a_terminal_redraws_in_place_with_a_sparkline_and_leaves_the_last_report(project):
+def test_watch_redraws_in_place_with_a_sparkline_and_leaves_the_last_report_on_the_terminal(project):
     argv = ("health", "good", "--watch", "0.1")
     text = on_a_terminal(*argv, cwd=project, width=80, env={"TERM": "xterm-256color"}, until="█")
     after = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.rpartition("\x1b[?1049l")[2])
@@ -226,7 +226,7 @@ def test_watch_on_a_terminal_redraws_in_place_with_a_sparkline_and_leaves_the_la
     assert re.match(r"PASS +good +ok +\d+ ms +pid \d+ +[▁▂▃▄▅▆▇█]{2,}", rows[0])
 
 
-def test_watch_prints_a_document_a_round_and_alarms_once_a_failure(toombos, project):
+def test_watch_prints_one_document_per_round_and_alerts_once_per_failure(toombos, project):
     alarm = project / "alarms"
     command = f'{sys.executable} -c \'import sys; open(sys.argv[1], "a").write("x")\' {alarm}'
     argv = ("health", "--json", "--watch", "0.1", "--on-fail", command)
@@ -238,7 +238,7 @@ def test_watch_prints_a_document_a_round_and_alarms_once_a_failure(toombos, proj
     assert alarm.read_text() == "x"
 
 
-def test_a_check_imports_nothing_that_it_does_not_need(project):
+def test_a_check_imports_only_what_it_needs(project):
     code = (
         "import sys\nfrom toombos_cli.main import main\nmain(['health'])\n"
         "slow = ('httpx', 'pydantic', 'psutil', 'asyncio', 'ssl', 'rich.table')\n"

@@ -1,4 +1,4 @@
-"""`toombos load` as its users meet it: a process, its output and its exit code."""
+"""`toombos load` as its users see it: a process, its output and its exit code."""
 
 import contextlib
 import csv
@@ -73,7 +73,7 @@ def files(project: Path) -> Path:
 @pytest.mark.parametrize(
     ("args", "code", "message"), [row[1:] for row in REFUSED_INPUT], ids=[row[0] for row in REFUSED_INPUT]
 )
-def test_bad_input_is_named_before_anything_is_sent(args, code, message, files, monkeypatch, capsys):
+def test_bad_input_is_reported_before_any_request_is_sent(args, code, message, files, monkeypatch, capsys):
     monkeypatch.chdir(files)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
@@ -81,7 +81,7 @@ def test_bad_input_is_named_before_anything_is_sent(args, code, message, files, 
         received = b""
         with contextlib.suppress(BlockingIOError):
             while True:
-                connection, _ = listener.accept()  # looking whether the target is reachable is allowed
+                connection, _ = listener.accept()  # checking whether the target is reachable is allowed
                 with connection:
                     received += connection.recv(100)
     printed = capsys.readouterr()
@@ -101,7 +101,7 @@ def test_bad_input_is_named_before_anything_is_sent(args, code, message, files, 
         ("127.0.0.1:8000/health", 2, "http:// or https:// URL"),
     ],
 )
-def test_a_target_that_may_not_or_cannot_be_loaded_is_named(url, code, message, toombos: Toombos):
+def test_a_forbidden_or_unusable_target_is_reported(url, code, message, toombos: Toombos):
     done = toombos("--json", "load", url)
     document = json.loads(done.stdout)
     assert (done.returncode, document["exit_code"]) == (code, code)
@@ -115,8 +115,8 @@ def test_a_target_without_a_scheme_gets_the_url_as_a_hint(typed, toombos: Toombo
 
 
 @pytest.mark.parametrize("option", ["--csv", "--html", "--junit"])
-def test_a_file_that_cannot_be_written_at_the_end_costs_nothing_that_was_measured(option, toombos: Toombos):
-    """/dev/full takes no byte, as a disk that fills up during the run."""
+def test_an_output_file_that_cannot_be_written_loses_no_results(option, toombos: Toombos):
+    """/dev/full refuses every byte, like a disk that fills up during the run."""
     with load_server("fixed:0") as server:
         url = f"http://127.0.0.1:{server.port}/"
         done = toombos("load", url, "-n", "20", option, "/dev/full")
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_written_at_the_end_costs_nothing_that_was_measure
     assert "cannot be written" in document["errors"][0]["message"]
 
 
-def test_a_baseline_that_cannot_be_saved_costs_nothing_that_was_measured(tmp_path: Path):
+def test_a_baseline_that_cannot_be_saved_loses_no_results(tmp_path: Path):
     directory = tmp_path / "removed"
     directory.mkdir()
 
@@ -148,14 +148,14 @@ def test_a_baseline_that_cannot_be_saved_costs_nothing_that_was_measured(tmp_pat
     assert "cannot be written: Not a directory" in report.problems[0].message
 
 
-def test_an_unreachable_target_is_named_with_what_to_do(toombos: Toombos, project: Path):
+def test_an_unreachable_target_is_reported_with_a_hint(toombos: Toombos, project: Path):
     done = toombos("load", f"http://127.0.0.1:{free_port()}/")
     assert done.returncode == 4
     assert "connection refused" in done.stderr
     assert f"hint: toombos --project {project} start --dry-run" in done.stderr
 
 
-def test_too_few_open_files_are_raised_or_named(project: Path):
+def test_too_low_a_limit_of_open_files_is_raised_or_reported(project: Path):
     with load_server("fixed:0") as server:
         url = f"http://127.0.0.1:{server.port}/"
         command = f"ulimit -n {{}}; exec {sys.executable} -P -m toombos_cli load {url} -n 200 -c 200"
@@ -168,7 +168,7 @@ def test_too_few_open_files_are_raised_or_named(project: Path):
 
 
 def run_json(toombos: Toombos, *args: str, code: int = 0) -> dict[str, Any]:
-    """The envelope of a run that ends with this code; or with 4, where a busy machine held the generator up."""
+    """Return the envelope of a run that ends with this code, or with 4 if a busy machine delayed the generator."""
     done = toombos("--json", "load", *args)
     document: dict[str, Any] = json.loads(done.stdout)
     assert document["exit_code"] == done.returncode
@@ -181,7 +181,7 @@ KEYS = {"run", "plan", "counts", "latency_us", "throughput_rps", "status", "samp
         "generator", "slo", "baseline", "endpoints", "schema"}  # fmt: skip
 
 
-def test_the_result_has_the_keys_that_others_rely_on(toombos: Toombos):
+def test_the_result_has_the_documented_keys(toombos: Toombos):
     with load_server("error:10") as server:
         data = run_json(toombos, f"http://127.0.0.1:{server.port}/", "-n", "50", "-d", "{}")["data"]
     assert data.keys() >= KEYS
@@ -196,14 +196,14 @@ def test_the_result_has_the_keys_that_others_rely_on(toombos: Toombos):
     assert data["status"] == {"200": 45, "500": 5}
 
 
-def test_a_hundred_requests_ten_at_a_time_by_default(toombos: Toombos):
+def test_the_default_is_a_hundred_requests_ten_at_a_time(toombos: Toombos):
     with load_server("fixed:5") as server:
         data = run_json(toombos, f"http://127.0.0.1:{server.port}/")["data"]
     assert data["counts"]["ok"] == server.requests == 100
     assert data["plan"]["connections"] == data["generator"]["connections"] == 10
 
 
-def test_the_server_that_was_loaded_stands_beside_with_its_cpu_and_memory(toombos: Toombos):
+def test_the_report_shows_the_cpu_and_memory_of_the_loaded_server(toombos: Toombos):
     with load_server("fixed:1") as server:
         data = run_json(toombos, f"http://127.0.0.1:{server.port}/", "--duration", "2.5s")["data"]
         (row,) = data["server"]
@@ -214,7 +214,7 @@ def test_the_server_that_was_loaded_stands_beside_with_its_cpu_and_memory(toombo
     assert all(sample["open_files"] >= 10 for sample in row["series"][:-1])
 
 
-def test_text_names_the_verdict_first_and_has_no_escape_codes(toombos: Toombos):
+def test_text_starts_with_the_verdict_and_has_no_escape_codes(toombos: Toombos):
     with load_server("error:4") as server:
         done = toombos("load", f"http://127.0.0.1:{server.port}/", "-n", "40", "--slo", "p99<5s,error_rate<10%")
     assert done.stdout.startswith(("FAIL  30 of 40 requests succeeded", "ERROR  30 of 40 requests succeeded"))
@@ -223,7 +223,7 @@ def test_text_names_the_verdict_first_and_has_no_escape_codes(toombos: Toombos):
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_a_run_in_which_no_request_succeeded_has_failed(toombos: Toombos):
+def test_a_run_without_a_successful_request_fails(toombos: Toombos):
     with load_server("error:1") as server:
         done = toombos("load", f"http://127.0.0.1:{server.port}/", "-n", "20", "--slo", "p99<5s")
     assert done.stdout.startswith("FAIL  0 of 20 requests succeeded")
@@ -240,7 +240,7 @@ def test_each_verdict_has_its_exit_code(toombos: Toombos):
     assert inconclusive["data"]["generator"]["valid"] is False
 
 
-def test_a_lost_objective_ends_the_run_early_when_asked(toombos: Toombos):
+def test_a_missed_objective_ends_the_run_early_if_requested(toombos: Toombos):
     with load_server("fixed:20") as server:
         url = f"http://127.0.0.1:{server.port}/"
         data = run_json(toombos, url, "--duration", "60s", "--slo", "p50<1ms", "--abort-on-fail", code=1)["data"]
@@ -248,7 +248,7 @@ def test_a_lost_objective_ends_the_run_early_when_asked(toombos: Toombos):
     assert any("stopped early" in note for note in data["notes"])
 
 
-def test_a_baseline_catches_a_server_that_became_slower(toombos: Toombos, project: Path):
+def test_a_baseline_detects_a_server_that_became_slower(toombos: Toombos, project: Path):
     baseline = str(project / "baseline.json")
     port = free_port()
     for behaviour, option, code in (
@@ -273,18 +273,18 @@ def test_a_baseline_of_another_plan_is_refused(toombos: Toombos, project: Path):
     assert "another plan (connections: 10 there, 3 here)" in document["errors"][0]["message"]
 
 
-def test_requests_under_way_are_no_errors_while_objectives_are_watched(toombos: Toombos):
+def test_requests_in_flight_are_not_errors_while_objectives_are_checked(toombos: Toombos):
     with load_server("fixed:100") as server:
         pace = ("--rate", "100", "--duration", "3s", "--slo", "error_rate<1%", "--abort-on-fail")
         data = run_json(toombos, f"http://127.0.0.1:{server.port}/", *pace)["data"]
     assert data["counts"]["ok"] == 300
 
 
-def test_what_an_early_end_cuts_off_is_no_error(toombos: Toombos):
+def test_requests_cut_off_by_an_early_end_are_not_errors(toombos: Toombos):
     with load_server("fixed:100") as server:
         pace = ("--rate", "200", "--duration", "60s", "--slo", "p50<1ms,error_rate<1%", "--abort-on-fail")
         data = run_json(toombos, f"http://127.0.0.1:{server.port}/", *pace, code=1)["data"]
-    assert data["counts"]["censored"] > 0.01 * data["counts"]["scheduled"], "some were cut off"
+    assert data["counts"]["censored"] > 0.01 * data["counts"]["scheduled"], "no request was cut off"
     assert [found["verdict"] for found in data["slo"]] == ["fail", "pass"]
 
 
@@ -303,20 +303,20 @@ def test_a_scenario_mixes_requests_by_weight(toombos: Toombos, project: Path):
 
 
 @pytest.mark.parametrize("url", ["/orders", "http://127.0.0.1:1/orders"])
-def test_a_scenario_has_its_paths_and_the_url_has_none(url, toombos: Toombos, project: Path):
+def test_a_url_with_a_path_is_refused_together_with_a_scenario(url, toombos: Toombos, project: Path):
     (project / "mix.toml").write_text(SCENARIO)
     done = toombos("load", url, "--scenario", str(project / "mix.toml"))
     assert done.returncode == 2
     assert f"{url}: a scenario sets the paths itself" in done.stderr
 
 
-def test_every_connection_has_a_request_where_only_connections_are_given(toombos: Toombos):
+def test_every_connection_sends_a_request_if_only_connections_are_given(toombos: Toombos):
     with load_server("fixed:0") as server:
         data = run_json(toombos, f"http://127.0.0.1:{server.port}/", "-c", "150")["data"]
     assert data["counts"]["ok"] == data["plan"]["requests"] == server.requests == 150
 
 
-def test_several_processes_share_the_load_and_report_as_one(toombos: Toombos):
+def test_several_processes_share_the_load_and_make_one_report(toombos: Toombos):
     with load_server("fixed:2") as server:
         url = f"http://127.0.0.1:{server.port}/"
         closed = run_json(toombos, url, "-n", "1001", "-c", "5", "--processes", "2")["data"]
@@ -327,7 +327,7 @@ def test_several_processes_share_the_load_and_report_as_one(toombos: Toombos):
     assert sum(point["sent"] for point in opened["series"]) == 200
 
 
-def test_secrets_on_the_command_line_do_not_reach_the_report(toombos: Toombos, project: Path):
+def test_secrets_from_the_command_line_never_reach_the_report(toombos: Toombos, project: Path):
     with load_server("fixed:0") as server:
         html = project / "r.html"
         done = toombos("--json", "load", f"http://127.0.0.1:{server.port}/", "-n", "5", "-c", "1", "-HX-Key: hunter2",
@@ -336,7 +336,7 @@ def test_secrets_on_the_command_line_do_not_reach_the_report(toombos: Toombos, p
     assert "hunter2" not in done.stdout + done.stderr + html.read_text()
 
 
-def test_series_and_junit_are_written_beside_the_result(toombos: Toombos, project: Path):
+def test_the_time_series_and_junit_are_written_as_well_as_the_result(toombos: Toombos, project: Path):
     with load_server("fixed:1") as server:
         url = f"http://127.0.0.1:{server.port}/"
         data = run_json(toombos, url, "-n", "100", "--slo", "p99<1us", "--csv", str(project / "s.csv"),
@@ -347,7 +347,7 @@ def test_series_and_junit_are_written_beside_the_result(toombos: Toombos, projec
     assert [case.get("name") for case in suite if case.find("failure") is not None] == ["p99<1us"]
 
 
-def test_sigterm_ends_a_run_that_waits_for_the_reader_of_its_report(project):
+def test_sigterm_ends_a_run_that_is_blocked_on_its_output(project):
     os.mkfifo(project / "pipe")
     with load_server("fixed:0") as server:
         argv = ("load", f"http://127.0.0.1:{server.port}/", "-n", 1, "-c", 1, "--csv", "pipe", "--save-baseline", "b")

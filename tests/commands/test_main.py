@@ -31,7 +31,7 @@ RAISED = {
 
 @pytest.fixture(params=RAISED.items(), ids=lambda item: item[0])
 def failing(request):
-    """A command that raises, registered for this test alone."""
+    """A command that raises an error, registered only for this test."""
     name, (error, code) = request.param
 
     def fail(invocation):
@@ -55,7 +55,7 @@ def test_each_kind_of_error_has_its_exit_code_and_no_traceback(failing, capsys):
         assert (f"hint: {problem.hint}\n" in err) == bool(problem.hint)
 
 
-def test_the_envelope_is_printed_on_failure_too(failing, capsys):
+def test_a_failure_also_prints_the_json_envelope(failing, capsys):
     name, error, code = failing
     assert main([name, "--json"]) == code
     out = capsys.readouterr().out
@@ -67,7 +67,7 @@ def test_the_envelope_is_printed_on_failure_too(failing, capsys):
     assert document["errors"][0]["message"]
 
 
-def test_a_bug_names_its_place_but_never_its_message(failing, capsys):
+def test_a_bug_is_reported_with_its_location_but_never_its_message(failing, capsys):
     name, _, code = failing
     main([name])
     err = capsys.readouterr().err
@@ -79,41 +79,41 @@ def test_a_bug_names_its_place_but_never_its_message(failing, capsys):
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs `toombos ARGS` where there is no project."""
+    """Run `toombos ARGS` outside a project."""
     return partial(run_toombos, cwd=tmp_path)
 
 
-def test_version(run):
+def test_version_prints_the_version(run):
     assert run("--version").stdout == f"toombos {__version__}\n"
 
 
-def test_without_a_command_the_help_is_shown_and_nothing_is_called_an_error(run):
+def test_the_help_is_shown_without_an_error_if_there_is_no_command(run):
     done = run()
     assert done.returncode == 2
     assert done.stdout.startswith("Usage: toombos ")
     assert done.stderr == ""
 
 
-def test_an_unknown_command_is_exit_2_with_the_nearest_name(run):
+def test_an_unknown_command_exits_2_with_the_nearest_name(run):
     done = run("helth")
     assert done.returncode == 2
     assert "Did you mean 'health'?" in done.stderr
     assert "hint: toombos --help" in done.stderr
 
 
-def test_an_unknown_option_is_exit_2_with_the_commands_help_as_hint(run):
+def test_an_unknown_option_exits_2_with_the_help_command_as_hint(run):
     done = run("health", "--timout", "3")
     assert (done.returncode, done.stdout) == (2, "")
     assert "hint: toombos health --help" in done.stderr
 
 
-def test_a_project_that_is_no_directory_is_exit_2(run, tmp_path):
+def test_a_project_that_is_not_a_directory_exits_2(run, tmp_path):
     done = run("--project", str(tmp_path / "gone"), "health")
     assert done.returncode == 2
     assert "--project is not a directory" in done.stderr
 
 
-def test_a_current_directory_that_was_removed_is_exit_2(tmp_path):
+def test_a_deleted_current_directory_exits_2(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
     shell = f'rmdir "$PWD"; exec {sys.executable} -P -m toombos_cli status'
@@ -122,7 +122,7 @@ def test_a_current_directory_that_was_removed_is_exit_2(tmp_path):
     assert done.stderr == "error: the current directory was removed\nhint: cd, or give --project DIR\n"
 
 
-def test_global_options_stand_before_or_behind_the_command(run, tmp_path):
+def test_global_options_may_come_before_or_after_the_command(run, tmp_path):
     (tmp_path / "toombos.toml").write_text("nam = 1\n")
     for argv in (["--project", tmp_path, "--json", "health"], ["health", "--json", "--project", tmp_path]):
         done = run(*map(str, argv))
@@ -133,7 +133,7 @@ def test_global_options_stand_before_or_behind_the_command(run, tmp_path):
         assert done.stderr == ""
 
 
-def test_a_reader_that_goes_away_ends_the_command_quietly():
+def test_a_closed_pipe_ends_the_command_quietly():
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -m toombos_cli --help | true"],
         capture_output=True,
@@ -143,7 +143,7 @@ def test_a_reader_that_goes_away_ends_the_command_quietly():
     assert done.returncode in (0, 141)
 
 
-def test_a_failure_of_a_subcommand_is_told_under_its_whole_name(run, tmp_path):
+def test_a_subcommand_reports_failure_under_its_full_name(run, tmp_path):
     done = run("--project", str(tmp_path), "config", "show", "nobody", "--json")
     assert done.returncode == 2
     assert json.loads(done.stdout)["command"] == "config show"
@@ -157,7 +157,7 @@ def test_the_overview_lists_every_command_once(run):
     assert listed == [name for name, *_ in COMMANDS]
 
 
-def test_the_shell_completes_commands_and_the_services_of_the_project(tmp_path):
+def test_the_shell_completes_commands_and_service_names(tmp_path):
     (tmp_path / "toombos.toml").write_text('[services.shop]\ncommand = ["x"]\nport = 1\n')
 
     def completed(line: str) -> list[str]:
@@ -180,25 +180,27 @@ def test_the_shell_completes_commands_and_the_services_of_the_project(tmp_path):
     assert "list" in completed("toombos backup ")
 
 
-def test_another_users_project_is_no_bug_and_nobody_is_told_that_it_is_empty(toombos, project, as_another_user):
+def test_an_unreadable_directory_of_another_user_is_an_error_and_is_not_reported_as_empty(
+    toombos, project, as_another_user
+):
     (project / "toombos.toml").unlink()
     (project / "run").mkdir(mode=0o700)
     (project / "logs").mkdir(mode=0o700)
     assert as_another_user("config", "show").returncode == 0
-    told = as_another_user("logs", "crm")
-    assert (told.returncode, told.stdout) == (4, "")
-    assert "Permission denied" in told.stderr
+    done = as_another_user("logs", "crm")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "Permission denied" in done.stderr
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["current directory", "--project"])
-def test_a_project_that_this_user_may_not_enter_is_exit_2(named, project, as_another_user):
+def test_a_project_that_this_user_may_not_enter_exits_2(named, project, as_another_user):
     project.chmod(0o700)
     done = as_another_user(*(("--project", str(project)) if named else ()), "status")
     assert (done.returncode, done.stdout) == (2, "")
     assert "this user may not enter the project directory" in done.stderr
 
 
-def test_a_full_disk_is_a_fault_of_the_machine_wherever_it_strikes():
+def test_a_full_disk_is_reported_as_a_fault_of_the_machine():
     full = fault_of_the_machine(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x"))
     assert full == errors.Problem(message="cannot be used: No space left on device", where="/data/x", hint="df -h .")
     assert fault_of_the_machine(OSError(errno.EINVAL, "")) is None

@@ -1,4 +1,4 @@
-"""A file that the command line names and that is not what it should be: its name, the reason and a hint are told."""
+"""Files named on the command line that cannot be used: the error shows the name, the reason and a hint."""
 
 import os
 import socket
@@ -33,7 +33,9 @@ TO_WRITE = (
 
 @pytest.fixture
 def ask(project):
-    server = socket.create_server(("127.0.0.1", 0))  # takes connections, as a load asks before it begins
+    server = socket.create_server(
+        ("127.0.0.1", 0)
+    )  # accepts connections: a load run checks the target before it starts
 
     def run(line, file):
         line = line.replace("//HOST", f"//127.0.0.1:{server.getsockname()[1]}")
@@ -44,25 +46,25 @@ def ask(project):
 
 
 @pytest.mark.parametrize(("line", "code"), (TO_READ | ARCHIVES).items())
-def test_a_file_that_may_not_be_read_is_told_with_the_systems_reason(line, code, ask, project):
+def test_a_file_that_may_not_be_read_is_reported_with_the_systems_reason(line, code, ask, project):
     (project / "secret").write_text("{}")
     (project / "secret").chmod(0)
     done = ask(line, "secret")
-    said = done.stdout + done.stderr
-    assert (done.returncode, "Permission denied" in said, "secret" in said) == (code, True, True), said
+    output = done.stdout + done.stderr
+    assert (done.returncode, "Permission denied" in output, "secret" in output) == (code, True, True), output
     assert "hint: " in done.stderr or line in ARCHIVES
 
 
 @pytest.mark.parametrize(("file", "reason"), [(".", "Is a directory"), ("gone", "No such file or directory")])
 @pytest.mark.parametrize(("line", "code"), TO_READ.items())
-def test_what_is_no_file_is_told_in_the_same_words(line, code, file, reason, ask):
+def test_a_directory_or_absent_file_is_reported_in_the_same_words(line, code, file, reason, ask):
     done = ask(line, file)
     assert done.returncode == code
     assert f"error: {file}: cannot be read: {reason}\nhint: " in done.stderr
 
 
 @pytest.mark.parametrize("line", TO_WRITE)
-def test_a_file_that_could_not_be_written_is_refused_before_the_work_begins(line, ask, project):
+def test_a_file_that_cannot_be_written_is_refused_before_the_work_starts(line, ask, project):
     (project / "folder").mkdir()
     (project / "protected").touch()
     (project / "protected").chmod(0o400)
@@ -74,12 +76,12 @@ def test_a_file_that_could_not_be_written_is_refused_before_the_work_begins(line
 
 
 @pytest.mark.parametrize("option", ["--html", "--bundle"])
-def test_the_directory_of_a_diagnosis_is_made(option, ask, project):
+def test_diagnose_creates_the_directory_of_its_output_file(option, ask, project):
     ask(f"diagnose --only python {option} FILE", "reports/today/page")
     assert (project / "reports" / "today" / "page").is_file()
 
 
-def test_a_drill_of_an_archive_from_elsewhere_needs_no_backup_directory(toombos, project, tmp_path):
+def test_a_drill_of_an_archive_elsewhere_needs_no_backup_directory(toombos, project, tmp_path):
     (project / "data").mkdir()
     (project / "data" / "note.txt").write_text("kept")
     assert toombos("backup").returncode == 0
@@ -90,16 +92,16 @@ def test_a_drill_of_an_archive_from_elsewhere_needs_no_backup_directory(toombos,
 
 
 def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
-    pipe, got = tmp_path / "pipe", []
+    pipe, received = tmp_path / "pipe", []
     os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
     reader.start()
     write_output(pipe, b"<page>")
     reader.join(10)
-    assert (got, pipe.is_fifo()) == ([b"<page>"], True)
+    assert (received, pipe.is_fifo()) == ([b"<page>"], True)
 
 
-def test_what_stdout_is_redirected_to_gets_the_page_behind_the_rest(tmp_path):
+def test_a_page_written_to_redirected_stdout_follows_earlier_output(tmp_path):
     code = (
         "from pathlib import Path; from toombos_cli.cli.output_files import write_output\n"
         "print('first', flush=True); write_output(Path('/dev/stdout'), b'<page>')"
@@ -109,7 +111,7 @@ def test_what_stdout_is_redirected_to_gets_the_page_behind_the_rest(tmp_path):
     assert (tmp_path / "log").read_text() == "first\n<page>"
 
 
-def test_a_symbolic_link_goes_on_naming_the_file_that_is_written(tmp_path):
+def test_a_symbolic_link_is_kept_and_its_target_is_written(tmp_path):
     (tmp_path / "real.html").write_text("old")
     (tmp_path / "link.html").symlink_to("real.html")
     write_output(tmp_path / "link.html", b"new")

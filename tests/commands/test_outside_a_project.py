@@ -1,4 +1,4 @@
-"""Outside a project every command that falls back on the packaged system says so, once, on stderr."""
+"""Outside a project, every command that falls back on the packaged system says so once, on stderr."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_says_which_directory_it_searched_and_what_it_speaks_of(toombos, nowhere, command):
+def test_a_command_reports_the_searched_directory_and_the_packaged_system(toombos, nowhere, command):
     line = f"no project here (searched {nowhere} and above): using the packaged dry-run system"
 
     shown = toombos(*command.split(), cwd=nowhere)
@@ -39,7 +39,7 @@ def test_a_command_says_which_directory_it_searched_and_what_it_speaks_of(toombo
 
 
 @pytest.mark.parametrize("command", ["status", "stop", "backup list", "config show"])
-def test_json_stays_one_document_and_quiet_says_nothing(toombos, nowhere, command):
+def test_json_stays_one_document_and_quiet_prints_nothing(toombos, nowhere, command):
     shown = toombos(*command.split(), "--json", cwd=nowhere)
     assert json.loads(shown.stdout)["command"] == command
     assert "no project here" in shown.stderr
@@ -48,7 +48,7 @@ def test_json_stays_one_document_and_quiet_says_nothing(toombos, nowhere, comman
 
 
 @pytest.mark.parametrize("command", ["--help", "--version", "status --help", "config init --manifest"])
-def test_what_needs_no_project_says_nothing(toombos, nowhere, command):
+def test_commands_that_need_no_project_print_no_note(toombos, nowhere, command):
     assert "no project here" not in toombos(*command.split(), cwd=nowhere).stderr
 
 
@@ -60,7 +60,7 @@ MARKERS = {
 
 
 @pytest.mark.parametrize(("marker", "text"), MARKERS.items(), ids=MARKERS.keys())
-def test_in_a_project_and_below_it_nothing_is_said(toombos, nowhere, marker, text):
+def test_there_is_no_note_in_a_project_or_below_it(toombos, nowhere, marker, text):
     (nowhere / marker).write_text(text)
     (nowhere / "below").mkdir()
 
@@ -68,6 +68,6 @@ def test_in_a_project_and_below_it_nothing_is_said(toombos, nowhere, marker, tex
         assert "no project here" not in toombos("status", cwd=place).stderr
 
 
-def test_a_directory_that_was_named_is_named(toombos, nowhere):
-    said = toombos("status", "--project", str(nowhere)).stderr
-    assert f"no project here ({nowhere} was searched): using the packaged dry-run system\n" in said
+def test_the_note_names_the_directory_from_the_project_option(toombos, nowhere):
+    errors = toombos("status", "--project", str(nowhere)).stderr
+    assert f"no project here ({nowhere} was searched): using the packaged dry-run system\n" in errors

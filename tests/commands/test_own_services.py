@@ -1,4 +1,4 @@
-"""Every command on a team's own services: nothing of the packaged dry-run system shines through."""
+"""Every command on a team's own services: nothing of the packaged dry-run system shows."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ FOREIGN = re.compile(r"dry.run|live mode|\bcrm\b|\bmock|docs/", re.IGNORECASE)
 
 @pytest.fixture
 def shop(tmp_path: Path, toombos) -> Path:
-    """One service that answers nothing but /ready and /books."""
+    """One service that responds only to /ready and /books."""
     (tmp_path / "shop.py").write_text(SERVICE)
     manifest = f"""\
 [services.shop]
@@ -47,29 +47,29 @@ RUNNING = [
 ]
 
 
-def test_no_word_of_the_packaged_system_is_said_about_services_of_ones_own(shop, toombos):
+def test_no_command_mentions_the_packaged_system_for_a_teams_own_services(shop, toombos):
     url = f"http://127.0.0.1:{re.search(r'port = ([0-9]+)', (shop / 'toombos.toml').read_text())[1]}"
-    said = {}
+    results = {}
     for line in NOT_RUNNING:
-        said[line] = toombos(*line.replace(" /", f" {url}/").split())
+        results[line] = toombos(*line.replace(" /", f" {url}/").split())
     assert toombos("start").returncode == 0
     for line in RUNNING:
-        done = said[line] = toombos(*line.replace(" /", f" {url}/").split(), timeout_s=120)
+        done = results[line] = toombos(*line.replace(" /", f" {url}/").split(), timeout_s=120)
         assert done.returncode == 0, (line, done.stdout, done.stderr)
-    for line, done in said.items():
+    for line, done in results.items():
         found = FOREIGN.search(done.stdout + done.stderr)
         assert not found, (line, found, done.stdout + done.stderr)
         assert "hunter2" not in done.stdout + done.stderr, line
 
 
-def test_what_the_manifest_sets_is_shown_and_only_its_secrets_are_masked(shop, toombos):
+def test_settings_from_the_manifest_are_shown_and_only_secrets_are_masked(shop, toombos):
     shown = toombos("config", "show", "shop").stdout
     assert re.search(r"PORT +[0-9]+ +service", shown)
     assert re.search(r"DATABASE_PASSWORD +\*+ +service", shown)
     assert re.search(r"BACKEND +http://me:\*+@127.0.0.1 +service", shown)
 
 
-def test_a_health_path_that_does_not_exist_is_named_with_the_key_that_changes_it(shop, toombos):
+def test_a_missing_health_path_is_reported_with_the_key_that_changes_it(shop, toombos):
     manifest = (shop / "toombos.toml").read_text()
     (shop / "toombos.toml").write_text(manifest.replace('health = "/ready"', 'ready = "/ready"'))
     assert toombos("start").returncode == 0
@@ -77,7 +77,7 @@ def test_a_health_path_that_does_not_exist_is_named_with_the_key_that_changes_it
     assert expected in toombos("health").stdout
 
 
-def test_a_site_whose_front_page_is_its_health_is_well_once_the_manifest_says_so(tmp_path, toombos):
+def test_a_site_is_healthy_once_the_manifest_declares_its_page_as_the_health_response(tmp_path, toombos):
     (tmp_path / "index.html").write_text("<!doctype html><p>Welcome" + "!" * 100_000)
     manifest = f"""\
 [services.site]
@@ -94,15 +94,15 @@ health = "/"
         assert done.returncode == 0, (line, done.stdout)
 
 
-def test_a_smoke_step_that_writes_says_what_it_lacks(shop, toombos):
+def test_a_smoke_step_that_writes_reports_the_missing_dry_run_proof(shop, toombos):
     with (shop / "toombos.toml").open("a") as file:
         file.write('[[smoke]]\nname = "order"\nservice = "shop"\nmethod = "POST"\npath = "/orders"\n')
     toombos("start")
-    said = toombos("smoke").stdout
-    assert "order: writes, and no step with proves_dry_run checks shop (or: writes = false)" in said
+    output = toombos("smoke").stdout
+    assert "order: writes, and no step with proves_dry_run checks shop (or: writes = false)" in output
 
 
-def test_what_has_no_default_names_what_gives_it_one(shop, toombos):
+def test_a_missing_default_is_reported_with_the_key_that_sets_it(shop, toombos):
     load = toombos("load")
     assert load.returncode == 2
     assert "(or below [load] in toombos.toml: service = 'shop')" in load.stderr
@@ -111,7 +111,7 @@ def test_what_has_no_default_names_what_gives_it_one(shop, toombos):
     assert "[environment.NAME]" in settings.stderr
 
 
-def test_a_service_that_failed_and_was_taken_out_of_the_manifest_is_shown_no_more(shop, toombos):
+def test_a_failed_service_removed_from_the_manifest_is_no_longer_shown(shop, toombos):
     manifest = (shop / "toombos.toml").read_text()
     broken = manifest.replace("shop.py", "gone.py").replace("[services.shop]", "[services.old]")
     (shop / "toombos.toml").write_text(broken)
@@ -127,13 +127,13 @@ def test_a_service_that_failed_and_was_taken_out_of_the_manifest_is_shown_no_mor
 @pytest.mark.parametrize(
     ("command", "hint"), [("monitoring status", 'extends = "monitoring"'), ("schedule show", "[schedule.NAME]")]
 )
-def test_what_the_manifest_does_not_describe_is_named_with_what_to_write(shop, toombos, command, hint):
+def test_an_empty_manifest_section_is_reported_with_a_hint(shop, toombos, command, hint):
     done = toombos(*command.split())
     assert "the manifest describes no" in done.stdout
     assert hint in done.stderr
 
 
-def test_no_empty_schedule_is_installed(shop, toombos):
+def test_an_empty_schedule_is_not_installed(shop, toombos):
     done = toombos("schedule", "install")
     assert done.returncode == 3
     assert "the manifest describes no jobs" in done.stderr

@@ -14,7 +14,7 @@ SECRET = "shop-key-of-the-smoke-test-0815"
 
 
 class Shop:
-    """A small API that keeps orders, asks for a key, and says that it is in dry-run mode."""
+    """A small API that keeps orders, requires a key, and reports that it is in dry-run mode."""
 
     def __init__(self):
         self.orders = {}
@@ -101,7 +101,7 @@ def write(project, port, *, echo=f'echo = "{SECRET}"'):
     (project / ".env").write_text(f"SHOP_KEY={SECRET}\n")
 
 
-def test_a_teams_own_steps_pass_and_what_they_created_is_removed(toombos, shop):
+def test_a_teams_own_steps_pass_and_their_data_is_removed(toombos, shop):
     done = toombos("smoke")
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"^PASS +\d+ ms  order$", done.stdout, re.MULTILINE)
@@ -111,7 +111,7 @@ def test_a_teams_own_steps_pass_and_what_they_created_is_removed(toombos, shop):
     assert shop.orders == {}
 
 
-def test_a_failure_shows_request_expected_and_got_and_a_clear_last_line(toombos, project, shop):
+def test_a_failure_shows_the_request_the_expected_and_actual_response_and_a_clear_last_line(toombos, project, shop):
     text = (project / "toombos.toml").read_text().replace("rises_by = 1", "rises_by = 2")
     (project / "toombos.toml").write_text(text)
     done = toombos("smoke")
@@ -133,7 +133,7 @@ def test_json_has_the_contract_keys_for_every_step(toombos):
     assert (document["verdict"], document["exit_code"]) == ("pass", 0)
 
 
-def test_a_secret_stands_in_no_output_even_when_the_service_sends_it_back(toombos, project):
+def test_a_secret_never_appears_in_the_output_even_if_the_service_sends_it_back(toombos, project):
     text = (project / "toombos.toml").read_text()
     (project / "toombos.toml").write_text(text.replace(f'echo = "{SECRET}"', 'echo = "other"'))
     for arguments in (["smoke", "-v"], ["smoke", "--json"], ["smoke", "--github", "--junit", "smoke.xml"]):
@@ -154,9 +154,9 @@ def test_a_secret_stands_in_no_output_even_when_the_service_sends_it_back(toombo
             0,
         ),
     ],
-    ids=["refused", "left-behind"],
+    ids=["refused", "left behind"],
 )
-def test_a_secret_in_a_url_stands_in_no_refusal_and_in_no_list_of_what_was_left(toombos, project, old, new, code):
+def test_a_secret_in_a_url_never_appears_in_a_refusal_or_in_the_list_of_leftovers(toombos, project, old, new, code):
     text = (project / "toombos.toml").read_text()
     (project / "toombos.toml").write_text(text.replace(old, new))
     for arguments in (["smoke"], ["smoke", "--json"]):
@@ -166,7 +166,7 @@ def test_a_secret_in_a_url_stands_in_no_refusal_and_in_no_list_of_what_was_left(
         assert SECRET not in done.stdout + done.stderr
 
 
-def test_a_service_that_is_not_healthy_is_asked_for_its_health_alone(toombos, project, shop):
+def test_an_unhealthy_service_receives_only_health_requests(toombos, project, shop):
     text = (project / "toombos.toml").read_text()
     untouched = 'cleanup = { path = "/x", if_at_start = { path = "/stats", json = { orders = 0 } } }'
     (project / "toombos.toml").write_text(text.replace('cleanup = { path = "/orders/${order}" }', untouched))
@@ -178,7 +178,7 @@ def test_a_service_that_is_not_healthy_is_asked_for_its_health_alone(toombos, pr
     assert shop.seen == ["GET /health"]
 
 
-def test_a_service_without_proof_of_dry_run_mode_is_never_written_to(toombos, project, shop):
+def test_a_service_without_proof_of_dry_run_mode_receives_no_writes(toombos, project, shop):
     text = (project / "toombos.toml").read_text().replace("proves_dry_run = true\n", "")
     (project / "toombos.toml").write_text(text)
     document = json.loads(toombos("smoke", "--json").stdout)
@@ -190,7 +190,7 @@ def test_wait_returns_as_soon_as_the_services_are_ready(toombos, project):
     assert toombos("smoke", "--wait", "30").returncode == 0
 
 
-def test_without_a_service_the_wait_ends_and_the_health_step_says_why(toombos, project):
+def test_the_wait_ends_if_there_is_no_service_and_the_health_step_reports_why(toombos, project):
     write(project, free_port())
     done = toombos("smoke", "--wait", "0.3")
     assert done.returncode == 1
@@ -198,7 +198,7 @@ def test_without_a_service_the_wait_ends_and_the_health_step_says_why(toombos, p
     assert "shop is not healthy" in done.stdout
 
 
-def test_an_encrypted_key_is_used_in_clear(toombos, project):
+def test_an_encrypted_key_is_decrypted_before_use(toombos, project):
     from toombos_cli.settings.encryption import encrypt
 
     key = "k" * 40
@@ -210,7 +210,7 @@ def test_an_encrypted_key_is_used_in_clear(toombos, project):
     assert "encrypted value cannot be read" in done.stderr
 
 
-def test_a_junit_file_that_cannot_be_written_is_told(toombos, project):
+def test_a_junit_file_that_cannot_be_written_is_reported(toombos, project):
     (project / "file").write_text("")
     done = toombos("smoke", "--junit", "file/smoke.xml")
     assert done.returncode == 4
@@ -218,13 +218,13 @@ def test_a_junit_file_that_cannot_be_written_is_told(toombos, project):
 
 
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
-def test_off_a_terminal_no_code_is_sent_and_no_progress_shown(toombos, env):
+def test_output_to_a_file_has_neither_escape_codes_nor_progress(toombos, env):
     done = toombos("smoke", "-v", env=env)
     assert "\x1b" not in done.stdout + done.stderr
     assert done.stderr == ""
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(toombos, project):
+def test_a_closed_pipe_ends_the_command_quietly(toombos, project):
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -P -m toombos_cli smoke | head -1"],
         cwd=project,
@@ -236,6 +236,6 @@ def test_a_reader_that_goes_away_ends_it_quietly(toombos, project):
     assert done.returncode in (0, 141)
 
 
-def test_quiet_says_nothing_when_all_is_well(toombos):
+def test_quiet_prints_nothing_if_everything_passes(toombos):
     done = toombos("smoke", "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

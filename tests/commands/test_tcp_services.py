@@ -1,4 +1,4 @@
-"""A service that speaks no HTTP: it is started, judged and watched by whether it accepts connections."""
+"""A service that does not speak HTTP: start, health and supervision depend on whether it accepts connections."""
 
 import json
 import os
@@ -43,7 +43,7 @@ startup_timeout_s = 20
     return tmp_path
 
 
-def test_it_is_ready_and_well_while_it_accepts_connections(cache, toombos):
+def test_the_service_is_ready_and_healthy_while_it_accepts_connections(cache, toombos):
     assert toombos("health").returncode == 1
     assert toombos("start").returncode == 0
     shown = toombos("health", "--verbose")
@@ -55,7 +55,7 @@ def test_it_is_ready_and_well_while_it_accepts_connections(cache, toombos):
     assert toombos("status").returncode == 0
 
 
-def test_a_suspended_one_is_down_though_the_kernel_accepts_for_it(cache, toombos):
+def test_a_suspended_service_is_down_although_the_kernel_accepts_its_connections(cache, toombos):
     toombos("start")
     (row,) = json.loads(toombos("status", "--json").stdout)["data"]["services"]
     os.kill(row["pid"], signal.SIGSTOP)
@@ -67,7 +67,7 @@ def test_a_suspended_one_is_down_though_the_kernel_accepts_for_it(cache, toombos
         os.kill(row["pid"], signal.SIGCONT)
 
 
-def test_a_start_that_expects_http_of_it_names_the_key(cache, toombos):
+def test_a_start_that_expects_http_names_the_key_to_change(cache, toombos):
     manifest = (
         (cache / "toombos.toml").read_text().replace('scheme = "tcp"\nstartup_timeout_s = 20', "startup_timeout_s = 1")
     )
@@ -77,7 +77,7 @@ def test_a_start_that_expects_http_of_it_names_the_key(cache, toombos):
     assert "does not speak HTTP; if it is not meant to: scheme = 'tcp' in [services.cache]" in done.stderr
 
 
-def test_a_path_of_it_is_refused_with_its_line(cache, toombos):
+def test_a_path_for_the_service_is_refused_with_its_line(cache, toombos):
     with (cache / "toombos.toml").open("a") as file:
         file.write('ready = "/ready"\n')
     done = toombos("status")
@@ -85,7 +85,7 @@ def test_a_path_of_it_is_refused_with_its_line(cache, toombos):
     assert "toombos.toml:6: services.cache: ready is a path, but scheme = 'tcp' has no paths" in done.stderr
 
 
-def test_a_database_of_the_manifest_that_was_stopped_is_one_cause_with_the_command_that_starts_it(cache, toombos):
+def test_a_stopped_database_is_one_cause_with_the_command_that_starts_it(cache, toombos):
     manifest = (cache / "toombos.toml").read_text()
     port = int(manifest.partition("port = ")[2].split()[0])
     (cache / "toombos.toml").write_text(

@@ -1,4 +1,4 @@
-"""A worker without a port: it is started, judged and watched by whether its process runs."""
+"""A worker without a port: start, health and supervision depend on whether its process runs."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def row(toombos):
     return found
 
 
-def test_it_is_ready_and_well_while_its_process_runs(worker, toombos):
+def test_the_worker_is_ready_and_healthy_while_its_process_runs(worker, toombos):
     assert toombos("health").returncode == 1
     assert toombos("start").returncode == 0
     assert (row(toombos)["phase"], row(toombos)["port"]) == ("ready", None)
@@ -36,7 +36,7 @@ def test_it_is_ready_and_well_while_its_process_runs(worker, toombos):
         assert done.returncode == 0, (line, done.stdout, done.stderr)
 
 
-def test_one_that_ends_at_once_is_not_started_and_says_why(worker, toombos):
+def test_a_worker_that_ends_at_once_fails_to_start_with_the_reason(worker, toombos):
     (worker / "worker.py").write_text("pront('x')\n")
     done = toombos("start")
     assert done.returncode == 4
@@ -44,7 +44,7 @@ def test_one_that_ends_at_once_is_not_started_and_says_why(worker, toombos):
     assert "NameError" in done.stderr
 
 
-def test_a_stopped_and_a_suspended_one_are_down_with_the_command_that_helps(worker, toombos):
+def test_a_stopped_or_suspended_worker_is_down_with_the_command_that_helps(worker, toombos):
     toombos("start")
     pid = row(toombos)["pid"]
     os.kill(pid, signal.SIGSTOP)
@@ -62,7 +62,7 @@ def test_a_stopped_and_a_suspended_one_are_down_with_the_command_that_helps(work
     assert "health-worker" in toombos("smoke").stdout
 
 
-def test_the_plan_tells_no_address_of_it(worker, toombos):
+def test_the_preview_shows_no_address_for_a_worker(worker, toombos):
     shown = toombos("start", "--preview").stdout
     assert "1. worker\n" in shown
     assert ":0" not in shown

@@ -1,4 +1,4 @@
-"""Rules of the layout that a reader relies on."""
+"""Rules of the source layout."""
 
 import ast
 import subprocess
@@ -23,18 +23,18 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ("httpx", "pydantic", "psutil", "sqlalchemy", "uvloop", "cryptography")
 
 
-def test_imports_go_one_way():
+def test_imports_go_in_one_direction():
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout
 
 
-def test_only_the_program_itself_lies_loose_at_the_top():
+def test_the_top_package_contains_only_the_program_itself():
     assert {m.name for m in iter_modules(toombos_cli.__path__) if not m.ispkg} == {"main", "__main__"}
 
 
-def test_a_class_name_means_one_thing():
+def test_class_names_are_unique():
     places = defaultdict(list)
     for package in ("toombos_cli", "services"):
         for path in sorted((ROOT / package).rglob("*.py")):
@@ -45,7 +45,7 @@ def test_a_class_name_means_one_thing():
 
 
 def makes_a_command(name):
-    """Whether a module of `commands` defines a Typer app, or a function under @command."""
+    """Return whether a module of `commands` defines a Typer app, or a function under @command."""
     module = import_module(f"toombos_cli.commands.{name}")
     own = [value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__]
     return hasattr(module, "app") or any(
@@ -53,12 +53,12 @@ def makes_a_command(name):
     )
 
 
-def test_every_command_module_is_registered_and_every_registered_one_exists():
+def test_every_command_module_is_registered_and_every_registered_module_exists():
     modules = {m.name for m in iter_modules(toombos_cli.commands.__path__) if makes_a_command(m.name)}
     assert {target.partition(":")[0] for _, target, _ in COMMANDS} == modules
 
 
-def test_every_view_is_registered_under_the_kind_of_a_report():
+def test_every_view_module_is_registered():
     modules = {m.name for m in iter_modules(toombos_cli.render.text.__path__)}
     assert {target.partition(":")[0] for target in VIEWS.values()} == modules
 
@@ -67,13 +67,13 @@ VIEW_TARGETS = [f"toombos_cli.render.text.{target}" for target in VIEWS.values()
 
 
 @pytest.mark.parametrize("target", [*(f"{module}:show" for module in FORMATS.values()), *VIEW_TARGETS])
-def test_every_registered_renderer_can_show(target):
+def test_every_registered_renderer_exists(target):
     module, _, function = target.partition(":")
     assert callable(getattr(import_module(module), function))
 
 
 def imported_by(argv, looked_for):
-    """Which of these modules, and of the commands' modules, one command line has loaded at its end."""
+    """Return which of these modules, and of the command modules, a command line has imported when it ends."""
     code = (
         "import sys\nfrom toombos_cli.main import main\nmain(sys.argv[1:])\n"
         "own = ('toombos_cli.commands.', 'toombos_cli.cli.')\n"
@@ -98,13 +98,13 @@ ALWAYS = {
     ],
     ids=" ".join,
 )
-def test_help_version_and_a_misspelt_command_import_nothing_that_they_do_not_need(argv, own):
+def test_help_version_and_a_misspelt_command_import_only_what_they_need(argv, own):
     looked_for = (*HEAVY, "rich", "rich.markdown", "rich.traceback", "msgspec", "asyncio")
     assert imported_by(argv, looked_for) - ALWAYS == set(own)
 
 
 @pytest.mark.parametrize(("name", "summary"), [(name, summary) for name, _, summary in COMMANDS])
-def test_the_overview_says_what_the_commands_own_help_begins_with(name, summary):
+def test_the_overview_shows_the_first_sentence_of_the_commands_help(name, summary):
     from toombos_cli.cli import plain_help
     from toombos_cli.main import app
 
@@ -112,7 +112,7 @@ def test_the_overview_says_what_the_commands_own_help_begins_with(name, summary)
 
 
 @pytest.mark.parametrize("name", [name for name, *_ in COMMANDS])
-def test_every_command_has_help_that_takes_the_global_options(name, capsys):
+def test_every_command_has_help_that_lists_the_global_options(name, capsys):
     from toombos_cli.main import main
 
     assert main([name, "--help"]) == 0

@@ -1,4 +1,4 @@
-"""The command lines that people, programs and the packaged schedule rely on are understood."""
+"""The command lines that people, programs and the packaged schedule rely on are accepted."""
 
 import json
 import re
@@ -58,8 +58,8 @@ recover
 
 
 @pytest.mark.parametrize("line", PROMISED.strip().splitlines())
-def test_a_promised_command_line_is_understood(line, capsys):
-    assert main([*shlex.split(line), "--help"]) == 0  # help comes after the parser, which refuses what it does not know
+def test_a_promised_command_line_is_accepted(line, capsys):
+    assert main([*shlex.split(line), "--help"]) == 0  # the parser refuses unknown names before it shows help
     assert "Usage" in capsys.readouterr().out
 
 
@@ -71,7 +71,7 @@ def test_a_scheduled_command_exists_with_its_options(name, capsys):
 
 
 def all_commands():
-    """Every command with its whole name, the groups and the hidden ones too."""
+    """Return every command with its full name, including groups and hidden commands."""
     todo = [(name, load_command(name, target)) for name, target, _ in COMMANDS]
     for name, loaded in todo:
         todo += [(f"{name} {sub}", command) for sub, command in getattr(loaded, "commands", {}).items()]
@@ -83,7 +83,7 @@ GROUPS = [name for name, loaded in all_commands() if hasattr(loaded, "commands")
 
 
 @pytest.mark.parametrize(("name", "command"), all_commands())
-def test_what_an_option_takes_is_said_in_a_word_of_its_own_or_by_its_choices(name, command):
+def test_every_option_with_a_value_has_a_metavar_or_choices(name, command):
     valued = [option for option in command.params if not getattr(option, "is_flag", False)]
     assert [option.opts for option in valued if not (option.metavar or hasattr(option.type, "choices"))] == []
 
@@ -101,7 +101,7 @@ def test_the_shell_completes_every_option_that_takes_a_service(name, option, tmp
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_misspelt_subcommand_is_exit_2_with_the_nearest_name(group, capsys):
+def test_a_misspelt_subcommand_exits_2_with_the_nearest_name(group, capsys):
     subcommands = load_command(group, dict(TARGETS)[group]).commands
     known = max((name for name, subcommand in subcommands.items() if not subcommand.hidden), key=len)
     assert main([group, known[:-1] + "X"]) == 2
@@ -109,7 +109,7 @@ def test_a_misspelt_subcommand_is_exit_2_with_the_nearest_name(group, capsys):
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_word_that_is_no_subcommand_is_never_taken_for_something_else(group, capsys):
+def test_a_word_that_is_not_a_subcommand_is_refused(group, capsys):
     assert main([group, "frob"]) == 2
     assert "No such command 'frob'." in capsys.readouterr().err
 
@@ -117,14 +117,14 @@ def test_a_word_that_is_no_subcommand_is_never_taken_for_something_else(group, c
 @pytest.mark.parametrize(
     "line", ["config --json show", "backup --json list", "--json schedule show", "alert status --json"]
 )
-def test_the_global_options_stand_before_between_or_behind_the_names(line, tmp_path, capsys, monkeypatch):
+def test_global_options_may_come_before_between_or_after_the_names(line, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(line.split()) == 0
     envelope = json.loads(capsys.readouterr().out)
     assert envelope["command"] == line.replace("--json", "").replace("  ", " ").strip()
 
 
-def test_the_option_that_stands_nearest_to_the_command_wins(tmp_path, capsys):
+def test_the_option_nearest_to_the_command_wins(tmp_path, capsys):
     argv = ["--project", "/nonexistent", "config", "--project", str(tmp_path), "--json", "show"]
     assert main(argv) == 0
     assert json.loads(capsys.readouterr().out)["data"]["env_file"] == str(tmp_path / ".env")
@@ -134,7 +134,7 @@ COMMAND_LINE = re.compile(r"""(?:^|[\s'])(toombos [a-z][^|;&>#'"…]*(?:'[^']*'[
 
 
 def documented():
-    """Each command line of toombos in the documents' code, without what the shell makes of it."""
+    """Return each toombos command line in the code of the documents, without shell syntax."""
     found = {}
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
@@ -150,12 +150,12 @@ def documented():
 DOCUMENTED = documented()
 
 
-def test_the_documents_hold_command_lines():
+def test_the_documents_contain_command_lines():
     assert len(DOCUMENTED) > 80
 
 
 @pytest.mark.parametrize("place", DOCUMENTED)
-def test_a_documented_command_line_is_understood(place, capsys):
+def test_a_documented_command_line_is_accepted(place, capsys):
     _, *words = shlex.split(DOCUMENTED[place].replace("\\", " "), comments=True)
     assert main([*words, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Manifest, `.env.example` and the services' settings name the same variables; both sides encrypt alike."""
+"""The manifest, `.env.example` and the services' settings name the same variables and encrypt alike."""
 
 import re
 from pathlib import Path
@@ -32,14 +32,14 @@ def variable_of(field: str) -> Variable:
 
 
 @pytest.mark.parametrize("service", SETTINGS)
-def test_a_service_reads_the_variables_that_the_manifest_says(service):
+def test_a_service_reads_the_variables_listed_in_the_manifest(service):
     documented = {n for n, v in VARIABLES.items() if service in v.used_by and n != "TOOMBOS_ENV_FILE"}
 
     assert {name.upper() for name in SETTINGS[service].model_fields} == documented
 
 
 @pytest.mark.parametrize(("service", "field"), FIELDS)
-def test_the_type_is_the_same(service, field):
+def test_manifest_and_service_agree_on_the_type(service, field):
     kind = _annotation(service, field)
     expected = {
         "bool": {bool},
@@ -55,18 +55,18 @@ def test_the_type_is_the_same(service, field):
 
 
 @pytest.mark.parametrize(("service", "field"), FIELDS)
-def test_the_secrecy_is_the_same(service, field):
+def test_manifest_and_service_agree_on_what_is_secret(service, field):
     variable = variable_of(field)
 
     assert (_annotation(service, field) is SecretStr) == (variable.secret or variable.type == "dsn")
 
 
 @pytest.mark.parametrize(("service", "field"), FIELDS)
-def test_the_default_is_the_same(service, field):
+def test_manifest_and_service_agree_on_the_default(service, field):
     default = SETTINGS[service].model_fields[field].default
     variable = variable_of(field)
     if len({repr(SETTINGS[s].model_fields[field].default) for s in variable.used_by if s in SETTINGS}) > 1:
-        assert variable.default == ""  # it differs from service to service: the description says how
+        assert variable.default == ""  # it differs between services: the description explains how
         return
     if not variable.default:
         assert default in (None, "")
@@ -80,7 +80,7 @@ SAMPLES = ["true", "off", "0", "1", "2", "-1", "0.5", "1e9", "70000", "65535", "
 
 
 @pytest.mark.parametrize(("service", "field"), BOUNDED)
-def test_what_the_manifest_lets_through_the_service_takes(service, field):
+def test_the_service_accepts_every_value_that_the_manifest_accepts(service, field):
     variable = variable_of(field)
     bounds = [f"{b:g}" for b in (variable.minimum, variable.maximum) if b is not None]
     for text in (*SAMPLES, *bounds, *variable.choices):
@@ -89,18 +89,18 @@ def test_what_the_manifest_lets_through_the_service_takes(service, field):
 
 
 @pytest.mark.parametrize(("service", "field"), BOUNDED)
-def test_the_bounds_are_not_narrower_than_the_service_s(service, field):
+def test_the_manifest_accepts_every_value_that_the_service_accepts(service, field):
     variable = variable_of(field)
     for text in SAMPLES:
         if _takes(service, field, text) and text != "nan":
             assert type_error(variable, text) is None, text
 
 
-def test_the_example_is_what_the_manifest_prints():
+def test_the_example_is_generated_from_the_manifest():
     assert (ROOT / ".env.example").read_text() == render_example(load_manifest(ROOT))
 
 
-def test_the_example_names_every_variable_once_and_sets_the_safe_mode_alone():
+def test_the_example_names_every_variable_once_and_sets_only_the_safe_mode():
     text = (ROOT / ".env.example").read_text()
 
     assert re.findall(r"(?m)^#?([A-Z_]+)=", text) == list(VARIABLES)
@@ -108,11 +108,11 @@ def test_the_example_names_every_variable_once_and_sets_the_safe_mode_alone():
 
 
 @given(st.text(), st.text(min_size=32, max_size=60))
-def test_what_the_command_line_encrypts_the_services_decrypt(clear, key):
+def test_the_services_decrypt_what_the_command_line_encrypts(clear, key):
     assert services_secrets.decrypt(encryption.encrypt(clear, key), key=key) == clear
 
 
-def test_both_sides_refuse_a_short_key_and_another_key():
+def test_both_sides_refuse_a_short_key_and_a_wrong_key():
     assert encryption.KEY_MIN_CHARS == services_secrets.KEY_MIN_CHARS
     assert encryption.ENCRYPTED_PREFIX == services_secrets.ENCRYPTED_PREFIX
     token = encryption.encrypt("x", "k" * 32)
@@ -125,7 +125,7 @@ def test_both_sides_refuse_a_short_key_and_another_key():
                 decrypt(key)
 
 
-def test_the_manifest_s_port_is_the_service_s_default():
+def test_the_port_in_the_manifest_is_the_default_of_the_service():
     services = load_manifest(Path("/nonexistent")).services
 
     for name, model in SETTINGS.items():
@@ -154,23 +154,23 @@ DATA_KEYS = {
 
 
 @pytest.mark.parametrize("command", DATA_KEYS, ids=" ".join)
-def test_the_json_keys_that_others_rely_on(toombos, project, command):
+def test_a_command_prints_the_documented_json_keys(toombos, project, command):
     import json
 
     if command != ("init",):
         toombos("config", "init")
 
-    answer: dict[str, Any] = json.loads(toombos("config", *command, "--json").stdout)
+    document: dict[str, Any] = json.loads(toombos("config", *command, "--json").stdout)
 
-    assert set(answer) == {"schema_version", "command", "verdict", "exit_code", "data", "errors"}
-    assert answer["command"] == f"config {command[0]}"
-    assert set(answer["data"]) == DATA_KEYS[command]
-    for finding in answer["data"].get("findings", ()):
+    assert set(document) == {"schema_version", "command", "verdict", "exit_code", "data", "errors"}
+    assert document["command"] == f"config {command[0]}"
+    assert set(document["data"]) == DATA_KEYS[command]
+    for finding in document["data"].get("findings", ()):
         assert set(finding) == FINDING_KEYS
         assert finding["verdict"] in ("pass", "warn", "fail", "skip", "error")
         assert finding["fix"] is None or set(finding["fix"]) in FIX_KEYS
         assert all(set(evidence) == {"source", "line", "text"} for evidence in finding["evidence"])
-    for value in answer["data"].get("values", ()):
+    for value in document["data"].get("values", ()):
         assert {"name", "value", "source", "line"} <= set(value)
 
 

@@ -1,6 +1,6 @@
-"""Every row of the troubleshooting guide that diagnosis or configuration answers, and the check that answers it.
+"""Every row of the troubleshooting guide that belongs to diagnosis or configuration, and the check that covers it.
 
-A row of the second table is answered by an option of the command, or by the advice of a check that is named here.
+A row of the second table is covered by an option of the command, or by the advice of a check that is named here.
 """
 
 import re
@@ -171,7 +171,7 @@ BY_OPTION: dict[int, str] = {
 }
 BY_FOOTER = (228, 229)
 
-# The rows of the checklist whose answer begins with D or C, or names one of them beside another command.
+# The rows of the checklist whose answer starts with D or C, or names one of them next to another command.
 ROWS = (
     *range(3, 20), 21, *range(23, 27), 28, 29, *range(31, 37), *range(38, 43), 46, *range(50, 54), *range(55, 59),
     62, 65, *range(68, 76), *range(77, 119), *range(120, 125), *range(126, 131), *range(132, 144),
@@ -182,21 +182,21 @@ IDS = {check.id for check in CHECKS}
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_every_row_has_a_check_an_option_or_the_footer(row: int):
+def test_every_row_is_covered_by_a_check_an_option_or_the_footer(row: int):
     assert (row in BY_CHECK) + (row in BY_OPTION) + (row in BY_FOOTER) == 1
 
 
 @pytest.mark.parametrize(("row", "names"), BY_CHECK.items())
-def test_the_checks_that_rows_name_exist(row: int, names: tuple[str, ...]):
+def test_every_check_named_by_a_row_exists(row: int, names: tuple[str, ...]):
     assert set(names) <= IDS
 
 
 @pytest.mark.parametrize(("row", "option"), BY_OPTION.items())
-def test_the_options_that_rows_name_exist(row: int, option: str):
+def test_every_option_named_by_a_row_exists(row: int, option: str):
     assert option in diagnose.__signature__.parameters  # type: ignore[attr-defined]  # set by @command
 
 
-def test_every_check_answers_a_row_or_is_named_here_as_one_of_our_own():
+def test_every_check_covers_a_row_or_is_listed_as_our_own():
     own = {
         "not_found", "owner", "duplicates", "portability", "live", "alerts", "system.stopped", "proc.stopped",
         "proc.crash_loop", "proc.restarts", "proc.supervision", "proc.mode", "proc.running", "proc.seen", "net.proxy",
@@ -205,23 +205,23 @@ def test_every_check_answers_a_row_or_is_named_here_as_one_of_our_own():
     assert IDS - {name for names in BY_CHECK.values() for name in names} == own
 
 
-def test_ids_are_unique():
+def test_check_ids_are_unique():
     assert len(IDS) == len(CHECKS)
 
 
-def test_causes_stand_before_the_checks_that_follow_from_them():
+def test_causes_come_before_the_checks_that_follow_from_them():
     order = {check.id: number for number, check in enumerate(CHECKS)}
     wrong = [(c.id, f) for c in CHECKS for f in c.follows if f not in order or order[f] > order[c.id]]
     assert wrong == []
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.id)
-def test_every_check_has_a_title_and_a_group_that_only_takes(check):
+def test_every_check_has_an_id_a_title_and_a_group_that_the_only_option_accepts(check):
     assert re.fullmatch(r"[a-z][a-z0-9_.]*", check.id)
     assert check.title
     assert check.group.isalpha()
 
 
-def test_facts_have_names_and_types_that_a_bundle_can_hold():
+def test_fact_names_are_unique():
     facts = import_module("toombos_cli.diagnose.facts").FACTS
     assert len({fact.name for fact in facts}) == len(facts)

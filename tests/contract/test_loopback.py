@@ -1,4 +1,4 @@
-"""What counts as this machine alone is the same for the command line and for the services, which share no code."""
+"""The command line and the services, which share no code, agree on which hosts are only this machine."""
 
 from collections.abc import Callable
 
@@ -46,5 +46,7 @@ _HOSTS = {
     ],
 )
 @pytest.mark.parametrize(("host", "expected"), _HOSTS.items(), ids=lambda value: repr(value))
-def test_a_host_is_this_machine_alone(is_loopback: Callable[[str], bool], host: str, expected: bool) -> None:
+def test_both_sides_agree_whether_a_host_is_only_this_machine(
+    is_loopback: Callable[[str], bool], host: str, expected: bool
+) -> None:
     assert is_loopback(host) is expected

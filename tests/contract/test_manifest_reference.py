@@ -1,4 +1,4 @@
-"""docs/manifest.md and docs/smoke.md list every key of toombos.toml, with its default."""
+"""docs/manifest.md and docs/smoke.md list every key of toombos.toml with its default."""
 
 import re
 from pathlib import Path
@@ -50,7 +50,7 @@ def rows(heading: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("heading", TABLES)
-def test_the_reference_lists_the_keys_of_a_table_and_no_others(heading):
+def test_the_reference_lists_exactly_the_keys_of_a_table(heading):
     keys = [f.name for f in msgspec.structs.fields(TABLES[heading]) if (heading, f.name) not in ELSEWHERE]
     assert sorted(rows(heading)) == sorted(keys)
 
@@ -60,7 +60,7 @@ def plain(default: Any) -> bool:
 
 
 @pytest.mark.parametrize("heading", TABLES)
-def test_the_reference_shows_the_default_that_is_used(heading):
+def test_the_reference_shows_the_actual_default(heading):
     shown = rows(heading)
     for field in msgspec.structs.fields(TABLES[heading]):
         if (heading, field.name) in ELSEWHERE:
@@ -73,7 +73,7 @@ def test_the_reference_shows_the_default_that_is_used(heading):
 
 
 @pytest.mark.parametrize(("heading", "table"), [("thresholds", Thresholds), ("patience", Patience)])
-def test_the_row_of_a_monitoring_table_lists_all_its_numbers(heading, table):
+def test_the_row_of_a_monitoring_table_lists_all_keys_and_defaults(heading, table):
     (line,) = re.findall(rf"^\| `{heading}` .*$", section("[monitoring]"), flags=re.MULTILINE)
     assert dict(re.findall(r"`(\w+)` ([0-9.]+)", line)) == {
         f.name: f"{f.default:g}" for f in msgspec.structs.fields(table)
@@ -98,7 +98,7 @@ def test_the_page_on_smoke_steps_names_every_key(table):
         assert re.search(rf"`[^`\n]*\b{field.name}\b", page), field.name
 
 
-def test_every_link_in_the_documents_leads_to_a_file():
+def test_every_link_in_the_documents_points_to_a_file():
     root = DOCS.parent
     for page in (root / "README.md", *DOCS.rglob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):

@@ -16,7 +16,7 @@ SECTIONS = {part.splitlines()[0]: part for part in re.split(r"^## ", TEXT, flags
 RULES = {rule.name: rule for rule in alert_rules(load_manifest(Path("/nonexistent")))}
 
 
-def test_an_alert_links_to_its_section_by_a_path_that_exists():
+def test_an_alert_links_to_an_existing_section():
     for group in rules_document(load_manifest(Path("/nonexistent")))["groups"]:
         for rule in group["rules"]:
             page, _, section = rule["annotations"]["runbook"].partition("#")
@@ -25,12 +25,12 @@ def test_an_alert_links_to_its_section_by_a_path_that_exists():
             assert section == rule["alert"].lower()
 
 
-def test_the_runbook_has_a_section_for_every_alert_and_none_for_others():
+def test_the_runbook_has_exactly_one_section_per_alert():
     assert SECTIONS.keys() == RULES.keys()
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_section_says_severity_first_command_and_likely_causes(name):
+def test_a_section_has_a_severity_a_first_command_and_likely_causes(name):
     section = SECTIONS[name]
     assert f"**{RULES[name].severity}.**" in section
     assert "\nLikely causes: " in section
@@ -41,7 +41,7 @@ def test_a_section_says_severity_first_command_and_likely_causes(name):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_message_names_the_runbooks_first_command_for_its_own_service(name):
-    said = RULES[name].command.replace("{{ $labels.service }}", "SERVICE")
+def test_an_alert_names_the_first_command_of_its_section_for_its_service(name):
+    named = RULES[name].command.replace("{{ $labels.service }}", "SERVICE")
     (command,) = re.findall(r"^First command: `(.+)`$", SECTIONS[name], flags=re.MULTILINE)
-    assert said == re.sub(r"\b(crm|generator)\b", "SERVICE", command) or said == command
+    assert named == re.sub(r"\b(crm|generator)\b", "SERVICE", command) or named == command

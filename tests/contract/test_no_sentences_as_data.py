@@ -1,7 +1,7 @@
-"""Nothing is decided by words in a text that the product itself wrote for people: facts travel as enums and records.
+"""No decision depends on words in text that the product wrote for people: facts are passed as enums and records.
 
-The test looks for comparisons of a text with a field whose name says that it holds prose. What other programs write
-(their logs, their responses) is theirs, and may be searched: ALLOWED names each such place and why.
+The test looks for comparisons of text with a field whose name marks it as prose. Text from other programs
+(logs, responses) may be searched: ALLOWED lists each such place with the reason.
 """
 
 import ast
@@ -35,11 +35,11 @@ ALLOWED = {
 
 
 def prose_in(node: ast.expr) -> bool:
-    """Whether an expression is a field or variable of prose, also one that is lowered, stripped or made a text."""
+    """Return whether an expression is a prose field or variable, possibly lowered, stripped or converted to str."""
     if isinstance(node, ast.Attribute):
         return node.attr in PROSE
     if isinstance(node, ast.Name):
-        return node.id in PROSE - {"text", "fix"}  # a variable of that name is any text
+        return node.id in PROSE - {"text", "fix"}  # a variable with this name may be any text
     if isinstance(node, ast.Subscript):
         return isinstance(node.slice, ast.Constant) and node.slice.value in PROSE
     if isinstance(node, ast.Call):
@@ -50,14 +50,14 @@ def prose_in(node: ast.expr) -> bool:
 
 
 def is_enum(node: ast.expr) -> bool:
-    """Whether it is a probe's `reason`, whose constants are sets of reasons and no sentences."""
+    """Return whether it is the `reason` of a probe, whose constants are sets of reasons, not sentences."""
     return (isinstance(node, ast.Attribute) and node.attr == "reason") or (
         isinstance(node, ast.Name) and node.id == "reason"
     )
 
 
 def words_in(node: ast.expr) -> bool:
-    """Whether an expression is words: a literal, or a constant by its name."""
+    """Return whether an expression is words: a literal, or a name in upper case."""
     if isinstance(node, ast.Constant):
         return isinstance(node.value, str) and any(c.isalpha() for c in node.value)
     if isinstance(node, ast.Tuple | ast.List | ast.Set):
@@ -66,7 +66,7 @@ def words_in(node: ast.expr) -> bool:
 
 
 def decisions(tree: ast.AST) -> Iterator[ast.expr]:
-    """The expressions that compare prose with words."""
+    """Yield the expressions that compare prose with words."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare):
             pairs = zip((node.left, *node.comparators), node.comparators, strict=False)
@@ -87,17 +87,17 @@ def found_in(source: str, name: str) -> list[str]:
     return [f"{name}: {ast.unparse(node)}" for node in decisions(ast.parse(source))]
 
 
-def test_no_verdict_fold_fix_or_exit_code_depends_on_words_in_our_own_text():
+def test_no_decision_depends_on_words_in_our_own_text():
     found = [
         place
         for path in sorted(SOURCES.rglob("*.py"))
         for place in found_in(path.read_text(), str(path.relative_to(SOURCES)))
     ]
     assert sorted(set(found) - ALLOWED.keys()) == []
-    assert sorted(ALLOWED.keys() - set(found)) == [], "an exception that is needed no more"
+    assert sorted(ALLOWED.keys() - set(found)) == [], "an exception is no longer needed"
 
 
-# Each as it once stood in the product.
+# Each was once in the product.
 ONCE = {
     "a word of another package's detail": '"degraded" in health.detail',
     "a constant of prose in a detail": "_REFUSED not in detail",
@@ -105,8 +105,8 @@ ONCE = {
     "a search of a detail": 're.search("certificate", health.detail)',
     "a detail that equals a sentence": "judged.detail == WEB_PAGE",
     "a problem that equals a sentence": "problem == NOTHING_LISTENS",
-    "how a message begins": 'problem.message.startswith("Usage: ")',
-    "how a hint begins": 'hint.startswith(("rmdir ", "chmod "))',
+    "the start of a message": 'problem.message.startswith("Usage: ")',
+    "the start of a hint": 'hint.startswith(("rmdir ", "chmod "))',
     "a word of a cause": '"damaged" in root.cause or "malformed" in root.reason',
     "a word of a lowered cause": '"has not answered" in answer.cause.lower()',
     "a word of a cause in JSON": '"damaged" in finding["cause"]',
@@ -114,18 +114,18 @@ ONCE = {
 
 
 @pytest.mark.parametrize("source", ONCE.values(), ids=ONCE)
-def test_the_search_finds(source):
+def test_the_search_finds_a_comparison_with(source):
     assert found_in(source, "x.py")
 
 
 FACTS = {
     "an enum": "health.reason is Reason.BODY",
     "a kind": 'failure.kind == "configuration"',
-    "whether there is a text": 'reason or detail != ""',
-    "a text that is only shown": 'f"{found.detail}"',
+    "whether there is text": 'reason or detail != ""',
+    "text that is only shown": 'f"{found.detail}"',
 }
 
 
 @pytest.mark.parametrize("source", FACTS.values(), ids=FACTS)
-def test_the_search_leaves_alone(source):
+def test_the_search_ignores(source):
     assert found_in(source, "x.py") == []

@@ -1,4 +1,4 @@
-"""The commands that a person pastes are made in one place, so that each works from any directory."""
+"""Commands for people to paste are built in one place, so that each works from any directory."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ SOURCES = Path(__file__).parents[2] / "toombos_cli"
 
 
 def names_the_project(node: ast.AST) -> bool:
-    """Whether an expression writes `toombos --project ...` itself, as words or as text."""
+    """Return whether an expression spells out `toombos --project ...`, as words or as text."""
     if isinstance(node, ast.Tuple | ast.List | ast.Call):
         words = node.args if isinstance(node, ast.Call) else node.elts
         texts = [word.value for word in words if isinstance(word, ast.Constant)]
@@ -17,7 +17,7 @@ def names_the_project(node: ast.AST) -> bool:
     )
 
 
-def test_no_module_but_the_owners_writes_a_command_for_a_project():
+def test_only_the_owning_modules_spell_out_a_command_for_a_project():
     found = {
         str(path.relative_to(SOURCES))
         for path in SOURCES.rglob("*.py")

@@ -1,4 +1,4 @@
-"""What every report owes its renderers: one base class, and a verdict that agrees with what the same output shows."""
+"""Requirements on every report: one base class, and a verdict that agrees with the rest of the output."""
 
 import dataclasses
 import json
@@ -44,7 +44,7 @@ PACKAGE = Path(toombos_cli.__file__).parent
 
 
 def report_classes() -> list[type[Report]]:
-    """Every report class of the product, each once: a dataclass with slots is made twice."""
+    """Return every report class of the product once: a dataclass with slots is created twice."""
     for module in walk_packages(toombos_cli.__path__, "toombos_cli."):
         if "locustfile" not in module.name and "__main__" not in module.name:
             import_module(module.name)
@@ -54,24 +54,24 @@ def report_classes() -> list[type[Report]]:
 REPORTS = {f"{cls.__module__.removeprefix('toombos_cli.')}.{cls.__name__}": cls for cls in report_classes()}
 
 
-def test_every_report_has_a_view_and_every_view_a_report() -> None:
+def test_reports_and_views_match_one_to_one() -> None:
     assert {cls.kind for cls in REPORTS.values()} == set(VIEWS)
 
 
 @pytest.mark.parametrize("cls", REPORTS.values(), ids=REPORTS)
-def test_a_public_name_of_a_report_is_a_field_overrides_the_base_or_is_used_elsewhere(cls: type[Report]) -> None:
+def test_every_public_name_of_a_report_is_a_field_an_override_or_used_elsewhere(cls: type[Report]) -> None:
     own = {name for name in vars(cls) if not name.startswith("_")} - {field.name for field in dataclasses.fields(cls)}
     texts = "\n".join(path.read_text() for path in PACKAGE.rglob("*.py"))
     unused = {name for name in own if not hasattr(Report, name) and not re.search(rf"\.{name}\b", texts)}
-    assert unused == set(), "no renderer asks for it: is it misspelt?"
+    assert unused == set(), "no renderer uses it: is it misspelt?"
 
 
-def test_no_renderer_asks_whether_a_report_has_something() -> None:
+def test_no_renderer_checks_whether_a_report_has_an_attribute() -> None:
     for path in [*PACKAGE.glob("render/**/*.py"), *PACKAGE.glob("cli/*.py")]:
         assert "getattr(report" not in path.read_text(), path
 
 
-def test_a_report_without_a_verdict_cannot_be_made() -> None:
+def test_a_report_without_a_verdict_cannot_be_created() -> None:
     @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
     class Unjudged(Report):
         kind = "unjudged"
@@ -83,7 +83,7 @@ def test_a_report_without_a_verdict_cannot_be_made() -> None:
         Unjudged()  # type: ignore[abstract]
 
 
-def test_the_worst_of_nothing_is_skip_and_a_fail_beats_all() -> None:
+def test_the_worst_of_no_verdicts_is_skip_and_fail_is_the_worst() -> None:
     assert worst(()) is Verdict.SKIP
     assert worst([Verdict.SKIP, Verdict.SKIP]) is Verdict.SKIP
     assert worst([Verdict.SKIP, Verdict.PASS]) is Verdict.PASS
@@ -228,14 +228,14 @@ WRONG_ROWS: dict[str, Callable[[], Report]] = {
     **{f"status with a service that is {phase}": partial(system, row(phase)) for phase in NOT_READY},
     **{f"start with a service that is {phase}": partial(started, phase) for phase in NOT_READY},
     "start with a failure": lambda: change(row(Phase.READY, pid=1), failures=(FAILURE,)),
-    "stop with a service that runs": lambda: change(row(Phase.FAILED, pid=1), wants_up=False),
+    "stop with a service that is running": lambda: change(row(Phase.FAILED, pid=1), wants_up=False),
     "monitoring up with a service that is down": lambda: monitoring("down"),
     "monitoring down with a service that is up": lambda: monitoring("up", wanted=False),
-    "alert test with a channel that takes nothing": lambda: AlertTestReport(severity="P1", channels=(OUTCOME,)),
-    "backup with a file that is not in it": lambda: created(complete=False),
-    "backup without a file": lambda: created(files=0),
+    "alert test with a failing channel": lambda: AlertTestReport(severity="P1", channels=(OUTCOME,)),
+    "backup with a missing file": lambda: created(complete=False),
+    "backup without files": lambda: created(files=0),
     "backup that could not be copied": lambda: created(remote_problem="refused"),
-    "backup drill without a file": lambda: DrillReport(archive="a", files=0, databases=(), duration_s=1.0),
+    "backup drill without files": lambda: DrillReport(archive="a", files=0, databases=(), duration_s=1.0),
     "backup status without a good archive": lambda: backup_status(newest_good=None, age_h=None),
     "backup status with an old archive": lambda: backup_status(age_h=100.0),
     "backup status with an interrupted restore": lambda: backup_status(restore_interrupted=True),
@@ -244,7 +244,7 @@ WRONG_ROWS: dict[str, Callable[[], Report]] = {
 
 
 @pytest.mark.parametrize("make", WRONG_ROWS.values(), ids=WRONG_ROWS)
-def test_a_report_that_shows_something_wrong_does_not_end_with_0(make: Callable[[], Report]) -> None:
+def test_a_report_that_shows_a_problem_does_not_exit_0(make: Callable[[], Report]) -> None:
     report = make()
     assert report.verdict in WRONG
     assert report.exit_code() != 0
@@ -253,11 +253,11 @@ def test_a_report_that_shows_something_wrong_does_not_end_with_0(make: Callable[
 EMPTY: dict[str, Callable[[], Report]] = {
     "health": lambda: HealthReport(services=(), checked_at=datetime.now(UTC)),
     "smoke": lambda: SmokeReport(steps=(), duration_s=1.0),
-    "smoke with skipped steps alone": lambda: SmokeReport(steps=(step(Verdict.SKIP),), duration_s=1.0),
+    "smoke with only skipped steps": lambda: SmokeReport(steps=(step(Verdict.SKIP),), duration_s=1.0),
     "monitoring": lambda: MonitoringReport(backend="native", reason="", services=()),
     "monitoring check": lambda: MonitoringCheckReport(items=()),
     "schedule": schedule,
-    "schedule with disabled jobs alone": lambda: schedule(job(enabled=False)),
+    "schedule with only disabled jobs": lambda: schedule(job(enabled=False)),
     "status": system,
     "start": change,
     "stop": lambda: change(wants_up=False),
@@ -277,7 +277,7 @@ EMPTY: dict[str, Callable[[], Report]] = {
 
 
 @pytest.mark.parametrize("make", EMPTY.values(), ids=EMPTY)
-def test_a_round_with_nothing_in_it_is_no_pass(make: Callable[[], Report]) -> None:
+def test_an_empty_report_is_not_a_pass(make: Callable[[], Report]) -> None:
     assert make().verdict is not Verdict.PASS
     assert make().exit_code(strict=True) != 0
 
@@ -285,22 +285,22 @@ def test_a_round_with_nothing_in_it_is_no_pass(make: Callable[[], Report]) -> No
 JOBS = {
     "missed": (job(missed=True), "WARN missed"),
     "failed": (job(exit_code=3), "WARN exit 3"),
-    "broken off": (job(broken_off=True), "WARN broken off"),
+    "interrupted": (job(broken_off=True), "WARN broken off"),
     "disabled": (job(enabled=False, exit_code=3), "SKIP disabled"),
-    "well": (job(exit_code=0), "PASS"),
-    "never": (job(), "-"),
+    "passed": (job(exit_code=0), "PASS"),
+    "never run": (job(), "-"),
 }
 
 
 @pytest.mark.parametrize(("one", "word"), JOBS.values(), ids=JOBS)
-def test_the_word_of_a_job_is_that_of_its_verdict(one: JobRow, word: str) -> None:
+def test_the_word_for_a_job_matches_its_verdict(one: JobRow, word: str) -> None:
     from toombos_cli.render.text.schedule import _result
 
     assert _result(one) == word
     assert schedule(one).verdict is one.verdict
 
 
-def test_a_signal_of_the_scale_is_the_same_word_in_every_format(tmp_path: Path) -> None:
+def test_status_in_json_fails_with_exit_code_1_if_a_service_is_down(tmp_path: Path) -> None:
     (tmp_path / "toombos.toml").write_text('[services.a]\ncommand = ["true"]\nscheme = "none"\n')
     done = subprocess.run(
         [sys.executable, "-P", "-m", "toombos_cli", "--json", "status"],

@@ -40,7 +40,7 @@ class RunningService:
         return httpx.Client(base_url=self.url, trust_env=False, timeout=20, **options)
 
     def stop(self) -> int:
-        """SIGTERM and the exit code; SIGKILL and a failed test when it does not end."""
+        """Send SIGTERM and return the exit code; if it does not end, send SIGKILL and fail the test."""
         self.process.terminate()
         try:
             return self.process.wait(_STOP_WITHIN_S)
@@ -52,7 +52,7 @@ class RunningService:
 
 @contextmanager
 def serve(app: object) -> Iterator[httpx.Client]:
-    """Serve an app from a thread of this process, as services are served. Yields a client for it."""
+    """Serve an app from a thread of this process, as services are served, and yield a client for it."""
     server = Server(uvicorn_config(app, shutdown_grace_s=1))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -70,13 +70,13 @@ StartService = Callable[..., RunningService]
 
 
 def service_environment(**env: str) -> dict[str, str]:
-    """Nothing of this machine's own settings: only what a Python process needs, and `env`."""
+    """Return an environment without this machine's settings: only what a Python process needs, and `env`."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
     return kept | env
 
 
 def run_module(module: str, *, project: Path, log_path: Path, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """`python -P -m MODULE` in the project directory with exactly this environment; both streams go to the log."""
+    """Run `python -P -m MODULE` in the project directory with exactly this environment, both streams into the log."""
     with log_path.open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-P", "-m", module],
@@ -112,7 +112,7 @@ def launch(name: str, project: Path, **env: str) -> RunningService:
 
 @pytest.fixture
 def start_service(tmp_path: Path) -> Iterator[StartService]:
-    """Starts services, each in its own project directory; ends those that still run."""
+    """Start services, each in its own project directory, and stop those still running at the end."""
     started: list[RunningService] = []
 
     def start(name: str, **env: str) -> RunningService:
@@ -126,7 +126,7 @@ def start_service(tmp_path: Path) -> Iterator[StartService]:
 
 @pytest.fixture(scope="module")
 def start_shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartService]:
-    """Like `start_service`, for services that a whole module of tests uses."""
+    """Start services like `start_service`, for a whole module of tests."""
     started: list[RunningService] = []
 
     def start(name: str, **env: str) -> RunningService:

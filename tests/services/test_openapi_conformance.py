@@ -1,4 +1,4 @@
-"""Each mock against its own OpenAPI: generated requests find no unasked 5xx and no answer that breaks its schema.
+"""Each mock against its own OpenAPI: requests find no unrequested 5xx and no response that breaks its schema.
 
 Longer: `TOOMBOS_FUZZ_EXAMPLES=500 pytest tests/services/test_openapi_conformance.py`.
 """
@@ -36,7 +36,7 @@ bounded = settings(
 
 
 def check(case: Case, url: str) -> None:
-    """All of schemathesis' checks, but for what the request itself asked to be overruled: a failure, a first answer."""
+    """Run schemathesis' checks, except those overruled by a simulated failure or a replayed response."""
     response = case.call(base_url=url)
     simulated = response.text.startswith('{"detail":"Simulated')
     replayed = "idempotent-replayed" in response.headers
@@ -64,11 +64,11 @@ def platform_url() -> Iterator[str]:
 
 @schemathesis.openapi.from_dict(CRM.openapi()).parametrize()
 @bounded
-def test_crm_answers_as_its_openapi_says(case: Case, crm_url: str) -> None:
+def test_the_crm_responds_as_its_openapi_says(case: Case, crm_url: str) -> None:
     check(case, crm_url)
 
 
 @schemathesis.openapi.from_dict(PLATFORM.openapi()).parametrize()
 @bounded
-def test_platform_answers_as_its_openapi_says(case: Case, platform_url: str) -> None:
+def test_the_platform_responds_as_its_openapi_says(case: Case, platform_url: str) -> None:
     check(case, platform_url)

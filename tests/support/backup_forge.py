@@ -1,4 +1,4 @@
-"""Forges archives that are whole in form and lie in content: what a hostile or broken writer could produce."""
+"""Forge archives with a valid form and false content, as a hostile or broken writer could produce them."""
 
 import hashlib
 import struct
@@ -50,7 +50,7 @@ def build(
     manifest: Callable[[bytes], bytes] = lambda encoded: encoded,
     tail: Callable[[Tail], Tail] = lambda tail: tail,
 ) -> Path:
-    """Writes an archive of these members; the three functions falsify the tar stream, the manifest and the index."""
+    """Write an archive of these members; the three functions falsify the tar stream, the manifest and the index."""
     members = list(members)
     head = header(roots)
     front = b"".join(front_matter(head))
@@ -82,7 +82,7 @@ def build(
 
 
 def forge(path: Path, *, tail: Callable[[Tail], Tail]) -> None:
-    """Falsifies the index of an existing archive, its own checksum included."""
+    """Falsify the index of an existing archive, including its own checksum."""
     with Archive(path) as archive:
         index = archive.tail
     body = sum(compressed for compressed, _ in index.frames)
@@ -90,6 +90,6 @@ def forge(path: Path, *, tail: Callable[[Tail], Tail]) -> None:
 
 
 def raw_tail(encoded: bytes) -> bytes:
-    """A tail frame around any bytes, with checksum and magic right."""
+    """Return a tail frame around any bytes, with a valid checksum and magic."""
     footer = TAIL_FOOTER.pack(zlib.crc32(encoded), len(encoded), TAIL_MAGIC)
     return struct.pack("<II", SKIPPABLE_MAGIC, len(encoded) + len(footer)) + encoded + footer

@@ -1,6 +1,6 @@
-"""A project to back up and restore in tests, and a program that does it in a process of its own and can be killed."""
+"""A project to back up and restore in tests, and a program that does so in a separate process that can be killed."""
 
-# Names are raw bytes, which pathlib does not take.
+# Names are raw bytes, which pathlib does not accept.
 # ruff: noqa: PTH115, PTH118, PTH123, PTH208
 import hashlib
 import os
@@ -52,7 +52,7 @@ class Site:
         )
 
     def fill(self, word: str = "old") -> "Site":
-        """A small tree whose every file says `word`."""
+        """Create a small tree with `word` in every file."""
         for directory in ("data/deep", "logs"):
             (self.project / directory).mkdir(parents=True, exist_ok=True)
         self.write(".env", f"WORD={word}\n", mode=0o600)
@@ -92,11 +92,11 @@ class Site:
         return restore(request, services or NoServices(), observer or Silent())
 
     def tree(self) -> dict[bytes, tuple[object, ...]]:
-        """Everything below the project but `backups` and `run`: names, modes, times and contents."""
+        """Return everything below the project except `backups` and `run`: names, modes, times and contents."""
         return snapshot_tree(self.project, leave_out=(b"backups", b"run"))
 
     def archives(self) -> dict[str, str]:
-        """The sha256 of every file with a final archive name."""
+        """Return the sha256 of every file with a final archive name."""
         return {p.name: digest(p) for p in sorted(self.place.directory.glob("toombos-*.tar.zst"))}
 
     def words(self) -> list[str]:
@@ -105,7 +105,7 @@ class Site:
 
 
 def snapshot_tree(top: Path, leave_out: tuple[bytes, ...] = ()) -> dict[bytes, tuple[object, ...]]:
-    """Name -> (type, mode, mtime_ns, content or target) of everything below `top`."""
+    """Return name -> (type, mode, mtime_ns, content or target) for everything below `top`."""
     found: dict[bytes, tuple[object, ...]] = {}
 
     def visit(directory: bytes, prefix: bytes) -> None:
@@ -133,7 +133,7 @@ def digest(path: Path | bytes) -> str:
 
 
 class Steps(Silent):
-    """Remembers the steps; with `kill_at`, ends its own process with SIGKILL when that many were begun."""
+    """A recorder of steps; with `kill_at`, it sends SIGKILL to its own process when that many have started."""
 
     def __init__(self, kill_at: int = 0) -> None:
         self.names: list[str] = []
@@ -146,7 +146,7 @@ class Steps(Silent):
 
 
 def run_apart(site: Site, doing: str, *args: object) -> subprocess.Popen[str]:
-    """`backup KILL_AT`, `restore KILL_AT ARCHIVE` or `recover KILL_AT` in a process of its own (0: not killed)."""
+    """Run `backup KILL_AT`, `restore KILL_AT ARCHIVE` or `recover KILL_AT` in a separate process (0: not killed)."""
     argv = [sys.executable, "-m", "tests.support.backup_site", str(site.project), doing, *map(str, args)]
     return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 

@@ -1,17 +1,17 @@
-"""An HTTP server whose every answer is known beforehand, as a process of its own: what a load test is checked against.
+"""An HTTP server with predictable responses, in a separate process: the reference for load tests.
 
 usage: load_server.py BEHAVIOUR BACKLOG PORT
 
-    fixed:MS          answers each request after MS milliseconds
-    mixed:MS:SLOW_MS  as fixed, but each tenth answer after SLOW_MS
-    stall:MS:AT:FOR   as fixed, and AT seconds after the first request does nothing at all for FOR seconds
-    capacity:RPS      one after the other, RPS a second
-    reset:EVERY       as fixed:0, and ends the connection of each EVERY-th request with a TCP reset
-    error:EVERY       as fixed:0, and each EVERY-th answer is a 500
-    slow:MS           as fixed, and each connection is closed after its answer
+    fixed:MS          responds to each request after MS milliseconds
+    mixed:MS:SLOW_MS  as fixed, but every tenth response after SLOW_MS
+    stall:MS:AT:FOR   as fixed, but stops completely for FOR seconds, AT seconds after the first request
+    capacity:RPS      one request after another, RPS per second
+    reset:EVERY       as fixed:0, but ends the connection of every EVERY-th request with a TCP reset
+    error:EVERY       as fixed:0, but every EVERY-th response is a 500
+    slow:MS           as fixed, but closes each connection after its response
 
 Prints its port. On SIGTERM it prints {"requests": N, "held_ms": [...], "answered_ns": [...]}: how long it held each
-answered request, and the moments of its answers on the monotonic clock.
+answered request, and the times of its responses on the monotonic clock.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Behaviour:
         self.answered_ns: list[int] = []
 
     def take(self, connection: "Connection") -> None:
-        """Decides on one request."""
+        """Decide how to respond to one request."""
         self.requests += 1
         first, number = self.numbers[0], self.requests
         delay_s, data = first / 1000, response(b"200 OK")

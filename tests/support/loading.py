@@ -1,4 +1,4 @@
-"""What load tests are made of: a server of known behaviour, a plan against it, and figures of the outcome."""
+"""Building blocks of load tests: a server with known behaviour, a plan against it, and figures of the report."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from toombos_cli.load.report import LoadReport
 
 @dataclass
 class LoadServer:
-    """A running tests/load_server.py. What it counted is known once it is stopped."""
+    """A running tests/support/load_server.py. Its counts are available once it is stopped."""
 
     port: int
     process: subprocess.Popen[str]
@@ -28,7 +28,7 @@ class LoadServer:
     answered_ns: list[int] = field(default_factory=list)
 
     def stop(self) -> None:
-        """Ends it, and reads what it counted."""
+        """Stop the server and read its counts."""
         if self.process.poll() is None:
             self.process.terminate()
             text, _ = self.process.communicate(timeout=20)
@@ -39,7 +39,7 @@ class LoadServer:
 
 @contextlib.contextmanager
 def load_server(behaviour: str, *, backlog: int = 4096, port: int = 0) -> Iterator[LoadServer]:
-    """A server that behaves as tests/load_server.py describes, on a free port unless one is given."""
+    """Run a server with a behaviour of tests/support/load_server.py, on a free port unless one is given."""
     program = Path(__file__).with_name("load_server.py")
     argv = [sys.executable, str(program), behaviour, str(backlog), str(port)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
@@ -52,12 +52,12 @@ def load_server(behaviour: str, *, backlog: int = 4096, port: int = 0) -> Iterat
 
 
 def endpoint(port: int, *, method: str = "GET", path: str = "/", name: str = "GET /", **more: Any) -> Endpoint:
-    """One kind of request to a local port."""
+    """Return one kind of request to a local port."""
     return build_endpoint(target_at(port), name=name, method=method, path=path, **more)
 
 
 def target_at(port: int, *, scheme: str = "http") -> LoadTarget:
-    """127.0.0.1, whose certificate is not looked at."""
+    """Return 127.0.0.1 as a target whose certificate is not checked."""
     return LoadTarget(
         url=f"{scheme}://127.0.0.1:{port}/",
         scheme="https" if scheme == "https" else "http",
@@ -69,19 +69,19 @@ def target_at(port: int, *, scheme: str = "http") -> LoadTarget:
 
 
 def plan_for(port: int, *, method: str = "GET", scheme: str = "http", **settings: Any) -> LoadPlan:
-    """A plan against 127.0.0.1; 10 s of patience unless the settings say otherwise."""
+    """Return a plan against 127.0.0.1, with a timeout of 10 s unless the settings say otherwise."""
     keepalive = settings.get("keepalive", True)
     chosen = {"endpoints": (endpoint(port, method=method, keepalive=keepalive),), "timeout_s": 10.0, "drain_s": 10.0}
     return LoadPlan(target=target_at(port, scheme=scheme), **(chosen | settings))
 
 
 def at_rate(rps: float, duration_s: float) -> dict[str, Any]:
-    """Settings of an open loop at a constant rate."""
+    """Return the settings of an open loop at a constant rate."""
     return {"stages": (RampStage(duration_s=duration_s, start_rps=rps, end_rps=rps),)}
 
 
 def report_of(plan: LoadPlan, outcome: EngineResult) -> LoadReport:
-    """The outcome as users see it; its counts are checked to add up."""
+    """Return the report as users see it, after checking that its counts add up."""
     report = build_report(plan, outcome, argv=())
     counts = report.counts
     parts = counts.ok + counts.http_error + counts.transport_error + counts.censored + counts.dropped
@@ -93,7 +93,7 @@ def report_of(plan: LoadPlan, outcome: EngineResult) -> LoadReport:
 
 
 def errors_of(report: LoadReport) -> dict[tuple[str, str], int]:
-    """How often each (class, phase) happened."""
+    """Return how often each (class, phase) happened."""
     found: dict[tuple[str, str], int] = {}
     for group in report.errors:
         key = (group["class"], group["phase"])

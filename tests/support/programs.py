@@ -1,4 +1,4 @@
-"""Programs of this machine that a test may need, and the rights it runs them with."""
+"""Programs on this machine that a test may need, and the rights to run them with."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ REQUIRE_ALL = os.environ.get("TOOMBOS_REQUIRE_ALL") == "1"
 
 
 def needs(program: str, *, search: tuple[str, ...] = ()) -> str:
-    """Return the path of `program`, or skip the test; under TOOMBOS_REQUIRE_ALL=1 an absent program fails it."""
+    """Return the path of `program`, or skip the test; with TOOMBOS_REQUIRE_ALL=1 fail it if the program is absent."""
     found = shutil.which(program) or next((str(p) for d in search for p in Path("/").glob(f"{d}/{program}")), None)
     if found:
         return found
@@ -21,7 +21,7 @@ def needs(program: str, *, search: tuple[str, ...] = ()) -> str:
 
 
 def obeying_file_modes() -> tuple[str, ...]:
-    """Return the beginning of a command that runs without root's right to read and write every file."""
+    """Return the start of a command that runs without root's right to read and write every file."""
     if os.geteuid() != 0:
         return ()
     rights = "-dac_override,-dac_read_search"

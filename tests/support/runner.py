@@ -1,4 +1,4 @@
-"""The real `toombos`, as a process of its own."""
+"""The real `toombos`, as a separate process."""
 
 import json
 import os
@@ -17,7 +17,7 @@ _OURS = ("TOOMBOS_", "DRY_RUN", "USE_MOCK", "API_KEY", "HTTP_PROXY", "HTTPS_PROX
 
 
 def clean_environment() -> dict[str, str]:
-    """Return this process's environment without what changes how toombos or a service behaves."""
+    """Return this process's environment without the variables that affect toombos or a service."""
     return {name: value for name, value in os.environ.items() if not name.upper().startswith(_OURS)}
 
 
@@ -30,8 +30,8 @@ def begin_toombos(
 ) -> subprocess.Popen[str]:
     """Start `toombos ARGS` in `cwd` (by default, here) and return the process.
 
-    Its output goes into pipes unless `popen` says otherwise. `env` is added to the clean environment; `through` begins
-    the command line, as in `setpriv ... toombos`.
+    Its output goes into pipes unless `popen` says otherwise. `env` is added to the clean environment; `through` is the
+    start of the command line, as in `setpriv ... toombos`.
     """
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     argv = [*through, *TOOMBOS, *map(str, args)]

@@ -1,4 +1,4 @@
-"""Real TCP servers that behave as a test says, well or badly."""
+"""Real TCP servers that behave well or badly, as a test requires."""
 
 import contextlib
 import socket
@@ -13,7 +13,7 @@ Handler = Callable[[socket.socket], None]
 
 @contextlib.contextmanager
 def serve(handler: Handler, *, host: str = "127.0.0.1", port: int = 0, backlog: int = 64) -> Iterator[int]:
-    """The port of a server that runs `handler` in a thread for each connection, until the block ends."""
+    """Yield the port of a server that runs `handler` in a thread for each connection until the block ends."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     open_sockets: set[socket.socket] = set()
     with socket.socket(family, socket.SOCK_STREAM) as listener:
@@ -37,7 +37,7 @@ def serve(handler: Handler, *, host: str = "127.0.0.1", port: int = 0, backlog: 
         try:
             yield listener.getsockname()[1]
         finally:
-            for connection in list(open_sockets):  # wakes handlers that wait
+            for connection in list(open_sockets):  # wakes waiting handlers
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
             with contextlib.suppress(OSError):
@@ -46,7 +46,7 @@ def serve(handler: Handler, *, host: str = "127.0.0.1", port: int = 0, backlog: 
 
 
 def read_request(connection: socket.socket) -> bytes:
-    """The head of one request, and whatever of its body came along."""
+    """Return the head of one request, with any part of its body that arrived with it."""
     data = b""
     while b"\r\n\r\n" not in data and (part := connection.recv(65536)):
         data += part
@@ -54,11 +54,11 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 def answer(body: bytes = b"", *, status: str = "200 OK", headers: str = "", after_s: float = 0) -> Handler:
-    """Answers every request alike."""
+    """Send the same response to every request."""
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
-        time.sleep(after_s)  # a slow server, not a wait for a state
+        time.sleep(after_s)  # simulates a slow server: nothing is waited for
         head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
         connection.sendall(head.encode() + body)
 
@@ -66,18 +66,18 @@ def answer(body: bytes = b"", *, status: str = "200 OK", headers: str = "", afte
 
 
 def json_answer(body: str, *, status: str = "200 OK", after_s: float = 0) -> Handler:
-    """Answers every request with this JSON."""
+    """Send this JSON in response to every request."""
     return answer(body.encode(), status=status, headers="Content-Type: application/json\r\n", after_s=after_s)
 
 
 def hang(connection: socket.socket) -> None:
-    """Takes the request and never answers."""
+    """Accept the request and never respond."""
     while connection.recv(65536):
         pass
 
 
 def raw(data: bytes) -> Handler:
-    """Sends these bytes, whatever they are, and hangs up."""
+    """Send these bytes unchanged and close the connection."""
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
@@ -87,19 +87,19 @@ def raw(data: bytes) -> Handler:
 
 
 def reset(connection: socket.socket) -> None:
-    """Ends the connection with a TCP reset."""
+    """End the connection with a TCP reset."""
     read_request(connection)
     reset_at_once(connection)
 
 
 def reset_at_once(connection: socket.socket) -> None:
-    """Ends the connection with a TCP reset, whatever was read of it."""
+    """End the connection with a TCP reset, however much of it was read."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def drip(head: bytes) -> Handler:
-    """Sends `head`, then a byte every 20 ms for as long as somebody reads."""
+    """Send `head`, then a byte every 20 ms while the client reads."""
 
     def handle(connection: socket.socket) -> None:
         read_request(connection)
@@ -112,7 +112,7 @@ def drip(head: bytes) -> Handler:
 
 
 def endless(connection: socket.socket) -> None:
-    """A body of 1 GB."""
+    """Send a body of 1 GB."""
     read_request(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n")
     block = b"x" * 1_048_576
@@ -122,7 +122,7 @@ def endless(connection: socket.socket) -> None:
 
 @contextlib.contextmanager
 def black_hole() -> Iterator[int]:
-    """The port of a listener whose backlog is full: new connections get no answer at all."""
+    """Yield the port of a listener with a full backlog: new connections get no response."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -136,7 +136,7 @@ def black_hole() -> Iterator[int]:
 
 @contextlib.contextmanager
 def serve_tls(handler: Handler, directory: Path) -> Iterator[int]:
-    """The port of a server of TLS with a certificate that it made itself."""
+    """Yield the port of a TLS server with a self-signed certificate."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

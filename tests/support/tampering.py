@@ -1,4 +1,4 @@
-"""A proxy in front of a real service that changes one thing about its answers."""
+"""A proxy in front of a real service that changes one thing in its responses."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ Tamper = Callable[[bytes, bytes], bytes]
 def tampered(
     port: int, tamper: Tamper, *, rewrite: Callable[[bytes], bytes] = lambda request: request
 ) -> Iterator[int]:
-    """The port of a proxy to `port`; `rewrite` changes requests on their way."""
+    """Yield the port of a proxy to `port`; `rewrite` changes requests in transit."""
 
     def handle(connection: socket.socket) -> None:
         request = rewrite(_whole_request(connection))
@@ -29,24 +29,24 @@ def tampered(
 
 
 def http(status: str, body: bytes, content_type: str = "application/json") -> bytes:
-    """A whole answer."""
+    """Return a complete response."""
     head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
 def on(line: bytes, change: Callable[[bytes], bytes]) -> Tamper:
-    """Changes the answers to requests that begin with `line`, such as b"POST /api/v1/email/send"."""
+    """Change the responses to requests that start with `line`, such as b"POST /api/v1/email/send"."""
     return lambda request, answer: change(answer) if request.startswith(line) else answer
 
 
 def with_body(answer: bytes, body: bytes) -> bytes:
-    """The answer with another body and the length that fits it."""
+    """Return the response with another body and a matching length."""
     head, _, _ = answer.partition(b"\r\n\r\n")
     return re.sub(rb"(?i)content-length: \d+", b"content-length: %d" % len(body), head) + b"\r\n\r\n" + body
 
 
 def body_of(answer: bytes) -> bytes:
-    """The body of a whole answer."""
+    """Return the body of a complete response."""
     return answer.partition(b"\r\n\r\n")[2]
 
 

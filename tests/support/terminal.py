@@ -1,4 +1,4 @@
-"""The real `toombos` on a terminal of a known width."""
+"""The real `toombos` on a terminal with a known width."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from tests.support.runner import TOOMBOS
 
 
 def on_a_terminal(*args: str, cwd: Path, width: int, env: Mapping[str, str], until: str | None = None) -> str:
-    """Return what `toombos ARGS` prints on a terminal; once that holds `until`, the command gets a Ctrl-C."""
+    """Return what `toombos ARGS` prints on a terminal; the command gets a Ctrl-C once the output contains `until`."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLUMNS", "LINES")}
@@ -38,5 +38,5 @@ def on_a_terminal(*args: str, cwd: Path, width: int, env: Mapping[str, str], unt
     code = process.wait(30)
     assert until is None
     if code == 130:
-        assert b"\x1b[?1049l" in text  # the other screen was left
+        assert b"\x1b[?1049l" in text  # the alternate screen was left
     return text.decode().replace("\r\n", "\n")

@@ -1,4 +1,4 @@
-"""A service with what the mocks lack: an answer that never ends, a bug, and a bug after the answer has begun."""
+"""A service with what the mocks lack: an endless response, a bug, and a bug after the response has started."""
 
 import asyncio
 import sys

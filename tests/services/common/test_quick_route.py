@@ -1,4 +1,4 @@
-"""The quick route answers every request as FastAPI's own route does, and skips no dependency."""
+"""The quick route responds to every request like FastAPI's own route, and skips no dependency."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -25,7 +25,7 @@ class Note(BaseModel):
 
 
 async def keyed(request: Request) -> str:
-    """Refuses whoever has no key, and greets the others."""
+    """Refuse a request without a key, and greet the others."""
     if request.headers.get("x-key") != "right":
         raise HTTPException(401, "no key")
     return "hello"
@@ -46,7 +46,7 @@ async def keyed_by_dependency(greeting: Annotated[str, Depends(keyed)]) -> str:
     return greeting
 
 
-async def body_alone(note: Note) -> Response:
+async def with_only_a_body(note: Note) -> Response:
     return written(note)
 
 
@@ -70,7 +70,7 @@ async def with_a_dependency_in_the_old_style(note: Note, greeting: str = Depends
     return written(Note(text=greeting + note.text))
 
 
-async def with_a_dependency_that_is_no_coroutine(
+async def with_a_dependency_that_is_not_a_coroutine(
     note: Note, greeting: Annotated[str, Depends(keyed_at_once)]
 ) -> Response:
     return written(Note(text=greeting + note.text))
@@ -87,13 +87,13 @@ async def with_a_model_as_its_response(note: Note) -> Note:
 
 
 ENDPOINTS = [
-    body_alone,
+    with_only_a_body,
     with_defaults,
     with_a_default_in_the_old_style,
     with_a_dependency,
     with_a_security_scheme,
     with_a_dependency_in_the_old_style,
-    with_a_dependency_that_is_no_coroutine,
+    with_a_dependency_that_is_not_a_coroutine,
     with_a_dependency_of_a_dependency,
     with_a_model_as_its_response,
 ]
@@ -124,14 +124,14 @@ def asked(client: httpx.Client, path: str, given: dict[str, Any]) -> tuple[int, 
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.__name__)
-def test_the_quick_route_answers_as_fastapis_own(endpoint: Callable[..., Any]) -> None:
+def test_the_quick_route_responds_like_fastapis_own(endpoint: Callable[..., Any]) -> None:
     app = create_app(Settings(_env_file=None), service="notes", title="Notes", routers=routers(endpoint))
     with serve(app) as client:
         for what, given in REQUESTS:
             assert asked(client, "/quick", given) == asked(client, "/own", given), what
 
 
-def test_a_dependency_of_the_route_is_not_skipped() -> None:
-    made = routers(body_alone, dependencies=[Depends(keyed)])
+def test_the_quick_route_runs_the_dependencies_of_the_route() -> None:
+    made = routers(with_only_a_body, dependencies=[Depends(keyed)])
     with serve(create_app(Settings(_env_file=None), service="notes", title="Notes", routers=made)) as client:
         assert asked(client, "/quick", {"json": {"text": "x"}})[0] == 401

@@ -1,4 +1,4 @@
-"""A service as a process: start, refused settings, taken port, and a clean end whatever its clients do."""
+"""A service as a process: start, refused settings, port in use, and a clean end whatever its clients do."""
 
 import json
 import signal
@@ -19,7 +19,7 @@ from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 
 SERVICES = ("crm", "platform")
-GRACE_S = 8.0  # what the supervisor waits for at least
+GRACE_S = 8.0  # the least time that the supervisor waits
 
 
 def lines(log: str) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def run(service: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]
 def holds_a_socket(pid: int) -> bool:
     try:
         return any(str(file.readlink()).startswith("socket:") for file in Path(f"/proc/{pid}/fd").iterdir())
-    except FileNotFoundError:  # a file that was closed meanwhile
+    except FileNotFoundError:  # the file was closed in the meantime
         return False
 
 
@@ -57,7 +57,7 @@ def connection(port: int, request: bytes) -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_starts_says_so_and_ends_with_0_on_sigterm(start_service: StartService, name: str) -> None:
+def test_a_service_reports_its_start_and_exits_0_on_sigterm(start_service: StartService, name: str) -> None:
     service = start_service(name)
     messages = [line["message"] for line in lines(service.log())]
     assert f"startup complete, listening on 127.0.0.1:{service.port}" in messages
@@ -67,7 +67,7 @@ def test_a_service_starts_says_so_and_ends_with_0_on_sigterm(start_service: Star
         httpx.get(f"{service.url}/live", trust_env=False)
 
 
-def test_interrupted_from_the_keyboard_a_service_ends_without_a_traceback(start_service: StartService) -> None:
+def test_a_keyboard_interrupt_ends_a_service_without_a_traceback(start_service: StartService) -> None:
     service = start_service("crm")
     service.process.send_signal(signal.SIGINT)
     assert service.process.wait(10) == 130
@@ -76,10 +76,10 @@ def test_interrupted_from_the_keyboard_a_service_ends_without_a_traceback(start_
 
 CLIENTS = {
     "idle": b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n",
-    "in the middle of a head": b"POST /api/v1/email/send HTTP/1.1\r\nHost:",
+    "in the middle of a request head": b"POST /api/v1/email/send HTTP/1.1\r\nHost:",
     "in the middle of a chunked body": b"POST /api/v1/email/send HTTP/1.1\r\nHost: x\r\n"
     b'Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"sub\r\n',
-    "waiting for a slow answer": b"GET /api/v1/contacts HTTP/1.1\r\nHost: x\r\nX-Simulate: slow\r\n\r\n",
+    "waiting for a slow response": b"GET /api/v1/contacts HTTP/1.1\r\nHost: x\r\nX-Simulate: slow\r\n\r\n",
 }
 
 
@@ -89,7 +89,7 @@ def test_sigterm_ends_a_service_within_the_grace_period_whatever_a_client_does(
 ) -> None:
     service = start_service("crm", SHUTDOWN_GRACE_S="1", MOCK_SLOW_S="60")
     with connection(service.port, CLIENTS[client]):
-        time.sleep(0.1)  # the request must be under way; nothing on the outside shows that it is
+        time.sleep(0.1)  # the request must be in progress, which is not visible from outside
         started = time.monotonic()
         assert service.stop() == 0
         assert time.monotonic() - started < GRACE_S
@@ -115,7 +115,7 @@ def test_sigterm_ends_a_service_with_a_streaming_client_attached(tmp_path: Path)
                 received += client.recv(4096)
             started = time.monotonic()
             process.terminate()
-            while client.recv(4096):  # drained as a real client would, until the service hangs up
+            while client.recv(4096):  # read like a real client, until the service closes the connection
                 assert time.monotonic() - started < GRACE_S
             assert process.wait(5) == 0
         assert complaints(log.read_text()) == []
@@ -124,7 +124,7 @@ def test_sigterm_ends_a_service_with_a_streaming_client_attached(tmp_path: Path)
         process.wait()
 
 
-def test_a_request_under_way_is_answered_before_the_service_ends(start_service: StartService) -> None:
+def test_a_service_responds_to_a_request_in_progress_before_it_ends(start_service: StartService) -> None:
     service = start_service("crm", MOCK_SLOW_S="0.5")
     request = b"GET /api/v1/contacts HTTP/1.1\r\nHost: x\r\nX-Simulate: slow\r\n\r\n"
     with connection(service.port, request) as client:
@@ -133,7 +133,7 @@ def test_a_request_under_way_is_answered_before_the_service_ends(start_service: 
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
 
 
-def test_a_taken_port_is_named_with_exit_code_3(start_service: StartService, tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_with_exit_code_3(start_service: StartService, tmp_path: Path) -> None:
     owner = start_service("crm")
     second = run("platform", tmp_path, PORT=str(owner.port))
     assert second.returncode == 3
@@ -143,7 +143,7 @@ def test_a_taken_port_is_named_with_exit_code_3(start_service: StartService, tmp
     assert httpx.get(f"{owner.url}/live", trust_env=False).status_code == 200
 
 
-def test_nobody_is_let_in_before_the_app_is_built_and_a_port_lost_until_then_is_named(tmp_path: Path) -> None:
+def test_no_connection_is_accepted_before_the_app_is_built_and_a_port_lost_by_then_is_reported(tmp_path: Path) -> None:
     with socket.socket() as stranger:
         stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         stranger.bind(("127.0.0.1", 0))
@@ -164,7 +164,7 @@ def test_nobody_is_let_in_before_the_app_is_built_and_a_port_lost_until_then_is_
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_wrong_setting_is_named_with_exit_code_3_and_no_value(name: str, tmp_path: Path) -> None:
+def test_every_invalid_setting_is_reported_without_its_value_and_with_exit_code_3(name: str, tmp_path: Path) -> None:
     env = {"PORT": "sixtysix", "LOG_LEVEL": "LOUD", "MOCK_ERROR_RATE": "2", "DRY_RUN_MODE": "perhaps"}
     refused = run(name, tmp_path, **env)
     assert refused.returncode == 3
@@ -176,7 +176,7 @@ def test_every_wrong_setting_is_named_with_exit_code_3_and_no_value(name: str, t
         assert value not in refused.stdout + refused.stderr
 
 
-def test_a_port_of_0_takes_a_free_one_and_names_it(tmp_path: Path) -> None:
+def test_port_0_takes_a_free_port_and_reports_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -195,7 +195,7 @@ def test_a_port_of_0_takes_a_free_one_and_names_it(tmp_path: Path) -> None:
         process.wait()
 
 
-def test_a_service_outlives_the_reader_of_its_log(tmp_path: Path) -> None:
+def test_a_service_keeps_running_after_the_reader_of_its_log_has_gone(tmp_path: Path) -> None:
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "services.crm"],

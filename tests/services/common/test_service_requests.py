@@ -1,4 +1,4 @@
-"""What every service does with a request, whatever its routes: ids, limits, errors, metrics, log lines, health."""
+"""Request handling that all services share: ids, limits, errors, metrics, log lines, health."""
 
 import io
 import json
@@ -30,7 +30,7 @@ class Settings(ServiceSettings):
 
 
 class Note(BaseModel):
-    text: str = Field(max_length=LIMIT)  # pydantic lets lone surrogates through where a text has no bound at all
+    text: str = Field(max_length=LIMIT)  # without any bound, pydantic accepts lone surrogates
 
 
 def app(**options: Any) -> Any:
@@ -56,7 +56,7 @@ def notes() -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
-    """The lines that a service would have written to stdout."""
+    """Return the lines that a service would have written to stdout."""
     stream = io.BytesIO()
     lines = logs.JsonLines(stream, secrets=("swordfish",))
     monkeypatch.setattr(logs, "_lines", lines)
@@ -72,17 +72,17 @@ def post(
     return notes.post("/notes/1", content=content, headers={"Content-Type": content_type})
 
 
-def test_a_request_id_is_made_up_or_taken_over(notes: httpx.Client) -> None:
+def test_a_request_id_is_generated_or_taken_from_the_request(notes: httpx.Client) -> None:
     made_up = [notes.get("/live").headers["X-Request-ID"] for _ in range(2)]
     assert len(set(made_up)) == 2
     assert notes.get("/live", headers={"X-Request-ID": "order-7.a"}).headers["X-Request-ID"] == "order-7.a"
 
 
 @pytest.mark.parametrize("request_id", ["", "with space", "x" * 129, '"quoted"', "schön".encode().decode("latin-1")])
-def test_a_request_id_that_could_do_harm_is_replaced(notes: httpx.Client, request_id: str) -> None:
-    answer = notes.get("/live", headers={"X-Request-ID": request_id.encode("latin-1")})
-    assert answer.headers["X-Request-ID"] != request_id
-    assert len(answer.headers["X-Request-ID"]) == 32
+def test_a_harmful_request_id_is_replaced(notes: httpx.Client, request_id: str) -> None:
+    response = notes.get("/live", headers={"X-Request-ID": request_id.encode("latin-1")})
+    assert response.headers["X-Request-ID"] != request_id
+    assert len(response.headers["X-Request-ID"]) == 32
 
 
 BODIES = {
@@ -91,8 +91,8 @@ BODIES = {
     "not UTF-8": (b'{"text": "\xff"}', 400),
     "a lone surrogate": (b'{"text": "\\ud800"}', 422),
     "a wrong type": (b'{"text": 7}', 422),
-    "no object": (b"[]", 422),
-    # From 3.12 on the parser has a deeper stack, reads to the end of this and misses its brackets.
+    "not an object": (b"[]", 422),
+    # Since 3.12 the parser has a deeper stack: it reads to the end and reports the missing brackets.
     "nested too deeply": (b"[" * 1000, 422 if sys.version_info >= (3, 12) else 400),
 }
 
@@ -100,28 +100,28 @@ BODIES = {
 @pytest.mark.parametrize("case", BODIES)
 def test_a_malformed_body_is_a_4xx_with_detail(notes: httpx.Client, case: str) -> None:
     body, status = BODIES[case]
-    answer = post(notes, body)
-    assert answer.status_code == status
-    assert answer.json()["detail"]
+    response = post(notes, body)
+    assert response.status_code == status
+    assert response.json()["detail"]
 
 
-def test_a_refusal_does_not_echo_what_was_sent(notes: httpx.Client) -> None:
+def test_a_refusal_does_not_echo_the_request(notes: httpx.Client) -> None:
     assert "swordfish" not in post(notes, b'{"text": ["swordfish"]}').text
 
 
-@pytest.mark.parametrize("chunked", [False, True], ids=["announced", "chunked"])
+@pytest.mark.parametrize("chunked", [False, True], ids=["with Content-Length", "chunked"])
 @pytest.mark.parametrize(("size", "status"), [(LIMIT, 200), (LIMIT + 1, 413), (LIMIT * 500, 413)])
 def test_a_body_over_the_limit_is_refused(notes: httpx.Client, size: int, status: int, chunked: bool) -> None:
     frame = b'{"text": ""}'
     body = frame[:-2] + b"x" * (size - len(frame)) + frame[-2:]
-    answer = post(notes, iter([body[: size // 2], body[size // 2 :]]) if chunked else body)
-    assert answer.status_code == status
+    response = post(notes, iter([body[: size // 2], body[size // 2 :]]) if chunked else body)
+    assert response.status_code == status
     if status == 413:
-        assert answer.json() == {"detail": f"The body is larger than {LIMIT} bytes"}
-        assert answer.headers["X-Request-ID"]
+        assert response.json() == {"detail": f"The body is larger than {LIMIT} bytes"}
+        assert response.headers["X-Request-ID"]
 
 
-def test_unknown_paths_and_methods_are_answered_in_json(notes: httpx.Client) -> None:
+def test_unknown_paths_and_methods_get_a_json_response(notes: httpx.Client) -> None:
     missing = notes.get("/nothing")
     assert (missing.status_code, missing.json()) == (404, {"detail": "Not Found"})
     wrong = notes.delete("/notes/1")
@@ -129,18 +129,18 @@ def test_unknown_paths_and_methods_are_answered_in_json(notes: httpx.Client) -> 
     assert wrong.headers["Allow"] == "GET, POST"
 
 
-def test_a_bug_is_a_500_without_its_text_and_a_log_line_with_it(
+def test_a_bug_is_a_500_and_only_the_log_has_its_message(
     notes: httpx.Client, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    answer = notes.get("/notes/1", headers={"X-Request-ID": "r1"})
-    assert answer.status_code == 500
-    assert "ZeroDivision" not in answer.text
+    response = notes.get("/notes/1", headers={"X-Request-ID": "r1"})
+    assert response.status_code == 500
+    assert "ZeroDivision" not in response.text
     error = next(line for line in log() if "exception" in line)
-    assert "ZeroDivisionError: the password is ***" in error["exception"], "and secrets are masked"
+    assert "ZeroDivisionError: the password is ***" in error["exception"], "a secret is not masked"
     assert (error["level"], error["request_id"]) == ("ERROR", "r1")
 
 
-def test_every_request_is_one_line_without_its_query(
+def test_every_request_is_one_log_line_without_its_query(
     notes: httpx.Client, log: Callable[[], list[dict[str, Any]]]
 ) -> None:
     post(notes, b'{"text": "x"}')
@@ -151,7 +151,7 @@ def test_every_request_is_one_line_without_its_query(
     assert (second["path"], second["request_id"]) == ("/nothing", "r2")
 
 
-def test_polled_probes_are_not_logged_at_info(notes: httpx.Client, log: Callable[[], list[dict[str, Any]]]) -> None:
+def test_health_polls_are_not_logged_at_info(notes: httpx.Client, log: Callable[[], list[dict[str, Any]]]) -> None:
     for path in ("/health", "/live", "/ready", "/metrics"):
         notes.get(path)
     assert [line for line in log() if line["logger"] == "services.requests"] == []
@@ -174,7 +174,7 @@ def test_requests_are_counted_by_route_template(notes: httpx.Client) -> None:
     assert found["process_resident_memory_bytes",] > 10_000_000
 
 
-def test_strange_paths_and_methods_do_not_grow_the_labels(notes: httpx.Client) -> None:
+def test_unknown_paths_and_methods_add_no_labels(notes: httpx.Client) -> None:
     for number in range(50):
         notes.get(f"/nothing/{number}")
         notes.request(f"M{number}", "/notes/1")
@@ -188,10 +188,10 @@ def test_strange_paths_and_methods_do_not_grow_the_labels(notes: httpx.Client) -
 
 
 def check(name: str, *, ready: bool, required: bool = True) -> Callable[[], Awaitable[ReadyCheck]]:
-    async def answer() -> ReadyCheck:
+    async def run() -> ReadyCheck:
         return ReadyCheck(name=name, ready=ready, message="", required=required)
 
-    return answer
+    return run
 
 
 @pytest.mark.parametrize(
@@ -199,50 +199,50 @@ def check(name: str, *, ready: bool, required: bool = True) -> Callable[[], Awai
     [
         pytest.param([], 200, id="nothing to check"),
         pytest.param([check("a", ready=True)], 200, id="ready"),
-        pytest.param([check("a", ready=True), check("b", ready=False)], 503, id="one is not"),
-        pytest.param([check("a", ready=False, required=False)], 200, id="one is not, and need not be"),
+        pytest.param([check("a", ready=True), check("b", ready=False)], 503, id="one not ready"),
+        pytest.param([check("a", ready=False, required=False)], 200, id="one optional check not ready"),
     ],
 )
 def test_ready_depends_on_the_required_checks(checks: list[Any], status: int) -> None:
     with serve(app(readiness=checks)) as notes:
-        answer = notes.get("/ready")
-        assert answer.status_code == status
-        assert answer.json()["ready"] is (status == 200)
-        assert len(answer.json()["checks"]) == len(checks)
+        response = notes.get("/ready")
+        assert response.status_code == status
+        assert response.json()["ready"] is (status == 200)
+        assert len(response.json()["checks"]) == len(checks)
 
 
 def component(status: HealthStatus) -> Callable[[], Awaitable[ComponentHealth]]:
-    async def answer() -> ComponentHealth:
+    async def run() -> ComponentHealth:
         return ComponentHealth(name=status, status=status, message="", response_time_ms=1.5)
 
-    return answer
+    return run
 
 
 @pytest.mark.parametrize(
     ("components", "status", "http_status"),
     [
-        pytest.param(["healthy", "healthy"], "healthy", 200, id="all well"),
+        pytest.param(["healthy", "healthy"], "healthy", 200, id="all healthy"),
         pytest.param(["degraded", "healthy"], "degraded", 200, id="one degraded"),
         pytest.param(["degraded", "unhealthy", "healthy"], "unhealthy", 503, id="one unhealthy"),
     ],
 )
-def test_health_is_that_of_the_worst_component(components: list[str], status: str, http_status: int) -> None:
+def test_health_equals_the_worst_component(components: list[str], status: str, http_status: int) -> None:
     with serve(app(health=[component(HealthStatus(name)) for name in components])) as notes:
         for path in ("/health", "/health/detailed"):
-            answer = notes.get(path)
-            assert (answer.status_code, answer.json()["status"]) == (http_status, status)
-        assert [part["name"] for part in answer.json()["components"]] == components
+            response = notes.get(path)
+            assert (response.status_code, response.json()["status"]) == (http_status, status)
+        assert [part["name"] for part in response.json()["components"]] == components
 
 
-def test_health_says_who_and_where_it_is(notes: httpx.Client) -> None:
-    answer = notes.get("/health").json()
+def test_health_identifies_the_service_and_its_environment(notes: httpx.Client) -> None:
+    response = notes.get("/health").json()
     keys = {"status", "service", "version", "environment", "timestamp", "uptime_seconds", "dry_run"}
-    assert answer.keys() == keys
-    assert (answer["service"], answer["environment"], answer["dry_run"]) == ("notes", "test", False)
+    assert response.keys() == keys
+    assert (response["service"], response["environment"], response["dry_run"]) == ("notes", "test", False)
     assert notes.get("/health/detailed").status_code == 404
 
 
-def test_bytes_that_are_no_http_are_refused_and_the_service_lives_on(notes: httpx.Client) -> None:
+def test_bytes_that_are_not_http_are_refused_and_the_service_keeps_running(notes: httpx.Client) -> None:
     with socket.create_connection((notes.base_url.host, notes.base_url.port or 0), timeout=5) as client:
         client.sendall(b"\x16\x03\x01\x00\xa5 hello\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 400")
@@ -253,7 +253,7 @@ STRANGE = ["lone surrogate", "huge integer", "number as a key", "unknown type", 
 
 
 @pytest.mark.parametrize("value", ["\ud800", 2**70, {1: 2}, {"nested": object()}, float("nan")], ids=STRANGE)
-def test_whatever_is_logged_becomes_a_line_of_json(value: object) -> None:
+def test_any_logged_value_becomes_a_line_of_json(value: object) -> None:
     stream = io.BytesIO()
     logs.JsonLines(stream).write("INFO", "test", "message", {"value": value})
     assert json.loads(stream.getvalue())["message"] == "message"

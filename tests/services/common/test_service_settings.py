@@ -1,4 +1,4 @@
-"""Where a service's settings come from, what beats what, encrypted values, and how wrong ones are told."""
+"""Sources of a service's settings, their precedence, encrypted values, and the report of invalid ones."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def encrypted(value: str, key: str = KEY) -> str:
-    """By the documented formula, not by our code."""
+    """Encrypt by the documented formula, not with our code."""
     fernet_key = base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest())
     return "enc:" + Fernet(fernet_key).encrypt(value.encode()).decode()
 
@@ -38,12 +38,12 @@ def problems() -> dict[str, str]:
     return {problem.name: problem.reason for problem in caught.value.problems}
 
 
-def test_by_default_a_service_listens_on_loopback_only_and_claims_no_dry_run() -> None:
+def test_a_service_listens_only_on_loopback_and_is_not_in_dry_run_mode_by_default() -> None:
     settings = Settings.load()
     assert (settings.host, settings.dry_run_mode, settings.use_mock_services) == ("127.0.0.1", False, False)
 
 
-def test_the_environment_beats_the_env_file_which_beats_the_default(
+def test_the_environment_overrides_the_env_file_which_overrides_the_default(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Settings.load().port == 8000
@@ -59,7 +59,7 @@ def test_an_empty_value_counts_as_unset(project: Path, monkeypatch: pytest.Monke
     assert (Settings.load().port, Settings.load().api_key) == (8100, None)
 
 
-def test_the_env_file_may_lie_elsewhere(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_env_file_may_be_elsewhere(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / ".env").write_text("PORT=1\n")
     (project / "other.env").write_text("PORT=2\n")
     monkeypatch.setenv("TOOMBOS_ENV_FILE", str(project / "other.env"))
@@ -91,17 +91,17 @@ def test_another_spelling_of_a_name_has_no_effect(
     assert (settings.dry_run_mode, settings.host, settings.api_key) == (True, "127.0.0.1", None)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(project: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_name(project: Path) -> None:
     (project / ".env").write_text("\ufeffPORT=8100\n", "utf-8")
     assert Settings.load().port == 8100
 
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
-        Settings.load().port = 1  # type: ignore[misc]  # what is tested
+        Settings.load().port = 1  # type: ignore[misc]  # the test
 
 
-def test_an_encrypted_value_is_decrypted_wherever_it_stands(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encrypted_value_is_decrypted_from_every_source(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / ".env").write_text(f"API_KEY={encrypted('swordfish')}\nPORT={encrypted('8100')}\n")
     monkeypatch.setenv("API_KEY_ENCRYPTION_KEY", KEY)
     settings = Settings.load()
@@ -116,14 +116,14 @@ ENCRYPTED = {
     "no key": (None, encrypted("x"), "API_KEY_ENCRYPTION_KEY is missing or invalid"),
     "another key": ("o" * 40, encrypted("x"), "cannot be decrypted"),
     "a short key": ("short", encrypted("x"), "shorter than 32 characters"),
-    "no token": (KEY, "enc:swordfish", "cannot be decrypted"),
+    "not a token": (KEY, "enc:swordfish", "cannot be decrypted"),
     "empty": (KEY, "enc:", "cannot be decrypted"),
     "not ASCII": (KEY, "enc:schwertfisch-ä", "cannot be decrypted"),
 }
 
 
 @pytest.mark.parametrize("case", ENCRYPTED)
-def test_an_undecryptable_value_is_named_without_its_text(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_undecryptable_value_is_reported_without_its_text(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     key, value, reason = ENCRYPTED[case]
     monkeypatch.setenv("API_KEY", value)
     if key:
@@ -142,13 +142,13 @@ def test_the_encryption_key_cannot_itself_be_encrypted(monkeypatch: pytest.Monke
 ENV_FILES = {
     "not a NAME=value line": (b"PORT=8100\nAPI KEY=x\n", ".env:2", "is not a NAME=value line"),
     "after blank lines": (b"PORT=8100\n\n  \n\nAPI KEY=x\n", ".env:5", "is not a NAME=value line"),
-    "after blank first lines": (b"\r\n\r\nAPI KEY=x\r\n", ".env:3", "is not a NAME=value line"),
+    "after leading blank lines": (b"\r\n\r\nAPI KEY=x\r\n", ".env:3", "is not a NAME=value line"),
     "not UTF-8": (b"PORT=\xff\n", ".env", "is not UTF-8 text"),
 }
 
 
 @pytest.mark.parametrize("case", ENV_FILES)
-def test_an_unreadable_env_file_is_refused_naming_the_place(project: Path, case: str) -> None:
+def test_an_invalid_env_file_is_refused_with_its_location(project: Path, case: str) -> None:
     content, place, reason = ENV_FILES[case]
     (project / ".env").write_bytes(content)
     assert problems() == {place: reason}

@@ -1,4 +1,4 @@
-"""The mock CRM's memory ends; its counters and sums do not."""
+"""The mock CRM's memory is bounded; its counters and sums stay exact."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,14 +21,14 @@ def test_the_oldest_emails_are_forgotten_while_counters_and_sums_stay_exact() ->
     assert crm.report(1)[0].recipients_count == 12_000
 
 
-def test_large_subjects_are_bounded_by_their_size_too() -> None:
+def test_memory_for_large_subjects_is_bounded_by_their_size() -> None:
     crm = Crm()
     ids = [crm.send(email(subject="s" * 998)).message_id for _ in range(9_000)]
     kept = sum(crm.email(message_id) is not None for message_id in ids)
     assert kept == 8 * 1024 * 1024 // 998
 
 
-def test_the_report_holds_the_days_asked_for_and_a_year_at_most() -> None:
+def test_the_report_covers_the_requested_days_up_to_a_year() -> None:
     today = datetime(2026, 6, 30, 12, tzinfo=UTC)
     moment = today - timedelta(days=400)
     crm = Crm(now=lambda: moment)

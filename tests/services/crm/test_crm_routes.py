@@ -1,4 +1,4 @@
-"""The mock CRM over HTTP: every route's answer, every simulation, idempotency keys, validation."""
+"""The mock CRM over HTTP: every route's response, every simulation, idempotency keys, validation."""
 
 import json
 from collections.abc import Iterator
@@ -32,10 +32,10 @@ def send(crm: httpx.Client, headers: dict[str, str] | None = None, **fields: Any
 
 
 def test_an_email_is_sent_to_its_recipients(crm: httpx.Client) -> None:
-    answer = send(crm, recipients=["a@example.org", "b@example.org"], campaign_id="spring").json()
-    assert answer.keys() == {"message_id", "status", "recipients_count", "timestamp", "campaign_id"}
-    assert (answer["status"], answer["recipients_count"], answer["campaign_id"]) == ("sent", 2, "spring")
-    sent_at = datetime.fromisoformat(answer["timestamp"])
+    response = send(crm, recipients=["a@example.org", "b@example.org"], campaign_id="spring").json()
+    assert response.keys() == {"message_id", "status", "recipients_count", "timestamp", "campaign_id"}
+    assert (response["status"], response["recipients_count"], response["campaign_id"]) == ("sent", 2, "spring")
+    sent_at = datetime.fromisoformat(response["timestamp"])
     assert sent_at.tzinfo == UTC
     assert abs(datetime.now(UTC) - sent_at) < timedelta(minutes=1)
 
@@ -56,45 +56,45 @@ SIMULATIONS = {
 
 @pytest.mark.parametrize("by", ["subject", "capitals", "header"])
 @pytest.mark.parametrize("name", SIMULATIONS)
-def test_simulations_answer_as_asked(crm: httpx.Client, name: str, by: str) -> None:
+def test_simulations_respond_as_requested(crm: httpx.Client, name: str, by: str) -> None:
     match by:
         case "subject":
-            answer = send(crm, subject=f"an {name} test")
+            response = send(crm, subject=f"an {name} test")
         case "capitals":
-            answer = send(crm, subject=f"{name.upper()}!")
+            response = send(crm, subject=f"{name.upper()}!")
         case _:
-            answer = send(crm, headers={"X-Simulate": name})
+            response = send(crm, headers={"X-Simulate": name})
     status, detail = SIMULATIONS[name]
-    assert answer.status_code == status
-    assert detail is None or answer.json() == {"detail": detail}
+    assert response.status_code == status
+    assert detail is None or response.json() == {"detail": detail}
     assert crm.get("/api/v1/stats").json()["emails_sent"] == (1 if status == 200 else 0)
 
 
 @pytest.mark.parametrize("subject", ["Terrors of the deep", "Slowing down", "Timeouts", "invalidated"])
-def test_a_word_within_another_word_simulates_nothing(crm: httpx.Client, subject: str) -> None:
+def test_a_simulation_word_inside_another_word_has_no_effect(crm: httpx.Client, subject: str) -> None:
     assert send(crm, subject=subject).status_code == 200
 
 
-def test_slow_waits_as_long_as_configured() -> None:
+def test_slow_waits_for_the_configured_time() -> None:
     with client(mock_slow_s=0.3) as crm:
         assert send(crm, subject="slow").elapsed >= timedelta(seconds=0.3)
 
 
-def test_an_unknown_simulation_is_refused_with_the_known_ones(crm: httpx.Client) -> None:
-    answer = send(crm, headers={"X-Simulate": "explode"})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"] == ["header", "X-Simulate"]
-    assert "error, timeout, invalid, slow" in answer.json()["detail"][0]["msg"]
+def test_an_unknown_simulation_is_refused_with_a_list_of_the_known_ones(crm: httpx.Client) -> None:
+    response = send(crm, headers={"X-Simulate": "explode"})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["header", "X-Simulate"]
+    assert "error, timeout, invalid, slow" in response.json()["detail"][0]["msg"]
 
 
-def test_the_header_simulates_on_every_route_but_the_control_ones(crm: httpx.Client) -> None:
+def test_the_header_simulates_on_every_route_except_control_routes(crm: httpx.Client) -> None:
     header = {"X-Simulate": "timeout"}
     assert crm.get("/api/v1/contacts", headers=header).status_code == 408
     assert crm.get("/api/v1/stats", headers=header).status_code == 200
     assert crm.delete("/api/v1/test-data", headers=header).status_code == 200
 
 
-def test_latency_is_added_to_every_answer() -> None:
+def test_latency_is_added_to_every_response() -> None:
     with client(mock_latency_ms=120) as crm:
         assert crm.get("/api/v1/contacts").elapsed >= timedelta(milliseconds=120)
 
@@ -111,7 +111,7 @@ def test_the_error_rate_fails_the_same_share_of_requests_for_the_same_seed() -> 
     assert 40 <= first.count(503) <= 80
 
 
-def test_a_repeated_idempotency_key_returns_the_first_answer_and_sends_once(crm: httpx.Client) -> None:
+def test_a_repeated_idempotency_key_returns_the_first_response_and_sends_once(crm: httpx.Client) -> None:
     key = {"Idempotency-Key": "k1"}
     first, second, other = send(crm, headers=key), send(crm, headers=key), send(crm, headers={"Idempotency-Key": "k2"})
     assert first.json() == second.json() != other.json()
@@ -121,35 +121,35 @@ def test_a_repeated_idempotency_key_returns_the_first_answer_and_sends_once(crm:
     assert crm.get("/api/v1/stats").json()["emails_sent"] == 2
 
 
-def test_concurrent_duplicates_get_one_answer() -> None:
+def test_concurrent_duplicates_get_the_same_response() -> None:
     with client(mock_slow_s=0.3) as crm, ThreadPoolExecutor(8) as threads:
         calls = [threads.submit(send, crm, {"Idempotency-Key": "k"}, subject="slow") for _ in range(8)]
-        answers = {call.result().json()["message_id"] for call in calls}
-        assert len(answers) == 1
+        responses = {call.result().json()["message_id"] for call in calls}
+        assert len(responses) == 1
         assert crm.get("/api/v1/stats").json()["emails_sent"] == 1
 
 
 @pytest.mark.parametrize("failure", ["error", "timeout", "invalid"])
-def test_a_failed_answer_is_not_kept_for_its_key(crm: httpx.Client, failure: str) -> None:
+def test_a_failed_response_is_not_kept_for_its_key(crm: httpx.Client, failure: str) -> None:
     key = {"Idempotency-Key": "k"}
     assert send(crm, headers=key | {"X-Simulate": failure}).status_code == SIMULATIONS[failure][0]
     assert send(crm, headers=key, subject=failure).status_code == SIMULATIONS[failure][0]
     assert send(crm, headers=key).status_code == 200
 
 
-def test_the_same_key_on_another_route_is_another_key(crm: httpx.Client) -> None:
+def test_the_same_key_on_another_route_counts_as_another_key(crm: httpx.Client) -> None:
     key = {"Idempotency-Key": "k"}
     send(crm, headers=key)
     assert "contact_id" in crm.post("/api/v1/contacts", json={"email": "a@example.org"}, headers=key).json()
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256], ids=["empty", "256 characters"])
-def test_an_unusable_idempotency_key_is_refused(crm: httpx.Client, key: str) -> None:
+def test_an_invalid_idempotency_key_is_refused(crm: httpx.Client, key: str) -> None:
     assert send(crm, headers={"Idempotency-Key": key}).status_code == 422
     assert crm.get("/api/v1/stats").json()["emails_sent"] == 0
 
 
-def test_an_emails_figures_repeat_and_add_up(crm: httpx.Client) -> None:
+def test_the_figures_of_an_email_are_reproducible_and_add_up(crm: httpx.Client) -> None:
     message_id = send(crm).json()["message_id"]
     first = crm.get(f"/api/v1/email/{message_id}/status").json()
     assert first == crm.get(f"/api/v1/email/{message_id}/status").json()
@@ -159,10 +159,10 @@ def test_an_emails_figures_repeat_and_add_up(crm: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["email/msg_none/status", "campaigns/cmp_none/analytics", "nothing"])
-def test_what_is_unknown_is_404(crm: httpx.Client, path: str) -> None:
-    answer = crm.get(f"/api/v1/{path}")
-    assert answer.status_code == 404
-    assert isinstance(answer.json()["detail"], str)
+def test_an_unknown_resource_is_404(crm: httpx.Client, path: str) -> None:
+    response = crm.get(f"/api/v1/{path}")
+    assert response.status_code == 404
+    assert isinstance(response.json()["detail"], str)
 
 
 @pytest.mark.parametrize(
@@ -177,13 +177,13 @@ def test_what_is_unknown_is_404(crm: httpx.Client, path: str) -> None:
         pytest.param({"status": "bounced", "limit": 2}, 5, 2, id="bounced"),
     ],
 )
-def test_subscribers_come_in_pages(crm: httpx.Client, query: dict[str, Any], total: int, count: int) -> None:
-    answer = crm.get("/api/v1/users/subscribers", params=query).json()
-    assert (answer["total"], len(answer["subscribers"])) == (total, count)
-    assert all(s["status"] == query.get("status", s["status"]) for s in answer["subscribers"])
+def test_subscribers_are_paginated(crm: httpx.Client, query: dict[str, Any], total: int, count: int) -> None:
+    response = crm.get("/api/v1/users/subscribers", params=query).json()
+    assert (response["total"], len(response["subscribers"])) == (total, count)
+    assert all(s["status"] == query.get("status", s["status"]) for s in response["subscribers"])
 
 
-def test_subscribers_are_always_the_same_and_distinct() -> None:
+def test_subscribers_are_distinct_and_always_the_same() -> None:
     with client() as one, client() as other:
         query = {"limit": 1000}
         people = one.get("/api/v1/users/subscribers", params=query).json()
@@ -208,11 +208,11 @@ def test_a_campaigns_analytics_are_the_sums_of_its_emails(crm: httpx.Client) -> 
     ids = [send(crm, campaign_id=campaign_id).json()["message_id"] for _ in range(3)]
     send(crm, campaign_id="another")
     emails = [crm.get(f"/api/v1/email/{message_id}/status").json() for message_id in ids]
-    answer = crm.get(analytics).json()
-    assert answer["emails_sent"] == 3
+    response = crm.get(analytics).json()
+    assert response["emails_sent"] == 3
     for figure in ("recipients_count", "delivered", "bounced", "opened", "clicked"):
-        assert answer[figure] == sum(email[figure] for email in emails)
-    assert answer["open_rate"] == round(answer["opened"] / answer["delivered"], 4)
+        assert response[figure] == sum(email[figure] for email in emails)
+    assert response["open_rate"] == round(response["opened"] / response["delivered"], 4)
 
 
 def test_the_report_sums_the_emails_of_the_day(crm: httpx.Client) -> None:
@@ -223,7 +223,7 @@ def test_the_report_sums_the_emails_of_the_day(crm: httpx.Client) -> None:
     assert sum(day["opened"] for day in report["daily"]) == report["opened"]
 
 
-def test_clearing_forgets_everything_and_says_how_much(crm: httpx.Client) -> None:
+def test_clearing_deletes_everything_and_reports_the_counts(crm: httpx.Client) -> None:
     key = {"Idempotency-Key": "k"}
     message_id = send(crm, headers=key).json()["message_id"]
     crm.post("/api/v1/contacts", json={"email": "a@example.org"})
@@ -253,11 +253,11 @@ INVALID = {
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_an_invalid_body_is_refused_naming_the_field(crm: httpx.Client, case: str) -> None:
+def test_an_invalid_body_is_refused_with_the_name_of_the_field(crm: httpx.Client, case: str) -> None:
     path, body, field = INVALID[case]
-    answer = crm.post(f"/api/v1/{path}", content=json.dumps(body), headers={"Content-Type": "application/json"})
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"][:2] == ["body", field]
+    response = crm.post(f"/api/v1/{path}", content=json.dumps(body), headers={"Content-Type": "application/json"})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"][:2] == ["body", field]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A real PostgreSQL of the tests' own, and databases by URL: SQLite and PostgreSQL alike."""
+"""A real PostgreSQL for the tests alone, and databases by URL for SQLite and PostgreSQL."""
 
 import os
 import pwd
@@ -18,10 +18,10 @@ _SERVER_PROGRAMS = ("usr/lib/postgresql/*/bin",)
 
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[Path]:
-    """The socket directory of a private PostgreSQL that listens on no TCP port; gone at the end."""
+    """The socket directory of a private PostgreSQL without a TCP port; deleted at the end."""
     initdb = needs("initdb", search=_SERVER_PROGRAMS)
     pg_ctl = needs("pg_ctl", search=_SERVER_PROGRAMS)
-    directory = Path(tempfile.mkdtemp(prefix="pg"))  # short: a socket's path has 107 bytes
+    directory = Path(tempfile.mkdtemp(prefix="pg"))  # short: the path of a socket is limited to 107 bytes
     as_server = _server_user(directory)
     data, options = directory / "data", f"-k {directory} -h '' -c fsync=off"
     try:
@@ -36,7 +36,7 @@ def postgres_cluster() -> Iterator[Path]:
 
 
 def _server_user(directory: Path) -> list[str]:
-    """How to run PostgreSQL's programs: they refuse to run as root, so root runs them as `postgres`."""
+    """Return how to run PostgreSQL's programs: they refuse to run as root, so root runs them as `postgres`."""
     if os.geteuid() != 0:
         return []
     try:

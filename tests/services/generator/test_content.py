@@ -1,4 +1,4 @@
-"""Rendered content: determinism, tones, styles, sanitising, the platforms' limits."""
+"""Rendered content: determinism, tones, styles, sanitising and platform limits."""
 
 import re
 import subprocess
@@ -33,7 +33,7 @@ def document_of(*, title: str = "T", content: str = "C", category: str = "Tips")
 
 
 def full_text(post: SocialPost) -> str:
-    """The post as its readers see it: the content, then the hashtags."""
+    """Return the post as its readers see it: the content, then the hashtags."""
     return f"{post.content}\n\n{' '.join(post.hashtags)}" if post.hashtags else post.content
 
 
@@ -41,14 +41,14 @@ def in_tone(tone: Tone) -> GeneratedContent:
     return render_content(DOCUMENT, ContentOptions(email_tone=tone, web_tone=tone, social_tone=tone))
 
 
-def test_equal_document_and_options_give_equal_content() -> None:
+def test_the_same_document_and_options_give_the_same_content() -> None:
     for tone, style, seo in product(Tone, TemplateStyle, (True, False)):
         options = ContentOptions(email_tone=tone, web_tone=tone, social_tone=tone, style=style, seo_optimize=seo)
         copy = parse_document(PACKAGED_DOCUMENT.read_text("utf-8"))
         assert render_content(DOCUMENT, options) == render_content(copy, options)
 
 
-def test_each_tone_words_every_channel_in_its_own_way() -> None:
+def test_each_tone_changes_the_wording_of_every_channel() -> None:
     contents = [in_tone(tone) for tone in Tone]
     for part in (
         lambda c: c.newsletter.subject,
@@ -67,7 +67,7 @@ def test_no_tone_changes_the_authors_words() -> None:
     assert all(sentence in " ".join(in_tone(tone).newsletter.text.split()) for tone in Tone)
 
 
-def test_the_medical_tone_says_that_it_is_no_medical_advice() -> None:
+def test_the_medical_tone_adds_a_notice_that_it_is_not_medical_advice() -> None:
     content = in_tone(Tone.MEDICAL_SCIENTIFIC)
     assert "does not constitute medical advice" in content.newsletter.html
     assert "does not constitute medical advice" in content.newsletter.text
@@ -75,7 +75,7 @@ def test_the_medical_tone_says_that_it_is_no_medical_advice() -> None:
 
 
 @pytest.mark.parametrize("tone", Tone)
-def test_a_single_update_is_spoken_of_as_one(tone: Tone) -> None:
+def test_a_single_update_is_worded_in_the_singular(tone: Tone) -> None:
     content = render_content(document_of(), ContentOptions(email_tone=tone, web_tone=tone, social_tone=tone))
     everything = content.newsletter.text + content.newsletter.preview_text + content.web_update.content
     assert "1 update " in everything
@@ -88,7 +88,7 @@ def test_a_channel_may_have_a_tone_of_its_own() -> None:
     assert mixed.web_update == in_tone(Tone.ENCOURAGING).web_update
 
 
-def test_each_style_gives_another_newsletter_and_web_update_of_the_same_text() -> None:
+def test_each_style_gives_a_different_newsletter_and_web_update_from_the_same_text() -> None:
     contents = [render_content(DOCUMENT, ContentOptions(style=style)) for style in TemplateStyle]
     assert len({content.newsletter.html for content in contents}) == len(TemplateStyle)
     assert len({content.web_update.content for content in contents}) == len(TemplateStyle)
@@ -96,7 +96,7 @@ def test_each_style_gives_another_newsletter_and_web_update_of_the_same_text() -
 
 
 @pytest.mark.parametrize("style", TemplateStyle)
-def test_a_newsletter_is_html_that_mail_clients_show(style: TemplateStyle) -> None:
+def test_a_newsletter_is_html_that_mail_clients_can_display(style: TemplateStyle) -> None:
     html = render_content(DOCUMENT, ContentOptions(style=style)).newsletter.html
     assert html.startswith("<!DOCTYPE html>")
     assert 'role="presentation"' in html
@@ -107,7 +107,7 @@ def test_a_newsletter_is_html_that_mail_clients_show(style: TemplateStyle) -> No
 
 
 @pytest.mark.parametrize("style", TemplateStyle)
-def test_a_newsletter_is_no_wider_than_the_screen_whatever_it_holds(style: TemplateStyle, tmp_path: Path) -> None:
+def test_a_newsletter_is_never_wider_than_the_screen(style: TemplateStyle, tmp_path: Path) -> None:
     browser = needs("chromium")
     address = f"https://a.example/{'tracked' * 40}"
     document = document_of(title="t" * 200, content=f"{address}\n\n```\n{'x' * 300}\n```\n\n| {address} |\n|---|")
@@ -130,7 +130,7 @@ def test_subject_and_preview_text_fit_into_an_inbox() -> None:
         assert "\n" not in newsletter.subject
 
 
-def test_the_packaged_content_asks_no_mock_for_a_simulated_failure() -> None:
+def test_the_packaged_content_triggers_no_simulated_failure() -> None:
     for tone, seo in product(Tone, (True, False)):
         options = ContentOptions(email_tone=tone, web_tone=tone, social_tone=tone, seo_optimize=seo)
         content = render_content(DOCUMENT, options)
@@ -138,7 +138,7 @@ def test_the_packaged_content_asks_no_mock_for_a_simulated_failure() -> None:
         assert not any(SIMULATING_WORDS.search(text) for text in texts)
 
 
-def test_seo_bounds_title_and_excerpt_and_adds_keywords() -> None:
+def test_seo_limits_the_title_and_excerpt_and_adds_keywords() -> None:
     optimized = render_content(DOCUMENT, ContentOptions(seo_optimize=True)).web_update
     free = render_content(DOCUMENT, ContentOptions(seo_optimize=False)).web_update
     assert len(optimized.title) <= SEO_TITLE_MAX_CHARS
@@ -188,7 +188,7 @@ DANGEROUS = re.compile(
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-def test_hostile_markdown_does_nothing_in_any_channel(hostile: str) -> None:
+def test_hostile_markdown_is_harmless_in_every_channel(hostile: str) -> None:
     document = document_of(title=f"T {hostile}", content=f"before\n\n{hostile}\n\nafter", category="A&<b>")
     for style in TemplateStyle:
         content = render_content(document, ContentOptions(style=style))
@@ -224,20 +224,20 @@ def test_markdown_becomes_readable_plain_text() -> None:
         pytest.param("One\ntwo.\n\nThree.", "One two.", id="the first paragraph on one line"),
         pytest.param("| a | b |\n|---|---|\n| 1 | 2 |\n\nProse.", "Prose.", id="after a table"),
         pytest.param("- a\n- b\n\nProse.", "Prose.", id="after a list"),
-        pytest.param("- a\n\n  b\n\n> quoted\n\nProse.", "Prose.", id="paragraphs of a list or quotation are none"),
+        pytest.param("- a\n\n  b\n\n> quoted\n\nProse.", "Prose.", id="paragraphs in a list or quotation do not count"),
         pytest.param("### Heading\n\n```\ncode\n```\n\nProse.", "Prose.", id="after a heading and code"),
         pytest.param("![](https://a.example/i.png)\n\nProse.", "Prose.", id="after an image without words"),
         pytest.param("See [the guide](https://a.example).", "See the guide.", id="without addresses"),
-        pytest.param("- a\n- b", "", id="nothing but a list"),
+        pytest.param("- a\n- b", "", id="only a list"),
     ],
 )
-def test_a_posts_opening_is_prose(content: str, text: str) -> None:
+def test_a_post_opens_with_prose(content: str, text: str) -> None:
     assert Body(content).opening == text
     posts = render_content(document_of(content=content), ContentOptions()).social_posts
     assert all("\n\n\n" not in full_text(post) and (not text or text in post.content) for post in posts)
 
 
-def test_a_short_post_keeps_whole_sentences_and_the_medical_notice() -> None:
+def test_a_short_post_keeps_complete_sentences_and_the_medical_notice() -> None:
     first, second = (
         "In the trial, i.e. a small one, rest came sooner.",
         "It did not for " + "many, many " * 30 + "others.",
@@ -250,7 +250,7 @@ def test_a_short_post_keeps_whole_sentences_and_the_medical_notice() -> None:
     assert post.content.endswith(notice)
 
 
-def test_links_and_images_beside_the_document_leave_their_texts_to_readers_elsewhere() -> None:
+def test_relative_links_and_images_are_reduced_to_their_text() -> None:
     markdown = (
         "[guide *one*](docs/guide.md) [up](#top) [two](//a.example) ![chart](img/chart.png) [![badge](b.svg)](x)\n\n"
         'See [home](https://a.example), [mail](mailto:me@a.example) <img src="raw.png" alt="raw">'
@@ -262,10 +262,10 @@ def test_links_and_images_beside_the_document_leave_their_texts_to_readers_elsew
     )
 
 
-def test_a_newsletter_sets_direction_and_alignment_by_the_text() -> None:
+def test_a_newsletter_takes_its_direction_and_alignment_from_the_text() -> None:
     html = Body("مرحبا\n\n| a | b |\n|---|--:|\n| 1 | 2 |").html()
     assert html.startswith('<p dir="auto">')
-    assert '<table dir="auto">' in html  # its cells have none of their own: they would not count for the table's
+    assert '<table dir="auto">' in html  # cells have no direction of their own: it would not count towards the table's
     assert '<th align="left">a</th>\n<th align="right">b</th>' in html
 
 
@@ -285,10 +285,10 @@ def test_a_newsletter_sets_direction_and_alignment_by_the_text() -> None:
         pytest.param("https://example.org/a/very/long/path?with=query&and=more", 23, id="link"),
         pytest.param("see http://a.example.", 4 + 23 + 1, id="the full stop is not the link's"),
         pytest.param("at a.io.", 3 + 23 + 1, id="a domain alone may become a link"),
-        pytest.param("me@a-long-address.example 2.4 e.g. end.", 39, id="no domain"),
+        pytest.param("me@a-long-address.example 2.4 e.g. end.", 39, id="not a domain"),
     ],
 )
-def test_posts_are_weighed_as_the_platform_weighs_them(text: str, weight: int) -> None:
+def test_posts_are_measured_as_the_platform_measures_them(text: str, weight: int) -> None:
     assert post_weight(text) == weight
 
 
@@ -299,7 +299,7 @@ words = st.text(st.sampled_from("abc déł呼😀👍🏽 -,.'"), min_size=1, ma
 
 @given(title=words, content=words, tone=st.sampled_from(Tone))
 @settings(max_examples=60, deadline=None)
-def test_every_post_stays_within_its_platforms_limits(title: str, content: str, tone: Tone) -> None:
+def test_every_post_stays_within_the_limits_of_its_platform(title: str, content: str, tone: Tone) -> None:
     document = document_of(title=f"x {title}", content=f"x {content} https://example.org/{'p' * 300}")
     for post in render_content(document, ContentOptions(social_tone=tone)).social_posts:
         limits = LIMITS[post.platform]
@@ -309,7 +309,7 @@ def test_every_post_stays_within_its_platforms_limits(title: str, content: str, 
         assert post.content.strip()
 
 
-def test_the_limits_are_the_platforms_own() -> None:
+def test_the_limits_match_those_of_the_platforms() -> None:
     assert {p.value: (v.max_chars, v.hashtags) for p, v in LIMITS.items() if p in ("twitter", "instagram")} == {
         "twitter": (280, 3),
         "instagram": (2200, 30),
@@ -317,7 +317,7 @@ def test_the_limits_are_the_platforms_own() -> None:
     assert LIMITS[Platform.LINKEDIN].max_chars == 3000
 
 
-def test_posts_carry_the_link_and_the_images_of_the_document() -> None:
+def test_posts_contain_the_link_and_the_images_of_the_document() -> None:
     content = "See [the study](https://a.example/study).\n\n![Chart](https://a.example/chart.png)"
     posts = render_content(document_of(content=content), ContentOptions()).social_posts
     assert [post.platform for post in posts] == list(Platform)
@@ -325,7 +325,7 @@ def test_posts_carry_the_link_and_the_images_of_the_document() -> None:
     assert all(post.media_urls == ("https://a.example/chart.png",) for post in posts)
 
 
-def test_only_the_wanted_platforms_get_posts() -> None:
+def test_only_the_requested_platforms_get_posts() -> None:
     options = ContentOptions(platforms=(Platform.FACEBOOK, Platform.TWITTER))
     posts = render_content(DOCUMENT, options).social_posts
     assert [post.platform for post in posts] == [Platform.TWITTER, Platform.FACEBOOK]

@@ -1,4 +1,4 @@
-"""The living document's format: what is read, and where a malformed one is malformed."""
+"""The format of the living document: what is read, and the line reported for a malformed one."""
 
 import subprocess
 import sys
@@ -32,10 +32,10 @@ def test_a_document_has_its_title_sections_and_items_in_order() -> None:
         pytest.param("---\ntitle: x\n# a comment\ntags:\n  - a\n---\n", "News", id="front matter"),
         pytest.param("---\n# a comment\n\ntitle: x\n...\n", "News", id="front matter with a comment first"),
         pytest.param("---\n# Brand\n---\n", "Brand", id="a title between rules"),
-        pytest.param("---\ntitle: x\n# Brand\n", "Brand", id="no end"),
+        pytest.param("---\ntitle: x\n# Brand\n", "Brand", id="no closing line"),
     ],
 )
-def test_front_matter_is_no_part_of_the_text(before: str, title: str) -> None:
+def test_front_matter_is_not_part_of_the_text(before: str, title: str) -> None:
     document = parse_document(f"{before}# News\n## [A] B\n{ITEM}\n---\n## [B] C\n")
     assert (document.title, len(document.sections)) == (title, 2)
     assert document.items[0].line == before.count("\n") + 3
@@ -55,13 +55,13 @@ def test_the_packaged_document_has_several_categories_and_items() -> None:
         pytest.param("one\n\n  two", "one\n\ntwo", id="paragraphs"),
         pytest.param("one\n\n  - a\n    - b", "one\n\n- a\n  - b", id="nested list keeps its nesting"),
         pytest.param("one\nnot indented", "one\nnot indented", id="not indented"),
-        pytest.param("\n  below the field", "\n  below the field".strip("\n").strip(), id="begins on the next line"),
-        pytest.param("one\n  - **Note:** two", "one\n- **Note:** two", id="a bold list entry is no field"),
+        pytest.param("\n  below the field", "\n  below the field".strip("\n").strip(), id="starts on the next line"),
+        pytest.param("one\n  - **Note:** two", "one\n- **Note:** two", id="a bold list entry is not a field"),
         pytest.param("x\n\n  ```\n  ## [No] section\n  ```", "x\n\n```\n## [No] section\n```", id="headings in code"),
         pytest.param("```\n  ## [No] section\n  ```", "```\n## [No] section\n```", id="code right after the field"),
         pytest.param("```a``` is no fence", "```a``` is no fence", id="three backticks within a line"),
         pytest.param("one\n#### deeper heading", "one\n#### deeper heading", id="headings of level 4"),
-        pytest.param("one\n\n---\n", "one", id="a closing rule is no content"),
+        pytest.param("one\n\n---\n", "one", id="a closing rule is not content"),
         pytest.param("one\r\n  two\r\n", "one\ntwo", id="Windows line ends"),
     ],
 )
@@ -76,7 +76,7 @@ def test_content_is_everything_up_to_the_next_heading(written: str, read: str) -
 
 
 @pytest.mark.parametrize("written", ["2026-01-24", "January 24, 2026", "24 January 2026", "Jan 24, 2026"])
-def test_dates_are_read_in_the_usual_forms(written: str) -> None:
+def test_dates_are_read_in_the_common_formats(written: str) -> None:
     assert parse_document(f"## [A] B\n{ITEM.replace('2026-01-24', written)}").items[0].date == date(2026, 1, 24)
 
 
@@ -95,12 +95,14 @@ def test_dates_are_read_in_the_usual_forms(written: str) -> None:
         pytest.param("## [A] B\n" + ITEM.replace("- **Content:** C\n", ""), 2, "has no **Content:**", id="no content"),
         pytest.param("## [A] B\n" + ITEM.replace(" C\n", "\n\n"), 2, "has no **Content:**", id="empty content"),
         pytest.param("## [A] B\n### H\n", 2, "**Date:**, **Title:**, **Content:**", id="no field at all"),
-        pytest.param("## [A] B\n" + ITEM.replace("2026-01-24", "2026-02-30"), 3, "not a date", id="no such day"),
-        pytest.param("## [A] B\n" + ITEM.replace("2026-01-24", "soon"), 3, "not a date", id="no date at all"),
+        pytest.param(
+            "## [A] B\n" + ITEM.replace("2026-01-24", "2026-02-30"), 3, "not a date", id="a day that does not exist"
+        ),
+        pytest.param("## [A] B\n" + ITEM.replace("2026-01-24", "soon"), 3, "not a date", id="not a date"),
         pytest.param("## [A] B\n" + ITEM.replace("**Date:**", "**Dated:**"), 3, "unknown field 'Dated'", id="misspelt"),
         pytest.param(f"## [A] B\n{ITEM}- **Title:** again\n", 6, "appears twice", id="repeated field"),
         pytest.param("## [A] B\n### H\nprose\n", 3, "unexpected text", id="text before the fields"),
-        pytest.param(f"<!-- one\ntwo -->\n## B\n{ITEM}", 3, "has no category", id="lines count through comments"),
+        pytest.param(f"<!-- one\ntwo -->\n## B\n{ITEM}", 3, "has no category", id="comments count as lines"),
     ],
 )
 def test_a_malformed_document_is_refused_with_its_line(text: str, line: int, reason: str) -> None:
@@ -113,10 +115,10 @@ def test_a_malformed_document_is_refused_with_its_line(text: str, line: int, rea
     ("comment", "line"),
     [
         pytest.param("<!-- the rest was hidden by this", 6, id="never closed"),
-        pytest.param("<!-- a -->\n<!--->", 7, id="closed by nothing that closes it"),
+        pytest.param("<!-- a -->\n<!--->", 7, id="closed with the wrong mark"),
     ],
 )
-def test_a_comment_without_an_end_is_refused_rather_than_hide_the_items_after_it(comment: str, line: int) -> None:
+def test_an_unclosed_comment_is_refused_because_it_would_hide_later_items(comment: str, line: int) -> None:
     with pytest.raises(MalformedDocumentError, match=f"^line {line}: the comment that starts here"):
         parse_document(f"## [A] B\n{ITEM}{comment}\n## [C] D\n{ITEM}")
 
@@ -132,12 +134,12 @@ BLANKS = " \t" * 50_000
         pytest.param(f"## [{BLANKS}x", id="blanks within a category"),
         pytest.param(f"- **{BLANKS}x", id="blanks within a field's name"),
         pytest.param(f"- **x{BLANKS}**{BLANKS}x", id="blanks around a field's colon"),
-        pytest.param("- " * 50_000 + "x", id="a rule that is none"),
+        pytest.param("- " * 50_000 + "x", id="almost a rule"),
         pytest.param("<!--" * 50_000, id="comments within a comment"),
     ],
 )
-def test_no_line_of_a_document_takes_more_than_a_moment_to_read(line: str) -> None:
-    """In a process of its own: a pattern that backtracks holds the interpreter, and no timeout of this one fires."""
+def test_every_line_of_a_document_is_read_quickly(line: str) -> None:
+    """Run in a separate process: a backtracking pattern blocks the interpreter, and a timeout in it never fires."""
     program = (
         "import sys\n"
         "from services.generator.documents.model import MalformedDocumentError\n"

@@ -1,4 +1,4 @@
-"""Document sources against real HTTP servers: caching, limits, failures, Google Docs, Notion."""
+"""Document sources against real HTTP servers: caching, limits, failures, Google Docs and Notion."""
 
 import asyncio
 import base64
@@ -36,7 +36,7 @@ TEXT = "# N\n## [A] B\n### H\n- **Date:** 2026-01-24\n- **Title:** T\n- **Conten
 
 
 def with_client(use: Callable[[httpx.AsyncClient], Awaitable[T]], *, timeout_s: float = 5) -> T:
-    """What `use` makes of the generator's own client, guarded as in dry-run mode."""
+    """Return the result of `use` with the generator's own client, guarded as in dry-run mode."""
 
     async def run() -> T:
         async with build_client(
@@ -59,7 +59,7 @@ def read_url(server: HTTPServer, path: str = "/doc.md", *, times: int = 1, refre
     return with_client(use)
 
 
-def test_a_file_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
+def test_a_file_is_read_again_only_if_it_has_changed(tmp_path: Path) -> None:
     path = tmp_path / "doc.md"
     path.write_text("one")
 
@@ -73,7 +73,7 @@ def test_a_file_is_read_again_only_when_it_has_changed(tmp_path: Path) -> None:
     assert asyncio.run(use()) == ("one", True, "other")
 
 
-def test_a_changed_document_is_parsed_once_however_many_wait_for_it(tmp_path: Path) -> None:
+def test_a_changed_document_is_parsed_once_for_all_waiting_requests(tmp_path: Path) -> None:
     path = tmp_path / "doc.md"
     path.write_text(TEXT)
     metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
@@ -86,7 +86,7 @@ def test_a_changed_document_is_parsed_once_however_many_wait_for_it(tmp_path: Pa
     assert 'toombos_document_fetch_total{outcome="read",source="file"} 1.0' in metrics.render().decode()
 
 
-def test_a_change_that_keeps_size_and_modification_time_is_seen(tmp_path: Path) -> None:
+def test_a_change_that_keeps_size_and_modification_time_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "doc.md"
 
     def write(text: str) -> None:
@@ -98,14 +98,14 @@ def test_a_change_that_keeps_size_and_modification_time_is_seen(tmp_path: Path) 
         write("one")
         first = await source.read(refresh=False)
         changed_at = path.stat().st_ctime_ns
-        while path.stat().st_ctime_ns == changed_at:  # some file systems' clocks tick every few milliseconds
+        while path.stat().st_ctime_ns == changed_at:  # the clock of some file systems ticks only every few milliseconds
             write("two")
         return first, await source.read(refresh=False)
 
     assert asyncio.run(use()) == ("one", "two")
 
 
-def test_a_pipe_for_a_document_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_as_a_document_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "doc.md")
     with pytest.raises(DocumentUnavailableError, match="not a regular file"):
         asyncio.run(asyncio.wait_for(FileSource(tmp_path / "doc.md").read(refresh=False), 10))
@@ -126,13 +126,13 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path: Path, content: bytes | 
 
 @contextmanager
 def dripping_server() -> Iterator[int]:
-    """The port of a server that promises a document and sends a byte of it every 50 ms."""
+    """The port of a server that announces a document and sends one byte of it every 50 ms."""
 
     def serve(listener: socket.socket) -> None:
         while True:
             try:
                 connection, _ = listener.accept()
-            except OSError:  # closed: the test is over
+            except OSError:  # closed at the end of the test
                 return
             with connection, suppress(OSError):
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
@@ -148,7 +148,7 @@ def dripping_server() -> Iterator[int]:
     thread.join()
 
 
-def test_a_server_that_sends_a_byte_now_and_then_is_given_up() -> None:
+def test_a_server_that_sends_too_slowly_is_abandoned() -> None:
     async def use(client: httpx.AsyncClient) -> None:
         for source in (
             UrlSource(f"http://127.0.0.1:{port}/doc.md", client),
@@ -168,7 +168,9 @@ def test_a_server_that_sends_a_byte_now_and_then_is_given_up() -> None:
         ("Last-Modified", "Wed, 21 Oct 2026 07:28:00 GMT", "If-Modified-Since"),
     ],
 )
-def test_an_unchanged_document_is_not_sent_again(httpserver: HTTPServer, name: str, value: str, condition: str) -> None:
+def test_an_unchanged_document_is_not_downloaded_again(
+    httpserver: HTTPServer, name: str, value: str, condition: str
+) -> None:
     def answer(request: Request) -> Response:
         if request.headers.get(condition) == value:
             return Response(status=304)
@@ -179,13 +181,13 @@ def test_an_unchanged_document_is_not_sent_again(httpserver: HTTPServer, name: s
     assert [response.status_code for _, response in httpserver.log] == [200, 304, 304]
 
 
-def test_a_refresh_asks_for_the_whole_document(httpserver: HTTPServer) -> None:
+def test_a_refresh_requests_the_whole_document(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/doc.md").respond_with_data(TEXT, headers={"ETag": '"v1"'})
     assert read_url(httpserver, times=2, refresh=True) == [TEXT] * 2
     assert all("If-None-Match" not in request.headers for request, _ in httpserver.log)
 
 
-def test_a_changed_document_replaces_the_copy(httpserver: HTTPServer) -> None:
+def test_a_changed_document_replaces_the_cached_copy(httpserver: HTTPServer) -> None:
     httpserver.expect_ordered_request("/doc.md").respond_with_data("one", headers={"ETag": '"1"'})
     httpserver.expect_ordered_request("/doc.md").respond_with_data("two", headers={"ETag": '"2"'})
     assert read_url(httpserver, times=2) == ["one", "two"]
@@ -205,7 +207,7 @@ def test_a_redirect_away_from_this_machine_is_refused(httpserver: HTTPServer, lo
         read_url(httpserver)
 
 
-def test_a_redirect_loop_ends(httpserver: HTTPServer) -> None:
+def test_a_redirect_loop_is_abandoned(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/doc.md").respond_with_data(status=302, headers={"Location": "/doc.md"})
     with pytest.raises(DocumentUnavailableError, match="more than 5 redirects"):
         read_url(httpserver)
@@ -222,7 +224,7 @@ def test_a_redirect_loop_ends(httpserver: HTTPServer) -> None:
         (200, b"x" * (MAX_DOCUMENT_BYTES + 1), "larger than"),
     ],
 )
-def test_an_answer_that_is_no_document_is_refused(
+def test_a_response_that_is_not_a_document_is_refused(
     httpserver: HTTPServer, status: int, body: bytes, reason: str
 ) -> None:
     httpserver.expect_request("/doc.md").respond_with_data(body, status=status)
@@ -230,13 +232,13 @@ def test_an_answer_that_is_no_document_is_refused(
         read_url(httpserver)
 
 
-def test_a_server_that_fails_once_is_asked_again(httpserver: HTTPServer) -> None:
+def test_a_request_is_repeated_after_one_failure(httpserver: HTTPServer) -> None:
     httpserver.expect_ordered_request("/doc.md").respond_with_data(status=503, headers={"Retry-After": "0"})
     httpserver.expect_ordered_request("/doc.md").respond_with_data(TEXT)
     assert read_url(httpserver) == [TEXT]
 
 
-def test_an_unreachable_server_is_told_with_its_address_but_no_password() -> None:
+def test_an_unreachable_server_is_reported_with_its_address_but_without_the_password() -> None:
     async def use(client: httpx.AsyncClient) -> str:
         return await UrlSource("http://user:hunter2@127.0.0.1:9/doc.md?token=hunter2", client).read(refresh=False)
 
@@ -294,7 +296,7 @@ GOOGLE_DOCUMENT = {
 
 
 def verified_claims(form: dict[str, list[str]], key: rsa.RSAPrivateKey) -> dict[str, Any]:
-    """The JWT's claims, after its signature has been checked with the public key."""
+    """Return the claims of the JWT after verifying its signature with the public key."""
     signed, _, signature = form["assertion"][0].rpartition(".")
     decode = lambda text: base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))  # noqa: E731
     key.public_key().verify(decode(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
@@ -331,9 +333,7 @@ def test_a_google_document_is_read_with_a_signed_token(
     assert item.content.split() == ["Breathe", "*in*.", "Then", "read", "[this](https://a.example/x).", "1.", "one"]
 
 
-def test_a_google_token_that_was_taken_back_is_replaced(
-    httpserver: HTTPServer, service_account_key: rsa.RSAPrivateKey
-) -> None:
+def test_a_revoked_google_token_is_replaced(httpserver: HTTPServer, service_account_key: rsa.RSAPrivateKey) -> None:
     document = "/v1/documents/doc-1"
     for token in ("t-1", "t-2"):
         httpserver.expect_ordered_request("/token").respond_with_json({"access_token": token, "expires_in": 3600})
@@ -363,7 +363,7 @@ def test_a_google_token_that_was_taken_back_is_replaced(
         ((200, {"access_token": "t"}), (200, []), "not a JSON object"),
     ],
 )
-def test_googles_refusals_are_told(
+def test_a_refusal_by_google_is_reported(
     httpserver: HTTPServer,
     service_account_key: rsa.RSAPrivateKey,
     token: tuple[int, Any],
@@ -385,7 +385,7 @@ def test_googles_refusals_are_told(
     ("text", "reason"),
     [("{", "not JSON"), ("[]", "not a JSON object"), ('{"client_email": "a"}', "lacks private_key, token_uri")],
 )
-def test_wrong_google_credentials_are_named(text: str, reason: str) -> None:
+def test_invalid_google_credentials_are_reported(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         ServiceAccount.from_json(text)
 
@@ -432,7 +432,7 @@ def notion_page(number: int, category: str) -> dict[str, Any]:
     }
 
 
-def test_a_notion_database_is_read_page_after_page(httpserver: HTTPServer) -> None:
+def test_a_notion_database_is_read_page_by_page(httpserver: HTTPServer) -> None:
     def query(request: Request) -> Response:
         assert request.headers["Authorization"] == "Bearer secret-1"
         assert request.headers["Notion-Version"]
@@ -479,7 +479,7 @@ def test_a_notion_page_becomes_markdown(httpserver: HTTPServer) -> None:
         assert piece in item.content
 
 
-def test_notions_refusals_are_told(httpserver: HTTPServer) -> None:
+def test_a_refusal_by_notion_is_reported(httpserver: HTTPServer) -> None:
     refusal = {"message": "API token is invalid."}
     httpserver.expect_request("/v1/blocks/p/children").respond_with_json(refusal, status=401)
     with pytest.raises(DocumentUnavailableError, match=r"Notion: HTTP 401: API token is invalid\."):

@@ -1,4 +1,4 @@
-"""Dry-run mode's egress guard: who may be asked, and that a refusal sends nothing."""
+"""The egress guard of dry-run mode: which hosts are allowed, and that a refusal sends nothing."""
 
 import asyncio
 import ipaddress
@@ -13,7 +13,7 @@ from services.generator.outgoing.egress import Address, EgressGuard, EgressRefus
 
 
 class Recorder(httpx.AsyncBaseTransport):
-    """Stands for the network: keeps what would have been sent."""
+    """A stand-in for the network that records what would have been sent."""
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
@@ -24,7 +24,7 @@ class Recorder(httpx.AsyncBaseTransport):
 
 
 def ask(url: str, *, answers: tuple[str, ...] = (), allowed: frozenset[str] = frozenset()) -> tuple[Recorder, int, int]:
-    """(the network, refusals counted, names looked up) after one request to `url`, with a resolver of ours."""
+    """Return (network, counted refusals, resolved names) after one request to `url` with our own resolver."""
     network = Recorder()
     refused: list[None] = []
     asked: list[str] = []
@@ -56,7 +56,7 @@ def ask(url: str, *, answers: tuple[str, ...] = (), allowed: frozenset[str] = fr
         ("http://mocks.localhost:1/", ("127.0.0.1",), "127.0.0.1"),
     ],
 )
-def test_loopback_may_be_asked(url: str, answers: tuple[str, ...], connected_to: str) -> None:
+def test_a_loopback_address_is_allowed(url: str, answers: tuple[str, ...], connected_to: str) -> None:
     network, refused, _ = ask(url, answers=answers)
     assert (network.requests[0].url.host, refused) == (connected_to, 0)
 
@@ -77,25 +77,25 @@ def test_loopback_may_be_asked(url: str, answers: tuple[str, ...], connected_to:
         "http://user@evil.example@127.0.0.1.example/",
     ],
 )
-def test_any_other_host_is_refused_before_it_is_even_looked_up(url: str) -> None:
+def test_any_other_host_is_refused_before_its_name_is_resolved(url: str) -> None:
     network, refused, lookups = ask(url)
     assert (network.requests, refused, lookups) == ([], 1, 0)
 
 
 @pytest.mark.parametrize("answers", [("93.184.216.34",), ("127.0.0.1", "93.184.216.34"), ("::ffff:8.8.8.8",)])
-def test_every_address_of_a_name_is_judged(answers: tuple[str, ...]) -> None:
+def test_every_address_of_a_name_is_checked(answers: tuple[str, ...]) -> None:
     for url, allowed in (("http://localhost/", frozenset()), ("http://mock-crm/", frozenset({"mock-crm"}))):
         network, refused, _ = ask(url, answers=answers, allowed=allowed)
         assert (network.requests, refused) == ([], 1)
 
 
-def test_an_allow_listed_mock_may_be_asked_at_a_private_address() -> None:
+def test_an_allow_listed_mock_may_have_a_private_address() -> None:
     network, refused, _ = ask("http://Mock-CRM:8001/", answers=("172.18.0.3",), allowed=frozenset({"mock-crm"}))
     assert (network.requests[0].url.host, refused) == ("172.18.0.3", 0)
     assert network.requests[0].headers["Host"].lower() == "mock-crm:8001"
 
 
-def test_the_judged_address_is_the_one_connected_to(httpserver: HTTPServer) -> None:
+def test_the_connection_goes_to_the_checked_address(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/x").respond_with_data("ok")
     guard = EgressGuard(httpx.AsyncHTTPTransport(), allowed_hosts=frozenset(), count_refusal=lambda: None)
 
@@ -107,7 +107,7 @@ def test_the_judged_address_is_the_one_connected_to(httpserver: HTTPServer) -> N
     assert httpserver.log[0][0].headers["Host"] == f"localhost:{httpserver.port}"
 
 
-def test_no_other_module_makes_an_http_client() -> None:
+def test_no_other_module_creates_an_http_client() -> None:
     package = Path(services.generator.__file__).parent
     makers = {
         path.relative_to(package).as_posix()

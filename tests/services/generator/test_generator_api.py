@@ -1,4 +1,4 @@
-"""The generator over HTTP, as a real process beside real mocks."""
+"""The generator over HTTP, as a real process with real mocks."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def mocks(start_shared_service: StartService) -> dict[str, RunningService]:
 
 @pytest.fixture(scope="module")
 def generator(start_shared_service: StartService, mocks: dict[str, RunningService]) -> RunningService:
-    """An open generator in dry-run mode beside its mocks."""
+    """A generator in dry-run mode without API keys, with its mocks."""
     return start_shared_service("generator", **DRY_RUN, **addresses(mocks))
 
 
@@ -40,7 +40,7 @@ def addresses(mocks: dict[str, RunningService]) -> dict[str, str]:
 
 
 def nobody() -> str:
-    """An address where nobody listens."""
+    """Return an address on which nothing listens."""
     return f"http://127.0.0.1:{free_port()}"
 
 
@@ -50,7 +50,7 @@ def post(service: RunningService, body: Any = PREVIEW, **options: Any) -> httpx.
 
 
 def counted(mocks: dict[str, RunningService]) -> tuple[int, int, int]:
-    """(emails, web updates, social posts) that the mocks have taken."""
+    """Return the (emails, web updates, social posts) that the mocks have accepted."""
     crm, platform = (httpx.get(f"{mocks[n].url}/api/v1/stats", trust_env=False).json() for n in ("crm", "platform"))
     return crm["emails_sent"], platform["content_published"], platform["social_posts"]
 
@@ -67,11 +67,11 @@ def sample(service: RunningService, name: str, **labels: str) -> float:
     return sum(found)
 
 
-def without_identity(answer: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in answer.items() if name not in ("content_id", "generated_at")}
+def without_identity(response: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in response.items() if name not in ("content_id", "generated_at")}
 
 
-def test_equal_requests_get_equal_content_and_ids_of_their_own(generator: RunningService) -> None:
+def test_equal_requests_get_equal_content_and_different_ids(generator: RunningService) -> None:
     first, second, fresh = (post(generator, PREVIEW | more).json() for more in ({}, {}, {"force_refresh": True}))
     assert without_identity(first) == without_identity(second) == without_identity(fresh)
     assert len({first["content_id"], second["content_id"], fresh["content_id"]}) == 3
@@ -88,21 +88,28 @@ def test_a_preview_has_all_content_and_publishes_nothing(
     generator: RunningService, mocks: dict[str, RunningService]
 ) -> None:
     before = counted(mocks)
-    answer = post(generator).json()
+    response = post(generator).json()
     assert counted(mocks) == before
-    assert (answer["status"], answer["published_to"], answer["results"], answer["errors"]) == ("preview", [], {}, [])
-    assert answer["newsletter"].keys() == {"subject", "html", "text", "preview_text"}
-    assert answer["web_update"].keys() == {"title", "content", "excerpt", "slug", "tags"}
-    assert [p["platform"] for p in answer["social_posts"]] == ["twitter", "linkedin", "facebook", "instagram"]
+    assert (response["status"], response["published_to"], response["results"], response["errors"]) == (
+        "preview",
+        [],
+        {},
+        [],
+    )
+    assert response["newsletter"].keys() == {"subject", "html", "text", "preview_text"}
+    assert response["web_update"].keys() == {"title", "content", "excerpt", "slug", "tags"}
+    assert [p["platform"] for p in response["social_posts"]] == ["twitter", "linkedin", "facebook", "instagram"]
 
 
-def test_publishing_reaches_every_channel_once(generator: RunningService, mocks: dict[str, RunningService]) -> None:
+def test_content_is_published_to_every_channel_once(
+    generator: RunningService, mocks: dict[str, RunningService]
+) -> None:
     emails, updates, posts = counted(mocks)
-    answer = post(generator, {}).json()
-    assert (answer["status"], answer["published_to"]) == ("success", ["email", "web", "social"])
-    assert answer["results"]["email"]["external_id"]
-    assert answer["results"]["web"]["url"]
-    assert len(answer["results"]["social"]["posts"]) == 4
+    response = post(generator, {}).json()
+    assert (response["status"], response["published_to"]) == ("success", ["email", "web", "social"])
+    assert response["results"]["email"]["external_id"]
+    assert response["results"]["web"]["url"]
+    assert len(response["results"]["social"]["posts"]) == 4
     assert counted(mocks) == (emails + 1, updates + 1, posts + 4)
 
 
@@ -116,20 +123,20 @@ def test_publishing_reaches_every_channel_once(generator: RunningService, mocks:
     ],
     ids=["no email", "no web", "no social", "none"],
 )
-def test_only_the_channels_asked_for_are_published(
+def test_only_the_requested_channels_are_published(
     generator: RunningService, mocks: dict[str, RunningService], body: dict[str, bool], rises: tuple[int, int, int]
 ) -> None:
     before = counted(mocks)
-    answer = post(generator, body).json()
-    assert answer["status"] == "success"
+    response = post(generator, body).json()
+    assert response["status"] == "success"
     assert tuple(after - b for after, b in zip(counted(mocks), before, strict=True)) == rises
-    assert len(answer["social_posts"]) == rises[2]
+    assert len(response["social_posts"]) == rises[2]
 
 
 def test_options_shape_the_content(generator: RunningService) -> None:
     def generated(body: dict[str, Any] | None = None, **query: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = post(generator, PREVIEW | (body or {}), params=query).json()
-        return answer
+        response: dict[str, Any] = post(generator, PREVIEW | (body or {}), params=query).json()
+        return response
 
     plain = generated()
     assert generated({"tone": "encouraging"})["newsletter"] != plain["newsletter"]
@@ -165,14 +172,14 @@ def test_options_shape_the_content(generator: RunningService) -> None:
         (b'{"preview_only": true}', "?seo_optimize=perhaps", "seo_optimize"),
     ],
 )
-def test_wrong_requests_are_refused_and_publish_nothing(
+def test_invalid_requests_are_refused_and_publish_nothing(
     generator: RunningService, mocks: dict[str, RunningService], content: bytes, query: str, place: str
 ) -> None:
     before = counted(mocks)
     with generator.client() as client:
-        answer = client.post(GENERATE + query, content=content, headers={"Content-Type": "application/json"})
-    assert answer.status_code in (400, 422)
-    assert place in json.dumps(answer.json()["detail"])
+        response = client.post(GENERATE + query, content=content, headers={"Content-Type": "application/json"})
+    assert response.status_code in (400, 422)
+    assert place in json.dumps(response.json()["detail"])
     assert counted(mocks) == before
 
 
@@ -180,8 +187,8 @@ def test_wrong_requests_are_refused_and_publish_nothing(
     "content",
     [json.dumps(PREVIEW), "{}x", "[]", "", "null", '{"tone": "rude"}', '{"preview_only": 1}', '{"unknown": true}'],
 )
-def test_the_quick_way_answers_as_fastapis_own(generator: RunningService, content: str) -> None:
-    """A content type with a parameter is read by FastAPI alone."""
+def test_the_quick_route_responds_like_fastapis_own(generator: RunningService, content: str) -> None:
+    """FastAPI's own route handles a content type with a parameter."""
     types = ("application/json", "application/json; charset=utf-8")
     with generator.client() as client:
         quick, thorough = (client.post(GENERATE, content=content, headers={"Content-Type": t}) for t in types)
@@ -190,53 +197,53 @@ def test_the_quick_way_answers_as_fastapis_own(generator: RunningService, conten
 
 
 def test_a_body_of_10_mb_is_refused(generator: RunningService) -> None:
-    answer = post(generator, {"tone": "x" * 10_000_000})
-    assert (answer.status_code, "larger than" in answer.json()["detail"]) == (413, True)
+    response = post(generator, {"tone": "x" * 10_000_000})
+    assert (response.status_code, "larger than" in response.json()["detail"]) == (413, True)
 
 
-def test_the_history_lists_and_finds_generations(generator: RunningService) -> None:
-    answer = post(generator, PREVIEW | {"tone": "encouraging"}).json()
+def test_the_history_lists_generations_and_finds_them_by_id(generator: RunningService) -> None:
+    response = post(generator, PREVIEW | {"tone": "encouraging"}).json()
     with generator.client() as client:
         page = client.get("/api/v2/generations", params={"limit": 1}).json()
-        found = client.get(f"/api/v2/generations/{answer['content_id']}").json()
+        found = client.get(f"/api/v2/generations/{response['content_id']}").json()
         unknown = client.get("/api/v2/generations/none")
     assert page["total"] >= 1
-    assert page["generations"][0]["content_id"] == answer["content_id"]
+    assert page["generations"][0]["content_id"] == response["content_id"]
     assert page["generations"][0]["options"]["email_tone"] == "encouraging"
     assert {name: found[name] for name in ("newsletter", "web_update", "social_posts")} == {
-        name: answer[name] for name in ("newsletter", "web_update", "social_posts")
+        name: response[name] for name in ("newsletter", "web_update", "social_posts")
     }
     assert unknown.status_code == 404
 
 
-def test_one_channel_is_previewed_without_a_trace(generator: RunningService) -> None:
+def test_a_preview_of_one_channel_is_not_stored(generator: RunningService) -> None:
     whole = post(generator).json()
     with generator.client() as client:
         total = client.get("/api/v2/generations").json()["total"]
         for channel, part in (("email", "newsletter"), ("web", "web_update"), ("social", "social_posts")):
-            answer = client.post(f"/api/v1/content/preview/{channel}", json={}).json()
-            assert answer == {"channel": channel, part: whole[part]}
+            response = client.post(f"/api/v1/content/preview/{channel}", json={}).json()
+            assert response == {"channel": channel, part: whole[part]}
         assert client.get("/api/v2/generations").json()["total"] == total
         assert client.post("/api/v1/content/preview/fax", json={}).status_code == 422
 
 
 def test_templates_are_listed(generator: RunningService) -> None:
     with generator.client() as client:
-        answer = client.get("/api/v2/templates").json()
-    assert [template["name"] for template in answer["templates"]] == ["modern", "minimal", "plain"]
+        response = client.get("/api/v2/templates").json()
+    assert [template["name"] for template in response["templates"]] == ["modern", "minimal", "plain"]
 
 
-def test_detailed_health_tells_each_component(generator: RunningService) -> None:
+def test_detailed_health_reports_each_component(generator: RunningService) -> None:
     with generator.client() as client:
-        answer = client.get("/health/detailed").json()
-    components = {component["name"]: component for component in answer["components"]}
+        response = client.get("/health/detailed").json()
+    components = {component["name"]: component for component in response["components"]}
     assert components.keys() == {"database", "document_source", "crm", "platform", "disk", "memory"}
     for component in components.values():
         assert component["response_time_ms"] >= 0
         assert component["message"]
 
 
-def test_metrics_count_what_was_generated_and_published(generator: RunningService) -> None:
+def test_metrics_count_generations_and_publications(generator: RunningService) -> None:
     names = ("toombos_content_generated_total", "toombos_publish_total", "toombos_publish_duration_seconds_count")
     labels: tuple[dict[str, str], ...] = (
         {"channel": "email"},
@@ -253,29 +260,29 @@ def test_metrics_count_what_was_generated_and_published(generator: RunningServic
     assert sample(generator, "toombos_document_fetch_total", source="file") >= 1
 
 
-def test_with_the_crm_down_the_rest_is_published_once(
+def test_the_other_channels_are_published_once_if_the_crm_is_down(
     mocks: dict[str, RunningService], start_service: StartService
 ) -> None:
     service = start_service("generator", **DRY_RUN, **addresses(mocks) | {"MOCK_CRM_BASE_URL": nobody()})
     emails, updates, posts = counted(mocks)
-    answer = post(service, {}).json()
-    assert (answer["status"], answer["published_to"]) == ("partial", ["web", "social"])
-    assert answer["results"]["email"]["status"] == "failed"
-    (error,) = answer["errors"]
+    response = post(service, {}).json()
+    assert (response["status"], response["published_to"]) == ("partial", ["web", "social"])
+    assert response["results"]["email"]["status"] == "failed"
+    (error,) = response["errors"]
     assert re.match(r"email: CRM service: .*\(4 attempts\)", error)
     assert counted(mocks) == (emails, updates + 1, posts + 4)
     with service.client() as client:
-        stored = client.get(f"/api/v2/generations/{answer['content_id']}").json()
+        stored = client.get(f"/api/v2/generations/{response['content_id']}").json()
         health = client.get("/health")
-    assert (stored["status"], stored["errors"]) == ("partial", answer["errors"])
+    assert (stored["status"], stored["errors"]) == ("partial", response["errors"])
     assert (health.status_code, health.json()["status"]) == (200, "degraded")
 
 
-def test_with_every_channel_down_the_answer_is_502_and_stored(start_service: StartService) -> None:
+def test_the_response_is_502_and_stored_if_every_channel_is_down(start_service: StartService) -> None:
     service = start_service("generator", **DRY_RUN, MOCK_CRM_BASE_URL=nobody(), MOCK_PLATFORM_BASE_URL=nobody())
-    answer = post(service, {})
-    assert answer.status_code == 502
-    body = answer.json()
+    response = post(service, {})
+    assert response.status_code == 502
+    body = response.json()
     assert body["detail"].startswith("No channel published: email: CRM service")
     with service.client() as client:
         stored = client.get(f"/api/v2/generations/{body['content_id']}").json()
@@ -284,7 +291,7 @@ def test_with_every_channel_down_the_answer_is_502_and_stored(start_service: Sta
 
 
 def launch_unready(start_service: StartService, tmp_path: Path, **env: str) -> RunningService:
-    """A generator that becomes ready with a good document, and then gets the bad one."""
+    """Start a generator with a valid document, which the test then replaces."""
     document = tmp_path / "document.md"
     document.write_text("## [A] B\n### H\n- **Date:** 2026-01-24\n- **Title:** T\n- **Content:** C\n")
     return start_service("generator", **DRY_RUN, LIVING_DOC_ID=str(document), **env)
@@ -296,9 +303,9 @@ def test_a_malformed_document_is_422_with_its_line(
     service = launch_unready(start_service, tmp_path, **addresses(mocks))
     before = counted(mocks)
     (tmp_path / "document.md").write_text("## [A] B\n### H\n- **Date:** 2026-13-24\n")
-    answer = post(service, {})
-    (problem,) = answer.json()["detail"]
-    assert (answer.status_code, problem["loc"]) == (422, ["document", 2])
+    response = post(service, {})
+    (problem,) = response.json()["detail"]
+    assert (response.status_code, problem["loc"]) == (422, ["document", 2])
     assert "has no **Title:**, **Content:**" in problem["msg"]
     assert counted(mocks) == before
     with service.client() as client:
@@ -315,16 +322,18 @@ def test_a_document_too_complex_to_read_is_422_with_its_line(start_service: Star
     with (tmp_path / "document.md").open("a") as document:
         document.write("<div>" * 10_000)
     for path in (GENERATE, "/api/v1/content/preview/email"):
-        answer = post(service, {}, path=path)
-        (problem,) = answer.json()["detail"]
-        assert (answer.status_code, problem["loc"]) == (422, ["document", 2])
+        response = post(service, {}, path=path)
+        (problem,) = response.json()["detail"]
+        assert (response.status_code, problem["loc"]) == (422, ["document", 2])
         assert "takes more than 250000 steps" in problem["msg"]
 
 
-def test_a_history_that_takes_no_more_keeps_the_generator_unready_until_it_does(start_service: StartService) -> None:
+def test_the_generator_is_unready_while_its_history_cannot_be_written(start_service: StartService) -> None:
     service = start_service("generator", **DRY_RUN)
     hard_limit = resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE)[1]
-    resource.prlimit(service.process.pid, resource.RLIMIT_FSIZE, (1, hard_limit))  # as on a full disk: reading goes on
+    resource.prlimit(
+        service.process.pid, resource.RLIMIT_FSIZE, (1, hard_limit)
+    )  # as on a full disk: reading still works
     assert post(service).status_code == 503
     with service.client() as client:
         for _ in range(2):
@@ -338,11 +347,11 @@ def test_a_history_that_takes_no_more_keeps_the_generator_unready_until_it_does(
     assert post(service).status_code == 200
 
 
-def test_a_document_that_vanishes_is_502(start_service: StartService, tmp_path: Path) -> None:
+def test_a_deleted_document_is_502(start_service: StartService, tmp_path: Path) -> None:
     service = launch_unready(start_service, tmp_path)
     (tmp_path / "document.md").unlink()
-    answer = post(service)
-    assert (answer.status_code, "No such file" in answer.json()["detail"]) == (502, True)
+    response = post(service)
+    assert (response.status_code, "No such file" in response.json()["detail"]) == (502, True)
 
 
 @pytest.mark.parametrize(
@@ -359,11 +368,11 @@ def test_a_document_url_that_cannot_be_fetched_is_502(tmp_path: Path, url: str, 
         database_url=f"sqlite:///{tmp_path}/history.db",
     )
     with serve(create(settings)) as client:
-        answer = client.post(GENERATE, json={})
+        response = client.post(GENERATE, json={})
         refused = re.search(r"^toombos_egress_refused_total (\S+)", client.get("/metrics").text, re.MULTILINE)
         total = client.get("/api/v2/generations").json()["total"]
-    assert (answer.status_code, total) == (502, 0)
-    assert reason in answer.json()["detail"]
+    assert (response.status_code, total) == (502, 0)
+    assert reason in response.json()["detail"]
     assert refused is not None
     assert float(refused[1]) == (1 if "refuses" in reason else 0)
 
@@ -372,9 +381,11 @@ def test_a_publisher_off_this_machine_is_refused_in_dry_run_mode(
     mocks: dict[str, RunningService], start_service: StartService
 ) -> None:
     service = start_service("generator", **DRY_RUN, **addresses(mocks) | {"MOCK_CRM_BASE_URL": "http://192.0.2.7"})
-    answer = post(service, {}).json()
-    assert answer["status"] == "partial"
-    assert answer["errors"] == ["email: dry-run mode refuses requests to 192.0.2.7: not loopback and not allow-listed"]
+    response = post(service, {}).json()
+    assert response["status"] == "partial"
+    assert response["errors"] == [
+        "email: dry-run mode refuses requests to 192.0.2.7: not loopback and not allow-listed"
+    ]
     assert sample(service, "toombos_egress_refused_total") >= 1
     assert "egress refused in dry-run mode: 192.0.2.7" in service.log()
 
@@ -392,21 +403,23 @@ def locked(start_shared_service: StartService, mocks: dict[str, RunningService])
         pytest.param({"Authorization": "Bearer wrong"}, 401, id="wrong bearer"),
         pytest.param({"X-API-Key": "wrong"}, 401, id="wrong header"),
         pytest.param({"X-API-Key": ""}, 401, id="empty key"),
-        pytest.param({"Authorization": f"Basic {KEY}"}, 401, id="other scheme"),
+        pytest.param({"Authorization": f"Basic {KEY}"}, 401, id="another scheme"),
         pytest.param({"Authorization": KEY}, 401, id="no scheme"),
-        pytest.param({"Authorization": "Bearer wrong", "X-API-Key": KEY}, 401, id="one of two wrong"),
+        pytest.param({"Authorization": "Bearer wrong", "X-API-Key": KEY}, 401, id="one wrong key of two"),
         pytest.param({"Authorization": f"Bearer {KEY}"}, 200, id="bearer"),
-        pytest.param({"Authorization": f"bearer {KEY}"}, 200, id="the scheme's case is free"),
+        pytest.param({"Authorization": f"bearer {KEY}"}, 200, id="the scheme in another case"),
         pytest.param({"X-API-Key": KEY}, 200, id="header"),
         pytest.param({"X-API-Key": READ_KEY}, 200, id="a reader may preview"),
     ],
 )
-def test_with_an_api_key_every_request_needs_it(locked: RunningService, headers: dict[str, str], status: int) -> None:
-    answer = post(locked, headers=headers)
-    assert answer.status_code == status
+def test_every_request_needs_the_api_key_if_one_is_set(
+    locked: RunningService, headers: dict[str, str], status: int
+) -> None:
+    response = post(locked, headers=headers)
+    assert response.status_code == status
     if status == 401:
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
-        assert "key" in answer.json()["detail"]
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+        assert "key" in response.json()["detail"]
     for path in ("/api/v2/generations", "/api/v2/templates"):
         with locked.client() as client:
             assert client.get(path, headers=headers).status_code == status
@@ -414,17 +427,17 @@ def test_with_an_api_key_every_request_needs_it(locked: RunningService, headers:
 
 def test_a_reader_may_not_publish(locked: RunningService, mocks: dict[str, RunningService]) -> None:
     before = counted(mocks)
-    answer = post(locked, {}, headers={"X-API-Key": READ_KEY})
-    assert (answer.status_code, counted(mocks)) == (403, before)
+    response = post(locked, {}, headers={"X-API-Key": READ_KEY})
+    assert (response.status_code, counted(mocks)) == (403, before)
 
 
-def test_operations_need_no_key(locked: RunningService) -> None:
+def test_operational_routes_need_no_key(locked: RunningService) -> None:
     with locked.client() as client:
         paths = ("/health", "/live", "/ready", "/metrics", "/openapi.json")
         assert [client.get(path).status_code for path in paths] == [200] * len(paths)
 
 
-def test_keys_never_reach_the_log(locked: RunningService) -> None:
+def test_keys_never_appear_in_the_log(locked: RunningService) -> None:
     post(locked, headers={"X-API-Key": KEY})
     post(locked, headers={"X-API-Key": "wrong-key-of-a-stranger"})
     assert "API key" in locked.log()
@@ -432,12 +445,12 @@ def test_keys_never_reach_the_log(locked: RunningService) -> None:
     assert "wrong-key-of-a-stranger" not in locked.log()
 
 
-def test_a_wrong_key_is_refused_where_none_is_needed(generator: RunningService) -> None:
+def test_a_wrong_key_is_refused_even_if_no_key_is_needed(generator: RunningService) -> None:
     assert post(generator, headers={"Authorization": "Bearer invalid_key"}).status_code == 401
     assert post(generator).status_code == 200
 
 
-def test_a_key_may_hold_any_letters_and_blanks_around_it_do_not_count(
+def test_a_key_may_contain_any_letters_and_surrounding_blanks_are_ignored(
     start_service: StartService, mocks: dict[str, RunningService]
 ) -> None:
     service = start_service("generator", **DRY_RUN, **addresses(mocks), API_KEY=" schlüssel-ключ ")
@@ -446,12 +459,12 @@ def test_a_key_may_hold_any_letters_and_blanks_around_it_do_not_count(
         assert post(service, headers=headers).status_code == 200
 
 
-def test_a_key_of_blanks_lets_nobody_in() -> None:
+def test_a_blank_key_gives_no_access() -> None:
     keys = ApiKeys("  ", None)
     assert [keys.role_of(key) for key in (None, "", "  ")] == [None, None, None]
 
 
-def test_the_rate_is_limited_for_each_key(start_service: StartService, mocks: dict[str, RunningService]) -> None:
+def test_the_rate_is_limited_per_key(start_service: StartService, mocks: dict[str, RunningService]) -> None:
     service = start_service("generator", **DRY_RUN, **addresses(mocks), API_KEY=KEY, RATE_LIMIT_PER_MINUTE="3")
     statuses = [post(service, headers={"X-API-Key": KEY}).status_code for _ in range(4)]
     assert statuses == [200, 200, 200, 429]
@@ -462,7 +475,7 @@ def test_the_rate_is_limited_for_each_key(start_service: StartService, mocks: di
         assert client.get("/health").status_code == 200
 
 
-def test_a_database_that_is_away_keeps_the_generator_alive_but_unready(
+def test_the_generator_stays_alive_but_unready_if_the_database_is_unavailable(
     mocks: dict[str, RunningService], start_service: StartService
 ) -> None:
     service = start_service("generator", **DRY_RUN, **addresses(mocks))
@@ -470,9 +483,9 @@ def test_a_database_that_is_away_keeps_the_generator_alive_but_unready(
     database = service.project / "data" / "generator.db"
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("ALTER TABLE generations RENAME TO elsewhere")
-    answer = post(service, {})
-    assert (answer.status_code, counted(mocks)) == (503, before)
-    assert "database" in answer.json()["detail"]
+    response = post(service, {})
+    assert (response.status_code, counted(mocks)) == (503, before)
+    assert "database" in response.json()["detail"]
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("ALTER TABLE elsewhere RENAME TO generations")
     assert post(service, {}).status_code == 200

@@ -1,4 +1,4 @@
-"""The generator against its own OpenAPI: generated requests find no 5xx and no answer that breaks its schema.
+"""The generator against its own OpenAPI: generated requests find no 5xx and no response that breaks its schema.
 
 Longer: `TOOMBOS_FUZZ_EXAMPLES=500 pytest tests/services/generator/test_generator_conformance.py`.
 """
@@ -35,7 +35,7 @@ bounded = settings(
 
 @pytest.fixture(scope="module")
 def generator_url() -> Iterator[str]:
-    """A generator beside its mocks, all in this process."""
+    """A generator with its mocks, all in this process."""
     mocks = create_crm(CrmSettings(_env_file=None)), create_platform(PlatformSettings(_env_file=None))
     with tempfile.TemporaryDirectory() as directory, serve(mocks[0]) as crm, serve(mocks[1]) as platform:
         generator = create(
@@ -54,17 +54,17 @@ def generator_url() -> Iterator[str]:
 
 @schemathesis.openapi.from_dict(SCHEMA).parametrize()
 @bounded
-def test_the_generator_answers_as_its_openapi_says(case: Case, generator_url: str) -> None:
+def test_the_generator_responds_as_its_openapi_says(case: Case, generator_url: str) -> None:
     response = case.call(base_url=generator_url, headers={"Authorization": f"Bearer {KEY}"})
-    # A request that was wrong for want of the key is right with it.
+    # A request that is invalid only because it has no key is valid with it.
     excluded = [] if "Authorization" in (case.headers or {}) else [negative_data_rejection]
     case.validate_response(response, excluded_checks=excluded)
     assert response.status_code < 500
 
 
-def test_every_answer_has_a_schema_that_says_something() -> None:
+def test_every_response_has_a_specific_schema() -> None:
     for path, operations in SCHEMA["paths"].items():
         for method, operation in operations.items():
             content = operation["responses"]["200"]["content"]
             schema = next(iter(content.values()))["schema"]
-            assert schema, f"{method} {path} answers with any JSON"
+            assert schema, f"{method} {path}: any JSON is a valid response"

@@ -1,6 +1,6 @@
-"""SIGKILL in the middle of a thousand generations: every acknowledged one is in the history after the restart.
+"""SIGKILL during a thousand generations: every acknowledged one is in the history after the restart.
 
-SIGTERM in the middle of a publication: it is in the history as pending.
+SIGTERM during a publication: it is in the history as pending.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ CLIENTS = 10
 
 
 def generate_until_killed(service: RunningService) -> list[str]:
-    """Ids of the previews that were acknowledged; the process is killed once it has acknowledged KILL_AFTER."""
+    """Return the ids of the acknowledged previews; the process is killed once it has acknowledged KILL_AFTER."""
     acknowledged: list[str] = []
 
     async def run() -> None:
@@ -32,10 +32,10 @@ def generate_until_killed(service: RunningService) -> list[str]:
             for _ in left:
                 body = {"preview_only": True, "include_preview": False}
                 try:
-                    answer = await client.post("/api/v2/generate-content", json=body)
+                    response = await client.post("/api/v2/generate-content", json=body)
                 except httpx.TransportError:
                     return
-                acknowledged.append(answer.json()["content_id"])
+                acknowledged.append(response.json()["content_id"])
                 if len(acknowledged) == KILL_AFTER:
                     service.process.send_signal(signal.SIGKILL)
 
@@ -76,7 +76,7 @@ def test_sigkill_loses_no_acknowledged_generation(
         connection.close()
 
 
-def test_sigterm_leaves_what_is_still_being_published_pending_and_logs_no_error(start_service: StartService) -> None:
+def test_sigterm_leaves_an_unfinished_publication_pending_and_logs_no_error(start_service: StartService) -> None:
     crm = start_service("crm", MOCK_LATENCY_MS="60000")
     generator = start_service("generator", DRY_RUN_MODE="true", SHUTDOWN_GRACE_S="0.5", MOCK_CRM_BASE_URL=crm.url)
     body = b'{"publish_web": false, "generate_social": false}'

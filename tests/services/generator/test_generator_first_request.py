@@ -1,4 +1,4 @@
-"""Once ready, the generator has done all that is done once: the first request is served as quickly as the next."""
+"""Once ready, the generator has done all its one-time work: the first request is as quick as the next."""
 
 import json
 import subprocess
@@ -28,8 +28,8 @@ async def main():
         while (await client.get("/ready")).status_code != 200:
             await asyncio.sleep(0.01)
         ready = True
-        answer = await client.post("/api/v2/generate-content", json={"preview_only": True})
-        assert answer.status_code == 200, answer.text
+        response = await client.post("/api/v2/generate-content", json={"preview_only": True})
+        assert response.status_code == 200, response.text
         ready = False
     print(json.dumps(opened))
 

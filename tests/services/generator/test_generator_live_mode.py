@@ -1,4 +1,4 @@
-"""Live mode starts only with everything it needs, and says by name what is missing or weak."""
+"""Live mode starts only with all its settings, and names those that are missing or weak."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ GOOD = {
 
 
 def refused(tmp_path: Path, **env: str) -> tuple[int, str]:
-    """(exit code, everything printed) of a generator that is to refuse its settings."""
+    """Return (exit code, output) of a generator that should refuse its settings."""
     log = tmp_path / "log"
     process = run_module(
         "services.generator",
@@ -36,8 +36,8 @@ def refused(tmp_path: Path, **env: str) -> tuple[int, str]:
             process.wait()
 
 
-@pytest.mark.parametrize("mode", [{"DRY_RUN_MODE": "false"}, {}], ids=["said", "by default"])
-def test_without_settings_live_mode_lists_every_missing_name(tmp_path: Path, mode: dict[str, str]) -> None:
+@pytest.mark.parametrize("mode", [{"DRY_RUN_MODE": "false"}, {}], ids=["explicit", "by default"])
+def test_live_mode_without_settings_lists_every_missing_name(tmp_path: Path, mode: dict[str, str]) -> None:
     code, printed = refused(tmp_path, **mode)
     assert code == 3
     for name in GOOD.keys() - {"DRY_RUN_MODE"}:
@@ -74,14 +74,14 @@ def test_without_settings_live_mode_lists_every_missing_name(tmp_path: Path, mod
         ({"DATABASE_URL": "mysql://u:s3cret-pw@h/d"}, "DATABASE_URL: must start with sqlite:"),
     ],
 )
-def test_a_weak_or_wrong_setting_is_refused_by_name(tmp_path: Path, change: dict[str, str], problem: str) -> None:
+def test_a_weak_or_invalid_setting_is_refused_by_name(tmp_path: Path, change: dict[str, str], problem: str) -> None:
     code, printed = refused(tmp_path, **GOOD | change)
     assert (code, problem.removesuffix(", private_key") in printed) == (3, True), printed
     for secret in [*(value for name, value in (GOOD | change).items() if name.endswith("KEY") and value), "s3cret-pw"]:
         assert secret not in printed
 
 
-def test_with_all_of_them_it_runs_publishes_to_the_real_targets_and_demands_its_key(
+def test_live_mode_with_all_settings_publishes_to_the_real_targets_and_requires_its_key(
     start_service: StartService,
 ) -> None:
     crm, platform = start_service("crm"), start_service("platform")
@@ -96,7 +96,7 @@ def test_with_all_of_them_it_runs_publishes_to_the_real_targets_and_demands_its_
     assert not any(GOOD[name] in service.log() for name in GOOD if name.endswith("KEY"))
 
 
-def test_mocks_never_see_the_real_services_keys(start_service: StartService, httpserver: HTTPServer) -> None:
+def test_mocks_never_receive_the_keys_of_the_real_services(start_service: StartService, httpserver: HTTPServer) -> None:
     httpserver.expect_request("/health").respond_with_json({})
     httpserver.expect_request("/api/v1/email/send").respond_with_json({"message_id": "m"})
     keys = {name: value for name, value in GOOD.items() if name != "DRY_RUN_MODE"}

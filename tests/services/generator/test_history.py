@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def with_history(database_url: str, use: Callable[[GenerationHistory], Awaitable[T]]) -> T:
-    """What `use` makes of a history that is opened and closed around it, as a service's life does."""
+    """Return the result of `use` with a history that is opened before and closed after it, as in a service."""
 
     async def run() -> T:
         metrics = GeneratorMetrics(service="generator", version="0", dry_run=True)
@@ -56,7 +56,7 @@ def test_a_generation_survives_a_restart_with_its_content(database_url: str) -> 
     assert found == (stored, '{"text":"café 🌱"}')
 
 
-def test_an_unknown_id_is_not_found(database_url: str) -> None:
+def test_an_unknown_id_has_no_generation(database_url: str) -> None:
     assert with_history(database_url, lambda history: history.get("no such id")) is None
 
 
@@ -79,7 +79,7 @@ def test_the_outcome_replaces_pending(database_url: str) -> None:
     assert with_history(database_url, use) == ((pending, "{}"), (finished, "{}"))
 
 
-def test_pages_are_newest_first_and_count_everything(database_url: str) -> None:
+def test_pages_have_the_newest_first_and_the_total_count(database_url: str) -> None:
     stored = [generation() for _ in range(5)]
 
     async def use(history: GenerationHistory) -> tuple[list[str], int, list[str]]:
@@ -92,7 +92,7 @@ def test_pages_are_newest_first_and_count_everything(database_url: str) -> None:
     assert with_history(database_url, use) == ([ids[4], ids[3]], 5, [ids[0]])
 
 
-def test_many_writers_at_once_are_all_stored(database_url: str) -> None:
+def test_all_concurrent_writes_are_stored(database_url: str) -> None:
     stored = [generation(digest=f"{number % 7:064d}") for number in range(300)]
 
     async def use(history: GenerationHistory) -> tuple[int, int]:
@@ -104,7 +104,7 @@ def test_many_writers_at_once_are_all_stored(database_url: str) -> None:
     assert with_history(database_url, use) == (300, 30)
 
 
-def test_a_repeated_write_stores_once(database_url: str) -> None:
+def test_a_repeated_write_is_stored_once(database_url: str) -> None:
     stored = generation()
 
     async def use(history: GenerationHistory) -> int:
@@ -127,10 +127,10 @@ def test_two_services_may_share_one_database(database_url: str) -> None:
     assert with_history(database_url, use) == 40
 
 
-def test_a_new_file_that_another_service_is_just_setting_up_is_waited_for(tmp_path: Path) -> None:
+def test_the_history_waits_while_another_service_creates_the_tables(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")  # as it does before it creates the tables
+    other.execute("BEGIN IMMEDIATE")  # as the other service does before it creates the tables
 
     async def use(history: GenerationHistory) -> tuple[bool, int]:
         adding = asyncio.create_task(history.add(generation(), "{}"))
@@ -160,14 +160,14 @@ def test_tables_of_another_version_are_left_alone(database_url: str) -> None:
         ("postgresql://toombos:s3cret-word@127.0.0.1:9/none", "refused"),
     ],
 )
-def test_a_database_that_is_away_is_told_without_its_password(url: str, reason: str) -> None:
+def test_an_unavailable_database_is_reported_without_its_password(url: str, reason: str) -> None:
     with pytest.raises(HistoryUnavailableError) as refused:
         with_history(url, lambda history: history.ping())
     assert reason in str(refused.value)
     assert "s3cret-word" not in str(refused.value)
 
 
-def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
+def test_a_database_is_used_again_once_it_is_available(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.write_text("in the way")
 
@@ -183,7 +183,7 @@ def test_a_database_that_comes_back_is_used_again(tmp_path: Path) -> None:
 
 @pytest.fixture
 def locking(postgres_cluster: Path) -> Iterator[tuple[str, Any]]:
-    """A database, and another session's connection to it, which keeps the tables that it locks from answering."""
+    """A database, and the connection of another session whose table locks block all queries."""
     import psycopg
 
     name = f"locked_{uuid4().hex}"
@@ -196,8 +196,10 @@ def locking(postgres_cluster: Path) -> Iterator[tuple[str, Any]]:
         yield url, connection
 
 
-@pytest.mark.parametrize("tables", ["contents, generations", "schema_version"], ids=["in use", "while it is opened"])
-def test_a_database_that_does_not_answer_is_given_up_and_used_again_once_it_does(
+@pytest.mark.parametrize(
+    "tables", ["contents, generations", "schema_version"], ids=["while in use", "while being opened"]
+)
+def test_a_database_that_does_not_respond_is_abandoned_and_used_again_once_it_does(
     locking: tuple[str, Any], tables: str
 ) -> None:
     url, session = locking
@@ -218,7 +220,7 @@ def test_a_database_that_does_not_answer_is_given_up_and_used_again_once_it_does
     assert asyncio.run(run()) == 1
 
 
-def test_a_service_whose_database_does_not_answer_still_ends_on_sigterm(
+def test_sigterm_ends_a_service_whose_database_does_not_respond(
     locking: tuple[str, Any], start_service: StartService
 ) -> None:
     url, session = locking
@@ -226,12 +228,12 @@ def test_a_service_whose_database_does_not_answer_still_ends_on_sigterm(
     session.execute("LOCK TABLE generations IN ACCESS EXCLUSIVE MODE")
     with socket.create_connection(("127.0.0.1", service.port)) as client:
         client.sendall(b"GET /api/v2/generations HTTP/1.1\r\nHost: x\r\n\r\n")
-        with service.client() as probe:  # answered after the request before it was taken up
+        with service.client() as probe:  # the response comes only after the previous request was accepted
             assert probe.get("/live").status_code == 200
         assert service.stop() == 0
 
 
-def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "history.db"
     path.write_bytes(b"no database" * 1000)
     with pytest.raises(HistoryUnavailableError, match=f"cannot be used: {path}: file is not a database"):
@@ -239,7 +241,7 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("deed", ["file removed", "folder removed", "file replaced"])
-def test_nothing_is_written_into_a_database_that_was_removed(tmp_path: Path, deed: str) -> None:
+def test_nothing_is_written_to_a_deleted_database(tmp_path: Path, deed: str) -> None:
     path = tmp_path / "data" / "history.db"
     url = f"sqlite:///{path}"
     restored, later = generation(), generation()

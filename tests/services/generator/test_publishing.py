@@ -1,4 +1,4 @@
-"""Publishing over a bad network: retries, lost answers, circuit breaker, bounded concurrency."""
+"""Publishing over a bad network: retries, lost responses, circuit breaker, bounded concurrency."""
 
 import asyncio
 import socket
@@ -24,20 +24,20 @@ from tests.support.servers import answer, serve_tls
 QUICK = RetryPolicy(attempts=4, base_delay_s=0.001, max_delay_s=0.05)
 
 
-class Answers:
-    """Sends what it is told to, one after the other, and keeps the pauses between them."""
+class Sender:
+    """A sender that returns the given responses in order and records the pauses between them."""
 
-    def __init__(self, *answers: int | httpx.Response | Exception) -> None:
-        self._answers = list(answers)
+    def __init__(self, *responses: int | httpx.Response | Exception) -> None:
+        self._responses = list(responses)
         self.pauses_s: list[float] = []
         self.sent = 0
 
     async def send(self) -> httpx.Response:
         self.sent += 1
-        answer = self._answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return httpx.Response(answer) if isinstance(answer, int) else answer
+        response = self._responses.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        return httpx.Response(response) if isinstance(response, int) else response
 
     async def sleep(self, delay_s: float) -> None:
         self.pauses_s.append(delay_s)
@@ -47,48 +47,48 @@ class Answers:
 
 
 @pytest.mark.parametrize("failure", [408, 429, 500, 502, 503, 504, httpx.ConnectError("x"), httpx.ReadTimeout("x")])
-def test_a_passing_failure_is_tried_again(failure: int | Exception) -> None:
-    answers = Answers(failure, failure, 200)
-    assert answers.run().status_code == 200
-    assert answers.sent == 3
+def test_a_temporary_failure_is_retried(failure: int | Exception) -> None:
+    sender = Sender(failure, failure, 200)
+    assert sender.run().status_code == 200
+    assert sender.sent == 3
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 400, 401, 403, 404, 409, 422])
-def test_a_definite_answer_is_not_asked_for_again(status: int) -> None:
-    answers = Answers(status, 200)
-    assert answers.run().status_code == status
-    assert answers.sent == 1
+def test_a_definite_response_is_not_retried(status: int) -> None:
+    sender = Sender(status, 200)
+    assert sender.run().status_code == status
+    assert sender.sent == 1
 
 
-def test_attempts_and_pauses_are_bounded_and_the_pauses_grow() -> None:
-    answers = Answers(*[503] * 10)
+def test_attempts_are_bounded_and_pauses_grow_up_to_a_bound() -> None:
+    sender = Sender(*[503] * 10)
     policy = RetryPolicy(attempts=5, base_delay_s=1, max_delay_s=4)
     with pytest.raises(AttemptsFailedError, match=r"CRM: HTTP 503 \(5 attempts\)"):
-        answers.run(policy)
-    assert answers.sent == 5
-    for pause_s, longest_s in zip(answers.pauses_s, (1, 2, 4, 4), strict=True):
+        sender.run(policy)
+    assert sender.sent == 5
+    for pause_s, longest_s in zip(sender.pauses_s, (1, 2, 4, 4), strict=True):
         assert longest_s / 2 <= pause_s <= longest_s
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_waited_for(form: str) -> None:
+def test_a_retry_waits_for_the_time_in_retry_after(form: str) -> None:
     value = "3" if form == "seconds" else format_datetime(datetime.now(UTC) + timedelta(seconds=4), usegmt=True)
-    answers = Answers(httpx.Response(429, headers={"Retry-After": value}), 200)
-    answers.run()
-    assert 2 <= answers.pauses_s[0] <= 4
+    sender = Sender(httpx.Response(429, headers={"Retry-After": value}), 200)
+    sender.run()
+    assert 2 <= sender.pauses_s[0] <= 4
 
 
-def test_a_retry_after_beyond_the_longest_pause_ends_the_attempts() -> None:
-    answers = Answers(httpx.Response(503, headers={"Retry-After": "3600"}), 200)
+def test_a_retry_after_longer_than_the_maximum_pause_ends_the_attempts() -> None:
+    sender = Sender(httpx.Response(503, headers={"Retry-After": "3600"}), 200)
     with pytest.raises(AttemptsFailedError, match="1 attempt"):
-        answers.run()
-    assert answers.pauses_s == []
+        sender.run()
+    assert sender.pauses_s == []
 
 
 @pytest.mark.parametrize("value", ["soon", "Mon, 01 Jan 99999999999 00:00:00 GMT", "Mon, 01 Jan 2026 00:00:00 -0000"])
-def test_a_retry_after_that_is_no_time_is_ignored(value: str) -> None:
-    answers = Answers(httpx.Response(503, headers={"Retry-After": value}), 200)
-    assert answers.run().status_code == 200
+def test_a_retry_after_that_is_not_a_time_is_ignored(value: str) -> None:
+    sender = Sender(httpx.Response(503, headers={"Retry-After": value}), 200)
+    assert sender.run().status_code == 200
 
 
 class Clock:
@@ -99,7 +99,7 @@ class Clock:
         return self.now_s
 
 
-def test_a_breaker_opens_after_failures_in_a_row_and_closes_after_a_good_trial() -> None:
+def test_a_breaker_opens_after_consecutive_failures_and_closes_after_a_successful_trial() -> None:
     clock = Clock()
     breaker = CircuitBreaker("CRM", failures_to_open=2, open_s=10, clock=clock)
     breaker.admit(), breaker.fail()
@@ -118,30 +118,30 @@ def test_a_breaker_opens_after_failures_in_a_row_and_closes_after_a_good_trial()
     breaker.fail()
     assert breaker.state is CircuitState.OPEN
     clock.now_s = 20
-    breaker.admit(), breaker.release()  # a trial that was given up frees its place
+    breaker.admit(), breaker.release()  # an abandoned trial makes room for another
     breaker.admit(), breaker.succeed()
     assert breaker.state is CircuitState.CLOSED
 
 
 def test_an_open_breaker_keeps_requests_from_the_target() -> None:
     breaker = CircuitBreaker("CRM", failures_to_open=3, open_s=60)
-    answers = Answers(*[503] * 10)
+    sender = Sender(*[503] * 10)
     with pytest.raises(CircuitOpenError):
-        answers.run(RetryPolicy(attempts=5), breaker)
-    assert answers.sent == 3
+        sender.run(RetryPolicy(attempts=5), breaker)
+    assert sender.sent == 3
     with pytest.raises(CircuitOpenError):
-        answers.run(RetryPolicy(attempts=5), breaker)
-    assert answers.sent == 3
+        sender.run(RetryPolicy(attempts=5), breaker)
+    assert sender.sent == 3
 
 
 def test_a_refused_request_does_not_open_the_breaker() -> None:
     breaker = CircuitBreaker("CRM", failures_to_open=1)
-    Answers(422).run(breaker=breaker)
+    Sender(422).run(breaker=breaker)
     assert breaker.state is CircuitState.CLOSED
 
 
 def publish(base_url: str, *, times: int = 1, slots: int = 10) -> list[dict[str, object]]:
-    """The answers to `times` different publications at once."""
+    """Return the responses to `times` different publications at once."""
 
     async def run() -> list[dict[str, object]]:
         client = build_client(
@@ -165,27 +165,27 @@ def publish(base_url: str, *, times: int = 1, slots: int = 10) -> list[dict[str,
     return asyncio.run(run())
 
 
-def test_all_attempts_of_a_publication_carry_one_idempotency_key(httpserver: HTTPServer) -> None:
+def test_all_attempts_of_a_publication_have_the_same_idempotency_key(httpserver: HTTPServer) -> None:
     for status in (500, 429, 200):
         httpserver.expect_ordered_request("/api/v1/email/send").respond_with_json({"message_id": "m"}, status=status)
     assert publish(httpserver.url_for("")) == [{"message_id": "m"}]
     assert [request.headers["Idempotency-Key"] for request, _ in httpserver.log] == ["k0"] * 3
 
 
-def test_no_more_requests_run_at_once_than_the_slots_allow(httpserver: HTTPServer) -> None:
+def test_concurrent_requests_never_exceed_the_slots(httpserver: HTTPServer) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
-    def answer(_: Request) -> Response:
+    def respond(_: Request) -> Response:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.02)  # the work of the target, during which others could arrive
+        time.sleep(0.02)  # the target is busy, and other requests could arrive
         with lock:
             running -= 1
         return Response("{}", content_type="application/json")
 
-    httpserver.expect_request("/api/v1/email/send").respond_with_handler(answer)
+    httpserver.expect_request("/api/v1/email/send").respond_with_handler(respond)
     assert len(publish(httpserver.url_for(""), times=12, slots=3)) == 12
     assert 1 <= most <= 3
 
@@ -201,7 +201,7 @@ def test_no_more_requests_run_at_once_than_the_slots_allow(httpserver: HTTPServe
         (302, "", "HTTP 302"),
     ],
 )
-def test_a_target_that_does_not_take_it_is_told_with_its_reason(
+def test_a_refusal_by_the_target_is_reported_with_its_reason(
     httpserver: HTTPServer, status: int, body: str, reason: str
 ) -> None:
     httpserver.expect_request("/api/v1/email/send").respond_with_data(body, status=status)
@@ -215,11 +215,11 @@ def test_a_target_that_does_not_take_it_is_told_with_its_reason(
         pytest.param(
             b"no gzip", {"Content-Encoding": "gzip"}, r"incorrect header check.* \(4 attempts\)", id="compressed"
         ),
-        pytest.param(b"[" * 100_000, {}, "without a JSON object", id="nested beyond reading"),
-        pytest.param(b"\xff", {}, "without a JSON object", id="no text"),
+        pytest.param(b"[" * 100_000, {}, "without a JSON object", id="nested too deeply"),
+        pytest.param(b"\xff", {}, "without a JSON object", id="not text"),
     ],
 )
-def test_an_answer_that_cannot_be_read_is_a_failed_publication(
+def test_a_response_that_cannot_be_read_is_a_failed_publication(
     httpserver: HTTPServer, body: bytes, headers: dict[str, str], reason: str
 ) -> None:
     httpserver.expect_request("/api/v1/email/send").respond_with_data(body, headers=headers)
@@ -227,7 +227,7 @@ def test_an_answer_that_cannot_be_read_is_a_failed_publication(
         publish(httpserver.url_for(""))
 
 
-def test_a_certificate_of_no_known_authority_is_refused(tmp_path: Path) -> None:
+def test_a_certificate_from_an_unknown_authority_is_refused(tmp_path: Path) -> None:
     async def get(port: int) -> None:
         client = build_client(
             guarded=False, allowed_hosts=frozenset(), max_connections=1, timeout_s=5, count_refusal=lambda: None
@@ -240,7 +240,7 @@ def test_a_certificate_of_no_known_authority_is_refused(tmp_path: Path) -> None:
 
 
 class AnswerLosingProxy:
-    """Passes all on to `port`, but throws away the first `losses` answers to POST requests: they were carried out."""
+    """A proxy to `port` that drops the first `losses` responses to POST requests, which the target has carried out."""
 
     def __init__(self, port: int, *, losses: int) -> None:
         self.lost = 0
@@ -268,11 +268,11 @@ class AnswerLosingProxy:
         posting = threading.Event()
         with suppress(OSError), client, socket.create_connection(("127.0.0.1", self._port)) as upstream:
             threading.Thread(target=self._pass_requests, args=(client, upstream, posting), daemon=True).start()
-            while answer := upstream.recv(65536):
+            while chunk := upstream.recv(65536):
                 if posting.is_set() and self._lose():
                     client.shutdown(socket.SHUT_RDWR)
                     return
-                client.sendall(answer)
+                client.sendall(chunk)
 
     def _lose(self) -> bool:
         with self._lock:
@@ -292,16 +292,16 @@ class AnswerLosingProxy:
             upstream.shutdown(socket.SHUT_WR)
 
 
-def test_a_retry_after_lost_answers_does_not_publish_twice(start_service: StartService) -> None:
+def test_a_retry_after_a_lost_response_does_not_publish_twice(start_service: StartService) -> None:
     crm, platform = start_service("crm"), start_service("platform")
     with AnswerLosingProxy(crm.port, losses=2) as to_crm, AnswerLosingProxy(platform.port, losses=3) as to_platform:
         generator = start_service(
             "generator", DRY_RUN_MODE="true", MOCK_CRM_BASE_URL=to_crm.url, MOCK_PLATFORM_BASE_URL=to_platform.url
         )
         with generator.client() as client:
-            answer = client.post("/api/v2/generate-content", json={"include_preview": False})
+            response = client.post("/api/v2/generate-content", json={"include_preview": False})
         assert (to_crm.lost, to_platform.lost) == (2, 3)
-    assert answer.json()["status"] == "success"
+    assert response.json()["status"] == "success"
     with crm.client() as client:
         assert client.get("/api/v1/stats").json()["emails_sent"] == 1
     with platform.client() as client:

@@ -1,4 +1,4 @@
-"""The mock platform over HTTP: every route's answer, every simulation, publication states, validation."""
+"""The mock platform over HTTP: every route's response, every simulation, publication states, validation."""
 
 import json
 from collections.abc import Iterator
@@ -37,19 +37,24 @@ def stats(platform: httpx.Client) -> Any:
     return platform.get("/api/v1/stats").json()
 
 
-def test_content_is_published_at_once_by_default(platform: httpx.Client) -> None:
-    answer = publish(platform).json()
-    assert answer.keys() == {"content_id", "url", "status", "published_at", "scheduled_at"}
-    assert (answer["status"], answer["scheduled_at"]) == ("published", None)
-    assert abs(datetime.now(UTC) - datetime.fromisoformat(answer["published_at"])) < timedelta(minutes=1)
-    assert answer["content_id"] in answer["url"]
+def test_content_is_published_immediately_by_default(platform: httpx.Client) -> None:
+    response = publish(platform).json()
+    assert response.keys() == {"content_id", "url", "status", "published_at", "scheduled_at"}
+    assert (response["status"], response["scheduled_at"]) == ("published", None)
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(response["published_at"])) < timedelta(minutes=1)
+    assert response["content_id"] in response["url"]
 
 
 STATES = {
-    "a time to come": ({"scheduled_at": FUTURE}, "scheduled", None, FUTURE),
-    "a time to come, not at once": ({"scheduled_at": FUTURE, "publish_immediately": False}, "scheduled", None, FUTURE),
-    "a time that has passed": ({"scheduled_at": PAST}, "published", PAST, PAST),
-    "neither now nor later": ({"publish_immediately": False}, "draft", None, None),
+    "a time in the future": ({"scheduled_at": FUTURE}, "scheduled", None, FUTURE),
+    "a time in the future, not immediately": (
+        {"scheduled_at": FUTURE, "publish_immediately": False},
+        "scheduled",
+        None,
+        FUTURE,
+    ),
+    "a time in the past": ({"scheduled_at": PAST}, "published", PAST, PAST),
+    "neither immediately nor scheduled": ({"publish_immediately": False}, "draft", None, None),
     "draft in the title": ({"title": "A draft of news", "scheduled_at": FUTURE}, "draft", None, None),
     "with an offset": ({"scheduled_at": "2090-01-01T14:00:00+02:00"}, "scheduled", None, FUTURE),
     "without an offset": ({"scheduled_at": "2090-01-01T12:00:00"}, "scheduled", None, FUTURE),
@@ -57,12 +62,16 @@ STATES = {
 
 
 @pytest.mark.parametrize("case", STATES)
-def test_when_content_is_public_follows_from_the_request(platform: httpx.Client, case: str) -> None:
+def test_the_request_determines_when_content_becomes_public(platform: httpx.Client, case: str) -> None:
     fields, status, published_at, scheduled_at = STATES[case]
-    answer = publish(platform, **fields).json()
-    assert (answer["status"], answer["published_at"], answer["scheduled_at"]) == (status, published_at, scheduled_at)
-    details = platform.get(f"/api/v1/content/{answer['content_id']}").json()
-    assert {key: details[key] for key in answer} == answer
+    response = publish(platform, **fields).json()
+    assert (response["status"], response["published_at"], response["scheduled_at"]) == (
+        status,
+        published_at,
+        scheduled_at,
+    )
+    details = platform.get(f"/api/v1/content/{response['content_id']}").json()
+    assert {key: details[key] for key in response} == response
 
 
 SIMULATIONS = {
@@ -76,17 +85,17 @@ SIMULATIONS = {
 
 @pytest.mark.parametrize("by", ["title", "header"])
 @pytest.mark.parametrize("name", SIMULATIONS)
-def test_simulations_answer_as_asked(platform: httpx.Client, name: str, by: str) -> None:
-    answer = (
+def test_simulations_respond_as_requested(platform: httpx.Client, name: str, by: str) -> None:
+    response = (
         publish(platform, title=f"{name.title()} test") if by == "title" else publish(platform, {"X-Simulate": name})
     )
     status, detail = SIMULATIONS[name]
-    assert answer.status_code == status
+    assert response.status_code == status
     if detail is not None:
-        assert answer.json() == {"detail": detail}
+        assert response.json() == {"detail": detail}
         assert platform.get("/api/v1/content").json()["total"] == 0
     else:
-        assert answer.json()["status"] == ("draft" if name == "draft" else "published")
+        assert response.json()["status"] == ("draft" if name == "draft" else "published")
 
 
 def test_slow_takes_three_seconds_unless_configured() -> None:
@@ -103,14 +112,14 @@ def test_a_repeated_idempotency_key_publishes_once(platform: httpx.Client) -> No
     assert (stats(platform)["content_published"], stats(platform)["social_posts"]) == (1, 1)
 
 
-def test_content_comes_back_as_it_was_sent(platform: httpx.Client) -> None:
+def test_content_is_returned_as_it_was_sent(platform: httpx.Client) -> None:
     sent = {"content_type": "blog_post", "tags": ["a", "b"], "metadata": {"n": [1, {"x": None}], "big": 10**40}}
     content_id = publish(platform, **sent).json()["content_id"]
     got = platform.get(f"/api/v1/content/{content_id}").json()
     assert {key: got[key] for key in (*CONTENT, *sent)} == CONTENT | sent
 
 
-def test_content_is_listed_by_type_and_status_in_pages(platform: httpx.Client) -> None:
+def test_content_is_listed_by_type_and_status_with_pagination(platform: httpx.Client) -> None:
     for number in range(3):
         publish(platform, title=f"web {number}")
     publish(platform, title="blog", content_type="blog_post")
@@ -126,7 +135,7 @@ def test_content_is_listed_by_type_and_status_in_pages(platform: httpx.Client) -
     assert platform.get("/api/v1/content", params={"limit": 1}).json()["total"] == 5
 
 
-def test_an_update_replaces_what_is_given(platform: httpx.Client) -> None:
+def test_an_update_replaces_only_the_given_fields(platform: httpx.Client) -> None:
     created = publish(platform, tags=["a"]).json()
     path = f"/api/v1/content/{created['content_id']}"
     updated = platform.put(path, json={"title": "Newer", "tags": []}).json()
@@ -142,12 +151,12 @@ def test_a_draft_can_be_scheduled_and_then_published(platform: httpx.Client) -> 
     published = platform.put(path, json={"publish_immediately": True}).json()
     assert (published["status"], published["scheduled_at"]) == ("published", None)
     again = platform.put(path, json={"scheduled_at": FUTURE}).json()
-    assert again["published_at"] == published["published_at"], "what is public stays public"
+    assert again["published_at"] == published["published_at"], "published content was scheduled again"
     counts = stats(platform)
     assert (counts["content_drafts"], counts["content_scheduled"], counts["content_published"]) == (1, 1, 1)
 
 
-def test_deleted_content_is_gone_and_stays_counted(platform: httpx.Client) -> None:
+def test_deleted_content_is_gone_but_still_counted(platform: httpx.Client) -> None:
     path = f"/api/v1/content/{publish(platform).json()['content_id']}"
     assert platform.delete(path).json()["status"] == "deleted"
     assert [call.status_code for call in (platform.get(path), platform.delete(path))] == [404, 404]
@@ -172,9 +181,9 @@ def test_social_posts_are_posted_on_known_platforms(platform: httpx.Client, name
     ],
 )
 def test_social_posts_are_refused(platform: httpx.Client, fields: dict[str, str], status: int) -> None:
-    answer = platform.post("/api/v1/social/post", json=POST | fields)
-    assert answer.status_code == status
-    assert answer.json()["detail"]
+    response = platform.post("/api/v1/social/post", json=POST | fields)
+    assert response.status_code == status
+    assert response.json()["detail"]
     assert stats(platform)["social_posts"] == 0
 
 
@@ -183,7 +192,7 @@ def test_a_social_post_can_be_scheduled(platform: httpx.Client) -> None:
     assert (posted["status"], posted["published_at"], posted["scheduled_at"]) == ("scheduled", None, FUTURE)
 
 
-def test_figures_repeat_and_are_zero_until_published(platform: httpx.Client) -> None:
+def test_figures_are_reproducible_and_zero_before_publication(platform: httpx.Client) -> None:
     published, later = (
         publish(platform).json()["content_id"],
         publish(platform, scheduled_at=FUTURE).json()["content_id"],
@@ -199,8 +208,8 @@ def test_figures_repeat_and_are_zero_until_published(platform: httpx.Client) -> 
 
 
 def test_webhook_events_are_received(platform: httpx.Client) -> None:
-    answer = platform.post("/api/v1/webhooks/content", json={"event": "content.published", "content_id": "c"}).json()
-    assert (answer["received"], answer["event"]) == (True, "content.published")
+    response = platform.post("/api/v1/webhooks/content", json={"event": "content.published", "content_id": "c"}).json()
+    assert (response["received"], response["event"]) == (True, "content.published")
     assert stats(platform)["webhooks_received"] == 1
 
 
@@ -217,7 +226,7 @@ def test_stats_count_by_type_and_clearing_resets_them(platform: httpx.Client) ->
 
 
 @pytest.mark.parametrize("path", ["content/none", "social/none", "analytics/content/none", "analytics/social/none"])
-def test_unknown_ids_are_404(platform: httpx.Client, path: str) -> None:
+def test_an_unknown_id_is_404(platform: httpx.Client, path: str) -> None:
     assert platform.get(f"/api/v1/{path}").status_code == 404
 
 
@@ -231,25 +240,25 @@ INVALID = {
     "a date without a time": (CONTENT | {"scheduled_at": "2090-01-01"}, "scheduled_at"),
     "a number for a date": (CONTENT | {"scheduled_at": 1}, "scheduled_at"),
     "a date beyond the calendar": (CONTENT | {"scheduled_at": "0001-01-01T00:00:00+02:00"}, "scheduled_at"),
-    "tags not texts": (CONTENT | {"tags": [1]}, "tags"),
+    "tags not strings": (CONTENT | {"tags": [1]}, "tags"),
     "lone surrogate in metadata": (CONTENT | {"metadata": {"a": "\ud800"}}, "metadata"),
 }
 
 
 @pytest.mark.parametrize("case", INVALID)
-def test_an_invalid_body_is_refused_naming_the_field(platform: httpx.Client, case: str) -> None:
+def test_an_invalid_body_is_refused_with_the_name_of_the_field(platform: httpx.Client, case: str) -> None:
     body, field = INVALID[case]
     headers = {"Content-Type": "application/json"}
-    answer = platform.post("/api/v1/content/publish", content=json.dumps(body), headers=headers)
-    assert answer.status_code == 422
-    assert answer.json()["detail"][0]["loc"][:2] == ["body", field]
+    response = platform.post("/api/v1/content/publish", content=json.dumps(body), headers=headers)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"][:2] == ["body", field]
 
 
 @pytest.mark.parametrize("depth", [100, 300, 900, 5_000, 100_000])
-def test_deeply_nested_metadata_is_taken_or_refused(platform: httpx.Client, depth: int) -> None:
+def test_deeply_nested_metadata_is_accepted_or_refused(platform: httpx.Client, depth: int) -> None:
     body = '{"title": "x", "content": "x", "metadata": {"a": ' + "[" * depth + "]" * depth + "}}"
     headers = {"Content-Type": "application/json"}
-    answer = platform.post("/api/v1/content/publish", content=body, headers=headers)
-    assert answer.status_code in (200, 400, 422)
-    if answer.status_code == 200:
-        assert platform.get(f"/api/v1/content/{answer.json()['content_id']}").status_code == 200
+    response = platform.post("/api/v1/content/publish", content=body, headers=headers)
+    assert response.status_code in (200, 400, 422)
+    if response.status_code == 200:
+        assert platform.get(f"/api/v1/content/{response.json()['content_id']}").status_code == 200
