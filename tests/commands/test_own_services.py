@@ -105,7 +105,7 @@ def test_a_smoke_step_that_writes_reports_the_missing_dry_run_proof(shop, toombo
 def test_a_missing_default_is_reported_with_the_key_that_sets_it(shop, toombos):
     load = toombos("load")
     assert load.returncode == 2
-    assert "(or below [load] in toombos.toml: service = 'shop')" in load.stderr
+    assert "(or under [load] in toombos.toml: service = 'shop')" in load.stderr
     settings = toombos("config", "show")
     assert (settings.returncode, settings.stdout) == (0, "the manifest describes no variables\n")
     assert "[environment.NAME]" in settings.stderr
