@@ -12,7 +12,6 @@ from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.mode import RunningMode, explain_denial, mode_words, running_mode
 from toombos_cli.project.state import FailureKind, Phase, SystemState, observed, read_state
-from toombos_cli.settings.env_file import read_env_file
 from toombos_cli.supervisor import client
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
 from toombos_cli.supervisor.protocol import (
@@ -262,6 +261,7 @@ def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: SystemPlan) -> tup
 
 def _other_spellings(manifest: Manifest) -> tuple[str, ...]:
     """Return a warning for each variable that a service may take for a documented one."""
+    from toombos_cli.settings.env_file import read_env_file  # `status` does without
     from toombos_cli.settings.spellings import find_other_spellings
 
     return tuple(other.warning for other in find_other_spellings(manifest, read_env_file(manifest.project)))
