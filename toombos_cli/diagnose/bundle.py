@@ -32,7 +32,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _LARGEST_BYTES = 256 * 1024 * 1024
 _ABOUT, _MANIFEST, _FACTS = "bundle.json", "manifest.json", "facts.json"
 
