@@ -34,7 +34,9 @@ def _writable(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
 Instant = Annotated[datetime, BeforeValidator(_to_utc)]
 """A moment, converted to UTC. Without an offset it is taken as UTC."""
 
-EmailAddress = Annotated[str, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=320)]
+# Spelled out, because `\s` means other characters to pydantic, to Python and to readers of the OpenAPI document.
+_NO_SPACE = r"[^@\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
+EmailAddress = Annotated[str, Field(pattern=f"^{_NO_SPACE}+@{_NO_SPACE}+$", max_length=320)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_writable)]
 """Any JSON object that can be written as JSON again (its strings are valid Unicode)."""
 
