@@ -35,6 +35,7 @@ LIMITS = (
     "no figures for connect and first byte, no phase for errors"
 )
 _START_S = 30.0
+_REMOTE_START_S = 600.0  # people start remote workers by hand
 _STOP_S = 15.0
 _SECRETS = ("http_proxy", "https_proxy", "all_proxy", "LOCUST_")
 
@@ -86,6 +87,9 @@ def run_locust(plan: LoadPlan, fleet: LocustFleet) -> EngineResult:
         if not result.exists():
             raise OperationError(f"Locust ended without a result: {_last_words(directory / 'master.log')}")
         measured = json.loads(result.read_text())
+    if measured["gave_up"]:
+        counted = sum(row[5] for row in measured["rows"])
+        raise OperationError(f"Locust counted {counted} of {plan.requests} requests: {measured['gave_up']}")
     return _outcome(plan, measured, interrupted_by)
 
 
@@ -94,6 +98,8 @@ def _drive(plan: LoadPlan, fleet: LocustFleet, file: Path, directory: Path) -> i
     host = fleet.master_host or "127.0.0.1"
     port = fleet.master_port if fleet.master_host else _free_port()
     master = ["--master", "--headless", "--expect-workers", str(fleet.workers), "--only-summary"]
+    start_s = _REMOTE_START_S if fleet.master_host else _START_S
+    master += ["--expect-workers-max-wait", str(ceil(start_s))]
     master += ["--master-bind-host", host, "--master-bind-port", str(port), "--exit-code-on-error", "0"]
     master += ["--stop-timeout", str(ceil(min(plan.drain_s, plan.timeout_s)))]
     if not plan.stages:
@@ -106,7 +112,7 @@ def _drive(plan: LoadPlan, fleet: LocustFleet, file: Path, directory: Path) -> i
         if fleet.master_host is None:
             for index in range(fleet.workers):
                 stack.enter_context(_locust(file, worker, directory / f"worker-{index}.log"))
-        deadline = time.monotonic() + _START_S + (plan.planned_s or float("inf")) + plan.timeout_s + _STOP_S
+        deadline = time.monotonic() + start_s + (plan.planned_s or float("inf")) + plan.timeout_s + _STOP_S
         try:
             leader.wait(timeout=None if deadline == float("inf") else deadline - time.monotonic())
         except subprocess.TimeoutExpired:

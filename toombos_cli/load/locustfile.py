@@ -29,8 +29,9 @@ _counted: Counter[tuple[str, int, str, int, int]] = Counter()
 _issued = 0
 _span = [float("inf"), 0.0]  # epoch seconds of the first write and the last response
 _cpu = {"at": 0.0, "workers_s": 0.0}  # CPU seconds: at the last report, and of all workers so far
-_master: dict[str, Any] = {}
+_master: dict[str, Any] = {"counted_at": time.monotonic()}
 _WORKERS_REPORT_EVERY_S = 1.0
+_LATE_REPORT_S = 15.0  # a worker on a busy machine may report this much later than its requests end
 
 locust.runners.WORKER_REPORT_INTERVAL = _WORKERS_REPORT_EVERY_S
 
@@ -126,12 +127,30 @@ def _gather(client_id: str, data: dict[str, Any]) -> None:
     """Add up the workers' counts; end the run when the requested number of requests is done."""
     for *key, count in data["toombos"]["rows"]:
         _counted[tuple(key)] += count
+        _master["counted_at"] = time.monotonic()
     _widen(*data["toombos"]["span"])
     _cpu["workers_s"] += data["toombos"]["cpu_s"]
     wanted = PLAN["requests_in_all"]
     if wanted is not None and sum(_counted.values()) >= wanted and not _master.get("ending"):
         _master["ending"] = True
         gevent.spawn(_master["environment"].runner.quit)
+
+
+@events.test_start.add_listener
+def _watch_workers(environment: Any, **_: Any) -> None:
+    """End a run of a fixed number of requests whose workers report none any more, for example because one was lost."""
+    if isinstance(environment.runner, MasterRunner) and PLAN["requests_in_all"] is not None:
+        _master["counted_at"] = time.monotonic()
+        gevent.spawn(_end_when_silent, environment.runner)
+
+
+def _end_when_silent(runner: MasterRunner) -> None:
+    patience_s = PLAN["timeout_s"] + _LATE_REPORT_S
+    while time.monotonic() - _master["counted_at"] < patience_s:
+        gevent.sleep(1)
+    connected = f"{runner.worker_count} of {PLAN['workers']} workers are connected"
+    _master["gave_up"] = f"no worker has reported a request for {patience_s:.0f} s; {connected}"
+    runner.quit()
 
 
 @events.init.add_listener
@@ -143,4 +162,5 @@ def _remember(environment: Any, **_: Any) -> None:
 def _write(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, MasterRunner):
         rows = [[*key, count] for key, count in _counted.items()]
-        Path(PLAN["result"]).write_text(json.dumps({"rows": rows, "span": _span, "cpu_s": _cpu["workers_s"]}))
+        result = {"rows": rows, "span": _span, "cpu_s": _cpu["workers_s"], "gave_up": _master.get("gave_up")}
+        Path(PLAN["result"]).write_text(json.dumps(result))

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,10 @@ from tests.support.loading import load_server
 from tests.support.programs import needs
 from tests.support.runner import Toombos, begin_toombos
 from tests.support.waiting import wait_for
+
+
+def connections_of(pid: int) -> int:
+    return sum(c.status == psutil.CONN_ESTABLISHED for c in psutil.Process(pid).net_connections("tcp"))
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +51,7 @@ def test_a_master_waits_for_workers_that_were_started_elsewhere(tmp_path: Path):
     with load_server("fixed:1") as server, contextlib.ExitStack() as stack:
         argv = ("--json", "load", f"http://127.0.0.1:{server.port}/", "-n", 201, "-c", 4, "--locust-workers", 2)
         run = stack.enter_context(begin_toombos(*argv, "--locust-master", master, cwd=tmp_path))
+        stack.callback(run.kill)
         worker = [sys.executable, "-m", "locust", "-f", "-", "--worker", "--master-host", master]
         for index in range(2):
             log = stack.enter_context((tmp_path / f"worker-{index}.log").open("wb"))
@@ -57,17 +63,29 @@ def test_a_master_waits_for_workers_that_were_started_elsewhere(tmp_path: Path):
     assert server.requests == counts["scheduled"] == counts["ok"] == 201
 
 
+def test_a_run_whose_workers_are_lost_fails_and_reports_how_far_it_came():
+    with load_server("fixed:10") as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        argv = ("load", url, "-n", 100_000, "-c", 4, "--timeout", "1s", "--locust-workers", 2)
+        with begin_toombos(*argv) as process:
+            try:
+                wait_for(lambda: connections_of(server.process.pid) >= 4, within_s=60, what="load from Locust")
+                for child in psutil.Process(process.pid).children():
+                    if "--worker" in child.cmdline():
+                        child.kill()
+                _, problems = process.communicate(timeout=90)
+            finally:
+                process.kill()
+    assert process.returncode == 4
+    assert re.search(r"Locust counted \d+ of 100000 requests: .*no worker has reported a request for 16 s", problems)
+
+
 def test_ctrl_c_ends_all_locust_processes_and_keeps_the_results():
     with load_server("fixed:10") as server:
         url = f"http://127.0.0.1:{server.port}/"
         argv = ("--json", "load", url, "--duration", "60s", "-c", 4, "--locust-workers", 2)
         with begin_toombos(*argv) as process:
-            server_process = psutil.Process(server.process.pid)
-
-            def connected() -> int:
-                return sum(c.status == psutil.CONN_ESTABLISHED for c in server_process.net_connections("tcp"))
-
-            wait_for(lambda: connected() >= 4, within_s=60, what="load from Locust")
+            wait_for(lambda: connections_of(server.process.pid) >= 4, within_s=60, what="load from Locust")
             family = psutil.Process(process.pid).children(recursive=True)
             time.sleep(1.5)  # time for some load, not a wait for a state
             process.send_signal(signal.SIGINT)
