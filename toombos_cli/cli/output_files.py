@@ -1,8 +1,10 @@
 """The files that an option such as `--junit FILE` names for the command to write."""
 
+import errno
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,12 +44,29 @@ def write_output(path: Path, content: bytes) -> None:
     """
     try:
         if _is_written_in_place(path):
-            with path.open("ab") as stream:
+            with os.fdopen(_open_in_place(path), "ab") as stream:
                 stream.write(content)
         else:
             replace_file(path.resolve(), content, durable=True)
     except OSError as error:
         raise _unwritable(path, error) from None
+
+
+def _open_in_place(path: Path) -> int:
+    """Return a descriptor of the pipe or device, opened for appending; wait until a pipe has a reader.
+
+    Polling, because a signal that arrives just before a blocking open() would not end it.
+    """
+    while True:
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno != errno.ENXIO or not path.is_fifo():
+                raise
+            time.sleep(0.05)
+        else:
+            os.set_blocking(fd, True)
+            return fd
 
 
 def write_outputs(documents: Iterable[tuple[Path, str]]) -> list[Problem]:
