@@ -1,7 +1,10 @@
 """Commands for people to paste are built in one place, so that each works from any directory."""
 
 import ast
+import re
 from pathlib import Path
+
+from toombos_cli.main import COMMANDS
 
 SOURCES = Path(__file__).parents[2] / "toombos_cli"
 
@@ -24,3 +27,33 @@ def test_only_the_owning_modules_spell_out_a_command_for_a_project():
         if any(names_the_project(node) for node in ast.walk(ast.parse(path.read_text())))
     }
     assert found == {"base/fixes.py"}
+
+
+COMMAND = re.compile(r"(^|\W)toombos (" + "|".join(name for name, *_ in COMMANDS) + r")\b")
+
+QUOTED_AS_A_NAME = {
+    "alerts/operations.py",  # the title of a test alert names the command that sent it
+    "backup/archive/restore_txt.py",  # in an archive, for any machine
+    "config/template.py",  # the head of a new .env
+    "diagnose/bundle.py",  # the command that wrote a file
+    "monitoring/files.py",  # the heads of generated files
+    "manifest/tables/monitoring.py",  # rules are the same in every directory
+    "monitoring/service_rules.py",
+    "monitoring/watching_rules.py",
+    "recovery/steps.py",  # the steps' titles
+    "schedule/crontab.py",  # the head of a crontab
+}
+
+
+def commands_in(tree: ast.Module) -> list[str]:
+    """Return the texts that spell out a toombos command, except docstrings."""
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return [text.value for text in texts if id(text) not in documents and COMMAND.search(text.value)]
+
+
+def test_a_hint_is_built_from_words_so_that_it_works_where_the_user_is():
+    found = {
+        str(path.relative_to(SOURCES)) for path in SOURCES.rglob("*.py") if commands_in(ast.parse(path.read_text()))
+    }
+    assert found == QUOTED_AS_A_NAME

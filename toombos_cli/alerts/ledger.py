@@ -22,12 +22,16 @@ _SILENT_S = 4.0 * REPORTED_EVERY_S
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A notification. For a problem, also its key and the time and severity of the previous notification."""
+    """A notification. For a problem, also its key and the time and severity of the previous notification.
+
+    `command` is the toombos command to run next, without the program's name.
+    """
 
     kind: Literal["problem", "recovery", "summary", "test"]
     severity: Severity
     title: str
     body: str = ""
+    command: tuple[str, ...] = ()
     key: str = ""
     before: tuple[float, Severity | None] = (0.0, None)
 
@@ -118,10 +122,10 @@ class Ledger(msgspec.Struct, kw_only=True):
             body="\n".join(
                 (
                     *(f"{severity}: {title}" for severity, title in self.withheld.worst),
-                    "next: toombos alert status",
                     "full list: logs/alerts.log",
                 )
             ),
+            command=("alert", "status"),
         )
         self.withheld = Withheld()
         self.summarised_at = now
@@ -199,7 +203,8 @@ class Ledger(msgspec.Struct, kw_only=True):
             kind="recovery",
             severity=incident.told_severity,
             title=f"No longer reported: {incident.title} (last {duration(now - incident.last_at)} ago)",
-            body="Monitoring was restarted meanwhile, so its end was not seen.\nnext: toombos health",
+            body="Monitoring was restarted meanwhile, so its end was not seen.",
+            command=("health",),
         )
         return message if self._within_limit(message, now, alerts) else None
 

@@ -15,6 +15,7 @@ from toombos_cli.alerts.log import AlertLog
 from toombos_cli.base import locks
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.files import take_lines
+from toombos_cli.base.fixes import toombos
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent
 
@@ -59,8 +60,10 @@ def run_sender(manifest: Manifest, lines: Sequence[bytes] = ()) -> bool:
 def deliver(way: AlertChannel, manifest: Manifest, message: Message, log: AlertLog, *, attempts: int) -> Delivery:
     """Send one message through one channel, with up to `attempts` tries, and log the result."""
     pause_s, reason = manifest.alerts.delivery.first_pause_s, ""
+    next_line = f"\nnext: {toombos(manifest.project, *message.command)}" if message.command else ""
+    sent = msgspec.structs.replace(message, body=message.body + next_line)
     for number in range(1, attempts + 1):
-        refused = way.attempt(manifest.name, message)
+        refused = way.attempt(manifest.name, sent)
         if refused is None:
             delivery = Delivery(channel=way.name, message=message, delivered=True, attempts=number, reason="")
             break

@@ -32,6 +32,7 @@ from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
 from toombos_cli.backup.selection import BackupSelection, Found, Scope, missing_roots, select
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.text import printable, size
 
@@ -117,7 +118,7 @@ def _check_room(place: Place, selection: BackupSelection) -> None:
         raise OperationError(
             f"not enough disk space for a backup: about {size(needed)} needed, {size(free)} free",
             where=str(place.directory),
-            hint="toombos backup prune",
+            hint=here("backup", "prune"),
         )
 
 

@@ -30,6 +30,7 @@ from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.reports import DatabaseReport, DrillReport
 from toombos_cli.backup.transaction.staging import StagingArea, remove_tree
 from toombos_cli.base.errors import OperationError, ToombosError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.results import Verdict
 
@@ -109,7 +110,7 @@ def pin_archive(place: Place, asked: Path, *, pinned: bool) -> ListReport:
     path = find_archive(place, asked)
     if path.parent != place.directory.resolve():
         message = "only archives in the backup directory can be pinned"
-        raise OperationError(message, where=str(path), hint="toombos backup list")
+        raise OperationError(message, where=str(path), hint=here("backup", "list"))
     with hold_alone(place.lock, "pin"), disk_errors("the pin could not be written", place.catalogue):
         update_record(place.catalogue, place.directory / path.name, pinned=pinned)
     rows = tuple(_row(info) for info in list_archives(place) if info.path.name == path.name)
@@ -167,7 +168,7 @@ def run_drill(place: Place, asked: Path | None, observer: BackupObserver, keys: 
 def _newest(place: Place) -> Path:
     newest = newest_known_good(list_archives(place), utc_now())
     if newest is None:
-        raise OperationError("there is no good archive", where=str(place.directory), hint="toombos backup")
+        raise OperationError("there is no good archive", where=str(place.directory), hint=here("backup"))
     return newest.path
 
 

@@ -17,6 +17,7 @@ from toombos_cli.backup.transaction.attempt import Attempt, RestoredArchive
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.backup.transaction.rollback import settle_locked
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.text import printable
 
@@ -53,7 +54,7 @@ def _first_good(
     raise OperationError(
         "there is no good archive to restore",
         where=str(request.place.directory),
-        hint="toombos backup list",
+        hint=here("backup", "list"),
     )
 
 

@@ -10,6 +10,7 @@ from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.reports import CreateReport
 from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope
 from toombos_cli.base.errors import ToombosError
+from toombos_cli.base.fixes import toombos
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.escalation import Trouble, severity_of
 from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys
@@ -72,7 +73,7 @@ def _alert_of_corruption(project: Path, report: CreateReport) -> None:
             source="backup",
             severity=severity_of(Trouble.DATA_CORRUPTION),
             title=f"{database.path} is damaged",
-            body=f"{database.integrity}\ntoombos restore --latest-good",
+            body=f"{database.integrity}\n{toombos(project, 'restore', '--latest-good')}",
             resolved=database.is_sound,
         )
         emit(project, event)

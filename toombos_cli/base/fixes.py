@@ -8,6 +8,8 @@ from typing import Any
 # The toombos commands that repair something and lose nothing.
 _HARMLESS = (("start",), ("restart",), ("config", "init"), ("monitoring", "restart"), ("monitoring", "reload"))
 
+_named_project: Path | None = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
@@ -68,6 +70,18 @@ def shell(line: str, *, undo: str | None = None) -> Fix:
 def advice(text: str) -> Fix:
     """Return advice for a fault that no single command repairs."""
     return Fix(advice=text)
+
+
+def here(*words: str) -> str:
+    """Return a toombos command for the project of this process, to be pasted in the user's current directory."""
+    named = () if _named_project is None else ("--project", str(_named_project))
+    return shlex.join(("toombos", *named, *words))
+
+
+def name_project(project: Path | None) -> None:
+    """Set the project that `here` names: the one of `--project`, None if the current directory belongs to it."""
+    global _named_project
+    _named_project = project
 
 
 def toombos(project: Path, *words: str) -> Fix:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args, get_origin
 import typer
 
 from toombos_cli.base.errors import UsageError
+from toombos_cli.base.fixes import name_project
 from toombos_cli.base.results import Report
 from toombos_cli.cli import options
 
@@ -59,6 +60,8 @@ class Invocation:
         if not os.access(project, os.X_OK):
             hint = "run it as the owner of the project, or give --project DIR"
             raise UsageError("this user may not enter the project directory", where=str(project), hint=hint)
+        if asked is not None and not _is_found_here(project):
+            name_project(project)
         return project
 
     @cached_property
@@ -167,6 +170,17 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by inspect.signature
     callback.__annotations__ = {p.name: p.annotation for p in parameters}
     return callback
+
+
+def _is_found_here(project: Path) -> bool:
+    """Report whether a command without `--project`, pasted in the current directory, would be for this project."""
+    from toombos_cli.project.find import find_project
+
+    exported = os.environ.get("TOOMBOS_PROJECT")
+    try:
+        return (Path(exported).resolve() if exported else find_project(Path.cwd())) == project
+    except OSError:
+        return False
 
 
 def _is_record(annotation: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.fixes import here
 from toombos_cli.cli.invocation import Invocation
 
 if TYPE_CHECKING:
@@ -16,5 +17,5 @@ def warn_of_missed_runs(invocation: Invocation) -> "tuple[MissedRun, ...]":
     for run in missed:
         invocation.stderr.print(f"warning: the scheduled job {run.job} {run.text}", style="yellow", soft_wrap=True)
     if missed:
-        invocation.stderr.print("hint: toombos schedule show", style="cyan")
+        invocation.stderr.print(f"hint: {here('schedule', 'show')}", style="cyan")
     return missed

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from toombos_cli.base.fixes import here
 from toombos_cli.cli.invocation import Invocation, command
 
 
@@ -30,6 +31,6 @@ def recover(
     try:
         report = run_recovery(invocation.manifest, skip_monitoring=no_monitoring, on_step=on_step)
     except KeyboardInterrupt:
-        invocation.stderr.print("hint: toombos recover  # interrupted: services may be stopped", style="cyan")
+        invocation.stderr.print(f"hint: {here('recover')}  # interrupted: services may be stopped", style="cyan")
         raise
     invocation.finish(report)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from toombos_cli.base.errors import UsageError
+from toombos_cli.base.fixes import here
 from toombos_cli.cli import options
 from toombos_cli.cli.byte_progress import Working
 from toombos_cli.cli.invocation import Invocation, command
@@ -55,7 +56,7 @@ def restore(
             recovered = settle_restore(place, observer, stores.restorable)
         invocation.finish(recovered)
     if (archive is None) == (not latest_good):
-        raise UsageError("give either an archive or --latest-good", hint="toombos backup list")
+        raise UsageError("give either an archive or --latest-good", hint=here("backup", "list"))
     source: Path | None = None
     if archive and is_remote(archive):
         with Working(invocation) as observer:

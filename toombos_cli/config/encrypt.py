@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from toombos_cli.base import locks
 from toombos_cli.base.errors import ConfigurationError, Problem, UsageError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.spelling import nearest
 from toombos_cli.config.reports import SettingsChangeReport
 from toombos_cli.config.rewrite import copy_beside, rewrite, with_values
@@ -66,7 +67,7 @@ def run_rotate_key(manifest: Manifest, *, new_key_from: str | None) -> SettingsC
 def _existing(manifest: Manifest) -> EnvFile:
     env_file = read_env_file(manifest.project)
     if not env_file.exists:
-        raise ConfigurationError("does not exist", where=str(env_file.path), hint="toombos config init")
+        raise ConfigurationError("does not exist", where=str(env_file.path), hint=here("config", "init"))
     return env_file
 
 
@@ -94,7 +95,7 @@ def _new_key(key: Value, new_key_from: str | None) -> str:
             raise ConfigurationError(
                 f"{key.name} comes from the environment, where toombos cannot replace it",
                 where="environment",
-                hint="export the new key as NEW_KEY, then: toombos config rotate-key --new-key-from NEW_KEY",
+                hint=f"export NEW_KEY=..., then: {here('config', 'rotate-key', '--new-key-from', 'NEW_KEY')}",
             )
         return secrets.token_urlsafe(_KEY_BYTES)
     new_key = os.environ.get(new_key_from, "")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.files import PRIVATE, create_file
+from toombos_cli.base.fixes import here
 from toombos_cli.config.reports import SettingsChangeReport
 from toombos_cli.config.template import render_env, safe_mode
 from toombos_cli.manifest import FILE_NAME
@@ -19,14 +20,16 @@ def run_init(manifest: Manifest) -> SettingsChangeReport:
     """Write `.env` (0600). Raises RefusedError if it already exists, OperationError if it cannot be written."""
     generated = {n: secrets.token_urlsafe(_SECRET_BYTES) for n, v in manifest.environment.items() if v.generate}
     values = safe_mode(manifest) | generated
-    path = _create(manifest.project / ENV_FILE, render_env(manifest, values), mode=PRIVATE, hint="toombos config check")
+    path = _create(
+        manifest.project / ENV_FILE, render_env(manifest, values), mode=PRIVATE, hint=here("config", "check")
+    )
     return SettingsChangeReport(action="init", path=path, names=tuple(values))
 
 
 def run_init_manifest(directory: Path) -> SettingsChangeReport:
     """Write a first `toombos.toml`. Raises RefusedError and OperationError like run_init."""
     text = Path(__file__).with_name("starter.toml").read_text("utf-8")
-    path = _create(directory / FILE_NAME, text, mode=None, hint="toombos start --preview")
+    path = _create(directory / FILE_NAME, text, mode=None, hint=here("start", "--preview"))
     return SettingsChangeReport(action="init-manifest", path=path, names=tuple(tomllib.loads(text)["services"]))
 
 

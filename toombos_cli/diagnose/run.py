@@ -9,6 +9,7 @@ from pathlib import Path
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.findings import Check, Finding
+from toombos_cli.base.fixes import here
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.spelling import did_you_mean
@@ -119,9 +120,9 @@ def _further_help(manifest: Manifest) -> tuple[str, ...]:
     monitored = any(service.role == "monitoring" for service in manifest.services.values())
     return (
         *([" and ".join(guides)] if guides else []),
-        "the logs: `toombos logs --errors`",
-        *(["the dashboards: `toombos monitoring status`"] if monitored else []),
-        "this report with all its facts, without secrets: `toombos diagnose --bundle FILE`",
+        f"the logs: `{here('logs', '--errors')}`",
+        *([f"the dashboards: `{here('monitoring', 'status')}`"] if monitored else []),
+        f"this report with all its facts, without secrets: `{here('diagnose', '--bundle', 'FILE')}`",
     )
 
 

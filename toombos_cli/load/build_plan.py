@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from toombos_cli.base.errors import ConfigurationError, UsageError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.text import parse_duration
 from toombos_cli.load.engine.pacer import RampStage
 from toombos_cli.load.engine.request_bytes import build_endpoint, parse_header
@@ -148,7 +149,7 @@ def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
     if service is None:
         usual = next((s for s in manifest.services.values() if s.scheme in ("http", "https") and not s.optional), None)
         hint = (
-            f"toombos load {usual.url}/   (or under [load] in toombos.toml: service = '{usual.name}')"
+            f"{here('load', usual.url + '/')}   (or under [load] in toombos.toml: service = '{usual.name}')"
             if usual
             else None
         )

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.tables.alerts import Alerts
 from toombos_cli.manifest.tables.backup import BackupScope
 from toombos_cli.manifest.tables.environment import Variable
@@ -68,7 +69,7 @@ class Manifest(Table, frozen=True):
             raise ConfigurationError(
                 f"the manifest has no mode {mode}",
                 where=str(self.source.path) if self.source.path else None,
-                hint=f"describe [modes.{mode}] again, or end what runs in it: toombos stop",
+                hint=f"describe [modes.{mode}] again, or end what runs in it: {here('stop')}",
             )
         return self.modes[mode].env
 

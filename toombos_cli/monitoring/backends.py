@@ -9,6 +9,7 @@ from pathlib import Path
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.monitoring.compose import IMAGES
@@ -60,7 +61,9 @@ def choose_backend(manifest: Manifest) -> Backend:
     wanted = manifest.monitoring.backend
     engine = None if wanted == "native" else engine_problem()
     if wanted == "compose" and engine is not None:
-        raise OperationError(f"containers cannot be used: {engine}", hint="toombos monitoring up --backend native")
+        raise OperationError(
+            f"containers cannot be used: {engine}", hint=here("monitoring", "up", "--backend", "native")
+        )
     if wanted != "native" and engine is None:
         services = [service.name for service in monitoring_services(manifest)]
         return Backend(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring import grafana
@@ -52,7 +53,7 @@ def _files(manifest: Manifest) -> Iterator[CheckItem]:
         name="up to date",
         verdict=Verdict.WARN if stale else Verdict.PASS,
         detail=f"out of date: {', '.join(stale)}" if stale else str(directory),
-        hint="toombos monitoring reload" if stale else None,
+        hint=here("monitoring", "reload") if stale else None,
     )
     yield promtool_item(directory)
 
@@ -80,7 +81,7 @@ def _alertmanager(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
             name="responds",
             verdict=Verdict.PASS if up else Verdict.FAIL,
             detail=response.detail,
-            hint=None if up else "toombos monitoring up",
+            hint=None if up else here("monitoring", "up"),
             explained_by=None if up else exports.causes.get("alertmanager"),
         )
 
@@ -104,5 +105,5 @@ def _grafana(manifest: Manifest) -> Iterator[CheckItem]:
             name=f"dashboard {dashboard.uid}",
             verdict=Verdict.PASS if present else Verdict.FAIL,
             detail="" if present else "Grafana does not have it",
-            hint=None if present else "toombos monitoring restart",
+            hint=None if present else here("monitoring", "restart"),
         )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.check_metrics import Exports
@@ -58,7 +59,7 @@ def _targets(manifest: Manifest, exports: Exports, targets: tuple[PrometheusTarg
             name=target.job,
             verdict=verdicts.get(target.health, Verdict.FAIL),
             detail=target.last_error or ("not scraped yet" if target.health == "unknown" else target.url),
-            hint=f"toombos health {target.job}" if target.last_error else None,
+            hint=here("health", target.job) if target.last_error else None,
             explained_by=exports.causes.get(target.job) if target.last_error else None,
         )
     for service in {service.name for service in scraped(manifest)} - {target.job for target in targets}:
@@ -67,7 +68,7 @@ def _targets(manifest: Manifest, exports: Exports, targets: tuple[PrometheusTarg
             name=service,
             verdict=Verdict.FAIL,
             detail="Prometheus does not scrape it",
-            hint="toombos monitoring reload",
+            hint=here("monitoring", "reload"),
         )
 
 
@@ -80,7 +81,7 @@ def _rules(manifest: Manifest, rules: dict[str, LoadedRule]) -> Iterator[CheckIt
             name=rule.name,
             verdict=Verdict.FAIL if lost else Verdict.PASS,
             detail=lost or (loaded.state if loaded else ""),
-            hint="toombos monitoring reload" if lost else None,
+            hint=here("monitoring", "reload") if lost else None,
         )
 
 
@@ -97,6 +98,6 @@ def _panel(api: PrometheusApi, dashboard: DashboardSpec, panel: PanelSpec, expor
         name=name,
         verdict=Verdict.WARN if panel.idle_is_empty else Verdict.FAIL,
         detail="no data yet: there was no traffic" if panel.idle_is_empty else "no data",
-        hint="toombos load" if panel.idle_is_empty else "toombos monitoring status",
+        hint=here("load") if panel.idle_is_empty else here("monitoring", "status"),
         explained_by=exports.cause_for(panel.services),
     )

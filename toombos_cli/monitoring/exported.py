@@ -1,6 +1,7 @@
 """The metrics that a service exports, read from its live /metrics."""
 
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
 
@@ -29,7 +30,7 @@ def exported_metrics(service: Service) -> frozenset[str]:
     if answer.reason is Reason.REFUSED:
         raise NotServedError("nothing listens there", where=url)
     if answer.reason is not Reason.OK:
-        raise OperationError(answer.detail or answer.reason.value, where=url, hint=f"toombos logs {service.name}")
+        raise OperationError(answer.detail or answer.reason.value, where=url, hint=here("logs", service.name))
     names: set[str] = set()
     try:
         for family in text_string_to_metric_families(answer.body.decode("utf-8")):

@@ -9,6 +9,7 @@ import msgspec
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.dashboards import DATASOURCE_UID
 from toombos_cli.probes import Reason, probe_http
@@ -92,11 +93,11 @@ def provisioned_dashboards(manifest: Manifest) -> frozenset[str]:
     try:
         password = password_file(manifest.project).read_text()
     except OSError:
-        raise OperationError("the file of the admin password cannot be read", hint="toombos monitoring up") from None
+        raise OperationError("the file of the admin password cannot be read", hint=here("monitoring", "up")) from None
     credentials = base64.b64encode(f"{ADMIN}:{password}".encode()).decode()
     response = probe_http(url, headers={"authorization": f"Basic {credentials}"}, max_body_bytes=1024 * 1024)
     if response.reason is not Reason.OK:
-        raise OperationError(f"Grafana does not respond: {response.detail}", where=url, hint="toombos monitoring up")
+        raise OperationError(f"Grafana does not respond: {response.detail}", where=url, hint=here("monitoring", "up"))
     try:
         return frozenset(item["uid"] for item in msgspec.json.decode(response.body))
     except (msgspec.DecodeError, TypeError, KeyError):

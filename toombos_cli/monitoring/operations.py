@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toombos_cli.base.errors import OperationError, Problem
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.monitoring import backends, compose, grafana
@@ -48,7 +49,7 @@ def start_containers(prepared: Prepared) -> None:
         while (response := _ask(service)).reason is not Reason.OK:
             if time.monotonic() > deadline:
                 raise OperationError(
-                    f"{name} is not ready: {response.detail}", where=service.url, hint="toombos monitoring logs"
+                    f"{name} is not ready: {response.detail}", where=service.url, hint=here("monitoring", "logs")
                 )
             time.sleep(_POLL_S)
 
@@ -111,7 +112,7 @@ def run_status(
                 url=service.url,
                 pid=pid,
                 detail=lacking.reason if lacking else detail,
-                hint=lacking.hint if lacking else None if up else f"toombos monitoring {'restart' if pid else 'up'}",
+                hint=lacking.hint if lacking else None if up else here("monitoring", "restart" if pid else "up"),
             )
         )
     password = grafana.password_file(manifest.project)
@@ -139,7 +140,7 @@ def run_reload(manifest: Manifest) -> ReloadReport:
         if name in reduced.services and _ask(reduced.services[name]).reason is Reason.OK
     )
     if not running:
-        raise OperationError("monitoring is not running", hint="toombos monitoring up")
+        raise OperationError("monitoring is not running", hint=here("monitoring", "up"))
     reload_services(reduced, running)
     return ReloadReport(changed_files=changed, reloaded=tuple(service.name for service in running))
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import msgspec
 
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import probe_http
 
@@ -81,5 +82,5 @@ class PrometheusApi:
         raise OperationError(
             f"Prometheus does not respond as expected: {reason or response.detail or response.http_status}",
             where=self._service.url,
-            hint="toombos monitoring up",
+            hint=here("monitoring", "up"),
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import probe_http
 from toombos_cli.project.state import read_state
@@ -22,7 +23,7 @@ def hang_up(project: Path, name: str) -> None:
     entry = state.services.get(name) if state else None
     identity = state.identity_of(entry) if state and entry and entry.pid else None
     if identity is None or not processes.is_alive(identity) or not processes.send_signal(identity, signal.SIGHUP):
-        raise OperationError(f"{name} responds, but was not started by toombos", hint="toombos monitoring up")
+        raise OperationError(f"{name} responds, but was not started by toombos", hint=here("monitoring", "up"))
 
 
 class Reload:
@@ -52,7 +53,7 @@ class Reload:
         raise OperationError(
             f"{self._service.name} keeps its old configuration",
             where=str(self._directory),
-            hint=f"toombos monitoring logs {self._service.name}",
+            hint=here("monitoring", "logs", self._service.name),
         )
 
 

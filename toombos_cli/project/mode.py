@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from toombos_cli.base.errors import UsageError
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.project.state import RUNNING, Phase, SystemState, observed, read_state
 
@@ -154,12 +155,12 @@ def explain_denial(manifest: Manifest, service: "Service", mode: str | None) -> 
         for found in values.values()
         if found.name.casefold() == name.casefold() and (found.name != name or not _same(found.value, value))
     ]
-    start = shlex.join(("toombos", "start", *mode_words(mode)))
+    start = here("start", *mode_words(mode))
     if not suspects:
         told = ", ".join(_shown(manifest, values[name]) for name in wanted) or "no variable"
         return Denial(
             message=f"it says that it is not in dry-run mode, and was started with {told}",
-            hint=shlex.join(("toombos", "config", "show", service.name, *mode_words(mode))),
+            hint=here("config", "show", service.name, *mode_words(mode)),
         )
     places = ", ".join(f"{_shown(manifest, found)} ({_place(service, found)})" for found in suspects)
     hint = f"remove {', '.join(dict.fromkeys(found.name for found in suspects))}, then: {start}"

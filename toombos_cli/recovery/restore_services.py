@@ -4,6 +4,7 @@ from pathlib import Path
 
 from toombos_cli.backup.postgres import Postgres
 from toombos_cli.base.errors import ConfigurationError, OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.processes import conflicts
@@ -63,7 +64,7 @@ class SupervisedServices:
         report = run_stop(self._project, services, names)
         if report.failures:
             raise OperationError(
-                f"the services could not be stopped: {report.failures[0].message}", hint="toombos status"
+                f"the services could not be stopped: {report.failures[0].message}", hint=here("status")
             )
 
     def _is_database(self, service: Service) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from toombos_cli.base.errors import ToombosError, type_and_place
+from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.waiting import OverdueError, run_within
@@ -85,12 +86,12 @@ def _diagnosed(manifest: Manifest, found: StepVerdict) -> StepVerdict:
     roots = [root for root in roots if root.case().verdict in (Verdict.FAIL, Verdict.WARN)]
     first = min(roots, key=lambda root: root.case().verdict is not Verdict.FAIL, default=None)
     if first is None:
-        return replace(found, cause=found.cause or "unknown", fix=found.fix or "toombos diagnose")
+        return replace(found, cause=found.cause or "unknown", fix=found.fix or here("diagnose"))
     said = first.reason + (f" ({first.cause})" if first.cause else "")
     return replace(
         found,
         cause="; ".join(part for part in (found.cause, said) if part),
-        fix=found.fix or str(first.fix or "") or "toombos diagnose",
+        fix=found.fix or str(first.fix or "") or here("diagnose"),
     )
 
 

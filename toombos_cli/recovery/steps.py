@@ -15,6 +15,7 @@ from toombos_cli.backup.run import run_backup
 from toombos_cli.backup.scope import make_place
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.base.errors import OperationError, Problem
+from toombos_cli.base.fixes import here
 from toombos_cli.base.results import Case, Report, Verdict
 from toombos_cli.base.text import size
 from toombos_cli.health.check import run_health
@@ -169,7 +170,7 @@ def _archive(manifest: Manifest) -> StepVerdict:
             verdict=Verdict.FAIL,
             detail=report.archive,
             cause="; ".join(f"{database.path} is damaged: {database.integrity}" for database in broken),
-            fix="toombos restore --latest-good",
+            fix=here("restore", "--latest-good"),
         )
     return StepVerdict(verdict=Verdict.WARN if report.verdict in WRONG else Verdict.PASS, detail=report.archive)
 
@@ -203,7 +204,7 @@ def _monitoring(manifest: Manifest) -> StepVerdict:
 
 def _dashboards(manifest: Manifest) -> StepVerdict:
     report = run_check(as_run(manifest), wait_s=_DATA_FOR_PANELS_S)
-    found = StepVerdict.of(report, cause=_first(_named(report.cases())), fix="toombos monitoring check")
+    found = StepVerdict.of(report, cause=_first(_named(report.cases())), fix=here("monitoring", "check"))
     return replace(found, detail=_first(_named(report.cases(), Verdict.WARN))) if not found.cause else found
 
 

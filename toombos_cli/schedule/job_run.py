@@ -8,6 +8,7 @@ from pathlib import Path
 from toombos_cli.base import locks
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.files import append_line
+from toombos_cli.base.fixes import here
 from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
@@ -27,7 +28,7 @@ def run_job(manifest: Manifest, name: str) -> JobRunReport:
     """
     job = manifest.schedule.get(name)
     if job is None:
-        hint = did_you_mean(name, manifest.schedule, "toombos schedule show")
+        hint = did_you_mean(name, manifest.schedule, here("schedule", "show"))
         raise UsageError(f"no job is named {name!r}", hint=hint)
     with locks.hold_alone(_lock_of(manifest.project, name), f"job {name}"):
         return _run_locked(manifest, name, job)

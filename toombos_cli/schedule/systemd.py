@@ -6,6 +6,7 @@ from pathlib import Path
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.project.state import project_key
@@ -131,7 +132,7 @@ def _must(*arguments: str) -> None:
     done = _systemctl(*arguments)
     if done.returncode != 0:
         complaint = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
-        raise OperationError(f"systemctl --user {arguments[0]} failed: {complaint}", hint="toombos schedule show")
+        raise OperationError(f"systemctl --user {arguments[0]} failed: {complaint}", hint=here("schedule", "show"))
 
 
 def _systemctl(*arguments: str) -> "subprocess.CompletedProcess[str]":

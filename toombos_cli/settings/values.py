@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
@@ -51,7 +52,7 @@ class ClearValues:
                 raise ConfigurationError(
                     f"an encrypted value cannot be read: {name}: {self.undecryptable[name]}",
                     where=str(env_file.path),
-                    hint="toombos config check",
+                    hint=here("config", "check"),
                 )
 
 

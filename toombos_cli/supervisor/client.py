@@ -12,6 +12,7 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.project.state import RunDirectory, read_state
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, StatusRequest, decode_reply, encode
 
@@ -133,7 +134,8 @@ def _converse(
                 reply = decode_reply(line)
             except msgspec.DecodeError as error:
                 raise OperationError(
-                    f"the running supervisor has a different version: {error}", hint="toombos stop && toombos restart"
+                    f"the running supervisor has a different version: {error}",
+                    hint=f"{here('stop')} && {here('restart')}",
                 ) from None
             if isinstance(reply, Progress):
                 if on_progress is not None:
@@ -175,5 +177,5 @@ def _hangs(run: RunDirectory) -> SilentSupervisorError:
         hint = f"kill -CONT {row.pid}"
     else:
         message = f"{message}: it hangs (pid {row.pid}); the services keep running without it"
-        hint = f"kill -KILL {row.pid} && toombos status"
+        hint = f"kill -KILL {row.pid} && {here('status')}"
     return SilentSupervisorError(message, where=str(run.socket), hint=hint)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from toombos_cli.base.fixes import here
 from toombos_cli.project.state import RunDirectory
 from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Reply, decode_request, encode
@@ -103,7 +104,7 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
                 request = decode_request(line)
             except msgspec.DecodeError as error:
                 message = f"the running supervisor has a different version: {error}"
-                send(Broken(message=message, hint="toombos stop && toombos restart"))
+                send(Broken(message=message, hint=f"{here('stop')} && {here('restart')}"))
                 return
             work = asyncio.ensure_future(supervisor.carry_out(request, send))
             await _while_connected(reader, work)

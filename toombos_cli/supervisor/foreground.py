@@ -11,6 +11,7 @@ from pathlib import Path
 
 from toombos_cli.base import locks
 from toombos_cli.base.errors import LockedError, OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.logs.follower import Follower
 from toombos_cli.logs.output_thread import OnLine, Showing
 from toombos_cli.logs.rotation import LogFile
@@ -68,9 +69,7 @@ def _lock(run: RunDirectory) -> int:
     if lock is None:
         state = read_state(run.project)
         who = f"pid {state.supervisor_pid}" if state else "another process"
-        raise LockedError(
-            f"a supervisor is already running: {who}", where=str(run.supervisor_lock), hint="toombos stop"
-        )
+        raise LockedError(f"a supervisor is already running: {who}", where=str(run.supervisor_lock), hint=here("stop"))
     return lock
 
 

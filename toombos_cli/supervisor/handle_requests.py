@@ -199,7 +199,7 @@ def _fall(unit: ServiceUnit) -> ServiceFailure:
         service=unit.name,
         kind=FailureKind.EXITED,
         message=reason or "another command stopped it meanwhile",
-        hint=f"toombos logs {unit.name}",
+        command=("logs", unit.name),
         last_lines=state.last_lines,
     )
 

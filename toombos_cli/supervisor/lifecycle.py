@@ -76,7 +76,7 @@ async def _rotate_forever(supervisor: Supervisor) -> None:
         settings = supervisor.plan.logs if supervisor.plan else Logs()
         for unit in tuple(supervisor.units.values()):
             log = LogFile(Path(unit.service.log), supervisor.run.rotation(unit.name))
-            removed = f"{log.path} was removed: the output of {unit.name} is lost until toombos restart {unit.name}"
+            removed = f"{log.path} was removed: the output of {unit.name} is lost until it is restarted"
             supervisor.note(f"log of {unit.name}", removed if unit.state.pid and not log.path.exists() else None)
             log.note_beginning(time.time())
             if log.is_due(settings, time.time()):

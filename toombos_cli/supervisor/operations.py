@@ -1,6 +1,5 @@
 """Start, stop, restart and status of a project, as the commands call them, whether or not a supervisor runs."""
 
-import shlex
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.base.errors import ConfigurationError, RefusedError
+from toombos_cli.base.fixes import here
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.mode import RunningMode, explain_denial, mode_words, running_mode
@@ -109,7 +109,7 @@ def mode_to_join(before: SystemState | None, asked: str | None) -> str | None:
     present = f"mode {before.mode}" if before.mode else "live mode"
     raise RefusedError(
         f"{', '.join(running)} runs in {present}, and a start in mode {asked} would join it",
-        hint=f"toombos stop && {shlex.join(('toombos', 'start', *mode_words(asked)))}",
+        hint=f"{here('stop')} && {here('start', *mode_words(asked))}",
     )
 
 
@@ -225,13 +225,13 @@ def _explained(manifest: Manifest | None, failure: ServiceFailure, mode: str | N
     if manifest is None or failure.kind != "not-dry-run":
         return failure
     denial = explain_denial(manifest, manifest.services[failure.service], mode)
-    return msgspec.structs.replace(failure, message=denial.message, hint=denial.hint)
+    return msgspec.structs.replace(failure, message=denial.message, hint=denial.hint, command=())
 
 
 def _denied(found: RunningMode, failures: tuple[ServiceFailure, ...]) -> tuple[str, ...]:
     """Return a note of the services that keep running live although they were started to run dry."""
     left = [name for name in found.denied_by if all(failure.service != name for failure in failures)]
-    return (f"NOT in dry-run mode, although started in it: {', '.join(left)}; toombos stop",) if left else ()
+    return (f"NOT in dry-run mode, although started in it: {', '.join(left)}; {here('stop')}",) if left else ()
 
 
 def _supervisor_of(done: Done) -> SupervisorRow:
@@ -256,7 +256,7 @@ def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: SystemPlan) -> tup
     refused = any(failure.kind is FailureKind.CONFIGURATION for failure in done.failures)
     if not refused or plan.dry_run or DRY_RUN not in manifest.modes:
         return ()
-    return ("this was live mode; the dry-run system needs no settings: toombos start --dry-run",)
+    return (f"this was live mode; the dry-run system needs no settings: {here('start', '--dry-run')}",)
 
 
 def _other_spellings(manifest: Manifest) -> tuple[str, ...]:
@@ -276,4 +276,4 @@ def _stale(done: Done, plan: SystemPlan) -> tuple[str, ...]:
     ]
     if not stale:
         return ()
-    return (f"the configuration of {', '.join(stale)} has changed since its start: toombos restart --changed",)
+    return (f"the configuration of {', '.join(stale)} has changed since its start: {here('restart', '--changed')}",)

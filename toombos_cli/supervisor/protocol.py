@@ -61,12 +61,16 @@ Request = StartRequest | StopRequest | RestartRequest | StatusRequest
 
 
 class ServiceFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why one service could not be started or ended, for a person."""
+    """Why one service could not be started or ended, for a person.
+
+    `command` is the toombos command to run next, without the program's name; `hint` is used if there is none.
+    """
 
     service: str
     kind: FailureKind
     message: str
     hint: str | None = None
+    command: tuple[str, ...] = ()
     last_lines: tuple[str, ...] = ()
 
 

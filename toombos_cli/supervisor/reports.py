@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from toombos_cli import processes
 from toombos_cli.base.errors import ConfigurationError, Problem, RefusedError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
@@ -107,7 +108,7 @@ class FailureRow:
             service=failure.service,
             kind=failure.kind,
             message=failure.message,
-            hint=failure.hint,
+            hint=here(*failure.command) if failure.command else failure.hint,
             last_lines=failure.last_lines,
         )
 
@@ -158,7 +159,7 @@ class ChangeReport(Report):
         """The failures as problems with the service and the next command."""
         failed = (Problem(message=f.message, where=f.service, hint=f.hint) for f in self.failures)
         astray = (
-            Problem(message=row.detail or f"it is {row.phase}", where=row.name, hint=f"toombos logs {row.name}")
+            Problem(message=row.detail or f"it is {row.phase}", where=row.name, hint=here("logs", row.name))
             for row in self.astray
         )
         return *failed, *astray

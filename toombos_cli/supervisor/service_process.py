@@ -89,7 +89,7 @@ class Running:
         if code in self._service.exit_codes_of_invalid_configuration:
             message = f"it refused its configuration (exit code {code})"
             return ServiceFailure(
-                service=name, kind=FailureKind.CONFIGURATION, message=message, hint="toombos config check"
+                service=name, kind=FailureKind.CONFIGURATION, message=message, command=("config", "check")
             )
         left = self.tree.members(look_for_tag=True) if code == 0 else {}
         if left:
@@ -99,7 +99,7 @@ class Running:
             return ServiceFailure(service=name, kind=FailureKind.EXITED, message=message, hint=hint)
         how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return ServiceFailure(
-            service=name, kind=FailureKind.EXITED, message=f"its process {how}", hint=f"toombos logs {name}"
+            service=name, kind=FailureKind.EXITED, message=f"its process {how}", command=("logs", name)
         )
 
     def last_lines(self) -> tuple[str, ...]:

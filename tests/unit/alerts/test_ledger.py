@@ -134,7 +134,7 @@ def test_a_summary_names_the_worst_alerts_held_back():
     sent(ledger, (1, twin))  # a repeated title is named once
     summary = ledger.summary(NOW + 100)
     assert summary.body.splitlines()[:2] == ["P1: major is down", "P2: minor is down"]
-    assert "next: toombos alert status" in summary.body
+    assert summary.command == ("alert", "status")
 
 
 def from_alertmanager(episode, key="crm", resolved=False):

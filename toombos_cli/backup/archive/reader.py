@@ -30,6 +30,7 @@ from toombos_cli.backup.archive.writer import (
 from toombos_cli.backup.errors import BadArchiveError, NewerArchiveError
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.text import printable
 
 _MAX_TAIL_BYTES = 64 << 20
@@ -238,7 +239,7 @@ def _open_regular(path: Path) -> int:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         raise OperationError(
-            f"the archive cannot be opened: {error.strerror}", where=str(path), hint="toombos backup list"
+            f"the archive cannot be opened: {error.strerror}", where=str(path), hint=here("backup", "list")
         ) from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)

@@ -18,6 +18,7 @@ from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.maintenance_reports import PruneDecision, PruneReport
 from toombos_cli.base.directories import make_private_directory, sync_directory
 from toombos_cli.base.errors import RefusedError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.manifest.tables.backup import Retention
 
@@ -41,7 +42,7 @@ def prune_locked(place: Place, policy: Retention, now: datetime, *, preview: boo
     going = {decision.path for decision in decisions if not decision.keep}
     staying = [info for info in archives if info.path not in going]
     if going and newest_known_good(staying, now) is None:
-        raise RefusedError("no good archive would remain", where=str(place.directory), hint="toombos backup verify")
+        raise RefusedError("no good archive would remain", where=str(place.directory), hint=here("backup", "verify"))
     freed = sum(info.size_bytes for info in archives if info.path in going)
     emptied: tuple[str, ...] = ()
     if not preview:

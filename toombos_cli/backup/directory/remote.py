@@ -24,6 +24,7 @@ from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.errors import OperationError, UsageError
 from toombos_cli.base.files import replacing
+from toombos_cli.base.fixes import here
 from toombos_cli.base.waiting import run_within
 
 _PART_BYTES = 8 << 20
@@ -97,7 +98,7 @@ def fetch(url: str, place: Place, observer: BackupObserver) -> Path:
     base, _, name = url.rpartition("/")
     if naming.created_at(name) is None:
         raise UsageError(
-            f"{url} does not end with the name of an archive", hint="toombos restore s3://BUCKET/PREFIX/ARCHIVE"
+            f"{url} does not end with the name of an archive", hint=here("restore", "s3://BUCKET/PREFIX/ARCHIVE")
         )
     final = place.directory / name
     if final.exists():

@@ -14,6 +14,7 @@ from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.durable import point_link
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, ToombosError, UsageError
+from toombos_cli.base.fixes import here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,7 @@ def find_archive(place: Place, asked: Path) -> Path:
     for candidate in (asked, place.directory / asked):
         if candidate.exists():
             return candidate.resolve()
-    raise UsageError(f"there is no archive {asked}", where=str(place.directory), hint="toombos backup list")
+    raise UsageError(f"there is no archive {asked}", where=str(place.directory), hint=here("backup", "list"))
 
 
 def point_latest_good(place: Place, now: datetime) -> None:

@@ -36,6 +36,7 @@ from toombos_cli.backup.transaction.staging import StagingArea
 from toombos_cli.backup.transaction.targets import Targets, make_staging, plan_targets
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError, ToombosError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.text import printable, size
 
 _ROOM_BYTES = 16 << 20
@@ -174,7 +175,7 @@ class Attempt:
             raise OperationError(
                 f"the restored state is in place with its PostgreSQL database, but did not become healthy: {sick}",
                 where=str(self._archive.path),
-                hint=f"toombos restore {self._journal.safety_backup}",
+                hint=self._way_back,
             )
         try:
             self._services.stop()
@@ -182,17 +183,22 @@ class Attempt:
             raise OperationError(
                 f"the restored state is in place, but did not become healthy ({sick}) and cannot be stopped ({stuck})",
                 where=str(self._archive.path),
-                hint=f"toombos stop && toombos restore {self._journal.safety_backup}",
+                hint=f"{here('stop')} && {self._way_back}",
             ) from None
         failure = OperationError(
             f"the restored system did not become healthy, so the old state is back in place: {sick}",
             where=str(self._archive.path),
-            hint="toombos logs --errors",
+            hint=here("logs", "--errors"),
         )
         with disk_errors("the old state could not be brought back", self._place.project):
             self._journal = reopen(self._place, self._journal)
             self._undo(failure)
         raise failure
+
+    @property
+    def _way_back(self) -> str:
+        """The command that restores the safety backup, which exists before anything is replaced."""
+        return here("restore", str(self._journal.safety_backup))
 
     def _undo(self, cause: BaseException) -> None:
         """Bring the old tree back and start what was stopped; a failure to start is appended to the cause."""
@@ -254,7 +260,7 @@ class Attempt:
                 raise OperationError(
                     f"not enough disk space to restore: {size(needed)} needed, {size(free)} free",
                     where=os.fsdecode(os.path.dirname(directory)),
-                    hint="toombos backup prune",
+                    hint=here("backup", "prune"),
                 )
 
     def _refuse_holders(self) -> None:
@@ -264,5 +270,5 @@ class Attempt:
             raise RefusedError(
                 f"{first.name} (pid {first.pid}) writes to {first.path}"
                 + (f", and so do {len(holders) - 1} more" if len(holders) > 1 else ""),
-                hint="toombos stop",
+                hint=here("stop"),
             )

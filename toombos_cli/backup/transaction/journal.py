@@ -13,6 +13,7 @@ from toombos_cli.backup.transaction.atomic_swap import SwapUnit
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.fixes import here
 
 State = Literal["staging", "prepared", "committed"]
 
@@ -64,5 +65,5 @@ def refuse_open_journal(place: Place) -> None:
         raise RefusedError(
             "a restore was interrupted: the tree may be half old, half new",
             where=str(place.journal),
-            hint="toombos restore --recover",
+            hint=here("restore", "--recover"),
         )

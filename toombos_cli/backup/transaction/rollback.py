@@ -15,6 +15,7 @@ from toombos_cli.backup.transaction.journal import Journal, close_journal, load_
 from toombos_cli.backup.transaction.staging import remove_tree
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
 
 SERVER_TIMEOUT_S = 60.0
@@ -56,7 +57,7 @@ def as_the_server_decided(journal: Journal, postgres: Postgres | None) -> Journa
     if postgres is None:
         raise OperationError(
             "the interrupted restore includes a PostgreSQL database, but DATABASE_URL names none",
-            hint="DATABASE_URL=postgresql://... toombos restore --recover",
+            hint=f"DATABASE_URL=postgresql://... {here('restore', '--recover')}",
         )
     if not postgres.has_marker(journal.database_marker, SERVER_TIMEOUT_S):
         return journal

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
-from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.base.fixes import advice, here, toombos
 from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.monitoring import MONITORING
@@ -13,7 +13,10 @@ from toombos_cli.diagnose.facts.system import SYSTEM
 
 _GROUP = "monitoring"
 _NOT_MEASURED = "no running service has metrics in the manifest"
-_NOT_RUNNING = "Prometheus is not running: toombos monitoring up"
+
+
+def _not_running() -> Finding:
+    return skip(f"Prometheus is not running: {here('monitoring', 'up')}")
 
 
 def endpoint(facts: Facts) -> Iterator[Finding]:
@@ -56,7 +59,7 @@ def targets(facts: Facts) -> Iterator[Finding]:
     """Prometheus reaches every target, and has every service among them."""
     found = facts.get(MONITORING)
     if not found.targets and not found.problem:
-        yield skip(_NOT_RUNNING)
+        yield _not_running()
         return
     if found.problem:
         yield fail(
@@ -91,7 +94,7 @@ def series(facts: Facts) -> Iterator[Finding]:
     """The series that the panels draw exist."""
     found = facts.get(MONITORING)
     if not found.series:
-        yield skip(_NOT_RUNNING)
+        yield _not_running()
         return
     for what, count in found.series.items():
         metric, _, name = what.rpartition(" of ")
@@ -110,7 +113,7 @@ def no_data(facts: Facts) -> Iterator[Finding]:
     """Panels that show "No data", by service."""
     found = facts.get(MONITORING)
     if not found.series:
-        yield skip(_NOT_RUNNING)
+        yield _not_running()
         return
     for target in found.targets:
         if target.service and target.health == "down":
@@ -134,7 +137,7 @@ def grafana(facts: Facts) -> Iterator[Finding]:
         if health.ok:
             yield ok(f"{name} answers at {service.url}", service=name)
         elif not system.services[name].desired:
-            yield skip(f"{name} was not started: toombos monitoring up")
+            yield skip(f"{name} was not started: {here('monitoring', 'up')}")
         else:
             yield fail(
                 f"{name} does not answer: {health.detail}",
@@ -149,7 +152,7 @@ def firing(facts: Facts) -> Iterator[Finding]:
     """Alerts that are firing now, for information."""
     found = facts.get(MONITORING)
     if not found.targets:
-        yield skip(_NOT_RUNNING)
+        yield _not_running()
         return
     yield ok(f"firing: {', '.join(found.firing)}" if found.firing else "no alert is firing")
 

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
-from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.base.fixes import advice, here, toombos
 from toombos_cli.base.text import size
 from toombos_cli.diagnose.facts.machine import MACHINE, ProcessUse
 from toombos_cli.diagnose.facts.monitoring import MONITORING
@@ -136,7 +136,7 @@ def growth(facts: Facts) -> Iterator[Finding]:
     """A service whose memory only grows, as recorded by Prometheus."""
     found = facts.get(MONITORING)
     if not found.growth_bytes_per_h:
-        yield skip("needs 30 minutes of Prometheus: toombos monitoring up")
+        yield skip(f"needs 30 minutes of Prometheus: {here('monitoring', 'up')}")
         return
     for name, slope in found.growth_bytes_per_h.items():
         if slope > _GROWTH_BYTES_PER_H:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.fixes import here
 from toombos_cli.base.results import Verdict
 from toombos_cli.render.formats import Output
 from toombos_cli.render.verdicts import print_verdict
@@ -34,7 +35,7 @@ def show_status(report: "AlertStatusReport", output: Output) -> None:
     if report.waiting:
         console.print(f"{report.waiting} messages are being delivered")
     if report.failing:
-        output.stderr.print("hint: toombos alert test", style="cyan")
+        output.stderr.print(f"hint: {here('alert', 'test')}", style="cyan")
     if report.deliveries:
         console.print(
             "deliveries: " + ", ".join(f"{name}: {count}" for name, count in sorted(report.deliveries.items()))

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.fixes import here
 from toombos_cli.base.results import WORST_FIRST, Verdict
 from toombos_cli.base.text import size
 from toombos_cli.render.formats import Output
@@ -85,7 +86,7 @@ def show_list(report: "ListReport", output: Output) -> None:
     """Print one line per archive; on a narrow terminal without the time, which is also in the name."""
     if not report.archives:
         output.stdout.print(f"no archives in {report.directory}", soft_wrap=True)
-        output.stderr.print("hint: toombos backup", style="cyan")
+        output.stderr.print(f"hint: {here('backup')}", style="cyan")
         show_remote(report.remote, output)
         return
     print_table(output.stdout, _COLUMNS, map(_cells, report.archives))
@@ -139,7 +140,7 @@ def show_remote(remote: "RemoteReport | None", output: Output) -> None:
     if len(remote.missing) > _SHOWN:
         err.print(f"warning: and {len(remote.missing) - _SHOWN} more; --json lists them", style="yellow")
     if remote.missing:
-        err.print("hint: toombos backup copy", style="cyan")
+        err.print(f"hint: {here('backup', 'copy')}", style="cyan")
 
 
 def show_copy(report: "CopyReport", output: Output) -> None:
@@ -154,7 +155,7 @@ def show_verify(report: "VerifyReport", output: Output) -> None:
     """Print one line per archive, and the reason for each bad one."""
     if not report.archives:
         print_verdict(output.stdout, report.verdict, "there is no archive to verify")
-        output.stderr.print("hint: toombos backup", style="cyan")
+        output.stderr.print(f"hint: {here('backup')}", style="cyan")
     for one in sorted(report.archives, key=lambda one: WORST_FIRST.index(one.verdict)):
         detail = one.detail or _count(one.files, "file") + ("" if one.complete else ", incomplete when it was made")
         print_verdict(output.stdout, one.verdict, f"{one.path}: {detail}")
@@ -177,22 +178,22 @@ def show_status(report: "StatusReport", output: Output) -> None:
     """Print whether backups are recent, in one line, and what to do if not."""
     if report.restore_interrupted:
         print_verdict(output.stdout, report.verdict, "a restore was interrupted")
-        output.stderr.print("hint: toombos restore --recover", style="cyan")
+        output.stderr.print(f"hint: {here('restore', '--recover')}", style="cyan")
     elif report.age_h is None:
         print_verdict(output.stdout, report.verdict, "there is no good archive")
-        output.stderr.print("hint: toombos backup", style="cyan")
+        output.stderr.print(f"hint: {here('backup')}", style="cyan")
     else:
         text = f"the newest good archive is {report.age_h:.1f} h old (at most {report.max_age_h:g} h)"
         print_verdict(output.stdout, report.verdict, text)
         output.stdout.print(f"      {report.newest_good}", soft_wrap=True)
         if report.verdict is Verdict.FAIL:
-            output.stderr.print("hint: toombos backup", style="cyan")
+            output.stderr.print(f"hint: {here('backup')}", style="cyan")
     output.stdout.print(f"      {_count(report.archives, 'archive')}, {size(report.total_bytes)}")
-    proven = report.last_drill_at or "never: toombos backup drill"
+    proven = report.last_drill_at or f"never: {here('backup', 'drill')}"
     output.stdout.print(f"      a restore was last proven: {proven}", soft_wrap=True)
     for path in report.bad[:_SHOWN]:
         output.stderr.print(
-            f"warning: {Path(path).name} is not good: toombos backup list", style="yellow", soft_wrap=True
+            f"warning: {Path(path).name} is not good: {here('backup', 'list')}", style="yellow", soft_wrap=True
         )
     show_remote(report.remote, output)
 

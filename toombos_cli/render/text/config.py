@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.fixes import here
 from toombos_cli.base.pages import page_path
 from toombos_cli.base.text import printable
 from toombos_cli.render.formats import Output
@@ -18,12 +19,12 @@ def show_change(report: "SettingsChangeReport", output: Output) -> None:
     names = ", ".join(report.names)
     if report.action == "init":
         output.stdout.print(f"wrote {report.path}" + (f", with {names}" if names else ""), soft_wrap=True)
-        output.stderr.print("hint: toombos config check", style="cyan", soft_wrap=True)
+        output.stderr.print(f"hint: {here('config', 'check')}", style="cyan", soft_wrap=True)
         return
     if report.action == "init-manifest":
         output.stdout.print(f"wrote {report.path}, with the service {names}: change it to yours", soft_wrap=True)
         output.stderr.print(f"every key: {page_path('manifest.md')}", soft_wrap=True)
-        output.stderr.print("hint: toombos start --preview", style="cyan", soft_wrap=True)
+        output.stderr.print(f"hint: {here('start', '--preview')}", style="cyan", soft_wrap=True)
         return
     if not names:
         output.stdout.print(f"nothing to do: {report.path} contains no secret in clear text", soft_wrap=True)
@@ -34,7 +35,7 @@ def show_change(report: "SettingsChangeReport", output: Output) -> None:
             f"The old file is {report.backup}; remove it once the services run with the new key.", soft_wrap=True
         )
     if report.restart_needed:
-        output.stderr.print("hint: toombos restart", style="cyan", soft_wrap=True)
+        output.stderr.print(f"hint: {here('restart')}", style="cyan", soft_wrap=True)
 
 
 def show_example(report: "ExampleReport", output: Output) -> None:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.fixes import here
 from toombos_cli.render.formats import Output
 from toombos_cli.render.text.archives import show_databases
 
@@ -40,10 +41,10 @@ def show(report: "RestoreReport", output: Output) -> None:
         out.print(f"    started and ready: {', '.join(report.started)}")
     elif report.stopped:
         err.print(f"still stopped: {', '.join(report.stopped)}", style="yellow")
-        err.print("hint: toombos restart", style="cyan")
+        err.print(f"hint: {here('restart')}", style="cyan")
     if report.safety_backup:
         out.print("    what was there before is in the safety backup; to go back:")
-        out.print(f"toombos restore {report.safety_backup}", soft_wrap=True)
+        out.print(here("restore", report.safety_backup), soft_wrap=True)
     if report.not_set:
         first, more = report.not_set[0], len(report.not_set) - 1
         others = f" (and {more} more; --json lists them)" if more else ""
@@ -61,4 +62,4 @@ def show_recovery(report: "RecoverReport", output: Output) -> None:
     )
     if report.stopped:
         output.stderr.print(f"it had stopped: {', '.join(report.stopped)}", style="yellow")
-        output.stderr.print("hint: toombos restart", style="cyan")
+        output.stderr.print(f"hint: {here('restart')}", style="cyan")

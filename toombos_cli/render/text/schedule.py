@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.fixes import here
 from toombos_cli.base.results import Verdict
 from toombos_cli.render.formats import Output
 from toombos_cli.render.table import Column, print_table
@@ -42,7 +43,7 @@ def show(report: "ScheduleReport", output: Output) -> None:
     packed = ", compressed except the newest" if logs.compress else ""
     console.print(f"log rotation: by the supervisor, {when}, {logs.keep} kept{packed}")
     if not report.method and not report.changed:
-        output.stderr.print("hint: toombos schedule install", style="cyan")
+        output.stderr.print(f"hint: {here('schedule', 'install')}", style="cyan")
 
 
 def show_files(report: "PrintedSchedule", output: Output) -> None:

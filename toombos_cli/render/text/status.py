@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from toombos_cli.base.fixes import here
 from toombos_cli.base.text import duration, size
 from toombos_cli.logs.lines import readable
 from toombos_cli.render.formats import Output
@@ -39,7 +40,7 @@ def show(report: "SystemReport", output: Output) -> None:
         output.stderr.print(f"warning: {warning}", style="yellow", soft_wrap=True)
     if any(row.phase == "unsupervised" for row in report.services):
         output.stderr.print("The services run, but no supervisor watches them.", soft_wrap=True)
-        output.stderr.print("hint: toombos start", style="cyan", soft_wrap=True)
+        output.stderr.print(f"hint: {here('start')}", style="cyan", soft_wrap=True)
 
 
 def _headline(report: "SystemReport") -> str:

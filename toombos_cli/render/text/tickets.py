@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.fixes import here
 from toombos_cli.base.text import duration
 from toombos_cli.render.formats import Output
 
@@ -56,5 +57,5 @@ def _issue(report: "IssueReport") -> list[str]:
     lines += [_FILL_IN] if not report.causes else []
     lines += ["", "**Logs/Screenshots:**", "```", *(report.logs or ("no error in the logs",)), "```"]
     lines += ["", "**Additional Context:**", *(f"- {text}" for text in report.context)]
-    lines += ["- attach the bundle of `toombos diagnose --bundle FILE`: it holds no secrets"]
+    lines += [f"- attach the bundle of `{here('diagnose', '--bundle', 'FILE')}`: it holds no secrets"]
     return lines + ([f"- send to: {', '.join(report.support)}"] if report.support else [])

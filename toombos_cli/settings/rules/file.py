@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
-from toombos_cli.base.fixes import advice, command, toombos
+from toombos_cli.base.fixes import advice, command, here, toombos
 from toombos_cli.settings.facts import SettingsFacts
 from toombos_cli.settings.rules.env_edits import in_table, where_set
 from toombos_cli.settings.values import key_names
@@ -56,7 +56,8 @@ def _undecryptable(name: str, reason: str, at: Evidence, key: str) -> Finding:
         at,
         cause="a service that reads it refuses to start",
         fix=advice(
-            f"set {key} to the key that encrypted it, or set {name} again in plain text and run: toombos config encrypt"
+            f"set {key} to the key that encrypted it, or set {name} again in plain text and run: "
+            f"{here('config', 'encrypt')}"
         ),
     )
 
