@@ -1,4 +1,4 @@
-"""One layer around every request: request id, body limit, unexpected errors, metrics, log line.
+"""One layer around every request: request id, host, body limit, unexpected errors, metrics, log line.
 
 Pure ASGI and a single layer: every further layer slows down each request.
 """
@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.common import logs
+from services.common.host_check import HostCheck
 from services.common.metrics import UNMATCHED, ServiceMetrics
 
 logger = logging.getLogger("services.requests")
@@ -23,10 +24,11 @@ _QUIET = frozenset({"/health", "/live", "/ready", "/metrics"})  # polled every f
 
 
 class RequestMiddleware:
-    def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics, max_body_bytes: int, hosts: HostCheck) -> None:
         self._app = app
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,6 +48,10 @@ class RequestMiddleware:
             await send(message)
 
         try:
+            wrong_host = self._hosts.problem(scope["headers"], scope["http_version"])
+            if wrong_host is not None:
+                await _error(400, wrong_host)(scope, receive, send_with_id)
+                return
             if length is not None and length > self._max_body_bytes:
                 answer = _error(413, self._too_large())
                 await answer(scope, receive, send_with_id)

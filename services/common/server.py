@@ -73,10 +73,12 @@ def uvicorn_config(app: object, *, shutdown_grace_s: float) -> "Config":
     """Return the uvicorn configuration of every service."""
     from uvicorn.config import Config
 
+    from services.common.protocol import LimitedProtocol
+
     return Config(
         app,  # type: ignore[arg-type]  # an ASGI app; its type would import Starlette before the settings are read
         loop="uvloop",
-        http="httptools",
+        http=LimitedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

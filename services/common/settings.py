@@ -62,6 +62,7 @@ class ServiceSettings(BaseSettings):
 
     api_key_encryption_key: SecretStr | None = None
     host: str = "127.0.0.1"
+    allowed_hosts: str = Field(default="", description="further names of this service, separated by commas")
     port: int = Field(ge=0, le=65535, description="0 takes any free port; the log names it")
     environment: str = "development"
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = "INFO"
@@ -98,6 +99,11 @@ class ServiceSettings(BaseSettings):
             raise ValueError("is encrypted (enc:), and API_KEY_ENCRYPTION_KEY is missing or invalid")
         return decrypt(value, key=key.get_secret_value())
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether callers must send a key, so that pages of other sites can do nothing with this service."""
+        return False
+
     def secret_values(self) -> tuple[str, ...]:
         """Return every secret in clear, for the log to mask."""
         values = (getattr(self, name) for name in type(self).model_fields)
@@ -107,6 +113,12 @@ class ServiceSettings(BaseSettings):
     def load(cls) -> Self:
         """Return the settings of this process. Raise SettingsError with all problems, not only the first."""
         return _load(cls)
+
+
+def listed(names: str) -> frozenset[str]:
+    """Return the hosts of a setting that separates them by commas, in lower case."""
+    hosts = (host.strip().rstrip(".").lower() for host in names.split(","))
+    return frozenset(host for host in hosts if host)
 
 
 SettingsT = TypeVar("SettingsT", bound=ServiceSettings)

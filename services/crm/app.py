@@ -29,7 +29,8 @@ def create(settings: CrmSettings) -> FastAPI:
         settings,
         service="crm",
         title="Toombos mock CRM",
-        description="Accepts emails, contacts and campaigns without sending anything. State lives in memory.",
+        description="Accepts emails, contacts and campaigns without sending anything. State lives in memory. "
+        + behaviour.description,
         routers=[routes.simulated(), routes.control()],
     )
     app.state.behaviour = behaviour
@@ -43,7 +44,7 @@ class CrmRoutes:
 
     def simulated(self) -> APIRouter:
         """Return the CRM's own interface, which can fail on request."""
-        router = simulated_router(self._behaviour.names, tags=["crm"], responses=errors(400, 408, 500, 503))
+        router = simulated_router(tags=["crm"], responses=errors(400, 408, 500, 503))
         router.post("/api/v1/email/send", response_model=models.EmailSent, responses=errors(413))(self.send_email)
         router.get("/api/v1/email/{message_id}/status", responses=errors(404))(self.get_email_status)
         router.get("/api/v1/users/subscribers")(self.list_subscribers)

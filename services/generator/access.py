@@ -1,23 +1,32 @@
 """Access control: API keys, and a rate limit for each key or client."""
 
 import hmac
+import ipaddress
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from hashlib import sha256
 from math import ceil
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import HTTPException, Request, Security
-from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
-from fastapi.security.base import SecurityBase
+from fastapi import Depends, HTTPException, Request, Response
 from starlette.datastructures import Headers
+
+from services.common.loopback import is_loopback
+from services.common.quick_route import Handler, QuickRoute
 
 logger = logging.getLogger("generator.auth")
 
+SECURITY_SCHEMES = {
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "API_KEY as a bearer token"},
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "API_KEY"},
+}
+"""The two ways to send the key, for OpenAPI."""
+_ROLE = "toombos.role"
 _MAX_CLIENTS = 10_000
 
 
@@ -93,31 +102,46 @@ class Gate:
     limiter: RateLimiter
 
 
-class _Authentication(SecurityBase):
-    """One dependency for both headers: FastAPI's own classes would need two, and resolving each takes time."""
-
-    def __init__(self) -> None:
-        self.scheme_name = "ApiKey"
-        self.model = HTTPBearerModel(description="API_KEY as a bearer token. The header X-API-Key is accepted too.")
-
-    async def __call__(self, request: Request) -> Role:
-        """Return the caller's role. Raise 401 for a missing or wrong key, 429 for too many requests."""
-        gate: Gate = request.app.state.gate
-        key = _presented_key(request.headers)
-        role = gate.keys.role_of(key)
-        wait_s = gate.limiter.take(_client(request, key if role else None))
-        if wait_s:
-            retry_after = {"Retry-After": str(ceil(wait_s))}
-            raise HTTPException(429, "Too many requests: RATE_LIMIT_PER_MINUTE is exceeded", headers=retry_after)
-        if role is None:
-            detail = "API key required: Authorization: Bearer, or X-API-Key" if key is None else "Invalid API key"
-            logger.warning("%s", detail)
-            raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
-        return role
+async def authenticate(request: Request) -> Role:
+    """Return the caller's role. Raise 401 for a missing or wrong key, 429 for too many requests."""
+    gate: Gate = request.app.state.gate
+    key = _presented_key(request.headers)
+    role = gate.keys.role_of(key)
+    wait_s = gate.limiter.take(_client(request, key if role else None))
+    if wait_s:
+        retry_after = {"Retry-After": str(ceil(wait_s))}
+        raise HTTPException(429, "Too many requests: RATE_LIMIT_PER_MINUTE is exceeded", headers=retry_after)
+    if role is None:
+        detail = "API key required: Authorization: Bearer, or X-API-Key" if key is None else "Invalid API key"
+        logger.warning("%s", detail)
+        raise HTTPException(401, detail, headers={"WWW-Authenticate": "Bearer"})
+    return role
 
 
-authenticate = _Authentication()
-Caller = Annotated[Role, Security(authenticate)]
+class KeyedRoute(QuickRoute):
+    """A route that checks the key before it reads anything else of the request. OpenAPI shows both ways to send it."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        security: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
+        super().__init__(path, endpoint, **options | {"openapi_extra": {"security": security}})
+
+    def get_route_handler(self) -> Handler:
+        handler = super().get_route_handler()
+
+        async def keyed(request: Request) -> Response:
+            request.scope[_ROLE] = await authenticate(request)
+            return await handler(request)
+
+        return keyed
+
+
+async def _role(request: Request) -> Role:
+    role: Role = request.scope[_ROLE]
+    return role
+
+
+Caller = Annotated[Role, Depends(_role)]
+"""The role of the caller of a KeyedRoute."""
 
 
 def _presented_key(headers: Headers) -> str | None:
@@ -139,4 +163,21 @@ def _client(request: Request, valid_key: str | None) -> str:
     """Return the client's name: its valid key, else its address, so that guessed keys share one bucket."""
     if valid_key:
         return f"key:{sha256(valid_key.encode()).hexdigest()}"
-    return f"address:{request.client.host if request.client else ''}"
+    return f"address:{network_of(request.client.host) if request.client else ''}"
+
+
+@lru_cache(maxsize=1024)
+def network_of(address: str) -> str:
+    """Return what stands for one client: an IPv4 address, a /64 of IPv6, or all of loopback.
+
+    A client chooses freely among the addresses of its /64, and among those of loopback.
+    """
+    if is_loopback(address):
+        return "loopback"
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from services.common.app import create_app, package_version
-from services.generator.access import ApiKeys, Gate, RateLimiter
+from services.common.settings import listed
+from services.generator.access import SECURITY_SCHEMES, ApiKeys, Gate, RateLimiter, authenticate
 from services.generator.condition import GeneratorHealth
 from services.generator.documents.file import PACKAGED_DOCUMENT, FileSource
 from services.generator.documents.google_docs import GoogleDocsSource
@@ -36,7 +37,7 @@ def create(settings: GeneratorSettings) -> FastAPI:
     metrics = GeneratorMetrics(service=SERVICE, version=package_version(), dry_run=settings.dry_run_mode)
     client = build_client(
         guarded=settings.dry_run_mode,
-        allowed_hosts=settings.allowed_hosts,
+        allowed_hosts=listed(settings.egress_allowed_hosts),
         max_connections=settings.max_concurrent_requests + 10,  # ten for documents and health checks
         timeout_s=settings.request_timeout,
         count_refusal=metrics.egress_refused.inc,
@@ -71,6 +72,8 @@ def create(settings: GeneratorSettings) -> FastAPI:
         readiness=condition.readiness(),
         health=condition.health(),
         lifespan=lifespan,
+        documents_guard=authenticate,
+        security_schemes=SECURITY_SCHEMES,
     )
     keys = ApiKeys(_clear(settings.api_key), _clear(settings.read_only_api_key))
     app.state.gate = Gate(keys=keys, limiter=RateLimiter(settings.rate_limit_per_minute))

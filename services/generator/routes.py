@@ -7,9 +7,8 @@ import msgspec
 from fastapi import APIRouter, HTTPException, Query, Response
 
 from services.common.answers import errors
-from services.common.quick_route import QuickRoute
 from services.generator import models
-from services.generator.access import Caller, require_editor
+from services.generator.access import Caller, KeyedRoute, require_editor
 from services.generator.content.model import Channel, ContentOptions, Platform, TemplateStyle, Tone
 from services.generator.documents.model import DocumentUnavailableError, MalformedDocumentError
 from services.generator.documents.reader import DocumentReader
@@ -39,14 +38,13 @@ class GeneratorRoutes:
         self._history = history
 
     def router(self) -> APIRouter:
-        router = APIRouter(tags=["generator"], responses=errors(401, 429))
+        router = APIRouter(tags=["generator"], responses=errors(401, 429), route_class=KeyedRoute)
         router.add_api_route(
             "/api/v2/generate-content",
             self.generate_content,
             methods=["POST"],
             response_model=models.GenerationAnswer,
             responses={**errors(400, 403, 413, 503), 502: _FAILED},
-            route_class_override=QuickRoute,
         )
         router.post(
             "/api/v1/content/preview/{channel}",

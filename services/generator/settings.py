@@ -55,10 +55,8 @@ class GeneratorSettings(ServiceSettings):
         return self.dry_run_mode or self.use_mock_services
 
     @property
-    def allowed_hosts(self) -> frozenset[str]:
-        """Return the hosts besides loopback that dry-run mode may contact, in lower case."""
-        hosts = (host.strip().rstrip(".").lower() for host in self.egress_allowed_hosts.split(","))
-        return frozenset(host for host in hosts if host)
+    def needs_key(self) -> bool:
+        return self.api_key is not None
 
     def service_account(self) -> ServiceAccount:
         """Parse GOOGLE_CREDENTIALS_JSON: the key file's text, or the path of the file. Raise ValueError."""

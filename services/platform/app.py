@@ -35,7 +35,8 @@ def create(settings: PlatformSettings) -> FastAPI:
         settings,
         service="platform",
         title="Toombos mock platform",
-        description="Takes web content and social posts without publishing anything. State lives in memory.",
+        description="Takes web content and social posts without publishing anything. State lives in memory. "
+        + behaviour.description,
         routers=[routes.simulated(), routes.control()],
     )
     app.state.behaviour = behaviour
@@ -50,7 +51,7 @@ class PlatformRoutes:
     def simulated(self) -> APIRouter:
         """Return the platform's own interface, which can fail on request."""
         responses = errors(400, 403, 408, 503)
-        router = simulated_router(self._behaviour.names, tags=["platform"], responses=responses)
+        router = simulated_router(tags=["platform"], responses=responses)
         router.post("/api/v1/content/publish", response_model=models.ContentPublished, responses=errors(413))(
             self.publish_content
         )

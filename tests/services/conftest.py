@@ -88,8 +88,8 @@ def run_module(module: str, *, project: Path, log_path: Path, env: dict[str, str
         )
 
 
-def launch(name: str, project: Path, **env: str) -> RunningService:
-    """Start `services.NAME` on a free port (unless PORT is given) and wait until it is ready."""
+def launch(name: str, project: Path, *, until: str = "/ready", **env: str) -> RunningService:
+    """Start `services.NAME` on a free port (unless PORT is given) and wait until the path `until` answers 200."""
     project.mkdir(parents=True, exist_ok=True)
     port = int(env.setdefault("PORT", str(free_port())))
     log_path = project / f"{name}.log"
@@ -102,11 +102,11 @@ def launch(name: str, project: Path, **env: str) -> RunningService:
         if process.poll() is not None:
             pytest.fail(f"{name} ended with {process.returncode} before it was ready:\n{service.log()}")
         try:
-            return httpx.get(f"{service.url}/ready", trust_env=False, timeout=1).status_code == 200
+            return httpx.get(f"{service.url}{until}", trust_env=False, timeout=1).status_code == 200
         except httpx.TransportError:
             return False
 
-    wait_for(ready, within_s=_READY_WITHIN_S, what=f"{name} /ready")
+    wait_for(ready, within_s=_READY_WITHIN_S, what=f"{name} {until}")
     return service
 
 

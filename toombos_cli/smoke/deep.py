@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -17,10 +16,10 @@ from toombos_cli.base.text import one_line
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.smoke.report import StepResult
+from toombos_cli.smoke.variables import ENVIRONMENT, credentials
 
 PREFIX = "deep-"
 _CHECKS = "status_code_conformance,content_type_conformance,response_schema_conformance"
-_CREDENTIAL = re.compile(r"\$\{env\.([A-Za-z_][A-Za-z0-9_]*)\}")
 _PLAIN = ("--generation-database", "none", "--request-timeout", "10", "--suppress-health-check", "all", "--no-color")
 _FUZZ_S = 45.0
 _TIME_LIMIT_S = 2 * _FUZZ_S
@@ -81,14 +80,8 @@ def run_deep(service: Service, steps: tuple[SmokeStep, ...], environment: Mappin
 
 def _config(service: Service, steps: tuple[SmokeStep, ...], environment: Mapping[str, str]) -> str:
     """Return the text of schemathesis.toml. Its strings are quoted as JSON, which is valid TOML here."""
-    headers = {
-        name: f"${{{variable[1]}}}"
-        for step in steps
-        if step.service == service.name
-        for name, value in step.headers.items()
-        if (variable := _CREDENTIAL.fullmatch(value)) and environment.get(variable[1])
-    }
-    lines = [f"{json.dumps(name)} = {json.dumps(value)}" for name, value in headers.items()]
+    headers = credentials(steps, service.name, environment)
+    lines = [f"{json.dumps(name)} = {json.dumps(text.replace(ENVIRONMENT, '', 1))}" for name, text in headers.items()]
     return "\n".join(["[headers]", *lines, ""])
 
 

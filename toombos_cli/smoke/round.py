@@ -17,6 +17,7 @@ from toombos_cli.manifest.tables.conditions import value_at
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_http
+from toombos_cli.project.own_requests import OwnRequests
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.project.state import read_state
 from toombos_cli.smoke.cleanup import Cleanups
@@ -26,7 +27,7 @@ from toombos_cli.smoke.plan import HEALTH, SmokePlan
 from toombos_cli.smoke.report import StepResult
 from toombos_cli.smoke.schema import Contract
 from toombos_cli.smoke.sockets import SocketWatch
-from toombos_cli.smoke.variables import ENVIRONMENT, RUN_ID, MissingVariableError, fill, fill_path
+from toombos_cli.smoke.variables import ENVIRONMENT, RUN_ID, MissingVariableError, credentials, fill, fill_path
 
 _MAX_BODY_BYTES = 16 * 1024 * 1024
 _SHOWN_BODY_CHARS = 200
@@ -73,6 +74,7 @@ class Round:
         self._unhealthy: set[str] = set()
         self._proven: set[str] = set()
         self._values: dict[str, Any] = {RUN_ID: secrets.token_hex(6)}
+        self._request_id = OwnRequests.of(system.project).new_id("smoke")
         self._results: list[StepResult] = []
 
     @property
@@ -181,12 +183,10 @@ class Round:
         return replace(base, expected=expected)
 
     def _exchange(self, step: SmokeStep, cleanups: Cleanups | None) -> StepResult:
-        values = self._values | {
-            ENVIRONMENT + name: value for name, value in self._system.environment.get(step.service, {}).items()
-        }
+        values = self._values | self._environment_of(step.service)
         filled = _filled(step, values)
         # The request id marks these requests in the services' logs, so that `diagnose` ignores simulated faults.
-        headers = {"X-Request-ID": "toombos-smoke"} | {name: value for name, value in filled.headers.items() if value}
+        headers = {"X-Request-ID": self._request_id} | {name: value for name, value in filled.headers.items() if value}
         body = b"" if filled.body is None else json.dumps(filled.body).encode()
         if body:
             headers = {"Content-Type": "application/json"} | headers
@@ -208,6 +208,9 @@ class Round:
             cleanups.add(step, values | self._values, headers)
         return _judged(base, filled, response, judgement, proof.mismatches())
 
+    def _environment_of(self, service: str) -> dict[str, str]:
+        return {ENVIRONMENT + name: value for name, value in self._system.environment.get(service, {}).items()}
+
     def _capture(self, step: SmokeStep, judgement: ResponseVerdict) -> None:
         if judgement.body is msgspec.UNSET:
             return
@@ -221,7 +224,11 @@ class Round:
         if not step.json_schema or service.openapi is None:
             return None
         if step.service not in self._contracts:
-            self._contracts[step.service] = Contract.fetch(service.url + service.openapi, timeout_s=step.timeout_s)
+            keys = credentials(self._plan.steps, step.service, self._system.environment.get(step.service, {}))
+            headers = {name: fill(text, self._environment_of(step.service)) for name, text in keys.items()}
+            self._contracts[step.service] = Contract.fetch(
+                service.url + service.openapi, headers=headers, timeout_s=step.timeout_s
+            )
         return self._contracts[step.service]
 
 

@@ -1,6 +1,7 @@
 """Checks a response against the schema in the service's own OpenAPI document for its route and status."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +19,9 @@ class Contract:
     problem: str = ""
 
     @classmethod
-    def fetch(cls, url: str, *, timeout_s: float) -> "Contract":
+    def fetch(cls, url: str, *, headers: Mapping[str, str], timeout_s: float) -> "Contract":
         """Fetch the document at `url`."""
-        result = probe_http(url, timeout_s=timeout_s, max_body_bytes=_MAX_DOCUMENT_BYTES)
+        result = probe_http(url, headers=headers, timeout_s=timeout_s, max_body_bytes=_MAX_DOCUMENT_BYTES)
         if result.reason is not Reason.OK:
             return cls(problem=f"{url}: {result.reason}: {result.detail}")
         try:

@@ -1,7 +1,7 @@
 """Variables in a step: `${name}` for captured values, `${env.NAME}` and `${run.id}`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -45,6 +45,19 @@ def fill(value: Any, values: Mapping[str, Any]) -> Any:
 def fill_path(path: str, values: Mapping[str, Any]) -> str:
     """Return a path with its variables filled in, percent-encoded so that a value cannot lead to another path."""
     return _VARIABLE.sub(lambda m: quote(_text(_value(m[1], values)), safe=""), path)
+
+
+def credentials(steps: Iterable[SmokeStep], service: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers of a service's steps that consist of one variable which is set: its keys, not their values."""
+    return {
+        name: value
+        for step in steps
+        if step.service == service
+        for name, value in step.headers.items()
+        if (match := _VARIABLE.fullmatch(value))
+        and match[1].startswith(ENVIRONMENT)
+        and environment.get(match[1].removeprefix(ENVIRONMENT))
+    }
 
 
 def _value(name: str, values: Mapping[str, Any]) -> Any:

@@ -4,18 +4,22 @@
 """
 
 import asyncio
+import inspect
 import logging
 import random
 import re
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from hashlib import blake2b
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
 
-from services.common.answers import InvalidAnswer
-from services.common.mock.idempotency import KEY_MAX_CHARS, Answers
+from services.common.answers import InvalidAnswer, errors
+from services.common.mock.idempotency import KEY_MAX_CHARS, Answers, KeyReusedError
 from services.common.mock.settings import MockSettings
 from services.common.quick_route import QuickRoute
 
@@ -23,6 +27,13 @@ logger = logging.getLogger("services.simulation")
 
 SLOW = "slow"
 _SIMULATE, _IDEMPOTENCY = "X-Simulate", "Idempotency-Key"
+_KEY_PARAMETER = {
+    "name": _IDEMPOTENCY,
+    "in": "header",
+    "required": False,
+    "description": "A repeated request with the same key gets the first response; another request with it gets 409",
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX_CHARS},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +75,11 @@ class Behaviour:
         found = {word.lower() for word in self._words.findall(text)}
         return next((name for name in self.names if name in found), None) if found else None
 
+    @property
+    def description(self) -> str:
+        """Return the sentence about simulations for the OpenAPI document."""
+        return f"Simulations on request, by the header X-Simulate or a word in the text: {', '.join(self.names)}."
+
     async def simulate(self, name: str | None) -> None:
         """Fail or be slow, depending on the name. Raise HTTPException for a failure."""
         if name is None:
@@ -90,24 +106,32 @@ class Behaviour:
 
 
 class SimulatedRoute(QuickRoute):
-    """A route that obeys `app.state.behaviour`. OpenAPI shows `X-Simulate` and, for POST, `Idempotency-Key`.
+    """A route that obeys `app.state.behaviour`. OpenAPI shows `Idempotency-Key` for POST.
 
+    `X-Simulate` is only described in words: it asks for responses that break the promises of an OpenAPI document.
     The headers are read here instead of being parameters of each endpoint, which would take a fifth of the request's
     time.
     """
 
-    simulations: ClassVar[tuple[str, ...]] = ()
-
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
-        parameters = [_header_parameter(_SIMULATE, {"type": "string", "enum": list(self.simulations)})]
         if "POST" in (options.get("methods") or ()):
-            key_schema = {"type": "string", "minLength": 1, "maxLength": KEY_MAX_CHARS}
-            parameters.append(_header_parameter(_IDEMPOTENCY, key_schema))
-        super().__init__(path, endpoint, **options | {"openapi_extra": {"parameters": parameters}})
+            options["openapi_extra"] = {"parameters": [_KEY_PARAMETER]}
+            options["responses"] = {**(options.get("responses") or {}), **errors(409)}
+        super().__init__(path, endpoint, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
         once_per_key = "POST" in (self.methods or ())
+        models = (parameter.annotation for parameter in inspect.signature(self.endpoint).parameters.values())
+        validators = [m.__pydantic_validator__ for m in models if isinstance(m, type) and issubclass(m, BaseModel)]
+
+        def is_valid(body: bytes) -> bool:
+            try:
+                for validator in validators:
+                    validator.validate_json(body)
+            except ValidationError:
+                return False
+            return True
 
         async def simulated(request: Request) -> Response:
             behaviour: Behaviour = request.app.state.behaviour
@@ -123,20 +147,32 @@ class SimulatedRoute(QuickRoute):
                 return await handler(request)
             if not 0 < len(key) <= KEY_MAX_CHARS:
                 raise _invalid_header(_IDEMPOTENCY, f"String should have 1 to {KEY_MAX_CHARS} characters")
-            return await behaviour.answers.once((self.path, key), lambda: handler(request))
+            try:
+                digest = await _digest(request)
+                return await behaviour.answers.once((self.path, key), digest, lambda: handler(request))
+            except ClientDisconnect:
+                return await handler(request)
+            except KeyReusedError:
+                if is_valid(await request.body()):
+                    raise HTTPException(409, f"The {_IDEMPOTENCY} was used for another request") from None
+                return await handler(request)  # refuses the body
 
         return simulated
 
 
-def simulated_router(simulations: tuple[str, ...], **options: Any) -> APIRouter:
-    """Return a router whose routes support these simulations."""
-    route_class = type("SimulatedRoute", (SimulatedRoute,), {"simulations": simulations})
+async def _digest(request: Request) -> bytes:
+    """Return a digest of all that decides about the response: content type, query and body."""
+    digest = blake2b(digest_size=16)
+    for part in (request.headers.get("content-type", "").encode("latin-1"), request.scope["query_string"]):
+        digest.update(len(part).to_bytes(8) + part)
+    digest.update(await request.body())
+    return digest.digest()
+
+
+def simulated_router(**options: Any) -> APIRouter:
+    """Return a router whose routes support the simulations of `app.state.behaviour`."""
     responses = {422: {"model": InvalidAnswer, "description": "Invalid request"}, **options.pop("responses", {})}
-    return APIRouter(route_class=route_class, responses=responses, **options)
-
-
-def _header_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": schema}
+    return APIRouter(route_class=SimulatedRoute, responses=responses, **options)
 
 
 def _invalid_header(name: str, reason: str) -> RequestValidationError:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from services.generator.content.wording import counted, enumerate_words, period
 from services.generator.documents.model import Document, Item, MalformedDocumentError
 
 _KEYWORD_MIN_CHARS = 5
+_ADDRESS_OR_WORD = re.compile(r"https?://\S+|([^\W\d_]+(?:[-'\u2019][^\W\d_]+)*)")
 _COMMON_WORDS = frozenset(Path(__file__).with_name("common_words.txt").read_text("utf-8").split())
 
 
@@ -72,7 +73,8 @@ def keywords(edition: Edition, limit: int) -> tuple[str, ...]:
     """
     counts: Counter[str] = Counter()
     for item in edition.newest:
-        counts.update(_words(item.title) * 3)
+        for word in _words(item.title):
+            counts[word] += 3
         counts.update(_words(edition.bodies[item].text))
     chosen: dict[str, None] = {}
     for word, count in counts.most_common():
@@ -81,7 +83,9 @@ def keywords(edition: Edition, limit: int) -> tuple[str, ...]:
     return tuple(chosen)[:limit]
 
 
-def _words(text: str) -> list[str]:
-    without_addresses = re.sub(r"\(?https?://\S+", " ", text)
-    words = re.findall(r"[^\W\d_]+(?:[-'\u2019][^\W\d_]+)*", without_addresses.lower())
-    return [word for word in words if len(word) >= _KEYWORD_MIN_CHARS and word not in _COMMON_WORDS]
+def _words(text: str) -> Iterator[str]:
+    """Yield the words that may be keywords. Unlike `findall`, the search lets other threads run between them."""
+    for match in _ADDRESS_OR_WORD.finditer(text):
+        word = (match[1] or "").lower()
+        if len(word) >= _KEYWORD_MIN_CHARS and word not in _COMMON_WORDS:
+            yield word

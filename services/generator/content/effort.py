@@ -14,6 +14,8 @@ MAX_STEPS = 250_000
 
 _ENV_KEY = "effort"
 _CHARS_A_STEP = 16
+_BRACKET_STEPS = 4
+"""At a bracket the parser looks for the end of a link."""
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^>]*>?")
 _VOID = frozenset({"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"})
 _MAY_STAY_OPEN = frozenset({"p", "li", "dt", "dd", "td", "th", "tr", "thead", "tbody", "tfoot", "option"})
@@ -86,7 +88,7 @@ def count_steps(parser: MarkdownIt) -> MarkdownIt:
 
 
 def _count_inline(state: StateInline, silent: bool) -> bool:
-    state.env[_ENV_KEY].spend(1)
+    state.env[_ENV_KEY].spend(_BRACKET_STEPS if state.src[state.pos] in "[!" else 1)
     return False
 
 

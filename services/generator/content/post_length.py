@@ -10,6 +10,8 @@ import re
 import unicodedata
 
 _LINK_WEIGHT = 23
+SURELY_TOO_LONG_CHARS = 4_000
+"""Only a link or a row of joined emoji of this length could fit, and no real one has it. It also bounds the time."""
 _LIGHT = ((0, 4351), (8192, 8205), (8208, 8223), (8242, 8247))
 """Ranges of code points with weight 1; all others have weight 2."""
 
@@ -29,7 +31,9 @@ _EMOJI = re.compile(
 
 
 def post_weight(text: str) -> int:
-    """Return the length that counts towards the limit of 280."""
+    """Return the length that counts towards the limit of 280, or the number of characters of a very long text."""
+    if len(text) > SURELY_TOO_LONG_CHARS:
+        return len(text)
     text = unicodedata.normalize("NFC", text)
     text, link_count = _LINK.subn("", text)
     text = _DOMAIN.sub(lambda domain: domain[0].ljust(_LINK_WEIGHT), text)

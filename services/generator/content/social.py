@@ -1,11 +1,13 @@
 """Render one post for each social platform, within the platform's limits."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from services.generator.content.edition import Edition, keywords
 from services.generator.content.model import Platform, SocialPost
-from services.generator.content.post_length import post_weight
+from services.generator.content.post_length import SURELY_TOO_LONG_CHARS, post_weight
 from services.generator.content.tones import Voice
 from services.generator.content.wording import hashtag, sentence_ends, shorten
 
@@ -85,25 +87,31 @@ def _fit(post: _Post, measure: Callable[[str], int], limit: int) -> str:
     """Fit the post to its limit: cut the hook if necessary, the opening after a sentence, and omit other parts."""
     fitted = _Post(hook=_cut(post.hook, measure, limit), opening="", others="", closing="", link="")
 
-    def add(**part: str) -> bool:
+    def fits(**part: str) -> bool:
+        return measure(replace(fitted, **part).text()) <= limit
+
+    def add(**part: str) -> None:
         nonlocal fitted
-        longer = replace(fitted, **part)
-        fits = measure(longer.text()) <= limit
-        fitted = longer if fits else fitted
-        return fits
+        fitted = replace(fitted, **part) if fits(**part) else fitted
 
     add(closing=post.closing)
     add(link=post.link)
-    for end in sentence_ends(post.opening):
-        if not add(opening=post.opening[:end]):
-            break
+    ends = list(takewhile(lambda end: end <= _longest(limit), sentence_ends(post.opening)))
+    fitting = bisect_left(ends, True, key=lambda end: not fits(opening=post.opening[:end]))
+    if fitting:
+        add(opening=post.opening[: ends[fitting - 1]])
     add(others=post.others)
     return fitted.text()
 
 
+def _longest(limit: int) -> int:
+    """Return the number of characters above which no text fits, however its platform counts."""
+    return max(limit, SURELY_TOO_LONG_CHARS)
+
+
 def _cut(text: str, measure: Callable[[str], int], limit: int) -> str:
     """Return the longest shortened form of `text` that fits."""
-    low, high = 1, len(text)
+    low, high = 1, min(len(text), _longest(limit))
     if measure(text) <= limit:
         return text
     while low < high:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 
 _ELLIPSIS = "…"
+_NAME_CHARS = 1_000
+"""Slugs and hashtags are made of this much of a text: sorting a row of combining marks takes quadratic time."""
 _SENTENCE_END = re.compile(r"(?<=\w{3}[.!?])\s+(?=[^\sa-z])|(?<=[\u3002\uff01\uff1f])")
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
@@ -15,7 +17,7 @@ _MONTHS = (
 
 def shorten(text: str, limit: int) -> str:
     """Return `text` on one line with at most `limit` characters, cut between words with an ellipsis if too long."""
-    text = " ".join(text.split())
+    text = " ".join(text.split(None, limit))  # more words are longer anyway, and a text may have a million
     if len(text) <= limit:
         return text
     cut = text[: limit - 1]
@@ -55,7 +57,8 @@ def enumerate_words(words: Sequence[str]) -> str:
 
 def slugify(text: str, limit: int) -> str:
     """Return lower-case ASCII words joined by hyphens, cut between words; "" if the text has no Latin letters."""
-    ascii_text = unicodedata.normalize("NFKD", text.replace("ł", "l").replace("Ł", "L").replace("ß", "ss"))
+    text = text[:_NAME_CHARS].replace("ł", "l").replace("Ł", "L").replace("ß", "ss")
+    ascii_text = unicodedata.normalize("NFKD", text)
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_text.encode("ascii", "ignore").decode().lower()).strip("-")
     if len(slug) <= limit:
         return slug
@@ -65,6 +68,6 @@ def slugify(text: str, limit: int) -> str:
 
 def hashtag(text: str) -> str:
     """Return the words as `#CamelCase`, or "" if there is no letter (platforms do not link pure numbers)."""
-    words = re.findall(r"\w+", text.replace("'", "").replace("\u2019", ""))
+    words = re.findall(r"\w+", text[:_NAME_CHARS].replace("'", "").replace("\u2019", ""))
     joined = "".join(word[:1].upper() + word[1:] for word in words)
     return f"#{joined}" if any(character.isalpha() for character in joined) else ""

@@ -4,6 +4,7 @@ Document format: https://developers.google.com/workspace/docs/api/reference/rest
 Token exchange: RFC 7523, as in https://developers.google.com/identity/protocols/oauth2/service-account
 """
 
+import asyncio
 import base64
 import json
 from collections.abc import Iterable, Mapping
@@ -16,7 +17,8 @@ import httpx
 
 from services.generator.documents.inline import styled
 from services.generator.documents.model import DocumentUnavailableError
-from services.generator.documents.source import ask, decode, json_object
+from services.generator.documents.source import MAX_JSON_BYTES, ask, decode, foreign_shape, json_object
+from services.generator.outgoing.client import body_limit
 
 _SCOPE = "https://www.googleapis.com/auth/documents.readonly"
 _GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -86,14 +88,18 @@ class GoogleDocsSource:
         headers = {"Authorization": f"Bearer {await self._valid_token()}"}
         what = "Google Docs"
         try:
-            response = await ask(lambda: self._client.get(self._url, headers=headers), what=what)
+            response = await ask(
+                lambda: self._client.get(self._url, headers=headers, extensions=body_limit(MAX_JSON_BYTES)), what=what
+            )
         except DocumentUnavailableError:
             self._token_expires_s = (
                 0.0  # it may be the token: taken back, or kept too long since the clock was put back
             )
             raise
-        markdown = to_markdown(json_object(response, what=what))
-        return decode(markdown.encode(), what=what)
+        document = json_object(response, what=what)
+        with foreign_shape(what=what):
+            markdown = await asyncio.to_thread(to_markdown, document)
+            return decode(markdown.encode(), what=what)
 
     async def _valid_token(self) -> str:
         now_s = time()

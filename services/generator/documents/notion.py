@@ -3,7 +3,9 @@
 API and block format: https://developers.notion.com/reference/block
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -11,12 +13,21 @@ import httpx
 
 from services.generator.documents.inline import styled
 from services.generator.documents.model import DocumentUnavailableError
-from services.generator.documents.source import MAX_DOCUMENT_BYTES, ask, decode, json_object
+from services.generator.documents.source import (
+    MAX_DOCUMENT_BYTES,
+    MAX_JSON_BYTES,
+    ask,
+    decode,
+    foreign_shape,
+    json_object,
+)
+from services.generator.outgoing.client import body_limit
 
 _VERSION = "2022-06-28"
 _PAGE_SIZE = 100
 _MAX_PAGES = 100
 _MAX_DEPTH = 5
+_MAX_REQUESTS = 2000
 _PREFIX = {
     "heading_1": "# ",
     "heading_2": "## ",
@@ -31,6 +42,24 @@ _PREFIX = {
 _LIST_ITEMS = frozenset({"bulleted_list_item", "numbered_list_item", "to_do", "toggle"})
 
 Object = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What one reading of the document has taken so far: pages within pages could otherwise go on for ever."""
+
+    requests: int = 0
+    chars: int = 0
+
+    def count_request(self) -> None:
+        self.requests += 1
+        if self.requests > _MAX_REQUESTS:
+            raise DocumentUnavailableError(f"Notion: the document takes more than {_MAX_REQUESTS} requests")
+
+    def count_lines(self, lines: Iterable[str]) -> None:
+        self.chars += sum(len(line) + 1 for line in lines)
+        if self.chars > MAX_DOCUMENT_BYTES:
+            raise DocumentUnavailableError(f"Notion: larger than {MAX_DOCUMENT_BYTES} bytes")
 
 
 class NotionSource:
@@ -48,55 +77,56 @@ class NotionSource:
         self._page_id = page_id
 
     async def read(self, *, refresh: bool) -> str:
-        if self._database_id:
-            markdown = await self._read_database(self._database_id)
-        else:
-            assert self._page_id  # noqa: S101  (the settings require one of the two)
-            markdown = "\n".join(await self._block_lines(self._page_id)) + "\n"
-        return decode(markdown.encode(), what="Notion")
+        reading = _Reading()
+        with foreign_shape(what="Notion"):
+            if self._database_id:
+                markdown = await self._read_database(self._database_id, reading)
+            else:
+                assert self._page_id  # noqa: S101  (the settings require one of the two)
+                markdown = "\n".join(await self._block_lines(self._page_id, reading)) + "\n"
+            return decode(markdown.encode(), what="Notion")
 
-    async def _read_database(self, database_id: str) -> str:
+    async def _read_database(self, database_id: str, reading: _Reading) -> str:
         """Convert each page to an item: properties Category, Date, Title, and Content or else the page's own blocks."""
         items: dict[str, list[str]] = {}
-        async for page in self._pages("POST", f"/v1/databases/{quote(database_id, safe='')}/query"):
+        async for page in self._pages("POST", f"/v1/databases/{quote(database_id, safe='')}/query", reading):
             properties = {name.lower(): value for name, value in page.get("properties", {}).items()}
             title = _title_of(properties)
             content = _plain(properties.get("content"))
-            body = content.split("\n") if content.strip() else await self._block_lines(page["id"])
             category = _plain(properties.get("category")).strip()
+            reading.count_lines((title, content, category))
+            body = content.split("\n") if content.strip() else await self._block_lines(page["id"], reading)
             if not category:
-                raise DocumentUnavailableError(f"Notion: page '{title}' has no Category property")
+                raise DocumentUnavailableError(f"Notion: page '{title[:60]}' has no Category property")
             fields = [f"### {title}", f"- **Date:** {_plain(properties.get('date'))}", f"- **Title:** {title}"]
             fields += [f"- **Content:** {body[0] if body else ''}", *(f"  {line}" for line in body[1:]), ""]
             items.setdefault(category, []).extend(fields)
         sections = (line for category, lines in items.items() for line in (f"## [{category}] {category}", "", *lines))
         return "\n".join(sections) + "\n"
 
-    async def _block_lines(self, block_id: str, depth: int = 0) -> list[str]:
+    async def _block_lines(self, block_id: str, reading: _Reading, depth: int = 0) -> list[str]:
         lines: list[str] = []
-        size = 0
-        async for block in self._pages("GET", f"/v1/blocks/{quote(block_id, safe='')}/children"):
+        async for block in self._pages("GET", f"/v1/blocks/{quote(block_id, safe='')}/children", reading):
             kind = block.get("type", "")
-            new = _own_lines(block)
+            new = await asyncio.to_thread(_own_lines, block)
+            reading.count_lines(new)
             if block.get("has_children") and kind not in ("child_page", "child_database"):
                 if depth >= _MAX_DEPTH:
                     raise DocumentUnavailableError(f"Notion: blocks are nested deeper than {_MAX_DEPTH} levels")
-                children = await self._block_lines(block["id"], depth + 1)
+                children = await self._block_lines(block["id"], reading, depth + 1)
                 indent = "> " if kind in ("quote", "callout") else "  "
                 new += _table(children) if kind == "table" else [f"{indent}{line}".rstrip() for line in children]
             if kind not in _LIST_ITEMS and kind != "table_row":
                 new = [*new, ""]
-            size += sum(len(line) + 1 for line in new)
-            if size > MAX_DOCUMENT_BYTES:
-                raise DocumentUnavailableError(f"Notion: larger than {MAX_DOCUMENT_BYTES} bytes")
             lines += new
         return lines
 
-    async def _pages(self, method: str, path: str) -> AsyncIterator[Object]:
+    async def _pages(self, method: str, path: str, reading: _Reading) -> AsyncIterator[Object]:
         """Yield every result of a paginated list."""
         cursor: str | None = None
         for _ in range(_MAX_PAGES):
             position: dict[str, Any] = {"page_size": _PAGE_SIZE} | ({"start_cursor": cursor} if cursor else {})
+            reading.count_request()
             answer = await self._ask(method, path, position)
             results = answer.get("results")
             if not isinstance(results, list):
@@ -110,10 +140,14 @@ class NotionSource:
 
     async def _ask(self, method: str, path: str, position: dict[str, Any]) -> dict[str, Any]:
         async def send() -> httpx.Response:
-            url = f"{self._base_url}{path}"
-            if method == "POST":
-                return await self._client.post(url, headers=self._headers, json=position)
-            return await self._client.get(url, headers=self._headers, params=position)
+            return await self._client.request(
+                method,
+                f"{self._base_url}{path}",
+                headers=self._headers,
+                json=position if method == "POST" else None,
+                params=None if method == "POST" else position,
+                extensions=body_limit(MAX_JSON_BYTES),
+            )
 
         return json_object(await ask(send, what="Notion"), what="Notion")
 

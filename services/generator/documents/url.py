@@ -6,7 +6,7 @@ import httpx
 
 from services.generator.documents.model import DocumentUnavailableError
 from services.generator.documents.source import MAX_DOCUMENT_BYTES, ask, decode
-from services.generator.outgoing.client import whole_exchange
+from services.generator.outgoing.client import body_limit, whole_exchange
 
 MAX_REDIRECTS = 5
 
@@ -52,33 +52,16 @@ class UrlSource:
         return text
 
     async def _send(self, headers: dict[str, str]) -> httpx.Response:
-        """Return the final response with its body, limited to the maximum size of a document."""
-        request = self._client.build_request("GET", self._url, headers=headers)
+        """Return the final response, limited to the maximum size of a document."""
+        request = self._client.build_request(
+            "GET", self._url, headers=headers, extensions=body_limit(MAX_DOCUMENT_BYTES)
+        )
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._client.send(request, stream=True)
-            try:
-                if response.next_request is None:
-                    return await _read_bounded(response, shown=self._shown)
-                request = response.next_request  # httpx has removed credentials if the origin changes
-            finally:
-                await response.aclose()
+            response = await self._client.send(request)
+            if response.next_request is None:
+                return response
+            request = response.next_request  # httpx has removed credentials if the origin changes
         raise DocumentUnavailableError(f"{self._shown}: more than {MAX_REDIRECTS} redirects")
-
-
-async def _read_bounded(response: httpx.Response, *, shown: str) -> httpx.Response:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.aiter_bytes():
-        size += len(chunk)
-        if size > MAX_DOCUMENT_BYTES:
-            raise DocumentUnavailableError(f"{shown}: larger than {MAX_DOCUMENT_BYTES} bytes")
-        chunks.append(chunk)
-    kept = {name: value for name, value in response.headers.items() if name.lower() not in _CONSUMED}
-    return httpx.Response(response.status_code, headers=kept, content=b"".join(chunks))
-
-
-_CONSUMED = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-"""Headers that describe the body as it was on the wire."""
 
 
 def _validators(response: httpx.Response) -> dict[str, str]:

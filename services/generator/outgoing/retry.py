@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from services.generator.outgoing.circuit_breaker import CircuitBreaker
+from services.generator.outgoing.client import UnusableResponseError, json_body
 
 logger = logging.getLogger("generator.outgoing")
 
@@ -45,12 +46,15 @@ async def send_with_retry(
     """Return the first response other than 408, 425, 429 or 5xx; the caller must check for other errors.
 
     `send` must be safe to repeat. Raise AttemptsFailedError, CircuitOpenError, and exceptions of `send` other than
-    httpx.TransportError and httpx.DecodingError, such as EgressRefusedError.
+    httpx.TransportError, httpx.DecodingError and UnusableResponseError, such as EgressRefusedError.
     """
     for attempt in range(1, policy.attempts + 1):
         if breaker is not None:
             breaker.admit()
-        reason, retry_after_s, response = await _attempt(send, breaker)
+        try:
+            reason, retry_after_s, response = await _attempt(send, breaker)
+        except UnusableResponseError as error:
+            raise AttemptsFailedError(f"{target}: {error}") from error
         if response is not None:
             return response
         delay_s = _backoff_s(policy, attempt)
@@ -67,6 +71,10 @@ async def _attempt(send: Send, breaker: CircuitBreaker | None) -> tuple[str, flo
     """Return (reason, Retry-After in seconds, None) for a failure worth another attempt, or ("", None, response)."""
     try:
         response = await send()
+    except UnusableResponseError:
+        if breaker is not None:
+            breaker.fail()
+        raise
     except (httpx.TransportError, httpx.DecodingError) as error:
         if breaker is not None:
             breaker.fail()
@@ -90,8 +98,8 @@ def describe(response: httpx.Response) -> str:
     `error` may be an object with a `message`, as in Google's APIs.
     """
     try:
-        body = response.json()
-    except (ValueError, RecursionError, httpx.ResponseNotRead):
+        body = json_body(response)
+    except ValueError:
         return ""
     if not isinstance(body, dict):
         return ""

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from services.generator.outgoing.circuit_breaker import CircuitBreaker, CircuitOpenError
+from services.generator.outgoing.client import json_body
 from services.generator.outgoing.egress import EgressRefusedError
 from services.generator.outgoing.retry import AttemptsFailedError, RetryPolicy, describe, send_with_retry
 
@@ -54,8 +55,8 @@ class PublishTarget:
         if not response.is_success:
             raise PublishError(f"{self.name}: HTTP {response.status_code}{describe(response)}")
         try:
-            answer = response.json()
-        except (ValueError, RecursionError):
+            answer = json_body(response)
+        except ValueError:
             answer = None
         if not isinstance(answer, dict):
             raise PublishError(

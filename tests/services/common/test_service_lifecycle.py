@@ -75,11 +75,11 @@ def test_a_keyboard_interrupt_ends_a_service_without_a_traceback(start_service: 
 
 
 CLIENTS = {
-    "idle": b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n",
+    "idle": b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "in the middle of a request head": b"POST /api/v1/email/send HTTP/1.1\r\nHost:",
-    "in the middle of a chunked body": b"POST /api/v1/email/send HTTP/1.1\r\nHost: x\r\n"
+    "in the middle of a chunked body": b"POST /api/v1/email/send HTTP/1.1\r\nHost: localhost\r\n"
     b'Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"sub\r\n',
-    "waiting for a slow response": b"GET /api/v1/contacts HTTP/1.1\r\nHost: x\r\nX-Simulate: slow\r\n\r\n",
+    "waiting for a slow response": b"GET /api/v1/contacts HTTP/1.1\r\nHost: localhost\r\nX-Simulate: slow\r\n\r\n",
 }
 
 
@@ -109,7 +109,7 @@ def test_sigterm_ends_a_service_with_a_streaming_client_attached(tmp_path: Path)
         )
     try:
         wait_for(lambda: "listening on" in log.read_text(), what="the streaming service")
-        with connection(port, b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n") as client:
+        with connection(port, b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n") as client:
             received = b""
             while received.count(b"tick") < 3:
                 received += client.recv(4096)
@@ -126,7 +126,7 @@ def test_sigterm_ends_a_service_with_a_streaming_client_attached(tmp_path: Path)
 
 def test_a_service_responds_to_a_request_in_progress_before_it_ends(start_service: StartService) -> None:
     service = start_service("crm", MOCK_SLOW_S="0.5")
-    request = b"GET /api/v1/contacts HTTP/1.1\r\nHost: x\r\nX-Simulate: slow\r\n\r\n"
+    request = b"GET /api/v1/contacts HTTP/1.1\r\nHost: localhost\r\nX-Simulate: slow\r\n\r\n"
     with connection(service.port, request) as client:
         time.sleep(0.1)  # as above
         assert service.stop() == 0

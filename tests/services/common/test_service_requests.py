@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -247,6 +248,15 @@ def test_bytes_that_are_not_http_are_refused_and_the_service_keeps_running(notes
         client.sendall(b"\x16\x03\x01\x00\xa5 hello\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 400")
     assert notes.get("/live").json()["alive"] is True
+
+
+def test_the_page_of_the_api_needs_nothing_from_elsewhere(notes: httpx.Client) -> None:
+    page = notes.get("/docs")
+    assert page.status_code == 200
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert "/notes/{number}" in page.text
+    assert not re.search(r"<script|<link|<img|src=|url\(|https?://", page.text)
+    assert notes.get("/redoc").status_code == 404
 
 
 STRANGE = ["lone surrogate", "huge integer", "number as a key", "unknown type", "not a number"]

@@ -143,6 +143,27 @@ def test_the_same_key_on_another_route_counts_as_another_key(crm: httpx.Client) 
     assert "contact_id" in crm.post("/api/v1/contacts", json={"email": "a@example.org"}, headers=key).json()
 
 
+OTHER_REQUESTS: dict[str, tuple[bytes, int]] = {
+    "another subject": (json.dumps(EMAIL | {"subject": "Other"}).encode(), 409),
+    "a further field": (json.dumps(EMAIL | {"campaign_id": "c"}).encode(), 409),
+    "no body": (b"", 422),
+    "a NUL byte": (b"\0", 422),
+    "not JSON": (b"{", 422),
+    "an invalid body": (b'{"subject": 7}', 422),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_REQUESTS)
+def test_a_key_with_another_request_is_refused(crm: httpx.Client, case: str) -> None:
+    other, status = OTHER_REQUESTS[case]
+    headers = {"Content-Type": "application/json", "Idempotency-Key": "k"}
+    assert crm.post("/api/v1/email/send", json=EMAIL, headers=headers).status_code == 200
+    response = crm.post("/api/v1/email/send", content=other, headers=headers)
+    assert response.status_code == status
+    assert response.json()["detail"]
+    assert crm.get("/api/v1/stats").json()["emails_sent"] == 1
+
+
 @pytest.mark.parametrize("key", ["", "k" * 256], ids=["empty", "256 characters"])
 def test_an_invalid_idempotency_key_is_refused(crm: httpx.Client, key: str) -> None:
     assert send(crm, headers={"Idempotency-Key": key}).status_code == 422

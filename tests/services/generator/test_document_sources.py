@@ -484,3 +484,85 @@ def test_a_refusal_by_notion_is_reported(httpserver: HTTPServer) -> None:
     httpserver.expect_request("/v1/blocks/p/children").respond_with_json(refusal, status=401)
     with pytest.raises(DocumentUnavailableError, match=r"Notion: HTTP 401: API token is invalid\."):
         notion(httpserver, page_id="p")
+
+
+ODD_JSON = {
+    "a text among the results": {"results": ["x"]},
+    "a number among the results": {"results": [1]},
+    "a result without an id": {"results": [{"type": "paragraph", "has_children": True}]},
+    "a block that is a list": {"results": [{"type": "paragraph", "paragraph": [1]}]},
+    "runs that are no objects": {"results": [{"type": "paragraph", "paragraph": {"rich_text": [1]}}]},
+    "half of a character": {"results": [block("paragraph", "\ud800")]},
+    "very many parts": {"results": [[]] * 600_000},
+    "properties that are a list": {"results": [{"id": "p", "properties": [1]}]},
+    "a title that is a number": {"results": [{"id": "p", "properties": {"Name": {"type": "title", "title": 1}}}]},
+}
+
+
+@pytest.mark.parametrize("place", ["database_id", "page_id"])
+@pytest.mark.parametrize("case", ODD_JSON)
+def test_json_of_another_form_than_notions_has_one_kind_of_error(httpserver: HTTPServer, case: str, place: str) -> None:
+    httpserver.expect_request("/v1/databases/d/query").respond_with_json(ODD_JSON[case])
+    httpserver.expect_request("/v1/blocks/d/children").respond_with_json(ODD_JSON[case])
+    with suppress(DocumentUnavailableError):  # what a place does not use may have any form
+        notion(httpserver, **{place: "d"})
+
+
+ENDLESS_PAGES = {
+    "blocks that contain themselves": {"results": [block("paragraph", "x", id="d", children=True)] * 100},
+    "pages without blocks": {"results": [notion_page(2, "Tips")] * 100, "has_more": True, "next_cursor": "n"},
+    "pages of long categories": {
+        "results": [notion_page(1, "Tips" * 20_000)] * 50,
+    },
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS_PAGES)
+def test_a_notion_document_without_end_is_refused(httpserver: HTTPServer, case: str) -> None:
+    httpserver.expect_request("/v1/databases/d/query").respond_with_json(ENDLESS_PAGES[case])
+    httpserver.expect_request("/v1/blocks/d/children").respond_with_json(ENDLESS_PAGES[case])
+    httpserver.expect_request("/v1/blocks/page-2/children").respond_with_json({"results": []})
+    with pytest.raises(DocumentUnavailableError, match=r"Notion: (.*more than|blocks are nested deeper|larger)"):
+        notion(httpserver, **({"page_id": "d"} if "blocks that" in case else {"database_id": "d"}))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param({"body": {"content": [1]}}, id="a number as an element"),
+        pytest.param({"body": {"content": [{"paragraph": 1}]}}, id="a number as a paragraph"),
+        pytest.param({"body": {"content": [{"table": {"tableRows": [{}]}}]}}, id="a row without cells"),
+        pytest.param({"body": {"content": 1}}, id="a number as the content"),
+    ],
+)
+def test_json_of_another_form_than_googles_is_reported(
+    httpserver: HTTPServer, service_account_key: rsa.RSAPrivateKey, document: dict[str, Any]
+) -> None:
+    httpserver.expect_request("/token").respond_with_json({"access_token": "t", "expires_in": 3600})
+    httpserver.expect_request("/v1/documents/d").respond_with_json(document)
+
+    async def use(client: httpx.AsyncClient) -> str:
+        account = account_of(service_account_key, httpserver)
+        return await GoogleDocsSource("d", account, client, base_url=httpserver.url_for("")).read(refresh=False)
+
+    with pytest.raises(DocumentUnavailableError, match="Google Docs: the response does not have the documented form"):
+        with_client(use)
+
+
+def test_requests_that_wait_for_a_download_share_the_next_one() -> None:
+    class Source:
+        kind = "url"
+        reads = 0
+
+        async def read(self, *, refresh: bool) -> str:
+            self.reads += 1
+            await asyncio.sleep(0.05)
+            return TEXT
+
+    async def use() -> int:
+        source = Source()
+        reader = DocumentReader(source, GeneratorMetrics(service="generator", version="0", dry_run=True))
+        await asyncio.gather(*(reader.read() for _ in range(20)))
+        return source.reads
+
+    assert asyncio.run(use()) == 2

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.generator.access import ApiKeys
+from services.generator.access import ApiKeys, network_of
 from services.generator.app import create
 from services.generator.settings import GeneratorSettings
 from tests.services.conftest import RunningService, StartService, serve
@@ -21,6 +21,7 @@ from tests.support.ports import free_port
 GENERATE = "/api/v2/generate-content"
 PREVIEW = {"preview_only": True}
 KEY, READ_KEY = "an-editor-key-of-tests", "a-reader-key-of-tests"
+BEARER = {"Authorization": f"Bearer {KEY}"}
 DRY_RUN = {"DRY_RUN_MODE": "true"}
 
 
@@ -433,8 +434,89 @@ def test_a_reader_may_not_publish(locked: RunningService, mocks: dict[str, Runni
 
 def test_operational_routes_need_no_key(locked: RunningService) -> None:
     with locked.client() as client:
-        paths = ("/health", "/live", "/ready", "/metrics", "/openapi.json")
+        paths = ("/health", "/live", "/ready", "/metrics")
         assert [client.get(path).status_code for path in paths] == [200] * len(paths)
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 401),
+        ({"X-API-Key": "wrong"}, 401),
+        ({"X-API-Key": READ_KEY}, 200),
+        ({"Authorization": f"Bearer {KEY}"}, 200),
+    ],
+    ids=["no key", "wrong key", "a reader", "an editor"],
+)
+def test_the_documents_need_the_key_if_one_is_set(
+    locked: RunningService, generator: RunningService, path: str, headers: dict[str, str], status: int
+) -> None:
+    with locked.client() as client:
+        assert client.get(path, headers=headers).status_code == status
+    with generator.client() as client:
+        assert client.get(path).status_code == 200
+
+
+BAD_REQUESTS: dict[str, dict[str, Any]] = {
+    "a body that is no JSON": {"content": b"{", "headers": {"Content-Type": "application/json"}},
+    "a NUL byte": {"content": b"\0", "headers": {"Content-Type": "application/json"}},
+    "a wrong type": {"json": {"preview_only": "yes"}},
+    "an unknown field": {"json": {"no": 1}},
+    "no body": {},
+    "a wrong query": {"json": {}, "params": {"template_style": "loud"}},
+    "another content type": {"content": b"{}", "headers": {"Content-Type": "text/plain"}},
+}
+
+
+@pytest.mark.parametrize("path", [GENERATE, "/api/v1/content/preview/email", "/api/v1/content/preview/smoke-signals"])
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+def test_the_key_is_checked_before_anything_else(locked: RunningService, case: str, path: str) -> None:
+    request = BAD_REQUESTS[case]
+    with locked.client() as client:
+        assert client.post(path, **request).status_code == 401
+        headers = request.get("headers", {}) | {"X-API-Key": KEY}
+        expected = 200 if case == "no body" and path != GENERATE else 422
+        assert client.post(path, **request | {"headers": headers}).status_code in (422, expected)
+
+
+def test_both_ways_to_send_the_key_are_declared() -> None:
+    document = create(GeneratorSettings(_env_file=None, dry_run_mode=True)).openapi()
+    assert document["components"]["securitySchemes"].keys() == {"Bearer", "ApiKey"}
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            expected = [{"Bearer": []}, {"ApiKey": []}] if path.startswith("/api/") else None
+            assert operation.get("security") == expected, path
+
+
+def test_wrong_keys_from_all_of_loopback_share_one_limit(
+    start_service: StartService, mocks: dict[str, RunningService]
+) -> None:
+    service = start_service("generator", **DRY_RUN, **addresses(mocks), RATE_LIMIT_PER_MINUTE="3", API_KEY=KEY)
+    statuses = []
+    for number in range(2, 7):
+        transport = httpx.HTTPTransport(local_address=f"127.0.0.{number}")
+        with httpx.Client(base_url=service.url, transport=transport, timeout=20) as client:
+            statuses.append(client.get("/api/v2/templates", headers={"X-API-Key": "guess"}).status_code)
+    assert statuses == [401, 401, 401, 429, 429]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("127.0.0.1", "127.9.9.9", True),
+        ("127.0.0.1", "::1", True),
+        ("127.0.0.1", "::ffff:127.0.0.2", True),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "127.0.0.1", False),
+    ],
+)
+def test_addresses_that_a_client_chooses_freely_are_one_client(one: str, other: str, same: bool) -> None:
+    assert (network_of(one) == network_of(other)) is same
 
 
 def test_keys_never_appear_in_the_log(locked: RunningService) -> None:

@@ -80,7 +80,7 @@ def test_sigterm_leaves_an_unfinished_publication_pending_and_logs_no_error(star
     crm = start_service("crm", MOCK_LATENCY_MS="60000")
     generator = start_service("generator", DRY_RUN_MODE="true", SHUTDOWN_GRACE_S="0.5", MOCK_CRM_BASE_URL=crm.url)
     body = b'{"publish_web": false, "generate_social": false}'
-    head = f"POST /api/v2/generate-content HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /api/v2/generate-content HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     with socket.create_connection(("127.0.0.1", generator.port)) as client:
         client.sendall(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
         wait_for(lambda: stored_ids(generator), what="the pending generation")

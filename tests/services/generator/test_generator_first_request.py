@@ -24,7 +24,8 @@ async def main():
     sys.addaudithook(note)
     app = create(GeneratorSettings(_env_file=None, dry_run_mode=True, database_url="sqlite:///history.db"))
     transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+    local = httpx.AsyncClient(transport=transport, base_url="http://localhost")
+    async with app.router.lifespan_context(app), local as client:
         while (await client.get("/ready")).status_code != 200:
             await asyncio.sleep(0.01)
         ready = True

@@ -227,7 +227,7 @@ def test_sigterm_ends_a_service_whose_database_does_not_respond(
     service = start_service("generator", DRY_RUN_MODE="true", SHUTDOWN_GRACE_S="0.5", DATABASE_URL=url)
     session.execute("LOCK TABLE generations IN ACCESS EXCLUSIVE MODE")
     with socket.create_connection(("127.0.0.1", service.port)) as client:
-        client.sendall(b"GET /api/v2/generations HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(b"GET /api/v2/generations HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with service.client() as probe:  # the response comes only after the previous request was accepted
             assert probe.get("/live").status_code == 200
         assert service.stop() == 0

@@ -1,6 +1,7 @@
 """Evidence from hostile logs: bounded, escaped, redacted, with correct line numbers."""
 
 import gzip
+import json
 import os
 import time
 import tracemalloc
@@ -12,6 +13,7 @@ import pytest
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.diagnose.facts.log_files import TAIL_BYTES
 from toombos_cli.diagnose.facts.logs import LogFacts, read_log, tail_text
+from toombos_cli.project.own_requests import OwnRequests
 
 SECRET = "s3same-0pen-wide-17-zebra"
 REDACTOR = Redactor([("API_KEY", SECRET)])
@@ -180,9 +182,46 @@ def test_a_secret_is_redacted_before_a_long_line_is_cut(tmp_path: Path):
 
 
 def test_requests_of_toombos_are_not_evidence(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    own = OwnRequests.of(tmp_path)
     log = tmp_path / "app.log"
-    log.write_text('{"level":"ERROR","message":"Simulated error","request_id":"toombos-smoke"}\nERROR a real one\n')
-    assert errors(read_log(log, REDACTOR)) == [(2, "ERROR a real one")]
+    log.write_text(line_of(own.new_id("smoke")) + "ERROR a real one\n")
+    assert errors(read_log(log, REDACTOR, OwnRequests.of(tmp_path))) == [(2, "ERROR a real one")]
+
+
+def line_of(request_id: str) -> str:
+    return json.dumps({"level": "ERROR", "message": "Invalid API key", "request_id": request_id}) + "\n"
+
+
+@pytest.mark.parametrize(
+    "request_id",
+    [
+        "toombos-smoke",
+        "toombos-diagnose-access",
+        "toombos-",
+        f"toombos-smoke-{'0' * 16}-{'0' * 16}",
+        OwnRequests(b"the key of another project").new_id("smoke"),
+        OwnRequests(None).new_id("smoke"),
+    ],
+    ids=["no signature", "that of a diagnosis", "a prefix", "a wrong signature", "another project's", "unsigned"],
+)
+def test_a_client_cannot_hide_its_requests_behind_an_id_like_those_of_toombos(tmp_path: Path, request_id: str):
+    (tmp_path / "run").mkdir()
+    log = tmp_path / "app.log"
+    log.write_text(line_of(request_id))
+    assert len(errors(read_log(log, REDACTOR, OwnRequests.of(tmp_path)))) == 1
+
+
+def test_the_key_of_the_request_ids_is_private_and_never_read_through_a_link(tmp_path: Path):
+    run = tmp_path / "run"
+    assert OwnRequests.of(tmp_path).key is None, "a directory was created"
+    run.mkdir()
+    (tmp_path / "known").write_bytes(b"k" * 32)
+    (run / "request-key").symlink_to(tmp_path / "known")
+    assert OwnRequests.of(tmp_path).key is None
+    (run / "request-key").unlink()
+    assert OwnRequests.of(tmp_path).key == (run / "request-key").read_bytes()
+    assert (run / "request-key").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.fixture(params=["Asia/Kolkata", "America/New_York", "UTC"])

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 import msgspec
 
 from toombos_cli.diagnose.facts.configuration import SETTINGS
-from toombos_cli.diagnose.facts.probes import PROBES, REQUEST_ID
+from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.probes import probe_http
+from toombos_cli.project.own_requests import OwnRequests
 
 _TIMEOUT_S = 1.5
 
@@ -31,6 +32,7 @@ def _gather(facts: Facts) -> tuple[AccessFacts, ...]:
 
 def _ask_all(facts: Facts) -> Iterator[AccessFacts]:
     settings, probes = facts.get(SETTINGS), facts.get(PROBES)
+    request_id = OwnRequests.of(facts.manifest.project).new_id("diagnose-access")
     for name, variable in settings.with_role("access_key").items():
         for used in variable.used_by:
             if used not in probes:
@@ -46,14 +48,14 @@ def _ask_all(facts: Facts) -> Iterator[AccessFacts]:
                 variable=name,
                 url=url,
                 key_set=bool(key),
-                without=_status(url, None),
-                wrong=_status(url, f"wrong-{secrets.token_hex(8)}"),
-                right=_status(url, key) if key else None,
+                without=_status(url, None, request_id),
+                wrong=_status(url, f"wrong-{secrets.token_hex(8)}", request_id),
+                right=_status(url, key, request_id) if key else None,
             )
 
 
-def _status(url: str, key: str | None) -> int | None:
-    headers = {"X-Request-ID": f"{REQUEST_ID}-access"} | ({"X-API-Key": key} if key else {})
+def _status(url: str, key: str | None, request_id: str) -> int | None:
+    headers = {"X-Request-ID": request_id} | ({"X-API-Key": key} if key else {})
     try:
         return probe_http(url, headers=headers, timeout_s=_TIMEOUT_S).http_status
     except ValueError:  # the key cannot be sent in a header

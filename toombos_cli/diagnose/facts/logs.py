@@ -4,6 +4,7 @@ Everything kept is free of secrets, control characters and markup: whole lines a
 so that no part of a secret remains.
 """
 
+import re
 import stat
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.log_files import RawLine, archived, tail
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
 from toombos_cli.logs.lines import is_error, is_startup, level_of, timestamp_of
+from toombos_cli.project.own_requests import OwnRequests
 
 _SHOWN_CHARS = 300
 _COMPLAINTS, _OTHERS = 300, 200
@@ -37,8 +39,8 @@ _TELLING = (
     b"stopp", b"panic", b"segmentation", b"err!", b"err]", b"[crit", b"[alert", b"emerg", b"uncaught", b"unhandled",
     b'"level":5', b'"level":6',
 )  # fmt: skip
-_OWN_REQUEST = b'"request_id":"toombos-'
-"""Marks requests of diagnose and of the smoke test, whose errors are not faults of the system."""
+_NOBODYS = OwnRequests(None)
+_REQUEST_ID = re.compile(rb'"request_id": ?"(toombos-[^"]{1,128})"')
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,11 +84,15 @@ def _gather(facts: Facts) -> dict[str, LogFacts]:
         redactor = facts.get(SETTINGS).redactor
     except FactUnavailableError:
         redactor = Redactor()
-    return {name: read_log(Path(service.log), redactor) for name, service in facts.manifest.services.items()}
+    own = OwnRequests.of(facts.manifest.project)
+    return {name: read_log(Path(service.log), redactor, own) for name, service in facts.manifest.services.items()}
 
 
-def read_log(path: Path, redactor: Redactor) -> LogFacts:
-    """Return the end of a log, preceded by that of the newest archive if the log is short."""
+def read_log(path: Path, redactor: Redactor, own: OwnRequests = _NOBODYS) -> LogFacts:
+    """Return the end of a log, preceded by that of the newest archive if the log is short.
+
+    Lines of toombos's own requests, whose errors are not faults of the system, are left out.
+    """
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -98,7 +104,7 @@ def read_log(path: Path, redactor: Redactor) -> LogFacts:
         return LogFacts(path=str(path), exists=True, problem=f"cannot be read: {error.strerror}")
     if len(lines) < _ENOUGH_LINES:
         lines = [*archived(path), *lines]
-    complaints, others = _telling(lines)
+    complaints, others = _telling(lines, own)
     kept = sorted((*complaints[-_COMPLAINTS:], *others[-_OTHERS:]))
     ahead_s = _ahead_s(lines[-_LAST_LINES:], found.st_mtime)
     moments = (None if at is None else at.timestamp() + ahead_s for at in _moments(lines, kept))
@@ -112,14 +118,15 @@ def read_log(path: Path, redactor: Redactor) -> LogFacts:
     )
 
 
-def _telling(lines: list[RawLine]) -> tuple[list[int], list[int]]:
+def _telling(lines: list[RawLine], own: OwnRequests) -> tuple[list[int], list[int]]:
     """Return the indices of the lines with errors or warnings, and of the other relevant lines."""
     complaints: list[int] = []
     others: list[int] = []
     for index in _with_a_telling_word(lines):
         raw = lines[index].raw
-        if _OWN_REQUEST not in (lower := raw.lower()):
-            complains = b"warn" in lower or is_error(raw.decode("utf-8", "replace"))
+        request_id = _REQUEST_ID.search(raw)
+        if request_id is None or not own.includes(request_id[1].decode("utf-8", "replace")):
+            complains = b"warn" in raw.lower() or is_error(raw.decode("utf-8", "replace"))
             (complaints if complains else others).append(index)
     return complaints, others
 

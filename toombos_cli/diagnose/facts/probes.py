@@ -1,5 +1,6 @@
 """Every service's responses for health, readiness, metrics and its OpenAPI document; all services at the same time."""
 
+from collections.abc import Mapping
 from threading import Thread
 from time import monotonic
 from typing import Any
@@ -7,15 +8,15 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import ToombosError
-from toombos_cli.diagnose.facts.source import FACT_LIMIT_S, Fact, Facts
+from toombos_cli.diagnose.facts.configuration import SETTINGS
+from toombos_cli.diagnose.facts.source import FACT_LIMIT_S, Fact, Facts, FactUnavailableError
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Cause, ProbeResult, Reason, probe_health, probe_http
+from toombos_cli.project.own_requests import OwnRequests
 
 _LIMIT_S = FACT_LIMIT_S - 0.3
 _KEPT_TEXT = 256 * 1024
 _KEPT_BODY = 4096
-REQUEST_ID = "toombos-diagnose"
-"""The prefix of the request id of every request that diagnose sends."""
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,8 +60,12 @@ def _gather(facts: Facts) -> dict[str, ServiceProbes]:
     found: dict[str, ServiceProbes] = {}
     services = tuple(facts.manifest.services.values())
 
+    own = OwnRequests.of(facts.manifest.project)
+    keys = _keys(facts)
+
     def ask(service: Service) -> None:
-        found[service.name] = _ask(service, monotonic() + _LIMIT_S)
+        headers = {"X-Request-ID": own.new_id(f"diagnose-{service.name}")}
+        found[service.name] = _ask(service, monotonic() + _LIMIT_S, headers, keys.get(service.name, ""))
 
     threads = [Thread(target=ask, args=(service,), daemon=True) for service in services]
     for thread in threads:
@@ -70,27 +75,42 @@ def _gather(facts: Facts) -> dict[str, ServiceProbes]:
     return {service.name: found[service.name] for service in services}
 
 
-def _ask(service: Service, until: float) -> ServiceProbes:
+def _keys(facts: Facts) -> dict[str, str]:
+    """Return the access key of each service that has one: its OpenAPI document may need it."""
+    try:
+        settings = facts.get(SETTINGS)
+    except FactUnavailableError:
+        return {}
+    keys = settings.with_role("access_key")
+    return {
+        used: settings.service_clear(used).values.get(name, "")
+        for name, found in keys.items()
+        for used in found.used_by
+    }
+
+
+def _ask(service: Service, until: float, headers: Mapping[str, str], key: str) -> ServiceProbes:
     if not service.port:  # the process table says all there is to know about it
         return ServiceProbes(health=Probe(url="", reason=Reason.OK, detail="it has no port"))
-    health = _health(service, until)
+    health = _health(service, until, headers)
     if health.http_status is None:
         return ServiceProbes(health=health)
-    openapi = _probe(service, service.openapi, until, keep=1024 * 1024) if service.openapi else None
+    with_key = {**headers, "X-API-Key": key} if key else headers
+    openapi = _probe(service, service.openapi, until, with_key, keep=1024 * 1024) if service.openapi else None
     return ServiceProbes(
         health=health,
-        ready=_probe(service, service.ready, until) if service.ready else None,
-        metrics=_probe(service, service.metrics, until, keep=_KEPT_TEXT) if service.metrics else None,
+        ready=_probe(service, service.ready, until, headers) if service.ready else None,
+        metrics=_probe(service, service.metrics, until, headers, keep=_KEPT_TEXT) if service.metrics else None,
         openapi=msgspec.structs.replace(openapi, body="") if openapi else None,
         operations=_operations(openapi.body) if openapi and openapi.ok else (),
     )
 
 
-def _health(service: Service, until: float) -> Probe:
+def _health(service: Service, until: float, headers: Mapping[str, str]) -> Probe:
     try:
         result = probe_health(
             service,
-            headers={"X-Request-ID": f"{REQUEST_ID}-{service.name}"},
+            headers=headers,
             timeout_s=max(0.05, until - monotonic()),
             max_body_bytes=_KEPT_BODY,
         )
@@ -99,12 +119,12 @@ def _health(service: Service, until: float) -> Probe:
     return as_probe(result)
 
 
-def _probe(service: Service, path: str, until: float, *, keep: int = _KEPT_BODY) -> Probe:
+def _probe(service: Service, path: str, until: float, headers: Mapping[str, str], *, keep: int = _KEPT_BODY) -> Probe:
     url = service.url + path
     try:
         result = probe_http(
             url,
-            headers={"X-Request-ID": f"{REQUEST_ID}-{service.name}"},
+            headers=headers,
             timeout_s=max(0.05, until - monotonic()),
             max_body_bytes=keep,
         )
