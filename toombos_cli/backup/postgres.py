@@ -4,7 +4,6 @@ The password is passed in the environment, never in an argument that `ps` shows.
 """
 
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from toombos_cli.backup.archive.format import DatabaseRecord
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.programs import find_program
 from toombos_cli.settings.databases import DatabaseKind, Server
 
 DUMP_ROOT = ".toombos"
@@ -142,7 +142,7 @@ class Postgres:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
+    found = find_program(name)
     if found is None:
         candidates = sorted(Path("/").glob(f"{_PLACES}/{name}"), reverse=True)
         found = str(candidates[0]) if candidates else None

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from toombos_cli.base.errors import RefusedError
 from toombos_cli.base.locks import hold_alone
-from toombos_cli.base.redaction import Redactor, is_secret_name
+from toombos_cli.base.redaction import Redactor, secrets_of
 from toombos_cli.base.results import WRONG, Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
@@ -133,5 +133,5 @@ def _is_ready(manifest: Manifest, service: Service) -> bool:
 
 def _redactor(manifest: Manifest, environment: Mapping[str, Mapping[str, str]]) -> Redactor:
     declared = {name for name, variable in manifest.environment.items() if variable.secret}
-    pairs = {pair for variables in environment.values() for pair in variables.items()}
-    return Redactor(sorted((n, v) for n, v in pairs if n in declared or is_secret_name(n)))
+    known = {(n, v) for values in environment.values() for n, v in values.items() if n in declared}
+    return Redactor(sorted(known.union(*map(secrets_of, environment.values()))))
