@@ -12,6 +12,7 @@ from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.project.state import read_state
+from toombos_cli.smoke.egress import refuse_to_send_variables_elsewhere
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
 from toombos_cli.smoke.round import Notify, Round, TestedSystem
@@ -36,7 +37,8 @@ def run_smoke(
 
     `deep` then fuzzes each service that has an OpenAPI document. `environment` maps service names to variables; the
     secrets among them never appear in the output. Raises LockedError while another smoke test of the project runs, and
-    RefusedError before anything is written to a system that does not say that it is in dry-run mode.
+    RefusedError before anything is written to a system that does not say that it is in dry-run mode, or a variable is
+    sent to another machine.
     """
     started = time.monotonic()
     system = TestedSystem(
@@ -45,6 +47,8 @@ def run_smoke(
         environment=environment,
         has_dry_run=DRY_RUN in manifest.modes,
     )
+    taken = manifest.smoke if deep else (*plan.proofs, *plan.steps)
+    refuse_to_send_variables_elsewhere(manifest, taken, environment)
     redactor = _redactor(manifest, environment)
     _wait_until_ready(manifest, [manifest.services[name] for name in plan.services], wait_s)
     watched = {step.service: manifest.services[step.service] for step in plan.steps if step.loopback_only}
