@@ -1,6 +1,7 @@
 """The alert channels of a manifest: their URLs with the secrets filled in, and one attempt to send through each."""
 
 import logging
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -9,10 +10,11 @@ from typing import Any
 
 from toombos_cli.alerts.ledger import Message
 from toombos_cli.base.errors import ConfigurationError, Problem
-from toombos_cli.base.redaction import Redactor, is_secret_name
+from toombos_cli.base.redaction import Redactor
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.project.mode import mode_now
+from toombos_cli.settings.known_secrets import known_secrets
 from toombos_cli.settings.values import clear_values, read_env_file
 
 INSTALL = "pip install 'toombos[alerts]'"
@@ -76,8 +78,9 @@ def usable_channels(manifest: Manifest) -> tuple[tuple[AlertChannel, ...], dict[
     except ImportError:
         problem = Problem(message="alert channels need the package apprise", hint=INSTALL)
         return (), dict.fromkeys(manifest.alerts.channels, problem)
-    values = clear_values(manifest, None, read_env_file(manifest.project), mode=mode_now(manifest)).values
-    secrets = [(name, value) for name, value in values.items() if is_secret_name(name)]
+    env_file, mode = read_env_file(manifest.project), mode_now(manifest)
+    values = clear_values(manifest, None, env_file, mode=mode).values
+    secrets = tuple(known_secrets(manifest, env_file, mode=mode, environ=os.environ))
     timeout_s = manifest.alerts.delivery.timeout_s
     found, unusable = [], {}
     for name, channel in manifest.alerts.channels.items():

@@ -45,6 +45,8 @@ def verify_archives(
 ) -> VerifyReport:
     """Verify the given archives, or all, in full, and record the outcome of those in the backup directory."""
     paths = [find_archive(place, path) for path in asked] or [info.path for info in list_archives(place)]
+    if not paths and not place.directory.is_dir():  # no directory for a lock is created to look at nothing
+        return VerifyReport(archives=())
     results = []
     with hold_alone(place.lock, "verify"), disk_errors("the outcome could not be recorded", place.directory):
         for path in paths:

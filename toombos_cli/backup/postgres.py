@@ -1,17 +1,19 @@
 """PostgreSQL through its own programs: pg_dump and row counts in one snapshot, and a restore in one transaction.
 
-The password is passed in the environment, never in an argument that `ps` shows.
+Passwords are passed in the environment or a private file, never in an argument that `ps` shows.
 """
 
+import contextlib
 import os
-import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from toombos_cli.backup.archive.format import DatabaseRecord
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.programs import find_program
 from toombos_cli.settings.databases import DatabaseKind, Server
 
 DUMP_ROOT = ".toombos"
@@ -46,6 +48,8 @@ class Postgres:
 
     dsn: str
     password: str | None = field(repr=False)
+    key_password: str | None = field(default=None, repr=False)
+    """The password of the client's private key (`sslpassword`)."""
     name: str = "DATABASE_URL"
     """The variable that names it, for messages."""
 
@@ -55,17 +59,22 @@ class Postgres:
         server = Server.parse(url or "")
         if server is None or server.kind is not DatabaseKind.POSTGRESQL:
             return None
-        return cls(server.libpq_url(), server.password or None, name)
+        key_password = dict(server.parameters).get("sslpassword")
+        return cls(server.libpq_url(), server.password or None, key_password, name)
 
     def dump(self, target: Path, timeout_s: float) -> DatabaseRecord:
         """Write a dump in custom format and count the rows of the same snapshot. Raises OperationError."""
+        with self._environment() as environment:
+            return self._dump(target, timeout_s, environment)
+
+    def _dump(self, target: Path, timeout_s: float, environment: dict[str, str]) -> DatabaseRecord:
         psql = subprocess.Popen(
             [_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=self._environment(),
+            env=environment,
         )
         try:
             if psql.stdin is None or psql.stdout is None:
@@ -120,29 +129,39 @@ class Postgres:
 
     def _run(self, program: str, options: Sequence[str], timeout_s: float) -> str:
         try:
-            done = subprocess.run(
-                [_program(program), *options],
-                env=self._environment(),
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=timeout_s,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
+            with self._environment() as environment:
+                done = subprocess.run(
+                    [_program(program), *options],
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    timeout=timeout_s,
+                    check=False,
+                    stdin=subprocess.DEVNULL,
+                )
         except subprocess.TimeoutExpired:
             raise OperationError(f"{program} did not end within {timeout_s:g} s", where=self.name) from None
         if done.returncode:
             raise OperationError(f"{program}: {_first_line(done.stderr)}", where=self.name)
         return done.stdout
 
-    def _environment(self) -> dict[str, str]:
+    @contextlib.contextmanager
+    def _environment(self) -> Iterator[dict[str, str]]:
+        """Yield the environment of a program for the block. What no variable can say stands in a private file."""
         quiet = {"PGOPTIONS": "--client-min-messages=warning", "PGCONNECT_TIMEOUT": "10"}
-        return os.environ | quiet | ({"PGPASSWORD": self.password} if self.password else {})
+        environment = os.environ | quiet | ({"PGPASSWORD": self.password} if self.password else {})
+        if not self.key_password:
+            yield environment
+            return
+        with tempfile.NamedTemporaryFile("w", prefix="toombos-", encoding="utf-8") as file:
+            file.write(f"[toombos]\nsslpassword={self.key_password}\n")
+            file.flush()
+            yield environment | {"PGSERVICEFILE": file.name, "PGSERVICE": "toombos"}
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
+    found = find_program(name)
     if found is None:
         candidates = sorted(Path("/").glob(f"{_PLACES}/{name}"), reverse=True)
         found = str(candidates[0]) if candidates else None

@@ -125,6 +125,16 @@ def take_lines(path: Path, aside: Path) -> tuple[bytes, ...]:
     return tuple(aside.read_bytes().splitlines())
 
 
+@contextlib.contextmanager
+def creating_privately() -> Iterator[None]:
+    """Make files that a library creates in the block private: they get the mode that the umask leaves of theirs."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def open_to_append(path: Path) -> int:
     """Return a descriptor that appends to a file; a new file is private. Raise OSError."""
     make_private_directory(path.parent)

@@ -1,6 +1,6 @@
 """Removes secrets from everything that leaves the program: findings, logs, bundles and tracebacks.
 
-It replaces known secret values in every encoding, then values whose key sounds secret, then the user part of URLs.
+It replaces known secret values in every encoding, then what `secret_patterns` recognises by its context or form.
 Equal secrets get equal tokens, so that a reader can still see which values are the same.
 """
 
@@ -12,7 +12,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, TypeVar
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
+
+from toombos_cli.base.secret_patterns import (
+    SUFFIXES,
+    WORDS,
+    block_left_open,
+    is_random,
+    replace_block_line,
+    replace_unknown,
+)
 
 T = TypeVar("T")
 
@@ -20,63 +29,18 @@ MASK = "********"
 SHORTEST_SECRET = 5
 """Shorter values are not searched for: they occur everywhere by chance."""
 
+_SIGNS_OF_PARTS = ("=", "://", "{", "-----", "\n", "jdbc:")
+_LONGEST_BLOCK = 200
+_LARGEST_COUNT = 9999
 _LONGEST_WORD = 10
 """A secret of at most so many letters, and nothing else, may be an ordinary word."""
 
-# Patterns are plain text, which re compiles on first use: most commands never see a line with one of these words.
-_WORDS = (
-    r"api[_-]?key|secret[_-]?key|access[_-]?key|secret|token|passw(?:or)?d|passphrase|[_-]pass"
-    r"|credentials?|private[_-]?key|encryption[_-]?key|auth[_-]?key|account[_-]?key|requirepass|masterauth"
-)
-_MORE = r"(?:_json|_b64|_base64|_base|_old|_new|_v?\d+)?"
-"""The suffixes that may follow such a word."""
-_IN_NAMES = ("key", "secret", "token", "pass", "credential", "pwd", "sig", "-u")
-_IN_SHAPES = (
-    *("akia", "asia", "gh", "glpat", "xox", "k_live_", "eyj", "hooks", "private key", "sk-", "npm_", "pypi-", "hvs."),
-    *("dop_v1_", "aiza", "sg.", "/bot"),
-)
-_SECRET_NAME = rf"(?i)(?:(?:^|_|-|\b)(?:{_WORDS}|key)|[_-](?:pwd|pass)){_MORE}$"
-_KEY_VALUE = rf"""(?imx)
-    (?P<head>
-        (?:
-            (?<![A-Za-z0-9]) [A-Za-z0-9_.-]{{0,60}}? (?:{_WORDS}) {_MORE}
-            | (?<=[;_-])pwd | (?<=[?&])(?:x-amz-)?sig(?:nature)?
-        )
-        \\?["']? \s* (?:=>|[:=]) \s*
-    )
-    (?:
-        (?P<quote>\\?["']) (?P<quoted>(?:(?!(?P=quote))(?:\\.|.))*) (?P<end>(?P=quote)|$)
-        | (?P<bare>[^\s"',;&<>()\[\]{{}}\\]+)
-    )
-    """
-_OPTION = rf"""(?ix)
-    (?P<head> (?<!\S) (?: --?[a-z0-9_.-]{{0,60}}? (?:{_WORDS}) | -u\s+[^\s:'"]+(?=:\D) ) (?:\s+|:) ["']? )
-    (?! -|is\b ) (?P<value>[^\s"';,]+)
-    """
-"""In a command line: an option followed by its value, and curl's `-u user:password`."""
-_SQL = r"""(?i)(\b(?:passw(?:or)?d|identified\s+by)\s+['"])([^\s'"]{4,})(?=['"])"""
-"""Statements that set a password, as databases log them, and messages that quote a rejected one."""
-_AUTHORIZATION = (
-    r"""(?i)((?:proxy-)?authorization\\?["']?\s*[:=]\s*\\?["']?)"""
-    r"""((?:bearer|basic|token|digest|api-?key|negotiate|ntlm)\s+)?([^\s"'\\,;]+)"""
-)
-_COOKIES = r"""(?i)(?<![\w-])(?:set-)?cookie\\?["']?\s*[:=]\s*\\?["']?\w[^\r\n"']*"""
-_COOKIE = r"(=)([^\s;=\\]+)"
-_BEARER = r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})"
-_SHAPES = (
-    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[opsur]_\w{36,}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20,}|\bxox[abeprs]-[\w-]{10,}"
-    r"|\b[rs]k_live_\w{16,}|\beyJ[\w-]{10,}\.eyJ[\w-]{5,}\.[\w-]+"
-    r"|\bsk-(?=[\w-]*\d)[\w-]{20,}|\bnpm_\w{36}|\bpypi-[\w-]{16,}|\bhvs\.[\w-]{20,}|\bdop_v1_\w{16,}|\bAIza[\w-]{35}"
-    r"|\bSG\.[\w-]{16,}\.[\w-]{16,}|(?<=/bot)\d{6,}:[\w-]{30,}"
-    r"|(?<=hooks\.slack\.com/services/)[\w/-]+|(?<=/api/webhooks/)\d+/[\w-]+"
-    r"|(?s:(?<=PRIVATE\ KEY-----).+?(?=-----END|\Z))"
-)
-"""Tokens in the recognisable formats of their issuers (see their secret scanning docs), and private keys (RFC 7468)."""
-_USERINFO = r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^\s/?#\"'<>]+)@"
+_SECRET_NAME = rf"(?i)(?:(?:^|_|-|\b)(?:{WORDS}|key)|[_-](?:pwd|pass)|password|secret|token|apikey){SUFFIXES}$"
 _HARMLESS = frozenset(
     {"", "true", "false", "none", "null", "yes", "no", "missing", "invalid", "required", "set", MASK}
 ) | {
-    *("is", "are", "was", "has", "must", "should", "may", "needs", "cannot", "not")  # "token: is required"
+    *("valid", "ok", "failed", "expired", "unset", "empty", "expected", "string"),
+    *("is", "are", "was", "has", "must", "should", "may", "needs", "cannot", "not"),  # "token: is required"
 }
 
 
@@ -92,6 +56,7 @@ class Redactor:
         """Create a redactor for `secrets`, pairs of name and plain value; a shared value gets its first name."""
         self._tokens: dict[str, str] = {}
         self._spellings: dict[str, str] = {}
+        self._lines_of_block = 0  # more than 0 after the first line of a key that is read line by line
         for name, value in secrets:
             if len(value) >= SHORTEST_SECRET:
                 token = self._tokens.setdefault(value, f"<{name}>")
@@ -105,21 +70,33 @@ class Redactor:
         """Return `text` without secrets."""
         if self._literals is not None:
             text = self._literals.sub(lambda match: self._spellings[match[0]], text)
-        lower = text.lower()  # most lines contain none of the words, and a substring search is cheaper than a regex
-        if "authorization" in lower:
-            text = re.sub(_AUTHORIZATION, lambda m: f"{m[1]}{m[2] or ''}{self._token(m[3])}", text)
-        if "bearer" in lower:
-            text = re.sub(_BEARER, lambda m: f"{m[1]}{self._token(m[2])}", text)
-        if "cookie" in lower:
-            text = re.sub(_COOKIES, lambda m: re.sub(_COOKIE, lambda n: f"{n[1]}{self._token(n[2])}", m[0]), text)
-        if any(word in lower for word in _IN_NAMES):
-            text = re.sub(_KEY_VALUE, self._key_value, text)
-            text = re.sub(_OPTION, lambda m: f"{m['head']}{self._token(m['value'])}", text)
-        if "passw" in lower or "identified" in lower:
-            text = re.sub(_SQL, lambda m: f"{m[1]}{self._token(m[2])}", text)
-        if any(word in lower for word in _IN_SHAPES):
-            text = re.sub(_SHAPES, lambda m: self._token(m[0]), text)
-        return re.sub(_USERINFO, self._userinfo, text) if "://" in lower else text
+        begins_or_ends = block_left_open(text) if "-----" in text else None
+        if self._lines_of_block and begins_or_ends is not True:
+            self._lines_of_block -= 1
+            text = replace_block_line(text, self._token)
+        if begins_or_ends is not None:
+            self._lines_of_block = _LONGEST_BLOCK if begins_or_ends else 0
+        return replace_unknown(text, self._token)
+
+    def argv(self, words: Iterable[str]) -> tuple[str, ...]:
+        """Return a command line without secrets: each word is one value, whatever blanks and quotes are in it."""
+        shown: list[str] = []
+        option = ""
+        for word in words:
+            name, equals, rest = word.partition("=")
+            if option and not word.startswith("-"):
+                shown.append(self._token(word))
+            elif equals and is_secret_name(name):
+                shown.append(f"{name}={self._token(rest)}")
+            else:
+                shown.append(self.text(word))
+            option = word if word.startswith("-") and not equals and is_secret_name(word) else ""
+        return tuple(shown)
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The secrets that were recognised so far, in addition to those that were known."""
+        return tuple(value for value, token in self._tokens.items() if token.startswith("<secret-"))
 
     def value(self, value: T) -> T:
         """Return the same structure (dataclasses, mappings, sequences) with every text in it redacted."""
@@ -138,28 +115,48 @@ class Redactor:
             changed = {f.name: self._value(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
             return dataclasses.replace(value, **changed)
         if isinstance(value, Mapping):
-            return {self._value(key): self._entry(key, item) for key, item in value.items()}
+            return self._mapping(value)
         if isinstance(value, list | tuple | set | frozenset):
-            return type(value)(self._value(item) for item in value)
+            items = self._pair(value) if isinstance(value, tuple | list) else [self._value(item) for item in value]
+            return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
         return type(value)(self.text(str(value))) if isinstance(value, PurePath) else value
 
+    def _pair(self, value: "tuple[Any, ...] | list[Any]") -> list[Any]:
+        """Return the items; in a pair of a name and a value, the name decides as it does in a mapping."""
+        if len(value) == 2 and all(isinstance(item, str) for item in value) and is_secret_name(value[0]):
+            return [value[0], self._token(value[1])]
+        return [self._value(item) for item in value]
+
+    def _mapping(self, value: Mapping[Any, Any]) -> dict[Any, Any]:
+        shown = {self._value(key): self._entry(key, item) for key, item in value.items()}
+        named = next((value[key] for key in ("name", "key") if isinstance(value.get(key), str)), "")
+        if named and is_secret_name(named) and isinstance(value.get("value"), str):
+            shown["value"] = self._token(value["value"])
+        return shown
+
     def _entry(self, key: object, item: Any) -> Any:
-        if isinstance(key, str) and isinstance(item, str) and is_secret_name(key):
-            return self._token(item)
-        return self._value(item)
+        if not (isinstance(key, str) and (is_secret_name(key) or is_secret_name(key.removesuffix("s")))):
+            return self._value(item)
+        if isinstance(item, str) and not isinstance(item, Enum):
+            return self._token(item) if is_secret_name(key) else self._value(item)
+        if isinstance(item, int) and not isinstance(item, bool) and is_secret_name(key):
+            return self._token(str(item)) if abs(item) > _LARGEST_COUNT else item
+        return self._all(item)
 
-    def _key_value(self, match: re.Match[str]) -> str:
-        if match["bare"] is not None:
-            return match["head"] + self._token(match["bare"])
-        return match["head"] + match["quote"] + self._token(match["quoted"]) + match["end"]
-
-    def _userinfo(self, match: re.Match[str]) -> str:
-        user, colon, password = match["userinfo"].partition(":")
-        kept = f"{user}:{self._token(password)}" if colon else self._token(user)
-        return f"{match['scheme']}{kept}@"
+    def _all(self, value: Any) -> Any:
+        """Return what stands under a name that sounds secret, with every text in it replaced."""
+        if isinstance(value, str) and not isinstance(value, Enum):
+            return self._token(value)
+        if isinstance(value, Mapping):
+            return {key: self._all(item) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(self._all(item) for item in value)
+        return self._value(value)
 
     def _token(self, value: str) -> str:
-        if value.lower() in _HARMLESS or re.fullmatch(r"<[\w -]+>|\$\{?\w+\}?|\*{3,}|\.{3}|\$", value):
+        if value.strip().lower() in _HARMLESS or re.fullmatch(r"\d{1,4}", value):
+            return value
+        if re.fullmatch(r"<[\w -]+>|\$\{?\w+\}?|\*{3,}|\.{3}|\$", value):
             return value
         unknown = sum(token.startswith("<secret-") for token in self._tokens.values())
         return self._tokens.setdefault(value, f"<secret-{unknown + 1}>")
@@ -189,6 +186,7 @@ def spellings(value: str) -> frozenset[str]:
     for double in ('"', "&quot;", "&#34;"):
         found |= {text.replace('"', double).replace("'", single) for single in ("'", "&#x27;", "&#39;", "&apos;")}
     raw = value.encode("utf-8", "surrogateescape")
+    found |= {value.replace("'", single) for single in ("'\\''", "'\"'\"'")}
     found |= {raw.hex(), raw.hex().upper(), repr(raw)[2:-1]}
     for encoded in (quote(value), quote(value, safe=""), quote_plus(value)):
         found |= {encoded, quote(encoded, safe=""), re.sub("%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)}
@@ -200,6 +198,25 @@ def spellings(value: str) -> frozenset[str]:
             plain = base64.b64encode(whole).decode()
             found |= {plain, plain.replace("+", "-").replace("/", "_")}
     return frozenset(found)
+
+
+def secrets_inside(value: str) -> tuple[str, ...]:
+    """Return the secrets that are recognised in a value, such as the password in a URL, also decoded and in pieces."""
+    if not any(sign in value for sign in _SIGNS_OF_PARTS):
+        return ()
+    finder = Redactor()
+    finder.text(value)
+    found = [part for text in finder.found for part in (text, unquote(text))]
+    found += [piece for text in found for piece in re.split("[/:]", text) if is_random(piece)]
+    return tuple(dict.fromkeys(found))
+
+
+def secrets_of(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield name and value of the secrets in an environment: those that sound so, and those inside other values."""
+    for name, value in environment.items():
+        if is_secret_name(name):
+            yield name, value
+        yield from ((name, part) for part in secrets_inside(value))
 
 
 def mask_values(argv: Iterable[str], options: Collection[str]) -> Iterator[str]:

@@ -70,6 +70,13 @@ class Report(ABC):
     def verdict(self) -> Verdict:
         """The verdict of the whole report, which decides the exit code and agrees with what the report shows."""
 
+    def quotes_others(self, *, in_full: bool) -> bool:
+        """Report whether it may quote text that toombos has not written, such as a log line, and thus a secret.
+
+        `in_full` is for the formats that show all fields, which a text need not.
+        """
+        return True
+
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The errors of the report, which become the `errors` of the JSON envelope."""

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
-from toombos_cli.base.errors import UsageError
+from toombos_cli.base.errors import ToombosError, UsageError
 from toombos_cli.base.fixes import name_project
 from toombos_cli.base.results import Report
 from toombos_cli.cli import options
@@ -19,7 +19,10 @@ from toombos_cli.cli import options
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from toombos_cli.base.redaction import Redactor
     from toombos_cli.manifest.model import Manifest
+
+R = TypeVar("R", bound=Report)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +114,25 @@ class Invocation:
 
         return make_console(sys.stderr, color=not self.options.no_color)
 
+    @cached_property
+    def redactor(self) -> "Redactor":
+        """The redactor for all output: it knows the project's secrets as far as the configuration can be read."""
+        from toombos_cli.base.redaction import Redactor, is_secret_name
+        from toombos_cli.manifest.reading.loader import load_manifest
+        from toombos_cli.settings.known_secrets import project_redactor
+        from toombos_cli.settings.values import read_env_file
+
+        try:
+            manifest = self.__dict__.get("manifest") or load_manifest(self.project)
+            env_file = read_env_file(manifest.project)
+        except ToombosError:  # goes by names and forms then
+            return Redactor((name, value) for name, value in os.environ.items() if is_secret_name(name))
+        return project_redactor(manifest, env_file, mode=None, environ=os.environ)
+
+    def redacted(self, report: R, *, in_full: bool = True) -> R:
+        """Return the report without secrets; `in_full` unless only the fields of the text are shown."""
+        return self.redactor.value(report) if report.quotes_others(in_full=in_full) else report
+
     def service_names(self, asked: list[str] | None) -> tuple[str, ...]:
         """Return the given names, checked, without repetitions and in manifest order; () if none is given.
 
@@ -130,6 +152,7 @@ class Invocation:
         from toombos_cli.render.formats import render
 
         code = report.exit_code(strict=strict)
+        report = self.redacted(report, in_full=(format or self.format) != "text" or self.verbose)
         raise typer.Exit(render(report, self, format=format or self.format, exit_code=code))
 
 
@@ -157,7 +180,12 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         for parameter, annotation in records.items():
             record, table = get_args(annotation)
             given[parameter] = record(**{field: given.pop(field) for field in table})
-        function(Invocation(command=name, options=chosen), **given)
+        invocation = Invocation(command=name, options=chosen)
+        try:
+            function(invocation, **given)
+        except ToombosError as error:
+            error.problems = invocation.redactor.value(error.problems)
+            raise
 
     keyword = inspect.Parameter.KEYWORD_ONLY
     parameters = [inspect.Parameter("context", keyword, annotation=typer.Context)]

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.errors import OperationError, Problem, UsageError
 from toombos_cli.base.files import replace_file
 
@@ -31,7 +32,7 @@ def prepare_output(option: str, path: Path | None) -> None:
     if path is None:
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_directory(path.parent)
     except OSError as error:
         raise _unwritable(path, error) from None
     refuse_unwritable(option, path)

@@ -22,7 +22,7 @@ def watch_report(
     chosen = format or invocation.format
 
     def print_once(report: Report) -> None:
-        render(report, invocation, format=chosen, exit_code=report.exit_code(strict=strict))
+        render(invocation.redacted(report), invocation, format=chosen, exit_code=report.exit_code(strict=strict))
         invocation.stdout.file.flush()
 
     if not (invocation.stdout.is_terminal and chosen == "text"):

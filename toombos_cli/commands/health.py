@@ -66,7 +66,7 @@ def health(
 
     def check() -> "HealthReport":
         report = history.add(run_health(invocation.manifest, names, timeout_s=timeout))
-        report = replace(report, missed_runs=missed)
+        report = invocation.redacted(replace(report, missed_runs=missed))
         if log:
             _log(invocation, report)
         if history.begins_to_fail(fails=report.exit_code(strict=strict) != 0) and alarm:

@@ -163,6 +163,7 @@ def load(
             on_snapshot=progress.show if progress.wanted else None,
             locust=fleet,
         )
+    report = invocation.redacted(report)
     unwritten = write_outputs(_documents(report, csv=csv, html=html, junit=junit))
     invocation.finish(replace(report, problems=(*report.problems, *unwritten)), strict=strict)
 

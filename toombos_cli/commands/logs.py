@@ -82,16 +82,17 @@ def follow_files(
     from toombos_cli.render.line_printer import LinePrinter
 
     followers = {name: Follower(log) for name, log in files.items()}
+    redacted = invocation.redactor.text
     printer = LinePrinter(invocation, tuple(files), as_json=invocation.format == "json")
     until = {name: follower.place for name, follower in followers.items()}
     for line in run_logs(files, count=count, filters=filters, since=since, until=until).lines:
-        printer.show(line.service, line.line)
+        printer.show(line.service, redacted(line.line))
     while True:
         for name, follower in followers.items():
             for raw in follower.poll():
                 text = raw.decode("utf-8", "replace")
                 if all(passes(text) for passes in filters):
-                    printer.show(name, text)
+                    printer.show(name, redacted(text))
         printer.flush()
         sleep_while_read(invocation.stdout.file, _POLL_S)
 

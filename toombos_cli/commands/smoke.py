@@ -71,6 +71,7 @@ def smoke(
             deep=deep,
             notify=notify,
         )
+    report = invocation.redacted(report)
     if junit:
         from toombos_cli.render.junit import document
 

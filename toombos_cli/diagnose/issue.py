@@ -1,9 +1,10 @@
 """An issue to file: the guide's template, filled from the facts."""
 
 import contextlib
-import subprocess
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from toombos_cli.base.findings import WRONG, Finding
@@ -63,19 +64,32 @@ def make_issue(diagnosis: Diagnosis) -> IssueReport:
 def _version(facts: Facts) -> str:
     from toombos_cli import __version__
 
-    try:
-        done = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            cwd=facts.manifest.project,
-            capture_output=True,
-            text=True,
-            timeout=2,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return f"toombos {__version__}"
-    commit = done.stdout.strip() if done.returncode == 0 else ""
+    commit = _commit_of(facts.manifest.project)
     return f"toombos {__version__}" + (f", commit {commit}" if commit else "")
+
+
+def _commit_of(project: Path) -> str:
+    """Return the short hash of the commit that is checked out, or "".
+
+    It is read from git's files: git itself runs programs that the configuration of a repository names.
+    """
+    top = next((place / ".git" for place in (project, *project.parents) if (place / ".git").exists()), None)
+    if top is None:
+        return ""
+    try:
+        if top.is_file():  # a linked worktree
+            top = top.parent / top.read_text("utf-8").removeprefix("gitdir:").strip()
+        head = (top / "HEAD").read_text("utf-8").strip()
+        common = top / "commondir"
+        shared = top / common.read_text("utf-8").strip() if common.is_file() else top
+        name = head.removeprefix("ref: ")
+        if name != head:
+            loose, packed = shared / name, shared / "packed-refs"
+            lines = [loose.read_text("utf-8")] if loose.is_file() else packed.read_text("utf-8").splitlines()
+            head = next((line.split()[0] for line in lines if loose.is_file() or line.endswith(f" {name}")), "")
+    except (OSError, ValueError, IndexError):
+        return ""
+    return head[:7] if re.fullmatch(r"[0-9a-f]{40,64}", head.strip()) else ""
 
 
 def _deployment(facts: Facts) -> str:

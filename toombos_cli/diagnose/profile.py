@@ -78,7 +78,6 @@ def run_profile(manifest: Manifest, service: str, *, duration_s: float, output: 
             raise
         idle = True
         _run([program, *record, "1", "--idle"], 1 + _PATIENCE_S)
-    target.chmod(0o600)
     return ProfileReport(
         service=service,
         pid=pid,
@@ -106,7 +105,7 @@ def taken_apart(stack: str) -> Iterator[ThreadStack]:
 
 def _run(argv: list[str], timeout_s: float) -> str:
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout_s, check=False, umask=0o077)
     except subprocess.TimeoutExpired:
         raise OperationError(f"py-spy {argv[1]} did not end within {timeout_s:g} s") from None
     except OSError as error:

@@ -82,6 +82,11 @@ class HealthReport(Report):
         """
         return worst(service.verdict for service in self.services)
 
+    def quotes_others(self, *, in_full: bool) -> bool:
+        """Report whether a detail quotes a response or a command line, or a URL has more than a host and a path."""
+        quoted = any(s.detail or s.fix or "?" in s.url for s in self.services)
+        return quoted or any(s.detail for s in self.skipped)
+
     def cases(self) -> tuple[Case, ...]:
         """One case per service, the skipped ones last."""
         judged = (

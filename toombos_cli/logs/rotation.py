@@ -64,6 +64,9 @@ class LogFile:
 
         Raise OperationError if this user may not read it, or if a rotation does not finish.
         """
+        if not self._lock_path.parent.is_dir():  # never started, so nothing rotates: looking creates nothing
+            yield self.record()
+            return
         try:
             with locks.share(self._lock_path):
                 yield self.record()

@@ -1,15 +1,21 @@
 """The end of a log, without reading all of it."""
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 
 _BLOCK_BYTES = 65_536
+_LINES_OF_KEY = 40
+"""The lines before the first one that is wanted which may hold the beginning of a private key."""
 
 
-def last_lines(path: str, offset: int, count: int) -> tuple[str, ...]:
+def last_lines(
+    path: str, offset: int, count: int, environment: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str, ...]:
     """Return up to `count` last lines written at or after byte `offset`, from the whole log if it has shrunk since.
 
-    Reads only the last 64 KiB; returns () if there is no log. Values after names that sound secret are replaced,
-    because these lines go to terminals, CI logs, the state file and alerts unasked.
+    Reads only the last 64 KiB; returns () if there is no log. Secrets, also those in the service's `environment`, are
+    replaced, because these lines go to terminals, CI logs, the state file and alerts unasked.
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123  (a plain path string from the manifest)
@@ -21,9 +27,9 @@ def last_lines(path: str, offset: int, count: int) -> tuple[str, ...]:
             text = file.read(_BLOCK_BYTES).decode("utf-8", "replace")
     except OSError:
         return ()
-    from toombos_cli.base.redaction import (
-        Redactor,  # imported late: a successful start does not need it before its services are spawned
-    )
+    # imported late: a successful start does not need it before its services are spawned
+    from toombos_cli.base.redaction import Redactor, secrets_of
 
-    redactor = Redactor()
-    return tuple(redactor.text(line) for line in text.splitlines()[-count:])
+    redactor = Redactor(secrets_of(environment))
+    lines = text.splitlines()[-(count + _LINES_OF_KEY) :]
+    return tuple(redactor.text(line) for line in lines)[-count:]

@@ -1,5 +1,6 @@
 """How monitoring can run on this machine, as native programs or as containers, and what is missing for either."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.fixes import here
+from toombos_cli.base.programs import find_program
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.monitoring.compose import IMAGES
@@ -93,11 +95,12 @@ def choose_backend(manifest: Manifest) -> Backend:
 
 def engine_problem() -> str | None:
     """Return why no container engine with `compose` can be used here, or None if one is available."""
-    if shutil.which("docker") is None:
+    docker = find_program("docker")
+    if docker is None:
         return "docker is not installed"
     for argv, problem in (
-        (("docker", "version", "--format", "{{.Server.Version}}"), "no docker engine responds"),
-        (("docker", "compose", "version"), "docker has no compose plugin"),
+        ((docker, "version", "--format", "{{.Server.Version}}"), "no docker engine responds"),
+        ((docker, "compose", "version"), "docker has no compose plugin"),
     ):
         try:
             done = subprocess.run(argv, capture_output=True, timeout=_ENGINE_TIMEOUT_S, check=False)
@@ -112,7 +115,9 @@ def compose(project: Path, *arguments: str) -> str:
     """Run `docker compose ARGUMENTS` on the generated file and return its output. Raise OperationError."""
     argv = _compose_argv(project, arguments)
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_COMPOSE_TIMEOUT_S, check=False)
+        done = subprocess.run(
+            argv, executable=_docker(), capture_output=True, text=True, timeout=_COMPOSE_TIMEOUT_S, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise OperationError(f"docker compose could not be run: {error}") from None
     if done.returncode != 0:
@@ -125,7 +130,7 @@ def compose_lines(project: Path, *arguments: str) -> Iterator[str]:
     """Yield the lines of `docker compose ARGUMENTS` as they are printed. Raise OperationError."""
     argv = _compose_argv(project, arguments)
     try:
-        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as running:
+        with subprocess.Popen(argv, executable=_docker(), stdout=subprocess.PIPE, text=True) as running:
             try:
                 for line in running.stdout or ():
                     yield line.rstrip("\n")
@@ -133,6 +138,10 @@ def compose_lines(project: Path, *arguments: str) -> Iterator[str]:
                 running.terminate()
     except OSError as error:
         raise OperationError(f"docker compose could not be run: {error}") from None
+
+
+def _docker() -> str:
+    return find_program("docker") or os.devnull
 
 
 def _compose_argv(project: Path, arguments: tuple[str, ...]) -> tuple[str, ...]:

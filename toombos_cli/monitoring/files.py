@@ -1,6 +1,5 @@
 """Writes the files of Prometheus, Alertmanager and Grafana to run/monitoring: private, each one atomically."""
 
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ import msgspec
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.errors import ConfigurationError, OperationError, Problem
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.programs import find_program
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring import compose, grafana
 from toombos_cli.monitoring.dashboards import dashboard_json, dashboards
@@ -87,9 +87,10 @@ def write_files(manifest: Manifest) -> tuple[Path, ...]:
 
 def promtool_complaint(directory: Path) -> str | None:
     """Return what `promtool check config` reports about the files, "" if nothing, None if there is no promtool."""
-    if shutil.which("promtool") is None:
+    promtool = find_program("promtool")
+    if promtool is None:
         return None
-    argv = ("promtool", "check", "config", str(directory / "prometheus.yml"))
+    argv = (promtool, "check", "config", str(directory / "prometheus.yml"))
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_PROMTOOL_TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:

@@ -3,6 +3,7 @@
 from toombos_cli.probes.answer import health_verdict, judge_health, read_json, said_dry_run
 from toombos_cli.probes.health import probe_health
 from toombos_cli.probes.http import probe_http
+from toombos_cli.probes.reach import is_this_machine
 from toombos_cli.probes.result import Cause, ProbeResult, Reason
 from toombos_cli.probes.tcp import probe_tcp
 
@@ -11,6 +12,7 @@ __all__ = [
     "ProbeResult",
     "Reason",
     "health_verdict",
+    "is_this_machine",
     "judge_health",
     "probe_health",
     "probe_http",

@@ -55,7 +55,8 @@ def shown_command(words: Iterable[str]) -> str:
     """Return a command line for display: on one line, without secrets in options, about 200 characters at most."""
     from toombos_cli.base.redaction import Redactor
 
-    line = Redactor().text(" ".join(" ".join(words).split()))
+    redactor = Redactor()
+    line = redactor.text(" ".join(" ".join(redactor.argv(words)).split()))
     if len(line) <= _SHOWN_CHARS:
         return line
     # Cut between words: a half secret would not be recognised as one later.

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.programs import find_program
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import WEEKDAYS, Job
 from toombos_cli.project.state import project_key
@@ -97,12 +98,13 @@ def times(job: Job) -> str:
 
 
 def _run(*arguments: str, content: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
+    crontab = find_program("crontab")
+    if crontab is None:
+        raise OperationError("crontab is not installed", hint="apt-get install cron")
     try:
         return subprocess.run(
-            ("crontab", *arguments), input=content, capture_output=True, timeout=_TIMEOUT_S, check=False
+            (crontab, *arguments), input=content, capture_output=True, timeout=_TIMEOUT_S, check=False
         )
-    except FileNotFoundError:
-        raise OperationError("crontab is not installed", hint="apt-get install cron") from None
     except subprocess.TimeoutExpired:
         raise OperationError(f"crontab did not finish within {_TIMEOUT_S:g} s") from None
 

@@ -1,12 +1,12 @@
 """`toombos schedule` show, install and remove."""
 
-import shutil
 import time
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from toombos_cli.base.errors import ConfigurationError, OperationError
+from toombos_cli.base.programs import find_program
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.project.job_records import (
@@ -28,7 +28,7 @@ def choose_method() -> Method:
     """Return systemd if its user manager responds, else cron. Raise OperationError if there is neither."""
     if systemd.is_available():
         return "systemd"
-    if shutil.which("crontab"):
+    if find_program("crontab"):
         return "cron"
     raise OperationError("neither systemd's user manager nor cron is available", hint="apt-get install cron")
 
@@ -94,7 +94,7 @@ def _remove(manifest: Manifest, method: str) -> str:
     if method == "systemd":
         names = systemd.remove(manifest.project)
         return f"{len(names)} units" if names else ""
-    if shutil.which("crontab") is None:
+    if find_program("crontab") is None:
         return ""
     present = crontab.read_crontab()
     if not crontab.has_block(present, manifest.project):

@@ -7,6 +7,7 @@ from pathlib import Path
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.fixes import here
+from toombos_cli.base.programs import find_program
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.project.state import project_key
@@ -136,7 +137,7 @@ def _must(*arguments: str) -> None:
 
 
 def _systemctl(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    argv = ("systemctl", "--user", *arguments)
+    argv = (find_program("systemctl") or "/bin/systemctl", "--user", *arguments)
     try:
         return subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     except (FileNotFoundError, subprocess.TimeoutExpired) as error:

@@ -34,6 +34,14 @@ _LIBPQ = re.compile(
 )
 
 
+_SECRET_PARAMETERS = ("password", "sslpassword")
+
+
+def _is_shown(parameter: str) -> bool:
+    """Report whether a parameter may stand in an argument, which every user of the machine can read."""
+    return parameter not in _SECRET_PARAMETERS and _LIBPQ.fullmatch(parameter) is not None
+
+
 class DatabaseKind(StrEnum):
     """The kind of database that a URL names; OTHER includes text that is not a URL."""
 
@@ -93,11 +101,11 @@ class Server:
         return self.named_host or "localhost"
 
     def libpq_url(self) -> str:
-        """Return the URL for libpq: without driver and password, with only the parameters that libpq knows."""
+        """Return the URL for libpq: without driver and secrets, with only the parameters that libpq knows."""
         given = dict(self.parameters)
         if "ssl" in given and "sslmode" not in given:  # asyncpg's name
             given["sslmode"] = {"true": "require", "false": "disable"}.get(given["ssl"], given["ssl"])
-        query = urlencode({name: value for name, value in given.items() if _LIBPQ.fullmatch(name)})
+        query = urlencode({name: value for name, value in given.items() if _is_shown(name)})
         user = f"{self.user}@" if self.user else ""
         return f"postgresql://{user}{self.hosts}/{self.database}" + (f"?{query}" if query else "")
 

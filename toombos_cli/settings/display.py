@@ -2,12 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from difflib import SequenceMatcher
 
 from toombos_cli.base.redaction import MASK, is_secret_name
 from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.tables.environment import Variable
-from toombos_cli.settings.databases import USERINFO
 from toombos_cli.settings.encryption import ENCRYPTED_PREFIX, is_encrypted
 from toombos_cli.settings.strength import looks_random
 from toombos_cli.settings.types import type_error
@@ -22,6 +20,8 @@ def shown_name(name: str, documented: Mapping[str, Variable]) -> str:
     """Return the name if it looks like one: a broken-off line of a key or certificate is parsed as a name too."""
     if name in documented or (_NAME.fullmatch(name) and not re.search(r"\d.*\d.*\d.*\d", name)):
         return name
+    from difflib import SequenceMatcher  # slow to import, and most names look like one
+
     guess = nearest(name, documented) if re.fullmatch(r"\w{1,50}", name) else None
     misspelt = guess is not None and SequenceMatcher(None, name.upper(), guess.upper()).ratio() >= _MISSPELT
     return name if misspelt else _UNSHOWN
@@ -51,6 +51,8 @@ def shown_manifest_value(name: str, value: str, variable: Variable | None) -> st
 
 def masked_url(url: str) -> str:
     """Return the URL without password, query and fragment, each of which may contain a secret."""
+    from toombos_cli.settings.databases import USERINFO  # not needed to show names
+
     scheme, _, rest = url.partition("://")
     user = ""
     if found := re.match(USERINFO, rest, re.DOTALL):

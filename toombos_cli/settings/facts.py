@@ -6,23 +6,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from toombos_cli.base.redaction import Redactor, is_secret_name
+from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.environment import Role, Variable
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.databases import Database
-from toombos_cli.settings.display import shown_name
-from toombos_cli.settings.env_file import Binding, EnvFile, UnreadableEnvFileError
+from toombos_cli.settings.env_file import EnvFile, UnreadableEnvFileError
+from toombos_cli.settings.known_secrets import project_redactor
 from toombos_cli.settings.old_spellings import OldSpelling
 from toombos_cli.settings.prometheus_file import PrometheusFile
 from toombos_cli.settings.spellings import OtherSpelling
-from toombos_cli.settings.strength import is_placeholder, looks_random
 from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import ClearValues, Origin, Value, clear_values, decrypted, effective_values, is_true
 
 EXAMPLE = ".env.example"
-_LONGEST_WORD = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,38 +140,4 @@ class SettingsFacts:
     @cached_property
     def redactor(self) -> Redactor:
         """The redactor for all output about these facts."""
-        return Redactor((shown_name(name, self.variables), value) for name, value in secrets(self))
-
-
-def secrets(facts: SettingsFacts) -> Iterator[tuple[str, str]]:
-    """Yield name and plain value of every secret in the configuration, including those on dropped lines."""
-    found: list[tuple[str, str]] = [(b.name, b.value) for b in facts.env_file.bindings if b.name and b.value]
-    found += facts.env_file.values.items()
-    found += [(name, v) for name, v in facts.environ.items() if name in facts.variables or is_secret_name(name)]
-    found += facts.clear.items()
-    for service in facts.manifest.services.values():
-        found += (*service.env.items(), *service.default_env.items())
-    found += [(database.name, database.url) for database in facts.databases]
-    found += [pair for binding in facts.env_file.unparsed for pair in _dropped_values(binding)]
-    for name, value in found:
-        if len(value) <= _LONGEST_WORD and is_placeholder(value):
-            continue
-        if _is_secret(facts, name, value):
-            yield name, value
-            yield from ((name, line) for line in value.splitlines() if len(line) > _LONGEST_WORD)
-        elif password := re.match(r"\w[\w+.-]*://[^/\s:@]*:([^@\s]+)@", value):
-            yield name, password[1]
-
-
-def _is_secret(facts: SettingsFacts, name: str, value: str) -> bool:
-    variable = facts.variables.get(name) or facts.variables.get(nearest(name, facts.variables) or "")
-    return (variable is not None and variable.secret) or is_secret_name(name) or looks_random(value)
-
-
-def _dropped_values(binding: Binding) -> Iterator[tuple[str, str]]:
-    """Yield what each dropped line might have set; a line that is not an assignment may itself be a secret."""
-    for line in binding.text.splitlines():
-        match = re.match(r"(?:export\s+)?([^\s:=]*)[\s:=\"']*(.*?)[\s\"']*$", line)
-        if match:
-            yield match[1], match[2]
-            yield "dropped", match[1]
+        return project_redactor(self.manifest, self.env_file, mode=self.mode, environ=self.environ)

@@ -49,12 +49,13 @@ def run_deep(service: Service, steps: tuple[SmokeStep, ...], environment: Mappin
         config = Path(directory) / "schemathesis.toml"
         config.write_text(_config(service, steps, environment), "utf-8")
         argv = (find_schemathesis(), "--config-file", str(config), "run", url)
+        only_there = ("--origin", service.url, "--max-redirects", "0")  # a key goes to the service and nowhere else
         options = ("--checks", _CHECKS, "--phases", "examples,coverage,fuzzing", "--max-time", f"{_FUZZ_S:g}")
         try:
             done = subprocess.run(
-                (*argv, *options, *_PLAIN),
+                (*argv, *only_there, *options, *_PLAIN),
                 cwd=directory,
-                env=os.environ | environment | {"NO_COLOR": "1"},
+                env=os.environ | environment | {"NO_COLOR": "1", "NO_PROXY": "*", "no_proxy": "*"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 
 from toombos_cli.base.errors import RefusedError
 from toombos_cli.base.locks import hold_alone
-from toombos_cli.base.redaction import Redactor, is_secret_name
+from toombos_cli.base.redaction import Redactor, secrets_of
 from toombos_cli.base.results import WRONG, Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.project.state import read_state
+from toombos_cli.smoke.egress import refuse_to_send_variables_elsewhere
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
 from toombos_cli.smoke.round import Notify, Round, TestedSystem
@@ -36,7 +37,8 @@ def run_smoke(
 
     `deep` then fuzzes each service that has an OpenAPI document. `environment` maps service names to variables; the
     secrets among them never appear in the output. Raises LockedError while another smoke test of the project runs, and
-    RefusedError before anything is written to a system that does not say that it is in dry-run mode.
+    RefusedError before anything is written to a system that does not say that it is in dry-run mode, or a variable is
+    sent to another machine.
     """
     started = time.monotonic()
     system = TestedSystem(
@@ -45,6 +47,8 @@ def run_smoke(
         environment=environment,
         has_dry_run=DRY_RUN in manifest.modes,
     )
+    taken = manifest.smoke if deep else (*plan.proofs, *plan.steps)
+    refuse_to_send_variables_elsewhere(manifest, taken, environment)
     redactor = _redactor(manifest, environment)
     _wait_until_ready(manifest, [manifest.services[name] for name in plan.services], wait_s)
     watched = {step.service: manifest.services[step.service] for step in plan.steps if step.loopback_only}
@@ -133,5 +137,5 @@ def _is_ready(manifest: Manifest, service: Service) -> bool:
 
 def _redactor(manifest: Manifest, environment: Mapping[str, Mapping[str, str]]) -> Redactor:
     declared = {name for name, variable in manifest.environment.items() if variable.secret}
-    pairs = {pair for variables in environment.values() for pair in variables.items()}
-    return Redactor(sorted((n, v) for n, v in pairs if n in declared or is_secret_name(n)))
+    known = {(n, v) for values in environment.values() for n, v in values.items() if n in declared}
+    return Redactor(sorted(known.union(*map(secrets_of, environment.values()))))

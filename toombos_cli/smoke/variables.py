@@ -27,6 +27,13 @@ def used_by(step: SmokeStep) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for text in _texts(parts) for name in _VARIABLE.findall(text)))
 
 
+def sent_by(step: SmokeStep) -> tuple[str, ...]:
+    """Return the names of the environment's variables that a step sends to its service."""
+    parts = (step.path, step.headers, step.body, step.cleanup and step.cleanup.path)
+    found = dict.fromkeys(name for text in _texts(parts) for name in _VARIABLE.findall(text))
+    return tuple(name.removeprefix(ENVIRONMENT) for name in found if name.startswith(ENVIRONMENT))
+
+
 def fill(value: Any, values: Mapping[str, Any]) -> Any:
     """Return `value` with its variables replaced; a text that is a single variable becomes its value, with its type.
 

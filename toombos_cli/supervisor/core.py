@@ -21,7 +21,7 @@ from toombos_cli.supervisor.protocol import Done, Progress, Request, SystemPlan
 from toombos_cli.supervisor.resource_use import ResourceMeter
 from toombos_cli.supervisor.state_file import StateFile
 from toombos_cli.supervisor.tree import StubbornError, Tree
-from toombos_cli.supervisor.unit import ServiceUnit
+from toombos_cli.supervisor.unit import ServiceUnit, without_secrets
 
 Listener = Callable[[Progress], None]
 _LEFTOVER_GRACE_S = 2.0
@@ -116,8 +116,7 @@ class Supervisor:
         for name, planned in plan.services.items():
             unit = self.units.get(name)
             if unit is None:
-                service = msgspec.structs.replace(planned.service, env={}, default_env={})
-                idle = ServiceState(service=service, desired=False, phase=Phase.STOPPED)
+                idle = ServiceState(service=without_secrets(planned.service), desired=False, phase=Phase.STOPPED)
                 self.units[name] = ServiceUnit(idle, None, self)
             elif unit.plan is None:
                 unit.plan = planned

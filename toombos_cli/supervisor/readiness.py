@@ -47,7 +47,7 @@ async def ask(service: Service, path: str) -> Readiness:
             return await asyncio.wait_for(_accepts(service), service.probe_timeout_s)
         status = await asyncio.wait_for(_status_of(service, path), service.probe_timeout_s)
     except TimeoutError:
-        asked = path or f"port {service.port}"
+        asked = path.partition("?")[0] or f"port {service.port}"
         return Readiness(ok=False, detail=f"no response from {asked} within {service.probe_timeout_s:g} s")
     except ConnectionRefusedError:
         return Readiness(ok=False, detail=f"nothing listens on port {service.port} yet")
@@ -55,8 +55,8 @@ async def ask(service: Service, path: str) -> Readiness:
         remedy = f"if it is not meant to: scheme = 'tcp' in [services.{service.name}]"
         return Readiness(ok=False, detail=f"port {service.port} does not speak HTTP; {remedy}")
     except OSError as error:
-        return Readiness(ok=False, detail=f"{path or service.url}: {error.strerror or error}")
-    detail = f"{path} returned {status}"
+        return Readiness(ok=False, detail=f"{path.partition('?')[0] or service.url}: {error.strerror or error}")
+    detail = f"{path.partition('?')[0]} returned {status}"
     if status == _NOT_FOUND:
         detail += f"; `health` or `ready` in [services.{service.name}] names another path"
     return Readiness(ok=200 <= status < 300, detail=detail)

@@ -74,6 +74,10 @@ class SystemReport(Report):
     """The services that were started to run dry and report that they do not."""
     warnings: tuple[str, ...] = ()
 
+    def quotes_others(self, *, in_full: bool) -> bool:
+        """Report whether a row quotes a log, a response or a command line."""
+        return bool(self.warnings) or any(_quotes(row, in_full=in_full) for row in self.services)
+
     @property
     def verdict(self) -> Verdict:
         """FAIL if a service is not ready, or runs live although it was started to run dry; SKIP if there is none."""
@@ -131,6 +135,10 @@ class ChangeReport(Report):
     notes: tuple[str, ...] = ()
     wants_up: bool = True
     """Whether the services should be ready now; False for stop."""
+
+    def quotes_others(self, *, in_full: bool) -> bool:
+        """Report whether a row or a failure quotes a log, a response or a command line."""
+        return bool(self.failures or self.notes) or any(_quotes(row, in_full=in_full) for row in self.services)
 
     @property
     def verdict(self) -> Verdict:
@@ -214,6 +222,12 @@ def _row(entry: ServiceState, project: Path) -> ServiceRow:
         warnings=entry.warnings,
         last_lines=entry.last_lines,
         last_log_line="".join(last_lines(entry.service.log, 0, 1)),
+    )
+
+
+def _quotes(row: ServiceRow, *, in_full: bool) -> bool:
+    return bool(
+        row.detail or row.warnings or row.last_lines or (in_full and (row.last_log_line or row.restart_history))
     )
 
 

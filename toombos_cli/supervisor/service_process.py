@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -102,9 +102,9 @@ class Running:
             service=name, kind=FailureKind.EXITED, message=f"its process {how}", command=("logs", name)
         )
 
-    def last_lines(self) -> tuple[str, ...]:
-        """Return the last lines that it printed."""
-        return last_lines(self._service.log, self._log_offset, _LAST_LINES)
+    def last_lines(self, environment: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the last lines that it printed, without the secrets of its environment."""
+        return last_lines(self._service.log, self._log_offset, _LAST_LINES, environment)
 
 
 def _signal_name(number: int) -> str:

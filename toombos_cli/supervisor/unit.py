@@ -28,6 +28,11 @@ def denies_dry_run(service: str) -> ServiceFailure:
     )
 
 
+def without_secrets(service: Service) -> Service:
+    """Return the service as it is written to the state: variables and arguments, which may be secret, are left out."""
+    return msgspec.structs.replace(service, env={}, default_env={}, command=service.command[:1])
+
+
 class Surroundings(Protocol):
     """What a unit needs from the supervisor that owns it."""
 
@@ -81,9 +86,8 @@ class ServiceUnit:
         self.plan = plan
         self.failure = None
         self._policy = RestartPolicy(plan.service.restart)
-        service = msgspec.structs.replace(plan.service, env={}, default_env={})
         self._set(
-            service=service,
+            service=without_secrets(plan.service),
             fingerprint=plan.fingerprint,
             desired=True,
             phase=Phase.STARTING,
@@ -184,7 +188,7 @@ class ServiceUnit:
             healthy_s = time.monotonic() - ready_since if ready_since is not None else 0.0
             lines: tuple[str, ...] = ()
             if self.running is not None:
-                lines = self.running.last_lines()
+                lines = self.running.last_lines(self.plan.environment if self.plan else {})
                 await self.running.tree.end(self.service.grace_period_s)
             if failure is not None and (not was_ready or failure.kind is FailureKind.CONFIGURATION):
                 self.failure = msgspec.structs.replace(failure, last_lines=lines)

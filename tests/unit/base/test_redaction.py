@@ -3,13 +3,15 @@
 import base64
 import html
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
 
-from toombos_cli.base.redaction import MASK, Redactor, is_secret_name, mask_values, spellings
+from tests.support.canaries import CANARIES, INNOCENTS, Canary
+from toombos_cli.base.redaction import MASK, Redactor, is_secret_name, mask_values, secrets_inside, spellings
 
 SECRET = 'p@ss\' "wörd"/+&=\\%?-0123456789'
 KNOWN = Redactor([("API_KEY", SECRET)])
@@ -268,3 +270,86 @@ def test_a_second_redaction_with_a_new_redactor_changes_nothing(text):
 )
 def test_the_values_of_named_options_are_masked_in_a_command_line(argv: list[str], shown: list[str]) -> None:
     assert list(mask_values(argv, ("-d", "--data"))) == shown
+
+
+@pytest.mark.parametrize("canary", CANARIES, ids=lambda canary: canary.name)
+def test_no_spelling_of_a_secret_is_left(canary: Canary):
+    known = [(f"KNOWN_{n}", part) for n, value in enumerate(canary.known) for part in (value, *secrets_inside(value))]
+    known += [("LINE", line) for value in canary.known for line in value.splitlines()]
+
+    cleaned = Redactor(known).text(canary.text)
+
+    assert [secret for secret in canary.secrets if secret in cleaned] == []
+
+
+@pytest.mark.parametrize("text", INNOCENTS)
+def test_innocent_text_stays_readable(text: str):
+    assert Redactor().text(text) == text
+
+
+def test_a_private_key_that_is_read_line_by_line_is_redacted():
+    lines = next(canary for canary in CANARIES if canary.name == "an RSA private key").text.splitlines()
+    redactor = Redactor()
+
+    shown = [redactor.text(line) for line in ("before", *lines, "and after it")]
+
+    assert not any(line in "\n".join(shown) for line in lines if line.isalnum() or "=" in line)
+    assert (shown[0], shown[-1]) == ("before", "and after it")
+
+
+STRUCTURES = {
+    "a list under a name": ({"passwords": ["alpha123", "beta4567"]}, "alpha123", "beta4567"),
+    "an object under a name": ({"credentials": {"user": "jane7788", "value": "alpha123"}}, "alpha123"),
+    "a number under a name": ({"password": 88419731}, "88419731"),
+    "a name and a value apart": ([{"name": "DB_PASSWORD", "value": "alpha123"}], "alpha123"),
+    "a pair of a name and a value": ([("x-api-key", "alpha123")], "alpha123"),
+    "a name in camel case": ({"clientSecret": "alpha123"}, "alpha123"),
+    "a URL in a nested text": ({"a": {"b": ("url=postgresql://u:alpha123@h/d",)}}, "alpha123"),
+    "a key of a mapping": ({"https://u:alpha123@h/": 1}, "alpha123"),
+}
+
+
+@pytest.mark.parametrize(("value", "secrets"), [(v, s) for v, *s in STRUCTURES.values()], ids=STRUCTURES)
+def test_a_secret_in_a_structure_is_replaced_by_its_name_or_its_form(value: object, secrets: list[str]):
+    assert [secret for secret in secrets if secret in repr(Redactor().value(value))] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "secret"),
+    [
+        (["app", "--password", "two words 7", "--port", "80"], "words"),
+        (["app", "--password=two words 7"], "words"),
+        (["env", "PGPASSWORD=two words 7", "psql"], "words"),
+        (["app", "-c", '{"token": "two words 7"}'], "words"),
+    ],
+    ids=["in the next word", "in the same word", "as a variable", "as a document"],
+)
+def test_a_value_with_blanks_in_a_command_line_is_one_value(words: list[str], secret: str):
+    shown = " ".join(Redactor().argv(words))
+
+    assert secret not in shown
+    assert shown.startswith(words[0])
+
+
+LONG = {
+    "one letter": ("", "a", ""),
+    "names": ("", "key=", ""),
+    "open quotes": ("", 'password="', ""),
+    "open brackets": ("", "tokens=[", ""),
+    "dots and dashes": ("", "a.b-c_", "token"),
+    "programs": ("", "curl ", ""),
+    "user names": ("http://", "a:", ""),
+    "blanks": ("", " ", "token"),
+    "beginnings of keys": ("", "-----BEGIN A-----", ""),
+    "backslashes": ("password=", "\\", '"'),
+}
+
+
+@pytest.mark.parametrize(("first", "unit", "last"), LONG.values(), ids=LONG)
+def test_a_long_text_takes_time_in_proportion_and_not_its_square(first: str, unit: str, last: str):
+    text = first + unit * (200_000 // len(unit)) + last
+    began = time.process_time()
+
+    Redactor().text(text)
+
+    assert time.process_time() - began < 4

@@ -23,7 +23,7 @@ from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.errors import OperationError, UsageError
-from toombos_cli.base.files import replacing
+from toombos_cli.base.files import creating_privately, replacing
 from toombos_cli.base.fixes import here
 from toombos_cli.base.waiting import run_within
 
@@ -41,7 +41,8 @@ def send(archive: Path, url: str, observer: BackupObserver) -> str:
 
     Raise OperationError, or BadArchiveError if the store returns different bytes: the copy then has no checksum file.
     """
-    return run_within(lambda: _send(archive, url, observer))
+    with creating_privately():  # in a directory, the copies are as private as the archives
+        return run_within(lambda: _send(archive, url, observer))
 
 
 def _send(archive: Path, url: str, observer: BackupObserver) -> str:

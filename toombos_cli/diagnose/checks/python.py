@@ -30,7 +30,9 @@ def modules(facts: Facts) -> Iterator[Finding]:
     if not found:
         yield skip("no service is started as python -m MODULE")
     for module in found:
-        if not module.origin and not module.problem:
+        if module.unknown:
+            yield skip(f"{module.service}: {module.unknown}")
+        elif not module.origin and not module.problem:
             yield fail(
                 f"{module.service}: {module.interpreter} finds no module {module.module}",
                 Evidence(source=module.interpreter, text=f"import {module.module}"),

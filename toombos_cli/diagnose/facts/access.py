@@ -8,7 +8,7 @@ import msgspec
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Fact, Facts
-from toombos_cli.probes import probe_http
+from toombos_cli.probes import is_this_machine, probe_http
 from toombos_cli.project.own_requests import OwnRequests
 
 _TIMEOUT_S = 1.5
@@ -42,7 +42,10 @@ def _ask_all(facts: Facts) -> Iterator[AccessFacts]:
             routes = [o.path for o in probes[used].operations if o.method == "GET" and o.secured and "{" not in o.path]
             if not routes:
                 continue
-            url = facts.manifest.services[used].url + routes[0]
+            service = facts.manifest.services[used]
+            if not is_this_machine(service.host):  # a key does not leave the machine to find out whether it works
+                continue
+            url = service.url + routes[0]
             yield AccessFacts(
                 service=used,
                 variable=name,

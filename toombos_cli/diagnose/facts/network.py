@@ -1,7 +1,6 @@
 """Host names, addresses, proxies, packet filters and containers between the services."""
 
 import os
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from toombos_cli.base.programs import find_program
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.probes.tcp import probe_tcp
@@ -159,7 +159,7 @@ def _firewall() -> tuple[tuple[str, ...], str]:
     if os.geteuid() != 0:
         return (), "only root may list packet filters"
     for argv in (("nft", "list", "ruleset"), ("iptables", "-S")):
-        program = shutil.which(argv[0])
+        program = find_program(argv[0])
         if program is None:
             continue
         try:
@@ -174,7 +174,7 @@ def _firewall() -> tuple[tuple[str, ...], str]:
 
 def _docker() -> str:
     """Return the containers and published ports that `docker ps` lists; "" if docker does not work here."""
-    program = shutil.which("docker")
+    program = find_program("docker")
     if program is None:
         return ""
     try:

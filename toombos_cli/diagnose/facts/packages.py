@@ -1,35 +1,28 @@
 """Python modules and packages: whether every service's module can be found, and whether package versions agree."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 
+from toombos_cli.diagnose.facts.interpreters import find_module, find_program, hook_in, is_interpreter, search_of
 from toombos_cli.diagnose.facts.source import Fact, Facts
-from toombos_cli.manifest.tables.service import Service
-
-_TIMEOUT_S = 2.5
-_FIND = """
-import sys, importlib.util
-for name in sys.argv[1:]:
-    try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError) as error:
-        found = None
-    print(name, (found.origin or "namespace") if found else "-", sep="\\t")
-"""
 
 
 class ModuleFound(msgspec.Struct, frozen=True, kw_only=True):
-    """A module that a service is started with; `origin` is "" if its interpreter does not find it."""
+    """A module that a service is started with; `origin` is "" if its interpreter does not find it.
+
+    `problem` says why the interpreter cannot be run, `unknown` why it is not known where it looks.
+    """
 
     service: str
     interpreter: str
     module: str
     origin: str = ""
     problem: str = ""
+    unknown: str = ""
 
 
 class PackageProblem(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,40 +57,24 @@ def _gather(facts: Facts) -> PackageFacts:
 
 
 def _find_modules(facts: Facts) -> Iterator[ModuleFound]:
-    """Yield the modules of all services. Runs each interpreter once per directory."""
-    groups: dict[tuple[tuple[str, ...], str], list[tuple[Service, str]]] = {}
+    """Yield the modules of all services that an interpreter is started with. Runs nothing."""
     for service in facts.manifest.services.values():
-        if "-m" in service.command and not service.optional:
-            at = service.command.index("-m")
-            module = service.command[at + 1] if at + 1 < len(service.command) else ""
-            groups.setdefault((service.command[:at], service.cwd), []).append((service, module))
-    for (interpreter, directory), members in groups.items():
-        origins, problem = _ask(interpreter, directory, [module for _, module in members])
-        for service, module in members:
-            yield ModuleFound(
-                service=service.name,
-                interpreter=interpreter[0],
-                module=module,
-                origin=origins.get(module, "").removeprefix("-"),
-                problem=problem,
-            )
-
-
-def _ask(interpreter: tuple[str, ...], directory: str, modules: list[str]) -> tuple[dict[str, str], str]:
-    try:
-        done = subprocess.run(
-            [*interpreter, "-c", _FIND, *modules],
-            cwd=directory,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return {}, f"{interpreter[0]} cannot be run: {getattr(error, 'strerror', None) or 'it did not end in time'}"
-    rows = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line]
-    return {row[0]: row[1] for row in rows}, "" if done.returncode == 0 else f"{interpreter[0]} ended with an error"
+        command = service.command
+        if "-m" not in command or service.optional or not is_interpreter(command):
+            continue
+        at = command.index("-m")
+        module = command[at + 1] if at + 1 < len(command) else ""
+        environment = os.environ | service.env
+        found = partial(ModuleFound, service=service.name, interpreter=command[0], module=module)
+        try:
+            program = find_program(command[0], service.cwd, environment.get("PATH"))
+        except OSError as error:
+            yield found(problem=f"{command[0]} cannot be run: {error.strerror}")
+            continue
+        search = search_of(program, command[1:at], service.cwd, environment.get("PYTHONPATH", ""))
+        origin = find_module(module, search.path)
+        hook = "" if origin else hook_in(search.path)
+        yield found(origin=origin, unknown=search.unknown or (f"{hook} may add modules when it is run" if hook else ""))
 
 
 def _check_packages() -> tuple[list[PackageProblem], int]:

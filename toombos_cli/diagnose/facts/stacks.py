@@ -1,10 +1,10 @@
 """The stacks of services that keep a core busy, if py-spy is installed."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from toombos_cli.base.programs import find_program
 from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
@@ -24,7 +24,7 @@ def _gather(facts: Facts) -> dict[str, tuple[str, ...]]:
 def find_py_spy() -> str | None:
     """Return the path of py-spy, on PATH or beside the interpreter, or None if it is not installed."""
     beside = Path(sys.executable).with_name("py-spy")
-    return shutil.which("py-spy") or (str(beside) if beside.is_file() else None)
+    return find_program("py-spy") or (str(beside) if beside.is_file() else None)
 
 
 def _frames(program: str, pid: int) -> tuple[str, ...]:

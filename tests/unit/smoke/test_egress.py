@@ -1,0 +1,83 @@
+"""Variables of the environment reach this machine, or a host that the manifest allows, and nothing else."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.support.runner import run_toombos
+from toombos_cli.probes import is_this_machine
+
+HEAD = '[services.api]\ncommand = ["sleep", "9"]\nport = 7999\nhost = "{host}"\n'
+STEP = '[[smoke]]\nname = "steal"\nservice = "api"\nwrites = false\n'
+ELSEWHERE = "192.0.2.7"  # reserved for documentation: no packet to it arrives anywhere
+
+WAYS = {
+    "in the path": 'path = "/x/${env.AWS_SECRET}"\n',
+    "in a header": 'path = "/x"\nheaders = { X-Key = "${env.AWS_SECRET}" }\n',
+    "in part of a header": 'path = "/x"\nheaders = { Authorization = "Bearer ${env.AWS_SECRET}" }\n',
+    "in a body": 'path = "/x"\nmethod = "POST"\nbody = { deep = [{ key = "a${env.AWS_SECRET}" }] }\n',
+    "in a cleanup": 'path = "/x"\ncleanup = { path = "/x/${env.AWS_SECRET}" }\n',
+    "in the step that proves dry-run mode": 'path = "/x/${env.AWS_SECRET}"\nproves_dry_run = true\n',
+}
+
+
+def smoke(project: Path, manifest: str, *options: str):
+    (project / "toombos.toml").write_text(manifest)
+    return run_toombos("smoke", "--allow-live", *options, cwd=project, env={"AWS_SECRET": "aws-secret-of-the-victim-7"})
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_variable_is_not_sent_to_another_machine(way: str, tmp_path: Path) -> None:
+    done = smoke(tmp_path, HEAD.format(host=ELSEWHERE) + STEP + way)
+
+    assert done.returncode == 5
+    assert "AWS_SECRET" in done.stderr
+    assert ELSEWHERE in done.stderr
+    assert "aws-secret-of-the-victim-7" not in done.stdout + done.stderr
+
+
+ALLOWED = {
+    "the manifest allows the host": HEAD.format(host=ELSEWHERE)
+    + f'[load]\nallowed_targets = ["{ELSEWHERE}"]\n'
+    + STEP
+    + WAYS["in a header"],
+    "the host is this machine": HEAD.format(host="127.0.0.1") + STEP + WAYS["in a header"],
+    "the variable is not set": HEAD.format(host=ELSEWHERE) + STEP + 'path = "/${env.AWS_OTHER_SECRET}"\n',
+    "the variable is only compared": HEAD.format(host=ELSEWHERE)
+    + STEP
+    + 'path = "/"\njson = { a = "${env.AWS_SECRET}" }\n',
+}
+
+
+@pytest.mark.parametrize("manifest", ALLOWED.values(), ids=ALLOWED)
+def test_a_step_is_not_refused_if(manifest: str, tmp_path: Path) -> None:
+    assert smoke(tmp_path, manifest.replace('path = "', 'timeout_s = 0.3\npath = "')).returncode != 5
+
+
+ADDRESSES = {
+    "127.0.0.1": True,
+    "127.8.9.10": True,
+    "::1": True,
+    "localhost": True,
+    "0.0.0.0": True,
+    ELSEWHERE: False,
+    "8.8.8.8": False,
+    "2001:db8::7": False,
+    "no-such-host.invalid": False,
+}
+
+
+@pytest.mark.parametrize(("host", "here"), ADDRESSES.items(), ids=ADDRESSES)
+def test_an_address_is_of_this_machine_or_not(host: str, here: bool) -> None:
+    assert is_this_machine(host) is here
+
+
+@pytest.mark.parametrize("name", ["localhost", "app.localhost", "my-loopback"])
+def test_a_name_that_is_resolved_to_another_machine_counts_as_elsewhere(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in ("127.0.0.1", ELSEWHERE)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: answers)
+
+    assert is_this_machine(name) is False
