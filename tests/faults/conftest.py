@@ -40,7 +40,7 @@ class System:
             "port": self.ports[name],
             "startup_timeout_s": 20.0,
             "grace_period_s": 3.0,
-            "env": {"PORT": "{port}"} | (env or {}),
+            "env": ({} if table.get("scheme") == "none" else {"PORT": "{port}"}) | (env or {}),
         } | table
         self.write()
 

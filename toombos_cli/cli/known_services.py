@@ -15,7 +15,8 @@ def known_services(
 ) -> "tuple[dict[str, Service], tuple[str, ...], Manifest | None]":
     """Return the services, the given names, and the manifest, or None if it cannot be read.
 
-    Without a manifest, the services are those last started. Raises UsageError for an unknown name.
+    Without a manifest, the services are those last started, or, if no state can be read, those found running. Raises
+    UsageError for an unknown name.
     """
     from toombos_cli.project.state import read_state
 
@@ -26,6 +27,7 @@ def known_services(
         manifest = invocation.manifest
         known = dict(manifest.services)
     except ConfigurationError as error:
+        running = running or _found_running(invocation)
         if not running:
             raise
         from toombos_cli.render.problems import print_problems
@@ -39,3 +41,10 @@ def known_services(
         hint = did_you_mean(unknown[0], known, f"services: {', '.join(known)}")
         raise UsageError(f"no service is named {unknown[0]!r}", hint=hint)
     return known, tuple(dict.fromkeys(asked or ())), manifest
+
+
+def _found_running(invocation: Invocation) -> "dict[str, Service]":
+    from toombos_cli.project.own_processes import unsupervised_state  # only if manifest and state are lost
+
+    state = unsupervised_state(invocation.project, {})
+    return {name: entry.service for name, entry in state.services.items()} if state else {}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Thread
 
 from toombos_cli.base.errors import ToombosError
@@ -14,9 +15,10 @@ from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, said_dry_run
 from toombos_cli.project import commands
 from toombos_cli.project.mode import RunningMode, running_mode
+from toombos_cli.project.own_processes import observed, unsupervised_state
 from toombos_cli.project.port_owner import PortOwner, find_owners, is_suspended
 from toombos_cli.project.service_probe import probe_service
-from toombos_cli.project.state import Phase, SystemState, observed, read_state
+from toombos_cli.project.state import Phase, SystemState, read_state
 
 _COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW)
 _SILENT = (Reason.TIMEOUT, Reason.STOPPED)
@@ -30,16 +32,18 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     """
     services = {name: manifest.services[name] for name in names or manifest.services}
     checked_at = datetime.now(UTC)
-    state = read_state(manifest.project)
-    results = _probe_all(services, state, timeout_s)
+    state = read_state(manifest.project) or unsupervised_state(manifest.project, manifest.services)
+    results = _probe_all(services, manifest.project, timeout_s)
     owners = find_owners(manifest.project, services, state)
     mode = _mode(manifest, results, state)
     judged: list[ServiceHealth] = []
     skipped: list[SkippedService] = []
     for name, service in services.items():
         result = results[name]
-        if service.optional and name not in names and not _wanted(state, name) and result.reason is Reason.REFUSED:
-            skipped.append(SkippedService(name=name, url=result.url, detail="optional, and not started"))
+        optional = service.optional and name not in names and not _wanted(state, name)
+        if optional and result.reason in (Reason.REFUSED, Reason.ERROR):
+            why = "not started" if result.reason is Reason.REFUSED else result.detail
+            skipped.append(SkippedService(name=name, url=result.url, detail=f"optional, and {why}"))
         else:
             found = _judge(manifest, service, result, owners.get(name), state)
             judged.append(_not_dry(manifest, found) if name in mode.denied_by else found)
@@ -60,7 +64,7 @@ def _mode(manifest: Manifest, results: Mapping[str, ProbeResult], state: SystemS
     if state is None or state.is_elsewhere:
         return RunningMode()
     said = {name: said_dry_run(r.body) for name, r in results.items() if r.http_status is not None}
-    return running_mode(observed(state), said=said, knows_dry_run=DRY_RUN in manifest.modes)
+    return running_mode(observed(manifest.project, state), said=said, knows_dry_run=DRY_RUN in manifest.modes)
 
 
 def _not_dry(manifest: Manifest, service: ServiceHealth) -> ServiceHealth:
@@ -78,15 +82,13 @@ def _not_dry(manifest: Manifest, service: ServiceHealth) -> ServiceHealth:
     )
 
 
-def _probe_all(
-    services: Mapping[str, Service], state: SystemState | None, timeout_s: float | None
-) -> dict[str, ProbeResult]:
+def _probe_all(services: Mapping[str, Service], project: Path, timeout_s: float | None) -> dict[str, ProbeResult]:
     results: dict[str, ProbeResult] = {}
     errors: list[ToombosError] = []
 
     def probe(service: Service) -> None:
         try:
-            results[service.name] = probe_service(service, state, timeout_s=timeout_s)
+            results[service.name] = probe_service(service, project, timeout_s=timeout_s)
         except ToombosError as error:
             errors.append(error)
 
@@ -112,7 +114,7 @@ def _judge(
     reason, detail = result.reason, result.detail
     if _has_no_route(result):
         detail = f"HTTP 404: there is no {service.health}; `health` in [services.{service.name}] names another path"
-    if owner is not None and owner.ours is False and _wanted(state, service.name):
+    if owner is not None and owner.ours is False and (owner.poses or _wanted(state, service.name)):
         reason, detail = Reason.WRONG_OWNER, f"port {service.port} is in use by {owner}, which is not {service.name}"
     elif owner is not None and _may_be_suspended(service, reason) and is_suspended(owner.pid):
         listens = "it listens but cannot respond" if service.port else "it does nothing"

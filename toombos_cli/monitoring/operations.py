@@ -14,7 +14,8 @@ from toombos_cli.monitoring.files import directory_of, without, write_files
 from toombos_cli.monitoring.reload import RELOADABLE, Reload, hang_up, is_outdated
 from toombos_cli.monitoring.reports import MonitoringReport, MonitoringRow, ReloadReport
 from toombos_cli.probes import ProbeResult, Reason, probe_http
-from toombos_cli.project.state import observed, read_state
+from toombos_cli.project.own_processes import leaders
+from toombos_cli.project.state import read_state
 
 _READY_TIMEOUT_S = 60.0
 _POLL_S = 0.25
@@ -185,8 +186,4 @@ def _ask(service: Service) -> ProbeResult:
 
 
 def _pids(manifest: Manifest) -> dict[str, int]:
-    state = read_state(manifest.project)
-    if state is None:
-        return {}
-    running = observed(state)
-    return {name: entry.pid for name, entry in running.services.items() if entry.pid}
+    return leaders(manifest.project, read_state(manifest.project))

@@ -9,6 +9,7 @@ from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import probe_http
+from toombos_cli.project.own_processes import leaders
 from toombos_cli.project.state import read_state
 
 RELOADABLE = ("prometheus", "alertmanager")
@@ -18,11 +19,10 @@ _POLL_S = 0.05
 
 
 def hang_up(project: Path, name: str) -> None:
-    """Send SIGHUP to the service's process, after verifying its identity. Raise OperationError."""
-    state = read_state(project)
-    entry = state.services.get(name) if state else None
-    identity = state.identity_of(entry) if state and entry and entry.pid else None
-    if identity is None or not processes.is_alive(identity) or not processes.send_signal(identity, signal.SIGHUP):
+    """Send SIGHUP to the service's process, after proving that it is ours. Raise OperationError."""
+    pid = leaders(project, read_state(project)).get(name)
+    identity = processes.identify(pid) if pid else None
+    if identity is None or not processes.send_signal(identity, signal.SIGHUP):
         raise OperationError(f"{name} responds, but was not started by toombos", hint=here("monitoring", "up"))
 
 

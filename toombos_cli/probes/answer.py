@@ -34,9 +34,14 @@ def judge_health(result: ProbeResult, *, expects: Expects = "any") -> ProbeResul
 
 
 def health_verdict(reason: Reason, cause: Cause | None) -> Verdict:
-    """Return PASS for a judged result that is ok; WARN if it is slow or reports restrictions; else FAIL."""
+    """Return PASS for a judged result that is ok; WARN if it is slow or reports restrictions; else FAIL.
+
+    ERROR if the probe could not be made.
+    """
     if reason is Reason.OK:
         return Verdict.PASS
+    if reason is Reason.ERROR:
+        return Verdict.ERROR
     return Verdict.WARN if reason is Reason.SLOW or cause is Cause.DEGRADED else Verdict.FAIL
 
 

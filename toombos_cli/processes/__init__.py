@@ -30,15 +30,17 @@ __all__ = [
     "descendants",
     "far_ends",
     "find_tagged",
-    "holders_of",
     "identify",
     "is_alive",
+    "is_readable",
     "listeners",
     "listeners_at",
+    "lock_holders",
     "open_pidfd",
     "pid_namespace",
     "process_table",
     "read_row",
+    "real_uid",
     "send_signal",
     "shown_command",
     "working_directory",
@@ -50,14 +52,16 @@ boot_id = _system.boot_id
 command_line = _system.command_line
 cpu_time_s = _system.cpu_time_s
 far_ends = _system.far_ends
-holders_of = _system.holders_of
 identify = _system.identify
 is_alive = _system.is_alive
+is_readable = _system.is_readable
 listeners = _system.listeners
+lock_holders = _system.lock_holders
 open_pidfd = _system.open_pidfd
 pid_namespace = _system.pid_namespace
 process_table = _system.process_table
 read_row = _system.read_row
+real_uid = _system.real_uid
 send_signal = _system.send_signal
 working_directory = _system.working_directory
 

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 import psutil
 
@@ -98,6 +99,23 @@ def read_environment(pid: int) -> bytes:
         return b""
 
 
+def is_readable(pid: int) -> bool:
+    """Return whether this user may read the process's environment."""
+    try:
+        psutil.Process(pid).environ()
+    except (psutil.Error, OSError):
+        return False
+    return True
+
+
+def real_uid(pid: int) -> int | None:
+    """Return the real user id of a process, or None if it is gone."""
+    try:
+        return int(psutil.Process(pid).uids().real)
+    except (psutil.Error, OSError):
+        return None
+
+
 def command_line(pid: int) -> str | None:
     """Return the command as shown_command() writes it, or None if the process is gone."""
     try:
@@ -135,9 +153,15 @@ def far_ends() -> frozenset[FarEnd] | None:
     return None
 
 
-def holders_of(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:
-    """Return the pids, among the given ones or all, that have this file open, as far as visible."""
-    wanted = os.path.realpath(path)
+def lock_holders(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:
+    """Return the pids, among the given ones or all, that have this file open, as far as visible: locks are not.
+
+    A link at `path` is not followed.
+    """
+    place = Path(path)
+    wanted = str(place.parent.resolve() / place.name)
+    if place.is_symlink():
+        return ()
     found = []
     for pid in psutil.pids() if pids is None else pids:
         try:

@@ -1,12 +1,13 @@
 """Linux: the process table, identities and listening sockets, read from /proc (proc(5))."""
 
 # Plain strings: a Path object for each of a few thousand small files would cost more than reading them.
-# ruff: noqa: PTH115, PTH116, PTH123, PTH208
+# ruff: noqa: PTH115, PTH116, PTH119, PTH120, PTH123, PTH208
 
 import contextlib
 import os
 import signal
 import socket
+import stat
 import struct
 import sys
 import time
@@ -139,6 +140,24 @@ def read_environment(pid: int) -> bytes:
         return b""
 
 
+def is_readable(pid: int) -> bool:
+    """Return whether this user may read the process's environment and descriptors, even if there are none."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb"):
+            return True
+    except OSError:
+        return False
+
+
+def real_uid(pid: int) -> int | None:
+    """Return the real user id of a process, or None if it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return int(file.read().partition(b"\nUid:")[2].split(None, 1)[0])
+    except (OSError, IndexError):
+        return None
+
+
 def command_line(pid: int) -> str | None:
     """Return the command as shown_command() writes it, or None if the process is gone."""
     try:
@@ -185,10 +204,45 @@ def far_ends() -> frozenset[FarEnd] | None:
     return frozenset(FarEnd(*end) for end in (*tcp, *udp) if end[1] and end[2])
 
 
-def holders_of(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:
-    """Return the pids, among the given ones or all, that have this file open, as far as visible."""
-    wanted = os.path.realpath(path)
-    return tuple(pid for pid in (_pids() if pids is None else pids) if wanted in _open_files(pid))
+def lock_holders(path: str | os.PathLike[str], pids: Collection[int] | None = None) -> tuple[int, ...]:
+    """Return the pids, among the given ones or all, that hold an exclusive flock(2) on this file, as far as visible.
+
+    The descriptor must be of this very file, not of one that a link leads to, and the file must belong to this user or
+    to the user of the process. After the file was removed, the name that the kernel keeps with the descriptor counts.
+    """
+    try:
+        there: os.stat_result | None = os.lstat(path)
+    except OSError:
+        there = None
+    removed = f"{os.path.realpath(os.path.dirname(path))}/{os.path.basename(path)} (deleted)"
+    return tuple(
+        pid
+        for pid in (_pids() if pids is None else pids)
+        if any(_is_of(file, link, there, removed, pid) for file, link in _locked_files(pid))
+    )
+
+
+def _is_of(file: os.stat_result, link: str, there: os.stat_result | None, removed: str, pid: int) -> bool:
+    """Return whether a locked file is the one that is there, or was, and belongs to a user who may use it as proof."""
+    same = os.path.samestat(file, there) if there is not None else False
+    if not same and (link != removed or file.st_nlink):
+        return False
+    return stat.S_ISREG(file.st_mode) and file.st_uid in (os.geteuid(), real_uid(pid))
+
+
+def _locked_files(pid: int) -> Iterator[tuple[os.stat_result, str]]:
+    """Yield each open file on which the process holds an exclusive flock(2), and the name the kernel keeps of it."""
+    place = f"/proc/{pid}"
+    try:
+        names = os.listdir(f"{place}/fdinfo")
+    except OSError:
+        return
+    for name in names:
+        with contextlib.suppress(OSError):
+            with open(f"{place}/fdinfo/{name}", "rb") as file:
+                text = file.read()
+            if b"FLOCK" in text and b"WRITE" in text:
+                yield os.stat(f"{place}/fd/{name}"), os.readlink(f"{place}/fd/{name}")
 
 
 def _pids() -> list[int]:

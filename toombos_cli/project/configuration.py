@@ -80,12 +80,13 @@ def _read_example(project: Path) -> EnvFile | None:
 
 
 def _running(project: Path) -> RunningSystem | None:
-    from toombos_cli.project.state import RUNNING, observed, read_state
+    from toombos_cli.project.own_processes import observed
+    from toombos_cli.project.state import RUNNING, read_state
 
     state = read_state(project)
     if state is None:
         return None
-    running = tuple(name for name, service in observed(state).services.items() if service.phase in RUNNING)
+    running = tuple(name for name, service in observed(project, state).services.items() if service.phase in RUNNING)
     return RunningSystem(services=running, env_sha256=state.env_file.sha256) if running else None
 
 

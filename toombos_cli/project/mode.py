@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.fixes import here
 from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.project.state import RUNNING, Phase, SystemState, observed, read_state
+from toombos_cli.project.own_processes import observed
+from toombos_cli.project.state import RUNNING, Phase, SystemState, read_state
 
 if TYPE_CHECKING:
     from toombos_cli.manifest.tables.service import Service
@@ -62,7 +63,7 @@ def _in_words(
         return f"mode {DRY_RUN}, which no service confirms"
     if state.mode is not None:
         return f"mode {state.mode}"
-    return "live mode" if live or knows_dry_run else "running"
+    return "live mode" if live or (knows_dry_run and state.is_recorded) else "running"
 
 
 def mode_now(manifest: Manifest) -> str | None:
@@ -74,7 +75,9 @@ def mode_now(manifest: Manifest) -> str | None:
     from toombos_cli.settings.env_file import ENV_FILE  # not needed by `status`
 
     state = read_state(manifest.project)
-    if state is not None and any(s.desired or s.phase in _WANTED for s in observed(state).services.values()):
+    if state is not None and any(
+        s.desired or s.phase in _WANTED for s in observed(manifest.project, state).services.values()
+    ):
         return state.mode if state.mode in manifest.modes else None
     return DRY_RUN if DRY_RUN in manifest.modes and not (manifest.project / ENV_FILE).exists() else None
 

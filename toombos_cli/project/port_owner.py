@@ -4,10 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from toombos_cli import processes
 from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.state import Neighbour, SystemState, neighbour, run_id_prefix
+from toombos_cli.project.own_processes import leaders, own_tags
+from toombos_cli.project.state import SystemState, project_key, run_id_prefix
+
+
+class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
+    """A service that toombos runs on this machine for another project, such as another checkout."""
+
+    project: str
+    service: str
+
+    def __str__(self) -> str:
+        return f"{self.service} of the toombos project {self.project}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +37,8 @@ class PortOwner:
     """Whether toombos started it as this service; None if this user may not see that."""
     neighbour: Neighbour | None = None
     """The service of another project that it is, if any."""
+    poses: bool = False
+    """Whether it carries the service's tag without being it, for example as another user."""
 
     def __str__(self) -> str:
         if not self.pid:
@@ -34,9 +49,11 @@ class PortOwner:
 def find_owners(project: Path, services: Mapping[str, Service], state: SystemState | None) -> dict[str, PortOwner]:
     """Return the owner of each service's listening socket, or its process if it has no port; omit the others.
 
+    `state` is None if nothing is recorded and nothing was found running.
+
     Cheap for services that toombos runs: all processes of the machine are searched only for a foreign listener.
     """
-    roots = _roots(state) if state else {}
+    roots = leaders(project, state) if state else {}
     found = _listeners(services, roots)
     owners = {}
     for name, service in services.items():
@@ -57,6 +74,7 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
             listens_on=host_port(listener.host, service.port),
             ours=ours,
             neighbour=neighbour(listener.pid) if listener.pid and ours is False else None,
+            poses=ours is False and _is_tagged(listener.pid, project, name),
         )
     return owners
 
@@ -65,12 +83,6 @@ def is_suspended(pid: int | None) -> bool:
     """Report whether the process is stopped by a signal, so that it cannot respond."""
     row = processes.process_table().get(pid) if pid else None
     return row is not None and row.stopped
-
-
-def _roots(state: SystemState) -> dict[str, int]:
-    """Return the main process of each service that toombos started and that still runs."""
-    entries = state.services.items()
-    return {name: e.pid for name, e in entries if e.pid and processes.is_alive(state.identity_of(e))}
 
 
 def _listeners(services: Mapping[str, Service], roots: Mapping[str, int]) -> tuple[processes.Listener, ...]:
@@ -86,6 +98,28 @@ def _is_ours(pid: int | None, project: Path, name: str, root: int | None, state:
         # Another user's, or in another container: it may be ours while the process that toombos started still lives,
         # or may live where it cannot be seen.
         return None if root is not None or (state is not None and state.is_elsewhere) else False
-    if pid == root or processes.find_tagged(run_id_prefix(project, name), (pid,)):
+    if pid == root or own_tags(project, (pid,), name):
         return True
     return root is not None and pid in processes.descendants([root], processes.process_table())
+
+
+def _is_tagged(pid: int | None, project: Path, name: str) -> bool:
+    return pid is not None and bool(processes.find_tagged(run_id_prefix(project, name), (pid,)))
+
+
+def neighbour(pid: int) -> Neighbour | None:
+    """Return the project and service of a process, or None if it has none or the project cannot be found.
+
+    Its tag holds only the project's key. The project is the working directory of the process or of one of its
+    ancestors (such as its supervisor), or a parent of it.
+    """
+    tag = processes.find_tagged("", (pid,)).get(pid, "")
+    key, _, service = tag.rpartition(":")[0].partition(":")
+    table, ancestor = processes.process_table() if service else {}, pid
+    while ancestor in table:
+        directory = processes.working_directory(ancestor)
+        for place in (Path(directory), *Path(directory).parents) if directory else ():
+            if project_key(place) == key:
+                return Neighbour(project=str(place), service=service) if own_tags(place, (pid,)) else None
+        ancestor = table[ancestor].parent
+    return None

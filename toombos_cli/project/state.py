@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 
 
 class Phase(StrEnum):
-    """The phase of a service's process. UNSUPERVISED is never stored: a reader finds it (see `observed`)."""
+    """The phase of a service's process. UNSUPERVISED is never stored: a reader finds it (see `own_processes`)."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -121,6 +121,11 @@ class SystemState(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether a supervisor recorded it; otherwise the mode is unknown (see `own_processes.unsupervised_state`)."""
+        return self.supervisor_pid != 0
+
+    @property
     def is_elsewhere(self) -> bool:
         """Whether it belongs to another pid namespace of this machine, such as another container's."""
         return self.boot_id == processes.boot_id() and self.pid_namespace != processes.pid_namespace()
@@ -186,34 +191,6 @@ def run_id_prefix(project: Path, service: str | None = None) -> str:
     return f"{project_key(project)}:" if service is None else f"{project_key(project)}:{service}:"
 
 
-class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
-    """A service that toombos runs on this machine for another project, such as another checkout."""
-
-    project: str
-    service: str
-
-    def __str__(self) -> str:
-        return f"{self.service} of the toombos project {self.project}"
-
-
-def neighbour(pid: int) -> Neighbour | None:
-    """Return the project and service of a process, or None if it has none or the project cannot be found.
-
-    Its tag holds only the project's key. The project is the working directory of the process or of one of its
-    ancestors (such as its supervisor), or a parent of it.
-    """
-    tag = processes.find_tagged("", (pid,)).get(pid, "")
-    key, _, service = tag.rpartition(":")[0].partition(":")
-    table = processes.process_table() if service else {}
-    while pid in table:
-        directory = processes.working_directory(pid)
-        for place in (Path(directory), *Path(directory).parents) if directory else ():
-            if project_key(place) == key:
-                return Neighbour(project=str(place), service=service)
-        pid = table[pid].parent
-    return None
-
-
 def read_state(project: Path) -> SystemState | None:
     """Return the last state that was written completely, or None if there is none that can be read."""
     path = RunDirectory(project).state
@@ -225,21 +202,13 @@ def read_state(project: Path) -> SystemState | None:
     return None
 
 
-def observed(state: SystemState) -> SystemState:
-    """Return the actual state while no supervisor runs.
-
-    A service whose recorded process still runs is UNSUPERVISED; every other one is stopped, or keeps its failed phase.
-    Nobody measures it, so there are no figures.
-    """
-    services = {}
-    for name, service in state.services.items():
-        if service.pid and processes.is_alive(state.identity_of(service)):
-            services[name] = msgspec.structs.replace(
-                service, phase=Phase.UNSUPERVISED, cpu_percent=None, rss_bytes=None
-            )
-        else:
-            kept = service.phase if service.phase in (Phase.CRASH_LOOP, Phase.FAILED) else Phase.STOPPED
-            services[name] = msgspec.structs.replace(
-                service, phase=kept, pid=0, start_ticks=0, cpu_percent=None, rss_bytes=None, says_dry_run=None
-            )
-    return msgspec.structs.replace(state, services=services)
+def unreadable_state(project: Path) -> Path | None:
+    """Return the path of a state file that this user may not read; None if it is readable or does not exist."""
+    path = RunDirectory(project).state
+    try:
+        path.open("rb").close()
+    except PermissionError:
+        return path
+    except OSError:
+        pass
+    return None

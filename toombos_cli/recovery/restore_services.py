@@ -11,7 +11,8 @@ from toombos_cli.processes import conflicts
 from toombos_cli.project.mode import mode_to_restore
 from toombos_cli.project.state import SystemState
 from toombos_cli.settings.databases import Server
-from toombos_cli.supervisor.operations import present_state, run_start, run_stop
+from toombos_cli.supervisor.operations import run_start, run_stop
+from toombos_cli.supervisor.running_system import present_state
 
 
 class SupervisedServices:
@@ -29,15 +30,16 @@ class SupervisedServices:
 
     def stop(self) -> tuple[str, ...]:
         """Stop the services and return their names. Raises OperationError if one does not stop."""
-        state = present_state(self._project)
+        try:
+            services = load_manifest(self._project).services
+        except ConfigurationError:  # a broken manifest may be why one restores; stop the services all the same
+            services = {}
+        state = present_state(self._project, services)
         running = tuple(name for name, s in state.services.items() if s.pid) if state else ()
         if not running or state is None:
             return ()
         self._before = state
-        try:
-            services = load_manifest(self._project).services
-        except ConfigurationError:  # a broken manifest may be why one restores; stop the services all the same
-            services = {name: s.service for name, s in state.services.items()}
+        services = services or {name: s.service for name, s in state.services.items()}
         self._kept = {name: s for name, s in services.items() if name in running and self._is_database(s)}
         others = tuple(name for name in running if name not in self._kept)
         if others:

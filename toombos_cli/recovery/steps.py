@@ -22,6 +22,7 @@ from toombos_cli.health.check import run_health
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.monitoring.check import run_check
 from toombos_cli.monitoring.operations import as_run
+from toombos_cli.project.own_processes import recorded_supervisor
 from toombos_cli.project.state import read_state
 from toombos_cli.recovery.monitoring import bring_up_monitoring
 from toombos_cli.smoke.environment import read_environment
@@ -29,7 +30,8 @@ from toombos_cli.smoke.plan import make_plan
 from toombos_cli.smoke.report import StepResult
 from toombos_cli.smoke.run import run_smoke
 from toombos_cli.supervisor.client import SilentSupervisorError
-from toombos_cli.supervisor.operations import present_state, run_start, run_stop
+from toombos_cli.supervisor.operations import run_start, run_stop
+from toombos_cli.supervisor.running_system import present_state
 
 WRONG = frozenset({Verdict.FAIL, Verdict.ERROR})
 _NEEDED_DISK_BYTES = 200 * 1024 * 1024
@@ -107,18 +109,18 @@ def _stop(manifest: Manifest) -> StepVerdict:
 
 
 def _silent_supervisor(project: Path) -> processes.ProcessIdentity | None:
-    state = read_state(project)
-    if state is None or not processes.is_alive(state.supervisor):
+    supervisor = recorded_supervisor(project, read_state(project))
+    if supervisor is None:
         return None
     for _ in range(_LOOKS_AT_A_SILENT_SUPERVISOR):
         try:
-            present_state(project)
+            present_state(project, {})
         except SilentSupervisorError:
             continue
         except OperationError:
             return None
         return None
-    return state.supervisor
+    return supervisor
 
 
 def judge_disk(project: Path) -> StepVerdict | None:

@@ -19,7 +19,6 @@ from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_http
 from toombos_cli.project.own_requests import OwnRequests
 from toombos_cli.project.service_probe import probe_service
-from toombos_cli.project.state import read_state
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import CounterProof, UnreadableCounterError
 from toombos_cli.smoke.judge import Mismatch, ResponseVerdict, judge_answer, summary
@@ -118,13 +117,13 @@ class Round:
         self._notify(result)
 
     def _check_health(self, service: Service) -> StepResult:
-        result = probe_service(service, read_state(self._system.project))
+        result = probe_service(service, self._system.project)
         verdict = health_verdict(result.reason, result.cause)
         if service.optional and result.reason is Reason.REFUSED:
             verdict = Verdict.SKIP
-        if verdict in (Verdict.FAIL, Verdict.SKIP):
+        if verdict not in (Verdict.PASS, Verdict.WARN):
             self._unhealthy.add(service.name)
-        wrong = verdict is Verdict.FAIL
+        wrong = verdict in (Verdict.FAIL, Verdict.ERROR)
         return StepResult(
             name=HEALTH + service.name,
             service=service.name,

@@ -11,7 +11,6 @@ from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.project.service_probe import probe_service
-from toombos_cli.project.state import read_state
 from toombos_cli.smoke.egress import refuse_to_send_variables_elsewhere
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
@@ -131,7 +130,7 @@ def _wait_until_ready(manifest: Manifest, services: list[Service], wait_s: float
 
 def _is_ready(manifest: Manifest, service: Service) -> bool:
     if not service.health:
-        return probe_service(service, read_state(manifest.project)).reason in (Reason.OK, Reason.SLOW)
+        return probe_service(service, manifest.project).reason in (Reason.OK, Reason.SLOW)
     return probe_http(service.url + service.readiness, timeout_s=service.probe_timeout_s).reason is Reason.OK
 
 

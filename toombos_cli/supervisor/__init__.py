@@ -2,5 +2,5 @@
 
 Commands call `operations`; `client` talks to the supervisor, and `control` is the supervisor's side of the channel.
 Inside the supervisor, `core` owns one `unit` per service, `handle_requests` carries out requests, `tree` ends
-processes, and `adoption` finds what an earlier supervisor left running.
+processes, and `project.own_processes` finds what an earlier supervisor left running.
 """

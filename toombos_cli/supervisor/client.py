@@ -13,6 +13,7 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
+from toombos_cli.project.own_processes import find_survivors, recorded_supervisor
 from toombos_cli.project.state import RunDirectory, read_state
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, StatusRequest, decode_reply, encode
 
@@ -54,8 +55,6 @@ def see_off(supervisor_pid: int) -> None:
 
 def survivors(project: Path) -> bool:
     """Report whether a process of this project still runs, by its tag or by the written state."""
-    from toombos_cli.supervisor.adoption import find_survivors  # not needed by `status`
-
     return bool(find_survivors(project, read_state(project)))
 
 
@@ -169,7 +168,8 @@ def _hangs(run: RunDirectory) -> SilentSupervisorError:
     """Return the error for an unresponsive supervisor. It is not killed: it may be busy; the user decides."""
     message = f"the supervisor has not responded for {_SILENCE_S:g} s"
     state = read_state(run.project)
-    row = processes.read_row(state.supervisor_pid) if state and processes.is_alive(state.supervisor) else None
+    supervisor = recorded_supervisor(run.project, state)
+    row = processes.read_row(supervisor.pid) if supervisor else None
     if row is None:
         hint = f"cat {run.supervisor_log}"
     elif row.stopped:

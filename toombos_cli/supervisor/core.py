@@ -1,11 +1,12 @@
 """The supervisor: owns the units, reaps every child, writes the state, and exits when nothing is left to do."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,27 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base import locks
 from toombos_cli.project import alert_spool
-from toombos_cli.project.state import EnvFileStamp, Phase, RunDirectory, ServiceState, SystemState, read_state
+from toombos_cli.project.own_processes import Survivor, find_survivors
+from toombos_cli.project.state import (
+    EnvFileStamp,
+    FailureKind,
+    Phase,
+    RunDirectory,
+    ServiceState,
+    SystemState,
+    read_state,
+)
 from toombos_cli.supervisor import handle_requests
-from toombos_cli.supervisor.adoption import find_survivors
 from toombos_cli.supervisor.alert_triggers import Alarms
-from toombos_cli.supervisor.protocol import Done, Progress, Request, SystemPlan
+from toombos_cli.supervisor.protocol import (
+    Done,
+    EndedProcess,
+    Progress,
+    Request,
+    ServiceFailure,
+    StopRequest,
+    SystemPlan,
+)
 from toombos_cli.supervisor.resource_use import ResourceMeter
 from toombos_cli.supervisor.state_file import StateFile
 from toombos_cli.supervisor.tree import StubbornError, Tree
@@ -25,6 +42,7 @@ from toombos_cli.supervisor.unit import ServiceUnit, without_secrets
 
 Listener = Callable[[Progress], None]
 _LEFTOVER_GRACE_S = 2.0
+_UNDESCRIBED_GRACE_S = 10.0
 
 
 class Supervisor:
@@ -47,6 +65,9 @@ class Supervisor:
         self._listeners: set[Listener] = set()
         self._requests = 0
         self._notes: dict[str, str] = {}
+        self._undescribed: dict[str, Survivor] = {}
+        self._ended: list[EndedProcess] = []  # of an earlier supervisor's processes, not yet reported
+        self._stubborn: list[ServiceFailure] = []  # those that did not end
         self.figures = ResourceMeter()
         self._started_at = time.time()
         self._identity = processes.identify(os.getpid())
@@ -57,7 +78,10 @@ class Supervisor:
         )
 
     async def begin(self) -> None:
-        """Adopt the services that an earlier supervisor left running, and end leftovers of those that ended."""
+        """Adopt the services that an earlier supervisor left running, and end leftovers of those that ended.
+
+        A service that the state does not describe waits for the plan of a request.
+        """
         processes.become_subreaper()
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
         self._reap()
@@ -66,10 +90,12 @@ class Supervisor:
             self._settings = (old.mode, old.dry_run, old.env_file)
             self.units = {name: ServiceUnit(_at_rest(state), None, self) for name, state in old.services.items()}
         for survivor in find_survivors(self.run.project, old):
-            if survivor.adoptable and survivor.service in self.units:
+            if not survivor.adoptable:
+                await self._end_survivor(survivor, _LEFTOVER_GRACE_S, leftover=True)
+            elif survivor.service in self.units:
                 self.units[survivor.service].adopt(survivor.leader, survivor.run_id)
             else:
-                await self._end_leftover(Tree(survivor.leader, survivor.run_id))
+                self._undescribed[survivor.service] = survivor
 
     async def end(self) -> None:
         """Stop everything, dependents first, then every process that is still a child of this one.
@@ -85,16 +111,28 @@ class Supervisor:
             if row.parent == own and not row.zombie and row.pid not in alert_spool.sender_pids():
                 leader = processes.identify(row.pid)
                 if leader is not None:
-                    await self._end_leftover(Tree(leader, "no tag"))
+                    with contextlib.suppress(StubbornError):
+                        await Tree(leader, "no tag").end(_LEFTOVER_GRACE_S)
         self._reap()
         self.run.socket.unlink(missing_ok=True)
 
-    async def _end_leftover(self, tree: Tree) -> None:
-        """End a tree that belongs to no unit; if it does not end, `status` warns of it."""
+    async def end_undescribed(self, names: Collection[str]) -> None:
+        """End the named services (() means all) that run and have no unit, because nothing describes them."""
+        for name in [name for name in self._undescribed if not names or name in names]:
+            await self._end_survivor(self._undescribed.pop(name), _UNDESCRIBED_GRACE_S, leftover=False)
+
+    async def _end_survivor(self, survivor: Survivor, grace_s: float, *, leftover: bool) -> None:
+        """End processes that belong to no unit. The next reply reports them; if they stay, `status` warns of it."""
+        pid = survivor.leader.pid
         try:
-            await tree.end(_LEFTOVER_GRACE_S)
+            await Tree(survivor.leader, survivor.run_id).end(grace_s)
         except StubbornError as error:
-            self.note(f"leftover {tree.leader.pid}", f"a process of an earlier start {error}")
+            message = f"a process of an earlier start {error}"
+            self.note(f"leftover {pid}", message)
+            failure = ServiceFailure(service=survivor.service, kind=FailureKind.STUBBORN, message=message)
+            self._stubborn.append(failure)
+        else:
+            self._ended.append(EndedProcess(service=survivor.service, pid=pid, leftover=leftover))
 
     async def carry_out(self, request: Request, listener: Listener) -> Done:
         """Carry out a request and return the final reply; report progress to `listener` meanwhile."""
@@ -103,7 +141,16 @@ class Supervisor:
         try:
             outcome = await handle_requests.carry_out(self, request)
             self.figures.take(self.units)
-            return Done(state=self.state(), failures=outcome.failures, started=outcome.started, stopped=outcome.stopped)
+            earlier, self._ended = tuple(self._ended), []
+            ended = (*earlier, *outcome.ended)
+            is_stop = isinstance(request, StopRequest)
+            return Done(
+                state=self.state(),
+                failures=(*outcome.failures, *(self._stubborn if is_stop else ())),
+                started=outcome.started,
+                stopped=tuple(dict.fromkeys(p.service for p in ended if is_stop or not p.leftover)),
+                ended=ended,
+            )
         finally:
             self._listeners.discard(listener)
             self._requests -= 1
@@ -117,9 +164,12 @@ class Supervisor:
             unit = self.units.get(name)
             if unit is None:
                 idle = ServiceState(service=without_secrets(planned.service), desired=False, phase=Phase.STOPPED)
-                self.units[name] = ServiceUnit(idle, None, self)
-            elif unit.plan is None:
+                unit = self.units[name] = ServiceUnit(idle, None, self)
+            if unit.plan is None:
                 unit.plan = planned
+            survivor = self._undescribed.pop(name, None)
+            if survivor is not None:
+                unit.adopt(survivor.leader, survivor.run_id)
 
     @property
     def is_idle(self) -> bool:

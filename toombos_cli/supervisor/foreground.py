@@ -16,14 +16,16 @@ from toombos_cli.logs.follower import Follower
 from toombos_cli.logs.output_thread import OnLine, Showing
 from toombos_cli.logs.rotation import LogFile
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.project.state import RunDirectory, observed, read_state
+from toombos_cli.project.own_processes import unsupervised_state
+from toombos_cli.project.state import RunDirectory, read_state
 from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.lifecycle import supervise
-from toombos_cli.supervisor.operations import OnProgress, change_report, mode_to_join
+from toombos_cli.supervisor.operations import OnProgress, change_report
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
 from toombos_cli.supervisor.plan import build_plan
 from toombos_cli.supervisor.protocol import Done, StartRequest
 from toombos_cli.supervisor.reports import ChangeReport
+from toombos_cli.supervisor.running_system import mode_to_join
 
 
 def run_foreground(
@@ -45,8 +47,8 @@ def run_foreground(
     wanted = names or default_names(manifest.services)
     lock = _lock(RunDirectory(project))
     try:
-        before = read_state(project)
-        plan = build_plan(manifest, mode=mode_to_join(observed(before) if before else None, mode))
+        before = unsupervised_state(project, manifest.services)
+        plan = build_plan(manifest, mode=mode_to_join(manifest, before, mode))
         request = StartRequest(plan=plan, names=wanted, timeout_s=timeout_s)
         run = _Foreground(Supervisor(project, lock), request, on_line, on_progress)
         run.shown = with_dependencies(manifest.services, wanted)

@@ -1,7 +1,7 @@
 """Carries out requests to start, stop or restart services: in order, with waiting, and with undo after a failure."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -9,7 +9,7 @@ from typing import Protocol
 from toombos_cli.project.state import FailureKind, Phase
 from toombos_cli.supervisor import protocol, spawning
 from toombos_cli.supervisor.ordering import with_dependencies
-from toombos_cli.supervisor.protocol import Request, ServiceFailure, SystemPlan
+from toombos_cli.supervisor.protocol import EndedProcess, Request, ServiceFailure, SystemPlan
 from toombos_cli.supervisor.spawning import CannotStartError
 from toombos_cli.supervisor.unit import ServiceUnit, denies_dry_run
 
@@ -17,12 +17,15 @@ _UP = frozenset({Phase.READY, Phase.UNHEALTHY})
 
 
 class UnitRegistry(Protocol):
-    """The units, and the method that gives them a plan."""
+    """The units, and what gives them a plan or ends what has no unit."""
 
     units: dict[str, ServiceUnit]
 
     def take(self, plan: SystemPlan) -> None:
         """Create a unit for each service of the plan that has none, and keep the plan's settings."""
+
+    async def end_undescribed(self, names: Collection[str]) -> None:
+        """End the named services (() means all) that run and have no unit, because nothing describes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class RequestResult:
 
     failures: tuple[ServiceFailure, ...] = ()
     started: tuple[str, ...] = ()
-    stopped: tuple[str, ...] = ()
+    ended: tuple[EndedProcess, ...] = ()
 
 
 async def carry_out(system: UnitRegistry, request: Request) -> RequestResult:
@@ -43,28 +46,29 @@ async def carry_out(system: UnitRegistry, request: Request) -> RequestResult:
             if request.plan is not None:
                 system.take(request.plan)
             names = request.names or tuple(system.units)
-            stopped = await stop(system, names)
-            return RequestResult(stopped=stopped, failures=_stubborn(system, names))
+            ended = await stop(system, names)
+            await system.end_undescribed(request.names)
+            return RequestResult(ended=ended, failures=_stubborn(system, names))
         case protocol.RestartRequest():
             return await _restart(system, request)
         case protocol.StatusRequest():
             return RequestResult()
 
 
-async def stop(system: UnitRegistry, names: Iterable[str]) -> tuple[str, ...]:
-    """End these services, each after those of them that depend on it; return the names of those that ran."""
+async def stop(system: UnitRegistry, names: Iterable[str]) -> tuple[EndedProcess, ...]:
+    """End these services, each after those of them that depend on it; return the processes of those that ran."""
     wanted = [name for name in names if name in system.units]
-    ends: dict[str, asyncio.Task[bool]] = {}
+    ends: dict[str, asyncio.Task[int]] = {}
 
-    async def end(name: str) -> bool:
+    async def end(name: str) -> int:
         dependents = [ends[other] for other in wanted if name in system.units[other].service.depends_on]
         await asyncio.gather(*dependents)
         return await system.units[name].stop()
 
     for name in wanted:
         ends[name] = asyncio.create_task(end(name))
-    ended = await asyncio.gather(*ends.values())
-    return tuple(name for name, ran in zip(wanted, ended, strict=True) if ran)
+    pids = await asyncio.gather(*ends.values())
+    return tuple(EndedProcess(service=name, pid=pid) for name, pid in zip(wanted, pids, strict=True) if pid)
 
 
 def _stubborn(system: UnitRegistry, names: Iterable[str]) -> tuple[ServiceFailure, ...]:
@@ -74,6 +78,7 @@ def _stubborn(system: UnitRegistry, names: Iterable[str]) -> tuple[ServiceFailur
 
 
 async def _restart(system: UnitRegistry, request: protocol.RestartRequest) -> RequestResult:
+    system.take(request.plan)  # it describes what runs although no state does
     names = tuple(
         name
         for name in request.names
@@ -81,9 +86,9 @@ async def _restart(system: UnitRegistry, request: protocol.RestartRequest) -> Re
         or name not in system.units
         or system.units[name].state.fingerprint != request.plan.services[name].fingerprint
     )
-    stopped = await stop(system, names)
+    ended = await stop(system, names)
     outcome = await _start(system, request.plan, names, request.timeout_s)
-    return RequestResult(failures=outcome.failures, started=outcome.started, stopped=stopped)
+    return RequestResult(failures=outcome.failures, started=outcome.started, ended=ended)
 
 
 async def _start(

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import msgspec
 
-from toombos_cli.base.errors import ConfigurationError, RefusedError
+from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.fixes import here
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.mode import RunningMode, explain_denial, mode_words, running_mode
-from toombos_cli.project.state import FailureKind, Phase, SystemState, observed, read_state
+from toombos_cli.project.mode import RunningMode, explain_denial, running_mode
+from toombos_cli.project.own_processes import unsupervised_state
+from toombos_cli.project.state import FailureKind, Phase, SystemState, read_state
 from toombos_cli.supervisor import client
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
 from toombos_cli.supervisor.protocol import (
@@ -24,7 +25,8 @@ from toombos_cli.supervisor.protocol import (
     StopRequest,
     SystemPlan,
 )
-from toombos_cli.supervisor.reports import ChangeReport, FailureRow, SupervisorRow, SystemReport, rows
+from toombos_cli.supervisor.reports import ChangeReport, EndedRow, FailureRow, SupervisorRow, SystemReport, rows
+from toombos_cli.supervisor.running_system import mode_to_join, present_state
 
 OnProgress = Callable[[Progress], None]
 
@@ -46,14 +48,19 @@ def run_start(
     """
     from toombos_cli.supervisor.plan import build_plan  # not needed by `status`
 
-    before = present_state(manifest.project)
-    mode = mode_to_join(before, mode)
+    before = present_state(manifest.project, manifest.services)
+    mode = mode_to_join(manifest, before, mode)
     plan = build_plan(manifest, mode=mode)
     wanted = names or default_names(manifest.services)
     done = client.ask(
         manifest.project, StartRequest(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early
     )
-    notes = (*_taken_over(before, done), *_stale(done, plan), *_forgot_the_dry_run(manifest, done, plan))
+    notes = (
+        *_taken_over(before, done),
+        *_leftovers(done),
+        *_stale(done, plan),
+        *_forgot_the_dry_run(manifest, done, plan),
+    )
     notes += _other_spellings(manifest)
     shown = with_dependencies(manifest.services, wanted)
     return change_report(done, manifest.services, manifest.project, shown, notes=notes, manifest=manifest)
@@ -75,14 +82,16 @@ def run_restart(
     """
     from toombos_cli.supervisor.plan import build_plan
 
-    before = present_state(manifest.project)
+    before = present_state(manifest.project, manifest.services)
     running = (
         tuple(name for name, s in before.services.items() if s.pid and name in manifest.services) if before else ()
     )
     wanted = names or running or default_names(manifest.services)
     if mode is not None:
-        mode_to_join(_without(before, wanted), mode)
-    plan = build_plan(manifest, mode=mode or (before.mode if before else None))
+        mode_to_join(manifest, _without(before, wanted), mode)
+    elif before is not None:
+        mode = before.mode if before.is_recorded else mode_to_join(manifest, before, None)
+    plan = build_plan(manifest, mode=mode)
     request = RestartRequest(
         plan=plan,
         names=wanted,
@@ -90,27 +99,9 @@ def run_restart(
         timeout_s=timeout_s,
     )
     done = client.ask(manifest.project, request, on_progress)
-    notes, shown = _other_spellings(manifest), with_dependencies(manifest.services, wanted)
+    notes = (*_leftovers(done), *_other_spellings(manifest))
+    shown = with_dependencies(manifest.services, wanted)
     return change_report(done, manifest.services, manifest.project, shown, notes=notes, manifest=manifest)
-
-
-def mode_to_join(before: SystemState | None, asked: str | None) -> str | None:
-    """Return the mode for a start: that of the running system, else the one asked for.
-
-    Raises RefusedError if the two differ.
-    """
-    running = [name for name, s in before.services.items() if s.pid] if before else []
-    if before is None or not running or asked == before.mode:
-        return asked
-    if asked is None:
-        return before.mode
-    if asked == DRY_RUN and before.dry_run:  # by `.env` or the environment
-        return asked
-    present = f"mode {before.mode}" if before.mode else "live mode"
-    raise RefusedError(
-        f"{', '.join(running)} runs in {present}, and a start in mode {asked} would join it",
-        hint=f"{here('stop')} && {here('start', *mode_words(asked))}",
-    )
 
 
 def _without(state: SystemState | None, names: tuple[str, ...]) -> SystemState | None:
@@ -132,10 +123,11 @@ def run_stop(
 
     With the manifest, a new supervisor can also restart the services that keep running.
     """
-    request = StopRequest(names=names, plan=_plan_for_the_rest(manifest) if manifest and names else None)
-    done = client.ask_running(project, request, on_progress)
+    plan = _plan_for_the_rest(manifest) if manifest and names else None
+    done = client.ask_running(project, StopRequest(names=names, plan=plan), on_progress)
     if done is None and client.survivors(project):
-        done = client.ask(project, request, on_progress)
+        plan = plan or (_plan_for_the_rest(manifest) if manifest else None)
+        done = client.ask(project, StopRequest(names=names, plan=plan), on_progress)
     if done is None:
         report = run_status(project, services, names)
         return ChangeReport(
@@ -159,7 +151,7 @@ def run_status(
     respond.
     """
     done = client.ask_running(project, StatusRequest())
-    state = done.state if done else _unsupervised(project)
+    state = done.state if done else unsupervised_state(project, services)
     found = running_mode(state, knows_dry_run=knows_dry_run)
     return SystemReport(
         services=rows(state, services, names, project),
@@ -170,17 +162,6 @@ def run_status(
         supervisor=SupervisorRow(pid=done.state.supervisor_pid if done else None, alive=done is not None),
         warnings=state.warnings if state else (),
     )
-
-
-def present_state(project: Path) -> SystemState | None:
-    """Return the current state, or None if nothing was ever started here. Raises OperationError."""
-    done = client.ask_running(project, StatusRequest())
-    return done.state if done else _unsupervised(project)
-
-
-def _unsupervised(project: Path) -> SystemState | None:
-    state = read_state(project)
-    return observed(state) if state else None
 
 
 def _plan_for_the_rest(manifest: Manifest) -> SystemPlan | None:
@@ -214,6 +195,7 @@ def change_report(
         supervisor=_supervisor_of(done),
         started=done.started,
         stopped=done.stopped,
+        ended=tuple(EndedRow(service=e.service, pid=e.pid, leftover=e.leftover) for e in done.ended),
         failures=tuple(map(FailureRow.of, failures)),
         notes=(*notes, *_denied(found, failures)),
         wants_up=wants_up,
@@ -251,6 +233,12 @@ def _taken_over(before: SystemState | None, done: Done) -> tuple[str, ...]:
     return (f"taken over, because no supervisor was watching them: {', '.join(adopted)}",) if adopted else ()
 
 
+def _leftovers(done: Done) -> tuple[str, ...]:
+    """Return a note of the processes of services whose main process had ended without a supervisor."""
+    ended = ", ".join(f"{process.service} (pid {process.pid})" for process in done.ended if process.leftover)
+    return (f"ended what an earlier start had left: {ended}",) if ended else ()
+
+
 def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: SystemPlan) -> tuple[str, ...]:
     """Return a note for users who started live mode, which needs settings, by mistake."""
     refused = any(failure.kind is FailureKind.CONFIGURATION for failure in done.failures)
@@ -272,7 +260,7 @@ def _stale(done: Done, plan: SystemPlan) -> tuple[str, ...]:
     stale = [
         name
         for name, state in done.state.services.items()
-        if state.pid and name in plan.services and state.fingerprint != plan.services[name].fingerprint
+        if state.pid and name in plan.services and state.fingerprint not in ("", plan.services[name].fingerprint)
     ]
     if not stale:
         return ()

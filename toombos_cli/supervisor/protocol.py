@@ -38,7 +38,7 @@ class StartRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Start"):
 
 
 class StopRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Stop"):
-    """End these services, dependents first; () means all. `plan` is for the others, if they have none."""
+    """End these services, dependents first; () means all. `plan` describes those that no state describes."""
 
     names: tuple[str, ...] = ()
     plan: SystemPlan | None = None
@@ -74,6 +74,14 @@ class ServiceFailure(msgspec.Struct, frozen=True, kw_only=True):
     last_lines: tuple[str, ...] = ()
 
 
+class EndedProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """One main process that was ended with its tree. `leftover`: it was left by an earlier supervisor, not adopted."""
+
+    service: str
+    pid: int
+    leftover: bool = False
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """A change of a service's phase, or of what it waits for."""
 
@@ -83,12 +91,16 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The final reply. `started` and `stopped` are the names that this request itself started or stopped."""
+    """The final reply. `started` and `stopped` are the names that this request itself started or stopped.
+
+    `ended` are the processes that ended, including what an earlier supervisor had left.
+    """
 
     state: SystemState
     failures: tuple[ServiceFailure, ...] = ()
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
+    ended: tuple[EndedProcess, ...] = ()
 
 
 class Busy(msgspec.Struct, frozen=True, kw_only=True, tag=True):

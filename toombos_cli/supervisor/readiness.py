@@ -124,14 +124,24 @@ async def _asked(service: Service, path: str) -> AsyncIterator[asyncio.StreamRea
         writer.close()
 
 
-async def until_ready(service: Service, running: Running, tell: Callable[[str], None]) -> None:
+async def ask_again(service: Service, running: Running) -> Readiness | None:
+    """Return whether an adopted process, which was ready once, is ready now; None if it has ended."""
+    answer = await running.unless_ended(ask(service, service.readiness))
+    stranger = _stranger_on_port(service, running.tree.members()) if answer is not None and answer.ok else None
+    return answer if stranger is None else Readiness(ok=False, detail=_in_its_place(service, stranger))
+
+
+async def until_ready(
+    service: Service, running: Running, tell: Callable[[str], None], *, already_s: float = 0.0
+) -> None:
     """Wait until the running process itself is ready; report to `tell` what it waits for.
 
-    Raises CannotStartError if it ends before, if another process responds in its place, and at the start-up deadline.
+    `already_s` is how long it has been starting. Raises CannotStartError if it ends before, if another process
+    responds in its place, and at the start-up deadline.
     """
     path = service.readiness
     began = time.monotonic()
-    deadline = began + service.startup_timeout_s
+    deadline = began + service.startup_timeout_s - already_s
     while True:
         answer = await running.unless_ended(ask(service, path))
         if answer is None:
@@ -140,8 +150,7 @@ async def until_ready(service: Service, running: Running, tell: Callable[[str], 
             stranger = _stranger_on_port(service, running.tree.members())
             if stranger is None:
                 return
-            owner = f"pid {stranger.pid} ({stranger.command})"
-            message = f"port {service.port} responds, but {owner} listens there"
+            message = _in_its_place(service, stranger)
             raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.PORT, message=message))
         if time.monotonic() >= deadline:
             message = f"not ready after {service.startup_timeout_s:g} s: {answer.detail}"
@@ -151,9 +160,16 @@ async def until_ready(service: Service, running: Running, tell: Callable[[str], 
         await running.unless_ended(asyncio.sleep(pause_s))
 
 
+def _in_its_place(service: Service, stranger: processes.Listener) -> str:
+    return f"port {service.port} responds, but pid {stranger.pid} ({stranger.command}) listens there"
+
+
 def _stranger_on_port(service: Service, own: dict[int, processes.ProcessRow]) -> processes.Listener | None:
     """Return the listener on the service's address if it is not one of the service's processes, else None."""
     found = processes.listeners_at(service.host, service.port, own)
     if not found or any(listener.pid is not None for listener in found):
         return None
-    return next(iter(processes.listeners_at(service.host, service.port)), None)
+    stranger = next(iter(processes.listeners_at(service.host, service.port)), None)
+    if stranger is not None and stranger.pid is None and not all(map(processes.is_readable, own)):
+        return None  # one of its processes hides its sockets from this user, as programs with file capabilities do
+    return stranger

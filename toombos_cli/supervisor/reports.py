@@ -96,6 +96,18 @@ class SystemReport(Report):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRow:
+    """One main process that was ended with its tree. `leftover`: an earlier supervisor had left it behind."""
+
+    service: str
+    pid: int
+    leftover: bool
+
+    def __str__(self) -> str:
+        return f"{self.service} (pid {self.pid})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FailureRow:
     """Why one service could not be started; `last_lines` are those of this attempt's log."""
 
@@ -131,6 +143,7 @@ class ChangeReport(Report):
     mode_text: str = ""
     started: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
+    ended: tuple[EndedRow, ...] = ()
     failures: tuple[FailureRow, ...] = ()
     notes: tuple[str, ...] = ()
     wants_up: bool = True

@@ -11,7 +11,8 @@ from toombos_cli.base import locks
 from toombos_cli.base.files import open_to_append
 from toombos_cli.base.fixes import toombos
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.state import FailureKind, RunDirectory, neighbour, run_id_prefix
+from toombos_cli.project.port_owner import neighbour
+from toombos_cli.project.state import FailureKind, RunDirectory, run_id_prefix
 from toombos_cli.supervisor.protocol import ServiceFailure, ServicePlan
 
 
@@ -128,7 +129,7 @@ def _take_lock(service: Service, run: RunDirectory) -> int:
     except OSError as error:
         raise _refused(service, FailureKind.LOCK, f"{path} cannot be created: {error.strerror}") from None
     if lock is None:
-        holders = [f"pid {pid} ({processes.command_line(pid)})" for pid in processes.holders_of(path)]
+        holders = [f"pid {pid} ({processes.command_line(pid)})" for pid in processes.lock_holders(path)]
         named = ", ".join(holders) or "a process of another user"
         raise _refused(service, FailureKind.LOCK, f"another instance of it is still running: {named} holds {path}")
     return lock

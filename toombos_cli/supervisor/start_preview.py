@@ -9,8 +9,8 @@ from toombos_cli.project.mode import asks_for_dry_run
 from toombos_cli.settings.display import shown_manifest_value
 from toombos_cli.settings.env_file import read_env_file
 from toombos_cli.settings.values import Origin, effective_values
-from toombos_cli.supervisor.operations import mode_to_join, present_state
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
+from toombos_cli.supervisor.running_system import mode_to_join, present_state
 
 _SHOWN = (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
 
@@ -58,9 +58,9 @@ def preview_start(manifest: Manifest, names: tuple[str, ...], *, mode: str | Non
     If the system already runs, the mode is that of the system. Raises as `run_start`.
     """
     env_file = read_env_file(manifest.project)
-    before = present_state(manifest.project)
+    before = present_state(manifest.project, manifest.services)
     pids = {name: state.pid for name, state in before.services.items() if state.pid} if before else {}
-    mode = mode_to_join(before, mode)
+    mode = mode_to_join(manifest, before, mode)
     previewed = []
     dry_run = True
     for name in with_dependencies(manifest.services, names or default_names(manifest.services)):

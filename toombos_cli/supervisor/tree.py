@@ -48,9 +48,9 @@ class Tree:
         roots |= {row.pid for row in table.values() if row.parent == own and row.session == self.leader.pid}
         if look_for_tag:
             roots |= processes.find_tagged(self.run_id, table).keys()
-            if self._lock is not None:  # only children: anybody may open the file, for example to back it up
+            if self._lock is not None:  # only children: to search all processes takes too long
                 children = [row.pid for row in table.values() if row.parent == own]
-                roots |= set(processes.holders_of(self._lock, children))
+                roots |= set(processes.lock_holders(self._lock, children))
         roots.discard(own)
         found = {pid: table[pid] for pid in processes.descendants(roots, table) if pid != own}
         living = {pid: row for pid, row in found.items() if not row.zombie}

@@ -63,7 +63,7 @@ class ServiceUnit:
         self._around = around
         self._changed = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
-        self._stop: asyncio.Task[bool] | None = None
+        self._stop: asyncio.Task[int] | None = None
         self._policy = RestartPolicy(self.service.restart)
 
     @property
@@ -103,7 +103,10 @@ class ServiceUnit:
 
     def adopt(self, leader: processes.ProcessIdentity, run_id: str) -> None:
         """Take over a process of an earlier supervisor that was proved to be this service's."""
-        self.running = Running(self.service, leader, run_id, self._around.run.service_lock(self.name))
+        if run_id != self.state.run_id:  # the state describes another spawn, or none
+            self.state = msgspec.structs.replace(self.state, ready_after_s=None, restarts=0, log_offset=0)
+        lock = self._around.run.service_lock(self.name)
+        self.running = Running(self.service, leader, run_id, lock, log_offset=self.state.log_offset)
         self._set(
             desired=True,
             phase=Phase.STARTING,
@@ -112,12 +115,14 @@ class ServiceUnit:
             run_id=run_id,
             pid=leader.pid,
             start_ticks=leader.start_ticks,
+            started_at=time.time() - processes.age_s(leader.start_ticks),
+            wants_dry_run=self.plan.dry_run if self.plan else self.state.wants_dry_run,
         )
         self.running.watch()
         self._begin_life(adopted=True)
 
-    async def stop(self) -> bool:
-        """End the whole tree; return whether there was one. Concurrent calls share one stop."""
+    async def stop(self) -> int:
+        """End the whole tree; return its main process, or 0 if there was none. Concurrent calls share one stop."""
         if self._stop is None or self._stop.done():
             self._stop = asyncio.create_task(self._end(), name=f"stop of {self.name}")
         return await asyncio.shield(self._stop)
@@ -152,9 +157,11 @@ class ServiceUnit:
 
     def _set(self, **changes: Any) -> None:
         self.state = msgspec.structs.replace(self.state, **changes)
-        self._around.changed(self)
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        try:
+            self._around.changed(self)
+        finally:  # whoever waits for this change must not wait forever
+            changed, self._changed = self._changed, asyncio.Event()
+            changed.set()
 
     def _begin_life(self, *, adopted: bool) -> None:
         self._life = asyncio.create_task(self._live(adopted=adopted), name=f"life of {self.name}")
@@ -173,12 +180,15 @@ class ServiceUnit:
 
     async def _attempts(self, *, adopted: bool) -> None:
         """Make one attempt after the other, with pauses between them."""
-        was_ready = adopted
+        was_ready = adopted and self._was_ready()
         while True:
             failure, exit_code, ready_since = None, None, None
             try:
                 running = self.running if adopted and self.running else self._spawn()
-                await self._until_ready(running, first=not was_ready)
+                if adopted and was_ready:
+                    await self._judge_again(running)
+                else:
+                    await self._until_ready(running, first=not was_ready)
                 was_ready, ready_since = True, time.monotonic()
                 end = await self._until_end(running)
                 exit_code = running.exit_code
@@ -264,13 +274,32 @@ class ServiceUnit:
         )
         return running
 
+    def _was_ready(self) -> bool:
+        """Return whether the adopted process was ready once, or is too old to be starting still."""
+        state = self.state
+        recorded = state.ready_after_s is not None or state.restarts > 0
+        return recorded or processes.age_s(state.start_ticks) > self.service.startup_timeout_s
+
+    async def _judge_again(self, running: Running) -> None:
+        """Set the phase of an adopted process that was ready once: READY or UNHEALTHY, whatever its supervisor saw.
+
+        It is not starting, so no deadline ends it.
+        """
+        answer = await readiness.ask_again(self.service, running)
+        if answer is None:
+            return
+        said = await running.unless_ended(readiness.read_dry_run(self.service))
+        phase = Phase.READY if answer.ok else Phase.UNHEALTHY
+        self._set(phase=phase, detail="" if answer.ok else answer.detail, says_dry_run=said)
+
     async def _until_ready(self, running: Running, *, first: bool) -> None:
         """Wait until our own process is ready. Raises CannotStartError.
 
         A service that was started to run dry and reports that it does not is not ready. One that was ready before is
         left running: `status` and `health` fail for it.
         """
-        await readiness.until_ready(self.service, running, self._wait_for)
+        already_s = processes.age_s(self.state.start_ticks) if self.state.adopted else 0.0
+        await readiness.until_ready(self.service, running, self._wait_for, already_s=already_s)
         said = await running.unless_ended(readiness.read_dry_run(self.service))
         if first and said is False and self.state.wants_dry_run:
             raise CannotStartError(denies_dry_run(self.name))
@@ -284,10 +313,12 @@ class ServiceUnit:
             self._set(detail=detail)
 
     async def _until_end(self, running: Running) -> ServiceFailure:
-        """Watch a ready service; return why it must be restarted."""
+        """Watch a service that was ready; return why it must be restarted.
+
+        An unhealthy one must be ready, not only alive, to count as ready again.
+        """
         service = self.service
-        path = service.live or service.health
-        failed = 0
+        failed = service.unhealthy_after if self.state.phase is Phase.UNHEALTHY else 0
         either: set[asyncio.Future[Any]] = {running.ended, running.unwanted}
         while True:
             await asyncio.wait(either, timeout=service.probe_interval_s, return_when=asyncio.FIRST_COMPLETED)
@@ -295,17 +326,19 @@ class ServiceUnit:
                 return running.why_it_ended()
             if running.unwanted.done():
                 return ServiceFailure(service=self.name, kind=FailureKind.LIMIT, message=running.unwanted.result())
+            unwell = self.state.phase is Phase.UNHEALTHY
+            path = service.readiness if unwell else service.live or service.health
             answer = await running.unless_ended(readiness.ask(service, path))
             if answer is None:
                 continue
             failed = 0 if answer.ok else failed + 1
-            if failed == service.unhealthy_after:
+            if failed >= service.unhealthy_after and (not unwell or answer.detail != self.state.detail):
                 self._set(phase=Phase.UNHEALTHY, detail=answer.detail)
-            elif answer.ok and self.state.phase is Phase.UNHEALTHY:
+            elif answer.ok and unwell:
                 self._set(phase=Phase.READY, detail="")
 
-    async def _end(self) -> bool:
-        """Cancel the life, end the tree, and record the result."""
+    async def _end(self) -> int:
+        """Cancel the life, end the tree, and record the result; return the pid of its main process, or 0."""
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait({self._life})
@@ -317,11 +350,12 @@ class ServiceUnit:
                 killed = await running.tree.end(self.service.grace_period_s)
             except StubbornError as error:
                 self._stays_alive(error)
-                return True
+                return running.tree.leader.pid
             self._give_up(Phase.STOPPED, self._after_the_end(killed=killed), ())
-        elif self.state.phase is not Phase.STOPPED or self.state.desired:
+            return running.tree.leader.pid
+        if self.state.phase is not Phase.STOPPED or self.state.desired:
             self._give_up(Phase.STOPPED, "", ())
-        return was_running
+        return 0
 
     def _stays_alive(self, error: StubbornError) -> None:
         """Record that a process is left, and keep track of it: the next stop tries again."""

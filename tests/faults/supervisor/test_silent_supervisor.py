@@ -17,7 +17,9 @@ import pytest
 from toombos_cli import processes
 
 NEVER_ACCEPTS = """
-import socket, sys, time
+import fcntl, socket, sys, time
+lock = open("run/supervisor.lock", "a")
+fcntl.flock(lock, fcntl.LOCK_EX)
 door = socket.socket(socket.AF_UNIX)
 door.bind("run/supervisor.sock")
 door.listen()
@@ -79,6 +81,8 @@ def test_the_error_for_a_hanging_supervisor_suggests_kill_but_does_not_kill_it(s
     try:
         assert hanging.stdout is not None
         assert hanging.stdout.readline() == "listens\n"
+        _claim(system.project, os.getpid())
+        assert "kill" not in system("stop", exit_code=4).stderr, "a state file alone does not name a supervisor"
         _claim(system.project, hanging.pid)
         failed = system("stop", exit_code=4)
         assert f"it hangs (pid {hanging.pid})" in failed.stderr
@@ -90,6 +94,25 @@ def test_the_error_for_a_hanging_supervisor_suggests_kill_but_does_not_kill_it(s
     assert "UNSUPERVISED" in system("status", exit_code=1).stdout
     system("start", exit_code=0)
     assert system.pid("crm") == service
+
+
+def test_recover_kills_no_process_that_only_the_state_calls_a_supervisor(system: Any) -> None:
+    system.add("crm")
+    system("start", exit_code=0)
+    system("stop", exit_code=0)
+    with (
+        subprocess.Popen([sys.executable, "-c", NEVER_ACCEPTS], cwd=system.project, stdout=subprocess.PIPE) as hanging,
+        subprocess.Popen(["sleep", "600"]) as victim,
+    ):
+        try:
+            assert hanging.stdout is not None
+            assert hanging.stdout.readline() == b"listens\n"
+            _claim(system.project, victim.pid)
+            system("recover", exit_code=4)
+            assert victim.poll() is None
+        finally:
+            hanging.kill()
+            victim.kill()
 
 
 def test_a_stop_may_take_longer_than_the_response_timeout_of_the_supervisor(system: Any) -> None:

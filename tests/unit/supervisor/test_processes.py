@@ -1,5 +1,6 @@
 """Process identities, listeners, and signals that reach only the intended process."""
 
+import fcntl
 import os
 import signal
 import socket
@@ -144,11 +145,21 @@ def test_descendants_are_found_by_parent_and_session() -> None:
         shell.wait()
 
 
-def test_the_processes_that_have_a_file_open_are_found(tmp_path: Path) -> None:
-    path = tmp_path / "crm.lock"
-    with path.open("w"):
-        assert processes.holders_of(path) == (os.getpid(),)
-    assert processes.holders_of(path) == ()
+def test_the_processes_that_hold_a_lock_are_found_even_after_its_file_was_removed(tmp_path: Path) -> None:
+    path, link = tmp_path / "crm.lock", tmp_path / "link.lock"
+    link.symlink_to(path)
+    with path.open("w") as file:
+        assert processes.lock_holders(path) == (), "an open file is not a lock"
+        fcntl.flock(file, fcntl.LOCK_SH)
+        assert processes.lock_holders(path) == (), "anybody who may read it may share it"
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert processes.lock_holders(path) == (os.getpid(),)
+        assert processes.lock_holders(link) == ()
+        path.unlink()
+        assert processes.lock_holders(path) == (os.getpid(),)
+        path.touch()
+        assert processes.lock_holders(tmp_path / "other.lock") == ()
+    assert processes.lock_holders(path) == ()
 
 
 @pytest.mark.parametrize("system", [processes, portable])

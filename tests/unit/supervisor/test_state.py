@@ -1,29 +1,32 @@
 """The state file, and how a reader interprets it."""
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from toombos_cli import processes
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.own_processes import observed
 from toombos_cli.project.state import (
     EnvFileStamp,
     Phase,
     RunDirectory,
     ServiceState,
     SystemState,
-    observed,
     read_state,
+    run_id_prefix,
 )
 from toombos_cli.supervisor.state_file import StateFile
 
 
 def a_state(
-    *, boot_id: str | None = None, pid: int = 0, start_ticks: int = 0, phase: Phase = Phase.READY
+    *, boot_id: str | None = None, pid: int = 0, start_ticks: int = 0, phase: Phase = Phase.READY, run_id: str = ""
 ) -> SystemState:
     service = Service(name="crm", command=("true",), port=8001)
-    entry = ServiceState(service=service, desired=True, phase=phase, pid=pid, start_ticks=start_ticks)
+    entry = ServiceState(service=service, desired=True, phase=phase, pid=pid, start_ticks=start_ticks, run_id=run_id)
     return SystemState(
         boot_id=boot_id or processes.boot_id(),
         pid_namespace=processes.pid_namespace(),
@@ -79,11 +82,21 @@ def test_a_write_that_fails_is_remembered_until_one_succeeds(run: RunDirectory) 
     assert read_state(run.project) == a_state()
 
 
-def test_a_live_process_without_a_supervisor_is_unsupervised() -> None:
-    me = processes.identify(os.getpid())
-    assert me is not None
-    state = observed(a_state(pid=me.pid, start_ticks=me.start_ticks))
-    assert state.services["crm"].phase is Phase.UNSUPERVISED
+@pytest.mark.parametrize(("marked", "phase"), [(True, Phase.UNSUPERVISED), (False, Phase.STOPPED)])
+def test_a_live_process_without_a_supervisor_is_unsupervised_if_it_has_the_recorded_tag(
+    tmp_path: Path, marked: bool, phase: Phase
+) -> None:
+    run_id = run_id_prefix(tmp_path, "crm") + "1"
+    tag = {processes.TAG: run_id} if marked else {}
+    argv = ["sh", "-c", "echo; exec sleep 60"]
+    with subprocess.Popen(argv, env=os.environ | tag, stdout=subprocess.PIPE, start_new_session=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        found = processes.identify(child.pid)
+        assert found is not None
+        state = observed(tmp_path, a_state(pid=found.pid, start_ticks=found.start_ticks, run_id=run_id))
+        assert state.services["crm"].phase is phase
+        child.send_signal(signal.SIGKILL)
 
 
 STRANGERS = {
@@ -94,14 +107,14 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("facts", STRANGERS.values(), ids=STRANGERS.keys())
-def test_a_pid_that_is_not_the_service_counts_as_stopped(facts: dict[str, object]) -> None:
-    state = observed(a_state(**facts))  # type: ignore[arg-type]  # the types of the rows
+def test_a_pid_that_is_not_the_service_counts_as_stopped(tmp_path: Path, facts: dict[str, object]) -> None:
+    state = observed(tmp_path, a_state(**facts))  # type: ignore[arg-type]  # the types of the rows
     assert state.services["crm"].phase is Phase.STOPPED
     assert state.services["crm"].pid == 0
 
 
-def test_a_crash_loop_is_remembered_after_the_supervisor_ended() -> None:
-    assert observed(a_state(phase=Phase.CRASH_LOOP)).services["crm"].phase is Phase.CRASH_LOOP
+def test_a_crash_loop_is_remembered_after_the_supervisor_ended(tmp_path: Path) -> None:
+    assert observed(tmp_path, a_state(phase=Phase.CRASH_LOOP)).services["crm"].phase is Phase.CRASH_LOOP
 
 
 def test_a_project_with_a_long_path_gets_its_socket_elsewhere(tmp_path: Path) -> None:

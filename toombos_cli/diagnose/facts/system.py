@@ -7,22 +7,22 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli import processes
+from toombos_cli.base import locks
 from toombos_cli.base.addresses import host_port
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.model import DRY_RUN
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.mode import running_mode
+from toombos_cli.project.own_processes import own_tags, recorded_processes, recorded_supervisor, unsupervised_state
+from toombos_cli.project.port_owner import Neighbour, neighbour
 from toombos_cli.project.state import (
     FailureKind,
-    Neighbour,
     Phase,
     RunDirectory,
-    ServiceState,
     SystemState,
-    neighbour,
-    observed,
     read_state,
     run_id_prefix,
+    unreadable_state,
 )
 
 Table = Mapping[int, processes.ProcessRow]
@@ -121,14 +121,14 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 def _gather(facts: Facts) -> SystemFacts:
     manifest = facts.manifest
-    state = read_state(manifest.project)
-    unreadable = "" if state else _unreadable(RunDirectory(manifest.project).state)
-    supervised = state is not None and processes.is_alive(state.supervisor)
-    elsewhere = state is not None and state.is_elsewhere
-    if state is not None and not supervised and not elsewhere:
-        state = observed(state)
+    recorded = state = read_state(manifest.project)
+    unreadable = None if recorded else unreadable_state(manifest.project)
+    supervised = _is_supervised(manifest.project, recorded)
+    elsewhere = recorded is not None and recorded.is_elsewhere
+    if not supervised and not elsewhere:
+        state = unsupervised_state(manifest.project, manifest.services)
     table = processes.process_table()
-    tags = processes.find_tagged(run_id_prefix(manifest.project), [p for p, row in table.items() if not row.zombie])
+    tags = own_tags(manifest.project, [pid for pid, row in table.items() if not row.zombie])
     listeners = processes.listeners()
     services = {
         name: _service(manifest.project, service, state, table, tags, listeners)
@@ -136,7 +136,7 @@ def _gather(facts: Facts) -> SystemFacts:
     }
     mode = running_mode(state, knows_dry_run=DRY_RUN in manifest.modes)
     return SystemFacts(
-        ever_started=state is not None,
+        ever_started=recorded is not None,
         supervised=supervised,
         mode=state.mode if state else None,
         dry_run=mode.dry_run,
@@ -144,21 +144,15 @@ def _gather(facts: Facts) -> SystemFacts:
         started_at=state.started_at if state else 0.0,
         warnings=state.warnings if state else (),
         services=services,
-        unreadable=unreadable,
-        owner=_owner(Path(unreadable).parent) if unreadable else "",
+        unreadable=str(unreadable or ""),
+        owner=_owner(unreadable.parent) if unreadable else "",
         elsewhere=elsewhere,
     )
 
 
-def _unreadable(path: Path) -> str:
-    """Return the path of a state file that this user may not read; "" if it is readable or does not exist."""
-    try:
-        path.open("rb").close()
-    except PermissionError:
-        return str(path)
-    except OSError:
-        pass
-    return ""
+def _is_supervised(project: Path, state: SystemState | None) -> bool:
+    """Return whether a supervisor runs: the recorded one, or one that has the lock although the state is damaged."""
+    return recorded_supervisor(project, state) is not None or locks.is_held(RunDirectory(project).supervisor_lock)
 
 
 def _owner(path: Path) -> str:
@@ -180,7 +174,7 @@ def _service(
     listeners: tuple[processes.Listener, ...],
 ) -> ServiceFacts:
     entry = state.services.get(service.name) if state else None
-    pids = _own_pids(project, service, entry, state, table, tags)
+    pids = _own_pids(project, service, state, table, tags)
     own = [x for x in listeners if x.pid in pids]
     at_port = [x for x in listeners if x.port == service.port and processes.conflicts(service.host, x.host)]
     first = next((x for x in at_port if x.pid in pids), next(iter(at_port), None))
@@ -213,7 +207,6 @@ def _service(
 def _own_pids(
     project: Path,
     service: Service,
-    entry: ServiceState | None,
     state: SystemState | None,
     table: Table,
     tags: Mapping[int, str],
@@ -221,8 +214,9 @@ def _own_pids(
     """Return the live processes of the service that toombos started, even those that have detached from it."""
     prefix = run_id_prefix(project, service.name)
     pids = {pid for pid, tag in tags.items() if tag.startswith(prefix)}
-    if entry and state and entry.pid and processes.is_alive(state.identity_of(entry)):
-        pids |= processes.descendants([entry.pid], table)
+    main = recorded_processes(project, state).get(service.name)
+    if main is not None:
+        pids |= processes.descendants([main.pid], table)
     return {pid for pid in pids if pid in table and not table[pid].zombie}
 
 

@@ -37,8 +37,8 @@ def _sentence(report: "ChangeReport") -> str:
         return f"not {'ready' if report.wants_up else 'stopped'}: {', '.join(row.name for row in report.astray)}"
     if report.started:
         return f"started{_in_mode(report)}: {', '.join(report.started)}"
-    if report.stopped:
-        return f"stopped: {', '.join(report.stopped)}"
+    if report.ended and not report.wants_up:
+        return f"stopped: {', '.join(map(str, report.ended))}"
     if any(row.pid for row in report.services):
         return f"already running{_in_mode(report)}"
     return "nothing to start" if report.wants_up else "nothing is running"
