@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import msgspec
-
 from toombos_cli.alerts.channels import AlertChannel, usable_channels
 from toombos_cli.alerts.ledger import Message
 from toombos_cli.alerts.ledger_file import read_ledger, write_ledger
@@ -15,6 +13,7 @@ from toombos_cli.alerts.log import AlertLog
 from toombos_cli.base import locks
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.files import take_lines
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent
 
@@ -184,8 +183,8 @@ class _Sender:
         events = []
         for line in lines:
             try:
-                event = msgspec.json.decode(line, type=AlertEvent)
-            except msgspec.DecodeError:
+                event = decode_untrusted(line, AlertEvent)
+            except UntrustedError:
                 self._log.write("WARNING", "a line of the spool is not an alert and is dropped")
                 continue
             level = "INFO" if event.resolved else "WARNING"
