@@ -86,7 +86,7 @@ def metrics_text(manifest: Manifest) -> bytes:
     return generate_latest(registry)
 
 
-class _Reader(io.RawIOBase):
+class _TimedReader(io.RawIOBase):
     """Reads from a connection until a deadline, however often a few bytes arrive before it."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        self._reader = _Reader(self.connection)
+        self._reader = _TimedReader(self.connection)
         self.rfile = io.BufferedReader(self._reader)
 
     def handle_one_request(self) -> None:

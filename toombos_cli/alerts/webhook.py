@@ -21,7 +21,7 @@ _FIELD = re.compile(r"\\\{\\\{.*?\\\}\\\}")
 _WORD = r"[A-Za-z0-9_][A-Za-z0-9_.:/-]*"
 
 
-class _Alert(msgspec.Struct, rename="camel"):
+class _WebhookAlert(msgspec.Struct, rename="camel"):
     labels: dict[str, str]
     status: Literal["firing", "resolved"]
     annotations: dict[str, str] | None = None
@@ -29,7 +29,7 @@ class _Alert(msgspec.Struct, rename="camel"):
 
 
 class _Webhook(msgspec.Struct):
-    alerts: tuple[_Alert, ...]
+    alerts: tuple[_WebhookAlert, ...]
 
 
 def events_of(body: bytes, *, place: str = "", commands: Mapping[str, str] | None = None) -> tuple[AlertEvent, ...]:
@@ -42,7 +42,7 @@ def events_of(body: bytes, *, place: str = "", commands: Mapping[str, str] | Non
     return tuple(_event(alert, place, commands or {}) for alert in webhook.alerts)
 
 
-def _event(alert: _Alert, place: str, commands: Mapping[str, str]) -> AlertEvent:
+def _event(alert: _WebhookAlert, place: str, commands: Mapping[str, str]) -> AlertEvent:
     labels, annotations = alert.labels, alert.annotations or {}
     name = one_line(labels.get("alertname", "alert"), limit=_NAME_CHARS)
     identity = hashlib.sha256(json.dumps(sorted(labels.items())).encode()).hexdigest()[:12]

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from toombos_cli.base.text import printable
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 
 _LEVEL_KEYS = ("level", "severity", "levelname", "lvl", "log.level", "@l")
@@ -98,5 +97,5 @@ def readable(line: str) -> str:
     """Return a line for display in an error: the level and message of a JSON line, any other line unchanged."""
     entry = entry_of(line)
     if entry is not None and isinstance(entry.get("message"), str):
-        return printable(f"{entry.get('level', '')} {entry['message']}".strip())
-    return printable(line)
+        return f"{entry.get('level', '')} {entry['message']}".strip()
+    return line

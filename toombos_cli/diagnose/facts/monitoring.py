@@ -23,13 +23,13 @@ class ScrapeTarget(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str
 
 
-class _Alert(msgspec.Struct):
+class _PrometheusAlert(msgspec.Struct):
     labels: dict[str, str]
     state: str = ""
 
 
 class _Alerts(msgspec.Struct):
-    alerts: tuple[_Alert, ...]
+    alerts: tuple[_PrometheusAlert, ...]
 
 
 class MonitoringFacts(msgspec.Struct, frozen=True, kw_only=True):
