@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from toombos_cli.base.text import duration
+from toombos_cli.base.untrusted import EpochSeconds
 from toombos_cli.manifest.tables.alerts import CRITICAL, REPORTED_EVERY_S, Alerts, Severity
 from toombos_cli.project.alert_spool import AlertEvent
 
@@ -47,11 +48,11 @@ class Incident(msgspec.Struct, kw_only=True):
     body: str = ""
     source: str = ""
     episode: str = ""
-    first_at: float
-    last_at: float
-    told_at: float = 0.0
+    first_at: EpochSeconds
+    last_at: EpochSeconds
+    told_at: EpochSeconds = 0.0
     told_severity: Severity | None = None
-    untaken_at: float = 0.0
+    untaken_at: EpochSeconds = 0.0
     count: int = 1
 
 
@@ -59,8 +60,8 @@ class Withheld(msgspec.Struct, kw_only=True):
     """What the limit has held back since the last summary."""
 
     count: int = 0
-    since: float = 0.0
-    last_at: float = 0.0
+    since: EpochSeconds = 0.0
+    last_at: EpochSeconds = 0.0
     by_severity: dict[Severity, int] = {}
     worst: list[tuple[Severity, str]] = []
 
@@ -73,12 +74,12 @@ class Ledger(msgspec.Struct, kw_only=True):
     """
 
     incidents: dict[str, Incident] = {}
-    told: list[tuple[float, Severity]] = []
+    told: list[tuple[EpochSeconds, Severity]] = []
     withheld: Withheld = msgspec.field(default_factory=Withheld)
-    summarised_at: float = 0.0
+    summarised_at: EpochSeconds = 0.0
     outbox: list[Message] = []
     deliveries: dict[str, int] = {}
-    failing: dict[str, float] = {}
+    failing: dict[str, EpochSeconds] = {}
 
     def judge(self, events: Iterable[AlertEvent], now: float, alerts: Alerts) -> tuple[Message, ...]:
         """Return the messages to send for these events, in their order."""

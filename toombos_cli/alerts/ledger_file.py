@@ -7,6 +7,7 @@ import msgspec
 from toombos_cli.alerts.ledger import Ledger
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.untrusted import UntrustedError, decode_file
 from toombos_cli.project.alert_spool import AlertDirectory
 
 
@@ -17,10 +18,10 @@ def read_ledger(project: Path, *, strict: bool = False) -> Ledger:
     """
     path = AlertDirectory(project).ledger
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Ledger)
+        return decode_file(path, Ledger)
     except FileNotFoundError:
         return Ledger()
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, UntrustedError) as error:
         if strict:
             reason = error.strerror if isinstance(error, OSError) else "it is damaged; the next alert starts a new one"
             raise OperationError(f"the open alerts cannot be read: {reason}", where=str(path)) from None

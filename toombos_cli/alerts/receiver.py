@@ -3,34 +3,41 @@
 It writes to the spool and responds at once; the sender, a separate process, delivers.
 """
 
-import hashlib
+import io
 import json
 import signal
+import socket
 import threading
 import time
 from collections.abc import Mapping
-from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from toombos_cli import processes
 from toombos_cli.alerts.ledger_file import read_ledger
+from toombos_cli.alerts.webhook import MAX_BODY_BYTES, events_of
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.project import alert_spool
-from toombos_cli.project.alert_spool import AlertEvent
 from toombos_cli.project.state import read_state
 
-_MAX_BODY_BYTES = 4 * 1024 * 1024
+_LENGTH_DIGITS = 10
+_HEAD_S = 30.0
+"""For the head of a request, and the silence before it on a connection that is kept."""
+_BODY_S = 3.0
 _OUTCOMES = ("delivered", "gave-up")
 
 
-def run_receiver(manifest: Manifest, service: Service) -> None:
-    """Serve on the service's address until SIGTERM or SIGINT. Raise OperationError if the port is in use."""
-    handler = type("Handler", (_Handler,), {"manifest": manifest})
+def run_receiver(manifest: Manifest, service: Service, commands: Mapping[str, str]) -> None:
+    """Serve on the service's address until SIGTERM or SIGINT. Raise OperationError if the port is in use.
+
+    `commands` maps the names of the alert rules to their commands: see `events_of`.
+    """
+    handler = type("Handler", (_Handler,), {"manifest": manifest, "commands": commands})
     try:
         server = ThreadingHTTPServer((service.host, service.port), handler)
     except OSError as error:
@@ -42,55 +49,6 @@ def run_receiver(manifest: Manifest, service: Service) -> None:
     with server:
         alert_spool.begin_sender(manifest.project)  # for alerts left from an earlier run
         server.serve_forever(poll_interval=0.1)
-
-
-def events_of(webhook: Mapping[str, Any], place: str = "") -> tuple[AlertEvent, ...]:
-    """Return the alerts in Alertmanager's webhook body, version 4. `place` is added to each. Raise ValueError."""
-    alerts = webhook.get("alerts")
-    if not isinstance(alerts, list):
-        raise ValueError("no list of alerts")  # noqa: TRY004  (a bad value in a body, not a bad argument)
-    return tuple(_event(alert, place) for alert in alerts)
-
-
-def _event(alert: Any, place: str) -> AlertEvent:
-    try:
-        labels: dict[str, str] = dict(alert["labels"])
-        annotations: dict[str, str] = dict(alert.get("annotations") or {})
-        resolved = alert["status"] == "resolved"
-    except (TypeError, KeyError, ValueError):
-        raise ValueError("an alert without labels or status") from None
-    name = str(labels.get("alertname", "alert"))
-    identity = hashlib.sha256(json.dumps(sorted(labels.items())).encode()).hexdigest()[:12]
-    severity = labels.get("severity")
-    details = [
-        annotations.get("description"),
-        *(_line(key, labels.get(key)) for key in ("service", "instance")),
-        _line("since", _whole_seconds(str(alert.get("startsAt") or ""))),
-        _line("on", place),
-        _line("next", None if resolved else annotations.get("command")),
-        _line("runbook", annotations.get("runbook")),
-    ]
-    return AlertEvent(
-        key=f"{name}:{identity}",
-        source="alertmanager",
-        episode=str(alert.get("startsAt") or ""),
-        severity=Severity(severity) if severity in set(Severity) else Severity.P2,
-        title=f"{name}: {annotations['summary']}" if annotations.get("summary") else name,
-        body="\n".join(detail for detail in details if detail),
-        resolved=resolved,
-    )
-
-
-def _whole_seconds(moment: str) -> str:
-    """Return Alertmanager's time without fractions of a second, unchanged if it does not parse."""
-    try:
-        return datetime.fromisoformat(moment).isoformat(sep=" ", timespec="seconds")
-    except ValueError:
-        return moment
-
-
-def _line(name: str, value: str | None) -> str:
-    return f"{name}: {value}" if value else ""
 
 
 def waits_for_a_sender(manifest: Manifest) -> bool:
@@ -113,7 +71,9 @@ def metrics_text(manifest: Manifest) -> bytes:
         for outcome in _OUTCOMES:
             deliveries.labels(channel, outcome)
     for key, count in ledger.deliveries.items():
-        deliveries.labels(*key.rsplit("/", 1)).inc(count)
+        channel, _, outcome = key.rpartition("/")
+        if outcome in _OUTCOMES and count >= 0:
+            deliveries.labels(channel, outcome).inc(count)
     failing = Gauge("toombos_alert_channel_failing", "1 while it accepts no messages", ("channel",), registry=registry)
     for channel in {*manifest.alerts.channels, *ledger.failing}:
         failing.labels(channel).set(channel in ledger.failing)
@@ -126,10 +86,35 @@ def metrics_text(manifest: Manifest) -> bytes:
     return generate_latest(registry)
 
 
+class _TimedReader(io.RawIOBase):
+    """Reads from a connection until a deadline, however often a few bytes arrive before it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.deadline = 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raise TimeoutError at the deadline."""
+        self._connection.settimeout(max(self.deadline - time.monotonic(), 0.001))
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     manifest: Manifest
+    commands: Mapping[str, str]
     protocol_version = "HTTP/1.1"
-    timeout = 30  # free the thread of a client that goes silent
+
+    def setup(self) -> None:
+        super().setup()
+        self._reader = _TimedReader(self.connection)
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle_one_request(self) -> None:
+        self._reader.deadline = time.monotonic() + _HEAD_S
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         if self.path == "/health":
@@ -147,14 +132,25 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/alertmanager":
             self._refuse(404, "this server accepts POST only at /alertmanager")
             return
-        length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > _MAX_BODY_BYTES:
-            self._refuse(413 if length.isdigit() else 411, f"send a body of at most {_MAX_BODY_BYTES} bytes")
-            return
+        length = self.headers.get("Content-Length")
+        if length is None or "Transfer-Encoding" in self.headers:
+            self._refuse(411, "send the body's length in Content-Length")
+        elif not (length.isascii() and length.isdigit()):
+            self._refuse(400, "Content-Length is not a number")
+        elif len(length) > _LENGTH_DIGITS or int(length) > MAX_BODY_BYTES:
+            self._refuse(413, f"send a body of at most {MAX_BODY_BYTES} bytes")
+        else:
+            self._accept(int(length))
+
+    def _accept(self, length: int) -> None:
+        self._reader.deadline = time.monotonic() + _BODY_S
         try:
-            body = json.loads(self.rfile.read(int(length)))
-            events = events_of(body if isinstance(body, dict) else {}, alert_spool.place_of(self.manifest.project))
-        except ValueError as error:
+            body = self.rfile.read(length)
+            events = events_of(body, place=alert_spool.place_of(self.manifest.project), commands=self.commands)
+        except TimeoutError:
+            self._refuse(408, f"the body did not arrive within {_BODY_S:g} s")
+            return
+        except UntrustedError as error:
             self._refuse(400, f"not an Alertmanager webhook: {error}")
             return
         if any(event.resolved for event in events) and self._prometheus_is_silent():

@@ -16,6 +16,7 @@ from toombos_cli.base import locks
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.files import take_lines
 from toombos_cli.base.fixes import toombos
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent
 
@@ -187,8 +188,8 @@ class _Sender:
         events = []
         for line in lines:
             try:
-                event = msgspec.json.decode(line, type=AlertEvent)
-            except msgspec.DecodeError:
+                event = decode_untrusted(line, AlertEvent)
+            except UntrustedError:
                 self._log.write("WARNING", "a line of the spool is not an alert and is dropped")
                 continue
             level = "INFO" if event.resolved else "WARNING"

@@ -6,6 +6,7 @@ import re
 from toombos_cli.base.errors import UsageError
 
 UNITS_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BREAKS = re.compile(r"[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)?")
 
 
@@ -20,6 +21,22 @@ def printable(text: str | bytes) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines with every line printable; only a newline ends a line."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def folded(text: str) -> str:
+    """Return the text as one printable line: a blank takes the place of each line break or tab and the blanks there.
+
+    A text that is printable already stays as it is.
+    """
+    if text.isprintable():
+        return text
+    parts = _BREAKS.split(text.rstrip())
+    return printable(" ".join(parts[:1] + [part.strip() for part in parts[1:]]))
 
 
 def one_line(text: str, *, limit: int = 200) -> str:

@@ -2,12 +2,14 @@
 
 import errno
 import os
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import typer
 
 from toombos_cli.base.errors import Problem, raised_at
+from toombos_cli.base.text import printable_lines
 from toombos_cli.cli.invocation import GlobalOptions, Invocation
 from toombos_cli.cli.lazy_commands import load_command
 
@@ -45,7 +47,7 @@ def bug(error: Exception) -> Problem:
     if os.environ.get("TOOMBOS_DEBUG"):
         import traceback
 
-        traceback.print_exception(error)
+        sys.stderr.write(printable_lines("".join(traceback.format_exception(error))))
     return Problem(
         message=f"a bug in toombos: {type(error).__name__}",
         where=raised_at(error),

@@ -75,7 +75,7 @@ def write_outputs(documents: Iterable[tuple[Path, str]]) -> list[Problem]:
     problems: list[Problem] = []
     for path, text in documents:
         try:
-            write_output(path, text.encode())
+            write_output(path, text.encode("utf-8", "backslashreplace"))
         except OperationError as error:
             problems += error.problems
     return problems

@@ -4,6 +4,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from toombos_cli.base.text import folded
 from toombos_cli.cli.invocation import Invocation
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Waiting:
 
     def note(self, change: Change) -> None:
         """Show one change."""
-        said = f"{change.phase}: {change.detail}" if change.detail else change.phase
+        said = folded(f"{change.phase}: {change.detail}" if change.detail else change.phase)
         if not self._live and self._invocation.options.verbose:
             self._console.print(f"{change.service}: {said}")
         if change.phase in self._WAITED_FOR:
@@ -58,11 +59,13 @@ class Waiting:
             self._show("; ".join(f"{name} {what}" for name, what in self._waits.items()))
 
     def _show(self, text: str) -> None:
+        from rich.text import Text  # a str would be read as rich's markup
+
         if self._status is None:
-            self._status = self._console.status(text)
+            self._status = self._console.status(Text(text))
             self._status.start()
         else:
-            self._status.update(text)
+            self._status.update(Text(text))
 
     def __enter__(self) -> "Waiting":
         return self

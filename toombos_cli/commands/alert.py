@@ -122,11 +122,13 @@ def deliver(
 def serve(invocation: Invocation) -> None:
     """Receive Alertmanager's webhook; run as the manifest's service `alerts`."""
     from toombos_cli.alerts.receiver import run_receiver
+    from toombos_cli.monitoring.rules import alert_rules
 
     service = invocation.manifest.services.get("alerts")
     if service is None:
         raise ConfigurationError("the manifest has no service named alerts", hint='extends = "toombos"')
-    run_receiver(invocation.manifest, service)
+    commands = {rule.name: rule.command for rule in alert_rules(invocation.manifest)}
+    run_receiver(invocation.manifest, service, commands)
 
 
 def _severity(text: str) -> "Severity":

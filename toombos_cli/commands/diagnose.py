@@ -176,7 +176,7 @@ def _write_files(invocation: Invocation, found: "Diagnosis", *, html: Path | Non
     if html is not None:
         from toombos_cli.render.diagnose_html import document
 
-        write_output(html, document(found.report).encode("utf-8", "backslashreplace"))
+        write_output(html, document(found.report).encode())
     if bundle is not None:
         from toombos_cli.diagnose.bundle import make_bundle
         from toombos_cli.render.diagnose_markdown import document as markdown

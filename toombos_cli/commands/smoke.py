@@ -100,11 +100,12 @@ def _progress(invocation: Invocation, *, total: int) -> Iterator["Notify"]:
 
 def _annotate(invocation: Invocation, report: "SmokeReport") -> None:
     """Write GitHub's workflow commands: to stderr if stdout holds a JSON document, as GitHub reads both."""
+    from toombos_cli.render.console import write_commands
     from toombos_cli.render.github import annotations, summary
 
-    stream = (invocation.stderr if invocation.options.json else invocation.stdout).file
-    stream.write(annotations(report, title=f"toombos {invocation.command}"))
-    stream.flush()
+    console = invocation.stderr if invocation.options.json else invocation.stdout
+    write_commands(console, annotations(report, title=f"toombos {invocation.command}"))
+    console.file.flush()
     if name := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(name).open("a", encoding="utf-8") as file:
             file.write(summary(report, title=f"toombos {invocation.command}"))

@@ -1,6 +1,6 @@
 """What the `config` commands return."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -89,7 +89,7 @@ class ExampleReport(Report):
     kind: ClassVar[str] = "config_example"
     asked_for: ClassVar[bool] = True
 
-    text: str
+    text: str = field(metadata={"lines": True})
 
     @property
     def verdict(self) -> Verdict:

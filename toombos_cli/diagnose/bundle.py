@@ -18,6 +18,7 @@ import msgspec
 
 from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.redaction import Redactor
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted, read_bounded
 from toombos_cli.diagnose.checks import all_checks
 from toombos_cli.diagnose.facts import FACTS, SETTINGS
 from toombos_cli.diagnose.facts.logs import tail_text
@@ -84,15 +85,16 @@ def diagnose_bundle(path: Path, selection: FindingFilter) -> Diagnosis:
 
 def _decoded(members: Mapping[str, bytes], where: str) -> tuple[About, Manifest, dict[str, Any]]:
     try:
-        about = msgspec.json.decode(members[_ABOUT], type=About)
+        about = decode_untrusted(members[_ABOUT], About)
         if about.schema_version != SCHEMA_VERSION:
             message = f"has bundle version {about.schema_version}; this toombos reads version {SCHEMA_VERSION}"
             raise OperationError(message, where=where)
-        manifest = msgspec.json.decode(members[_MANIFEST], type=Manifest, dec_hook=lambda kind, value: kind(value))
-        return about, manifest, msgspec.json.decode(members[_FACTS], type=dict[str, Any])
+        decode_untrusted(members[_MANIFEST])  # for its depth: some of the manifest's values may have any type
+        manifest = decode_untrusted(members[_MANIFEST], Manifest, dec_hook=lambda kind, value: kind(value))
+        return about, manifest, decode_untrusted(members[_FACTS], dict[str, Any], most_bytes=_LARGEST_BYTES)
     except KeyError as error:
         raise OperationError(f"is not a toombos bundle: it has no {error.args[0]}", where=where) from None
-    except msgspec.DecodeError as error:
+    except UntrustedError as error:
         raise OperationError(f"is damaged: {error}", where=where) from None
 
 
@@ -113,8 +115,8 @@ def _members(
     yield "config.txt", redactor.text(_settings(facts)).encode()
     yield "versions.txt", redactor.text(_versions()).encode()
     state = RunDirectory(facts.manifest.project).state
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        yield "state.json", _json(msgspec.json.decode(state.read_bytes()), redactor)
+    with contextlib.suppress(OSError, UntrustedError):
+        yield "state.json", _json(decode_untrusted(read_bounded(state)), redactor)
     for name, service in facts.manifest.services.items():
         text = tail_text(Path(service.log), redactor)
         if text:

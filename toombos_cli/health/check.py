@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 
-from toombos_cli.base.errors import ToombosError
+from toombos_cli.base.errors import ToombosError, type_and_place
 from toombos_cli.base.fixes import Fix, toombos
 from toombos_cli.base.results import Verdict
 from toombos_cli.health.report import HealthReport, ServiceHealth, ServiceStatus, SkippedService
@@ -91,6 +91,9 @@ def _probe_all(services: Mapping[str, Service], project: Path, timeout_s: float 
             results[service.name] = probe_service(service, project, timeout_s=timeout_s)
         except ToombosError as error:
             errors.append(error)
+        except Exception as error:  # a bug that one service's response reveals must not affect the others
+            detail = f"it could not be probed: {type_and_place(error)}"
+            results[service.name] = ProbeResult(url=service.url, reason=Reason.ERROR, detail=detail)
 
     threads = [Thread(target=probe, args=(service,)) for service in services.values()]
     for thread in threads:

@@ -16,6 +16,7 @@ import msgspec
 from toombos_cli.base.errors import ConfigurationError, OperationError, UsageError
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.results import Verdict
+from toombos_cli.base.untrusted import UntrustedError, decode_file
 from toombos_cli.load.build_report import distributions_of, settled_counts
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import EngineResult
@@ -88,12 +89,12 @@ def baseline_run(outcome: EngineResult) -> BaselineRun:
 def read_baseline(path: Path, plan: LoadPlan) -> Baseline:
     """Return the baseline. Raise ConfigurationError if it is unusable, UsageError if it belongs to another plan."""
     try:
-        baseline = msgspec.json.decode(path.read_bytes(), type=Baseline)
+        baseline = decode_file(path, Baseline, follows_link=True)
     except OSError as error:
         raise ConfigurationError(
             f"cannot be read: {error.strerror}", where=str(path), hint="create one with --save-baseline"
         ) from None
-    except msgspec.DecodeError as error:
+    except UntrustedError as error:
         raise ConfigurationError(
             f"not a baseline: {error}", where=str(path), hint="create one with --save-baseline"
         ) from None

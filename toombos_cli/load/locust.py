@@ -24,6 +24,7 @@ from typing import Any
 
 from toombos_cli.base.addresses import host_port
 from toombos_cli.base.errors import OperationError, UsageError
+from toombos_cli.base.untrusted import decode_untrusted, read_bounded
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import EndpointResult, EngineResult, FailureCount, Latencies, RequestFailure
 from toombos_cli.load.engine.timeline import Timeline
@@ -36,6 +37,7 @@ LIMITS = (
 )
 _START_S = 30.0
 _REMOTE_START_S = 600.0  # people start remote workers by hand
+_RESULT_BYTES = 1 << 30
 _STOP_S = 15.0
 _SECRETS = ("http_proxy", "https_proxy", "all_proxy", "LOCUST_")
 
@@ -86,7 +88,7 @@ def run_locust(plan: LoadPlan, fleet: LocustFleet) -> EngineResult:
         interrupted_by = _drive(plan, fleet, file, directory)
         if not result.exists():
             raise OperationError(f"Locust ended without a result: {_last_words(directory / 'master.log')}")
-        measured = json.loads(result.read_text())
+        measured = decode_untrusted(read_bounded(result, _RESULT_BYTES), most_bytes=_RESULT_BYTES)
     if measured["gave_up"]:
         counted = sum(row[5] for row in measured["rows"])
         raise OperationError(f"Locust counted {counted} of {plan.requests} requests: {measured['gave_up']}")

@@ -10,7 +10,6 @@ json = { preview_only = true }
 
 import json
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import msgspec
 
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.spelling import did_you_mean
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted_toml, read_bounded
 from toombos_cli.manifest.reading.positions import key_lines, nearest_line
 
 _HINT = "write a [[request]] table for each kind of request: path; weight, method, headers; json, body or body_file"
@@ -68,13 +68,14 @@ class ScenarioRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_scenario(path: Path) -> tuple[ScenarioRequest, ...]:
     """Return the requests of a scenario file, each with a unique name. Raise ConfigurationError with file and line."""
     try:
-        text = path.read_text("utf-8")
-        tree = tomllib.loads(text)
+        content = read_bounded(path, follows_link=True)
+        tree = decode_untrusted_toml(content)
     except OSError as error:
         raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path), hint=_HINT) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"not valid TOML: {error}", where=str(path), hint=_HINT) from None
-    lines = key_lines(text)
+    except UntrustedError as error:
+        where = str(path) if error.line is None else f"{path}:{error.line}"
+        raise ConfigurationError(f"not valid TOML: {error}", where=where, hint=_HINT) from None
+    lines = key_lines(content.decode())
 
     def refuse(message: str, *at: str | int, hint: str | None = None) -> ConfigurationError:
         line = nearest_line(lines, at)

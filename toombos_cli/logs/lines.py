@@ -3,12 +3,12 @@
 Services in any language log here: JSON (Python, bunyan and pino, Serilog, ECS), logfmt, nginx, and plain text.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
-from toombos_cli.base.text import printable
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 
 _LEVEL_KEYS = ("level", "severity", "levelname", "lvl", "log.level", "@l")
 _WRONG = frozenset({"ERROR", "ERR", "CRITICAL", "CRIT", "FATAL", "PANIC", "ALERT", "EMERG", "EMERGENCY"})
@@ -32,19 +32,24 @@ _MILLISECONDS = 1e11
 
 def is_error(line: str) -> bool:
     """Return whether the line reports an error, by its JSON level or the words of loggers and tracebacks."""
-    if line.startswith("{"):
-        try:
-            told = level_of(json.loads(line))
-        except (ValueError, RecursionError):
-            told = None
-        if told is not None:
-            return told in _WRONG
-    return bool(_ERROR.search(line))
+    level = level_of(entry_of(line))
+    return level in _WRONG if level is not None else bool(_ERROR.search(line))
 
 
-def level_of(entry: object) -> str | None:
+def entry_of(line: str) -> dict[str, Any] | None:
+    """Return the JSON object on the line, or None."""
+    if not line.startswith("{"):
+        return None
+    try:
+        entry: dict[str, Any] = decode_untrusted(line, as_python=True)
+    except UntrustedError:
+        return None
+    return entry
+
+
+def level_of(entry: Mapping[str, Any] | None) -> str | None:
     """Return the level of a JSON log entry in capitals, or None; a numeric level becomes ERROR or INFO."""
-    if not isinstance(entry, Mapping):
+    if entry is None:
         return None
     level = next((entry[key] for key in _LEVEL_KEYS if key in entry), None)
     if isinstance(level, int | float) and not isinstance(level, bool):
@@ -90,11 +95,7 @@ def _of_epoch(number: float) -> datetime:
 
 def readable(line: str) -> str:
     """Return a line for display in an error: the level and message of a JSON line, any other line unchanged."""
-    if line.startswith("{"):
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            return printable(line)
-        if isinstance(entry, dict) and isinstance(entry.get("message"), str):
-            return printable(f"{entry.get('level', '')} {entry['message']}".strip())
-    return printable(line)
+    entry = entry_of(line)
+    if entry is not None and isinstance(entry.get("message"), str):
+        return f"{entry.get('level', '')} {entry['message']}".strip()
+    return line

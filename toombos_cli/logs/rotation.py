@@ -25,6 +25,7 @@ import msgspec
 from toombos_cli.base import locks
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file, replacing
+from toombos_cli.base.untrusted import UntrustedError, decode_file
 from toombos_cli.manifest.tables.logs import Logs
 
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
@@ -78,8 +79,8 @@ class LogFile:
     def record(self) -> RotationRecord:
         """Return the current record, or an empty one if there was no rotation or it cannot be read."""
         try:
-            return msgspec.json.decode(self._record_path.read_bytes(), type=RotationRecord)
-        except (OSError, msgspec.DecodeError):
+            return decode_file(self._record_path, RotationRecord)
+        except (OSError, UntrustedError):
             return RotationRecord()
 
     def archives(self) -> tuple[Path, ...]:

@@ -10,11 +10,16 @@ import msgspec
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.fixes import here
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.dashboards import DATASOURCE_UID
 from toombos_cli.probes import Reason, probe_http
 
 ADMIN = "admin"
+
+
+class _Dashboard(msgspec.Struct):
+    uid: str
 
 
 def password_file(project: Path) -> Path:
@@ -99,6 +104,6 @@ def provisioned_dashboards(manifest: Manifest) -> frozenset[str]:
     if response.reason is not Reason.OK:
         raise OperationError(f"Grafana does not respond: {response.detail}", where=url, hint=here("monitoring", "up"))
     try:
-        return frozenset(item["uid"] for item in msgspec.json.decode(response.body))
-    except (msgspec.DecodeError, TypeError, KeyError):
+        return frozenset(item.uid for item in decode_untrusted(response.body, tuple[_Dashboard, ...]))
+    except UntrustedError:
         raise OperationError("Grafana's response is not a list of dashboards", where=url) from None

@@ -1,18 +1,17 @@
 """A client of the running Prometheus: targets, rules, queries (its HTTP API, v1)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes import probe_http
+from toombos_cli.probes.prometheus import PrometheusError, active_targets, prometheus_data, query
 
 _TIMEOUT_S = 10.0
-_MAX_BODY_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,14 +24,21 @@ class PrometheusTarget:
     last_error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedRule:
+class LoadedRule(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An alert rule that Prometheus has loaded; its state is inactive, pending or firing."""
 
     name: str
     state: str
     health: str
-    last_error: str
+    last_error: str = ""
+
+
+class _Group(msgspec.Struct):
+    rules: tuple[LoadedRule, ...]
+
+
+class _Rules(msgspec.Struct):
+    groups: tuple[_Group, ...]
 
 
 class PrometheusApi:
@@ -43,44 +49,35 @@ class PrometheusApi:
 
     def targets(self) -> tuple[PrometheusTarget, ...]:
         """Return the active targets."""
-        data = self._get("/api/v1/targets?state=active")
-        return tuple(
-            PrometheusTarget(
-                job=target["labels"].get("job", ""),
-                url=target["scrapeUrl"],
-                health=target["health"],
-                last_error=target["lastError"],
+        with self._as_documented():
+            return tuple(
+                PrometheusTarget(
+                    job=target.labels.get("job", ""),
+                    url=target.scrape_url,
+                    health=target.health,
+                    last_error=target.last_error,
+                )
+                for target in active_targets(self._service, timeout_s=_TIMEOUT_S)
             )
-            for target in data["activeTargets"]
-        )
 
     def rules(self) -> tuple[LoadedRule, ...]:
         """Return the loaded alert rules."""
-        groups = self._get("/api/v1/rules?type=alert")["groups"]
-        return tuple(
-            LoadedRule(
-                name=rule["name"], state=rule["state"], health=rule["health"], last_error=rule.get("lastError", "")
-            )
-            for group in groups
-            for rule in group["rules"]
-        )
+        with self._as_documented():
+            found = prometheus_data(self._service, "/api/v1/rules?type=alert", _Rules, timeout_s=_TIMEOUT_S)
+        return tuple(rule for group in found.groups for rule in group.rules)
 
     def count_series(self, expr: str) -> int:
         """Return the current number of series of the expression. The OperationError quotes Prometheus."""
-        return len(self._get(f"/api/v1/query?query={quote(expr)}")["result"])
+        with self._as_documented():
+            return len(query(self._service, expr, timeout_s=_TIMEOUT_S))
 
-    def _get(self, path: str) -> Any:
-        url = self._service.url + path
-        response = probe_http(url, timeout_s=_TIMEOUT_S, max_body_bytes=_MAX_BODY_BYTES)
+    @contextmanager
+    def _as_documented(self) -> Iterator[None]:
         try:
-            body = msgspec.json.decode(response.body)
-        except msgspec.DecodeError:
-            body = None
-        if isinstance(body, dict) and body.get("status") == "success":
-            return body["data"]
-        reason = body.get("error") if isinstance(body, dict) else None
-        raise OperationError(
-            f"Prometheus does not respond as expected: {reason or response.detail or response.http_status}",
-            where=self._service.url,
-            hint=here("monitoring", "up"),
-        )
+            yield
+        except PrometheusError as error:
+            raise OperationError(
+                f"Prometheus does not respond as expected: {error}",
+                where=self._service.url,
+                hint=here("monitoring", "up"),
+            ) from None

@@ -46,19 +46,17 @@ def health_verdict(reason: Reason, cause: Cause | None) -> Verdict:
 
 
 def read_json(result: ProbeResult) -> Any:
-    """Return the body as JSON. Raise ValueError that says why it is not JSON."""
-    if result.truncated:
-        raise ValueError(f"the body is longer than {len(result.body)} bytes")
-    if not result.body.strip():
-        raise ValueError("the body is empty")
-    import msgspec
+    """Return the body as JSON. Raise UntrustedError."""
+    from toombos_cli.base.untrusted import MOST_BYTES, UntrustedError, decode_untrusted
 
+    if result.truncated:
+        raise UntrustedError(f"the body is longer than {len(result.body)} bytes")
+    if not result.body.strip():
+        raise UntrustedError("the body is empty")
     try:
-        return msgspec.json.decode(result.body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"the body is not JSON: {error}") from None
-    except RecursionError:
-        raise ValueError("the body is JSON nested too deeply") from None
+        return decode_untrusted(result.body, most_bytes=max(MOST_BYTES, len(result.body)))
+    except UntrustedError as error:
+        raise UntrustedError(f"the body is not JSON: {error}") from None
 
 
 def _complaint(result: ProbeResult, expects: Expects) -> tuple[Cause, str] | None:
@@ -85,11 +83,11 @@ def _complaint(result: ProbeResult, expects: Expects) -> tuple[Cause, str] | Non
 
 def said_dry_run(body: bytes | str) -> bool | None:
     """Return the boolean member `dry_run` of a health response, or None if it has none."""
-    import msgspec
+    from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 
     try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        document = decode_untrusted(body)
+    except UntrustedError:
         return None
     said = document.get("dry_run") if isinstance(document, dict) else None
     return said if isinstance(said, bool) else None

@@ -13,6 +13,8 @@ from toombos_cli.base.text import one_line
 
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
 _MAX_HEAD_BYTES = 65536
+_FRAMING_RATIO = 16
+"""A chunk of one byte takes six; a chunk's extension may take more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class PartialResponse:
                 raise NotHttpError(str(error)) from None
         if self.status is None and self.received_bytes > _MAX_HEAD_BYTES:
             raise NotHttpError(f"its header is longer than {_MAX_HEAD_BYTES} bytes")
+        if not self.complete and self.received_bytes > 2 * _MAX_HEAD_BYTES + _FRAMING_RATIO * len(self.body):
+            raise NotHttpError("its trailer or the framing of its chunks has no end")
 
     def header(self, name: str) -> str | None:
         """Return the first header with that lower-case name, or None."""

@@ -18,6 +18,7 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.files import append_line
+from toombos_cli.base.untrusted import EpochSeconds, UntrustedError, decode_file
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.project.commands import own_argv
 
@@ -39,7 +40,7 @@ class AlertEvent(msgspec.Struct, frozen=True, kw_only=True):
     body: str = ""
     resolved: bool = False
     episode: str = ""
-    at: float = msgspec.field(default_factory=time.time)
+    at: EpochSeconds = msgspec.field(default_factory=time.time)
 
 
 class AlertDirectory:
@@ -129,8 +130,8 @@ def place_of(project: Path) -> str:
 def open_keys(project: Path) -> frozenset[str]:
     """Return the keys of the open problems that the sender knows."""
     try:
-        return frozenset(msgspec.json.decode(AlertDirectory(project).ledger.read_bytes(), type=_Open).incidents)
-    except (OSError, msgspec.DecodeError):
+        return frozenset(decode_file(AlertDirectory(project).ledger, _Open).incidents)
+    except (OSError, UntrustedError):
         return frozenset()
 
 

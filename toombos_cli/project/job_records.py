@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.untrusted import EpochSeconds, UntrustedError, decode_file
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import WEEKDAYS, Job
 
@@ -21,8 +22,8 @@ _EARLY_S = 60.0
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A job's last run; `exit_code` is None while it runs. Times are seconds since the epoch."""
 
-    started_at: float
-    ended_at: float | None = None
+    started_at: EpochSeconds
+    ended_at: EpochSeconds | None = None
     exit_code: int | None = None
 
 
@@ -30,7 +31,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """When and how the schedule was installed."""
 
     method: str
-    installed_at: float
+    installed_at: EpochSeconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +62,8 @@ def write_record(project: Path, job: str, record: RunRecord) -> None:
 def read_record(project: Path, job: str) -> RunRecord | None:
     """Return the job's last run, or None if it never ran."""
     try:
-        return msgspec.json.decode((directory_of(project) / f"{job}.json").read_bytes(), type=RunRecord)
-    except (OSError, msgspec.DecodeError):
+        return decode_file(directory_of(project) / f"{job}.json", RunRecord)
+    except (OSError, UntrustedError):
         return None
 
 
@@ -78,8 +79,8 @@ def write_installation(project: Path, installation: Installation | None) -> None
 def read_installation(project: Path) -> Installation | None:
     """Return how the schedule is installed, or None if it is not."""
     try:
-        return msgspec.json.decode((directory_of(project) / "installed").read_bytes(), type=Installation)
-    except (OSError, msgspec.DecodeError):
+        return decode_file(directory_of(project) / "installed", Installation)
+    except (OSError, UntrustedError):
         return None
 
 

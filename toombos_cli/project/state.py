@@ -12,6 +12,7 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.base.directories import make_private_directory
+from toombos_cli.base.untrusted import EpochSeconds, ProcessNumber, UntrustedError, decode_file
 from toombos_cli.manifest.tables.service import Service
 
 SCHEMA_VERSION = 1
@@ -57,7 +58,7 @@ class FailureKind(StrEnum):
 class RestartRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One restart that the supervisor made: `at` is seconds since the epoch."""
 
-    at: float
+    at: EpochSeconds
     reason: str
 
 
@@ -75,9 +76,9 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     desired: bool
     phase: Phase
     run_id: str = ""
-    pid: int = 0
+    pid: ProcessNumber = 0
     start_ticks: int = 0
-    started_at: float = 0.0
+    started_at: EpochSeconds = 0.0
     ready_after_s: float | None = None
     detail: str = ""
     failure_kind: FailureKind | None = None
@@ -111,11 +112,11 @@ class SystemState(msgspec.Struct, frozen=True, kw_only=True):
     schema_version: int = SCHEMA_VERSION
     boot_id: str
     pid_namespace: int
-    supervisor_pid: int
+    supervisor_pid: ProcessNumber
     supervisor_start_ticks: int
     dry_run: bool
     mode: str | None
-    started_at: float
+    started_at: EpochSeconds
     env_file: EnvFileStamp
     services: dict[str, ServiceState]
     warnings: tuple[str, ...] = ()
@@ -196,8 +197,8 @@ def read_state(project: Path) -> SystemState | None:
     path = RunDirectory(project).state
     for candidate in (path, path.with_suffix(".json.bak")):
         try:
-            return msgspec.json.decode(candidate.read_bytes(), type=SystemState)
-        except (OSError, msgspec.DecodeError):
+            return decode_file(candidate, SystemState)
+        except (OSError, UntrustedError):
             continue
     return None
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from toombos_cli.base.findings import Finding
 from toombos_cli.render.diagnose_markdown import summary
+from toombos_cli.render.presentable import presentable
 
 if TYPE_CHECKING:
     from toombos_cli.diagnose.report import DiagnoseReport
@@ -31,7 +32,7 @@ td { border-top: 1px solid var(--line); padding: .25rem .6rem .25rem 0;
 
 def document(report: "DiagnoseReport") -> str:
     """Return the whole page."""
-    return "".join(_parts(report))
+    return "".join(_parts(presentable(report)))
 
 
 def _parts(report: "DiagnoseReport") -> Iterator[str]:

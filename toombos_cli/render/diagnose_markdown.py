@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from toombos_cli.base.findings import WRONG, Finding
 from toombos_cli.base.results import Verdict
+from toombos_cli.render.presentable import presentable
 
 if TYPE_CHECKING:
     from toombos_cli.diagnose.report import DiagnoseReport
@@ -16,7 +17,7 @@ _NAMED_SERVICES = 5
 
 def document(report: "DiagnoseReport", *, verbose: bool = False) -> str:
     """Return the whole report; `verbose` adds all findings."""
-    return "\n".join(_lines(report, verbose=verbose)) + "\n"
+    return "\n".join(_lines(presentable(report), verbose=verbose)) + "\n"
 
 
 def summary(report: "DiagnoseReport") -> str:
@@ -52,18 +53,18 @@ def explained(symptoms: tuple[Finding, ...]) -> str:
 def _lines(report: "DiagnoseReport", *, verbose: bool) -> Iterator[str]:
     yield f"# Diagnosis: {report.verdict.value.upper()}"
     yield ""
-    yield f"{_text(str(report.project))}, {report.checked_at}: {summary(report)}"
+    yield f"{escaped(str(report.project))}, {report.checked_at}: {summary(report)}"
     for root in report.root_findings:
         yield ""
         yield from _root(report, root)
     errors = [finding for finding in report.findings if finding.verdict is Verdict.ERROR]
     if errors:
         yield from ("", "## Could not be judged", "")
-        yield from (f"- {finding.id}: {_text(finding.reason)}" for finding in errors)
+        yield from (f"- {finding.id}: {escaped(finding.reason)}" for finding in errors)
     if verbose:
         yield from ("", "## All checks", "")
         yield from (
-            f"- {f.verdict.value.upper()} {f.id}{f' ({f.service})' if f.service else ''}: {_text(f.reason or f.title)}"
+            f"- {f.verdict.value.upper()} {f.id}" + (f" ({escaped(f.service)})" if f.service else "") + f": {_said(f)}"
             for f in report.findings
         )
     if report.root_findings:
@@ -71,36 +72,45 @@ def _lines(report: "DiagnoseReport", *, verbose: bool) -> Iterator[str]:
 
 
 def _root(report: "DiagnoseReport", root: Finding) -> Iterator[str]:
-    yield f"## {root.verdict.value.upper()} {root.id}: {_text(root.reason or root.title)}"
+    yield f"## {root.verdict.value.upper()} {root.id}: {_said(root)}"
     yield ""
     for evidence in root.evidence:
-        yield f"- {_code(evidence.place)}" + (f" {_text(evidence.text)}" if evidence.text else "")
+        yield f"- {code_span(evidence.place)}" + (f" {escaped(evidence.text)}" if evidence.text else "")
     symptoms = report.symptoms_of(root)
     if symptoms:
-        yield f"- explains {explained(symptoms)}"
+        yield f"- explains {escaped(explained(symptoms))}"
     if root.cause:
         yield ""
-        yield f"Cause: {_text(root.cause)}"
+        yield f"Cause: {escaped(root.cause)}"
     if root.fix:
         yield ""
         if root.fix.command:
             yield from ("Fix:", "", "```sh", root.fix.command, "```")
         else:
-            yield f"Fix: {_text(root.fix.advice)}"
+            yield f"Fix: {escaped(root.fix.advice)}"
+
+
+def _said(finding: Finding) -> str:
+    return escaped(finding.reason or finding.title)
 
 
 def _footer(report: "DiagnoseReport") -> Iterator[str]:
     yield from ("", "## Further help", "")
-    lines = (*report.further_help, *(_text(contact) for contact in report.support))
+    lines = (*report.further_help, *map(escaped, report.support))
     yield from (f"{number}. {line}" for number, line in enumerate(lines, start=1))
 
 
-def _text(text: str) -> str:
-    """Escape all markup in the text, which may come from a log."""
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split("\n")))
+def escaped(text: str) -> str:
+    """Escape all markup in a line of text, which may come from a log."""
+    return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", text)
 
 
-def _code(text: str) -> str:
+def code_span(text: str) -> str:
     """Return the text as a code span, with a fence that does not occur in it."""
-    fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    fence = fence_around(text, least=1)
     return f"{fence}{text}{fence}" if "`" not in text else f"{fence} {text} {fence}"
+
+
+def fence_around(text: str, *, least: int = 3) -> str:
+    """Return backticks, more than the text has in a row."""
+    return "`" * max(least, max(map(len, re.findall("`+", text)), default=0) + 1)

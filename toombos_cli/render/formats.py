@@ -45,5 +45,9 @@ def render(report: Report, output: Output, *, format: str, exit_code: int) -> in
     """
     if format not in FORMATS:
         raise UsageError(f"no format is named {format!r}", hint=f"formats: {', '.join(FORMATS)}")
+    if format != "json":
+        from toombos_cli.render.presentable import presentable
+
+        report = presentable(report)
     own: int | None = import_module(FORMATS[format]).show(report, output, exit_code)
     return exit_code if own is None else own

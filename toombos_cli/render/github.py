@@ -1,6 +1,8 @@
 """GitHub Actions: an annotation for each failing case, and a table for the job summary."""
 
 from toombos_cli.base.results import WORST_FIRST, Case, Report, Verdict
+from toombos_cli.render.diagnose_markdown import escaped
+from toombos_cli.render.presentable import presentable
 from toombos_cli.render.verdicts import WORDS
 
 _LEVELS = {Verdict.FAIL: "error", Verdict.ERROR: "error", Verdict.WARN: "warning"}
@@ -26,7 +28,7 @@ def summary(report: Report, *, title: str) -> str:
 
 def _cases(report: Report) -> list[Case]:
     """Return the judged items, the worst first."""
-    return sorted(report.cases() or (), key=lambda case: WORST_FIRST.index(case.verdict))
+    return sorted(presentable(report).cases() or (), key=lambda case: WORST_FIRST.index(case.verdict))
 
 
 def _message(text: str) -> str:
@@ -38,6 +40,4 @@ def _property(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return (
-        text.replace("|", "\\|").replace("\n", "<br>").replace("<br>", "\0").replace("<", "&lt;").replace("\0", "<br>")
-    )
+    return "<br>".join(map(escaped, text.split("\n")))

@@ -1,22 +1,23 @@
 """JUnit XML for any report with `cases()`."""
 
 from toombos_cli.base.errors import UsageError
-from toombos_cli.base.results import Case, Report, Verdict
-from toombos_cli.base.text import printable
+from toombos_cli.base.results import Report, Verdict
+from toombos_cli.render.console import write_document
 from toombos_cli.render.formats import Output
+from toombos_cli.render.presentable import presentable
 
 
 def show(report: Report, output: Output, exit_code: int) -> None:
     """Print the report as one JUnit document."""
     del exit_code  # JUnit has no field for it
-    output.stdout.file.write(document(report, suite=output.command))
+    write_document(output.stdout, document(report, suite=output.command))
 
 
 def document(report: Report, *, suite: str) -> str:
     """Return the report's cases as JUnit XML, UTF-8 text. Raise UsageError for a report without cases."""
     from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-    cases = report.cases()
+    cases = presentable(report).cases()
     if cases is None:
         raise UsageError(f"{suite} has no JUnit output")
     kinds = {Verdict.FAIL: Failure, Verdict.ERROR: Error, Verdict.SKIP: Skipped}
@@ -24,17 +25,12 @@ def document(report: Report, *, suite: str) -> str:
     for case in cases:
         test = TestCase(case.name, classname=f"toombos.{suite}", time=round(case.duration_s, 6))
         if case.verdict in kinds:
-            test.result = [kinds[case.verdict](_printable(case))]
+            test.result = [kinds[case.verdict](case.detail)]
         elif case.detail:
-            test.system_out = _printable(case)
+            test.system_out = case.detail
         tests.add_testcase(test)
     tests.update_statistics()
     xml = JUnitXml(f"toombos {suite}")
     xml.add_testsuite(tests)
     text: bytes = xml.tostring()
     return text.decode("utf-8") + "\n"
-
-
-def _printable(case: Case) -> str:
-    """Returns the detail's lines without the characters that XML 1.0 forbids."""
-    return "\n".join(map(printable, case.detail.split("\n")))

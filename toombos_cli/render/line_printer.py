@@ -22,6 +22,10 @@ class LinePrinter:
         if self._json:
             self._console.file.write(json.dumps({"service": service, "line": line}) + "\n")
             return
+        if not self._console.is_terminal:
+            head = f"{service:<{self._width}} | " if self._width else ""
+            self._console.file.write(f"{head}{printable(line)}\n")
+            return
         if self._width:
             self._console.print(f"{service:<{self._width}} | ", style=self._colors.get(service, ""), end="")
         self._console.out(printable(line), highlight=False)

@@ -4,6 +4,7 @@ from importlib import resources
 
 from toombos_cli.load.report import LoadReport
 from toombos_cli.render.charts import Series, bar_chart, distribution_chart, line_chart
+from toombos_cli.render.presentable import presentable
 from toombos_cli.render.text.load import bounded, milliseconds, sentence
 from toombos_cli.render.verdicts import WORDS
 
@@ -13,6 +14,8 @@ _GOOD, _BAD = 2, 4
 def document(report: LoadReport) -> str:
     """Return the page, UTF-8 text, with all external values escaped."""
     from jinja2 import Environment, StrictUndefined
+
+    report = presentable(report)
 
     source = resources.files("toombos_cli.render").joinpath("templates/load.html.j2").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -6,6 +6,7 @@
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import WORST_FIRST, Report, Verdict
+from toombos_cli.render.console import write_document
 from toombos_cli.render.formats import Output
 
 _STATES = {
@@ -30,11 +31,16 @@ def show(report: Report, output: Output, exit_code: int) -> int:
     said = f"{len(judged) - len(wrong)} of {len(judged)} ok" if judged else "there was nothing to check"
     if wrong:
         said += f"; not ok: {', '.join(case.name for case in wrong)}"
-    data = " ".join(f"'{case.name}'={case.duration_s:.6f}s;;;0" for case in judged if case.duration_s)
+    data = " ".join(f"{_label(case.name)}={case.duration_s:.6f}s;;;0" for case in judged if case.duration_s)
     lines = [f"TOOMBOS {output.command.upper()} {state} - {_text(said)}" + (f" | {data}" if data else "")]
     lines += [_text(f"{_STATES[case.verdict][1]}: {case.name} {case.detail}".rstrip()) for case in wrong]
-    output.stdout.file.write("\n".join(lines) + "\n")
+    write_document(output.stdout, "\n".join(lines) + "\n")
     return code
+
+
+def _label(name: str) -> str:
+    """Return a name as the label of performance data, which cannot contain an equals sign."""
+    return "'" + _text(name).replace("=", "_").replace("'", "''") + "'"
 
 
 def _text(text: str) -> str:

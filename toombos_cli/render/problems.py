@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from toombos_cli.base.errors import Problem
+from toombos_cli.render.presentable import presentable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -10,7 +11,7 @@ if TYPE_CHECKING:
 
 def print_problems(problems: tuple[Problem, ...], stderr: "Console") -> None:
     """Print each problem on stderr: `error: place: message`, then its hint on its own unwrapped line."""
-    for problem in problems:
+    for problem in presentable(problems):
         place = f"{problem.where}: " if problem.where else ""
         stderr.print("error: ", style="bold red", end="")
         stderr.print(f"{place}{problem.message}", soft_wrap=True)

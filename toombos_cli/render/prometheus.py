@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import Report, Sample
+from toombos_cli.render.console import write_document
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def show(report: Report, output: Output, exit_code: int) -> None:
 
     registry = CollectorRegistry()
     registry.register(Samples())
-    output.stdout.file.write(generate_latest(registry).decode())
+    write_document(output.stdout, generate_latest(registry).decode())
 
 
 def _families(samples: tuple[Sample, ...]) -> "Iterator[GaugeMetricFamily]":

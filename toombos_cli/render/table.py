@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
+from toombos_cli.base.text import folded
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -35,7 +37,7 @@ _NARROWEST_FOLD = 12
 
 def print_table(console: "Console", columns: Sequence[Column], rows: Iterable[Sequence[Cell]]) -> tuple[str, ...]:
     """Print the table so that it fits the console; return the names of the columns that were dropped."""
-    cells = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    cells = [[cell if isinstance(cell, Text) else Text(folded(cell)) for cell in row] for row in rows]
     kept = list(range(len(columns)))
     dropped: list[str] = []
     for index in sorted((i for i in kept if columns[i].drop), key=lambda i: columns[i].drop):

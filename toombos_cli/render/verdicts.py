@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from toombos_cli.base.results import Verdict
+from toombos_cli.base.text import folded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,4 +28,4 @@ def word(verdict: Verdict) -> Text:
 
 def print_verdict(console: "Console", verdict: Verdict, text: str) -> None:
     """Print the verdict's word and a sentence behind it, on one line that the terminal may wrap."""
-    console.print(Text.assemble(word(verdict), f" {text}"), soft_wrap=True)
+    console.print(Text.assemble(word(verdict), f" {folded(text)}"), soft_wrap=True)

@@ -1,6 +1,6 @@
 """The reports of `toombos schedule`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from toombos_cli.base.results import Case, Report, Verdict, worst
@@ -81,7 +81,7 @@ class PrintedSchedule(Report):
     asked_for: ClassVar[bool] = True
 
     method: str
-    files: dict[str, str]
+    files: dict[str, str] = field(metadata={"lines": True})
 
     @property
     def verdict(self) -> Verdict:

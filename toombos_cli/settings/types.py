@@ -1,10 +1,10 @@
 """Checks values against the types of documented variables, with pydantic for the types that services parse with it."""
 
-import json
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.tables.environment import Variable
 from toombos_cli.settings.databases import Server
 
@@ -27,8 +27,8 @@ def type_error(variable: Variable, value: str) -> str | None:
         return _dsn_error(variable, value)
     if variable.type == "json" and value.lstrip().startswith("{"):
         try:
-            json.loads(value)
-        except ValueError:
+            decode_untrusted(value)
+        except UntrustedError:
             return "is not JSON"
     return None
 

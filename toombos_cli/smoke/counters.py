@@ -12,6 +12,8 @@ from toombos_cli.smoke.metrics import metric_value
 
 _SETTLE_S = 1.0
 _MAX_BYTES = 4 * 1024 * 1024
+_MOST = 2**53
+"""Beyond it, adding 1 may not change a number."""
 
 
 class UnreadableCounterError(Exception):
@@ -56,7 +58,7 @@ class CounterProof:
             value = value_at(read_json(result), counter.json or "$")
         except ValueError as error:
             raise UnreadableCounterError(f"{_name(counter)}: {error}") from None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -_MOST <= value <= _MOST:
             raise UnreadableCounterError(f"{_name(counter)}: its value in {counter.path} is not a number")
         return value
 

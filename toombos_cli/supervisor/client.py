@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from toombos_cli import processes
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
+from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.project.own_processes import find_survivors, recorded_supervisor
 from toombos_cli.project.state import RunDirectory, read_state
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, StatusRequest, decode_reply, encode
@@ -131,7 +130,7 @@ def _converse(
         for line in _lines(run, connection, request):
             try:
                 reply = decode_reply(line)
-            except msgspec.DecodeError as error:
+            except UntrustedError as error:
                 raise OperationError(
                     f"the running supervisor has a different version: {error}",
                     hint=f"{here('stop')} && {here('restart')}",

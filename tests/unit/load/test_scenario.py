@@ -23,7 +23,7 @@ REFUSED = [
     ("a weight of zero", GOOD + '[[request]]\npath = "/b"\nweight = 0\n', 4, "weight must be above 0", None),
     ("two bodies", GOOD + '[[request]]\npath = "/b"\nbody = ""\njson = 1\n', 4, "only one of json, body", None),
     ("two requests with one name", GOOD + GOOD, 4, "two requests are named 'GET /'", "give each a unique name"),
-    ("a file that is not TOML", "[[request]\n", None, "not valid TOML", "[[request]]"),
+    ("a file that is not TOML", "[[request]\n", 1, "not valid TOML", "[[request]]"),
 ]
 
 

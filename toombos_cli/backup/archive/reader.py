@@ -32,6 +32,7 @@ from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.text import printable
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 
 _MAX_TAIL_BYTES = 64 << 20
 _MAX_MANIFEST_BYTES = 512 << 20
@@ -125,8 +126,8 @@ class Archive:
 
     def _decode_manifest(self) -> ArchiveManifest:
         try:
-            return msgspec.json.decode(self._encoded_manifest, type=ArchiveManifest)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            return decode_untrusted(self._encoded_manifest, ArchiveManifest, most_bytes=_MAX_MANIFEST_BYTES)
+        except UntrustedError as error:
             raise BadArchiveError(f"the manifest cannot be read: {error}") from None
 
     def _check_agreement(self) -> None:
@@ -211,14 +212,14 @@ def _read_tail(fd: int) -> Tail:
     if _HEAD.unpack_from(head) != (SKIPPABLE_MAGIC, frame_bytes) or zlib.crc32(encoded) != checksum:
         raise BadArchiveError("the index at the end is damaged")
     try:
-        demand = msgspec.json.decode(encoded, type=_Demand)
+        demand = decode_untrusted(encoded, _Demand, most_bytes=_MAX_TAIL_BYTES)
         if demand.min_reader > FORMAT:
             raise NewerArchiveError(
                 f"needs a toombos that reads format {demand.min_reader}; this one reads up to {FORMAT}",
                 hint=f"mkdir restored && {UNPACK} ARCHIVE -C restored",
             )
-        tail = msgspec.json.decode(encoded, type=Tail)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        tail = decode_untrusted(encoded, Tail, most_bytes=_MAX_TAIL_BYTES)
+    except UntrustedError as error:
         raise BadArchiveError(f"the index at the end cannot be read: {error}") from None
     sizes_fit = all(0 < size <= FRAME_BYTES and 0 < compressed <= 2 * FRAME_BYTES for compressed, size in tail.frames)
     if not sizes_fit or sum(compressed for compressed, _ in tail.frames) != body_bytes:

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.untrusted import UntrustedError, decode_file
 
 
 class ArchiveRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,8 +44,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def load_catalogue(path: Path) -> Catalogue:
     """Return the catalogue, an empty one if the file is missing or unreadable."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Catalogue)
-    except (OSError, msgspec.DecodeError):
+        return decode_file(path, Catalogue)
+    except (OSError, UntrustedError):
         return Catalogue()
 
 

@@ -14,6 +14,7 @@ from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.fixes import here
+from toombos_cli.base.untrusted import UntrustedError, decode_file
 
 State = Literal["staging", "prepared", "committed"]
 
@@ -34,12 +35,10 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 def load_journal(place: Place) -> Journal | None:
     """Return the open journal, or None if no restore was interrupted."""
     try:
-        content = place.journal.read_bytes()
+        return decode_file(place.journal, Journal)
     except FileNotFoundError:
         return None
-    try:
-        return msgspec.json.decode(content, type=Journal)
-    except msgspec.DecodeError as error:
+    except UntrustedError as error:
         raise OperationError(
             f"the journal of an interrupted restore cannot be read: {error}",
             where=str(place.journal),

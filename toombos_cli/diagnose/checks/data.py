@@ -7,6 +7,7 @@ from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, 
 from toombos_cli.base.fixes import advice
 from toombos_cli.diagnose.facts.probes import PROBES, Operation
 from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.probes import Cause
 
 _GROUP = "data"
 
@@ -54,8 +55,17 @@ def answers(facts: Facts) -> Iterator[Finding]:
     """Services describe their responses: any response matches an empty schema."""
     probes = facts.get(PROBES)
     judged = [name for name, found in probes.items() if found.operations]
-    if not judged:
+    unreadable = {name: p.openapi for name, p in probes.items() if p.openapi and p.openapi.cause is Cause.UNREADABLE}
+    if not judged and not unreadable:
         yield skip("no running service publishes an OpenAPI document")
+    for name, document in unreadable.items():
+        yield warn(
+            f"the OpenAPI document of {name} is not readable: {document.detail}",
+            Evidence(source=document.url, text=document.detail),
+            service=name,
+            cause="its routes cannot be compared with the manifest, nor its responses with their schemas",
+            fix=advice(f"correct the document, or openapi in [services.{name}] of toombos.toml"),
+        )
     for name in judged:
         vague = [f"{o.method} {o.path}" for o in probes[name].operations if not o.described]
         if vague:

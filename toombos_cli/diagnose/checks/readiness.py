@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-import msgspec
-
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, skip, warn
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
@@ -54,9 +53,9 @@ def _parts(facts: Facts) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the parts in each service's readiness response: `{"name", "ready", "message", "required"}`."""
     for name, probes in facts.get(PROBES).items():
         try:
-            parts = msgspec.json.decode(probes.ready.body)["checks"] if probes.ready else []
+            parts = decode_untrusted(probes.ready.body)["checks"] if probes.ready else []
             told = [{key: str(part.get(key, "")) for key in ("name", "ready", "message", "required")} for part in parts]
-        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        except (UntrustedError, KeyError, TypeError, AttributeError):
             continue
         yield from ((name, part) for part in told)
 

@@ -10,6 +10,7 @@ from threading import Thread
 import msgspec
 from msgspec.structs import replace
 
+from toombos_cli.base.errors import type_and_place
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
@@ -58,7 +59,11 @@ def _gather(facts: Facts) -> tuple[DatabaseFacts, ...]:
     databases = facts.get(SETTINGS).databases
 
     def look(number: int, database: Database) -> None:
-        found[number] = _one(facts, database)
+        try:
+            found[number] = _one(facts, database)
+        except Exception as error:  # a bug that one database reveals must not affect the others
+            ping = f"it could not be examined: {type_and_place(error)}"
+            found[number] = DatabaseFacts(name=database.name, services=database.services, ping=ping)
 
     threads = [Thread(target=look, args=one, daemon=True) for one in enumerate(databases)]
     for thread in threads:

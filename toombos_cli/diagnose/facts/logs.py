@@ -14,12 +14,13 @@ from pathlib import Path
 
 import msgspec
 
+from toombos_cli.base.errors import type_and_place
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.text import one_line
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.log_files import RawLine, archived, tail
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
-from toombos_cli.logs.lines import is_error, is_startup, level_of, timestamp_of
+from toombos_cli.logs.lines import entry_of, is_error, is_startup, level_of, timestamp_of
 from toombos_cli.project.own_requests import OwnRequests
 
 _SHOWN_CHARS = 300
@@ -85,7 +86,14 @@ def _gather(facts: Facts) -> dict[str, LogFacts]:
     except FactUnavailableError:
         redactor = Redactor()
     own = OwnRequests.of(facts.manifest.project)
-    return {name: read_log(Path(service.log), redactor, own) for name, service in facts.manifest.services.items()}
+    return {name: _log(Path(service.log), redactor, own) for name, service in facts.manifest.services.items()}
+
+
+def _log(path: Path, redactor: Redactor, own: OwnRequests) -> LogFacts:
+    try:
+        return read_log(path, redactor, own)
+    except Exception as error:  # a bug that one log reveals must not affect the others
+        return LogFacts(path=str(path), exists=True, problem=f"cannot be read: {type_and_place(error)}")
 
 
 def read_log(path: Path, redactor: Redactor, own: OwnRequests = _NOBODYS) -> LogFacts:
@@ -195,14 +203,9 @@ def _entry(line: RawLine, moment: float | None, redactor: Redactor) -> LogEntry:
 
 def _readable(text: str) -> str:
     """Return time, level, logger, message and last exception line of a JSON log line, or any other line unchanged."""
-    if not text.startswith("{"):
-        return text
-    try:
-        entry = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return text
-    message = (entry.get("message") or entry.get("msg")) if isinstance(entry, dict) else None
-    if not isinstance(message, str):
+    entry = entry_of(text)
+    message = (entry.get("message") or entry.get("msg")) if entry is not None else None
+    if entry is None or not isinstance(message, str):
         return text
     words = [str(entry.get("timestamp") or ""), level_of(entry) or "", str(entry.get("logger") or ""), message]
     exception = str(entry.get("exception") or "").strip().splitlines()

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from toombos_cli.base.errors import ToombosError
+from toombos_cli.base.errors import ToombosError, type_and_place
+from toombos_cli.base.text import one_line
+from toombos_cli.base.untrusted import MOST_BYTES, UntrustedError, decode_untrusted
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import FACT_LIMIT_S, Fact, Facts, FactUnavailableError
 from toombos_cli.manifest.tables.service import Service
@@ -65,7 +67,11 @@ def _gather(facts: Facts) -> dict[str, ServiceProbes]:
 
     def ask(service: Service) -> None:
         headers = {"X-Request-ID": own.new_id(f"diagnose-{service.name}")}
-        found[service.name] = _ask(service, monotonic() + _LIMIT_S, headers, keys.get(service.name, ""))
+        try:
+            found[service.name] = _ask(service, monotonic() + _LIMIT_S, headers, keys.get(service.name, ""))
+        except Exception as error:  # a bug that one service's response reveals must not affect the others
+            detail = f"it could not be asked: {type_and_place(error)}"
+            found[service.name] = ServiceProbes(health=Probe(url=service.url, reason=Reason.ERROR, detail=detail))
 
     threads = [Thread(target=ask, args=(service,), daemon=True) for service in services]
     for thread in threads:
@@ -96,14 +102,31 @@ def _ask(service: Service, until: float, headers: Mapping[str, str], key: str) -
     if health.http_status is None:
         return ServiceProbes(health=health)
     with_key = {**headers, "X-API-Key": key} if key else headers
-    openapi = _probe(service, service.openapi, until, with_key, keep=1024 * 1024) if service.openapi else None
+    openapi, operations = _interface(service, until, with_key)
     return ServiceProbes(
         health=health,
         ready=_probe(service, service.ready, until, headers) if service.ready else None,
         metrics=_probe(service, service.metrics, until, headers, keep=_KEPT_TEXT) if service.metrics else None,
-        openapi=msgspec.structs.replace(openapi, body="") if openapi else None,
-        operations=_operations(openapi.body) if openapi and openapi.ok else (),
+        openapi=openapi,
+        operations=operations,
     )
+
+
+def _interface(
+    service: Service, until: float, headers: Mapping[str, str]
+) -> tuple[Probe | None, tuple[Operation, ...]]:
+    """Return the response of the OpenAPI route without its body, and the operations in it."""
+    if not service.openapi:
+        return None, ()
+    probe = _probe(service, service.openapi, until, headers, keep=MOST_BYTES)
+    found = msgspec.structs.replace(probe, body="")
+    if not probe.ok:
+        return found, ()
+    try:
+        return found, _operations(probe.body)
+    except UntrustedError as error:
+        unreadable = {"reason": Reason.BODY, "cause": Cause.UNREADABLE, "detail": one_line(str(error))}
+        return msgspec.structs.replace(found, **unreadable), ()
 
 
 def _health(service: Service, until: float, headers: Mapping[str, str]) -> Probe:
@@ -147,9 +170,12 @@ def as_probe(result: ProbeResult) -> Probe:
 
 
 def _operations(text: str) -> tuple[Operation, ...]:
-    """Return the operations of an OpenAPI document, or () if the text is not one."""
+    """Return the operations of an OpenAPI document. Raise UntrustedError.
+
+    A path that does not begin with / is left out: after the address, it would be part of the host.
+    """
+    document = decode_untrusted(text)
     try:
-        document = msgspec.json.decode(text)
         everywhere = bool(document.get("security"))
         return tuple(
             Operation(
@@ -160,10 +186,10 @@ def _operations(text: str) -> tuple[Operation, ...]:
             )
             for path, item in document["paths"].items()
             for method, operation in item.items()
-            if method in ("get", "put", "post", "delete", "patch")
+            if method in ("get", "put", "post", "delete", "patch") and path.startswith("/")
         )
-    except (msgspec.DecodeError, KeyError, AttributeError, TypeError):
-        return ()
+    except (KeyError, AttributeError, TypeError):
+        raise UntrustedError("it is not an OpenAPI document") from None
 
 
 def _is_described(operation: dict[str, Any]) -> bool:

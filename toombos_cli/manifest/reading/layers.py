@@ -1,13 +1,12 @@
 """The layers of a manifest: the project's own `toombos.toml`, and the packaged manifest that it extends."""
 
-import re
-import tomllib
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted_toml, read_bounded
 from toombos_cli.manifest import FILE_NAME
 
 PACKAGED = "toombos"
@@ -60,14 +59,10 @@ class Layer:
     def parse(cls, text: str, label: str) -> "Layer":
         """Parse a TOML text. Raises ConfigurationError with the line that is wrong."""
         try:
-            return cls(label, tomllib.loads(text), text)
-        except tomllib.TOMLDecodeError as error:
-            at = re.search(r"\(at line (\d+)", str(error))
-            line = at[1] if at else len(text.splitlines())  # "(at end of document)"
-            message = re.sub(r" \(at .*\)$", "", str(error))
-            raise ConfigurationError(
-                f"not valid TOML: {message}", where=f"{label}:{line}", hint="correct that line"
-            ) from None
+            return cls(label, decode_untrusted_toml(text), text)
+        except UntrustedError as error:
+            where = label if error.line is None else f"{label}:{error.line}"
+            raise ConfigurationError(f"not valid TOML: {error}", where=where, hint="correct that line") from None
 
 
 @cache
@@ -83,9 +78,11 @@ def _packaged(name: str) -> Layer:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return read_bounded(path, follows_link=True).decode()
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"not UTF-8 at byte {error.start}", where=str(path)) from None
+    except UntrustedError as error:
+        raise ConfigurationError(f"cannot be read: {error}", where=str(path)) from None
     except OSError as error:
         raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path)) from None
 

@@ -92,6 +92,9 @@ class Service(Table, frozen=True):
     def __post_init__(self) -> None:
         if not self.command:
             raise ValueError("command must name a program")
+        variables = (*self.env.items(), *self.default_env.items())
+        if any("\0" in text for text in (*self.command, self.cwd, self.host, self.log, *map("=".join, variables))):
+            raise ValueError("command, cwd, host, log and env must not contain the character NUL")
         if self.scheme == "none" and self.port:
             raise ValueError("port is set, but scheme = 'none' is for a service that does not listen")
         if self.scheme != "none" and not self.port:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from toombos_cli.base.fixes import here
 from toombos_cli.base.pages import page_path
-from toombos_cli.base.text import printable
+from toombos_cli.render.console import write_document
 from toombos_cli.render.formats import Output
 from toombos_cli.render.table import Column, print_table
 
@@ -40,7 +40,7 @@ def show_change(report: "SettingsChangeReport", output: Output) -> None:
 
 def show_example(report: "ExampleReport", output: Output) -> None:
     """Print the text of `.env.example` without wrapping, ready to be redirected into the file."""
-    output.stdout.print(report.text, end="", soft_wrap=True)
+    write_document(output.stdout, report.text)
 
 
 def show_values(report: "ShowReport", output: Output) -> None:
@@ -55,7 +55,7 @@ def show_values(report: "ShowReport", output: Output) -> None:
     for value in report.values:
         if value.value is not None or not output.quiet:
             style = "" if value.source not in ("default", "unset") else "dim"
-            shown = "-" if value.value is None else printable(value.value)
+            shown = "-" if value.value is None else value.value
             rows.append((value.name, Text(shown, style=style), Text(_source(value), style=style)))
     columns = (Column(name="NAME"), Column(name="VALUE", fold=True), Column(name="SOURCE", fold=True))
     print_table(output.stdout, columns, rows)

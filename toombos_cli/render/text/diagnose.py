@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from toombos_cli.base.results import Verdict
+from toombos_cli.render.console import write_document
 from toombos_cli.render.diagnose_markdown import document, explained, summary
 from toombos_cli.render.formats import Output
 from toombos_cli.render.text.findings import print_finding
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def show(report: "DiagnoseReport", output: Output) -> None:
     """Print the roots, the most urgent last, next to the prompt; with --verbose all other findings before them."""
     if not output.stdout.is_terminal:
-        output.stdout.file.write(document(report, verbose=output.verbose))
+        write_document(output.stdout, document(report, verbose=output.verbose))
         return
     console = output.stdout
     if output.verbose:

@@ -61,7 +61,7 @@ def show_check(report: "MonitoringCheckReport", output: Output) -> None:
     shown = unwell if output.verbose else [item for item in unwell if item.explained_by is None]
     shown = sorted(shown, key=lambda item: WORST_FIRST.index(item.verdict))
     lines = [[item] for item in shown] if output.verbose else _alike(shown)
-    for line, after in zip(lines, [*lines[1:], None], strict=True):
+    for line, after in zip(lines, [*lines[1:], None], strict=False):  # no line, no item after it
         item = line[0]
         more = f", and {len(line) - 1} more" if len(line) > 1 else ""
         text = f"{item.group}: {item.name}{more}" + (f": {item.detail}" if item.detail else "")

@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from toombos_cli.base.text import printable
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
@@ -15,17 +14,13 @@ def show(report: "ProfileReport", output: Output) -> None:
         for thread in report.threads:
             whole = thread.active or output.verbose
             where = f" in {thread.frames[0]}" if thread.frames and not whole else ""
-            _print(output, f"{thread.name} {'runs' if thread.active else 'waits'}{where}")
+            output.stdout.print(f"{thread.name} {'runs' if thread.active else 'waits'}{where}", soft_wrap=True)
             for frame in thread.frames if whole else ():
-                _print(output, f"    {frame}")
-    _print(output, f"{report.service} (pid {report.pid}) {_summary(report)}: {report.flame_graph}")
+                output.stdout.print(f"    {frame}", soft_wrap=True)
+    output.stdout.print(f"{report.service} (pid {report.pid}) {_summary(report)}: {report.flame_graph}", soft_wrap=True)
 
 
 def _summary(report: "ProfileReport") -> str:
     if report.idle:
         return f"was idle for {report.duration_s:g} s; where it waited"
     return f"for {report.duration_s:g} s"
-
-
-def _print(output: Output, text: str) -> None:
-    output.stdout.print(printable(text), soft_wrap=True)

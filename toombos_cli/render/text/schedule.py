@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from toombos_cli.base.fixes import here
 from toombos_cli.base.results import Verdict
+from toombos_cli.render.console import write_document
 from toombos_cli.render.formats import Output
 from toombos_cli.render.table import Column, print_table
 from toombos_cli.render.verdicts import WORDS
@@ -49,9 +50,8 @@ def show(report: "ScheduleReport", output: Output) -> None:
 def show_files(report: "PrintedSchedule", output: Output) -> None:
     """Print the crontab block verbatim, or the units, each below a comment with its name."""
     for name, text in report.files.items():
-        if len(report.files) > 1:
-            output.stdout.file.write(f"# {name}\n")
-        output.stdout.file.write(text + ("\n" if len(report.files) > 1 else ""))
+        several = len(report.files) > 1
+        write_document(output.stdout, f"# {name}\n{text}\n" if several else text)
 
 
 def show_run(report: "JobRunReport", output: Output) -> None:

@@ -24,7 +24,8 @@ def show(report: "StartPreview", output: Output) -> None:
         runs = f", already running as pid {service.pid}" if service.pid else ""
         place = f" on {service.host}:{service.port}" if service.port else ""
         title = f"{number}. {service.name}{place}{runs}"
-        console.print(f"\n{title}", style="bold", soft_wrap=True)
+        console.print()
+        console.print(title, style="bold", soft_wrap=True)
         console.print(f"   command  {shlex.join(service.command)}", soft_wrap=True)
         console.print(f"   cwd      {service.cwd}", soft_wrap=True)
         console.print(f"   log      {service.log}", soft_wrap=True)

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from toombos_cli.base.fixes import here
 from toombos_cli.base.text import duration
+from toombos_cli.render.console import write_document
+from toombos_cli.render.diagnose_markdown import code_span, escaped, fence_around
 from toombos_cli.render.formats import Output
 
 if TYPE_CHECKING:
@@ -15,12 +17,12 @@ _FILL_IN = "[fill in]"
 
 def show_incident(report: "IncidentReport", output: Output) -> None:
     """Print the status update, without terminal markup."""
-    output.stdout.file.write("\n".join(_incident(report)) + "\n")
+    write_document(output.stdout, "\n".join(_incident(report)) + "\n")
 
 
 def show_issue(report: "IssueReport", output: Output) -> None:
     """Print the issue template, without terminal markup."""
-    output.stdout.file.write("\n".join(_issue(report)) + "\n")
+    write_document(output.stdout, "\n".join(_issue(report)) + "\n")
 
 
 def _incident(report: "IncidentReport") -> list[str]:
@@ -47,15 +49,21 @@ def _incident(report: "IncidentReport") -> list[str]:
 
 def _issue(report: "IssueReport") -> list[str]:
     lines = ["**Environment:**", f"- Version: {report.version}", f"- Deployment: {report.deployment or _FILL_IN}"]
-    lines += [f"- OS: {report.system or _FILL_IN}", "", "**Issue Description:**", report.description or _FILL_IN]
+    lines += [
+        f"- OS: {report.system or _FILL_IN}",
+        "",
+        "**Issue Description:**",
+        escaped(report.description) or _FILL_IN,
+    ]
     lines += ["", "**Steps to Reproduce:**", *(f"{number}. {_FILL_IN}" for number in (1, 2, 3))]
     lines += ["", "**Expected Result:**", _FILL_IN, "", "**Actual Result:**"]
     for root in report.causes:
-        lines.append(f"- {root.verdict.value.upper()} {root.id}: {root.reason or root.title}")
-        lines += [f"  - {e.place}: {e.text}" if e.text else f"  - {e.place}" for e in root.evidence]
-        lines += [f"  - cause: {root.cause}"] if root.cause else []
+        lines.append(f"- {root.verdict.value.upper()} {root.id}: {escaped(root.reason or root.title)}")
+        lines += [f"  - {code_span(e.place)}" + (f": {escaped(e.text)}" if e.text else "") for e in root.evidence]
+        lines += [f"  - cause: {escaped(root.cause)}"] if root.cause else []
     lines += [_FILL_IN] if not report.causes else []
-    lines += ["", "**Logs/Screenshots:**", "```", *(report.logs or ("no error in the logs",)), "```"]
-    lines += ["", "**Additional Context:**", *(f"- {text}" for text in report.context)]
+    fence = fence_around("".join(report.logs))
+    lines += ["", "**Logs/Screenshots:**", fence, *(report.logs or ("no error in the logs",)), fence]
+    lines += ["", "**Additional Context:**", *(f"- {escaped(text)}" for text in report.context)]
     lines += [f"- attach the bundle of `{here('diagnose', '--bundle', 'FILE')}`: it holds no secrets"]
     return lines + ([f"- send to: {', '.join(report.support)}"] if report.support else [])

@@ -1,0 +1,153 @@
+"""Decodes what others wrote: responses, log lines, webhooks, archives, and files that may be damaged or hostile.
+
+Size, depth, numbers and encoding are bounded, and whatever is wrong is one exception, so that one odd text never costs
+more than the judgement of that text. No other module decodes JSON or TOML (a contract test holds it).
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, overload
+
+import msgspec
+
+T = TypeVar("T")
+
+MOST_BYTES = 16 * 1024 * 1024
+_MOST_LEVELS = 100
+"""Deeper values would end the recursive functions that compare, redact and encode them."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE = re.compile(r" \(at (?:line (\d+)|end of document).*\)$")
+
+EpochSeconds = Annotated[float, msgspec.Meta(ge=0, le=32_503_680_000)]
+"""Seconds since the epoch, up to the year 3000: later ones cannot be shown as a date."""
+ProcessNumber = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+"""A pid, or 0: the kernel refuses larger numbers with another error than `no such process`."""
+
+
+class UntrustedError(ValueError):
+    """A text of others cannot be used. The message says why, but not where the text is; `line` is where in TOML."""
+
+    def __init__(self, message: str, *, line: int | None = None) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+@overload
+def decode_untrusted(content: bytes | str, *, most_bytes: int = ..., as_python: bool = ...) -> Any: ...
+@overload
+def decode_untrusted(
+    content: bytes | str,
+    kind: type[T],
+    *,
+    most_bytes: int = ...,
+    dec_hook: Callable[[type, Any], Any] | None = ...,
+) -> T: ...
+def decode_untrusted(
+    content: bytes | str,
+    kind: Any = Any,
+    *,
+    most_bytes: int = MOST_BYTES,
+    dec_hook: Callable[[type, Any], Any] | None = None,
+    as_python: bool = False,
+) -> Any:
+    """Return the JSON value, of this type. Raise UntrustedError.
+
+    A value without a type may be nested in 100 levels. `as_python` also accepts what Python's own encoder writes,
+    although JSON forbids it: NaN, Infinity and unpaired surrogates.
+    """
+    if len(content) > most_bytes:
+        raise UntrustedError(f"it is longer than {most_bytes} bytes")
+    if isinstance(content, bytes):
+        content = content.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        value = msgspec.json.decode(content, type=kind, dec_hook=dec_hook)
+    except RecursionError:
+        raise UntrustedError("it is nested too deeply") from None
+    except ValueError as error:
+        if not as_python:
+            raise UntrustedError(_reason(error)) from None
+        value = _decode_as_python(content)
+    if kind is Any or kind == dict[str, Any]:
+        text = content.decode("latin-1") if isinstance(content, bytes) else content
+        _check_levels(value, text.count("[") + text.count("{"))
+    return value
+
+
+def decode_file(path: Path, kind: type[T], *, follows_link: bool = False) -> T:
+    """Return the JSON value in a regular file. Raise OSError and UntrustedError."""
+    return decode_untrusted(read_bounded(path, follows_link=follows_link), kind)
+
+
+def decode_untrusted_toml(content: bytes | str, *, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
+    """Return the tables of a TOML text. Raise UntrustedError, with the line if it is known."""
+    import tomllib
+
+    if len(content) > most_bytes:
+        raise UntrustedError(f"it is longer than {most_bytes} bytes")
+    try:
+        text = content.decode() if isinstance(content, bytes) else content
+        tree = tomllib.loads(text)
+    except UnicodeDecodeError as error:
+        raise UntrustedError(_reason(error), line=error.object[: error.start].count(b"\n") + 1) from None
+    except tomllib.TOMLDecodeError as error:
+        message, at = str(error), _LINE.search(str(error))
+        line = int(at[1]) if at and at[1] else len(text.splitlines())
+        raise UntrustedError(_LINE.sub("", message), line=line) from None
+    except RecursionError:
+        raise UntrustedError("it is nested too deeply") from None
+    except ValueError:
+        raise UntrustedError("a number is too long") from None
+    _check_levels(tree, sum(map(text.count, "[{.")))
+    return tree
+
+
+def read_bounded(path: Path, most_bytes: int = MOST_BYTES, *, follows_link: bool = False) -> bytes:
+    """Return the content of a regular file. Raise OSError, and UntrustedError if it is another file or too long.
+
+    A pipe with the file's name does not block.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follows_link else os.O_NOFOLLOW))
+    try:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise UntrustedError("it is not a regular file")
+        if found.st_size <= most_bytes:
+            with os.fdopen(fd, "rb", closefd=False) as file:
+                content = file.read(most_bytes + 1)
+            if len(content) <= most_bytes:
+                return content
+        raise UntrustedError(f"it is longer than {most_bytes} bytes")
+    finally:
+        os.close(fd)
+
+
+def _decode_as_python(content: bytes | str) -> Any:
+    import json
+
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise UntrustedError("it is nested too deeply") from None
+    except ValueError as error:
+        raise UntrustedError(_reason(error)) from None
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 at byte {error.start}"
+    return str(error)
+
+
+def _check_levels(value: Any, at_most: int) -> None:
+    """Raise UntrustedError if a value with at most so many levels is nested too deeply."""
+    if at_most <= _MOST_LEVELS:  # true for most texts
+        return
+    branches = [value] if isinstance(value, dict | list) else []
+    for _ in range(_MOST_LEVELS):
+        items = (item for part in branches for item in (part.values() if isinstance(part, dict) else part))
+        branches = [item for item in items if isinstance(item, dict | list)]
+    if branches:
+        raise UntrustedError("it is nested too deeply")
