@@ -16,9 +16,13 @@ from toombos_cli.base import locks
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.files import take_lines
 from toombos_cli.base.fixes import toombos
+from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent
+from toombos_cli.project.mode import mode_now
+from toombos_cli.settings.known_secrets import known_secrets
+from toombos_cli.settings.values import read_env_file
 
 _LINGER_S = 0.3
 _POLL_S = 0.1
@@ -106,6 +110,8 @@ class _Sender:
         self._directory = directory
         self._log = AlertLog(directory.log)
         self._ledger = read_ledger(manifest.project)
+        env_file, mode = read_env_file(manifest.project), mode_now(manifest)
+        self._secrets = tuple(known_secrets(manifest, env_file, mode=mode, environ=os.environ))
         ways, self._unusable = usable_channels(manifest)
         self._lanes = tuple(_Lane(way, ThreadPoolExecutor(1, f"alert channel {way.name}")) for way in ways)
         self._under_way: list[tuple[Message, list[Future[Delivery]]]] = []
@@ -192,6 +198,7 @@ class _Sender:
             except UntrustedError:
                 self._log.write("WARNING", "a line of the spool is not an alert and is dropped")
                 continue
+            event = Redactor(self._secrets).value(event)  # a new one: a key must read the same in every sender
             level = "INFO" if event.resolved else "WARNING"
             what = "recovered" if event.resolved else "raised"
             self._log.write(

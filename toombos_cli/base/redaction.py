@@ -18,6 +18,7 @@ from toombos_cli.base.secret_patterns import (
     SUFFIXES,
     WORDS,
     block_left_open,
+    is_mixed,
     is_random,
     replace_block_line,
     replace_unknown,
@@ -30,6 +31,7 @@ SHORTEST_SECRET = 5
 """Shorter values are not searched for: they occur everywhere by chance."""
 
 _SIGNS_OF_PARTS = ("=", "://", "{", "-----", "\n", "jdbc:")
+_SHORTEST_SEEN, _MOST_SEEN = 10, 100
 _LONGEST_BLOCK = 200
 _LARGEST_COUNT = 9999
 _LONGEST_WORD = 10
@@ -56,6 +58,8 @@ class Redactor:
         """Create a redactor for `secrets`, pairs of name and plain value; a shared value gets its first name."""
         self._tokens: dict[str, str] = {}
         self._spellings: dict[str, str] = {}
+        self._seen: list[str] = []
+        self._unknown = 0
         self._lines_of_block = 0  # more than 0 after the first line of a key that is read line by line
         for name, value in secrets:
             if len(value) >= SHORTEST_SECRET:
@@ -76,7 +80,11 @@ class Redactor:
             text = replace_block_line(text, self._token)
         if begins_or_ends is not None:
             self._lines_of_block = _LONGEST_BLOCK if begins_or_ends else 0
-        return replace_unknown(text, self._token)
+        text = replace_unknown(text, self._token)
+        for value in self._seen[-_MOST_SEEN:]:  # a secret that some context gave away is known from then on
+            if value in text:
+                text = text.replace(value, self._tokens[value])
+        return text
 
     def argv(self, words: Iterable[str]) -> tuple[str, ...]:
         """Return a command line without secrets: each word is one value, whatever blanks and quotes are in it."""
@@ -116,6 +124,12 @@ class Redactor:
             return dataclasses.replace(value, **changed)
         if isinstance(value, Mapping):
             return self._mapping(value)
+        if hasattr(value, "__struct_fields__") and not isinstance(value, type):
+            import msgspec  # whoever has such a value has loaded it
+
+            return msgspec.structs.replace(
+                value, **{f: self._value(getattr(value, f)) for f in value.__struct_fields__}
+            )
         if isinstance(value, list | tuple | set | frozenset):
             items = self._pair(value) if isinstance(value, tuple | list) else [self._value(item) for item in value]
             return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
@@ -148,18 +162,28 @@ class Redactor:
         if isinstance(value, str) and not isinstance(value, Enum):
             return self._token(value)
         if isinstance(value, Mapping):
-            return {key: self._all(item) for key, item in value.items()}
+            return {key: self._part(item) for key, item in value.items()}
         if type(value) in (list, tuple):
             return type(value)(self._all(item) for item in value)
         return self._value(value)
+
+    def _part(self, value: Any) -> Any:
+        """Return a member of an object under such a name: a text is a secret if it looks like one."""
+        if isinstance(value, str) and not isinstance(value, Enum):
+            return self._token(value) if is_mixed(value) and " " not in value else self._value(value)
+        return self._all(value) if isinstance(value, Mapping) else self._value(value)
 
     def _token(self, value: str) -> str:
         if value.strip().lower() in _HARMLESS or re.fullmatch(r"\d{1,4}", value):
             return value
         if re.fullmatch(r"<[\w -]+>|\$\{?\w+\}?|\*{3,}|\.{3}|\$", value):
             return value
-        unknown = sum(token.startswith("<secret-") for token in self._tokens.values())
-        return self._tokens.setdefault(value, f"<secret-{unknown + 1}>")
+        if value not in self._tokens:
+            self._unknown += 1
+            self._tokens[value] = f"<secret-{self._unknown}>"
+            if is_mixed(value) and len(value) >= _SHORTEST_SEEN:
+                self._seen.append(value)
+        return self._tokens[value]
 
 
 def _word(spelling: str) -> str:

@@ -74,8 +74,8 @@ _COMMANDS = r"""(?x)
     """
 """Short options with a password, which only their program gives that meaning."""
 _SAID = (
-    r"""(?i)(\b(?:passw(?:or)?d|passphrase|secret|token|requirepass|masterauth|bindpw|api[ _-]key)\s+"""
-    r"""(?:(?:is|was)\s+)?)"""
+    r"""(?i)((?:\b|(?<=\\[nrt]))(?:passw(?:or)?d|passphrase|secret|token|requirepass|masterauth|bindpw|api[ _-]key)"""
+    r"""\s+(?:(?:is|was)\s+)?)"""
     r"""([^\s"'<>,;:=()]{6,})"""
 )
 _SQL = r"""(?i)(\b(?:passw(?:or)?d|identified\s+by)\s+['"])([^\s'"]{4,})(?=['"])"""
@@ -90,16 +90,19 @@ _AUTHORIZATION = (
 )
 _COOKIES = r"""(?i)(?<![\w-])(?:set-)?cookie\\?["']?\s*[:=,]\s*(?:b(?=["']))?\\?["']?\w[^\r\n"']*"""
 _COOKIE = r"(=)([^\s;=\\]+)"
-_BEARER = r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})"
+_BEARER = r"(?i)(?:\b|(?<=\\[nrt]))(bearer\s+)([A-Za-z0-9._~+/=-]{8,})"
+_START = r"(?:(?<![A-Za-z0-9_])|(?<=\\[nrt]))"
+"""The beginning of a word, also after an escaped line end."""
 _SHAPES = (
-    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[opsur]_\w{36,}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20,}|\bxox[abeprs]-[\w-]{10,}"
-    r"|\bxapp-[\w-]{20,}|\b[rs]k_(?:live|test)_\w{16,}|\bwhsec_\w{16,}|\beyJ[\w-]{10,}\.eyJ[\w-]{5,}\.[\w-]+"
-    r"|\bsk-(?=[\w-]*\d)[\w-]{20,}|\bnpm_\w{36}|\bpypi-[\w-]{16,}|\bhv[sb]\.[\w-]{20,}|\bdop_v1_\w{16,}|\bAIza[\w-]{35}"
-    r"|\bSG\.[\w-]{16,}\.[\w-]{16,}|(?<=/bot)\d{6,}:[\w-]{30,}|\bGOCSPX-[\w-]{20,}|\bya29\.[\w-]{20,}"
-    r"|\b(?:SK|AC)[0-9a-f]{32}\b|\bkey-[0-9a-f]{32}\b|\bdapi[0-9a-f]{32}\b|\bshp(?:at|ss|ca|pa)_[0-9a-f]{32}\b"
-    r"|\bhf_[A-Za-z]{30,}|\bAGE-SECRET-KEY-1[0-9A-Z]{20,}|\bgl(?:sa|c)_\w{20,}"
-    r"|(?<=hooks\.slack\.com/services/)[\w/-]+|(?<=/api/webhooks/)\d+/[\w-]+"
-    r"|\$(?:apr1|1|2[abxy]|5|6|y|7|argon2(?:id?|d)|scrypt)\$[^\s:\"',]{16,}|\bpbkdf2_\w+\$\d+\$[^\s:\"',]+"
+    rf"{_START}(?:"
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}\b|gh[opsur]_\w{36,}|github_pat_\w{22,}|glpat-[\w-]{20,}|xox[abeprs]-[\w-]{10,}"
+    r"|xapp-[\w-]{20,}|[rs]k_(?:live|test)_\w{16,}|whsec_\w{16,}|eyJ[\w-]{10,}\.eyJ[\w-]{5,}\.[\w-]+"
+    r"|sk-(?=[\w-]*\d)[\w-]{20,}|npm_\w{36}|pypi-[\w-]{16,}|hv[sb]\.[\w-]{20,}|dop_v1_\w{16,}|AIza[\w-]{35}"
+    r"|SG\.[\w-]{16,}\.[\w-]{16,}|GOCSPX-[\w-]{20,}|ya29\.[\w-]{20,}|hf_[A-Za-z]{30,}|gl(?:sa|c)_\w{20,}"
+    r"|(?:SK|AC|key-|dapi|shp(?:at|ss|ca|pa)_)[0-9a-f]{32}\b|AGE-SECRET-KEY-1[0-9A-Z]{20,}"
+    r"|pbkdf2_\w+\$\d+\$[^\s:\"',]+)"
+    r"|(?<=/bot)\d{6,}:[\w-]{30,}|(?<=hooks\.slack\.com/services/)[\w/-]+|(?<=/api/webhooks/)\d+/[\w-]+"
+    r"|\$(?:apr1|1|2[abxy]|5|6|y|7|argon2(?:id?|d)|scrypt)\$[^\s:\"',]{16,}"
 )
 """Tokens in the recognisable formats of their issuers (see their secret scanning docs), and password hashes."""
 _IN_SHAPES = (
@@ -147,7 +150,7 @@ def replace_unknown(text: str, token: Token) -> str:
     if "://" in lower or "%3a%2f%2f" in lower or "jdbc:" in lower:
         text = _in_urls(text, token)
     if lower.count(":") >= 4:
-        text = re.sub(_PGPASS, lambda m: m[1] + token(m[2]) if _is_mixed(m[2]) else m[0], text)
+        text = re.sub(_PGPASS, lambda m: m[1] + token(m[2]) if is_mixed(m[2]) else m[0], text)
     return re.sub(_BLOB, lambda m: _blob(m, token), text) if len(lower) >= 20 else text
 
 
@@ -169,7 +172,7 @@ def is_random(value: str) -> bool:
     return len(value) >= 16 and all(re.search(kind, value) for kind in ("[a-z]", "[A-Z]", r"\d"))
 
 
-def _is_mixed(value: str) -> bool:
+def is_mixed(value: str) -> bool:
     """Report whether a text looks like a password rather than a word or a version: letters and digits, no date."""
     word = value.rstrip(".!?")
     return len(word) >= 6 and bool(re.search(r"[a-z]", word) and re.search(r"\d", word)) and "/" not in word
@@ -198,7 +201,7 @@ def _in_names(text: str, token: Token) -> str:
     text = re.sub(_RECORD, quoted_or("bare"), text)
     text = re.sub(_INPUT, lambda m: m[1] + token(m[2].strip("'\"")), text)
     text = re.sub(_OPTION, quoted_or("value"), text)
-    text = re.sub(_SAID, lambda m: m[1] + token(m[2]) if _is_mixed(m[2]) else m[0], text)
+    text = re.sub(_SAID, lambda m: m[1] + token(m[2]) if is_mixed(m[2]) else m[0], text)
     return re.sub(_ELEMENT, lambda m: m[1] + token(m[2]), text) if "</" in text else text
 
 
@@ -238,7 +241,7 @@ def _value_after(text: str, head: re.Match[str], token: Token) -> tuple[int, str
     needs_random = head["random"] is not None
 
     def shown(value: str) -> str:
-        if (needs_random and not is_random(value)) or ((head["pair"] or head["mixed"]) and not _is_mixed(value)):
+        if (needs_random and not is_random(value)) or ((head["pair"] or head["mixed"]) and not is_mixed(value)):
             return value
         return token(value)
 

@@ -72,6 +72,7 @@ def send(
         raise UsageError("--lasting goes with --trouble", where="--lasting")
     chosen = severity_of(trouble, lasting_s=lasting) if trouble else _severity(severity or "P2")
     event = AlertEvent(key=key or title, source="command", severity=chosen, title=title, body=body, resolved=resolved)
+    event = invocation.redactor.value(event)
     if not emit(invocation.manifest.project, event):
         directory = AlertDirectory(invocation.project).path
         raise OperationError(

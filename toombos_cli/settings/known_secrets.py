@@ -98,7 +98,8 @@ def _parts(name: str, value: str) -> Iterator[Pair]:
 
 def _key_file(name: str, value: str, directory: Path) -> str | None:
     """Return the content of the file that a setting such as `DB_PASSWORD_FILE` names, or None if it names none."""
-    if not (is_secret_name(name) or is_secret_name(_FILE_SUFFIX.sub("", name))) or "\n" in value or "/" not in value:
+    names_a_file = is_secret_name(_FILE_SUFFIX.sub("", name)) and _FILE_SUFFIX.search(name)
+    if "\n" in value or not (names_a_file or (is_secret_name(name) and "/" in value)):
         return None
     try:
         fd = os.open(directory / value, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
