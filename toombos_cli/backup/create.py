@@ -1,5 +1,6 @@
 """Creates one archive of a system that may be running, and publishes it only after reading it back."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -31,6 +32,7 @@ from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
 from toombos_cli.backup.selection import BackupSelection, Found, Scope, missing_roots, select
 from toombos_cli.backup.transaction.journal import refuse_open_journal
+from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
@@ -93,7 +95,8 @@ def create_locked(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
             publish(partial, final, sha256, observer)
         finally:
             partial.unlink(missing_ok=True)
-            shutil.rmtree(place.scratch, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(place.scratch)
         observer.step("catalogue")
         update_record(
             place.catalogue,

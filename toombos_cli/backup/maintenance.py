@@ -28,7 +28,8 @@ from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.maintenance_reports import ArchiveRow, ListReport, StatusReport, VerifiedArchive, VerifyReport
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.reports import DatabaseReport, DrillReport
-from toombos_cli.backup.transaction.staging import StagingArea, remove_tree
+from toombos_cli.backup.transaction.staging import StagingArea
+from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.errors import OperationError, ToombosError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
@@ -158,7 +159,7 @@ def run_drill(place: Place, asked: Path | None, observer: BackupObserver, keys: 
                 stage.unpack()
                 stage.finish_directories()
         finally:
-            remove_tree(bytes(scratch))
+            remove_tree(scratch)
         duration_s = round(time.monotonic() - started, 3)
         report = DrillReport(archive=str(path), files=files, databases=databases, duration_s=duration_s)
         if report.verdict is Verdict.PASS:

@@ -140,26 +140,35 @@ class _Walk:
         self._out = selection
 
     def visit(self, name: bytes, path: bytes) -> None:
-        """Add `path` and everything below it. PATH_MAX limits the depth of the recursion."""
+        """Add `path` and everything below it, in order. A loop: a tree may have more levels than Python calls."""
+        ahead = [(name, path)]
+        while ahead:
+            name, path = ahead.pop()
+            if self._visit_one(name, path):
+                children = [(name + b"/" + child, path + b"/" + child) for child in self._children(name, path)]
+                ahead += reversed(children)
+
+    def _visit_one(self, name: bytes, path: bytes) -> bool:
+        """Add `path`; return whether it is a directory to go into."""
         try:
             status = os.lstat(path)
         except FileNotFoundError:
             self._out.left_out[name] = "vanished while the tree was read"
-            return
+            return False
         except OSError as error:
             self._out.unreadable[name] = error.strerror or "not readable"
-            return
+            return False
         reason = self._reason_to_skip(name, path, status)
         if reason:
             self._out.left_out[name] = reason
         elif stat.S_ISDIR(status.st_mode):
             self._add(name, path, status, "dir")
-            for child in self._children(name, path):
-                self.visit(name + b"/" + child, path + b"/" + child)
+            return True
         elif stat.S_ISLNK(status.st_mode):
             self._add(name, path, status, "symlink")
         else:
             self._add(name, path, status, "file", is_database=name in self._scope.databases or is_sqlite(path))
+        return False
 
     def _add(
         self, name: bytes, path: bytes, status: os.stat_result, kind: EntryType, *, is_database: bool = False

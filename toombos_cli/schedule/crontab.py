@@ -1,5 +1,6 @@
 """The block of one project in the user's crontab. All other bytes are left unchanged."""
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -85,7 +86,7 @@ def _markers(project: Path) -> tuple[bytes, bytes]:
 def _line(project: Path, name: str, job: Job) -> bytes:
     # cron ends the command at a bare % and reads the rest as its input
     command = shlex.join(job_argv(project, name)).replace("%", r"\%")
-    return f"{times(job)} {command}".encode()
+    return f"{times(job)} ".encode() + os.fsencode(command)
 
 
 def times(job: Job) -> str:

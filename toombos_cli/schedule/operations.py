@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from toombos_cli.base.errors import ConfigurationError, OperationError
+from toombos_cli.base.fixes import toombos
 from toombos_cli.base.programs import find_program
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import Job
@@ -53,8 +54,16 @@ def run_show(manifest: Manifest, *, changed: str | None = None) -> ScheduleRepor
 def run_print(manifest: Manifest, method: Method | None) -> PrintedSchedule:
     """Return what `install` would write. Raise OperationError."""
     method = method or choose_method()
-    files = systemd.units(manifest) if method == "systemd" else {"crontab": crontab.block(manifest).decode()}
-    return PrintedSchedule(method=method, files=files)
+    if method == "systemd":
+        return PrintedSchedule(method=method, files=systemd.units(manifest))
+    try:
+        return PrintedSchedule(method=method, files={"crontab": crontab.block(manifest).decode()})
+    except UnicodeDecodeError:
+        raise OperationError(
+            "the path is not UTF-8, so its lines of a crontab cannot be printed",
+            where=str(manifest.project),
+            hint=toombos(manifest.project, "schedule", "install", "--method", "cron").command,
+        ) from None
 
 
 def run_install(manifest: Manifest, method: Method | None) -> ScheduleReport:

@@ -14,7 +14,17 @@ from toombos_cli.base.fixes import here
 from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.project.own_processes import find_survivors, recorded_supervisor
 from toombos_cli.project.state import RunDirectory, read_state
-from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, StatusRequest, decode_reply, encode
+from toombos_cli.supervisor.protocol import (
+    LINE_LIMIT_BYTES,
+    Broken,
+    Busy,
+    Done,
+    Progress,
+    Request,
+    StatusRequest,
+    decode_reply,
+    encode,
+)
 
 _SETTLE_S = 30.0
 _RETRY_S = 0.02
@@ -148,7 +158,7 @@ def _converse(
 def _lines(run: RunDirectory, connection: socket.socket, request: Request) -> Iterator[bytes]:
     """Yield the supervisor's lines. It may be silent as long as a service takes, if it responds to other requests."""
     connection.settimeout(_SILENCE_S)
-    begun = b""
+    begun: list[bytes] = []
     while True:
         try:
             received = connection.recv(65_536)
@@ -159,8 +169,13 @@ def _lines(run: RunDirectory, connection: socket.socket, request: Request) -> It
             continue
         if not received:
             return
-        *lines, begun = (begun + received).split(b"\n")
-        yield from lines
+        *lines, rest = received.split(b"\n")
+        for end in lines:
+            yield b"".join((*begun, end))
+            begun.clear()
+        begun.append(rest)
+        if sum(map(len, begun)) > LINE_LIMIT_BYTES:
+            raise OperationError(f"the reply is longer than {LINE_LIMIT_BYTES} bytes", where=str(run.socket))
 
 
 def _hangs(run: RunDirectory) -> SilentSupervisorError:

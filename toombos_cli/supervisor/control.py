@@ -12,11 +12,10 @@ from toombos_cli.base.fixes import here
 from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.project.state import RunDirectory
 from toombos_cli.supervisor.core import Supervisor
-from toombos_cli.supervisor.protocol import Broken, Busy, Done, Reply, decode_request, encode
+from toombos_cli.supervisor.protocol import LINE_LIMIT_BYTES, Broken, Busy, Done, Reply, decode_request, encode
 
 _Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _LOOK_FOR_SOCKET_S = 1.0
-_LINE_LIMIT_BYTES = 16 * 1024 * 1024  # a plan carries every service's environment
 
 
 async def serve(supervisor: Supervisor, handed_over: socket.socket | None) -> None:
@@ -35,7 +34,7 @@ async def serve(supervisor: Supervisor, handed_over: socket.socket | None) -> No
 
     door = asyncio.create_task(_keep_open(supervisor, accept))
     if handed_over is not None:
-        streams = await asyncio.open_unix_connection(sock=handed_over, limit=_LINE_LIMIT_BYTES)
+        streams = await asyncio.open_unix_connection(sock=handed_over, limit=LINE_LIMIT_BYTES)
         first = asyncio.create_task(accept(*streams))
         open_connections.add(first)
     either: set[asyncio.Future[Any]] = {door, asyncio.ensure_future(supervisor.finished.wait())}
@@ -65,7 +64,7 @@ async def _keep_open(supervisor: Supervisor, accept: _Accept) -> None:
                 else:
                     if server is not None:
                         server.close()
-                    server = await asyncio.start_unix_server(accept, sock=listener, limit=_LINE_LIMIT_BYTES)
+                    server = await asyncio.start_unix_server(accept, sock=listener, limit=LINE_LIMIT_BYTES)
                     supervisor.note("socket", None)
             await asyncio.sleep(_LOOK_FOR_SOCKET_S)
     finally:
@@ -94,7 +93,11 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
     try:
         if not _is_own_user(writer):
             return
-        line = await reader.readline()
+        try:
+            line = await reader.readline()
+        except ValueError:
+            send(Broken(message=f"the request is longer than {LINE_LIMIT_BYTES} bytes"))
+            return
         if line:
             if supervisor.finished.is_set():
                 send(Busy())  # it is exiting: the next supervisor takes the request

@@ -9,6 +9,9 @@ from toombos_cli.manifest.tables.logs import Logs
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import EnvFileStamp, FailureKind, SystemState
 
+LINE_LIMIT_BYTES = 16 * 1024 * 1024
+"""The longest message: a plan carries every service's environment."""
+
 
 class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
     """One service, ready to be spawned. `fingerprint` changes if anything in its configuration changes.

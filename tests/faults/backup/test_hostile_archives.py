@@ -15,7 +15,8 @@ from toombos_cli.backup.archive.frames import open_frame
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import Silent
-from toombos_cli.backup.transaction.staging import StagingArea, remove_tree
+from toombos_cli.backup.transaction.staging import StagingArea
+from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.errors import ToombosError
 
 pytestmark = pytest.mark.timeout(900)  # many processes or cases: slow on a busy machine
@@ -175,7 +176,7 @@ def unpack_apart(path: Path, staging: Path, site: Site) -> None:
             written = sum(p.lstat().st_size for p in staging.rglob("*") if p.is_file() and not p.is_symlink())
             assert written <= declared
     finally:
-        remove_tree(bytes(staging))
+        remove_tree(staging)
 
 
 class Fuzzer:

@@ -15,7 +15,7 @@ from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.publish import drop_from_cache
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
-from toombos_cli.backup.transaction.staging import remove_tree
+from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.errors import ConfigurationError, OperationError
 from toombos_cli.base.locks import share
 
@@ -85,7 +85,7 @@ def opened(path: Path, keys: Keys, place: Place) -> Iterator[Path]:
                 _decrypt(path, out, keys.identity)
             yield copy
     finally:
-        remove_tree(bytes(scratch))
+        remove_tree(scratch)
 
 
 class _Hashing:

@@ -1,7 +1,6 @@
 """Moves archives that the retention does not keep to the trash, and deletes old ones from the trash."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from toombos_cli.backup.directory.retention import Decision, decide
 from toombos_cli.backup.directory.store import list_archives, newest_known_good, point_latest_good
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.maintenance_reports import PruneDecision, PruneReport
+from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.directories import make_private_directory, sync_directory
 from toombos_cli.base.errors import RefusedError
 from toombos_cli.base.fixes import here
@@ -86,6 +86,6 @@ def _empty_trash(place: Place, kept_for: timedelta, now: datetime) -> tuple[str,
         except ValueError:
             continue
         if now - thrown_away > kept_for:
-            shutil.rmtree(place.trash / name)
+            remove_tree(place.trash / name)
             emptied.append(name)
     return tuple(emptied)

@@ -6,7 +6,7 @@ from pathlib import Path
 from toombos_cli.backup.directory.naming import PARTIAL, checksum_path, created_at
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.observer import BackupObserver
-from toombos_cli.backup.transaction.staging import remove_tree
+from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.locks import is_held
@@ -19,7 +19,7 @@ def clear_leftovers(place: Place) -> None:
     """
     for scratch in place.directory.glob(f"{place.scratch.name}*"):
         if not is_held(scratch):
-            remove_tree(bytes(scratch))
+            remove_tree(scratch)
     for path in place.directory.glob(f".*{PARTIAL}"):
         if not is_held(path):
             path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.reports import RecoverReport
 from toombos_cli.backup.transaction.atomic_swap import swap_back
 from toombos_cli.backup.transaction.journal import Journal, close_journal, load_journal, save_journal
-from toombos_cli.backup.transaction.staging import remove_tree
+from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here

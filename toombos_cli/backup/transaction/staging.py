@@ -1,14 +1,10 @@
 """Unpacks an archive beside the live tree and checks the result on disk; touches only the staging directory."""
 
-import contextlib
 import hashlib
 import os
-import shutil
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from toombos_cli.backup.archive.attributes import ACCESS_ACL, apply_attributes, rights_of_group
 from toombos_cli.backup.archive.format import Entry
@@ -168,23 +164,6 @@ def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
         os.chmod(path, mode)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
     return refused
-
-
-def remove_tree(path: bytes) -> None:
-    """Remove a tree, even if its own modes forbid it."""
-
-    def unlock(function: Callable[..., Any], name: Any, _: Any) -> None:
-        for locked in (os.path.dirname(name), name):
-            with contextlib.suppress(OSError):
-                if stat.S_ISDIR(os.lstat(locked).st_mode):
-                    os.chmod(locked, 0o700)
-        if function is os.scandir or function is os.open:
-            shutil.rmtree(name, onerror=unlock)
-        else:
-            function(name)
-
-    if os.path.lexists(path):
-        shutil.rmtree(path, onerror=unlock)
 
 
 def _write_all(fd: int, piece: memoryview) -> None:

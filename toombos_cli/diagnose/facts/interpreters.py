@@ -5,7 +5,6 @@ What is looked at may belong to somebody else, and whoever asks may be root. The
 """
 
 import ast
-import json
 import os
 import re
 import shutil
@@ -14,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from toombos_cli.base.untrusted import decode_untrusted
 
 _NAME = re.compile(r"(?:python|pypy)(\d(?:\.\d+)?)?t?w?(?:\.exe)?")
 _SUFFIXES = (".py", ".pyc", ".so", ".pyd")
@@ -187,10 +188,10 @@ def _editable_of(path: Iterable[Path]) -> Iterator[Path]:
     for place in path:
         for record in place.glob("*.dist-info/direct_url.json"):
             try:
-                document = json.loads(_text_of(record) or "")
+                document = decode_untrusted(_text_of(record) or "")
                 source = Path(unquote(urlsplit(document["url"]).path))
                 editable = document["dir_info"]["editable"]
-            except (ValueError, LookupError, TypeError, RecursionError):
+            except (ValueError, LookupError, TypeError):
                 continue
             if editable is True:
                 yield from (source, source / "src")
