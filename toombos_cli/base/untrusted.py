@@ -4,6 +4,7 @@ Size, depth, numbers and encoding are bounded, and whatever is wrong is one exce
 more than the judgement of that text. No other module decodes JSON or TOML (a contract test holds it).
 """
 
+import errno
 import os
 import re
 import stat
@@ -104,14 +105,23 @@ def decode_untrusted_toml(content: bytes | str, *, most_bytes: int = MOST_BYTES)
     return tree
 
 
-def read_bounded(path: Path, most_bytes: int = MOST_BYTES, *, follows_link: bool = False) -> bytes:
+def read_bounded(
+    path: Path,
+    most_bytes: int = MOST_BYTES,
+    *,
+    follows_link: bool = False,
+    check: Callable[[os.stat_result], None] = lambda found: None,
+) -> bytes:
     """Return the content of a regular file. Raise OSError, and UntrustedError if it is another file or too long.
 
-    A pipe with the file's name does not block.
+    A pipe with the file's name does not block. `check` sees the status of the opened file, and may raise.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follows_link else os.O_NOFOLLOW))
     try:
         found = os.fstat(fd)
+        check(found)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(found.st_mode):
             raise UntrustedError("it is not a regular file")
         if found.st_size <= most_bytes:

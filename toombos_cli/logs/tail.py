@@ -2,7 +2,10 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
+
+from toombos_cli.base.plain_files import open_plain_file
 
 _BLOCK_BYTES = 65_536
 _LINES_OF_KEY = 40
@@ -18,7 +21,7 @@ def last_lines(
     replaced, because these lines go to terminals, CI logs, the state file and alerts unasked.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  (a plain path string from the manifest)
+        with open_plain_file(Path(path)) as file:
             size = os.fstat(file.fileno()).st_size
             start = offset if offset <= size else 0
             if size - start > _BLOCK_BYTES:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.fixes import Fix, advice, command
+from toombos_cli.base.trust import read_trusted
+from toombos_cli.base.untrusted import UntrustedError
 
 if TYPE_CHECKING:
     import dotenv.parser
@@ -79,11 +81,12 @@ class EnvFile:
 def read_env_file(project: Path) -> EnvFile:
     """Return the project's `.env`, empty if there is none.
 
-    Raise UnreadableEnvFileError if it exists but cannot be read as UTF-8 text.
+    Raise UnreadableEnvFileError if it exists but cannot be read as UTF-8 text, NotTrustedError if another user could
+    have written it.
     """
     path = project / ENV_FILE
     try:
-        return parse_env_text(path.read_bytes().decode("utf-8"), path)
+        return parse_env_text(read_trusted(path).decode("utf-8"), path)
     except FileNotFoundError:
         return EnvFile(path=path, values={}, lines={}, exists=False)
     except IsADirectoryError:
@@ -92,6 +95,8 @@ def read_env_file(project: Path) -> EnvFile:
     except PermissionError:
         fix = command("chmod", "600", str(path), safe=True)
         raise UnreadableEnvFileError("not readable by this user", path, fix) from None
+    except UntrustedError as error:
+        raise UnreadableEnvFileError(f"cannot be read: {error}", path, advice("make it a readable text file")) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UnreadableEnvFileError("not UTF-8", path, advice("save the file as UTF-8"), line=line) from None

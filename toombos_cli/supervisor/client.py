@@ -14,6 +14,7 @@ from toombos_cli.base.fixes import here
 from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.project.own_processes import find_survivors, recorded_supervisor
 from toombos_cli.project.state import RunDirectory, read_state
+from toombos_cli.supervisor.peers import check_server
 from toombos_cli.supervisor.protocol import (
     LINE_LIMIT_BYTES,
     Broken,
@@ -106,13 +107,17 @@ def ask(
 
 
 def _connect(run: RunDirectory) -> socket.socket | None:
-    """Return a connection to the running supervisor, or None if there is none. Raises OperationError."""
-    deadline = time.monotonic() + _SILENCE_S
+    """Return a connection to the running supervisor, or None if there is none.
+
+    Raises OperationError, NotTrustedError if it is not a supervisor of a user whom this one believes.
+    """
+    deadline, path = time.monotonic() + _SILENCE_S, run.socket
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(_SILENCE_S)
         try:
-            connection.connect(str(run.socket))
+            connection.connect(str(path))
+            check_server(connection, path, run.project)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             connection.close()
             return None
@@ -123,7 +128,10 @@ def _connect(run: RunDirectory) -> socket.socket | None:
             time.sleep(_RETRY_S)
         except OSError as error:
             connection.close()
-            raise OperationError(f"the supervisor cannot be reached: {error.strerror}", where=str(run.socket)) from None
+            raise OperationError(f"the supervisor cannot be reached: {error.strerror}", where=str(path)) from None
+        except BaseException:
+            connection.close()
+            raise
         else:
             return connection
 

@@ -13,6 +13,7 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.base import locks
+from toombos_cli.base.trust import NotTrustedError
 from toombos_cli.project import alert_spool
 from toombos_cli.project.own_processes import Survivor, find_survivors
 from toombos_cli.project.state import (
@@ -114,7 +115,8 @@ class Supervisor:
                     with contextlib.suppress(StubbornError):
                         await Tree(leader, "no tag").end(_LEFTOVER_GRACE_S)
         self._reap()
-        self.run.socket.unlink(missing_ok=True)
+        with contextlib.suppress(NotTrustedError):  # then it is not our socket
+            self.run.socket.unlink(missing_ok=True)
 
     async def end_undescribed(self, names: Collection[str]) -> None:
         """End the named services (() means all) that run and have no unit, because nothing describes them."""
@@ -199,7 +201,7 @@ class Supervisor:
                 os.dup2(new, self._lock, inheritable=False)
                 os.close(new)
                 self._state_file.write(self.state())
-        except OSError:  # retried soon
+        except (OSError, NotTrustedError):  # retried soon
             pass
         return True
 
