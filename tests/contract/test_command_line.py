@@ -33,6 +33,7 @@ config init
 config init --manifest
 config encrypt
 config rotate-key
+config trust DIR --remove
 backup
 backup create
 backup list

@@ -150,6 +150,7 @@ DATA_KEYS = {
     ("init",): {"action", "path", "names", "backup", "restart_needed"},
     ("encrypt",): {"action", "path", "names", "backup", "restart_needed"},
     ("rotate-key",): {"action", "path", "names", "backup", "restart_needed"},
+    ("trust",): {"path", "directories", "directory", "removed", "changed"},
 }
 
 

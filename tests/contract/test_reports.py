@@ -27,7 +27,7 @@ from toombos_cli.backup.maintenance_reports import (
 )
 from toombos_cli.backup.reports import CreateReport, DrillReport, RecoverReport
 from toombos_cli.base.results import WORST_FIRST, WRONG, Report, Verdict, worst
-from toombos_cli.config.reports import SettingsChangeReport, ShowReport
+from toombos_cli.config.reports import SettingsChangeReport, ShowReport, TrustReport
 from toombos_cli.health.report import HealthReport, ServiceHealth, ServiceStatus
 from toombos_cli.logs.reading import LogsReport
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport, MonitoringReport, MonitoringRow
@@ -264,6 +264,7 @@ EMPTY: dict[str, Callable[[], Report]] = {
     "start --preview": lambda: StartPreview(services=(), dry_run=False, mode=None, mode_text=""),
     "logs": lambda: LogsReport(lines=()),
     "config show": lambda: ShowReport(env_file=Path(), service=None, mode=None, values=()),
+    "config trust": lambda: TrustReport(path=Path(), directories=()),
     "config encrypt": lambda: SettingsChangeReport(action="encrypt", path=Path(), names=()),
     "backup": lambda: created(files=0),
     "backup list": lambda: ListReport(directory="", archives=()),

@@ -7,6 +7,7 @@ import msgspec
 from toombos_cli.alerts.ledger import Ledger
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.plain_files import read_plain
 from toombos_cli.project.alert_spool import AlertDirectory
 
 
@@ -17,7 +18,7 @@ def read_ledger(project: Path, *, strict: bool = False) -> Ledger:
     """
     path = AlertDirectory(project).ledger
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Ledger)
+        return msgspec.json.decode(read_plain(path), type=Ledger)
     except FileNotFoundError:
         return Ledger()
     except (OSError, msgspec.DecodeError) as error:

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from toombos_cli.base import locks
 from toombos_cli.base.directories import make_private_directory, sync_directory
+from toombos_cli.base.plain_files import APPEND, open_plain, read_plain
 
 PRIVATE = 0o600
 _PATIENCE_S = 10.0
@@ -99,8 +100,7 @@ def append_line(path: Path, line: bytes) -> None:
     The shared lock makes `take_lines` wait for writers that have opened the file but not yet written. Raise OSError.
     """
     make_private_directory(path.parent)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    fd = locks.wait_for(path, shared=True, patience_s=_PATIENCE_S, flags=flags)
+    fd = locks.wait_for(path, shared=True, patience_s=_PATIENCE_S, flags=APPEND)
     try:
         if os.write(fd, line + b"\n") <= len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -122,10 +122,10 @@ def take_lines(path: Path, aside: Path) -> tuple[bytes, ...]:
             path.replace(aside)
         finally:
             os.close(fd)
-    return tuple(aside.read_bytes().splitlines())
+    return tuple(read_plain(aside).splitlines())
 
 
 def open_to_append(path: Path) -> int:
-    """Return a descriptor that appends to a file; a new file is private. Raise OSError."""
+    """Return a descriptor that appends to a file; a new file is private. Raise OSError, StrangeFileError for a link."""
     make_private_directory(path.parent)
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+    return open_plain(path, APPEND)

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.errors import LockedError, OperationError
+from toombos_cli.base.plain_files import READ, StrangeFileError, open_plain, read_plain
 
 LOCK_FILE = os.O_RDWR | os.O_CREAT
 """Flags for a file that exists only for its lock and is created if missing."""
-AS_IT_IS = os.O_RDONLY
+AS_IT_IS = READ
 """Flags for a file or directory with another purpose, which is never created."""
 
 _GLANCE_S = 0.5  # `is_held` takes the lock for an instant
@@ -31,12 +32,12 @@ def take(
 ) -> int | None:
     """Return a descriptor that holds the lock until it and all inherited copies are closed, or None if it is taken.
 
-    A new file gets `mode`. Raise OSError.
+    A new file gets `mode`. Raise OSError, StrangeFileError for a link or a FIFO.
     """
     deadline, pause_s = time.monotonic() + patience_s, _FIRST_PAUSE_S
     operation = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     while True:
-        fd = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        fd = open_plain(path, flags, mode)
         try:
             fcntl.flock(fd, operation)
         except BlockingIOError:
@@ -57,7 +58,7 @@ def take(
 def is_at(path: Path, fd: int) -> bool:
     """Report whether the descriptor's file still has this name."""
     try:
-        return os.path.samestat(path.stat(), os.fstat(fd))
+        return os.path.samestat(os.lstat(path), os.fstat(fd))
     except FileNotFoundError:
         return False
 
@@ -88,7 +89,7 @@ def share(path: Path, *, patience_s: float = 10.0) -> Iterator[None]:
     """
     try:
         fd = _wait_for_any(path, patience_s, shared=True)
-    except TimeoutError:
+    except (TimeoutError, StrangeFileError):
         raise
     except OSError:  # a read-only or full disk, or the project of another user
         yield
@@ -105,7 +106,7 @@ def _wait_for_any(path: Path, patience_s: float, *, shared: bool) -> int:
     try:
         make_private_directory(path.parent)
         return wait_for(path, shared=shared, patience_s=patience_s)
-    except TimeoutError:
+    except (TimeoutError, StrangeFileError):
         raise
     except OSError:
         if not shared:
@@ -122,6 +123,8 @@ def hold_alone(path: Path, doing: str) -> Iterator[None]:
     try:
         make_private_directory(path.parent)
         fd = take(path, patience_s=_GLANCE_S)
+    except StrangeFileError:
+        raise
     except OSError as error:
         hint = "df -h ." if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
         place = str(error.filename or path)
@@ -141,7 +144,7 @@ def hold_alone(path: Path, doing: str) -> Iterator[None]:
 def _locked(path: Path) -> LockedError:
     """Return the error that names the process that holds the lock, from the lock's file."""
     try:
-        pid, _, doing = path.read_text("ascii", "replace").strip().partition(" ")
+        pid, _, doing = read_plain(path).decode("ascii", "replace").strip().partition(" ")
     except OSError:
         pid = doing = ""
     who = f"pid {pid} ({doing})" if pid.isdigit() else "another process"
@@ -152,7 +155,7 @@ def _locked(path: Path) -> LockedError:
 def is_held(path: Path) -> bool:
     """Report whether a living process holds the lock, exclusive or shared; False if there is no such file."""
     try:
-        fd = take(path, flags=AS_IT_IS | os.O_NONBLOCK)
+        fd = take(path, flags=AS_IT_IS)
     except OSError:
         return False
     if fd is None:

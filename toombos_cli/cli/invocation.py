@@ -46,8 +46,11 @@ class Invocation:
 
     @cached_property
     def project(self) -> Path:
-        """The project directory, absolute. Raises UsageError if there is none that this user may enter."""
-        from toombos_cli.project.find import find_project
+        """The project directory, absolute.
+
+        Raises UsageError if there is none that this user may enter, UntrustedError if it is another user's.
+        """
+        from toombos_cli.project.find import find_project, refuse_untrusted
 
         asked = self.options.project
         if asked is not None and not os.path.isdir(asked):  # noqa: PTH112 (Path.is_dir() may raise)
@@ -59,6 +62,7 @@ class Invocation:
         if not os.access(project, os.X_OK):
             hint = "run it as the owner of the project, or give --project DIR"
             raise UsageError("this user may not enter the project directory", where=str(project), hint=hint)
+        refuse_untrusted(project)
         return project
 
     @cached_property

@@ -55,11 +55,13 @@ def complete_service(incomplete: str) -> list[str]:
 def _manifest_to_complete() -> "Manifest | None":
     from toombos_cli.base.errors import ToombosError
     from toombos_cli.manifest.reading.loader import load_manifest
-    from toombos_cli.project.find import find_project
+    from toombos_cli.project.find import find_project, refuse_untrusted
 
-    project = os.environ.get("TOOMBOS_PROJECT")
+    given = os.environ.get("TOOMBOS_PROJECT")
     try:
-        return load_manifest(Path(project) if project else find_project(Path.cwd()))
+        project = Path(given).resolve() if given else find_project(Path.cwd())
+        refuse_untrusted(project)
+        return load_manifest(project)
     except (ToombosError, OSError):
         return None
 

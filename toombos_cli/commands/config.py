@@ -1,4 +1,4 @@
-"""`toombos config`: check, show, init, encrypt, rotate-key."""
+"""`toombos config`: check, show, init, encrypt, rotate-key, trust."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -78,8 +78,11 @@ def init(
     """
     if manifest:
         from toombos_cli.config.init import run_init_manifest
+        from toombos_cli.project.find import refuse_untrusted
 
-        invocation.finish(run_init_manifest(Path.cwd() if invocation.options.project is None else invocation.project))
+        directory = Path.cwd() if invocation.options.project is None else invocation.project
+        refuse_untrusted(directory)
+        invocation.finish(run_init_manifest(directory))
     if example:
         from toombos_cli.config.reports import ExampleReport
         from toombos_cli.config.template import render_example
@@ -126,6 +129,25 @@ def rotate_key(
     from toombos_cli.config.encrypt import run_rotate_key
 
     invocation.finish(run_rotate_key(invocation.manifest, new_key_from=new_key_from))
+
+
+@app.command()
+@command
+def trust(
+    invocation: Invocation,
+    directory: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="The directory; default: show the list.", show_default=False),
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the directory off the list.")] = False,
+) -> None:
+    """Believe a project although another user owns it, or everybody may write it; show the list of such projects.
+
+    It counts for this user and for exactly this directory: its toombos.toml and .env then decide what toombos runs.
+    """
+    from toombos_cli.config.trust import run_trust
+
+    invocation.finish(run_trust(directory, remove=remove))
 
 
 def _mode(invocation: Invocation, name: str | None, *, dry_run: bool) -> str | None:

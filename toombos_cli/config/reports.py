@@ -83,6 +83,26 @@ class SettingsChangeReport(Report):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrustReport(Report):
+    """The directories that the user trusts, in the file `path`, and which one was added or removed, if any."""
+
+    kind: ClassVar[str] = "config_trust"
+    asked_for: ClassVar[bool] = True
+
+    path: Path
+    directories: tuple[str, ...]
+    directory: str | None = None
+    removed: bool = False
+    changed: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """SKIP if the list is empty, or if there was nothing to change."""
+        done = bool(self.directories) if self.directory is None else self.changed
+        return Verdict.PASS if done else Verdict.SKIP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleReport(Report):
     """The text of a complete `.env.example`."""
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import OperationError, RefusedError
+from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.diagnose.checks import all_checks
 from toombos_cli.diagnose.facts import FACTS, SETTINGS
@@ -114,7 +115,7 @@ def _members(
     yield "versions.txt", redactor.text(_versions()).encode()
     state = RunDirectory(facts.manifest.project).state
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        yield "state.json", _json(msgspec.json.decode(state.read_bytes()), redactor)
+        yield "state.json", _json(msgspec.json.decode(read_plain(state)), redactor)
     for name, service in facts.manifest.services.items():
         text = tail_text(Path(service.log), redactor)
         if text:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from toombos_cli.base.plain_files import open_plain_file
 from toombos_cli.logs.rotation import LogFile, RotationRecord, archive_content, end_of_lines
 
 _READ_BYTES = 1024 * 1024
@@ -40,7 +41,7 @@ class Follower:
             start, self._rest = 0, b""
         if start == size:
             return b""
-        with self._log.path.open("rb") as live:
+        with open_plain_file(self._log.path) as live:
             data = os.pread(live.fileno(), _READ_BYTES, start)
         self.place = record.base + start + len(data)
         return data

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar
 
+from toombos_cli.base.plain_files import open_plain_file
 from toombos_cli.base.results import Report, Verdict
 from toombos_cli.logs.lines import is_error as is_error  # the filters that callers choose from
 from toombos_cli.logs.lines import is_startup as is_startup
@@ -115,7 +116,7 @@ def _backwards(log: LogFile, until: int | None) -> Iterator[str]:
 def _lines_backwards(path: Path, first_byte: int, end: int | None) -> Iterator[str]:
     """Yield the lines in [first_byte, end), or to the file's end, newest first, reading block by block."""
     try:
-        file = path.open("rb")
+        file = open_plain_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return
     with file:

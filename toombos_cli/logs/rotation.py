@@ -25,6 +25,7 @@ import msgspec
 from toombos_cli.base import locks
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file, replacing
+from toombos_cli.base.plain_files import APPEND, UPDATE, open_plain, open_plain_file, read_plain
 from toombos_cli.manifest.tables.logs import Logs
 
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
@@ -75,7 +76,7 @@ class LogFile:
     def record(self) -> RotationRecord:
         """Return the current record, or an empty one if there was no rotation or it cannot be read."""
         try:
-            return msgspec.json.decode(self._record_path.read_bytes(), type=RotationRecord)
+            return msgspec.json.decode(read_plain(self._record_path), type=RotationRecord)
         except (OSError, msgspec.DecodeError):
             return RotationRecord()
 
@@ -111,7 +112,7 @@ class LogFile:
         the disk. Raise OSError, for example if the disk is full; the log is then unchanged.
         """
         self.recover()
-        with self.path.open("r+b") as live:
+        with os.fdopen(open_plain(self.path, UPDATE), "r+b") as live:
             archive = self._archive(live, now, settings.max_mb * 1_000_000)
         self._tidy(settings)
         return archive
@@ -155,7 +156,7 @@ class LogFile:
             return self._finish(part, record)
 
     def _finish(self, part: Path, record: RotationRecord) -> Path:
-        with self.path.open("r+b") as live:
+        with os.fdopen(open_plain(self.path, UPDATE), "r+b") as live:
             os.pwrite(live.fileno(), _filler(record.next_blank), 0)
         archive = part.with_suffix("")
         part.rename(archive)
@@ -174,7 +175,7 @@ class LogFile:
 
     def _is_cut(self, part: Path, record: RotationRecord) -> bool:
         """Return whether the cut was made: the live file no longer starts with the content of the archive."""
-        with part.open("rb") as archived, self.path.open("rb") as live:
+        with open_plain_file(part) as archived, open_plain_file(self.path) as live:
             live.seek(record.blank)
             while chunk := archived.read(_CHUNK_BYTES):
                 if live.read(len(chunk)) != chunk:
@@ -198,15 +199,15 @@ def archive_content(archive: Path) -> bytes:
     """Return the content of an archive, even if it was compressed since it was listed; b"" if it was pruned."""
     packed = archive if archive.suffix == ".gz" else archive.with_name(f"{archive.name}.gz")
     try:
-        return archive.read_bytes() if packed != archive else gzip.decompress(packed.read_bytes())
+        return read_plain(archive) if packed != archive else gzip.decompress(read_plain(packed))
     except FileNotFoundError:
-        return gzip.decompress(packed.read_bytes()) if packed.exists() else b""
+        return gzip.decompress(read_plain(packed)) if packed.exists() else b""
 
 
 def end_of_lines(path: Path, start: int) -> int:
     """Return the offset after the file's last newline at or after `start`, or `start` if there is none, or no file."""
     try:
-        with path.open("rb") as file:
+        with open_plain_file(path) as file:
             return _end_of_lines(file.fileno(), start)
     except FileNotFoundError:
         return start
@@ -225,7 +226,7 @@ def _end_of_lines(fd: int, start: int) -> int:
 
 def _copy(fd: int, target: Path, start: int, end: int) -> None:
     """Append bytes [start, end) to the private file `target` and flush them to disk."""
-    out = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    out = open_plain(target, APPEND)
     try:
         while start < end:
             start += os.write(out, os.pread(fd, min(_CHUNK_BYTES, end - start), start))
@@ -256,7 +257,7 @@ def _compress(archive: Path) -> None:
     """Replaces the archive by its .gz; a crash leaves the one or the other whole."""
     packed = archive.with_name(f"{archive.name}.gz")
     with (
-        archive.open("rb") as source,
+        open_plain_file(archive) as source,
         replacing(packed, durable=True) as raw,
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=_GZIP_LEVEL) as target,
     ):

@@ -1,6 +1,9 @@
 """The end of a log, without reading all of it."""
 
 import os
+from pathlib import Path
+
+from toombos_cli.base.plain_files import open_plain_file
 
 _BLOCK_BYTES = 65_536
 
@@ -12,7 +15,7 @@ def last_lines(path: str, offset: int, count: int) -> tuple[str, ...]:
     because these lines go to terminals, CI logs, the state file and alerts unasked.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  (a plain path string from the manifest)
+        with open_plain_file(Path(path)) as file:
             size = os.fstat(file.fileno()).st_size
             start = offset if offset <= size else 0
             if size - start > _BLOCK_BYTES:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.plain_files import read_plain
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.monitoring.compose import IMAGES
@@ -144,7 +145,7 @@ def remember(project: Path, kind: BackendKind) -> None:
 def remembered(project: Path) -> BackendKind:
     """Return the way the last `up` used, or NATIVE if there was none."""
     try:
-        return BackendKind((directory_of(project) / "backend").read_text())
+        return BackendKind(read_plain(directory_of(project) / "backend").decode())
     except (OSError, ValueError):
         return BackendKind.NATIVE
 

@@ -9,6 +9,7 @@ import msgspec
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.plain_files import read_plain
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.dashboards import DATASOURCE_UID
 from toombos_cli.probes import Reason, probe_http
@@ -90,7 +91,7 @@ def provisioned_dashboards(manifest: Manifest) -> frozenset[str]:
     """Return the uids of the dashboards in the running Grafana. Raise OperationError."""
     url = f"{manifest.services['grafana'].url}/api/search?type=dash-db"
     try:
-        password = password_file(manifest.project).read_text()
+        password = read_plain(password_file(manifest.project)).decode()
     except OSError:
         raise OperationError("the file of the admin password cannot be read", hint="toombos monitoring up") from None
     credentials = base64.b64encode(f"{ADMIN}:{password}".encode()).decode()

@@ -18,6 +18,7 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.files import append_line
+from toombos_cli.base.plain_files import read_plain
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.project.commands import own_argv
 
@@ -129,7 +130,7 @@ def place_of(project: Path) -> str:
 def open_keys(project: Path) -> frozenset[str]:
     """Return the keys of the open problems that the sender knows."""
     try:
-        return frozenset(msgspec.json.decode(AlertDirectory(project).ledger.read_bytes(), type=_Open).incidents)
+        return frozenset(msgspec.json.decode(read_plain(AlertDirectory(project).ledger), type=_Open).incidents)
     except (OSError, msgspec.DecodeError):
         return frozenset()
 

@@ -1,16 +1,21 @@
 """Gathers what the configuration rules check: `.env`, the environment, the running system, Prometheus' file."""
 
+import contextlib
+import grp
 import hashlib
 import os
+import pwd
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
+from toombos_cli.base.fixes import command
+from toombos_cli.base.trust import UntrustedError, is_noted
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.find import is_project
 from toombos_cli.settings.databases import find_databases
 from toombos_cli.settings.env_file import ENV_FILE, EnvFile, UnreadableEnvFileError, parse_env_text, read_env_file
-from toombos_cli.settings.facts import EXAMPLE, FileStatus, RunningSystem, SettingsFacts
+from toombos_cli.settings.facts import EXAMPLE, FileStatus, RunningSystem, SettingsFacts, SharedDirectory
 from toombos_cli.settings.old_spellings import find_old_spellings
 from toombos_cli.settings.prometheus_file import read_prometheus_file
 from toombos_cli.settings.spellings import find_other_spellings
@@ -30,6 +35,9 @@ def gather_facts(
     unreadable = None
     try:
         env_file = read_env_file(project)
+    except UntrustedError as error:
+        unreadable = UnreadableEnvFileError(str(error), path, command("chmod", "600", str(path), safe=True))
+        env_file = EnvFile(path=path, values={}, lines={})
     except UnreadableEnvFileError as error:
         unreadable = error
         env_file = EnvFile(path=path, values={}, lines={})
@@ -54,7 +62,30 @@ def gather_facts(
         searched=(start, *start.parents),
         is_project=is_project(project),
         user=os.geteuid(),
+        shared=_shared(project, project / "run"),
+        noted=is_noted(project),
     )
+
+
+def _shared(*directories: Path) -> tuple[SharedDirectory, ...]:
+    """Return those of the directories that a group may write, unless only their owner is in it."""
+    shared = []
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            found = directory.stat()
+            if found.st_mode & stat.S_IWGRP and (group := _group_of_others(found.st_uid, found.st_gid)):
+                shared.append(SharedDirectory(path=directory, group=group, mode=stat.S_IMODE(found.st_mode)))
+    return tuple(shared)
+
+
+def _group_of_others(user: int, group: int) -> str:
+    """Return the name of the group, or "" if it is the user's own and has no other member."""
+    try:
+        owner, known = pwd.getpwuid(user), grp.getgrgid(group)
+    except KeyError:
+        return f"#{group}"
+    is_private = owner.pw_gid == group and set(known.gr_mem) <= {owner.pw_name}
+    return "" if is_private else known.gr_name
 
 
 def _file_status(path: Path) -> FileStatus | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.plain_files import read_plain
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import WEEKDAYS, Job
 
@@ -61,7 +62,7 @@ def write_record(project: Path, job: str, record: RunRecord) -> None:
 def read_record(project: Path, job: str) -> RunRecord | None:
     """Return the job's last run, or None if it never ran."""
     try:
-        return msgspec.json.decode((directory_of(project) / f"{job}.json").read_bytes(), type=RunRecord)
+        return msgspec.json.decode(read_plain(directory_of(project) / f"{job}.json"), type=RunRecord)
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -78,7 +79,7 @@ def write_installation(project: Path, installation: Installation | None) -> None
 def read_installation(project: Path) -> Installation | None:
     """Return how the schedule is installed, or None if it is not."""
     try:
-        return msgspec.json.decode((directory_of(project) / "installed").read_bytes(), type=Installation)
+        return msgspec.json.decode(read_plain(directory_of(project) / "installed"), type=Installation)
     except (OSError, msgspec.DecodeError):
         return None
 

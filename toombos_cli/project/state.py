@@ -5,6 +5,7 @@ the environment.
 """
 
 import os
+import stat
 from enum import StrEnum
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.base.directories import make_private_directory
+from toombos_cli.base.plain_files import read_plain
+from toombos_cli.base.trust import check_private_directory
 from toombos_cli.manifest.tables.service import Service
 
 SCHEMA_VERSION = 1
@@ -162,16 +165,36 @@ class RunDirectory:
 
     @property
     def socket(self) -> Path:
-        """The control socket; in a private directory of /tmp if the project's path is too long for one."""
+        """The control socket, in a directory of its own elsewhere if the project's path is too long for one.
+
+        Raises UntrustedError if another user could have made that directory.
+        """
         path = self.path / "supervisor.sock"
         if len(os.fsencode(path)) < 104:  # sun_path holds 108 bytes on Linux, 104 on macOS, with the final NUL
             return path
-        return Path(f"/tmp/toombos-{os.getuid()}") / f"{project_key(self.project)}.sock"  # noqa: S108  (made 0700)
+        return _socket_directory() / f"{project_key(self.project)}.sock"
 
     def create(self) -> None:
-        """Create the directories, private to the user. Raises OSError."""
+        """Create the directories, private to the user. Raises OSError, UntrustedError."""
         make_private_directory(self.path)
         make_private_directory(self.socket.parent)
+
+
+def _socket_directory() -> Path:
+    """Return this user's directory for sockets: below /run/user if the system has made one, else in /tmp.
+
+    The environment has no say, because a command run by cron must find the supervisor of a login session.
+    """
+    session = Path(f"/run/user/{os.getuid()}")
+    try:
+        found = os.lstat(session)
+    except OSError:
+        found = None
+    if found and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+        return session / "toombos"
+    directory = Path(f"/tmp/toombos-{os.getuid()}")  # noqa: S108  (checked, and never created for others)
+    check_private_directory(directory)
+    return directory
 
 
 def project_key(project: Path) -> str:
@@ -219,7 +242,7 @@ def read_state(project: Path) -> SystemState | None:
     path = RunDirectory(project).state
     for candidate in (path, path.with_suffix(".json.bak")):
         try:
-            return msgspec.json.decode(candidate.read_bytes(), type=SystemState)
+            return msgspec.json.decode(read_plain(candidate), type=SystemState)
         except (OSError, msgspec.DecodeError):
             continue
     return None

@@ -1,12 +1,15 @@
 """`toombos schedule` show, install and remove."""
 
+import os
+import shlex
 import shutil
 import time
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from toombos_cli.base.errors import ConfigurationError, OperationError
+from toombos_cli.base.errors import ConfigurationError, OperationError, RefusedError
+from toombos_cli.base.trust import is_noted
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.project.job_records import (
@@ -60,8 +63,9 @@ def run_print(manifest: Manifest, method: Method | None) -> PrintedSchedule:
 def run_install(manifest: Manifest, method: Method | None) -> ScheduleReport:
     """Install the jobs; a repeated call updates the installation.
 
-    Raise ConfigurationError if there are no jobs, OperationError.
+    Raise ConfigurationError if there are no jobs, RefusedError for a project that they would refuse, OperationError.
     """
+    _refuse_project_of_caller(manifest.project)
     if not manifest.schedule:
         raise ConfigurationError(
             "the manifest describes no jobs",
@@ -80,6 +84,16 @@ def run_install(manifest: Manifest, method: Method | None) -> ScheduleReport:
     if installation is None or installation.method != method:
         write_installation(manifest.project, Installation(method=method, installed_at=time.time()))
     return run_show(manifest, changed=f"installed: {changed}")
+
+
+def _refuse_project_of_caller(project: Path) -> None:
+    """Raise RefusedError for a project that this user believes only under sudo: cron and systemd do not know of it."""
+    if project.stat().st_uid not in (os.geteuid(), 0) and not is_noted(project):
+        raise RefusedError(
+            "root's jobs would refuse this project, because it belongs to the user who called sudo",
+            where=str(project),
+            hint=f"sudo toombos config trust {shlex.quote(str(project))}",
+        )
 
 
 def run_remove(manifest: Manifest) -> ScheduleReport:

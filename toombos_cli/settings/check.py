@@ -24,6 +24,7 @@ RULES: tuple[Check[SettingsFacts], ...] = (
     _rule("not_found", ".env is found", file.not_found),
     _rule("mode", "only the owner can read .env", file.mode),
     _rule("owner", ".env belongs to the user", file.owner),
+    _rule("writers", "only this user can write the project", file.writers),
     _rule("load", ".env can be loaded", file.load, "not_found", "mode"),
     _rule("parse", "every line of .env is read", lines.parse),
     _rule("spaces", "no spaces around =", lines.spaces),

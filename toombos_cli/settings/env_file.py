@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.fixes import Fix, advice, command
+from toombos_cli.base.trust import read_trusted
 
 if TYPE_CHECKING:
     import dotenv.parser
@@ -79,11 +80,12 @@ class EnvFile:
 def read_env_file(project: Path) -> EnvFile:
     """Return the project's `.env`, empty if there is none.
 
-    Raise UnreadableEnvFileError if it exists but cannot be read as UTF-8 text.
+    Raise UnreadableEnvFileError if it exists but cannot be read as UTF-8 text, UntrustedError if another user could
+    have written it.
     """
     path = project / ENV_FILE
     try:
-        return parse_env_text(path.read_bytes().decode("utf-8"), path)
+        return parse_env_text(read_trusted(path).decode("utf-8"), path)
     except FileNotFoundError:
         return EnvFile(path=path, values={}, lines={}, exists=False)
     except IsADirectoryError:

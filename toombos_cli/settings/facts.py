@@ -34,6 +34,15 @@ class FileStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SharedDirectory:
+    """A directory of the project that a group with other members may write."""
+
+    path: Path
+    group: str
+    mode: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunningSystem:
     """The services that run and the hash of the `.env` at their start; `env_sha256` is "" if there was none."""
 
@@ -47,7 +56,8 @@ class SettingsFacts:
 
     `values` are the effective values that all services share (settings.effective_values); `environ` is the process
     environment. `unreadable` says why `.env` could not be read; `env_file` is then empty. `unusable_databases` maps
-    each SQLite file in an unusable directory to the reason.
+    each SQLite file in an unusable directory to the reason. `noted` is whether the user trusts the project by
+    `config trust`.
     """
 
     manifest: Manifest
@@ -68,6 +78,8 @@ class SettingsFacts:
     searched: tuple[Path, ...]
     is_project: bool
     user: int
+    shared: tuple[SharedDirectory, ...]
+    noted: bool
 
     @property
     def variables(self) -> Mapping[str, Variable]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from toombos_cli.base import locks
 from toombos_cli.base.files import open_to_append
+from toombos_cli.base.trust import UntrustedError
 from toombos_cli.project.state import RunDirectory
 from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.lifecycle import supervise
@@ -28,6 +29,8 @@ def main(project: Path, handed_over: socket.socket) -> int:
             _write_to(run.supervisor_log)
     except OSError as error:
         return _leave(handed_over, Broken(message=f"{error.filename or run.path}: {error.strerror}"))
+    except UntrustedError as error:
+        return _leave(handed_over, Broken(message=str(error), hint=error.problems[0].hint))
     if lock is None:
         return _leave(handed_over, Busy())
     try:

@@ -13,6 +13,7 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.errors import OperationError
 from toombos_cli.project.state import RunDirectory, read_state
+from toombos_cli.supervisor.peers import check_server
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Progress, Request, StatusRequest, decode_reply, encode
 
 _SETTLE_S = 30.0
@@ -97,13 +98,17 @@ def ask(
 
 
 def _connect(run: RunDirectory) -> socket.socket | None:
-    """Return a connection to the running supervisor, or None if there is none. Raises OperationError."""
-    deadline = time.monotonic() + _SILENCE_S
+    """Return a connection to the running supervisor, or None if there is none.
+
+    Raises OperationError, UntrustedError if it is not a supervisor of a user whom this one believes.
+    """
+    deadline, path = time.monotonic() + _SILENCE_S, run.socket
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(_SILENCE_S)
         try:
-            connection.connect(str(run.socket))
+            connection.connect(str(path))
+            check_server(connection, path, run.project)
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
             connection.close()
             return None
@@ -114,7 +119,10 @@ def _connect(run: RunDirectory) -> socket.socket | None:
             time.sleep(_RETRY_S)
         except OSError as error:
             connection.close()
-            raise OperationError(f"the supervisor cannot be reached: {error.strerror}", where=str(run.socket)) from None
+            raise OperationError(f"the supervisor cannot be reached: {error.strerror}", where=str(path)) from None
+        except BaseException:
+            connection.close()
+            raise
         else:
             return connection
 

@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import os
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
+from toombos_cli.base.directories import make_private_directory
+from toombos_cli.base.trust import UntrustedError
 from toombos_cli.project.state import RunDirectory
 from toombos_cli.supervisor.core import Supervisor
+from toombos_cli.supervisor.peers import peer_of
 from toombos_cli.supervisor.protocol import Broken, Busy, Done, Reply, decode_request, encode
 
 _Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -50,19 +52,21 @@ async def serve(supervisor: Supervisor, handed_over: socket.socket | None) -> No
 async def _keep_open(supervisor: Supervisor, accept: _Accept) -> None:
     """Listen, and listen again if the socket is removed: a clean-up of old files must not make us unreachable.
 
-    Returns if another supervisor has the project. Raises OSError if the first socket cannot be created.
+    Returns if another supervisor has the project. Raises OSError or UntrustedError if the first socket cannot be
+    created.
     """
     server: asyncio.AbstractServer | None = None
     try:
         while supervisor.holds_project():
-            if server is None or not supervisor.run.socket.exists():
-                try:
-                    listener = _listen(supervisor.run)
-                except OSError as error:
-                    if server is None and supervisor.is_idle:
-                        raise
-                    supervisor.note("socket", f"{supervisor.run.socket} cannot be created: {error.strerror}")
-                else:
+            try:
+                listener = None if server and supervisor.run.socket.exists() else _listen(supervisor.run)
+            except (OSError, UntrustedError) as error:
+                if server is None and supervisor.is_idle:
+                    raise
+                reason = error.strerror if isinstance(error, OSError) else error
+                supervisor.note("socket", f"the control socket cannot be created: {reason}")
+            else:
+                if listener is not None:
                     if server is not None:
                         server.close()
                     server = await asyncio.start_unix_server(accept, sock=listener, limit=_LINE_LIMIT_BYTES)
@@ -75,11 +79,13 @@ async def _keep_open(supervisor: Supervisor, accept: _Accept) -> None:
 
 def _listen(run: RunDirectory) -> socket.socket:
     """Return the bound socket. This process holds the supervisor's lock, so an old socket file is stale."""
-    run.socket.unlink(missing_ok=True)
+    make_private_directory(run.socket.parent)
+    path = run.socket  # checked again, now that its directory exists
+    path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(str(run.socket))
-        run.socket.chmod(0o600)
+        listener.bind(str(path))
+        path.chmod(0o600)
     except OSError:
         listener.close()
         raise
@@ -138,9 +144,6 @@ async def _while_connected(reader: asyncio.StreamReader, work: "asyncio.Future[D
 
 
 def _is_own_user(writer: asyncio.StreamWriter) -> bool:
-    """Report whether the peer runs as this user or root (SO_PEERCRED; elsewhere the directory's mode decides)."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    peer = writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, _ = struct.unpack("3i", peer)
-    return uid in (os.getuid(), 0)
+    """Report whether the peer runs as this user or root; without a way to ask, the directory's mode decides."""
+    peer = peer_of(writer.get_extra_info("socket"))
+    return peer is None or peer[1] in (os.getuid(), 0)

@@ -1,6 +1,7 @@
 """The supervisor: owns the units, reaps every child, writes the state, and exits when nothing is left to do."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.base import locks
+from toombos_cli.base.trust import UntrustedError
 from toombos_cli.project import alert_spool
 from toombos_cli.project.state import EnvFileStamp, Phase, RunDirectory, ServiceState, SystemState, read_state
 from toombos_cli.supervisor import handle_requests
@@ -87,7 +89,8 @@ class Supervisor:
                 if leader is not None:
                     await self._end_leftover(Tree(leader, "no tag"))
         self._reap()
-        self.run.socket.unlink(missing_ok=True)
+        with contextlib.suppress(UntrustedError):  # then it is not our socket
+            self.run.socket.unlink(missing_ok=True)
 
     async def _end_leftover(self, tree: Tree) -> None:
         """End a tree that belongs to no unit; if it does not end, `status` warns of it."""
@@ -150,7 +153,7 @@ class Supervisor:
                 os.dup2(new, self._lock, inheritable=False)
                 os.close(new)
                 self._state_file.write(self.state())
-        except OSError:  # retried soon
+        except (OSError, UntrustedError):  # retried soon
             pass
         return True
 

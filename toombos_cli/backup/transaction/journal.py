@@ -13,6 +13,7 @@ from toombos_cli.backup.transaction.atomic_swap import SwapUnit
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.plain_files import read_plain
 
 State = Literal["staging", "prepared", "committed"]
 
@@ -33,7 +34,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 def load_journal(place: Place) -> Journal | None:
     """Return the open journal, or None if no restore was interrupted."""
     try:
-        content = place.journal.read_bytes()
+        content = read_plain(place.journal)
     except FileNotFoundError:
         return None
     try:

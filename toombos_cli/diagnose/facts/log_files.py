@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 import msgspec
 
+from toombos_cli.base.plain_files import open_plain_file
+
 TAIL_BYTES = 1024 * 1024
 _COUNTED_BYTES = 16 * 1024 * 1024
 """Lines are numbered in a file of at most this size; in a larger one, only the byte offset is known."""
@@ -31,10 +33,8 @@ class RawLine(msgspec.Struct):
 
 def tail(path: Path) -> Iterator[RawLine]:
     """Yield the complete lines at the end of an uncompressed file."""
-    # Non-blocking: a FIFO with the log's name must not block the reader.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(fd, "rb") as file:
-        size = os.fstat(fd).st_size
+    with open_plain_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
         begin = max(0, size - TAIL_BYTES)
         number = _newlines_before(file, begin) + 1 if size <= _COUNTED_BYTES else None
         file.seek(begin)
@@ -77,7 +77,7 @@ def archived(path: Path) -> Iterator[RawLine]:
         if newest.suffix != ".gz":
             yield from tail(newest)
             return
-        with gzip.open(newest) as file:
+        with open_plain_file(newest) as packed, gzip.open(packed) as file:
             content = file.read(_UNPACKED_BYTES)
             if file.read(1):  # too large to unpack: its end was not reached
                 return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.base.trust import read_trusted
 from toombos_cli.manifest import FILE_NAME
 
 PACKAGED = "toombos"
@@ -18,7 +19,8 @@ KeyPath = tuple[str | int, ...]
 def read_layers(path: Path) -> "tuple[Layer, ...]":
     """Return the file and the packaged manifest that it extends; only the packaged manifest if there is no file.
 
-    Raises ConfigurationError if the file cannot be read, is not TOML, or extends an unknown manifest.
+    Raises ConfigurationError if the file cannot be read, is not TOML, or extends an unknown manifest, UntrustedError if
+    another user could have written it.
     """
     if not path.is_file():
         return packaged_layers()
@@ -83,7 +85,7 @@ def _packaged(name: str) -> Layer:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
+        return read_trusted(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"not UTF-8 at byte {error.start}", where=str(path)) from None
     except OSError as error:

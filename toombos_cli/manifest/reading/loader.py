@@ -25,7 +25,8 @@ def load_manifest(project: Path) -> Manifest:
 
     A `toombos.toml` is complete, or overrides what it extends: `extends = "toombos"` the whole packaged manifest,
     `extends = "monitoring"` the parts that suit any system (monitoring, alerts, schedule). Tables are merged, other
-    values are replaced. Raises ConfigurationError with one Problem for each mistake.
+    values are replaced. Raises ConfigurationError with one Problem for each mistake, UntrustedError if another user
+    could have written the file.
     """
     project = project.resolve()
     path = project / FILE_NAME

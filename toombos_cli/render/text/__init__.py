@@ -20,6 +20,7 @@ VIEWS: dict[str, str] = {
     "config_change": "config:show_change",
     "config_example": "config:show_example",
     "config_show": "config:show_values",
+    "config_trust": "config:show_trust",
     "diagnose": "diagnose:show",
     "findings": "findings:show",
     "health": "health:show",

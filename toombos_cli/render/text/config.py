@@ -8,7 +8,7 @@ from toombos_cli.render.formats import Output
 from toombos_cli.render.table import Column, print_table
 
 if TYPE_CHECKING:
-    from toombos_cli.config.reports import ExampleReport, SettingsChangeReport, ShownValue, ShowReport
+    from toombos_cli.config.reports import ExampleReport, SettingsChangeReport, ShownValue, ShowReport, TrustReport
 
 _DONE = {"encrypt": "encrypted in", "rotate-key": "under a new key in"}
 
@@ -40,6 +40,19 @@ def show_change(report: "SettingsChangeReport", output: Output) -> None:
 def show_example(report: "ExampleReport", output: Output) -> None:
     """Print the text of `.env.example` without wrapping, ready to be redirected into the file."""
     output.stdout.print(report.text, end="", soft_wrap=True)
+
+
+def show_trust(report: "TrustReport", output: Output) -> None:
+    """Print what was changed, or the list."""
+    if report.directory is None:
+        for directory in report.directories:
+            output.stdout.print(printable(directory), soft_wrap=True)
+        if not report.directories:
+            output.stdout.print("no directory is trusted beyond those of this user and root")
+        return
+    verb = "no longer trusted" if report.removed else "trusted"
+    already = "" if report.changed else "nothing to do: "
+    output.stdout.print(f"{already}{verb}: {printable(report.directory)}", soft_wrap=True)
 
 
 def show_values(report: "ShowReport", output: Output) -> None:

@@ -91,3 +91,16 @@ def owner(facts: SettingsFacts) -> Iterator[Finding]:
                 f"run toombos as that user, or: sudo chown {facts.user} {shlex.quote(str(facts.env_file.path))}"
             ),
         )
+
+
+def writers(facts: SettingsFacts) -> Iterator[Finding]:
+    """The members of a group that may write the project decide what this user runs."""
+    for directory in facts.shared:
+        yield warn(
+            f"the members of group {directory.group} can write {directory.path}",
+            Evidence(source=str(directory.path), text=f"mode {directory.mode:04o}"),
+            cause="they decide what toombos runs here as this user: fine if you all trust each other",
+            fix=command("chmod", "g-w", str(directory.path), undo=shlex.join(("chmod", "g+w", str(directory.path)))),
+        )
+    if facts.noted:
+        yield ok("the project is believed whoever owns it: toombos config trust")
