@@ -10,6 +10,7 @@ import typer
 
 from toombos_cli import __version__
 from toombos_cli.base.errors import ToombosError
+from toombos_cli.base.fixes import name_project
 from toombos_cli.cli import options
 from toombos_cli.cli.failure import bug, fail, fault_of_the_machine, wrong_usage
 from toombos_cli.cli.groups import take_global_options
@@ -129,6 +130,8 @@ def main(argv: list[str]) -> int:
         if (refusal := fault_of_the_machine(error)) is not None:
             return fail(argv, Toombos.targets, 4, refusal)
         return fail(argv, Toombos.targets, 70, bug(error))
+    finally:
+        name_project(None)
 
 
 def run() -> None:

@@ -109,6 +109,7 @@ def test_a_follower_that_missed_rotations_continues_in_the_archives(log: LogFile
 def test_a_reader_waits_for_a_slow_rotation(log: LogFile) -> None:
     log.path.write_bytes(b"one\n")
     follower = Follower(log, from_end=False)
+    (log.path.parent / "run").mkdir(exist_ok=True)
     lock = locks.take(log.path.parent / "run" / "crm.rotation-lock")
     assert lock is not None
     threading.Timer(1.5, os.close, (lock,)).start()
