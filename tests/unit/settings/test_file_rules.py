@@ -3,6 +3,7 @@
 import os
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.unit.settings.conftest import SAFE, Project
 from toombos_cli import processes
+from toombos_cli.base import locks
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.results import Verdict
 from toombos_cli.manifest.reading.loader import load_manifest
@@ -131,13 +133,12 @@ def test_an_unreadable_env_file_explains_the_missing_settings_of_live_mode(confi
 
 
 class TestStale:
+    @pytest.mark.usefixtures("_running_with_current_env")
     def test_a_service_that_runs_with_the_current_env_file_is_up_to_date(self, configured: Project):
-        _run_with_current_env(configured)
-
         assert configured.findings()["stale"][0].verdict is Verdict.PASS
 
+    @pytest.mark.usefixtures("_running_with_current_env")
     def test_a_service_that_was_started_with_another_env_file_needs_a_restart(self, configured: Project):
-        _run_with_current_env(configured)
         configured.write(SAFE + "LOG_LEVEL=DEBUG\n")
 
         (finding,) = configured.findings()["stale"]
@@ -145,8 +146,8 @@ class TestStale:
         assert (finding.verdict, finding.reason) == (Verdict.WARN, ".env has changed since crm started")
         assert finding.fix.command == f"toombos --project {configured.path} restart"
 
+    @pytest.mark.usefixtures("_running_with_current_env")
     def test_a_touched_but_unchanged_env_file_is_not_stale(self, configured: Project):
-        _run_with_current_env(configured)
         os.utime(configured.env, (1, 1))
 
         assert configured.findings()["stale"][0].verdict is Verdict.PASS
@@ -155,8 +156,9 @@ class TestStale:
         assert configured.findings()["stale"][0].verdict is Verdict.SKIP
 
 
-def _run_with_current_env(configured: Project) -> None:
-    """Write the state file of a system whose only service is this process."""
+@pytest.fixture
+def _running_with_current_env(configured: Project) -> Iterator[None]:
+    """Write the state file of a system whose only service is this process, which holds the service's lock."""
     import msgspec
 
     from toombos_cli.project.state import Phase, RunDirectory, ServiceState, SystemState
@@ -188,3 +190,7 @@ def _run_with_current_env(configured: Project) -> None:
     run = RunDirectory(configured.path)
     run.create()
     run.state.write_bytes(msgspec.json.encode(state))
+    lock = locks.take(run.service_lock("crm"))
+    assert lock is not None
+    yield
+    os.close(lock)
