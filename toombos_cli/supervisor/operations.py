@@ -12,7 +12,7 @@ from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.mode import RunningMode, explain_denial, running_mode
 from toombos_cli.project.own_processes import unsupervised_state
-from toombos_cli.project.state import FailureKind, Phase, SystemState, read_state
+from toombos_cli.project.state import FailureKind, Phase, SystemState
 from toombos_cli.supervisor import client
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
 from toombos_cli.supervisor.protocol import (
@@ -26,7 +26,7 @@ from toombos_cli.supervisor.protocol import (
     SystemPlan,
 )
 from toombos_cli.supervisor.reports import ChangeReport, EndedRow, FailureRow, SupervisorRow, SystemReport, rows
-from toombos_cli.supervisor.running_system import mode_to_join, present_state
+from toombos_cli.supervisor.running_system import mode_to_join, mode_to_keep, present_state
 
 OnProgress = Callable[[Progress], None]
 
@@ -89,8 +89,8 @@ def run_restart(
     wanted = names or running or default_names(manifest.services)
     if mode is not None:
         mode_to_join(manifest, _without(before, wanted), mode)
-    elif before is not None:
-        mode = before.mode if before.is_recorded else mode_to_join(manifest, before, None)
+    else:
+        mode = mode_to_keep(manifest, before)
     plan = build_plan(manifest, mode=mode)
     request = RestartRequest(
         plan=plan,
@@ -167,9 +167,9 @@ def run_status(
 def _plan_for_the_rest(manifest: Manifest) -> SystemPlan | None:
     from toombos_cli.supervisor.plan import build_plan
 
-    state = read_state(manifest.project)
+    mode = mode_to_keep(manifest, present_state(manifest.project, manifest.services))
     try:
-        return build_plan(manifest, mode=state.mode if state else None)
+        return build_plan(manifest, mode=mode)
     except ConfigurationError:  # an unreadable .env must not prevent a stop
         return None
 

@@ -40,6 +40,13 @@ def _with_reported_mode(state: SystemState) -> SystemState:
     return msgspec.structs.replace(state, services=state.services | services, dry_run=dry_run)
 
 
+def mode_to_keep(manifest: Manifest, before: SystemState | None) -> str | None:
+    """Return the mode in which the system was last started, or, if nothing records it, the one that it reports."""
+    if before is None or before.is_recorded:
+        return before.mode if before else None
+    return mode_to_join(manifest, before, None)
+
+
 def mode_to_join(manifest: Manifest, before: SystemState | None, asked: str | None) -> str | None:
     """Return the mode for a start: that of the running system, else the one asked for.
 

@@ -136,6 +136,17 @@ def test_a_dry_run_system_without_a_state_is_not_joined_in_live_mode(toombos: To
     assert [row["pid"] for row in after["services"]] == [row["pid"] for row in before["services"]]
 
 
+@pytest.mark.parametrize("lose", [damage, remove_the_state], ids=["damaged", "removed"])
+def test_a_stop_of_one_service_does_not_forget_the_mode_if_the_state_is_lost(
+    toombos: Toombos, project: Path, lose: Callable[[Path], None]
+) -> None:
+    assert toombos("start", "--dry-run").returncode == 0
+    lose(project / "run")
+    assert toombos("stop", "platform").returncode == 0
+    assert data_of(toombos("status", "--json"))["mode"] == "dry_run"
+    assert toombos("start", "--dry-run").returncode == 0
+
+
 def test_another_user_cannot_judge_a_worker_that_status_cannot_see(
     system: Any, as_another_user: Toombos, project: Path
 ) -> None:
