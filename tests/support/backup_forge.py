@@ -11,6 +11,7 @@ from backports import zstd
 
 from toombos_cli.backup.archive import tarblocks
 from toombos_cli.backup.archive.format import ArchiveManifest, Entry, Header, Root, Tail
+from toombos_cli.backup.archive.frames import FRAME_BYTES
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.writer import (
     SKIPPABLE_MAGIC,
@@ -61,7 +62,9 @@ def build(
         header=head, front_sha256=hashlib.sha256(front).hexdigest(), entries=tuple(entry for entry, _ in members)
     )
     encoded = manifest(msgspec.json.encode(listing))
-    contents = [front, *([data] if data else []), b"".join(manifest_member(encoded))]
+    member = b"".join(manifest_member(encoded))
+    before = [front, *([data] if data else [])]
+    contents = before + [member[at : at + FRAME_BYTES] for at in range(0, len(member), FRAME_BYTES)]
     frames = [zstd.compress(content, options=CHECKSUM) for content in contents]
     files = [entry for entry, _ in members if entry.type == "file"]
     index = Tail(
@@ -72,7 +75,7 @@ def build(
         files=len(files),
         data_bytes=sum(entry.size for entry in files),
         complete=is_complete(listing),
-        manifest_frame=len(frames) - 1,
+        manifest_frame=len(before),
         manifest_bytes=len(encoded),
         body_sha256=hashlib.sha256(b"".join(frames)).hexdigest(),
         frames=tuple((len(frame), len(content)) for frame, content in zip(frames, contents, strict=True)),

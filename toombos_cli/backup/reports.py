@@ -100,7 +100,7 @@ class CreateReport(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotSet:
-    """An owner, extended attribute or ACL (`what`) that a restored file did not get, and why."""
+    """An owner, extended attribute, ACL or bit of the mode (`what`) that a restored file did not get, and why."""
 
     path: str
     what: str
@@ -132,10 +132,13 @@ class RestoreReport(Report):
     recovered: str | None
     duration_s: float
     not_set: tuple[NotSet, ...] = ()
+    not_asked: tuple[str, ...] = ()
+    """The archive's roots that the manifest does not name: they are restored only with `--only`."""
 
     @property
     def verdict(self) -> Verdict:
-        return Verdict.WARN if self.replaced_at or self.passed_over or self.not_set else Verdict.PASS
+        unsaid = self.replaced_at or self.passed_over or self.not_set or self.not_asked
+        return Verdict.WARN if unsaid else Verdict.PASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,4 +89,5 @@ def _report(
         recovered=recovered,
         duration_s=round(duration_s, 3),
         not_set=outcome.not_set,
+        not_asked=tuple(map(printable, outcome.not_asked)),
     )

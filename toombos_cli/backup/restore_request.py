@@ -28,6 +28,7 @@ class Services(Protocol):
 class RestoreRequest:
     """What to restore: `archive` None means the newest good one, an empty `only` means all roots.
 
+    `is_new` means that the project has no manifest of its own, so that any root of an archive may be its own.
     `unsaved` maps each database of the settings that cannot be restored to the reason.
     """
 
@@ -41,3 +42,9 @@ class RestoreRequest:
     unsaved: Mapping[bytes, str] = field(default_factory=dict)
     keys: Keys = NO_KEYS
     database_timeout_s: float = 600.0
+    is_new: bool = False
+
+    @property
+    def known(self) -> frozenset[bytes] | None:
+        """The names that a backup of this project has; None if any name may be one."""
+        return None if self.is_new else self.scope.databases | {root.path.encode() for root in self.scope.roots}

@@ -74,6 +74,7 @@ def restore(
         unsaved=stores.unsaved,
         keys=make_keys(manifest),
         database_timeout_s=manifest.backup.snapshot_timeout_s,
+        is_new=manifest.source.path is None,
     )
     if not (preview or yes or invocation.options.json) and invocation.stderr.is_terminal:
         named = archive or "the newest good archive"

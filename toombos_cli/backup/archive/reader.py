@@ -36,6 +36,9 @@ from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 
 _MAX_TAIL_BYTES = 64 << 20
 _MAX_MANIFEST_BYTES = 512 << 20
+_UNSUSPICIOUS_BYTES = 16 << 20
+_MOST_PACKED = 200
+"""A larger manifest is at most so many times as large as it is compressed: a checksum cannot be compressed at all."""
 _HEAD = struct.Struct("<II")
 
 
@@ -113,15 +116,24 @@ class Archive:
         frames = self.tail.frames[self.tail.manifest_frame :]
         if not 0 < self.tail.manifest_bytes <= min(_MAX_MANIFEST_BYTES, sum(size for _, size in frames)):
             raise BadArchiveError("the index places the manifest where it cannot be")
+        packed = sum(compressed for compressed, _ in frames)
+        if self.tail.manifest_bytes > max(_UNSUSPICIOUS_BYTES, _MOST_PACKED * packed):
+            raise BadArchiveError("the manifest is compressed more than a list of files can be")
         content = bytearray()
         for number, (compressed_size, size) in enumerate(frames, self.tail.manifest_frame):
             compressed = os.pread(self._fd, compressed_size, offset)
             offset += compressed_size
             content += b"".join(open_frame(compressed, compressed_size, size, number))
         start = tarblocks.BLOCK
-        encoded = bytes(content[start : start + self.tail.manifest_bytes])
-        if bytes(content) != b"".join(manifest_member(encoded)):
-            raise BadArchiveError("the manifest member is not where the index says")
+        with memoryview(content) as whole:
+            encoded = bytes(whole[start : start + self.tail.manifest_bytes])
+            at = 0
+            for block in manifest_member(encoded):
+                if bytes(whole[at : at + len(block)]) != block:
+                    raise BadArchiveError("the manifest member is not where the index says")
+                at += len(block)
+            if at != len(whole):
+                raise BadArchiveError("the manifest member is not where the index says")
         return encoded
 
     def _decode_manifest(self) -> ArchiveManifest:

@@ -32,7 +32,7 @@ from toombos_cli.backup.transaction.diff import Difference
 from toombos_cli.backup.transaction.journal import Journal, save_journal
 from toombos_cli.backup.transaction.open_files import find_holders
 from toombos_cli.backup.transaction.rollback import as_the_server_decided, clear, reopen, roll_back
-from toombos_cli.backup.transaction.staging import StagingArea
+from toombos_cli.backup.transaction.staging import StagingArea, refused_bits
 from toombos_cli.backup.transaction.targets import Targets, make_staging, plan_targets
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError, ToombosError
@@ -53,6 +53,7 @@ class RestoredArchive:
     stopped: tuple[str, ...] = ()
     replaced_at: tuple[str, ...] = ()
     not_set: tuple[NotSet, ...] = ()
+    not_asked: tuple[bytes, ...] = ()
 
 
 class Attempt:
@@ -61,7 +62,9 @@ class Attempt:
     def __init__(self, request: RestoreRequest, archive: Archive, services: Services, observer: BackupObserver) -> None:
         self._request, self._archive, self._services, self._observer = request, archive, services, observer
         self._place = request.place
-        self._targets: Targets = plan_targets(archive, self._place.project, request.only, secrets.token_hex(4))
+        self._targets: Targets = plan_targets(
+            archive, self._place.project, request.only, secrets.token_hex(4), known=request.known
+        )
         self._stage = StagingArea(archive, self._targets.places, observer)
         self._journal = Journal(state="staging", archive=str(archive.path), staging=self._targets.staging)
 
@@ -83,7 +86,12 @@ class Attempt:
         selection = select(self._safety_scope(), time.time())
         live = {found.name: found for found in selection.found if self._targets.covers(found.name)}
         changes = diff.compare(self._targets.wanted(self._archive), diff.from_disk(live.values()))
-        return RestoredArchive(difference=changes)
+        not_set = tuple(
+            NotSet(path=printable(entry.name), what=what, reason=reason)
+            for entry in self._targets.wanted(self._archive)
+            for what, reason in refused_bits(entry).items()
+        )
+        return RestoredArchive(difference=changes, not_set=not_set, not_asked=self._targets.passed_over)
 
     def _unpack(self) -> None:
         self._check_room()
@@ -135,7 +143,14 @@ class Attempt:
         self._observer.step("commit")
         self._save(msgspec.structs.replace(self._journal, state="committed"))
         not_set = tuple(sorted(self._stage.not_set, key=lambda one: one.path))
-        return RestoredArchive(difference=changes, kept=kept.names, safety=safety, stopped=stopped, not_set=not_set)
+        return RestoredArchive(
+            difference=changes,
+            kept=kept.names,
+            safety=safety,
+            stopped=stopped,
+            not_set=not_set,
+            not_asked=self._targets.passed_over,
+        )
 
     def _save_what_is_there(self) -> CreateReport:
         try:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -144,12 +145,20 @@ class StagingArea:
                     )
 
 
+def refused_bits(entry: Entry) -> dict[str, str]:
+    """Return the reason for each bit of a file's mode that no restore sets; directories may hand on their group."""
+    if entry.type != "file":
+        return {}
+    bits = ((stat.S_ISUID, "the setuid bit"), (stat.S_ISGID, "the setgid bit"))
+    return {name: "a restored file never gets it" for bit, name in bits if entry.mode & bit}
+
+
 def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
     """Set owner, extended attributes, mode and times of an entry, without following links.
 
-    Return the reason for each owner or attribute that the file system or the user's rights do not allow.
+    Return the reason for each owner, attribute or bit that the file system, the user's rights or safety do not allow.
     """
-    refused = {}
+    refused = refused_bits(entry)
     status = os.lstat(path)
     if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
         try:
@@ -158,7 +167,7 @@ def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
             refused[f"owner {entry.uid}:{entry.gid}"] = error.strerror or str(error)
     if entry.type != "symlink":
         refused |= apply_attributes(path, entry.xattrs)  # before the mode, as an ACL contains the group's bits
-        mode = entry.mode
+        mode = entry.mode & ~(stat.S_ISUID | stat.S_ISGID) if refused_bits(entry) else entry.mode
         if ACCESS_ACL in refused:
             mode = mode & ~0o070 | rights_of_group(entry.xattrs[ACCESS_ACL]) << 3
         os.chmod(path, mode)

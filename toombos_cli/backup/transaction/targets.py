@@ -1,7 +1,7 @@
 """The live paths that a restore replaces: the archive's roots, or the paths that `--only` names."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,9 @@ from toombos_cli.backup.selection import live_path
 from toombos_cli.base.errors import RefusedError, UsageError
 from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.base.text import printable
+
+_NEVER_KNOWN = frozenset((b"run", b".git"))
+"""What would be believed or executed by the next command, and what no backup takes by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,8 @@ class Targets:
     items: tuple[RestoreTarget, ...]
     staging: tuple[bytes, ...]
     dump: bytes | None = None
+    passed_over: tuple[bytes, ...] = ()
+    """The roots of the archive that the manifest does not name, and nobody asked for."""
 
     @property
     def places(self) -> dict[bytes, bytes]:
@@ -54,18 +59,27 @@ class Targets:
         return tuple(entry for entry in archive.manifest.entries if self.covers(entry.name))
 
 
-def plan_targets(archive: Archive, project: Path, only: Sequence[str], token: str) -> Targets:
+def plan_targets(
+    archive: Archive, project: Path, only: Sequence[str], token: str, *, known: Collection[bytes] | None = None
+) -> Targets:
     """Return the paths to replace and where they are staged.
+
+    `known` are the names that a backup of this project has, None if any name is: a root elsewhere is restored only if
+    `only` names it.
 
     Raise UsageError for a path that is not in the archive, RefusedError for one that cannot be exchanged.
     """
     entries = {entry.name: entry for entry in archive.manifest.entries}
     dump_root = DUMP_ROOT.encode()
-    names = (
-        _asked(only, archive, entries)
-        if only
-        else [root for root in archive.roots if root in entries and root != dump_root]
-    )
+    found = [root for root in archive.roots if root in entries and root != dump_root]
+    unknown = () if only else tuple(root for root in found if not _is_known(root, known))
+    names = _asked(only, archive, entries) if only else [root for root in found if root not in unknown]
+    if unknown and not names:
+        raise RefusedError(
+            f"the archive has only what no backup of this project has: {', '.join(map(printable, unknown))}",
+            where=str(archive.path),
+            hint=f"toombos restore {archive.path} --only {printable(unknown[0])}",
+        )
     items: list[RestoreTarget] = []
     staging: dict[bytes, None] = {}
     for name in names:
@@ -89,7 +103,13 @@ def plan_targets(archive: Archive, project: Path, only: Sequence[str], token: st
         beside = _staging_beside(os.fsencode(project / DUMP_ROOT), project, token)
         staging[beside] = None
         dump = os.path.join(beside, b"new", b"postgresql.dump")
-    return Targets(tuple(items), tuple(staging), dump)
+    return Targets(tuple(items), tuple(staging), dump, unknown)
+
+
+def _is_known(root: bytes, known: Collection[bytes] | None) -> bool:
+    if known is None:
+        return root not in _NEVER_KNOWN
+    return any(is_within(root, name) for name in known)
 
 
 def make_staging(targets: Targets) -> None:

@@ -1,5 +1,6 @@
 """Views of `toombos restore`: what it changed, or would change."""
 
+import shlex
 from typing import TYPE_CHECKING
 
 from toombos_cli.base.fixes import here
@@ -45,10 +46,15 @@ def show(report: "RestoreReport", output: Output) -> None:
     if report.safety_backup:
         out.print("    what was there before is in the safety backup; to go back:")
         out.print(here("restore", report.safety_backup), soft_wrap=True)
+    for name in report.not_asked:
+        verb = "would not be restored" if report.preview else "was not restored"
+        told = f"warning: {name} {verb}: no backup of this project has it; --only {shlex.quote(name)} restores it"
+        err.print(told, style="yellow", soft_wrap=True)
     if report.not_set:
         first, more = report.not_set[0], len(report.not_set) - 1
         others = f" (and {more} more; --json lists them)" if more else ""
-        told = f"warning: {first.what} of {first.path} could not be set: {first.reason}{others}"
+        is_not = "would not be" if report.preview else "could not be"
+        told = f"warning: {first.what} of {first.path} {is_not} set: {first.reason}{others}"
         err.print(told, style="yellow", soft_wrap=True)
     if report.replaced_at:
         err.print("warning: the safety backup is incomplete; the replaced files are in", style="yellow")
