@@ -14,6 +14,7 @@ from toombos_cli.backup.directory.paths import STAGING_PREFIX
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
 from toombos_cli.backup.selection import live_path
 from toombos_cli.base.errors import RefusedError, UsageError
+from toombos_cli.base.fixes import here
 from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.base.text import printable
 
@@ -78,7 +79,7 @@ def plan_targets(
         raise RefusedError(
             f"the archive has only what no backup of this project has: {', '.join(map(printable, unknown))}",
             where=str(archive.path),
-            hint=f"toombos restore {archive.path} --only {printable(unknown[0])}",
+            hint=here("restore", str(archive.path), "--only", printable(unknown[0])),
         )
     items: list[RestoreTarget] = []
     staging: dict[bytes, None] = {}
