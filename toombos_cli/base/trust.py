@@ -12,8 +12,8 @@ from pathlib import Path
 
 from toombos_cli.base.errors import RefusedError
 from toombos_cli.base.fixes import here
+from toombos_cli.base.plain_files import read_plain, strange_kind
 from toombos_cli.base.text import printable
-from toombos_cli.base.untrusted import read_bounded
 
 NOTED_BY_ENVIRONMENT = "TOOMBOS_TRUST"
 """The variable with further noted directories, separated by colons, for containers without a home directory."""
@@ -61,11 +61,11 @@ def check_file(path: Path, project: Path) -> None:
 def read_trusted(path: Path) -> bytes:
     """Return the content of a file of the project that holds it.
 
-    Raise NotTrustedError as `check_file`, and OSError and UntrustedError as `read_bounded`.
+    Raise NotTrustedError as `check_file`, and as `read_plain`.
     """
     check_file(path, path.parent)
     # What was opened may not be what was looked at.
-    return read_bounded(path, follows_link=True, check=lambda found: _check(path, found, path.parent))
+    return read_plain(path, follows_link=True, check=lambda found: _check(path, found, path.parent))
 
 
 def check_private_directory(directory: Path) -> None:
@@ -175,15 +175,6 @@ def _check_state_file(path: Path, project: Path) -> None:
     if flaw := strange_kind(found):
         place = printable(str(path))
         raise NotTrustedError(f"{flaw} ({_described(found)}): not used", where=place, hint=_removal(place))
-
-
-def strange_kind(found: os.stat_result) -> str | None:
-    """Return what stands in the place of a file of toombos, if it is a link, a FIFO or a device, else None."""
-    if stat.S_ISLNK(found.st_mode):
-        return "is a symbolic link, which toombos does not follow here"
-    if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode) or stat.S_ISSOCK(found.st_mode):
-        return None
-    return "is a FIFO or a device, not a file"
 
 
 def _way_on(path: Path, found: os.stat_result, project: Path) -> str:

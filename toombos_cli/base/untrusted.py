@@ -4,19 +4,17 @@ Size, depth, numbers and encoding are bounded, and whatever is wrong is one exce
 more than the judgement of that text. No other module decodes JSON or TOML (a contract test holds it).
 """
 
-import errno
-import os
 import re
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, overload
 
 import msgspec
 
+from toombos_cli.base.plain_files import MOST_BYTES, read_plain
+
 T = TypeVar("T")
 
-MOST_BYTES = 16 * 1024 * 1024
 _MOST_LEVELS = 100
 """Deeper values would end the recursive functions that compare, redact and encode them."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -78,8 +76,8 @@ def decode_untrusted(
 
 
 def decode_file(path: Path, kind: type[T], *, follows_link: bool = False) -> T:
-    """Return the JSON value in a regular file. Raise OSError and UntrustedError."""
-    return decode_untrusted(read_bounded(path, follows_link=follows_link), kind)
+    """Return the JSON value in a file. Raise UntrustedError, and OSError as `read_plain`."""
+    return decode_untrusted(read_plain(path, follows_link=follows_link), kind)
 
 
 def decode_untrusted_toml(content: bytes | str, *, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
@@ -103,35 +101,6 @@ def decode_untrusted_toml(content: bytes | str, *, most_bytes: int = MOST_BYTES)
         raise UntrustedError("a number is too long") from None
     _check_levels(tree, sum(map(text.count, "[{.")))
     return tree
-
-
-def read_bounded(
-    path: Path,
-    most_bytes: int = MOST_BYTES,
-    *,
-    follows_link: bool = False,
-    check: Callable[[os.stat_result], None] = lambda found: None,
-) -> bytes:
-    """Return the content of a regular file. Raise OSError, and UntrustedError if it is another file or too long.
-
-    A pipe with the file's name does not block. `check` sees the status of the opened file, and may raise.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follows_link else os.O_NOFOLLOW))
-    try:
-        found = os.fstat(fd)
-        check(found)
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(found.st_mode):
-            raise UntrustedError("it is not a regular file")
-        if found.st_size <= most_bytes:
-            with os.fdopen(fd, "rb", closefd=False) as file:
-                content = file.read(most_bytes + 1)
-            if len(content) <= most_bytes:
-                return content
-        raise UntrustedError(f"it is longer than {most_bytes} bytes")
-    finally:
-        os.close(fd)
 
 
 def _decode_as_python(content: bytes | str) -> Any:

@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import OperationError, RefusedError
+from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.redaction import Redactor
-from toombos_cli.base.untrusted import UntrustedError, decode_untrusted, read_bounded
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.diagnose.checks import all_checks
 from toombos_cli.diagnose.facts import FACTS, SETTINGS
 from toombos_cli.diagnose.facts.logs import tail_text
@@ -116,7 +117,7 @@ def _members(
     yield "versions.txt", redactor.text(_versions()).encode()
     state = RunDirectory(facts.manifest.project).state
     with contextlib.suppress(OSError, UntrustedError):
-        yield "state.json", _json(decode_untrusted(read_bounded(state)), redactor)
+        yield "state.json", _json(decode_untrusted(read_plain(state)), redactor)
     for name, service in facts.manifest.services.items():
         text = tail_text(Path(service.log), redactor)
         if text:

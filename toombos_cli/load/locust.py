@@ -24,7 +24,8 @@ from typing import Any
 
 from toombos_cli.base.addresses import host_port
 from toombos_cli.base.errors import OperationError, UsageError
-from toombos_cli.base.untrusted import decode_untrusted, read_bounded
+from toombos_cli.base.plain_files import read_plain
+from toombos_cli.base.untrusted import decode_untrusted
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import EndpointResult, EngineResult, FailureCount, Latencies, RequestFailure
 from toombos_cli.load.engine.timeline import Timeline
@@ -88,7 +89,7 @@ def run_locust(plan: LoadPlan, fleet: LocustFleet) -> EngineResult:
         interrupted_by = _drive(plan, fleet, file, directory)
         if not result.exists():
             raise OperationError(f"Locust ended without a result: {_last_words(directory / 'master.log')}")
-        measured = decode_untrusted(read_bounded(result, _RESULT_BYTES), most_bytes=_RESULT_BYTES)
+        measured = decode_untrusted(read_plain(result, _RESULT_BYTES), most_bytes=_RESULT_BYTES)
     if measured["gave_up"]:
         counted = sum(row[5] for row in measured["rows"])
         raise OperationError(f"Locust counted {counted} of {plan.requests} requests: {measured['gave_up']}")

@@ -16,8 +16,9 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import ConfigurationError
+from toombos_cli.base.plain_files import MOST_BYTES
 from toombos_cli.base.spelling import did_you_mean
-from toombos_cli.base.untrusted import UntrustedError, decode_untrusted_toml, read_bounded
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted_toml
 from toombos_cli.manifest.reading.positions import key_lines, nearest_line
 
 _HINT = "write a [[request]] table for each kind of request: path; weight, method, headers; json, body or body_file"
@@ -68,7 +69,8 @@ class ScenarioRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_scenario(path: Path) -> tuple[ScenarioRequest, ...]:
     """Return the requests of a scenario file, each with a unique name. Raise ConfigurationError with file and line."""
     try:
-        content = read_bounded(path, follows_link=True)
+        with path.open("rb") as file:  # also a pipe: `--scenario <(generate)`
+            content = file.read(MOST_BYTES + 1)
         tree = decode_untrusted_toml(content)
     except OSError as error:
         raise ConfigurationError(f"cannot be read: {error.strerror}", where=str(path), hint=_HINT) from None

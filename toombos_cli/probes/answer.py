@@ -47,7 +47,8 @@ def health_verdict(reason: Reason, cause: Cause | None) -> Verdict:
 
 def read_json(result: ProbeResult) -> Any:
     """Return the body as JSON. Raise UntrustedError."""
-    from toombos_cli.base.untrusted import MOST_BYTES, UntrustedError, decode_untrusted
+    from toombos_cli.base.plain_files import MOST_BYTES
+    from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 
     if result.truncated:
         raise UntrustedError(f"the body is longer than {len(result.body)} bytes")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.fixes import Fix, advice, command
 from toombos_cli.base.trust import read_trusted
-from toombos_cli.base.untrusted import UntrustedError
 
 if TYPE_CHECKING:
     import dotenv.parser
@@ -95,8 +94,6 @@ def read_env_file(project: Path) -> EnvFile:
     except PermissionError:
         fix = command("chmod", "600", str(path), safe=True)
         raise UnreadableEnvFileError("not readable by this user", path, fix) from None
-    except UntrustedError as error:
-        raise UnreadableEnvFileError(f"cannot be read: {error}", path, advice("make it a readable text file")) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UnreadableEnvFileError("not UTF-8", path, advice("save the file as UTF-8"), line=line) from None

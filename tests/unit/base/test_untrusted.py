@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from tests.support.odd_texts import ODD_TEXTS
+from toombos_cli.base.plain_files import StrangeFileError, read_plain
 from toombos_cli.base.untrusted import (
     UntrustedError,
     decode_file,
     decode_untrusted,
     decode_untrusted_toml,
-    read_bounded,
 )
 
 
@@ -128,6 +128,10 @@ def test_a_link_is_followed_where_the_user_named_the_file(tmp_path: Path):
     assert decode_file(tmp_path / "named.json", Item, follows_link=True).status == "ok"
 
 
-def test_a_file_that_grows_while_it_is_read_stays_bounded():
-    with pytest.raises(UntrustedError):
-        read_bounded(Path("/dev/zero"), 100)
+def test_a_file_that_is_too_long_is_not_read_whole(tmp_path: Path):
+    (tmp_path / "long").write_bytes(b"x" * 101)
+    assert read_plain(tmp_path / "long", 101) == b"x" * 101
+    with pytest.raises(OSError, match="longer than 100 bytes"):
+        read_plain(tmp_path / "long", 100)
+    with pytest.raises(StrangeFileError):
+        read_plain(Path("/dev/zero"), 100)

@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import ToombosError, type_and_place
+from toombos_cli.base.plain_files import MOST_BYTES
 from toombos_cli.base.text import one_line
-from toombos_cli.base.untrusted import MOST_BYTES, UntrustedError, decode_untrusted
+from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import FACT_LIMIT_S, Fact, Facts, FactUnavailableError
 from toombos_cli.manifest.tables.service import Service
