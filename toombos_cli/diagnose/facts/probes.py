@@ -171,11 +171,13 @@ def as_probe(result: ProbeResult) -> Probe:
 
 
 def _operations(text: str) -> tuple[Operation, ...]:
-    """Return the operations of an OpenAPI document. Raise UntrustedError.
+    """Return the operations of an OpenAPI document, () of any other JSON object. Raise UntrustedError.
 
     A path that does not begin with / is left out: after the address, it would be part of the host.
     """
     document = decode_untrusted(text)
+    if isinstance(document, dict) and "paths" not in document:
+        return ()
     try:
         everywhere = bool(document.get("security"))
         return tuple(
