@@ -49,6 +49,8 @@ async def supervise(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # An alert's sender may end while the loop closes, which by then has closed what its handler writes to.
+        loop.remove_signal_handler(signal.SIGCHLD)
 
 
 async def _sample_forever(supervisor: Supervisor) -> None:
