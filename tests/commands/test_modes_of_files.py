@@ -73,6 +73,7 @@ command = ["health"]
 every_minutes = 5
 """
     )
+    (project / "toombos.toml").chmod(0o644)
     old = tmp_path / "old.html"
     old.write_text("an earlier page")
     old.chmod(0o644)
@@ -85,7 +86,7 @@ every_minutes = 5
             for name, mode in created(tmp_path, known).items():
                 path = tmp_path / name
                 private = 0o700 if path.is_dir() else 0o600
-                allowed = 0o666 & ~umask if name in PUBLIC else private
+                allowed = 0o664 & ~umask if name in PUBLIC else private
                 if not path.is_symlink() and mode != allowed:
                     wrong[name] = f"{mode:o} after {line}"
             known |= set(tmp_path.rglob("*"))

@@ -89,7 +89,7 @@ def run_locust(plan: LoadPlan, fleet: LocustFleet) -> EngineResult:
         interrupted_by = _drive(plan, fleet, file, directory)
         if not result.exists():
             raise OperationError(f"Locust ended without a result: {_last_words(directory / 'master.log')}")
-        measured = decode_untrusted(read_plain(result, _RESULT_BYTES), most_bytes=_RESULT_BYTES)
+        measured = decode_untrusted(read_plain(result, _RESULT_BYTES), most_bytes=_RESULT_BYTES, as_python=True)
     if measured["gave_up"]:
         counted = sum(row[5] for row in measured["rows"])
         raise OperationError(f"Locust counted {counted} of {plan.requests} requests: {measured['gave_up']}")

@@ -50,7 +50,7 @@ class ClearValues:
         for name in names:
             if name in self.undecryptable:
                 raise ConfigurationError(
-                    f"an encrypted value cannot be read: {name}: {self.undecryptable[name]}",
+                    f"the encrypted value of {name} cannot be read: {self.undecryptable[name]}",
                     where=str(env_file.path),
                     hint=here("config", "check"),
                 )

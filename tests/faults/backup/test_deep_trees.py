@@ -1,12 +1,14 @@
 """A data directory of more levels than Python calls itself: every command of backups takes it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.runner import run_toombos
 from tests.unit.backup.test_tree_removal import deep_tree
+from toombos_cli.backup.tree_removal import remove_tree
 
 LEVELS = 1200
 PROJECT = """
@@ -17,10 +19,11 @@ scheme = "none"
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "toombos.toml").write_text(PROJECT)
     deep_tree(tmp_path / "data", LEVELS)
-    return tmp_path
+    yield tmp_path
+    remove_tree(tmp_path / "data")  # pytest's own removal calls itself for each level
 
 
 def test_a_deep_tree_is_backed_up_verified_restored_and_backed_up_again(project: Path):

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -101,7 +102,12 @@ def test_any_tree_survives_toombos_and_tar(tar: str, tree: dict[bytes, tuple[obj
         assert unpacked == before
         subprocess.run(["rm", "-rf", str(project / "data")], check=True)
         site.restore(report.archive)
-        assert site.tree() == before
+        assert site.tree() == {name: without_set_id(*entry) for name, entry in before.items()}
+
+
+def without_set_id(kind: str, *facts: Any) -> tuple[object, ...]:
+    """Return an entry as a restore leaves it: a file does not get back the bits that run it as its owner or group."""
+    return (kind, facts[0] & ~0o6000, *facts[1:]) if kind == "file" else (kind, *facts)
 
 
 def test_the_check_of_restore_txt_finds_a_file_that_differs(tmp_path: Path, tar: str) -> None:

@@ -210,7 +210,7 @@ def test_12_a_service_without_metrics_is_the_cause_of_the_panels_without_data(sy
     )
     (system.project / "no_metrics.py").write_text(source)
     port = free_port()
-    command = 'command = ["{python}", "no_metrics.py"]\nopenapi = "/x"\n'
+    command = 'command = ["{python}", "no_metrics.py"]\nopenapi = ""\n'
     (system.project / "prometheus.yml").write_text(
         "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: services\n  static_configs:\n"
         f"  - targets: [{', '.join(f'127.0.0.1:{p}' for p in system.ports.values())}]\n"

@@ -216,7 +216,7 @@ def test_load_and_smoke_send_nothing_if_the_key_cannot_be_decrypted(
     (project / ".env").write_text((project / ".env").read_text().replace(KEY, KEY[::-1]))
     done = toombos(*command)
     assert done.returncode == 3
-    assert "an encrypted value cannot be read: SHOP_TOKEN: it is damaged" in done.stderr
+    assert "the encrypted value of SHOP_TOKEN cannot be read: it is damaged" in done.stderr
     assert keeper.log == []
 
 

@@ -117,7 +117,9 @@ def test_a_process_that_state_and_lock_only_seem_to_prove_is_left_alone(
         assert victim.poll() is None, f"{command} killed a process that toombos did not start"
         assert str(victim.pid) not in done.stdout
         assert "UNSUPERVISED" not in done.stdout
-        if command.startswith("stop"):
+        if link is not hard_link:
+            assert (done.returncode, done.stdout) == (5, ""), "such a file in run/ is not even read"
+        elif command.startswith("stop"):
             assert (done.returncode, done.stdout.splitlines()[0]) == (0, "nothing is running")
 
 
