@@ -22,6 +22,7 @@ from services.generator.documents.url import UrlSource
 from services.generator.generation import ContentGenerator
 from services.generator.history.history import GenerationHistory
 from services.generator.history.model import HistoryUnavailableError
+from services.generator.history.retention import PreviewRetention
 from services.generator.metrics import GeneratorMetrics
 from services.generator.outgoing.client import build_client
 from services.generator.publishing.publisher import Publisher
@@ -45,6 +46,7 @@ def create(settings: GeneratorSettings) -> FastAPI:
     documents = DocumentReader(_document_source(settings, client), metrics)
     database_url = settings.database_url.get_secret_value()
     history = GenerationHistory(database_url, pool_size=settings.database_pool_size, metrics=metrics)
+    retention = PreviewRetention(history, days=settings.preview_retention_days)
     crm, platform = _targets(settings, client)
     publisher = Publisher(crm=crm, platform=platform, metrics=metrics)
     generator = ContentGenerator(documents=documents, history=history, publisher=publisher, metrics=metrics)
@@ -53,13 +55,15 @@ def create(settings: GeneratorSettings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opening = asyncio.create_task(_open(history))
+        removing = asyncio.create_task(retention.run())
         try:
             await generator.warm_up()
             yield
         finally:
+            removing.cancel()
             await generator.close()
             await history.close()
-            await opening
+            await asyncio.gather(opening, removing, return_exceptions=True)
             await client.aclose()
 
     app = create_app(

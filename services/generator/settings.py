@@ -47,6 +47,7 @@ class GeneratorSettings(ServiceSettings):
     database_url: SecretStr = SecretStr("sqlite:///data/generator.db")
     """Secret because it may contain a password."""
     database_pool_size: int = Field(default=5, ge=1, le=50)
+    preview_retention_days: int = Field(default=30, ge=0, le=36_500)
     request_timeout: float = Field(default=30.0, gt=0, le=600)
     max_concurrent_requests: int = Field(default=10, ge=1, le=1000)
 

@@ -7,6 +7,8 @@ import pytest
 
 from services.crm.app import create as create_crm
 from services.crm.settings import CrmSettings
+from services.generator.app import create as create_generator
+from services.generator.settings import GeneratorSettings
 from services.platform.app import create as create_platform
 from services.platform.settings import PlatformSettings
 
@@ -14,6 +16,7 @@ DOCUMENTS = {
     "crm": create_crm(CrmSettings(_env_file=None)).openapi(),
     "platform": create_platform(PlatformSettings(_env_file=None)).openapi(),
 }
+GENERATOR = create_generator(GeneratorSettings(_env_file=None, dry_run_mode=True)).openapi()
 OPERATIONS = {"get /health", "get /live", "get /ready", "get /metrics"}
 CONTRACT = {
     "crm": OPERATIONS
@@ -65,6 +68,13 @@ def test_every_response_has_a_specific_schema(service: str, path: str, method: s
     assert "200" in operation["responses"]
     for status, schema in _schemas(operation):
         assert _resolved(service, schema).get("type"), f"{status} of {method} {path} has no specific schema: {schema}"
+
+
+def test_every_success_of_the_generator_has_a_specific_schema() -> None:
+    for path, methods in GENERATOR["paths"].items():
+        for method, operation in methods.items():
+            (content,) = operation["responses"]["200"]["content"].values()
+            assert content["schema"], f"{method} {path}: any JSON is a valid response"
 
 
 @pytest.mark.parametrize(("service", "path", "method", "operation"), CASES)

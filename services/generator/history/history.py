@@ -6,8 +6,9 @@ is durable.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -78,6 +79,21 @@ class GenerationHistory:
     async def page(self, *, limit: int, offset: int) -> GenerationPage:
         return await self._call(self._readers, lambda store: store.page(limit=limit, offset=offset))
 
+    async def old_previews(self, *, before: datetime, after_id: int, limit: int) -> list[int]:
+        """Return the row ids of the first previews beyond `after_id` that were generated before `before`."""
+        return await self._call(
+            self._readers, lambda store: store.old_previews(before=before, after_id=after_id, limit=limit)
+        )
+
+    async def remove_previews(self, ids: Sequence[int]) -> int:
+        """Remove these previews and return their number. A failure says nothing about reading and storing."""
+        try:
+            return await self._attempt(self._writer, lambda store: store.remove_previews(ids))
+        except HistoryUnavailableError:
+            raise
+        except Exception as error:
+            raise HistoryUnavailableError(_reason(error, self._file)) from error
+
     async def ping(self) -> None:
         """Raise HistoryUnavailableError if the database is unusable.
 
@@ -141,18 +157,23 @@ class GenerationHistory:
                 return
 
     async def _call(self, executor: ThreadPoolExecutor, job: Callable[[HistoryStore], T]) -> T:
-        store = await self._open()
         try:
-            try:
-                result = await self._run(executor, job, store)
-            except Exception as error:
-                if not _connection_lost(error) or self._given_up:
-                    raise
-                result = await self._run(executor, job, store)  # the pool has discarded dead connections
+            result = await self._attempt(executor, job)
+        except HistoryUnavailableError:
+            raise
         except Exception as error:
             raise self._unavailable(error) from error
         self._metrics.database_up.set(1)
         return result
+
+    async def _attempt(self, executor: ThreadPoolExecutor, job: Callable[[HistoryStore], T]) -> T:
+        store = await self._open()
+        try:
+            return await self._run(executor, job, store)
+        except Exception as error:
+            if not _connection_lost(error) or self._given_up:
+                raise
+            return await self._run(executor, job, store)  # the pool has discarded dead connections
 
     async def _run(self, executor: ThreadPoolExecutor, job: Callable[[HistoryStore], T], store: HistoryStore) -> T:
         if self._given_up:

@@ -1,6 +1,6 @@
 """The history's tables and their schema version."""
 
-from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, String, Table, Text, insert, select
+from sqlalchemy import Column, Connection, ForeignKey, Index, Integer, MetaData, String, Table, Text, insert, select
 
 SCHEMA_VERSION = 1
 
@@ -30,6 +30,9 @@ generations = Table(
     Column("results_json", Text, nullable=False),
     Column("errors", Text, nullable=False, comment="JSON array"),
 )
+
+by_content = Index("generations_by_content", generations.c.content_digest)
+"""Finds a content's generations. Older databases get it with the first removal, which alone needs it."""
 
 
 class SchemaMismatchError(Exception):

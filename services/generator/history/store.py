@@ -6,11 +6,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, bindparam, func, select, text, update
+from sqlalchemy import Engine, bindparam, delete, exists, func, select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from services.generator.history.engine import ServerConnections
 from services.generator.history.model import Generation, GenerationPage, GenerationStatus, Write
-from services.generator.history.schema import contents, ensure_schema, generations
+from services.generator.history.schema import by_content, contents, ensure_schema, generations
+
+_IS_PREVIEW = generations.c.status == GenerationStatus.PREVIEW.value
 
 
 class HistoryStore:
@@ -30,6 +33,7 @@ class HistoryStore:
             .values({name: bindparam(f"new_{name}") for name in ("status", "published_to", "results_json", "errors")})
         )
         self._stored_contents: set[str] = set()
+        self._is_indexed = False
 
     def prepare(self) -> None:
         """Create missing parts of the schema."""
@@ -38,6 +42,13 @@ class HistoryStore:
 
     def write(self, batch: Sequence[Write]) -> None:
         """Store the batch in one transaction, durable on return."""
+        try:
+            self._write(batch)
+        except IntegrityError:  # another service with this database has removed a content that was known as stored
+            self._stored_contents.clear()
+            self._write(batch)
+
+    def _write(self, batch: Sequence[Write]) -> None:
         new = [write for write in batch if write.content_json is not None]
         texts = {w.generation.content_digest: w.content_json for w in new}
         unknown = [{"digest": d, "content_json": t} for d, t in texts.items() if d not in self._stored_contents]
@@ -68,6 +79,39 @@ class HistoryStore:
             total = connection.scalar(select(func.count()).select_from(generations))
             rows = connection.execute(query).all()
         return GenerationPage(generations=tuple(_generation(row) for row in rows), total=total or 0)
+
+    def old_previews(self, *, before: datetime, after_id: int, limit: int) -> list[int]:
+        """Return the row ids of the first `limit` previews beyond `after_id` that were generated before `before`."""
+        old = (
+            select(generations.c.id)
+            .where(generations.c.id > after_id, _IS_PREVIEW, generations.c.generated_at < before.isoformat())
+            .order_by(generations.c.id)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return list(connection.scalars(old))
+
+    def remove_previews(self, ids: Sequence[int]) -> int:
+        """Remove these previews, and contents that no generation has any more; return the number of previews.
+
+        Rows that another service is using are left to the next removal.
+        """
+        unlocked = select(generations.c.id).where(generations.c.id.in_(ids), _IS_PREVIEW)
+        with self._engine.begin() as connection:
+            if not self._is_indexed:
+                by_content.create(connection, checkfirst=True)
+            if self._engine.dialect.name == "sqlite":
+                connection.exec_driver_sql("PRAGMA synchronous=NORMAL")
+            rows = delete(generations).where(generations.c.id.in_(unlocked.with_for_update(skip_locked=True)))
+            removed = connection.scalars(rows.returning(generations.c.content_digest)).all()
+            # Locked first: a generation that gets one of them meanwhile is seen by the next statement, or waits.
+            unlocked = select(contents.c.digest).where(contents.c.digest.in_(set(removed)))
+            free = connection.scalars(unlocked.with_for_update(skip_locked=True)).all()
+            unused = ~exists().where(generations.c.content_digest == contents.c.digest)
+            connection.execute(delete(contents).where(contents.c.digest.in_(free), unused))
+        self._is_indexed = True
+        self._stored_contents.difference_update(free)
+        return len(removed)
 
     def ping(self, *, writing: bool = False) -> None:
         """Raise SQLAlchemy's errors if the tables cannot be read or, with `writing`, cannot be written."""
