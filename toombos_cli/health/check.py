@@ -16,9 +16,9 @@ from toombos_cli.probes import ProbeResult, Reason, health_verdict, said_dry_run
 from toombos_cli.project import commands
 from toombos_cli.project.mode import RunningMode, running_mode
 from toombos_cli.project.own_processes import observed, unsupervised_state
-from toombos_cli.project.port_owner import PortOwner, find_owners, is_suspended
+from toombos_cli.project.port_owner import PortOwner, find_owners, is_suspended, wrong_owner
 from toombos_cli.project.service_probe import probe_service
-from toombos_cli.project.state import Phase, SystemState, read_state
+from toombos_cli.project.state import SystemState, read_state
 
 _COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW)
 _SILENT = (Reason.TIMEOUT, Reason.STOPPED)
@@ -40,7 +40,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     skipped: list[SkippedService] = []
     for name, service in services.items():
         result = results[name]
-        optional = service.optional and name not in names and not _wanted(state, name)
+        optional = service.optional and name not in names and not (state and state.wants(name))
         if optional and result.reason in (Reason.REFUSED, Reason.ERROR):
             why = "not started" if result.reason is Reason.REFUSED else result.detail
             skipped.append(SkippedService(name=name, url=result.url, detail=f"optional, and {why}"))
@@ -105,20 +105,14 @@ def _probe_all(services: Mapping[str, Service], project: Path, timeout_s: float 
     return results
 
 
-def _wanted(state: SystemState | None, name: str) -> bool:
-    """Return whether the operator asked toombos to run this service, even if that failed."""
-    entry = state.services.get(name) if state else None
-    return entry is not None and (entry.desired or entry.phase in (Phase.FAILED, Phase.CRASH_LOOP))
-
-
 def _judge(
     manifest: Manifest, service: Service, result: ProbeResult, owner: PortOwner | None, state: SystemState | None
 ) -> ServiceHealth:
     reason, detail = result.reason, result.detail
     if _has_no_route(result):
         detail = f"HTTP 404: there is no {service.health}; `health` in [services.{service.name}] names another path"
-    if owner is not None and owner.ours is False and (owner.poses or _wanted(state, service.name)):
-        reason, detail = Reason.WRONG_OWNER, f"port {service.port} is in use by {owner}, which is not {service.name}"
+    if complaint := wrong_owner(service, owner, state):
+        reason, detail = Reason.WRONG_OWNER, complaint
     elif owner is not None and _may_be_suspended(service, reason) and is_suspended(owner.pid):
         listens = "it listens but cannot respond" if service.port else "it does nothing"
         reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: {listens}"

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from toombos_cli.base.errors import ConfigurationError, UsageError
+from toombos_cli.base.errors import ConfigurationError, RefusedError, UsageError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.text import parse_duration
 from toombos_cli.load.engine.pacer import RampStage
@@ -18,6 +18,7 @@ from toombos_cli.load.scenario import read_scenario
 from toombos_cli.load.target_check import choose_target, connect_once, split_url
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.commands import start_as_before
+from toombos_cli.project.port_owner import strangers
 
 _MOST_RPS = 1_000_000  # more than a client can send; computing the schedule alone would take longer than the run
 _DEFAULT_DURATION_S = 10.0
@@ -142,7 +143,10 @@ def parse_stages(text: str) -> tuple[RampStage, ...]:
 
 
 def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
-    """Return the URL, and whether it is the manifest's default target in every part. Raise UsageError."""
+    """Return the URL, and whether it is the manifest's default target in every part.
+
+    Raise UsageError, and RefusedError if a stranger is in the place of the default target's service.
+    """
     service = manifest.services.get(manifest.load.service or "")
     if options.url is not None and not options.url.startswith("/"):
         return options.url, False
@@ -154,6 +158,8 @@ def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
             else None
         )
         raise UsageError("no default target", where="[load] service", hint=hint)
+    if complaint := strangers(manifest.project, {service.name: service}).get(service.name):
+        raise RefusedError(f"{complaint}: nothing was sent", where=service.url, hint=here("health", service.name))
     path = "/" if options.scenario else options.url or manifest.load.path
     return service.url + path, options.url is None
 

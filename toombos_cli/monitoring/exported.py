@@ -2,11 +2,12 @@
 
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
+from toombos_cli.base.text import size
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
 
 _TIMEOUT_S = 10.0
-_MAX_BODY_BYTES = 16 * 1024 * 1024
+_MAX_BODY_BYTES = 4 * 1024 * 1024
 _SUFFIXES = {
     "counter": ("_total",),
     "histogram": ("_bucket", "_count", "_sum"),
@@ -21,7 +22,8 @@ class NotServedError(OperationError):
 def exported_metrics(service: Service) -> frozenset[str]:
     """Return the names of the series that the service declares, including those without a value yet.
 
-    Raise NotServedError if nothing listens, OperationError if there is no response or it is not Prometheus text.
+    Raise NotServedError if nothing listens, OperationError if there is no response, or it is not Prometheus text of at
+    most 4 MiB.
     """
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -31,6 +33,8 @@ def exported_metrics(service: Service) -> frozenset[str]:
         raise NotServedError("nothing listens there", where=url)
     if answer.reason is not Reason.OK:
         raise OperationError(answer.detail or answer.reason.value, where=url, hint=here("logs", service.name))
+    if answer.truncated:
+        raise OperationError(f"longer than {size(_MAX_BODY_BYTES)}", where=url)
     names: set[str] = set()
     try:
         for family in text_string_to_metric_families(answer.body.decode("utf-8")):

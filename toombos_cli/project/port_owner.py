@@ -9,8 +9,8 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.own_processes import leaders, own_tags
-from toombos_cli.project.state import SystemState, project_key, run_id_prefix
+from toombos_cli.project.own_processes import leaders, own_tags, unsupervised_state
+from toombos_cli.project.state import SystemState, project_key, read_state, run_id_prefix
 
 
 class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +77,26 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
             poses=ours is False and _is_tagged(listener.pid, project, name),
         )
     return owners
+
+
+def wrong_owner(service: Service, owner: PortOwner | None, state: SystemState | None) -> str | None:
+    """Return the complaint about a stranger in the place of a service, or None.
+
+    A stranger that does not carry the service's tag may have the port of a service that toombos was not asked to run.
+    """
+    if owner is None or owner.ours is not False:
+        return None
+    if not owner.poses and (state is None or not state.wants(service.name)):
+        return None
+    return f"port {service.port} is in use by {owner}, which is not {service.name}"
+
+
+def strangers(project: Path, services: Mapping[str, Service]) -> dict[str, str]:
+    """Return the services in whose place a stranger is now, each with the complaint about it."""
+    state = read_state(project) or unsupervised_state(project, services)
+    owners = find_owners(project, services, state)
+    complaints = {name: wrong_owner(service, owners.get(name), state) for name, service in services.items()}
+    return {name: complaint for name, complaint in complaints.items() if complaint}
 
 
 def is_suspended(pid: int | None) -> bool:

@@ -133,6 +133,11 @@ class SystemState(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it belongs to another pid namespace of this machine, such as another container's."""
         return self.boot_id == processes.boot_id() and self.pid_namespace != processes.pid_namespace()
 
+    def wants(self, name: str) -> bool:
+        """Report whether the operator asked toombos to run this service, even if that failed."""
+        entry = self.services.get(name)
+        return entry is not None and (entry.desired or entry.phase in (Phase.FAILED, Phase.CRASH_LOOP))
+
     def identity_of(self, state: ServiceState) -> processes.ProcessIdentity:
         """Return the identity of a service's process."""
         return processes.ProcessIdentity(

@@ -8,6 +8,7 @@ from toombos_cli.base.errors import ToombosError, type_and_place
 from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.results import Verdict
+from toombos_cli.base.trust import NotTrustedError
 from toombos_cli.base.waiting import OverdueError, run_within
 from toombos_cli.diagnose.run import run_diagnose
 from toombos_cli.manifest.model import Manifest
@@ -24,7 +25,8 @@ def run_recovery(manifest: Manifest, *, skip_monitoring: bool = False, on_step: 
     """Run the steps up to the first that fails, and report each to `on_step` as it ends.
 
     On a full disk, or with an unreadable `.env`, nothing is stopped: it could not be started again. Raises
-    ConfigurationError for an unreadable `.env`, LockedError if another recovery of the project is running.
+    ConfigurationError for an unreadable `.env`, LockedError if another recovery of the project is running, and
+    NotTrustedError if a step would have to believe another user.
     """
     read_env_file(manifest.project)
     steps = [step for step in recovery_steps(manifest) if step.required or not skip_monitoring]
@@ -62,9 +64,11 @@ def _take(manifest: Manifest, step: RecoveryStep) -> StepOutcome:
 
 
 def _attempt(manifest: Manifest, step: RecoveryStep) -> StepVerdict:
-    """Return the step's verdict, or ERROR for any exception: the recovery reports it and ends."""
+    """Return the step's verdict, or ERROR for any exception but NotTrustedError: the recovery reports it and ends."""
     try:
         return run_within(lambda: step.work(manifest), step.timeout_s)
+    except NotTrustedError:
+        raise
     except ToombosError as error:
         return StepVerdict.of_problem(error.problems[0])
     except OverdueError as error:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 
+from toombos_cli.base.text import size
 from toombos_cli.manifest.tables.conditions import value_at
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import Counter, SmokeStep
@@ -52,6 +53,8 @@ class CounterProof:
         result = probe_http(url, timeout_s=5, max_body_bytes=_MAX_BYTES)
         if result.reason is not Reason.OK:
             raise UnreadableCounterError(f"{_name(counter)}: {result.reason}: {result.detail}")
+        if result.truncated:
+            raise UnreadableCounterError(f"{_name(counter)}: {counter.path} is longer than {size(_MAX_BYTES)}")
         try:
             if counter.metric is not None:
                 return metric_value(result.body.decode("utf-8", "replace"), counter.metric) or 0.0

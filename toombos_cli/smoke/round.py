@@ -18,6 +18,7 @@ from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_http
 from toombos_cli.project.own_requests import OwnRequests
+from toombos_cli.project.port_owner import strangers
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import CounterProof, UnreadableCounterError
@@ -83,8 +84,10 @@ class Round:
 
     def run(self, *, allow_live: bool) -> tuple[tuple[StepResult, ...], tuple[str, ...]]:
         """Return the results in order, and what was left behind. Raises RefusedError for a system that is live."""
-        for name in self._plan.services:
-            self._done(self._check_health(self._system.services[name]))
+        services = {name: self._system.services[name] for name in self._plan.services}
+        taken = strangers(self._system.project, services)
+        for name, service in services.items():
+            self._done(self._no_request_to(service, taken[name]) if name in taken else self._check_health(service))
         for step in self._plan.proofs:
             self._done(self._prove(step, allow_live=allow_live))
         healthy = tuple(step for step in self._plan.steps if step.service not in self._unhealthy)
@@ -115,6 +118,17 @@ class Round:
     def _done(self, result: StepResult) -> None:
         self._results.append(result)
         self._notify(result)
+
+    def _no_request_to(self, service: Service, complaint: str) -> StepResult:
+        """Return a failure, and skip the steps: they might send a key to the stranger."""
+        self._unhealthy.add(service.name)
+        return StepResult(
+            name=HEALTH + service.name,
+            service=service.name,
+            verdict=Verdict.FAIL,
+            expected="healthy",
+            got=f"{Reason.WRONG_OWNER}: {complaint}",
+        )
 
     def _check_health(self, service: Service) -> StepResult:
         result = probe_service(service, self._system.project)

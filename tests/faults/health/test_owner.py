@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.ports import free_port
-from tests.support.servers import answer, serve
+from tests.support.servers import answer, read_request, serve
 from tests.support.waiting import wait_for
 
 WEB = Path(__file__).parents[1] / "services" / "web.py"
@@ -61,14 +61,30 @@ def test_a_suspended_process_is_reported_as_stopped_and_the_fix_resumes_it(toomb
 
 
 def test_a_stranger_on_the_port_is_reported_and_not_mistaken_for_the_service(toombos, project):
+    with (project / "toombos.toml").open("a") as manifest:
+        manifest.write('[load]\nservice = "web"\n')
     toombos("start")
     _, before = health(toombos)
     os.kill(before["pid"], signal.SIGKILL)
     port = int(before["url"].split(":")[2].split("/")[0])
     wait_for(lambda: _is_free(port), what="the port free")
-    with serve(answer(b"healthy"), port=port):
+    asked: list[bytes] = []
+
+    def healthy(connection: socket.socket) -> None:
+        asked.append(read_request(connection))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nhealthy")
+
+    with serve(healthy, port=port):
         code, service = health(toombos)
+        asked.clear()
+        smoke, load = toombos("smoke", "--json"), toombos("load", "/", "-n", "2", "-c", "1")
     assert (code, service["status"], service["reason"], service["pid"]) == (1, "down", "wrong-owner", os.getpid())
+    (step,) = json.loads(smoke.stdout)["data"]["steps"]
+    assert (smoke.returncode, step["verdict"]) == (1, "fail")
+    assert step["got"].startswith(f"wrong-owner: port {port} is in use by pid {os.getpid()}")
+    assert (load.returncode, load.stdout) == (5, "")
+    assert f"port {port} is in use by pid {os.getpid()}" in load.stderr
+    assert asked == []
     assert f"pid {os.getpid()}" in service["detail"]
     assert service["fix"] is None  # health never suggests a command that kills a stranger
 

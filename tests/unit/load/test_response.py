@@ -85,6 +85,24 @@ def test_bytes_that_are_not_a_response_are_malformed(data):
         ResponseReader().feed(data)
 
 
+ENDLESS = {
+    "a header line": (b"HTTP/1.1 200 OK\r\nX: ", b"y" * 10_000),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 1000),
+    "interim responses": (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+    "trailers": (CHUNKED + b"1\r\nx\r\n0\r\n", b"X: y\r\n" * 1000),
+    "a trailer line": (CHUNKED + b"1\r\nx\r\n0\r\nX: ", b"y" * 10_000),
+}
+
+
+@pytest.mark.parametrize(("begin", "more"), ENDLESS.values(), ids=ENDLESS)
+def test_a_response_is_malformed_if_there_is_no_end_of(begin, more):
+    reader = ResponseReader()
+    reader.feed(begin)
+    reader.feed(more)
+    with pytest.raises(MalformedResponseError):
+        reader.feed(more * 20)
+
+
 @pytest.mark.parametrize(("data", "status"), [row[1:3] for row in RESPONSES], ids=IDS)
 def test_the_engine_counts_each_kind_of_response_over_a_real_socket(data, status):
     assert _statuses(data) == {str(status): 4}

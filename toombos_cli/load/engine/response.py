@@ -3,6 +3,8 @@
 import httptools
 
 _EXCERPT_BYTES = 2000
+_FRAMING_BYTES = 65_536
+"""The limit of heads, chunk sizes and trailers before the next byte of a body: the parser keeps an unfinished line."""
 
 
 class MalformedResponseError(Exception):
@@ -21,6 +23,7 @@ class ResponseReader:
         "_bodiless",
         "_delimited",
         "_done",
+        "_framing_bytes",
         "_interim",
         "_parser",
         "_started",
@@ -39,7 +42,7 @@ class ResponseReader:
         """Prepare for the response to a request; `bodiless`: to a HEAD request, so it has no body."""
         self._bodiless = bodiless
         self._started = self._done = self._interim = self._delimited = self._surplus = False
-        self.status = 0
+        self.status = self._framing_bytes = 0
         self.excerpt = b""
         self.keep_alive = self.framed_by_head = False
 
@@ -54,6 +57,7 @@ class ResponseReader:
         Bytes after the end of the response are an error: no other request was sent.
         """
         self._started = True
+        self._framing_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -64,6 +68,8 @@ class ResponseReader:
             self._surplus = True
         if self._surplus:
             raise MalformedResponseError("extra bytes after the end of the response")
+        if not self._done and self._framing_bytes > _FRAMING_BYTES:
+            raise MalformedResponseError(f"more than {_FRAMING_BYTES} bytes of head or trailers")
         if self._done and self._bodiless:  # llhttp waits for the body that Content-Length announces
             self._parser = httptools.HttpResponseParser(self)
         return self._done
@@ -97,6 +103,7 @@ class ResponseReader:
             self._done = True
 
     def on_body(self, body: bytes) -> None:
+        self._framing_bytes = 0
         if self.status >= 400 and len(self.excerpt) < _EXCERPT_BYTES:
             self.excerpt = (self.excerpt + body)[:_EXCERPT_BYTES]
 
