@@ -41,7 +41,8 @@ def replacing(
     """Yield a file that gets the name when the block ends; after any error the old file is unchanged.
 
     `durable`: the content and its name are then on the disk. `mode` applies whatever the umask is; None means that the
-    umask decides, but never lets everybody write. `owner` is a user and a group id. Missing directories are created, private. Raise OSError.
+    umask decides, but never lets everybody write. `owner` is a user and a group id. Missing directories are created,
+    private. Raise OSError.
 
     The content is written to `.NAME.partial`. The name is fixed, so that a crash leaves at most one such file, which
     the next write reuses. It is locked, so that two writers take turns and others see that it is in use.
