@@ -213,6 +213,7 @@ def longest_wait_s(service: RunningService, request: Callable[[httpx.Client], ht
     return longest_s
 
 
+@pytest.mark.full
 def test_no_request_waits_for_the_removal_of_100_000_previews(database_url: str, start_service: StartService) -> None:
     fill(database_url)
     generator = start_service("generator", DRY_RUN_MODE="true", DATABASE_URL=database_url, until="/live")
