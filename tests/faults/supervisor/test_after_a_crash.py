@@ -159,6 +159,7 @@ def test_another_user_cannot_judge_a_worker_that_status_cannot_see(
     (service,) = data_of(checked)["services"]
     assert (checked.returncode, service["verdict"], service["reason"]) == (4, "error", "error")
     assert "Permission denied" in service["detail"]
+    assert "0 up, 1 not judged" in as_another_user("health").stdout
 
 
 class Sick:

@@ -68,7 +68,8 @@ def _row(
 
 
 def _summary(report: "HealthReport") -> str:
-    counts = {word: sum(s.status == word for s in report.services) for word in ("up", "degraded", "down")}
+    words = ["not judged" if s.verdict is Verdict.ERROR else s.status.value for s in report.services]
+    counts = {word: words.count(word) for word in ("up", "degraded", "down", "not judged")}
     parts = [f"{count} {word}" for word, count in counts.items() if count or word == "up"]
     if report.skipped:
         parts.append(f"{len(report.skipped)} skipped")
