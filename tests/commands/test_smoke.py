@@ -207,7 +207,7 @@ def test_an_encrypted_key_is_decrypted_before_use(toombos, project):
     (project / ".env").write_text(f"API_KEY_ENCRYPTION_KEY={'x' * 40}\nSHOP_KEY={encrypt(SECRET, key)}\n")
     done = toombos("smoke")
     assert done.returncode == 3
-    assert "encrypted value cannot be read" in done.stderr
+    assert "the encrypted value of SHOP_KEY cannot be read" in done.stderr
 
 
 def test_a_junit_file_that_cannot_be_written_is_reported(toombos, project):

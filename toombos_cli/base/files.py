@@ -123,7 +123,7 @@ def take_lines(path: Path, aside: Path) -> tuple[bytes, ...]:
             path.replace(aside)
         finally:
             os.close(fd)
-    return tuple(read_plain(aside).splitlines())
+    return tuple(read_plain(aside, None).splitlines())
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ READ, APPEND, UPDATE = os.O_RDONLY, os.O_WRONLY | os.O_APPEND | os.O_CREAT, os.O
 """Flags for `open_plain`."""
 
 MOST_BYTES = 16 * 1024 * 1024
-"""The largest file that is read whole."""
+"""The largest file that is read whole where nothing else is said."""
 
 
 class StrangeFileError(RefusedError, OSError):
@@ -52,19 +52,19 @@ def open_plain_file(path: Path) -> BinaryIO:
 
 def read_plain(
     path: Path,
-    most_bytes: int = MOST_BYTES,
+    most_bytes: int | None = MOST_BYTES,
     *,
     follows_link: bool = False,
     check: Callable[[os.stat_result], None] = lambda found: None,
 ) -> bytes:
-    """Return the content of the file. Raise as `open_plain`, and OSError (EFBIG) if it is longer than that.
+    """Return the content of the file. Raise as `open_plain`, and OSError (EFBIG) if it is longer than `most_bytes`.
 
     `check` sees the status of the opened file, and may raise.
     """
     with os.fdopen(open_plain(path, READ, follows_link=follows_link), "rb") as file:
         check(os.fstat(file.fileno()))
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
+        content = file.read(-1 if most_bytes is None else most_bytes + 1)
+    if most_bytes is not None and len(content) > most_bytes:
         raise OSError(errno.EFBIG, f"is longer than {most_bytes} bytes", str(path))
     return content
 

@@ -110,12 +110,11 @@ def _prepared(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]
 def _stay(invocation: Invocation, names: tuple[str, ...], *, mode: str | None, timeout: float | None) -> NoReturn:
     """Supervise in this process; exit with 130 or 143 after the signal that ended it."""
     from toombos_cli.render.line_printer import LinePrinter
-    from toombos_cli.settings.env_file import read_env_file
-    from toombos_cli.settings.spellings import find_other_spellings
     from toombos_cli.supervisor.foreground import run_foreground
+    from toombos_cli.supervisor.running_system import other_spellings
 
-    for other in find_other_spellings(invocation.manifest, read_env_file(invocation.project)):
-        invocation.stderr.print(f"note: {other.warning}", style="yellow", soft_wrap=True)
+    for warning in other_spellings(invocation.manifest):
+        invocation.stderr.print(f"note: {warning}", style="yellow", soft_wrap=True)
     printer = LinePrinter(invocation, tuple(invocation.manifest.services), as_json=invocation.format == "json")
 
     def show(service: str, line: str) -> None:

@@ -203,9 +203,9 @@ def archive_content(archive: Path) -> bytes:
     """Return the content of an archive, even if it was compressed since it was listed; b"" if it was pruned."""
     packed = archive if archive.suffix == ".gz" else archive.with_name(f"{archive.name}.gz")
     try:
-        return read_plain(archive) if packed != archive else gzip.decompress(read_plain(packed))
+        return read_plain(archive, None) if packed != archive else gzip.decompress(read_plain(packed, None))
     except FileNotFoundError:
-        return gzip.decompress(read_plain(packed)) if packed.exists() else b""
+        return gzip.decompress(read_plain(packed, None)) if packed.exists() else b""
 
 
 def end_of_lines(path: Path, start: int) -> int:

@@ -26,7 +26,7 @@ from toombos_cli.supervisor.protocol import (
     SystemPlan,
 )
 from toombos_cli.supervisor.reports import ChangeReport, EndedRow, FailureRow, SupervisorRow, SystemReport, rows
-from toombos_cli.supervisor.running_system import mode_to_join, mode_to_keep, present_state
+from toombos_cli.supervisor.running_system import mode_to_join, mode_to_keep, other_spellings, present_state
 
 OnProgress = Callable[[Progress], None]
 
@@ -61,7 +61,7 @@ def run_start(
         *_stale(done, plan),
         *_forgot_the_dry_run(manifest, done, plan),
     )
-    notes += _other_spellings(manifest)
+    notes += other_spellings(manifest)
     shown = with_dependencies(manifest.services, wanted)
     return change_report(done, manifest.services, manifest.project, shown, notes=notes, manifest=manifest)
 
@@ -99,7 +99,7 @@ def run_restart(
         timeout_s=timeout_s,
     )
     done = client.ask(manifest.project, request, on_progress)
-    notes = (*_leftovers(done), *_other_spellings(manifest))
+    notes = (*_leftovers(done), *other_spellings(manifest))
     shown = with_dependencies(manifest.services, wanted)
     return change_report(done, manifest.services, manifest.project, shown, notes=notes, manifest=manifest)
 
@@ -245,14 +245,6 @@ def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: SystemPlan) -> tup
     if not refused or plan.dry_run or DRY_RUN not in manifest.modes:
         return ()
     return (f"this was live mode; the dry-run system needs no settings: {here('start', '--dry-run')}",)
-
-
-def _other_spellings(manifest: Manifest) -> tuple[str, ...]:
-    """Return a warning for each variable that a service may take for a documented one."""
-    from toombos_cli.settings.env_file import read_env_file  # `status` does without
-    from toombos_cli.settings.spellings import find_other_spellings
-
-    return tuple(other.warning for other in find_other_spellings(manifest, read_env_file(manifest.project)))
 
 
 def _stale(done: Done, plan: SystemPlan) -> tuple[str, ...]:

@@ -69,3 +69,11 @@ def mode_to_join(manifest: Manifest, before: SystemState | None, asked: str | No
         f"{', '.join(running)} runs in {present}, and a start in mode {asked} would join it",
         hint=f"{here('stop')} && {here('start', *mode_words(asked))}",
     )
+
+
+def other_spellings(manifest: Manifest) -> tuple[str, ...]:
+    """Return a warning for each variable that a service may take for a documented one."""
+    from toombos_cli.settings.env_file import read_env_file  # `status` does without
+    from toombos_cli.settings.spellings import find_other_spellings
+
+    return tuple(other.warning for other in find_other_spellings(manifest, read_env_file(manifest.project)))

@@ -10,7 +10,7 @@ from toombos_cli.settings.display import shown_manifest_value
 from toombos_cli.settings.env_file import read_env_file
 from toombos_cli.settings.values import Origin, effective_values
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
-from toombos_cli.supervisor.running_system import mode_to_join, present_state
+from toombos_cli.supervisor.running_system import mode_to_join, other_spellings, present_state
 
 _SHOWN = (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
 
@@ -45,6 +45,7 @@ class StartPreview(Report):
     """Whether every service would be asked to run dry."""
     mode: str | None
     mode_text: str
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -86,4 +87,6 @@ def preview_start(manifest: Manifest, names: tuple[str, ...], *, mode: str | Non
         )
     asked = DRY_RUN if dry_run else mode
     text = f"mode {asked}" if asked else "live mode" if DRY_RUN in manifest.modes else ""
-    return StartPreview(services=tuple(previewed), dry_run=dry_run, mode=mode, mode_text=text)
+    return StartPreview(
+        services=tuple(previewed), dry_run=dry_run, mode=mode, mode_text=text, notes=other_spellings(manifest)
+    )

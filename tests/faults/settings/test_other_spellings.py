@@ -33,10 +33,12 @@ def test_a_dry_run_stays_dry_and_publishes_nothing(
     )
     env = PLACES[place](project, "dry_run_mode", "false") | PLACES[place](project, "use_mock_services", "false")
 
+    previewed = toombos("start", "--dry-run", "--preview", env=env)
     started = toombos("start", "--dry-run", env=env)
-    assert started.returncode == 0, started.stderr
-    assert f"dry_run_mode in {PLACE_SHOWN[place]}" in started.stderr
-    assert "differs from DRY_RUN_MODE only in case" in started.stderr
+    for done in (previewed, started):
+        assert done.returncode == 0, done.stderr
+        assert f"dry_run_mode in {PLACE_SHOWN[place]}" in done.stderr
+        assert "differs from DRY_RUN_MODE only in case" in done.stderr
     url = load_manifest(project).services["generator"].url
     assert httpx.get(f"{url}/health").json()["dry_run"] is True
     made = httpx.post(f"{url}/api/v2/generate-content", json={}, timeout=30)

@@ -33,3 +33,5 @@ def show(report: "StartPreview", output: Output) -> None:
             console.print(f"   after    {name} is {condition}", soft_wrap=True)
         for name, value in service.environment.items():
             console.print(f"   env      {name}={value}", soft_wrap=True)
+    for note in report.notes:
+        output.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
