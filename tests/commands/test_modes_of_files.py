@@ -46,7 +46,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def created(top: Path, known: set[Path]) -> dict[str, int]:
-    """Return the modes of what is new below `top`."""
+    """Return the mode of each new file and directory below `top`."""
     return {str(p.relative_to(top)): stat.S_IMODE(p.lstat().st_mode) for p in top.rglob("*") if p not in known}
 
 

@@ -125,7 +125,7 @@ class Redactor:
         if isinstance(value, Mapping):
             return self._mapping(value)
         if hasattr(value, "__struct_fields__") and not isinstance(value, type):
-            import msgspec  # whoever has such a value has loaded it
+            import msgspec  # already loaded if there is such a value
 
             return msgspec.structs.replace(
                 value, **{f: self._value(getattr(value, f)) for f in value.__struct_fields__}

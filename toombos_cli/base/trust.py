@@ -116,7 +116,7 @@ def noted_directories() -> tuple[str, ...]:
 
 
 def is_noted(project: Path) -> bool:
-    """Report whether the user trusts this directory, whoever owns it."""
+    """Report whether the user trusts this directory, regardless of its owner."""
     given = filter(None, os.environ.get(NOTED_BY_ENVIRONMENT, "").split(":"))
     return str(project) in map(os.path.realpath, given) or str(project) in noted_directories()
 

@@ -1,4 +1,4 @@
-"""`config trust`: the user's list of directories that are believed whoever owns them."""
+"""`config trust`: the user's list of directories that are trusted regardless of their owner."""
 
 import os
 from pathlib import Path

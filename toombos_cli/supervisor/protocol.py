@@ -89,7 +89,7 @@ class EndedProcess(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A change of a service's phase, or of what it waits for."""
+    """A change of the phase of a service, or of the condition that it waits for."""
 
     service: str
     phase: str

@@ -159,7 +159,7 @@ class ServiceUnit:
         self.state = msgspec.structs.replace(self.state, **changes)
         try:
             self._around.changed(self)
-        finally:  # whoever waits for this change must not wait forever
+        finally:  # requests that wait for this change must not wait forever
             changed, self._changed = self._changed, asyncio.Event()
             changed.set()
 

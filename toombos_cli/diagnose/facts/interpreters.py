@@ -1,6 +1,6 @@
 """Finds the modules of an interpreter by looking at files: neither the interpreter nor any of its code is run.
 
-What is looked at may belong to somebody else, and whoever asks may be root. The search path is derived as Python's
+The files may belong to another user, and the caller may be root. The search path is derived as Python's
 `site` module does it: from `pyvenv.cfg`, the layout of the prefix, `.pth` files, and the metadata of editable installs.
 """
 

@@ -104,4 +104,4 @@ def writers(facts: SettingsFacts) -> Iterator[Finding]:
             fix=command("chmod", "g-w", str(directory.path), undo=shlex.join(("chmod", "g+w", str(directory.path)))),
         )
     if facts.noted:
-        yield ok(f"the project is believed whoever owns it: {here('config', 'trust')}")
+        yield ok(f"the project is trusted regardless of its owner: {here('config', 'trust')}")
