@@ -5,6 +5,7 @@ It is for the files of a project and for those that toombos keeps itself, such a
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ class StrangeFileError(RefusedError, OSError):
     """
 
     def __init__(self, path: Path, flaw: str) -> None:
-        super().__init__(flaw, where=printable(str(path)), hint=f"ls -l {printable(str(path))}")
+        super().__init__(flaw, where=printable(str(path)), hint=shlex.join(("ls", "-l", printable(str(path)))))
         self.errno, self.strerror, self.filename = errno.ELOOP, flaw, str(path)
 
 

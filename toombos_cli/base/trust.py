@@ -7,6 +7,7 @@ that the user has noted with `toombos config trust` is believed as it is. See do
 
 import contextlib
 import os
+import shlex
 import stat
 from pathlib import Path
 
@@ -110,7 +111,9 @@ def noted_directories() -> tuple[str, ...]:
         flaw = _flaw(status, believed_users(), sticky_is_enough=False)
         if flaw:
             raise NotTrustedError(
-                f"the list of trusted directories {flaw}", where=printable(str(where)), hint=f"ls -ld {where}"
+                f"the list of trusted directories {flaw}",
+                where=printable(str(where)),
+                hint=shlex.join(("ls", "-ld", printable(str(where)))),
             )
     return tuple(os.fsdecode(line) for line in content.splitlines() if line)
 
@@ -174,24 +177,16 @@ def _check_state_file(path: Path, project: Path) -> None:
     _check(path, found, project)
     if flaw := strange_kind(found):
         place = printable(str(path))
-        raise NotTrustedError(f"{flaw} ({_described(found)}): not used", where=place, hint=_removal(place))
+        raise NotTrustedError(f"{flaw} ({_described(found)}): not used", where=place, hint=shlex.join(("rm", place)))
 
 
 def _way_on(path: Path, found: os.stat_result, project: Path) -> str:
-    import shlex
-
     trust = here("config", "trust", printable(str(project)))
     if found.st_uid not in believed_users() or os.geteuid() not in (0, found.st_uid):
         return trust
     if found.st_mode & stat.S_ISVTX:
         return f"give a directory of your own with --project, or: {trust}"
     return f"chmod o-w {shlex.quote(printable(str(path)))}, or: {trust}"
-
-
-def _removal(path: str) -> str:
-    import shlex
-
-    return shlex.join(("rm", path))
 
 
 def _described(found: os.stat_result) -> str:

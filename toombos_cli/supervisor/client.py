@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import shlex
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -96,12 +97,14 @@ def ask(
             return answer
         silent += answer is None
         if silent > _PATIENCE_WITH_SILENCE:
-            raise OperationError("the supervisor ended without a response", hint=f"cat {run.supervisor_log}")
+            raise OperationError(
+                "the supervisor ended without a response", hint=shlex.join(("cat", str(run.supervisor_log)))
+            )
         if time.monotonic() > deadline:
             raise OperationError(
                 f"no response from the supervisor within {_SETTLE_S:g} s",
                 where=str(run.socket),
-                hint=f"cat {run.supervisor_log}",
+                hint=shlex.join(("cat", str(run.supervisor_log))),
             )
         time.sleep(_RETRY_S)
 
@@ -193,7 +196,7 @@ def _hangs(run: RunDirectory) -> SilentSupervisorError:
     supervisor = recorded_supervisor(run.project, state)
     row = processes.read_row(supervisor.pid) if supervisor else None
     if row is None:
-        hint = f"cat {run.supervisor_log}"
+        hint = shlex.join(("cat", str(run.supervisor_log)))
     elif row.stopped:
         message = f"{message}: it is suspended (pid {row.pid})"
         hint = f"kill -CONT {row.pid}"

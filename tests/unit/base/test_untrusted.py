@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,3 +136,13 @@ def test_a_file_that_is_too_long_is_not_read_whole(tmp_path: Path):
         read_plain(tmp_path / "long", 100)
     with pytest.raises(StrangeFileError):
         read_plain(Path("/dev/zero"), 100)
+
+
+def test_the_hint_about_a_strange_file_can_be_pasted_whatever_its_directory_is_called(tmp_path: Path):
+    link = tmp_path / "my shop" / "state.json"
+    link.parent.mkdir()
+    link.symlink_to("elsewhere")
+    with pytest.raises(StrangeFileError) as caught:
+        read_plain(link)
+    (problem,) = caught.value.problems
+    assert shlex.split(problem.hint or "") == ["ls", "-l", str(link)]

@@ -4,6 +4,7 @@ STAGING: nothing live was touched. PREPARED: units may have been swapped and mus
 were swapped, only cleaning up is left. The journal is replaced atomically, so it is always in one of these states.
 """
 
+import shlex
 from typing import Literal
 
 import msgspec
@@ -42,7 +43,7 @@ def load_journal(place: Place) -> Journal | None:
         raise OperationError(
             f"the journal of an interrupted restore cannot be read: {error}",
             where=str(place.journal),
-            hint=f"ls -d {place.project}/.toombos-restore-*",
+            hint=f"ls -d {shlex.quote(str(place.project))}/.toombos-restore-*",
         ) from None
 
 
