@@ -1,6 +1,7 @@
 """HTTP and TCP probes of a service, with an exact reason for each failure; safe in threads."""
 
 from toombos_cli.probes.answer import health_verdict, judge_health, read_json, said_dry_run
+from toombos_cli.probes.endpoint import DIRECT, Endpoint
 from toombos_cli.probes.health import probe_health
 from toombos_cli.probes.http import probe_http
 from toombos_cli.probes.reach import is_this_machine
@@ -8,7 +9,9 @@ from toombos_cli.probes.result import Cause, ProbeResult, Reason
 from toombos_cli.probes.tcp import probe_tcp
 
 __all__ = [
+    "DIRECT",
     "Cause",
+    "Endpoint",
     "ProbeResult",
     "Reason",
     "health_verdict",

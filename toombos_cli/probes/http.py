@@ -11,6 +11,7 @@ from time import monotonic
 
 from toombos_cli.base.text import one_line
 from toombos_cli.probes.connection import Connected, Deadline, ProbeError, connect, failure
+from toombos_cli.probes.endpoint import DIRECT, Endpoint
 from toombos_cli.probes.message import NotHttpError, PartialResponse, RequestTarget, request_bytes
 from toombos_cli.probes.result import Cause, ProbeResult, Reason
 
@@ -26,6 +27,7 @@ def probe_http(
     timeout_s: float = 2.0,
     slow_after_ms: float | None = None,
     max_body_bytes: int = 65536,
+    endpoint: Endpoint = DIRECT,
 ) -> ProbeResult:
     """Return the response to one request, or the reason why there is none, after at most `timeout_s` in all.
 

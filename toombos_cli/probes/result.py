@@ -69,7 +69,11 @@ class ProbeResult:
     truncated: bool = False
     address: str | None = None
     """The IP address of the connection, or None."""
-    family: Literal["ipv4", "ipv6"] | None = None
+    family: Literal["ipv4", "ipv6", "unix"] | None = None
+    peer_pid: int | None = None
+    """The process at the other end of a Unix socket, as the kernel names it; None over TCP."""
+    http_version: str | None = None
+    """`1.0`, `1.1` or `2`; None if there was no response."""
 
     def header(self, name: str) -> str | None:
         """Return the first header of that name (in any case), or None."""

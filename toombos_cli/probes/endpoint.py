@@ -1,0 +1,24 @@
+"""How a service is reached: over TCP or a Unix socket, with or without TLS, and in which version of HTTP."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """The properties of a connection that a URL does not hold. Paths are absolute."""
+
+    unix: Path | None = None
+    """The Unix socket to connect to instead of the host and port of the URL."""
+    ca_file: Path | None = None
+    """The certificate authorities, in PEM, that the server's certificate is verified with, also on the loopback."""
+    client_cert: tuple[Path, Path] | None = None
+    """The files of the client's certificate and of its key, in PEM; both may be the same file."""
+    insecure: bool = False
+    """Accept any certificate. Without it, only the loopback may use an unverifiable one, unless `ca_file` is set."""
+    http2: bool = False
+    """Speak HTTP/2: over TLS if the server offers it, and without TLS at once (RFC 9113, 3.3)."""
+
+
+DIRECT = Endpoint()
+"""TCP, HTTP/1.1, and certificates that are verified except on the loopback."""
