@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from toombos_cli.manifest.tables.service import Service
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -22,3 +24,8 @@ class Endpoint:
 
 DIRECT = Endpoint()
 """TCP, HTTP/1.1, and certificates that are verified except on the loopback."""
+
+
+def endpoint_of(service: Service) -> Endpoint:
+    """Return how this service is reached."""
+    return DIRECT
