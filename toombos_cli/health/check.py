@@ -83,6 +83,10 @@ def _not_dry(manifest: Manifest, service: ServiceHealth) -> ServiceHealth:
 
 
 def _probe_all(services: Mapping[str, Service], project: Path, timeout_s: float | None) -> dict[str, ProbeResult]:
+    """Return each service's result; one that cannot be made does not affect the others.
+
+    Raise the error of this machine if it prevented every probe.
+    """
     results: dict[str, ProbeResult] = {}
     errors: list[ToombosError] = []
 
@@ -91,6 +95,7 @@ def _probe_all(services: Mapping[str, Service], project: Path, timeout_s: float 
             results[service.name] = probe_service(service, project, timeout_s=timeout_s)
         except ToombosError as error:
             errors.append(error)
+            results[service.name] = ProbeResult(url=service.url, reason=Reason.ERROR, detail=str(error))
         except Exception as error:  # a bug that one service's response reveals must not affect the others
             detail = f"it could not be probed: {type_and_place(error)}"
             results[service.name] = ProbeResult(url=service.url, reason=Reason.ERROR, detail=detail)
@@ -100,7 +105,7 @@ def _probe_all(services: Mapping[str, Service], project: Path, timeout_s: float 
         thread.start()
     for thread in threads:
         thread.join()
-    if errors:
+    if errors and len(errors) == len(services):
         raise errors[0]
     return results
 

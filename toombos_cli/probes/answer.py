@@ -55,7 +55,7 @@ def read_json(result: ProbeResult) -> Any:
     if not result.body.strip():
         raise UntrustedError("the body is empty")
     try:
-        return decode_untrusted(result.body, most_bytes=max(MOST_BYTES, len(result.body)))
+        return decode_untrusted(result.json_bytes, most_bytes=max(MOST_BYTES, 4 * len(result.body)))
     except UntrustedError as error:
         raise UntrustedError(f"the body is not JSON: {error}") from None
 

@@ -1,9 +1,13 @@
-"""Name lookup and TCP connection under one deadline, on IPv4 and IPv6; every failure has its reason."""
+"""Name lookup and connection under one deadline, on IPv4, IPv6 and Unix sockets; every failure has its reason."""
 
 import errno
+import os
 import socket
+import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from time import monotonic
 from typing import Literal
@@ -15,6 +19,10 @@ from toombos_cli.probes.result import Cause, Reason
 
 # The limits of this machine: they say nothing about the service.
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
+_UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
+_MOST_INFORMATIVE = (Reason.TIMEOUT, Reason.RESET, Reason.REFUSED, Reason.ERROR)
+"""If one address times out and another refuses, the service may still be there: timeout says more."""
+_LONGEST_UNIX_PATH = 107  # bytes, unix(7)
 
 
 class ProbeError(Exception):
@@ -44,21 +52,24 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connected:
-    """An open TCP connection and the address it reached."""
+    """An open connection and the address it reached; `address` is None on a Unix socket, and `peer_pid` over TCP."""
 
     sock: socket.socket
-    address: str
-    family: Literal["ipv4", "ipv6"]
+    family: Literal["ipv4", "ipv6", "unix"]
+    address: str | None = None
+    peer_pid: int | None = None
 
 
 def connect(host: str, port: int, deadline: Deadline) -> Connected:
     """Return a connection to the first of the host's addresses that accepts one.
 
     The time is shared evenly among the addresses, so one that drops packets does not hide another that responds.
-    Raise ProbeError (dns, refused, reset, timeout), or OperationError if this machine has no socket left.
+    Raise ProbeError (dns, refused, reset, timeout, error), or OperationError if this machine's own limits were the only
+    obstacle.
     """
     addresses = _addresses(host, port, deadline)
     failures: list[ProbeError] = []
+    ours: list[OSError] = []
     for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
         place = host_port(str(address[0]), int(address[1]))
         try:
@@ -66,16 +77,51 @@ def connect(host: str, port: int, deadline: Deadline) -> Connected:
         except TimeoutError:
             failures.append(ProbeError(Reason.TIMEOUT, f"no connection to {place} within the time limit"))
         except OSError as error:
-            failures.append(failure(error, f"connection to {place}"))
+            if error.errno in _OURS:  # such as EADDRNOTAVAIL of ::1, if this machine has no IPv6
+                ours.append(error)
+            else:
+                failures.append(failure(error, f"connection to {place}"))
         else:
             return Connected(sock=sock, address=str(address[0]), family="ipv6" if family == socket.AF_INET6 else "ipv4")
-    # If one address times out and another refuses, the service may still be there: timeout says more.
-    raise next((f for f in failures if f.reason is not Reason.REFUSED), failures[0])
+    if not failures:
+        raise failure(ours[0], "connection")
+    raise min(failures, key=lambda failed: _MOST_INFORMATIVE.index(failed.reason))
+
+
+def connect_unix(path: Path, deadline: Deadline) -> Connected:
+    """Return a connection to a Unix socket, which may have a path of any length.
+
+    Raise ProbeError (refused, timeout, error), or OperationError if this machine has no socket left.
+    """
+    doing = f"connection to unix:{path}"
+    try:
+        with ExitStack() as stack:
+            address = os.fsencode(path)
+            if len(address) > _LONGEST_UNIX_PATH:
+                directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, directory)
+                address = os.fsencode(f"/proc/self/fd/{directory}/{path.name}")
+            sock = _open(socket.AF_UNIX, address, deadline.remaining_s())
+    except TimeoutError:
+        raise ProbeError(Reason.TIMEOUT, f"no {doing} within the time limit") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise ProbeError(Reason.REFUSED, f"{doing} refused: nothing listens there") from None
+    except OSError as error:
+        raise failure(error, doing) from None
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid = struct.unpack("3i", credentials)[0]  # 0 in another pid namespace
+    return Connected(sock=sock, family="unix", peer_pid=pid or None)
 
 
 def failure(error: OSError, doing: str) -> ProbeError:
-    """Return the reason for a socket error. Raise OperationError if this machine caused it."""
+    """Return the reason for a socket error. Raise OperationError if this machine's own limits caused it.
+
+    An error that is not known says nothing about the service: the reason is error.
+    """
     name = error.strerror or str(error) or type(error).__name__
+    if error.errno == errno.EADDRNOTAVAIL:
+        hint = "close connections that this machine holds, or widen net.ipv4.ip_local_port_range"
+        raise OperationError(f"cannot probe: {name}", hint=hint)
     if error.errno in _OURS:
         raise OperationError(f"cannot probe: {name}", hint="end programs that hold many sockets, or raise `ulimit -n`")
     if isinstance(error, ConnectionRefusedError):
@@ -84,10 +130,11 @@ def failure(error: OSError, doing: str) -> ProbeError:
         return ProbeError(Reason.RESET, f"{doing}: {name.lower()}")
     if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
         return ProbeError(Reason.TIMEOUT, f"{doing} timed out")
-    return ProbeError(Reason.REFUSED, f"{doing}: {name.lower()}")
+    reason = Reason.REFUSED if error.errno in _UNREACHABLE else Reason.ERROR
+    return ProbeError(reason, f"{doing}: {name.lower()}")
 
 
-def _open(family: int, address: tuple[str | int, ...], timeout_s: float) -> socket.socket:
+def _open(family: int, address: tuple[str | int, ...] | bytes, timeout_s: float) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout_s)
@@ -124,9 +171,13 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[_Address]:
         raise ProbeError(Reason.DNS, f"the lookup of {one_line(host)} did not end in time")
     answer = answers[0]
     if isinstance(answer, Exception):
-        why = getattr(answer, "strerror", None) or "not a valid host name"
-        raise ProbeError(Reason.DNS, f"{one_line(host)} does not resolve: {why.lower()}")
+        raise does_not_resolve(host, getattr(answer, "strerror", None) or "not a valid host name")
     return answer
+
+
+def does_not_resolve(host: str, why: str) -> ProbeError:
+    """Return the error for a host name without an address."""
+    return ProbeError(Reason.DNS, f"{one_line(host)} does not resolve: {why.lower()}")
 
 
 def _look_up(host: str, port: int, flags: int) -> Iterator[_Address]:

@@ -1,21 +1,28 @@
-"""One HTTP request under one overall deadline.
+"""One HTTP request under one overall deadline, through httpx (docs/decisions/0030)."""
 
-Not through httpx: its timeouts apply to single reads, so a server that sends a byte a second holds a probe for
-ever, and its import would take a third of the time of `toombos health` (docs/decisions/0006).
-"""
-
-import socket
-from collections.abc import Mapping
-from contextlib import suppress
+import re
+from collections.abc import Callable, Mapping
+from http.client import responses
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from toombos_cli.base.text import one_line
-from toombos_cli.probes.connection import Connected, Deadline, ProbeError, connect, failure
+from toombos_cli.probes.charset import decoded
+from toombos_cli.probes.connection import Deadline, ProbeError, does_not_resolve, failure
 from toombos_cli.probes.endpoint import DIRECT, Endpoint
-from toombos_cli.probes.message import NotHttpError, PartialResponse, RequestTarget, request_bytes
+from toombos_cli.probes.request import RequestTarget, request_headers
 from toombos_cli.probes.result import Cause, ProbeResult, Reason
 
-_READ_BYTES = 65536
+if TYPE_CHECKING:
+    import httpx
+
+    from toombos_cli.probes.received import Received
+    from toombos_cli.probes.transport import ProbeTransport
+
+_MOST_REDIRECTS = 20
+_TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_EXCERPT_CHARACTERS = 80
+_READ_CHARACTERS = 4096
 
 
 def probe_http(
@@ -28,112 +35,144 @@ def probe_http(
     slow_after_ms: float | None = None,
     max_body_bytes: int = 65536,
     endpoint: Endpoint = DIRECT,
+    cookies: "httpx.Cookies | None" = None,
+    may_follow: Callable[[str], bool] | None = None,
 ) -> ProbeResult:
     """Return the response to one request, or the reason why there is none, after at most `timeout_s` in all.
 
-    Proxies from the environment are ignored and redirects are not followed. At most `max_body_bytes` of the body are
-    read. A good response later than `slow_after_ms` has the reason slow. Raise ValueError for a URL or a header that
-    cannot be sent, OperationError if this machine has no socket left.
+    Proxies from the environment are ignored. `cookies` are sent and updated. A redirect is followed if `may_follow`
+    accepts its absolute URL, by default never; the endpoint is that of the first URL's origin alone. At most
+    `max_body_bytes` of the decoded body are read. A good response later than `slow_after_ms` has the reason slow.
+    Raise ValueError for a URL or a header that cannot be sent, OperationError if this machine has no socket left.
     """
     target = RequestTarget.of(url)
-    request = request_bytes(target, method, headers or {}, body)
-    answer = PartialResponse(method, max_body_bytes)
+    sent = request_headers(target, method, headers or {}, body)
+    from toombos_cli.probes.lean_httpx import httpx  # only now: no command that probes nothing waits for its import
+    from toombos_cli.probes.transport import ProbeTransport
+
     deadline, started = Deadline(timeout_s), monotonic()
-    connected: Connected | None = None
+    exchange = ProbeTransport(endpoint, deadline, max_body_bytes=max_body_bytes)
     cause: Cause | None = None
     try:
-        connected = connect(target.host, target.port, deadline)
-        _exchange(connected, target, request, deadline, answer)
+        request = httpx.Request(
+            method,
+            _url(target),
+            headers=sent,
+            cookies=cookies,
+            content=body,
+            extensions={"target": target.path.encode("ascii")},  # httpx would remove `..` from the path
+        )
+        _send(request, exchange, cookies, may_follow)
     except ProbeError as error:
         reason, cause, detail = error.reason, error.cause, error.detail
     except TimeoutError:
-        reason, detail = Reason.TIMEOUT, _timeout_detail(timeout_s, answer)
+        reason, detail = Reason.TIMEOUT, _timeout_detail(timeout_s, exchange.received)
     except OSError as error:
-        problem = failure(error, "connection")
-        reason, detail = problem.reason, problem.detail
+        problem = _hung_up(exchange, error) if isinstance(error, ConnectionError) else failure(error, "connection")
+        reason, cause, detail = problem.reason, problem.cause, problem.detail
     else:
-        reason, detail = _judge(answer, (monotonic() - started) * 1000, slow_after_ms)
+        reason, cause, detail = _judge(exchange.received, (monotonic() - started) * 1000, slow_after_ms)
+    received, connected = exchange.received, exchange.network.connected
     return ProbeResult(
-        url=url,
+        url=str(exchange.urls[-1]) if len(exchange.urls) > 1 else url,
         reason=reason,
         cause=cause,
         detail=detail,
-        http_status=answer.status,
-        latency_ms=(monotonic() - started) * 1000 if answer.complete else None,
-        headers=tuple(answer.headers),
-        body=bytes(answer.body),
-        truncated=answer.truncated,
+        http_status=received.status,
+        latency_ms=(monotonic() - started) * 1000 if received.complete else None,
+        headers=received.headers,
+        body=bytes(received.body),
+        truncated=received.truncated,
         address=connected.address if connected else None,
         family=connected.family if connected else None,
+        peer_pid=connected.peer_pid if connected else None,
+        http_version=received.http_version,
     )
 
 
-def _exchange(
-    connected: Connected, target: RequestTarget, request: bytes, deadline: Deadline, answer: PartialResponse
+def _url(target: RequestTarget) -> "httpx.URL":
+    """Return the URL for httpx. Raise ProbeError for a host that it refuses, which no lookup would find either."""
+    from toombos_cli.probes.lean_httpx import httpx
+
+    try:
+        origin = httpx.URL(scheme=target.scheme, host=target.host, port=target.port)
+    except httpx.InvalidURL:
+        raise does_not_resolve(target.host, "not a valid host name") from None
+    try:
+        return origin.copy_with(raw_path=target.path.encode("ascii"))
+    except httpx.InvalidURL as error:
+        raise ValueError(f"not a URL that can be requested: {error}") from None
+
+
+def _send(
+    request: "httpx.Request",
+    exchange: "ProbeTransport",
+    cookies: "httpx.Cookies | None",
+    may_follow: Callable[[str], bool] | None,
 ) -> None:
-    """Send the request and fill `answer`. Raise ProbeError, TimeoutError and other OSErrors."""
-    with connected.sock as sock:
-        sock.settimeout(deadline.remaining_s())
-        how = "closed"
-        try:
-            if target.scheme == "https":
-                from toombos_cli.probes import tls
+    """Send the request and those that it is redirected to, as far as they may be followed. Raise as the transport."""
+    from toombos_cli.probes.lean_httpx import httpx
 
-                sock = tls.wrap(sock, target.host, connected.address)
-            with sock:
-                _converse(sock, request, deadline, answer)
-        except ConnectionError as error:
-            how = "reset" if isinstance(error, ConnectionResetError) else "closed"
-        except NotHttpError as error:
-            raise _not_http(answer, error) from None
-    if not answer.complete:
-        raise _hung_up(answer, target, deadline, how)
-
-
-def _converse(sock: socket.socket, request: bytes, deadline: Deadline, answer: PartialResponse) -> None:
-    with suppress(BrokenPipeError, ConnectionResetError):  # the server may have responded before it hung up
-        sock.sendall(request)
-    while not answer.complete:
-        sock.settimeout(deadline.remaining_s())
-        data = sock.recv(_READ_BYTES)
-        answer.feed(data)
-        if not data:
-            break
+    jar = None if cookies is None else cookies.jar  # a client copies Cookies, but not a jar
+    with httpx.Client(transport=exchange, trust_env=False, cookies=jar) as client:
+        for _ in range(_MOST_REDIRECTS + 1):
+            try:
+                following = client.send(request, stream=True).next_request
+            except (httpx.RemoteProtocolError, httpx.InvalidURL):  # its Location is not a URL
+                return
+            if following is None or may_follow is None or following.url.scheme not in ("http", "https"):
+                return
+            if not may_follow(str(following.url)):
+                return
+            following.extensions.pop("target", None)
+            request = following
+    raise ProbeError(Reason.STATUS, f"it redirects more than {_MOST_REDIRECTS} times")
 
 
-def _judge(answer: PartialResponse, latency_ms: float, slow_after_ms: float | None) -> tuple[Reason, str]:
-    status = answer.status or 0
+def _judge(received: "Received", latency_ms: float, slow_after_ms: float | None) -> tuple[Reason, Cause | None, str]:
+    status = received.status or 0
     if not 200 <= status < 300:
-        location = answer.header("location")
-        return Reason.STATUS, one_line(f"HTTP {status}" + (f", redirects to {location}" if location else ""))
+        return Reason.STATUS, None, one_line(f"HTTP {status}{_said(received, status)}")
+    if received.unreadable:
+        return Reason.BODY, Cause.UNREADABLE, one_line(received.unreadable)
     if slow_after_ms is not None and latency_ms > slow_after_ms:
-        return Reason.SLOW, f"responded after {latency_ms:.0f} ms, more than {slow_after_ms:.0f} ms"
-    return Reason.OK, ""
+        return Reason.SLOW, None, f"responded after {latency_ms:.0f} ms, more than {slow_after_ms:.0f} ms"
+    return Reason.OK, None, ""
 
 
-def _timeout_detail(timeout_s: float, answer: PartialResponse) -> str:
-    if answer.received_bytes:
-        return f"the response was not complete within {timeout_s:g} s ({answer.received_bytes} bytes received)"
+def _said(received: "Received", status: int) -> str:
+    """Return what a response that is not 2xx says to a person beyond its status: its target, title or first line."""
+    if location := received.header("location"):
+        return f", redirects to {location}"
+    media_type = received.header("content-type") or ""
+    text = decoded(bytes(received.body[:_READ_CHARACTERS]), media_type)
+    if media_type.startswith("text/html"):
+        title = _TITLE.search(text)
+        said = title[1] if title else ""
+    else:
+        said = text.strip().partition("\n")[0] if media_type.startswith("text/plain") else ""
+    said = one_line(said, limit=_EXCERPT_CHARACTERS).removeprefix(str(status)).strip(" :-")
+    return f": {said}" if said and said.lower() != responses.get(status, "").lower() else ""
+
+
+def _timeout_detail(timeout_s: float, received: "Received") -> str:
+    if received.received_bytes:
+        return f"the response was not complete within {timeout_s:g} s ({received.received_bytes} bytes received)"
     return f"connected, but no response within {timeout_s:g} s"
 
 
-def _hung_up(answer: PartialResponse, target: RequestTarget, deadline: Deadline, how: str) -> ProbeError:
-    if answer.received_bytes:
-        return ProbeError(Reason.RESET, f"the connection was {how} after {answer.received_bytes} bytes of the response")
+def _hung_up(exchange: "ProbeTransport", error: ConnectionError) -> ProbeError:
+    """Return the reason why the server closed or reset the connection before its response was complete."""
     from toombos_cli.probes import tls
 
-    if target.scheme == "http" and tls.speaks_tls(target.host, target.port, deadline):
-        return _tls_on_plain()
-    if target.scheme == "https" and tls.speaks_http(target.host, target.port, deadline):
+    received, network = exchange.received, exchange.network
+    how = "reset" if isinstance(error, ConnectionResetError) else "closed"
+    if received.received_bytes:
+        detail = f"the connection was {how} after {received.received_bytes} bytes of the response"
+        return ProbeError(Reason.RESET, detail)
+    scheme, host = exchange.urls[-1].scheme, exchange.urls[-1].host
+    if scheme == "http" and tls.speaks_tls(network.reconnect, host, network.deadline):
+        return tls.on_plain_url()
+    if scheme == "https" and tls.speaks_http(network.reconnect, network.deadline):
         return tls.does_not_speak_tls()
     return ProbeError(Reason.RESET, f"the connection was {how} without a response")
-
-
-def _not_http(answer: PartialResponse, error: NotHttpError) -> ProbeError:
-    if answer.first_bytes[:1] in (b"\x15", b"\x16"):  # a TLS record: alert or handshake (RFC 8446, 5.1)
-        return _tls_on_plain()
-    return ProbeError(Reason.BODY, one_line(f"the response is not valid HTTP: {error}"), cause=Cause.NOT_HTTP)
-
-
-def _tls_on_plain() -> ProbeError:
-    return ProbeError(Reason.TLS, "the port speaks TLS, but the URL says http")

@@ -12,7 +12,7 @@ class Reason(StrEnum):
     SLOW = "slow"
     """The response was correct but took longer than the service's latency threshold."""
     STATUS = "status"
-    """An HTTP status that is not 2xx; redirects are not followed."""
+    """An HTTP status that is not 2xx; redirects are only followed on request."""
     BODY = "body"
     """A 2xx whose body says otherwise, or is not of its declared type; or a response that is not HTTP."""
     REFUSED = "refused"
@@ -35,7 +35,9 @@ class Cause(StrEnum):
     """The exact cause of a reason, if a reader can do something about it. The values are stable, too."""
 
     CERTIFICATE = "certificate"
-    """TLS: the certificate has expired, or is for another name."""
+    """TLS: the server's certificate has expired, is for another name, or is signed by an unknown authority."""
+    CLIENT_CERTIFICATE = "client-certificate"
+    """TLS: the server wants a client certificate, or does not accept the given one."""
     DEGRADED = "degraded"
     """BODY: the service says that it works with restrictions."""
     UNWELL = "unwell"
@@ -45,7 +47,7 @@ class Cause(StrEnum):
     NO_STATUS = "no-status"
     """BODY: JSON without a `status`."""
     UNREADABLE = "unreadable"
-    """BODY: empty, truncated, or not of its media type."""
+    """BODY: empty, truncated, or not of its media type or content coding."""
     NOT_HTTP = "not-http"
     """BODY: not an HTTP response."""
 
@@ -55,6 +57,7 @@ class ProbeResult:
     """The result of one request. `latency_ms` runs from the first connection attempt to the end of the response."""
 
     url: str
+    """Of the last request, if redirects were followed."""
     reason: Reason
     cause: Cause | None = None
     detail: str = ""
@@ -65,7 +68,7 @@ class ProbeResult:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Names in lower case, in the order received."""
     body: bytes = field(default=b"", repr=False)
-    """At most the requested limit; `truncated` says whether there was more."""
+    """Without its content coding. At most the requested limit; `truncated` says whether there was more."""
     truncated: bool = False
     address: str | None = None
     """The IP address of the connection, or None."""
@@ -78,3 +81,17 @@ class ProbeResult:
     def header(self, name: str) -> str | None:
         """Return the first header of that name (in any case), or None."""
         return next((value for key, value in self.headers if key == name.lower()), None)
+
+    @property
+    def text(self) -> str:
+        """The body as text, by its byte order mark, else by its charset, else as UTF-8; U+FFFD for what is invalid."""
+        from toombos_cli.probes.charset import decoded
+
+        return decoded(self.body, self.header("content-type") or "")
+
+    @property
+    def json_bytes(self) -> bytes:
+        """The body as UTF-8 without a byte order mark, and with U+FFFD for each surrogate that JSON leaves unpaired."""
+        from toombos_cli.probes.charset import json_bytes
+
+        return json_bytes(self.body, self.header("content-type") or "")

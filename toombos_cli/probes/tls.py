@@ -1,26 +1,45 @@
-"""TLS for probes: the handshake, and whether a port speaks TLS. Imports ssl, so import it only when needed."""
+"""TLS for probes: the context, the handshake, and whether a port speaks TLS. Imports ssl, so import it when needed."""
 
 import contextlib
 import errno
 import socket
 import ssl
+from collections.abc import Callable, Iterator
 
 from toombos_cli.base.addresses import is_loopback
-from toombos_cli.probes.connection import Deadline, ProbeError, connect
+from toombos_cli.probes.connection import Connected, Deadline, ProbeError
+from toombos_cli.probes.endpoint import Endpoint
 from toombos_cli.probes.result import Cause, Reason
 
 RECORDS = (b"\x15\x03", b"\x16\x03")
 """The first bytes of a response in TLS: the header of an alert or handshake record (RFC 8446, 5.1)."""
 
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
+_NO_PROTOCOL = frozenset({"TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "TLSV13_ALERT_NO_APPLICATION_PROTOCOL"})
+_WANTS_CERTIFICATE = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+_CERTIFICATE_REFUSED = frozenset(
+    {
+        "SSLV3_ALERT_BAD_CERTIFICATE",
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED",
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+        "TLSV1_ALERT_UNKNOWN_CA",
+    }
+)
+"""What a server sends about a client's certificate (RFC 8446, 6.2), in the names of OpenSSL."""
 
-def wrap(sock: socket.socket, host: str, address: str) -> ssl.SSLSocket:
-    """Return the socket after a TLS handshake. Raise ProbeError with reason tls, ConnectionError if the server
-    hung up, and other OSErrors.
 
-    Certificates are verified except on the loopback, where self-signed ones are common and the owner of the
-    listening socket proves who responds.
+def new_context() -> ssl.SSLContext:
+    """Return a context that trusts nobody yet: reading the authorities takes 20 ms of CPU out of the probe's time."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def wrap(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
+    """Return the socket after a TLS handshake.
+
+    Raise ProbeError with reason tls, ConnectionError if the server hung up, and other OSErrors.
     """
-    context = _unverifying() if is_loopback(address) else ssl.create_default_context()
     try:
         sock.getpeername()  # wrap_socket() leaves a closed connection unwrapped, or open
         return context.wrap_socket(sock, server_hostname=host)
@@ -30,21 +49,25 @@ def wrap(sock: socket.socket, host: str, address: str) -> ssl.SSLSocket:
     except ssl.SSLEOFError:
         raise ConnectionAbortedError from None
     except ssl.SSLError as error:
-        if error.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"):
-            raise does_not_speak_tls() from None
-        raise ProbeError(Reason.TLS, f"TLS handshake failed: {error.reason or error}") from None
+        raise failed(error, "TLS handshake failed") from None
     except OSError as error:
         if error.errno == errno.ENOTCONN:
             raise ConnectionResetError from None
         raise
 
 
-def _unverifying() -> ssl.SSLContext:
-    """Return a context without certificate authorities: reading them takes 20 ms of CPU out of the probe's time."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+def failed(error: ssl.SSLError, doing: str) -> ProbeError:
+    """Return the error for a handshake or a connection that TLS ended."""
+    if error.reason in _NOT_TLS:
+        return does_not_speak_tls()
+    if error.reason == _WANTS_CERTIFICATE:
+        return ProbeError(Reason.TLS, "the server wants a client certificate", cause=Cause.CLIENT_CERTIFICATE)
+    if error.reason in _CERTIFICATE_REFUSED:
+        detail = f"the server does not accept the client certificate: {error.reason}"
+        return ProbeError(Reason.TLS, detail, cause=Cause.CLIENT_CERTIFICATE)
+    if error.reason in _NO_PROTOCOL:
+        return ProbeError(Reason.TLS, "the server refuses HTTP/1.1; if it speaks HTTP/2: `http2 = true`")
+    return ProbeError(Reason.TLS, f"{doing}: {error.reason or error}")
 
 
 def does_not_speak_tls() -> ProbeError:
@@ -52,28 +75,74 @@ def does_not_speak_tls() -> ProbeError:
     return ProbeError(Reason.TLS, "the port does not speak TLS, but the URL says https")
 
 
-def speaks_tls(host: str, port: int, deadline: Deadline) -> bool:
+def on_plain_url() -> ProbeError:
+    """Return the error for an http URL of a TLS port."""
+    return ProbeError(Reason.TLS, "the port speaks TLS, but the URL says http")
+
+
+def trust(context: ssl.SSLContext, connected: Connected, endpoint: Endpoint) -> None:
+    """Set whose certificates the context accepts, and which one it shows. Raise ProbeError with reason error.
+
+    Certificates are verified except on the loopback, where self-signed ones are common and the owner of the
+    listening socket proves who responds.
+    """
+    is_local = connected.address is None or is_loopback(connected.address)
+    with _readable(f"ca_file {endpoint.ca_file}"):
+        if endpoint.insecure or (is_local and endpoint.ca_file is None):
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        elif endpoint.ca_file is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(endpoint.ca_file)
+    if endpoint.client_cert is not None:
+        certificate, key = endpoint.client_cert
+        with _readable(f"client_cert {certificate}, {key}"):
+            context.load_cert_chain(certificate, key, password=_no_password)
+
+
+@contextlib.contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Turn an error of reading a certificate file into a ProbeError: it says nothing about the server."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        raise ProbeError(Reason.ERROR, f"{what} cannot be used: {why}") from None
+
+
+def _no_password() -> str:
+    """Raise ValueError: OpenSSL would ask for the password of an encrypted key on the terminal."""
+    raise ValueError("the key is encrypted")
+
+
+def _greeting(host: str) -> bytes:
+    """Return the first bytes of a TLS client."""
+    context = new_context()
+    greeting = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), greeting, server_hostname=host).do_handshake()
+    return greeting.read()
+
+
+def speaks_tls(connect: Callable[[], Connected], host: str, deadline: Deadline) -> bool:
     """Return whether a TLS server listens there. Called only after a server hung up on a plain request.
 
     Sends a valid greeting, to which the server responds at least with an alert. After a request that it did not read
     to the end, its reset may destroy the alert; after a greeting, nothing can be lost.
     """
-    context = _unverifying()
-    greeting = ssl.MemoryBIO()
-    with contextlib.suppress(ssl.SSLWantReadError):
-        context.wrap_bio(ssl.MemoryBIO(), greeting, server_hostname=host).do_handshake()
-    return _first_bytes(host, port, deadline, greeting.read()) in RECORDS
+    return _first_bytes(connect, deadline, _greeting(host)) in RECORDS
 
 
-def speaks_http(host: str, port: int, deadline: Deadline) -> bool:
+def speaks_http(connect: Callable[[], Connected], deadline: Deadline) -> bool:
     """Return whether a plain HTTP server listens there. Called only after a server hung up on a TLS handshake."""
-    return _first_bytes(host, port, deadline, b"HEAD / HTTP/1.0\r\n\r\n") == b"HT"
+    return _first_bytes(connect, deadline, b"HEAD / HTTP/1.0\r\n\r\n") == b"HT"
 
 
-def _first_bytes(host: str, port: int, deadline: Deadline, sent: bytes) -> bytes:
+def _first_bytes(connect: Callable[[], Connected], deadline: Deadline, sent: bytes) -> bytes:
     """Return the first two bytes of a response, or b"" if there is none."""
     try:
-        with connect(host, port, deadline).sock as sock:
+        with connect().sock as sock:
             sock.settimeout(deadline.remaining_s())
             sock.sendall(sent)
             return sock.recv(2)
