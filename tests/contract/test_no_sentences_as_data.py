@@ -26,7 +26,6 @@ ALLOWED = {
     "diagnose/checks/logs.py: _REFUSAL.search(entry.text)": LOGS,
     "diagnose/checks/logs.py: pattern.taken_back_by.search(entry.text)": LOGS,
     "diagnose/checks/processes.py: re.search('\\\\bWARN', e.text)": LOGS,
-    "probes/tls.py: error.reason in ('WRONG_VERSION_NUMBER', 'HTTP_REQUEST', 'RECORD_LAYER_FAILURE')": "OpenSSL's name",
     "settings/rules/lines.py: binding.text.startswith('export ')": ENV,
     "settings/rules/lines.py: re.match('(?:export[^\\\\S\\\\r\\\\n]+)?[^=]*?([^\\\\S\\\\r\\\\n]*)="
     "([^\\\\S\\\\r\\\\n]*)(\\\\S?)', binding.text)": ENV,

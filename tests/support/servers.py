@@ -1,12 +1,17 @@
 """Real TCP servers that behave well or badly, as a test requires."""
 
 import contextlib
+import os
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 Handler = Callable[[socket.socket], None]
 
@@ -15,10 +20,18 @@ Handler = Callable[[socket.socket], None]
 def serve(handler: Handler, *, host: str = "127.0.0.1", port: int = 0, backlog: int = 64) -> Iterator[int]:
     """Yield the port of a server that runs `handler` in a thread for each connection until the block ends."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with _serving(family, (host, port), handler, backlog=backlog) as listener:
+        yield listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def _serving(
+    family: int, address: tuple[str, int] | str, handler: Handler, *, backlog: int = 64
+) -> Iterator[socket.socket]:
     open_sockets: set[socket.socket] = set()
     with socket.socket(family, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        listener.bind(address)
         listener.listen(backlog)
 
         def work(connection: socket.socket) -> None:
@@ -35,7 +48,7 @@ def serve(handler: Handler, *, host: str = "127.0.0.1", port: int = 0, backlog: 
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         try:
-            yield listener.getsockname()[1]
+            yield listener
         finally:
             for connection in list(open_sockets):  # wakes waiting handlers
                 with contextlib.suppress(OSError):
@@ -135,12 +148,24 @@ def black_hole() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def serve_tls(handler: Handler, directory: Path) -> Iterator[int]:
-    """Yield the port of a TLS server with a self-signed certificate."""
+def serve_unix(handler: Handler, path: Path) -> Iterator[None]:
+    """Serve on a Unix socket of any path length until the block ends; the socket file stays."""
+    directory = os.open(path.parent, os.O_PATH)
+    with _serving(socket.AF_UNIX, f"/proc/self/fd/{directory}/{path.name}", handler):
+        os.close(directory)
+        yield
+
+
+@contextlib.contextmanager
+def serve_tls(handler: Handler, directory: Path, context: "ssl.SSLContext | None" = None) -> Iterator[int]:
+    """Yield the port of a TLS server, by default with a certificate that no known authority has signed."""
     import ssl
 
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_certificate(directory))
+    from tests.support.certificates import Authority
+
+    if context is None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(Authority(directory).issue())
 
     def handle(connection: socket.socket) -> None:
         with contextlib.suppress(ssl.SSLError), context.wrap_socket(connection, server_side=True) as secured:
@@ -148,27 +173,3 @@ def serve_tls(handler: Handler, directory: Path) -> Iterator[int]:
 
     with serve(handle) as port:
         yield port
-
-
-def _certificate(directory: Path) -> Path:
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    path = directory / "server.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-    return path

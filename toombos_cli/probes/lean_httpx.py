@@ -1,20 +1,20 @@
-"""Imports httpx without its own command line; `toombos_cli` takes httpx from here alone.
+"""Imports httpx and httpcore without what a probe does not need; `toombos_cli` takes them from here alone.
 
-httpx imports its command line if click and rich are installed, as they are here, and with it pygments: 65 of 145 ms.
-None as a module's entry makes its import fail, as if those packages were absent. The entry is removed afterwards.
+httpx imports its own command line if click and rich are installed, as they are here, and with it pygments: 65 of
+145 ms. httpcore imports h2: 20 ms more, and imports it again as soon as a connection is to speak HTTP/2. None as a
+module's entry makes its import fail, as if it were not installed. The entries are removed afterwards.
 """
 
 import sys
 
-_COMMAND_LINE = "httpx._main"
-
-_hides = "httpx" not in sys.modules and _COMMAND_LINE not in sys.modules
-if _hides:
-    sys.modules[_COMMAND_LINE] = None  # type: ignore[assignment]
+_hidden = [name for name in ("httpx._main", "h2") if name not in sys.modules and "httpx" not in sys.modules]
+for _name in _hidden:
+    sys.modules[_name] = None  # type: ignore[assignment]
 try:
+    import httpcore
     import httpx
 finally:
-    if _hides:
-        del sys.modules[_COMMAND_LINE]
+    for _name in _hidden:
+        del sys.modules[_name]
 
-__all__ = ["httpx"]
+__all__ = ["httpcore", "httpx"]

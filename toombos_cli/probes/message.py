@@ -1,54 +1,10 @@
-"""An HTTP/1.1 request as bytes, and the parsing of its response as it arrives (by llhttp, through httptools)."""
-
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+"""The parsing of an HTTP/1.1 response as it arrives (by llhttp, through httptools)."""
 
 from httptools import HttpParserError, HttpResponseParser
 
-from toombos_cli import __version__
-from toombos_cli.base.addresses import is_http_token, request_target
-from toombos_cli.base.text import one_line
-
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
 _MAX_HEAD_BYTES = 65536
 _FRAMING_RATIO = 16
 """A chunk of one byte takes six; a chunk's extension may take more."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestTarget:
-    """The parts of a URL that a request needs; `authority` is the Host header."""
-
-    scheme: str
-    host: str
-    port: int
-    authority: str
-    path: str
-
-    @classmethod
-    def of(cls, url: str) -> "RequestTarget":
-        """Return the parsed URL. Raise ValueError if it is not an http or https URL."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"not an http or https URL: {one_line(url)}")
-        authority = parts.netloc.rpartition("@")[2]
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        return cls(parts.scheme, parts.hostname, port, authority, request_target(parts))
-
-
-def request_bytes(target: RequestTarget, method: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Return the whole request; `headers` replace the defaults. Raise ValueError for a header that injects another."""
-    own = {"host": target.authority, "user-agent": f"toombos/{__version__}", "accept": "*/*", "connection": "close"}
-    if body or method in ("POST", "PUT", "PATCH"):
-        own["content-length"] = str(len(body))
-    lines = [f"{method} {target.path} HTTP/1.1"]
-    for name, value in (own | {name.lower(): value for name, value in headers.items()}).items():
-        if not is_http_token(name) or not _VALUE.fullmatch(value):
-            raise ValueError(f"the header {one_line(name)!r} cannot be sent")
-        lines.append(f"{name}: {value.strip()}")
-    return "\r\n".join((*lines, "", "")).encode("latin-1") + body
 
 
 class NotHttpError(Exception):

@@ -21,7 +21,7 @@ _FIRST_BYTES = 16
 class Received:
     """The received part of a response; `complete` once nothing more is needed."""
 
-    def __init__(self, *, max_body_bytes: int, http2: bool = False) -> None:
+    def __init__(self, *, max_body_bytes: int) -> None:
         self.status: int | None = None
         self.headers: tuple[tuple[str, str], ...] = ()
         self.raw_headers: Sequence[tuple[bytes, bytes]] = ()
@@ -35,7 +35,8 @@ class Received:
         self.received_bytes = 0
         self._first_bytes = b""
         self._encoded_bytes = 0
-        self._http2 = http2
+        self.http2 = False
+        """Whether it is to be HTTP/2."""
         self._max_body_bytes = max_body_bytes
 
     def add(self, data: bytes) -> None:
@@ -46,12 +47,18 @@ class Received:
             self._first_bytes = (self._first_bytes + data)[:_FIRST_BYTES]
             self._check_protocol(self._first_bytes)
 
-    def check_bounds(self) -> None:
-        """Raise ProbeError if heads, trailers or the framing of the body have taken more than any server needs."""
-        if self.status is None and self.received_bytes > _MAX_HEAD_BYTES:
-            raise not_http(f"its header is longer than {_MAX_HEAD_BYTES} bytes")
+    def wanted_bytes(self, most_bytes: int) -> int:
+        """Return how many bytes may be read next.
+
+        Raise ProbeError if heads, trailers or the framing of the body have taken more than any server needs.
+        """
+        if self.status is None:
+            most_bytes = min(most_bytes, _MAX_HEAD_BYTES + 1 - self.received_bytes)
+            if most_bytes <= 0:
+                raise not_http(f"its header is longer than {_MAX_HEAD_BYTES} bytes")
         if self.received_bytes > 2 * _MAX_HEAD_BYTES + _FRAMING_RATIO * self._encoded_bytes:
             raise not_http("its trailer or the framing of its chunks has no end")
+        return most_bytes
 
     def begin(self, status: int, headers: Sequence[tuple[bytes, bytes]], http_version: bytes) -> None:
         """Take the head of the response."""
@@ -68,10 +75,13 @@ class Received:
         try:
             self.body += self._decoder.decode(data, room + 1)
         except CodingError as error:
-            self.unreadable, self.complete = str(error), True
+            self.unreadable = str(error)
         if len(self.body) > self._max_body_bytes:
             del self.body[self._max_body_bytes :]
-            self.truncated = self.complete = True
+            self.truncated = True
+        elif self._encoded_bytes > self._max_body_bytes + 2 * _MAX_HEAD_BYTES:
+            self.unreadable = "the body takes more bytes in its content coding than without it"
+        self.complete = self.truncated or bool(self.unreadable)
 
     def end(self) -> None:
         """Take the end of the body."""
@@ -88,7 +98,7 @@ class Received:
         return next((value for key, value in self.headers if key == name), None)
 
     def _check_protocol(self, first: bytes) -> None:
-        if self._http2:
+        if self.http2:
             if first.startswith(_HTTP_1):
                 raise not_http("the server speaks HTTP/1, and `http2 = true` asks for HTTP/2", version="HTTP/2")
             return

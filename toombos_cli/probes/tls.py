@@ -15,7 +15,6 @@ RECORDS = (b"\x15\x03", b"\x16\x03")
 """The first bytes of a response in TLS: the header of an alert or handshake record (RFC 8446, 5.1)."""
 
 _NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"})
-_NO_PROTOCOL = frozenset({"TLSV1_ALERT_NO_APPLICATION_PROTOCOL", "TLSV13_ALERT_NO_APPLICATION_PROTOCOL"})
 _WANTS_CERTIFICATE = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
 _CERTIFICATE_REFUSED = frozenset(
     {
@@ -35,8 +34,10 @@ def new_context() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
-def wrap(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSocket:
-    """Return the socket after a TLS handshake.
+def wrap(
+    sock: socket.socket, context: ssl.SSLContext, host: str, *, is_http2_alone: Callable[[], bool]
+) -> ssl.SSLSocket:
+    """Return the socket after a TLS handshake. `is_http2_alone` is asked if the server refuses it.
 
     Raise ProbeError with reason tls, ConnectionError if the server hung up, and other OSErrors.
     """
@@ -49,6 +50,9 @@ def wrap(sock: socket.socket, context: ssl.SSLContext, host: str) -> ssl.SSLSock
     except ssl.SSLEOFError:
         raise ConnectionAbortedError from None
     except ssl.SSLError as error:
+        # Python has no name for the alert `no_application_protocol`, so what the server speaks is tried.
+        if error.reason not in _NOT_TLS and is_http2_alone():
+            raise ProbeError(Reason.TLS, "the server speaks HTTP/2 alone; `http2 = true` asks for it") from None
         raise failed(error, "TLS handshake failed") from None
     except OSError as error:
         if error.errno == errno.ENOTCONN:
@@ -65,8 +69,6 @@ def failed(error: ssl.SSLError, doing: str) -> ProbeError:
     if error.reason in _CERTIFICATE_REFUSED:
         detail = f"the server does not accept the client certificate: {error.reason}"
         return ProbeError(Reason.TLS, detail, cause=Cause.CLIENT_CERTIFICATE)
-    if error.reason in _NO_PROTOCOL:
-        return ProbeError(Reason.TLS, "the server refuses HTTP/1.1; if it speaks HTTP/2: `http2 = true`")
     return ProbeError(Reason.TLS, f"{doing}: {error.reason or error}")
 
 
@@ -89,8 +91,7 @@ def trust(context: ssl.SSLContext, connected: Connected, endpoint: Endpoint) -> 
     is_local = connected.address is None or is_loopback(connected.address)
     with _readable(f"ca_file {endpoint.ca_file}"):
         if endpoint.insecure or (is_local and endpoint.ca_file is None):
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+            _trust_all(context)
         elif endpoint.ca_file is None:
             context.load_default_certs()
         else:
@@ -99,6 +100,11 @@ def trust(context: ssl.SSLContext, connected: Connected, endpoint: Endpoint) -> 
         certificate, key = endpoint.client_cert
         with _readable(f"client_cert {certificate}, {key}"):
             context.load_cert_chain(certificate, key, password=_no_password)
+
+
+def _trust_all(context: ssl.SSLContext) -> None:
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
 
 
 @contextlib.contextmanager
@@ -132,6 +138,20 @@ def speaks_tls(connect: Callable[[], Connected], host: str, deadline: Deadline) 
     to the end, its reset may destroy the alert; after a greeting, nothing can be lost.
     """
     return _first_bytes(connect, deadline, _greeting(host)) in RECORDS
+
+
+def speaks_http2(connect: Callable[[], Connected], host: str, deadline: Deadline) -> bool:
+    """Return whether the server accepts a TLS handshake for HTTP/2."""
+    context = new_context()
+    _trust_all(context)
+    context.set_alpn_protocols(["h2"])
+    try:
+        with connect().sock as sock:
+            sock.settimeout(deadline.remaining_s())
+            with context.wrap_socket(sock, server_hostname=host) as secured:
+                return secured.selected_alpn_protocol() == "h2"
+    except (OSError, ProbeError):
+        return False
 
 
 def speaks_http(connect: Callable[[], Connected], deadline: Deadline) -> bool:

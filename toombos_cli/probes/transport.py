@@ -12,12 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpcore
-
 from toombos_cli.probes import tls
 from toombos_cli.probes.connection import Connected, Deadline, ProbeError, connect, connect_unix
 from toombos_cli.probes.endpoint import DIRECT, Endpoint
-from toombos_cli.probes.lean_httpx import httpx
+from toombos_cli.probes.lean_httpx import httpcore, httpx
 from toombos_cli.probes.received import Received, not_http
 from toombos_cli.probes.result import Reason
 
@@ -47,13 +45,15 @@ class ProbeTransport(httpx.BaseTransport):
         url = request.url
         self.urls.append(url)
         endpoint = self._endpoint if _origin(url) == _origin(self.urls[0]) else DIRECT
-        http2 = endpoint.http2 and url.scheme == "http"
-        received = Received(max_body_bytes=self._max_body_bytes, http2=http2)
+        received = Received(max_body_bytes=self._max_body_bytes)
+        received.http2 = endpoint.http2 and url.scheme == "http"
         self.network = Network(endpoint, self.network.deadline, received)
         try:
             self._exchange(request, endpoint, self.network)
         except _protocol_errors(endpoint) as error:
             raise _failure(error, received) from None
+        finally:
+            self.network.close()  # httpcore leaves a connection open whose TLS handshake fails
         return httpx.Response(received.status or 0, headers=received.raw_headers, stream=httpx.ByteStream(b""))
 
     def _exchange(self, request: httpx.Request, endpoint: Endpoint, network: "Network") -> None:
@@ -95,6 +95,7 @@ class Network(httpcore.NetworkBackend):
         self.deadline = deadline
         self.received = received
         self.connected: Connected | None = None
+        self._sockets: list[socket.socket] = []
 
     def connect_tcp(
         self,
@@ -113,11 +114,25 @@ class Network(httpcore.NetworkBackend):
         """Return a connection to the endpoint's Unix socket. Raise ProbeError or OperationError."""
         return self._connect(partial(connect_unix, Path(path), self.deadline))
 
+    def stream(self, sock: socket.socket, connected: Connected) -> "Stream":
+        """Return the stream of a socket, which `close` closes."""
+        self._sockets.append(sock)
+        return Stream(sock, connected, self)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for sock in self._sockets:
+            sock.close()
+
+    def is_http2_alone(self, host: str) -> bool:
+        """Return whether a server that refused HTTP/1.1 accepts HTTP/2."""
+        return not self.endpoint.http2 and tls.speaks_http2(self.reconnect, host, self.deadline)
+
     def _connect(self, connect_again: Callable[[], Connected]) -> "Stream":
         self.reconnect = connect_again
         """Returns a new connection to the same place."""
         self.connected = connected = connect_again()
-        return Stream(connected.sock, connected, self)
+        return self.stream(connected.sock, connected)
 
 
 class Stream(httpcore.NetworkStream):
@@ -131,10 +146,10 @@ class Stream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Return the next bytes, b"" at the end. Raise ProbeError, TimeoutError and other OSErrors."""
-        self._network.received.check_bounds()
+        most_bytes = self._network.received.wanted_bytes(max_bytes)
         self._sock.settimeout(self._network.deadline.remaining_s())
         try:
-            data = self._sock.recv(max_bytes)
+            data = self._sock.recv(most_bytes)
         except ssl.SSLError as error:
             raise tls.failed(error, "TLS failed") from None
         self._network.received.add(data)
@@ -158,9 +173,12 @@ class Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         """Return this connection after a TLS handshake. Raise ProbeError, TimeoutError and other OSErrors."""
-        self._sock.settimeout(self._network.deadline.remaining_s())
-        tls.trust(ssl_context, self._connected, self._network.endpoint)
-        return Stream(tls.wrap(self._sock, ssl_context, server_hostname or ""), self._connected, self._network)
+        network, host = self._network, server_hostname or ""
+        self._sock.settimeout(network.deadline.remaining_s())
+        tls.trust(ssl_context, self._connected, network.endpoint)
+        wrapped = tls.wrap(self._sock, ssl_context, host, is_http2_alone=lambda: network.is_http2_alone(host))
+        network.received.http2 = wrapped.selected_alpn_protocol() == "h2"
+        return network.stream(wrapped, self._connected)
 
     def get_extra_info(self, info: str) -> Any:
         """Return the TLS connection, by which httpcore knows the version of HTTP that was agreed on; else None."""
