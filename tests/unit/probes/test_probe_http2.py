@@ -114,8 +114,8 @@ GO_AWAY = b"\0\0\x08\x07\0\0\0\0\0" + b"\0\0\0\0" + b"\0\0\0\x0d"  # HTTP_1_1_RE
 # what the server sends to a client of HTTP/2, reason, words of the detail
 ANSWERS = {
     "HTTP/1": (raw(b"HTTP/1.1 400 Bad Request\r\n\r\n"), Reason.BODY, "not valid HTTP/2: the server speaks HTTP/1"),
-    "nothing": (raw(b""), Reason.RESET, "the connection was closed without a response"),
-    "its settings alone": (raw(SETTINGS), Reason.RESET, "the connection was closed after 9 bytes"),
+    "nothing": (raw(b""), Reason.RESET, " without a response"),
+    "its settings alone": (raw(SETTINGS), Reason.RESET, " after 9 bytes of the response"),
     "that it goes away": (raw(SETTINGS + GO_AWAY), Reason.RESET, "HTTP_1_1_REQUIRED"),
     "that the stream ends": (raw(SETTINGS + b"\0\0\x04\x03\0\0\0\0\1\0\0\0\7"), Reason.RESET, "REFUSED_STREAM"),
     "headers that cannot be decoded": (raw(SETTINGS + b"\0\0\1\x01\4\0\0\0\1\xff"), Reason.BODY, "not valid HTTP"),
