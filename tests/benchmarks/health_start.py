@@ -1,8 +1,9 @@
 """Time of `toombos health` on a running system, compared with the imports that it needs.
 
-The floor is an interpreter that imports typer, httpx (without its own command line) and rich's console and table,
-plus the slowest probe of the same run. Also measures `--help` and `--version` against typer with rich's console, and
-the time of the smoke test. Starts and stops its own dry-run system on free ports.
+The floor is an interpreter that imports typer, httpx (without its own command line), psutil and rich's console and
+table, plus the slowest probe of the same run. Also measures `status` against its imports, `--help` and `--version`
+against typer with rich's console, and the time of the smoke test. Starts and stops its own dry-run system on free
+ports.
 usage: health_start.py [--runs 15]
 """
 
@@ -21,7 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.support.ports import free_port
 from tests.support.runner import TOOMBOS
 
-FLOOR = "import sys; sys.modules['httpx._main'] = None; import typer, httpx, rich.console, rich.table"
+FLOOR = "import sys; sys.modules['httpx._main'] = None; import typer, httpx, psutil, rich.console, rich.table"
+STATUS = "import typer, psutil, msgspec, rich.console, rich.table"
 TYPER = "import typer, rich.console"
 
 
@@ -37,7 +39,9 @@ def measure(project: Path, runs: int) -> None:
     arms = {
         "floor": (sys.executable, "-c", FLOOR),
         "typer": (sys.executable, "-c", TYPER),
+        "status floor": (sys.executable, "-c", STATUS),
         "health": (*TOOMBOS, "health", "--json"),
+        "status": (*TOOMBOS, "status", "--json"),
         "help": (*TOOMBOS, "--help"),
         "version": (*TOOMBOS, "--version"),
         "smoke": (*TOOMBOS, "smoke", "--json"),
@@ -57,6 +61,7 @@ def measure(project: Path, runs: int) -> None:
     probe = statistics.median(probes)
     print({name: f"{value * 1e3:.0f} ms" for name, value in medians.items()}, f"slowest probe {probe * 1e3:.0f} ms")
     print(f"health / (floor + slowest probe): {medians['health'] / (medians['floor'] + probe):.2f}  (at most 1.25)")
+    print(f"status / its imports: {medians['status'] / medians['status floor']:.2f}  (at most 1.3)")
     for name in ("help", "version"):
         print(f"{name} / typer: {medians[name] / medians['typer']:.2f}")
     print(f"smoke: {medians['smoke']:.2f} s  (under 3 s)")
@@ -67,6 +72,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15)
     runs = parser.parse_args().runs
     os.environ.pop("API_KEY", None)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling our own modules would count as their import
     with tempfile.TemporaryDirectory() as directory:
         project = Path(directory)
         ports = {name: free_port() for name in ("crm", "platform", "generator")}

@@ -135,6 +135,11 @@ def skip(reason: str) -> Finding:
     return Finding(verdict=Verdict.SKIP, reason=reason)
 
 
+def unjudged(reason: str, *, service: str = "") -> Finding:
+    """Return an ERROR: it is not known whether something is wrong."""
+    return Finding(verdict=Verdict.ERROR, reason=reason, service=service)
+
+
 def overall(findings: Iterable[Finding]) -> Verdict:
     """Return the verdict of all findings together."""
     return worst(finding.verdict for finding in findings)

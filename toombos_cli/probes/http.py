@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from http.client import responses
+from http import HTTPStatus
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -152,7 +152,8 @@ def _said(received: "Received", status: int) -> str:
     else:
         said = text.strip().partition("\n")[0] if media_type.startswith("text/plain") else ""
     said = one_line(said, limit=_EXCERPT_CHARACTERS).removeprefix(str(status)).strip(" :-")
-    return f": {said}" if said and said.lower() != responses.get(status, "").lower() else ""
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else ""
+    return f": {said}" if said and said.lower() != phrase.lower() else ""
 
 
 def _timeout_detail(timeout_s: float, received: "Received") -> str:

@@ -110,10 +110,10 @@ class Received:
         if first[:1] in (b"\x15", b"\x16"):  # a TLS record: alert or handshake (RFC 8446, 5.1)
             raise on_plain_url()
         if _SETTINGS.match(first):  # its first frame (RFC 9113, 3.4)
-            raise not_http("the server speaks HTTP/2; `http2 = true` asks for it")
+            raise not_http("the server speaks HTTP/2; `http2 = true` asks for it", cause=Cause.HTTP2)
         raise not_http("it begins with " + one_line(repr(first)[1:]))
 
 
-def not_http(why: str, *, version: str = "HTTP") -> ProbeError:
+def not_http(why: str, *, version: str = "HTTP", cause: Cause = Cause.NOT_HTTP) -> ProbeError:
     """Return the error for bytes that are not an HTTP response."""
-    return ProbeError(Reason.BODY, one_line(f"the response is not valid {version}: {why}"), cause=Cause.NOT_HTTP)
+    return ProbeError(Reason.BODY, one_line(f"the response is not valid {version}: {why}"), cause=cause)

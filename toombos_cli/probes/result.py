@@ -28,7 +28,7 @@ class Reason(StrEnum):
     WRONG_OWNER = "wrong-owner"
     """Another process than the service listens on its port. Found in the process table, not by a probe."""
     ERROR = "error"
-    """The probe could not be made."""
+    """The probe could not be made, which says nothing about the service."""
 
 
 class Cause(StrEnum):
@@ -38,6 +38,8 @@ class Cause(StrEnum):
     """TLS: the server's certificate has expired, is for another name, or is signed by an unknown authority."""
     CLIENT_CERTIFICATE = "client-certificate"
     """TLS: the server wants a client certificate, or does not accept the given one."""
+    HTTP2 = "http2"
+    """TLS or BODY: the server speaks HTTP/2 alone."""
     DEGRADED = "degraded"
     """BODY: the service says that it works with restrictions."""
     UNWELL = "unwell"

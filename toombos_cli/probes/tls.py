@@ -52,7 +52,8 @@ def wrap(
     except ssl.SSLError as error:
         # Python has no name for the alert `no_application_protocol`, so what the server speaks is tried.
         if error.reason not in _NOT_TLS and is_http2_alone():
-            raise ProbeError(Reason.TLS, "the server speaks HTTP/2 alone; `http2 = true` asks for it") from None
+            detail = "the server speaks HTTP/2 alone; `http2 = true` asks for it"
+            raise ProbeError(Reason.TLS, detail, cause=Cause.HTTP2) from None
         raise failed(error, "TLS handshake failed") from None
     except OSError as error:
         if error.errno == errno.ENOTCONN:

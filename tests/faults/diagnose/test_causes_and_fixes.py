@@ -58,6 +58,9 @@ RESPONSES = {
     "the connection is closed": (responds("reset", None), "closed the connection", "logs crm --errors"),
     "TLS fails": (responds("tls", None), "agree on TLS", 'scheme = "https"'),
     "the certificate is invalid": (responds("tls", None, "certificate"), "expired", "renew it"),
+    "it wants a client certificate": (responds("tls", None, "client-certificate"), "certificates", "client_cert in"),
+    "it speaks HTTP/2 alone, in TLS": (responds("tls", None, "http2"), "HTTP/1.1", "http2 = true in [services.crm]"),
+    "it speaks HTTP/2 alone": (responds("body", None, "http2"), "HTTP/1.1", "http2 = true in [services.crm]"),
     "the host name does not resolve": (responds("dns", None), "nor DNS", "host in [services.crm]"),
     "the body is not HTTP": (responds("body", None, "not-http"), "does not speak HTTP", 'scheme = "tcp"'),
     "the body is unhealthy and mentions a web page": (

@@ -325,3 +325,22 @@ def test_checks_from_other_packages_are_loaded(healthy: tuple[Manifest, Values, 
         sys.path.remove(str(tmp_path))
     assert "shop.open" in {check.id for check in checks}
     assert problems == ("shop_checks:NONE: AttributeError",)
+
+
+NOT_ASKED = {
+    "for its health": ("health", "http.status"),
+    "whether it is ready": ("ready", "ready"),
+    "for its metrics": ("metrics", "metrics.endpoint"),
+}
+
+
+@pytest.mark.parametrize(("asked", "name"), NOT_ASKED.values(), ids=NOT_ASKED)
+def test_what_this_machine_could_not_ask_is_not_judged(asked: str, name: str, healthy: tuple[Manifest, Values, float]):
+    manifest, values, now = healthy
+    values = copy.deepcopy(values)
+    values["probes"]["crm"][asked].update(reason="error", detail="cannot probe: Too many open files", body="")
+    report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
+    found = [f for f in report.findings if f.service == "crm" and f.verdict is not Verdict.PASS]
+    assert [(f.id, f.verdict) for f in found] == [(name, Verdict.ERROR)]
+    assert "cannot probe: Too many open files" in found[0].reason
+    assert report.roots == ()

@@ -98,8 +98,9 @@ def test_a_server_of_http2_alone_is_named_as_such(tmp_path):
             )
         finally:
             process.kill()
-    assert (one.reason, one.cause) == (Reason.BODY, Cause.NOT_HTTP)
+    assert (one.reason, one.cause) == (Reason.BODY, Cause.HTTP2)
     assert "the server speaks HTTP/2; `http2 = true` asks for it" in one.detail
+    assert (tls.reason, tls.cause) == (Reason.TLS, Cause.HTTP2)
     assert (tls.reason, tls.detail) == (Reason.TLS, "the server speaks HTTP/2 alone; `http2 = true` asks for it")
 
 

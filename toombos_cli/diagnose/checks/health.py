@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, unjudged, warn
 from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import one_line
@@ -26,6 +26,8 @@ def status(facts: Facts) -> Iterator[Finding]:
     """A service's health response is not "healthy"."""
     for name, probes in facts.get(PROBES).items():
         health = probes.health
+        if health.reason is Reason.ERROR and _counts(facts, name):
+            yield unjudged(f"{name} could not be probed: {health.detail}", service=name)
         if health.reason not in _HTTP or not _counts(facts, name):
             continue
         answer = warn if health_verdict(health.reason, health.cause) is Verdict.WARN else fail
@@ -43,7 +45,12 @@ def _cause_and_fix(facts: Facts, name: str, health: Probe) -> tuple[str, Fix]:
     """Return the likely cause of an unhealthy response: often the manifest describes the service wrongly."""
     table = f"[services.{name}] of toombos.toml"
     if health.cause is Cause.CERTIFICATE:
-        return "it has expired, or is for another name", advice(f"renew it, or correct host in {table}")
+        way = f"renew it, correct host, or name its authority: ca_file in {table}"
+        return "it has expired, is for another name, or is signed by an unknown authority", advice(way)
+    if health.cause is Cause.CLIENT_CERTIFICATE:
+        return "it knows its clients by certificates", advice(f"name one that it accepts: client_cert in {table}")
+    if health.cause is Cause.HTTP2:
+        return "probes speak HTTP/1.1 unless told otherwise", advice(f"http2 = true in {table}")
     if health.reason == Reason.TLS:
         scheme = "https" if health.url.startswith("http:") else "http"
         return "the manifest and the service do not agree on TLS", advice(f'correct scheme = "{scheme}" in {table}')

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, unjudged, warn
 from toombos_cli.base.fixes import advice, here, toombos
 from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.checks.network import NOT_REACHED
@@ -10,6 +10,7 @@ from toombos_cli.diagnose.facts.monitoring import MONITORING
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.probes import Reason
 
 _GROUP = "monitoring"
 _NOT_MEASURED = "no running service has metrics in the manifest"
@@ -25,7 +26,9 @@ def endpoint(facts: Facts) -> Iterator[Finding]:
     if not measured:
         yield skip(_NOT_MEASURED)
     for name, metrics in measured.items():
-        if not metrics.ok:
+        if metrics.reason is Reason.ERROR:
+            yield unjudged(f"{name} could not be asked for its metrics: {metrics.detail}", service=name)
+        elif not metrics.ok:
             yield fail(
                 f"{name} has no metrics: {metrics.detail or metrics.reason}",
                 Evidence(source=metrics.url, text=metrics.detail or metrics.reason),

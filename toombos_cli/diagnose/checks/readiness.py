@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.findings import Check, Evidence, Finding, fail, skip, warn
+from toombos_cli.base.findings import Check, Evidence, Finding, fail, skip, unjudged, warn
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.probes import Reason
 from toombos_cli.project.commands import logs
 
 _GROUP = "network"
@@ -39,7 +40,9 @@ def readiness(facts: Facts) -> Iterator[Finding]:
         if part["name"] not in facts.manifest.services and "document" not in part["name"]:
             yield _not_ready(facts, service, part, f"{service} is not ready: {part['name']}")
     for service, probe in asked.items():
-        if not probe.ok and all(service != name for name, _ in told):
+        if probe.reason is Reason.ERROR:
+            yield unjudged(f"{service} could not be asked whether it is ready: {probe.detail}", service=service)
+        elif not probe.ok and all(service != name for name, _ in told):
             yield fail(
                 f"{service} is not ready: {probe.detail or probe.reason}",
                 Evidence(source=probe.url, text=" ".join(probe.body.split())[:_SHOWN_CHARS] or probe.reason),
