@@ -4,7 +4,7 @@ from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.text import size
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes import Reason, probe_http
+from toombos_cli.probes import Reason, endpoint_of, probe_http
 
 _TIMEOUT_S = 10.0
 _MAX_BODY_BYTES = 4 * 1024 * 1024
@@ -28,7 +28,7 @@ def exported_metrics(service: Service) -> frozenset[str]:
     from prometheus_client.parser import text_string_to_metric_families
 
     url = f"{service.url}{service.metrics}"
-    answer = probe_http(url, timeout_s=_TIMEOUT_S, max_body_bytes=_MAX_BODY_BYTES)
+    answer = probe_http(url, timeout_s=_TIMEOUT_S, max_body_bytes=_MAX_BODY_BYTES, endpoint=endpoint_of(service))
     if answer.reason is Reason.REFUSED:
         raise NotServedError("nothing listens there", where=url)
     if answer.reason is not Reason.OK:

@@ -8,7 +8,7 @@ from toombos_cli import processes
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes import probe_http
+from toombos_cli.probes import endpoint_of, probe_http
 from toombos_cli.project.own_processes import leaders
 from toombos_cli.project.state import read_state
 
@@ -71,7 +71,8 @@ def _gauges(service: Service) -> dict[str, float]:
     from prometheus_client.parser import text_string_to_metric_families
 
     prefix = f"{service.name}_config_last_reload_"
-    response = probe_http(f"{service.url}{service.metrics}", max_body_bytes=4 * 1024 * 1024)
+    url = f"{service.url}{service.metrics}"
+    response = probe_http(url, max_body_bytes=4 * 1024 * 1024, endpoint=endpoint_of(service))
     lines = [line for line in response.body.decode("utf-8", "replace").splitlines() if line.startswith(prefix)]
     families = text_string_to_metric_families("\n".join([*lines, ""]))
     return {sample.name.removeprefix(prefix): sample.value for family in families for sample in family.samples}

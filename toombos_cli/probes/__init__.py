@@ -1,7 +1,7 @@
 """HTTP and TCP probes of a service, with an exact reason for each failure; safe in threads."""
 
 from toombos_cli.probes.answer import health_verdict, judge_health, read_json, said_dry_run
-from toombos_cli.probes.endpoint import DIRECT, Endpoint
+from toombos_cli.probes.endpoint import DIRECT, Endpoint, endpoint_of
 from toombos_cli.probes.health import probe_health
 from toombos_cli.probes.http import probe_http
 from toombos_cli.probes.reach import is_this_machine
@@ -14,6 +14,7 @@ __all__ = [
     "Endpoint",
     "ProbeResult",
     "Reason",
+    "endpoint_of",
     "health_verdict",
     "is_this_machine",
     "judge_health",

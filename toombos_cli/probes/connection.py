@@ -170,6 +170,8 @@ def _addresses(host: str, port: int, deadline: Deadline) -> list[_Address]:
     if not answers:
         raise ProbeError(Reason.DNS, f"the lookup of {one_line(host)} did not end in time")
     answer = answers[0]
+    if isinstance(answer, OSError) and not isinstance(answer, socket.gaierror):
+        raise failure(answer, f"lookup of {one_line(host)}")  # no socket or file for the question
     if isinstance(answer, Exception):
         raise does_not_resolve(host, getattr(answer, "strerror", None) or "not a valid host name")
     return answer

@@ -9,6 +9,7 @@ ACCEPTED = "gzip, deflate"
 """What a request accepts; a server that is not asked may choose any coding (RFC 9110, 12.5.3)."""
 
 _GZIP = 16 + zlib.MAX_WBITS
+_GZIP_MAGIC = b"\x1f"
 _ZLIB_HEADER_BYTES = 2
 
 
@@ -41,7 +42,7 @@ class Compressed(Identity):
         found = bytearray()
         while data and len(found) < most_bytes:
             if self._zlib.eof:
-                if not self._is_gzip or not data.strip(b"\0"):  # some servers pad
+                if not self._is_gzip or not data.startswith(_GZIP_MAGIC):  # padding, which gzip(1) ignores too
                     break
                 self._zlib = zlib.decompressobj(_GZIP)
             found += self._expand(data, most_bytes - len(found))

@@ -8,6 +8,7 @@ import msgspec
 from toombos_cli.base.text import one_line
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.probes.endpoint import endpoint_of
 from toombos_cli.probes.http import probe_http
 
 T = TypeVar("T")
@@ -54,7 +55,12 @@ def query(prometheus: Service, expression: str, *, timeout_s: float) -> tuple[An
 
 def prometheus_data(prometheus: Service, path: str, kind: type[T], *, timeout_s: float) -> T:
     """Return the data of a successful response. Raise PrometheusError."""
-    found = probe_http(prometheus.url + path, timeout_s=timeout_s, max_body_bytes=_MAX_BODY_BYTES)
+    found = probe_http(
+        prometheus.url + path,
+        timeout_s=timeout_s,
+        max_body_bytes=_MAX_BODY_BYTES,
+        endpoint=endpoint_of(prometheus),
+    )
     try:
         response = decode_untrusted(found.body, _Response)
         if response.status == "success":

@@ -86,3 +86,16 @@ def test_a_closed_port_of_localhost_is_refused_on_a_machine_without_ipv6():
 def test_a_listener_on_localhost_is_found_on_a_machine_without_ipv6():
     with serve(answer(b"ok")) as port:
         assert probe_http(f"http://localhost:{port}/").reason is Reason.OK
+
+
+def test_a_lookup_for_which_this_machine_has_no_file_left_is_no_failure_of_the_service(monkeypatch):
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host, *args, flags=0, **keys):
+        if not flags & socket.AI_NUMERICHOST:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(host, *args, flags=flags, **keys)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)  # as EAI_SYSTEM of the real one
+    with pytest.raises(OperationError, match="cannot probe: Too many open files"):
+        probe_http("http://some.host:1/")

@@ -29,6 +29,8 @@ CODINGS = {
     "gzip under its old name, in capitals": (_coded("X-GZIP", GZIPPED), Reason.OK, None, TEXT),
     "gzip of two members": (_coded("gzip", GZIPPED * 2), Reason.OK, None, TEXT * 2),
     "gzip with padding": (_coded("gzip", GZIPPED + b"\0" * 99), Reason.OK, None, TEXT),
+    "gzip with a line end behind it": (_coded("gzip", GZIPPED + b"\r\n"), Reason.OK, None, TEXT),
+    "deflate with bytes behind it": (_coded("deflate", zlib.compress(TEXT) + b"\0"), Reason.OK, None, TEXT),
     "deflate with the header of zlib": (_coded("deflate", zlib.compress(TEXT)), Reason.OK, None, TEXT),
     "deflate without it": (_coded("deflate", _raw_deflate(TEXT)), Reason.OK, None, TEXT),
     "identity": (_coded("identity", TEXT), Reason.OK, None, TEXT),
