@@ -104,7 +104,7 @@ def write(project, port, *, echo=f'echo = "{SECRET}"'):
 def test_a_teams_own_steps_pass_and_their_data_is_removed(toombos, shop):
     done = toombos("smoke")
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"^PASS +\d+ ms  order$", done.stdout, re.MULTILINE)
+    assert re.search(r"^PASS +order +shop +\d+ ms$", done.stdout, re.MULTILINE)
     assert "SKIP  only-with-beta: applies only if SHOP_BETA is set" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("smoke test passed: 5 steps")
     assert "DELETE /orders/o1" in shop.seen

@@ -99,9 +99,9 @@ class ServerWatch:
 
 def _listener(watched: Watched) -> int | None:
     """Return the pid that listens; if several share the socket (a master and its workers), the ancestor."""
-    table = processes.process_table()
-    pids = {found.pid for found in processes.listeners_at(watched.host, watched.port) if found.pid in table}
-    elders = [pid for pid in pids if pid is not None and table[pid].parent not in pids]
+    pids = {found.pid for found in processes.listeners_at(watched.host, watched.port) if found.pid}
+    rows = filter(None, map(processes.read_row, pids))
+    elders = [row.pid for row in rows if row.parent not in pids]
     return min(elders, default=None)
 
 

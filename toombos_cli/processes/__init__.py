@@ -1,19 +1,25 @@
 """The processes of this machine: their identity, the sockets they listen on, and signals that cannot hit a stranger.
 
-On Linux they are read from /proc: psutil does not expose start ticks (its create_time() moves with the clock), cannot
-send through a pidfd, and takes a third of the time of a `toombos status` to import. Elsewhere psutil is used.
+psutil (portable.py) describes them. Below it, linux.py has what psutil lacks there; its functions come first on Linux.
+psutil is imported at the first use of a function that needs it.
 """
 
+import os
+import signal
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from toombos_cli.processes.rows import FarEnd, Listener, ProcessIdentity, ProcessRow, shown_command
-from toombos_cli.processes.trees import descendants, tag_in
+from toombos_cli.processes.trees import ProcessTable, descendants, tag_in
 
 if sys.platform == "linux":
-    from toombos_cli.processes import procfs as _system
+    from toombos_cli.processes import linux as _system
 else:
     from toombos_cli.processes import portable as _system
+
+if TYPE_CHECKING:
+    from toombos_cli.processes.portable import command_line, is_readable, real_uid, working_directory
 
 __all__ = [
     "TAG",
@@ -21,6 +27,7 @@ __all__ = [
     "Listener",
     "ProcessIdentity",
     "ProcessRow",
+    "ProcessTable",
     "age_s",
     "become_subreaper",
     "boot_id",
@@ -33,6 +40,7 @@ __all__ = [
     "identify",
     "is_alive",
     "is_readable",
+    "lineage",
     "listeners",
     "listeners_at",
     "lock_holders",
@@ -49,24 +57,68 @@ __all__ = [
 age_s = _system.age_s
 become_subreaper = _system.become_subreaper
 boot_id = _system.boot_id
-command_line = _system.command_line
 cpu_time_s = _system.cpu_time_s
 far_ends = _system.far_ends
-identify = _system.identify
-is_alive = _system.is_alive
-is_readable = _system.is_readable
 listeners = _system.listeners
 lock_holders = _system.lock_holders
 open_pidfd = _system.open_pidfd
 pid_namespace = _system.pid_namespace
-process_table = _system.process_table
 read_row = _system.read_row
-real_uid = _system.real_uid
-send_signal = _system.send_signal
-working_directory = _system.working_directory
+
+
+def __getattr__(name: str) -> object:
+    """Return one of the functions that need psutil on every system."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from toombos_cli.processes import portable
+
+    return getattr(portable, name)
+
 
 TAG = "TOOMBOS_RUN_ID"
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  (compared with, not bound)
+
+
+def process_table() -> ProcessTable:
+    """Return all processes of this pid namespace by pid, zombies included."""
+    rows = map(_system.read_row, _system.all_pids())
+    return ProcessTable((row.pid, row) for row in rows if row is not None)
+
+
+def identify(pid: int) -> ProcessIdentity | None:
+    """Return the identity of a running process, or None if it is gone or a zombie."""
+    row = _system.read_row(pid)
+    if row is None or row.zombie:
+        return None
+    return ProcessIdentity(
+        boot_id=_system.boot_id(), pid_namespace=_system.pid_namespace(), pid=pid, start_ticks=row.start_ticks
+    )
+
+
+def is_alive(identity: ProcessIdentity) -> bool:
+    """Return whether exactly this process is still running (a zombie is not)."""
+    return identify(identity.pid) == identity
+
+
+def send_signal(identity: ProcessIdentity, number: int) -> bool:
+    """Signal exactly this process. Return False if it is gone or another user's.
+
+    Never hits a reused pid, except that without pidfds the pid may be reused between the check and the signal.
+    """
+    fd = _system.open_pidfd(identity.pid)
+    try:
+        if not is_alive(identity):
+            return False
+        if fd is None:
+            os.kill(identity.pid, number)
+        else:
+            signal.pidfd_send_signal(fd, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        if fd is not None:
+            os.close(fd)
+    return True
 
 
 def find_tagged(prefix: str, pids: Iterable[int]) -> dict[int, str]:
@@ -75,10 +127,26 @@ def find_tagged(prefix: str, pids: Iterable[int]) -> dict[int, str]:
     return {pid: tag for pid, tag in tags if tag is not None and tag.startswith(prefix)}
 
 
+def lineage(pid: int) -> Iterator[ProcessRow]:
+    """Yield the row of the process, its parent's, and so on, as far as they are visible."""
+    seen: set[int] = set()
+    while pid not in seen and (row := read_row(pid)) is not None:
+        yield row
+        seen.add(pid)
+        pid = row.parent
+
+
 def conflicts(host: str, listener_host: str) -> bool:
-    """Return whether a socket listening on `listener_host` serves `host`, or prevents a bind to it."""
+    """Return whether a socket listening on `listener_host` serves `host`, or prevents a bind to it.
+
+    A name stands for all of its addresses.
+    """
     same = {host, listener_host} <= {"localhost", "127.0.0.1", "::1"} or host == listener_host
-    return same or bool({host, listener_host} & _WILDCARDS)
+    if same or {host, listener_host} & _WILDCARDS:
+        return True
+    from toombos_cli.base.name_lookup import addresses_of
+
+    return not addresses_of(host).isdisjoint(addresses_of(listener_host))
 
 
 def listeners_at(host: str, port: int, pids: Collection[int] | None = None) -> tuple[Listener, ...]:

@@ -1,13 +1,22 @@
-"""Systems other than Linux, through psutil: start times replace ticks, and orphans are not reparented to us."""
+"""Processes through psutil.
 
+On Linux, the functions that linux.py has too come from there; on other systems start times replace ticks, signals go by
+pid, and orphans are not reparented to us.
+"""
+
+import contextlib
 import os
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from toombos_cli.processes.rows import FarEnd, Listener, ProcessIdentity, ProcessRow, shown_command
+from toombos_cli.processes.rows import FarEnd, Listener, ProcessRow, shown_command
+
+_WORDS, _CHARS = 256, 4096
+"""The part of a command line, its words and the characters of each, from which the shown text is made."""
 
 
 def boot_id() -> str:
@@ -52,34 +61,9 @@ def age_s(start_ticks: int) -> float:
     return time.time() - start_ticks / 100
 
 
-def process_table() -> dict[int, ProcessRow]:
-    """Return all visible processes by pid."""
-    rows = (read_row(pid) for pid in psutil.pids())
-    return {row.pid: row for row in rows if row is not None}
-
-
-def identify(pid: int) -> ProcessIdentity | None:
-    """Return the identity of a running process, or None if it is gone or a zombie."""
-    row = read_row(pid)
-    if row is None or row.zombie:
-        return None
-    return ProcessIdentity(boot_id=boot_id(), pid_namespace=0, pid=pid, start_ticks=row.start_ticks)
-
-
-def is_alive(identity: ProcessIdentity) -> bool:
-    """Return whether exactly this process is still running."""
-    return identify(identity.pid) == identity
-
-
-def send_signal(identity: ProcessIdentity, number: int) -> bool:
-    """Signal the process. Return False if it is gone or another user's. The pid may be reused after the check."""
-    if not is_alive(identity):
-        return False
-    try:
-        os.kill(identity.pid, number)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+def all_pids() -> list[int]:
+    """Return the pids of all visible processes."""
+    return psutil.pids()
 
 
 def open_pidfd(pid: int) -> int | None:
@@ -117,12 +101,20 @@ def real_uid(pid: int) -> int | None:
 
 
 def command_line(pid: int) -> str | None:
-    """Return the command as shown_command() writes it, or None if the process is gone."""
+    """Return the command as shown_command() writes it, or None if the process is gone or not visible."""
     try:
         process = psutil.Process(pid)
-        return shown_command(process.cmdline()) or process.name()
+        with contextlib.suppress(psutil.ZombieProcess):
+            if words := process.cmdline():
+                return shown_command(_replaced(word) for word in words[:_WORDS])
+        return _replaced(process.name())
     except (psutil.Error, OSError):
         return None
+
+
+def _replaced(text: str) -> str:
+    """Return the text of a process with replacement characters for what is not UTF-8, cut to a sane length."""
+    return text[:_CHARS].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def working_directory(pid: int) -> str | None:
@@ -134,18 +126,25 @@ def working_directory(pid: int) -> str | None:
 
 
 def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) -> tuple[Listener, ...]:
-    """Return the listening TCP sockets of all visible processes, or of the given ones."""
+    """Return the listening TCP sockets, each with its owner if it is visible and, with `pids`, one of these."""
+    try:
+        seen = [(one, one.pid) for one in psutil.net_connections("tcp")]
+    except psutil.AccessDenied:  # for the whole machine; the processes of this user can be asked one by one
+        seen = [(one, pid) for pid in all_pids() for one in _connections(pid)]
     found = []
-    for pid in psutil.pids() if pids is None else pids:
-        try:
-            connections = psutil.Process(pid).net_connections("tcp")
-        except (psutil.Error, OSError):
-            continue
-        for connection in connections:
-            if connection.status == psutil.CONN_LISTEN and (not ports or connection.laddr.port in ports):
-                host, port = connection.laddr
-                found.append(Listener(host=host, port=port, pid=pid, command=command_line(pid)))
+    for one, owner in seen:
+        if one.laddr and one.status == psutil.CONN_LISTEN and (not ports or one.laddr.port in ports):
+            pid = owner if pids is None or owner in pids else None
+            command = command_line(pid) if pid else None
+            found.append(Listener(host=one.laddr.ip, port=one.laddr.port, pid=pid, command=command))
     return tuple(found)
+
+
+def _connections(pid: int) -> list[Any]:
+    try:
+        return psutil.Process(pid).net_connections("tcp")
+    except (psutil.Error, OSError):
+        return []
 
 
 def far_ends() -> frozenset[FarEnd] | None:
@@ -163,7 +162,7 @@ def lock_holders(path: str | os.PathLike[str], pids: Collection[int] | None = No
     if place.is_symlink():
         return ()
     found = []
-    for pid in psutil.pids() if pids is None else pids:
+    for pid in all_pids() if pids is None else pids:
         try:
             if any(file.path == wanted for file in psutil.Process(pid).open_files()):
                 found.append(pid)

@@ -1,4 +1,4 @@
-"""Linux: TCP sockets, listed by the kernel as for `ss` (sock_diag(7)).
+"""Linux: TCP and UDP sockets, listed by the kernel as for `ss` (sock_diag(7)).
 
 Reading /proc/net/tcp takes ten times as long for connections and a hundred times for listeners: it walks every
 bucket of the kernel's table, twice, and that table grows with the machine's memory.
@@ -23,7 +23,7 @@ _ANSWER = struct.Struct("=4x2s2s16s16s12x16xI")  # struct inet_diag_msg
 _TIMEOUT_S = 2.0
 
 
-class TcpSocket(NamedTuple):
+class KernelSocket(NamedTuple):
     """One socket; `peer_host` and `peer_port` are 0.0.0.0 or :: and 0 if it listens."""
 
     host: str
@@ -33,18 +33,27 @@ class TcpSocket(NamedTuple):
     inode: int
 
 
-def tcp_sockets(states: int) -> Iterator[TcpSocket]:
-    """Yield the sockets of this network namespace in these states. Raise OSError if the kernel lacks sock_diag."""
+def tcp_sockets(states: int) -> Iterator[KernelSocket]:
+    """Yield the TCP sockets of this network namespace in these states. Raise OSError if the kernel lacks sock_diag."""
+    return _sockets(socket.IPPROTO_TCP, states)
+
+
+def udp_sockets(states: int) -> Iterator[KernelSocket]:
+    """Yield the UDP sockets likewise; one with a far end is in the state TCP_ESTABLISHED."""
+    return _sockets(socket.IPPROTO_UDP, states)
+
+
+def _sockets(protocol: int, states: int) -> Iterator[KernelSocket]:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as kernel:
         kernel.settimeout(_TIMEOUT_S)
         for family in (socket.AF_INET, socket.AF_INET6):
-            request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, states)
+            request = _REQUEST.pack(family, protocol, 0, states)
             size = _HEADER.size + len(request)
             kernel.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_OF_ALL, 1, 0) + request)
             for message in _messages(kernel):
                 local, peer, host, peer_host, inode = _ANSWER.unpack_from(message)
                 width = 4 if family == socket.AF_INET else 16
-                yield TcpSocket(
+                yield KernelSocket(
                     host=socket.inet_ntop(family, host[:width]),
                     port=int.from_bytes(local),
                     peer_host=socket.inet_ntop(family, peer_host[:width]),

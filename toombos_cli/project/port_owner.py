@@ -101,7 +101,7 @@ def strangers(project: Path, services: Mapping[str, Service]) -> dict[str, str]:
 
 def is_suspended(pid: int | None) -> bool:
     """Report whether the process is stopped by a signal, so that it cannot respond."""
-    row = processes.process_table().get(pid) if pid else None
+    row = processes.read_row(pid) if pid else None
     return row is not None and row.stopped
 
 
@@ -120,7 +120,7 @@ def _is_ours(pid: int | None, project: Path, name: str, root: int | None, state:
         return None if root is not None or (state is not None and state.is_elsewhere) else False
     if pid == root or own_tags(project, (pid,), name):
         return True
-    return root is not None and pid in processes.descendants([root], processes.process_table())
+    return root is not None and any(root in (row.pid, row.session, row.group) for row in processes.lineage(pid))
 
 
 def _is_tagged(pid: int | None, project: Path, name: str) -> bool:
@@ -135,11 +135,9 @@ def neighbour(pid: int) -> Neighbour | None:
     """
     tag = processes.find_tagged("", (pid,)).get(pid, "")
     key, _, service = tag.rpartition(":")[0].partition(":")
-    table, ancestor = processes.process_table() if service else {}, pid
-    while ancestor in table:
-        directory = processes.working_directory(ancestor)
+    for ancestor in processes.lineage(pid) if service else ():
+        directory = processes.working_directory(ancestor.pid)
         for place in (Path(directory), *Path(directory).parents) if directory else ():
             if project_key(place) == key:
                 return Neighbour(project=str(place), service=service) if own_tags(place, (pid,)) else None
-        ancestor = table[ancestor].parent
     return None

@@ -6,6 +6,7 @@ from rich.text import Text
 
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import folded
+from toombos_cli.render.table import Column
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +20,9 @@ STYLES = {
     Verdict.ERROR: "bold red",
     Verdict.SKIP: "dim",
 }
+
+VERDICT = Column(name="VERDICT", lead=True)
+"""The first column of a table of verdicts; its cells are `word`s."""
 
 
 def word(verdict: Verdict) -> Text:

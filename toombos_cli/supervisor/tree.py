@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from toombos_cli import processes
-from toombos_cli.processes import ProcessIdentity, ProcessRow
+from toombos_cli.processes import ProcessIdentity, ProcessRow, ProcessTable
 
 _UNKILLABLE_AFTER_S = 5.0
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.1
@@ -37,19 +37,17 @@ class Tree:
         self._lock = lock
         self._seen: dict[int, int] = {leader.pid: leader.start_ticks}
 
-    def members(
-        self, table: dict[int, ProcessRow] | None = None, *, look_for_tag: bool = False
-    ) -> dict[int, ProcessRow]:
+    def members(self, table: ProcessTable | None = None, *, look_for_tag: bool = False) -> dict[int, ProcessRow]:
         """Return the living members (no zombies) by pid."""
         table = processes.process_table() if table is None else table
         own = os.getpid()
         roots = {pid for pid, ticks in self._seen.items() if pid in table and table[pid].start_ticks == ticks}
         # An orphan is reparented to this process, its subreaper; the session still shows whose it was.
-        roots |= {row.pid for row in table.values() if row.parent == own and row.session == self.leader.pid}
+        children = table.children.get(own, ())
+        roots |= {pid for pid in children if table[pid].session == self.leader.pid}
         if look_for_tag:
             roots |= processes.find_tagged(self.run_id, table).keys()
             if self._lock is not None:  # only children: to search all processes takes too long
-                children = [row.pid for row in table.values() if row.parent == own]
                 roots |= set(processes.lock_holders(self._lock, children))
         roots.discard(own)
         found = {pid: table[pid] for pid in processes.descendants(roots, table) if pid != own}

@@ -149,6 +149,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "the database connections are almost used up": (lambda v, n: v["database"][0].update(POSTGRES, reached="ok", connections=99, max_connections=100), "db.pool", "warn"),
     "another process has the port": (service("crm", holder=HELD, ours=False, pid=0, pids=[], listens_at=[], phase="failed"), "port.conflict", "fail"),
     "the service listens on another port": (service("crm", holder=None, ours=False, listens_at=[HELD]), "port.mismatch", "fail"),
+    "the service listens on another address": (service("crm", holder=None, ours=False, listens_at=[HELD | {"host": "127.0.0.9", "port": 8001}]), "port.mismatch", "fail"),
     "the process is suspended": (service("crm", suspended=True), "proc.stopped", "fail"),
     "the service is in a crash loop": (service("crm", phase="crash-loop", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.crash_loop", "fail"),
     "the service is not running": (service("crm", phase="failed", pid=0, pids=[], holder=None, ours=False, listens_at=[]), "proc.missing", "fail"),

@@ -66,8 +66,9 @@ def test_items_that_another_item_explains_are_counted_and_listed_on_request():
     shown = Shown()
     monitoring.show_check(report, shown)
     assert [line.rstrip() for line in shown.text().splitlines()] == [
-        "ERROR services: crm, platform: nothing listens there",
-        "WARN  panels: idle 0, and 2 more: no traffic",
+        "VERDICT  GROUP     ITEM                DETAIL",
+        "ERROR    services  crm, platform       nothing listens there",
+        "WARN     panels    idle 0, and 2 more  no traffic",
         "3 more follow from that (--verbose lists them)",
         "3 FAIL, 1 ERROR, 3 WARN",
     ]

@@ -3,18 +3,33 @@
 import io
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from toombos_cli.backup.maintenance_reports import ArchiveRow, ListReport
+from toombos_cli.alerts.reports import AlertStatusReport, OpenIncident
+from toombos_cli.backup.maintenance_reports import (
+    ArchiveRow,
+    ListReport,
+    PruneDecision,
+    PruneReport,
+    VerifiedArchive,
+    VerifyReport,
+)
+from toombos_cli.base.results import Verdict
+from toombos_cli.config.reports import TrustReport
+from toombos_cli.health.report import HealthReport, ServiceHealth, ServiceStatus
 from toombos_cli.monitoring.reports import MonitoringReport, MonitoringRow
+from toombos_cli.probes import Reason
 from toombos_cli.project.state import Phase
 from toombos_cli.render.table import Column, print_table
-from toombos_cli.render.text import archives, monitoring, schedule, status
+from toombos_cli.render.text import alerts, archives, config, health, monitoring, schedule, smoke, status
 from toombos_cli.schedule.reports import JobRow, RotationRow, ScheduleReport
+from toombos_cli.smoke.report import SmokeReport, StepResult
 from toombos_cli.supervisor.reports import ServiceRow, SupervisorRow, SystemReport
 
 WIDTHS = (40, 55, 80, 120)
@@ -124,6 +139,98 @@ VIEWS: dict[str, Case] = {
 }
 
 
+def step(name: str, verdict: Verdict) -> StepResult:
+    return StepResult(
+        name=name, service=LONG, verdict=verdict, duration_ms=98765.4, request="GET /x", expected="200", got="503"
+    )
+
+
+def checked(name: str, verdict: Verdict, status: ServiceStatus) -> ServiceHealth:
+    return ServiceHealth(
+        name=name,
+        url=f"http://127.0.0.1:65535/{name}",
+        status=status,
+        verdict=verdict,
+        reason=Reason.WRONG_OWNER,
+        latency_ms=98765.4,
+        pid=4194304,
+        detail=("refused " * 9).rstrip(),
+    )
+
+
+def health_of(*services: ServiceHealth) -> HealthReport:
+    return HealthReport(services=services, checked_at=datetime.now(UTC))
+
+
+VIEWS |= {
+    "health, a long name": (
+        health.show,
+        health_of(checked(LONG, Verdict.FAIL, ServiceStatus.DOWN), checked("crm", Verdict.PASS, ServiceStatus.UP)),
+        [LONG, "crm", "FAIL", "PASS", "wrong-owner"],
+    ),
+    "smoke, a long name": (
+        smoke.show,
+        SmokeReport(steps=(step(f"order-{LONG}", Verdict.FAIL), step("pay", Verdict.PASS)), duration_s=1.0),
+        [f"order-{LONG}", "pay", "FAIL", "PASS"],
+    ),
+    "backup verify": (
+        archives.show_verify,
+        VerifyReport(
+            archives=tuple(
+                VerifiedArchive(
+                    path=f"/a/long/way/to/the/backups/{name}",
+                    verdict=Verdict.FAIL,
+                    files=12345,
+                    complete=True,
+                    detail="its end is missing " * 4,
+                    databases=(),
+                    duration_s=1.0,
+                )
+                for name in ARCHIVES
+            )
+        ),
+        [*(f"/a/long/way/to/the/backups/{name}" for name in ARCHIVES), "FAIL"],
+    ),
+    "backup prune": (
+        archives.show_prune,
+        PruneReport(
+            decisions=tuple(PruneDecision(path=f"/backups/{n}", keep=True, reason="the newest " * 5) for n in ARCHIVES),
+            preview=True,
+            removed_bytes=0,
+            trash="",
+            emptied=(),
+        ),
+        [*ARCHIVES, "keep"],
+    ),
+    "alert status": (
+        alerts.show_status,
+        AlertStatusReport(
+            incidents=(
+                OpenIncident(
+                    key="k",
+                    severity="critical",
+                    title=f"{LONG} is down",
+                    first_at=1.0,
+                    last_at=2.0,
+                    told_at=None,
+                    untaken_at=None,
+                    count=12345,
+                ),
+            ),
+            withheld=0,
+            waiting=0,
+            deliveries={},
+        ),
+        [LONG, "critical"],
+    ),
+    "config trust, a path longer than the terminal": (
+        config.show_trust,
+        TrustReport(path=Path("/home/me/trusted"), directories=(f"/srv/{LONG}/{LONG}/{LONG}/{LONG}",), directory=None),
+        [f"/srv/{LONG}/{LONG}/{LONG}/{LONG}"],
+    ),
+}
+
+
 def shown(view: Callable[..., None], report: Any, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False, markup=False)
     stderr = Console(file=io.StringIO(), width=width)
@@ -138,6 +245,42 @@ def test_every_identifier_is_whole(view: Callable[..., None], report: Any, whole
     text = shown(view, report, width)
     for word in whole:
         assert re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text), f"{word} is not whole at {width}:\n{text}"
+
+
+def piped(view: Callable[..., None], report: Any) -> list[str]:
+    return shown(view, report, 100_000).splitlines()
+
+
+@pytest.mark.parametrize(("view", "report", "whole"), VIEWS.values(), ids=VIEWS)
+def test_a_pipe_gets_a_head_and_a_line_for_each_row(view: Callable[..., None], report: Any, whole: list[str]) -> None:
+    found = piped(view, report)
+    head = next(n for n, line in enumerate(found) if re.fullmatch(r"[A-Z][A-Z ()]+", line))
+    assert any(whole[0] in line for line in found[head + 1 :])
+    assert not found[head + 1].endswith(" "), "wider than needed"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "summary"),
+    [
+        (Verdict.PASS, ServiceStatus.UP, "1 up"),
+        (Verdict.WARN, ServiceStatus.DEGRADED, "0 up, 1 degraded"),
+        (Verdict.FAIL, ServiceStatus.DEGRADED, "0 up, 1 down"),
+        (Verdict.FAIL, ServiceStatus.DOWN, "0 up, 1 down"),
+        (Verdict.ERROR, ServiceStatus.DOWN, "0 up, 1 not judged"),
+    ],
+)
+def test_the_summary_of_a_health_check_agrees_with_its_verdicts(
+    verdict: Verdict, status: ServiceStatus, summary: str
+) -> None:
+    assert piped(health.show, health_of(checked("crm", verdict, status)))[-1] == summary
+
+
+def test_a_block_is_headed_by_verdict_and_name() -> None:
+    columns = (Column(name="VERDICT", lead=True), Column(name="NAME"), Column(name="PID", right=True))
+    console = Console(file=io.StringIO(), width=12)
+    print_table(console, columns, [("FAIL", "billing", "27655")])
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "FAIL  billing\n  PID  27655\n"
 
 
 COLUMNS = (

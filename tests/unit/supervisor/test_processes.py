@@ -162,6 +162,97 @@ def test_the_processes_that_hold_a_lock_are_found_even_after_its_file_was_remove
     assert processes.lock_holders(path) == ()
 
 
+_OVERWRITTEN = """
+import ctypes, sys
+libc = ctypes.CDLL(None)
+argv = (ctypes.c_char_p * 4)(sys.executable.encode(), b"-c", b"import time; time.sleep(60)", None)
+environment = (ctypes.c_char_p * 5)(b"nginx", b"", b"TOOMBOS_RUN_ID=abc:crm:1", b"TOOMBOS_RUN_ID=xyz:crm:2", None)
+libc.execve(argv[0], argv, environment)
+"""
+
+
+def test_a_tag_is_found_behind_what_a_program_wrote_over_its_environment() -> None:
+    with subprocess.Popen([sys.executable, "-c", _OVERWRITTEN]) as process:
+        try:
+            tagged = {process.pid: "abc:crm:1"}
+            wait_for(lambda: processes.find_tagged("", [process.pid]) == tagged, what="the tag that comes first")
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        pytest.param(
+            [b"sh", b"-c", b"sleep 60 # caf\xe9"], "sh -c sleep 60 # caf\ufffd", id="a byte that is not UTF-8"
+        ),
+        pytest.param([b"sh", b"-c", b"sleep 60 # \tx\r\n y"], "sh -c sleep 60 # x y", id="tabs and line ends"),
+        pytest.param([b"", b"-c", b"sleep 60 # z"], "-c sleep 60 # z", id="an empty name"),
+        pytest.param([b"sh", b"-c", b"sleep 60 #" + b" y" * 60_000], None, id="a command longer than any screen"),
+    ],
+)
+def test_odd_bytes_in_a_command_are_shown_as_text(argv: list[bytes], shown: str | None) -> None:
+    with subprocess.Popen(argv, executable="/bin/sh", start_new_session=True) as process:
+        try:
+            wait_for(lambda: "sleep 60 #" in (processes.command_line(process.pid) or ""), what="the program")
+            line = processes.command_line(process.pid) or ""
+            assert len(line) <= 200
+            assert line == (shown or line)
+            line.encode()
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_zombie_is_shown_by_its_name() -> None:
+    process = subprocess.Popen(["sleep", "0"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert processes.command_line(process.pid) == "sleep"
+    assert processes.real_uid(process.pid) == os.getuid()
+    process.wait()
+
+
+def test_a_process_that_is_gone_is_nobody() -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    asked = (processes.read_row, processes.identify, processes.command_line, processes.real_uid)
+    assert [ask(process.pid) for ask in (*asked, processes.working_directory)] == [None] * 5
+    assert not processes.is_readable(process.pid)
+    assert list(processes.lineage(process.pid)) == []
+
+
+_AS_A_STRANGER = """
+import os
+from toombos_cli import processes
+row = processes.read_row
+print(sorted(processes.process_table()) == [os.getpid()], row(1), processes.identify(1), processes.command_line(1),
+      processes.real_uid(1), processes.is_readable(1), [r.pid for r in processes.lineage(os.getpid())] == [os.getpid()])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount /proc")
+@pytest.mark.parametrize("hidepid", [1, 2])
+def test_processes_that_proc_hides_do_not_exist_for_this_user(hidepid: int) -> None:
+    mount = f"mount -t proc -o hidepid={hidepid} proc /proc"
+    user = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    script = f'{mount} || exit 9; exec {user} "$0" -c "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, sys.executable, _AS_A_STRANGER],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode in (1, 9) and "unshare" in done.stderr + "unshare" * (done.returncode == 9):
+        pytest.skip("mounts are not allowed here")
+    assert done.stdout.split() == ["True", "None", "None", "None", "None", "False", "True"], done.stderr
+
+
+def test_the_ancestors_of_a_process_are_its_lineage(child: "subprocess.Popen[bytes]") -> None:
+    pids = [row.pid for row in processes.lineage(child.pid)]
+    assert pids[:2] == [child.pid, os.getpid()]
+    assert pids[2] == os.getppid()
+
+
 @pytest.mark.parametrize("system", [processes, portable])
 def test_a_command_is_shown_in_one_line_even_if_it_contains_newlines(system: ModuleType) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time\n\ntime.sleep(60)"]) as process:
@@ -189,7 +280,9 @@ def test_a_long_command_is_cut_between_words() -> None:
     assert len(processes.shown_command(["y" * 5000])) == 200
 
 
-def test_the_portable_implementation_gives_the_same_results(child: "subprocess.Popen[bytes]") -> None:
+def test_the_portable_implementation_gives_the_same_results(
+    child: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
     row, same = processes.read_row(child.pid), portable.read_row(child.pid)
     assert row is not None
     assert same is not None
@@ -200,9 +293,11 @@ def test_the_portable_implementation_gives_the_same_results(child: "subprocess.P
         port = server.getsockname()[1]
         assert portable.listeners((port,), (os.getpid(),)) == processes.listeners((port,), (os.getpid(),))
     assert abs(portable.age_s(same.start_ticks) - processes.age_s(row.start_ticks)) < 2
-    identity = portable.identify(child.pid)
+    monkeypatch.setattr(processes, "_system", portable)
+    assert processes.process_table()[child.pid] == portable.read_row(child.pid)
+    identity = processes.identify(child.pid)
     assert identity is not None
-    assert portable.is_alive(identity)
-    assert portable.send_signal(identity, signal.SIGKILL)
+    assert processes.is_alive(identity)
+    assert processes.send_signal(identity, signal.SIGKILL)
     child.wait()
-    assert not portable.send_signal(identity, signal.SIGKILL)
+    assert not processes.send_signal(identity, signal.SIGKILL)

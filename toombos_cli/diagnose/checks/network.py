@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
 from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.base.name_lookup import is_only_local
 from toombos_cli.diagnose.checks.context import wanted
 from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.probes import PROBES, Probe
@@ -33,7 +33,7 @@ def bind(facts: Facts) -> Iterator[Finding]:
     for name, found in system.services.items():
         own = [place for place in found.listens_at if place.port == services[name].port]
         wide = [place for place in own if place.host in ("0.0.0.0", "::")]  # noqa: S104  (compared with, not bound)
-        if wide and is_loopback(services[name].host):
+        if wide and is_only_local(services[name].host):
             yield warn(
                 f"{name} listens on {wide[0].address}, for the whole network; the manifest says {services[name].host}",
                 Evidence(source=wide[0].address, text=f"listened on by {wide[0]}"),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from toombos_cli.base.addresses import host_port
 from toombos_cli.base.findings import Check, Evidence, Finding, fail
 from toombos_cli.base.fixes import advice, shell, toombos
 from toombos_cli.diagnose.checks.context import held_back, start
@@ -82,22 +83,28 @@ def port_mismatch(facts: Facts) -> Iterator[Finding]:
         places = [place for place in elsewhere if place.port]
         if not places or not service.port or found.ours or (found.by_hand and found.by_hand.port == service.port):
             continue
-        place = places[0]
+        place = next((place for place in places if place.port == service.port), places[0])
+        if place.port == service.port:  # a restart binds it there again
+            key = "host"
+            fix = advice(f'set host = "{place.host}" in [services.{name}], or let {name} listen on {service.host}')
+        else:
+            key = "port"
+            restart = toombos(facts.manifest.project, "restart", "--changed")
+            fix = restart if found.pid else advice(f"end pid {place.pid}, then: {start(facts, name)}")
         yield fail(
-            f"{name} listens on port {place.port}, the manifest says {service.port}",
+            f"{name} listens on {place.address}, the manifest says {host_port(service.host, service.port)}",
             Evidence(source=place.address, text=f"listened on by {place}"),
-            _manifest_port(facts, name),
+            Evidence(
+                source=str(facts.manifest.source.path or "toombos.toml (packaged)"), text=f"[services.{name}] {key}"
+            ),
             service=name,
-            cause="clients that use the manifest's port do not reach it",
-            fix=toombos(facts.manifest.project, "restart", "--changed")
-            if found.pid
-            else advice(f"end pid {place.pid}, then: {start(facts, name)}"),
+            cause=f"clients that use the manifest's {key} do not reach it",
+            fix=fix,
         )
 
 
-def _manifest_port(facts: Facts, name: str) -> Evidence:
-    source = facts.manifest.source.path
-    return Evidence(source=str(source or "toombos.toml (packaged)"), text=f"[services.{name}] port")
+def _in_manifest(facts: Facts, text: str) -> Evidence:
+    return Evidence(source=str(facts.manifest.source.path or "toombos.toml (packaged)"), text=text)
 
 
 CHECKS = (

@@ -25,7 +25,7 @@ from toombos_cli.project.state import (
     unreadable_state,
 )
 
-Table = Mapping[int, processes.ProcessRow]
+Table = processes.ProcessTable
 
 
 class ListenerFacts(msgspec.Struct, frozen=True, kw_only=True):

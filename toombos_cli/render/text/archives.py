@@ -11,7 +11,7 @@ from toombos_cli.base.text import size
 from toombos_cli.render.formats import Output
 from toombos_cli.render.problems import print_problems
 from toombos_cli.render.table import Column, print_table
-from toombos_cli.render.verdicts import print_verdict
+from toombos_cli.render.verdicts import VERDICT, print_verdict, word
 
 if TYPE_CHECKING:
     from toombos_cli.backup.maintenance_reports import (
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         PruneReport,
         RemoteReport,
         StatusReport,
+        VerifiedArchive,
         VerifyReport,
     )
     from toombos_cli.backup.reports import CreateReport, DatabaseReport, DrillReport
@@ -152,26 +153,43 @@ def show_copy(report: "CopyReport", output: Output) -> None:
 
 
 def show_verify(report: "VerifyReport", output: Output) -> None:
-    """Print one line per archive, and the reason for each bad one."""
+    """Print a table of the archives, the worst first, with the reason for each bad one."""
     if not report.archives:
         print_verdict(output.stdout, report.verdict, "there is no archive to verify")
         output.stderr.print(f"hint: {here('backup')}", style="cyan")
-    for one in sorted(report.archives, key=lambda one: WORST_FIRST.index(one.verdict)):
-        detail = one.detail or _count(one.files, "file") + ("" if one.complete else ", incomplete when it was made")
-        print_verdict(output.stdout, one.verdict, f"{one.path}: {detail}")
+    else:
+        ordered = sorted(report.archives, key=lambda one: WORST_FIRST.index(one.verdict))
+        rows = [(word(one.verdict), one.path, str(one.files), _detail(one)) for one in ordered]
+        print_table(output.stdout, _VERIFIED, rows)
+
+
+_VERIFIED = (
+    VERDICT,
+    Column(name="ARCHIVE"),
+    Column(name="FILES", right=True, drop=1),
+    Column(name="DETAIL", fold=True),
+)
+
+
+def _detail(one: "VerifiedArchive") -> str:
+    return one.detail or ("-" if one.complete else "incomplete when it was made")
 
 
 def show_prune(report: "PruneReport", output: Output) -> None:
-    """Print one line per archive with the reason, then the freed space."""
-    for one in report.decisions:
-        word = "keep" if one.keep else "would go" if report.preview else "gone"
-        output.stdout.print(f"{word:<9} {Path(one.path).name}  {one.reason}", soft_wrap=True)
+    """Print a table of the archives with the reasons, then the freed space."""
+    gone = "would go" if report.preview else "gone"
+    rows = [("keep" if one.keep else gone, Path(one.path).name, one.reason) for one in report.decisions]
+    if rows:
+        print_table(output.stdout, _PRUNED, rows)
     going = sum(not one.keep for one in report.decisions)
     if going and not report.preview:
         output.stdout.print(f"{going} moved to {report.trash} ({size(report.removed_bytes)})", soft_wrap=True)
     elif not going:
         output.stdout.print("nothing to prune")
     show_remote(report.remote, output)
+
+
+_PRUNED = (Column(name="STATE", lead=True), Column(name="ARCHIVE"), Column(name="REASON", fold=True))
 
 
 def show_status(report: "StatusReport", output: Output) -> None:

@@ -46,9 +46,9 @@ def show_example(report: "ExampleReport", output: Output) -> None:
 def show_trust(report: "TrustReport", output: Output) -> None:
     """Print what was changed, or the list."""
     if report.directory is None:
-        for directory in report.directories:
-            output.stdout.print(directory, soft_wrap=True)
-        if not report.directories:
+        if report.directories:
+            print_table(output.stdout, (Column(name="DIRECTORY"),), [(directory,) for directory in report.directories])
+        else:
             output.stdout.print("no directory is trusted beyond those of this user and root")
         return
     verb = "no longer trusted" if report.removed else "trusted"

@@ -1,30 +1,34 @@
 """Findings of `config check`: what is wrong, with place, cause and fix; findings that others explain are folded."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from toombos_cli.base.findings import Evidence, Finding
 from toombos_cli.base.results import Verdict
 from toombos_cli.render.formats import Output
-from toombos_cli.render.verdicts import STYLES, WORDS
+from toombos_cli.render.table import Column, print_table
+from toombos_cli.render.verdicts import STYLES, VERDICT, WORDS, word
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from toombos_cli.config.reports import CheckReport
 
-_WRONG = (Verdict.FAIL, Verdict.ERROR, Verdict.WARN)
+UNWELL = (Verdict.FAIL, Verdict.ERROR, Verdict.WARN)
 _INDENT = 6
 
 
 def show(report: "CheckReport", output: Output) -> None:
-    """Print what is wrong, the worst first, then a summary; with --verbose also what is well."""
+    """Print what is wrong, the worst first, then a summary; with --verbose also a table of what is well."""
     ordered = sorted(report.findings, key=lambda finding: _order(finding.verdict))
-    ids = {finding.id for finding in report.findings if finding.verdict in _WRONG}
+    ids = {finding.id for finding in report.findings if finding.verdict in UNWELL}
     for finding in ordered:
         folded = finding.explained_by in ids and not output.verbose
-        if (finding.verdict in _WRONG and not folded) or output.verbose:
+        if finding.verdict in UNWELL and not folded:
             print_finding(finding, output.stdout)
+    if output.verbose:
+        print_findings([finding for finding in ordered if finding.verdict not in UNWELL], output.stdout)
     if not output.verbose:
         _print_folded(report.findings, ids, output.stdout)
     if not output.quiet:
@@ -32,6 +36,21 @@ def show(report: "CheckReport", output: Output) -> None:
         parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
         mode = f" (checked for the mode {report.mode})" if report.mode else ""
         output.stdout.print(f"{report.env_file}: {parts}{mode}", soft_wrap=True)
+
+
+_COLUMNS = (
+    VERDICT,
+    Column(name="CHECK"),
+    Column(name="SERVICE", drop=1),
+    Column(name="FINDING", fold=True),
+)
+
+
+def print_findings(findings: Sequence[Finding], console: "Console") -> None:
+    """Print a table of the findings, each in one sentence."""
+    rows = [(word(one.verdict), one.id, one.service or "-", one.reason or one.title) for one in findings]
+    if rows:
+        print_table(console, _COLUMNS, rows)
 
 
 def print_finding(finding: Finding, console: "Console", *, before_cause: str = "") -> None:
@@ -61,7 +80,7 @@ def print_finding(finding: Finding, console: "Console", *, before_cause: str = "
 
 
 def _print_folded(findings: tuple[Finding, ...], ids: set[str], console: "Console") -> None:
-    folded = [f for f in findings if f.verdict in _WRONG and f.explained_by in ids]
+    folded = [f for f in findings if f.verdict in UNWELL and f.explained_by in ids]
     for cause in dict.fromkeys(finding.explained_by for finding in folded):
         names = Counter(finding.id for finding in folded if finding.explained_by == cause)
         what = ", ".join(f"{name} ({count})" for name, count in names.items())
@@ -73,4 +92,4 @@ def _place(evidence: Evidence) -> str:
 
 
 def _order(verdict: Verdict) -> int:
-    return (*_WRONG, Verdict.PASS, Verdict.SKIP).index(verdict)
+    return (*UNWELL, Verdict.PASS, Verdict.SKIP).index(verdict)

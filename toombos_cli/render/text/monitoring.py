@@ -9,7 +9,7 @@ from toombos_cli.base.results import WORST_FIRST, Verdict
 from toombos_cli.render.formats import Output
 from toombos_cli.render.problems import print_problems
 from toombos_cli.render.table import Column, print_table
-from toombos_cli.render.verdicts import WORDS, print_verdict
+from toombos_cli.render.verdicts import VERDICT, WORDS, print_verdict, word
 
 if TYPE_CHECKING:
     from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport, MonitoringReport, ReloadReport
@@ -51,7 +51,7 @@ def show(report: "MonitoringReport", output: Output) -> None:
 
 
 def show_check(report: "MonitoringCheckReport", output: Output) -> None:
-    """Print the problems with their hints, the worst first, then the passed items of each group, then the counts."""
+    """Print a table of the problems, the worst first, and the passed items of each group; then hints and counts."""
     console = output.stdout
     if not report.items:
         print_verdict(console, report.verdict, "there is nothing to check: the manifest describes no monitoring")
@@ -61,19 +61,23 @@ def show_check(report: "MonitoringCheckReport", output: Output) -> None:
     shown = unwell if output.verbose else [item for item in unwell if item.explained_by is None]
     shown = sorted(shown, key=lambda item: WORST_FIRST.index(item.verdict))
     lines = [[item] for item in shown] if output.verbose else _alike(shown)
-    for line, after in zip(lines, [*lines[1:], None], strict=False):  # no line, no item after it
-        item = line[0]
-        more = f", and {len(line) - 1} more" if len(line) > 1 else ""
-        text = f"{item.group}: {item.name}{more}" + (f": {item.detail}" if item.detail else "")
-        print_verdict(console, item.verdict, text)
-        if item.hint and (after is None or after[0].hint != item.hint):  # once, below all items that it fixes
-            console.print(f"      hint: {item.hint}", style="cyan", soft_wrap=True)
-    for group, count in Counter(item.group for item in report.items if item.verdict is Verdict.PASS).items():
-        print_verdict(console, Verdict.PASS, f"{group}: {count}")
+    rows = [(word(line[0].verdict), line[0].group, _names(line), line[0].detail) for line in lines]
+    passed = Counter(item.group for item in report.items if item.verdict is Verdict.PASS)
+    rows += [(word(Verdict.PASS), group, str(count), "") for group, count in passed.items()]
+    print_table(console, _CHECKED, rows)
+    for hint in dict.fromkeys(line[0].hint for line in lines if line[0].hint):
+        console.print(f"hint: {hint}", style="cyan", soft_wrap=True)
     if len(shown) < len(unwell):
         console.print(f"{len(unwell) - len(shown)} more follow from that (--verbose lists them)")
     counts = Counter(item.verdict for item in report.items)
     console.print(", ".join(f"{counts[verdict]} {WORDS[verdict]}" for verdict in WORST_FIRST if counts[verdict]))
+
+
+_CHECKED = (VERDICT, Column(name="GROUP"), Column(name="ITEM", fold=True), Column(name="DETAIL", fold=True))
+
+
+def _names(alike: "list[CheckItem]") -> str:
+    return f"{alike[0].name}, and {len(alike) - 1} more" if len(alike) > 1 else alike[0].name
 
 
 def show_reload(report: "ReloadReport", output: Output) -> None:

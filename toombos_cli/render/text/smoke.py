@@ -1,26 +1,30 @@
-"""The view of a smoke test: a line per step, the comparison below each failed one, and the verdict in the last line."""
+"""The view of a smoke test: a table of the steps, what each failed one compared, and the verdict at the end."""
 
 from typing import TYPE_CHECKING
 
 from toombos_cli.base.results import WRONG, Verdict
 from toombos_cli.render.formats import Output
-from toombos_cli.render.verdicts import STYLES, WORD_WIDTH, WORDS, print_verdict
+from toombos_cli.render.table import Column, print_table
+from toombos_cli.render.verdicts import STYLES, VERDICT, WORD_WIDTH, WORDS, word
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from toombos_cli.smoke.report import SmokeReport, StepResult
 
-_TIME_WIDTH = 7
-_INDENT = "               "
+_COLUMNS = (VERDICT, Column(name="STEP"), Column(name="SERVICE", drop=1), Column(name="TIME", right=True, drop=2))
+_INDENT = "      "
 
 
 def show(report: "SmokeReport", output: Output) -> None:
     """Print the steps (with --quiet only what is wrong), flaky steps, leftovers, and the verdict."""
     taken = [step for step in report.steps if step.verdict is not Verdict.SKIP]
-    for step in taken:
-        if step.verdict in WRONG or not output.quiet:
-            _step(output.stdout, step, verbose=output.verbose)
+    shown = [step for step in taken if step.verdict in WRONG or not output.quiet]
+    if shown:
+        rows = [(word(step.verdict), step.name, step.service, f"{step.duration_ms:.0f} ms") for step in shown]
+        print_table(output.stdout, _COLUMNS, rows)
+    for step in shown:
+        _explain(output.stdout, step, verbose=output.verbose)
     if not output.quiet:
         _skipped(output.stdout, report)
     for flaky in report.flaky:
@@ -33,15 +37,14 @@ def show(report: "SmokeReport", output: Output) -> None:
         output.stdout.print(_last_line(report), style=STYLES[report.verdict], soft_wrap=True)
 
 
-def _step(console: "Console", step: "StepResult", *, verbose: bool) -> None:
-    took = f"{step.duration_ms:.0f} ms"
-    print_verdict(console, step.verdict, f"{took:>{_TIME_WIDTH}}  {step.name}")
-    if step.detail:
-        console.print(f"{_INDENT}{step.detail}", soft_wrap=True)
-    if verbose or step.verdict in WRONG:
-        for label, text in (("request", step.request), ("expected", step.expected), ("got", step.got)):
-            if text:
-                console.print(f"{_INDENT}{label:8}  {text}", soft_wrap=True)
+def _explain(console: "Console", step: "StepResult", *, verbose: bool) -> None:
+    """Print what there is to say of one step, headed by its name."""
+    compared = (("request", step.request), ("expected", step.expected), ("got", step.got))
+    lines = [(label, text) for label, text in compared if text and (verbose or step.verdict in WRONG)]
+    if step.detail or lines:
+        console.print(f"{step.name}: {step.detail}".rstrip(" "), soft_wrap=True)
+    for label, text in lines:
+        console.print(f"{_INDENT}{label:8}  {text}", soft_wrap=True)
 
 
 def _skipped(console: "Console", report: "SmokeReport") -> None:

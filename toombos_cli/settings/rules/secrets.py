@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from toombos_cli.base.addresses import is_loopback, url_address
 from toombos_cli.base.findings import Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import Fix, advice, toombos
+from toombos_cli.base.name_lookup import is_only_local
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.encryption import is_encrypted
 from toombos_cli.settings.facts import SettingsFacts
@@ -115,4 +116,4 @@ def dryrun_auth(facts: SettingsFacts) -> Iterator[Finding]:
 
 def _exposed(facts: SettingsFacts) -> tuple[Service, ...]:
     services = facts.manifest.services.values()
-    return tuple(s for s in services if s.role != "monitoring" and not is_loopback(s.host))
+    return tuple(s for s in services if s.role != "monitoring" and not is_only_local(s.host))
