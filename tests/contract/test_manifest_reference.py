@@ -16,7 +16,7 @@ from toombos_cli.manifest.tables.load import LoadDefaults
 from toombos_cli.manifest.tables.monitoring import AlertRule, Monitoring, Panel, Patience, Thresholds
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.manifest.tables.service import Limits, RestartTable, Service
-from toombos_cli.manifest.tables.smoke import Cleanup, Counter, SmokeStep
+from toombos_cli.manifest.tables.smoke import Capture, Cleanup, Counter, SmokeStep, Until, Untouched, Upload
 
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "manifest.md").read_text()
@@ -91,7 +91,7 @@ def test_every_section_of_the_manifest_has_a_heading():
     assert {re.match(r"\[*(\w+)", h)[1] for h in re.findall(r"^## (\[.*)$", REFERENCE, flags=re.MULTILINE)} == sections
 
 
-@pytest.mark.parametrize("table", [SmokeStep, Counter, Cleanup, Condition])
+@pytest.mark.parametrize("table", [SmokeStep, Counter, Cleanup, Untouched, Upload, Capture, Until, Condition])
 def test_the_page_on_smoke_steps_names_every_key(table):
     page = (DOCS / "smoke.md").read_text()
     for field in msgspec.structs.fields(table):

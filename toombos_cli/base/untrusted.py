@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, overload
 
 import msgspec
 
+from toombos_cli.base.exact_numbers import ExactNumber
 from toombos_cli.base.plain_files import MOST_BYTES, read_plain
 
 T = TypeVar("T")
@@ -18,6 +19,7 @@ T = TypeVar("T")
 _MOST_LEVELS = 100
 """Deeper values would end the recursive functions that compare, redact and encode them."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_EXACTLY = msgspec.json.Decoder(float_hook=ExactNumber)
 _LINE = re.compile(r" \(at (?:line (\d+)|end of document).*\)$")
 
 EpochSeconds = Annotated[float, msgspec.Meta(ge=0, le=32_503_680_000)]
@@ -35,7 +37,9 @@ class UntrustedError(ValueError):
 
 
 @overload
-def decode_untrusted(content: bytes | str, *, most_bytes: int = ..., as_python: bool = ...) -> Any: ...
+def decode_untrusted(
+    content: bytes | str, *, most_bytes: int = ..., as_python: bool = ..., exact: bool = ...
+) -> Any: ...
 @overload
 def decode_untrusted(
     content: bytes | str,
@@ -51,18 +55,20 @@ def decode_untrusted(
     most_bytes: int = MOST_BYTES,
     dec_hook: Callable[[type, Any], Any] | None = None,
     as_python: bool = False,
+    exact: bool = False,
 ) -> Any:
     """Return the JSON value, of this type. Raise UntrustedError.
 
     A value without a type may be nested in 100 levels. `as_python` also accepts what Python's own encoder writes,
-    although JSON forbids it: NaN, Infinity and unpaired surrogates.
+    although JSON forbids it: NaN, Infinity and unpaired surrogates. With `exact`, a number that is no integer is an
+    ExactNumber, which keeps its digits.
     """
     if len(content) > most_bytes:
         raise UntrustedError(f"it is longer than {most_bytes} bytes")
     if isinstance(content, bytes):
         content = content.removeprefix(_BYTE_ORDER_MARK)
     try:
-        value = msgspec.json.decode(content, type=kind, dec_hook=dec_hook)
+        value = _EXACTLY.decode(content) if exact else msgspec.json.decode(content, type=kind, dec_hook=dec_hook)
     except RecursionError:
         raise UntrustedError("it is nested too deeply") from None
     except ValueError as error:

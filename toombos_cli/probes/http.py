@@ -58,7 +58,7 @@ def probe_http(
             method,
             _url(target),
             headers=sent,
-            cookies=cookies,
+            cookies=None if cookies is None else cookies.jar,  # the jar, because a copy would lose its policy
             content=body,
             extensions={"target": target.path.encode("ascii")},  # httpx would remove `..` from the path
         )

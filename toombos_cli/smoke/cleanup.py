@@ -1,67 +1,95 @@
 """Removes what the steps created, in reverse order, whether or not the steps passed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toombos_cli.manifest.tables.conditions import read_condition, value_at
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
-from toombos_cli.probes import Reason, probe_http, read_json
-from toombos_cli.smoke.variables import MissingVariableError, fill_path
+from toombos_cli.probes import Reason, probe_http
+from toombos_cli.probes.endpoint import endpoint_of
+from toombos_cli.smoke.response import StepResponse
+from toombos_cli.smoke.variables import MissingVariableError, fill, is_fixed, used_at_start
+
+if TYPE_CHECKING:
+    import httpx
 
 _TIMEOUT_S = 10.0
+
+Values = Callable[[str], Mapping[str, Any]]
+"""Returns the variables that a step of this service may use now."""
 
 
 class Cleanups:
     """The cleanups to send at the end. Which of them are allowed is checked before the first step."""
 
-    def __init__(self, steps: tuple[SmokeStep, ...], services: Mapping[str, Service]) -> None:
+    def __init__(self, steps: tuple[SmokeStep, ...], services: Mapping[str, Service], values: Values) -> None:
         self._services = services
-        self._forbidden = {step.name for step in steps if not _was_untouched(step, services)}
+        self._values = values
+        self._forbidden: set[str] = set()
         self._pending: dict[tuple[str, str], _Pending] = {}
         self._left: list[str] = []
+        for step in steps:
+            if all(map(is_fixed, used_at_start(step))):
+                self._check(step)
 
-    def add(self, step: SmokeStep, values: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+    def before(self, step: SmokeStep) -> None:
+        """Check the condition of a cleanup that uses captured values, which were unknown at the start."""
+        if not all(map(is_fixed, used_at_start(step))):
+            self._check(step)
+
+    def add(self, step: SmokeStep, headers: Mapping[str, str], cookies: "httpx.Cookies | None") -> None:
         """Record the cleanup of a step that was sent, unless a capture is missing: then it created nothing."""
-        cleanup = step.cleanup
-        if cleanup is None:
+        if step.cleanup is None:
             return
         try:
-            url = self._services[step.service].url + fill_path(cleanup.path, values)
+            cleanup = fill(step.cleanup, self._values(step.service))
         except MissingVariableError:
             return
         if step.name in self._forbidden:
             self._left.append(f"{step.name}: its data in {step.service}, which already contained other data")
         else:
-            self._pending[cleanup.method, url] = _Pending(step.name, cleanup.status, headers)
+            service = self._services[step.service]
+            pending = _Pending(step.name, service, cleanup.status, headers, cookies)
+            self._pending[cleanup.method, service.url + cleanup.path] = pending
 
     def run(self) -> tuple[str, ...]:
         """Send the cleanups and return a description of each thing that is left behind."""
         for (method, url), pending in reversed(self._pending.items()):
-            result = probe_http(url, method=method, headers=pending.headers, timeout_s=_TIMEOUT_S)
+            result = probe_http(
+                url,
+                method=method,
+                headers=pending.headers,
+                timeout_s=_TIMEOUT_S,
+                endpoint=endpoint_of(pending.service),
+                cookies=pending.cookies,
+            )
             if result.http_status not in pending.status:
                 self._left.append(f"{pending.step}: {method} {url}: {result.detail or result.reason}")
         self._pending.clear()
         return tuple(dict.fromkeys(self._left))
 
+    def _check(self, step: SmokeStep) -> None:
+        if not self._was_untouched(step):
+            self._forbidden.add(step.name)
+
+    def _was_untouched(self, step: SmokeStep) -> bool:
+        written = step.cleanup.if_at_start if step.cleanup else None
+        if written is None or step.service not in self._services:
+            return True
+        service, condition = self._services[step.service], fill(written, self._values(step.service))
+        result = probe_http(service.url + condition.path, timeout_s=_TIMEOUT_S, endpoint=endpoint_of(service))
+        response = StepResponse(result=result)
+        if result.reason is not Reason.OK or response.not_json:
+            return False
+        return all(read_condition(want).holds(value_at(response.json, path)) for path, want in condition.json.items())
+
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
     step: str
+    service: Service
     status: tuple[int, ...]
     headers: Mapping[str, str]
-
-
-def _was_untouched(step: SmokeStep, services: Mapping[str, Service]) -> bool:
-    condition = step.cleanup.if_at_start if step.cleanup else None
-    if condition is None or step.service not in services:
-        return True
-    result = probe_http(services[step.service].url + condition.path, timeout_s=_TIMEOUT_S)
-    if result.reason is not Reason.OK:
-        return False
-    try:
-        document = read_json(result)
-    except ValueError:
-        return False
-    return all(read_condition(demand).holds(value_at(document, path)) for path, demand in condition.json.items())
+    cookies: "httpx.Cookies | None"

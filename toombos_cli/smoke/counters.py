@@ -2,19 +2,24 @@
 
 import time
 from collections.abc import Mapping
+from decimal import Context, Decimal
+from typing import Any
 
+from toombos_cli.base.exact_numbers import as_decimal, encode_exact, is_number
 from toombos_cli.base.text import size
 from toombos_cli.manifest.tables.conditions import value_at
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import Counter, SmokeStep
-from toombos_cli.probes import Reason, probe_http, read_json
+from toombos_cli.probes import Reason, probe_http
+from toombos_cli.probes.endpoint import endpoint_of
 from toombos_cli.smoke.judge import Mismatch
 from toombos_cli.smoke.metrics import metric_value
+from toombos_cli.smoke.response import StepResponse
 
 _SETTLE_S = 1.0
 _MAX_BYTES = 4 * 1024 * 1024
-_MOST = 2**53
-"""Beyond it, adding 1 may not change a number."""
+_MOST_DIGITS = 400
+_EXACT = Context(prec=_MOST_DIGITS)
 
 
 class UnreadableCounterError(Exception):
@@ -25,8 +30,9 @@ class CounterProof:
     """Reads the counters before the step; `mismatches()` reads them again after it."""
 
     def __init__(self, step: SmokeStep, services: Mapping[str, Service]) -> None:
-        """Read the counters. Raises UnreadableCounterError."""
+        """Read the counters of a filled step. Raises UnreadableCounterError."""
         self._counters = step.counters
+        self._rises = [_wanted(counter) for counter in self._counters]
         self._services = services
         self._before = [self._read(counter) for counter in self._counters]
 
@@ -37,38 +43,58 @@ class CounterProof:
         """
         deadline = time.monotonic() + _SETTLE_S
         while True:
-            rises = [self._read(c) - before for c, before in zip(self._counters, self._before, strict=True)]
-            lags = any(rise < counter.rises_by for counter, rise in zip(self._counters, rises, strict=True))
+            now = [self._read(counter) for counter in self._counters]
+            rises = [_EXACT.subtract(after, before) for after, before in zip(now, self._before, strict=True)]
+            lags = any(rise < wanted for rise, wanted in zip(rises, self._rises, strict=True))
             if not lags or time.monotonic() > deadline:
                 break
             time.sleep(0.05)
         return tuple(
-            Mismatch(f"{_name(c)} rises by {c.rises_by:g}", f"{_name(c)} rose by {rise:g}{_hint(c, rise)}")
-            for c, rise in zip(self._counters, rises, strict=True)
-            if rise != c.rises_by
+            Mismatch(f"{_name(c)} rises by {_shown(wanted)}", f"{_name(c)} rose by {_shown(rise)}{_hint(rise, wanted)}")
+            for c, rise, wanted in zip(self._counters, rises, self._rises, strict=True)
+            if rise != wanted
         )
 
-    def _read(self, counter: Counter) -> float:
-        url = self._services[counter.service].url + counter.path
-        result = probe_http(url, timeout_s=5, max_body_bytes=_MAX_BYTES)
+    def _read(self, counter: Counter) -> Decimal:
+        service = self._services[counter.service]
+        url = service.url + counter.path
+        result = probe_http(url, timeout_s=5, max_body_bytes=_MAX_BYTES, endpoint=endpoint_of(service))
         if result.reason is not Reason.OK:
             raise UnreadableCounterError(f"{_name(counter)}: {result.reason}: {result.detail}")
         if result.truncated:
             raise UnreadableCounterError(f"{_name(counter)}: {counter.path} is longer than {size(_MAX_BYTES)}")
+        response = StepResponse(result=result)
         try:
             if counter.metric is not None:
-                return metric_value(result.body.decode("utf-8", "replace"), counter.metric) or 0.0
-            value = value_at(read_json(result), counter.json or "$")
+                return as_decimal(metric_value(response.text, counter.metric) or 0.0)
+            if response.not_json:
+                raise UnreadableCounterError(f"{_name(counter)}: {response.not_json}")
+            value = value_at(response.json, counter.json or "$")
         except ValueError as error:
             raise UnreadableCounterError(f"{_name(counter)}: {error}") from None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not -_MOST <= value <= _MOST:
-            raise UnreadableCounterError(f"{_name(counter)}: its value in {counter.path} is not a number")
-        return value
+        return _number(value, f"{_name(counter)}: its value in {counter.path} is not a number")
+
+
+def _wanted(counter: Counter) -> Decimal:
+    shown = encode_exact(counter.rises_by)
+    return _number(counter.rises_by, f"{_name(counter)}: rises_by is {shown}, which is not a number")
+
+
+def _number(value: Any, complaint: str) -> Decimal:
+    """Return the number, if sums with it are exact. Raises UnreadableCounterError."""
+    number = as_decimal(value) if is_number(value) else None
+    if number is None or not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS // 2:
+        raise UnreadableCounterError(complaint)
+    return number
 
 
 def _name(counter: Counter) -> str:
     return f"{counter.service} {counter.json or counter.metric}"
 
 
-def _hint(counter: Counter, rise: float) -> str:
-    return " (more than this step caused: is another client using the system?)" if rise > counter.rises_by else ""
+def _shown(number: Decimal) -> str:
+    return f"{number.normalize(_EXACT):f}"
+
+
+def _hint(rise: Decimal, wanted: Decimal) -> str:
+    return " (more than this step caused: is another client using the system?)" if rise > wanted else ""

@@ -16,9 +16,10 @@ def refuse_to_send_variables_elsewhere(
 
     `allowed_targets` of the manifest's `[load]` table names the hosts that may be reached.
     """
-    for step in steps:
-        host = manifest.services[step.service].host
-        sent = [name for name in sent_by(step) if environment.get(step.service, {}).get(name)]
+    sendings = [(step, service, names) for step in steps for service, names in sent_by(step).items()]
+    for step, service, names in sendings:
+        host = manifest.services[service].host
+        sent = [name for name in names if environment.get(step.service, {}).get(name)]
         if sent and host not in manifest.load.allowed_targets and not is_this_machine(host):
             raise RefusedError(
                 f"{step.name} would send {', '.join(sent)} to {host}, which is not this machine: nothing was sent",

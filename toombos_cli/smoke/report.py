@@ -18,6 +18,10 @@ class StepResult:
     expected: str = ""
     got: str = ""
     detail: str = ""
+    note: str = ""
+    """What could not be checked although nobody demanded it; it does not change the verdict."""
+    attempts: int = 1
+    """How often the request was sent; more than once only with `until`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,49 +1,30 @@
 """One round of the smoke test: the health of the services, the proof of dry-run mode, then the steps in order."""
 
-import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
-import msgspec
+from collections.abc import Callable
+from dataclasses import replace
 
 from toombos_cli.base.errors import RefusedError
 from toombos_cli.base.fixes import toombos
 from toombos_cli.base.results import Verdict
-from toombos_cli.manifest.tables.conditions import value_at
+from toombos_cli.base.time_limits import TimeIsUpError
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
-from toombos_cli.probes import ProbeResult, Reason, health_verdict, probe_http
+from toombos_cli.probes import Reason, health_verdict
 from toombos_cli.project.own_requests import OwnRequests
 from toombos_cli.project.port_owner import strangers
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.smoke.cleanup import Cleanups
-from toombos_cli.smoke.counters import CounterProof, UnreadableCounterError
-from toombos_cli.smoke.judge import Mismatch, ResponseVerdict, judge_answer, summary
+from toombos_cli.smoke.counters import UnreadableCounterError
+from toombos_cli.smoke.exchange import Exchanges, TestedSystem
 from toombos_cli.smoke.plan import HEALTH, SmokePlan
 from toombos_cli.smoke.report import StepResult
 from toombos_cli.smoke.schema import Contract
 from toombos_cli.smoke.sockets import SocketWatch
-from toombos_cli.smoke.variables import ENVIRONMENT, RUN_ID, MissingVariableError, credentials, fill, fill_path
-
-_MAX_BODY_BYTES = 16 * 1024 * 1024
-_SHOWN_BODY_CHARS = 200
+from toombos_cli.smoke.variables import RUN_ID, MissingVariableError
 
 Notify = Callable[[StepResult], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestedSystem:
-    """The system under test: the services of a project, and the variables of each service."""
-
-    project: Path
-    services: Mapping[str, Service]
-    environment: Mapping[str, Mapping[str, str]]
-    has_dry_run: bool
-    """Whether the manifest describes the mode dry_run."""
 
 
 def _how_to_go_on(system: TestedSystem) -> str:
@@ -55,7 +36,7 @@ def _how_to_go_on(system: TestedSystem) -> str:
 
 
 class Round:
-    """The state of one round. A step that cannot run is skipped with a reason; no request is sent twice."""
+    """The state of one round. A step that cannot run is skipped with a reason."""
 
     def __init__(
         self,
@@ -69,12 +50,16 @@ class Round:
         self._system = system
         self._plan = plan
         self._sockets = sockets
-        self._contracts = contracts
         self._notify = notify
         self._unhealthy: set[str] = set()
         self._proven: set[str] = set()
-        self._values: dict[str, Any] = {RUN_ID: secrets.token_hex(6)}
-        self._request_id = OwnRequests.of(system.project).new_id("smoke")
+        self._exchanges = Exchanges(
+            system,
+            (*plan.proofs, *plan.steps),
+            contracts=contracts,
+            request_id=OwnRequests.of(system.project).new_id("smoke"),
+            run_id={RUN_ID: secrets.token_hex(6)},
+        )
         self._results: list[StepResult] = []
 
     @property
@@ -91,7 +76,8 @@ class Round:
         for step in self._plan.proofs:
             self._done(self._prove(step, allow_live=allow_live))
         healthy = tuple(step for step in self._plan.steps if step.service not in self._unhealthy)
-        cleanups = Cleanups(healthy, self._system.services)  # sends requests, which an unhealthy service would delay
+        # It sends requests, which an unhealthy service would delay.
+        cleanups = Cleanups(healthy, self._system.services, self._exchanges.values)
         try:
             for step in self._plan.steps:
                 self._done(self._take(step, cleanups))
@@ -102,7 +88,7 @@ class Round:
     def _prove(self, step: SmokeStep, *, allow_live: bool) -> StepResult:
         """Check that the service says that it is in dry-run mode. A service that responds otherwise counts as live."""
         result = self._take(step)
-        if result.verdict is Verdict.PASS:
+        if step.name in self._exchanges.fulfilled:
             self._proven.add(step.service)
         elif result.got and allow_live:
             return replace(result, verdict=Verdict.WARN, detail="not in dry-run mode: only read-only steps are run")
@@ -156,12 +142,15 @@ class Round:
             return StepResult(name=step.name, service=step.service, verdict=Verdict.SKIP, detail=why_not)
         started = time.monotonic()
         try:
-            result = self._isolation(step) if step.loopback_only else self._exchange(step, cleanups)
+            result = self._isolation(step) if step.loopback_only else self._exchanges.take(step, cleanups)
         except MissingVariableError as missing:
             detail = f"needs ${{{missing.name}}}, which no step has captured"
             return StepResult(name=step.name, service=step.service, verdict=Verdict.SKIP, detail=detail)
         except (UnreadableCounterError, ValueError) as error:
             result = StepResult(name=step.name, service=step.service, verdict=Verdict.ERROR, detail=str(error))
+        except TimeIsUpError:
+            detail = "its conditions could not be judged in time: is a regular expression or a JSON path too slow?"
+            result = StepResult(name=step.name, service=step.service, verdict=Verdict.ERROR, detail=detail)
         return replace(result, duration_ms=round((time.monotonic() - started) * 1000, 3))
 
     def _obstacle(self, step: SmokeStep) -> str:
@@ -195,105 +184,8 @@ class Round:
             return replace(base, verdict=Verdict.FAIL, expected=expected, got=", ".join(outside))
         return replace(base, expected=expected)
 
-    def _exchange(self, step: SmokeStep, cleanups: Cleanups | None) -> StepResult:
-        values = self._values | self._environment_of(step.service)
-        filled = _filled(step, values)
-        # The request id marks these requests in the services' logs, so that `diagnose` ignores simulated faults.
-        headers = {"X-Request-ID": self._request_id} | {name: value for name, value in filled.headers.items() if value}
-        body = b"" if filled.body is None else json.dumps(filled.body).encode()
-        if body:
-            headers = {"Content-Type": "application/json"} | headers
-        url = self._system.services[step.service].url + filled.path
-        request = f"{step.method} {url}" + (f" {_short(body)}" if body else "")
-        base = StepResult(name=step.name, service=step.service, verdict=Verdict.PASS, request=request)
-        proof = CounterProof(step, self._system.services)
-        limit_s = step.timeout_s if step.silent_for_ms is None else step.silent_for_ms / 1000
-        response = probe_http(
-            url, method=step.method, headers=headers, body=body, timeout_s=limit_s, max_body_bytes=_MAX_BODY_BYTES
-        )
-        if step.optional and response.reason is Reason.REFUSED:
-            return replace(base, verdict=Verdict.SKIP, detail="optional, and nothing listens")
-        if step.silent_for_ms is not None:
-            return _judged_silence(base, step.silent_for_ms, response)
-        judgement = judge_answer(filled, response, self._contract(step))
-        self._capture(step, judgement)
-        if cleanups is not None:
-            cleanups.add(step, values | self._values, headers)
-        return _judged(base, filled, response, judgement, proof.mismatches())
-
-    def _environment_of(self, service: str) -> dict[str, str]:
-        return {ENVIRONMENT + name: value for name, value in self._system.environment.get(service, {}).items()}
-
-    def _capture(self, step: SmokeStep, judgement: ResponseVerdict) -> None:
-        if judgement.body is msgspec.UNSET:
-            return
-        for name, path in step.capture.items():
-            value = value_at(judgement.body, path)
-            if value is not msgspec.UNSET:
-                self._values[name] = value
-
-    def _contract(self, step: SmokeStep) -> Contract | None:
-        service = self._system.services[step.service]
-        if not step.json_schema or service.openapi is None:
-            return None
-        if step.service not in self._contracts:
-            keys = credentials(self._plan.steps, step.service, self._system.environment.get(step.service, {}))
-            headers = {name: fill(text, self._environment_of(step.service)) for name, text in keys.items()}
-            self._contracts[step.service] = Contract.fetch(
-                service.url + service.openapi, headers=headers, timeout_s=step.timeout_s
-            )
-        return self._contracts[step.service]
-
-
-def _filled(step: SmokeStep, values: Mapping[str, Any]) -> SmokeStep:
-    return msgspec.structs.replace(
-        step,
-        path=fill_path(step.path, values),
-        headers={name: str(value) for name, value in fill(step.headers, values).items()},
-        body=fill(step.body, values),
-        json=fill(step.json, values),
-        metrics=fill(step.metrics, values),
-    )
-
-
-def _judged(
-    base: StepResult, step: SmokeStep, response: ProbeResult, judgement: ResponseVerdict, counted: tuple[Mismatch, ...]
-) -> StepResult:
-    mismatches = (*judgement.mismatches, *counted)
-    if mismatches:
-        return replace(
-            base,
-            verdict=Verdict.FAIL,
-            expected="; ".join(m.expected for m in mismatches),
-            got="; ".join(m.got for m in mismatches),
-        )
-    return replace(
-        base,
-        verdict=Verdict.WARN if judgement.doubts else Verdict.PASS,
-        expected=summary(step),
-        got=f"HTTP {response.http_status}",
-        detail="; ".join(judgement.doubts),
-    )
-
-
-def _judged_silence(base: StepResult, silent_for_ms: float, response: ProbeResult) -> StepResult:
-    expected = f"no response within {silent_for_ms:g} ms"
-    if response.reason is Reason.TIMEOUT:
-        return replace(base, expected=expected, got="none")
-    got = (
-        f"HTTP {response.http_status} after {response.latency_ms or 0:.0f} ms"
-        if response.http_status
-        else response.detail
-    )
-    return replace(base, verdict=Verdict.FAIL, expected=expected, got=got)
-
 
 def _health_request(service: Service) -> str:
     if not service.port:
         return "look for its process"
     return f"connect {service.url}" if service.scheme == "tcp" else f"GET {service.url}{service.health}"
-
-
-def _short(body: bytes) -> str:
-    text = body.decode("utf-8", "replace")
-    return text if len(text) <= _SHOWN_BODY_CHARS else text[: _SHOWN_BODY_CHARS - 1] + "…"

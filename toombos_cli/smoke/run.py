@@ -12,9 +12,10 @@ from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.smoke.egress import refuse_to_send_variables_elsewhere
+from toombos_cli.smoke.exchange import TestedSystem
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
-from toombos_cli.smoke.round import Notify, Round, TestedSystem
+from toombos_cli.smoke.round import Notify, Round
 from toombos_cli.smoke.schema import Contract
 from toombos_cli.smoke.sockets import SocketWatch
 
@@ -45,6 +46,7 @@ def run_smoke(
         services=manifest.services,
         environment=environment,
         has_dry_run=DRY_RUN in manifest.modes,
+        allowed_targets=manifest.load.allowed_targets,
     )
     taken = manifest.smoke if deep else (*plan.proofs, *plan.steps)
     refuse_to_send_variables_elsewhere(manifest, taken, environment)

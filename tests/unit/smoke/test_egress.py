@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.runner import run_toombos
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import is_this_machine
+from toombos_cli.smoke.links import RedirectRule
 
 HEAD = '[services.api]\ncommand = ["sleep", "9"]\nport = 7999\nhost = "{host}"\n'
 STEP = '[[smoke]]\nname = "steal"\nservice = "api"\nwrites = false\n'
@@ -17,6 +19,17 @@ WAYS = {
     "in a header": 'path = "/x"\nheaders = { X-Key = "${env.AWS_SECRET}" }\n',
     "in part of a header": 'path = "/x"\nheaders = { Authorization = "Bearer ${env.AWS_SECRET}" }\n',
     "in a body": 'path = "/x"\nmethod = "POST"\nbody = { deep = [{ key = "a${env.AWS_SECRET}" }] }\n',
+    "in a text body": 'path = "/x"\nmethod = "POST"\nraw = "${env.AWS_SECRET}"\n',
+    "in a form": 'path = "/x"\nmethod = "POST"\nform = { key = ["a", "${env.AWS_SECRET}"] }\n',
+    "in a file": 'path = "/x"\nmethod = "POST"\nfiles = { a = { content = "${env.AWS_SECRET}" } }\n',
+    "in the name of a header": 'path = "/x"\nheaders = { "${env.AWS_SECRET}" = "1" }\n',
+    "in a counter": (
+        'path = "/x"\ncounters = [{ service = "api", path = "/${env.AWS_SECRET}", json = "a", rises_by = 1 }]\n'
+    ),
+    "in the condition of a cleanup": (
+        'path = "/x"\ncleanup = { path = "/x", if_at_start = { path = "/${env.AWS_SECRET}", json = {} } }\n'
+    ),
+    "as a link": 'path = "${env.AWS_SECRET}"\n',
     "in a cleanup": 'path = "/x"\ncleanup = { path = "/x/${env.AWS_SECRET}" }\n',
     "in the step that proves dry-run mode": 'path = "/x/${env.AWS_SECRET}"\nproves_dry_run = true\n',
 }
@@ -53,6 +66,46 @@ ALLOWED = {
 @pytest.mark.parametrize("manifest", ALLOWED.values(), ids=ALLOWED)
 def test_a_step_is_not_refused_if(manifest: str, tmp_path: Path) -> None:
     assert smoke(tmp_path, manifest.replace('path = "', 'timeout_s = 0.3\npath = "')).returncode != 5
+
+
+def test_a_variable_is_not_sent_to_the_other_machine_of_a_counter(tmp_path: Path) -> None:
+    near, far = HEAD.format(host="127.0.0.1"), HEAD.format(host=ELSEWHERE).replace("services.api", "services.far")
+    counter = 'path = "/x"\ncounters = [{ service = "far", path = "/${env.AWS_SECRET}", json = "a", rises_by = 1 }]\n'
+
+    done = smoke(tmp_path, near + far + STEP + counter)
+
+    assert done.returncode == 5
+    assert f"AWS_SECRET to {ELSEWHERE}" in done.stderr
+
+
+def test_a_variable_is_not_sent_over_tcp_to_another_machine(tmp_path: Path) -> None:
+    head = HEAD.format(host=ELSEWHERE) + 'scheme = "tcp"\n'
+
+    assert smoke(tmp_path, head + STEP + 'send = "AUTH ${env.AWS_SECRET}"\n').returncode == 5
+
+
+SERVICES = {
+    name: Service(name=name, command=("unused",), host=host, port=80)
+    for name, host in (("near", "127.0.0.1"), ("far", ELSEWHERE))
+}
+# URL, whether the step sends variables, allowed targets, followed
+REDIRECTS = {
+    "to another name of this machine": ("http://localhost/x", True, (), True),
+    "to the IPv6 address of this machine": ("http://[::1]/x", True, (), True),
+    "to itself": ("http://127.0.0.1/x", True, (), True),
+    "to another service without a secret": (f"http://{ELSEWHERE}/x", False, (), True),
+    "to another machine with a secret": (f"http://{ELSEWHERE}/x", True, (), False),
+    "to a machine that may have it": (f"http://{ELSEWHERE}/x", True, (ELSEWHERE,), True),
+    "to no service": ("http://example.com/x", False, ("example.com",), False),
+    "to another port": ("http://127.0.0.1:81/x", False, (), False),
+    "to another scheme": ("https://127.0.0.1:80/x", False, (), False),
+    "to a port that is none": ("http://127.0.0.1:x/", False, (), False),
+}
+
+
+@pytest.mark.parametrize(("url", "sends", "allowed", "followed"), REDIRECTS.values(), ids=REDIRECTS)
+def test_a_redirect_is_followed_only(url: str, sends: bool, allowed: tuple[str, ...], followed: bool) -> None:
+    assert RedirectRule(SERVICES, sends_variables=sends, allowed=allowed)(url) is followed
 
 
 ADDRESSES = {

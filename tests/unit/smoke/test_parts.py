@@ -3,22 +3,22 @@
 import pytest
 
 from toombos_cli.base.results import Verdict
-from toombos_cli.probes import ProbeResult, Reason
+from toombos_cli.manifest.tables.smoke import Cleanup, SmokeStep
 from toombos_cli.render.github import annotations, summary
 from toombos_cli.smoke.metrics import metric_value
 from toombos_cli.smoke.report import SmokeReport, StepResult
-from toombos_cli.smoke.schema import Contract
-from toombos_cli.smoke.variables import MissingVariableError, fill, fill_path
+from toombos_cli.smoke.variables import MissingVariableError, fill, fill_step
 
 VALUES = {"id": "a/b ?", "n": 3, "env.KEY": "k"}
 
 
 def test_a_lone_variable_keeps_its_type_and_becomes_text_inside_a_text():
-    assert fill({"a": "${n}", "b": ["x${n}", 1, None]}, VALUES) == {"a": 3, "b": ["x3", 1, None]}
+    step = SmokeStep(name="a", service="s", path="/", body={"a": "${n}", "b": ["x${n}", 1, None]})
+    assert fill_step(step, VALUES).body == {"a": 3, "b": ["x3", 1, None]}
 
 
 def test_a_value_in_a_path_cannot_lead_to_another_path():
-    assert fill_path("/items/${id}", VALUES) == "/items/a%2Fb%20%3F"
+    assert fill(Cleanup(path="/items/${id}"), VALUES).path == "/items/a%2Fb%20%3F"
 
 
 def test_an_unset_environment_variable_is_empty_and_any_other_unset_variable_is_an_error():
@@ -52,45 +52,6 @@ def test_a_metric_is_the_sum_of_its_matching_samples(metric, value):
 def test_an_invalid_metric_is_refused(metric):
     with pytest.raises(ValueError, match=r"is not a metric|cannot be read"):
         metric_value(METRICS, metric)
-
-
-ITEM = {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}}
-
-
-def promise(schema):
-    return {"responses": {"200": {"content": {"application/json": {"schema": schema}}}}}
-
-
-CONTRACT = Contract(
-    document={
-        "components": {"schemas": {"Item": ITEM}},
-        "paths": {
-            "/items/{id}": {"get": promise({"$ref": "#/components/schemas/Item"})},
-            "/items/special": {"get": promise({"type": "array"})},
-            "/vague": {"get": promise({})},
-        },
-    }
-)
-# path, status, body, violation, doubt
-RESPONSES = {
-    "conforming": ("/items/1", 200, {"id": "1"}, "", ""),
-    "conforming, with a query": ("/items/1?x=1", 200, {"id": "1"}, "", ""),
-    "without a required field": ("/items/1", 200, {}, "$: 'id' is a required property", ""),
-    "with a field of another type": ("/items/1", 200, {"id": 1}, "$.id: 1 is not of type 'string'", ""),
-    "a literal path beats a template": ("/items/special", 200, {}, "is not of type 'array'", ""),
-    "an empty schema": ("/vague", 200, {"x": 1}, "", "has no schema"),
-    "an undocumented status": ("/items/1", 418, {}, "", "does not list 418"),
-    "an undocumented path": ("/nowhere", 200, {}, "", "has no GET /nowhere"),
-}
-
-
-@pytest.mark.parametrize(("path", "status", "body", "violation", "doubt"), RESPONSES.values(), ids=RESPONSES)
-def test_a_response_is_checked_against_the_services_own_schema(path, status, body, violation, doubt):
-    result = ProbeResult(url="http://x", reason=Reason.OK, http_status=status)
-    found = CONTRACT.judge("GET", path, result, body)
-    assert (bool(found[0]), bool(found[1])) == (bool(violation), bool(doubt))
-    assert violation in found[0]
-    assert doubt in found[1]
 
 
 def test_a_result_cannot_inject_a_workflow_command_or_markup():

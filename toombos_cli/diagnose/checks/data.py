@@ -10,6 +10,8 @@ from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.probes import Cause
 
 _GROUP = "data"
+_UNDOCUMENTED_METHODS = ("HEAD", "OPTIONS")
+"""Servers respond to these without a line in the OpenAPI document."""
 
 
 def interface(facts: Facts) -> Iterator[Finding]:
@@ -17,7 +19,9 @@ def interface(facts: Facts) -> Iterator[Finding]:
     probes = facts.get(PROBES)
     judged = False
     requests = [
-        (step.service, step.method, step.path) for step in facts.manifest.smoke if step.path and step.status != 404
+        (step.service, step.method, step.path)
+        for step in facts.manifest.smoke
+        if step.path.startswith("/") and step.status != 404 and step.method not in _UNDOCUMENTED_METHODS
     ]
     if facts.manifest.load.service:
         requests.append((facts.manifest.load.service, facts.manifest.load.method, facts.manifest.load.path))

@@ -1,14 +1,25 @@
 """The manifest's `[[smoke]]` tables: the declarative steps of the smoke test (docs/smoke.md)."""
 
 import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Literal
 
-from toombos_cli.manifest.tables.conditions import read_condition, value_at
+import msgspec
+
+from toombos_cli.manifest.tables.conditions import Condition, read_condition, value_at
 from toombos_cli.manifest.tables.service import Table
 
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
+"""A use of a variable, such as `${order_id}` or `${env.API_KEY}`."""
+RESERVED = ("env.", "run.")
+"""The names that begin so are not for captures."""
+_READS = ("GET", "HEAD", "OPTIONS")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CLASS = re.compile(r"[1-5]xx")
+_EVERYWHERE = ("name", "service", "if_set", "if_unset", "optional", "timeout_s")
+_CONVERSATION = (*_EVERYWHERE, "send", "send_hex", "expect", "capture", "until", "writes", "proves_dry_run")
 
 
 class Counter(Table, frozen=True):
@@ -16,7 +27,8 @@ class Counter(Table, frozen=True):
 
     service: str
     path: str
-    rises_by: float
+    rises_by: int | float | str
+    """A number, or a variable that holds one."""
     json: str | None = None
     metric: str | None = None
     """`name` or `name{label="value"}`; matching samples are added up."""
@@ -24,6 +36,11 @@ class Counter(Table, frozen=True):
     def __post_init__(self) -> None:
         if (self.json is None) == (self.metric is None):
             raise ValueError("a counter needs either `json` or `metric`")
+        _check_path("counters", self.path)
+        if isinstance(self.rises_by, str) and not VARIABLE.fullmatch(self.rises_by):
+            raise ValueError(f"rises_by must be a number or a variable, not {self.rises_by!r}")
+        if self.json is not None:
+            _check_json_path("counters", self.json)
 
 
 class Untouched(Table, frozen=True):
@@ -31,6 +48,12 @@ class Untouched(Table, frozen=True):
 
     path: str
     json: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        _check_path("if_at_start", self.path)
+        _check_conditions("if_at_start", self.json)
+        for path in self.json:
+            _check_json_path("if_at_start", path)
 
 
 class Cleanup(Table, frozen=True):
@@ -42,35 +65,98 @@ class Cleanup(Table, frozen=True):
     if_at_start: Untouched | None = None
     """For a request that removes more than the step created: send it only if there was nothing else to remove."""
 
+    def __post_init__(self) -> None:
+        _check_path("cleanup", self.path)
+
+
+class Upload(Table, frozen=True):
+    """A file in a form: the content of a file of the project, or a text."""
+
+    path: str | None = None
+    content: str | None = None
+    name: str = ""
+    """The file name that the service sees; by default that of `path`, or the field's."""
+    type: str = ""
+    """The media type; by default that of the name."""
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.content is None):
+            raise ValueError("an upload needs either `path` or `content`")
+
+
+class Capture(Table, frozen=True):
+    """Where a value for later steps is found in a response."""
+
+    json: str | None = None
+    header: str | None = None
+    cookie: str | None = None
+    text: str | None = None
+    """A regular expression with one group, searched for in the body or in what a TCP service sent."""
+
+    def __post_init__(self) -> None:
+        if sum(value is not None for value in (self.json, self.header, self.cookie, self.text)) != 1:
+            raise ValueError("a capture needs exactly one of `json`, `header`, `cookie` and `text`")
+        if self.json is not None:
+            _check_json_path("capture", self.json)
+        if self.text is not None and _regex("capture", self.text).groups != 1:
+            raise ValueError(f"capture: text {self.text!r} must have one group: (...)")
+
+
+class Until(Table, frozen=True):
+    """How long a step's request is sent again, until all of its conditions hold."""
+
+    timeout_s: float = 30.0
+    every_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (self.timeout_s > 0 and self.every_s > 0):
+            raise ValueError("until: timeout_s and every_s must be above 0 seconds")
+
 
 class SmokeStep(Table, frozen=True):
-    """One request and the conditions on its response, or on the service's sockets with `loopback_only`.
+    """One request and the conditions on its response, a conversation with a TCP service, or a look at its sockets.
 
-    `json` maps a JSON path to a condition on the value there, `metrics` a Prometheus metric likewise. `capture` maps a
-    name to a JSON path; later steps use it as `${name}`. A step that writes is sent only to a service that says that
-    it is in dry-run mode.
+    `json` maps a JSON path to a condition on the value there; `metrics`, `response_headers` and `response_cookies`
+    likewise. `capture` maps a name to the place of a value; later steps use it as `${name}`. A step that writes is
+    sent only to a service that says that it is in dry-run mode.
     """
 
     name: str
     service: str
     path: str = ""
+    """A path with query, or a single variable that holds a link of an earlier response."""
     method: Method = "GET"
     headers: dict[str, str] = {}
     """A header that is empty after its variables are filled in is not sent."""
+    cookies: bool = True
+    """Send the cookies that earlier responses of the round have set, and keep those of this one."""
     body: Any = None
-    status: int | str | tuple[int, ...] = 200
-    """One status, several, or a class such as `4xx`."""
+    """JSON; or, with a Content-Type that is not JSON, a text as it is written."""
+    raw: str | None = None
+    form: dict[str, Any] = {}
+    files: dict[str, Upload] = {}
+    follow_redirects: bool = False
+    status: int | str | tuple[int, ...] | None = None
+    """One status, several, or a class such as `4xx`; by default 200."""
+    response_headers: dict[str, Any] = {}
+    response_cookies: dict[str, Any] = {}
     json: dict[str, Any] = {}
-    json_schema: bool = True
-    """Check a JSON body against the service's own OpenAPI schema for this route and status."""
+    json_schema: bool | None = None
+    """Check a JSON body against the service's own OpenAPI schema for this route and status, if there is one; with true,
+    a missing schema is a warning."""
     metrics: dict[str, Any] = {}
     text: str | None = None
     """A regular expression that the body must match."""
-    capture: dict[str, str] = {}
+    send: str | None = None
+    send_hex: str | None = None
+    expect: str | None = None
+    """A regular expression that must be found in what a TCP service sends."""
+    capture: dict[str, str | Capture] = {}
+    until: Until | None = None
     counters: tuple[Counter, ...] = ()
     cleanup: Cleanup | None = None
     writes: bool | None = None
-    """Whether the step changes anything; by default, every method except GET and HEAD does."""
+    """Whether the step changes anything; by default, every method except GET, HEAD and OPTIONS does, and `send`."""
     proves_dry_run: bool = False
     """If this step passes, its service has said that it is in dry-run mode, and may be written to."""
     loopback_only: bool = False
@@ -81,34 +167,136 @@ class SmokeStep(Table, frozen=True):
     if_unset: str | None = None
     """The step applies only if this variable of the environment or `.env` is set, or is not set."""
     timeout_s: float = 10.0
-    latency_limit_ms: float = 5000.0
+    latency_limit_ms: float | None = None
     optional: bool = False
     """Skip the step if nothing listens on the port."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"name {self.name!r}: use letters and digits, and '-', '_' or '.' after the first")
-        if self.loopback_only == bool(self.path):
-            raise ValueError(f"{self.name}: set either a path or loopback_only = true")
-        if self.path and not self.path.startswith("/"):
-            raise ValueError(f"{self.name}: path must begin with /, not {self.path!r}")
-        if isinstance(self.status, str) and not _CLASS.fullmatch(self.status):
-            raise ValueError(f"{self.name}: status {self.status!r} is not valid: write 200, [200, 201] or '2xx'")
-        if self.text is not None:
-            re.compile(self.text)
-        for demands in (self.json, self.metrics):
-            for key, demand in demands.items():
-                _check(f"{self.name}: {key}", lambda demand=demand: read_condition(demand))
-        for path in (*self.json, *self.capture.values()):
-            _check(self.name, lambda path=path: value_at(None, path))
+        if (self.loopback_only, bool(self.path), self.is_conversation).count(True) != 1:
+            raise ValueError(f"{self.name}: set either a path, or loopback_only = true, or send or expect")
+        if self.loopback_only:
+            self._has_only((*_EVERYWHERE, "loopback_only"), "a look at sockets")
+        elif self.is_conversation:
+            self._has_only(_CONVERSATION, "a conversation over TCP")
+            self._check_conversation()
+        else:
+            self._check_exchange()
+        self._check_captures()
+        if self.until is not None and self.is_writing:
+            raise ValueError(f"{self.name}: until repeats the request, so it is for steps that do not write")
+        if self.until is not None and self.silent_for_ms is not None:
+            raise ValueError(f"{self.name}: until and silent_for_ms exclude each other")
+
+    @property
+    def is_conversation(self) -> bool:
+        """Report whether the step talks to a TCP service without HTTP."""
+        return not (self.send is None and self.send_hex is None and self.expect is None)
 
     @property
     def is_writing(self) -> bool:
         """Report whether the step changes anything in its service."""
-        return self.method not in ("GET", "HEAD") if self.writes is None else self.writes
+        if self.writes is not None:
+            return self.writes
+        if self.is_conversation:
+            return self.send is not None or self.send_hex is not None
+        return self.method not in _READS
+
+    @property
+    def wanted_status(self) -> int | str | tuple[int, ...]:
+        """The status that the response must have."""
+        return 200 if self.status is None else self.status
+
+    def _has_only(self, allowed: tuple[str, ...], what: str) -> None:
+        for field in msgspec.structs.fields(type(self)):
+            if field.name not in allowed and getattr(self, field.name) != field.default:
+                if field.default is msgspec.NODEFAULT and not getattr(self, field.name):
+                    continue
+                raise ValueError(f"{self.name}: {field.name} has no meaning for {what}")
+
+    def _check_conversation(self) -> None:
+        if self.send is not None and self.send_hex is not None:
+            raise ValueError(f"{self.name}: send and send_hex exclude each other")
+        if self.send_hex is not None:
+            _check(f"{self.name}: send_hex", lambda: bytes.fromhex(self.send_hex or ""))
+        if self.expect is not None:
+            _regex(f"{self.name}: expect", self.expect)
+
+    def _check_exchange(self) -> None:
+        if not VARIABLE.fullmatch(self.path):
+            _check_path(self.name, self.path)
+        if isinstance(self.status, str) and not _CLASS.fullmatch(self.status):
+            raise ValueError(f"{self.name}: status {self.status!r} is not valid: write 200, [200, 201] or '2xx'")
+        if self.text is not None:
+            _regex(f"{self.name}: text", self.text)
+        for demands in (self.json, self.metrics, self.response_headers, self.response_cookies):
+            _check_conditions(self.name, demands)
+        for path in self.json:
+            _check_json_path(self.name, path)
+        bodies = [name for name in ("form", "files") if getattr(self, name)]
+        bodies += [name for name in ("body", "raw") if getattr(self, name) is not None]
+        if len(bodies) > 1 and bodies != ["form", "files"]:
+            raise ValueError(f"{self.name}: {' and '.join(bodies)} exclude each other: a request has one body")
+        if (self.form or self.files) and self.method in _READS:
+            raise ValueError(f"{self.name}: {bodies[0]} needs a method that sends a body: method = 'POST'")
+        unread = [name for name in ("json", "text", "metrics") if getattr(self, name)]
+        if self.method == "HEAD" and unread:
+            raise ValueError(f"{self.name}: {unread[0]} needs a body, and the response to HEAD has none")
+
+    def _check_captures(self) -> None:
+        for name, capture in self.captures():
+            if not VARIABLE.fullmatch(f"${{{name}}}") or name.startswith(RESERVED):
+                raise ValueError(f"{self.name}: {name!r} is not a name for a capture: use letters, digits and '_'")
+            if self.method == "HEAD" and not (capture.json is None and capture.text is None):
+                raise ValueError(f"{self.name}: capture needs a body, and the response to HEAD has none")
+            if self.is_conversation and capture.text is None:
+                raise ValueError(f"{self.name}: capture {name} from a conversation with {{ text = '(...)' }}")
+
+    def captures(self) -> Iterator[tuple[str, Capture]]:
+        """Yield the name and the place of each capture."""
+        for name, place in self.capture.items():
+            yield name, Capture(json=place) if isinstance(place, str) else place
 
 
-def _check(where: str, read: Any) -> None:
+def _check_path(where: str, path: str) -> None:
+    if not path.startswith("/"):
+        raise ValueError(f"{where}: path must begin with /, not {path!r}")
+    if "#" in path:
+        raise ValueError(f"{where}: the fragment of {path!r} is not sent to a server: leave out the part from # on")
+
+
+def _check_json_path(where: str, path: str) -> None:
+    try:
+        value_at(msgspec.UNSET, VARIABLE.sub("x", path))
+    except ValueError:  # unless it is right with an index in the place of a variable
+        _check(where, lambda: value_at(msgspec.UNSET, VARIABLE.sub("0", path)))
+
+
+def _check_conditions(where: str, demands: dict[str, Any]) -> None:
+    for key, demand in demands.items():
+        _check(f"{where}: {key}", partial(read_condition, _with_known_operands(demand)))
+
+
+def _with_known_operands(demand: Any) -> Any:
+    """Return the condition without the operands that are a variable: their type is not known yet."""
+    if not isinstance(demand, dict):
+        return demand
+    return {
+        name: operand
+        for name, operand in demand.items()
+        if not (isinstance(operand, str) and VARIABLE.fullmatch(operand) and name in Condition.__struct_fields__)
+    }
+
+
+def _regex(where: str, expression: str) -> re.Pattern[str]:
+    try:
+        return re.compile(VARIABLE.sub("0", expression))
+    except re.error as error:
+        raise ValueError(f"{where}: {expression!r} is not a regular expression: {error}") from None
+
+
+def _check(where: str, read: Callable[[], Any]) -> None:
     try:
         read()
     except ValueError as error:

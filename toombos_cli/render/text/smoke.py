@@ -41,6 +41,7 @@ def _explain(console: "Console", step: "StepResult", *, verbose: bool) -> None:
     """Print what there is to say of one step, headed by its name."""
     compared = (("request", step.request), ("expected", step.expected), ("got", step.got))
     lines = [(label, text) for label, text in compared if text and (verbose or step.verdict in WRONG)]
+    lines += [("note", step.note)] if verbose and step.note else []
     if step.detail or lines:
         console.print(f"{step.name}: {step.detail}".rstrip(" "), soft_wrap=True)
     for label, text in lines:
