@@ -243,8 +243,7 @@ def test_watch_prints_one_document_per_round_and_alerts_once_per_failure(toombos
 def test_a_check_imports_only_what_it_needs(project):
     code = (
         "import sys\nfrom toombos_cli.main import main\nmain(['health'])\n"
-        "slow = ('httpx._main', 'pygments', 'pydantic', 'asyncio', 'h2')
-"
+        "slow = ('httpx._main', 'pygments', 'pydantic', 'asyncio', 'h2')\n"
         "print([m for m in slow if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)

@@ -12,6 +12,8 @@ from toombos_cli.manifest.tables.alerts import Alerts, ChannelTable, ContactTabl
 from toombos_cli.manifest.tables.backup import BackupScope, Retention
 from toombos_cli.manifest.tables.conditions import Condition
 from toombos_cli.manifest.tables.environment import Variable
+from toombos_cli.manifest.tables.expectations import Expectation
+from toombos_cli.manifest.tables.health_words import CLASSES, HealthWords, dictionary
 from toombos_cli.manifest.tables.load import LoadDefaults
 from toombos_cli.manifest.tables.monitoring import AlertRule, Monitoring, Panel, Patience, Thresholds
 from toombos_cli.manifest.tables.schedule import Job
@@ -22,8 +24,10 @@ DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "manifest.md").read_text()
 TABLES: dict[str, type[msgspec.Struct]] = {
     "[services.NAME]": Service,
+    "[services.NAME.health], ready and live": Expectation,
     "[services.NAME.restart]": RestartTable,
     "[services.NAME.limits]": Limits,
+    "[health_words]": HealthWords,
     "[modes.NAME]": Mode,
     "[environment.NAME]": Variable,
     "[logs]": Logs,
@@ -103,3 +107,12 @@ def test_every_link_in_the_documents_points_to_a_file():
     for page in (root / "README.md", *DOCS.rglob("*.md")):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), (page, target)
+
+
+def test_the_page_about_health_lists_every_word():
+    page = (DOCS / "health.md").read_text()
+    listed = {}
+    for name in CLASSES:
+        paragraph = page.partition(f"**{name}:**")[2].partition("\n\n")[0]
+        listed |= dict.fromkeys(re.findall(r"`([^`]+)`", " ".join(paragraph.split())), name)
+    assert listed == dictionary()

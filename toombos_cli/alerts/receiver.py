@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _prometheus_is_silent(self) -> bool:
         """Return whether Prometheus is silent: Alertmanager then resolves alerts just because nothing confirms them."""
         prometheus = self.manifest.services.get("prometheus")
-        return prometheus is not None and probe_http(prometheus.url + prometheus.health).reason is not Reason.OK
+        return prometheus is not None and probe_http(prometheus.url + prometheus.health_path).reason is not Reason.OK
 
     def _refuse(self, status: int, reason: str) -> None:
         self.close_connection = True

@@ -3,24 +3,25 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from threading import Thread
 
+from toombos_cli import processes
 from toombos_cli.base.errors import ToombosError, type_and_place
 from toombos_cli.base.fixes import Fix, toombos
 from toombos_cli.base.results import Verdict
 from toombos_cli.health.report import HealthReport, ServiceHealth, ServiceStatus, SkippedService
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes import ProbeResult, Reason, health_verdict, said_dry_run
+from toombos_cli.probes import Cause, HealthState, ProbeResult, Reason, health_state, health_verdict, said_dry_run
+from toombos_cli.probes.health import NOTHING
 from toombos_cli.project import commands
 from toombos_cli.project.mode import RunningMode, running_mode
-from toombos_cli.project.own_processes import observed, unsupervised_state
-from toombos_cli.project.port_owner import PortOwner, find_owners, is_suspended, wrong_owner
-from toombos_cli.project.service_probe import probe_service
+from toombos_cli.project.own_processes import leaders, observed, unsupervised_state
+from toombos_cli.project.port_owner import PortOwner, find_owners, is_suspended, listens_elsewhere, wrong_owner
+from toombos_cli.project.service_probe import probe_service, settings_of
 from toombos_cli.project.state import SystemState, read_state
 
-_COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW)
+_COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW, Reason.COMMAND)
 _SILENT = (Reason.TIMEOUT, Reason.STOPPED)
 
 
@@ -33,7 +34,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     services = {name: manifest.services[name] for name in names or manifest.services}
     checked_at = datetime.now(UTC)
     state = read_state(manifest.project) or unsupervised_state(manifest.project, manifest.services)
-    results = _probe_all(services, manifest.project, timeout_s)
+    results = _probe_all(manifest, services, timeout_s)
     owners = find_owners(manifest.project, services, state)
     mode = _mode(manifest, results, state)
     judged: list[ServiceHealth] = []
@@ -82,23 +83,26 @@ def _not_dry(manifest: Manifest, service: ServiceHealth) -> ServiceHealth:
     )
 
 
-def _probe_all(services: Mapping[str, Service], project: Path, timeout_s: float | None) -> dict[str, ProbeResult]:
+def _probe_all(manifest: Manifest, services: Mapping[str, Service], timeout_s: float | None) -> dict[str, ProbeResult]:
     """Return each service's result; one that cannot be made does not affect the others.
 
     Raise the error of this machine if it prevented every probe.
     """
     results: dict[str, ProbeResult] = {}
     errors: list[ToombosError] = []
+    settings = settings_of(manifest, services)
 
     def probe(service: Service) -> None:
         try:
-            results[service.name] = probe_service(service, project, timeout_s=timeout_s)
+            results[service.name] = probe_service(
+                service, manifest.project, setting=settings.get(service.name, NOTHING), timeout_s=timeout_s
+            )
         except ToombosError as error:
             errors.append(error)
-            results[service.name] = ProbeResult(url=service.url, reason=Reason.ERROR, detail=str(error))
+            results[service.name] = ProbeResult(url=service.place, reason=Reason.ERROR, detail=str(error))
         except Exception as error:  # a bug that one service's response reveals must not affect the others
             detail = f"it could not be probed: {type_and_place(error)}"
-            results[service.name] = ProbeResult(url=service.url, reason=Reason.ERROR, detail=detail)
+            results[service.name] = ProbeResult(url=service.place, reason=Reason.ERROR, detail=detail)
 
     threads = [Thread(target=probe, args=(service,)) for service in services.values()]
     for thread in threads:
@@ -115,22 +119,24 @@ def _judge(
 ) -> ServiceHealth:
     reason, detail = result.reason, result.detail
     if _has_no_route(result):
-        detail = f"HTTP 404: there is no {service.health}; `health` in [services.{service.name}] names another path"
+        detail = (
+            f"HTTP 404: there is no {service.health_path}; `health` in [services.{service.name}] names another path"
+        )
     if complaint := wrong_owner(service, owner, state):
         reason, detail = Reason.WRONG_OWNER, complaint
     elif owner is not None and _may_be_suspended(service, reason) and is_suspended(owner.pid):
-        listens = "it listens but cannot respond" if service.port else "it does nothing"
+        listens = "it listens but cannot respond" if service.listens else "it does nothing"
         reason, detail = Reason.STOPPED, f"pid {owner.pid} is suspended by a signal: {listens}"
     elif reason is Reason.OK and owner is not None and owner.ours is False and state is not None:
         detail = f"answered by {owner}" + ("" if owner.neighbour else ", which toombos did not start")
-    elif reason is Reason.REFUSED and owner is not None:
-        detail += f"; {owner} listens on {owner.listens_on}"
+    elif reason is Reason.REFUSED:
+        detail += _where_instead(manifest, service, owner, state)
     cause = result.cause if reason is result.reason else None  # the process table overrides the probe
     verdict = health_verdict(reason, cause)
     return ServiceHealth(
         name=service.name,
         url=result.url,
-        status=_status(verdict, reason, result.http_status),
+        status=_status(verdict, reason, cause, result.http_status),
         verdict=verdict,
         reason=reason,
         cause=cause,
@@ -138,10 +144,21 @@ def _judge(
         latency_ms=None if result.latency_ms is None else round(result.latency_ms, 3),
         pid=owner.pid if owner else None,
         detail=detail,
+        note=result.note if reason is result.reason else "",
         address=result.address,
         listens_on=owner.listens_on if owner else None,
         fix=None if _has_no_route(result) else _fix(manifest, service, reason, owner, state),
     )
+
+
+def _where_instead(manifest: Manifest, service: Service, owner: PortOwner | None, state: SystemState | None) -> str:
+    """Return where the service's own processes listen instead, if they do, as the end of a detail."""
+    leader = leaders(manifest.project, state).get(service.name) if state and service.port else None
+    if leader is not None:
+        own = {leader, *processes.descendants([leader], processes.process_table())}
+        if elsewhere := listens_elsewhere(service, own):
+            return f"; {elsewhere}"
+    return f"; {owner} listens on {owner.listens_on}" if owner is not None and owner.listens_on else ""
 
 
 def _has_no_route(result: ProbeResult) -> bool:
@@ -154,10 +171,12 @@ def _may_be_suspended(service: Service, reason: Reason) -> bool:
     return reason is Reason.TIMEOUT or (service.scheme in ("tcp", "none") and reason is Reason.OK)
 
 
-def _status(verdict: Verdict, reason: Reason, http_status: int | None) -> ServiceStatus:
+def _status(verdict: Verdict, reason: Reason, cause: Cause | None, http_status: int | None) -> ServiceStatus:
     """Return DEGRADED for a service whose response reports a problem, DOWN for one that does not work at all."""
     if verdict is Verdict.PASS:
         return ServiceStatus.UP
+    if health_state(reason, cause) is HealthState.STARTING:
+        return ServiceStatus.STARTING
     answers = reason is Reason.BODY and http_status is not None
     return ServiceStatus.DEGRADED if verdict is Verdict.WARN or answers else ServiceStatus.DOWN
 
@@ -170,7 +189,7 @@ def _fix(
         return commands.wake(owner.pid) if owner.pid else None
     if reason is Reason.REFUSED and owner is None:
         return _start(manifest, state, service.name)
-    if reason in (Reason.TIMEOUT, Reason.RESET, Reason.STATUS, Reason.BODY):
+    if reason in (Reason.TIMEOUT, Reason.RESET, Reason.STATUS, Reason.BODY, Reason.COMMAND):
         return commands.logs(manifest, service.name)
     return None
 

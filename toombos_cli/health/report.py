@@ -15,6 +15,8 @@ class ServiceStatus(StrEnum):
     """UP: all is well. DEGRADED: it responds, but slowly or with a problem. DOWN: it does not work."""
 
     UP = "up"
+    STARTING = "starting"
+    """It responds and says that it is not ready yet."""
     DEGRADED = "degraded"
     DOWN = "down"
 
@@ -34,6 +36,8 @@ class ServiceHealth:
     latency_ms: float | None = None
     pid: int | None = None
     detail: str = ""
+    note: str = ""
+    """What is worth knowing although all is well, such as a word of health that is not known."""
     address: str | None = None
     """The IP address that accepted the connection: the first of the host name's addresses that did."""
     listens_on: str | None = None
@@ -84,7 +88,7 @@ class HealthReport(Report):
 
     def quotes_others(self, *, in_full: bool) -> bool:
         """Report whether a detail quotes a response or a command line, or a URL has more than a host and a path."""
-        quoted = any(s.detail or s.fix or "?" in s.url for s in self.services)
+        quoted = any(s.detail or s.note or s.fix or "?" in s.url for s in self.services)
         return quoted or any(s.detail for s in self.skipped)
 
     def cases(self) -> tuple[Case, ...]:

@@ -10,6 +10,7 @@ from toombos_cli.base.fixes import here
 from toombos_cli.manifest.tables.alerts import Alerts
 from toombos_cli.manifest.tables.backup import BackupScope
 from toombos_cli.manifest.tables.environment import Variable
+from toombos_cli.manifest.tables.health_words import HealthWords
 from toombos_cli.manifest.tables.load import LoadDefaults
 from toombos_cli.manifest.tables.logs import Logs as Logs
 from toombos_cli.manifest.tables.monitoring import Monitoring
@@ -48,6 +49,7 @@ class Manifest(Table, frozen=True):
     schema_version: Literal[1] = 1
     modes: dict[str, Mode] = {}
     environment: dict[str, Variable] = {}
+    health_words: HealthWords = HealthWords()
     logs: Logs = Logs()
     smoke: tuple[SmokeStep, ...] = ()
     load: LoadDefaults = LoadDefaults()

@@ -74,7 +74,7 @@ def promtool_item(directory: Path) -> CheckItem:
 def _alertmanager(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
     service = manifest.services.get("alertmanager")
     if service is not None:
-        response = probe_http(service.url + service.health)
+        response = probe_http(service.url + service.health_path)
         up = response.reason is Reason.OK
         yield CheckItem(
             group="alertmanager",

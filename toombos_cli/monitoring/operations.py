@@ -182,7 +182,7 @@ def as_run(manifest: Manifest) -> Manifest:
 
 
 def _ask(service: Service) -> ProbeResult:
-    return probe_http(service.url + service.readiness, timeout_s=service.probe_timeout_s)
+    return probe_http(service.url + service.expectation("ready").path, timeout_s=service.probe_timeout_s)
 
 
 def _pids(manifest: Manifest) -> dict[str, int]:

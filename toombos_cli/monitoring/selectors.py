@@ -140,7 +140,7 @@ def scraped_names(manifest: Manifest, *roles: str) -> tuple[str, ...]:
 
 
 def _polled(service: Service) -> tuple[str, ...]:
-    return tuple(path for path in (service.health, service.ready, service.live, service.metrics) if path)
+    return tuple(path for path in (service.health_path, service.ready_path, service.live_path, service.metrics) if path)
 
 
 def is_for_absent_services(services: tuple[str, ...], manifest: Manifest) -> bool:

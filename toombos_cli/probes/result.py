@@ -15,6 +15,8 @@ class Reason(StrEnum):
     """An HTTP status that is not 2xx; redirects are only followed on request."""
     BODY = "body"
     """A 2xx whose body says otherwise, or is not of its declared type; or a response that is not HTTP."""
+    COMMAND = "command"
+    """The health command exited with another code than 0."""
     REFUSED = "refused"
     """Nothing listens there, or the address cannot be reached."""
     TIMEOUT = "timeout"
@@ -42,6 +44,8 @@ class Cause(StrEnum):
     """TLS or BODY: the server speaks HTTP/2 alone."""
     DEGRADED = "degraded"
     """BODY: the service says that it works with restrictions."""
+    STARTING = "starting"
+    """BODY: the service says that it is still starting."""
     UNWELL = "unwell"
     """BODY: the service says that it is not well."""
     WEB_PAGE = "web-page"
@@ -50,6 +54,8 @@ class Cause(StrEnum):
     """BODY: JSON without a `status`."""
     UNREADABLE = "unreadable"
     """BODY: empty, truncated, or not of its media type or content coding."""
+    UNEXPECTED = "unexpected"
+    """BODY: a condition that the manifest writes does not hold."""
     NOT_HTTP = "not-http"
     """BODY: not an HTTP response."""
 
@@ -64,6 +70,8 @@ class ProbeResult:
     cause: Cause | None = None
     detail: str = ""
     """One line for a person; printable characters only, "" if all is well."""
+    note: str = ""
+    """One line that is worth knowing although all is well, such as a word of health that is not known."""
     http_status: int | None = None
     latency_ms: float | None = None
     """None if there was no response."""

@@ -1,6 +1,10 @@
 """The owner of a service's port, and whether it is the process that toombos started."""
 
-from collections.abc import Mapping
+import os
+import socket
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +15,9 @@ from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.own_processes import leaders, own_tags, unsupervised_state
 from toombos_cli.project.state import SystemState, project_key, read_state, run_id_prefix
+
+_CONNECT_S = 0.5
+_LONGEST_ADDRESS = 100
 
 
 class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +64,13 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
     found = _listeners(services, roots)
     owners = {}
     for name, service in services.items():
+        if service.unix:
+            pid = socket_owner(service.unix)
+            if pid is not None:
+                owners[name] = _owner_of(
+                    service, pid, processes.command_line(pid), service.place, project, roots, state
+                )
+            continue
         if not service.port:
             if name in roots:
                 command = processes.command_line(roots[name])
@@ -67,16 +81,72 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
         )
         if listener is None:
             continue
-        ours = _is_ours(listener.pid, project, name, roots.get(name), state)
-        owners[name] = PortOwner(
-            pid=listener.pid,
-            command=listener.command,
-            listens_on=host_port(listener.host, service.port),
-            ours=ours,
-            neighbour=neighbour(listener.pid) if listener.pid and ours is False else None,
-            poses=ours is False and _is_tagged(listener.pid, project, name),
-        )
+        place = host_port(listener.host, service.port)
+        owners[name] = _owner_of(service, listener.pid, listener.command, place, project, roots, state)
     return owners
+
+
+def _owner_of(
+    service: Service,
+    pid: int | None,
+    command: str | None,
+    listens_on: str,
+    project: Path,
+    roots: Mapping[str, int],
+    state: SystemState | None,
+) -> PortOwner:
+    ours = _is_ours(pid, project, service.name, roots.get(service.name), state)
+    return PortOwner(
+        pid=pid,
+        command=command,
+        listens_on=listens_on,
+        ours=ours,
+        neighbour=neighbour(pid) if pid and ours is False else None,
+        poses=ours is False and _is_tagged(pid, project, service.name),
+    )
+
+
+def socket_owner(path: str) -> int | None:
+    """Return the process that listens on a Unix socket, or None: a file that a dead server left is not listened on."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(_CONNECT_S)
+        try:
+            with _short(path) as place:
+                sock.connect(place)
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        except (OSError, AttributeError):
+            return None
+    pid: int = struct.unpack("3i", credentials)[0]
+    return pid or None
+
+
+@contextmanager
+def _short(path: str) -> Iterator[str]:
+    """Yield a name of the file that fits into the address of a socket."""
+    if len(os.fsencode(path)) < _LONGEST_ADDRESS:
+        yield path
+        return
+    directory = os.open(Path(path).parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{directory}/{Path(path).name}"
+    finally:
+        os.close(directory)
+
+
+def listens_elsewhere(service: Service, pids: Collection[int]) -> str:
+    """Return where the processes of a service listen instead, and what to write in the manifest, or ""."""
+    found = processes.listeners((), pids) if pids else ()
+    own = [x for x in found if x.pid is not None and x.pid in pids]
+    if not own:
+        return ""
+    nearest = next((x for x in own if x.port == service.port), own[0])
+    keys = [f"port = {nearest.port}"] if nearest.port != service.port else []
+    if nearest.host not in (service.host, "0.0.0.0", "::"):  # noqa: S104  (compared with, not bound)
+        keys.insert(0, f"host = '{nearest.host}'")
+    if not keys:
+        return ""
+    place = host_port(nearest.host, nearest.port)
+    return f"pid {nearest.pid} listens on {place}: {' and '.join(keys)} in [services.{service.name}]"
 
 
 def wrong_owner(service: Service, owner: PortOwner | None, state: SystemState | None) -> str | None:
@@ -88,7 +158,8 @@ def wrong_owner(service: Service, owner: PortOwner | None, state: SystemState | 
         return None
     if not owner.poses and (state is None or not state.wants(service.name)):
         return None
-    return f"port {service.port} is in use by {owner}, which is not {service.name}"
+    place = service.place if service.unix else f"port {service.port}"
+    return f"{place} is in use by {owner}, which is not {service.name}"
 
 
 def strangers(project: Path, services: Mapping[str, Service]) -> dict[str, str]:
@@ -107,7 +178,9 @@ def is_suspended(pid: int | None) -> bool:
 
 def _listeners(services: Mapping[str, Service], roots: Mapping[str, int]) -> tuple[processes.Listener, ...]:
     """Search the processes that toombos started, then, if a listener is not among them, all of the machine's."""
-    ports = tuple({service.port for service in services.values()})
+    ports = tuple({service.port for service in services.values() if not service.unix})
+    if not any(ports):
+        return ()
     found = processes.listeners(ports, roots.values())
     return processes.listeners(ports) if any(listener.pid is None for listener in found) else found
 

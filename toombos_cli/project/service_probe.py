@@ -1,30 +1,81 @@
-"""Probes a service by its response, or, if it has no port, by whether its process runs."""
+"""Probes a service of a project: its process first if it has no address, and never with a secret for a stranger."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.expectations import ProbeSetting
+from toombos_cli.manifest.tables.service import Question, Service
 from toombos_cli.probes import ProbeResult, Reason, probe_health
+from toombos_cli.probes.health import NOTHING, sends_variables
 from toombos_cli.project.own_processes import leaders
+from toombos_cli.project.port_owner import strangers
 from toombos_cli.project.state import read_state, unreadable_state
+
+
+def settings_of(manifest: Manifest, services: Mapping[str, Service]) -> dict[str, ProbeSetting]:
+    """Return what the probes of these services need: the variables of those that use some, in the mode that runs.
+
+    Raises ConfigurationError if `.env` cannot be read.
+    """
+    using = [service for service in services.values() if service.needs_variables]
+    if not using:
+        return {}
+    from toombos_cli.processes import TAG
+    from toombos_cli.project.mode import mode_now
+    from toombos_cli.settings.values import clear_values, read_env_file
+
+    env_file, mode = read_env_file(manifest.project), mode_now(manifest)
+    found = {}
+    for service in using:
+        clear = clear_values(manifest, service, env_file, mode=mode).values
+        values = {name: value for name, value in clear.items() if name != TAG}
+        found[service.name] = ProbeSetting(values=values, may_leave=service.host in manifest.load.allowed_targets)
+    return found
 
 
 def probe_service(
     service: Service,
     project: Path,
     *,
+    question: Question = "health",
+    setting: ProbeSetting = NOTHING,
     timeout_s: float | None = None,
     headers: Mapping[str, str] | None = None,
-    max_body_bytes: int = 65536,
+    max_body_bytes: int | None = None,
 ) -> ProbeResult:
-    """Return the result of `probe_health`; REFUSED for a service without a port whose process does not run.
+    """Return the result of `probe_health`; REFUSED for a service without an address whose process does not run.
 
-    ERROR if this user may not see whether it runs. Raises OperationError if this machine cannot probe.
+    WRONG_OWNER if a variable would be sent to a stranger in its place, ERROR if this user may not see whether it runs.
+    Raises OperationError if this machine cannot probe.
     """
-    if service.port:
-        return probe_health(service, timeout_s=timeout_s, headers=headers, max_body_bytes=max_body_bytes)
+    if not service.listens:
+        missing = _without_process(service, project)
+        if missing is not None or not service.expectation(question).command:
+            return missing or ProbeResult(url="", reason=Reason.OK)
+    elif sends_variables(service, question, setting):
+        complaint = strangers(project, {service.name: service}).get(service.name)
+        if complaint:
+            return ProbeResult(
+                url=service.url, reason=Reason.WRONG_OWNER, detail=f"{complaint}; nothing was sent to it"
+            )
+    result = probe_health(
+        service,
+        question=question,
+        setting=setting,
+        timeout_s=timeout_s,
+        headers=headers,
+        max_body_bytes=max_body_bytes,
+    )
+    shown = result.url.replace(service.url, service.place, 1) if service.unix else result.url
+    return replace(result, url=shown)
+
+
+def _without_process(service: Service, project: Path) -> ProbeResult | None:
+    """Return the failure of a service whose process does not run, or cannot be seen; None if it runs."""
     if service.name in leaders(project, read_state(project)):
-        return ProbeResult(url="", reason=Reason.OK)
+        return None
     unreadable = unreadable_state(project)
     if unreadable is not None:
         return ProbeResult(url="", reason=Reason.ERROR, detail=f"{unreadable}: Permission denied")

@@ -10,7 +10,7 @@ from toombos_cli.base.redaction import Redactor, is_secret_name, secrets_inside
 from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.environment import Variable
-from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.tables.service import QUESTIONS, Service
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.encryption import is_encrypted
 from toombos_cli.settings.env_file import Binding, EnvFile
@@ -81,7 +81,11 @@ def _in_manifest(manifest: Manifest) -> Iterator[Pair]:
     finder = Redactor()
     for service in manifest.services.values():
         finder.argv(service.command)
-        finder.value((service.health, service.ready or "", service.live or "", service.metrics or ""))
+        asked = [service.expectation(question) for question in QUESTIONS]
+        finder.value((*(expectation.path for expectation in asked), service.metrics or ""))
+        for expectation in asked:
+            finder.argv(expectation.command)
+            finder.value(expectation.headers)
     for headers in (manifest.load.headers, *(step.headers for step in manifest.smoke)):
         finder.value(headers)
     finder.value((manifest.load.path, *(step.path for step in manifest.smoke)))

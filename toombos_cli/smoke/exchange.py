@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import msgspec
 from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.time_limits import at_most
+from toombos_cli.manifest.tables.expectations import ProbeSetting
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import ProbeResult, Reason, probe_http
@@ -47,6 +48,8 @@ class TestedSystem:
     """Whether the manifest describes the mode dry_run."""
     allowed_targets: Collection[str] = ()
     """The hosts beyond this machine that may receive variables of the environment."""
+    settings: Mapping[str, ProbeSetting] = field(default_factory=dict)
+    """What the health probes of some services need."""
 
 
 class Exchanges:

@@ -12,6 +12,7 @@ from toombos_cli.base.time_limits import TimeIsUpError
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import Reason, health_verdict
+from toombos_cli.probes.health import NOTHING
 from toombos_cli.project.own_requests import OwnRequests
 from toombos_cli.project.port_owner import strangers
 from toombos_cli.project.service_probe import probe_service
@@ -117,7 +118,8 @@ class Round:
         )
 
     def _check_health(self, service: Service) -> StepResult:
-        result = probe_service(service, self._system.project)
+        setting = self._system.settings.get(service.name, NOTHING)
+        result = probe_service(service, self._system.project, setting=setting)
         verdict = health_verdict(result.reason, result.cause)
         if service.optional and result.reason is Reason.REFUSED:
             verdict = Verdict.SKIP
@@ -186,6 +188,11 @@ class Round:
 
 
 def _health_request(service: Service) -> str:
-    if not service.port:
+    expectation = service.expectation("health")
+    if expectation.command:
+        return f"run {expectation.command[0]}"
+    if not service.listens:
         return "look for its process"
-    return f"connect {service.url}" if service.scheme == "tcp" else f"GET {service.url}{service.health}"
+    if service.scheme == "tcp":
+        return f"connect {service.url}"
+    return f"{expectation.method} {service.place}{expectation.path}"

@@ -8,9 +8,10 @@ from toombos_cli.base.locks import hold_alone
 from toombos_cli.base.redaction import Redactor, secrets_of
 from toombos_cli.base.results import WRONG, Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
-from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes import Reason, probe_http
-from toombos_cli.project.service_probe import probe_service
+from toombos_cli.manifest.tables.service import Question, Service
+from toombos_cli.probes import is_ready
+from toombos_cli.probes.health import NOTHING
+from toombos_cli.project.service_probe import probe_service, settings_of
 from toombos_cli.smoke.egress import refuse_to_send_variables_elsewhere
 from toombos_cli.smoke.exchange import TestedSystem
 from toombos_cli.smoke.plan import SmokePlan
@@ -47,6 +48,7 @@ def run_smoke(
         environment=environment,
         has_dry_run=DRY_RUN in manifest.modes,
         allowed_targets=manifest.load.allowed_targets,
+        settings=settings_of(manifest, manifest.services),
     )
     taken = manifest.smoke if deep else (*plan.proofs, *plan.steps)
     refuse_to_send_variables_elsewhere(manifest, taken, environment)
@@ -131,9 +133,14 @@ def _wait_until_ready(manifest: Manifest, services: list[Service], wait_s: float
 
 
 def _is_ready(manifest: Manifest, service: Service) -> bool:
-    if not service.health:
-        return probe_service(service, manifest.project).reason in (Reason.OK, Reason.SLOW)
-    return probe_http(service.url + service.readiness, timeout_s=service.probe_timeout_s).reason is Reason.OK
+    """Report whether the service is ready, and as healthy as the next step demands."""
+    setting = settings_of(manifest, {service.name: service}).get(service.name, NOTHING)
+    questions: tuple[Question, ...] = ("health",) if service.ready is None else ("ready", "health")
+    for question in questions:
+        result = probe_service(service, manifest.project, question=question, setting=setting)
+        if not is_ready(result.reason, result.cause):
+            return False
+    return True
 
 
 def _redactor(manifest: Manifest, environment: Mapping[str, Mapping[str, str]]) -> Redactor:

@@ -70,7 +70,7 @@ async def _rotate_forever(supervisor: Supervisor) -> None:
     from toombos_cli.base import redaction  # noqa: F401  (used if something goes wrong)
     from toombos_cli.logs import lines  # noqa: F401  (used if something goes wrong)
     from toombos_cli.logs.rotation import LogFile
-    from toombos_cli.probes import message  # noqa: F401  (used when a service becomes ready)
+    from toombos_cli.probes import command, web_page, xml_document  # noqa: F401  (used when a service responds)
     from toombos_cli.settings import env_file  # noqa: F401  (used if something goes wrong)
 
     while True:

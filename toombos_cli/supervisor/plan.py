@@ -1,15 +1,17 @@
 """Turns manifest, `.env`, environment and mode into the plan that the supervisor carries out."""
 
 import hashlib
+from collections.abc import Mapping
 
 import msgspec
 
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.expectations import ProbeSetting
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.mode import asks_for_dry_run
 from toombos_cli.project.state import EnvFileStamp
 from toombos_cli.settings.env_file import EnvFile, read_env_file
-from toombos_cli.settings.values import Origin, effective_values
+from toombos_cli.settings.values import Origin, Value, decrypted, effective_values
 from toombos_cli.supervisor.protocol import ServicePlan, SystemPlan
 
 
@@ -50,4 +52,18 @@ def _plan_service(manifest: Manifest, service: Service, env_file: EnvFile, *, mo
     configured = {name: v.value for name, v in values.items() if v.origin is not Origin.ENVIRONMENT or name in known}
     fingerprint = hashlib.sha256(msgspec.json.encode((service, sorted(configured.items())))).hexdigest()[:16]
     dry_run = asks_for_dry_run(manifest, values, mode)
-    return ServicePlan(service=service, environment=environment, fingerprint=fingerprint, dry_run=dry_run)
+    return ServicePlan(
+        service=service,
+        environment=environment,
+        fingerprint=fingerprint,
+        dry_run=dry_run,
+        setting=_probe_setting(manifest, service, values),
+    )
+
+
+def _probe_setting(manifest: Manifest, service: Service, values: Mapping[str, Value]) -> ProbeSetting:
+    """Return the variables in clear for a service whose probes use some."""
+    if not service.needs_variables:
+        return ProbeSetting()
+    clear = decrypted(manifest, values).values
+    return ProbeSetting(values=dict(clear), may_leave=service.host in manifest.load.allowed_targets)

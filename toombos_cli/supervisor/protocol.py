@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.untrusted import decode_untrusted
+from toombos_cli.manifest.tables.expectations import ProbeSetting
 from toombos_cli.manifest.tables.logs import Logs
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import EnvFileStamp, FailureKind, SystemState
@@ -16,13 +17,14 @@ LINE_LIMIT_BYTES = 16 * 1024 * 1024
 class ServicePlan(msgspec.Struct, frozen=True, kw_only=True):
     """One service, ready to be spawned. `fingerprint` changes if anything in its configuration changes.
 
-    `dry_run` is True if its environment asks it to run dry.
+    `dry_run` is True if its environment asks it to run dry. `setting` is for its probes.
     """
 
     service: Service
     environment: dict[str, str]
     fingerprint: str
     dry_run: bool = False
+    setting: ProbeSetting = ProbeSetting()
 
 
 class SystemPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,24 +1,31 @@
-"""Asks a service whether it is ready, from inside the supervisor's event loop.
+"""Asks a service whether it is ready or alive, from inside the supervisor's event loop.
 
-Not `toombos_cli.probes`, which checks bodies, latency and TLS for `health`, and blocks. Here only the status line
-matters, and the wait must end as soon as the service dies.
+The judge is that of `health` (`toombos_cli.probes`). It blocks, so it works in a thread of its own, which a service
+that dies does not wait for; and it is imported when the first service has been spawned, which waits for our imports.
 """
 
 import asyncio
-import ssl
+import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
 
 from toombos_cli import processes
-from toombos_cli.base.addresses import host_port
-from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.tables.expectations import Expectation, ProbeSetting, header_variables
+from toombos_cli.manifest.tables.service import Question, Service
+from toombos_cli.project.port_owner import listens_elsewhere, socket_owner
 from toombos_cli.project.state import FailureKind
 from toombos_cli.supervisor.protocol import ServiceFailure
 from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
 
+if TYPE_CHECKING:
+    from toombos_cli.probes import ProbeResult
+
+_T = TypeVar("_T")
+_WatchChild = Callable[["subprocess.Popen[bytes]", Callable[[int], None]], None]
 _NOT_FOUND = 404
 _MAX_BODY_BYTES = 65_536
 _FIRST_PROBE_S, _LAST_PROBE_S = 0.01, 0.25
@@ -34,142 +41,195 @@ class Readiness:
     detail: str
 
 
-async def ask(service: Service, path: str) -> Readiness:
-    """Return whether the service responds to GET `path` with 2xx, or accepts for tcp, within its probe timeout.
+class Asker:
+    """Asks one service. `setting` is None if its variables are not known, as after a crash of the supervisor."""
 
-    A service without a port is ready if it lives for a second: the caller notices its end.
-    """
-    if service.scheme == "none":
-        await asyncio.sleep(_LIVES_S)
-        return Readiness(ok=True, detail="")
-    try:
-        if service.scheme == "tcp":
-            return await asyncio.wait_for(_accepts(service), service.probe_timeout_s)
-        status = await asyncio.wait_for(_status_of(service, path), service.probe_timeout_s)
-    except TimeoutError:
-        asked = path.partition("?")[0] or f"port {service.port}"
-        return Readiness(ok=False, detail=f"no response from {asked} within {service.probe_timeout_s:g} s")
-    except ConnectionRefusedError:
-        return Readiness(ok=False, detail=f"nothing listens on port {service.port} yet")
-    except ValueError:
-        remedy = f"if it is not meant to: scheme = 'tcp' in [services.{service.name}]"
-        return Readiness(ok=False, detail=f"port {service.port} does not speak HTTP; {remedy}")
-    except OSError as error:
-        return Readiness(ok=False, detail=f"{path.partition('?')[0] or service.url}: {error.strerror or error}")
-    detail = f"{path.partition('?')[0]} returned {status}"
-    if status == _NOT_FOUND:
-        detail += f"; `health` or `ready` in [services.{service.name}] names another path"
-    return Readiness(ok=200 <= status < 300, detail=detail)
+    def __init__(self, service: Service, setting: ProbeSetting | None, watch_child: _WatchChild) -> None:
+        self._service = service
+        self._setting = setting
+        self._watch_child = watch_child
+
+    async def ask(self, question: Question, running: Running) -> Readiness | None:
+        """Return what the service says, within its probe timeout; None if its process has ended."""
+        return await running.unless_ended(self._ask(question, running))
+
+    async def ask_again(self, running: Running) -> Readiness | None:
+        """Return whether an adopted process, which was ready once, is ready now; None if it has ended."""
+        answer = await self.ask("ready", running)
+        stranger = self._stranger(running) if answer is not None and answer.ok else None
+        return answer if stranger is None else Readiness(ok=False, detail=self._in_its_place(stranger))
+
+    async def until_ready(self, running: Running, tell: Callable[[str], None], *, already_s: float = 0.0) -> None:
+        """Wait until the running process itself is ready; report to `tell` what it waits for.
+
+        `already_s` is how long it has been starting. Raises CannotStartError if it ends before, if another process
+        responds in its place, and at the start-up deadline.
+        """
+        service = self._service
+        began = time.monotonic()
+        deadline = began + service.startup_timeout_s - already_s
+        while True:
+            answer = await self.ask("ready", running)
+            if answer is None:
+                raise CannotStartError(running.why_it_ended())
+            if answer.ok:
+                stranger = self._stranger(running)
+                if stranger is None:
+                    return
+                message = self._in_its_place(stranger)
+                raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.PORT, message=message))
+            if time.monotonic() >= deadline:
+                message = f"not ready after {service.startup_timeout_s:g} s: {answer.detail}"
+                raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.TIMEOUT, message=message))
+            tell(answer.detail)
+            pause_s = min(max((time.monotonic() - began) * _PROBE_LATENESS, _FIRST_PROBE_S), _LAST_PROBE_S)
+            await running.unless_ended(asyncio.sleep(pause_s))
+
+    async def read_dry_run(self, running: Running) -> bool | None:
+        """Return what the service's health response says of the dry run, or None if it says nothing in time."""
+        if not self._service.health_path or self._setting is None or self._may_not_send("health", running):
+            return None
+        result = await running.unless_ended(_in_thread(lambda: self._probe("health", _MAX_BODY_BYTES)))
+        if result is None or result.http_status is None:
+            return None
+        from toombos_cli.probes import said_dry_run
+
+        return said_dry_run(result.body)
+
+    async def _ask(self, question: Question, running: Running) -> Readiness:
+        service, expectation = self._service, self._service.expectation(question)
+        if self._setting is None and service.needs_variables:
+            return await _in_thread(lambda: _is_there(service))
+        if expectation.command:
+            result = await self._run(expectation)
+        elif not service.listens:  # it is ready if it lives for a second: the caller notices its end
+            await asyncio.sleep(_LIVES_S)
+            return Readiness(ok=True, detail="")
+        elif self._may_not_send(question, running):
+            return Readiness(ok=False, detail=f"another process listens at {service.place}: no variable was sent to it")
+        else:
+            result = await _in_thread(lambda: self._probe(question, None))
+        return self._judged(result, expectation, running)
+
+    def _probe(self, question: Question, max_body_bytes: int | None) -> "ProbeResult":
+        from toombos_cli.base.errors import ToombosError
+        from toombos_cli.probes import ProbeResult, Reason, probe_health
+
+        setting = self._setting or ProbeSetting()
+        try:
+            return probe_health(self._service, question=question, setting=setting, max_body_bytes=max_body_bytes)
+        except (ToombosError, ValueError) as error:
+            return ProbeResult(url=self._service.place, reason=Reason.ERROR, detail=str(error))
+
+    async def _run(self, expectation: Expectation) -> "ProbeResult":
+        """Run a command; this process reaps every child, so the command is started here and not in a thread."""
+        from toombos_cli.probes.command import HealthCommand
+
+        loop = asyncio.get_running_loop()
+        command = HealthCommand(self._service, expectation, self._setting.values if self._setting else {})
+        failed = command.start()
+        if failed is not None or command.child is None:
+            return failed or command.result(None)
+        ended: asyncio.Future[int] = loop.create_future()
+        self._watch_child(command.child, lambda code: None if ended.done() else ended.set_result(code))
+
+        def read() -> None:
+            if not command.read():
+                loop.remove_reader(command.output)
+
+        loop.add_reader(command.output, read)
+        try:
+            await asyncio.wait({ended}, timeout=command.timeout_s)
+            return command.result(ended.result() if ended.done() else None)
+        finally:
+            loop.remove_reader(command.output)
+            command.end()
+
+    def _judged(self, result: "ProbeResult", expectation: Expectation, running: Running) -> Readiness:
+        """Return the judged response in the words of someone who waits."""
+        from toombos_cli.probes import Cause, Reason, is_ready
+
+        if is_ready(result.reason, result.cause):
+            return Readiness(ok=True, detail="")
+        service, path = self._service, expectation.path.partition("?")[0]
+        detail = f"{path}: {result.detail}" if path else result.detail
+        if result.reason is Reason.REFUSED:
+            place = service.place if service.unix else f"port {service.port}"
+            detail = f"nothing listens on {place} yet"
+            if service.port and (elsewhere := listens_elsewhere(service, running.tree.members())):
+                detail = f"nothing listens on {place}, but {elsewhere}"
+        elif result.reason is Reason.TIMEOUT and not expectation.command:
+            limit_s = expectation.timeout_s or service.probe_timeout_s
+            detail = f"no response from {path or f'port {service.port}'} within {limit_s:g} s"
+        elif result.cause is Cause.NOT_HTTP:
+            remedy = f"if it is not meant to: scheme = 'tcp' in [services.{service.name}]"
+            detail = f"{service.place if service.unix else f'port {service.port}'} does not speak HTTP; {remedy}"
+        elif result.reason is Reason.STATUS:
+            detail = f"{path} returned {result.detail.removeprefix('HTTP ')}"
+            if result.http_status == _NOT_FOUND:
+                detail += f"; `health` or `ready` in [services.{service.name}] names another path"
+        return Readiness(ok=False, detail=detail)
+
+    def _may_not_send(self, question: Question, running: Running) -> bool:
+        """Report whether a stranger would get the variables in the headers."""
+        uses = header_variables(self._service.expectation(question).headers)
+        return bool(uses) and self._stranger(running) is not None
+
+    def _in_its_place(self, stranger: processes.Listener) -> str:
+        place = self._service.place if self._service.unix else f"port {self._service.port}"
+        return f"{place} responds, but pid {stranger.pid} ({stranger.command}) listens there"
+
+    def _stranger(self, running: Running) -> processes.Listener | None:
+        """Return the listener on the service's address if it is not one of the service's processes, else None."""
+        service, own = self._service, running.tree.members()
+        if service.unix:
+            pid = socket_owner(service.unix)
+            if pid is None or pid in own:
+                return None
+            return processes.Listener(host="", port=0, pid=pid, command=processes.command_line(pid))
+        found = processes.listeners_at(service.host, service.port, own)
+        if not found or any(listener.pid is not None for listener in found):
+            return None
+        stranger = next(iter(processes.listeners_at(service.host, service.port)), None)
+        if stranger is not None and stranger.pid is None and not all(map(processes.is_readable, own)):
+            return None  # one of its processes hides its sockets from this user, as programs with file capabilities do
+        return stranger
 
 
-async def _accepts(service: Service) -> Readiness:
-    _, writer = await asyncio.open_connection(service.host, service.port)
-    writer.close()
-    return Readiness(ok=True, detail="")
+def _is_there(service: Service) -> Readiness:
+    """Return whether anything listens for a service whose variables are not known; its process runs."""
+    from toombos_cli.probes import Reason, probe_tcp
+
+    if service.unix:
+        there = socket_owner(service.unix) is not None
+    else:
+        there = not service.port or probe_tcp(service.host, service.port).reason is Reason.OK
+    return Readiness(ok=there, detail="" if there else f"nothing listens on {service.place}")
 
 
-async def read_dry_run(service: Service) -> bool | None:
-    """Return what the service's health response says of the dry run, or None if it says nothing in time."""
-    if service.scheme not in ("http", "https"):
-        return None
-    from toombos_cli.probes import said_dry_run  # not before the service is spawned, which waits for our imports
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    """Return the result of work that blocks; a thread that nobody waits for any more ends by itself."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
 
-    try:
-        body = await asyncio.wait_for(_health_body(service), service.probe_timeout_s)
-    except (OSError, TimeoutError):
-        return None
-    return said_dry_run(body)
+    def settle(value: _T | None, error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(value)  # type: ignore[arg-type]  # a result of None is one of the values of _T
 
+    def run() -> None:
+        value, failed = None, None
+        try:
+            value = work()
+        except Exception as error:  # handed to the task that waits for it
+            failed = error
+        try:
+            loop.call_soon_threadsafe(settle, value, failed)
+        except RuntimeError:  # the loop is closed: the supervisor ends
+            return
 
-async def _health_body(service: Service) -> bytes:
-    """Return the body of the health response as far as it comes, up to the size limit."""
-    from toombos_cli.probes import message
-
-    response = message.PartialResponse("GET", _MAX_BODY_BYTES)
-    async with _asked(service, service.health) as reader:
-        while not response.complete:
-            received = await reader.read(_MAX_BODY_BYTES)
-            try:
-                response.feed(received)
-            except message.NotHttpError:
-                return b""
-            if not received:
-                break
-    return bytes(response.body)
-
-
-async def _status_of(service: Service, path: str) -> int:
-    async with _asked(service, path) as reader:
-        line = await reader.readline()
-        version, status, *_ = line.split(None, 2)
-        if not version.startswith(b"HTTP/"):
-            raise ValueError(line)
-        return int(status)
-
-
-@asynccontextmanager
-async def _asked(service: Service, path: str) -> AsyncIterator[asyncio.StreamReader]:
-    """Yield the stream of the service's response to GET `path`."""
-    context = None
-    if service.scheme == "https":
-        context = ssl._create_unverified_context()  # noqa: S323  (the socket proves whose process responds)
-    reader, writer = await asyncio.open_connection(service.host, service.port, ssl=context)
-    try:
-        writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: {host_port(service.host, service.port)}\r\nUser-Agent: toombos\r\n"
-            "Accept: */*\r\nConnection: close\r\n\r\n".encode()
-        )
-        yield reader
-    finally:
-        writer.close()
-
-
-async def ask_again(service: Service, running: Running) -> Readiness | None:
-    """Return whether an adopted process, which was ready once, is ready now; None if it has ended."""
-    answer = await running.unless_ended(ask(service, service.readiness))
-    stranger = _stranger_on_port(service, running.tree.members()) if answer is not None and answer.ok else None
-    return answer if stranger is None else Readiness(ok=False, detail=_in_its_place(service, stranger))
-
-
-async def until_ready(
-    service: Service, running: Running, tell: Callable[[str], None], *, already_s: float = 0.0
-) -> None:
-    """Wait until the running process itself is ready; report to `tell` what it waits for.
-
-    `already_s` is how long it has been starting. Raises CannotStartError if it ends before, if another process
-    responds in its place, and at the start-up deadline.
-    """
-    path = service.readiness
-    began = time.monotonic()
-    deadline = began + service.startup_timeout_s - already_s
-    while True:
-        answer = await running.unless_ended(ask(service, path))
-        if answer is None:
-            raise CannotStartError(running.why_it_ended())
-        if answer.ok:
-            stranger = _stranger_on_port(service, running.tree.members())
-            if stranger is None:
-                return
-            message = _in_its_place(service, stranger)
-            raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.PORT, message=message))
-        if time.monotonic() >= deadline:
-            message = f"not ready after {service.startup_timeout_s:g} s: {answer.detail}"
-            raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.TIMEOUT, message=message))
-        tell(answer.detail)
-        pause_s = min(max((time.monotonic() - began) * _PROBE_LATENESS, _FIRST_PROBE_S), _LAST_PROBE_S)
-        await running.unless_ended(asyncio.sleep(pause_s))
-
-
-def _in_its_place(service: Service, stranger: processes.Listener) -> str:
-    return f"port {service.port} responds, but pid {stranger.pid} ({stranger.command}) listens there"
-
-
-def _stranger_on_port(service: Service, own: dict[int, processes.ProcessRow]) -> processes.Listener | None:
-    """Return the listener on the service's address if it is not one of the service's processes, else None."""
-    found = processes.listeners_at(service.host, service.port, own)
-    if not found or any(listener.pid is not None for listener in found):
-        return None
-    stranger = next(iter(processes.listeners_at(service.host, service.port)), None)
-    if stranger is not None and stranger.pid is None and not all(map(processes.is_readable, own)):
-        return None  # one of its processes hides its sockets from this user, as programs with file capabilities do
-    return stranger
+    Thread(target=run, daemon=True).start()
+    return await done

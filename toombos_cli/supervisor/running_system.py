@@ -33,7 +33,7 @@ def _with_reported_mode(state: SystemState) -> SystemState:
     services = {
         name: msgspec.structs.replace(entry, says_dry_run=said_dry_run(probe_health(entry.service).body))
         for name, entry in state.services.items()
-        if entry.service.health
+        if entry.service.health_path
     }
     said = {entry.says_dry_run for entry in services.values()}
     dry_run = True in said and False not in said

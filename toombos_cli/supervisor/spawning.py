@@ -11,7 +11,7 @@ from toombos_cli.base import locks
 from toombos_cli.base.files import open_to_append
 from toombos_cli.base.fixes import toombos
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.port_owner import neighbour
+from toombos_cli.project.port_owner import neighbour, socket_owner
 from toombos_cli.project.state import FailureKind, RunDirectory, run_id_prefix
 from toombos_cli.supervisor.protocol import ServiceFailure, ServicePlan
 
@@ -52,20 +52,31 @@ def check(plan: ServicePlan) -> None:
 
 def check_port(service: Service) -> None:
     """Raise CannotStartError with the port owner if the service's port is in use."""
-    for listener in processes.listeners_at(service.host, service.port):
+    for listener in listeners_of(service):
         raise CannotStartError(port_failure(service, listener))
+
+
+def listeners_of(service: Service) -> tuple[processes.Listener, ...]:
+    """Return what listens on the service's address, its Unix socket included."""
+    if not service.unix:
+        return processes.listeners_at(service.host, service.port) if service.port else ()
+    pid = socket_owner(service.unix)
+    if pid is None:
+        return ()
+    return (processes.Listener(host="", port=0, pid=pid, command=processes.command_line(pid)),)
 
 
 def port_failure(service: Service, listener: processes.Listener) -> ServiceFailure:
     """Return the failure that names the owner of the service's port."""
     owner = "a process of another user"
-    hint = f"stop that process, or give {service.name} another port in toombos.toml"
+    hint = f"stop that process, or give {service.name} another {'socket' if service.unix else 'port'} in toombos.toml"
     if listener.pid:
         theirs = neighbour(listener.pid)
         owner = f"pid {listener.pid} ({theirs or listener.command})"
         if theirs:
             hint = toombos(Path(theirs.project), "stop", theirs.service).command
-    message = f"port {service.port} is taken by {owner}"
+    place = service.place if service.unix else f"port {service.port}"
+    message = f"{place} is taken by {owner}"
     return ServiceFailure(service=service.name, kind=FailureKind.PORT, message=message, hint=hint)
 
 

@@ -9,10 +9,12 @@ from typing import Any, Protocol
 import msgspec
 
 from toombos_cli import processes
-from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.tables.expectations import Expectation
+from toombos_cli.manifest.tables.service import QUESTIONS, Service
 from toombos_cli.project.state import FailureKind, Phase, RestartRecord, RunDirectory, ServiceState
-from toombos_cli.supervisor import readiness, spawning
+from toombos_cli.supervisor import spawning
 from toombos_cli.supervisor.protocol import ServiceFailure, ServicePlan
+from toombos_cli.supervisor.readiness import Asker
 from toombos_cli.supervisor.restarts import RestartPolicy
 from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
@@ -30,7 +32,12 @@ def denies_dry_run(service: str) -> ServiceFailure:
 
 def without_secrets(service: Service) -> Service:
     """Return the service as it is written to the state: variables and arguments, which may be secret, are left out."""
-    return msgspec.structs.replace(service, env={}, default_env={}, command=service.command[:1])
+    commands = {
+        question: msgspec.structs.replace(asked, command=asked.command[:1])
+        for question in QUESTIONS
+        if isinstance(asked := getattr(service, question), Expectation)
+    }
+    return msgspec.structs.replace(service, env={}, default_env={}, command=service.command[:1], **commands)
 
 
 class Surroundings(Protocol):
@@ -285,10 +292,11 @@ class ServiceUnit:
 
         It is not starting, so no deadline ends it.
         """
-        answer = await readiness.ask_again(self.service, running)
+        asker = self._asker()
+        answer = await asker.ask_again(running)
         if answer is None:
             return
-        said = await running.unless_ended(readiness.read_dry_run(self.service))
+        said = await asker.read_dry_run(running)
         phase = Phase.READY if answer.ok else Phase.UNHEALTHY
         self._set(phase=phase, detail="" if answer.ok else answer.detail, says_dry_run=said)
 
@@ -299,14 +307,18 @@ class ServiceUnit:
         left running: `status` and `health` fail for it.
         """
         already_s = processes.age_s(self.state.start_ticks) if self.state.adopted else 0.0
-        await readiness.until_ready(self.service, running, self._wait_for, already_s=already_s)
-        said = await running.unless_ended(readiness.read_dry_run(self.service))
+        asker = self._asker()
+        await asker.until_ready(running, self._wait_for, already_s=already_s)
+        said = await asker.read_dry_run(running)
         if first and said is False and self.state.wants_dry_run:
             raise CannotStartError(denies_dry_run(self.name))
         ready_after_s = self.state.ready_after_s  # an adopted service was measured by its first supervisor
         if ready_after_s is None:
             ready_after_s = round(processes.age_s(self.state.start_ticks), 2)
         self._set(phase=Phase.READY, ready_after_s=ready_after_s, detail="", says_dry_run=said)
+
+    def _asker(self) -> Asker:
+        return Asker(self.service, self.plan.setting if self.plan else None, self._around.watch_child)
 
     def _wait_for(self, detail: str) -> None:
         if detail != self.state.detail:
@@ -327,8 +339,7 @@ class ServiceUnit:
             if running.unwanted.done():
                 return ServiceFailure(service=self.name, kind=FailureKind.LIMIT, message=running.unwanted.result())
             unwell = self.state.phase is Phase.UNHEALTHY
-            path = service.readiness if unwell else service.live or service.health
-            answer = await running.unless_ended(readiness.ask(service, path))
+            answer = await self._asker().ask("ready" if unwell else "live", running)
             if answer is None:
                 continue
             failed = 0 if answer.ok else failed + 1
@@ -364,7 +375,7 @@ class ServiceUnit:
 
     def _after_the_end(self, *, killed: bool) -> str:
         """Return what is worth knowing after a stop: that it was killed, and who owns the port if it is not free."""
-        left = processes.listeners_at(self.service.host, self.service.port)
+        left = spawning.listeners_of(self.service)
         port = [spawning.port_failure(self.service, listener).message for listener in left]
         return "; ".join((["killed after the grace period"] if killed else []) + port)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.support.servers import serve
 from toombos_cli.base.results import Verdict
+from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.probes import DIRECT, Endpoint, ProbeResult, Reason, health_verdict, judge_health, probe_http
 
 PIECES = st.sampled_from(
@@ -67,7 +68,7 @@ def test_a_stream_of_any_bytes_is_a_response_or_has_a_reason(stream, chunks, lim
 @given(body=st.binary(max_size=200), expects=st.sampled_from(["status", "any"]))
 def test_any_body_gets_a_verdict(body, expects):
     result = ProbeResult(url="http://x/", reason=Reason.OK, http_status=200, body=body)
-    judged = judge_health(result, expects=expects)
+    judged = judge_health(result, Expectation(path="/health"), expects=expects)
     assert judged.reason in (Reason.OK, Reason.BODY)
     assert judged.detail.isprintable()
     assert health_verdict(judged.reason, judged.cause) in (Verdict.PASS, Verdict.WARN, Verdict.FAIL)

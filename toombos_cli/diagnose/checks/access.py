@@ -68,11 +68,11 @@ def declared(facts: Facts) -> Iterator[Finding]:
         yield skip("no running service that has a key publishes an OpenAPI document")
     for name in users & probes.keys():
         service, found = facts.manifest.services[name], probes[name]
-        public = {service.health, service.live, service.ready, service.metrics, service.openapi}
+        public = {service.health_path, service.live_path, service.ready_path, service.metrics, service.openapi}
         open_routes = [
             f"{o.method} {o.path}"
             for o in found.operations
-            if not o.secured and o.path not in public and not o.path.startswith(service.health) and o.path != "/"
+            if not o.secured and o.path not in public and not o.path.startswith(service.health_path) and o.path != "/"
         ]
         if open_routes:
             yield warn(

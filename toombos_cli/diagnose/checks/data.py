@@ -44,7 +44,7 @@ def interface(facts: Facts) -> Iterator[Finding]:
 
 def _undocumented(facts: Facts, service: str) -> set[str | None]:
     found = facts.manifest.services[service]
-    return {found.health, found.live, found.ready, found.metrics, found.openapi}
+    return {found.health_path, found.live_path, found.ready_path, found.metrics, found.openapi}
 
 
 def _fits(operation: Operation, method: str, path: str) -> bool:

@@ -19,7 +19,7 @@ from toombos_cli.project.commands import logs
 _GROUP = "health"
 _FEWEST_REQUESTS = 20
 _SLOW_RATIO = 0.05
-_HTTP = (Reason.STATUS, Reason.BODY, Reason.RESET, Reason.TLS, Reason.DNS)
+_HTTP = (Reason.STATUS, Reason.BODY, Reason.COMMAND, Reason.RESET, Reason.TLS, Reason.DNS)
 
 
 def status(facts: Facts) -> Iterator[Finding]:
@@ -64,6 +64,12 @@ def _cause_and_fix(facts: Facts, name: str, health: Probe) -> tuple[str, Fix]:
     if health.reason == Reason.STATUS and (known := _behind_the_status(facts, name, health.http_status or 0)):
         return known
     errors = logs(facts.manifest, name, "--errors")
+    if health.cause is Cause.STARTING:
+        return "it has not finished starting", logs(facts.manifest, name, "--startup")
+    if health.cause is Cause.UNEXPECTED:
+        return "a condition of the manifest does not hold", errors
+    if health.reason is Reason.COMMAND:
+        return "its health command fails", toombos(facts.manifest.project, "health", name)
     if health.http_status is None:
         return "the service closed the connection before it responded", errors
     return "the service reports that it is not well", errors
@@ -71,7 +77,7 @@ def _cause_and_fix(facts: Facts, name: str, health: Probe) -> tuple[str, Fix]:
 
 def _behind_the_status(facts: Facts, name: str, status: int) -> tuple[str, Fix] | None:
     """Return the cause and fix of a status that points to a wrong health route, or None."""
-    table, path = f"[services.{name}] of toombos.toml", facts.manifest.services[name].health
+    table, path = f"[services.{name}] of toombos.toml", facts.manifest.services[name].health_path
     if status in (404, 405, 410):
         cause = f"it has no route GET {path}, or another program answers there"
         return cause, advice(f"name an existing route: health in {table}")
@@ -148,7 +154,7 @@ def _passed_s(probes: ServiceProbes, service: Service, limit_s: float) -> float 
         return None
     from prometheus_client.parser import text_string_to_metric_families
 
-    probed = {service.health, service.live, service.ready, service.metrics}
+    probed = {service.health_path, service.live_path, service.ready_path, service.metrics}
     buckets: dict[float, float] = {}
     try:
         for family in text_string_to_metric_families(probes.metrics.body):

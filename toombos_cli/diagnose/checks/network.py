@@ -113,7 +113,8 @@ def _asked(facts: Facts) -> Iterator[tuple[str, Probe]]:
     probes, system = facts.get(PROBES), facts.get(SYSTEM)
     names = wanted(facts, system)
     for name, found in probes.items():
-        if name in names or found.health.reason not in (Reason.REFUSED, Reason.OK):
+        in_use = system.services[name].holder is not None and found.health.reason is not Reason.OK
+        if name in names or in_use:
             yield name, found.health
 
 

@@ -7,7 +7,8 @@ from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
-from toombos_cli.probes import Reason
+from toombos_cli.probes import Reason, is_ready
+from toombos_cli.probes.health_document import is_not_required
 from toombos_cli.project.commands import logs
 
 _GROUP = "network"
@@ -42,7 +43,7 @@ def readiness(facts: Facts) -> Iterator[Finding]:
     for service, probe in asked.items():
         if probe.reason is Reason.ERROR:
             yield unjudged(f"{service} could not be asked whether it is ready: {probe.detail}", service=service)
-        elif not probe.ok and all(service != name for name, _ in told):
+        elif not is_ready(probe.reason, probe.cause) and all(service != name for name, _ in told):
             yield fail(
                 f"{service} is not ready: {probe.detail or probe.reason}",
                 Evidence(source=probe.url, text=" ".join(probe.body.split())[:_SHOWN_CHARS] or probe.reason),
@@ -53,11 +54,18 @@ def readiness(facts: Facts) -> Iterator[Finding]:
 
 
 def _parts(facts: Facts) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the parts in each service's readiness response: `{"name", "ready", "message", "required"}`."""
+    """Yield the parts in each service's readiness response: `{"name", "ready", "message", "required"}`.
+
+    One that the service can do without is left out: it says nothing against the service.
+    """
     for name, probes in facts.get(PROBES).items():
         try:
             parts = decode_untrusted(probes.ready.body)["checks"] if probes.ready else []
-            told = [{key: str(part.get(key, "")) for key in ("name", "ready", "message", "required")} for part in parts]
+            told = [
+                {key: str(part.get(key, "")) for key in ("name", "ready", "message", "required")}
+                for part in parts
+                if not is_not_required(part)
+            ]
         except (UntrustedError, KeyError, TypeError, AttributeError):
             continue
         yield from ((name, part) for part in told)

@@ -8,14 +8,21 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import ToombosError, type_and_place
+from toombos_cli.base.fixes import here
 from toombos_cli.base.plain_files import MOST_BYTES
 from toombos_cli.base.text import one_line
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import FACT_LIMIT_S, Fact, Facts, FactUnavailableError
-from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.tables.expectations import ProbeSetting
+from toombos_cli.manifest.tables.service import Question, Service
 from toombos_cli.probes import Cause, ProbeResult, Reason, probe_health, probe_http
+from toombos_cli.probes.endpoint import MissingFileError, endpoint_of
+from toombos_cli.probes.health import NOTHING, service_headers
 from toombos_cli.project.own_requests import OwnRequests
+from toombos_cli.project.port_owner import strangers
+from toombos_cli.project.service_probe import settings_of
+from toombos_cli.project.state import Phase, ServiceState, read_state
 
 _LIMIT_S = FACT_LIMIT_S - 0.3
 _KEPT_TEXT = 256 * 1024
@@ -64,15 +71,18 @@ def _gather(facts: Facts) -> dict[str, ServiceProbes]:
     services = tuple(facts.manifest.services.values())
 
     own = OwnRequests.of(facts.manifest.project)
-    keys = _keys(facts)
+    keys, settings = _keys(facts), _settings(facts)
+    state = read_state(facts.manifest.project)
 
     def ask(service: Service) -> None:
         headers = {"X-Request-ID": own.new_id(f"diagnose-{service.name}")}
+        asker = _Asker(service, settings.get(service.name, NOTHING), monotonic() + _LIMIT_S, headers)
         try:
-            found[service.name] = _ask(service, monotonic() + _LIMIT_S, headers, keys.get(service.name, ""))
+            seen = state.services.get(service.name) if state else None
+            found[service.name] = asker.ask(keys.get(service.name, ""), seen)
         except Exception as error:  # a bug that one service's response reveals must not affect the others
             detail = f"it could not be asked: {type_and_place(error)}"
-            found[service.name] = ServiceProbes(health=Probe(url=service.url, reason=Reason.ERROR, detail=detail))
+            found[service.name] = ServiceProbes(health=Probe(url=service.place, reason=Reason.ERROR, detail=detail))
 
     threads = [Thread(target=ask, args=(service,), daemon=True) for service in services]
     for thread in threads:
@@ -96,69 +106,99 @@ def _keys(facts: Facts) -> dict[str, str]:
     }
 
 
-def _ask(service: Service, until: float, headers: Mapping[str, str], key: str) -> ServiceProbes:
-    if not service.port:  # the process table says all there is to know about it
-        return ServiceProbes(health=Probe(url="", reason=Reason.OK, detail="it has no port"))
-    health = _health(service, until, headers)
-    if health.http_status is None:
-        return ServiceProbes(health=health)
-    with_key = {**headers, "X-API-Key": key} if key else headers
-    openapi, operations = _interface(service, until, with_key)
-    return ServiceProbes(
-        health=health,
-        ready=_probe(service, service.ready, until, headers) if service.ready else None,
-        metrics=_probe(service, service.metrics, until, headers, keep=_KEPT_TEXT) if service.metrics else None,
-        openapi=openapi,
-        operations=operations,
-    )
-
-
-def _interface(
-    service: Service, until: float, headers: Mapping[str, str]
-) -> tuple[Probe | None, tuple[Operation, ...]]:
-    """Return the response of the OpenAPI route without its body, and the operations in it."""
-    if not service.openapi:
-        return None, ()
-    probe = _probe(service, service.openapi, until, headers, keep=MOST_BYTES)
-    found = msgspec.structs.replace(probe, body="")
-    if not probe.ok:
-        return found, ()
+def _settings(facts: Facts) -> dict[str, ProbeSetting]:
+    """Return what the probes need; nothing for a service in whose place a stranger listens, or if it cannot be read."""
+    services = facts.manifest.services
     try:
-        return found, _operations(probe.body)
-    except UntrustedError as error:
-        unreadable = {"reason": Reason.BODY, "cause": Cause.UNREADABLE, "detail": one_line(str(error))}
-        return msgspec.structs.replace(found, **unreadable), ()
+        settings = settings_of(facts.manifest, services)
+    except ToombosError:
+        return {}
+    using = {name: services[name] for name in settings}
+    taken = strangers(facts.manifest.project, using) if using else {}
+    return {name: setting for name, setting in settings.items() if name not in taken}
 
 
-def _health(service: Service, until: float, headers: Mapping[str, str]) -> Probe:
-    try:
-        result = probe_health(
-            service,
-            headers=headers,
-            timeout_s=max(0.05, until - monotonic()),
-            max_body_bytes=_KEPT_BODY,
+class _Asker:
+    """Asks one service, until a moment of the monotonic clock."""
+
+    def __init__(self, service: Service, setting: ProbeSetting, until: float, headers: Mapping[str, str]) -> None:
+        self._service = service
+        self._setting = setting
+        self._until = until
+        self._headers = headers
+
+    def ask(self, key: str, seen: ServiceState | None) -> ServiceProbes:
+        """Return the responses; `seen` is what the supervisor knows, which speaks for a command: none is run here."""
+        service = self._service
+        if service.expectation("health").command:
+            return ServiceProbes(health=_as_supervised(service, seen))
+        if not service.listens:  # the process table says all there is to know about it
+            return ServiceProbes(health=Probe(url="", reason=Reason.OK, detail="it has no port"))
+        health = self._judged("health")
+        if health.http_status is None:
+            return ServiceProbes(health=health)
+        openapi, operations = self._interface({"X-API-Key": key} if key else {})
+        return ServiceProbes(
+            health=health,
+            ready=self._judged("ready") if service.ready_path else None,
+            metrics=self._probe(service.metrics, keep=_KEPT_TEXT) if service.metrics else None,
+            openapi=openapi,
+            operations=operations,
         )
-    except (ToombosError, ValueError) as error:
-        return Probe(url=service.url + service.health, reason=Reason.ERROR, detail=str(error))
-    return as_probe(result)
+
+    def _interface(self, headers: Mapping[str, str]) -> tuple[Probe | None, tuple[Operation, ...]]:
+        """Return the response of the OpenAPI route without its body, and the operations in it."""
+        if not self._service.openapi:
+            return None, ()
+        probe = self._probe(self._service.openapi, headers, keep=MOST_BYTES)
+        found = msgspec.structs.replace(probe, body="")
+        if not probe.ok:
+            return found, ()
+        try:
+            return found, _operations(probe.body)
+        except UntrustedError as error:
+            unreadable = {"reason": Reason.BODY, "cause": Cause.UNREADABLE, "detail": one_line(str(error))}
+            return msgspec.structs.replace(found, **unreadable), ()
+
+    def _judged(self, question: Question) -> Probe:
+        service = self._service
+        try:
+            result = probe_health(
+                service, question=question, setting=self._setting, headers=self._headers, timeout_s=self._left_s()
+            )
+        except (ToombosError, ValueError) as error:
+            url = service.place + service.expectation(question).path
+            return Probe(url=url, reason=Reason.ERROR, detail=str(error))
+        return as_probe(result, keep=_KEPT_TEXT if question == "ready" else _KEPT_BODY)
+
+    def _probe(self, path: str, headers: Mapping[str, str] | None = None, *, keep: int) -> Probe:
+        url = self._service.url + path
+        try:
+            result = probe_http(
+                url,
+                headers={**service_headers(self._service, self._setting), **self._headers, **(headers or {})},
+                timeout_s=self._left_s(),
+                max_body_bytes=keep,
+                endpoint=endpoint_of(self._service),
+            )
+        except (ToombosError, ValueError, MissingFileError) as error:
+            return Probe(url=url, reason=Reason.ERROR, detail=str(error))
+        return as_probe(result, keep=keep)
+
+    def _left_s(self) -> float:
+        return max(0.05, self._until - monotonic())
 
 
-def _probe(service: Service, path: str, until: float, headers: Mapping[str, str], *, keep: int = _KEPT_BODY) -> Probe:
-    url = service.url + path
-    try:
-        result = probe_http(
-            url,
-            headers=headers,
-            timeout_s=max(0.05, until - monotonic()),
-            max_body_bytes=keep,
-        )
-    except (ToombosError, ValueError) as error:
-        return Probe(url=url, reason=Reason.ERROR, detail=str(error))
-    return as_probe(result)
+def _as_supervised(service: Service, seen: ServiceState | None) -> Probe:
+    """Return what the supervisor last heard from the health command: to diagnose is to look, and runs nothing."""
+    how = here("health", service.name)
+    if seen is not None and seen.phase is Phase.UNHEALTHY:
+        return Probe(url=service.place, reason=Reason.COMMAND, detail=seen.detail)
+    return Probe(url=service.place, reason=Reason.OK, detail=f"not asked: {how}")
 
 
-def as_probe(result: ProbeResult) -> Probe:
-    """Return the result in the form that a bundle stores."""
+def as_probe(result: ProbeResult, *, keep: int = _KEPT_BODY) -> Probe:
+    """Return the result in the form that a bundle stores, with at most so many bytes of the body."""
     return Probe(
         url=result.url,
         reason=result.reason,
@@ -166,7 +206,7 @@ def as_probe(result: ProbeResult) -> Probe:
         detail=result.detail,
         http_status=result.http_status,
         latency_ms=None if result.latency_ms is None else round(result.latency_ms, 1),
-        body=result.body.decode("utf-8", "replace"),
+        body=result.body[:keep].decode("utf-8", "replace"),
     )
 
 

@@ -1,6 +1,7 @@
 """Looks up the types of the manifest: which keys a table has, which values a key accepts."""
 
 from enum import EnumType
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 import msgspec
@@ -19,6 +20,7 @@ def kind_at(path: KeyPath) -> Any:
     """Return the type of the value at `path`, or None if there is no such key."""
     kind: Any = Manifest
     for part in path:
+        kind = _table_in(kind)
         if is_table(kind):
             types = {field.name: field.type for field in msgspec.structs.fields(kind)}
             kind = types.get(str(part))
@@ -30,7 +32,7 @@ def kind_at(path: KeyPath) -> Any:
 
 def keys_at(path: KeyPath) -> list[str]:
     """Return the keys that the table at `path` may have."""
-    kind = kind_at(path)
+    kind = _table_in(kind_at(path))
     return [field.name for field in msgspec.structs.fields(kind) if field.name != "name"] if is_table(kind) else []
 
 
@@ -42,3 +44,10 @@ def choices_of(kind: Any) -> list[str]:
     if get_origin(kind) is Literal:
         return [choice for choice in map(str, get_args(kind)) if choice]
     return next((found for argument in reversed(get_args(kind)) if (found := choices_of(argument))), [])
+
+
+def _table_in(kind: Any) -> Any:
+    """Return the table in a union such as `str | Expectation`, or the type itself."""
+    if isinstance(kind, UnionType):
+        return next((part for part in get_args(kind) if is_table(part)), kind)
+    return kind

@@ -72,6 +72,12 @@ class _Check:
             raise ConfigurationError("the manifest is invalid", problems=tuple(sorted(self.problems, key=_place)))
         if "smoke" in sections:
             sections["smoke"] = applicable_steps(sections["smoke"], set(declared) - services.keys())
+        everywhere = sections.get("health_words")
+        if everywhere is not None:
+            services = {
+                name: msgspec.structs.replace(service, words=everywhere.changed_by(service.words))
+                for name, service in services.items()
+            }
         return Manifest(services=services, source=source, **sections)
 
     def _services(self, tables: Any, project: Path) -> dict[str, Service]:
@@ -141,7 +147,7 @@ class _Check:
             if name not in declared:
                 hint = did_you_mean(name, declared, f"services: {', '.join(declared)}")
                 self._add(path, f"no service is named {name!r}", hint=hint)
-            elif path[0] in ("smoke", "load") and name in services and not services[name].port:
+            elif path[0] in ("smoke", "load") and name in services and not _receives(services[name], path):
                 self._add(path, f"{name} has no port, so it cannot receive requests")
 
     def _section(self, value: Any, kind: Any, path: KeyPath) -> Any:
@@ -213,6 +219,11 @@ class _Check:
                 self.problems.append(Problem(message=message, where=f"{layer.label}:{line}", hint=hint))
                 return
         self.problems.append(Problem(message=message, where=self.layers[0].label, hint=hint))
+
+
+def _receives(service: Service, path: KeyPath) -> bool:
+    """Report whether a section can send requests to the service: a load only goes over TCP."""
+    return bool(service.port) if path[0] == "load" else service.listens
 
 
 def _index(part: str) -> str | int:

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.base.spelling import nearest
-from toombos_cli.manifest.tables.service import Service
+from toombos_cli.manifest.tables.expectations import Expectation
+from toombos_cli.manifest.tables.service import FILES, QUESTIONS, Service
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_.-]*)\}")
 
@@ -32,8 +33,18 @@ def expand_service(service: Service, services: Mapping[str, Service], project: P
     def filled(key: str, text: str) -> str:
         return _expand(text, names, key)
 
+    files = {key: str(project / filled(key, path)) for key in FILES if (path := getattr(service, key))}
+    if "unix" in files:
+        names["unix"] = files["unix"]
+    commands = {
+        key: msgspec.structs.replace(asked, command=tuple(filled(key, part) for part in asked.command))
+        for key in QUESTIONS
+        if isinstance(asked := getattr(service, key), Expectation)
+    }
     return msgspec.structs.replace(
         service,
+        **files,
+        **commands,
         command=tuple(filled("command", part) for part in service.command),
         cwd=str(project / filled("cwd", service.cwd)),
         log=str(project / filled("log", service.log)),
@@ -57,5 +68,7 @@ def _expand(text: str, names: Mapping[str, str], key: str) -> str:
 
 
 def _facts(service: Service) -> dict[str, str]:
-    place = {"host": service.host, "port": str(service.port), "url": service.url} if service.port else {}
+    place = {"host": service.host, "port": str(service.port)} if service.port else {}
+    if service.listens:
+        place["url"] = service.url
     return {"name": service.name, **place}

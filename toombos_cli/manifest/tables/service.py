@@ -5,14 +5,13 @@ from typing import Literal
 import msgspec
 
 from toombos_cli.base.addresses import host_port
+from toombos_cli.manifest.tables.expectations import Expectation, check_headers, check_path, header_variables
+from toombos_cli.manifest.tables.health_words import HealthWords
+from toombos_cli.manifest.tables.table import Table as Table
 
-
-class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A manifest table: immutable, and an unknown key is an error.
-
-    It is encoded without default values, so that another version only meets a key that it does not know if the key
-    is newer and in use.
-    """
+Question = Literal["health", "ready", "live"]
+"""What is asked of a service: all three are expectations of the manifest."""
+QUESTIONS: tuple[Question, ...] = ("health", "ready", "live")
 
 
 class RestartTable(Table, frozen=True):
@@ -42,12 +41,16 @@ class Limits(Table, frozen=True):
     sustained_s: float = 30.0
 
 
+FILES = ("ca_file", "client_cert", "client_key", "unix")
+"""The keys of a service that name files."""
+
+
 class Service(Table, frozen=True):
     """One supervised service: an HTTP server, any server that accepts connections (`tcp`), or a worker without a port.
 
-    `name` is the table's key. Placeholders in `command`, `cwd`, `env`, `default_env` and `log` are already
-    expanded when the loader returns it: `{python}`, `{project}`, `{host}`, `{port}`, `{url}` and
-    `{services.NAME.url|host|port}`.
+    `name` is the table's key. Placeholders in `command`, `cwd`, `env`, `default_env`, `log`, in the commands of
+    expectations and in the paths of files are already expanded when the loader returns it: `{python}`, `{project}`,
+    `{host}`, `{port}`, `{url}` and `{services.NAME.url|host|port}`; these paths are absolute.
     """
 
     name: str
@@ -67,12 +70,26 @@ class Service(Table, frozen=True):
     """Variables that override the environment and `.env`."""
     default_env: dict[str, str] = {}
     """Variables that the environment and `.env` override."""
-    health: str = "/health"
+    headers: dict[str, str] = {}
+    """Headers of every probe; `${env.NAME}` stands for a variable of the service."""
+    ca_file: str = ""
+    """The certificate authorities that its certificate is verified with."""
+    client_cert: str = ""
+    client_key: str = ""
+    """The key of `client_cert`, if it is in a file of its own."""
+    insecure: bool = False
+    """Accept any certificate."""
+    unix: str = ""
+    """The Unix socket that it listens on instead of a port."""
+    http2: bool = False
+    words: HealthWords = HealthWords()
+    """Words that mean something else in its responses."""
+    health: str | Expectation = "/health"
     health_answer: Literal["status", "any", "page"] = "any"
     """`status`: only a JSON object whose `status` reports good health is healthy. `any`: any 2xx is, unless its body
     reports a failure or is a web page. `page`: a web page is healthy, too."""
-    ready: str | None = None
-    live: str | None = None
+    ready: str | Expectation | None = None
+    live: str | Expectation | None = None
     metrics: str | None = None
     openapi: str | None = None
     depends_on: dict[str, Literal["started", "ready"]] = {}
@@ -95,41 +112,118 @@ class Service(Table, frozen=True):
         variables = (*self.env.items(), *self.default_env.items())
         if any("\0" in text for text in (*self.command, self.cwd, self.host, self.log, *map("=".join, variables))):
             raise ValueError("command, cwd, host, log and env must not contain the character NUL")
-        if self.scheme == "none" and self.port:
-            raise ValueError("port is set, but scheme = 'none' is for a service that does not listen")
-        if self.scheme != "none" and not self.port:
-            raise ValueError("port is missing (a service that does not listen needs scheme = 'none')")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be 1 to 65535, not {self.port}")
         for field in ("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field} must be above 0 seconds")
+        self._is_reachable()
         if self.scheme in ("tcp", "none"):
             self._has_no_paths()
         for field in ("health", "ready", "live", "metrics", "openapi"):
             path = getattr(self, field)
-            if path and not path.startswith("/"):
-                raise ValueError(f"{field} must be a path that begins with /, not {path!r}")
+            if isinstance(path, str):
+                check_path(field, path)
+        check_headers(self.headers)
+
+    def _is_reachable(self) -> None:
+        """Raise ValueError for an address that the scheme does not have."""
+        if self.scheme == "none" and self.port:
+            raise ValueError("port is set, but scheme = 'none' is for a service that does not listen")
+        if self.unix and self.scheme not in ("http", "https"):
+            raise ValueError(f"unix is set, but scheme = '{self.scheme}' speaks no HTTP")
+        if self.scheme != "none" and not self.port and not self.unix:
+            raise ValueError("port is missing (a service that does not listen needs scheme = 'none')")
+        if self.client_key and not self.client_cert:
+            raise ValueError("client_key is set, but client_cert is not")
+        given = [field for field in ("ca_file", "client_cert", "insecure") if getattr(self, field)]
+        if given and self.scheme != "https":
+            raise ValueError(f"{given[0]} is set, but only scheme = 'https' has certificates")
+        if self.insecure and self.ca_file:
+            raise ValueError("insecure accepts any certificate, but ca_file is set as well: remove one of them")
+        if any("\0" in getattr(self, field) for field in FILES):
+            raise ValueError(f"{', '.join(FILES)} must not contain the character NUL")
 
     def _has_no_paths(self) -> None:
-        given = [field for field in ("ready", "live", "metrics", "openapi") if getattr(self, field) is not None]
-        if self.health not in ("", "/health"):
+        """Raise ValueError for what only HTTP has; a command can say whether the service is well."""
+        given = [field for field in ("ready", "live", "metrics", "openapi") if isinstance(getattr(self, field), str)]
+        if self.health not in ("", "/health") and isinstance(self.health, str):
             given.insert(0, "health")
         if given:
             raise ValueError(f"{given[0]} is a path, but scheme = '{self.scheme}' has no paths")
-        msgspec.structs.force_setattr(self, "health", "")
+        for field in QUESTIONS:
+            expectation = getattr(self, field)
+            if isinstance(expectation, Expectation) and not expectation.command:
+                raise ValueError(f"{field} needs `command`: scheme = '{self.scheme}' speaks no HTTP")
+        if self.headers or self.http2:
+            name = "headers" if self.headers else "http2"
+            raise ValueError(f"{name} is set, but scheme = '{self.scheme}' speaks no HTTP")
+        if isinstance(self.health, str):
+            msgspec.structs.force_setattr(self, "health", "")
 
     @property
     def url(self) -> str:
-        """The base URL without a trailing slash, with an IPv6 host in brackets; "" without a port."""
+        """The base URL of requests, without a trailing slash; "" for a service that does not listen."""
+        if self.unix:
+            return f"{self.scheme}://localhost"
         if not self.port:
             return ""
         return f"{self.scheme}://{host_port(self.host, self.port)}"
 
     @property
-    def readiness(self) -> str:
-        """The path that says whether the service is ready: its own, or that of its health; "" when it has neither."""
-        return self.ready or self.health
+    def place(self) -> str:
+        """Where it listens, for a person: its base URL or `unix:PATH`; "" for a service that does not listen."""
+        return f"unix:{self.unix}" if self.unix else self.url
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has an address: a port or a Unix socket."""
+        return bool(self.port or self.unix)
+
+    @property
+    def speaks_http(self) -> bool:
+        """Whether it is asked over HTTP."""
+        return self.scheme in ("http", "https")
+
+    def expectation(self, question: Question) -> Expectation:
+        """Return what is expected as a table: that of `health` where `ready` or `live` is not set.
+
+        Its path is "" if the service has no paths; its headers include the service's own.
+        """
+        asked = getattr(self, question)
+        if asked is None:
+            asked = self.health
+        expectation = asked if isinstance(asked, Expectation) else Expectation(path=asked)
+        if expectation.command or not self.speaks_http:
+            return expectation
+        headers = self.headers | expectation.headers
+        return msgspec.structs.replace(expectation, path=expectation.path or self._health_path, headers=headers)
+
+    @property
+    def needs_variables(self) -> bool:
+        """Whether a probe needs its variables: few do, and they take time to find."""
+        asked = map(self.expectation, QUESTIONS)
+        return any(expectation.command or header_variables(expectation.headers) for expectation in asked)
+
+    @property
+    def health_path(self) -> str:
+        """The path of its health route; "" if a command or a connection says whether it is well."""
+        return self.expectation("health").path
+
+    @property
+    def ready_path(self) -> str | None:
+        """The path of its own readiness route, or None."""
+        return self.expectation("ready").path or None if self.ready is not None else None
+
+    @property
+    def live_path(self) -> str | None:
+        """The path of its own liveness route, or None."""
+        return self.expectation("live").path or None if self.live is not None else None
+
+    @property
+    def _health_path(self) -> str:
+        path = self.health.path if isinstance(self.health, Expectation) else self.health
+        return path or "/health"
 
     @property
     def label(self) -> str:

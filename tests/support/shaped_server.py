@@ -1,0 +1,64 @@
+"""One server that sends a shape of health response on each of its ports."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
+
+from tests.unit.probes.health_shapes import Shape
+
+_UNFRAMED = (204, 304)
+
+
+@contextlib.contextmanager
+def serve_shapes(shapes: Sequence[Shape]) -> Iterator[list[int]]:
+    """Yield one port for each shape; a shape is sent at its own path, and 404 at every other one."""
+    loop = asyncio.new_event_loop()
+    ports: list[int] = []
+    servers: list[asyncio.Server] = []
+    ready = threading.Event()
+
+    async def begin() -> None:
+        for shape in shapes:
+            server = await asyncio.start_server(_handler(shape), "127.0.0.1", 0, backlog=100)
+            servers.append(server)
+            ports.append(server.sockets[0].getsockname()[1])
+        ready.set()
+
+    def run() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(begin())
+        loop.run_forever()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    ready.wait(30)
+    try:
+        yield ports
+    finally:
+        for server in servers:
+            loop.call_soon_threadsafe(server.close)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+def _handler(shape: Shape):  # type: ignore[no-untyped-def]  # the type of an asyncio callback
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            path = head.split(None, 2)[1].decode()
+            writer.write(_response(shape) if path == shape.path else b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    return handle
+
+
+def _response(shape: Shape) -> bytes:
+    lines = [f"HTTP/1.1 {shape.status} Status", "Connection: close"]
+    if shape.content_type:
+        lines.append(f"Content-Type: {shape.content_type}")
+    if shape.status not in _UNFRAMED:
+        lines.append(f"Content-Length: {len(shape.body)}")
+    lines += [f"{name}: {value}" for name, value in shape.headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + (b"" if shape.status in _UNFRAMED else shape.body)
