@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.manifests import toml
 from tests.support.ports import free_port
 from tests.support.runner import begin_toombos, data_of, run_toombos
 from tests.support.waiting import wait_for
@@ -118,13 +119,6 @@ class System:
             identity = processes.identify(pid)
             if identity is not None:
                 processes.send_signal(identity, signal.SIGKILL)
-
-
-def toml(value: Any) -> str:
-    """The value in TOML; JSON is TOML for everything but tables."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(item)}" for key, item in value.items()) + " }"
-    return json.dumps(value)
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """A real PostgreSQL for the tests alone, and databases by URL for SQLite and PostgreSQL."""
 
-import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -11,18 +9,15 @@ from uuid import uuid4
 
 import pytest
 
-from tests.support.programs import needs
-
-_SERVER_PROGRAMS = ("usr/lib/postgresql/*/bin",)
+from tests.support.databases import as_postgres, postgres_program
 
 
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[Path]:
     """The socket directory of a private PostgreSQL without a TCP port; deleted at the end."""
-    initdb = needs("initdb", search=_SERVER_PROGRAMS)
-    pg_ctl = needs("pg_ctl", search=_SERVER_PROGRAMS)
+    initdb, pg_ctl = postgres_program("initdb"), postgres_program("pg_ctl")
     directory = Path(tempfile.mkdtemp(prefix="pg"))  # short: the path of a socket is limited to 107 bytes
-    as_server = _server_user(directory)
+    as_server = as_postgres(directory)
     data, options = directory / "data", f"-k {directory} -h '' -c fsync=off"
     try:
         _run([*as_server, initdb, "-D", str(data), "-U", "toombos", "-A", "trust", "-E", "UTF8", "--locale=C"])
@@ -33,18 +28,6 @@ def postgres_cluster() -> Iterator[Path]:
             _run([*as_server, pg_ctl, "-D", str(data), "-m", "immediate", "-w", "stop"])
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _server_user(directory: Path) -> list[str]:
-    """Return how to run PostgreSQL's programs: they refuse to run as root, so root runs them as `postgres`."""
-    if os.geteuid() != 0:
-        return []
-    try:
-        user = pwd.getpwnam("postgres")
-    except KeyError:
-        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-    os.chown(directory, user.pw_uid, user.pw_gid)
-    return [needs("setpriv"), "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"]
 
 
 def _run(command: list[str]) -> None:
