@@ -20,7 +20,9 @@ from toombos_cli.project.alert_spool import AlertDirectory
 def test_a_test_message_reports_its_arrival_for_each_channel(alerting, toombos, webhook):
     done = toombos("alert", "test")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("PASS  hook: 1 attempt")
+    head, row = done.stdout.splitlines()[:2]
+    assert head.split() == ["VERDICT", "CHANNEL", "ATTEMPTS", "TIME", "REASON"]
+    assert row.split()[:3] == ["PASS", "hook", "1"]
     assert webhook.titles == ["[P3] toombos: Test alert"]
 
 
