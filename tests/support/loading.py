@@ -13,7 +13,7 @@ from toombos_cli.load.build_report import build_report
 from toombos_cli.load.engine.pacer import RampStage
 from toombos_cli.load.engine.recorder import EngineResult
 from toombos_cli.load.engine.request_bytes import build_endpoint
-from toombos_cli.load.plan import Endpoint, LoadPlan, LoadTarget
+from toombos_cli.load.plan import LoadPlan, LoadRequest, LoadTarget
 from toombos_cli.load.report import LoadReport
 
 
@@ -51,7 +51,7 @@ def load_server(behaviour: str, *, backlog: int = 4096, port: int = 0) -> Iterat
             process.kill()
 
 
-def endpoint(port: int, *, method: str = "GET", path: str = "/", name: str = "GET /", **more: Any) -> Endpoint:
+def endpoint(port: int, *, method: str = "GET", path: str = "/", name: str = "GET /", **more: Any) -> LoadRequest:
     """Return one kind of request to a local port."""
     return build_endpoint(target_at(port), name=name, method=method, path=path, **more)
 

@@ -13,7 +13,7 @@ from toombos_cli.base.text import parse_duration
 from toombos_cli.load.engine.pacer import RampStage
 from toombos_cli.load.engine.request_bytes import build_endpoint, parse_header
 from toombos_cli.load.options import LoadOptions
-from toombos_cli.load.plan import Endpoint, LoadPlan, LoadTarget
+from toombos_cli.load.plan import LoadPlan, LoadRequest, LoadTarget
 from toombos_cli.load.scenario import read_scenario
 from toombos_cli.load.target_check import choose_target, connect_once, split_url
 from toombos_cli.manifest.model import Manifest
@@ -166,7 +166,7 @@ def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
 
 def _request_mix(
     options: LoadOptions, manifest: Manifest, variables: Mapping[str, str], target: LoadTarget, *, is_default: bool
-) -> tuple[Endpoint, ...]:
+) -> tuple[LoadRequest, ...]:
     """Return the endpoints. Raise UsageError and ConfigurationError.
 
     `is_default`: the target is the manifest's in every part, and so are method and body unless the options set them.
@@ -185,7 +185,9 @@ def _request_mix(
     return (build(name=name, method=method, path=path, headers=headers, body=body, content_type=content_type),)
 
 
-def _scenario_mix(file: Path, target: LoadTarget, headers: Headers, build: "partial[Endpoint]") -> tuple[Endpoint, ...]:
+def _scenario_mix(
+    file: Path, target: LoadTarget, headers: Headers, build: "partial[LoadRequest]"
+) -> tuple[LoadRequest, ...]:
     found = []
     for entry in read_scenario(file):
         body, content_type = entry.payload(file.parent)

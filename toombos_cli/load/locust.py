@@ -30,7 +30,7 @@ from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import EndpointResult, EngineResult, FailureCount, Latencies, RequestFailure
 from toombos_cli.load.engine.timeline import Timeline
 from toombos_cli.load.options import LoadOptions
-from toombos_cli.load.plan import Endpoint, LoadPlan
+from toombos_cli.load.plan import LoadPlan, LoadRequest
 
 LIMITS = (
     "measured by Locust: no open model, no correction for coordinated omission (response time is service time), "
@@ -173,7 +173,7 @@ def _locustfile(plan: LoadPlan, fleet: LocustFleet, result: Path) -> str:
     return source.replace(placeholder, f"PLAN: dict[str, Any] = json.loads({json.dumps(settings)!r})", 1)
 
 
-def _request(endpoint: Endpoint) -> dict[str, Any]:
+def _request(endpoint: LoadRequest) -> dict[str, Any]:
     """Return the request in parts: Locust writes host and length itself."""
     head, _, body = endpoint.request.partition(b"\r\n\r\n")
     lines = (line.partition(": ") for line in head.decode("latin-1").split("\r\n")[1:])

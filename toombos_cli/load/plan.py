@@ -11,7 +11,7 @@ Mode = Literal["closed", "open"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class LoadRequest:
     """One kind of request. `request` holds its bytes, ready to be written; `weight` is its share of the mix."""
 
     name: str
@@ -43,7 +43,7 @@ class LoadPlan:
     """
 
     target: LoadTarget
-    endpoints: tuple[Endpoint, ...]
+    endpoints: tuple[LoadRequest, ...]
     requests: int | None = None
     duration_s: float | None = None
     connections: int = 10

@@ -13,7 +13,7 @@ from toombos_cli.load.engine.connection import Connection
 from toombos_cli.load.engine.fleet import run_engine
 from toombos_cli.load.engine.recorder import Recorder
 from toombos_cli.load.engine.response import MalformedResponseError, ResponseReader
-from toombos_cli.load.plan import Endpoint
+from toombos_cli.load.plan import LoadRequest
 
 BIG = b"x" * 10_000_000
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -179,7 +179,7 @@ MUTATED = st.builds(
 @given(responses=st.lists(st.one_of(st.sampled_from(SMALL), MUTATED), min_size=1, max_size=6))
 def test_a_remembered_head_is_framed_as_the_parser_frames_it(responses):
     """Compare a connection, which remembers heads, with a reader that parses every response."""
-    request: Endpoint = endpoint(80)
+    request: LoadRequest = endpoint(80)
     recorder = Recorder((request,), 0)
     tally = recorder.tallies[0]
     owner = _Owner()

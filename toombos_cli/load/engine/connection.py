@@ -14,14 +14,14 @@ from toombos_cli.load.engine.failures import classify
 from toombos_cli.load.engine.histogram import EXACT_BELOW, SUB_BUCKET_BITS, bucket_of
 from toombos_cli.load.engine.recorder import Recorder, RequestFailure, Tally
 from toombos_cli.load.engine.response import MalformedResponseError, ResponseReader
-from toombos_cli.load.plan import Endpoint, LoadPlan
+from toombos_cli.load.plan import LoadPlan, LoadRequest
 
 # A server closes an idle kept-alive connection after seconds. If a connection was idle for at least this long, a loss
 # before the first byte may be that close crossing our request on the way; otherwise the request caused it.
 _STALE_AFTER_NS = 1_000_000_000
 _END = b"\r\n\r\n"
 NO_PERMITS: Iterator[None] = iter(())
-_NOTHING = Recorder((Endpoint(name="", method="", path="", request=b""),), 0).tallies[0]  # matches no response
+_NOTHING = Recorder((LoadRequest(name="", method="", path="", request=b""),), 0).tallies[0]  # matches no response
 
 
 class WorkSource(Protocol):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.histogram import Buckets
 from toombos_cli.load.engine.timeline import Timeline
-from toombos_cli.load.plan import Endpoint
+from toombos_cli.load.plan import LoadRequest
 
 _KNOWN_HEADS = 256
 CENSORED = frozenset({"timeout", "unfinished"})
@@ -159,7 +159,7 @@ class Tally:
 
     __slots__ = ("_cells", "bodiless", "heads", "latest", "name", "recorder", "request", "result", "size")
 
-    def __init__(self, endpoint: Endpoint, recorder: "Recorder") -> None:
+    def __init__(self, endpoint: LoadRequest, recorder: "Recorder") -> None:
         self.name = endpoint.name
         self.request = endpoint.request
         self.size = len(endpoint.request)
@@ -221,7 +221,7 @@ class Tally:
 class Recorder:
     """The recorder of one phase. `origin_ns` is the start of the timeline."""
 
-    def __init__(self, endpoints: tuple[Endpoint, ...], origin_ns: int) -> None:
+    def __init__(self, endpoints: tuple[LoadRequest, ...], origin_ns: int) -> None:
         self.origin_ns = origin_ns
         self.tallies = tuple(Tally(endpoint, self) for endpoint in endpoints)
         self.connect: Buckets = defaultdict(int)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from toombos_cli import __version__
 from toombos_cli.base.addresses import host_port, is_http_token, url_host
 from toombos_cli.base.errors import UsageError
-from toombos_cli.load.plan import Endpoint, LoadTarget
+from toombos_cli.load.plan import LoadRequest, LoadTarget
 
 _PLAIN = frozenset({"host", "user-agent", "content-type", "content-length", "connection", "accept"})
 _FRAMING = frozenset({"content-length", "transfer-encoding", "connection"})
@@ -35,7 +35,7 @@ def build_endpoint(
     content_type: str | None = None,
     keepalive: bool = True,
     weight: float = 1.0,
-) -> Endpoint:
+) -> LoadRequest:
     """Return the endpoint with its request. Given headers replace the default ones. Raise UsageError."""
     if not is_http_token(method):
         raise UsageError(
@@ -60,7 +60,7 @@ def build_endpoint(
         lines += [f"{field}: {value}".encode("latin-1") for field, value in fields.values()]
     except UnicodeEncodeError as error:
         raise UsageError(f"not a Latin-1 character in a header: {error.object[error.start]!r}", where="-H") from None
-    return Endpoint(
+    return LoadRequest(
         name=name, method=method, path=path, request=b"\r\n".join(lines) + b"\r\n\r\n" + body, weight=weight
     )
 
