@@ -230,7 +230,7 @@ class TestInit:
     def test_the_commented_settings_of_the_first_manifest_are_valid_too(self, tmp_path):
         starter = (Path(template.__file__).with_name("starter.toml")).read_text()
         offered = "".join(
-            line[1:] if line.startswith("#") and not line.startswith("# ") else line
+            line[1:] if line.startswith("#") and not line.startswith(("# ", "#:")) else line
             for line in starter.splitlines(keepends=True)
         )
         (tmp_path / "toombos.toml").write_text(offered)

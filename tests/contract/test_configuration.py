@@ -144,12 +144,13 @@ FINDING_KEYS = {"id", "title", "service", "verdict", "reason", "evidence", "caus
     "duration_ms",
 }
 FIX_KEYS = ({"command", "safe", "undo"}, {"advice", "safe", "undo"})
+CHANGE_KEYS = {"action", "path", "names", "backup", "restart_needed", "to_take_over"}
 DATA_KEYS = {
     ("check",): {"env_file", "findings", "mode"},
     ("show",): {"env_file", "service", "mode", "values"},
-    ("init",): {"action", "path", "names", "backup", "restart_needed"},
-    ("encrypt",): {"action", "path", "names", "backup", "restart_needed"},
-    ("rotate-key",): {"action", "path", "names", "backup", "restart_needed"},
+    ("init",): CHANGE_KEYS,
+    ("encrypt",): CHANGE_KEYS,
+    ("rotate-key",): CHANGE_KEYS,
     ("trust",): {"path", "directories", "directory", "removed", "changed"},
 }
 

@@ -35,6 +35,7 @@ QUOTED_AS_A_NAME = {
     "alerts/operations.py",  # the title of a test alert names the command that sent it
     "backup/archive/restore_txt.py",  # in an archive, for any machine
     "config/template.py",  # the head of a new .env
+    "config/imports/writer.py",  # the head of a new manifest
     "diagnose/bundle.py",  # the command that wrote a file
     "monitoring/files.py",  # the heads of generated files
     "manifest/tables/monitoring.py",  # rules are the same in every directory

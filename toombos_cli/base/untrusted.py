@@ -6,6 +6,7 @@ more than the judgement of that text. No other module decodes JSON or TOML (a co
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, overload
 
@@ -107,6 +108,41 @@ def decode_untrusted_toml(content: bytes | str, *, most_bytes: int = MOST_BYTES)
         raise UntrustedError("a number is too long") from None
     _check_levels(tree, sum(map(text.count, "[{.")))
     return tree
+
+
+@dataclass(frozen=True, slots=True)
+class YamlDocument:
+    """The value of a YAML text, whose scalars are texts or None, and the line of each key of its upper levels."""
+
+    value: Any
+    lines: dict[tuple[str | int, ...], int]
+
+
+def decode_untrusted_yaml(content: str) -> YamlDocument:
+    """Return the one document of a YAML text. Raise UntrustedError, with the line if it is known.
+
+    Scalars stay as they are written (`22:22`, `no`, `3.10`), except that `null` and `~` become None. Aliases and merge
+    keys are resolved, as long as the whole stays below 100,000 values; a repeated key is an error.
+    """
+    import yaml
+
+    from toombos_cli.base.yaml_nodes import UnusableYamlError, compose_bounded, plain_value, upper_lines
+
+    try:
+        node = compose_bounded(content, most_levels=_MOST_LEVELS)
+        return YamlDocument(plain_value(node), upper_lines(node))
+    except UnusableYamlError as error:
+        raise UntrustedError(str(error), line=error.line) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise UntrustedError(error.problem or "it is not YAML", line=mark.line + 1 if mark else None) from None
+    except yaml.reader.ReaderError as error:
+        line = content.count("\n", 0, error.position) + 1
+        raise UntrustedError("a control character is not allowed", line=line) from None
+    except UnicodeEncodeError as error:
+        raise UntrustedError(f"it has no UTF-8 at character {error.start}") from None
+    except yaml.YAMLError as error:
+        raise UntrustedError(str(error).partition("\n")[0]) from None
 
 
 def _decode_as_python(content: bytes | str) -> Any:

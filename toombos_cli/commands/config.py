@@ -1,10 +1,12 @@
-"""`toombos config`: check, show, init, encrypt, rotate-key, trust."""
+"""`toombos config`: check, show, init, schema, encrypt, rotate-key, trust."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from toombos_cli.base.errors import UsageError
+from toombos_cli.base.fixes import here
 from toombos_cli.cli import options
 from toombos_cli.cli.groups import command_group
 from toombos_cli.cli.invocation import Invocation, command
@@ -70,18 +72,38 @@ def init(
         bool, typer.Option("--manifest", help="Write a first toombos.toml instead, for your own services.")
     ] = False,
     example: Annotated[bool, typer.Option("--example", help="Print a complete .env.example; write nothing.")] = False,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Write the toombos.toml from a Procfile, a Compose file, process-compose.yaml, supervisord.conf,"
+            " ecosystem.json or package.json.",
+            show_default=False,
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --from: replace a toombos.toml; the old one becomes toombos.toml.bak.")
+    ] = False,
 ) -> None:
     """Write a first .env: readable only for its owner, in dry-run mode if there is one, with new random secrets.
 
     With --manifest, write a toombos.toml to the current directory (or that of --project), with one service to
-    replace by yours. An existing file is never overwritten (exit 5).
+    replace by yours; with --from, one with the services of another tool's file. An existing file is never overwritten
+    (exit 5), except a toombos.toml with --force.
     """
-    if manifest:
-        from toombos_cli.config.init import run_init_manifest
+    _refuse_contradictions(source, force=force, example=example)
+    if manifest or source:
         from toombos_cli.project.find import refuse_untrusted
 
         directory = Path.cwd() if invocation.options.project is None else invocation.project
         refuse_untrusted(directory)
+        if source:
+            from toombos_cli.config.imports.run import run_import
+
+            invocation.finish(run_import(source, directory, force=force))
+        from toombos_cli.config.init import run_init_manifest
+
         invocation.finish(run_init_manifest(directory))
     if example:
         from toombos_cli.config.reports import ExampleReport
@@ -91,6 +113,20 @@ def init(
     from toombos_cli.config.init import run_init
 
     invocation.finish(run_init(invocation.manifest))
+
+
+@app.command()
+@command
+def schema(invocation: Invocation) -> None:
+    """Print the JSON Schema of toombos.toml, with which editors complete and check it.
+
+    Write it beside the file: toombos config schema > toombos.schema.json. The first line of a toombos.toml that init
+    writes names it.
+    """
+    from toombos_cli.config.reports import SchemaReport
+    from toombos_cli.manifest.schema import manifest_schema
+
+    invocation.finish(SchemaReport(schema=manifest_schema()))
 
 
 @app.command()
@@ -148,6 +184,16 @@ def trust(
     from toombos_cli.config.trust import run_trust
 
     invocation.finish(run_trust(directory, remove=remove))
+
+
+def _refuse_contradictions(source: Path | None, *, force: bool, example: bool) -> None:
+    """Raise UsageError for options of `init` that do not go together."""
+    if force and source is None:
+        raise UsageError("--force goes with --from", hint=here("config", "init", "--help"))
+    if source is not None and example:
+        raise UsageError(
+            "--example writes nothing, so it does not go with --from", hint=here("config", "init", "--help")
+        )
 
 
 def _mode(invocation: Invocation, name: str | None, *, dry_run: bool) -> str | None:

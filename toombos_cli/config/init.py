@@ -7,6 +7,7 @@ from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.files import PRIVATE, create_file
 from toombos_cli.base.fixes import here
 from toombos_cli.base.untrusted import decode_untrusted_toml
+from toombos_cli.config.imports.formats import files_to_take_over
 from toombos_cli.config.reports import SettingsChangeReport
 from toombos_cli.config.template import render_env, safe_mode
 from toombos_cli.manifest import FILE_NAME
@@ -30,7 +31,9 @@ def run_init_manifest(directory: Path) -> SettingsChangeReport:
     """Write a first `toombos.toml`. Raises RefusedError and OperationError like run_init."""
     text = Path(__file__).with_name("starter.toml").read_text("utf-8")
     path = _create(directory / FILE_NAME, text, mode=None, hint=here("start", "--preview"))
-    return SettingsChangeReport(action="init-manifest", path=path, names=tuple(decode_untrusted_toml(text)["services"]))
+    names = tuple(decode_untrusted_toml(text)["services"])
+    found = files_to_take_over(directory)
+    return SettingsChangeReport(action="init-manifest", path=path, names=names, to_take_over=found)
 
 
 def _create(path: Path, text: str, *, mode: int | None, hint: str) -> Path:

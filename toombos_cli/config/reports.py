@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from toombos_cli.base.findings import Finding, overall
 from toombos_cli.base.results import Case, Report, Verdict
@@ -75,11 +75,73 @@ class SettingsChangeReport(Report):
     names: tuple[str, ...]
     backup: Path | None = None
     restart_needed: bool = False
+    to_take_over: tuple[str, ...] = ()
+    """The files of other tools in the directory from which a manifest can be made instead."""
 
     @property
     def verdict(self) -> Verdict:
         """SKIP if there was nothing to change; failures raise."""
         return Verdict.PASS if self.names or self.action in _WRITES_A_FILE else Verdict.SKIP
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTask:
+    """Something that a person has to do before an imported service is what it was."""
+
+    service: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingProgram:
+    """A program that an imported service needs and this machine does not have."""
+
+    service: str
+    program: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport(Report):
+    """A manifest made from another tool's file, and what is left to do; `backup` is the copy of a replaced one."""
+
+    kind: ClassVar[str] = "config_import"
+
+    source: Path
+    format: str
+    path: Path
+    backup: Path | None
+    services: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """The services that are not started before a person has completed them."""
+    env_file: Path | None
+    """The `.env` that was written with `secrets`, None if none was."""
+    secrets: tuple[str, ...]
+    secrets_to_add: tuple[str, ...]
+    """The secrets that a present `.env` lacks."""
+    env_file_is_open: bool
+    open_tasks: tuple[OpenTask, ...]
+    missing_programs: tuple[MissingProgram, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """WARN if a person has something to do before the services run."""
+        is_open = self.open_tasks or self.missing_programs or self.secrets_to_add or self.env_file_is_open
+        return Verdict.WARN if is_open else Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaReport(Report):
+    """The JSON Schema of the manifest."""
+
+    kind: ClassVar[str] = "config_schema"
+    asked_for: ClassVar[bool] = True
+
+    schema: dict[str, Any]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Always PASS."""
+        return Verdict.PASS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

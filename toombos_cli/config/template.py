@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.environment import Variable
 
+SCHEMA_LINE = "#:schema toombos.schema.json"
+"""The first line of a manifest: it names the schema for editors that read TOML as Taplo does."""
+
 _INTRO = """\
 # Settings of {name}. A variable in the environment overrides this file, which overrides the default.
 # A line that starts with # keeps the default. Write no spaces around =. `toombos config check` checks this file;

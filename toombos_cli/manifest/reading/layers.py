@@ -11,7 +11,8 @@ from toombos_cli.base.untrusted import UntrustedError, decode_untrusted_toml
 from toombos_cli.manifest import FILE_NAME
 
 PACKAGED = "toombos"
-_EXTENDABLE = (PACKAGED, "monitoring")
+EXTENDABLE = (PACKAGED, "monitoring")
+"""The packaged manifests that `extends` can name."""
 KeyPath = tuple[str | int, ...]
 
 
@@ -23,7 +24,11 @@ def read_layers(path: Path) -> "tuple[Layer, ...]":
     """
     if not path.is_file():
         return packaged_layers()
-    own = Layer.parse(_read(path), str(path))
+    return layers_of(Layer.parse(_read(path), str(path)))
+
+
+def layers_of(own: "Layer") -> "tuple[Layer, ...]":
+    """Return a manifest and the packaged one that it extends. Raises ConfigurationError if there is no such one."""
     extended = _extended(own)
     return (own, _packaged(extended)) if extended else (own,)
 
@@ -31,6 +36,11 @@ def read_layers(path: Path) -> "tuple[Layer, ...]":
 def packaged_layers() -> "tuple[Layer, ...]":
     """Return the packaged manifest alone."""
     return (_packaged(PACKAGED),)
+
+
+def packaged_tree(name: str) -> dict[str, Any]:
+    """Return the tables of a packaged manifest that `extends` can name."""
+    return _packaged(name).tree
 
 
 def merged(layers: "tuple[Layer, ...]") -> dict[str, Any]:
@@ -92,7 +102,7 @@ def _read(path: Path) -> str:
 def _extended(own: Layer) -> str | None:
     """Return the name of the packaged manifest that this one extends, or None. Raises ConfigurationError."""
     extended = own.tree.get("extends")
-    if extended is None or extended in _EXTENDABLE:
+    if extended is None or extended in EXTENDABLE:
         return extended
     where = f"{own.label}:{own.lines.get(('extends',), 1)}"
     raise ConfigurationError(

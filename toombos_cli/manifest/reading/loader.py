@@ -12,12 +12,22 @@ from toombos_cli.base.spelling import did_you_mean, nearest
 from toombos_cli.manifest import FILE_NAME
 from toombos_cli.manifest.model import Manifest, Source, start_order
 from toombos_cli.manifest.reading.kinds import choices_of, is_table, keys_at, kind_at
-from toombos_cli.manifest.reading.layers import PACKAGED, KeyPath, Layer, merged, packaged_layers, read_layers
+from toombos_cli.manifest.reading.layers import (
+    PACKAGED,
+    KeyPath,
+    Layer,
+    layers_of,
+    merged,
+    packaged_layers,
+    read_layers,
+)
 from toombos_cli.manifest.reading.placeholders import UnknownPlaceholderError, expand_service
 from toombos_cli.manifest.reading.references import applicable_steps, named_services
 from toombos_cli.manifest.tables.service import Service
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+"""What the name of a service looks like, as a regular expression."""
+_NAME = re.compile(NAME_PATTERN)
 
 
 def load_manifest(project: Path) -> Manifest:
@@ -37,6 +47,12 @@ def load_manifest(project: Path) -> Manifest:
         written = frozenset((name, key) for name, table in sections for key in table)
         source = Source(path=path, project=project, written=written)
     return _Check(layers).manifest(merged(layers), source)
+
+
+def parse_manifest(text: str, project: Path) -> Manifest:
+    """Return the manifest that a text would be in a project. Raises ConfigurationError as load_manifest."""
+    layers = layers_of(Layer.parse(text, FILE_NAME))
+    return _Check(layers).manifest(merged(layers), Source(path=None, project=project.resolve()))
 
 
 def packaged_manifest(project: Path) -> Manifest:

@@ -19,6 +19,8 @@ VIEWS: dict[str, str] = {
     "change": "change:show",
     "config_change": "config:show_change",
     "config_example": "config:show_example",
+    "config_import": "config:show_import",
+    "config_schema": "config:show_schema",
     "config_show": "config:show_values",
     "config_trust": "config:show_trust",
     "diagnose": "diagnose:show",

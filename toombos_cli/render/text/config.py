@@ -1,5 +1,6 @@
 """Views of the `config` commands."""
 
+import json
 from typing import TYPE_CHECKING
 
 from toombos_cli.base.fixes import here
@@ -9,7 +10,15 @@ from toombos_cli.render.formats import Output
 from toombos_cli.render.table import Column, print_table
 
 if TYPE_CHECKING:
-    from toombos_cli.config.reports import ExampleReport, SettingsChangeReport, ShownValue, ShowReport, TrustReport
+    from toombos_cli.config.reports import (
+        ExampleReport,
+        ImportReport,
+        SchemaReport,
+        SettingsChangeReport,
+        ShownValue,
+        ShowReport,
+        TrustReport,
+    )
 
 _DONE = {"encrypt": "encrypted in", "rotate-key": "under a new key in"}
 
@@ -24,6 +33,9 @@ def show_change(report: "SettingsChangeReport", output: Output) -> None:
     if report.action == "init-manifest":
         output.stdout.print(f"wrote {report.path}, with the service {names}: change it to yours", soft_wrap=True)
         output.stderr.print(f"every key: {page_path('manifest.md')}", soft_wrap=True)
+        for name in report.to_take_over:
+            command = here("config", "init", "--from", name, "--force")
+            output.stderr.print(f"{name} is here; to take its services over instead: {command}", soft_wrap=True)
         output.stderr.print(f"hint: {here('start', '--preview')}", style="cyan", soft_wrap=True)
         return
     if not names:
@@ -36,6 +48,31 @@ def show_change(report: "SettingsChangeReport", output: Output) -> None:
         )
     if report.restart_needed:
         output.stderr.print(f"hint: {here('restart')}", style="cyan", soft_wrap=True)
+
+
+def show_import(report: "ImportReport", output: Output) -> None:
+    """Print what was written; on stderr, what a person has to do."""
+    services = ", ".join(report.services)
+    output.stdout.print(f"wrote {report.path} from {report.source}, with {services}", soft_wrap=True)
+    if report.env_file is not None:
+        output.stdout.print(f"wrote {report.env_file} (mode 0600): {', '.join(report.secrets)}", soft_wrap=True)
+    lines = [f"{name}: left out of the start until its comment is followed" for name in report.left_out]
+    lines += [f"{task.service}: {task.text}" for task in report.open_tasks]
+    lines += [f"{item.service}: the program {item.program} is not on this machine" for item in report.missing_programs]
+    if report.env_file_is_open:
+        lines.append(f".env can be read by other users: chmod 600 {report.path.with_name('.env')}")
+    if lines:
+        output.stderr.print("to do:", soft_wrap=True)
+    for line in lines:
+        output.stderr.print(f"  {line}", soft_wrap=True)
+    if report.backup is not None:
+        output.stderr.print(f"The toombos.toml from before is {report.backup}.", soft_wrap=True)
+    output.stderr.print(f"hint: {here('start', '--preview')}", style="cyan", soft_wrap=True)
+
+
+def show_schema(report: "SchemaReport", output: Output) -> None:
+    """Print the schema as JSON, ready to be redirected into a file."""
+    write_document(output.stdout, json.dumps(report.schema, indent=2, ensure_ascii=False))
 
 
 def show_example(report: "ExampleReport", output: Output) -> None:
