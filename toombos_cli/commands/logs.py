@@ -2,20 +2,20 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from toombos_cli.base.errors import UsageError
+from toombos_cli.base.fixes import here
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.known_services import known_services
 from toombos_cli.cli.stdout_reader import sleep_while_read
 
 if TYPE_CHECKING:
-    from toombos_cli.logs.reading import LineFilter
     from toombos_cli.logs.rotation import LogFile
+    from toombos_cli.logs.selection import EntryFilter, LineFilter, Selection
 
 _LINES = 50
 _POLL_S = 0.1
@@ -37,93 +37,140 @@ def logs(
         ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new lines until Ctrl-C.")] = False,
-    errors: Annotated[bool, typer.Option("--errors", help="Show only errors and exceptions.")] = False,
+    errors: Annotated[
+        bool, typer.Option("--errors", help="Show only errors and exceptions, each with the lines that continue it.")
+    ] = False,
     startup: Annotated[bool, typer.Option("--startup", help="Show only lines about starting and stopping.")] = False,
     grep: Annotated[
-        str | None, typer.Option("--grep", metavar="REGEX", help="Show only lines that match.", show_default=False)
+        str | None,
+        typer.Option(
+            "--grep",
+            metavar="REGEX",
+            help="Show only lines that match, with the error that they belong to.",
+            show_default=False,
+        ),
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude", metavar="REGEX", help="Leave out lines that match; may be repeated.", show_default=False
+        ),
+    ] = None,
+    no_smoke: Annotated[
+        bool, typer.Option("--no-smoke", help="Leave out the lines of toombos's own requests, by their request id.")
+    ] = False,
     since: Annotated[
         str | None,
         typer.Option(
             "--since", metavar="TIME", help="Show only lines since then: 90s, 10m, 2h, an ISO time.", show_default=False
         ),
     ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="TIME", help="Show only lines until then: 10m (ago), an ISO time.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Show the last log lines of the services, merged by time; rotated archives are included."""
+    from pathlib import Path
+
     from toombos_cli.logs.reading import run_logs
-    from toombos_cli.logs.rotation import LogFile
-    from toombos_cli.project.state import RunDirectory
+    from toombos_cli.logs.selection import Selection
+    from toombos_cli.project.service_logs import service_logs
+    from toombos_cli.project.state import RunDirectory, read_state
 
     known, names, _ = known_services(invocation, services)
-    run = RunDirectory(invocation.project)
     shown = names or tuple(
         name for name, service in known.items() if not service.optional or Path(service.log).exists()
     )
-    files = {name: LogFile(Path(known[name].log), run.rotation(name)) for name in shown}
-    filters = _filters(errors=errors, startup=startup, grep=grep)
-    begin = _moment(since) if since else None
-    count = lines if lines is not None or begin else _LINES
+    if follow and until:
+        raise UsageError("--until has no meaning with --follow", hint="leave one of them out")
+    selection = Selection(
+        wanted=_wanted(errors=errors, startup=startup, grep=grep),
+        unwanted=_unwanted(invocation, exclude or [], no_smoke=no_smoke),
+        since=_moment(since, "--since") if since else None,
+        until=_moment(until, "--until") if until else None,
+    )
+    state = read_state(invocation.project)
+    files, strays = service_logs(RunDirectory(invocation.project), {name: known[name] for name in shown}, state)
+    notes = tuple(f"{stray}; {here('restart', stray.service)} mends it" for stray in strays)
+    count = lines if lines is not None or selection.since else _LINES
     if follow:
-        follow_files(invocation, files, filters, count=count, since=begin)
-    invocation.finish(run_logs(files, count=count, filters=filters, since=begin))
+        for note in notes:
+            invocation.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
+        follow_files(invocation, files, selection, count=count)
+    invocation.finish(run_logs(files, count=count, selection=selection, notes=notes))
 
 
 def follow_files(
-    invocation: Invocation,
-    files: "dict[str, LogFile]",
-    filters: "tuple[LineFilter, ...]" = (),
-    *,
-    count: int | None,
-    since: datetime | None = None,
+    invocation: Invocation, files: "dict[str, LogFile]", selection: "Selection | None" = None, *, count: int | None
 ) -> NoReturn:
     """Print the existing lines, then each new line as it is written; with `--json`, one object per line."""
     from toombos_cli.logs.follower import Follower
+    from toombos_cli.logs.lines import text_of, timestamp_of
     from toombos_cli.logs.reading import run_logs
+    from toombos_cli.logs.selection import Following, Selection
     from toombos_cli.render.line_printer import LinePrinter
 
+    selection = selection or Selection()
     followers = {name: Follower(log) for name, log in files.items()}
+    following = {name: Following(selection) for name in files}
     redacted = invocation.redactor.text
     printer = LinePrinter(invocation, tuple(files), as_json=invocation.format == "json")
-    until = {name: follower.place for name, follower in followers.items()}
-    for line in run_logs(files, count=count, filters=filters, since=since, until=until).lines:
-        printer.show(line.service, redacted(line.line))
+    places = {name: follower.place for name, follower in followers.items()}
+    for line in run_logs(files, count=count, selection=selection, places=places).lines:
+        printer.show(line.service, redacted(line.line), line.timestamp)
     while True:
         for name, follower in followers.items():
-            for raw in follower.poll():
-                text = raw.decode("utf-8", "replace")
-                if all(passes(text) for passes in filters):
-                    printer.show(name, redacted(text))
+            for text in following[name].add([text_of(line) for line in follower.poll()]):
+                printer.show(name, redacted(text), timestamp_of(text, files[name].zone))
         printer.flush()
         sleep_while_read(invocation.stdout.file, _POLL_S)
 
 
-def _filters(*, errors: bool, startup: bool, grep: str | None) -> "tuple[LineFilter, ...]":
-    from toombos_cli.logs.reading import is_error, is_startup, matches
+def _wanted(*, errors: bool, startup: bool, grep: str | None) -> "tuple[EntryFilter, ...]":
+    from toombos_cli.logs import selection
 
-    chosen: list[LineFilter] = []
+    chosen: list[EntryFilter] = []
     if errors:
-        chosen.append(is_error)
+        chosen.append(selection.errors)
     if startup:
-        chosen.append(is_startup)
+        chosen.append(selection.startup)
     if grep is not None:
-        try:
-            chosen.append(matches(re.compile(grep)))
-        except re.error as error:
-            raise UsageError(f"--grep {grep!r} is not a regular expression: {error}") from None
+        chosen.append(selection.matching(_pattern(grep, "--grep")))
     return tuple(chosen)
 
 
-def _moment(since: str) -> datetime:
-    """Return the time that --since means, in UTC. Raises UsageError."""
+def _unwanted(invocation: Invocation, exclude: list[str], *, no_smoke: bool) -> "tuple[LineFilter, ...]":
+    from toombos_cli.logs import selection
+
+    chosen: list[LineFilter] = [selection.containing(_pattern(pattern, "--exclude")) for pattern in exclude]
+    if no_smoke:
+        from toombos_cli.project.own_requests import OwnRequests
+
+        chosen.append(OwnRequests.known(invocation.project).appear_in)
+    return tuple(chosen)
+
+
+def _pattern(text: str, option: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise UsageError(f"{option} {text!r} is not a regular expression: {error}") from None
+
+
+def _moment(text: str, option: str) -> datetime:
+    """Return the time that --since or --until means, in UTC. Raises UsageError."""
     from toombos_cli.base.text import parse_duration
 
     try:
-        return datetime.fromisoformat(since).astimezone(UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         pass
     try:
-        return datetime.now(UTC) - timedelta(seconds=parse_duration(since, where="--since"))
+        return datetime.now(UTC) - timedelta(seconds=parse_duration(text, where=option))
     except (UsageError, OverflowError):  # the latter before the year 1
         raise UsageError(
-            f"--since {since!r} is not a time", hint="for example 10m, 2h or 2026-01-31T12:00:00"
+            f"{option} {text!r} is not a time", hint="for example 10m, 2h or 2026-01-31T12:00:00"
         ) from None

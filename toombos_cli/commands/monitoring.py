@@ -70,13 +70,11 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new lines until Ctrl-C.")] = False,
 ) -> None:
     """Show the last log lines of the monitoring services."""
-    from pathlib import Path
-
     from toombos_cli.commands.logs import follow_files
     from toombos_cli.logs.reading import LogLine, LogsReport, run_logs
-    from toombos_cli.logs.rotation import LogFile
     from toombos_cli.monitoring.operations import container_logs, followed_container_logs
-    from toombos_cli.project.state import RunDirectory
+    from toombos_cli.project.service_logs import service_logs
+    from toombos_cli.project.state import RunDirectory, read_state
 
     asked = invocation.service_names(services)
     known, run = invocation.manifest.services, RunDirectory(invocation.project)
@@ -91,11 +89,13 @@ def logs(
         raise typer.Exit
     contained = container_logs(invocation.manifest, asked, lines)
     if contained is not None:
-        invocation.finish(LogsReport(lines=tuple(LogLine(service=n, timestamp=None, line=t) for n, t in contained)))
-    files = {name: LogFile(Path(known[name].log), run.rotation(name)) for name in names}
+        invocation.finish(
+            LogsReport(lines=tuple(LogLine(service=n, timestamp=None, line=t) for n, t in contained), services=names)
+        )
+    files, _ = service_logs(run, {name: known[name] for name in names}, read_state(invocation.project))
     if follow:
         follow_files(invocation, files, count=lines)
-    invocation.finish(run_logs({n: f for n, f in files.items() if Path(known[n].log).exists()}, count=lines))
+    invocation.finish(run_logs({name: log for name, log in files.items() if log.path.exists()}, count=lines))
 
 
 @app.command()

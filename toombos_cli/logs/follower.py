@@ -1,68 +1,191 @@
-"""Follows a growing log through rotations; no line is missed or repeated."""
+"""Follows a growing log through rotations, also those of others; no line is missed or repeated."""
 
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from toombos_cli.base.plain_files import open_plain_file
-from toombos_cli.logs.rotation import LogFile, RotationRecord, archive_content, end_of_lines
+from toombos_cli.logs.archives import archive_content, older_parts
+from toombos_cli.logs.cutting import end_of_lines
+from toombos_cli.logs.rotation import LogFile, RotationRecord
 
 _READ_BYTES = 1024 * 1024
+_REMEMBERED_BYTES = 256
+_CLOCKS_DIFFER_S = 2.0
+_MOST_MOVED = 8
 
 
-class Follower:
-    """Returns the new complete lines of a log.
+class _OpenLog:
+    """An open file that is read as it grows. `seen` are the last bytes that were read."""
 
-    `place` is the first unread byte, counted in the stream of everything ever written (see `rotation.Record`).
-    """
-
-    def __init__(self, log: LogFile, *, from_end: bool = True) -> None:
-        self._log = log
+    def __init__(self, path: Path, *, follows_link: bool = False) -> None:
+        self._file = path.open("rb", buffering=0) if follows_link else open_plain_file(path)
+        found = os.fstat(self._file.fileno())
+        self.inode = (found.st_dev, found.st_ino)
+        self.offset = 0
+        self.seen = b""
         self._rest = b""
-        with log.reading() as record:
-            self.place = record.base + (end_of_lines(log.path, record.blank) if from_end else record.blank)
 
-    def poll(self) -> list[bytes]:
-        """Return the lines, without newlines, completed since the last call; at most about 1 MiB of them.
+    def go_to(self, offset: int, first: int) -> None:
+        """Continue at this offset, at or after the first byte of the content."""
+        self.offset = offset
+        begin = max(first, offset - _REMEMBERED_BYTES)
+        self.seen = os.pread(self._file.fileno(), offset - begin, begin)
 
-        A longer line is returned in parts.
-        """
-        with self._log.reading() as record:
-            data = self._behind(record) + self._live(record)
+    def end_of_lines(self, start: int) -> int:
+        """Return the offset after the last newline."""
+        return end_of_lines(self._file.fileno(), start)
+
+    def goes_on(self, offset: int, first: int) -> bool:
+        """Report whether what was seen stands before this offset, as far as that is after the first byte."""
+        if os.fstat(self._file.fileno()).st_size < offset:
+            return False
+        seen = self.seen[-(offset - first) :] if offset > first else b""
+        return os.pread(self._file.fileno(), len(seen), offset - len(seen)) == seen
+
+    def read(self) -> list[bytes]:
+        """Return the lines that were completed since the last call, of at most about 1 MiB."""
+        data = os.pread(self._file.fileno(), _READ_BYTES, self.offset)
+        self.offset += len(data)
+        return self.lines_of(data)
+
+    def lines_of(self, data: bytes) -> list[bytes]:
+        """Return the lines that this completes. A very long line is returned in parts."""
+        self.seen = (self.seen + data)[-_REMEMBERED_BYTES:]
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) >= _READ_BYTES:
             lines.append(self._rest)
             self._rest = b""
         return lines
 
-    def _live(self, record: RotationRecord) -> bytes:
-        start = self.place - record.base
-        size = _size(self._log.path)
-        if start > size:  # the file was emptied or replaced: read it from its start
-            start, self._rest = 0, b""
-        if start == size:
-            return b""
-        with open_plain_file(self._log.path) as live:
-            data = os.pread(live.fileno(), _READ_BYTES, start)
-        self.place = record.base + start + len(data)
-        return data
+    def last_words(self) -> list[bytes]:
+        """Return the unfinished last line, if any: it will not be finished here."""
+        rest, self._rest = self._rest, b""
+        return [rest] if rest else []
 
-    def _behind(self, record: RotationRecord) -> bytes:
-        """Return what a rotation archived before it was read here; the newest archive ends where the log starts."""
-        begin = record.base + record.blank
-        missing = begin - self.place
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):  # else it could not be opened
+            self._file.close()
+
+
+class Follower:
+    """Returns the new complete lines of a log, and of the files elsewhere to which a service still writes.
+
+    `place` is the first unread byte, counted in the stream of everything ever written (see `RotationRecord`). A place
+    is used only if the bytes before it are those that were read: others may have truncated or replaced the file.
+    """
+
+    def __init__(self, log: LogFile, *, from_end: bool = True) -> None:
+        self._log = log
+        self._moved = [stream for path in log.elsewhere if (stream := _opened(path, follows_link=True))]
+        for stream in self._moved:
+            stream.go_to(stream.end_of_lines(0) if from_end else 0, 0)
+        self._polled_at = time.time()
+        with log.reading() as record:
+            self._live = _opened(log.path)
+            offset = record.blank
+            if self._live is not None:
+                offset = self._live.end_of_lines(record.blank) if from_end else record.blank
+                self._live.go_to(offset, record.blank)
+            self.place = record.base + offset
+
+    def poll(self) -> list[bytes]:
+        """Return the lines, without newlines, completed since the last call; at most about 1 MiB of each file.
+
+        A longer line is returned in parts. After a rotation, what was archived before it was read comes first.
+        """
+        lines = [line for stream in self._moved for line in stream.read()]
+        with self._log.reading() as record:
+            lines += self._after_a_move(record)
+            if self._live is not None:
+                offset = self.place - record.base
+                if offset < record.blank or not self._live.goes_on(offset, record.blank):
+                    lines += self._missed(self._live, record)
+                    offset = record.blank
+                self._live.offset = offset
+                lines += self._live.read()
+                self.place = record.base + self._live.offset
+        self._polled_at = time.time()
+        return lines
+
+    def _after_a_move(self, record: RotationRecord) -> list[bytes]:
+        """Open the file that has the log's name now; go on reading the one that had it, as its writer may not know."""
+        inode = _inode(self._log.path)
+        if inode is None or (self._live is not None and inode == self._live.inode):
+            return []
+        before, self._live = self._live, _opened(self._log.path)
+        self.place = record.base + record.blank
+        if before is None:
+            return []
+        if any(stream.inode == before.inode for stream in self._moved):
+            return []
+        self._moved.append(before)
+        if len(self._moved) > _MOST_MOVED:
+            del self._moved[0]
+        return before.read()
+
+    def _missed(self, live: _OpenLog, record: RotationRecord) -> list[bytes]:
+        """Return what was rotated away, by toombos or by others, before it was read here."""
+        own = self._archived(live, record.base + record.blank - self.place)
+        if own is not None:
+            return live.lines_of(own)
+        lines: list[bytes] = []
+        for content in self._since_truncation(live):
+            lines += [*live.lines_of(content), *live.last_words()]
+        lines += live.last_words()
+        live.seen = b""
+        return lines
+
+    def _archived(self, live: _OpenLog, missing: int) -> bytes | None:
+        """Return the last `missing` bytes of toombos's archives, the newest of which ends where the log starts.
+
+        Return None if they do not continue what was read, because others have truncated the log meanwhile.
+        """
         parts: list[bytes] = []
-        for archive in reversed(self._log.archives()):
-            if missing <= 0:
+        found = 0
+        for archive in reversed(older_parts(self._log.path) if missing > 0 else ()):
+            if found >= missing:
                 break
-            content = archive_content(archive)
-            parts.insert(0, content[-missing:])
-            missing -= len(content)
-        self.place = max(self.place, begin)
-        return b"".join(parts)
+            if archive.is_own:
+                parts.insert(0, archive.content())
+                found += len(parts[0])
+        content = b"".join(parts)
+        if not 0 < missing <= found:
+            return None
+        before = content[: found - missing][-_REMEMBERED_BYTES:]
+        count = min(len(before), len(live.seen))
+        return content[-missing:] if before[len(before) - count :] == live.seen[len(live.seen) - count :] else None
+
+    def _since_truncation(self, live: _OpenLog) -> Iterator[bytes]:
+        """Yield the rest of a copy of what was read here, if there is one, and whatever was archived after it."""
+        newer_than = self._polled_at - _CLOCKS_DIFFER_S
+        recent = [archive for archive in older_parts(self._log.path) if archive.at >= newer_than]
+        known = {stream.inode for stream in self._moved}
+        continued = False
+        for archive in recent:
+            if archive.inode in known:
+                continue
+            if not continued and not archive.is_own:
+                whole = archive_content(archive.path)
+                begin = live.offset - len(live.seen)
+                if whole[begin : live.offset] == live.seen and len(whole) >= live.offset:
+                    continued = True
+                    yield whole[live.offset :]
+            elif continued or archive.at > self._polled_at:
+                yield archive.content()
 
 
-def _size(path: Path) -> int:
+def _opened(path: Path, *, follows_link: bool = False) -> _OpenLog | None:
     try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+        return _OpenLog(path, follows_link=follows_link)
+    except OSError:
+        return None
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 from toombos_cli.logs.follower import Follower
+from toombos_cli.logs.lines import text_of
 
 OnLine = Callable[[str, str], None]
 _POLL_S = 0.1
@@ -37,7 +38,7 @@ class Showing:
                 for name, follower in self._followers.items():
                     while lines := follower.poll():
                         for line in lines:
-                            self._on_line(name, line.decode("utf-8", "replace"))
+                            self._on_line(name, text_of(line))
         except BaseException as error:  # rich exits by SystemExit once nobody reads
             self._failure = error
             self._on_failure()

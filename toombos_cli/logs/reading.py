@@ -1,23 +1,24 @@
-"""Reads the services' logs from the end: the last lines, errors, start-up lines, lines since a time."""
+"""Reads the services' logs from the end: the last lines, errors, start-up lines, lines of a span of time."""
 
 import heapq
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import ClassVar
 
 from toombos_cli.base.plain_files import open_plain_file
 from toombos_cli.base.results import Report, Verdict
-from toombos_cli.logs.lines import is_error as is_error  # the filters that callers choose from
-from toombos_cli.logs.lines import is_startup as is_startup
-from toombos_cli.logs.lines import timestamp_of
-from toombos_cli.logs.rotation import LogFile, archive_content
+from toombos_cli.logs.archives import filler_at, older_parts
+from toombos_cli.logs.entries import entries_backwards
+from toombos_cli.logs.lines import text_of, timestamp_of
+from toombos_cli.logs.rotation import LogFile
+from toombos_cli.logs.selection import ALL, Selection
 
 _BLOCK_BYTES = 262_144
-LineFilter = Callable[[str], bool]
+_OUT_OF_ORDER = timedelta(minutes=1)
+"""Several writers of one log may write their lines so much later than others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +32,17 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogsReport(Report):
-    """The requested lines, oldest first; those of several services are merged by time."""
+    """The requested lines, oldest first; those of several services are merged by time.
+
+    `services` are those that were asked for, also those without a line. `notes` say where else a service writes.
+    """
 
     kind: ClassVar[str] = "logs"
     asked_for: ClassVar[bool] = True
 
     lines: tuple[LogLine, ...]
+    services: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -44,84 +50,105 @@ class LogsReport(Report):
         return Verdict.PASS if self.lines else Verdict.SKIP
 
 
-def matches(pattern: re.Pattern[str]) -> LineFilter:
-    """Return a filter that accepts the lines in which the pattern is found."""
-    return lambda line: bool(pattern.search(line))
-
-
 def run_logs(
     logs: dict[str, LogFile],
     *,
     count: int | None,
-    filters: tuple[LineFilter, ...] = (),
-    since: datetime | None = None,
-    until: dict[str, int] | None = None,
+    selection: Selection = ALL,
+    places: dict[str, int] | None = None,
+    notes: tuple[str, ...] = (),
 ) -> LogsReport:
-    """Return the last `count` lines (None: all) of each log that pass every filter and are not older than `since`.
+    """Return the last `count` lines (None: all) of each log that are selected. A selection counts whole entries.
 
-    `until` is, for each log, the place in its stream from which a Follower continues.
+    `places` is, for each log, the place in its stream from which a Follower continues.
 
     Archives are read as far back as needed. A log that does not exist has no lines.
     """
-    ends = until or {}
-    found = [_last(name, _backwards(log, ends.get(name)), count, filters, since) for name, log in logs.items()]
+    ends = places or {}
+    found = [_last(name, log, _backwards(log, ends.get(name)), count, selection) for name, log in logs.items()]
     oldest = datetime.min.replace(tzinfo=UTC)
-    return LogsReport(lines=tuple(heapq.merge(*found, key=lambda line: line.timestamp or oldest)))
+    lines = tuple(heapq.merge(*found, key=lambda line: line.timestamp or oldest))
+    return LogsReport(lines=lines, services=tuple(logs), notes=notes)
 
 
 def _last(
-    service: str,
-    newest_first: Iterator[str],
-    count: int | None,
-    filters: tuple[LineFilter, ...],
-    since: datetime | None,
+    service: str, log: LogFile, newest_first: Iterator[str], count: int | None, selection: Selection
 ) -> list[LogLine]:
-    """Read backwards until there are enough lines. A line without a time belongs to the one before it."""
+    """Read backwards until there are enough entries. An entry without a time has that of the one before it."""
     taken: list[LogLine] = []
-    untimed: list[str] = []
+    untimed: list[list[str]] = []
+    number = 0
 
     def flush(moment: datetime | None) -> None:
-        taken.extend(LogLine(service=service, timestamp=moment, line=text) for text in untimed)
+        nonlocal number
+        if moment is None or selection.spans(moment):
+            number += len(untimed)
+            taken.extend(
+                LogLine(service=service, timestamp=moment, line=line) for shown in untimed for line in reversed(shown)
+            )
         untimed.clear()
 
-    for line in newest_first:
-        if count is not None and len(taken) + len(untimed) >= count:
+    for entry in _entries(newest_first, selection):
+        waiting = len(untimed) if selection.until is None else 0
+        if count is not None and number + waiting >= count:
             break
-        moment = timestamp_of(line)
-        if since is not None and moment is not None and moment < since:
-            untimed.clear()
-            break
-        if all(passes(line) for passes in filters):
-            untimed.append(line)
+        moment = _moment(entry, log.zone)
+        if shown := selection.shown(entry):
+            untimed.append(shown)
         if moment is not None:
             flush(moment)
+            if selection.since is not None and moment < selection.since - _OUT_OF_ORDER:
+                break
     flush(None)
     taken.reverse()
     return taken
 
 
+def _entries(newest_first: Iterator[str], selection: Selection) -> Iterable[list[str]]:
+    """Return the entries, newest first; each line is one if all are shown."""
+    return entries_backwards(newest_first) if selection.chooses else ([line] for line in newest_first)
+
+
+def _moment(entry: list[str], zone: tzinfo | None) -> datetime | None:
+    return next((moment for line in entry if (moment := timestamp_of(line, zone)) is not None), None)
+
+
 def _backwards(log: LogFile, until: int | None) -> Iterator[str]:
     """Yield the log's lines, newest first, those of the archives after those of the live file."""
+    shown: set[tuple[int, int]] = set()
     with log.reading() as record:
         end = None if until is None else until - record.base
-        yield from _lines_backwards(log.path, record.blank, end)
-        archives = log.archives()
-    for archive in reversed(archives):
-        if archive.suffix != ".gz" and archive.exists():
-            yield from _lines_backwards(archive, 0, None)
-        else:
-            yield from reversed(archive_content(archive).decode("utf-8", "replace").removesuffix("\n").split("\n"))
+        yield from _lines_backwards(log.path, end, shown, first_byte=record.blank)
+        for path in log.elsewhere:
+            yield from _lines_backwards(path, None, shown, follows_link=True)
+        older = older_parts(log.path)
+    for archive in reversed(older):
+        if archive.inode in shown:
+            continue
+        if not archive.is_packed and archive.path.exists():
+            yield from _lines_backwards(archive.path, None, shown)
+        elif content := archive.content():
+            yield from map(text_of, reversed(content.removesuffix(b"\n").split(b"\n")))
 
 
-def _lines_backwards(path: Path, first_byte: int, end: int | None) -> Iterator[str]:
-    """Yield the lines in [first_byte, end), or to the file's end, newest first, reading block by block."""
+def _lines_backwards(
+    path: Path, end: int | None, shown: set[tuple[int, int]], *, first_byte: int = 0, follows_link: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a file up to `end`, or to its own end, newest first, reading block by block.
+
+    The file is noted in `shown`, and left out if it is there already.
+    """
     try:
-        file = open_plain_file(path)
+        file = path.open("rb") if follows_link else open_plain_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return
     with file:
-        size = os.fstat(file.fileno()).st_size
-        position = size if end is None else min(size, max(end, first_byte))
+        found = os.fstat(file.fileno())
+        if (inode := (found.st_dev, found.st_ino)) in shown:
+            return
+        shown.add(inode)
+        first_byte = first_byte or filler_at(file.fileno())
+        position = found.st_size if end is None else min(found.st_size, max(end, first_byte))
         parts: list[bytes] = []  # of the line whose start is not found yet, the last part first
         newest = True
         while position > first_byte:
@@ -143,4 +170,4 @@ def _lines_backwards(path: Path, first_byte: int, end: int | None) -> Iterator[s
 
 def _text(begin: bytes, parts: list[bytes]) -> str:
     """Return a line joined from its start and its further parts, which are in reverse order."""
-    return b"".join((begin, *reversed(parts))).decode("utf-8", "replace")
+    return text_of(b"".join((begin, *reversed(parts))))

@@ -27,12 +27,14 @@ def last_lines(
             if size - start > _BLOCK_BYTES:
                 start = size - _BLOCK_BYTES
             file.seek(start)
-            text = file.read(_BLOCK_BYTES).decode("utf-8", "replace")
+            lines = file.read(_BLOCK_BYTES).split(b"\n")
     except OSError:
         return ()
     # imported late: a successful start does not need it before its services are spawned
     from toombos_cli.base.redaction import Redactor, secrets_of
+    from toombos_cli.logs.lines import text_of
 
     redactor = Redactor(secrets_of(environment))
-    lines = text.splitlines()[-(count + _LINES_OF_KEY) :]
-    return tuple(redactor.text(line) for line in lines)[-count:]
+    if not lines[-1]:
+        lines.pop()
+    return tuple(redactor.text(text_of(line)) for line in lines[-(count + _LINES_OF_KEY) :])[-count:]

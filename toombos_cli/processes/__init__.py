@@ -44,6 +44,7 @@ __all__ = [
     "listeners",
     "listeners_at",
     "lock_holders",
+    "open_file",
     "open_pidfd",
     "pid_namespace",
     "process_table",
@@ -61,6 +62,7 @@ cpu_time_s = _system.cpu_time_s
 far_ends = _system.far_ends
 listeners = _system.listeners
 lock_holders = _system.lock_holders
+open_file = _system.open_file
 open_pidfd = _system.open_pidfd
 pid_namespace = _system.pid_namespace
 read_row = _system.read_row

@@ -172,6 +172,24 @@ def lock_holders(path: str | os.PathLike[str], pids: Collection[int] | None = No
     )
 
 
+def open_file(pid: int, device: int, inode: int) -> tuple[str, str] | None:
+    """Return the path of a process's descriptor of this file, and the name that the file has now.
+
+    Return ("", "") if the process has no such descriptor, None if this user may not see its descriptors.
+    """
+    place = f"/proc/{pid}/fd"
+    try:
+        names = sorted(os.listdir(place), key=int)
+    except OSError:
+        return None
+    for name in names:
+        with contextlib.suppress(OSError):
+            found = os.stat(f"{place}/{name}")
+            if (found.st_dev, found.st_ino) == (device, inode):
+                return f"{place}/{name}", os.readlink(f"{place}/{name}")
+    return "", ""
+
+
 def _is_of(file: os.stat_result, link: str, there: os.stat_result | None, removed: str, pid: int) -> bool:
     """Return whether a locked file is the one that is there, or was, and belongs to a user who may use it as proof."""
     same = os.path.samestat(file, there) if there is not None else False

@@ -61,6 +61,11 @@ def age_s(start_ticks: int) -> float:
     return time.time() - start_ticks / 100
 
 
+def open_file(pid: int, device: int, inode: int) -> tuple[str, str] | None:
+    """Return None: psutil names open files, but not which files they are."""
+    return None
+
+
 def all_pids() -> list[int]:
     """Return the pids of all visible processes."""
     return psutil.pids()

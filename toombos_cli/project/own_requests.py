@@ -15,6 +15,8 @@ from pathlib import Path
 _KEY_BYTES = 32
 _SIGNED = re.compile(r"(toombos-[A-Za-z0-9._-]{1,90})-([0-9a-f]{16})")
 
+_MENTIONED = re.compile(r"toombos-[A-Za-z0-9._-]{1,90}-[0-9a-f]{16}(?![0-9a-f])")
+
 
 @dataclass(frozen=True, slots=True)
 class OwnRequests:
@@ -32,6 +34,11 @@ class OwnRequests:
                 new.write(secrets.token_bytes(_KEY_BYTES))
         return cls(_read(path))
 
+    @classmethod
+    def known(cls, project: Path) -> "OwnRequests":
+        """Return those of a project; without a key in its `run/`, no request is recognized."""
+        return cls(_read(project / "run" / "request-key"))
+
     def new_id(self, purpose: str) -> str:
         """Return the id of one request, or of the requests of one round. The services return and log it."""
         shown = re.sub(r"[^A-Za-z0-9._-]", "", purpose)[:64]
@@ -42,6 +49,10 @@ class OwnRequests:
         """Report whether toombos sent a request with this id for this project."""
         match = _SIGNED.fullmatch(request_id)
         return bool(self.key and match and hmac.compare_digest(self._signature(match[1]), match[2]))
+
+    def appear_in(self, line: str) -> bool:
+        """Report whether the line contains the id of a request that toombos sent for this project."""
+        return "toombos-" in line and any(self.includes(found) for found in _MENTIONED.findall(line))
 
     def _signature(self, name: str) -> str:
         return hmac.digest(self.key or b"", name.encode(), "sha256").hex()[:16]

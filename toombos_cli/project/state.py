@@ -6,6 +6,7 @@ the environment.
 
 import os
 import stat
+import zlib
 from enum import StrEnum
 from pathlib import Path
 
@@ -69,9 +70,9 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
 
     `desired` is what the operator asked for; `detail` explains the phase to a person, and `failure_kind` is its kind of
     failure, or None. `adopted` means that the process was taken over from an earlier supervisor. `pid` and
-    `start_ticks` are 0 if there is no process. `log_offset` is the log's size at its start. Times are seconds since the
-    epoch. `wants_dry_run` is what it was started for, `says_dry_run` what its health response said when it became
-    ready, or None.
+    `start_ticks` are 0 if there is no process. `log_offset` is the log's size at its start, and `log_file` the device
+    and the inode of the file that it got as its log. Times are seconds since the epoch. `wants_dry_run` is what it was
+    started for, `says_dry_run` what its health response said when it became ready, or None.
     """
 
     service: Service
@@ -92,6 +93,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     last_lines: tuple[str, ...] = ()
     log_offset: int = 0
+    log_file: tuple[int, int] = (0, 0)
     wants_dry_run: bool = False
     says_dry_run: bool | None = None
     adopted: bool = False
@@ -169,9 +171,10 @@ class RunDirectory:
         """Return the path of the lock that a service's processes hold open while one of them lives."""
         return self.path / f"{name}.lock"
 
-    def rotation(self, name: str) -> Path:
-        """Return the path of the record of a log's rotations."""
-        return self.path / f"{name}.rotation"
+    def rotation(self, log: Path) -> Path:
+        """Return the path of the record of a log's rotations: one for all services that write to this log."""
+        key = zlib.crc32(os.fsencode(log.parent.resolve() / log.name))
+        return self.path / f"{log.name[:100]}-{key:08x}.rotation"
 
     @property
     def socket(self) -> Path:

@@ -47,8 +47,8 @@ _UNDESCRIBED_GRACE_S = 10.0
 
 
 class Supervisor:
-    """One project's supervisor. It runs in one event loop; only log rotation and the output of a foreground start have
-    threads.
+    """One project's supervisor. It runs in one event loop; only the care for the logs and the output of a foreground
+    start have threads.
 
     `lock` is the descriptor that holds the project's supervisor lock; its owner closes it at the end.
     """

@@ -7,16 +7,15 @@ import asyncio
 import os
 import signal
 from functools import partial
-from pathlib import Path
 
 from toombos_cli.base import locks
 from toombos_cli.base.errors import LockedError, OperationError
 from toombos_cli.base.fixes import here
 from toombos_cli.logs.follower import Follower
 from toombos_cli.logs.output_thread import OnLine, Showing
-from toombos_cli.logs.rotation import LogFile
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.own_processes import unsupervised_state
+from toombos_cli.project.service_logs import service_logs
 from toombos_cli.project.state import RunDirectory, read_state
 from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.lifecycle import supervise
@@ -98,7 +97,7 @@ class _Foreground:
 
     async def _start_and_show(self, supervisor: Supervisor) -> None:
         services = self._request.plan.services
-        logs = {n: LogFile(Path(services[n].service.log), supervisor.run.rotation(n)) for n in self.shown}
+        logs, _ = service_logs(supervisor.run, {n: services[n].service for n in self.shown}, None)
         followers = {name: Follower(log) for name, log in logs.items()}
         end = partial(asyncio.get_running_loop().call_soon_threadsafe, supervisor.finished.set)
         self.showing = Showing(followers, self._on_line, end)

@@ -1,22 +1,22 @@
 """The life of a supervisor, detached or in the foreground, and its periodic work."""
 
 import asyncio
+import contextlib
 import signal
 import socket
-import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toombos_cli.manifest.tables.logs import Logs
 from toombos_cli.supervisor.control import serve
 from toombos_cli.supervisor.core import Supervisor
-
-if TYPE_CHECKING:
-    from toombos_cli.logs.rotation import LogFile
+from toombos_cli.supervisor.log_keeper import LogKeeper
+from toombos_cli.supervisor.unit import ServiceUnit
 
 _FIRST_SAMPLE_S, _SAMPLE_EVERY_S = 1.0, 5.0
-_LOGS_EVERY_S = 1.0
+_IMPORTS_AFTER_S = 1.0
 
 
 async def supervise(
@@ -40,12 +40,15 @@ async def supervise(
     if on_signal is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         loop.add_signal_handler(signal.SIGHUP, on_signal, signal.SIGHUP)
     await supervisor.begin()
-    works = [_sample_forever(supervisor), _rotate_forever(supervisor), *([alongside] if alongside else [])]
+    works = [_sample_forever(supervisor), _import_late(), *([alongside] if alongside else [])]
     tasks = [asyncio.create_task(work) for work in works]
+    keeper = _log_keeper(supervisor)
+    keeper.begin()
     try:
         await serve(supervisor, handed_over)
     finally:
         await supervisor.end()
+        keeper.end()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -63,34 +66,40 @@ async def _sample_forever(supervisor: Supervisor) -> None:
         supervisor.write_again()
 
 
-async def _rotate_forever(supervisor: Supervisor) -> None:
-    """Rotate each log that is due, one after the other, in a thread: a disk may be slow."""
-    await asyncio.sleep(_LOGS_EVERY_S)
-    # Not before the services are spawned, which wait for our imports; but before an upgrade replaces our files.
-    from toombos_cli.base import redaction  # noqa: F401  (used if something goes wrong)
-    from toombos_cli.logs import lines  # noqa: F401  (used if something goes wrong)
-    from toombos_cli.logs.rotation import LogFile
-    from toombos_cli.probes import command, web_page, xml_document  # noqa: F401  (used when a service responds)
-    from toombos_cli.settings import env_file  # noqa: F401  (used if something goes wrong)
+async def _import_late() -> None:
+    """Import what is used if something goes wrong.
 
-    while True:
-        await asyncio.sleep(_LOGS_EVERY_S)
-        settings = supervisor.plan.logs if supervisor.plan else Logs()
-        for unit in tuple(supervisor.units.values()):
-            log = LogFile(Path(unit.service.log), supervisor.run.rotation(unit.name))
-            removed = f"{log.path} was removed: the output of {unit.name} is lost until it is restarted"
-            supervisor.note(f"log of {unit.name}", removed if unit.state.pid and not log.path.exists() else None)
-            log.note_beginning(time.time())
-            if log.is_due(settings, time.time()):
-                supervisor.note(f"rotation of {unit.name}", await asyncio.to_thread(_rotate, log, settings))
+    Not before the services are spawned, which wait for our imports; but before an upgrade replaces our files.
+    """
+    await asyncio.sleep(_IMPORTS_AFTER_S)
+    from toombos_cli.base import redaction  # noqa: F401
+    from toombos_cli.logs import cutting, lines, rotation  # noqa: F401
+    from toombos_cli.probes import command, web_page, xml_document  # noqa: F401
+    from toombos_cli.settings import env_file  # noqa: F401
 
 
-def _rotate(log: "LogFile", settings: Logs) -> str | None:
-    """Rotate the log and return a warning, if any."""
-    try:
-        log.rotate(settings, time.time())
-    except OSError as error:
-        return f"{log.path} was not rotated: {error.strerror or error}"
-    if log.record().lossless:
-        return None
-    return f"{log.path}: its file system cannot cut a file, so a rotation may lose lines"
+def _log_keeper(supervisor: Supervisor) -> LogKeeper:
+    """Return the keeper of the logs of all units; what it reports is carried out in the event loop."""
+    loop = asyncio.get_running_loop()
+
+    def in_loop(work: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(work, *arguments)
+
+    def units_with(log: Path) -> list[ServiceUnit]:
+        return [unit for unit in supervisor.units.values() if Path(unit.service.log) == log]
+
+    def warn(log: Path, warning: str | None) -> None:
+        supervisor.note(f"rotation of {log}", warning)
+
+    def note_content(log: Path, cut: int | None) -> None:
+        for unit in units_with(log):
+            unit.note_log(cut)
+
+    return LogKeeper(
+        paths=lambda: [unit.service.log for unit in tuple(supervisor.units.values())],
+        settings=lambda: supervisor.plan.logs if supervisor.plan else Logs(),
+        record_of=supervisor.run.rotation,
+        on_warning=partial(in_loop, warn),
+        on_new_content=partial(in_loop, note_content),
+    )

@@ -11,6 +11,7 @@ from toombos_cli.base.fixes import here
 from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.service_logs import stray_output
 from toombos_cli.project.state import FailureKind, Phase, ServiceState, SystemState
 from toombos_cli.supervisor.protocol import ServiceFailure
 
@@ -232,10 +233,16 @@ def _row(entry: ServiceState, project: Path) -> ServiceRow:
         detail=entry.detail,
         failure_kind=entry.failure_kind,
         restart_history=tuple(RestartRow(at=_iso(r.at), reason=r.reason) for r in entry.restart_history),
-        warnings=entry.warnings,
+        warnings=(*entry.warnings, *_stray(entry)),
         last_lines=entry.last_lines,
         last_log_line="".join(last_lines(entry.service.log, 0, 1)),
     )
+
+
+def _stray(entry: ServiceState) -> tuple[str, ...]:
+    """Return the warning that the service does not write to its log, if so."""
+    stray = stray_output(entry)
+    return (f"{stray}; {here('restart', entry.service.name)} mends it",) if stray else ()
 
 
 def _quotes(row: ServiceRow, *, in_full: bool) -> bool:

@@ -34,7 +34,7 @@ class Running:
         self.ended: asyncio.Future[int | None] = loop.create_future()
         self.unwanted: asyncio.Future[str] = loop.create_future()
         self._service = service
-        self._log_offset = log_offset
+        self.log_offset = log_offset
 
     def note_end(self, exit_code: int | None) -> None:
         """Record that the process has ended."""
@@ -104,7 +104,7 @@ class Running:
 
     def last_lines(self, environment: Mapping[str, str]) -> tuple[str, ...]:
         """Return the last lines that it printed, without the secrets of its environment."""
-        return last_lines(self._service.log, self._log_offset, _LAST_LINES, environment)
+        return last_lines(self._service.log, self.log_offset, _LAST_LINES, environment)
 
 
 def _signal_name(number: int) -> str:

@@ -26,11 +26,12 @@ class CannotStartError(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Spawned:
-    """A process that was just started. `log_offset` is where its own output starts in the log."""
+    """A process that was just started. `log_offset` is where its own output starts in the log, the file `log_file`."""
 
     child: "subprocess.Popen[bytes]"
     identity: processes.ProcessIdentity
     log_offset: int
+    log_file: tuple[int, int]
 
 
 def new_run_id(run: RunDirectory, service: str) -> str:
@@ -88,7 +89,7 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
     service = plan.service
     log = open_log(service)
     try:
-        log_offset = os.fstat(log).st_size  # before the program runs: its first output counts too
+        found = os.fstat(log)  # before the program runs: its first output counts too
         lock = _take_lock(service, run)
         try:
             child = subprocess.Popen(
@@ -115,7 +116,8 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
             pid=child.pid,
             start_ticks=row.start_ticks if row else 0,
         )
-        return Spawned(child=child, identity=identity, log_offset=log_offset)
+        log_file = (found.st_dev, found.st_ino)
+        return Spawned(child=child, identity=identity, log_offset=found.st_size, log_file=log_file)
     finally:
         os.close(log)
 

@@ -111,7 +111,9 @@ class ServiceUnit:
     def adopt(self, leader: processes.ProcessIdentity, run_id: str) -> None:
         """Take over a process of an earlier supervisor that was proved to be this service's."""
         if run_id != self.state.run_id:  # the state describes another spawn, or none
-            self.state = msgspec.structs.replace(self.state, ready_after_s=None, restarts=0, log_offset=0)
+            self.state = msgspec.structs.replace(
+                self.state, ready_after_s=None, restarts=0, log_offset=0, log_file=(0, 0)
+            )
         lock = self._around.run.service_lock(self.name)
         self.running = Running(self.service, leader, run_id, lock, log_offset=self.state.log_offset)
         self._set(
@@ -127,6 +129,14 @@ class ServiceUnit:
         )
         self.running.watch()
         self._begin_life(adopted=True)
+
+    def note_log(self, cut: int | None) -> None:
+        """Note that this many bytes were cut off the head of the log, or None: it has another content now."""
+        offset = 0 if cut is None else max(0, self.state.log_offset - cut)
+        if offset != self.state.log_offset:
+            if self.running is not None:
+                self.running.log_offset = offset
+            self._set(log_offset=offset)
 
     async def stop(self) -> int:
         """End the whole tree; return its main process, or 0 if there was none. Concurrent calls share one stop."""
@@ -276,6 +286,7 @@ class ServiceUnit:
             pid=spawned.identity.pid,
             start_ticks=spawned.identity.start_ticks,
             log_offset=spawned.log_offset,
+            log_file=spawned.log_file,
             detail="spawned",
             failure_kind=None,
         )

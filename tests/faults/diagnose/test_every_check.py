@@ -160,6 +160,7 @@ ROWS: dict[str, tuple[Callable[[Values, float], None], str, str]] = {
     "the state belongs to another user": (lambda v, n: v["system"].update(unreadable="/x/run/state.json", owner="ops"), "proc.seen", "fail"),
     "the services run in another container": (lambda v, n: (v["system"].update(elsewhere=True), service("crm", holder=HELD | {"pid": None, "command": None})(v, n)), "proc.seen", "warn"),
     "the log cannot be read": (put("logs.crm.problem", "cannot be read: Permission denied"), "log.tail", "fail"),
+    "the log was moved away": (service("crm", stray_output="/x/crm.log was moved away: crm writes to /x/crm.log.1"), "log.stray", "warn"),
     "the log shows a MemoryError": (logged("generator", "ERROR MemoryError"), "log.oom", "warn"),
     "the log shows a missing module": (logged("generator", "ERROR ModuleNotFoundError: No module named 'x'"), "log.missing_module", "warn"),
     "the log shows an exhausted connection pool": (logged("generator", "ERROR QueuePool limit of size 5 overflow 10 reached"), "log.pool", "warn"),

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.runner import TOOMBOS
 from toombos_cli import processes
-from toombos_cli.logs.rotation import archive_content
+from toombos_cli.logs.archives import archive_content
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -189,11 +189,11 @@ def test_a_removed_run_directory_is_created_again_by_the_same_supervisor(pair: A
     shutil.rmtree(pair.project / "run")
     shutil.rmtree(pair.project / "logs")
     eventually(lambda: (pair.project / "run" / "supervisor.sock").exists())
-    eventually(lambda: "removed" in pair("status").stderr)
+    eventually(lambda: "removed" in pair("status").stdout)
     assert {name: pair.pid(name) for name in before} == before
     assert pair.state()["supervisor_pid"] == supervisor
     pair("restart", exit_code=0)
-    eventually(lambda: "removed" not in pair("status", exit_code=0).stderr)
+    eventually(lambda: "removed" not in pair("status", exit_code=0).stdout)
     pair("stop", exit_code=0)
     assert pair.tagged() == {}
 

@@ -10,6 +10,7 @@ import pytest
 from tests.faults.conftest import System
 from tests.support.odd_texts import ODD_TEXTS
 from tests.support.runner import data_of
+from toombos_cli.project.state import RunDirectory
 
 ODD = Path(__file__).parents[1] / "services" / "odd.py"
 STEPS = """
@@ -83,7 +84,6 @@ def test_an_odd_response_and_log_line_of_one_service_do_not_cost_the_verdict_on_
 FILES = (
     "run/state.json",
     "run/state.json.bak",
-    "run/odd.rotation",
     "run/alerts/ledger.json",
     "run/schedule/installed",
     "run/schedule/health.json",
@@ -140,7 +140,8 @@ SOME = ("a hundred thousand open brackets", "a lone surrogate", "a whole number 
 
 @pytest.mark.parametrize("text", [ODD_TEXTS[name] for name in SOME], ids=SOME)
 def test_no_command_crashes_although_every_file_of_its_own_holds_an_odd_text(stopped: System, text: bytes):
-    read_by_all(stopped, dict.fromkeys(FILES, text))
+    record = RunDirectory(stopped.project).rotation(stopped.log("odd"))
+    read_by_all(stopped, dict.fromkeys((*FILES, f"run/{record.name}"), text))
 
 
 @pytest.mark.parametrize("member", STATE.values(), ids=STATE)

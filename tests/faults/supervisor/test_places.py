@@ -17,6 +17,7 @@ import pytest
 from tests.support.programs import obeying_file_modes
 from tests.support.runner import run_toombos
 from toombos_cli import processes
+from toombos_cli.project.state import RunDirectory
 
 
 @contextlib.contextmanager
@@ -246,7 +247,7 @@ def test_logs_can_be_read_if_the_run_directory_is_read_only(system: Any, rotated
     run = system.project / "run"
     run.mkdir()
     if rotated:
-        (run / "crm.rotation-lock").touch(mode=0o400)
+        RunDirectory(system.project).rotation(system.log("crm")).with_suffix(".rotation-lock").touch(mode=0o400)
     run.chmod(0o500)
     try:
         shown = run_restricted(system, "logs")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from toombos_cli.logs.reading import is_error, is_startup, matches, run_logs, timestamp_of
+from toombos_cli.logs.lines import is_error, is_startup, timestamp_of
+from toombos_cli.logs.reading import run_logs
 from toombos_cli.logs.rotation import LogFile
+from toombos_cli.logs.selection import Selection, matching
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.model import Logs
 
@@ -68,7 +70,11 @@ def test_since_filters_by_the_times_of_lines_and_keeps_tracebacks(log: LogFile) 
         '{"timestamp": "2026-01-31T12:00:00+00:00", "message": "later"}\n'
     )
     since = datetime(2026, 1, 31, 10, 30, tzinfo=UTC)
-    assert [line.split()[0] for line in shown(log, since=since)] == ["2026-01-31", "Traceback", '{"timestamp":']
+    assert [line.split()[0] for line in shown(log, selection=Selection(since=since))] == [
+        "2026-01-31",
+        "Traceback",
+        '{"timestamp":',
+    ]
 
 
 def test_several_logs_are_merged_by_time(tmp_path: Path) -> None:
@@ -82,7 +88,7 @@ def test_several_logs_are_merged_by_time(tmp_path: Path) -> None:
 
 def test_the_count_applies_to_the_filtered_lines(log: LogFile) -> None:
     log.path.write_text("".join(f"line {n}\n" for n in range(100)))
-    assert shown(log, count=2, filters=(matches(re.compile("7$")),)) == ["line 87", "line 97"]
+    assert shown(log, count=2, selection=Selection(wanted=(matching(re.compile("7$")),))) == ["line 87", "line 97"]
 
 
 ERRORS = {

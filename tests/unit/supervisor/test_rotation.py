@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from toombos_cli.base import locks
-from toombos_cli.logs import rotation
+from toombos_cli.logs import cutting, rotation
+from toombos_cli.logs.archives import archive_content
 from toombos_cli.logs.follower import Follower
 from toombos_cli.logs.rotation import LogFile
 from toombos_cli.manifest.model import Logs
@@ -46,9 +47,20 @@ def cuts(log: LogFile) -> None:
     probe = log.path.with_name("probe")
     probe.write_bytes(b"x" * 65_536)
     with probe.open("r+b") as file:
-        if not rotation._collapse(file.fileno(), os.fstatvfs(file.fileno()).f_bsize):
+        if not cutting.collapse(file.fileno(), os.fstatvfs(file.fileno()).f_bsize):
             pytest.skip("needs a file system with FALLOC_FL_COLLAPSE_RANGE (ext4, XFS)")
     probe.unlink()
+
+
+def is_due(log: LogFile, settings: Logs, now: float) -> bool:
+    return log.is_due(log.record(), log.path.stat().st_size, settings, now)
+
+
+def compress(log: LogFile) -> None:
+    """Compress all archives but the newest, as the supervisor does."""
+    for archive in log.archives()[:-1]:
+        if archive.suffix != ".gz":
+            cutting.compress(archive, lambda: False)
 
 
 def content(path: Path) -> bytes:
@@ -139,9 +151,9 @@ def test_output_without_newlines_does_not_grow_beyond_the_limit(log: LogFile) ->
     for n, part in enumerate(parts):
         with log.path.open("ab") as file:
             file.write(part)
-        assert log.is_due(Logs(max_mb=1), 1_000_000.0 + n)
+        assert is_due(log, Logs(max_mb=1), 1_000_000.0 + n)
         assert log.rotate(Logs(max_mb=1), 1_000_000.0 + n) is not None
-        assert not log.is_due(Logs(max_mb=1), 1_000_000.0 + n)
+        assert not is_due(log, Logs(max_mb=1), 1_000_000.0 + n)
     assert b"".join(content(archive) for archive in log.archives()) == b"".join(parts)
     assert follower.poll() == [*b"".join(parts).splitlines()]
 
@@ -163,13 +175,14 @@ def test_an_archive_is_read_once_and_in_full_while_it_is_compressed(
             with log.path.open("a") as file:
                 file.write(f"line {n}\n")
             log.rotate(Logs(), 1_000_000.0 + n)
+            compress(log)
     before = log.archives()
-    assert [rotation.archive_content(path) for path in before] == [b"line 0\n", b"line 1\n", b"line 2\n"]
+    assert [archive_content(path) for path in before] == [b"line 0\n", b"line 1\n", b"line 2\n"]
     for path in before[:2]:
         path.unlink()
-    assert [rotation.archive_content(path) for path in before] == [b"line 0\n", b"line 1\n", b"line 2\n"]
+    assert [archive_content(path) for path in before] == [b"line 0\n", b"line 1\n", b"line 2\n"]
     before[0].with_name(f"{before[0].name}.gz").unlink()
-    assert rotation.archive_content(before[0]) == b"", "a pruned archive still has content"
+    assert archive_content(before[0]) == b"", "a pruned archive still has content"
 
 
 def test_thirty_archives_are_kept_and_all_but_the_newest_are_compressed(log: LogFile) -> None:
@@ -177,6 +190,8 @@ def test_thirty_archives_are_kept_and_all_but_the_newest_are_compressed(log: Log
         with log.path.open("a") as file:
             file.write(f"line {n:02}\n")
         log.rotate(Logs(keep=30), 1_000_000.0 + n)
+        log.prune(Logs(keep=30))
+        compress(log)
     archives = log.archives()
     assert len(archives) == 30
     assert [path.suffix for path in archives] == [".gz"] * 29 + [archives[-1].suffix]
@@ -197,7 +212,7 @@ DUE = {
 def test_a_rotation_is_due_by_size_or_day(log: LogFile, size: int, later_s: float, due: bool) -> None:
     log.path.write_bytes(b"x" * (size - 1) + b"\n" if size else b"")
     log.note_beginning(time.time())
-    assert log.is_due(Logs(max_mb=1), time.time() + later_s) is due
+    assert is_due(log, Logs(max_mb=1), time.time() + later_s) is due
 
 
 def test_a_log_of_yesterday_that_is_written_to_today_is_due(log: LogFile) -> None:
@@ -206,18 +221,18 @@ def test_a_log_of_yesterday_that_is_written_to_today_is_due(log: LogFile) -> Non
     with log.path.open("a") as file:
         file.write("of today\n")
     log.note_beginning(time.time())
-    assert log.is_due(Logs(), time.time())
+    assert is_due(log, Logs(), time.time())
 
 
 def test_the_daily_rotation_does_not_repeat_on_the_same_day(log: LogFile) -> None:
     log.path.write_text("line\n")
     log.note_beginning(time.time())
     tomorrow = time.time() + _DAY_S
-    assert log.is_due(Logs(), tomorrow)
+    assert is_due(log, Logs(), tomorrow)
     log.rotate(Logs(), tomorrow)
     with log.path.open("a") as file:
         file.write("another\n")
-    assert not log.is_due(Logs(), tomorrow)
+    assert not is_due(log, Logs(), tomorrow)
 
 
 CRASHES = ["after the archive", "after the cut", "after the filler"]
@@ -235,9 +250,9 @@ def test_a_crash_in_the_middle_neither_loses_nor_repeats_a_line(
 
     with monkeypatch.context() as patch:
         if moment == "after the archive":
-            patch.setattr(rotation, "_collapse", crash)
+            patch.setattr(rotation, "collapse", crash)
         elif moment == "after the cut":
-            patch.setattr(rotation, "_filler", crash)
+            patch.setattr(LogFile, "_finish", crash)
         else:
             patch.setattr(Path, "rename", crash)
         with pytest.raises(KeyboardInterrupt):
@@ -253,7 +268,7 @@ def test_a_crash_in_the_middle_neither_loses_nor_repeats_a_line(
 def test_the_log_is_copied_and_truncated_if_the_file_system_cannot_cut_files(
     log: LogFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rotation, "_collapse", lambda *_: False)
+    monkeypatch.setattr(rotation, "collapse", lambda *_: False)
     text = [b"line %06d" % n for n in range(3000)]
     log.path.write_bytes(b"\n".join(text) + b"\n")
     log.rotate(Logs(), 1_000_000.0)

@@ -107,6 +107,19 @@ def readable(facts: Facts) -> Iterator[Finding]:
             yield ok(f"{name}: {size(log.size_bytes)}", *map(at, log.last[-_SHOWN:]), service=name)
 
 
+def stray(facts: Facts) -> Iterator[Finding]:
+    """Every running service writes to the file that has the name of its log."""
+    for name, found in facts.get(SYSTEM).services.items():
+        if found.stray_output:
+            yield warn(
+                found.stray_output,
+                service=name,
+                cause="logrotate or somebody else moved or removed a log that is still written to; toombos rotates its "
+                "logs itself, and follows logrotate's copytruncate",
+                fix=toombos(facts.manifest.project, "restart", name),
+            )
+
+
 def startup(facts: Facts) -> Iterator[Finding]:
     """What each service logged when it started, for information."""
     for name, log in facts.get(LOGS).items():
@@ -166,6 +179,7 @@ def refusals(facts: Facts) -> Iterator[Finding]:
 
 CHECKS = (
     Check(id="log.tail", title="logs can be read", group=_GROUP, run=readable, follows=("proc.seen",)),
+    Check(id="log.stray", title="services write to their logs", group=_GROUP, run=stray, follows=("proc.seen",)),
     Check(id="log.startup", title="what services logged when they started", group=_GROUP, run=startup),
     Check(id="mock.simulated", title="no failure was simulated", group=_GROUP, run=simulated, follows=("mock",)),
     Check(

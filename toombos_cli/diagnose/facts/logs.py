@@ -20,7 +20,7 @@ from toombos_cli.base.text import one_line
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.log_files import RawLine, archived, tail
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
-from toombos_cli.logs.lines import entry_of, is_error, is_startup, level_of, timestamp_of
+from toombos_cli.logs.lines import entry_of, is_error, is_startup, level_of, text_of, timestamp_of
 from toombos_cli.project.own_requests import OwnRequests
 
 _SHOWN_CHARS = 300
@@ -134,7 +134,7 @@ def _telling(lines: list[RawLine], own: OwnRequests) -> tuple[list[int], list[in
         raw = lines[index].raw
         request_id = _REQUEST_ID.search(raw)
         if request_id is None or not own.includes(request_id[1].decode("utf-8", "replace")):
-            complains = b"warn" in raw.lower() or is_error(raw.decode("utf-8", "replace"))
+            complains = b"warn" in raw.lower() or is_error(text_of(raw))
             (complaints if complains else others).append(index)
     return complaints, others
 
@@ -169,7 +169,7 @@ def _moments(lines: list[RawLine], indices: list[int]) -> Iterator[datetime | No
 
 
 def _own_moment(line: RawLine) -> datetime | None:
-    return timestamp_of(line.raw[:200].decode("utf-8", "replace"))
+    return timestamp_of(text_of(line.raw[:300]))
 
 
 def _ahead_s(last: list[RawLine], written_at: float) -> float:
@@ -187,7 +187,7 @@ def _ahead_s(last: list[RawLine], written_at: float) -> float:
 
 
 def _entry(line: RawLine, moment: float | None, redactor: Redactor) -> LogEntry:
-    text = line.raw.decode("utf-8", "replace")
+    text = text_of(line.raw)
     return LogEntry(
         path=line.path,
         line=line.line,
@@ -224,8 +224,7 @@ def tail_text(path: Path, redactor: Redactor) -> str:
     except OSError:
         return ""
     return "".join(
-        redactor.text(line.raw.decode("utf-8", "replace")) + "\n" if line.raw else f"({line.length} bytes not shown)\n"
-        for line in lines
+        redactor.text(text_of(line.raw)) + "\n" if line.raw else f"({line.length} bytes not shown)\n" for line in lines
     )
 
 

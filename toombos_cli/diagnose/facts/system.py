@@ -15,6 +15,7 @@ from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.mode import running_mode
 from toombos_cli.project.own_processes import own_tags, recorded_processes, recorded_supervisor, unsupervised_state
 from toombos_cli.project.port_owner import Neighbour, neighbour
+from toombos_cli.project.service_logs import stray_output
 from toombos_cli.project.state import (
     FailureKind,
     Phase,
@@ -75,6 +76,8 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     suspended: bool = False
     started_at: float = 0.0
     log_offset: int = 0
+    stray_output: str = ""
+    """Where its output goes, if its log was moved away or removed."""
     restarts: tuple[Restarted, ...] = ()
     last_lines: tuple[str, ...] = ()
     rss_bytes: int = 0
@@ -191,6 +194,7 @@ def _service(
         suspended=any(table[pid].stopped for pid in pids),
         started_at=entry.started_at if entry else 0.0,
         log_offset=entry.log_offset if entry else 0,
+        stray_output=str((stray_output(entry) if entry else None) or ""),
         restarts=tuple(Restarted(at=r.at, reason=r.reason) for r in entry.restart_history) if entry else (),
         last_lines=entry.last_lines if entry else (),
         rss_bytes=sum(table[pid].rss_bytes for pid in pids),

@@ -10,9 +10,11 @@ if TYPE_CHECKING:
 
 
 def show(report: "LogsReport", output: Output) -> None:
-    """Print each line, after the service's name if there are several services."""
+    """Print each line, after the service's name if several services were asked for."""
     if not report.lines and not output.quiet:
         output.stderr.print("no log line was found", style="yellow")
-    printer = LinePrinter(output, tuple(dict.fromkeys(line.service for line in report.lines)))
+    for note in report.notes:
+        output.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
+    printer = LinePrinter(output, report.services)
     for line in report.lines:
-        printer.show(line.service, line.line)
+        printer.show(line.service, line.line, line.timestamp)

@@ -1,0 +1,217 @@
+"""Logs that others truncate, copy, move or replace: no line is lost, repeated or hidden."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.support.log_rotations import KEEPING_ALL, Rotation, truncate
+from tests.support.waiting import wait_for
+from toombos_cli.logs.archives import archive_content
+from toombos_cli.logs.follower import Follower
+from toombos_cli.logs.reading import run_logs
+from toombos_cli.logs.rotation import LogFile
+from toombos_cli.manifest.tables.logs import Logs
+from toombos_cli.supervisor.log_keeper import LogKeeper
+
+_BATCH = 16_000
+"""So many lines exceed the limit of 1 MB, and are rotated at once."""
+
+
+class Service:
+    """A program that writes numbered lines to its log, as a supervised one: through a descriptor that appends."""
+
+    def __init__(self, path: Path, record: Path) -> None:
+        self.path = path
+        self.fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self.record = record
+        self.count = 0
+        self.cuts = 0
+
+    @property
+    def log(self) -> LogFile:
+        """The log as `toombos logs` finds it: with the file that the service writes to, if that has been moved."""
+        mine = os.fstat(self.fd)
+        moved = not self.path.exists() or not os.path.samestat(mine, self.path.stat())
+        return LogFile(self.path, self.record, elsewhere=(Path(f"/proc/self/fd/{self.fd}"),) if moved else ())
+
+    def write(self, count: int) -> None:
+        lines = (b"%09d %s\n" % (n, b"x" * (n % 120)) for n in range(self.count, self.count + count))
+        os.write(self.fd, b"".join(lines))
+        self.count += count
+
+    def in_files(self) -> list[int]:
+        found = [path for path in self.path.parent.iterdir() if path.name.startswith("crm.log") and path.is_file()]
+        return sorted(number for path in found for number in numbers(archive_content(path)))
+
+    def shown(self) -> list[int]:
+        lines = run_logs({"crm": self.log}, count=None).lines
+        assert not [line for line in lines if not line.line.strip()], "a filler is shown"
+        return [int(line.line.split()[0]) for line in lines]
+
+    def note_cut(self, cut: int | None) -> None:
+        self.cuts += cut is not None
+
+    def wait_for_cut(self) -> None:
+        """Wait for one more rotation than there has been."""
+        before = self.cuts
+        wait_for(lambda: self.cuts > before, what="a rotation by toombos")
+
+
+def numbers(text: bytes) -> list[int]:
+    return [int(number) for number in re.findall(rb"^(\d{9})\b", text, re.MULTILINE)]
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "run").mkdir()
+    made = Service(tmp_path / "logs" / "crm.log", tmp_path / "run" / "crm.rotation")
+    keeper = LogKeeper(
+        paths=lambda: [str(made.path)],
+        settings=lambda: Logs(max_mb=1, daily=False, keep=1000),
+        record_of=lambda path: made.record,
+        on_warning=lambda path, warning: None,
+        on_new_content=lambda path, cut: made.note_cut(cut),
+    )
+    keeper.begin()
+    yield made
+    keeper.end()
+    os.close(made.fd)
+
+
+@pytest.mark.parametrize("rotated", [False, True], ids=["never rotated", "rotated before"])
+@pytest.mark.parametrize("others", KEEPING_ALL.values(), ids=KEEPING_ALL.keys())
+def test_every_line_is_in_the_files_and_shown_once_and_in_order(
+    service: Service, others: Rotation, rotated: bool
+) -> None:
+    if rotated:
+        service.write(_BATCH)
+        service.wait_for_cut()
+    service.write(40)
+    follower = Follower(service.log, from_end=False)
+    before = len(follower.poll())
+    for more in (50, 0, 3000):
+        service.write(25)
+        others(service.path)
+        service.write(more)
+        assert service.in_files() == list(range(service.count))
+        assert service.shown() == list(range(service.count))
+    followed: list[bytes] = []
+    while lines := follower.poll():
+        followed += lines
+    assert sorted(numbers(b"\n".join(followed))) == list(range(service.count))[-len(followed) :]
+    assert len(followed) == service.count - before or rotated
+
+
+@pytest.mark.parametrize("others", [truncate, *KEEPING_ALL.values()], ids=["truncate", *KEEPING_ALL.keys()])
+def test_a_follower_sees_each_line_once_and_in_order(service: Service, others: Rotation) -> None:
+    service.write(_BATCH)
+    service.wait_for_cut()
+    follower = Follower(service.log)
+    first, followed = service.count, []
+    for more in (3, _BATCH, 30):
+        service.write(20)
+        followed += follower.poll()
+        others(service.path)
+        service.write(more)
+        followed += follower.poll()
+    while lines := follower.poll():
+        followed += lines
+    assert numbers(b"\n".join(followed)) == list(range(first, service.count))
+
+
+def test_what_is_written_after_a_truncation_is_shown_followed_and_archived(service: Service) -> None:
+    service.write(_BATCH)
+    service.wait_for_cut()
+    follower = Follower(service.log)
+    truncate(service.path)
+    first = service.count
+    service.write(20)
+    assert numbers(b"\n".join(follower.poll())) == list(range(first, first + 20))
+    assert follower.poll() == []
+    assert service.shown()[-20:] == list(range(first, first + 20))
+    service.write(_BATCH)
+    service.wait_for_cut()
+    service.write(10)
+    assert service.in_files()[-_BATCH - 30 :] == list(range(first, service.count))
+    assert service.shown()[-_BATCH - 30 :] == list(range(first, service.count))
+
+
+def test_a_file_that_grew_beyond_its_old_size_between_two_looks_is_read_from_its_start(service: Service) -> None:
+    service.write(40)
+    follower = Follower(service.log)
+    truncate(service.path)
+    service.write(200)
+    assert numbers(b"\n".join(follower.poll())) == list(range(40, 240))
+
+
+def test_a_removed_log_is_shown_as_long_as_the_service_has_it_open(service: Service) -> None:
+    service.write(30)
+    service.path.unlink()
+    service.write(12)
+    assert service.shown() == list(range(42))
+
+
+def test_a_record_of_another_content_hides_nothing(service: Service) -> None:
+    """As after a restore, which brings back an older log."""
+    service.write(_BATCH)
+    service.wait_for_cut()
+    service.path.write_text("".join(f"{n:09}\n" for n in range(500)))
+    assert numbers("\n".join(line.line for line in run_logs({"crm": service.log}, count=500).lines).encode()) == list(
+        range(500)
+    )
+
+
+_WRITER = """
+import fcntl, os, sys
+log, lock = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT), os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
+total = int(sys.argv[3])
+for first in range(0, total, 200):
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.write(log, b"".join(b"%09d %s\\n" % (n, b"x" * (n % 120)) for n in range(first, min(first + 200, total))))
+    fcntl.flock(lock, fcntl.LOCK_UN)
+"""
+
+
+@pytest.mark.parametrize(
+    "count", [150_000, pytest.param(1_000_000, marks=pytest.mark.full)], ids=["150,000 lines", "1,000,000 lines"]
+)
+def test_no_line_is_lost_or_repeated_while_all_rotate_at_once(service: Service, count: int) -> None:
+    """Toombos cuts at each MB, while logrotate copies and truncates, and a follower reads.
+
+    The writer waits while logrotate is at work: what is written between its copy and its truncation is lost to
+    everybody, and outside of our control.
+    """
+    import fcntl
+
+    lock = os.open(service.path.with_name("lock"), os.O_RDWR | os.O_CREAT)
+    rotations = [KEEPING_ALL["logrotate with copytruncate"], KEEPING_ALL["copy and truncate"]]
+    follower = Follower(service.log, from_end=False)
+    followed: list[bytes] = []
+    arguments = (str(service.path), str(service.path.with_name("lock")), str(count))
+    writer = subprocess.Popen([sys.executable, "-P", "-c", _WRITER, *arguments])
+    try:
+        turn = 0
+        while writer.poll() is None:
+            followed += follower.poll()
+            turn += 1
+            if turn % 40 == 0:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                rotations[turn // 40 % 2](service.path)
+                fcntl.flock(lock, fcntl.LOCK_UN)
+    finally:
+        writer.wait(120)
+        os.close(lock)
+    while lines := follower.poll():
+        followed += lines
+    expected = list(range(count))
+    found = service.in_files()
+    assert (sorted(set(expected) - set(found)), [n for n, m in pairwise(found) if n == m]) == ([], [])
+    assert numbers(b"\n".join(followed)) == expected
+    assert service.shown() == expected

@@ -1,0 +1,106 @@
+"""The log files of the services, and where their output really goes if a log was moved away or removed."""
+
+import os
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toombos_cli import processes
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import RunDirectory, ServiceState, SystemState
+
+if TYPE_CHECKING:
+    from toombos_cli.logs.rotation import LogFile
+
+_DELETED = " (deleted)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrayOutput:
+    """A running service that does not write to the file that has its log's name.
+
+    `path` is where that file is now, "" if it was removed, None if it cannot be seen. `descriptor` is where it can be
+    read all the same, or None.
+    """
+
+    service: str
+    log: str
+    path: str | None
+    descriptor: Path | None
+
+    def __str__(self) -> str:
+        if self.path is None:
+            return f"{self.log} was moved away or removed: the output of {self.service} goes elsewhere"
+        if not self.path:
+            return f"{self.log} was removed: the output of {self.service} is in no file and is lost when it ends"
+        return f"{self.log} was moved away: {self.service} writes to {self.path}"
+
+
+def stray_output(entry: ServiceState) -> StrayOutput | None:
+    """Return where a service writes to, if the file that it was given as its log has another name now, or none.
+
+    A service that has closed that file, to write to one of its own, is not astray.
+    """
+    if not entry.pid or not any(entry.log_file):
+        return None
+    try:
+        found = os.stat(entry.service.log)  # noqa: PTH116  (for each service at each status)
+        if (found.st_dev, found.st_ino) == entry.log_file:
+            return None
+    except OSError:
+        pass
+    seen = processes.open_file(entry.pid, *entry.log_file)
+    if seen == ("", ""):
+        return None
+    descriptor, path = seen or (None, None)
+    return StrayOutput(
+        service=entry.service.name,
+        log=entry.service.log,
+        path="" if path and path.endswith(_DELETED) else path,
+        descriptor=Path(descriptor) if descriptor else None,
+    )
+
+
+def service_logs(
+    run: RunDirectory, services: dict[str, Service], state: SystemState | None
+) -> "tuple[dict[str, LogFile], tuple[StrayOutput, ...]]":
+    """Return the log of each service, and the services that write elsewhere.
+
+    A log that several services share has the names of all, as in `web+worker`: who wrote a line is not known.
+    """
+    from toombos_cli.logs.rotation import LogFile  # status does not need it
+
+    entries = state.services if state else {}
+    strays = {name: stray for name in services if name in entries and (stray := stray_output(entries[name]))}
+    writers: dict[str, list[str]] = {}
+    for name, service in services.items():
+        writers.setdefault(service.log, []).append(name)
+    logs = {
+        "+".join(names): LogFile(
+            path := Path(log),
+            run.rotation(path),
+            elsewhere=tuple(descriptor for n in names if n in strays and (descriptor := strays[n].descriptor)),
+            zone=_zone(run.project, services[names[0]]),
+        )
+        for log, names in writers.items()
+    }
+    return logs, tuple(strays.values())
+
+
+def _zone(project: Path, service: Service) -> tzinfo | None:
+    """Return the time zone that the service's TZ names, or None if it has the one of this process."""
+    from toombos_cli.logs.lines import zone_of
+
+    name = service.env.get("TZ") or os.environ.get("TZ") or _tz_of_env_file(project) or service.default_env.get("TZ")
+    return zone_of(name) if name else None
+
+
+def _tz_of_env_file(project: Path) -> str | None:
+    from toombos_cli.base.errors import ToombosError
+    from toombos_cli.settings.env_file import read_env_file
+
+    try:
+        return read_env_file(project).values.get("TZ")
+    except ToombosError:
+        return None
