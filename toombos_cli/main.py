@@ -15,6 +15,7 @@ from toombos_cli.cli import options
 from toombos_cli.cli.failure import bug, fail, fault_of_the_machine, wrong_usage
 from toombos_cli.cli.groups import take_global_options
 from toombos_cli.cli.lazy_commands import CommandsOnDemand
+from toombos_cli.cli.standard_streams import open_closed_streams
 
 # In the order of the help: name, `module` or `module:name` of a function in it, and the first sentence of its help,
 # repeated here so that `toombos --help` loads none of them.
@@ -136,6 +137,7 @@ def main(argv: list[str]) -> int:
 
 def run() -> None:
     """Run the process's command line and end the process with its exit code."""
+    open_closed_streams()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     code = main(sys.argv[1:])
     gc.freeze()  # skip the final collection, which would take a sixth of the run time

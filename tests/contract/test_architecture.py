@@ -84,7 +84,8 @@ def imported_by(argv, looked_for):
 
 
 ALWAYS = {
-    f"toombos_cli.cli.{name}" for name in ("failure", "groups", "invocation", "lazy_commands", "options", "plain_help")
+    f"toombos_cli.cli.{name}"
+    for name in ("failure", "groups", "invocation", "lazy_commands", "options", "plain_help", "standard_streams")
 }
 
 

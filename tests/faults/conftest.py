@@ -54,9 +54,9 @@ class System:
         lines += ["[modes.dry_run]", 'env = { DRY_RUN_MODE = "true" }']
         (self.project / "toombos.toml").write_text("\n".join(lines) + "\n")
 
-    def begin(self, *args: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+    def begin(self, *args: str, **given: Any) -> "subprocess.Popen[str]":
         """Begins `toombos ARGS` in the project and does not wait for it."""
-        return begin_toombos(*args, cwd=self.project, env=env)
+        return begin_toombos(*args, cwd=self.project, **given)
 
     def __call__(self, *args: str, exit_code: int | None = None, **given: Any) -> "subprocess.CompletedProcess[str]":
         """Runs `toombos ARGS` to its end and checks its exit code where one is given."""

@@ -21,8 +21,8 @@ NOTED_BY_ENVIRONMENT = "TOOMBOS_TRUST"
 
 _STATE_NAMES = frozenset({"state.json", "state.json.bak", "restore.json", "supervisor.log", "supervisor.sock"})
 _STATE_ENDINGS = (".lock", ".rotation", ".rotation-lock", ".partial")
-_STATE_DIRECTORIES = ("alerts", "schedule", "monitoring", "profiles")
-_SCANNED = frozenset({"run", "alerts", "schedule"})
+_STATE_DIRECTORIES = ("services", "alerts", "schedule", "monitoring", "profiles")
+_SCANNED = frozenset({"run", "services", "alerts", "schedule"})
 
 
 class NotTrustedError(RefusedError):

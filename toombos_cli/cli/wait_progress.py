@@ -4,6 +4,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from toombos_cli.base.fixes import here
 from toombos_cli.base.text import folded
 from toombos_cli.cli.invocation import Invocation
 
@@ -28,8 +29,10 @@ class Waiting:
 
     _WAITED_FOR = ("starting", "stopping")
 
-    def __init__(self, invocation: Invocation) -> None:
+    def __init__(self, invocation: Invocation, *, goes_on: str | None = None) -> None:
+        """Return the display. `goes_on` names the work that the supervisor finishes even if the command is ended."""
         self._invocation = invocation
+        self._goes_on = goes_on
         self._waits: dict[str, str] = {}
         self._status: Status | None = None
 
@@ -75,3 +78,8 @@ class Waiting:
     ) -> None:
         if self._status is not None:
             self._status.stop()
+        if self._goes_on and isinstance(error, KeyboardInterrupt | SystemExit):
+            console = self._invocation.stderr
+            text = f"note: a {self._goes_on} that has begun goes on in the supervisor"
+            console.print(text, style="yellow", soft_wrap=True)
+            console.print(f"hint: {here('status')}", style="cyan", soft_wrap=True)

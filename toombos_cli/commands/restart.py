@@ -20,13 +20,17 @@ def restart(
     ] = False,
     timeout: options.StartTimeout = None,
 ) -> None:
-    """Stop the services and start them again with the current manifest and `.env`; the mode stays the same."""
+    """Stop the services and start them again with the current manifest and `.env`; the mode stays the same.
+
+    A restart that has begun goes on in the supervisor, also if this command is interrupted or one of the services
+    runs it.
+    """
     from toombos_cli.project.mode import chosen_mode
     from toombos_cli.supervisor.operations import run_restart
 
     names = invocation.service_names(services)
     chosen = chosen_mode(invocation.manifest, mode, dry_run=dry_run)
-    with Waiting(invocation) as waiting:
+    with Waiting(invocation, goes_on="restart") as waiting:
         report = run_restart(
             invocation.manifest,
             names,

@@ -36,13 +36,18 @@ def start(
             help="Stay in the foreground and print the services' output; stop them on exit (for containers).",
         ),
     ] = False,
+    all_or_nothing: Annotated[
+        bool,
+        typer.Option("--all-or-nothing", help="If a service fails, stop everything that this start has started."),
+    ] = False,
     timeout: options.StartTimeout = None,
 ) -> None:
     """Start the services and wait until each is ready.
 
-    If a service fails, show the cause and its last log lines, and stop everything that this start has started.
-    Services that already run are left alone. If a service was started in dry-run mode and reports that it is not,
-    the start fails likewise (exit 5).
+    If a service fails, show the cause and its last log lines; do not start what depends on it, and leave running what
+    became ready. Stop everything that this start has started with --all-or-nothing, if a service refuses its
+    configuration (exit 3), or if one was started in dry-run mode and reports that it is not (exit 5). Nothing is
+    started at all if a program, a directory or a port cannot be used. Services that already run are left alone.
     """
     if preview:
         from toombos_cli.supervisor.start_preview import preview_start
@@ -61,7 +66,13 @@ def start(
         from toombos_cli.supervisor.operations import run_start
 
         report = run_start(
-            invocation.manifest, names, mode=chosen, timeout_s=timeout, on_progress=waiting.note, early=early
+            invocation.manifest,
+            names,
+            mode=chosen,
+            timeout_s=timeout,
+            all_or_nothing=all_or_nothing,
+            on_progress=waiting.note,
+            early=early,
         )
     invocation.finish(report)
 

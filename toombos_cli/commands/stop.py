@@ -26,6 +26,6 @@ def stop(
     if everything and services:
         raise UsageError("--all and service names exclude each other")
     known, names, manifest = known_services(invocation, services)
-    with Waiting(invocation) as waiting:
+    with Waiting(invocation, goes_on="stop") as waiting:
         report = run_stop(invocation.project, known, names, manifest=manifest, on_progress=waiting.note)
     invocation.finish(report)

@@ -52,6 +52,7 @@ __all__ = [
     "real_uid",
     "send_signal",
     "shown_command",
+    "waits_for_child",
     "working_directory",
 ]
 
@@ -66,6 +67,7 @@ open_file = _system.open_file
 open_pidfd = _system.open_pidfd
 pid_namespace = _system.pid_namespace
 read_row = _system.read_row
+waits_for_child = _system.waits_for_child
 
 
 def __getattr__(name: str) -> object:

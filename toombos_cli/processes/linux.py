@@ -107,6 +107,15 @@ def read_environment(pid: int) -> bytes:
         return b""
 
 
+def waits_for_child(pid: int) -> bool:
+    """Return whether the process sleeps in wait(2); False also if the kernel does not say."""
+    try:
+        with open(f"/proc/{pid}/wchan", "rb") as file:
+            return file.read() == b"do_wait"
+    except OSError:
+        return False
+
+
 def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) -> tuple[Listener, ...]:
     """Return the listening TCP sockets, on the given ports or on all, each with its owner if visible.
 

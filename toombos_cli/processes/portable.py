@@ -97,6 +97,11 @@ def is_readable(pid: int) -> bool:
     return True
 
 
+def waits_for_child(pid: int) -> bool:
+    """Return False: what a process sleeps in is not visible."""
+    return False
+
+
 def real_uid(pid: int) -> int | None:
     """Return the real user id of a process, or None if it is gone."""
     try:

@@ -18,7 +18,9 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.files import append_line
+from toombos_cli.base.text import printable
 from toombos_cli.base.untrusted import EpochSeconds, UntrustedError, decode_file
+from toombos_cli.manifest import ALERTS_LOG
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.project.commands import own_argv
 
@@ -52,7 +54,7 @@ class AlertDirectory:
         self.taken = self.path / "spool.taken.jsonl"
         self.ledger = self.path / "ledger.json"
         self.lock = self.path / "sender.lock"
-        self.log = project / "logs" / "alerts.log"
+        self.log = project / ALERTS_LOG
 
 
 def emit(project: Path, *events: AlertEvent, send: bool = True) -> bool:
@@ -124,7 +126,7 @@ def _whole_lines(lines: Sequence[bytes]) -> bytes:
 
 def place_of(project: Path) -> str:
     """Return where an alert comes from, for people with several machines: host and project directory."""
-    return f"{socket.gethostname()}, {project}"
+    return printable(f"{socket.gethostname()}, {project}")
 
 
 def open_keys(project: Path) -> frozenset[str]:

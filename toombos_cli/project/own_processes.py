@@ -1,8 +1,9 @@
 """The processes of this machine that toombos started for a project, and the proof that they are those.
 
 A supervisor marks what it starts in three ways: the environment gets a tag, the process inherits a lock on
-`run/NAME.lock`, and `run/state.json` records its pid and start time. Each of them alone can be imitated: any user may
-give a process any tag, a link in `run/` may lead to a file that others hold open, and a state file may name any pid.
+`run/services/NAME.lock`, and `run/state.json` records its pid and start time. Each of them alone can be imitated: any
+user may give a process any tag, a link in `run/` may lead to a file that others hold open, and a state file may name
+any pid.
 So a process counts as the project's only if
 
 - it carries the project's tag and has the real user id of the project's user, or holds the lock, or
@@ -58,7 +59,7 @@ def own_tags(project: Path, pids: Iterable[int], service: str | None = None) -> 
     return {
         pid: tag
         for pid, tag in processes.find_tagged(run_id_prefix(project, service), pids).items()
-        if processes.real_uid(pid) in users or processes.lock_holders(run.service_lock(_service_of(tag)), (pid,))
+        if processes.real_uid(pid) in users or _holds_lock(run, _service_of(tag), pid)
     }
 
 
@@ -164,9 +165,14 @@ def _is_marked(project: Path, name: str, run_id: str, row: ProcessRow) -> bool:
     """Return whether a recorded process has the recorded tag or the lock, or hides both from this user."""
     if processes.find_tagged("", (row.pid,)).get(row.pid) == run_id:
         return True
-    if processes.lock_holders(RunDirectory(project).service_lock(name), (row.pid,)):
+    if _holds_lock(RunDirectory(project), name, row.pid):
         return True
     return row.session == row.pid and not processes.is_readable(row.pid)
+
+
+def _holds_lock(run: RunDirectory, name: str, pid: int) -> bool:
+    places = (run.service_lock(name), run.earlier_service_lock(name))
+    return any(processes.lock_holders(place, (pid,)) for place in places)
 
 
 def _survivor(run_id: str, rows: Collection[ProcessRow]) -> Survivor:

@@ -14,8 +14,10 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.base.directories import make_private_directory
+from toombos_cli.base.own_records import decode_own
+from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.trust import check_private_directory
-from toombos_cli.base.untrusted import EpochSeconds, ProcessNumber, UntrustedError, decode_file
+from toombos_cli.base.untrusted import EpochSeconds, ProcessNumber, UntrustedError
 from toombos_cli.manifest.tables.service import Service
 
 SCHEMA_VERSION = 1
@@ -166,15 +168,31 @@ class RunDirectory:
         self.state = self.path / "state.json"
         self.supervisor_lock = self.path / "supervisor.lock"
         self.supervisor_log = self.path / "supervisor.log"
+        self.services = self.path / "services"
+        """Apart from the product's own files, because users choose the names. No suffix there is the end of another."""
 
     def service_lock(self, name: str) -> Path:
         """Return the path of the lock that a service's processes hold open while one of them lives."""
+        return self.services / f"{name}.lock"
+
+    def earlier_service_lock(self, name: str) -> Path:
+        """Return the path of that lock if version 1.0 started the service."""
         return self.path / f"{name}.lock"
 
     def rotation(self, log: Path) -> Path:
-        """Return the path of the record of a log's rotations: one for all services that write to this log."""
-        key = zlib.crc32(os.fsencode(log.parent.resolve() / log.name))
-        return self.path / f"{log.name[:100]}-{key:08x}.rotation"
+        """Return the path of the record of a log's rotations: one for all services that write to this log.
+
+        A log in the project keeps its record if the project is moved.
+        """
+        place, project = log.parent.resolve() / log.name, self.project.resolve()
+        key = zlib.crc32(os.fsencode(place.relative_to(project) if place.is_relative_to(project) else place))
+        return self.services / f"{log.name[:100]}-{key:08x}.rotation"
+
+    def take_over_rotation(self, service: str, log: Path) -> None:
+        """Keep the record of a log's rotations that version 1.0 wrote: one for each service, in `run/` itself."""
+        earlier, now = self.path / f"{service}.rotation", self.rotation(log)
+        if earlier.is_file():
+            earlier.unlink() if now.exists() else earlier.replace(now)
 
     @property
     def socket(self) -> Path:
@@ -191,6 +209,7 @@ class RunDirectory:
         """Create the directories, private to the user. Raises OSError, NotTrustedError."""
         make_private_directory(self.path)
         make_private_directory(self.socket.parent)
+        make_private_directory(self.services)
 
 
 def _socket_directory() -> Path:
@@ -227,9 +246,10 @@ def read_state(project: Path) -> SystemState | None:
     path = RunDirectory(project).state
     for candidate in (path, path.with_suffix(".json.bak")):
         try:
-            return decode_file(candidate, SystemState)
+            state: SystemState = decode_own(read_plain(candidate), SystemState)
         except (OSError, UntrustedError):
             continue
+        return state
     return None
 
 

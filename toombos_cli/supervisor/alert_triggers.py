@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from toombos_cli.base.text import printable_lines
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys, place_of
 from toombos_cli.project.state import Phase, ServiceState
@@ -14,7 +15,7 @@ class Alarms:
     """The alerts of the services, by comparing states. What an operator's own command reports is not an alert."""
 
     def __init__(self, project: Path) -> None:
-        self._project = project
+        self.project = project
         self._before: dict[str, ServiceState] = {}
         self._raised = set(open_keys(project))  # an earlier supervisor's too
 
@@ -46,15 +47,15 @@ class Alarms:
             source="supervisor",
             severity=severity,
             title=f"{state.service.label} {what}",
-            body="\n".join(self._lines(state, wrong=wrong, why=why)),
+            body=printable_lines("\n".join(self._lines(state, wrong=wrong, why=why))),
             resolved=not wrong,
         )
-        emit(self._project, event)
+        emit(self.project, event)
 
     def _lines(self, state: ServiceState, *, wrong: bool, why: str) -> Iterator[str]:
         if why:
             yield why
-        yield f"on: {place_of(self._project)}"
+        yield f"on: {place_of(self.project)}"
         if not wrong:
             return
         from toombos_cli.logs.lines import readable  # not needed by a healthy system

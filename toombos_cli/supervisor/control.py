@@ -14,7 +14,16 @@ from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.project.state import RunDirectory
 from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.peers import peer_of
-from toombos_cli.supervisor.protocol import LINE_LIMIT_BYTES, Broken, Busy, Done, Reply, decode_request, encode
+from toombos_cli.supervisor.protocol import (
+    LINE_LIMIT_BYTES,
+    Broken,
+    Busy,
+    Done,
+    Reply,
+    StartRequest,
+    decode_request,
+    encode,
+)
 
 _Accept = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _LOOK_FOR_SOCKET_S = 1.0
@@ -58,7 +67,8 @@ async def _keep_open(supervisor: Supervisor, accept: _Accept) -> None:
     try:
         while supervisor.holds_project():
             try:
-                listener = None if server and supervisor.run.socket.exists() else _listen(supervisor.run)
+                stays = server and (supervisor.is_homeless or supervisor.run.socket.exists())
+                listener = None if stays else _listen(supervisor.run)
             except (OSError, NotTrustedError) as error:
                 if server is None and supervisor.is_idle:
                     raise
@@ -115,7 +125,7 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
                 send(Broken(message=message, hint=f"{here('stop')} && {here('restart')}"))
                 return
             work = asyncio.ensure_future(supervisor.carry_out(request, send))
-            await _while_connected(reader, work)
+            await _until_done(reader, writer, work, undo=isinstance(request, StartRequest))
             if not work.cancelled():
                 bug = work.exception()
                 if bug is not None:  # reported, so that the command does not retry
@@ -125,7 +135,7 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
                 send(work.result())
             await writer.drain()
     except ConnectionError:
-        pass  # the command has gone; what it had started was undone
+        pass  # the command has gone; what it had started was undone, and every other request has gone on
     finally:
         supervisor.leave_if_idle()
         writer.close()
@@ -133,14 +143,22 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
             await writer.wait_closed()
 
 
-async def _while_connected(reader: asyncio.StreamReader, work: "asyncio.Future[Done]") -> None:
-    """Wait for the work; cancel it if the other side disconnects, as after Ctrl-C in `toombos start`."""
+async def _until_done(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, work: "asyncio.Future[Done]", *, undo: bool
+) -> None:
+    """Wait for the work, also if the command dies, as after Ctrl-C; with `undo`, cancel it then.
+
+    A start that nobody waits for is undone. A stop or a restart goes on: half of it is not what anybody asked for, and
+    the command may have died of it, if a service had called it.
+    """
     gone: asyncio.Future[bytes] = asyncio.ensure_future(reader.read(1))
     either: set[asyncio.Future[Any]] = {gone, work}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            work.cancel()
+            writer.close()
+            if undo:
+                work.cancel()
             await asyncio.wait({work})
     finally:
         gone.cancel()

@@ -13,6 +13,7 @@ import msgspec
 
 from toombos_cli import processes
 from toombos_cli.base import locks
+from toombos_cli.base.fixes import toombos
 from toombos_cli.base.trust import NotTrustedError
 from toombos_cli.project import alert_spool
 from toombos_cli.project.own_processes import Survivor, find_survivors
@@ -27,6 +28,8 @@ from toombos_cli.project.state import (
 )
 from toombos_cli.supervisor import handle_requests
 from toombos_cli.supervisor.alert_triggers import Alarms
+from toombos_cli.supervisor.asking import Asking
+from toombos_cli.supervisor.process_look import SharedLooks
 from toombos_cli.supervisor.protocol import (
     Done,
     EndedProcess,
@@ -57,6 +60,8 @@ class Supervisor:
         self.run = RunDirectory(project)
         self._lock = lock
         self._replaced = False
+        self.is_homeless = False
+        """Whether the project's directory was removed: nothing is written then, lest it comes back."""
         self.units: dict[str, ServiceUnit] = {}
         self.finished = asyncio.Event()
         self.plan: SystemPlan | None = None
@@ -70,6 +75,7 @@ class Supervisor:
         self._ended: list[EndedProcess] = []  # of an earlier supervisor's processes, not yet reported
         self._stubborn: list[ServiceFailure] = []  # those that did not end
         self.figures = ResourceMeter()
+        self.looks = SharedLooks(self._leaders)
         self._started_at = time.time()
         self._identity = processes.identify(os.getpid())
         self._settings: tuple[str | None, bool, EnvFileStamp] = (
@@ -84,12 +90,16 @@ class Supervisor:
         A service that the state does not describe waits for the plan of a request.
         """
         processes.become_subreaper()
+        os.chdir(self.run.project)  # so that a rename is noticed, and where the directory is then
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
         self._reap()
         old = read_state(self.run.project)
         if old is not None:
             self._settings = (old.mode, old.dry_run, old.env_file)
             self.units = {name: ServiceUnit(_at_rest(state), None, self) for name, state in old.services.items()}
+            for name, unit in self.units.items():
+                with contextlib.suppress(OSError):  # then a new record begins
+                    self.run.take_over_rotation(name, unit.log)
         for survivor in find_survivors(self.run.project, old):
             if not survivor.adoptable:
                 await self._end_survivor(survivor, _LEFTOVER_GRACE_S, leftover=True)
@@ -113,10 +123,13 @@ class Supervisor:
                 leader = processes.identify(row.pid)
                 if leader is not None:
                     with contextlib.suppress(StubbornError):
-                        await Tree(leader, "no tag").end(_LEFTOVER_GRACE_S)
+                        await Tree(leader, "no tag").end(Asking(leader.pid, _LEFTOVER_GRACE_S), self.looks)
         self._reap()
         with contextlib.suppress(NotTrustedError):  # then it is not our socket
             self.run.socket.unlink(missing_ok=True)
+
+    def _leaders(self) -> tuple[int, ...]:
+        return tuple(unit.running.tree.leader.pid for unit in self.units.values() if unit.running is not None)
 
     async def end_undescribed(self, names: Collection[str]) -> None:
         """End the named services (() means all) that run and have no unit, because nothing describes them."""
@@ -127,14 +140,22 @@ class Supervisor:
         """End processes that belong to no unit. The next reply reports them; if they stay, `status` warns of it."""
         pid = survivor.leader.pid
         try:
-            await Tree(survivor.leader, survivor.run_id).end(grace_s)
+            killed = await Tree(survivor.leader, survivor.run_id).end(Asking(pid, grace_s), self.looks)
         except StubbornError as error:
             message = f"a process of an earlier start {error}"
             self.note(f"leftover {pid}", message)
             failure = ServiceFailure(service=survivor.service, kind=FailureKind.STUBBORN, message=message)
             self._stubborn.append(failure)
         else:
-            self._ended.append(EndedProcess(service=survivor.service, pid=pid, leftover=leftover))
+            ended = EndedProcess(
+                service=survivor.service,
+                pid=pid,
+                leftover=leftover,
+                stop_signal="SIGTERM",
+                grace_period_s=grace_s,
+                killed=killed,
+            )
+            self._ended.append(ended)
 
     async def carry_out(self, request: Request, listener: Listener) -> Done:
         """Carry out a request and return the final reply; report progress to `listener` meanwhile."""
@@ -150,6 +171,7 @@ class Supervisor:
                 state=self.state(),
                 failures=(*outcome.failures, *(self._stubborn if is_stop else ())),
                 started=outcome.started,
+                skipped=outcome.skipped,
                 stopped=tuple(dict.fromkeys(p.service for p in ended if is_stop or not p.leftover)),
                 ended=ended,
             )
@@ -167,8 +189,8 @@ class Supervisor:
             if unit is None:
                 idle = ServiceState(service=without_secrets(planned.service), desired=False, phase=Phase.STOPPED)
                 unit = self.units[name] = ServiceUnit(idle, None, self)
-            if unit.plan is None:
-                unit.plan = planned
+            unit.plan = unit.plan or planned
+            unit.latest_plan = planned
             survivor = self._undescribed.pop(name, None)
             if survivor is not None:
                 unit.adopt(survivor.leader, survivor.run_id)
@@ -191,7 +213,7 @@ class Supervisor:
         if self._replaced:
             return False
         try:
-            if not locks.is_at(self.run.supervisor_lock, self._lock):
+            if not locks.is_at(self.run.supervisor_lock, self._lock) and not self._follow_the_project():
                 self.run.create()
                 new = locks.take(self.run.supervisor_lock)
                 if new is None:
@@ -205,12 +227,46 @@ class Supervisor:
             pass
         return True
 
+    def _follow_the_project(self) -> bool:
+        """Report whether the project's directory was renamed or removed, and in the first case work at its new place.
+
+        Lock, socket and state moved with it. The services still run from the old place, which nothing creates again.
+        """
+        old = self.run.project
+        try:
+            place = Path.cwd()
+        except FileNotFoundError:
+            self.is_homeless = not old.exists()
+            return self.is_homeless
+        if old.exists() and old.samefile(place):
+            return False  # only run/ was removed
+        self.run = RunDirectory(place)
+        self._state_file = StateFile(self.run)
+        self._alarms.project = place
+        restart = toombos(place, "restart").command
+        self.note("place", f"the project was moved from {old}; its services still run from there: {restart}")
+        return locks.is_at(self.run.supervisor_lock, self._lock)
+
+    def why_not_restarted(self, place: Path) -> str | None:
+        """Return why a service that was started when the project was at `place` is not restarted, or None."""
+        self.holds_project()
+        if self.is_homeless:
+            return f"the project's directory {self.run.project} was removed"
+        return None if place == self.run.project else f"the project was moved to {self.run.project}"
+
+    def _write_state(self) -> None:
+        if self.holds_project() and not self.is_homeless:
+            self._state_file.write(self.state())
+
     def changed(self, unit: ServiceUnit) -> None:
         """Write the state and notify the listeners; do nothing if another supervisor has taken over."""
         if not self.holds_project():
             return
-        self._state_file.write(self.state())
-        self._alarms.note(unit.state)
+        if all(other.place == self.run.project for other in self.units.values() if other.is_active):
+            self._notes.pop("place", None)
+        if not self.is_homeless:
+            self._state_file.write(self.state())
+            self._alarms.note(unit.state)
         progress = Progress(service=unit.name, phase=unit.state.phase, detail=unit.state.detail)
         for listener in tuple(self._listeners):
             listener(progress)
@@ -221,12 +277,12 @@ class Supervisor:
             self._notes.pop(topic, None)
             if warning:
                 self._notes[topic] = warning
-            self._state_file.write(self.state())
+            self._write_state()
 
     def write_again(self) -> None:
         """Write the state again if the last write failed, for example because the disk was full."""
         if self._state_file.problem:
-            self._state_file.write(self.state())
+            self._write_state()
 
     def state(self) -> SystemState:
         """Return the whole current state."""

@@ -48,7 +48,7 @@ def run_foreground(
     try:
         before = unsupervised_state(project, manifest.services)
         plan = build_plan(manifest, mode=mode_to_join(manifest, before, mode))
-        request = StartRequest(plan=plan, names=wanted, timeout_s=timeout_s)
+        request = StartRequest(plan=plan, names=wanted, timeout_s=timeout_s, all_or_nothing=True)
         run = _Foreground(Supervisor(project, lock), request, on_line, on_progress)
         run.shown = with_dependencies(manifest.services, wanted)
         asyncio.run(run.main())

@@ -1,8 +1,8 @@
-"""Carries out requests to start, stop or restart services: in order, with waiting, and with undo after a failure."""
+"""Carries out requests to start, stop or restart services: in order, and with waiting."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -14,6 +14,8 @@ from toombos_cli.supervisor.spawning import CannotStartError
 from toombos_cli.supervisor.unit import ServiceUnit, denies_dry_run
 
 _UP = frozenset({Phase.READY, Phase.UNHEALTHY})
+_UNDOES = frozenset({FailureKind.CONFIGURATION, FailureKind.NOT_DRY_RUN})
+"""Failures after which nothing of a start may stay: its settings are wrong for all of it."""
 
 
 class UnitRegistry(Protocol):
@@ -34,6 +36,7 @@ class RequestResult:
 
     failures: tuple[ServiceFailure, ...] = ()
     started: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     ended: tuple[EndedProcess, ...] = ()
 
 
@@ -41,7 +44,9 @@ async def carry_out(system: UnitRegistry, request: Request) -> RequestResult:
     """Carry out a request. Cancelling it undoes a start that is under way."""
     match request:
         case protocol.StartRequest():
-            return await _start(system, request.plan, request.names, request.timeout_s)
+            return await _start(
+                system, request.plan, request.names, request.timeout_s, all_or_nothing=request.all_or_nothing
+            )
         case protocol.StopRequest():
             if request.plan is not None:
                 system.take(request.plan)
@@ -58,17 +63,16 @@ async def carry_out(system: UnitRegistry, request: Request) -> RequestResult:
 async def stop(system: UnitRegistry, names: Iterable[str]) -> tuple[EndedProcess, ...]:
     """End these services, each after those of them that depend on it; return the processes of those that ran."""
     wanted = [name for name in names if name in system.units]
-    ends: dict[str, asyncio.Task[int]] = {}
+    ends: dict[str, asyncio.Task[EndedProcess | None]] = {}
 
-    async def end(name: str) -> int:
+    async def end(name: str) -> EndedProcess | None:
         dependents = [ends[other] for other in wanted if name in system.units[other].service.depends_on]
         await asyncio.gather(*dependents)
         return await system.units[name].stop()
 
     for name in wanted:
         ends[name] = asyncio.create_task(end(name))
-    pids = await asyncio.gather(*ends.values())
-    return tuple(EndedProcess(service=name, pid=pid) for name, pid in zip(wanted, pids, strict=True) if pid)
+    return tuple(ended for ended in await asyncio.gather(*ends.values()) if ended is not None)
 
 
 def _stubborn(system: UnitRegistry, names: Iterable[str]) -> tuple[ServiceFailure, ...]:
@@ -88,40 +92,41 @@ async def _restart(system: UnitRegistry, request: protocol.RestartRequest) -> Re
     )
     ended = await stop(system, names)
     outcome = await _start(system, request.plan, names, request.timeout_s)
-    return RequestResult(failures=outcome.failures, started=outcome.started, ended=ended)
+    return replace(outcome, ended=(*ended, *outcome.ended))
 
 
 async def _start(
-    system: UnitRegistry, plan: SystemPlan, names: Iterable[str], timeout_s: float | None
+    system: UnitRegistry,
+    plan: SystemPlan,
+    names: Iterable[str],
+    timeout_s: float | None,
+    *,
+    all_or_nothing: bool = False,
 ) -> RequestResult:
-    """Start what is not running. If one fails, end everything that this call has started."""
+    """Start what is not running. If one fails, end all that did not become ready, or all that this call has started."""
     wanted = with_dependencies({name: planned.service for name, planned in plan.services.items()}, names)
     system.take(plan)
     await asyncio.gather(*(system.units[name].wait_until(_no_stop_under_way(system.units[name])) for name in wanted))
     failures = _check(system, plan, wanted)
     if failures:
         return RequestResult(failures=failures)
-    begun: list[str] = []
+    start = _Start(system, plan, wanted, all_or_nothing=all_or_nothing)
     try:
         async with asyncio.timeout(timeout_s):
-            failures = await _bring_up(system, plan, wanted, begun)
+            await start.bring_up()
     except TimeoutError:
-        failures = tuple(
-            ServiceFailure(
-                service=name,
-                kind=FailureKind.TIMEOUT,
-                message=f"not ready after {timeout_s:g} s: {system.units[name].state.detail or 'not started yet'}",
-            )
-            for name in wanted
-            if system.units[name].state.phase not in _UP
-        )
+        start.fail_what_is_not_ready(f"not ready after {timeout_s:g} s")
     except asyncio.CancelledError:
-        await _undo(system, begun)
+        await _undo(system, start.begun)
         raise
-    if failures:
-        await _undo(system, begun, failures)
-        return RequestResult(failures=failures)
-    return RequestResult(started=tuple(begun))
+    failures = tuple(start.failures.values())
+    if not failures:
+        return RequestResult(started=tuple(start.begun))
+    undone = [name for name in start.begun if start.undoes_all or name in start.unready]
+    await _undo(system, undone, failures)
+    kept = tuple(name for name in start.begun if name not in undone and system.units[name].state.phase in _UP)
+    ended = tuple(end for name in undone if (end := system.units[name].ended) is not None)
+    return RequestResult(failures=failures, started=kept, skipped=tuple(start.skipped), ended=ended)
 
 
 def _no_stop_under_way(unit: ServiceUnit) -> Callable[[], bool]:
@@ -141,28 +146,84 @@ def _check(system: UnitRegistry, plan: SystemPlan, wanted: Iterable[str]) -> tup
     return tuple(failures)
 
 
-async def _bring_up(
-    system: UnitRegistry, plan: SystemPlan, wanted: tuple[str, ...], begun: list[str]
-) -> tuple[ServiceFailure, ...]:
-    """Start each service as soon as its dependencies allow, and return the first failures, if any.
+class _Start:
+    """One start: `begun` are the services that it has started, `failures` those that are not ready, by name.
 
-    A service that is no longer ready when the others become ready is a failure too.
+    `unready` did not become ready within this start, `skipped` were not started because they depend on a failed one.
     """
-    pending = {asyncio.create_task(_bring_up_one(system, plan, name, begun)) for name in wanted}
-    watches = {asyncio.create_task(_until_it_falls(system.units[name])) for name in wanted}
-    tasks = pending | watches
-    try:
-        while pending:
-            done, _ = await asyncio.wait(pending | watches, return_when=asyncio.FIRST_COMPLETED)
-            failures = [failure for task in done if (failure := task.result()) is not None]
-            if failures:
-                return tuple({failure.service: failure for failure in failures}.values())
-            pending -= done
-        return tuple(_fall(system.units[name]) for name in wanted if system.units[name].state.phase not in _UP)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def __init__(
+        self, system: UnitRegistry, plan: SystemPlan, wanted: tuple[str, ...], *, all_or_nothing: bool
+    ) -> None:
+        self.begun: list[str] = []
+        self.failures: dict[str, ServiceFailure] = {}
+        self.unready: set[str] = set()
+        self.skipped: list[str] = []
+        self._system = system
+        self._plan = plan
+        self._wanted = wanted
+        self._all_or_nothing = all_or_nothing
+
+    @property
+    def undoes_all(self) -> bool:
+        """Whether nothing of this start may stay."""
+        kinds = {failure.kind for failure in self.failures.values()}
+        return bool(kinds & _UNDOES) or bool(kinds and self._all_or_nothing)
+
+    async def bring_up(self) -> None:
+        """Start each service as soon as its dependencies allow, and wait for all, or for the first failure.
+
+        A service that is no longer ready when the others become ready is a failure too.
+        """
+        units = self._system.units
+        ways = {
+            asyncio.create_task(_bring_up_one(self._system, self._plan, name, self.begun)): name
+            for name in self._wanted
+        }
+        watches = {asyncio.create_task(_until_it_falls(units[name])): name for name in self._wanted}
+        tasks = ways | watches
+        try:
+            while open_ways := {task for task in ways if not task.done()}:
+                await asyncio.wait(
+                    {*open_ways, *(task for task in watches if not task.done())}, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task, name in tasks.items():
+                    failure = task.result() if task.done() and not task.cancelled() else None
+                    if failure is not None:
+                        self.failures.setdefault(name, failure)
+                        if task in ways:
+                            self.unready.add(name)
+                if self.undoes_all:
+                    return
+                self._skip_dependents(ways)
+            for name in self._wanted:
+                if units[name].state.phase not in _UP and name not in self.skipped:
+                    self.failures.setdefault(name, _fall(units[name]))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def fail_what_is_not_ready(self, message: str) -> None:
+        """Add a failure for each service that is not ready."""
+        for name in self._wanted:
+            state = self._system.units[name].state
+            if state.phase not in _UP and name not in self.failures and name not in self.skipped:
+                text = f"{message}: {state.detail or 'not started yet'}"
+                self.failures[name] = ServiceFailure(service=name, kind=FailureKind.TIMEOUT, message=text)
+                self.unready.add(name)
+
+    def _skip_dependents(self, ways: "dict[asyncio.Task[ServiceFailure | None], str]") -> None:
+        """Give up each service that is not begun and depends on a failed one, directly or not."""
+        cut_off = set(self.failures)
+        for name in self._wanted:  # in start order
+            if cut_off & self._plan.services[name].service.depends_on.keys():
+                cut_off.add(name)
+        for task, name in ways.items():
+            is_begun = name in self.begun or self._system.units[name].is_active
+            if name in cut_off and not is_begun and name not in {*self.failures, *self.skipped}:
+                task.cancel()
+                self.skipped.append(name)
 
 
 async def _bring_up_one(system: UnitRegistry, plan: SystemPlan, name: str, begun: list[str]) -> ServiceFailure | None:

@@ -39,6 +39,7 @@ async def supervise(
             loop.add_signal_handler(number, supervisor.finished.set)
     if on_signal is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         loop.add_signal_handler(signal.SIGHUP, on_signal, signal.SIGHUP)
+    _take_signals()
     await supervisor.begin()
     works = [_sample_forever(supervisor), _import_late(), *([alongside] if alongside else [])]
     tasks = [asyncio.create_task(work) for work in works]
@@ -54,6 +55,17 @@ async def supervise(
         await asyncio.gather(*tasks, return_exceptions=True)
         # An alert's sender may end while the loop closes, which by then has closed what its handler writes to.
         loop.remove_signal_handler(signal.SIGCHLD)
+
+
+def _take_signals() -> None:
+    """Accept the signals that the parent has blocked, and go on ignoring those that it ignores, but not the services.
+
+    A program inherits what is ignored, but not a handler. Python resets SIGPIPE and SIGXFSZ for each child itself.
+    """
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 async def _sample_forever(supervisor: Supervisor) -> None:
@@ -87,7 +99,10 @@ def _log_keeper(supervisor: Supervisor) -> LogKeeper:
             loop.call_soon_threadsafe(work, *arguments)
 
     def units_with(log: Path) -> list[ServiceUnit]:
-        return [unit for unit in supervisor.units.values() if Path(unit.service.log) == log]
+        return [unit for unit in supervisor.units.values() if unit.log == log]
+
+    def logs() -> list[str]:
+        return [] if supervisor.is_homeless else [str(unit.log) for unit in tuple(supervisor.units.values())]
 
     def warn(log: Path, warning: str | None) -> None:
         supervisor.note(f"rotation of {log}", warning)
@@ -97,9 +112,9 @@ def _log_keeper(supervisor: Supervisor) -> LogKeeper:
             unit.note_log(cut)
 
     return LogKeeper(
-        paths=lambda: [unit.service.log for unit in tuple(supervisor.units.values())],
+        paths=logs,
         settings=lambda: supervisor.plan.logs if supervisor.plan else Logs(),
-        record_of=supervisor.run.rotation,
+        record_of=lambda log: supervisor.run.rotation(log),  # the project may be moved
         on_warning=partial(in_loop, warn),
         on_new_content=partial(in_loop, note_content),
     )

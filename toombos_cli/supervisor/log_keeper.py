@@ -83,8 +83,8 @@ class LogKeeper:
         pause_s = _FIRST_PAUSE_S
         while not self._ended.wait(pause_s):
             settings = self.settings()
-            for path in set(self.paths()):
-                watched = self._watched.setdefault(path, _Watched())
+            self._watched = {path: self._watched.get(path) or _Watched() for path in self.paths()}
+            for path, watched in self._watched.items():
                 if time.monotonic() >= watched.next_at - _SHORTEST_PAUSE_S / 2:
                     self._look(path, watched, settings)
             now = time.monotonic()

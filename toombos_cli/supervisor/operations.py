@@ -37,12 +37,14 @@ def run_start(
     *,
     mode: str | None = None,
     timeout_s: float | None = None,
+    all_or_nothing: bool = False,
     on_progress: OnProgress | None = None,
     early: socket.socket | None = None,
 ) -> ChangeReport:
     """Start the services (no names: all that are not optional) and wait until they are ready.
 
-    A running system stays in its mode. `early` is the connection of a supervisor that was launched ahead.
+    If one fails, those that became ready keep running, unless it is `all_or_nothing`. A running system stays in its
+    mode. `early` is the connection of a supervisor that was launched ahead.
     Raises RefusedError if it runs in another mode than the one asked for, ConfigurationError for an unreadable
     `.env`, OperationError if no supervisor can be reached or started.
     """
@@ -52,9 +54,8 @@ def run_start(
     mode = mode_to_join(manifest, before, mode)
     plan = build_plan(manifest, mode=mode)
     wanted = names or default_names(manifest.services)
-    done = client.ask(
-        manifest.project, StartRequest(plan=plan, names=wanted, timeout_s=timeout_s), on_progress, early=early
-    )
+    request = StartRequest(plan=plan, names=wanted, timeout_s=timeout_s, all_or_nothing=all_or_nothing)
+    done = client.ask(manifest.project, request, on_progress, early=early)
     notes = (
         *_taken_over(before, done),
         *_leftovers(done),
@@ -194,10 +195,11 @@ def change_report(
         mode_text=found.text,
         supervisor=_supervisor_of(done),
         started=done.started,
+        skipped=done.skipped,
         stopped=done.stopped,
-        ended=tuple(EndedRow(service=e.service, pid=e.pid, leftover=e.leftover) for e in done.ended),
+        ended=tuple(map(EndedRow.of, done.ended)),
         failures=tuple(map(FailureRow.of, failures)),
-        notes=(*notes, *_denied(found, failures)),
+        notes=(*_half_started(done), *notes, *_denied(found, failures)),
         wants_up=wants_up,
     )
 
@@ -214,6 +216,16 @@ def _denied(found: RunningMode, failures: tuple[ServiceFailure, ...]) -> tuple[s
     """Return a note of the services that keep running live although they were started to run dry."""
     left = [name for name in found.denied_by if all(failure.service != name for failure in failures)]
     return (f"NOT in dry-run mode, although started in it: {', '.join(left)}; {here('stop')}",) if left else ()
+
+
+def _half_started(done: Done) -> tuple[str, ...]:
+    """Return notes of what a failed start has left running and what it has not started at all."""
+    notes = []
+    if done.skipped:
+        notes.append(f"not started either, because they depend on it: {', '.join(done.skipped)}")
+    if done.failures and done.started:
+        notes.append(f"left running: {', '.join(done.started)}; to stop them: {here('stop', *done.started)}")
+    return tuple(notes)
 
 
 def _supervisor_of(done: Done) -> SupervisorRow:

@@ -3,8 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 
-import msgspec
-
+from toombos_cli.base.own_records import encode_own
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.expectations import ProbeSetting
 from toombos_cli.manifest.tables.service import Service
@@ -50,7 +49,7 @@ def _plan_service(manifest: Manifest, service: Service, env_file: EnvFile, *, mo
     # The rest of the environment differs between terminals and does not configure the service.
     known = manifest.environment
     configured = {name: v.value for name, v in values.items() if v.origin is not Origin.ENVIRONMENT or name in known}
-    fingerprint = hashlib.sha256(msgspec.json.encode((service, sorted(configured.items())))).hexdigest()[:16]
+    fingerprint = hashlib.sha256(encode_own((service, sorted(configured.items())))).hexdigest()[:16]
     dry_run = asks_for_dry_run(manifest, values, mode)
     return ServicePlan(
         service=service,

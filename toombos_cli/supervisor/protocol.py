@@ -1,10 +1,8 @@
 """The messages between the command line and the supervisor: one JSON object per line, request first, `Done` last."""
 
-from typing import Any
-
 import msgspec
 
-from toombos_cli.base.untrusted import decode_untrusted
+from toombos_cli.base.own_records import decode_own, encode_own
 from toombos_cli.manifest.tables.expectations import ProbeSetting
 from toombos_cli.manifest.tables.logs import Logs
 from toombos_cli.manifest.tables.service import Service
@@ -38,11 +36,15 @@ class SystemPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Start"):
-    """Start these services and their dependencies, and wait until they are ready."""
+    """Start these services and their dependencies, and wait until they are ready.
+
+    If one fails, `all_or_nothing` ends all that this request has started; otherwise what is ready stays.
+    """
 
     plan: SystemPlan
     names: tuple[str, ...]
     timeout_s: float | None = None
+    all_or_nothing: bool = False
 
 
 class StopRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Stop"):
@@ -82,12 +84,27 @@ class ServiceFailure(msgspec.Struct, frozen=True, kw_only=True):
     last_lines: tuple[str, ...] = ()
 
 
+class KilledProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """One process that did not end within the grace period and was killed."""
+
+    pid: int
+    command: str
+
+
 class EndedProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """One main process that was ended with its tree. `leftover`: it was left by an earlier supervisor, not adopted."""
+    """One main process that was ended with its tree. `leftover`: it was left by an earlier supervisor, not adopted.
+
+    `killed` are the processes that had been asked by `stop_signal` and lived longer than `grace_period_s`;
+    `stop_command_failure` is why the stop command did not help, or None.
+    """
 
     service: str
     pid: int
     leftover: bool = False
+    stop_signal: str
+    grace_period_s: float
+    killed: tuple[KilledProcess, ...] = ()
+    stop_command_failure: str | None = None
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -99,7 +116,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The final reply. `started` and `stopped` are the names that this request itself started or stopped.
+    """The final reply. `started` and `stopped` are the names that this request itself started or stopped; `skipped`
+    were not started, because they depend on one that failed.
 
     `ended` are the processes that ended, including what an earlier supervisor had left.
     """
@@ -107,6 +125,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     state: SystemState
     failures: tuple[ServiceFailure, ...] = ()
     started: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     ended: tuple[EndedProcess, ...] = ()
 
@@ -127,18 +146,16 @@ Reply = Progress | Done | Busy | Broken
 
 def encode(message: Request | Reply) -> bytes:
     """Return the message as one line."""
-    return msgspec.json.encode(message) + b"\n"
+    return encode_own(message) + b"\n"
 
 
 def decode_request(line: bytes) -> Request:
     """Return the request on one line. Raise UntrustedError."""
-    kind: Any = Request
-    request: Request = decode_untrusted(line, kind)
+    request: Request = decode_own(line, Request)
     return request
 
 
 def decode_reply(line: bytes) -> Reply:
     """Return the reply on one line. Raise UntrustedError."""
-    kind: Any = Reply
-    reply: Reply = decode_untrusted(line, kind)
+    reply: Reply = decode_own(line, Reply)
     return reply

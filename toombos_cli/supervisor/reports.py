@@ -13,7 +13,9 @@ from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.service_logs import stray_output
 from toombos_cli.project.state import FailureKind, Phase, ServiceState, SystemState
-from toombos_cli.supervisor.protocol import ServiceFailure
+from toombos_cli.supervisor.protocol import EndedProcess, ServiceFailure
+
+_KILLED_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +99,63 @@ class SystemReport(Report):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KilledRow:
+    """One process that did not end within the grace period and was killed."""
+
+    pid: int
+    command: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.command})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRow:
-    """One main process that was ended with its tree. `leftover`: an earlier supervisor had left it behind."""
+    """One main process that was ended with its tree. `leftover`: an earlier supervisor had left it behind.
+
+    `killed` are the processes that `stop_signal` did not end within `grace_period_s`; `stop_command_failure` is why
+    the stop command did not help, or None.
+    """
 
     service: str
     pid: int
     leftover: bool
+    stop_signal: str
+    grace_period_s: float
+    killed: tuple[KilledRow, ...]
+    stop_command_failure: str | None
+
+    @classmethod
+    def of(cls, ended: EndedProcess) -> "EndedRow":
+        """Return the row of a process that the supervisor ended."""
+        return cls(
+            service=ended.service,
+            pid=ended.pid,
+            leftover=ended.leftover,
+            stop_signal=ended.stop_signal,
+            grace_period_s=ended.grace_period_s,
+            killed=tuple(KilledRow(pid=killed.pid, command=killed.command) for killed in ended.killed),
+            stop_command_failure=ended.stop_command_failure,
+        )
 
     def __str__(self) -> str:
         return f"{self.service} (pid {self.pid})"
+
+    @property
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """What did not go in order, each with the hint that helps."""
+        table = f"[services.{self.service}]"
+        found = []
+        if self.stop_command_failure is not None:
+            text = f"{self.stop_command_failure}, so it got {self.stop_signal}"
+            found.append((text, here("logs", self.service)))
+        if self.killed:
+            named = ", ".join(map(str, self.killed[:_KILLED_SHOWN]))
+            more = len(self.killed) - _KILLED_SHOWN
+            named += f" and {more} more" * (more > 0)
+            text = f"{named} did not end within {self.grace_period_s:g} s of {self.stop_signal} and was killed"
+            found.append((text, f"a larger grace_period_s or another stop_signal in {table}"))
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +193,8 @@ class ChangeReport(Report):
     mode: str | None = None
     mode_text: str = ""
     started: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
+    """The services that were not started because they depend on one that failed."""
     stopped: tuple[str, ...] = ()
     ended: tuple[EndedRow, ...] = ()
     failures: tuple[FailureRow, ...] = ()
@@ -152,14 +204,16 @@ class ChangeReport(Report):
 
     def quotes_others(self, *, in_full: bool) -> bool:
         """Report whether a row or a failure quotes a log, a response or a command line."""
-        return bool(self.failures or self.notes) or any(_quotes(row, in_full=in_full) for row in self.services)
+        quoting = self.failures or self.notes or any(ended.killed for ended in self.ended)
+        return bool(quoting) or any(_quotes(row, in_full=in_full) for row in self.services)
 
     @property
     def verdict(self) -> Verdict:
         """ERROR if a service is not as it should be, WARN for what is worth knowing, SKIP if there is no service."""
         if self.failures or self.astray:
             return Verdict.ERROR
-        return worst(self._judge(row) for row in self.services)
+        forced = [Verdict.WARN for ended in self.ended if ended.warnings]
+        return worst([*(self._judge(row) for row in self.services), *forced])
 
     def exit_code(self, *, strict: bool = False) -> int:
         """Return 5 if a service runs live against its mode, 3 if one refused its configuration, else by the verdict."""
@@ -172,7 +226,7 @@ class ChangeReport(Report):
     @property
     def astray(self) -> tuple[ServiceRow, ...]:
         """The services that are not as they should be although no failure was reported."""
-        if self.failures:  # the failed start has stopped the others
+        if self.failures:  # which explain the others
             return ()
         return tuple(row for row in self.services if self._judge(row) in WRONG)
 

@@ -3,9 +3,9 @@
 import time
 from dataclasses import dataclass
 
-from toombos_cli import processes
 from toombos_cli.manifest.tables.service import Limits
 from toombos_cli.processes import ProcessRow
+from toombos_cli.supervisor.process_look import ProcessLook
 from toombos_cli.supervisor.tree import Tree
 from toombos_cli.supervisor.unit import ServiceUnit
 
@@ -98,7 +98,7 @@ class ResourceMeter:
         if not running or now - self._taken_at < _SHORTEST_SPAN_S:
             return
         self._taken_at = now
-        table = processes.process_table()
+        look = ProcessLook.take()
         for name, unit in running.items():
             if unit.running is None:
                 continue
@@ -107,7 +107,7 @@ class ResourceMeter:
             if known is None or known[0] is not tree:
                 known = self._of[name] = (tree, Sampler(), LimitWatch(unit.service.limits))
             _, sampler, watch = known
-            sample = sampler.take(tree.members(table), now)
+            sample = sampler.take(tree.members(look), now)
             unit.measured(sample.cpu_percent, sample.rss_bytes)
             judgement = watch.judge(sample, now)
             unit.warn(judgement.warnings)

@@ -1,4 +1,4 @@
-"""When a service that ended may start again: exponential backoff with jitter, and the limit of a crash loop."""
+"""When a service that ended may start again: at once, then with exponential backoff, until it is a crash loop."""
 
 import random
 from collections import deque
@@ -24,7 +24,8 @@ class RestartPolicy:
     def delay_s(self, now: float, *, healthy_s: float) -> float | None:
         """Return the seconds to wait before the next start, or None for a crash loop: too many restarts in the window.
 
-        `healthy_s` is how long the service had been ready; `reset_after_s` of that resets the count.
+        `healthy_s` is how long the service had been ready; `reset_after_s` of that resets the count. The first restart
+        of a service that was ready is at once; the pauses begin with the second.
         """
         if healthy_s >= self._settings.reset_after_s:
             self._attempt = 0
@@ -33,7 +34,10 @@ class RestartPolicy:
             self._recent.popleft()
         if len(self._recent) >= self._settings.crash_loop_count:
             return None
+        is_first = not self._recent
         self._recent.append(now)
+        if is_first and healthy_s > 0:
+            return 0.0
         full: float = min(self._settings.backoff_initial_s * 2**self._attempt, self._settings.backoff_max_s)
         self._attempt += 1
         return full * self._jitter.uniform(0.75, 1.0)

@@ -97,18 +97,20 @@ class Running:
             message = f"its process ended and left pid {pid} ({processes.command_line(pid)}) in the background"
             hint = "run the program in the foreground (no --daemon): the supervisor puts it in the background"
             return ServiceFailure(service=name, kind=FailureKind.EXITED, message=message, hint=hint)
-        how = f"was ended by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         return ServiceFailure(
-            service=name, kind=FailureKind.EXITED, message=f"its process {how}", command=("logs", name)
+            service=name, kind=FailureKind.EXITED, message=f"its process {how_it_ended(code)}", command=("logs", name)
         )
 
-    def last_lines(self, environment: Mapping[str, str]) -> tuple[str, ...]:
-        """Return the last lines that it printed, without the secrets of its environment."""
-        return last_lines(self._service.log, self.log_offset, _LAST_LINES, environment)
+    def last_lines(self, log: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the last lines that it printed to its log, without the secrets of its environment."""
+        return last_lines(str(log), self.log_offset, _LAST_LINES, environment)
 
 
-def _signal_name(number: int) -> str:
+def how_it_ended(exit_code: int) -> str:
+    """Return how a process ended, such as `ended with exit code 3` or `was ended by SIGKILL`."""
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
     try:
-        return signal.Signals(number).name
+        return f"was ended by {signal.Signals(-exit_code).name}"
     except ValueError:  # only the first and the last real-time signals have names
-        return f"signal {number}"
+        return f"was ended by signal {-exit_code}"

@@ -2,6 +2,7 @@
 the supervisor's own imports, a tenth of a second, run meanwhile on another core."""
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 
 def launch(project: Path) -> socket.socket:
-    """Start a supervisor and return its first connection.
+    """Start a supervisor, with every signal as it is at a login, and return its first connection.
 
     It does nothing until a request comes, and exits if the connection closes before that. Until it has the project's
     lock, it shares this process's stderr; then it writes to `run/supervisor.log`.
@@ -25,6 +26,8 @@ def launch(project: Path) -> socket.socket:
             {name: value for name, value in os.environ.items() if name != "TOOMBOS_RUN_ID"},
             file_actions=[(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1)],
             setsid=True,
+            setsigmask=(),
+            setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
         )
     finally:
         theirs.close()

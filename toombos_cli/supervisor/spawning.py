@@ -10,6 +10,7 @@ from toombos_cli import processes
 from toombos_cli.base import locks
 from toombos_cli.base.files import open_to_append
 from toombos_cli.base.fixes import toombos
+from toombos_cli.base.plain_files import APPEND, open_plain
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.port_owner import neighbour, socket_owner
 from toombos_cli.project.state import FailureKind, RunDirectory, run_id_prefix
@@ -40,14 +41,16 @@ def new_run_id(run: RunDirectory, service: str) -> str:
 
 
 def check(plan: ServicePlan) -> None:
-    """Raise CannotStartError if the command, the directory or the port cannot be used."""
+    """Raise CannotStartError if the command, the directory, the log or the port cannot be used."""
     service = plan.service
     if not Path(service.cwd).is_dir():
         problem = "is not a directory" if Path(service.cwd).exists() else "does not exist"
         raise _refused(service, FailureKind.DIRECTORY, f"its working directory {service.cwd} {problem}")
-    if _find_program(plan) is None:
-        message = f"its command {service.command[0]!r} was not found"
-        raise _refused(service, FailureKind.COMMAND, message, hint="correct `command` or PATH")
+    for key, command in (("command", service.command), ("stop_command", service.stop_command)):
+        if command and _find_program(plan, command[0]) is None:
+            message = f"its {key} {command[0]!r} was not found"
+            raise _refused(service, FailureKind.COMMAND, message, hint=f"correct `{key}` or PATH")
+    _check_log(service)
     check_port(service)
 
 
@@ -94,7 +97,7 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
         try:
             child = subprocess.Popen(
                 service.command,
-                executable=_find_program(plan),
+                executable=_find_program(plan, service.command[0]),
                 cwd=service.cwd,
                 env=plan.environment | {processes.TAG: run_id},
                 stdin=subprocess.DEVNULL,
@@ -122,17 +125,57 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
         os.close(log)
 
 
+def spawn_stop_command(plan: ServicePlan, pid: int) -> "subprocess.Popen[bytes]":
+    """Start the service's stop command in its directory and environment, with the main process's pid in MAINPID.
+
+    It has no tag, because it is no process of the service. Raises CannotStartError.
+    """
+    service = plan.service
+    inherited = {name: value for name, value in plan.environment.items() if name != processes.TAG}
+    log = open_log(service)
+    try:
+        return subprocess.Popen(
+            service.stop_command,
+            executable=_find_program(plan, service.stop_command[0]),
+            cwd=service.cwd,
+            env=inherited | {"MAINPID": str(pid)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    except OSError as error:
+        reason = f"its stop_command {service.stop_command[0]!r} cannot be run: {error.strerror}"
+        raise _refused(service, FailureKind.COMMAND, reason) from None
+    finally:
+        os.close(log)
+
+
 def open_log(service: Service) -> int:
     """Return a descriptor that appends to the service's log; a new log is private. Raises CannotStartError."""
     path = Path(service.log)
     try:
         return open_to_append(path)
     except OSError as error:
-        place = error.filename or path
-        reason = "is a file, not a directory" if isinstance(error, FileExistsError | NotADirectoryError) else None
-        raise _refused(
-            service, FailureKind.LOG, f"its log {path} cannot be written: {place} {reason or error.strerror}"
-        ) from None
+        raise _unwritable(service, error) from None
+
+
+def _check_log(service: Service) -> None:
+    """Raise CannotStartError if the log exists and cannot be written, or never can."""
+    try:
+        os.close(open_plain(Path(service.log), APPEND & ~os.O_CREAT))
+    except FileNotFoundError:
+        pass  # it is created when the service starts
+    except OSError as error:
+        raise _unwritable(service, error) from None
+
+
+def _unwritable(service: Service, error: OSError) -> CannotStartError:
+    path = Path(service.log)
+    place = path.parent if isinstance(error, NotADirectoryError) else error.filename or path
+    reason = "is a file, not a directory" if isinstance(error, FileExistsError | NotADirectoryError) else None
+    message = f"its log {path} cannot be written: {place} {reason or error.strerror}"
+    return _refused(service, FailureKind.LOG, message)
 
 
 def _take_lock(service: Service, run: RunDirectory) -> int:
@@ -148,9 +191,8 @@ def _take_lock(service: Service, run: RunDirectory) -> int:
     return lock
 
 
-def _find_program(plan: ServicePlan) -> str | None:
+def _find_program(plan: ServicePlan, name: str) -> str | None:
     """Return the program's path as exec would find it, with the service's PATH and working directory, or None."""
-    name = plan.service.command[0]
     if os.sep in name:
         return shutil.which(Path(plan.service.cwd) / name)
     return shutil.which(name, path=plan.environment.get("PATH", os.defpath))

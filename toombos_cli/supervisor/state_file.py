@@ -3,9 +3,8 @@
 It is not synced to the disk: a state outlives its supervisor, not its boot (see docs/decisions).
 """
 
-import msgspec
-
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.own_records import encode_own
 from toombos_cli.project.state import RunDirectory, SystemState
 
 
@@ -25,7 +24,7 @@ class StateFile:
                 backup.unlink(missing_ok=True)
                 backup.hardlink_to(self._path)  # takes no space, so a full disk cannot stop it
             self._backed_up = True
-            replace_file(self._path, msgspec.json.encode(state), durable=False)
+            replace_file(self._path, encode_own(state), durable=False)
             self.problem = None
         except OSError as error:
             self.problem = f"{self._path} could not be written and is out of date: {error.strerror}"

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from toombos_cli import processes
-from toombos_cli.processes import ProcessIdentity, ProcessRow, ProcessTable
+from toombos_cli.processes import ProcessIdentity, ProcessRow
+from toombos_cli.supervisor.asking import Asking
+from toombos_cli.supervisor.process_look import ProcessLook, SharedLooks
+from toombos_cli.supervisor.protocol import KilledProcess
 
 _UNKILLABLE_AFTER_S = 5.0
 _FIRST_LOOK_S, _LAST_LOOK_S = 0.005, 0.1
@@ -37,18 +40,17 @@ class Tree:
         self._lock = lock
         self._seen: dict[int, int] = {leader.pid: leader.start_ticks}
 
-    def members(self, table: ProcessTable | None = None, *, look_for_tag: bool = False) -> dict[int, ProcessRow]:
+    def members(self, look: ProcessLook | None = None, *, look_for_tag: bool = False) -> dict[int, ProcessRow]:
         """Return the living members (no zombies) by pid."""
-        table = processes.process_table() if table is None else table
-        own = os.getpid()
+        look = look or ProcessLook.take({self.leader.pid})
+        own, table = os.getpid(), look.table
         roots = {pid for pid, ticks in self._seen.items() if pid in table and table[pid].start_ticks == ticks}
         # An orphan is reparented to this process, its subreaper; the session still shows whose it was.
-        children = table.children.get(own, ())
-        roots |= {pid for pid in children if table[pid].session == self.leader.pid}
+        roots.update(look.in_session(self.leader.pid, own))
         if look_for_tag:
-            roots |= processes.find_tagged(self.run_id, table).keys()
-            if self._lock is not None:  # only children: to search all processes takes too long
-                roots |= set(processes.lock_holders(self._lock, children))
+            roots.update(look.tagged(self.run_id))
+            if self._lock is not None:  # only orphans: to search all processes takes too long
+                roots.update(processes.lock_holders(self._lock, look.orphans))
         roots.discard(own)
         found = {pid: table[pid] for pid in processes.descendants(roots, table) if pid != own}
         living = {pid: row for pid, row in found.items() if not row.zombie}
@@ -57,44 +59,54 @@ class Tree:
             self._seen[self.leader.pid] = self.leader.start_ticks
         return living
 
-    async def end(self, grace_s: float) -> bool:
-        """End every member; return whether some had to be killed. Raises StubbornError.
+    async def is_running(self, looks: SharedLooks) -> bool:
+        """Report whether a member lives, also by its tag or lock."""
+        return bool(self.members(await looks.take(), look_for_tag=True))
 
-        SIGTERM goes to the leader, which knows its workers best, and to the others when it is gone; SIGCONT lets a
-        stopped process handle it. What is left after the grace period is killed. It ends when another search for the
+    async def end(self, asking: Asking, looks: SharedLooks) -> tuple[KilledProcess, ...]:
+        """End every member; return those that had to be killed. Raises StubbornError.
+
+        Members are asked first. SIGCONT lets a stopped process handle the signal. It ends when another search for the
         tag finds nothing.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + grace_s
-        asked: set[int] = set()
-        killed = False
+        began = loop.time()
+        killed: dict[int, KilledProcess] = {}
         pause_s = _FIRST_LOOK_S
-        while members := self.members() or self.members(look_for_tag=True):
-            now = loop.time()
-            if now >= deadline + _UNKILLABLE_AFTER_S:
+        while members := self._all_members(await looks.take()):
+            elapsed_s = loop.time() - began
+            left_s = asking.grace_s - elapsed_s
+            if left_s <= -_UNKILLABLE_AFTER_S:
                 raise StubbornError(members)
-            if now >= deadline:
-                if not self._signal(members, signal.SIGKILL) and members.keys() == self.members().keys():
+            if left_s <= 0:
+                new = self._kill(members)
+                if not new and members.keys() == self._all_members(await looks.take()).keys():
                     raise StubbornError(members)  # none of them may be signalled: waiting is useless
-                killed = True
+                killed |= new
             else:
-                targets = {self.leader.pid} if self.leader.pid in members else set(members)
-                self._signal({pid: members[pid] for pid in targets - asked}, signal.SIGTERM, signal.SIGCONT)
-                asked |= targets
-            await asyncio.sleep(min(pause_s, max(deadline - now, _FIRST_LOOK_S)))
+                for pid, number in asking.due(members.keys(), elapsed_s):
+                    self._signal(members[pid], number)
+                    self._signal(members[pid], signal.SIGCONT)
+            await asyncio.sleep(min(pause_s, max(left_s, _FIRST_LOOK_S)))
             pause_s = min(pause_s * 1.5, _LAST_LOOK_S)
-        return killed
+        return tuple(killed.values())
 
-    def _signal(self, members: dict[int, ProcessRow], *numbers: int) -> bool:
-        """Signal the members; report whether at least one was reached."""
-        reached = False
-        for pid, row in members.items():
-            identity = ProcessIdentity(
-                boot_id=self.leader.boot_id,
-                pid_namespace=self.leader.pid_namespace,
-                pid=pid,
-                start_ticks=row.start_ticks,
-            )
-            for number in numbers:
-                reached |= processes.send_signal(identity, number)
-        return reached
+    def _all_members(self, look: ProcessLook) -> dict[int, ProcessRow]:
+        """Return the members, by their tag or lock if there are no others."""
+        return self.members(look) or self.members(look, look_for_tag=True)
+
+    def _kill(self, members: dict[int, ProcessRow]) -> dict[int, KilledProcess]:
+        """Kill the members, the leader first, which could start others; return those that were reached."""
+        pids = sorted(members, key=lambda pid: (pid != self.leader.pid, pid))
+        named = {pid: KilledProcess(pid=pid, command=processes.command_line(pid) or "") for pid in pids}
+        return {pid: named[pid] for pid in pids if self._signal(members[pid], signal.SIGKILL)}
+
+    def _signal(self, row: ProcessRow, number: int) -> bool:
+        """Signal a member; report whether it was reached."""
+        identity = ProcessIdentity(
+            boot_id=self.leader.boot_id,
+            pid_namespace=self.leader.pid_namespace,
+            pid=row.pid,
+            start_ticks=row.start_ticks,
+        )
+        return processes.send_signal(identity, number)

@@ -1,9 +1,11 @@
 """One service under supervision: from spawn to readiness, through restarts, to a verified stop."""
 
 import asyncio
+import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -13,11 +15,14 @@ from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.manifest.tables.service import QUESTIONS, Service
 from toombos_cli.project.state import FailureKind, Phase, RestartRecord, RunDirectory, ServiceState
 from toombos_cli.supervisor import spawning
-from toombos_cli.supervisor.protocol import ServiceFailure, ServicePlan
+from toombos_cli.supervisor.asking import Asking
+from toombos_cli.supervisor.process_look import SharedLooks
+from toombos_cli.supervisor.protocol import EndedProcess, ServiceFailure, ServicePlan
 from toombos_cli.supervisor.readiness import Asker
 from toombos_cli.supervisor.restarts import RestartPolicy
 from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
+from toombos_cli.supervisor.stop_command import StopCommand
 from toombos_cli.supervisor.tree import StubbornError
 
 _HISTORY = 20
@@ -37,16 +42,28 @@ def without_secrets(service: Service) -> Service:
         for question in QUESTIONS
         if isinstance(asked := getattr(service, question), Expectation)
     }
-    return msgspec.structs.replace(service, env={}, default_env={}, command=service.command[:1], **commands)
+    return msgspec.structs.replace(
+        service, env={}, default_env={}, command=service.command[:1], stop_command=(), **commands
+    )
+
+
+def _those_killed(ended: EndedProcess) -> str:
+    """Return which processes had to be killed, and after which time, or ""."""
+    named = ", ".join(f"pid {killed.pid} ({killed.command})" for killed in ended.killed)
+    return f"killed after {ended.grace_period_s:g} s: {named}" if named else ""
 
 
 class Surroundings(Protocol):
     """What a unit needs from the supervisor that owns it."""
 
     run: RunDirectory
+    looks: SharedLooks
 
     def changed(self, unit: "ServiceUnit") -> None:
         """Write the unit's new state and notify the listeners."""
+
+    def why_not_restarted(self, place: Path) -> str | None:
+        """Return why a service that was started when the project was at `place` is not restarted, or None."""
 
     def leave_if_idle(self) -> None:
         """End the supervisor if nothing is left to supervise; called when a life has ended."""
@@ -58,19 +75,24 @@ class Surroundings(Protocol):
 class ServiceUnit:
     """One service. `state` is replaced, never changed; `plan` is for restarts, None if unknown.
 
-    `failure` is why the last start failed; `waiting` counts the requests that wait for readiness.
+    `latest_plan` is the newest one, which says how to stop; `failure` is why the last start failed; `ended` is the last
+    process that was ended since then; `waiting` counts the requests that wait for readiness.
     """
 
     def __init__(self, state: ServiceState, plan: ServicePlan | None, around: Surroundings) -> None:
         self.state = state
         self.plan = plan
+        self.latest_plan = plan
         self.running: Running | None = None
         self.failure: ServiceFailure | None = None
+        self.ended: EndedProcess | None = None
         self.waiting = 0
+        self.place = around.run.project
+        """Where the project was when the service was started."""
         self._around = around
         self._changed = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
-        self._stop: asyncio.Task[int] | None = None
+        self._stop: asyncio.Task[EndedProcess | None] | None = None
         self._policy = RestartPolicy(self.service.restart)
 
     @property
@@ -84,14 +106,22 @@ class ServiceUnit:
         return self.state.service.name
 
     @property
+    def log(self) -> Path:
+        """Where its log is now: a log in the project moves with it, although the service was started elsewhere."""
+        log, project = Path(self.service.log), self._around.run.project
+        moved = self.place != project and log.is_relative_to(self.place)
+        return project / log.relative_to(self.place) if moved else log
+
+    @property
     def is_active(self) -> bool:
         """Whether it has a running process, or one is about to be started."""
         return self._life is not None and not self._life.done()
 
     def start(self, plan: ServicePlan) -> None:
         """Start the service without waiting; `wait_settled` waits for the result."""
-        self.plan = plan
-        self.failure = None
+        self.plan = self.latest_plan = plan
+        self.place = self._around.run.project
+        self.failure = self.ended = None
         self._policy = RestartPolicy(plan.service.restart)
         self._set(
             service=without_secrets(plan.service),
@@ -138,8 +168,8 @@ class ServiceUnit:
                 self.running.log_offset = offset
             self._set(log_offset=offset)
 
-    async def stop(self) -> int:
-        """End the whole tree; return its main process, or 0 if there was none. Concurrent calls share one stop."""
+    async def stop(self) -> EndedProcess | None:
+        """End the whole tree; return its main process, or None if there was none. Concurrent calls share one stop."""
         if self._stop is None or self._stop.done():
             self._stop = asyncio.create_task(self._end(), name=f"stop of {self.name}")
         return await asyncio.shield(self._stop)
@@ -215,8 +245,9 @@ class ServiceUnit:
             healthy_s = time.monotonic() - ready_since if ready_since is not None else 0.0
             lines: tuple[str, ...] = ()
             if self.running is not None:
-                lines = self.running.last_lines(self.plan.environment if self.plan else {})
-                await self.running.tree.end(self.service.grace_period_s)
+                lines = self.running.last_lines(self.log, self.plan.environment if self.plan else {})
+                killed = _those_killed(await self._end_tree(self.running))
+                end = msgspec.structs.replace(end, message="; ".join(filter(None, (end.message, killed))))
             if failure is not None and (not was_ready or failure.kind is FailureKind.CONFIGURATION):
                 self.failure = msgspec.structs.replace(failure, last_lines=lines)
                 self._give_up(Phase.FAILED, end.message, lines, end.kind)
@@ -237,8 +268,11 @@ class ServiceUnit:
             else:
                 self._give_up(Phase.FAILED, reason, lines, end.kind)
             return None
+        refusal = self._around.why_not_restarted(self.place)
         if self.plan is None:
-            self._give_up(Phase.FAILED, f"{reason}; not restarted: its environment is unknown", lines, end.kind)
+            refusal = "its environment is unknown"
+        if refusal is not None:
+            self._give_up(Phase.FAILED, f"{reason}; not restarted: {refusal}", lines, end.kind)
             return None
         pause_s = self._policy.delay_s(time.monotonic(), healthy_s=healthy_s)
         if pause_s is None:
@@ -252,7 +286,7 @@ class ServiceUnit:
             cpu_percent=None,
             rss_bytes=None,
             says_dry_run=None,
-            detail=f"{reason}; restarting in {pause_s:.1f} s",
+            detail=f"{reason}; restarting in {pause_s:.1f} s" if pause_s else f"{reason}; restarting",
             failure_kind=end.kind,
             restarts=self.state.restarts + 1,
             restart_history=(*self.state.restart_history, record)[-_HISTORY:],
@@ -287,7 +321,7 @@ class ServiceUnit:
             start_ticks=spawned.identity.start_ticks,
             log_offset=spawned.log_offset,
             log_file=spawned.log_file,
-            detail="spawned",
+            detail=self._starting("spawned"),
             failure_kind=None,
         )
         return running
@@ -331,7 +365,13 @@ class ServiceUnit:
     def _asker(self) -> Asker:
         return Asker(self.service, self.plan.setting if self.plan else None, self._around.watch_child)
 
-    def _wait_for(self, detail: str) -> None:
+    def _starting(self, what: str) -> str:
+        """Return what a start waits for, and why it was necessary if it is a restart."""
+        history = self.state.restart_history
+        return f"{history[-1].reason}; restarted: {what}" if history else what
+
+    def _wait_for(self, what: str) -> None:
+        detail = self._starting(what)
         if detail != self.state.detail:
             self._set(detail=detail)
 
@@ -359,36 +399,65 @@ class ServiceUnit:
             elif answer.ok and unwell:
                 self._set(phase=Phase.READY, detail="")
 
-    async def _end(self) -> int:
-        """Cancel the life, end the tree, and record the result; return the pid of its main process, or 0."""
+    async def _end(self) -> EndedProcess | None:
+        """Cancel the life, end the tree, and record the result; return its main process, or None."""
         if self._life is not None:
             self._life.cancel()
             await asyncio.wait({self._life})
         running = self.running
-        was_running = running is not None and bool(running.tree.members(look_for_tag=True))
+        was_running = running is not None and await running.tree.is_running(self._around.looks)
         if running is not None and was_running:
             self._set(desired=False, phase=Phase.STOPPING, detail="")
             try:
-                killed = await running.tree.end(self.service.grace_period_s)
+                ended = await self._end_tree(running)
             except StubbornError as error:
                 self._stays_alive(error)
-                return running.tree.leader.pid
-            self._give_up(Phase.STOPPED, self._after_the_end(killed=killed), ())
-            return running.tree.leader.pid
+                return self._ended(running)
+            self._give_up(Phase.STOPPED, self._after_the_end(ended), ())
+            return ended
         if self.state.phase is not Phase.STOPPED or self.state.desired:
             self._give_up(Phase.STOPPED, "", ())
-        return 0
+        return None
+
+    async def _end_tree(self, running: Running) -> EndedProcess:
+        """Ask every process of the tree to end, kill what does not, and return how it went. Raises StubbornError."""
+        plan, leader = self.latest_plan, running.tree.leader
+        service = plan.service if plan else self.service
+        began = time.monotonic()
+        command = None
+        if plan is not None and service.stop_command and processes.is_alive(leader):
+            command = StopCommand(plan, leader.pid, self._around.watch_child)
+        asking = Asking(leader.pid, service.grace_period_s, signal.Signals[f"SIG{service.stop_signal}"], command)
+        try:
+            killed = await running.tree.end(asking, self._around.looks)
+            if command is not None:
+                await command.wait(service.grace_period_s - (time.monotonic() - began))
+        finally:
+            if command is not None:
+                command.kill()
+        failure = command.failure if command is not None and asking.has_signalled else None
+        self.ended = msgspec.structs.replace(self._ended(running), killed=killed, stop_command_failure=failure)
+        return self.ended
+
+    def _ended(self, running: Running) -> EndedProcess:
+        service = self.latest_plan.service if self.latest_plan else self.service
+        return EndedProcess(
+            service=self.name,
+            pid=running.tree.leader.pid,
+            stop_signal=f"SIG{service.stop_signal}",
+            grace_period_s=service.grace_period_s,
+        )
 
     def _stays_alive(self, error: StubbornError) -> None:
         """Record that a process is left, and keep track of it: the next stop tries again."""
         self.failure = ServiceFailure(service=self.name, kind=FailureKind.STUBBORN, message=str(error))
         self._set(phase=Phase.FAILED, detail=str(error), failure_kind=FailureKind.STUBBORN)
 
-    def _after_the_end(self, *, killed: bool) -> str:
-        """Return what is worth knowing after a stop: that it was killed, and who owns the port if it is not free."""
+    def _after_the_end(self, ended: EndedProcess) -> str:
+        """Return what is worth knowing after a stop: who was killed, and who owns the port if it is not free."""
         left = spawning.listeners_of(self.service)
         port = [spawning.port_failure(self.service, listener).message for listener in left]
-        return "; ".join((["killed after the grace period"] if killed else []) + port)
+        return "; ".join(filter(None, (_those_killed(ended), *port)))
 
     def _give_up(self, phase: Phase, detail: str, lines: tuple[str, ...], kind: FailureKind | None = None) -> None:
         self.running = None

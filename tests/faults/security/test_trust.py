@@ -270,7 +270,7 @@ LINKS = (
     "state.json", "state.json.bak", "supervisor.lock", "supervisor.log", "supervisor.sock", "smoke.lock",
     "backup.lock", "recover.lock", "restore.json", "x.lock", "x.rotation", "x.rotation-lock", ".state.json.partial",
     "alerts/spool.jsonl", "alerts/sender.lock", "alerts/ledger.json", "schedule/health.lock", "schedule/health.json",
-    "schedule/installed",
+    "schedule/installed", "services/x.lock", "services/x.rotation", "services/x.rotation-lock",
 )  # fmt: skip
 
 

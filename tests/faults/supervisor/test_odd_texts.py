@@ -141,7 +141,7 @@ SOME = ("a hundred thousand open brackets", "a lone surrogate", "a whole number 
 @pytest.mark.parametrize("text", [ODD_TEXTS[name] for name in SOME], ids=SOME)
 def test_no_command_crashes_although_every_file_of_its_own_holds_an_odd_text(stopped: System, text: bytes):
     record = RunDirectory(stopped.project).rotation(stopped.log("odd"))
-    read_by_all(stopped, dict.fromkeys((*FILES, f"run/{record.name}"), text))
+    read_by_all(stopped, dict.fromkeys((*FILES, f"run/services/{record.name}"), text))
 
 
 @pytest.mark.parametrize("member", STATE.values(), ids=STATE)

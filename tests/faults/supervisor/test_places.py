@@ -244,8 +244,8 @@ def test_logs_can_be_read_if_the_run_directory_is_read_only(system: Any, rotated
     system.add("crm")
     system.log("crm").parent.mkdir()
     system.log("crm").write_text("last words\n")
-    run = system.project / "run"
-    run.mkdir()
+    run = system.project / "run" / "services"
+    run.mkdir(parents=True)
     if rotated:
         RunDirectory(system.project).rotation(system.log("crm")).with_suffix(".rotation-lock").touch(mode=0o400)
     run.chmod(0o500)

@@ -108,7 +108,7 @@ def test_a_process_that_state_and_lock_only_seem_to_prove_is_left_alone(
     wait_for(lambda: processes.identify(service) is None)
     held = tmp_path / "held"
     held.touch()
-    lock = system.project / "run" / "x.lock"
+    lock = system.project / "run" / "services" / "x.lock"
     lock.unlink()
     link(lock, held)
     with holder_of(held, locked=locked) as victim:

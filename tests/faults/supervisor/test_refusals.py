@@ -34,10 +34,10 @@ def test_a_failed_start_leaves_already_running_services_alone(system: Any) -> No
     assert system.answer("crm") == pid
 
 
-def test_a_failed_start_stops_the_services_that_it_started(system: Any) -> None:
+def test_a_failed_start_of_all_or_nothing_stops_the_services_that_it_started(system: Any) -> None:
     system.add("crm")
     system.add("app", env={"EXIT_CODE": "9", "START_DELAY_S": "0"}, depends_on={"crm": "ready"})
-    failed = system("start", "--json", exit_code=4)
+    failed = system("start", "--all-or-nothing", "--json", exit_code=4)
     data = json.loads(failed.stdout)["data"]
     assert {row["name"]: row["phase"] for row in data["services"]} == {"crm": "stopped", "app": "failed"}
     assert data["failures"][0]["kind"] == "exited"

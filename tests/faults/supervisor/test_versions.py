@@ -73,7 +73,7 @@ def test_a_supervisor_keeps_working_after_its_files_were_replaced(system: Any, e
     package = copy_of_toombos(tmp_path / "older")
     system.add("crm", restart={"backoff_initial_s": 0.01, "crash_loop_count": 1})
     system("start", exit_code=0, env={"PYTHONPATH": str(package.parent)})
-    eventually(lambda: list((system.project / "run").glob("crm.log-*.rotation")))
+    eventually(lambda: list((system.project / "run" / "services").glob("crm.log-*.rotation")))
     for module in package.rglob("*.py"):
         module.write_text("raise ImportError('of another version')\n")
     os.kill(system.pid("crm"), signal.SIGKILL)

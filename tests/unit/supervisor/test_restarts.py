@@ -48,7 +48,17 @@ def test_a_long_healthy_period_resets_the_count() -> None:
     for t in range(3):
         restarts.delay_s(float(t), healthy_s=0.0)
     assert restarts.delay_s(4.0, healthy_s=59.0) is None
-    assert restarts.delay_s(5.0, healthy_s=60.0) == 0.5
+    assert restarts.delay_s(5.0, healthy_s=60.0) == 0.0
+    assert restarts.delay_s(6.0, healthy_s=0.0) == 0.5
+
+
+def test_the_first_restart_of_a_service_that_was_ready_is_at_once_and_the_pauses_begin_with_the_second() -> None:
+    restarts = policy(backoff_initial_s=0.5, crash_loop_count=4)
+    assert [restarts.delay_s(t, healthy_s=3.0) for t in (0.0, 4.0, 8.0, 12.0, 16.0)] == [0.0, 0.5, 1.0, 2.0, None]
+
+
+def test_a_service_that_was_never_ready_is_restarted_after_a_pause() -> None:
+    assert policy(backoff_initial_s=0.5).delay_s(0.0, healthy_s=0.0) == 0.5
 
 
 WANTED = {

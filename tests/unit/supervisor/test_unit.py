@@ -9,6 +9,7 @@ import pytest
 
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import FailureKind, Phase, RunDirectory, ServiceState
+from toombos_cli.supervisor.process_look import SharedLooks
 from toombos_cli.supervisor.protocol import ServiceFailure
 from toombos_cli.supervisor.unit import ServiceUnit
 
@@ -18,9 +19,13 @@ class FullDisk:
 
     def __init__(self, project: Path) -> None:
         self.run = RunDirectory(project)
+        self.looks = SharedLooks(tuple)
 
     def changed(self, unit: ServiceUnit) -> None:
         raise OSError("No space left on device")
+
+    def why_not_restarted(self, place: Path) -> str | None:
+        return None
 
     def leave_if_idle(self) -> None:
         """Stay."""

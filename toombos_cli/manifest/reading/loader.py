@@ -9,7 +9,8 @@ import msgspec
 
 from toombos_cli.base.errors import ConfigurationError, Problem
 from toombos_cli.base.spelling import did_you_mean, nearest
-from toombos_cli.manifest import FILE_NAME
+from toombos_cli.base.text import printable
+from toombos_cli.manifest import ALERTS_LOG, FILE_NAME
 from toombos_cli.manifest.model import Manifest, Source, start_order
 from toombos_cli.manifest.reading.kinds import choices_of, is_table, keys_at, kind_at
 from toombos_cli.manifest.reading.layers import (
@@ -79,7 +80,7 @@ class _Check:
         known = [field.name for field in msgspec.structs.fields(Manifest) if field.name != "source"]
         for key in tree:
             self._unknown((key,), key, known)
-        sections.setdefault("name", source.project.name)
+        sections.setdefault("name", printable(source.project.name))
         if not services and not self.problems:
             self._add((), "no services", hint=f'add [services.NAME] tables, or extends = "{PACKAGED}"')
         self._relations(services)
@@ -130,6 +131,10 @@ class _Check:
             except UnknownPlaceholderError as error:
                 hint = f"did you mean {{{error.nearest}}}?" if error.nearest else None
                 self._add(("services", name, error.key), f"services.{name}.{error.key}: {error}", hint=hint)
+                continue
+            if service.role != "monitoring" and expanded[name].log == str(project / ALERTS_LOG):
+                message = f"services.{name}.log: {ALERTS_LOG} is the log of the alerts"
+                self._add(("services", name, "log"), message, hint=f'log = "logs/{name}-service.log"')
         disabled = services.keys() - expanded.keys()
         return {
             name: msgspec.structs.replace(

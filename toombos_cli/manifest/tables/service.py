@@ -96,6 +96,9 @@ class Service(Table, frozen=True):
     log: str = "logs/{name}.log"
     startup_timeout_s: float = 60.0
     grace_period_s: float = 10.0
+    stop_signal: Literal["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH"] = "TERM"
+    stop_command: tuple[str, ...] = ()
+    """A program that asks the service to end, run without a shell; the signal follows only if it does not help."""
     probe_interval_s: float = 5.0
     probe_timeout_s: float = 2.0
     unhealthy_after: int = 3
@@ -110,8 +113,9 @@ class Service(Table, frozen=True):
         if not self.command:
             raise ValueError("command must name a program")
         variables = (*self.env.items(), *self.default_env.items())
-        if any("\0" in text for text in (*self.command, self.cwd, self.host, self.log, *map("=".join, variables))):
-            raise ValueError("command, cwd, host, log and env must not contain the character NUL")
+        words = (*self.command, *self.stop_command)
+        if any("\0" in text for text in (*words, self.cwd, self.host, self.log, *map("=".join, variables))):
+            raise ValueError("command, stop_command, cwd, host, log and env must not contain the character NUL")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be 1 to 65535, not {self.port}")
         for field in ("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"):

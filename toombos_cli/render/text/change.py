@@ -19,12 +19,17 @@ def show(report: "ChangeReport", output: Output) -> None:
         output.stdout.print(_sentence(report), soft_wrap=True)
         print_services(report.services, output)
         if not report.wants_up:
-            notes(tuple(row for row in report.services if row.name in report.stopped), output)
+            told = {ended.service for ended in report.ended if ended.warnings}  # below, with what helps
+            notes(tuple(row for row in report.services if row.name in {*report.stopped} - told), output)
     lines = {failure.service: failure.last_lines for failure in report.failures}
     for problem in report.problems:
         print_problems((problem,), output.stderr)
         for line in lines.get(problem.where or "", ())[-_LINES_SHOWN:]:
             output.stderr.print(f"  | {readable(line)}", soft_wrap=True)
+    for ended in report.ended:
+        for warning, hint in ended.warnings:
+            output.stderr.print(f"warning: {ended.service}: {warning}", style="yellow", soft_wrap=True)
+            output.stderr.print(f"hint: {hint}", style="cyan", soft_wrap=True)
     for note in report.notes:
         output.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
 
