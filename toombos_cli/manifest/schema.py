@@ -49,6 +49,12 @@ _KINDS = {
     ("alerts", "channels"): "ChannelTable",
 }
 """The tables of tables in which a packaged table can be changed in part, and what they hold."""
+_CONDITIONS = {
+    "SmokeStep": ("json", "metrics", "response_headers", "response_cookies"),
+    "Untouched": ("json",),
+    "Expectation": ("json",),
+}
+"""The keys that map something to a condition on it."""
 _REFERENCE = "#/$defs/"
 
 
@@ -95,8 +101,9 @@ def _adapt(root: Schema, tables: dict[str, Schema]) -> None:
     described = {key: names.pop(key) for key in ("description", "default") if key in names}
     service["properties"]["depends_on"] = {"anyOf": [{"type": "array", "items": {"type": "string"}}, names]} | described
     condition: Schema = {"if": {"type": "object"}, "then": {"$ref": f"{_REFERENCE}Condition"}}
-    for key in ("json", "metrics"):
-        tables["SmokeStep"]["properties"][key]["additionalProperties"] = condition
+    for table, keys in _CONDITIONS.items():
+        for key in keys:
+            tables[table]["properties"][key]["additionalProperties"] = condition
 
 
 def _table(name: str, schema: Schema, cls: type[Table] | None, page: str) -> Schema:

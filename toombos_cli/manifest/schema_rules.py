@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.manifest.tables.service import FILES
 
 Schema = dict[str, Any]
 
@@ -11,20 +12,36 @@ _ABOVE_0: Schema = {"exclusiveMinimum": 0}
 _AT_LEAST_0: Schema = {"minimum": 0}
 _AT_LEAST_1: Schema = {"minimum": 1}
 _NOT_EMPTY: Schema = {"minItems": 1}
+_EMPTY_TEXT: Schema = {"maxLength": 0}
 _PATH: Schema = {"pattern": "^(/|$)"}
+_VARIABLE = r"\$\{[A-Za-z_][A-Za-z0-9_.-]*\}"
+_STEP_PATH: Schema = {"pattern": "^/[^#]*$"}
+_STATUS: Schema = {"if": {"type": "string"}, "then": {"pattern": "^[1-5]xx$"}}
+_HEADERS: Schema = {"propertyNames": {"pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"}}
 _WITHOUT_NUL: Schema = {"pattern": "^[^\\u0000]*$"}
 _TEXTS_WITHOUT_NUL: Schema = {"additionalProperties": {"type": "string"} | _WITHOUT_NUL}
+_WORDS: Schema = {"items": {"type": "string"} | _WITHOUT_NUL}
 _PART = r"(?!\.{1,2}(?:/|$))[^/]+"
 _ROOTS: Schema = {"items": {"type": "string", "pattern": f"^{_PART}(?:/{_PART})*$"}}
 
 BOUNDS: Mapping[str, Mapping[str, Schema]] = {
     "Service": {
-        "command": _NOT_EMPTY | {"items": {"type": "string"} | _WITHOUT_NUL},
+        "command": _NOT_EMPTY | _WORDS,
+        "stop_command": _WORDS,
         "port": {"minimum": 0, "maximum": 65535},
-        **dict.fromkeys(("cwd", "host", "log"), _WITHOUT_NUL),
+        **dict.fromkeys(("cwd", "host", "log", *FILES), _WITHOUT_NUL),
         **dict.fromkeys(("env", "default_env"), _TEXTS_WITHOUT_NUL),
+        "headers": _HEADERS,
         **dict.fromkeys(("health", "ready", "live", "metrics", "openapi"), _PATH),
         **dict.fromkeys(("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"), _ABOVE_0),
+    },
+    "Expectation": {
+        "command": _WORDS,
+        "path": _PATH,
+        "headers": _HEADERS,
+        "status": _STATUS,
+        "body_max": _AT_LEAST_1,
+        "timeout_s": _ABOVE_0,
     },
     "RestartTable": {"backoff_initial_s": _ABOVE_0, "backoff_max_s": _ABOVE_0, "crash_loop_count": _AT_LEAST_1},
     "Logs": {"max_mb": _AT_LEAST_1, "keep": _AT_LEAST_1},
@@ -55,9 +72,13 @@ BOUNDS: Mapping[str, Mapping[str, Schema]] = {
     },
     "SmokeStep": {
         "name": {"pattern": r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"},
-        "path": _PATH,
-        "status": {"if": {"type": "string"}, "then": {"pattern": "^[1-5]xx$"}},
+        "path": {"pattern": f"^(/[^#]*|{_VARIABLE})?$"},
+        "status": _STATUS,
     },
+    "Counter": {"path": _STEP_PATH, "rises_by": {"if": {"type": "string"}, "then": {"pattern": f"^{_VARIABLE}$"}}},
+    "Cleanup": {"path": _STEP_PATH},
+    "Untouched": {"path": _STEP_PATH},
+    "Until": {"timeout_s": _ABOVE_0, "every_s": _ABOVE_0},
 }
 """What a table asks of a single key besides its type."""
 
@@ -67,7 +88,15 @@ def given(**values: Any) -> Schema:
     return {"properties": {key: {"const": value} for key, value in values.items()}, "required": list(values)}
 
 
+def set_in_any(keys: tuple[str, ...], value: Schema) -> Schema:
+    """Return the schema of a table in which at least one of these keys is set to such a value."""
+    return {"anyOf": [{"properties": {key: value}, "required": [key]} for key in keys]}
+
+
 _NOT_LISTENING = given(scheme="none")
+_NOT_EMPTY_TEXT: Schema = {"minLength": 1}
+_NOT_EMPTY_TABLE: Schema = {"minProperties": 1}
+_ASKS_BY_COMMAND: Schema = {"type": "object", "properties": {"command": _NOT_EMPTY}, "required": ["command"]}
 _WITHOUT_PATHS: Schema = {"properties": {"scheme": {"enum": ["tcp", "none"]}}, "required": ["scheme"]}
 _HAS_DEFAULT: Schema = {"properties": {"default": {"minLength": 1}}, "required": ["default"]}
 
@@ -76,17 +105,34 @@ TOGETHER: Mapping[str, tuple[Schema, ...]] = {
         {
             "if": _NOT_LISTENING,
             "then": {"properties": {"port": {"const": 0}}},
-            "else": {"properties": {"port": {"minimum": 1}}, "required": ["port"]},
+            "else": {
+                "anyOf": [
+                    {"properties": {"port": _AT_LEAST_1}, "required": ["port"]},
+                    set_in_any(("unix",), _NOT_EMPTY_TEXT),
+                ]
+            },
         },
         {
             "if": _WITHOUT_PATHS,
             "then": {
                 "properties": {
-                    "health": {"enum": ["", "/health"]},
-                    **dict.fromkeys(("ready", "live", "metrics", "openapi"), False),
+                    "health": {"anyOf": [{"enum": ["", "/health"]}, _ASKS_BY_COMMAND]},
+                    **dict.fromkeys(("ready", "live"), _ASKS_BY_COMMAND),
+                    **dict.fromkeys(("metrics", "openapi"), False),
+                    "headers": {"maxProperties": 0},
+                    "http2": {"const": False},
+                    "unix": _EMPTY_TEXT,
                 }
             },
         },
+        {
+            "if": given(scheme="https"),
+            "else": {
+                "properties": {"ca_file": _EMPTY_TEXT, "client_cert": _EMPTY_TEXT, "insecure": {"const": False}},
+            },
+        },
+        {"if": set_in_any(("client_key",), _NOT_EMPTY_TEXT), "then": set_in_any(("client_cert",), _NOT_EMPTY_TEXT)},
+        {"if": given(insecure=True), "then": {"properties": {"ca_file": _EMPTY_TEXT}}},
     ),
     "Variable": (
         {
@@ -104,9 +150,15 @@ TOGETHER: Mapping[str, tuple[Schema, ...]] = {
     "Counter": ({"oneOf": [{"required": ["json"]}, {"required": ["metric"]}]},),
     "SmokeStep": (
         {
-            "if": given(loopback_only=True),
-            "then": {"properties": {"path": {"const": ""}}},
-            "else": {"properties": {"path": {"minLength": 1}}, "required": ["path"]},
+            "oneOf": [
+                given(loopback_only=True),
+                set_in_any(("path",), _NOT_EMPTY_TEXT),
+                set_in_any(("send", "send_hex", "expect"), {}),
+            ]
+        },
+        {
+            "if": set_in_any(("form", "files"), _NOT_EMPTY_TABLE),
+            "then": {"properties": {"method": {"enum": ["POST", "PUT", "PATCH", "DELETE"]}}, "required": ["method"]},
         },
     ),
 }
