@@ -66,6 +66,24 @@ def test_a_service_that_ends_after_a_rename_is_not_restarted_and_status_says_why
     assert not old.exists()
 
 
+def test_the_logs_of_a_moved_project_are_kept_at_its_new_place(
+    moving: Moving, eventually: Callable[..., None]
+) -> None:
+    moving.top = "[logs]\nmax_mb = 1\nkeep = 100\n"
+    flood = Path(__file__).parent.parent / "services" / "flood.py"
+    moving.add("app", command=["{python}", "-P", str(flood)], env={"COUNT": "400000", "RATE_MB_S": "3"})
+    moving("start", exit_code=0)
+    archives = lambda: len(list((moving.project / "logs").glob("app.log.2*")))  # noqa: E731  (asked again and again)
+    eventually(lambda: archives() > 0)
+    old, before = moving.move("p2"), archives()
+    eventually(lambda: archives() > before + 1, within_s=30)
+    assert len(list((moving.project / "run" / "services").glob("app.log-*.rotation"))) == 1
+    os.kill(moving.pid("app"), signal.SIGKILL)
+    eventually(lambda: moving.phase("app") == "failed")
+    assert moving.row("app")["last_lines"][-1].startswith("line ")
+    assert not old.exists()
+
+
 def test_a_restart_from_the_new_place_runs_there(moving: Moving, eventually: Callable[..., None]) -> None:
     moving("start", exit_code=0)
     old = moving.move("p2")
