@@ -77,7 +77,8 @@ def test_no_table_of_the_schema_takes_an_unknown_key():
 
 def test_an_editor_can_describe_every_key_of_a_service():
     described = {key for key, value in SCHEMA["$defs"]["Service"]["properties"].items() if "description" in value}
-    assert SCHEMA["$defs"]["Service"]["properties"].keys() - described == {"restart", "limits", "words"}  # tables of their own
+    tables_of_their_own = {"restart", "limits", "words"}
+    assert SCHEMA["$defs"]["Service"]["properties"].keys() - described == tables_of_their_own
 
 
 OF_ANOTHER_FILE = "[[request]]"

@@ -237,7 +237,7 @@ def test_the_way_on_that_a_refusal_names_works(site: Site, place: Callable[[Site
     trusted = site.within(f"config trust {hint}")
     assert (trusted.returncode, trusted.stdout) == (0, f"trusted: {hint}\n")
     assert site.within("config check").returncode in (0, 1)
-    assert site.within("config trust").stdout == f"{hint}\n"
+    assert site.within("config trust").stdout == f"DIRECTORY\n{hint}\n"
     assert site.within(f"config trust --remove {hint}").returncode == 0
     refused(site.within("status"))
 

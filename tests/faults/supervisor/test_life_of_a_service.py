@@ -220,8 +220,8 @@ def test_the_files_in_run_and_logs_are_private(pair: Any) -> None:
     pair("start", exit_code=0)
     for folder in ("run", "logs"):
         assert (pair.project / folder).stat().st_mode & 0o777 == 0o700
-        for path in (pair.project / folder).iterdir():
-            assert path.stat().st_mode & 0o777 == 0o600, path
+        for path in (pair.project / folder).rglob("*"):
+            assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
 def test_the_supervisor_rotates_a_flooded_log_and_loses_no_line(system: Any, eventually: Any) -> None:

@@ -66,9 +66,7 @@ def test_a_service_that_ends_after_a_rename_is_not_restarted_and_status_says_why
     assert not old.exists()
 
 
-def test_the_logs_of_a_moved_project_are_kept_at_its_new_place(
-    moving: Moving, eventually: Callable[..., None]
-) -> None:
+def test_the_logs_of_a_moved_project_are_kept_at_its_new_place(moving: Moving, eventually: Callable[..., None]) -> None:
     moving.top = "[logs]\nmax_mb = 1\nkeep = 100\n"
     flood = Path(__file__).parent.parent / "services" / "flood.py"
     moving.add("app", command=["{python}", "-P", str(flood)], env={"COUNT": "400000", "RATE_MB_S": "3"})
