@@ -77,7 +77,7 @@ def test_a_missing_health_path_is_reported_with_the_key_that_changes_it(shop, to
     assert expected in toombos("health").stdout
 
 
-def test_a_site_is_healthy_once_the_manifest_declares_its_page_as_the_health_response(tmp_path, toombos):
+def test_a_site_is_healthy_at_its_root_and_where_the_manifest_says_that_a_page_is_meant(tmp_path, toombos):
     (tmp_path / "index.html").write_text("<!doctype html><p>Welcome" + "!" * 100_000)
     manifest = f"""\
 [services.site]
@@ -87,8 +87,11 @@ health = "/"
 """
     (tmp_path / "toombos.toml").write_text(manifest)
     assert toombos("start").returncode == 0
+    assert toombos("health").returncode == 0
+    elsewhere = manifest.replace('health = "/"', 'health = "/index.html"')
+    (tmp_path / "toombos.toml").write_text(elsewhere)
     assert "health_answer = 'page' in [services.site]" in toombos("health").stdout
-    (tmp_path / "toombos.toml").write_text(f'{manifest}health_answer = "page"\n')
+    (tmp_path / "toombos.toml").write_text(f'{elsewhere}health_answer = "page"\n')
     for line in ("health", "smoke", "diagnose --only network"):
         done = toombos(*line.split())
         assert done.returncode == 0, (line, done.stdout)

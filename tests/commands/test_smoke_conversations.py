@@ -1,5 +1,6 @@
 """Smoke steps for services that speak no HTTP: a banner, a question and its answer."""
 
+import re
 import time
 from pathlib import Path
 
@@ -110,3 +111,25 @@ def test_a_slow_expression_is_an_error_of_the_step(tmp_path, monkeypatch):
 
 def test_nothing_that_listens_skips_an_optional_step(tmp_path):
     assert smoke(tmp_path, free_port(), 'expect = "x"\noptional = true').verdict == "skip"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "demand"),
+    [
+        pytest.param("tcp", 'send = "x"\nexpect = "y"\nwrites = false', id="over TCP"),
+        pytest.param("http", 'path = "/"', id="over HTTP"),
+    ],
+)
+def test_the_time_that_was_left_for_the_last_attempt_is_shown_rounded(tmp_path, scheme, demand):
+    with serve(silent) as port:
+        (tmp_path / "toombos.toml").write_text(
+            f'[services.raw]\ncommand = ["unused"]\nport = {port}\nscheme = "{scheme}"\n'
+            'health = { command = ["true"] }\n'
+            f'[[smoke]]\nname = "talk"\nservice = "raw"\n{demand}\ntimeout_s = 0.2\n'
+            "until = { timeout_s = 0.5, every_s = 0.03 }\n"
+        )
+        manifest = load_manifest(tmp_path)
+        report = run_smoke(manifest, make_plan(manifest), environment=read_environment(manifest))
+    result = report.steps[-1]
+    assert result.verdict == "fail"
+    assert re.search(r"(after|within) 0\.\d{1,2} s", result.got), result.got

@@ -453,6 +453,16 @@ def test_a_step_that_asks_only_for_a_status_demands_nothing_of_the_body(smoke, p
     assert (results["status"].verdict, results["json"].verdict) == ("pass", "fail"), results
 
 
+def test_a_note_says_why_a_body_that_nothing_is_demanded_of_cannot_be_read(smoke, application):
+    schema = {"200": {"content": {"application/json": {"schema": {"type": "object"}}}}}
+    document = {"openapi": "3.1.0", "paths": {"/bad_gzip": {"get": {"responses": schema}}}}
+    application.route_openapi = lambda request, body: as_json(document)
+    for services in ("", 'openapi = "/openapi"\n'):
+        result = smoke(step("status", 'path = "/bad_gzip"'), services=services)["status"]
+        assert result.verdict == "pass"
+        assert "gzip" in result.note
+
+
 def test_a_captured_value_arrives_everywhere_as_it_was_received(smoke, application):
     names = {"price": "1.10", "big": "9007199254740993", "one": "1.0", "t": "true", "n": "null", "o": '{"k":1.50}'}
     capture = ", ".join(f'{name} = "{name}"' for name in (*names, "s"))

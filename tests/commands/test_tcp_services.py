@@ -74,7 +74,8 @@ def test_a_start_that_expects_http_names_the_key_to_change(cache, toombos):
     (cache / "toombos.toml").write_text(manifest)
     done = toombos("start")
     assert done.returncode == 4
-    assert "does not speak HTTP; if it is not meant to: scheme = 'tcp' in [services.cache]" in done.stderr
+    assert "is not valid HTTP" in done.stderr
+    assert "; if it speaks no HTTP: scheme = 'tcp' in [services.cache]" in done.stderr
 
 
 def test_a_path_for_the_service_is_refused_with_its_line(cache, toombos):

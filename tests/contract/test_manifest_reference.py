@@ -18,7 +18,8 @@ from toombos_cli.manifest.tables.load import LoadDefaults
 from toombos_cli.manifest.tables.monitoring import AlertRule, Monitoring, Panel, Patience, Thresholds
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.manifest.tables.service import Limits, RestartTable, Service
-from toombos_cli.manifest.tables.smoke import Capture, Cleanup, Counter, SmokeStep, Until, Untouched, Upload
+from toombos_cli.manifest.tables.smoke import SmokeStep
+from toombos_cli.manifest.tables.smoke_parts import Capture, Cleanup, Counter, Until, Untouched, Upload
 
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "manifest.md").read_text()

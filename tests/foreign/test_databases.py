@@ -60,7 +60,7 @@ COMMANDS: dict[str, tuple[str, list[str], tuple[str, str], str]] = {
     "a wrong password": ("cache", redis_cli("-a", "waterloo", "ping"), ("down", "command"), "NOAUTH"),
     "an unknown command of the server": ("cache", redis_cli("-a", PASSWORD, "pong"), ("down", "command"), "unknown"),
     "a program that is not installed": ("db", ["pg_is_ready"], ("down", "error"), "pg_is_ready"),
-    "a program that a signal ends": ("db", ["sh", "-c", "kill -9 $$"], ("down", "command"), "signal 9"),
+    "a program that a signal ends": ("db", ["sh", "-c", "kill -9 $$"], ("down", "command"), "SIGKILL"),
 }
 
 

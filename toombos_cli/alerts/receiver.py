@@ -21,8 +21,9 @@ from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes import Reason, probe_http
+from toombos_cli.probes import is_ready
 from toombos_cli.project import alert_spool
+from toombos_cli.project.service_probe import ask_service
 from toombos_cli.project.state import read_state
 
 _LENGTH_DIGITS = 10
@@ -55,6 +56,15 @@ def waits_for_a_sender(manifest: Manifest) -> bool:
     """Return whether an incident is due to be closed or repeated although no alert arrived; checked on every scrape."""
     ledger, now = read_ledger(manifest.project), time.time()
     return bool(ledger.overdue(now) or ledger.untaken(now))
+
+
+def prometheus_is_silent(manifest: Manifest) -> bool:
+    """Return whether Prometheus is silent: Alertmanager then resolves alerts just because nothing confirms them."""
+    prometheus = manifest.services.get("prometheus")
+    if prometheus is None:
+        return False
+    result = ask_service(manifest, prometheus)
+    return not is_ready(result.reason, result.cause)
 
 
 def metrics_text(manifest: Manifest) -> bytes:
@@ -153,17 +163,12 @@ class _Handler(BaseHTTPRequestHandler):
         except UntrustedError as error:
             self._refuse(400, f"not an Alertmanager webhook: {error}")
             return
-        if any(event.resolved for event in events) and self._prometheus_is_silent():
+        if any(event.resolved for event in events) and prometheus_is_silent(self.manifest):
             events = tuple(event for event in events if not event.resolved)
         if alert_spool.emit(self.manifest.project, *events):
             self._respond(200, b'{"accepted": %d}' % len(events), "application/json")
         else:  # Alertmanager retries
             self._refuse(503, "the alerts could neither be stored nor be passed to a sender")
-
-    def _prometheus_is_silent(self) -> bool:
-        """Return whether Prometheus is silent: Alertmanager then resolves alerts just because nothing confirms them."""
-        prometheus = self.manifest.services.get("prometheus")
-        return prometheus is not None and probe_http(prometheus.url + prometheus.health_path).reason is not Reason.OK
 
     def _refuse(self, status: int, reason: str) -> None:
         self.close_connection = True

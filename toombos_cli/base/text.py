@@ -45,6 +45,16 @@ def one_line(text: str, *, limit: int = 200) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def signal_name(number: int) -> str:
+    """Return the name of a signal, as in `SIGKILL`."""
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # only the first and the last real-time signals have names
+        return f"signal {number}"
+
+
 def size(size_bytes: float) -> str:
     """Return a size with a binary unit, such as `812 B`, `1.5 MiB` or `214 GiB`."""
     amount = float(size_bytes)

@@ -32,10 +32,13 @@ def check(
 ) -> None:
     """Check .env and everything it affects, and report each problem with its line and fix.
 
-    Exit 0 if there is no problem, or only warnings; exit 1 if something is wrong. No secret is printed.
+    Exit 0 if there is no problem, or only warnings; exit 1 if something is wrong, and 3 if toombos.toml is. No secret
+    is printed.
     """
     from toombos_cli.config.check import run_check
+    from toombos_cli.smoke.plan import check_steps
 
+    check_steps(invocation.manifest)
     report = run_check(invocation.manifest, mode=_mode(invocation, mode, dry_run=dry_run), start=_start(invocation))
     invocation.finish(report, format=format, strict=strict)
 

@@ -11,7 +11,7 @@ from typing import ClassVar
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.results import Report, Verdict
-from toombos_cli.diagnose.facts.source import LiveFacts
+from toombos_cli.diagnose.facts.source import FactUnavailableError, LiveFacts
 from toombos_cli.diagnose.facts.stacks import find_py_spy
 from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.manifest.model import Manifest
@@ -57,7 +57,12 @@ def run_profile(manifest: Manifest, service: str, *, duration_s: float, output: 
     program = find_py_spy()
     if program is None:
         raise OperationError("py-spy is not installed", hint="pip install 'toombos[profile]'")
-    found = LiveFacts(manifest).get(SYSTEM).services[service]
+    try:
+        found = LiveFacts(manifest).get(SYSTEM).services[service]
+    except FactUnavailableError as error:
+        raise OperationError(
+            f"{service} cannot be profiled: {error}", hint="repeat it when the machine is less busy"
+        ) from None
     pid = found.pid or (found.by_hand.pid if found.by_hand and found.by_hand.pid else 0)
     if not pid:
         raise OperationError(f"{service} is not running", hint=start_as_before(manifest, service).command)

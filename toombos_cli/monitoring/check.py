@@ -14,7 +14,8 @@ from toombos_cli.monitoring.check_prometheus import judge_prometheus
 from toombos_cli.monitoring.dashboards import dashboards
 from toombos_cli.monitoring.files import content_of, directory_of, generate, promtool_complaint
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport
-from toombos_cli.probes import Reason, probe_http
+from toombos_cli.probes import is_ready
+from toombos_cli.project.service_probe import ask_service
 
 _PAUSE_S = 1.0
 
@@ -74,8 +75,8 @@ def promtool_item(directory: Path) -> CheckItem:
 def _alertmanager(manifest: Manifest, exports: Exports) -> Iterator[CheckItem]:
     service = manifest.services.get("alertmanager")
     if service is not None:
-        response = probe_http(service.url + service.health_path)
-        up = response.reason is Reason.OK
+        response = ask_service(manifest, service)
+        up = is_ready(response.reason, response.cause)
         yield CheckItem(
             group="alertmanager",
             name="responds",

@@ -14,7 +14,7 @@ from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.monitoring.dashboards import DATASOURCE_UID
-from toombos_cli.probes import Reason, probe_http
+from toombos_cli.probes import Reason, endpoint_of, probe_http
 
 ADMIN = "admin"
 
@@ -95,13 +95,19 @@ def provider_document(directory: Path) -> dict[str, Any]:
 
 def provisioned_dashboards(manifest: Manifest) -> frozenset[str]:
     """Return the uids of the dashboards in the running Grafana. Raise OperationError."""
-    url = f"{manifest.services['grafana'].url}/api/search?type=dash-db"
+    service = manifest.services["grafana"]
+    url = f"{service.url}/api/search?type=dash-db"
     try:
         password = read_plain(password_file(manifest.project)).decode()
     except OSError:
         raise OperationError("the file of the admin password cannot be read", hint=here("monitoring", "up")) from None
     credentials = base64.b64encode(f"{ADMIN}:{password}".encode()).decode()
-    response = probe_http(url, headers={"authorization": f"Basic {credentials}"}, max_body_bytes=1024 * 1024)
+    response = probe_http(
+        url,
+        headers={"authorization": f"Basic {credentials}"},
+        max_body_bytes=1024 * 1024,
+        endpoint=endpoint_of(service),
+    )
     if response.reason is not Reason.OK:
         raise OperationError(f"Grafana does not respond: {response.detail}", where=url, hint=here("monitoring", "up"))
     try:

@@ -13,8 +13,9 @@ from toombos_cli.monitoring.backends import Backend, BackendKind
 from toombos_cli.monitoring.files import directory_of, without, write_files
 from toombos_cli.monitoring.reload import RELOADABLE, Reload, hang_up, is_outdated
 from toombos_cli.monitoring.reports import MonitoringReport, MonitoringRow, ReloadReport
-from toombos_cli.probes import ProbeResult, Reason, probe_http
+from toombos_cli.probes import ProbeResult, is_ready
 from toombos_cli.project.own_processes import leaders
+from toombos_cli.project.service_probe import ask_service
 from toombos_cli.project.state import read_state
 
 _READY_TIMEOUT_S = 60.0
@@ -47,7 +48,7 @@ def start_containers(prepared: Prepared) -> None:
     deadline = time.monotonic() + _READY_TIMEOUT_S
     for name in prepared.backend.contained:
         service = prepared.manifest.services[name]
-        while (response := _ask(service)).reason is not Reason.OK:
+        while not _is_up(response := ask_service(prepared.manifest, service, "ready")):
             if time.monotonic() > deadline:
                 raise OperationError(
                     f"{name} is not ready: {response.detail}", where=service.url, hint=here("monitoring", "logs")
@@ -100,10 +101,10 @@ def run_status(
     pids = _pids(manifest)
     rows = []
     for service in backends.monitoring_services(manifest):
-        response = _ask(service)
+        response = ask_service(manifest, service, "ready")
         pid = pids.get(service.name)
-        foreign = response.reason is Reason.OK and pid is None and service.name not in contained
-        up = response.reason is Reason.OK and not foreign
+        foreign = _is_up(response) and pid is None and service.name not in contained
+        up = _is_up(response) and not foreign
         lacking = None if up else missing.get(service.name)
         detail = "another program responds there: toombos did not start it" if foreign else response.detail
         rows.append(
@@ -138,7 +139,7 @@ def run_reload(manifest: Manifest) -> ReloadReport:
     running = tuple(
         reduced.services[name]
         for name in RELOADABLE
-        if name in reduced.services and _ask(reduced.services[name]).reason is Reason.OK
+        if name in reduced.services and _is_up(ask_service(reduced, reduced.services[name], "ready"))
     )
     if not running:
         raise OperationError("monitoring is not running", hint=here("monitoring", "up"))
@@ -158,7 +159,7 @@ def reload_outdated(prepared: Prepared) -> None:
         prepared.backend.contained,
     )  # another program on the port is reported by the start
     ours = (s for s in services if s is not None and (s.name in pids or s.name in contained))
-    running = (s for s in ours if _ask(s).reason is Reason.OK)
+    running = (s for s in ours if _is_up(ask_service(prepared.manifest, s, "ready")))
     reload_services(prepared.manifest, tuple(s for s in running if is_outdated(s, directory)))
 
 
@@ -181,8 +182,8 @@ def as_run(manifest: Manifest) -> Manifest:
     return without(manifest, frozenset(item.service for item in backends.missing_natively(manifest)))
 
 
-def _ask(service: Service) -> ProbeResult:
-    return probe_http(service.url + service.expectation("ready").path, timeout_s=service.probe_timeout_s)
+def _is_up(result: ProbeResult) -> bool:
+    return is_ready(result.reason, result.cause)
 
 
 def _pids(manifest: Manifest) -> dict[str, int]:

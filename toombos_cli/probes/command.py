@@ -1,22 +1,50 @@
-"""Runs the command that says whether a service is well: exit code 0 is well, and its last line says why not."""
+"""Runs the command that says whether a service is well: by its exit code, and by its output if the manifest says so."""
 
 import os
+import re
 import select
 import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from time import monotonic
+from typing import IO
 
 from toombos_cli.base.redaction import Redactor, secrets_of
-from toombos_cli.base.text import one_line
+from toombos_cli.base.text import one_line, signal_name
 from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.probes.result import ProbeResult, Reason
+from toombos_cli.probes.result import Cause, ProbeResult, Reason
 
-_KEPT_BYTES = 16 * 1024
+_KEPT_BYTES = 64 * 1024
 _READ_BYTES = 65536
+_MOST_READS = 16
+_SHOWN_CHARS = 160
 _LOOK_S = 0.02
+
+
+class _Output:
+    """The beginning and the end of what a command prints on one of its streams."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        self.stream = stream
+        self.is_open = stream is not None
+        self.truncated = False
+        self._begin = b""
+        self._end = b""
+
+    def add(self, data: bytes) -> None:
+        """Keep the data, or of much data the beginning and the end."""
+        room = _KEPT_BYTES - len(self._begin)
+        self._begin += data[:room]
+        self.truncated = self.truncated or len(self._end) + len(data[room:]) > _KEPT_BYTES
+        self._end = (self._end + data[room:])[-_KEPT_BYTES:]
+
+    @property
+    def text(self) -> str:
+        """What is kept."""
+        gap = b"\n" if self.truncated else b""
+        return (self._begin + gap + self._end).decode("utf-8", "replace")
 
 
 class HealthCommand:
@@ -29,77 +57,103 @@ class HealthCommand:
         self.timeout_s = expectation.timeout_s or service.probe_timeout_s
         self.child: subprocess.Popen[bytes] | None = None
         self._service = service
-        self._argv = expectation.command
+        self._expectation = expectation
         self._values = values
-        self._tail = b""
+        self._outputs: dict[int, _Output] = {}
+        self._printed = self._complained = _Output(None)
         self._started = 0.0
 
     def start(self) -> ProbeResult | None:
         """Start the command. Return the result if it cannot be run."""
         self._started = monotonic()
+        argv = self._expectation.command
         try:
             self.child = subprocess.Popen(
-                self._argv,
+                argv,
                 cwd=self._service.cwd,
                 env=dict(self._values),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.PIPE,
                 start_new_session=True,
             )
         except OSError as error:
-            place = f"its directory {error.filename}" if error.filename == self._service.cwd else repr(self._argv[0])
+            place = f"its directory {error.filename}" if error.filename == self._service.cwd else repr(argv[0])
             detail = f"the health command cannot be run: {place}: {error.strerror}"
             return self._result(Reason.ERROR, detail)
-        os.set_blocking(self.output, False)
+        self._printed, self._complained = _Output(self.child.stdout), _Output(self.child.stderr)
+        for output in (self._printed, self._complained):
+            if output.stream is not None:
+                os.set_blocking(output.stream.fileno(), False)
+                self._outputs[output.stream.fileno()] = output
         return None
 
     @property
-    def output(self) -> int:
-        """The descriptor of its output, which does not block."""
-        return self._running.stdout.fileno() if self._running.stdout else -1
+    def outputs(self) -> tuple[int, ...]:
+        """The descriptors of its output that may still be read; none of them blocks."""
+        return tuple(descriptor for descriptor, output in self._outputs.items() if output.is_open)
 
-    def read(self) -> bool:
-        """Read what it has printed. Return whether more may follow."""
-        try:
-            data = os.read(self.output, _READ_BYTES)
-        except BlockingIOError:
-            return True
-        self._tail = (self._tail + data)[-_KEPT_BYTES:]
-        return bool(data)
+    def read(self, descriptor: int) -> bool:
+        """Read what it has printed there. Return whether more may follow."""
+        return self._read(descriptor) != 0
 
     def end(self) -> None:
         """Kill what is left of its process group, and close its output."""
-        with suppress(ProcessLookupError, PermissionError):  # nothing is left, or only what may not be signalled
-            os.killpg(self._running.pid, signal.SIGKILL)
-        if self._running.stdout is not None:
-            self._running.stdout.close()
+        if self.child is not None:
+            with suppress(ProcessLookupError, PermissionError):  # nothing is left, or only what may not be signalled
+                os.killpg(self.child.pid, signal.SIGKILL)
+        for output in self._outputs.values():
+            if output.stream is not None:
+                output.stream.close()
+            output.is_open = False
 
     def result(self, exit_code: int | None) -> ProbeResult:
-        """Return the result for an exit code; None if it did not end in time."""
+        """Return the result for an exit code; None if it did not end in time. Call it before `end`."""
+        for descriptor in self.outputs:
+            for _ in range(_MOST_READS):
+                if not self._read(descriptor):
+                    break
+        wanted = self._expectation.text
         if exit_code is None:
-            said = self._last_line()
-            return self._result(Reason.TIMEOUT, f"the health command did not end within {self.timeout_s:g} s{said}")
-        if exit_code == 0:
+            detail = f"the health command did not end within {self.timeout_s:g} s"
+            return self._result(Reason.TIMEOUT, detail, self._complained, self._printed)
+        if exit_code != 0:
+            how = f"exited with code {exit_code}" if exit_code > 0 else f"was ended by {signal_name(-exit_code)}"
+            return self._result(Reason.COMMAND, f"the health command {how}", self._complained, self._printed)
+        if wanted is None or re.search(wanted, self._printed.text) is not None:
             return self._result(Reason.OK, "")
-        how = f"exited with code {exit_code}" if exit_code > 0 else f"was ended by signal {-exit_code}"
-        return self._result(Reason.COMMAND, f"the health command {how}{self._last_line()}")
+        detail = f"the health command's output does not match {wanted!r}"
+        shown = (self._printed, self._complained)
+        return self._result(Reason.COMMAND, detail, *shown, cause=Cause.UNEXPECTED, silent="it printed nothing")
 
-    @property
-    def _running(self) -> "subprocess.Popen[bytes]":
-        if self.child is None:
-            raise AssertionError("the command was not started")
-        return self.child
+    def _read(self, descriptor: int) -> int | None:
+        """Return how many bytes there were: 0 at the end, None if there are none yet."""
+        try:
+            data = os.read(descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return None
+        output = self._outputs[descriptor]
+        output.add(data)
+        output.is_open = bool(data)
+        return len(data)
 
-    def _last_line(self) -> str:
-        lines = [line for line in self._tail.decode("utf-8", "replace").splitlines() if line.strip()]
-        return f": {lines[-1].strip()}" if lines else ""
-
-    def _result(self, reason: Reason, detail: str) -> ProbeResult:
-        clear = one_line(Redactor(sorted(secrets_of(self._values))).text(detail)) if detail else ""
+    def _result(
+        self, reason: Reason, detail: str, *outputs: _Output, cause: Cause | None = None, silent: str = ""
+    ) -> ProbeResult:
+        """Return the result with the words of the first of the outputs that has any, and without secrets."""
+        redactor = Redactor(sorted(secrets_of(self._values)))
+        words = next(filter(None, (_first_and_last(redactor.text(output.text)) for output in outputs)), silent)
+        clear = one_line(redactor.text(detail) + (f": {words}" if words else ""))
         ended = reason in (Reason.OK, Reason.COMMAND)
         latency_ms = (monotonic() - self._started) * 1000 if ended else None
-        return ProbeResult(url=self._service.place, reason=reason, detail=clear, latency_ms=latency_ms)
+        return ProbeResult(url=self._service.place, reason=reason, cause=cause, detail=clear, latency_ms=latency_ms)
+
+
+def _first_and_last(text: str) -> str:
+    """Return the first line that is not blank, and the last one if it is another: both may name the cause."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    shown = dict.fromkeys(one_line(line, limit=_SHOWN_CHARS) for line in (*lines[:1], *lines[-1:]))
+    return " … ".join(shown)
 
 
 def run_command(service: Service, expectation: Expectation, values: Mapping[str, str]) -> ProbeResult:
@@ -109,22 +163,20 @@ def run_command(service: Service, expectation: Expectation, values: Mapping[str,
     if failed is not None or command.child is None:
         return failed or command.result(None)
     deadline = monotonic() + command.timeout_s
-    follows = True
     exit_code: int | None = None
     try:
         while exit_code is None and (left_s := deadline - monotonic()) > 0:
-            if follows:
-                ready, _, _ = select.select([command.output], [], [], min(left_s, _LOOK_S))
-                follows = command.read() if ready else True
+            if command.outputs:
+                ready, _, _ = select.select(command.outputs, [], [], min(left_s, _LOOK_S))
+                for descriptor in ready:
+                    command.read(descriptor)
                 exit_code = command.child.poll()
             else:
                 exit_code = _waited(command.child, left_s)
-        while follows and exit_code is not None and select.select([command.output], [], [], 0)[0]:
-            follows = command.read()
+        return command.result(exit_code)
     finally:
         command.end()
         command.child.wait()
-    return command.result(exit_code)
 
 
 def _waited(child: "subprocess.Popen[bytes]", timeout_s: float) -> int | None:

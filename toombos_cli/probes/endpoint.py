@@ -22,26 +22,15 @@ class Endpoint:
     """Speak HTTP/2: over TLS if the server offers it, and without TLS at once (RFC 9113, 3.3)."""
 
 
-class MissingFileError(Exception):
-    """A file that the manifest names for the connection is not there."""
-
-    def __init__(self, key: str, path: str, service: str) -> None:
-        super().__init__(f"{key} in [services.{service}]: {path} is not a file")
-
-
 DIRECT = Endpoint()
 """TCP, HTTP/1.1, and certificates that are verified except on the loopback."""
 
 
 def endpoint_of(service: Service) -> Endpoint:
-    """Return how this service is reached. Raise MissingFileError."""
+    """Return how this service is reached. Whether the files can be used shows in the handshake."""
     plain = not (service.unix or service.ca_file or service.client_cert or service.insecure or service.http2)
     if plain:
         return DIRECT
-    for key in ("ca_file", "client_cert", "client_key"):
-        path = getattr(service, key)
-        if path and not Path(path).is_file():
-            raise MissingFileError(key, path, service.name)
     certificate = Path(service.client_cert)
     return Endpoint(
         unix=Path(service.unix) if service.unix else None,

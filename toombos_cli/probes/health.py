@@ -10,10 +10,10 @@ from toombos_cli.base.text import one_line
 from toombos_cli.manifest.tables.expectations import Expectation, ProbeSetting, filled_headers, header_variables
 from toombos_cli.manifest.tables.health_words import dictionary
 from toombos_cli.manifest.tables.service import Question, Service
-from toombos_cli.probes.endpoint import MissingFileError, endpoint_of
+from toombos_cli.probes.endpoint import endpoint_of
 from toombos_cli.probes.http import probe_http
 from toombos_cli.probes.judge import Expects, judge_health
-from toombos_cli.probes.reach import is_this_machine
+from toombos_cli.probes.reach import may_receive
 from toombos_cli.probes.result import Cause, ProbeResult, Reason
 from toombos_cli.probes.tcp import probe_tcp
 
@@ -55,15 +55,11 @@ def probe_health(
     kept, unset = filled_headers(expectation.headers, setting.values)
     url = service.url + expectation.path
     sent = sends_variables(service, question, setting)
-    if sent and not _may_receive(service, setting):
+    if sent and not may_receive(service, is_allowed=setting.may_leave):
         remedy = f'if it may have them: allowed_targets = ["{service.host}"] under [load]'
         problem = f"{', '.join(sent)} would be sent to {service.host}, which is not this machine"
         detail = f"{problem}: nothing was sent; {remedy}"
         return ProbeResult(url=url, reason=Reason.ERROR, detail=one_line(detail))
-    try:
-        endpoint = endpoint_of(service)
-    except MissingFileError as error:
-        return ProbeResult(url=url, reason=Reason.ERROR, detail=one_line(str(error)))
     result = probe_http(
         url,
         method=expectation.method,
@@ -71,7 +67,7 @@ def probe_health(
         timeout_s=limit_s,
         slow_after_ms=service.latency_warn_ms,
         max_body_bytes=min(expectation.body_max, max_body_bytes or expectation.body_max),
-        endpoint=endpoint,
+        endpoint=endpoint_of(service),
     )
     judged = judge_health(
         result,
@@ -88,11 +84,7 @@ def service_headers(service: Service, setting: ProbeSetting) -> dict[str, str]:
     """Return the service's own headers for any request to it; without those whose variables may not leave."""
     kept, _ = filled_headers(service.headers, setting.values)
     used = [name for name in header_variables(service.headers) if setting.values.get(name)]
-    return {} if used and not _may_receive(service, setting) else kept
-
-
-def _may_receive(service: Service, setting: ProbeSetting) -> bool:
-    return setting.may_leave or bool(service.unix) or is_this_machine(service.host)
+    return {} if used and not may_receive(service, is_allowed=setting.may_leave) else kept
 
 
 def _expects(service: Service, question: Question) -> Expects:
@@ -117,6 +109,8 @@ def _with_remedy(service: Service, expectation: Expectation, result: ProbeResult
     remedy = ""
     if result.cause is Cause.WEB_PAGE:
         remedy = f"if that is intended: health_answer = 'page' in {table}"
+    elif result.cause is Cause.NOT_HTTP:
+        remedy = f"if it speaks no HTTP: scheme = 'tcp' in {table}"
     elif result.reason is Reason.STATUS and result.http_status in _UNAUTHORIZED and unset:
         remedy = f"{' and '.join(unset)} {'is' if len(unset) == 1 else 'are'} not set, so no header was sent"
     elif result.reason is Reason.STATUS and result.http_status == _BAD_REQUEST:

@@ -6,7 +6,7 @@ it, as in `unavailable: no route to the database`.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from toombos_cli.manifest.tables.health_words import normalized
@@ -117,13 +117,23 @@ class _Judge:
         if depth and is_not_required(members):
             return _WELL
         own = _worst(self._own(members, path, depth, is_verdict=is_verdict))
-        has_own = any(self._is_own(key, is_verdict=is_verdict) for key in members)
         if own.state == "down" or own.weighed:
-            return own
+            return own if depth else self._with_its_part(own, members)
         if own.state == "degraded" and depth and not is_verdict:
             own = _WELL  # a component that does not know says nothing against the whole
+        return _worst((own, *self._members(members, path, depth, is_verdict=is_verdict, names_count=names_count)))
+
+    def _with_its_part(self, own: State, members: Mapping[str, Any]) -> State:
+        """Return the state of the whole document with the words of the worst part, which names what is wrong."""
+        part = _worst(self._members(members, "", 0, is_verdict=False, names_count=False))
+        return replace(own, where=f"{own.where}, {part.where}") if part.where else own
+
+    def _members(
+        self, members: Mapping[str, Any], path: str, depth: int, *, is_verdict: bool, names_count: bool
+    ) -> Iterator[State]:
+        """Yield what the members of one object say that are not about the object itself."""
+        has_own = any(self._is_own(key, is_verdict=is_verdict) for key in members)
         by_name = names_count or (is_verdict and not has_own) or (not has_own and self._is_map_of_words(members))
-        parts: list[State] = [own]
         for key, item in members.items():
             name = _key(key)
             if self._is_own(key, is_verdict=is_verdict) or _PAST.match(name) or name in _ASIDE:
@@ -131,12 +141,11 @@ class _Judge:
             at = f"{path}.{key}" if path else key
             counts = name in _CONTAINERS or (by_name and not _NO_WORDS.match(name) and not _denies(name, self._words))
             if is_verdict and isinstance(item, dict):
-                parts.append(self._object(item, at, depth + 1, is_verdict=True, names_count=False))
+                yield self._object(item, at, depth + 1, is_verdict=True, names_count=False)
             elif isinstance(item, dict | list):
-                parts.append(self.any(item, at, depth + 1, names_count=name in _CONTAINERS))
+                yield self.any(item, at, depth + 1, names_count=name in _CONTAINERS)
             elif counts and not (not names_count and not is_verdict and isinstance(item, bool)):
-                parts.append(_as_part(self._leaf(item, at)))
-        return _worst(parts)
+                yield _as_part(self._leaf(item, at))
 
     def _own(self, members: Mapping[str, Any], path: str, depth: int, *, is_verdict: bool) -> Iterator[State]:
         """Yield what the usual keys of one object say; a word of beginning outweighs `ready: false` beside it."""
@@ -184,7 +193,8 @@ class _Judge:
         state = _word(value, self._words)
         if state is None:
             return State(unknown=value)
-        return State(state, f"{path} {value.lower()!r}".strip()) if state != "well" else _WELL
+        shown = value.lower() if normalized(value) in self._words else value
+        return State(state, f"{path} {shown!r}".strip()) if state != "well" else _WELL
 
     def _is_own(self, key: str, *, is_verdict: bool) -> bool:
         name = _key(key)

@@ -41,7 +41,8 @@ def probe_http(
     """Return the response to one request, or the reason why there is none, after at most `timeout_s` in all.
 
     Proxies from the environment are ignored. `cookies` are sent and updated. A redirect is followed if `may_follow`
-    accepts its absolute URL, by default never; the endpoint is that of the first URL's origin alone. At most
+    accepts its absolute URL, by default never; the endpoint is that of the first URL's origin alone. A Host header
+    names the same server: cookies are kept for that host, and redirects to it lead to the first URL's origin. At most
     `max_body_bytes` of the decoded body are read. A good response later than `slow_after_ms` has the reason slow.
     Raise ValueError for a URL or a header that cannot be sent, OperationError if this machine has no socket left.
     """
@@ -51,12 +52,14 @@ def probe_http(
     from toombos_cli.probes.transport import ProbeTransport
 
     deadline, started = Deadline(timeout_s), monotonic()
-    exchange = ProbeTransport(endpoint, deadline, max_body_bytes=max_body_bytes)
     cause: Cause | None = None
+    exchange = ProbeTransport(endpoint, deadline, max_body_bytes=max_body_bytes)
     try:
+        exchange.place = _url(target)
+        exchange.named = _named(exchange.place, dict(sent)[b"host"].decode("latin-1"))
         request = httpx.Request(
             method,
-            _url(target),
+            exchange.named,
             headers=sent,
             cookies=None if cookies is None else cookies.jar,  # the jar, because a copy would lose its policy
             content=body,
@@ -104,6 +107,17 @@ def _url(target: RequestTarget) -> "httpx.URL":
         raise ValueError(f"not a URL that can be requested: {error}") from None
 
 
+def _named(url: "httpx.URL", host: str) -> "httpx.URL":
+    """Return the URL with the host and port of a Host header, or the URL itself if that is not an authority."""
+    from toombos_cli.probes.lean_httpx import httpx
+
+    try:
+        authority = httpx.URL(f"{url.scheme}://{host}")
+        return url.copy_with(host=authority.host, port=authority.port) if authority.host else url
+    except httpx.InvalidURL:
+        return url
+
+
 def _send(
     request: "httpx.Request",
     exchange: "ProbeTransport",
@@ -122,7 +136,7 @@ def _send(
                 return
             if following is None or may_follow is None or following.url.scheme not in ("http", "https"):
                 return
-            if not may_follow(str(following.url)):
+            if not may_follow(str(exchange.place_of(following.url))):
                 return
             following.extensions.pop("target", None)
             request = following

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
+from http import HTTPStatus
 from typing import Any, Literal
 
 from toombos_cli.base.results import Verdict
@@ -22,6 +23,7 @@ Expects = Literal["status", "any", "page"]
 _PAGE = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.I | re.S)
 _XML = re.compile(r"\s*<\?xml\b")
 _XML_TYPE = re.compile(r"(application|text)/(.*\+)?xml$")
+_MESSAGE_KEYS = ("detail", "message", "error", "title")
 _SHOWN_CHARS = 200
 
 
@@ -58,13 +60,16 @@ def judge_health(
     """
     if result.http_status is None:
         return result
+    known = dictionary() if words is None else words
     if expectation.decides:
-        return _compared(result, expectation, slow_after_ms)
+        return _compared(result, expectation, slow_after_ms, known)
+    if result.reason is Reason.STATUS:
+        return replace(result, detail=_with_its_words(result, known))
     if result.reason not in (Reason.OK, Reason.SLOW):
         return result
     if expectation.path.partition("?")[0] == "/" and expects == "any":
         expects = "page"
-    return _by_its_body(result, expects, dictionary() if words is None else words)
+    return _by_its_body(result, expects, known)
 
 
 def health_state(reason: Reason, cause: Cause | None) -> HealthState:
@@ -119,16 +124,20 @@ def said_dry_run(body: bytes | str) -> bool | None:
     return said if isinstance(said, bool) else None
 
 
-def _compared(result: ProbeResult, expectation: Expectation, slow_after_ms: float | None) -> ProbeResult:
+def _compared(
+    result: ProbeResult, expectation: Expectation, slow_after_ms: float | None, words: Mapping[str, str]
+) -> ProbeResult:
     """Return the result by the written conditions alone."""
     status = result.http_status or 0
     demand = "2xx" if expectation.status is None else expectation.status
     if not status_fits(demand, status):
-        detail = result.detail or f"HTTP {status}"
+        detail = _with_its_words(result, words)
         wanted = " or ".join(map(str, demand)) if isinstance(demand, tuple) else demand
         if expectation.status is not None:
             detail = one_line(f"{detail}, expected {wanted}")
         return replace(result, reason=Reason.STATUS, cause=None, detail=detail)
+    if result.reason is Reason.BODY and (expectation.json or expectation.text is not None):
+        return result  # the probe could not read the body, and says why
     problem = _unmet(result, expectation)
     if problem is not None:
         cause, detail = problem
@@ -163,6 +172,45 @@ def _unmet(result: ProbeResult, expectation: Expectation) -> tuple[Cause, str] |
             )
             return Cause.UNEXPECTED, f"{path} must be {condition}, and {got}"
     return None
+
+
+def _with_its_words(result: ProbeResult, words: Mapping[str, str]) -> str:
+    """Return the detail of a response that is not good by its status, with what its body says is wrong."""
+    detail = result.detail or f"HTTP {result.http_status}"
+    if _media_type(result) in ("text/html", "text/plain") or result.header("location"):
+        return detail  # the probe has quoted it
+    try:
+        document = read_json(result)
+    except ValueError:
+        said = _by_its_body(replace(result, reason=Reason.OK, detail=""), "page", words)
+        return one_line(f"{detail}: {said.detail}") if said.cause in _CAUSES.values() else detail
+    if not isinstance(document, dict):
+        return detail
+    beside = _without_code(document, result.http_status)
+    state = judge_document(beside, words)
+    said_of_it = f"the body says {state.where}" if state.where else _message(beside, result.http_status)
+    return one_line(f"{detail}: {said_of_it}") if said_of_it else detail
+
+
+def _without_code(document: dict[str, Any], status: int | None) -> dict[str, Any]:
+    """Return the document without members that only repeat the HTTP status."""
+    return {
+        key: _without_code(value, status) if isinstance(value, dict) else value
+        for key, value in document.items()
+        if value not in (status, str(status))
+    }
+
+
+def _message(document: Mapping[str, Any], status: int | None) -> str:
+    """Return the message of an error in JSON, as RFC 9457 and frameworks write it; "" if it only names the status."""
+    phrase = next((known.phrase for known in HTTPStatus if known == status), "")
+    for key in _MESSAGE_KEYS:
+        value = document.get(key)
+        if isinstance(value, dict):
+            value = next((value[inner] for inner in _MESSAGE_KEYS if isinstance(value.get(inner), str)), None)
+        if isinstance(value, str) and value.strip() and value.casefold() != phrase.casefold():
+            return f"the body says {key} {_short(value)!r}"
+    return ""
 
 
 def _by_its_body(result: ProbeResult, expects: Expects, words: Mapping[str, str]) -> ProbeResult:

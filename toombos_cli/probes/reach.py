@@ -1,10 +1,16 @@
-"""Whether a host is this machine, so that what is sent to it does not leave the machine."""
+"""Whether a host is this machine, so that what is sent to it does not leave the machine; and who may get variables."""
 
 import errno
 import ipaddress
 import socket
 
 from toombos_cli.base.addresses import is_loopback
+from toombos_cli.manifest.tables.service import Service
+
+
+def may_receive(service: Service, *, is_allowed: bool) -> bool:
+    """Report whether variables may be sent to a service: on this machine, or if the manifest allows its host."""
+    return is_allowed or bool(service.unix) or is_this_machine(service.host)
 
 
 def is_this_machine(host: str) -> bool:

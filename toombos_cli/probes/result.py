@@ -16,7 +16,7 @@ class Reason(StrEnum):
     BODY = "body"
     """A 2xx whose body says otherwise, or is not of its declared type; or a response that is not HTTP."""
     COMMAND = "command"
-    """The health command exited with another code than 0."""
+    """The health command exited with another code than 0, or printed another text than is expected."""
     REFUSED = "refused"
     """Nothing listens there, or the address cannot be reached."""
     TIMEOUT = "timeout"
@@ -55,7 +55,7 @@ class Cause(StrEnum):
     UNREADABLE = "unreadable"
     """BODY: empty, truncated, or not of its media type or content coding."""
     UNEXPECTED = "unexpected"
-    """BODY: a condition that the manifest writes does not hold."""
+    """BODY or COMMAND: a condition that the manifest writes does not hold."""
     NOT_HTTP = "not-http"
     """BODY: not an HTTP response."""
 

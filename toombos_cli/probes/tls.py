@@ -99,7 +99,11 @@ def trust(context: ssl.SSLContext, connected: Connected, endpoint: Endpoint) -> 
             context.load_verify_locations(endpoint.ca_file)
     if endpoint.client_cert is not None:
         certificate, key = endpoint.client_cert
-        with _readable(f"client_cert {certificate}, {key}"):
+        files = {certificate: "client_cert"} | ({} if key == certificate else {key: "client_key"})
+        for file, name in files.items():
+            with _readable(f"{name} {file}"):
+                file.open("rb").close()
+        with _readable(" and ".join(f"{name} {file}" for file, name in files.items())):
             context.load_cert_chain(certificate, key, password=_no_password)
 
 

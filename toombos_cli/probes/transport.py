@@ -23,6 +23,11 @@ from toombos_cli.probes.result import Reason
 class ProbeTransport(httpx.BaseTransport):
     """Sends the first request and those for the same origin by an endpoint, all others directly."""
 
+    place: httpx.URL
+    """The URL of the first request, with the address of the server."""
+    named: httpx.URL
+    """The same URL as the server knows it: with the host and port of the Host header."""
+
     def __init__(self, endpoint: Endpoint, deadline: Deadline, *, max_body_bytes: int) -> None:
         self.urls: list[httpx.URL] = []
         """What was requested until now."""
@@ -42,22 +47,28 @@ class ProbeTransport(httpx.BaseTransport):
         Raise ProbeError, ValueError for what cannot be sent, ConnectionError if the server hung up, TimeoutError and
         other OSErrors.
         """
-        url = request.url
+        url = self.place_of(request.url)
         self.urls.append(url)
         endpoint = self._endpoint if _origin(url) == _origin(self.urls[0]) else DIRECT
         received = Received(max_body_bytes=self._max_body_bytes)
         received.http2 = endpoint.http2 and url.scheme == "http"
         self.network = Network(endpoint, self.network.deadline, received)
         try:
-            self._exchange(request, endpoint, self.network)
+            self._exchange(request, url, endpoint, self.network)
         except _protocol_errors(endpoint) as error:
             raise _failure(error, received) from None
         finally:
             self.network.close()  # httpcore leaves a connection open whose TLS handshake fails
         return httpx.Response(received.status or 0, headers=received.raw_headers, stream=httpx.ByteStream(b""))
 
-    def _exchange(self, request: httpx.Request, endpoint: Endpoint, network: "Network") -> None:
-        url, received, origin = request.url, network.received, _origin(request.url)
+    def place_of(self, url: httpx.URL) -> httpx.URL:
+        """Return the URL with the address of the server if it is by the name of the first request's server."""
+        if _origin(url) != _origin(self.named):
+            return url
+        return url.copy_with(host=self.place.host, port=self.place.port)
+
+    def _exchange(self, request: httpx.Request, url: httpx.URL, endpoint: Endpoint, network: "Network") -> None:
+        received, origin = network.received, _origin(url)
         with httpcore.HTTPConnection(
             origin,
             ssl_context=tls.new_context() if url.scheme == "https" else None,

@@ -130,7 +130,7 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
     owners = _socket_owners({s.inode for s in found}, all_pids() if pids is None else pids) if found else {}
     commands = {pid: _command_line(pid) for pid in set(owners.values())}
     return tuple(
-        Listener(host=s.host, port=s.port, pid=pid, command=commands[pid] if pid else None)
+        Listener(host=s.host, port=s.port, pid=pid, command=commands[pid] if pid else None, uid=s.uid)
         for s in found
         for pid in (owners.get(s.inode),)
     )

@@ -146,7 +146,8 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
         if one.laddr and one.status == psutil.CONN_LISTEN and (not ports or one.laddr.port in ports):
             pid = owner if pids is None or owner in pids else None
             command = command_line(pid) if pid else None
-            found.append(Listener(host=one.laddr.ip, port=one.laddr.port, pid=pid, command=command))
+            uid = real_uid(owner) if owner else None
+            found.append(Listener(host=one.laddr.ip, port=one.laddr.port, pid=pid, command=command, uid=uid))
     return tuple(found)
 
 

@@ -41,6 +41,8 @@ class Listener:
     port: int
     pid: int | None
     command: str | None
+    uid: int | None = None
+    """The user who opened it, or None if that is unknown."""
 
 
 class FarEnd(NamedTuple):

@@ -19,7 +19,7 @@ _REQUEST_OF_ALL = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _ERROR, _DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBxI48x")
-_ANSWER = struct.Struct("=4x2s2s16s16s12x16xI")  # struct inet_diag_msg
+_ANSWER = struct.Struct("=4x2s2s16s16s12x12xII")  # struct inet_diag_msg
 _TIMEOUT_S = 2.0
 
 
@@ -30,6 +30,8 @@ class KernelSocket(NamedTuple):
     port: int
     peer_host: str
     peer_port: int
+    uid: int
+    """The user who opened it."""
     inode: int
 
 
@@ -51,13 +53,14 @@ def _sockets(protocol: int, states: int) -> Iterator[KernelSocket]:
             size = _HEADER.size + len(request)
             kernel.send(_HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _REQUEST_OF_ALL, 1, 0) + request)
             for message in _messages(kernel):
-                local, peer, host, peer_host, inode = _ANSWER.unpack_from(message)
+                local, peer, host, peer_host, uid, inode = _ANSWER.unpack_from(message)
                 width = 4 if family == socket.AF_INET else 16
                 yield KernelSocket(
                     host=socket.inet_ntop(family, host[:width]),
                     port=int.from_bytes(local),
                     peer_host=socket.inet_ntop(family, peer_host[:width]),
                     peer_port=int.from_bytes(peer),
+                    uid=uid,
                     inode=inode,
                 )
 

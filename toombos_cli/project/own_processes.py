@@ -54,7 +54,7 @@ class Survivor:
 
 def own_tags(project: Path, pids: Iterable[int], service: str | None = None) -> dict[int, str]:
     """Return the tags of the processes that carry the tag of the project, or of one service, and are proven by it."""
-    users = _users(project)
+    users = users_of(project)
     run = RunDirectory(project)
     return {
         pid: tag
@@ -151,7 +151,7 @@ def _service_of(tag: str) -> str:
     return tag.rpartition(":")[0].partition(":")[2]
 
 
-def _users(project: Path) -> frozenset[int]:
+def users_of(project: Path) -> frozenset[int]:
     """Return the users whose processes may be the project's: this one, and the owner of its `run/`, as under sudo."""
     run = RunDirectory(project).path
     try:

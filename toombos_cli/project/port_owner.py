@@ -13,7 +13,7 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.own_processes import leaders, own_tags, unsupervised_state
+from toombos_cli.project.own_processes import leaders, own_tags, unsupervised_state, users_of
 from toombos_cli.project.state import SystemState, project_key, read_state, run_id_prefix
 
 _CONNECT_S = 0.5
@@ -46,6 +46,8 @@ class PortOwner:
     """The service of another project that it is, if any."""
     poses: bool = False
     """Whether it carries the service's tag without being it, for example as another user."""
+    uid: int | None = None
+    """The user who opened the socket, or None if that is unknown."""
 
     def __str__(self) -> str:
         if not self.pid:
@@ -65,42 +67,38 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
     owners = {}
     for name, service in services.items():
         if service.unix:
-            pid = socket_owner(service.unix)
-            if pid is not None:
-                owners[name] = _owner_of(
-                    service, pid, processes.command_line(pid), service.place, project, roots, state
-                )
+            if (peer := _peer(service.unix)) is not None:
+                pid, uid = peer
+                listener = processes.Listener(host="", port=0, pid=pid, command=processes.command_line(pid), uid=uid)
+                owners[name] = _owner_of(service, listener, service.place, project, roots, state)
             continue
         if not service.port:
             if name in roots:
                 command = processes.command_line(roots[name])
                 owners[name] = PortOwner(pid=roots[name], command=command, listens_on=None, ours=True)
             continue
-        listener = next(
-            (x for x in found if x.port == service.port and processes.conflicts(service.host, x.host)), None
-        )
-        if listener is None:
-            continue
-        place = host_port(listener.host, service.port)
-        owners[name] = _owner_of(service, listener.pid, listener.command, place, project, roots, state)
+        heard = next((x for x in found if x.port == service.port and processes.conflicts(service.host, x.host)), None)
+        if heard is not None:
+            owners[name] = _owner_of(service, heard, host_port(heard.host, service.port), project, roots, state)
     return owners
 
 
 def _owner_of(
     service: Service,
-    pid: int | None,
-    command: str | None,
+    listener: processes.Listener,
     listens_on: str,
     project: Path,
     roots: Mapping[str, int],
     state: SystemState | None,
 ) -> PortOwner:
+    pid = listener.pid
     ours = _is_ours(pid, project, service.name, roots.get(service.name), state)
     return PortOwner(
         pid=pid,
-        command=command,
+        command=listener.command,
         listens_on=listens_on,
         ours=ours,
+        uid=listener.uid,
         neighbour=neighbour(pid) if pid and ours is False else None,
         poses=ours is False and _is_tagged(pid, project, service.name),
     )
@@ -108,6 +106,12 @@ def _owner_of(
 
 def socket_owner(path: str) -> int | None:
     """Return the process that listens on a Unix socket, or None: a file that a dead server left is not listened on."""
+    peer = _peer(path)
+    return peer[0] if peer else None
+
+
+def _peer(path: str) -> tuple[int, int] | None:
+    """Return the process that listens on a Unix socket, and its user; None if there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(_CONNECT_S)
         try:
@@ -116,8 +120,8 @@ def socket_owner(path: str) -> int | None:
             credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         except (OSError, AttributeError):
             return None
-    pid: int = struct.unpack("3i", credentials)[0]
-    return pid or None
+    pid, uid, _ = struct.unpack("3i", credentials)
+    return (pid, uid) if pid else None
 
 
 @contextmanager
@@ -160,6 +164,34 @@ def wrong_owner(service: Service, owner: PortOwner | None, state: SystemState | 
         return None
     place = service.place if service.unix else f"port {service.port}"
     return f"{place} is in use by {owner}, which is not {service.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distrusted:
+    """A listener that must get no variable."""
+
+    complaint: str
+    is_stranger: bool
+    """Whether it is in the place of a service; if not, it may be the service, run by another user."""
+
+
+def distrusted(project: Path, services: Mapping[str, Service]) -> dict[str, Distrusted]:
+    """Return the services whose listener must get no variable now.
+
+    It is a stranger in the place of the service, or toombos did not start it and it belongs to a user who is neither
+    root nor a user of this project.
+    """
+    state = read_state(project) or unsupervised_state(project, services)
+    found = {}
+    for name, owner in find_owners(project, services, state).items():
+        service = services[name]
+        if complaint := wrong_owner(service, owner, state):
+            found[name] = Distrusted(complaint=complaint, is_stranger=True)
+        elif owner.ours is False and owner.uid is not None and owner.uid not in {0, *users_of(project)}:
+            place = service.place if service.unix else f"port {service.port}"
+            complaint = f"{place} is in use by {owner} of the user {owner.uid}, which toombos did not start"
+            found[name] = Distrusted(complaint=complaint, is_stranger=False)
+    return found
 
 
 def strangers(project: Path, services: Mapping[str, Service]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from toombos_cli.manifest.tables.service import Question, Service
 from toombos_cli.probes import ProbeResult, Reason, probe_health
 from toombos_cli.probes.health import NOTHING, sends_variables
 from toombos_cli.project.own_processes import leaders
-from toombos_cli.project.port_owner import strangers
+from toombos_cli.project.port_owner import distrusted
 from toombos_cli.project.state import read_state, unreadable_state
 
 
@@ -47,7 +47,8 @@ def probe_service(
 ) -> ProbeResult:
     """Return the result of `probe_health`; REFUSED for a service without an address whose process does not run.
 
-    WRONG_OWNER if a variable would be sent to a stranger in its place, ERROR if this user may not see whether it runs.
+    WRONG_OWNER if a variable would be sent to a stranger in its place; ERROR if one would be sent to the process of
+    another user that toombos did not start, or if this user may not see whether it runs.
     Raises OperationError if this machine cannot probe.
     """
     if not service.listens:
@@ -55,11 +56,10 @@ def probe_service(
         if missing is not None or not service.expectation(question).command:
             return missing or ProbeResult(url="", reason=Reason.OK)
     elif sends_variables(service, question, setting):
-        complaint = strangers(project, {service.name: service}).get(service.name)
-        if complaint:
-            return ProbeResult(
-                url=service.url, reason=Reason.WRONG_OWNER, detail=f"{complaint}; nothing was sent to it"
-            )
+        listener = distrusted(project, {service.name: service}).get(service.name)
+        if listener is not None:
+            reason = Reason.WRONG_OWNER if listener.is_stranger else Reason.ERROR
+            return ProbeResult(url=service.url, reason=reason, detail=f"{listener.complaint}; nothing was sent to it")
     result = probe_health(
         service,
         question=question,
@@ -70,6 +70,17 @@ def probe_service(
     )
     shown = result.url.replace(service.url, service.place, 1) if service.unix else result.url
     return replace(result, url=shown)
+
+
+def ask_service(
+    manifest: Manifest, service: Service, question: Question = "health", *, timeout_s: float | None = None
+) -> ProbeResult:
+    """Return the result of `probe_service` with the variables that the service's probe needs.
+
+    Raises ConfigurationError as `settings_of`, OperationError if this machine cannot probe.
+    """
+    setting = settings_of(manifest, {service.name: service}).get(service.name, NOTHING)
+    return probe_service(service, manifest.project, question=question, setting=setting, timeout_s=timeout_s)
 
 
 def _without_process(service: Service, project: Path) -> ProbeResult | None:

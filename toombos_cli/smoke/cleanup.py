@@ -1,8 +1,8 @@
 """Removes what the steps created, in reverse order, whether or not the steps passed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toombos_cli.manifest.tables.conditions import read_condition, value_at
 from toombos_cli.manifest.tables.service import Service
@@ -10,6 +10,7 @@ from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.probes.endpoint import endpoint_of
 from toombos_cli.smoke.response import StepResponse
+from toombos_cli.smoke.system import Known
 from toombos_cli.smoke.variables import MissingVariableError, fill, is_fixed, used_at_start
 
 if TYPE_CHECKING:
@@ -17,16 +18,12 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 10.0
 
-Values = Callable[[str], Mapping[str, Any]]
-"""Returns the variables that a step of this service may use now."""
-
 
 class Cleanups:
     """The cleanups to send at the end. Which of them are allowed is checked before the first step."""
 
-    def __init__(self, steps: tuple[SmokeStep, ...], services: Mapping[str, Service], values: Values) -> None:
-        self._services = services
-        self._values = values
+    def __init__(self, steps: tuple[SmokeStep, ...], known: Known) -> None:
+        self._known = known
         self._forbidden: set[str] = set()
         self._pending: dict[tuple[str, str], _Pending] = {}
         self._left: list[str] = []
@@ -43,16 +40,20 @@ class Cleanups:
         """Record the cleanup of a step that was sent, unless a capture is missing: then it created nothing."""
         if step.cleanup is None:
             return
+        service = self._known.system.services[step.service]
         try:
-            cleanup = fill(step.cleanup, self._values(step.service))
+            cleanup = fill(step.cleanup, self._known.values(step.service))
+            path = self._known.path(cleanup.path, service, headers=headers, user=step.service)
         except MissingVariableError:
+            return
+        except ValueError as error:
+            self._left.append(f"{step.name}: {error}")
             return
         if step.name in self._forbidden:
             self._left.append(f"{step.name}: its data in {step.service}, which already contained other data")
         else:
-            service = self._services[step.service]
             pending = _Pending(step.name, service, cleanup.status, headers, cookies)
-            self._pending[cleanup.method, service.url + cleanup.path] = pending
+            self._pending[cleanup.method, service.url + path] = pending
 
     def run(self) -> tuple[str, ...]:
         """Send the cleanups and return a description of each thing that is left behind."""
@@ -76,10 +77,13 @@ class Cleanups:
 
     def _was_untouched(self, step: SmokeStep) -> bool:
         written = step.cleanup.if_at_start if step.cleanup else None
-        if written is None or step.service not in self._services:
+        system = self._known.system
+        if written is None or step.service not in system.services:
             return True
-        service, condition = self._services[step.service], fill(written, self._values(step.service))
-        result = probe_http(service.url + condition.path, timeout_s=_TIMEOUT_S, endpoint=endpoint_of(service))
+        service, condition = system.services[step.service], fill(written, self._known.values(step.service))
+        headers = system.headers(service)
+        path = self._known.path(condition.path, service, headers=headers, user=step.service)
+        result = probe_http(service.url + path, headers=headers, timeout_s=_TIMEOUT_S, endpoint=endpoint_of(service))
         response = StepResponse(result=result)
         if result.reason is not Reason.OK or response.not_json:
             return False

@@ -52,7 +52,7 @@ def converse(step: SmokeStep, service: Service, *, timeout_s: float) -> Heard:
     except ConnectionRefusedError:
         return Heard(problem=f"{host_port(service.host, service.port)}: connection refused", nothing_listens=True)
     except TimeoutError:
-        problem = f"after {timeout_s:.3g} s"
+        problem = f"after {timeout_s:g} s"
     except OSError as error:
         problem = one_line(error.strerror or str(error))
     text = received.decode("utf-8", "replace")

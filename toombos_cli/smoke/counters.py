@@ -1,20 +1,20 @@
 """Proof by counting: a step must raise each of its `counters` by exactly the declared amount."""
 
 import time
-from collections.abc import Mapping
 from decimal import Context, Decimal
 from typing import Any
 
 from toombos_cli.base.exact_numbers import as_decimal, encode_exact, is_number
 from toombos_cli.base.text import size
 from toombos_cli.manifest.tables.conditions import value_at
-from toombos_cli.manifest.tables.service import Service
-from toombos_cli.manifest.tables.smoke import Counter, SmokeStep
+from toombos_cli.manifest.tables.smoke import SmokeStep
+from toombos_cli.manifest.tables.smoke_parts import Counter
 from toombos_cli.probes import Reason, probe_http
 from toombos_cli.probes.endpoint import endpoint_of
 from toombos_cli.smoke.judge import Mismatch
 from toombos_cli.smoke.metrics import metric_value
 from toombos_cli.smoke.response import StepResponse
+from toombos_cli.smoke.system import Known
 
 _SETTLE_S = 1.0
 _MAX_BYTES = 4 * 1024 * 1024
@@ -29,11 +29,12 @@ class UnreadableCounterError(Exception):
 class CounterProof:
     """Reads the counters before the step; `mismatches()` reads them again after it."""
 
-    def __init__(self, step: SmokeStep, services: Mapping[str, Service]) -> None:
-        """Read the counters of a filled step. Raises UnreadableCounterError."""
+    def __init__(self, step: SmokeStep, known: Known) -> None:
+        """Read the counters of a filled step. Raises UnreadableCounterError, and as `Known.path`."""
         self._counters = step.counters
+        self._known = known
+        self._user = step.service
         self._rises = [_wanted(counter) for counter in self._counters]
-        self._services = services
         self._before = [self._read(counter) for counter in self._counters]
 
     def mismatches(self) -> tuple[Mismatch, ...]:
@@ -56,13 +57,21 @@ class CounterProof:
         )
 
     def _read(self, counter: Counter) -> Decimal:
-        service = self._services[counter.service]
-        url = service.url + counter.path
-        result = probe_http(url, timeout_s=5, max_body_bytes=_MAX_BYTES, endpoint=endpoint_of(service))
+        system = self._known.system
+        service = system.services[counter.service]
+        headers = system.headers(service)
+        path = self._known.path(counter.path, service, headers=headers, user=self._user)
+        result = probe_http(
+            service.url + path,
+            headers=headers,
+            timeout_s=5,
+            max_body_bytes=_MAX_BYTES,
+            endpoint=endpoint_of(service),
+        )
         if result.reason is not Reason.OK:
             raise UnreadableCounterError(f"{_name(counter)}: {result.reason}: {result.detail}")
         if result.truncated:
-            raise UnreadableCounterError(f"{_name(counter)}: {counter.path} is longer than {size(_MAX_BYTES)}")
+            raise UnreadableCounterError(f"{_name(counter)}: {path} is longer than {size(_MAX_BYTES)}")
         response = StepResponse(result=result)
         try:
             if counter.metric is not None:
@@ -72,7 +81,7 @@ class CounterProof:
             value = value_at(response.json, counter.json or "$")
         except ValueError as error:
             raise UnreadableCounterError(f"{_name(counter)}: {error}") from None
-        return _number(value, f"{_name(counter)}: its value in {counter.path} is not a number")
+        return _number(value, f"{_name(counter)}: its value in {path} is not a number")
 
 
 def _wanted(counter: Counter) -> Decimal:

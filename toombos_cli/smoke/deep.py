@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import one_line
+from toombos_cli.manifest.tables.expectations import filled_headers
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.smoke.report import StepResult
@@ -39,8 +40,8 @@ def find_schemathesis() -> str:
 def run_deep(service: Service, steps: tuple[SmokeStep, ...], environment: Mapping[str, str]) -> StepResult:
     """Check that each response to generated requests, valid and invalid, conforms to the service's OpenAPI document.
 
-    Credentials come from step headers that consist of a single environment variable. They are passed to schemathesis
-    in its environment, so that no process list shows them.
+    The headers are the service's own, and step headers that consist of a single environment variable. Variables are
+    passed to schemathesis in its environment, so that no process list shows them.
     """
     url = f"{service.url}{service.openapi}"
     base = StepResult(name=PREFIX + service.name, service=service.name, verdict=Verdict.PASS, request=f"fuzz {url}")
@@ -81,8 +82,12 @@ def run_deep(service: Service, steps: tuple[SmokeStep, ...], environment: Mappin
 
 def _config(service: Service, steps: tuple[SmokeStep, ...], environment: Mapping[str, str]) -> str:
     """Return the text of schemathesis.toml. Its strings are quoted as JSON, which is valid TOML here."""
-    headers = credentials(steps, service.name, environment)
-    lines = [f"{json.dumps(name)} = {json.dumps(text.replace(ENVIRONMENT, '', 1))}" for name, text in headers.items()]
+    kept, _ = filled_headers(service.headers, dict(environment))
+    own = {name: service.headers[name] for name in kept}
+    headers = own | credentials(steps, service.name, environment)
+    lines = [
+        f"{json.dumps(name)} = {json.dumps(text.replace('${' + ENVIRONMENT, '${'))}" for name, text in headers.items()
+    ]
     return "\n".join(["[headers]", *lines, ""])
 
 

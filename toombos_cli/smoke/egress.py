@@ -4,23 +4,42 @@ from collections.abc import Iterable, Mapping
 
 from toombos_cli.base.errors import RefusedError
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.expectations import header_variables
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
-from toombos_cli.probes import is_this_machine
+from toombos_cli.probes.reach import may_receive
 from toombos_cli.smoke.variables import sent_by
+
+Environment = Mapping[str, Mapping[str, str]]
+
+
+def variables_sent(
+    step: SmokeStep, services: Mapping[str, Service], environment: Environment
+) -> dict[str, tuple[str, ...]]:
+    """Return the variables that are set and that a step sends, by service: its own, and those of service headers."""
+    own = environment.get(step.service, {})
+    sent = {}
+    for name, used in sent_by(step).items():
+        headers = () if step.is_conversation or step.loopback_only else header_variables(services[name].headers)
+        set_there = environment.get(name, {})
+        found = [*(v for v in used if own.get(v)), *(v for v in headers if set_there.get(v))]
+        sent[name] = tuple(dict.fromkeys(found))
+    return sent
 
 
 def refuse_to_send_variables_elsewhere(
-    manifest: Manifest, steps: Iterable[SmokeStep], environment: Mapping[str, Mapping[str, str]]
+    manifest: Manifest, steps: Iterable[SmokeStep], environment: Environment
 ) -> None:
     """Raise RefusedError if a step would send a variable that is set to a host that is neither here nor allowed.
 
     `allowed_targets` of the manifest's `[load]` table names the hosts that may be reached.
     """
-    sendings = [(step, service, names) for step in steps for service, names in sent_by(step).items()]
-    for step, service, names in sendings:
-        host = manifest.services[service].host
-        sent = [name for name in names if environment.get(step.service, {}).get(name)]
-        if sent and host not in manifest.load.allowed_targets and not is_this_machine(host):
+    for step in steps:
+        for name, sent in variables_sent(step, manifest.services, environment).items():
+            service = manifest.services[name]
+            host = service.host
+            if not sent or may_receive(service, is_allowed=host in manifest.load.allowed_targets):
+                continue
             raise RefusedError(
                 f"{step.name} would send {', '.join(sent)} to {host}, which is not this machine: nothing was sent",
                 where=str(manifest.source.path or "[[smoke]]"),

@@ -1,6 +1,7 @@
 """The variables of the services, as the steps of a smoke test use them."""
 
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.expectations import header_variables
 from toombos_cli.project.mode import mode_now
 from toombos_cli.settings.values import clear_values, read_env_file
 from toombos_cli.smoke.variables import ENVIRONMENT, used_by
@@ -18,6 +19,7 @@ def read_environment(manifest: Manifest) -> dict[str, dict[str, str]]:
         steps = [step for step in manifest.smoke if step.service == service.name]
         used = [name.removeprefix(ENVIRONMENT) for step in steps for name in used_by(step)]
         used += [name for step in steps for name in (step.if_set, step.if_unset) if name]
+        used += header_variables(service.headers)
         clear.require(used, env_file)
         environment[service.name] = dict(clear.values)
     return environment

@@ -1,10 +1,9 @@
 """One step's requests, and what of their responses later steps use."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,21 +11,23 @@ import msgspec
 from toombos_cli.base.addresses import is_loopback
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.time_limits import at_most
-from toombos_cli.manifest.tables.expectations import ProbeSetting
+from toombos_cli.manifest.tables.expectations import status_fits
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
-from toombos_cli.probes import ProbeResult, Reason, probe_http
+from toombos_cli.probes import Cause, ProbeResult, Reason, probe_http
 from toombos_cli.probes.endpoint import endpoint_of
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.conversation import converse, words_for
 from toombos_cli.smoke.counters import CounterProof
-from toombos_cli.smoke.judge import Mismatch, judge_response, judge_schema, status_fits, summary
-from toombos_cli.smoke.links import RedirectRule, path_of_link
+from toombos_cli.smoke.egress import variables_sent
+from toombos_cli.smoke.judge import Mismatch, judge_response, judge_schema, summary
+from toombos_cli.smoke.links import RedirectRule
 from toombos_cli.smoke.report import StepResult
 from toombos_cli.smoke.request import StepRequest, build_request
 from toombos_cli.smoke.response import StepResponse, found_in
 from toombos_cli.smoke.schema import Conformity, Contract
-from toombos_cli.smoke.variables import ENVIRONMENT, credentials, fill, fill_step, sent_by, value_of
+from toombos_cli.smoke.system import Known, TestedSystem
+from toombos_cli.smoke.variables import credentials, fill, fill_step
 
 if TYPE_CHECKING:
     import httpx
@@ -35,21 +36,6 @@ _MAX_BODY_BYTES = 16 * 1024 * 1024
 _JUDGE_S = 5.0
 Attempt = tuple[StepResult, dict[str, Any]]
 """The result of one attempt, and what it captured."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TestedSystem:
-    """The system under test: the services of a project, and the variables of each service."""
-
-    project: Path
-    services: Mapping[str, Service]
-    environment: Mapping[str, Mapping[str, str]]
-    has_dry_run: bool
-    """Whether the manifest describes the mode dry_run."""
-    allowed_targets: Collection[str] = ()
-    """The hosts beyond this machine that may receive variables of the environment."""
-    settings: Mapping[str, ProbeSetting] = field(default_factory=dict)
-    """What the health probes of some services need."""
 
 
 class Exchanges:
@@ -68,16 +54,10 @@ class Exchanges:
         self._steps = steps
         self._contracts = contracts
         self._request_id = request_id
-        self._values: dict[str, Any] = dict(run_id)
-        self._found_at: dict[str, str] = {}
+        self.known = Known(system, run_id)
         self._jar: httpx.Cookies | None = None
         self.fulfilled: set[str] = set()
         """The steps whose own demands were met, whatever the OpenAPI document demands besides."""
-
-    def values(self, service: str) -> Mapping[str, Any]:
-        """Return the variables that a step of this service may use now."""
-        environment = self._system.environment.get(service, {})
-        return self._values | {ENVIRONMENT + name: value for name, value in environment.items()}
 
     def take(self, step: SmokeStep, cleanups: Cleanups | None) -> StepResult:
         """Return the result of a step, after as many attempts as it may have.
@@ -87,13 +67,13 @@ class Exchanges:
         if cleanups is not None:
             cleanups.before(step)
         attempt = self._attempt(step, cleanups)
-        started, known, attempts = time.monotonic(), self._values, 0
+        started, before, attempts = time.monotonic(), dict(self.known.captured), 0
         limit_s = step.until.timeout_s if step.until else step.timeout_s
         while True:
             attempts += 1
-            spent_s = time.monotonic() - started
-            result, captured = attempt(min(step.timeout_s, max(limit_s - spent_s, 0.1)))
-            self._values = known | captured
+            spent_s = time.monotonic() - started if attempts > 1 else 0.0
+            result, captured = attempt(round(min(step.timeout_s, max(limit_s - spent_s, 0.1)), 2))
+            self.known.captured = before | captured
             left_s = limit_s - (time.monotonic() - started)
             if step.until is None or result.verdict is not Verdict.FAIL or left_s <= 0:
                 break
@@ -105,11 +85,11 @@ class Exchanges:
 
     def _attempt(self, step: SmokeStep, cleanups: Cleanups | None) -> Callable[[float], Attempt]:
         """Return the function that makes one attempt within so many seconds; each makes the same request."""
-        filled = fill_step(step, self.values(step.service))
+        filled = fill_step(step, self.known.values(step.service))
         if step.is_conversation:
             return lambda timeout_s: self._conversation(filled, timeout_s)
         filled, request = self._request(step, filled)
-        proof = CounterProof(filled, self._system.services)
+        proof = CounterProof(filled, self.known)
         return lambda timeout_s: self._exchange(filled, request, proof, cleanups, timeout_s)
 
     def _conversation(self, step: SmokeStep, timeout_s: float) -> Attempt:
@@ -179,9 +159,9 @@ class Exchanges:
                 for name, place in step.captures():
                     value = response.find(place)
                     if value is not msgspec.UNSET:
-                        captured[name], self._found_at[name] = value, response.result.url
+                        captured[name] = value
+                        self.known.capture(name, value, found_at=response.result.url)
         finally:
-            self._values = self._values | captured
             if cleanups is not None:
                 cleanups.add(step, request.headers, self._cookies(step))
         return captured
@@ -189,20 +169,18 @@ class Exchanges:
     def _request(self, step: SmokeStep, filled: SmokeStep) -> tuple[SmokeStep, StepRequest]:
         """Return the step with the path that is requested, and its request."""
         service = self._system.services[step.service]
-        link = value_of(step.path, self.values(step.service))
-        if link is not None:
-            path = path_of_link(link[1], found_at=self._found_at.get(link[0], ""), service=service)
-            filled = msgspec.structs.replace(filled, path=path)
+        headers = self._system.headers(service, filled.headers)
+        path = self.known.path(filled.path, service, headers=headers, user=step.service)
+        filled = msgspec.structs.replace(filled, path=path, headers=headers)
         url = service.url + filled.path
         return filled, build_request(filled, url, project=self._system.project, request_id=self._request_id)
 
     def _send(self, step: SmokeStep, request: StepRequest, timeout_s: float) -> StepResponse:
         service, jar = self._system.services[step.service], self._cookies(step)
         before = _by_name(jar)
-        environment = self._system.environment.get(step.service, {})
         rule = RedirectRule(
             self._system.services,
-            sends_variables=any(environment.get(name) for name in sent_by(step).get(step.service, ())),
+            sends_variables=bool(variables_sent(step, self._system.services, self._system.environment)[step.service]),
             allowed=self._system.allowed_targets,
         )
         result = probe_http(
@@ -234,10 +212,10 @@ class Exchanges:
         if step.service not in self._contracts:
             environment = self._system.environment.get(step.service, {})
             keys = credentials(self._steps, step.service, environment)
-            headers = {name: fill(text, self.values(step.service)) for name, text in keys.items()}
+            own = {name: fill(text, self.known.values(step.service)) for name, text in keys.items()}
             self._contracts[step.service] = Contract.fetch(
                 service.url + service.openapi,
-                headers=headers,
+                headers=self._system.headers(service, own),
                 timeout_s=step.timeout_s,
                 endpoint=endpoint_of(service),
             )
@@ -277,8 +255,13 @@ def _judged(
         expected=summary(step),
         got=f"HTTP {response.http_status}",
         detail=doubt,
-        note="" if step.json_schema else conformity.missing,
+        note="" if step.json_schema else conformity.missing or _unread(response),
     )
+
+
+def _unread(response: ProbeResult) -> str:
+    """Return why the body could not be read, which no condition of a step that passes is about, or ""."""
+    return response.detail if response.cause is Cause.UNREADABLE else ""
 
 
 def _judged_silence(base: StepResult, silent_for_ms: float, response: ProbeResult) -> StepResult:

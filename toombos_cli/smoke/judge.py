@@ -11,7 +11,9 @@ from toombos_cli.base.exact_numbers import encode_exact
 from toombos_cli.base.text import one_line
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.tables.conditions import Condition, read_condition, value_at
-from toombos_cli.manifest.tables.smoke import Capture, SmokeStep
+from toombos_cli.manifest.tables.expectations import status_fits
+from toombos_cli.manifest.tables.smoke import SmokeStep
+from toombos_cli.manifest.tables.smoke_parts import Capture
 from toombos_cli.probes import Cause, Reason
 from toombos_cli.smoke.metrics import metric_value
 from toombos_cli.smoke.request import is_json
@@ -48,14 +50,9 @@ def judge_schema(step: SmokeStep, response: StepResponse, contract: Contract) ->
     demands_json = bool(step.json) or any(place.json is not None for _, place in step.captures())
     if not (claims_json or demands_json) or step.method == "HEAD" or step.json_schema is False:
         return Conformity()
+    if response.result.cause is Cause.UNREADABLE:
+        return Conformity(missing=response.result.detail)
     return contract.judge(step.method, step.path, response)
-
-
-def status_fits(demand: int | str | tuple[int, ...], status: int) -> bool:
-    """Report whether a status is the expected one, one of several, or in a class such as `4xx`."""
-    if isinstance(demand, str):
-        return status // 100 == int(demand[0])
-    return status in (demand if isinstance(demand, tuple) else (demand,))
 
 
 def summary(step: SmokeStep) -> str:

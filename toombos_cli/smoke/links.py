@@ -5,21 +5,27 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from toombos_cli.base.addresses import is_loopback, url_address
-from toombos_cli.base.exact_numbers import as_text
+from toombos_cli.base.exact_numbers import as_text, encode_exact
 from toombos_cli.base.text import one_line
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.probes import is_this_machine
 
 Origin = tuple[str, str, int | None]
+_SCHEMES = ("http", "https")
+"""Behind a proxy that ends TLS, a service writes links with https."""
 
 
-def path_of_link(link: Any, *, found_at: str, service: Service) -> str:
+def path_of_link(link: Any, *, found_at: str, service: Service, headers: Mapping[str, str]) -> str:
     """Return path and query of a link, relative to the URL of the response that held it.
 
-    Raises ValueError if it leads to another origin than the service's.
+    `headers` are those of the request to come. Raises ValueError for no link, and if it leads to another origin than
+    the service's, by its address or by the Host header that the service knows itself by.
     """
+    if link is None or not as_text(link).strip():
+        raise ValueError(f"{encode_exact(link)} is not a link")
     url = urljoin(found_at or f"{service.url}/", as_text(link).strip())
-    if origin_of(url) != origin_of(service.url):
+    host = next((value for name, value in headers.items() if name.lower() == "host"), "")
+    if origin_of(url) not in {origin_of(service.url), *(origin_of(f"{scheme}://{host}") for scheme in _SCHEMES)}:
         raise ValueError(f"the link {one_line(url)} leads to another origin than {service.url}, so it is not followed")
     parts = urlsplit(url)
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

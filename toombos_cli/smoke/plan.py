@@ -32,7 +32,7 @@ def make_plan(manifest: Manifest, only: tuple[str, ...] = ()) -> SmokePlan:
 
     Raises ConfigurationError for steps that cannot work, UsageError for an unknown name in `only`.
     """
-    _check(manifest)
+    check_steps(manifest)
     steps = manifest.smoke
     plan = SmokePlan(
         services=tuple(manifest.services),
@@ -78,7 +78,11 @@ def in_order(steps: tuple[SmokeStep, ...]) -> list[SmokeStep]:
     return sorted(steps, key=lambda step: not step.proves_dry_run)
 
 
-def _check(manifest: Manifest) -> None:
+def check_steps(manifest: Manifest) -> None:
+    """Check that every step can work with what those before it capture.
+
+    Raises ConfigurationError with each mistake and its line.
+    """
     problems: list[Problem] = []
     captured: set[str] = set()
     names: set[str] = set()

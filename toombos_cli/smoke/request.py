@@ -10,7 +10,8 @@ from typing import Any
 from toombos_cli.base.exact_numbers import as_text, encode_exact
 from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.text import size
-from toombos_cli.manifest.tables.smoke import SmokeStep, Upload
+from toombos_cli.manifest.tables.smoke import SmokeStep
+from toombos_cli.manifest.tables.smoke_parts import Upload
 
 _SHOWN_BODY_CHARS = 200
 _CHARSET = re.compile(r";\s*charset=\"?([\w.-]+)", re.IGNORECASE)

@@ -11,7 +11,7 @@ import msgspec
 from toombos_cli.base.text import one_line
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.tables.conditions import Matches, value_at
-from toombos_cli.manifest.tables.smoke import Capture
+from toombos_cli.manifest.tables.smoke_parts import Capture
 from toombos_cli.probes import ProbeResult
 
 _SHOWN_CHARS = 300

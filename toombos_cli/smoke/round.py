@@ -18,11 +18,12 @@ from toombos_cli.project.port_owner import strangers
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import UnreadableCounterError
-from toombos_cli.smoke.exchange import Exchanges, TestedSystem
+from toombos_cli.smoke.exchange import Exchanges
 from toombos_cli.smoke.plan import HEALTH, SmokePlan
 from toombos_cli.smoke.report import StepResult
 from toombos_cli.smoke.schema import Contract
 from toombos_cli.smoke.sockets import SocketWatch
+from toombos_cli.smoke.system import TestedSystem
 from toombos_cli.smoke.variables import RUN_ID, MissingVariableError
 
 Notify = Callable[[StepResult], None]
@@ -78,7 +79,7 @@ class Round:
             self._done(self._prove(step, allow_live=allow_live))
         healthy = tuple(step for step in self._plan.steps if step.service not in self._unhealthy)
         # It sends requests, which an unhealthy service would delay.
-        cleanups = Cleanups(healthy, self._system.services, self._exchanges.values)
+        cleanups = Cleanups(healthy, self._exchanges.known)
         try:
             for step in self._plan.steps:
                 self._done(self._take(step, cleanups))

@@ -10,15 +10,14 @@ from toombos_cli.base.results import WRONG, Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.manifest.tables.service import Question, Service
 from toombos_cli.probes import is_ready
-from toombos_cli.probes.health import NOTHING
-from toombos_cli.project.service_probe import probe_service, settings_of
+from toombos_cli.project.service_probe import ask_service, settings_of
 from toombos_cli.smoke.egress import refuse_to_send_variables_elsewhere
-from toombos_cli.smoke.exchange import TestedSystem
 from toombos_cli.smoke.plan import SmokePlan
 from toombos_cli.smoke.report import FlakyStep, SmokeReport, StepResult
 from toombos_cli.smoke.round import Notify, Round
 from toombos_cli.smoke.schema import Contract
 from toombos_cli.smoke.sockets import SocketWatch
+from toombos_cli.smoke.system import TestedSystem
 
 _POLL_S = 0.1
 
@@ -134,10 +133,9 @@ def _wait_until_ready(manifest: Manifest, services: list[Service], wait_s: float
 
 def _is_ready(manifest: Manifest, service: Service) -> bool:
     """Report whether the service is ready, and as healthy as the next step demands."""
-    setting = settings_of(manifest, {service.name: service}).get(service.name, NOTHING)
     questions: tuple[Question, ...] = ("health",) if service.ready is None else ("ready", "health")
     for question in questions:
-        result = probe_service(service, manifest.project, question=question, setting=setting)
+        result = ask_service(manifest, service, question)
         if not is_ready(result.reason, result.cause):
             return False
     return True

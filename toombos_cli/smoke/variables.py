@@ -14,7 +14,8 @@ import msgspec
 
 from toombos_cli.base.exact_numbers import as_text
 from toombos_cli.manifest.tables.service import Table
-from toombos_cli.manifest.tables.smoke import VARIABLE, Capture, Cleanup, Counter, SmokeStep, Untouched, Upload
+from toombos_cli.manifest.tables.smoke import SmokeStep
+from toombos_cli.manifest.tables.smoke_parts import VARIABLE, Capture, Cleanup, Counter, Untouched, Upload
 
 T = TypeVar("T")
 ENVIRONMENT, RUN_ID = "env.", "run.id"
@@ -29,9 +30,7 @@ class _Use(Enum):
     PATTERN = auto()
     """A literal part of a regular expression."""
     PATH = auto()
-    """Percent-encoded, so that a value cannot lead to another path."""
-    LINK = auto()
-    """As PATH; a variable that stands alone is a link, which `smoke.links` resolves."""
+    """Percent-encoded, so that a value cannot lead to another path. A variable that stands alone is a link."""
 
 
 NOT_FILLED: dict[type[Table], frozenset[str]] = {
@@ -50,8 +49,7 @@ NOT_FILLED: dict[type[Table], frozenset[str]] = {
 
 _Field = tuple[type[Table], str]
 _USES: dict[_Field, _Use] = {
-    (SmokeStep, "path"): _Use.LINK,
-    **dict.fromkeys(((Counter, "path"), (Cleanup, "path"), (Untouched, "path")), _Use.PATH),
+    **dict.fromkeys(((kind, "path") for kind in (SmokeStep, Counter, Cleanup, Untouched)), _Use.PATH),
     **dict.fromkeys(((SmokeStep, "body"), (Counter, "rises_by")), _Use.VALUE),
     **dict.fromkeys(((SmokeStep, "text"), (SmokeStep, "expect"), (Capture, "text")), _Use.PATTERN),
     **dict.fromkeys(((SmokeStep, "json"), (SmokeStep, "metrics"), (Untouched, "json")), _Use.CONDITIONS),
@@ -104,7 +102,7 @@ def sent_by(step: SmokeStep) -> dict[str, tuple[str, ...]]:
 
 
 def fill(value: T, values: Mapping[str, Any]) -> T:
-    """Return a step, or a part of one, with its variables replaced, except a link that is its whole path.
+    """Return a step, or a part of one, with its variables replaced, except a link that is a whole path.
 
     An environment variable that is not set becomes "". Raises MissingVariableError for any other missing value, and
     ValueError if a value does not fit where it stands.
@@ -112,7 +110,7 @@ def fill(value: T, values: Mapping[str, Any]) -> T:
 
     def put(text: str, use: _Use) -> Any:
         whole = VARIABLE.fullmatch(text)
-        if whole and use is _Use.LINK:
+        if whole and use is _Use.PATH:
             return text
         if whole and use is _Use.VALUE:
             return _value(whole[1], values)
@@ -157,7 +155,7 @@ def _percent(text: str) -> str:
 _ENCODED: dict[_Use, Callable[[str], str]] = {
     **dict.fromkeys((_Use.TEXT, _Use.VALUE), _plain),
     _Use.PATTERN: re.escape,
-    **dict.fromkeys((_Use.PATH, _Use.LINK), _percent),
+    _Use.PATH: _percent,
 }
 
 

@@ -87,7 +87,8 @@ class Asker:
 
     async def read_dry_run(self, running: Running) -> bool | None:
         """Return what the service's health response says of the dry run, or None if it says nothing in time."""
-        if not self._service.health_path or self._setting is None or self._may_not_send("health", running):
+        unknown = self._setting is None and self._service.needs_variables
+        if not self._service.health_path or unknown or self._may_not_send("health", running):
             return None
         result = await running.unless_ended(_in_thread(lambda: self._probe("health", _MAX_BODY_BYTES)))
         if result is None or result.http_status is None:
@@ -133,21 +134,24 @@ class Asker:
         ended: asyncio.Future[int] = loop.create_future()
         self._watch_child(command.child, lambda code: None if ended.done() else ended.set_result(code))
 
-        def read() -> None:
-            if not command.read():
-                loop.remove_reader(command.output)
+        def read(descriptor: int) -> None:
+            if not command.read(descriptor):
+                loop.remove_reader(descriptor)
 
-        loop.add_reader(command.output, read)
+        outputs = command.outputs
+        for descriptor in outputs:
+            loop.add_reader(descriptor, read, descriptor)
         try:
             await asyncio.wait({ended}, timeout=command.timeout_s)
             return command.result(ended.result() if ended.done() else None)
         finally:
-            loop.remove_reader(command.output)
+            for descriptor in outputs:
+                loop.remove_reader(descriptor)
             command.end()
 
     def _judged(self, result: "ProbeResult", expectation: Expectation, running: Running) -> Readiness:
         """Return the judged response in the words of someone who waits."""
-        from toombos_cli.probes import Cause, Reason, is_ready
+        from toombos_cli.probes import Reason, is_ready
 
         if is_ready(result.reason, result.cause):
             return Readiness(ok=True, detail="")
@@ -161,9 +165,6 @@ class Asker:
         elif result.reason is Reason.TIMEOUT and not expectation.command:
             limit_s = expectation.timeout_s or service.probe_timeout_s
             detail = f"no response from {path or f'port {service.port}'} within {limit_s:g} s"
-        elif result.cause is Cause.NOT_HTTP:
-            remedy = f"if it is not meant to: scheme = 'tcp' in [services.{service.name}]"
-            detail = f"{service.place if service.unix else f'port {service.port}'} does not speak HTTP; {remedy}"
         elif result.reason is Reason.STATUS:
             detail = f"{path} returned {result.detail.removeprefix('HTTP ')}"
             if result.http_status == _NOT_FOUND:
@@ -198,12 +199,16 @@ class Asker:
 
 def _is_there(service: Service) -> Readiness:
     """Return whether anything listens for a service whose variables are not known; its process runs."""
+    from toombos_cli.base.errors import OperationError
     from toombos_cli.probes import Reason, probe_tcp
 
     if service.unix:
         there = socket_owner(service.unix) is not None
     else:
-        there = not service.port or probe_tcp(service.host, service.port).reason is Reason.OK
+        try:
+            there = not service.port or probe_tcp(service.host, service.port).reason is Reason.OK
+        except OperationError as error:
+            return Readiness(ok=False, detail=str(error))
     return Readiness(ok=there, detail="" if there else f"nothing listens on {service.place}")
 
 

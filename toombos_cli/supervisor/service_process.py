@@ -2,12 +2,12 @@
 
 import asyncio
 import os
-import signal
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from toombos_cli import processes
+from toombos_cli.base.text import signal_name
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import FailureKind
@@ -108,9 +108,4 @@ class Running:
 
 def how_it_ended(exit_code: int) -> str:
     """Return how a process ended, such as `ended with exit code 3` or `was ended by SIGKILL`."""
-    if exit_code >= 0:
-        return f"ended with exit code {exit_code}"
-    try:
-        return f"was ended by {signal.Signals(-exit_code).name}"
-    except ValueError:  # only the first and the last real-time signals have names
-        return f"was ended by signal {-exit_code}"
+    return f"ended with exit code {exit_code}" if exit_code >= 0 else f"was ended by {signal_name(-exit_code)}"

@@ -242,7 +242,9 @@ def test_13_a_mock_that_responds_with_500_is_reported(system: DryRun):
         "class A(h.BaseHTTPRequestHandler):\n"
         "    def do_GET(self):\n"
         '        body = b\'{"status": "unhealthy", "error": "out of paper"}\'\n'
-        "        self.send_response(200 if self.path in ('/live', '/ready') else 500)\n"
+        "        well = self.path in ('/live', '/ready')\n"
+        "        body = b'{}' if well else body\n"
+        "        self.send_response(200 if well else 500)\n"
         "        self.send_header('Content-Type', 'application/json')\n"
         "        self.send_header('Content-Length', str(len(body)))\n"
         "        self.end_headers()\n"

@@ -27,8 +27,11 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as 
 
 # Only root may be able to read the interpreter's files, so a first diagnosis, of another project, imports everything.
 _AS_NOBODY = """
-import contextlib, io, os, sys
+import contextlib, importlib, io, os, pkgutil, sys
+import toombos_cli.probes
 from toombos_cli.main import main
+for module in pkgutil.iter_modules(toombos_cli.probes.__path__):
+    importlib.import_module(f"toombos_cli.probes.{module.name}")
 with contextlib.redirect_stdout(io.StringIO()):
     main(["--project", sys.argv[1], "diagnose", "--json"])
 os.setgroups([])

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from tests.support.ports import free_port
+from tests.support.programs import needs
 from tests.support.runner import data_of, run_toombos
+from tests.support.waiting import wait_for
 
 _SERVER = """
 import json, os, socketserver, sys
@@ -103,6 +106,8 @@ def test_a_service_on_a_unix_socket_is_started_judged_and_stopped(project: Proje
     assert service["pid"] == data_of(project("status", "--json"))["services"][0]["pid"]
     for command in ("health -v", "status", "smoke"):
         assert project(*command.split()).returncode == 0, project.output
+    findings = data_of(project("diagnose", "--json"))["findings"]
+    assert not [found for found in findings if found["verdict"] == "fail" and not found["id"].startswith("res.")]
     assert project("stop").returncode == 0
     assert project.service["reason"] == "refused"  # the file is still there, and nothing listens
 
@@ -193,6 +198,54 @@ def test_a_secret_is_not_sent_to_a_stranger_on_the_port(project: Project):
     assert not any(SECRET.encode() in data for data in received)
 
 
+_LISTENER = """
+import os, socket, sys
+place = sys.argv[1]
+os.setgid(int(sys.argv[2]))
+os.setuid(int(sys.argv[2]))
+sock = socket.socket(socket.AF_UNIX if "/" in place else socket.AF_INET)
+sock.bind(place if "/" in place else ("127.0.0.1", int(place)))
+sock.listen()
+print("listens", flush=True)
+while True:
+    one, _ = sock.accept()
+    if request := one.recv(65536):
+        print(request, flush=True)
+        one.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nok")
+    one.close()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a process as another user")
+@pytest.mark.parametrize("kind", ["port", "unix"])
+@pytest.mark.parametrize(("user", "is_sent"), [(65534, False), (0, True)], ids=["another user", "root"])
+def test_a_system_that_was_started_otherwise_gets_secrets_only_as_its_users(
+    project: Project, user: int, is_sent: bool, kind: str
+):
+    (project.path / ".env").write_text(f"TOKEN={SECRET}\n")
+    (project.path / ".env").chmod(0o600)
+    place = str(project.port) if kind == "port" else f"/tmp/{project.port}-{user}.sock"
+    address = f"unix = '{place}'" if kind == "unix" else ""
+    project.write('headers = { Authorization = "Bearer ${env.TOKEN}" }', at=f"{{{kind}}}", address=address)
+    listener = subprocess.Popen([sys.executable, "-c", _LISTENER, place, str(user)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == "listens\n"
+        service = project.service
+        project("diagnose")
+        project("smoke")
+    finally:
+        listener.kill()
+        Path(place).unlink(missing_ok=True)
+    received = listener.communicate()[0]
+    assert (SECRET in received) == is_sent
+    if is_sent:
+        assert service["verdict"] == "pass"
+    else:
+        assert (service["verdict"], service["reason"]) == ("error", "error")
+        assert "of the user 65534, which toombos did not start; nothing was sent to it" in service["detail"]
+
+
 def test_a_secret_is_not_sent_to_another_machine(project: Project):
     (project.path / ".env").write_text(f"TOKEN={SECRET}\n")
     (project.path / ".env").chmod(0o600)
@@ -219,49 +272,145 @@ def test_a_refusal_that_a_header_would_mend_says_so(project: Project, variable: 
     assert remedy in started.stderr
 
 
-COMMANDS = {
-    "exit code 0": ("import sys; print('fine')", "pass", "ok", ""),
-    "another exit code": (
-        "import sys; print('one'); print('no replica'); sys.exit(3)",
-        "fail",
-        "command",
-        "no replica",
+NO_HTTP = {
+    "HTTP/2 alone": (b"\0\0\0\4\0\0\0\0\0", "http2 = true"),
+    "a transfer coding that no client knows": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: zip\r\n\r\n",
+        "is not valid HTTP",
     ),
-    "a secret in its last line": (
-        "import os, sys; print('bad', os.environ['MY_PASSWORD']); sys.exit(1)",
-        "fail",
-        "command",
-        "bad",
-    ),
-    "no end": (
-        "import time; print('waiting', flush=True); time.sleep(100)",
-        "fail",
-        "timeout",
-        "did not end within 1 s: waiting",
-    ),
-    "a flood of output": ("print('x' * 5_000_000)", "pass", "ok", ""),
-    "input": ("import sys; sys.exit(len(sys.stdin.read()))", "pass", "ok", ""),
-    "a child that keeps the output open": (
-        "import subprocess, sys; subprocess.Popen(['sleep', '100'])",
-        "pass",
-        "ok",
-        "",
+    "another protocol": (b"220 mail ESMTP\r\n", "if it speaks no HTTP: scheme = 'tcp' in [services.s]"),
+    "a refusal in JSON": (
+        b"HTTP/1.1 503 No\r\nContent-Type: application/json\r\nContent-Length: 29\r\n\r\n"
+        b'{"checks": {"db": "no disk"}}'.replace(b"no disk", b"offline"),
+        "503: the body says checks.db 'offline'",
     ),
 }
 
 
-@pytest.mark.parametrize(("code", "verdict", "reason", "text"), COMMANDS.values(), ids=COMMANDS)
-def test_a_command_says_whether_a_service_is_well(project: Project, code: str, verdict: str, reason: str, text: str):
+@pytest.mark.parametrize(("response", "words"), NO_HTTP.values(), ids=NO_HTTP)
+def test_start_health_and_smoke_use_the_words_of_the_judge(project: Project, response: bytes, words: str):
+    (project.path / "s.py").write_text(
+        "import socket, sys\nsock = socket.create_server(('127.0.0.1', int(sys.argv[1])))\n"
+        f"while True:\n    one, _ = sock.accept()\n    one.recv(9999)\n    one.sendall({response!r})\n    one.close()\n"
+    )
+    project.write('ready = { command = ["true"] }')
+    assert project("start").returncode == 0, project.output
+    detail = project.service["detail"]
+    assert words in detail
+    assert detail in data_of(project("smoke", "--json"))["steps"][0]["got"]
+    project("stop")
+    text = (project.path / "toombos.toml").read_text().replace('ready = { command = ["true"] }', "")
+    (project.path / "toombos.toml").write_text(text.replace("startup_timeout_s = 20", "startup_timeout_s = 1"))
+    started = project("start")
+    assert started.returncode == 4
+    assert detail.removeprefix("HTTP ") in started.stderr
+
+
+WELL, FAILED, OTHER = ("pass", "ok", None), ("fail", "command", None), ("fail", "command", "unexpected")
+# code, keys beside the command, verdict, detail
+COMMANDS = {
+    "exit code 0": ("print('fine')", "", WELL, ""),
+    "another exit code": (
+        "import sys; print('one'); print('two'); print('no replica'); sys.exit(3)",
+        "",
+        FAILED,
+        "exited with code 3: one … no replica",
+    ),
+    "one line": ("import sys; sys.exit('no replica')", "", FAILED, "exited with code 1: no replica"),
+    "silence": ("import sys; sys.exit(4)", "", FAILED, "the health command exited with code 4"),
+    "errors beside output": (
+        "import sys; print('out'); print('first\\n\\nmid\\nlast\\n', file=sys.stderr); sys.exit(1)",
+        "",
+        FAILED,
+        "exited with code 1: first … last",
+    ),
+    "a signal": ("import os; print('x', flush=True); os.kill(os.getpid(), 9)", "", FAILED, "was ended by SIGKILL: x"),
+    "a secret in its last line": (
+        "import os, sys; print('bad', os.environ['MY_PASSWORD']); sys.exit(1)",
+        "",
+        FAILED,
+        "bad",
+    ),
+    "a secret in its first error": (
+        "import os, sys; print('x' * 150 + os.environ['MY_PASSWORD'], file=sys.stderr); sys.exit(1)",
+        "",
+        FAILED,
+        "xxx",
+    ),
+    "no end": (
+        "import time; print('waiting', flush=True); time.sleep(100)",
+        "",
+        ("fail", "timeout", None),
+        "did not end within 1 s: waiting",
+    ),
+    "a flood of output": ("print('x' * 5_000_000)", "", WELL, ""),
+    "a flood of errors": ("import sys; print('x' * 5_000_000, file=sys.stderr)", "", WELL, ""),
+    "input": ("import sys; sys.exit(len(sys.stdin.read()))", "", WELL, ""),
+    "a child that keeps the output open": (
+        "import subprocess, sys; subprocess.Popen(['sleep', '100'])",
+        "",
+        WELL,
+        "",
+    ),
+    "the expected text": ("print('PONG')", "text = '^PONG$'", WELL, ""),
+    "the expected text at the end of much": ("print('x' * 50_000); print('PONG')", "text = 'PONG\\s*$'", WELL, ""),
+    "another text": (
+        "print('NOAUTH Authentication required.')",
+        "text = '^PONG$'",
+        OTHER,
+        "output does not match '^PONG$': NOAUTH Authentication required.",
+    ),
+    "the expected text as an error": (
+        "import sys; print('PONG', file=sys.stderr)",
+        "text = '^PONG$'",
+        OTHER,
+        "output does not match '^PONG$': PONG",
+    ),
+    "no text": ("", "text = '.'", OTHER, "output does not match '.': it printed nothing"),
+    "the expected text and another exit code": (
+        "print('PONG'); raise SystemExit(1)",
+        "text = 'PONG'",
+        FAILED,
+        "code 1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "keys", "expected", "text"), COMMANDS.values(), ids=COMMANDS)
+def test_a_command_says_whether_a_service_is_well(project: Project, code: str, keys: str, expected: Any, text: str):
     (project.path / ".env").write_text(f"MY_PASSWORD={SECRET}\n")
     (project.path / ".env").chmod(0o600)
     (project.path / "probe.py").write_text(code)
-    check = '{ command = ["{python}", "probe.py"], timeout_s = 1 }'
+    beside = f", {keys}" if keys else ""
+    check = f'{{ command = ["{{python}}", "probe.py"], timeout_s = 1{beside} }}'
     project.write(f"health = {check}", 'ready = { path = "/ready" }')
     assert project("start").returncode == 0, project.output
     service = project.service
-    assert (service["verdict"], service["reason"]) == (verdict, reason), service
+    assert (service["verdict"], service["reason"], service["cause"]) == expected, service
     assert text in service["detail"]
-    assert SECRET not in project.output
+    assert SECRET[:6] not in project.output
+
+
+LIVE = {"an exit code": "[ -e alive ]", "a text": "[ -e alive ] && echo PONG; exit 0"}
+
+
+@pytest.mark.parametrize("script", LIVE.values(), ids=LIVE)
+def test_the_supervisor_asks_a_command_whether_a_service_is_alive(project: Project, script: str):
+    (project.path / "alive").touch()
+    text = ", text = '^PONG$'" if "PONG" in script else ""
+    project.write(
+        f"live = {{ command = ['sh', '-c', '{script}']{text} }}", "probe_interval_s = 0.1", "unhealthy_after = 2"
+    )
+    assert project("start").returncode == 0, project.output
+
+    def phase() -> Any:
+        return data_of(project("status", "--json"))["services"][0]["phase"]
+
+    assert phase() == "ready"
+    (project.path / "alive").unlink()
+    wait_for(lambda: phase() == "unhealthy")
+    (project.path / "alive").touch()
+    wait_for(lambda: phase() == "ready")
 
 
 def test_a_worker_is_ready_when_its_command_says_so_and_unhealthy_when_it_does_not(tmp_path: Path):
@@ -302,8 +451,49 @@ def test_status_and_diagnose_run_no_command(project: Project):
     assert (project.path / "marker").exists()
 
 
-def test_a_file_that_is_missing_is_named_with_its_key(project: Project):
-    project.write('scheme = "https"', 'ca_file = "certs/{name}.pem"')
-    service = project.service
-    assert service["verdict"] == "error"
-    assert f"ca_file in [services.s]: {project.path}/certs/s.pem is not a file" in service["detail"]
+@pytest.mark.parametrize("lines", ["", 'scheme = "tcp"'], ids=["http", "tcp"])
+def test_a_machine_without_loopback_fails_no_optional_service(project: Project, lines: str):
+    apart = ("unshare", "--net")
+    if subprocess.run([needs("unshare"), "--net", "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to make a network namespace")
+    project.write(lines, f"[services.o]\ncommand = ['x']\nport = {free_port()}\noptional = true\n{lines}")
+    health = run_toombos("health", "--json", cwd=project.path, through=apart)
+    found = data_of(health)
+    assert [(row["name"], row["verdict"]) for row in found["services"]] == [("s", "fail")]
+    assert [row["name"] for row in found["skipped"]] == ["o"]
+    smoke = data_of(run_toombos("smoke", "--json", cwd=project.path, through=apart))
+    assert {step["name"]: step["verdict"] for step in smoke["steps"]} == {"health-s": "fail", "health-o": "skip"}
+    diagnosed = run_toombos("diagnose", "--json", cwd=project.path, through=apart)
+    assert diagnosed.returncode == 1
+    assert not diagnosed.stderr
+
+
+FILES = {
+    "authorities": ('ca_file = "a/{name}.pem"', "ca_file {path}/a/s.pem cannot be used: No such file or directory"),
+    "a certificate": ('client_cert = "c.pem"', "client_cert {path}/c.pem cannot be used: No such file or directory"),
+    "a directory": ('client_cert = "d"', "client_cert {path}/d cannot be used: Is a directory"),
+    "the key of a certificate": (
+        'client_cert = "s.py"\nclient_key = "k.pem"',
+        "client_key {path}/k.pem cannot be used: No such file or directory",
+    ),
+    "no certificate in it": ('client_cert = "s.py"', "client_cert {path}/s.py cannot be used: "),
+    "no authorities in it": ('ca_file = "s.py"', "ca_file {path}/s.py cannot be used: "),
+}
+
+
+@pytest.mark.parametrize(("lines", "text"), FILES.values(), ids=FILES)
+def test_a_file_that_cannot_be_used_is_named_with_its_key(project: Project, lines: str, text: str):
+    (project.path / "d").mkdir()
+    well = free_port()
+    project.write(
+        'scheme = "https"\nmetrics = "/metrics"\nopenapi = "/openapi.json"',
+        lines,
+        f"[services.w]\ncommand = ['x']\nport = {well}\nscheme = 'tcp'",
+    )
+    with socket.create_server(("127.0.0.1", project.port)), socket.create_server(("127.0.0.1", well)):
+        found = data_of(project("health", "--json"))["services"]
+        assert [row["verdict"] for row in found] == ["error", "pass"]
+        assert text.format(path=project.path) in found[0]["detail"]
+        assert text.format(path=project.path) in project("smoke", "--json").stdout
+        assert project("diagnose", "--json").returncode == 1
+    assert "Traceback" not in project.output

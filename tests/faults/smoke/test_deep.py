@@ -23,15 +23,18 @@ DOCUMENT = {
 
 
 def service(number):
-    """Return a handler that declares an integer and responds with `number`."""
+    """Return a handler that declares an integer and responds with `number` to requests of its tenants."""
 
     def handle(connection):
-        line = read_request(connection).split(b"\r\n")[0]
+        head = read_request(connection)
+        line = head.split(b"\r\n")[0]
         method, path, _ = line.decode().split(" ")
         known = {"/openapi.json": DOCUMENT, "/number": number, "/health": {"status": "ok", "dry_run": True}}
         status, body = (200, known[path]) if path in known else (404, {})
         if method != "GET":
             status, body = 405, {}
+        if b"x-tenant: a-7\r\n" not in head.lower():
+            status, body = 401, {}
         data = json.dumps(body).encode()
         head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\nAllow: GET\r\n"
         connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + data)
@@ -44,6 +47,8 @@ MANIFEST = """
 command = ["unused"]
 port = PORT
 openapi = "/openapi.json"
+headers = { X-Tenant = "a-${env.TENANT}" }
+env = { TENANT = "7" }
 [[smoke]]
 name = "dry-run"
 service = "web"

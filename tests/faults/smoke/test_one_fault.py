@@ -160,10 +160,10 @@ FAULTS = {
     ),
     "an unhealthy body": (
         "platform",
-        on(b"GET /health", lambda a: a.replace(b'"healthy"', b'"unknown"')),
+        on(b"GET /health", lambda a: with_body(a, body_of(a).replace(b'"healthy"', b'"unhealthy"'))),
         "health-platform",
         "healthy",
-        "the body says status 'unknown'",
+        "the body says status 'unhealthy'",
     ),
 }
 

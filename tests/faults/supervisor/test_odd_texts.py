@@ -32,7 +32,7 @@ service = "well"
 path = "/ready"
 json = { ready = true }
 """
-CODES = {"status": {0}, "health": {0, 1}, "smoke": {1, 4}, "diagnose": {0, 1, 4}, "logs": {0}, "stop": {0}}
+CODES = {"status": {0, 1}, "health": {0, 1}, "smoke": {1, 4}, "diagnose": {0, 1, 4}, "logs": {0}, "stop": {0}}
 
 
 @pytest.fixture(scope="module")

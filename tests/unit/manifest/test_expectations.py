@@ -37,6 +37,14 @@ INVALID = {
         "port = 1\nhealth = { command = ['x'], path = '/' }",
         "path is for HTTP, but command is set",
     ),
+    "a command and a condition on JSON": (
+        "port = 1\nready = { command = ['x'], text = 'a', json = { a = 1 } }",
+        "json is for HTTP, but command is set",
+    ),
+    "a command and no regular expression": (
+        "port = 1\nhealth = { command = ['x'], text = '(' }",
+        "text is not a regular expression",
+    ),
     "a header that cannot be sent": ('port = 1\nheaders = { A = "x\\ny" }', "has a character that cannot be sent"),
     "a header without a name": ("port = 1\nheaders = { 'a b' = 'x' }", "'a b' is not the name of a header"),
     "a variable of another kind": ("port = 1\nheaders = { A = '${x}' }", "write ${env.NAME}"),

@@ -101,10 +101,76 @@ def test_an_unhealthy_body_outweighs_a_slow_response():
     assert judge_health(result, PLAIN).reason is Reason.BODY
 
 
-@pytest.mark.parametrize("reason", [Reason.STATUS, Reason.REFUSED, Reason.TIMEOUT])
+@pytest.mark.parametrize("reason", [Reason.REFUSED, Reason.TIMEOUT])
 def test_a_failed_probe_keeps_its_reason(reason):
     result = ProbeResult(url="http://x/", reason=reason, detail="why", http_status=500, body=b'{"status": "unhealthy"}')
     assert judge_health(result, PLAIN, expects="status") is result
+
+
+XML = (("content-type", "application/xml"),)
+REFUSALS = {
+    "a component of django-health-check": (
+        503,
+        JSON,
+        b'{"status": "unhealthy", "checks": {"database": "unavailable: OperationalError", "cache": "working"}}',
+        "HTTP 503: the body says status 'unhealthy', checks.database 'unavailable: OperationalError'",
+    ),
+    "a component of Spring": (
+        503,
+        (("content-type", "application/vnd.spring-boot.actuator.v3+json"),),
+        b'{"status": "DOWN", "components": {"db": {"status": "DOWN"}, "disk": {"status": "UP"}}}',
+        "HTTP 503: the body says status 'down', components.db.status 'down'",
+    ),
+    "a component alone": (
+        500,
+        JSON,
+        b'{"checks": {"db": "ok", "mq": "down"}}',
+        "HTTP 500: the body says checks.mq 'down'",
+    ),
+    "nothing but a word": (503, JSON, b'{"status": "starting"}', "HTTP 503: the body says status 'starting'"),
+    "a word in XML": (503, XML, b"<a><status>DOWN</status></a>", "HTTP 503: the body says a.status 'down'"),
+    "the message of a framework": (
+        503,
+        JSON,
+        b'{"detail": "no database"}',
+        "HTTP 503: the body says detail 'no database'",
+    ),
+    "a problem of RFC 9457": (
+        503,
+        (("content-type", "application/problem+json"),),
+        b'{"status": 503, "title": "Service Unavailable", "detail": "no replica"}',
+        "HTTP 503: the body says detail 'no replica'",
+    ),
+    "a nested error": (
+        500,
+        JSON,
+        b'{"error": {"code": 500, "message": "disk full"}}',
+        "HTTP 500: the body says error 'disk full'",
+    ),
+    "nothing but the status": (503, JSON, b'{"status": 503, "error": "Service Unavailable"}', "HTTP 503"),
+    "health in a refusal": (401, JSON, b'{"status": "ok"}', "HTTP 401"),
+    "a body that is no JSON": (502, JSON, b"{", "HTTP 502"),
+    "a list": (502, JSON, b"[1]", "HTTP 502"),
+    "no body": (502, (), b"", "HTTP 502"),
+    "a web page": (503, (("content-type", "text/html"),), b"<html>no</html>", "HTTP 503"),
+}
+
+
+@pytest.mark.parametrize("keys", [{}, {"json": {"status": "ok"}}], ids=["alone", "with conditions"])
+@pytest.mark.parametrize(("status", "headers", "body", "detail"), REFUSALS.values(), ids=REFUSALS)
+def test_a_status_of_failure_is_shown_with_what_its_body_says(status, headers, body, detail, keys):
+    result = ProbeResult(
+        url="u", reason=Reason.STATUS, http_status=status, detail=f"HTTP {status}", headers=headers, body=body
+    )
+    judged = judge_health(result, Expectation(path="/health", **keys))
+    assert (judged.reason, judged.cause, judged.detail) == (Reason.STATUS, None, detail)
+
+
+@pytest.mark.parametrize("keys", [{"json": {"status": "ok"}}, {"text": "ok"}, {}], ids=["json", "text", "none"])
+def test_a_body_that_the_probe_cannot_read_keeps_the_complaint_of_the_probe(keys):
+    why = "the body is in the content coding snappy, which the request did not accept"
+    result = ProbeResult(url="u", reason=Reason.BODY, cause=Cause.UNREADABLE, http_status=200, detail=why)
+    assert judge_health(result, Expectation(path="/health", **keys)) is result
 
 
 def test_a_long_plain_text_is_accepted_if_no_status_is_expected():

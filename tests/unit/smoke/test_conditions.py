@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toombos_cli.base.errors import ConfigurationError, UsageError
+from toombos_cli.base.untrusted import decode_untrusted, decode_untrusted_toml
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.conditions import read_condition, value_at
 from toombos_cli.smoke.plan import make_plan
@@ -41,6 +42,31 @@ def test_a_condition_holds_for_exactly_these_values(demand, good, bad):
     assert [value for value in good if not condition.holds(value)] == []
     assert [value for value in bad if condition.holds(value)] == []
     assert str(condition)
+
+
+# A condition as it is written in TOML, texts of JSON that meet it, texts that do not
+DECIMALS = {
+    "a decimal with a zero at its end": ("1.10", ["1.1", "1.10", "1.100", "11e-1"], ["1.11", "1", '"1.10"']),
+    "a tenth": ("0.1", ["0.1", "0.10"], ["0.1000000000000000055511151231257827", "0.10000000000000001"]),
+    "seventeen digits": ("0.30000000000000004", ["0.30000000000000004"], ["0.3", "0.30000000000000005"]),
+    "an integer beyond a double": (
+        "9007199254740993",
+        ["9007199254740993"],
+        ["9007199254740992", "9007199254740993.5"],
+    ),
+    "minus zero": ("-0.0", ["0", "-0", "-0.0", "0.0"], ["1e-300", "null"]),
+    "zero": ("0", ["0", "-0", "-0.0", "0e9"], ["0.1", "false"]),
+    "an exponent": ("1e3", ["1000", "1e3", "1000.0"], ["1000.1"]),
+    "at least a decimal": ("{ min = 1.10 }", ["1.1", "1.10", "2"], ["1.09", "1.0999999999999999999"]),
+    "at most minus zero": ("{ max = -0.0 }", ["0", "-0.0", "-1"], ["0.1"]),
+}
+
+
+@pytest.mark.parametrize(("written", "good", "bad"), DECIMALS.values(), ids=DECIMALS)
+def test_numbers_are_compared_digit_for_digit(written, good, bad):
+    condition = read_condition(decode_untrusted_toml(f"n = {written}")["n"])
+    assert [text for text in good if not condition.holds(decode_untrusted(text, exact=True))] == []
+    assert [text for text in bad if condition.holds(decode_untrusted(text, exact=True))] == []
 
 
 def test_an_unknown_operator_is_refused_with_the_nearest():

@@ -78,6 +78,27 @@ def test_a_variable_is_not_sent_to_the_other_machine_of_a_counter(tmp_path: Path
     assert f"AWS_SECRET to {ELSEWHERE}" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param('service = "far"\npath = "/x"\n', id="in a step"),
+        pytest.param(
+            'service = "api"\npath = "/x"\ncounters = [{ service = "far", path = "/x", json = "a", rises_by = 1 }]\n',
+            id="in a counter",
+        ),
+    ],
+)
+def test_a_variable_in_the_headers_of_a_service_is_not_sent_to_another_machine(ask: str, tmp_path: Path) -> None:
+    far = HEAD.format(host=ELSEWHERE).replace("services.api", "services.far").replace("7999", "7998")
+    far += 'headers = { X-Key = "${env.AWS_SECRET}" }\n'
+    step = '[[smoke]]\nname = "steal"\nwrites = false\n'
+
+    done = smoke(tmp_path, HEAD.format(host="127.0.0.1") + far + step + ask)
+
+    assert done.returncode == 5
+    assert f"AWS_SECRET to {ELSEWHERE}" in done.stderr
+
+
 def test_a_variable_is_not_sent_over_tcp_to_another_machine(tmp_path: Path) -> None:
     head = HEAD.format(host=ELSEWHERE) + 'scheme = "tcp"\n'
 

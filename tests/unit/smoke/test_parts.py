@@ -3,7 +3,8 @@
 import pytest
 
 from toombos_cli.base.results import Verdict
-from toombos_cli.manifest.tables.smoke import Cleanup, SmokeStep
+from toombos_cli.manifest.tables.smoke import SmokeStep
+from toombos_cli.manifest.tables.smoke_parts import Cleanup
 from toombos_cli.render.github import annotations, summary
 from toombos_cli.smoke.metrics import metric_value
 from toombos_cli.smoke.report import SmokeReport, StepResult

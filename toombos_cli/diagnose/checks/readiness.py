@@ -56,15 +56,17 @@ def readiness(facts: Facts) -> Iterator[Finding]:
 def _parts(facts: Facts) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the parts in each service's readiness response: `{"name", "ready", "message", "required"}`.
 
-    One that the service can do without is left out: it says nothing against the service.
+    One that the service can do without is left out, as it says nothing against the service, unless it is a service of
+    this system.
     """
+    services = facts.manifest.services
     for name, probes in facts.get(PROBES).items():
         try:
             parts = decode_untrusted(probes.ready.body)["checks"] if probes.ready else []
             told = [
                 {key: str(part.get(key, "")) for key in ("name", "ready", "message", "required")}
                 for part in parts
-                if not is_not_required(part)
+                if part.get("name") in services or not is_not_required(part)
             ]
         except (UntrustedError, KeyError, TypeError, AttributeError):
             continue

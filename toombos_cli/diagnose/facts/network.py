@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from toombos_cli.base.errors import OperationError
 from toombos_cli.base.programs import find_program
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.source import Fact, Facts
+from toombos_cli.probes import Reason
 from toombos_cli.probes.tcp import probe_tcp
 
 _TCP_TIMEOUT_S = 1.0
@@ -65,8 +67,11 @@ def _gather(facts: Facts) -> NetworkFacts:
         lookups[host] = _look_up(host, used_by)
 
     def reach(service: str, address: str, port: int) -> None:
-        result = probe_tcp(address, port, timeout_s=_TCP_TIMEOUT_S)
-        reached[service, address] = Reached(service=service, address=address, reason=result.reason.value)
+        try:
+            reason = probe_tcp(address, port, timeout_s=_TCP_TIMEOUT_S).reason
+        except OperationError:  # this machine has no such address, or no socket left
+            reason = Reason.ERROR
+        reached[service, address] = Reached(service=service, address=address, reason=reason.value)
 
     jobs = [Thread(target=look_up, args=(host, used), daemon=True) for host, used in hosts.items()]
     for service in (s for s in facts.manifest.services.values() if s.port):

@@ -17,10 +17,10 @@ from toombos_cli.diagnose.facts.source import FACT_LIMIT_S, Fact, Facts, FactUna
 from toombos_cli.manifest.tables.expectations import ProbeSetting
 from toombos_cli.manifest.tables.service import Question, Service
 from toombos_cli.probes import Cause, ProbeResult, Reason, probe_health, probe_http
-from toombos_cli.probes.endpoint import MissingFileError, endpoint_of
+from toombos_cli.probes.endpoint import endpoint_of
 from toombos_cli.probes.health import NOTHING, service_headers
 from toombos_cli.project.own_requests import OwnRequests
-from toombos_cli.project.port_owner import strangers
+from toombos_cli.project.port_owner import distrusted
 from toombos_cli.project.service_probe import settings_of
 from toombos_cli.project.state import Phase, ServiceState, read_state
 
@@ -67,16 +67,18 @@ class ServiceProbes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _gather(facts: Facts) -> dict[str, ServiceProbes]:
+    until = monotonic() + _LIMIT_S
+    from toombos_cli.probes import transport  # noqa: F401  (its import is part of the time)
+
     found: dict[str, ServiceProbes] = {}
     services = tuple(facts.manifest.services.values())
-
     own = OwnRequests.of(facts.manifest.project)
     keys, settings = _keys(facts), _settings(facts)
     state = read_state(facts.manifest.project)
 
     def ask(service: Service) -> None:
         headers = {"X-Request-ID": own.new_id(f"diagnose-{service.name}")}
-        asker = _Asker(service, settings.get(service.name, NOTHING), monotonic() + _LIMIT_S, headers)
+        asker = _Asker(service, settings.get(service.name, NOTHING), until, headers)
         try:
             seen = state.services.get(service.name) if state else None
             found[service.name] = asker.ask(keys.get(service.name, ""), seen)
@@ -107,14 +109,14 @@ def _keys(facts: Facts) -> dict[str, str]:
 
 
 def _settings(facts: Facts) -> dict[str, ProbeSetting]:
-    """Return what the probes need; nothing for a service in whose place a stranger listens, or if it cannot be read."""
+    """Return what the probes need; nothing for a service whose listener is not trusted, or if it cannot be read."""
     services = facts.manifest.services
     try:
         settings = settings_of(facts.manifest, services)
     except ToombosError:
         return {}
     using = {name: services[name] for name in settings}
-    taken = strangers(facts.manifest.project, using) if using else {}
+    taken = distrusted(facts.manifest.project, using) if using else {}
     return {name: setting for name, setting in settings.items() if name not in taken}
 
 
@@ -181,7 +183,7 @@ class _Asker:
                 max_body_bytes=keep,
                 endpoint=endpoint_of(self._service),
             )
-        except (ToombosError, ValueError, MissingFileError) as error:
+        except (ToombosError, ValueError) as error:
             return Probe(url=url, reason=Reason.ERROR, detail=str(error))
         return as_probe(result, keep=keep)
 

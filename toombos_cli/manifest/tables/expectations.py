@@ -42,7 +42,7 @@ class Expectation(Table, frozen=True):
     json: dict[str, Any] = {}
     """Maps a JSON path to a condition on the value there, as in a smoke step."""
     text: str | None = None
-    """A regular expression that the body must match."""
+    """A regular expression that the body must match, or what the command prints on its standard output."""
     body_max: int = _BODY_MAX
     """The number of bytes of the body that are read."""
     words: HealthWords = HealthWords()
@@ -52,10 +52,12 @@ class Expectation(Table, frozen=True):
 
     def __post_init__(self) -> None:
         if self.command:
-            alone = {"command", "timeout_s"}
+            alone = {"command", "text", "timeout_s"}
             beside = [f for f in self.__struct_fields__ if f not in alone and getattr(self, f) != _default_of(f)]
             if beside:
-                raise ValueError(f"{beside[0]} is for HTTP, but command is set: it stands alone, or with timeout_s")
+                raise ValueError(
+                    f"{beside[0]} is for HTTP, but command is set: it stands with text and timeout_s alone"
+                )
             if any("\0" in part for part in self.command):
                 raise ValueError("command must not contain the character NUL")
         check_path("path", self.path)

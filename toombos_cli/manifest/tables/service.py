@@ -71,7 +71,7 @@ class Service(Table, frozen=True):
     default_env: dict[str, str] = {}
     """Variables that the environment and `.env` override."""
     headers: dict[str, str] = {}
-    """Headers of every probe; `${env.NAME}` stands for a variable of the service."""
+    """Headers of every request to it; `${env.NAME}` stands for a variable of the service."""
     ca_file: str = ""
     """The certificate authorities that its certificate is verified with."""
     client_cert: str = ""

@@ -1,18 +1,27 @@
 """The manifest's `[[smoke]]` tables: the declarative steps of the smoke test (docs/smoke.md)."""
 
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
-from toombos_cli.manifest.tables.conditions import Condition, read_condition, value_at
 from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.smoke_parts import (
+    VARIABLE,
+    Capture,
+    Cleanup,
+    Counter,
+    Method,
+    Until,
+    Upload,
+    check_conditions,
+    check_hex,
+    check_json_path,
+    check_path,
+    check_regex,
+)
 
-Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
-"""A use of a variable, such as `${order_id}` or `${env.API_KEY}`."""
 RESERVED = ("env.", "run.")
 """The names that begin so are not for captures."""
 _READS = ("GET", "HEAD", "OPTIONS")
@@ -20,97 +29,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CLASS = re.compile(r"[1-5]xx")
 _EVERYWHERE = ("name", "service", "if_set", "if_unset", "optional", "timeout_s")
 _CONVERSATION = (*_EVERYWHERE, "send", "send_hex", "expect", "capture", "until", "writes", "proves_dry_run")
-
-
-class Counter(Table, frozen=True):
-    """A number that a step must raise by exactly `rises_by`: at a JSON path of a response, or a Prometheus metric."""
-
-    service: str
-    path: str
-    rises_by: int | float | str
-    """A number, or a variable that holds one."""
-    json: str | None = None
-    metric: str | None = None
-    """`name` or `name{label="value"}`; matching samples are added up."""
-
-    def __post_init__(self) -> None:
-        if (self.json is None) == (self.metric is None):
-            raise ValueError("a counter needs either `json` or `metric`")
-        _check_path("counters", self.path)
-        if isinstance(self.rises_by, str) and not VARIABLE.fullmatch(self.rises_by):
-            raise ValueError(f"rises_by must be a number or a variable, not {self.rises_by!r}")
-        if self.json is not None:
-            _check_json_path("counters", self.json)
-
-
-class Untouched(Table, frozen=True):
-    """A condition that must hold before the first step for a cleanup to be allowed."""
-
-    path: str
-    json: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        _check_path("if_at_start", self.path)
-        _check_conditions("if_at_start", self.json)
-        for path in self.json:
-            _check_json_path("if_at_start", path)
-
-
-class Cleanup(Table, frozen=True):
-    """A request to the step's service that undoes the step; it is sent at the end, even if the step failed."""
-
-    path: str
-    method: Method = "DELETE"
-    status: tuple[int, ...] = (200, 202, 204, 404)
-    if_at_start: Untouched | None = None
-    """For a request that removes more than the step created: send it only if there was nothing else to remove."""
-
-    def __post_init__(self) -> None:
-        _check_path("cleanup", self.path)
-
-
-class Upload(Table, frozen=True):
-    """A file in a form: the content of a file of the project, or a text."""
-
-    path: str | None = None
-    content: str | None = None
-    name: str = ""
-    """The file name that the service sees; by default that of `path`, or the field's."""
-    type: str = ""
-    """The media type; by default that of the name."""
-
-    def __post_init__(self) -> None:
-        if (self.path is None) == (self.content is None):
-            raise ValueError("an upload needs either `path` or `content`")
-
-
-class Capture(Table, frozen=True):
-    """Where a value for later steps is found in a response."""
-
-    json: str | None = None
-    header: str | None = None
-    cookie: str | None = None
-    text: str | None = None
-    """A regular expression with one group, searched for in the body or in what a TCP service sent."""
-
-    def __post_init__(self) -> None:
-        if sum(value is not None for value in (self.json, self.header, self.cookie, self.text)) != 1:
-            raise ValueError("a capture needs exactly one of `json`, `header`, `cookie` and `text`")
-        if self.json is not None:
-            _check_json_path("capture", self.json)
-        if self.text is not None and _regex("capture", self.text).groups != 1:
-            raise ValueError(f"capture: text {self.text!r} must have one group: (...)")
-
-
-class Until(Table, frozen=True):
-    """How long a step's request is sent again, until all of its conditions hold."""
-
-    timeout_s: float = 30.0
-    every_s: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not (self.timeout_s > 0 and self.every_s > 0):
-            raise ValueError("until: timeout_s and every_s must be above 0 seconds")
 
 
 class SmokeStep(Table, frozen=True):
@@ -219,21 +137,20 @@ class SmokeStep(Table, frozen=True):
         if self.send is not None and self.send_hex is not None:
             raise ValueError(f"{self.name}: send and send_hex exclude each other")
         if self.send_hex is not None:
-            _check(f"{self.name}: send_hex", lambda: bytes.fromhex(self.send_hex or ""))
+            check_hex(f"{self.name}: send_hex", self.send_hex)
         if self.expect is not None:
-            _regex(f"{self.name}: expect", self.expect)
+            check_regex(f"{self.name}: expect", self.expect)
 
     def _check_exchange(self) -> None:
-        if not VARIABLE.fullmatch(self.path):
-            _check_path(self.name, self.path)
+        check_path(self.name, self.path)
         if isinstance(self.status, str) and not _CLASS.fullmatch(self.status):
             raise ValueError(f"{self.name}: status {self.status!r} is not valid: write 200, [200, 201] or '2xx'")
         if self.text is not None:
-            _regex(f"{self.name}: text", self.text)
+            check_regex(f"{self.name}: text", self.text)
         for demands in (self.json, self.metrics, self.response_headers, self.response_cookies):
-            _check_conditions(self.name, demands)
+            check_conditions(self.name, demands)
         for path in self.json:
-            _check_json_path(self.name, path)
+            check_json_path(self.name, path)
         bodies = [name for name in ("form", "files") if getattr(self, name)]
         bodies += [name for name in ("body", "raw") if getattr(self, name) is not None]
         if len(bodies) > 1 and bodies != ["form", "files"]:
@@ -257,47 +174,3 @@ class SmokeStep(Table, frozen=True):
         """Yield the name and the place of each capture."""
         for name, place in self.capture.items():
             yield name, Capture(json=place) if isinstance(place, str) else place
-
-
-def _check_path(where: str, path: str) -> None:
-    if not path.startswith("/"):
-        raise ValueError(f"{where}: path must begin with /, not {path!r}")
-    if "#" in path:
-        raise ValueError(f"{where}: the fragment of {path!r} is not sent to a server: leave out the part from # on")
-
-
-def _check_json_path(where: str, path: str) -> None:
-    try:
-        value_at(msgspec.UNSET, VARIABLE.sub("x", path))
-    except ValueError:  # unless it is right with an index in the place of a variable
-        _check(where, lambda: value_at(msgspec.UNSET, VARIABLE.sub("0", path)))
-
-
-def _check_conditions(where: str, demands: dict[str, Any]) -> None:
-    for key, demand in demands.items():
-        _check(f"{where}: {key}", partial(read_condition, _with_known_operands(demand)))
-
-
-def _with_known_operands(demand: Any) -> Any:
-    """Return the condition without the operands that are a variable: their type is not known yet."""
-    if not isinstance(demand, dict):
-        return demand
-    return {
-        name: operand
-        for name, operand in demand.items()
-        if not (isinstance(operand, str) and VARIABLE.fullmatch(operand) and name in Condition.__struct_fields__)
-    }
-
-
-def _regex(where: str, expression: str) -> re.Pattern[str]:
-    try:
-        return re.compile(VARIABLE.sub("0", expression))
-    except re.error as error:
-        raise ValueError(f"{where}: {expression!r} is not a regular expression: {error}") from None
-
-
-def _check(where: str, read: Callable[[], Any]) -> None:
-    try:
-        read()
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None

@@ -1,5 +1,6 @@
 """The view of `toombos health`: a table with a row per service, then cause and fix of what is wrong."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from toombos_cli.base.results import Verdict
@@ -22,6 +23,7 @@ _COLUMNS = (
 )
 _URL = Column(name="URL", drop=1)
 _HISTORY_WIDTH = range(10, 61)
+_STATES = {Verdict.PASS: "up", Verdict.WARN: "degraded", Verdict.FAIL: "down", Verdict.ERROR: "not judged"}
 _INDENT = "      "
 
 
@@ -82,9 +84,9 @@ def _explain(console: "Console", service: "ServiceHealth", *, verbose: bool) -> 
 
 def _summary(report: "HealthReport") -> str:
     """Return how many services are in each state, in words that agree with the verdicts above."""
-    words = ["not judged" if s.verdict is Verdict.ERROR else s.status.value for s in report.services]
-    counts = {word: words.count(word) for word in ("up", "starting", "degraded", "down", "not judged")}
-    parts = [f"{count} {word}" for word, count in counts.items() if count or word == "up"]
+    counts = Counter("starting" if s.status == "starting" else _STATES[s.verdict] for s in report.services)
+    words = ("up", "starting", "degraded", "down", "not judged")
+    parts = [f"{counts[word]} {word}" for word in words if counts[word] or word == "up"]
     if report.skipped:
         parts.append(f"{len(report.skipped)} skipped")
     mode = f"; {report.mode_text}" if report.mode or report.dry_run else ""
