@@ -100,7 +100,7 @@ def _owner_of(
         ours=ours,
         uid=listener.uid,
         neighbour=neighbour(pid) if pid and ours is False else None,
-        poses=ours is False and _is_tagged(pid, project, service.name),
+        poses=ours is False and carries_tag(pid, project, service.name),
     )
 
 
@@ -228,7 +228,8 @@ def _is_ours(pid: int | None, project: Path, name: str, root: int | None, state:
     return root is not None and any(root in (row.pid, row.session, row.group) for row in processes.lineage(pid))
 
 
-def _is_tagged(pid: int | None, project: Path, name: str) -> bool:
+def carries_tag(pid: int | None, project: Path, name: str) -> bool:
+    """Report whether a process carries the tag of a service, which proves nothing by itself."""
     return pid is not None and bool(processes.find_tagged(run_id_prefix(project, name), (pid,)))
 
 

@@ -21,11 +21,13 @@ _ANSWERS_RIGHT = (Reason.OK, Reason.SLOW, Reason.TIMEOUT, Reason.REFUSED)
 def is_foreign(facts: Facts, found: ServiceFacts) -> bool:
     """Return whether another program has the service's port.
 
-    Either toombos runs the service and this is another process, or nobody started the service here and what listens
-    does not respond as the service should.
+    Either toombos runs the service and this is another process, or it poses as the service, or nobody started the
+    service here and what listens does not respond as the service should.
     """
     if found.holder is None or found.ours:
         return False
+    if found.poses:
+        return True
     if found.by_hand is not None and found.by_hand.pid == found.holder.pid:
         return False
     words = shown_command(facts.manifest.services[found.name].command[1:])

@@ -14,7 +14,7 @@ from toombos_cli.manifest.model import DRY_RUN
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.mode import running_mode
 from toombos_cli.project.own_processes import own_tags, recorded_processes, recorded_supervisor, unsupervised_state
-from toombos_cli.project.port_owner import Neighbour, neighbour
+from toombos_cli.project.port_owner import Neighbour, carries_tag, neighbour
 from toombos_cli.project.service_logs import stray_output
 from toombos_cli.project.state import (
     FailureKind,
@@ -84,6 +84,8 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     cpu_percent: float | None = None
     holder: ListenerFacts | None = None
     ours: bool = False
+    poses: bool = False
+    """Whether the holder carries the tag of the service without being it."""
     listens_at: tuple[ListenerFacts, ...] = ()
     by_hand: ListenerFacts | None = None
     wants_dry_run: bool = False
@@ -201,6 +203,7 @@ def _service(
         cpu_percent=entry.cpu_percent if entry else None,
         holder=_holder(first, table, with_neighbour=first.pid not in pids) if first else None,
         ours=first is not None and first.pid in pids,
+        poses=first is not None and first.pid not in pids and carries_tag(first.pid, project, service.name),
         listens_at=tuple(_holder(x, table) for x in own),
         wants_dry_run=bool(entry and entry.wants_dry_run),
         says_dry_run=entry.says_dry_run if entry else None,
