@@ -26,6 +26,7 @@ ALLOWED = {
     "diagnose/checks/logs.py: _REFUSAL.search(entry.text)": LOGS,
     "diagnose/checks/logs.py: pattern.taken_back_by.search(entry.text)": LOGS,
     "diagnose/checks/processes.py: re.search('\\\\bWARN', e.text)": LOGS,
+    "probes/command.py: re.search(wanted, self._printed.text)": "the output, searched for what the manifest names",
     "probes/judge.py: re.search(expectation.text, result.text)": "the response, searched for what the manifest names",
     "settings/rules/lines.py: binding.text.startswith('export ')": ENV,
     "settings/rules/lines.py: re.match('(?:export[^\\\\S\\\\r\\\\n]+)?[^=]*?([^\\\\S\\\\r\\\\n]*)="

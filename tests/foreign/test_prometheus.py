@@ -29,7 +29,7 @@ def programs(shared: ForeignSystem) -> ForeignSystem:
     (shared.project / "alertmanager.yml").write_text(ALERTMANAGER)
     shared.add("prometheus", prometheus(), health="/-/healthy", ready="/-/ready")
     shared.add("prefixed", prometheus("--web.external-url=/p"), health="/p/-/healthy")
-    shared.add("alerts", alertmanager(), health="/-/healthy", ready="/-/ready")
+    shared.add("alertmanager", alertmanager(), health="/-/healthy", ready="/-/ready")
     exporter = [needs("prometheus-node-exporter"), "--no-collector.diskstats", "--web.listen-address={host}:{port}"]
     shared.add("machine", exporter, health="/")
     shared.start()
@@ -53,7 +53,7 @@ def test_healthy_programs_raise_no_alarm(programs: ForeignSystem) -> None:
         pytest.param("machine", {"health": "/metrics"}, UP, id="a page of metrics"),
         pytest.param("prometheus", {"health": "/api/v1/status/runtimeinfo"}, UP, id="an API that says success"),
         pytest.param("prometheus", {"health": "/api/v1/query"}, ("down", "status"), id="an API that says error"),
-        pytest.param("alerts", {"health": "/api/v2/status"}, UP, id="an API with a nested status"),
+        pytest.param("alertmanager", {"health": "/api/v2/status"}, UP, id="an API with a nested status"),
     ],
 )
 def test_their_routes_are_judged_rightly(
@@ -71,7 +71,7 @@ def test_their_routes_are_judged_rightly(
 
 def test_a_wrong_configuration_is_named_in_the_words_of_the_program(system: ForeignSystem) -> None:
     (system.project / "wrong.yml").write_text("receivers: []\n")
-    system.add("alerts", alertmanager("wrong.yml"), health="/-/healthy", restart={"policy": "never"})
+    system.add("alertmanager", alertmanager("wrong.yml"), health="/-/healthy", restart={"policy": "never"})
     done = system("start")
     assert done.returncode == 4
     assert "no routes provided" in done.stdout + done.stderr

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import one_line
 from toombos_cli.manifest.tables.expectations import Expectation, status_fits
-from toombos_cli.manifest.tables.health_words import dictionary
+from toombos_cli.manifest.tables.health_words import UNCERTAIN, dictionary, normalized
 from toombos_cli.probes.health_document import State, judge_document, judge_text
 from toombos_cli.probes.result import Cause, ProbeResult, Reason
 
@@ -233,6 +233,8 @@ def _by_its_body(result: ProbeResult, expects: Expects, words: Mapping[str, str]
     status = document.get("status") if isinstance(document, dict) else None
     if expects == "status" and status is None:
         return _unwell(result, Cause.NO_STATUS, "the body has no `status`")
+    if expects == "status" and normalized(str(status)) in UNCERTAIN:
+        return _unwell(result, Cause.UNWELL, f"the body says status {_short(str(status))!r}")
     said = judge_document(document, words)
     if expects == "status" and said.state == "well" and said.unknown:
         return _unwell(result, Cause.UNWELL, f"the body says status {said.unknown!r}")

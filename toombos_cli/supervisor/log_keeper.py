@@ -43,6 +43,8 @@ class _Watched:
     next_at: float = 0.0
     rate: float = 0.0
     took_s: float = _FIRST_ROTATION_S
+    failed: bool = False
+    """Whether the last attempt to note its content failed."""
 
 
 @dataclass(slots=True)
@@ -104,8 +106,10 @@ class LogKeeper:
         replaced = inode != watched.inode or size < watched.size
         watched.looked_at, watched.size = now, size
         # A small log waits until the services have been spawned: they would wait for our imports.
-        if replaced and inode and (now >= self._may_import_at or size > settings.max_mb * _MB / 2):
-            self._note_content(path, watched)
+        may_note = now >= self._may_import_at or size > settings.max_mb * _MB / 2
+        if (
+            replaced and inode and may_note and self._note_content(path, watched)
+        ):  # if it fails, the next look tries again
             watched.inode = inode
         if size and watched.log is not None and watched.record is not None:
             expected = size + watched.rate * watched.took_s
@@ -117,8 +121,8 @@ class LogKeeper:
         full_s = (limit - watched.size) / watched.rate - watched.took_s if watched.rate else _LONGEST_PAUSE_S
         watched.next_at = now + max(_SHORTEST_PAUSE_S, min(soon_s, full_s, _LONGEST_PAUSE_S))
 
-    def _note_content(self, path: str, watched: _Watched) -> None:
-        """Read the record of a log that is new here, or that others have truncated or replaced."""
+    def _note_content(self, path: str, watched: _Watched) -> bool:
+        """Read the record of a log that is new here, or that others have truncated or replaced. Return success."""
         from toombos_cli.logs.rotation import LogFile
 
         if watched.log is None:
@@ -130,7 +134,13 @@ class LogKeeper:
             watched.log.note_beginning(time.time())
         except OSError as error:
             self._warn(watched.log, error)
+            watched.failed = True
+        else:
+            if watched.failed:
+                self.on_warning(watched.log.path, None)
+            watched.failed = False
         watched.record = watched.log.record()
+        return not watched.failed
 
     def _rotate(self, watched: _Watched, settings: Logs) -> None:
         log = watched.log

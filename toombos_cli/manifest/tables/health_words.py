@@ -36,6 +36,9 @@ CLASSES = ("well", "starting", "degraded", "down")
 _SEPARATORS = re.compile(r"[\s_-]+")
 _TRIMMED = " \t\r\n.!…\"'"
 
+UNCERTAIN = frozenset({"unknown", "service unknown"})
+"""Words of restriction that say nothing: `health_answer = "status"` takes them for a denial."""
+
 
 class HealthWords(Table, frozen=True):
     """Words that mean something else in this system: each is moved to the class that it is listed in."""
