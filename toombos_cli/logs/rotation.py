@@ -132,6 +132,7 @@ class LogFile:
         if not record.pending:
             return
         part = self.path.with_name(f"{record.pending}.part")
+        self._needs_directory()
         with locks.hold(self._lock_path):
             if not part.exists() or self._holds(record, part):
                 part.unlink(missing_ok=True)
@@ -160,6 +161,7 @@ class LogFile:
         except OSError:
             part.unlink(missing_ok=True)
             raise
+        self._needs_directory()
         with locks.hold(self._lock_path):
             os.fdatasync(fd)  # or else the cut would take long, in which others may begin a copy
             known = copies_now(self.path)
@@ -237,7 +239,12 @@ class LogFile:
         except OSError:
             return False
 
+    def _needs_directory(self) -> None:
+        """Raise FileNotFoundError if the directory of the records is gone, as when the project was moved just now."""
+        self._record_path.parent.stat()
+
     def _write(self, record: RotationRecord) -> None:
+        self._needs_directory()
         replace_file(self._record_path, msgspec.json.encode(record), durable=True)
 
 

@@ -17,6 +17,8 @@ def last_lines(
 ) -> tuple[str, ...]:
     """Return up to `count` last lines written at or after byte `offset`, from the whole log if it has shrunk since.
 
+    Blank lines are left out.
+
     Reads only the last 64 KiB; returns () if there is no log. Secrets, also those in the service's `environment`, are
     replaced, because these lines go to terminals, CI logs, the state file and alerts unasked.
     """
@@ -35,6 +37,5 @@ def last_lines(
     from toombos_cli.logs.lines import text_of
 
     redactor = Redactor(secrets_of(environment))
-    if not lines[-1]:
-        lines.pop()
+    lines = [line for line in lines if line.strip()]  # a rotation leaves a line of blanks at the head
     return tuple(redactor.text(text_of(line)) for line in lines[-(count + _LINES_OF_KEY) :])[-count:]

@@ -17,6 +17,7 @@ from toombos_cli.manifest.model import Logs
 
 @pytest.fixture
 def log(tmp_path: Path) -> LogFile:
+    (tmp_path / "run").mkdir()
     return LogFile(tmp_path / "crm.log", tmp_path / "run" / "crm.rotation")
 
 

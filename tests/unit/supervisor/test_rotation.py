@@ -38,6 +38,7 @@ for first in range(0, total, 500):
 def log(tmp_path: Path) -> LogFile:
     """Return an empty log in the temporary directory."""
     (tmp_path / "crm.log").touch()
+    (tmp_path / "run").mkdir()
     return LogFile(tmp_path / "crm.log", tmp_path / "run" / "crm.rotation")
 
 
