@@ -88,7 +88,7 @@ class Follower:
             if self._live is not None:
                 offset = self._live.end_of_lines(record.blank) if from_end else record.blank
                 self._live.go_to(offset, record.blank)
-            self.place = record.base + offset
+            self.place, self._blank = record.base + offset, record.blank
 
     def poll(self) -> list[bytes]:
         """Return the lines, without newlines, completed since the last call; at most about 1 MiB of each file.
@@ -105,7 +105,7 @@ class Follower:
                     offset = record.blank
                 self._live.offset = offset
                 lines += self._live.read()
-                self.place = record.base + self._live.offset
+                self.place, self._blank = record.base + self._live.offset, record.blank
         self._polled_at = time.time()
         return lines
 
@@ -158,7 +158,10 @@ class Follower:
         return content[-missing:] if before[len(before) - count :] == live.seen[len(live.seen) - count :] else None
 
     def _since_truncation(self, live: _OpenLog) -> Iterator[bytes]:
-        """Yield the rest of a copy of what was read here, if there is one, and whatever was archived after it."""
+        """Yield the rest of the copy or archive of what was read here, and everything that was archived after it.
+
+        An archive of toombos begins after the filler that the log had, a copy has it.
+        """
         newer_than = self._polled_at - _CLOCKS_DIFFER_S
         recent = [archive for archive in older_parts(self._log.path) if archive.at >= newer_than]
         known = {stream.inode for stream in self._moved}
@@ -166,13 +169,19 @@ class Follower:
         for archive in recent:
             if archive.inode in known:
                 continue
-            if not continued and not archive.is_own:
-                whole = archive_content(archive.path)
-                begin = live.offset - len(live.seen)
-                if whole[begin : live.offset] == live.seen and len(whole) >= live.offset:
-                    continued = True
-                    yield whole[live.offset :]
-            elif continued or archive.at > self._polled_at:
+            if continued:
+                yield archive.content()
+                continue
+            is_new = archive.at >= int(self._polled_at * 1000) / 1000  # the names of archives have milliseconds
+            if archive.is_own and not is_new:
+                continue
+            whole = archive_content(archive.path)
+            place = live.offset - (self._blank if archive.is_own else 0)
+            seen = live.seen[-place:] if place else b""
+            if whole[place - len(seen) : place] == seen and len(whole) >= place:
+                continued = True
+                yield whole[place:]
+            elif archive.is_own:
                 yield archive.content()
 
 

@@ -4,13 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.support.log_rotations import KEEPING_ALL, Rotation, truncate
+from tests.support.log_rotations import KEEPING_ALL, Rotation, copy_and_truncate, truncate
 from tests.support.waiting import wait_for
 from toombos_cli.logs.archives import archive_content
 from toombos_cli.logs.follower import Follower
@@ -124,6 +125,25 @@ def test_a_follower_sees_each_line_once_and_in_order(service: Service, others: R
     while lines := follower.poll():
         followed += lines
     assert numbers(b"\n".join(followed)) == list(range(first, service.count))
+
+
+@pytest.mark.parametrize("unread", [0, 5], ids=["all was read before the cut", "some was not"])
+def test_a_follower_does_not_repeat_an_archive_that_it_had_read_if_a_truncation_follows(
+    tmp_path: Path, unread: int
+) -> None:
+    service = Service(tmp_path / "crm.log", tmp_path / "crm.rotation")
+    follower = Follower(service.log)
+    service.write(3000)
+    followed = follower.poll()
+    service.write(unread)
+    assert service.log.rotate(Logs(max_mb=1), time.time()) is not None
+    service.write(20)
+    copy_and_truncate(service.path)
+    service.write(3)
+    while lines := follower.poll():
+        followed += lines
+    os.close(service.fd)
+    assert numbers(b"\n".join(followed)) == list(range(service.count))
 
 
 def test_what_is_written_after_a_truncation_is_shown_followed_and_archived(service: Service) -> None:
