@@ -18,11 +18,12 @@ from toombos_cli.load.scenario import read_scenario
 from toombos_cli.load.target_check import choose_target, connect_once, split_url
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.commands import start_as_before
-from toombos_cli.project.port_owner import strangers
+from toombos_cli.project.port_owner import refused_listeners
 
 _MOST_RPS = 1_000_000  # more than a client can send; computing the schedule alone would take longer than the run
 _DEFAULT_DURATION_S = 10.0
 _DEFAULT_MAX_CONNECTIONS = 1000
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -48,7 +49,7 @@ def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str,
     requests = options.requests
     if requests is None and duration_s is None and not stages:
         requests = max(defaults.requests, options.connections or 0)
-    url, is_default = _url(options, manifest)
+    url, is_default = _url(options, manifest, variables)
     allowed = (*(options.allow_target or ()), *defaults.allowed_targets)
     target, addresses = choose_target(url, allowed=allowed, verify_tls=not options.insecure)
     endpoints = _request_mix(options, manifest, variables, target, is_default=is_default)
@@ -142,10 +143,11 @@ def parse_stages(text: str) -> tuple[RampStage, ...]:
     return tuple(stages)
 
 
-def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
+def _url(options: LoadOptions, manifest: Manifest, variables: Mapping[str, str]) -> tuple[str, bool]:
     """Return the URL, and whether it is the manifest's default target in every part.
 
-    Raise UsageError, and RefusedError if a stranger is in the place of the default target's service.
+    Raise UsageError, and RefusedError if a stranger is in the place of the default target's service, or if variables
+    would go to another user's process that toombos did not start.
     """
     service = manifest.services.get(manifest.load.service or "")
     if options.url is not None and not options.url.startswith("/"):
@@ -158,7 +160,9 @@ def _url(options: LoadOptions, manifest: Manifest) -> tuple[str, bool]:
             else None
         )
         raise UsageError("no default target", where="[load] service", hint=hint)
-    if complaint := strangers(manifest.project, {service.name: service}).get(service.name):
+    used = _VARIABLE.findall(" ".join(manifest.load.headers.values()))
+    receiving = (service.name,) if any(variables.get(name) for name in used) else ()
+    if complaint := refused_listeners(manifest.project, {service.name: service}, receiving).get(service.name):
         raise RefusedError(f"{complaint}: nothing was sent", where=service.url, hint=here("health", service.name))
     path = "/" if options.scenario else options.url or manifest.load.path
     return service.url + path, options.url is None
@@ -231,8 +235,8 @@ def _content_type(body: bytes) -> Literal["application/json", "text/plain; chars
 def _default_headers(manifest: Manifest, variables: Mapping[str, str]) -> Headers:
     found = []
     for name, value in manifest.load.headers.items():
-        needed = re.findall(r"\$\{(\w+)\}", value)
+        needed = _VARIABLE.findall(value)
         if all(variables.get(variable) for variable in needed):
-            filled = re.sub(r"\$\{(\w+)\}", lambda match: variables[match[1]], value)
+            filled = _VARIABLE.sub(lambda match: variables[match[1]], value)
             found.append(parse_header(f"{name}: {filled}"))
     return tuple(found)

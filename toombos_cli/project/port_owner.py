@@ -194,12 +194,13 @@ def distrusted(project: Path, services: Mapping[str, Service]) -> dict[str, Dist
     return found
 
 
-def strangers(project: Path, services: Mapping[str, Service]) -> dict[str, str]:
-    """Return the services in whose place a stranger is now, each with the complaint about it."""
-    state = read_state(project) or unsupervised_state(project, services)
-    owners = find_owners(project, services, state)
-    complaints = {name: wrong_owner(service, owners.get(name), state) for name, service in services.items()}
-    return {name: complaint for name, complaint in complaints.items() if complaint}
+def refused_listeners(project: Path, services: Mapping[str, Service], receiving: Collection[str]) -> dict[str, str]:
+    """Return the services that must get no request now, each with the complaint about its listener.
+
+    Strangers get none. What is only distrusted gets none if its service is among those that receive variables.
+    """
+    found = distrusted(project, services)
+    return {name: one.complaint for name, one in found.items() if one.is_stranger or name in receiving}
 
 
 def is_suspended(pid: int | None) -> bool:

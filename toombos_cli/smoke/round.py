@@ -14,10 +14,11 @@ from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import Reason, health_verdict
 from toombos_cli.probes.health import NOTHING
 from toombos_cli.project.own_requests import OwnRequests
-from toombos_cli.project.port_owner import strangers
+from toombos_cli.project.port_owner import refused_listeners
 from toombos_cli.project.service_probe import probe_service
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import UnreadableCounterError
+from toombos_cli.smoke.egress import variables_sent
 from toombos_cli.smoke.exchange import Exchanges
 from toombos_cli.smoke.plan import HEALTH, SmokePlan
 from toombos_cli.smoke.report import StepResult
@@ -71,10 +72,14 @@ class Round:
 
     def run(self, *, allow_live: bool) -> tuple[tuple[StepResult, ...], tuple[str, ...]]:
         """Return the results in order, and what was left behind. Raises RefusedError for a system that is live."""
-        services = {name: self._system.services[name] for name in self._plan.services}
-        taken = strangers(self._system.project, services)
-        for name, service in services.items():
-            self._done(self._no_request_to(service, taken[name]) if name in taken else self._check_health(service))
+        services, receiving = self._system.services, self._receiving()
+        asked = {name: services[name] for name in (*self._plan.services, *receiving)}
+        taken = refused_listeners(self._system.project, asked, receiving)
+        for name, service in asked.items():
+            if name in taken:
+                self._done(self._no_request_to(service, taken[name]))
+            elif name in self._plan.services:
+                self._done(self._check_health(service))
         for step in self._plan.proofs:
             self._done(self._prove(step, allow_live=allow_live))
         healthy = tuple(step for step in self._plan.steps if step.service not in self._unhealthy)
@@ -86,6 +91,12 @@ class Round:
         finally:
             left_behind = cleanups.run()
         return tuple(self._results), left_behind
+
+    def _receiving(self) -> frozenset[str]:
+        """Return the services that get variables of the environment, also those of which only a counter is read."""
+        steps = (*self._plan.proofs, *self._plan.steps)
+        sent = [variables_sent(step, self._system.services, self._system.environment) for step in steps]
+        return frozenset(name for each in sent for name, variables in each.items() if variables)
 
     def _prove(self, step: SmokeStep, *, allow_live: bool) -> StepResult:
         """Check that the service says that it is in dry-run mode. A service that responds otherwise counts as live."""

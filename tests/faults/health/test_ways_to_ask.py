@@ -246,6 +246,55 @@ def test_a_system_that_was_started_otherwise_gets_secrets_only_as_its_users(
         assert "of the user 65534, which toombos did not start; nothing was sent to it" in service["detail"]
 
 
+WAYS = {
+    "a smoke step": (
+        'headers = { X-Key = "${env.TOKEN}" }\n[[smoke]]\nname = "key"\nservice = "s"\npath = "/"\n'
+        'headers = { X-Key = "${env.TOKEN}" }',
+        ("smoke",),
+    ),
+    "a smoke step alone": (
+        '[[smoke]]\nname = "key"\nservice = "s"\npath = "/"\nheaders = { X-Key = "${env.TOKEN}" }',
+        ("smoke",),
+    ),
+    "a counter of a step of another service": (
+        '[services.own]\ncommand = ["{python}", "s.py", "{port}"]\nport = OTHER\n'
+        '[[smoke]]\nname = "key"\nservice = "own"\npath = "/"\n'
+        'counters = [{ service = "s", path = "/${env.TOKEN}", json = "n", rises_by = 0 }]',
+        ("start", "own"),
+        ("smoke", "--only", "key"),
+    ),
+    "the headers of load": (
+        '[load]\nservice = "s"\npath = "/"\nheaders = { X-Key = "${TOKEN}" }',
+        ("load", "-n", "1", "-c", "1"),
+    ),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a process as another user")
+@pytest.mark.parametrize(("user", "is_sent"), [(65534, False), (0, True)], ids=["another user", "root"])
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_nothing_sends_a_variable_to_a_process_of_another_user(
+    project: Project, way: tuple[Any, ...], user: int, is_sent: bool
+):
+    lines, *commands = way
+    (project.path / ".env").write_text(f"TOKEN={SECRET}\n")
+    (project.path / ".env").chmod(0o600)
+    project.write(lines.replace("OTHER", str(free_port())))
+    argv = [sys.executable, "-c", _LISTENER, str(project.port), str(user)]
+    listener = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == "listens\n"
+        for command in commands:
+            last = project(*command)
+    finally:
+        listener.kill()
+    assert (SECRET in listener.communicate()[0]) == is_sent, project.output
+    if not is_sent:
+        assert last.returncode != 0
+        assert "of the user 65534, which toombos did not start" in project.output
+
+
 def test_a_secret_is_not_sent_to_another_machine(project: Project):
     (project.path / ".env").write_text(f"TOKEN={SECRET}\n")
     (project.path / ".env").chmod(0o600)
