@@ -1,4 +1,4 @@
-"""Whoever asks a service reaches it as its manifest table says: over TLS with its authority, or at its Unix socket."""
+"""Every caller reaches a service as the manifest describes: over TLS with its own authority, or by its Unix socket."""
 
 import json
 import ssl

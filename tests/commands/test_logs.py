@@ -104,7 +104,7 @@ def test_lines_of_the_own_requests_of_this_project_can_be_left_out(project: Path
 MISTAKES = {
     "a bad pattern": (("--exclude", "("), "--exclude '(' is not a regular expression"),
     "a bad time": (("--until", "soon"), "--until 'soon' is not a time"),
-    "an end of what has none": (("-f", "--until", "1h"), "--until has no meaning with --follow"),
+    "an end time for a log that is followed": (("-f", "--until", "1h"), "--until has no meaning with --follow"),
 }
 
 

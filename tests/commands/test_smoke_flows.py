@@ -16,7 +16,7 @@ from toombos_cli.smoke.run import run_smoke
 
 
 class Application:
-    """A web application: a login with a form, a job, a list in pages, an upload, and a mirror of what it receives."""
+    """A web application with a login form, a job, a paginated list, an upload, and a route that echoes its request."""
 
     def __init__(self):
         self.polls = 0

@@ -60,7 +60,7 @@ def foreign_archives(log: Path) -> tuple[LogPart, ...]:
 
 
 def older_parts(log: Path) -> tuple[LogPart, ...]:
-    """Return all archives, whoever made them, in the order in which their lines were written.
+    """Return the archives of toombos and of others, in the order in which their lines were written.
 
     A copy of the log that is not yet followed by its truncation is left out: the log has the same lines.
     """

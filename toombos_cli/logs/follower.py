@@ -158,7 +158,7 @@ class Follower:
         return content[-missing:] if before[len(before) - count :] == live.seen[len(live.seen) - count :] else None
 
     def _since_truncation(self, live: _OpenLog) -> Iterator[bytes]:
-        """Yield the rest of the copy or archive of what was read here, and everything that was archived after it.
+        """Yield what follows the last line read, in the copy or archive that has it, then all later archives.
 
         An archive of toombos begins after the filler that the log had, a copy has it.
         """

@@ -180,7 +180,7 @@ class LogFile:
             return archive if left else None
 
     def _keep_old_content(self, part: Path, record: RotationRecord) -> Path | None:
-        """Make an archive of what was in the file before others emptied it, unless they have a copy."""
+        """Archive the content that others have removed from the log, unless they kept a copy."""
         archive: Path | None = part.with_suffix("")
         newer_than = record.rotated_at - _CLOCKS_DIFFER_S
         if has_copy_of(self.path, read_plain(part, None), record.blank, newer_than=newer_than):

@@ -24,7 +24,7 @@ _LOOK_S = 0.02
 
 
 class _Output:
-    """The beginning and the end of what a command prints on one of its streams."""
+    """The first and last output of a command on one stream."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         self.stream = stream

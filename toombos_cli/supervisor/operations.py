@@ -219,7 +219,7 @@ def _denied(found: RunningMode, failures: tuple[ServiceFailure, ...]) -> tuple[s
 
 
 def _half_started(done: Done) -> tuple[str, ...]:
-    """Return notes of what a failed start has left running and what it has not started at all."""
+    """Return notes on what a failed start left running and what it did not start."""
     notes = []
     if done.skipped:
         notes.append(f"not started either, because they depend on it: {', '.join(done.skipped)}")

@@ -20,7 +20,7 @@ _INDENT = 6
 
 
 def show(report: "CheckReport", output: Output) -> None:
-    """Print what is wrong, the worst first, then a summary; with --verbose also a table of what is well."""
+    """Print the problems, worst first, then a summary; with --verbose, also a table of the checks that passed."""
     ordered = sorted(report.findings, key=lambda finding: _order(finding.verdict))
     ids = {finding.id for finding in report.findings if finding.verdict in UNWELL}
     for finding in ordered:

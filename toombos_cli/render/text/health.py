@@ -1,4 +1,4 @@
-"""The view of `toombos health`: a table with a row per service, then cause and fix of what is wrong."""
+"""The view of `toombos health`: a table with a row per service, then the cause and fix of each problem."""
 
 from collections import Counter
 from typing import TYPE_CHECKING
