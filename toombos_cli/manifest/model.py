@@ -15,9 +15,10 @@ from toombos_cli.manifest.tables.load import LoadDefaults
 from toombos_cli.manifest.tables.logs import Logs as Logs
 from toombos_cli.manifest.tables.monitoring import Monitoring
 from toombos_cli.manifest.tables.schedule import Job
-from toombos_cli.manifest.tables.service import Service, Table
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.service import start_order as start_order
 from toombos_cli.manifest.tables.smoke import SmokeStep
+from toombos_cli.manifest.tables.table import Table
 
 DRY_RUN = "dry_run"
 """The mode of `--dry-run`."""

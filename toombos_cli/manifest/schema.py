@@ -22,7 +22,7 @@ from toombos_cli.manifest.reading.layers import EXTENDABLE, packaged_tree
 from toombos_cli.manifest.reading.loader import NAME_PATTERN
 from toombos_cli.manifest.schema_rules import BOUNDS, TOGETHER, Schema, given
 from toombos_cli.manifest.tables.conditions import Condition
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 _HEADINGS = {
     "Manifest": "Top level",

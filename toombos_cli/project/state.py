@@ -142,12 +142,6 @@ class SystemState(msgspec.Struct, frozen=True, kw_only=True):
         entry = self.services.get(name)
         return entry is not None and (entry.desired or entry.phase in (Phase.FAILED, Phase.CRASH_LOOP))
 
-    def identity_of(self, state: ServiceState) -> processes.ProcessIdentity:
-        """Return the identity of a service's process."""
-        return processes.ProcessIdentity(
-            boot_id=self.boot_id, pid_namespace=self.pid_namespace, pid=state.pid, start_ticks=state.start_ticks
-        )
-
     @property
     def supervisor(self) -> processes.ProcessIdentity:
         """The identity of the supervisor that wrote this."""

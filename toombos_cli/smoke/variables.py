@@ -13,9 +13,9 @@ from urllib.parse import quote
 import msgspec
 
 from toombos_cli.base.exact_numbers import as_text
-from toombos_cli.manifest.tables.service import Table
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.manifest.tables.smoke_parts import VARIABLE, Capture, Cleanup, Counter, Untouched, Upload
+from toombos_cli.manifest.tables.table import Table
 
 T = TypeVar("T")
 ENVIRONMENT, RUN_ID = "env.", "run.id"

@@ -96,9 +96,7 @@ def port_mismatch(facts: Facts) -> Iterator[Finding]:
         yield fail(
             f"{name} listens on {place.address}, the manifest says {host_port(service.host, service.port)}",
             Evidence(source=place.address, text=f"listened on by {place}"),
-            Evidence(
-                source=str(facts.manifest.source.path or "toombos.toml (packaged)"), text=f"[services.{name}] {key}"
-            ),
+            _in_manifest(facts, f"[services.{name}] {key}"),
             service=name,
             cause=f"clients that use the manifest's {key} do not reach it",
             fix=fix,

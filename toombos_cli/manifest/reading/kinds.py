@@ -8,7 +8,7 @@ import msgspec
 
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.reading.layers import KeyPath
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 
 def is_table(kind: Any) -> bool:

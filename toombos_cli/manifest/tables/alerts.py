@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 
 class Severity(StrEnum):

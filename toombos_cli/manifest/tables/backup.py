@@ -1,6 +1,6 @@
 """The manifest's `[backup]` table: what a backup contains, where it goes and how long it is kept."""
 
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 
 class Retention(Table, frozen=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from toombos_cli.base.exact_numbers import as_decimal, encode_exact, is_number
 from toombos_cli.base.spelling import did_you_mean
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 if TYPE_CHECKING:
     from jsonpath_rfc9535 import JSONPathQuery

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 Role = Literal[
     "",

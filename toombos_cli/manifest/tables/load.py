@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 
 class LoadDefaults(Table, frozen=True):

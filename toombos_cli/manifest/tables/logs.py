@@ -1,6 +1,6 @@
 """The manifest's `[logs]` table, in a module of its own because the supervisor needs only this part of the model."""
 
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 
 class Logs(Table, frozen=True):

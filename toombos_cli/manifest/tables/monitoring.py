@@ -3,7 +3,7 @@
 from typing import Literal
 
 from toombos_cli.manifest.tables.alerts import Severity
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 
 class Thresholds(Table, frozen=True):

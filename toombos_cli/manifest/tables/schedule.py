@@ -4,7 +4,7 @@ import re
 from typing import Literal
 
 from toombos_cli.manifest.tables.alerts import Severity
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 WEEKDAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat")  # cron counts from Sunday
 

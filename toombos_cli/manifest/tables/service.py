@@ -7,7 +7,7 @@ import msgspec
 from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.expectations import Expectation, check_headers, check_path, header_variables
 from toombos_cli.manifest.tables.health_words import HealthWords
-from toombos_cli.manifest.tables.table import Table as Table
+from toombos_cli.manifest.tables.table import Table
 
 Question = Literal["health", "ready", "live"]
 """What is asked of a service: all three are expectations of the manifest."""

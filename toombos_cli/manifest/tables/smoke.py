@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from toombos_cli.manifest.tables.service import Table
 from toombos_cli.manifest.tables.smoke_parts import (
     VARIABLE,
     Capture,
@@ -21,6 +20,7 @@ from toombos_cli.manifest.tables.smoke_parts import (
     check_path,
     check_regex,
 )
+from toombos_cli.manifest.tables.table import Table
 
 RESERVED = ("env.", "run.")
 """The names that begin so are not for captures."""

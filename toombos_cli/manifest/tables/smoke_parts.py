@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from toombos_cli.manifest.tables.conditions import Condition, read_condition, value_at
-from toombos_cli.manifest.tables.service import Table
+from toombos_cli.manifest.tables.table import Table
 
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_.-]*)\}")
