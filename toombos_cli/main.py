@@ -1,9 +1,5 @@
 """The `toombos` program: runs the command that the command line names and turns every outcome into an exit code."""
 
-import gc
-import os
-import signal
-import sys
 from typing import Annotated, ClassVar
 
 import typer
@@ -15,7 +11,7 @@ from toombos_cli.cli import options
 from toombos_cli.cli.failure import bug, fail, fault_of_the_machine, wrong_usage
 from toombos_cli.cli.groups import take_global_options
 from toombos_cli.cli.lazy_commands import CommandsOnDemand
-from toombos_cli.cli.standard_streams import open_closed_streams
+from toombos_cli.cli.standard_streams import discard_stdout
 
 # In the order of the help: name, `module` or `module:name` of a function in it, and the first sentence of its help,
 # repeated here so that `toombos --help` loads none of them.
@@ -122,10 +118,10 @@ def main(argv: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        return _closed_pipe()
+        return discard_stdout()
     except SystemExit as error:
         if isinstance(error.__context__, BrokenPipeError):  # rich turns a closed pipe into exit 1
-            return _closed_pipe()
+            return discard_stdout()
         raise
     except Exception as error:
         if (refusal := fault_of_the_machine(error)) is not None:
@@ -133,27 +129,3 @@ def main(argv: list[str]) -> int:
         return fail(argv, Toombos.targets, 70, bug(error))
     finally:
         name_project(None)
-
-
-def run() -> None:
-    """Run the process's command line and end the process with its exit code."""
-    open_closed_streams()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    code = main(sys.argv[1:])
-    gc.freeze()  # skip the final collection, which would take a sixth of the run time
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = _closed_pipe()
-    if code == 130:
-        # After an interrupt inside exec(), which dataclasses call while modules load, CPython ends by the signal
-        # although it was handled: the exit code would sometimes differ.
-        sys.stderr.flush()
-        os._exit(code)
-    sys.exit(code)
-
-
-def _closed_pipe() -> int:
-    """Redirect stdout, whose reader has gone, so that the flush at exit does not fail too."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 141

@@ -162,7 +162,7 @@ def test_the_shell_completes_commands_and_service_names(tmp_path):
 
     def completed(line: str) -> list[str]:
         asked = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" ")), "_TOOMBOS_COMPLETE": "complete_bash"}
-        program = "import sys; sys.argv[0] = 'toombos'; from toombos_cli.main import run; run()"
+        program = "import sys; sys.argv[0] = 'toombos'; from toombos_cli.__main__ import run; run()"
         done = subprocess.run(
             [sys.executable, "-c", program],
             env=os.environ | asked | {"PYTHONPATH": str(Path(__file__).parents[2])},

@@ -6,7 +6,6 @@ more than the judgement of that text. No other module decodes JSON or TOML (a co
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, overload
 
@@ -110,8 +109,7 @@ def decode_untrusted_toml(content: bytes | str, *, most_bytes: int = MOST_BYTES)
     return tree
 
 
-@dataclass(frozen=True, slots=True)
-class YamlDocument:
+class YamlDocument(msgspec.Struct, frozen=True):
     """The value of a YAML text, whose scalars are texts or None, and the line of each key of its upper levels."""
 
     value: Any

@@ -19,3 +19,9 @@ def open_closed_streams() -> None:
                 os.close(null)
             os.set_inheritable(number, True)
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+
+
+def discard_stdout() -> int:
+    """Redirect stdout, whose reader has gone, so that the flush at exit does not fail too; return the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141

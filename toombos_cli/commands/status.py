@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from toombos_cli.base.errors import UsageError
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.known_services import known_services
@@ -15,6 +16,9 @@ def status(
     services: options.Services = None,
     watch: Annotated[bool, typer.Option("--watch", help="Repeat it, with the last log line of each service.")] = False,
     every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Interval of --watch.")] = 1.0,
+    short: Annotated[
+        bool, typer.Option("--short", help="One line, for shell prompts; alone it takes half the time.")
+    ] = False,
     strict: options.Strict = False,
 ) -> None:
     """Show the phase, pid, port, uptime, restarts, CPU and memory of each service.
@@ -25,8 +29,14 @@ def status(
 
     known, names, manifest = known_services(invocation, services)
     knows_dry_run = manifest is None or "dry_run" in manifest.modes
+    if watch and short:
+        raise UsageError("--watch and --short exclude each other", hint="leave one of them out")
     if not watch:
-        report = run_status(invocation.project, known, names, knows_dry_run=knows_dry_run)
+        reads_logs = invocation.format != "text"
+        report = run_status(invocation.project, known, names, knows_dry_run=knows_dry_run, reads_logs=reads_logs)
+        if short and invocation.format == "text":
+            typer.echo(report.short)
+            raise typer.Exit(report.exit_code(strict=strict))
         invocation.finish(report, strict=strict)
     from toombos_cli.cli.watch import watch_report
 

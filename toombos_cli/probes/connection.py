@@ -6,11 +6,12 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from time import monotonic
 from typing import Literal
+
+import msgspec
 
 from toombos_cli.base.addresses import host_port
 from toombos_cli.base.errors import OperationError
@@ -50,8 +51,7 @@ class Deadline:
         return left
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
+class Connected(msgspec.Struct, frozen=True, kw_only=True):
     """An open connection and the address it reached; `address` is None on a Unix socket, and `peer_pid` over TCP."""
 
     sock: socket.socket
@@ -183,6 +183,7 @@ def does_not_resolve(host: str, why: str) -> ProbeError:
 
 
 def _look_up(host: str, port: int, flags: int) -> Iterator[_Address]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    name = host.encode("ascii") if host.isascii() else host  # a text would be looked up in the tables of IDNA
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=flags)
     unique = dict.fromkeys((family, (str(address[0]), *address[1:])) for family, _, _, _, address in found)
     yield from unique

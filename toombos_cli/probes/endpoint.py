@@ -1,13 +1,13 @@
 """How a service is reached: over TCP or a Unix socket, with or without TLS, and in which version of HTTP."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from toombos_cli.manifest.tables.service import Service
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The properties of a connection that a URL does not hold. Paths are absolute."""
 
     unix: Path | None = None

@@ -1,9 +1,8 @@
 """Asks one service whether it is well, ready or alive: over HTTP, by a connection, or by a command of its own."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
-import msgspec
+from msgspec.structs import replace
 
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.text import one_line
@@ -49,7 +48,7 @@ def probe_health(
     if expectation.command:
         from toombos_cli.probes.command import run_command
 
-        return run_command(service, msgspec.structs.replace(expectation, timeout_s=limit_s), setting.values)
+        return run_command(service, replace(expectation, timeout_s=limit_s), setting.values)
     if service.scheme == "tcp":
         return _accepted(service, limit_s)
     kept, unset = filled_headers(expectation.headers, setting.values)

@@ -6,8 +6,10 @@ it, as in `unavailable: no route to the database`.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from toombos_cli.manifest.tables.health_words import normalized
 
@@ -54,8 +56,7 @@ _PREFIX = re.compile(r"(.{1,40}?)(?::\s+| - )(\D.*)", re.S)
 _RANK = {"well": 0, "degraded": 1, "starting": 2, "down": 3}
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """What was found: the state, the words for it, and the first word that is not known."""
 
     state: str = "well"

@@ -6,10 +6,11 @@ The words that it knows are in `manifest/tables/health_words.py`; docs/health.md
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Literal
+
+from msgspec.structs import replace
 
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import one_line

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+import msgspec
 
 from toombos_cli import __version__
 from toombos_cli.base.addresses import is_http_token, request_target
@@ -13,8 +14,7 @@ from toombos_cli.probes.content_coding import ACCEPTED
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.5
 
 
-@dataclass(frozen=True, slots=True)
-class RequestTarget:
+class RequestTarget(msgspec.Struct, frozen=True):
     """The parts of a URL that a request needs; `authority` is the Host header, `path` what is sent, with the query."""
 
     scheme: str

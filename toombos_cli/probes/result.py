@@ -1,8 +1,9 @@
 """The result of a probe."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
+
+import msgspec
 
 
 class Reason(StrEnum):
@@ -60,8 +61,7 @@ class Cause(StrEnum):
     """BODY: not an HTTP response."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeResult:
+class ProbeResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one request. `latency_ms` runs from the first connection attempt to the end of the response."""
 
     url: str
@@ -75,9 +75,9 @@ class ProbeResult:
     http_status: int | None = None
     latency_ms: float | None = None
     """None if there was no response."""
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    headers: tuple[tuple[str, str], ...] = ()
     """Names in lower case, in the order received."""
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
     """Without its content coding. At most the requested limit; `truncated` says whether there was more."""
     truncated: bool = False
     address: str | None = None
@@ -87,6 +87,10 @@ class ProbeResult:
     """The process at the other end of a Unix socket, as the kernel names it; None over TCP."""
     http_version: str | None = None
     """`1.0`, `1.1` or `2`; None if there was no response."""
+
+    def __repr__(self) -> str:
+        """Return what may be shown: neither headers nor body, which may hold secrets."""
+        return f"ProbeResult(url={self.url!r}, reason={self.reason}, cause={self.cause}, detail={self.detail!r})"
 
     def header(self, name: str) -> str | None:
         """Return the first header of that name (in any case), or None."""

@@ -19,7 +19,7 @@ else:
     from toombos_cli.processes import portable as _system
 
 if TYPE_CHECKING:
-    from toombos_cli.processes.portable import command_line, is_readable, real_uid, working_directory
+    from toombos_cli.processes.portable import command_line, is_readable, named, real_uid, working_directory
 
 __all__ = [
     "TAG",
@@ -44,6 +44,7 @@ __all__ = [
     "listeners",
     "listeners_at",
     "lock_holders",
+    "named",
     "open_file",
     "open_pidfd",
     "pid_namespace",

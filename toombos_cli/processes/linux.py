@@ -128,18 +128,7 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
 
         return portable.listeners(ports, pids)
     owners = _socket_owners({s.inode for s in found}, all_pids() if pids is None else pids) if found else {}
-    commands = {pid: _command_line(pid) for pid in set(owners.values())}
-    return tuple(
-        Listener(host=s.host, port=s.port, pid=pid, command=commands[pid] if pid else None, uid=s.uid)
-        for s in found
-        for pid in (owners.get(s.inode),)
-    )
-
-
-def _command_line(pid: int) -> str | None:
-    from toombos_cli.processes.portable import command_line
-
-    return command_line(pid)
+    return tuple(Listener(host=s.host, port=s.port, pid=owners.get(s.inode), uid=s.uid) for s in found)
 
 
 def far_ends() -> frozenset[FarEnd] | None:

@@ -122,6 +122,11 @@ def command_line(pid: int) -> str | None:
         return None
 
 
+def named(pid: int | None) -> str:
+    """Return the process for a message: `pid 123 (python3 crm.py)`; its command is read now. None is another user's."""
+    return f"pid {pid} ({command_line(pid) or 'gone'})" if pid else "a process of another user"
+
+
 def _replaced(text: str) -> str:
     """Return the text of a process with replacement characters for what is not UTF-8, cut to a sane length."""
     return text[:_CHARS].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -145,9 +150,8 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
     for one, owner in seen:
         if one.laddr and one.status == psutil.CONN_LISTEN and (not ports or one.laddr.port in ports):
             pid = owner if pids is None or owner in pids else None
-            command = command_line(pid) if pid else None
             uid = real_uid(owner) if owner else None
-            found.append(Listener(host=one.laddr.ip, port=one.laddr.port, pid=pid, command=command, uid=uid))
+            found.append(Listener(host=one.laddr.ip, port=one.laddr.port, pid=pid, uid=uid))
     return tuple(found)
 
 

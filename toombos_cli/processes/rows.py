@@ -1,14 +1,14 @@
 """The values that describe a process."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 _SHOWN_CHARS = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessIdentity:
+class ProcessIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """One process, uniquely: pids are reused, and start ticks count from one boot in one pid namespace."""
 
     boot_id: str
@@ -17,8 +17,7 @@ class ProcessIdentity:
     start_ticks: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessRow:
+class ProcessRow(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the process table. `cpu_s` is user plus system time since its start."""
 
     pid: int
@@ -33,14 +32,12 @@ class ProcessRow:
     """Suspended by a signal (SIGSTOP, Ctrl-Z) or a debugger: the process exists and does nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """One listening TCP socket. `pid` and `command` are None if it belongs to another user's process."""
+class Listener(msgspec.Struct, frozen=True, kw_only=True):
+    """One listening TCP socket. `pid` is None if it belongs to another user's process."""
 
     host: str
     port: int
     pid: int | None
-    command: str | None
     uid: int | None = None
     """The user who opened it, or None if that is unknown."""
 

@@ -4,7 +4,6 @@
 """
 
 import time
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -34,8 +33,7 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     installed_at: EpochSeconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MissedRun:
+class MissedRun(msgspec.Struct, frozen=True, kw_only=True):
     """A job that was due and did not run; `last_run_at` is None if it never ran. Times are local, with the offset."""
 
     job: str

@@ -2,8 +2,9 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.fixes import here
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 _WANTED = RUNNING | {Phase.FAILED, Phase.CRASH_LOOP}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningMode:
+class RunningMode(msgspec.Struct, frozen=True, kw_only=True):
     """The mode of the running services. `name` was asked for; `dry_run` is True only if the services confirm it.
 
     `denied_by` are the services that were started to run dry and report that they do not. `text` is a summary for a
@@ -133,8 +133,7 @@ def asks_for_dry_run(manifest: Manifest, values: "Mapping[str, Value]", mode: st
     return all(name in values and _same(values[name].value, value) for name, value in wanted.items())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denial:
+class Denial(msgspec.Struct, frozen=True, kw_only=True):
     """The likely reason why a service runs live although it was started to run dry. `hint` is a command."""
 
     message: str

@@ -20,10 +20,10 @@ to others than himself; `processes.lock_holders` compares the locked file itself
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from toombos_cli import processes
 from toombos_cli.manifest.tables.service import Service
@@ -39,8 +39,7 @@ from toombos_cli.project.state import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survivor:
+class Survivor(msgspec.Struct, frozen=True, kw_only=True):
     """The processes of one spawn of one service. `leader` is the service's main process.
 
     `adoptable` is False for the rest of a spawn whose leader ended, and for all but the newest spawn.
@@ -118,7 +117,7 @@ def observed(project: Path, state: SystemState) -> SystemState:
     """
     running = recorded_processes(project, state)
     services = {name: _observed(entry, running.get(name)) for name, entry in state.services.items()}
-    return msgspec.structs.replace(state, services=services)
+    return replace(state, services=services)
 
 
 def unsupervised_state(project: Path, services: Mapping[str, Service]) -> SystemState | None:
@@ -134,7 +133,7 @@ def unsupervised_state(project: Path, services: Mapping[str, Service]) -> System
         service = services.get(name) or _undescribed(project, survivor)
         entry = entries.setdefault(name, ServiceState(service=service, desired=True, phase=Phase.STOPPED))
         if not entry.pid:
-            entries[name] = msgspec.structs.replace(
+            entries[name] = replace(
                 entry,
                 phase=Phase.UNSUPERVISED,
                 run_id=survivor.run_id,
@@ -143,7 +142,7 @@ def unsupervised_state(project: Path, services: Mapping[str, Service]) -> System
                 ready_after_s=None,
                 detail="" if survivor.adoptable else "its main process has ended, and what it started still runs",
             )
-    return msgspec.structs.replace(state, services=entries) if recorded or entries else None
+    return replace(state, services=entries) if recorded or entries else None
 
 
 def _service_of(tag: str) -> str:
@@ -190,11 +189,9 @@ def _survivor(run_id: str, rows: Collection[ProcessRow]) -> Survivor:
 
 def _observed(entry: ServiceState, row: ProcessRow | None) -> ServiceState:
     if row is not None:
-        return msgspec.structs.replace(entry, phase=Phase.UNSUPERVISED, cpu_percent=None, rss_bytes=None)
+        return replace(entry, phase=Phase.UNSUPERVISED, cpu_percent=None, rss_bytes=None)
     kept = entry.phase if entry.phase in (Phase.CRASH_LOOP, Phase.FAILED) else Phase.STOPPED
-    return msgspec.structs.replace(
-        entry, phase=kept, pid=0, start_ticks=0, cpu_percent=None, rss_bytes=None, says_dry_run=None
-    )
+    return replace(entry, phase=kept, pid=0, start_ticks=0, cpu_percent=None, rss_bytes=None, says_dry_run=None)
 
 
 def _nothing_recorded() -> SystemState:

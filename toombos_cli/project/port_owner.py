@@ -5,7 +5,6 @@ import socket
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -30,15 +29,13 @@ class Neighbour(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.service} of the toombos project {self.project}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortOwner:
+class PortOwner(msgspec.Struct, frozen=True, kw_only=True):
     """The listener on one service's address, or the process of a service without a port.
 
-    `pid` and `command` are None when another user's process holds the address; `listens_on` is None without a port.
+    `pid` is None when another user's process holds the address; `listens_on` is None without a port.
     """
 
     pid: int | None
-    command: str | None
     listens_on: str | None
     ours: bool | None
     """Whether toombos started it as this service; None if this user may not see that."""
@@ -50,9 +47,7 @@ class PortOwner:
     """The user who opened the socket, or None if that is unknown."""
 
     def __str__(self) -> str:
-        if not self.pid:
-            return "a process of another user"
-        return f"pid {self.pid} ({self.command})" + (f", {self.neighbour}" if self.neighbour else "")
+        return processes.named(self.pid) + (f", {self.neighbour}" if self.neighbour else "")
 
 
 def find_owners(project: Path, services: Mapping[str, Service], state: SystemState | None) -> dict[str, PortOwner]:
@@ -69,13 +64,12 @@ def find_owners(project: Path, services: Mapping[str, Service], state: SystemSta
         if service.unix:
             if (peer := _peer(service.unix)) is not None:
                 pid, uid = peer
-                listener = processes.Listener(host="", port=0, pid=pid, command=processes.command_line(pid), uid=uid)
+                listener = processes.Listener(host="", port=0, pid=pid, uid=uid)
                 owners[name] = _owner_of(service, listener, service.place, project, roots, state)
             continue
         if not service.port:
             if name in roots:
-                command = processes.command_line(roots[name])
-                owners[name] = PortOwner(pid=roots[name], command=command, listens_on=None, ours=True)
+                owners[name] = PortOwner(pid=roots[name], listens_on=None, ours=True)
             continue
         heard = next((x for x in found if x.port == service.port and processes.conflicts(service.host, x.host)), None)
         if heard is not None:
@@ -95,7 +89,6 @@ def _owner_of(
     ours = _is_ours(pid, project, service.name, roots.get(service.name), state)
     return PortOwner(
         pid=pid,
-        command=listener.command,
         listens_on=listens_on,
         ours=ours,
         uid=listener.uid,
@@ -166,8 +159,7 @@ def wrong_owner(service: Service, owner: PortOwner | None, state: SystemState | 
     return f"{place} is in use by {owner}, which is not {service.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distrusted:
+class Distrusted(msgspec.Struct, frozen=True, kw_only=True):
     """A listener that must get no variable."""
 
     complaint: str

@@ -1,8 +1,9 @@
 """Probes a service of a project: its process first if it has no address, and never with a secret for a stranger."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.expectations import ProbeSetting

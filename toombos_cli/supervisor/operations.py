@@ -144,18 +144,23 @@ def run_stop(
 
 
 def run_status(
-    project: Path, services: dict[str, Service], names: tuple[str, ...], *, knows_dry_run: bool = True
+    project: Path,
+    services: dict[str, Service],
+    names: tuple[str, ...],
+    *,
+    knows_dry_run: bool = True,
+    reads_logs: bool = True,
 ) -> SystemReport:
     """Return the system's status: from its supervisor, or without one from the written state, checked against /proc.
 
-    `knows_dry_run` is False for a manifest without that mode. Raises OperationError if the supervisor does not
-    respond.
+    `knows_dry_run` is False for a manifest without that mode; without `reads_logs` no row has its last log line.
+    Raises OperationError if the supervisor does not respond.
     """
     done = client.ask_running(project, StatusRequest())
     state = done.state if done else unsupervised_state(project, services)
     found = running_mode(state, knows_dry_run=knows_dry_run)
     return SystemReport(
-        services=rows(state, services, names, project),
+        services=rows(state, services, names, project, reads_logs=reads_logs),
         dry_run=found.dry_run,
         mode=found.name,
         mode_text=found.text,

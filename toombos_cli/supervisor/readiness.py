@@ -178,7 +178,7 @@ class Asker:
 
     def _in_its_place(self, stranger: processes.Listener) -> str:
         place = self._service.place if self._service.unix else f"port {self._service.port}"
-        return f"{place} responds, but pid {stranger.pid} ({stranger.command}) listens there"
+        return f"{place} responds, but {processes.named(stranger.pid)} listens there"
 
     def _stranger(self, running: Running) -> processes.Listener | None:
         """Return the listener on the service's address if it is not one of the service's processes, else None."""
@@ -187,7 +187,7 @@ class Asker:
             pid = socket_owner(service.unix)
             if pid is None or pid in own:
                 return None
-            return processes.Listener(host="", port=0, pid=pid, command=processes.command_line(pid))
+            return processes.Listener(host="", port=0, pid=pid)
         found = processes.listeners_at(service.host, service.port, own)
         if not found or any(listener.pid is not None for listener in found):
             return None

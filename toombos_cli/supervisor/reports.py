@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
+
 from toombos_cli import processes
 from toombos_cli.base.errors import ConfigurationError, Problem, RefusedError
 from toombos_cli.base.fixes import here
@@ -18,19 +20,18 @@ from toombos_cli.supervisor.protocol import EndedProcess, ServiceFailure
 _KILLED_SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestartRow:
+class RestartRow(msgspec.Struct, frozen=True, kw_only=True):
     """One restart that the supervisor made; `at` is ISO 8601, UTC."""
 
     at: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServiceRow:
+class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     """One service. `log` is relative to the project if it is inside it; None means "does not apply".
 
-    `last_lines` are those of a failed attempt; `last_log_line` is the newest line of the log, or "".
+    `last_lines` are those of a failed attempt; `last_log_line` is the newest line of the log, "" also if it was not
+    read.
     """
 
     name: str
@@ -51,8 +52,7 @@ class ServiceRow:
     last_log_line: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SupervisorRow:
+class SupervisorRow(msgspec.Struct, frozen=True, kw_only=True):
     """The supervisor process; `pid` is None if there is none."""
 
     pid: int | None
@@ -88,6 +88,17 @@ class SystemReport(Report):
             return Verdict.FAIL
         return worst([case.verdict for case in self.cases()] + [Verdict.WARN] * bool(self.warnings))
 
+    @property
+    def short(self) -> str:
+        """One line such as `2 ready, crm crash-loop, dry-run mode`; `stopped` if nothing runs and nothing failed."""
+        if not self.services:
+            return "no service"
+        if all(row.phase is Phase.STOPPED for row in self.services):
+            return "stopped"
+        ready = sum(row.phase is Phase.READY for row in self.services)
+        others = [f"{row.name} {row.phase}" for row in self.services if row.phase is not Phase.READY]
+        return ", ".join([*[f"{ready} ready"] * bool(ready), *others, *[self.mode_text] * bool(self.mode_text)])
+
     def cases(self) -> tuple[Case, ...]:
         """Return one case per service."""
         return tuple(
@@ -98,8 +109,7 @@ class SystemReport(Report):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KilledRow:
+class KilledRow(msgspec.Struct, frozen=True, kw_only=True):
     """One process that did not end within the grace period and was killed."""
 
     pid: int
@@ -109,8 +119,7 @@ class KilledRow:
         return f"pid {self.pid} ({self.command})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedRow:
+class EndedRow(msgspec.Struct, frozen=True, kw_only=True):
     """One main process that was ended with its tree. `leftover`: an earlier supervisor had left it behind.
 
     `killed` are the processes that `stop_signal` did not end within `grace_period_s`; `stop_command_failure` is why
@@ -158,8 +167,7 @@ class EndedRow:
         return tuple(found)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureRow:
+class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
     """Why one service could not be started; `last_lines` are those of this attempt's log."""
 
     service: str
@@ -249,7 +257,12 @@ class ChangeReport(Report):
 
 
 def rows(
-    state: SystemState | None, manifest_services: dict[str, Service], names: tuple[str, ...], project: Path
+    state: SystemState | None,
+    manifest_services: dict[str, Service],
+    names: tuple[str, ...],
+    project: Path,
+    *,
+    reads_logs: bool = True,
 ) -> tuple[ServiceRow, ...]:
     """Return the rows of the named services, or of all that belong to the system, in manifest order.
 
@@ -267,11 +280,11 @@ def rows(
             continue
         shown = entry.pid if service is None else not service.optional or entry.phase is not Phase.STOPPED
         if names or shown:
-            found.append(_row(entry, project))
+            found.append(_row(entry, project, reads_log=reads_logs))
     return tuple(found)
 
 
-def _row(entry: ServiceState, project: Path) -> ServiceRow:
+def _row(entry: ServiceState, project: Path, *, reads_log: bool) -> ServiceRow:
     log = Path(entry.service.log)
     return ServiceRow(
         name=entry.service.name,
@@ -289,7 +302,7 @@ def _row(entry: ServiceState, project: Path) -> ServiceRow:
         restart_history=tuple(RestartRow(at=_iso(r.at), reason=r.reason) for r in entry.restart_history),
         warnings=(*entry.warnings, *_stray(entry)),
         last_lines=entry.last_lines,
-        last_log_line="".join(last_lines(entry.service.log, 0, 1)),
+        last_log_line="".join(last_lines(entry.service.log, 0, 1)) if reads_log else "",
     )
 
 

@@ -93,8 +93,7 @@ class Running:
             )
         left = self.tree.members(look_for_tag=True) if code == 0 else {}
         if left:
-            pid = min(left)
-            message = f"its process ended and left pid {pid} ({processes.command_line(pid)}) in the background"
+            message = f"its process ended and left {processes.named(min(left))} in the background"
             hint = "run the program in the foreground (no --daemon): the supervisor puts it in the background"
             return ServiceFailure(service=name, kind=FailureKind.EXITED, message=message, hint=hint)
         return ServiceFailure(

@@ -67,18 +67,16 @@ def listeners_of(service: Service) -> tuple[processes.Listener, ...]:
     pid = socket_owner(service.unix)
     if pid is None:
         return ()
-    return (processes.Listener(host="", port=0, pid=pid, command=processes.command_line(pid)),)
+    return (processes.Listener(host="", port=0, pid=pid),)
 
 
 def port_failure(service: Service, listener: processes.Listener) -> ServiceFailure:
     """Return the failure that names the owner of the service's port."""
-    owner = "a process of another user"
+    theirs = neighbour(listener.pid) if listener.pid else None
     hint = f"stop that process, or give {service.name} another {'socket' if service.unix else 'port'} in toombos.toml"
-    if listener.pid:
-        theirs = neighbour(listener.pid)
-        owner = f"pid {listener.pid} ({theirs or listener.command})"
-        if theirs:
-            hint = toombos(Path(theirs.project), "stop", theirs.service).command
+    if theirs:
+        hint = toombos(Path(theirs.project), "stop", theirs.service).command
+    owner = f"pid {listener.pid} ({theirs})" if theirs else processes.named(listener.pid)
     place = service.place if service.unix else f"port {service.port}"
     message = f"{place} is taken by {owner}"
     return ServiceFailure(service=service.name, kind=FailureKind.PORT, message=message, hint=hint)
@@ -185,8 +183,7 @@ def _take_lock(service: Service, run: RunDirectory) -> int:
     except OSError as error:
         raise _refused(service, FailureKind.LOCK, f"{path} cannot be created: {error.strerror}") from None
     if lock is None:
-        holders = [f"pid {pid} ({processes.command_line(pid)})" for pid in processes.lock_holders(path)]
-        named = ", ".join(holders) or "a process of another user"
+        named = ", ".join(map(processes.named, processes.lock_holders(path) or (None,)))
         raise _refused(service, FailureKind.LOCK, f"another instance of it is still running: {named} holds {path}")
     return lock
 

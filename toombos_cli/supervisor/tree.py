@@ -21,7 +21,7 @@ class StubbornError(Exception):
     another user's (`sudo`, set-user-id programs), which we may not signal."""
 
     def __init__(self, pids: Iterable[int]) -> None:
-        named = ", ".join(f"pid {pid} ({processes.command_line(pid) or 'gone'})" for pid in sorted(pids))
+        named = ", ".join(map(processes.named, sorted(pids)))
         super().__init__(f"could not be ended, stuck in the kernel or another user's: {named}")
 
 

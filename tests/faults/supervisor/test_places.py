@@ -259,7 +259,7 @@ def test_logs_can_be_read_if_the_run_directory_is_read_only(system: Any, rotated
 def test_a_port_that_another_user_holds_is_reported_as_such(system: Any) -> None:
     """The message says that the port owner is another user's process and does not guess which."""
     system.add("crm")
-    taken = processes.Listener(host="127.0.0.1", port=system.ports["crm"], pid=None, command=None)
+    taken = processes.Listener(host="127.0.0.1", port=system.ports["crm"], pid=None)
     from toombos_cli.manifest.reading.loader import load_manifest
     from toombos_cli.supervisor import spawning
 

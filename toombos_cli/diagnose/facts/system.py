@@ -233,7 +233,7 @@ def _holder(listener: processes.Listener, table: Table, *, with_neighbour: bool 
         host=listener.host,
         port=listener.port,
         pid=listener.pid,
-        command=listener.command,
+        command=processes.command_line(listener.pid) if listener.pid else None,
         suspended=bool(row and row.stopped),
         neighbour=neighbour(listener.pid) if with_neighbour and listener.pid else None,
     )
