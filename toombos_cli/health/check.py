@@ -18,7 +18,7 @@ from toombos_cli.project import commands
 from toombos_cli.project.mode import RunningMode, running_mode
 from toombos_cli.project.own_processes import leaders, observed, unsupervised_state
 from toombos_cli.project.port_owner import PortOwner, find_owners, is_suspended, listens_elsewhere, wrong_owner
-from toombos_cli.project.service_probe import probe_service, settings_of
+from toombos_cli.project.service_probe import probe_service, settings_of, why_left_out
 from toombos_cli.project.state import SystemState, read_state
 
 _COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW, Reason.COMMAND)
@@ -41,10 +41,9 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     skipped: list[SkippedService] = []
     for name, service in services.items():
         result = results[name]
-        optional = service.optional and name not in names and not (state and state.wants(name))
-        if optional and result.reason in (Reason.REFUSED, Reason.ERROR):
-            why = "not started" if result.reason is Reason.REFUSED else result.detail
-            skipped.append(SkippedService(name=name, url=result.url, detail=f"optional, and {why}"))
+        why_not = why_left_out(service, result, state) if name not in names else None
+        if why_not is not None:
+            skipped.append(SkippedService(name=name, url=result.url, detail=why_not))
         else:
             found = _judge(manifest, service, result, owners.get(name), state)
             judged.append(_not_dry(manifest, found) if name in mode.denied_by else found)

@@ -12,7 +12,7 @@ from toombos_cli.probes import ProbeResult, Reason, probe_health
 from toombos_cli.probes.health import NOTHING, sends_variables
 from toombos_cli.project.own_processes import leaders
 from toombos_cli.project.port_owner import distrusted
-from toombos_cli.project.state import read_state, unreadable_state
+from toombos_cli.project.state import SystemState, read_state, unreadable_state
 
 
 def settings_of(manifest: Manifest, services: Mapping[str, Service]) -> dict[str, ProbeSetting]:
@@ -82,6 +82,18 @@ def ask_service(
     """
     setting = settings_of(manifest, {service.name: service}).get(service.name, NOTHING)
     return probe_service(service, manifest.project, question=question, setting=setting, timeout_s=timeout_s)
+
+
+def why_left_out(service: Service, result: ProbeResult, state: SystemState | None) -> str | None:
+    """Return why the result of a service does not count, or None if it does.
+
+    An optional service counts if it was started or responds. One whose check cannot be made, such as a command that is
+    not installed here, does not respond.
+    """
+    wanted = not service.optional or (state is not None and state.wants(service.name))
+    if wanted or result.reason not in (Reason.REFUSED, Reason.ERROR):
+        return None
+    return f"optional, and {'not started' if result.reason is Reason.REFUSED else result.detail}"
 
 
 def _without_process(service: Service, project: Path) -> ProbeResult | None:

@@ -15,7 +15,8 @@ from toombos_cli.probes import Reason, health_verdict
 from toombos_cli.probes.health import NOTHING
 from toombos_cli.project.own_requests import OwnRequests
 from toombos_cli.project.port_owner import refused_listeners
-from toombos_cli.project.service_probe import probe_service
+from toombos_cli.project.service_probe import probe_service, why_left_out
+from toombos_cli.project.state import read_state
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import UnreadableCounterError
 from toombos_cli.smoke.egress import variables_sent
@@ -132,9 +133,8 @@ class Round:
     def _check_health(self, service: Service) -> StepResult:
         setting = self._system.settings.get(service.name, NOTHING)
         result = probe_service(service, self._system.project, setting=setting)
-        verdict = health_verdict(result.reason, result.cause)
-        if service.optional and result.reason is Reason.REFUSED:
-            verdict = Verdict.SKIP
+        why_not = why_left_out(service, result, read_state(self._system.project))
+        verdict = health_verdict(result.reason, result.cause) if why_not is None else Verdict.SKIP
         if verdict not in (Verdict.PASS, Verdict.WARN):
             self._unhealthy.add(service.name)
         wrong = verdict in (Verdict.FAIL, Verdict.ERROR)
@@ -146,7 +146,7 @@ class Round:
             request=_health_request(service),
             expected="healthy" if wrong else "",
             got=f"{result.reason}: {result.detail}" if wrong else "",
-            detail="optional, and not started" if verdict is Verdict.SKIP else "" if wrong else result.detail,
+            detail=why_not or ("" if wrong else result.detail),
         )
 
     def _take(self, step: SmokeStep, cleanups: Cleanups | None = None) -> StepResult:

@@ -13,6 +13,7 @@ import pytest
 from tests.support.ports import free_port
 from tests.support.runner import data_of, run_toombos
 from tests.support.shaped_server import serve_shapes
+from tests.support.waiting import wait_for
 from tests.unit.probes.health_shapes import SHAPES
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.expectations import ProbeSetting
@@ -212,5 +213,41 @@ def test_a_service_that_listens_elsewhere_is_told_where(tmp_path: Path, at: str,
         started = run_toombos("start", cwd=tmp_path)
         assert started.returncode == 4
         assert text.format(other=other) in started.stderr
+    finally:
+        run_toombos("stop", cwd=tmp_path)
+
+
+NOT_INSTALLED = "health = { command = ['no-such-program-here'] }\n"
+ENDS = (
+    "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(0.8); sys.exit(1)"
+)
+STAYS = ENDS.replace("0.8", "600")
+OPTIONAL = {
+    "that was never started": (STAYS, "", False, "skip"),
+    "that was never started and whose check is not installed here": (STAYS, NOT_INSTALLED, False, "skip"),
+    "that was started and has ended": (ENDS, "", True, "fail"),
+    "that was started and whose check is not installed here": (STAYS, NOT_INSTALLED, True, "error"),
+}
+
+
+@pytest.mark.parametrize(("program", "health", "was_started", "verdict"), OPTIONAL.values(), ids=OPTIONAL)
+def test_health_and_smoke_agree_about_an_optional_service(
+    tmp_path: Path, program: str, health: str, was_started: bool, verdict: str
+):
+    command = json.dumps([sys.executable, "-c", program, "{port}"])
+    (tmp_path / "toombos.toml").write_text(
+        "[services.a]\ncommand = ['sleep', '600']\nscheme = 'none'\n"
+        f"[services.o]\ncommand = {command}\nport = {free_port()}\nscheme = 'tcp'\n"
+        f"optional = true\nstartup_timeout_s = 3\nrestart = {{ policy = 'never' }}\n{health}"
+    )
+    try:
+        run_toombos("start", "a", *["o"] * was_started, cwd=tmp_path)
+        if program is ENDS:
+            wait_for(lambda: "o failed" in run_toombos("status", "--short", cwd=tmp_path).stdout)
+        report = data_of(run_toombos("health", "--json", cwd=tmp_path))
+        said = {s["name"]: s["verdict"] for s in report["services"]} | {s["name"]: "skip" for s in report["skipped"]}
+        assert said["o"] == verdict
+        steps = data_of(run_toombos("smoke", "--json", cwd=tmp_path))["steps"]
+        assert {step["service"]: step["verdict"] for step in steps} == said
     finally:
         run_toombos("stop", cwd=tmp_path)
