@@ -5,8 +5,7 @@ from pathlib import Path
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import append_line
 from toombos_cli.health.report import HealthReport
-
-LOG_NAME = "logs/health-check.log"
+from toombos_cli.manifest import HEALTH_LOG
 
 
 def append_to_log(report: HealthReport, project: Path) -> Path:
@@ -19,7 +18,7 @@ def append_to_log(report: HealthReport, project: Path) -> Path:
         latency = "-" if s.latency_ms is None else f"{s.latency_ms:.1f}ms"
         words.append(f"{s.name}={s.status}:{s.reason}:{latency}")
     words += [f"{s.name}=skipped" for s in report.skipped]
-    path = project / LOG_NAME
+    path = project / HEALTH_LOG
     try:
         append_line(path, " ".join(words).encode())
     except OSError as error:

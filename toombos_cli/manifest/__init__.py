@@ -2,4 +2,7 @@
 
 FILE_NAME = "toombos.toml"
 ALERTS_LOG = "logs/alerts.log"
-"""Where toombos logs the alerts of a project; only services of its monitoring may, too."""
+HEALTH_LOG = "logs/health-check.log"
+SCHEDULE_LOG = "logs/schedule.log"
+OWN_LOGS = {ALERTS_LOG: "the alerts", HEALTH_LOG: "`health --log`", SCHEDULE_LOG: "the scheduled jobs"}
+"""The logs that toombos itself writes, and of what; only services of its monitoring may write to them, too."""

@@ -10,6 +10,7 @@ from toombos_cli.base.errors import UsageError
 from toombos_cli.base.files import append_line
 from toombos_cli.base.fixes import here
 from toombos_cli.base.spelling import did_you_mean
+from toombos_cli.manifest import SCHEDULE_LOG
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.manifest.tables.schedule import Job
@@ -123,4 +124,4 @@ def _missed(manifest: Manifest, name: str) -> tuple[AlertEvent, ...]:
 def _append_log(project: Path, name: str, exit_code: int, output: str) -> None:
     head = f"{datetime.now(UTC).isoformat(timespec='seconds')} {name}: exit code {exit_code}"
     text = "\n  ".join((head, *output.splitlines()))
-    append_line(project / "logs" / "schedule.log", text.encode())
+    append_line(project / SCHEDULE_LOG, text.encode())

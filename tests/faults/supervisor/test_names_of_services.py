@@ -9,7 +9,7 @@ from tests.support.runner import run_toombos
 from toombos_cli.project.state import RunDirectory
 
 NAMES = (
-    "supervisor", "backup", "smoke", "recover", "restore", "state", "sender", "services", "schedule", "monitoring",
+    "supervisor", "backup", "smoke", "recover", "restore", "state", "sender", "services", "monitoring",
     "profiles", "state.json", "supervisor.sock", "request-key", "x", "x.lock", "x.rotation", "x.rotation-lock",
 )  # fmt: skip
 
@@ -31,12 +31,21 @@ def test_services_with_the_names_of_own_files_run_beside_every_command(system: S
     assert system.tagged() == {}
 
 
-@pytest.mark.parametrize("table", ["[services.alerts]", '[services.x]\nlog = "logs/alerts.log"'])
-def test_a_service_that_would_write_into_the_log_of_the_alerts_is_refused(system: System, table: str) -> None:
+TABLES = {
+    "[services.alerts]": "logs/alerts.log is the log of the alerts",
+    "[services.health-check]": "logs/health-check.log is the log of `health --log`",
+    "[services.schedule]": "logs/schedule.log is the log of the scheduled jobs",
+    '[services.x]\nlog = "logs/alerts.log"': "logs/alerts.log is the log of the alerts",
+    '[services.x]\nlog = "./logs/../logs/schedule.log"': "logs/schedule.log is the log of the scheduled jobs",
+}
+
+
+@pytest.mark.parametrize(("table", "text"), TABLES.items())
+def test_a_service_that_would_write_into_a_log_of_toombos_is_refused(system: System, table: str, text: str) -> None:
     manifest = f'{table}\ncommand = ["sleep", "600"]\nscheme = "none"\n'
     (system.project / "toombos.toml").write_text(manifest)
     said = system("config", "check", exit_code=3).stderr
-    assert "log: logs/alerts.log is the log of the alerts" in said
+    assert f"log: {text}" in said
     assert 'hint: log = "logs/' in said
 
 

@@ -2,6 +2,7 @@
 
 import re
 from graphlib import CycleError
+from os.path import normpath
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,7 +11,7 @@ import msgspec
 from toombos_cli.base.errors import ConfigurationError, Problem
 from toombos_cli.base.spelling import did_you_mean, nearest
 from toombos_cli.base.text import printable
-from toombos_cli.manifest import ALERTS_LOG, FILE_NAME
+from toombos_cli.manifest import FILE_NAME, OWN_LOGS
 from toombos_cli.manifest.model import Manifest, Source, start_order
 from toombos_cli.manifest.reading.kinds import choices_of, is_table, keys_at, kind_at
 from toombos_cli.manifest.reading.layers import (
@@ -132,8 +133,9 @@ class _Check:
                 hint = f"did you mean {{{error.nearest}}}?" if error.nearest else None
                 self._add(("services", name, error.key), f"services.{name}.{error.key}: {error}", hint=hint)
                 continue
-            if service.role != "monitoring" and expanded[name].log == str(project / ALERTS_LOG):
-                message = f"services.{name}.log: {ALERTS_LOG} is the log of the alerts"
+            own = {str(project / log): (log, what) for log, what in OWN_LOGS.items()}.get(normpath(expanded[name].log))
+            if own is not None and service.role != "monitoring":
+                message = f"services.{name}.log: {own[0]} is the log of {own[1]}"
                 self._add(("services", name, "log"), message, hint=f'log = "logs/{name}-service.log"')
         disabled = services.keys() - expanded.keys()
         return {
