@@ -22,6 +22,7 @@ def answer_prompt(argv: list[str]) -> int | None:
 
 
 def _answer() -> int:
+    from toombos_cli.base.text import printable
     from toombos_cli.manifest.model import DRY_RUN
     from toombos_cli.manifest.reading.loader import load_manifest
     from toombos_cli.project.find import find_project, is_project, refuse_untrusted
@@ -33,5 +34,5 @@ def _answer() -> int:
     refuse_untrusted(project)
     manifest = load_manifest(project)
     report = run_status(project, manifest.services, (), knows_dry_run=DRY_RUN in manifest.modes, reads_logs=False)
-    sys.stdout.write(report.short + "\n")
+    sys.stdout.write(printable(report.short) + "\n")
     return report.exit_code()
