@@ -32,8 +32,7 @@ def status(
     if watch and short:
         raise UsageError("--watch and --short exclude each other", hint="leave one of them out")
     if not watch:
-        reads_logs = invocation.format != "text"
-        report = run_status(invocation.project, known, names, knows_dry_run=knows_dry_run, reads_logs=reads_logs)
+        report = run_status(invocation.project, known, names, knows_dry_run=knows_dry_run)
         if short and invocation.format == "text":
             typer.echo(report.short)
             raise typer.Exit(report.exit_code(strict=strict))
