@@ -1,5 +1,6 @@
 """`toombos status --short` says in one line what `toombos status` says in its table."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.ports import free_port
-from tests.support.runner import TOOMBOS, clean_environment, run_toombos
+from tests.support.runner import TOOMBOS, begin_toombos, clean_environment, run_toombos
 from tests.support.waiting import wait_for
 
 READY = "command = ['sleep', '600']\nscheme = 'none'\n"
@@ -68,7 +69,7 @@ def test_the_line_and_the_exit_code_are_those_of_status(project, row):
 
 def test_a_service_that_is_starting_is_named(project):
     write(project, {"a": silent()})
-    with subprocess.Popen([*TOOMBOS, "start"], cwd=project, env=clean_environment(), stderr=subprocess.DEVNULL):
+    with begin_toombos("start", cwd=project):
         wait_for(lambda: run_toombos("status", "--short", cwd=project).stdout == "a starting, running\n")
         run_toombos("stop", cwd=project)
 
@@ -100,10 +101,13 @@ def test_watch_and_short_exclude_each_other(project):
 
 def test_a_reader_that_has_gone_ends_it_as_every_command(project):
     write(project, {"a": READY})
-    shell = f"{' '.join(TOOMBOS)} status --short | true; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", f"sleep 0.1; {shell}"], cwd=project, capture_output=True, text=True)
-    assert done.returncode in (1, 141), done.stderr
-    assert done.stderr == ""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*TOOMBOS, "status", "--short"], cwd=project, env=clean_environment(), stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_it_loads_neither_typer_nor_rich(project):

@@ -8,6 +8,7 @@ from toombos_cli.base.errors import UsageError
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.known_services import known_services
+from toombos_cli.cli.short_status import print_line
 
 
 @command
@@ -25,16 +26,16 @@ def status(
 
     Exit 0 if every service is ready, else 1, also while one is starting.
     """
+    if watch and short:
+        raise UsageError("--watch and --short exclude each other", hint="leave one of them out")
     from toombos_cli.supervisor.operations import run_status
 
     known, names, manifest = known_services(invocation, services)
     knows_dry_run = manifest is None or "dry_run" in manifest.modes
-    if watch and short:
-        raise UsageError("--watch and --short exclude each other", hint="leave one of them out")
     if not watch:
         report = run_status(invocation.project, known, names, knows_dry_run=knows_dry_run)
         if short and invocation.format == "text":
-            typer.echo(report.short)
+            print_line(report)
             raise typer.Exit(report.exit_code(strict=strict))
         invocation.finish(report, strict=strict)
     from toombos_cli.cli.watch import watch_report

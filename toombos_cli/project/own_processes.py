@@ -145,6 +145,14 @@ def unsupervised_state(project: Path, services: Mapping[str, Service]) -> System
     return replace(state, services=entries) if recorded or entries else None
 
 
+def last_state(project: Path, services: Mapping[str, Service]) -> SystemState | None:
+    """Return the written state, or, if none can be read, what runs; None if that is nothing.
+
+    `services` describe what runs.
+    """
+    return read_state(project) or unsupervised_state(project, services)
+
+
 def _service_of(tag: str) -> str:
     """Return the service's name in a tag; it may contain colons."""
     return tag.rpartition(":")[0].partition(":")[2]

@@ -12,8 +12,8 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.own_processes import leaders, own_tags, unsupervised_state, users_of
-from toombos_cli.project.state import SystemState, project_key, read_state, run_id_prefix
+from toombos_cli.project.own_processes import last_state, leaders, own_tags, users_of
+from toombos_cli.project.state import SystemState, project_key, run_id_prefix
 
 _CONNECT_S = 0.5
 _LONGEST_ADDRESS = 100
@@ -173,7 +173,7 @@ def distrusted(project: Path, services: Mapping[str, Service]) -> dict[str, Dist
     It is a stranger in the place of the service, or toombos did not start it and it belongs to a user who is neither
     root nor a user of this project.
     """
-    state = read_state(project) or unsupervised_state(project, services)
+    state = last_state(project, services)
     found = {}
     for name, owner in find_owners(project, services, state).items():
         service = services[name]

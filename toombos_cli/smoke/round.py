@@ -13,10 +13,10 @@ from toombos_cli.manifest.tables.service import Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.probes import Reason, health_verdict
 from toombos_cli.probes.health import NOTHING
+from toombos_cli.project.own_processes import last_state
 from toombos_cli.project.own_requests import OwnRequests
 from toombos_cli.project.port_owner import refused_listeners
 from toombos_cli.project.service_probe import probe_service, why_left_out
-from toombos_cli.project.state import read_state
 from toombos_cli.smoke.cleanup import Cleanups
 from toombos_cli.smoke.counters import UnreadableCounterError
 from toombos_cli.smoke.egress import variables_sent
@@ -133,7 +133,8 @@ class Round:
     def _check_health(self, service: Service) -> StepResult:
         setting = self._system.settings.get(service.name, NOTHING)
         result = probe_service(service, self._system.project, setting=setting)
-        why_not = why_left_out(service, result, read_state(self._system.project))
+        state = last_state(self._system.project, self._system.services) if service.optional else None
+        why_not = why_left_out(service, result, state)
         verdict = health_verdict(result.reason, result.cause) if why_not is None else Verdict.SKIP
         if verdict not in (Verdict.PASS, Verdict.WARN):
             self._unhealthy.add(service.name)

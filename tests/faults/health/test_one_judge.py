@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Coroutine, Iterator
@@ -230,24 +232,46 @@ OPTIONAL = {
 }
 
 
-@pytest.mark.parametrize(("program", "health", "was_started", "verdict"), OPTIONAL.values(), ids=OPTIONAL)
-def test_health_and_smoke_agree_about_an_optional_service(
-    tmp_path: Path, program: str, health: str, was_started: bool, verdict: str
-):
+def write_optional(project: Path, program: str, health: str = "") -> None:
     command = json.dumps([sys.executable, "-c", program, "{port}"])
-    (tmp_path / "toombos.toml").write_text(
+    (project / "toombos.toml").write_text(
         "[services.a]\ncommand = ['sleep', '600']\nscheme = 'none'\n"
         f"[services.o]\ncommand = {command}\nport = {free_port()}\nscheme = 'tcp'\n"
         f"optional = true\nstartup_timeout_s = 3\nrestart = {{ policy = 'never' }}\n{health}"
     )
+
+
+def said_of_optional(project: Path) -> dict[str, str]:
+    """Return the verdicts of health and smoke on the service `o`."""
+    report = data_of(run_toombos("health", "--json", cwd=project))
+    health = {s["name"]: s["verdict"] for s in report["services"]} | {s["name"]: "skip" for s in report["skipped"]}
+    steps = data_of(run_toombos("smoke", "--json", cwd=project))["steps"]
+    return {"health": health["o"], "smoke": {step["service"]: step["verdict"] for step in steps}["o"]}
+
+
+@pytest.mark.parametrize(("program", "health", "was_started", "verdict"), OPTIONAL.values(), ids=OPTIONAL)
+def test_health_and_smoke_agree_about_an_optional_service(
+    tmp_path: Path, program: str, health: str, was_started: bool, verdict: str
+):
+    write_optional(tmp_path, program, health)
     try:
         run_toombos("start", "a", *["o"] * was_started, cwd=tmp_path)
         if program is ENDS:
             wait_for(lambda: "o failed" in run_toombos("status", "--short", cwd=tmp_path).stdout)
-        report = data_of(run_toombos("health", "--json", cwd=tmp_path))
-        said = {s["name"]: s["verdict"] for s in report["services"]} | {s["name"]: "skip" for s in report["skipped"]}
-        assert said["o"] == verdict
-        steps = data_of(run_toombos("smoke", "--json", cwd=tmp_path))["steps"]
-        assert {step["service"]: step["verdict"] for step in steps} == said
+        assert said_of_optional(tmp_path) == {"health": verdict, "smoke": verdict}
+    finally:
+        run_toombos("stop", cwd=tmp_path)
+
+
+def test_health_and_smoke_agree_about_an_optional_service_whose_state_is_lost(tmp_path: Path):
+    """Its process, which closes its socket, is all that shows that it was started."""
+    write_optional(tmp_path, STAYS.replace("time.sleep", "time.sleep(1.5); s.close(); time.sleep"))
+    try:
+        run_toombos("start", "o", cwd=tmp_path)
+        os.kill(json.loads((tmp_path / "run" / "state.json").read_bytes())["supervisor_pid"], signal.SIGKILL)
+        for state in (tmp_path / "run").glob("state.json*"):
+            state.unlink()
+        wait_for(lambda: "nothing listens" in run_toombos("health", "o", cwd=tmp_path).stdout)
+        assert said_of_optional(tmp_path) == {"health": "fail", "smoke": "fail"}
     finally:
         run_toombos("stop", cwd=tmp_path)

@@ -210,9 +210,16 @@ def test_a_zombie_is_shown_by_its_name() -> None:
     process.wait()
 
 
+def test_a_process_is_named_by_its_pid_and_its_command(child: "subprocess.Popen[bytes]") -> None:
+    wait_for(lambda: "sleep" in processes.named(child.pid), what="the program")
+    assert processes.named(child.pid).startswith(f"pid {child.pid} (")
+    assert processes.named(None) == "a process of another user"
+
+
 def test_a_process_that_is_gone_is_nobody() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
+    assert processes.named(process.pid) == f"pid {process.pid} (gone)"
     asked = (processes.read_row, processes.identify, processes.command_line, processes.real_uid)
     assert [ask(process.pid) for ask in (*asked, processes.working_directory)] == [None] * 5
     assert not processes.is_readable(process.pid)

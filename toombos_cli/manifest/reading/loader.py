@@ -124,6 +124,7 @@ class _Check:
         if self.problems:  # placeholders may name a service that could not be decoded
             return services
         expanded = {}
+        own_logs = {str(project / log): log for log in OWN_LOGS}
         for name, service in services.items():
             if not service.enabled:
                 continue
@@ -133,9 +134,9 @@ class _Check:
                 hint = f"did you mean {{{error.nearest}}}?" if error.nearest else None
                 self._add(("services", name, error.key), f"services.{name}.{error.key}: {error}", hint=hint)
                 continue
-            own = {str(project / log): (log, what) for log, what in OWN_LOGS.items()}.get(normpath(expanded[name].log))
-            if own is not None and service.role != "monitoring":
-                message = f"services.{name}.log: {own[0]} is the log of {own[1]}"
+            own_log = own_logs.get(normpath(expanded[name].log))
+            if own_log is not None and service.role != "monitoring":
+                message = f"services.{name}.log: {own_log} is the log of {OWN_LOGS[own_log]}"
                 self._add(("services", name, "log"), message, hint=f'log = "logs/{name}-service.log"')
         disabled = services.keys() - expanded.keys()
         return {
