@@ -8,7 +8,6 @@ from toombos_cli.base.errors import UsageError
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.known_services import known_services
-from toombos_cli.cli.short_status import print_line
 
 
 @command
@@ -35,6 +34,8 @@ def status(
     if not watch:
         report = run_status(invocation.project, known, names, knows_dry_run=knows_dry_run)
         if short and invocation.format == "text":
+            from toombos_cli.cli.short_status import print_line
+
             print_line(report)
             raise typer.Exit(report.exit_code(strict=strict))
         invocation.finish(report, strict=strict)
