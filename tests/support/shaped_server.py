@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
 
 from tests.unit.probes.health_shapes import Shape
 
@@ -13,32 +15,24 @@ _UNFRAMED = (204, 304)
 @contextlib.contextmanager
 def serve_shapes(shapes: Sequence[Shape]) -> Iterator[list[int]]:
     """Yield one port for each shape; a shape is sent at its own path, and 404 at every other one."""
-    loop = asyncio.new_event_loop()
-    ports: list[int] = []
-    servers: list[asyncio.Server] = []
-    ready = threading.Event()
+    started: Future[tuple[list[int], Callable[[], object]]] = Future()
 
-    async def begin() -> None:
-        for shape in shapes:
-            server = await asyncio.start_server(_handler(shape), "127.0.0.1", 0, backlog=100)
-            servers.append(server)
-            ports.append(server.sockets[0].getsockname()[1])
-        ready.set()
+    async def serve() -> None:
+        servers = [await asyncio.start_server(_handler(shape), "127.0.0.1", 0, backlog=100) for shape in shapes]
+        ended = asyncio.Event()
+        end = partial(asyncio.get_running_loop().call_soon_threadsafe, ended.set)
+        started.set_result(([server.sockets[0].getsockname()[1] for server in servers], end))
+        await ended.wait()
+        for server in servers:
+            server.close()
 
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(begin())
-        loop.run_forever()
-
-    thread = threading.Thread(target=run, daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
-    ready.wait(30)
+    ports, end = started.result(30)
     try:
         yield ports
     finally:
-        for server in servers:
-            loop.call_soon_threadsafe(server.close)
-        loop.call_soon_threadsafe(loop.stop)
+        end()
         thread.join(10)
 
 
