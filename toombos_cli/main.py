@@ -27,6 +27,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
         "restart:restart",
         "Stop the services and start them again with the current manifest and `.env`; the mode stays the same.",
     ),
+    ("run", "run:run", "Run one task to its end, in the foreground, also while the system runs."),
     (
         "status",
         "status:status",
@@ -58,7 +59,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("schedule", "schedule", "Schedule the periodic jobs: health, backup, retention, restore drill."),
 )
 _SECTIONS = {
-    "Run": ("start", "stop", "restart", "status", "logs"),
+    "Run": ("start", "stop", "restart", "run", "status", "logs"),
     "Check": ("health", "smoke", "load", "diagnose"),
     "Back up and restore": ("backup", "restore", "recover"),
     "Set up and watch": ("config", "monitoring", "alert", "schedule"),

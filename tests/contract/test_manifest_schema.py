@@ -114,6 +114,8 @@ WHOLE: dict[str, Any] = {
     "services": {
         "a": {"command": ["x"], "port": 1, "restart": {"policy": "always"}, "limits": {"memory_warn_mb": 1}},
         "w": {"command": ["x"], "scheme": "none"},
+        "t": {"command": ["x"], "kind": "task", "run": "changed", "inputs": ["x"]},
+        "d": {"command": ["x"], "scheme": "none", "depends_on": {"w": {"when": "ready", "restart": True}}},
     },
     "modes": {"m": {"env": {"A": "1"}}},
     "environment": {"A": {"description": "x"}},
@@ -146,7 +148,7 @@ WHOLE: dict[str, Any] = {
 VALUES: tuple[Any, ...] = (0, 1, -1, 70000, 0.5, True, "", "x", "/x", "a", "x\0", [], ["x"], [1], {}, {"x": "y"})
 """What is put in the place of each value in turn."""
 UNKNOWN_TO_A_SCHEMA: dict[str, str] = {
-    r"services\.\w+\.depends_on": "which services there are",
+    r"services\.\w+\.depends_on(\..*)?": "which services there are",
     r"smoke\.0\.(counters\.0\.)?service|load\.service": "which services there are, and which of them have a port",
     r"environment\.A\.(service|used_by)|monitoring\.(rules|panels)\.0\.services": "which services there are",
     r"services\.\w+\.restart\.backoff_\w+": "which of two numbers is the larger one",
@@ -201,6 +203,7 @@ def test_schema_and_loader_agree_on_every_value_of_every_key(path: tuple[str | i
 
 OWN = '[services.a]\ncommand = ["x"]\nport = 1\n'
 WORKER = '[services.w]\ncommand = ["x"]\nscheme = "none"\n'
+TASK = '[services.t]\nkind = "task"\ncommand = ["x"]\n'
 STEP = OWN + '[[smoke]]\nname = "s"\nservice = "a"\n'
 JOB = OWN + '[schedule.j]\ncommand = ["x"]\n'
 VARIABLE = OWN + '[environment.A]\ndescription = "x"\n'
@@ -232,6 +235,19 @@ BROKEN: dict[str, str] = {
     "no grace": OWN + "grace_period_s = 0\n",
     "negative startup time": OWN + "startup_timeout_s = -1\n",
     "an unknown kind of dependency": WORKER + OWN + 'depends_on = { w = "healthy" }\n',
+    "a misspelt key of a dependency": WORKER + OWN + "depends_on = { w = { restarts = true } }\n",
+    "a service that waits until a service is completed": WORKER + OWN + 'depends_on = { w = "completed" }\n',
+    "a service that waits until a task is ready": TASK + OWN + 'depends_on = { t = "ready" }\n',
+    "a task that is restarted": WORKER + TASK + "depends_on = { w = { restart = true } }\n",
+    "the port of a task": TASK + "port = 1\n",
+    "a task that speaks HTTPS": TASK + 'scheme = "https"\n',
+    "the health of a task": TASK + 'health = { command = ["x"] }\n',
+    "the restarts of a task": TASK + '[services.t.restart]\npolicy = "never"\n',
+    "the time that a task takes to become ready": TASK + "startup_timeout_s = 3\n",
+    "a task that runs now and then": TASK + 'run = "daily"\n',
+    "inputs of a task that runs always": TASK + 'inputs = ["x"]\n',
+    "a service that runs once": OWN + 'run = "once"\n',
+    "the time limit of a service": OWN + "timeout_s = 3\n",
     "a number as a variable": OWN + "env = { A = 1 }\n",
     "an unknown restart policy": OWN + '[services.a.restart]\npolicy = "maybe"\n',
     "no pause before a restart": OWN + "[services.a.restart]\nbackoff_initial_s = 0\n",
@@ -306,7 +322,8 @@ ONLY_THE_LOADER_KNOWS: dict[str, str] = {
         (
             *("an unknown service to depend on", "a service that depends on itself", "two services on one port"),
             *("a step for an unknown service", "a load target without a port", "a variable of an unknown service"),
-            *("an unknown placeholder", "the address of a worker"),
+            *("an unknown placeholder", "the address of a worker", "a service that waits until a task is ready"),
+            *("a service that waits until a service is completed", "a task that is restarted"),
         ),
         "it is about other tables, which a schema cannot look up",
     ),

@@ -116,6 +116,7 @@ def health(verdict: Verdict) -> ServiceHealth:
 def row(phase: Phase, *, pid: int | None = None) -> ServiceRow:
     return ServiceRow(
         name="crm",
+        kind="service",
         phase=phase,
         pid=pid,
         port=None,

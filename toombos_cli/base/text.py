@@ -55,6 +55,11 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
+def how_it_ended(exit_code: int) -> str:
+    """Return how a process ended, such as `ended with exit code 3` or `was ended by SIGKILL`."""
+    return f"ended with exit code {exit_code}" if exit_code >= 0 else f"was ended by {signal_name(-exit_code)}"
+
+
 def size(size_bytes: float) -> str:
     """Return a size with a binary unit, such as `812 B`, `1.5 MiB` or `214 GiB`."""
     amount = float(size_bytes)

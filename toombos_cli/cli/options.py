@@ -52,6 +52,13 @@ def complete_service(incomplete: str) -> list[str]:
     return [name for name in (manifest.services if manifest else ()) if name.startswith(incomplete)]
 
 
+def complete_task(incomplete: str) -> list[str]:
+    """Return the project's tasks with this prefix, for shell completion; none if the manifest is invalid."""
+    manifest = _manifest_to_complete()
+    services = manifest.services.values() if manifest else ()
+    return [service.name for service in services if service.is_task and service.name.startswith(incomplete)]
+
+
 def _manifest_to_complete() -> "Manifest | None":
     from toombos_cli.base.errors import ToombosError
     from toombos_cli.manifest.reading.loader import load_manifest

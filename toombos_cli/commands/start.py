@@ -54,7 +54,7 @@ def start(
 
         names = _names(invocation, services, monitoring)
         invocation.finish(preview_start(invocation.manifest, names, mode=_mode(invocation, mode, dry_run=dry_run)))
-    _refuse_half_restored(invocation)
+    refuse_half_restored(invocation)
     if foreground:
         names = _prepared(invocation, _names(invocation, services, monitoring))
         _stay(invocation, names, mode=_mode(invocation, mode, dry_run=dry_run), timeout=timeout)
@@ -77,7 +77,7 @@ def start(
     invocation.finish(report)
 
 
-def _refuse_half_restored(invocation: Invocation) -> None:
+def refuse_half_restored(invocation: Invocation) -> None:
     """Raise RefusedError if an interrupted restore may have left the tree half old, half new."""
     try:
         if not (invocation.project / "run" / "restore.json").exists():

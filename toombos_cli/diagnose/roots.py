@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from toombos_cli.base.findings import WRONG, Check, Finding
 from toombos_cli.base.results import Verdict
+from toombos_cli.diagnose.dependencies import with_dependencies
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.manifest.tables.service import Service
 
@@ -57,16 +58,4 @@ def _explains(
         return False
     if cause.verdict is Verdict.WARN and symptom.verdict is Verdict.FAIL and not cause.service:
         return False  # a warning about the whole system does not explain why a service failed
-    return not cause.service or not symptom.service or cause.service in _with_dependencies(symptom.service, services)
-
-
-def _with_dependencies(name: str, services: Mapping[str, Service]) -> set[str]:
-    """Return the service and its dependencies, direct and indirect."""
-    found: set[str] = set()
-    open_names = [name]
-    while open_names:
-        current = open_names.pop()
-        if current not in found:
-            found.add(current)
-            open_names += services[current].depends_on if current in services else ()
-    return found
+    return not cause.service or not symptom.service or cause.service in with_dependencies(symptom.service, services)

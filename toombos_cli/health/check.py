@@ -16,10 +16,10 @@ from toombos_cli.probes import Cause, HealthState, ProbeResult, Reason, health_s
 from toombos_cli.probes.health import NOTHING
 from toombos_cli.project import commands
 from toombos_cli.project.mode import RunningMode, running_mode
-from toombos_cli.project.own_processes import last_state, leaders, observed
+from toombos_cli.project.own_processes import leaders, observed, unsupervised_state
 from toombos_cli.project.port_owner import PortOwner, find_owners, is_suspended, listens_elsewhere, wrong_owner
-from toombos_cli.project.service_probe import probe_service, settings_of, why_left_out
-from toombos_cli.project.state import SystemState
+from toombos_cli.project.service_probe import ABSENT, probe_service, settings_of, why_left_out
+from toombos_cli.project.state import SystemState, read_state
 
 _COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW, Reason.COMMAND)
 _SILENT = (Reason.TIMEOUT, Reason.STOPPED)
@@ -33,7 +33,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     """
     services = {name: manifest.services[name] for name in names or manifest.services}
     checked_at = datetime.now(UTC)
-    state = last_state(manifest.project, manifest.services)
+    state = read_state(manifest.project) or unsupervised_state(manifest.project, manifest.services)
     results = _probe_all(manifest, services, timeout_s)
     owners = find_owners(manifest.project, services, state)
     mode = _mode(manifest, results, state)
@@ -47,7 +47,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
         else:
             found = _judge(manifest, service, result, owners.get(name), state)
             judged.append(_not_dry(manifest, found) if name in mode.denied_by else found)
-    if not names and all(s.reason is Reason.REFUSED and s.pid is None for s in judged):
+    if not names and all(s.reason in ABSENT and s.pid is None for s in judged):
         judged = [replace(s, fix=_start(manifest, state)) for s in judged]
     return HealthReport(
         services=_explained(judged, services),
@@ -135,7 +135,7 @@ def _judge(
     return ServiceHealth(
         name=service.name,
         url=result.url,
-        status=_status(verdict, reason, cause, result.http_status),
+        status=_status(service, verdict, reason, cause, result.http_status),
         verdict=verdict,
         reason=reason,
         cause=cause,
@@ -170,10 +170,12 @@ def _may_be_suspended(service: Service, reason: Reason) -> bool:
     return reason is Reason.TIMEOUT or (service.scheme in ("tcp", "none") and reason is Reason.OK)
 
 
-def _status(verdict: Verdict, reason: Reason, cause: Cause | None, http_status: int | None) -> ServiceStatus:
+def _status(
+    service: Service, verdict: Verdict, reason: Reason, cause: Cause | None, http_status: int | None
+) -> ServiceStatus:
     """Return DEGRADED for a service whose response reports a problem, DOWN for one that does not work at all."""
     if verdict is Verdict.PASS:
-        return ServiceStatus.UP
+        return ServiceStatus.DONE if service.is_task else ServiceStatus.UP
     if health_state(reason, cause) is HealthState.STARTING:
         return ServiceStatus.STARTING
     answers = reason is Reason.BODY and http_status is not None
@@ -186,9 +188,10 @@ def _fix(
     """Return a command to paste; None if only a person can decide (a foreign process, a wrong manifest)."""
     if reason is Reason.STOPPED and owner is not None:
         return commands.wake(owner.pid) if owner.pid else None
-    if reason is Reason.REFUSED and owner is None:
+    has_failed = state is not None and state.wants(service.name)
+    if (reason is Reason.REFUSED or (reason is Reason.TASK and not has_failed)) and owner is None:
         return _start(manifest, state, service.name)
-    if reason in (Reason.TIMEOUT, Reason.RESET, Reason.STATUS, Reason.BODY, Reason.COMMAND):
+    if reason in (Reason.TIMEOUT, Reason.RESET, Reason.STATUS, Reason.BODY, Reason.COMMAND, Reason.TASK):
         return commands.logs(manifest, service.name)
     return None
 
@@ -200,7 +203,8 @@ def _start(manifest: Manifest, state: SystemState | None, *names: str) -> Fix:
 def _explained(judged: list[ServiceHealth], services: Mapping[str, Service]) -> tuple[ServiceHealth, ...]:
     """Return the services; one that reports a problem points to its dependency that is not well.
 
-    One that does not respond may wait for a dependency that does not respond either. An explained one needs no fix.
+    One that does not respond may wait for a dependency that does not respond either, and one that does not run for a
+    task that failed. An explained one needs no fix.
     """
     unwell = {s.name: s.reason for s in judged if s.verdict is Verdict.FAIL}
 
@@ -214,7 +218,8 @@ def _explained(judged: list[ServiceHealth], services: Mapping[str, Service]) -> 
         return None
 
     silent = frozenset(name for name, reason in unwell.items() if reason in _SILENT)
-    suspects = {Reason.TIMEOUT: silent} | dict.fromkeys(_COMPLAINTS, frozenset(unwell))
+    tasks = frozenset(name for name, reason in unwell.items() if reason is Reason.TASK)
+    suspects = {Reason.TIMEOUT: silent, Reason.REFUSED: tasks} | dict.fromkeys(_COMPLAINTS, frozenset(unwell))
     return tuple(
         replace(s, explained_by=found, fix=None)
         if (found := root(s.name, suspects.get(s.reason, frozenset()), frozenset({s.name})))

@@ -17,6 +17,8 @@ class ServiceStatus(StrEnum):
     UP = "up"
     STARTING = "starting"
     """It responds and says that it is not ready yet."""
+    DONE = "done"
+    """It is a task and has succeeded."""
     DEGRADED = "degraded"
     DOWN = "down"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toombos_cli.manifest.tables.alerts import Severity
-from toombos_cli.manifest.tables.service import FILES
+from toombos_cli.manifest.tables.service import DEFAULTS, FILES, NOT_OF_TASKS, OF_TASKS
 
 Schema = dict[str, Any]
 
@@ -27,7 +27,8 @@ _ROOTS: Schema = {"items": {"type": "string", "pattern": f"^{_PART}(?:/{_PART})*
 BOUNDS: Mapping[str, Mapping[str, Schema]] = {
     "Service": {
         "command": _NOT_EMPTY | _WORDS,
-        "stop_command": _WORDS,
+        **dict.fromkeys(("stop_command", "inputs"), _WORDS),
+        "timeout_s": _AT_LEAST_0,
         "port": {"minimum": 0, "maximum": 65535},
         **dict.fromkeys(("cwd", "host", "log", *FILES), _WITHOUT_NUL),
         **dict.fromkeys(("env", "default_env"), _TEXTS_WITHOUT_NUL),
@@ -83,6 +84,22 @@ BOUNDS: Mapping[str, Mapping[str, Schema]] = {
 """What a table asks of a single key besides its type."""
 
 
+def unset(keys: tuple[str, ...], defaults: Mapping[str, Any]) -> Schema:
+    """Return the schema of a table in which these keys have their defaults, as far as TOML can write them."""
+    schema: Schema = {}
+    for key in keys:
+        default = defaults[key]
+        if default is None:
+            schema[key] = False
+        elif default == ():
+            schema[key] = {"maxItems": 0}
+        elif isinstance(default, bool | int | float | str):
+            schema[key] = {"const": default}
+        else:
+            schema[key] = {"maxProperties": 0}
+    return {"properties": schema}
+
+
 def given(**values: Any) -> Schema:
     """Return the schema of a table that has these values."""
     return {"properties": {key: {"const": value} for key, value in values.items()}, "required": list(values)}
@@ -93,7 +110,7 @@ def set_in_any(keys: tuple[str, ...], value: Schema) -> Schema:
     return {"anyOf": [{"properties": {key: value}, "required": [key]} for key in keys]}
 
 
-_NOT_LISTENING = given(scheme="none")
+_NOT_LISTENING: Schema = {"anyOf": [given(scheme="none"), given(kind="task")]}
 _NOT_EMPTY_TEXT: Schema = {"minLength": 1}
 _NOT_EMPTY_TABLE: Schema = {"minProperties": 1}
 _ASKS_BY_COMMAND: Schema = {"type": "object", "properties": {"command": _NOT_EMPTY}, "required": ["command"]}
@@ -132,6 +149,16 @@ TOGETHER: Mapping[str, tuple[Schema, ...]] = {
             },
         },
         {"if": set_in_any(("client_key",), _NOT_EMPTY_TEXT), "then": set_in_any(("client_cert",), _NOT_EMPTY_TEXT)},
+        {
+            "if": given(kind="task"),
+            "then": unset(tuple(key for key in NOT_OF_TASKS if key != "health"), DEFAULTS)
+            | {"allOf": [{"properties": {"health": {"enum": ["", "/health"]}, "scheme": {"enum": ["http", "none"]}}}]},
+            "else": unset(OF_TASKS, DEFAULTS),
+        },
+        {
+            "if": {"properties": {"inputs": _NOT_EMPTY}, "required": ["inputs"]},
+            "then": {"properties": {"run": {"const": "changed"}}, "required": ["run"]},
+        },
         {"if": given(insecure=True), "then": {"properties": {"ca_file": _EMPTY_TEXT}}},
     ),
     "Variable": (

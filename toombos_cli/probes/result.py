@@ -30,6 +30,8 @@ class Reason(StrEnum):
     """The connection was closed or reset before the response was complete."""
     WRONG_OWNER = "wrong-owner"
     """Another process than the service listens on its port. Found in the process table, not by a probe."""
+    TASK = "task"
+    """A task has not succeeded: it failed, runs, or has not run. Found in the state, not by a probe."""
     ERROR = "error"
     """The probe could not be made, which says nothing about the service."""
 

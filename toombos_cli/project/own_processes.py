@@ -37,6 +37,7 @@ from toombos_cli.project.state import (
     read_state,
     run_id_prefix,
 )
+from toombos_cli.project.task_runs import at_rest
 
 
 class Survivor(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +117,8 @@ def observed(project: Path, state: SystemState) -> SystemState:
     Nobody measures it, so there are no figures.
     """
     running = recorded_processes(project, state)
-    services = {name: _observed(entry, running.get(name)) for name, entry in state.services.items()}
+    run = RunDirectory(project)
+    services = {name: _observed(entry, running.get(name), run) for name, entry in state.services.items()}
     return replace(state, services=services)
 
 
@@ -195,11 +197,10 @@ def _survivor(run_id: str, rows: Collection[ProcessRow]) -> Survivor:
     return Survivor(service=_service_of(run_id), run_id=run_id, leader=leader, adoptable=first.session == first.pid)
 
 
-def _observed(entry: ServiceState, row: ProcessRow | None) -> ServiceState:
+def _observed(entry: ServiceState, row: ProcessRow | None, run: RunDirectory) -> ServiceState:
     if row is not None:
         return replace(entry, phase=Phase.UNSUPERVISED, cpu_percent=None, rss_bytes=None)
-    kept = entry.phase if entry.phase in (Phase.CRASH_LOOP, Phase.FAILED) else Phase.STOPPED
-    return replace(entry, phase=kept, pid=0, start_ticks=0, cpu_percent=None, rss_bytes=None, says_dry_run=None)
+    return at_rest(entry, run)
 
 
 def _nothing_recorded() -> SystemState:

@@ -5,14 +5,18 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from toombos_cli import processes
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.expectations import ProbeSetting
 from toombos_cli.manifest.tables.service import Question, Service
-from toombos_cli.probes import ProbeResult, Reason, probe_health
+from toombos_cli.probes import Cause, ProbeResult, Reason, probe_health
 from toombos_cli.probes.health import NOTHING, sends_variables
-from toombos_cli.project.own_processes import leaders
+from toombos_cli.project.own_processes import leaders, observed
 from toombos_cli.project.port_owner import distrusted
-from toombos_cli.project.state import SystemState, read_state, unreadable_state
+from toombos_cli.project.state import RUNNING, Phase, SystemState, read_state, unreadable_state
+
+ABSENT = (Reason.REFUSED, Reason.TASK)
+"""The reasons of what does not run."""
 
 
 def settings_of(manifest: Manifest, services: Mapping[str, Service]) -> dict[str, ProbeSetting]:
@@ -48,10 +52,13 @@ def probe_service(
 ) -> ProbeResult:
     """Return the result of `probe_health`; REFUSED for a service without an address whose process does not run.
 
+    A task is not probed: it is well if it is done.
     WRONG_OWNER if a variable would be sent to a stranger in its place; ERROR if one would be sent to the process of
     another user that toombos did not start, or if this user may not see whether it runs.
     Raises OperationError if this machine cannot probe.
     """
+    if service.is_task:
+        return _found_of_task(service, project)
     if not service.listens:
         missing = _without_process(service, project)
         if missing is not None or not service.expectation(question).command:
@@ -91,9 +98,26 @@ def why_left_out(service: Service, result: ProbeResult, state: SystemState | Non
     not installed here, does not respond.
     """
     wanted = not service.optional or (state is not None and state.wants(service.name))
-    if wanted or result.reason not in (Reason.REFUSED, Reason.ERROR):
+    if wanted or result.reason not in (*ABSENT, Reason.ERROR):
         return None
-    return f"optional, and {'not started' if result.reason is Reason.REFUSED else result.detail}"
+    return f"optional, and {'not started' if result.reason in ABSENT else result.detail}"
+
+
+def _found_of_task(service: Service, project: Path) -> ProbeResult:
+    """Return OK for a task that is done, TASK for any other, with the cause STARTING while it runs."""
+    unreadable = unreadable_state(project)
+    if unreadable is not None:
+        return ProbeResult(url="", reason=Reason.ERROR, detail=f"{unreadable}: Permission denied")
+    state = read_state(project)
+    if state is not None and not processes.is_alive(state.supervisor):
+        state = observed(project, state)
+    entry = state.services.get(service.name) if state else None
+    if entry is None or entry.phase is Phase.STOPPED:
+        return ProbeResult(url="", reason=Reason.TASK, detail="it has not run")
+    if entry.phase is Phase.DONE:
+        return ProbeResult(url="", reason=Reason.OK)
+    cause = Cause.STARTING if entry.phase in RUNNING else None
+    return ProbeResult(url="", reason=Reason.TASK, cause=cause, detail=entry.detail or f"it is {entry.phase}")
 
 
 def _without_process(service: Service, project: Path) -> ProbeResult | None:

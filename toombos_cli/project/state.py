@@ -31,11 +31,15 @@ class Phase(StrEnum):
     READY = "ready"
     UNHEALTHY = "unhealthy"
     STOPPING = "stopping"
+    DONE = "done"
+    """It is a task and has succeeded."""
     CRASH_LOOP = "crash-loop"
     FAILED = "failed"
     UNSUPERVISED = "unsupervised"
 
 
+WELL = frozenset({Phase.READY, Phase.DONE})
+"""The phases of what is as it should be."""
 RUNNING = frozenset({Phase.STARTING, Phase.READY, Phase.UNHEALTHY, Phase.STOPPING, Phase.UNSUPERVISED})
 
 
@@ -56,6 +60,8 @@ class FailureKind(StrEnum):
     """The supervisor ended it because it exceeded one of its limits."""
     STUBBORN = "stubborn"
     """One of its processes survived SIGKILL."""
+    DEPENDENCY = "dependency"
+    """The supervisor restarted it because something that it depends on had got a new process."""
     BUG = "bug"
     NOT_DRY_RUN = "not-dry-run"
 
@@ -140,7 +146,8 @@ class SystemState(msgspec.Struct, frozen=True, kw_only=True):
     def wants(self, name: str) -> bool:
         """Report whether the operator asked toombos to run this service, even if that failed."""
         entry = self.services.get(name)
-        return entry is not None and (entry.desired or entry.phase in (Phase.FAILED, Phase.CRASH_LOOP))
+        wanted = (Phase.FAILED, Phase.CRASH_LOOP, Phase.DONE)
+        return entry is not None and (entry.desired or entry.phase in wanted)
 
     @property
     def supervisor(self) -> processes.ProcessIdentity:
@@ -168,6 +175,10 @@ class RunDirectory:
     def service_lock(self, name: str) -> Path:
         """Return the path of the lock that a service's processes hold open while one of them lives."""
         return self.services / f"{name}.lock"
+
+    def task_record(self, name: str) -> Path:
+        """Return the path of the record of a task's last runs."""
+        return self.services / f"{name}.task"
 
     def earlier_service_lock(self, name: str) -> Path:
         """Return the path of that lock if version 1.0 started the service."""

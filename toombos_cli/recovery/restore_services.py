@@ -9,7 +9,7 @@ from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.processes import conflicts
 from toombos_cli.project.mode import mode_to_restore
-from toombos_cli.project.state import SystemState
+from toombos_cli.project.state import RunDirectory, SystemState
 from toombos_cli.settings.databases import Server
 from toombos_cli.supervisor.operations import run_start, run_stop
 from toombos_cli.supervisor.running_system import present_state
@@ -57,6 +57,9 @@ class SupervisedServices:
         manifest = load_manifest(self._project)  # the restored one
         known = tuple(name for name in names if name in manifest.services)
         mode = mode_to_restore(manifest, self._before) if self._before else None
+        for name, service in manifest.services.items():
+            if service.run == "changed":  # what it did may not be in the restored files
+                RunDirectory(self._project).task_record(name).unlink(missing_ok=True)
         report = run_start(manifest, known, mode=mode)
         if report.failures:
             failure = report.failures[0]

@@ -35,7 +35,7 @@ def make_plan(manifest: Manifest, only: tuple[str, ...] = ()) -> SmokePlan:
     check_steps(manifest)
     steps = manifest.smoke
     plan = SmokePlan(
-        services=tuple(manifest.services),
+        services=tuple(name for name, service in manifest.services.items() if not service.is_task),
         proofs=tuple(step for step in steps if step.proves_dry_run),
         steps=tuple(step for step in steps if not step.proves_dry_run),
     )

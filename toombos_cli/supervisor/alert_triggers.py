@@ -6,7 +6,7 @@ from pathlib import Path
 from toombos_cli.base.text import printable_lines
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys, place_of
-from toombos_cli.project.state import Phase, ServiceState
+from toombos_cli.project.state import WELL, Phase, ServiceState
 
 _WORKED = frozenset({Phase.READY, Phase.UNHEALTHY})
 
@@ -24,7 +24,8 @@ class Alarms:
         before = self._before.get(state.service.name)
         self._before[state.service.name] = state
         crash_loop = state.phase is Phase.CRASH_LOOP
-        given_up = state.phase is Phase.FAILED and before is not None and before.phase in _WORKED
+        unwatched = before is not None and (before.phase in _WORKED or before.adopted)  # no command waits for it
+        given_up = state.phase is Phase.FAILED and unwatched
         urgent = Severity.P1 if state.service.role == "app" else Severity.P2
         self._judge(state, "crash-loop", "is in a crash loop", urgent, crash_loop, state.detail)
         self._judge(state, "ended", "ended and is not restarted", urgent, given_up, state.detail)
@@ -38,7 +39,7 @@ class Alarms:
     def _judge(self, state: ServiceState, topic: str, what: str, severity: Severity, wrong: bool, why: str) -> None:
         """Raise the alert of a topic once; resolve it when the service is ready again, not when it is stopped."""
         key = f"{topic}:{state.service.name}"
-        well = not wrong and state.phase is Phase.READY
+        well = not wrong and state.phase in WELL
         if (wrong and key in self._raised) or not (wrong or (well and key in self._raised)):
             return
         self._raised.symmetric_difference_update({key})

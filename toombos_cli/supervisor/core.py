@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-import msgspec
-
 from toombos_cli import processes
 from toombos_cli.base import locks
 from toombos_cli.base.fixes import toombos
@@ -26,9 +24,11 @@ from toombos_cli.project.state import (
     SystemState,
     read_state,
 )
+from toombos_cli.project.task_runs import at_rest
 from toombos_cli.supervisor import handle_requests
 from toombos_cli.supervisor.alert_triggers import Alarms
 from toombos_cli.supervisor.asking import Asking
+from toombos_cli.supervisor.dependents import Dependents
 from toombos_cli.supervisor.process_look import SharedLooks
 from toombos_cli.supervisor.protocol import (
     Done,
@@ -67,6 +67,7 @@ class Supervisor:
         self.plan: SystemPlan | None = None
         self._state_file = StateFile(self.run)
         self._alarms = Alarms(project)
+        self._dependents = Dependents()
         self._children: dict[int, tuple[subprocess.Popen[bytes], Callable[[int], None]]] = {}
         self._listeners: set[Listener] = set()
         self._requests = 0
@@ -96,7 +97,9 @@ class Supervisor:
         old = read_state(self.run.project)
         if old is not None:
             self._settings = (old.mode, old.dry_run, old.env_file)
-            self.units = {name: ServiceUnit(_at_rest(state), None, self) for name, state in old.services.items()}
+            self.units = {
+                name: ServiceUnit(at_rest(state, self.run), None, self) for name, state in old.services.items()
+            }
             for name, unit in self.units.items():
                 with contextlib.suppress(OSError):  # then a new record begins
                     self.run.take_over_rotation(name, unit.log)
@@ -107,6 +110,9 @@ class Supervisor:
                 self.units[survivor.service].adopt(survivor.leader, survivor.run_id)
             else:
                 self._undescribed[survivor.service] = survivor
+        if not any(unit.is_active for unit in self.units.values()):  # the next start is one of the whole system
+            for unit in self.units.values():
+                unit.begin_anew()
 
     async def end(self) -> None:
         """Stop everything, dependents first, then every process that is still a child of this one.
@@ -267,6 +273,7 @@ class Supervisor:
         if not self.is_homeless:
             self._state_file.write(self.state())
             self._alarms.note(unit.state)
+        self._dependents.note(unit, self.units)
         progress = Progress(service=unit.name, phase=unit.state.phase, detail=unit.state.detail)
         for listener in tuple(self._listeners):
             listener(progress)
@@ -321,18 +328,3 @@ class Supervisor:
         except ChildProcessError:
             return None
         return result.si_pid if result is not None else None
-
-
-def _at_rest(state: ServiceState) -> ServiceState:
-    """Return a service's entry as it is before the search for survivors."""
-    kept = state.phase if state.phase in (Phase.FAILED, Phase.CRASH_LOOP) else Phase.STOPPED
-    return msgspec.structs.replace(
-        state,
-        phase=kept,
-        pid=0,
-        start_ticks=0,
-        desired=False,
-        cpu_percent=None,
-        rss_bytes=None,
-        says_dry_run=None,
-    )

@@ -8,12 +8,13 @@ from typing import Protocol
 
 from toombos_cli.project.state import FailureKind, Phase
 from toombos_cli.supervisor import protocol, spawning
+from toombos_cli.supervisor.dependents import restarted_with
 from toombos_cli.supervisor.ordering import with_dependencies
 from toombos_cli.supervisor.protocol import EndedProcess, Request, ServiceFailure, SystemPlan
 from toombos_cli.supervisor.spawning import CannotStartError
 from toombos_cli.supervisor.unit import ServiceUnit, denies_dry_run
 
-_UP = frozenset({Phase.READY, Phase.UNHEALTHY})
+_UP = frozenset({Phase.READY, Phase.UNHEALTHY, Phase.DONE})
 _UNDOES = frozenset({FailureKind.CONFIGURATION, FailureKind.NOT_DRY_RUN})
 """Failures after which nothing of a start may stay: its settings are wrong for all of it."""
 
@@ -45,7 +46,12 @@ async def carry_out(system: UnitRegistry, request: Request) -> RequestResult:
     match request:
         case protocol.StartRequest():
             return await _start(
-                system, request.plan, request.names, request.timeout_s, all_or_nothing=request.all_or_nothing
+                system,
+                request.plan,
+                request.names,
+                request.timeout_s,
+                all_or_nothing=request.all_or_nothing,
+                named=request.names if request.named else (),
             )
         case protocol.StopRequest():
             if request.plan is not None:
@@ -56,6 +62,11 @@ async def carry_out(system: UnitRegistry, request: Request) -> RequestResult:
             return RequestResult(ended=ended, failures=_stubborn(system, names))
         case protocol.RestartRequest():
             return await _restart(system, request)
+        case protocol.TaskRanRequest():
+            if request.name not in system.units:
+                system.take(request.plan)
+            system.units[request.name].look_at_record()
+            return RequestResult()
         case protocol.StatusRequest():
             return RequestResult()
 
@@ -90,6 +101,7 @@ async def _restart(system: UnitRegistry, request: protocol.RestartRequest) -> Re
         or name not in system.units
         or system.units[name].state.fingerprint != request.plan.services[name].fingerprint
     )
+    names = tuple(dict.fromkeys((*names, *_followers(system, request.plan, names))))
     ended = await stop(system, names)
     outcome = await _start(system, request.plan, names, request.timeout_s)
     return replace(outcome, ended=(*ended, *outcome.ended))
@@ -102,47 +114,79 @@ async def _start(
     timeout_s: float | None,
     *,
     all_or_nothing: bool = False,
+    named: Collection[str] = (),
 ) -> RequestResult:
-    """Start what is not running. If one fails, end all that did not become ready, or all that this call has started."""
-    wanted = with_dependencies({name: planned.service for name, planned in plan.services.items()}, names)
+    """Start what is not running. If one fails, end all that did not become ready, or all that this call has started.
+
+    `named` are those that the operator named: of these, also a task that is done runs.
+    """
+    services = {name: planned.service for name, planned in plan.services.items()}
+    wanted = with_dependencies(services, names)
     system.take(plan)
     await asyncio.gather(*(system.units[name].wait_until(_no_stop_under_way(system.units[name])) for name in wanted))
-    failures = _check(system, plan, wanted)
+    due = _due(system, plan, wanted, named)
+    failures = _check(system, plan, due)
     if failures:
         return RequestResult(failures=failures)
+    followers = _followers(system, plan, due)
+    stopped = await stop(system, followers)
+    wanted = with_dependencies(services, (*wanted, *followers))
+    for name in due:
+        system.units[name].begin_anew()
     start = _Start(system, plan, wanted, all_or_nothing=all_or_nothing)
     try:
         async with asyncio.timeout(timeout_s):
             await start.bring_up()
     except TimeoutError:
-        start.fail_what_is_not_ready(f"not ready after {timeout_s:g} s")
+        start.fail_what_is_not_ready(f"after {timeout_s:g} s")
     except asyncio.CancelledError:
         await _undo(system, start.begun)
         raise
     failures = tuple(start.failures.values())
     if not failures:
-        return RequestResult(started=tuple(start.begun))
+        return RequestResult(started=tuple(start.begun), ended=stopped)
     undone = [name for name in start.begun if start.undoes_all or name in start.unready]
     await _undo(system, undone, failures)
     kept = tuple(name for name in start.begun if name not in undone and system.units[name].state.phase in _UP)
     ended = tuple(end for name in undone if (end := system.units[name].ended) is not None)
-    return RequestResult(failures=failures, started=kept, skipped=tuple(start.skipped), ended=ended)
+    return RequestResult(failures=failures, started=kept, skipped=tuple(start.skipped), ended=(*stopped, *ended))
+
+
+def _due(system: UnitRegistry, plan: SystemPlan, wanted: tuple[str, ...], named: Collection[str]) -> tuple[str, ...]:
+    """Return what a start has to start, in start order: what is not running.
+
+    A task that is done runs again if it is named, or if something is started that depends on it.
+    """
+    due: list[str] = []
+    for name in reversed(wanted):
+        unit = system.units[name]
+        is_done = plan.services[name].service.is_task and unit.state.phase is Phase.DONE
+        is_needed = name in named or any(name in plan.services[other].service.depends_on for other in due)
+        if not unit.is_active and (is_needed or not is_done):
+            due.append(name)
+    return tuple(reversed(due))
+
+
+def _followers(system: UnitRegistry, plan: SystemPlan, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the running services that are restarted when these are."""
+    services = {name: planned.service for name, planned in plan.services.items()}
+    found = restarted_with(services, tuple(names))
+    return tuple(name for name in services if name in found and system.units[name].is_active)
 
 
 def _no_stop_under_way(unit: ServiceUnit) -> Callable[[], bool]:
     return lambda: unit.state.phase is not Phase.STOPPING
 
 
-def _check(system: UnitRegistry, plan: SystemPlan, wanted: Iterable[str]) -> tuple[ServiceFailure, ...]:
+def _check(system: UnitRegistry, plan: SystemPlan, due: Iterable[str]) -> tuple[ServiceFailure, ...]:
     """Return the failures that can be detected before anything is started."""
     failures = []
-    for name in wanted:
-        if not system.units[name].is_active:
-            try:
-                spawning.check(plan.services[name])
-            except CannotStartError as error:
-                system.units[name].refuse(error.failure)
-                failures.append(error.failure)
+    for name in due:
+        try:
+            spawning.check(plan.services[name])
+        except CannotStartError as error:
+            system.units[name].refuse(error.failure)
+            failures.append(error.failure)
     return tuple(failures)
 
 
@@ -204,12 +248,13 @@ class _Start:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def fail_what_is_not_ready(self, message: str) -> None:
-        """Add a failure for each service that is not ready."""
+    def fail_what_is_not_ready(self, when: str) -> None:
+        """Add a failure for each service that is not ready, and for each task that is not completed."""
         for name in self._wanted:
             state = self._system.units[name].state
             if state.phase not in _UP and name not in self.failures and name not in self.skipped:
-                text = f"{message}: {state.detail or 'not started yet'}"
+                missing = "completed" if state.service.is_task else "ready"
+                text = f"not {missing} {when}: {state.detail or 'not started yet'}"
                 self.failures[name] = ServiceFailure(service=name, kind=FailureKind.TIMEOUT, message=text)
                 self.unready.add(name)
 
@@ -228,17 +273,21 @@ class _Start:
 
 async def _bring_up_one(system: UnitRegistry, plan: SystemPlan, name: str, begun: list[str]) -> ServiceFailure | None:
     unit = system.units[name]
-    for dependency, condition in plan.services[name].service.depends_on.items():
+    service = plan.services[name].service
+    for dependency in service.depends_on:
         other = system.units[dependency]
-        await other.wait_until(partial(_reached, other, condition))
+        await other.wait_until(partial(_reached, other, service.waits_for(dependency)))
         if other.failure is not None:
             return None  # its own task reports it
     unit.waiting += 1
     try:
-        if not unit.is_active:
+        if not unit.is_active and unit.state.phase is not Phase.DONE:
             begun.append(name)
             unit.start(plan.services[name])
+        run_before = unit.state.run_id
         await unit.wait_settled()
+        if unit.state.phase is Phase.DONE and unit.state.run_id == run_before and name in begun:
+            begun.remove(name)  # a task that need not run again
     finally:
         unit.waiting -= 1
     if unit.state.phase in _UP:

@@ -54,16 +54,19 @@ def run_start(
     mode = mode_to_join(manifest, before, mode)
     plan = build_plan(manifest, mode=mode)
     wanted = names or default_names(manifest.services)
-    request = StartRequest(plan=plan, names=wanted, timeout_s=timeout_s, all_or_nothing=all_or_nothing)
+    request = StartRequest(
+        plan=plan, names=wanted, timeout_s=timeout_s, all_or_nothing=all_or_nothing, named=bool(names)
+    )
     done = client.ask(manifest.project, request, on_progress, early=early)
     notes = (
         *_taken_over(before, done),
+        *_followed(done, wanted, manifest),
         *_leftovers(done),
         *_stale(done, plan),
         *_forgot_the_dry_run(manifest, done, plan),
     )
     notes += other_spellings(manifest)
-    shown = with_dependencies(manifest.services, wanted)
+    shown = with_dependencies(manifest.services, (*wanted, *done.started))
     return change_report(done, manifest.services, manifest.project, shown, notes=notes, manifest=manifest)
 
 
@@ -84,10 +87,7 @@ def run_restart(
     from toombos_cli.supervisor.plan import build_plan
 
     before = present_state(manifest.project, manifest.services)
-    running = (
-        tuple(name for name, s in before.services.items() if s.pid and name in manifest.services) if before else ()
-    )
-    wanted = names or running or default_names(manifest.services)
+    wanted = names or _belonging(manifest, before) or default_names(manifest.services)
     if mode is not None:
         mode_to_join(manifest, _without(before, wanted), mode)
     else:
@@ -100,9 +100,17 @@ def run_restart(
         timeout_s=timeout_s,
     )
     done = client.ask(manifest.project, request, on_progress)
-    notes = (*_leftovers(done), *other_spellings(manifest))
-    shown = with_dependencies(manifest.services, wanted)
+    notes = (*_followed(done, wanted, manifest), *_leftovers(done), *other_spellings(manifest))
+    shown = with_dependencies(manifest.services, (*wanted, *done.started))
     return change_report(done, manifest.services, manifest.project, shown, notes=notes, manifest=manifest)
+
+
+def _belonging(manifest: Manifest, state: SystemState | None) -> tuple[str, ...]:
+    """Return the services that run and, if there are some, the tasks that are done."""
+    found = {name: entry for name, entry in state.services.items() if name in manifest.services} if state else {}
+    if not any(entry.pid for entry in found.values()):
+        return ()
+    return tuple(name for name, entry in found.items() if entry.pid or entry.phase is Phase.DONE)
 
 
 def _without(state: SystemState | None, names: tuple[str, ...]) -> SystemState | None:
@@ -228,8 +236,9 @@ def _half_started(done: Done) -> tuple[str, ...]:
     notes = []
     if done.skipped:
         notes.append(f"not started either, because they depend on it: {', '.join(done.skipped)}")
-    if done.failures and done.started:
-        notes.append(f"left running: {', '.join(done.started)}; to stop them: {here('stop', *done.started)}")
+    running = [name for name in done.started if done.state.services[name].pid]
+    if done.failures and running:
+        notes.append(f"left running: {', '.join(running)}; to stop them: {here('stop', *running)}")
     return tuple(notes)
 
 
@@ -248,6 +257,13 @@ def _taken_over(before: SystemState | None, done: Done) -> tuple[str, ...]:
     lost = [name for name, s in before.services.items() if s.phase is Phase.UNSUPERVISED] if before else []
     adopted = [name for name in lost if before and done.state.services[name].pid == before.services[name].pid]
     return (f"taken over, because no supervisor was watching them: {', '.join(adopted)}",) if adopted else ()
+
+
+def _followed(done: Done, wanted: tuple[str, ...], manifest: Manifest) -> tuple[str, ...]:
+    """Return a note of the services that were restarted because what they depend on was started."""
+    asked = with_dependencies(manifest.services, wanted)
+    also = [name for name in done.started if name in done.stopped and name not in asked]
+    return (f"restarted with what they depend on: {', '.join(also)}",) if also else ()
 
 
 def _leftovers(done: Done) -> tuple[str, ...]:

@@ -38,13 +38,15 @@ class SystemPlan(msgspec.Struct, frozen=True, kw_only=True):
 class StartRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Start"):
     """Start these services and their dependencies, and wait until they are ready.
 
-    If one fails, `all_or_nothing` ends all that this request has started; otherwise what is ready stays.
+    If one fails, `all_or_nothing` ends all that this request has started; otherwise what is ready stays. `named`: the
+    operator named them, so that tasks among them run although they are done.
     """
 
     plan: SystemPlan
     names: tuple[str, ...]
     timeout_s: float | None = None
     all_or_nothing: bool = False
+    named: bool = False
 
 
 class StopRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Stop"):
@@ -67,7 +69,14 @@ class StatusRequest(msgspec.Struct, frozen=True, kw_only=True, tag="Status"):
     """Ask for the current state, with current figures."""
 
 
-Request = StartRequest | StopRequest | RestartRequest | StatusRequest
+class TaskRanRequest(msgspec.Struct, frozen=True, kw_only=True, tag="TaskRan"):
+    """Look at the record of a task that a command has run; `plan` describes it if no unit does."""
+
+    plan: SystemPlan
+    name: str
+
+
+Request = StartRequest | StopRequest | RestartRequest | StatusRequest | TaskRanRequest
 
 
 class ServiceFailure(msgspec.Struct, frozen=True, kw_only=True):

@@ -90,7 +90,7 @@ class Asker:
         unknown = self._setting is None and self._service.needs_variables
         if not self._service.health_path or unknown or self._may_not_send("health", running):
             return None
-        result = await running.unless_ended(_in_thread(lambda: self._probe("health", _MAX_BODY_BYTES)))
+        result = await running.unless_ended(in_thread(lambda: self._probe("health", _MAX_BODY_BYTES)))
         if result is None or result.http_status is None:
             return None
         from toombos_cli.probes import said_dry_run
@@ -100,7 +100,7 @@ class Asker:
     async def _ask(self, question: Question, running: Running) -> Readiness:
         service, expectation = self._service, self._service.expectation(question)
         if self._setting is None and service.needs_variables:
-            return await _in_thread(lambda: _is_there(service))
+            return await in_thread(lambda: _is_there(service))
         if expectation.command:
             result = await self._run(expectation)
         elif not service.listens:  # it is ready if it lives for a second: the caller notices its end
@@ -109,7 +109,7 @@ class Asker:
         elif self._may_not_send(question, running):
             return Readiness(ok=False, detail=f"another process listens at {service.place}: no variable was sent to it")
         else:
-            result = await _in_thread(lambda: self._probe(question, None))
+            result = await in_thread(lambda: self._probe(question, None))
         return self._judged(result, expectation, running)
 
     def _probe(self, question: Question, max_body_bytes: int | None) -> "ProbeResult":
@@ -212,7 +212,7 @@ def _is_there(service: Service) -> Readiness:
     return Readiness(ok=there, detail="" if there else f"nothing listens on {service.place}")
 
 
-async def _in_thread(work: Callable[[], _T]) -> _T:
+async def in_thread(work: Callable[[], _T]) -> _T:
     """Return the result of work that blocks; a thread that nobody waits for any more ends by itself."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_T] = loop.create_future()

@@ -14,7 +14,7 @@ from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.service_logs import stray_output
-from toombos_cli.project.state import FailureKind, Phase, ServiceState, SystemState
+from toombos_cli.project.state import WELL, FailureKind, Phase, ServiceState, SystemState
 from toombos_cli.supervisor.protocol import EndedProcess, ServiceFailure
 
 _KILLED_SHOWN = 3
@@ -28,13 +28,14 @@ class RestartRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One service. `log` is relative to the project if it is inside it; None means "does not apply".
+    """One service or task (`kind`). `log` is relative to the project if it is inside it; None means "does not apply".
 
-    `last_lines` are those of a failed attempt; `last_log_line` is the newest line of the log, "" also if it was not
-    read.
+    `ready_after_s` of a task that is done is how long it took. `last_lines` are those of a failed attempt;
+    `last_log_line` is the newest line of the log, "" also if it was not read.
     """
 
     name: str
+    kind: str
     phase: Phase
     pid: int | None
     port: int | None
@@ -96,7 +97,7 @@ class SystemReport(Report):
         if all(row.phase is Phase.STOPPED for row in self.services):
             return "stopped"
         ready = sum(row.phase is Phase.READY for row in self.services)
-        others = [f"{row.name} {row.phase}" for row in self.services if row.phase is not Phase.READY]
+        others = [f"{row.name} {row.phase}" for row in self.services if _judge(row) is Verdict.FAIL]
         return ", ".join([*[f"{ready} ready"] * bool(ready), *others, *[self.mode_text] * bool(self.mode_text)])
 
     def cases(self) -> tuple[Case, ...]:
@@ -288,10 +289,11 @@ def _row(entry: ServiceState, project: Path, *, reads_log: bool) -> ServiceRow:
     log = Path(entry.service.log)
     return ServiceRow(
         name=entry.service.name,
+        kind=entry.service.kind,
         phase=entry.phase,
         pid=entry.pid or None,
         port=entry.service.port or None,
-        ready_after_s=entry.ready_after_s if entry.pid else None,
+        ready_after_s=entry.ready_after_s if entry.pid or entry.phase is Phase.DONE else None,
         restarts=entry.restarts,
         cpu_percent=entry.cpu_percent,
         rss_bytes=entry.rss_bytes,
@@ -319,7 +321,7 @@ def _quotes(row: ServiceRow, *, in_full: bool) -> bool:
 
 
 def _judge(row: ServiceRow) -> Verdict:
-    if row.phase is not Phase.READY:
+    if row.phase not in WELL:
         return Verdict.FAIL
     return Verdict.WARN if row.warnings else Verdict.PASS
 

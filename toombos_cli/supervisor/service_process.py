@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from toombos_cli import processes
-from toombos_cli.base.text import signal_name
+from toombos_cli.base.text import how_it_ended
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import FailureKind
@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 class Running:
     """A service's process and its tree.
 
-    `ended` gets the exit code, or None if it is unknown; `unwanted` gets the reason for a requested restart.
+    `ended` gets the exit code, or None if it is unknown; `unwanted` gets the cause of a requested restart.
     `log_offset` is where its output starts in the log.
     """
 
@@ -32,7 +32,7 @@ class Running:
         loop = asyncio.get_running_loop()
         self.tree = Tree(leader, run_id, lock)
         self.ended: asyncio.Future[int | None] = loop.create_future()
-        self.unwanted: asyncio.Future[str] = loop.create_future()
+        self.unwanted: asyncio.Future[ServiceFailure] = loop.create_future()
         self._service = service
         self.log_offset = log_offset
 
@@ -103,8 +103,3 @@ class Running:
     def last_lines(self, log: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
         """Return the last lines that it printed to its log, without the secrets of its environment."""
         return last_lines(str(log), self.log_offset, _LAST_LINES, environment)
-
-
-def how_it_ended(exit_code: int) -> str:
-    """Return how a process ended, such as `ended with exit code 3` or `was ended by SIGKILL`."""
-    return f"ended with exit code {exit_code}" if exit_code >= 0 else f"was ended by {signal_name(-exit_code)}"

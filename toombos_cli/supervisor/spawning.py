@@ -123,6 +123,31 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
         os.close(log)
 
 
+def spawn_in_foreground(
+    plan: ServicePlan, run: RunDirectory, arguments: tuple[str, ...], output: int | None
+) -> "subprocess.Popen[bytes]":
+    """Start a task as this command's own child, with its terminal and the task's lock; `output` replaces its stdout.
+
+    It has no tag, because no supervisor may adopt it. Raises CannotStartError.
+    """
+    service = plan.service
+    lock = _take_lock(service, run)
+    try:
+        return subprocess.Popen(
+            (*service.command, *arguments),
+            executable=_find_program(plan, service.command[0]),
+            cwd=service.cwd,
+            env={name: value for name, value in plan.environment.items() if name != processes.TAG},
+            stdout=output,
+            pass_fds=(lock,),
+        )
+    except OSError as error:
+        reason = f"its command {service.command[0]!r} cannot be run: {error.strerror}"
+        raise _refused(service, FailureKind.COMMAND, reason) from None
+    finally:
+        os.close(lock)
+
+
 def spawn_stop_command(plan: ServicePlan, pid: int) -> "subprocess.Popen[bytes]":
     """Start the service's stop command in its directory and environment, with the main process's pid in MAINPID.
 

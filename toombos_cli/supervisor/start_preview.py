@@ -18,11 +18,14 @@ _SHOWN = (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviewedService:
     """One service as it would be started. `environment` is what toombos itself sets, not what it passes on.
+    `run` is when a task runs, None for a service.
 
     `pid` is its process if it already runs: `start` then leaves it alone.
     """
 
     name: str
+    kind: str
+    run: str | None
     command: tuple[str, ...]
     cwd: str
     host: str
@@ -71,12 +74,14 @@ def preview_start(manifest: Manifest, names: tuple[str, ...], *, mode: str | Non
         previewed.append(
             PreviewedService(
                 name=name,
+                kind=service.kind,
+                run=service.run if service.is_task else None,
                 command=service.command,
                 cwd=service.cwd,
                 host=service.host,
                 port=service.port or None,
                 log=service.log,
-                depends_on=dict(service.depends_on),
+                depends_on={other: service.waits_for(other) for other in service.depends_on},
                 environment={
                     key: shown_manifest_value(key, v.value, manifest.environment.get(key))
                     for key, v in values.items()

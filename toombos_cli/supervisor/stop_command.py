@@ -7,9 +7,9 @@ import signal
 import subprocess
 from collections.abc import Callable
 
+from toombos_cli.base.text import how_it_ended
 from toombos_cli.supervisor import spawning
 from toombos_cli.supervisor.protocol import ServicePlan
-from toombos_cli.supervisor.service_process import how_it_ended
 
 _WatchChild = Callable[["subprocess.Popen[bytes]", Callable[[int], None]], None]
 

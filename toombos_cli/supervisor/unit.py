@@ -14,7 +14,8 @@ from toombos_cli import processes
 from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.manifest.tables.service import QUESTIONS, Service
 from toombos_cli.project.state import FailureKind, Phase, RestartRecord, RunDirectory, ServiceState
-from toombos_cli.supervisor import spawning
+from toombos_cli.project.task_runs import at_rest
+from toombos_cli.supervisor import spawning, tasks
 from toombos_cli.supervisor.asking import Asking
 from toombos_cli.supervisor.process_look import SharedLooks
 from toombos_cli.supervisor.protocol import EndedProcess, ServiceFailure, ServicePlan
@@ -117,8 +118,9 @@ class ServiceUnit:
         """Whether it has a running process, or one is about to be started."""
         return self._life is not None and not self._life.done()
 
-    def start(self, plan: ServicePlan) -> None:
-        """Start the service without waiting; `wait_settled` waits for the result."""
+    def start(self, plan: ServicePlan, *, because: str = "") -> None:
+        """Start the service without waiting; `wait_settled` waits for the result. `because`: it is a restart."""
+        history = (RestartRecord(at=round(time.time(), 3), reason=because),) if because else ()
         self.plan = self.latest_plan = plan
         self.place = self._around.run.project
         self.failure = self.ended = None
@@ -130,8 +132,8 @@ class ServiceUnit:
             phase=Phase.STARTING,
             detail="",
             failure_kind=None,
-            restarts=0,
-            restart_history=(),
+            restarts=len(history),
+            restart_history=history,
             warnings=(),
             last_lines=(),
             wants_dry_run=plan.dry_run,
@@ -174,10 +176,23 @@ class ServiceUnit:
             self._stop = asyncio.create_task(self._end(), name=f"stop of {self.name}")
         return await asyncio.shield(self._stop)
 
-    def request_restart(self, reason: str) -> None:
+    def request_restart(self, reason: str, kind: FailureKind = FailureKind.LIMIT) -> None:
         """Request a restart of the running service; the reason is recorded."""
         if self.running is not None and not self.running.unwanted.done():
-            self.running.unwanted.set_result(reason)
+            self.running.unwanted.set_result(ServiceFailure(service=self.name, kind=kind, message=reason))
+
+    def begin_anew(self) -> None:
+        """Forget how the last start ended, before those that depend on this one look at it."""
+        self.failure = None
+        if self.state.phase is Phase.DONE:
+            self._set(phase=Phase.STOPPED, detail="", ready_after_s=None)
+
+    def look_at_record(self) -> None:
+        """Take over how the task ended if a command has run it since."""
+        if not self.is_active:
+            found = at_rest(self.state, self._around.run)
+            self.state = msgspec.structs.replace(found, last_lines=())
+            self._set()
 
     def refuse(self, failure: ServiceFailure) -> None:
         """Record a failed start of which nothing runs any more."""
@@ -217,13 +232,49 @@ class ServiceUnit:
     async def _live(self, *, adopted: bool) -> None:
         """Run the service until it is stopped or given up; record in the state how it ended."""
         try:
-            await self._attempts(adopted=adopted)
+            await (self._run_to_end(adopted=adopted) if self.service.is_task else self._attempts(adopted=adopted))
         except StubbornError as error:
             self._stays_alive(error)
         except Exception as error:
             detail = f"a bug in toombos: {type(error).__name__}; see run/supervisor.log"
             self._set(phase=Phase.FAILED, detail=detail, failure_kind=FailureKind.BUG)
             raise
+
+    async def _run_to_end(self, *, adopted: bool) -> None:
+        """Run a task, unless it need not run again; record in the state whether it is done."""
+        need = tasks.Need()
+        if self.running is None or not adopted:
+            if self.plan is not None:
+                need = await tasks.need_of(self.plan, self._around.run)
+            if need.why_not is not None:
+                self.state = msgspec.structs.replace(self.state, started_at=need.succeeded_at)
+                self._give_up(Phase.DONE, need.why_not, ())
+                return
+            try:
+                self._spawn()
+            except CannotStartError as error:
+                self.refuse(error.failure)
+                return
+        running = self.running
+        if running is None:
+            raise AssertionError("a task that was spawned or adopted has a process")
+        failure = await tasks.why_it_failed(running, self.name, self.service.timeout_s)
+        took_s = round(processes.age_s(running.tree.leader.start_ticks), 2)
+        lines = running.last_lines(self.log, self.plan.environment if self.plan else {})
+        killed = _those_killed(await self._end_tree(running))
+        problem = tasks.record(
+            self._around.run,
+            self.state,
+            running.exit_code,
+            took_s=took_s,
+            succeeded=failure is None,
+            inputs=need.inputs,
+        )
+        if failure is None:
+            self._give_up(Phase.DONE, problem, (), ready_after_s=took_s)
+            return
+        self.failure = msgspec.structs.replace(failure, last_lines=lines)
+        self._give_up(Phase.FAILED, "; ".join(filter(None, (failure.message, killed, problem))), lines, failure.kind)
 
     async def _attempts(self, *, adopted: bool) -> None:
         """Make one attempt after the other, with pauses between them."""
@@ -262,7 +313,8 @@ class ServiceUnit:
     ) -> float | None:
         """Return the seconds until the next attempt, or None if there is none; record which it is in the state."""
         reason = end.message
-        if not self._policy.wants_restart(exit_code):
+        on_purpose = end.kind is FailureKind.DEPENDENCY
+        if not on_purpose and not self._policy.wants_restart(exit_code):
             if exit_code == 0:
                 self._give_up(Phase.STOPPED, reason, lines)
             else:
@@ -274,7 +326,7 @@ class ServiceUnit:
         if refusal is not None:
             self._give_up(Phase.FAILED, f"{reason}; not restarted: {refusal}", lines, end.kind)
             return None
-        pause_s = self._policy.delay_s(time.monotonic(), healthy_s=healthy_s)
+        pause_s = 0.0 if on_purpose else self._policy.delay_s(time.monotonic(), healthy_s=healthy_s)
         if pause_s is None:
             self._give_up(Phase.CRASH_LOOP, reason, lines, end.kind)
             return None
@@ -388,7 +440,7 @@ class ServiceUnit:
             if running.ended.done():
                 return running.why_it_ended()
             if running.unwanted.done():
-                return ServiceFailure(service=self.name, kind=FailureKind.LIMIT, message=running.unwanted.result())
+                return running.unwanted.result()
             unwell = self.state.phase is Phase.UNHEALTHY
             answer = await self._asker().ask("ready" if unwell else "live", running)
             if answer is None:
@@ -459,7 +511,15 @@ class ServiceUnit:
         port = [spawning.port_failure(self.service, listener).message for listener in left]
         return "; ".join(filter(None, (_those_killed(ended), *port)))
 
-    def _give_up(self, phase: Phase, detail: str, lines: tuple[str, ...], kind: FailureKind | None = None) -> None:
+    def _give_up(
+        self,
+        phase: Phase,
+        detail: str,
+        lines: tuple[str, ...],
+        kind: FailureKind | None = None,
+        *,
+        ready_after_s: float | None = None,
+    ) -> None:
         self.running = None
         self._set(
             phase=phase,
@@ -472,4 +532,5 @@ class ServiceUnit:
             rss_bytes=None,
             says_dry_run=None,
             last_lines=lines,
+            ready_after_s=ready_after_s,
         )

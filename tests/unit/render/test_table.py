@@ -39,6 +39,7 @@ LONG = "a-rather-long-service-name-for-billing"
 def service(name: str, pid: int, port: int) -> ServiceRow:
     return ServiceRow(
         name=name,
+        kind="service",
         phase=Phase.UNSUPERVISED,
         pid=pid,
         port=port,

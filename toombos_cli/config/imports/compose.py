@@ -138,6 +138,8 @@ def _dependencies(system: SystemDraft, name: str, node: Node) -> None:
         if condition not in _CONDITIONS:
             raise at.problem(f"{condition!r} is not a condition", hint=did_you_mean(condition, _CONDITIONS))
         draft.depends_on[other] = _CONDITIONS[condition]
+        if at["restart"].is_true():
+            draft.restarts_with.add(other)
 
 
 def _running(draft: ServiceDraft, node: Node, variables: Variables) -> None:

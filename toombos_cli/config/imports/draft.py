@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toombos_cli.config.imports.expressible import Ability, can_express
+from toombos_cli.manifest.tables.service import NOT_OF_TASKS
 
 _OF_A_PORT = ("port", "health", "health_answer", "ready")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
@@ -39,6 +40,8 @@ class ServiceDraft:
     """Variables of `env` that are secrets whatever their names and values look like."""
     depends_on: dict[str, str] = field(default_factory=dict)
     """`started`, `ready` or `completed` by the name in the foreign file."""
+    restarts_with: set[str] = field(default_factory=set)
+    """Those of them that it is restarted with."""
 
     @property
     def port(self) -> int:
@@ -128,6 +131,9 @@ class SystemDraft:
         draft.set("scheme", "none")
         draft.beside.pop("scheme", None)
         if draft.say(Ability.TASK, "kind", "task"):
-            draft.keys.pop("restart", None)
+            lost = [key for key in NOT_OF_TASKS if draft.keys.pop(key, None) is not None and key != "restart"]
+            if lost:
+                draft.notes.append(f"a task has no {', '.join(lost)}: left out")
+            draft.restarts_with.clear()
             return
         draft.set("enabled", False, "it runs to its end, which no service may: run its command by hand before a start")

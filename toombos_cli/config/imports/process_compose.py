@@ -99,6 +99,8 @@ def _dependency(system: SystemDraft, name: str, other: str, how: Node) -> None:
     if condition not in _CONDITIONS:
         raise how.problem(f"{condition!r} is not a condition", hint=did_you_mean(condition, _CONDITIONS))
     system.services[name].depends_on[other] = _CONDITIONS[condition]
+    if condition == "process_completed":
+        system.services[name].notes.append(f"it waited for the end of {other}, which now has to succeed")
     if condition == "process_log_ready":
         system.services[name].notes.append(f"it waited for a line in the log of {other}")
 

@@ -31,6 +31,10 @@ def _tasks(system: SystemDraft) -> None:
             if not can_express(Ability.COMPLETED):
                 del draft.depends_on[other]
                 draft.todo.append(f"it has to start after {system.services[other].name} has ended")
+    for draft in system.services.values():
+        for other, when in draft.depends_on.items():
+            if when == "ready" and system.services[other].keys.get("kind") == "task":
+                draft.depends_on[other] = "completed"
 
 
 def _ports(system: SystemDraft) -> None:

@@ -15,7 +15,21 @@ _WIDTH = 110
 _LONG_COMMENT = 40
 _WHOLE_WORDS: Any = {"break_long_words": False, "break_on_hyphens": False}
 _ORDER = (
-    *("title", "kind", "command", "enabled", "optional", "cwd", "user", "port", "host", "scheme", "health", "ready"),
+    *(
+        "title",
+        "kind",
+        "run",
+        "command",
+        "enabled",
+        "optional",
+        "cwd",
+        "user",
+        "port",
+        "host",
+        "scheme",
+        "health",
+        "ready",
+    ),
     *("health_answer", "depends_on", "env", "default_env", "env_files", "groups", "watch", "log", "startup_timeout_s"),
     *("probe_interval_s", "probe_timeout_s", "unhealthy_after", "stop_signal", "stop_command", "grace_period_s"),
     *("restart", "limits"),
@@ -91,9 +105,14 @@ def _offer(text: str) -> str:
     return "".join(line if line.startswith("#") else f"#{line}" for line in text.splitlines(keepends=True))
 
 
-def _depends_on(draft: ServiceDraft, system: SystemDraft) -> dict[str, str] | list[str]:
-    named = {system.services[name].name: when for name, when in draft.depends_on.items() if name in system.services}
-    return list(named) if set(named.values()) == {"ready"} else named
+def _depends_on(draft: ServiceDraft, system: SystemDraft) -> dict[str, Any] | list[str]:
+    known = {name: when for name, when in draft.depends_on.items() if name in system.services}
+    if set(known.values()) == {"ready"} and not draft.restarts_with:
+        return [system.services[name].name for name in known]
+    return {
+        system.services[name].name: {"when": when, "restart": True} if name in draft.restarts_with else when
+        for name, when in known.items()
+    }
 
 
 def _secret(name: str, used_by: Iterable[str], source: str) -> str:

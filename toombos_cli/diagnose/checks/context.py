@@ -5,6 +5,7 @@ from dataclasses import replace
 from toombos_cli.base.findings import Evidence, Finding
 from toombos_cli.base.fixes import Fix
 from toombos_cli.base.results import Verdict
+from toombos_cli.diagnose.dependencies import with_dependencies
 from toombos_cli.diagnose.facts.configuration import CONFIGURATION
 from toombos_cli.diagnose.facts.database import DATABASES
 from toombos_cli.diagnose.facts.logs import LogEntry
@@ -34,21 +35,29 @@ def as_owner(facts: Facts, fix: Fix) -> Fix:
 def wanted(facts: Facts, system: SystemFacts) -> tuple[str, ...]:
     """Return the services that should run: those that are not optional, and those that the operator started.
 
-    Leave out those that wait for another one (`held_back`): there is nothing to report about them.
+    No task is among them: it runs to its end. Leave out those that wait for another one (`held_back`): there is nothing
+    to report about them.
     """
     services, waiting = facts.manifest.services, held_back(facts, system)
     return tuple(
-        n for n, found in system.services.items() if (not services[n].optional or found.desired) and n not in waiting
+        n
+        for n, found in system.services.items()
+        if (not services[n].optional or found.desired) and n not in waiting and not services[n].is_task
     )
 
 
 def held_back(facts: Facts, system: SystemFacts) -> tuple[str, ...]:
-    """Return the services that were stopped again, or never started, because another one failed to start."""
-    required = [found for found in system.services.values() if not facts.manifest.services[found.name].optional]
-    failed = any(found.phase in (Phase.FAILED, Phase.CRASH_LOOP) for found in required)
-    if not failed or any(found.runs for found in required):
-        return ()
-    return tuple(found.name for found in required if found.phase == Phase.STOPPED and not found.desired)
+    """Return the services that were stopped again, or never started, because another one failed to start.
+
+    If others run, these are the ones that depend on a failed one.
+    """
+    services = facts.manifest.services
+    required = [found for found in system.services.values() if not services[found.name].optional]
+    failed = {found.name for found in required if found.phase in (Phase.FAILED, Phase.CRASH_LOOP)}
+    idle = [found.name for found in required if found.phase == Phase.STOPPED and not (found.desired or found.runs)]
+    if not failed or not any(found.runs for found in required):
+        return tuple(idle) if failed else ()
+    return tuple(name for name in idle if failed & with_dependencies(name, services))
 
 
 def refused_its_settings(facts: Facts, found: ServiceFacts, finding: Finding) -> Finding:

@@ -47,7 +47,7 @@ PATTERNS: tuple[Pattern, ...] = (
         finds=_compiled(r"No module named|ModuleNotFoundError|cannot import name"),
         cause="the service cannot start without it",
         fix=advice("install it with the service's own interpreter"),
-        follows=("py.import", "deps.missing", "deps.check", "proc.crash_loop", "proc.missing"),
+        follows=("py.import", "deps.missing", "deps.check", "proc.crash_loop", "proc.missing", "task.failed"),
     ),
     Pattern(
         id="log.pool",

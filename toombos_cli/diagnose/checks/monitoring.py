@@ -212,7 +212,15 @@ CHECKS = (
         title="Grafana responds",
         group=_GROUP,
         run=grafana,
-        follows=("port.conflict", "proc.missing", "proc.crash_loop", "net.refused", "net.timeout", "http.status"),
+        follows=(
+            "port.conflict",
+            "proc.missing",
+            "task.failed",
+            "proc.crash_loop",
+            "net.refused",
+            "net.timeout",
+            "http.status",
+        ),
     ),
     Check(id="alerts", title="alerts that are firing", group=_GROUP, run=firing),
 )

@@ -23,6 +23,7 @@ NOT_REACHED = (
     "proc.stopped",
     "proc.crash_loop",
     "proc.missing",
+    "task.failed",
 )
 """What explains that a service cannot be reached."""
 

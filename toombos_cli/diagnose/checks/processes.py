@@ -15,7 +15,8 @@ from toombos_cli.diagnose.checks.context import (
     wanted,
 )
 from toombos_cli.diagnose.checks.ports import is_foreign
-from toombos_cli.diagnose.facts.logs import LOGS
+from toombos_cli.diagnose.dependencies import with_dependencies
+from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
 from toombos_cli.project.commands import logs, wake
@@ -94,6 +95,47 @@ def crash_loop(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def task_failed(facts: Facts) -> Iterator[Finding]:
+    """A task that failed, or that has not run although the system does."""
+    system = facts.get(SYSTEM)
+    alone, waiting = not is_all_stopped(facts), held_back(facts, system)
+    for name, service in facts.manifest.services.items():
+        found = system.services[name]
+        if not service.is_task or name in waiting:
+            continue
+        if found.phase == Phase.DONE:
+            yield ok(f"{name} is done" + (f": {found.detail}" if found.detail else ""), service=name)
+        elif found.runs or found.phase == Phase.STARTING:
+            yield warn(
+                f"{name} is running: what depends on it waits",
+                *_last_words(facts, found),
+                service=name,
+                cause="a task is completed when its process has ended with exit code 0",
+                fix=advice(f"wait for it, or see what it does: {logs(facts.manifest, name)}"),
+            )
+        elif found.phase == Phase.FAILED:
+            finding = fail(
+                f"{name} failed: {found.detail}" + _taken_down(_dependents(facts, name, waiting)),
+                *_last_words(facts, found),
+                service=name,
+                cause="a task has to end with exit code 0 before what depends on it is started",
+                fix=advice(f"correct what its last lines say, then: {start(facts)}"),
+            )
+            yield refused_its_settings(facts, found, finding)
+        elif alone and not service.optional:
+            yield fail(
+                f"{name} has not run",
+                service=name,
+                cause=f"the task was {_past(system, found.managed)}",
+                fix=start(facts, name),
+            )
+
+
+def _dependents(facts: Facts, name: str, waiting: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those of the waiting services that depend on this one."""
+    return tuple(other for other in waiting if name in with_dependencies(other, facts.manifest.services))
+
+
 def missing(facts: Facts) -> Iterator[Finding]:
     """A service that should run and has no process."""
     system = facts.get(SYSTEM)
@@ -142,22 +184,20 @@ def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
         log = facts.get(LOGS)[found.name]
     except FactUnavailableError:
         return
-    recent = [
-        entry
-        for entry in log.entries
-        if (
-            entry.at >= found.started_at - 1
-            if entry.at
-            else entry.path == log.path and entry.offset >= found.log_offset
-        )
-    ]
+
+    def is_recent(entry: LogEntry) -> bool:
+        if entry.at:
+            return entry.at >= found.started_at - 1
+        return entry.path == log.path and entry.offset >= found.log_offset
+
+    recent = list(filter(is_recent, log.entries))
     complaints = [e for e in recent if e.error] or [e for e in recent if re.search(r"\bWARN", e.text)]
     if complaints:
         yield at(complaints[-1])
     elif log.problem:
         yield Evidence(source=log.path, text=log.problem)
     elif found.phase == Phase.FAILED and found.last_lines:
-        yield from map(at, log.last[-_SHOWN:])
+        yield from map(at, list(filter(is_recent, log.last))[-_SHOWN:])
 
 
 CHECKS = (
@@ -177,10 +217,17 @@ CHECKS = (
         follows=("not_found", "py.import", "deps.missing", "port.conflict"),
     ),
     Check(
+        id="task.failed",
+        title="every task is completed",
+        group=_GROUP,
+        run=task_failed,
+        follows=("not_found", "py.path", "py.import", "deps.missing", "system.stopped"),
+    ),
+    Check(
         id="proc.missing",
         title="every service has a process",
         group=_GROUP,
         run=missing,
-        follows=("not_found", "py.path", "py.import", "deps.missing", "port.conflict", "system.stopped"),
+        follows=("not_found", "py.path", "py.import", "deps.missing", "port.conflict", "system.stopped", "task.failed"),
     ),
 )

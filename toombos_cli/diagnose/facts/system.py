@@ -207,7 +207,7 @@ def _service(
         listens_at=tuple(_holder(x, table) for x in own),
         wants_dry_run=bool(entry and entry.wants_dry_run),
         says_dry_run=entry.says_dry_run if entry else None,
-        by_hand=None if pids else _started_by_hand(service, tags, table, listeners),
+        by_hand=None if pids or service.is_task else _started_by_hand(service, tags, table, listeners),
     )
 
 

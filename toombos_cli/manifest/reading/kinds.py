@@ -2,7 +2,7 @@
 
 from enum import EnumType
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
@@ -25,7 +25,7 @@ def kind_at(path: KeyPath) -> Any:
             types = {field.name: field.type for field in msgspec.structs.fields(kind)}
             kind = types.get(str(part))
         else:
-            arguments = [a for a in get_args(kind) if is_table(a)]
+            arguments = [a for a in get_args(kind) if is_table(_table_in(a))]
             kind = arguments[0] if arguments else kind if isinstance(part, int) else None
     return kind
 
@@ -48,6 +48,6 @@ def choices_of(kind: Any) -> list[str]:
 
 def _table_in(kind: Any) -> Any:
     """Return the table in a union such as `str | Expectation`, or the type itself."""
-    if isinstance(kind, UnionType):
+    if isinstance(kind, UnionType) or get_origin(kind) is Union:
         return next((part for part in get_args(kind) if is_table(part)), kind)
     return kind

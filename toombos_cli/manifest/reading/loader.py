@@ -13,6 +13,7 @@ from toombos_cli.base.spelling import did_you_mean, nearest
 from toombos_cli.base.text import printable
 from toombos_cli.manifest import FILE_NAME, OWN_LOGS
 from toombos_cli.manifest.model import Manifest, Source, start_order
+from toombos_cli.manifest.reading.dependencies import misfit_of, settled
 from toombos_cli.manifest.reading.kinds import choices_of, is_table, keys_at, kind_at
 from toombos_cli.manifest.reading.layers import (
     PACKAGED,
@@ -114,7 +115,7 @@ class _Check:
             else:
                 names = table.get("depends_on")
                 if isinstance(names, list):
-                    table = table | {"depends_on": dict.fromkeys(map(str, names), "ready")}
+                    table = table | {"depends_on": {str(other): {} for other in names}}
                 service = self._decode(table | {"name": name}, Service, path)
                 if service is not None:
                     decoded[name] = service
@@ -139,12 +140,7 @@ class _Check:
                 message = f"services.{name}.log: {own_log} is the log of {OWN_LOGS[own_log]}"
                 self._add(("services", name, "log"), message, hint=f'log = "logs/{name}-service.log"')
         disabled = services.keys() - expanded.keys()
-        return {
-            name: msgspec.structs.replace(
-                service, depends_on={k: v for k, v in service.depends_on.items() if k not in disabled}
-            )
-            for name, service in expanded.items()
-        }
+        return {name: settled(service, services, disabled) for name, service in expanded.items()}
 
     def _relations(self, services: dict[str, Service]) -> None:
         taken: dict[tuple[str, int], str] = {}
@@ -156,6 +152,8 @@ class _Check:
                         f"{name} depends on {dependency!r}, which is no service",
                         hint=did_you_mean(dependency, services, f"services: {', '.join(services)}"),
                     )
+                elif misfit := misfit_of(service, services[dependency]):
+                    self._add(("services", name, "depends_on", dependency), misfit.message, hint=misfit.hint)
             other = taken.setdefault((service.host, service.port), name)
             if other != name and service.port:
                 self._add(("services", name, "port"), f"port {service.port} is already the port of {other}")
@@ -206,7 +204,8 @@ class _Check:
         inner = tuple(_index(p) for p in re.findall(r"[A-Za-z0-9_-]+", parts.split("[...]")[0]))
         whole = tuple(_index(p) for p in re.findall(r"[A-Za-z0-9_-]+|\.\.\.", parts))
         if unknown := re.match(r"Object contains unknown field `(.+)`$", text):
-            self._unknown((*path, *inner, unknown[1]), unknown[1], keys_at((*path, *inner)))
+            known = keys_at((*path, *whole)) or keys_at((*path, *whole, "..."))
+            self._unknown((*path, *inner, unknown[1]), unknown[1], known)
             return (*inner, unknown[1])
         if text.startswith("Object missing required field"):
             missing = text.split("`")[1]

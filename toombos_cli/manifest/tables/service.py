@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from toombos_cli.base.addresses import host_port
+from toombos_cli.manifest.tables.dependencies import Dependency, When
 from toombos_cli.manifest.tables.expectations import Expectation, check_headers, check_path, header_variables
 from toombos_cli.manifest.tables.health_words import HealthWords
 from toombos_cli.manifest.tables.table import Table
@@ -45,16 +46,35 @@ FILES = ("ca_file", "client_cert", "client_key", "unix")
 """The keys of a service that name files."""
 
 
+OF_TASKS = ("run", "inputs", "timeout_s")
+"""The keys that only a task has."""
+NOT_OF_TASKS = (
+    *("port", "host", "headers", "ca_file", "client_cert", "client_key", "insecure", "unix", "http2", "words"),
+    *("health", "health_answer", "ready", "live", "metrics", "openapi", "startup_timeout_s", "probe_interval_s"),
+    *("probe_timeout_s", "unhealthy_after", "latency_warn_ms", "restart", "limits"),
+)
+"""The keys that a task cannot have: nothing asks whether it is well, and it is not restarted."""
+
+
 class Service(Table, frozen=True):
     """One supervised service: an HTTP server, any server that accepts connections (`tcp`), or a worker without a port.
 
-    `name` is the table's key. Placeholders in `command`, `cwd`, `env`, `default_env`, `log`, in the commands of
-    expectations and in the paths of files are already expanded when the loader returns it: `{python}`, `{project}`,
+    A task (`kind`) runs to its end instead.
+
+    `name` is the table's key. Placeholders in `command`, `cwd`, `inputs`, `env`, `default_env`, `log`, in the commands
+    of expectations and in the paths of files are already expanded when the loader returns it: `{python}`, `{project}`,
     `{host}`, `{port}`, `{url}` and `{services.NAME.url|host|port}`; these paths are absolute.
     """
 
     name: str
     command: tuple[str, ...]
+    kind: Literal["service", "task"] = "service"
+    run: Literal["always", "once", "changed"] = "always"
+    """When a task runs. `once`: until it has succeeded once. `changed`: again if its table, a variable or the content
+    of its `inputs` changed since it succeeded."""
+    inputs: tuple[str, ...] = ()
+    timeout_s: float = 0.0
+    """The time that a task may take; 0 means no limit."""
     port: int = 0
     title: str = ""
     role: Literal["app", "mock", "monitoring"] = "app"
@@ -92,7 +112,7 @@ class Service(Table, frozen=True):
     live: str | Expectation | None = None
     metrics: str | None = None
     openapi: str | None = None
-    depends_on: dict[str, Literal["started", "ready"]] = {}
+    depends_on: dict[str, When | Dependency] = {}
     log: str = "logs/{name}.log"
     startup_timeout_s: float = 60.0
     grace_period_s: float = 10.0
@@ -110,12 +130,16 @@ class Service(Table, frozen=True):
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:
+        if self.kind == "task":
+            self._runs_to_its_end()
+        elif given := self._set(OF_TASKS):
+            raise ValueError(f"{given[0]} is set, but only a task (kind = 'task') has it")
         if not self.command:
             raise ValueError("command must name a program")
         variables = (*self.env.items(), *self.default_env.items())
-        words = (*self.command, *self.stop_command)
+        words = (*self.command, *self.stop_command, *self.inputs)
         if any("\0" in text for text in (*words, self.cwd, self.host, self.log, *map("=".join, variables))):
-            raise ValueError("command, stop_command, cwd, host, log and env must not contain the character NUL")
+            raise ValueError("command, stop_command, inputs, cwd, host, log and env must not contain the character NUL")
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be 1 to 65535, not {self.port}")
         for field in ("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"):
@@ -129,6 +153,24 @@ class Service(Table, frozen=True):
             if isinstance(path, str):
                 check_path(field, path)
         check_headers(self.headers)
+
+    def _set(self, fields: tuple[str, ...]) -> list[str]:
+        """Return those of the fields that do not have their default value."""
+        return [field for field in fields if getattr(self, field) != DEFAULTS[field]]
+
+    def _runs_to_its_end(self) -> None:
+        """Raise ValueError for what a task cannot have; it does not listen."""
+        given = [field for field in self._set(NOT_OF_TASKS) if (field, self.health) != ("health", "")]
+        if given:
+            instead = ": its limit is timeout_s" if given[0] == "startup_timeout_s" else ""
+            raise ValueError(f"{given[0]} is set, but a task runs to its end{instead}")
+        if self.scheme not in ("http", "none"):
+            raise ValueError(f"scheme = '{self.scheme}' is set, but a task runs to its end")
+        if self.inputs and self.run != "changed":
+            raise ValueError("inputs is set, but only run = 'changed' looks at them")
+        if self.timeout_s < 0:
+            raise ValueError("timeout_s must be at least 0 seconds")
+        msgspec.structs.force_setattr(self, "scheme", "none")
 
     def _is_reachable(self) -> None:
         """Raise ValueError for an address that the scheme does not have."""
@@ -185,6 +227,21 @@ class Service(Table, frozen=True):
         return bool(self.port or self.unix)
 
     @property
+    def is_task(self) -> bool:
+        """Whether it runs to its end."""
+        return self.kind == "task"
+
+    def waits_for(self, dependency: str) -> When:
+        """Return what it waits for before it starts."""
+        how = self.depends_on[dependency]
+        return how.when or "ready" if isinstance(how, Dependency) else how
+
+    def restarts_with(self, other: str) -> bool:
+        """Report whether it is restarted after another service has got a new process."""
+        how = self.depends_on.get(other)
+        return isinstance(how, Dependency) and how.restart
+
+    @property
     def speaks_http(self) -> bool:
         """Whether it is asked over HTTP."""
         return self.scheme in ("http", "https")
@@ -233,6 +290,14 @@ class Service(Table, frozen=True):
     def label(self) -> str:
         """The title, or the name if there is no title."""
         return self.title or self.name
+
+
+DEFAULTS = {
+    field.name: field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    for field in msgspec.structs.fields(Service)
+    if not field.required
+}
+"""The default of each key of a service that has one."""
 
 
 def start_order(services: dict[str, Service]) -> tuple[tuple[str, ...], ...]:

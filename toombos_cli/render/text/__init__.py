@@ -43,6 +43,7 @@ VIEWS: dict[str, str] = {
     "smoke": "smoke:show",
     "start_preview": "start_preview:show",
     "status": "status:show",
+    "task_run": "task_run:show",
 }
 """The view of each kind of report, as `module:function` of this package."""
 

@@ -84,8 +84,8 @@ def _explain(console: "Console", service: "ServiceHealth", *, verbose: bool) -> 
 
 def _summary(report: "HealthReport") -> str:
     """Return how many services are in each state, in words that agree with the verdicts above."""
-    counts = Counter("starting" if s.status == "starting" else _STATES[s.verdict] for s in report.services)
-    words = ("up", "starting", "degraded", "down", "not judged")
+    counts = Counter(s.status if s.status in ("starting", "done") else _STATES[s.verdict] for s in report.services)
+    words = ("up", "done", "starting", "degraded", "down", "not judged")
     parts = [f"{counts[word]} {word}" for word in words if counts[word] or word == "up"]
     if report.skipped:
         parts.append(f"{len(report.skipped)} skipped")

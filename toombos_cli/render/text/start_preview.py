@@ -23,7 +23,8 @@ def show(report: "StartPreview", output: Output) -> None:
     for number, service in enumerate(report.services, 1):
         runs = f", already running as pid {service.pid}" if service.pid else ""
         place = f" on {service.host}:{service.port}" if service.port else ""
-        title = f"{number}. {service.name}{place}{runs}"
+        task = f", a task (run = {service.run})" if service.run else ""
+        title = f"{number}. {service.name}{place}{task}{runs}"
         console.print()
         console.print(title, style="bold", soft_wrap=True)
         console.print(f"   command  {shlex.join(service.command)}", soft_wrap=True)

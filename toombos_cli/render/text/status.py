@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _STYLES = {
     "ready": "green",
+    "done": "green",
     "starting": "yellow",
     "stopping": "yellow",
     "stopped": "dim",
@@ -47,9 +48,9 @@ def _headline(report: "SystemReport") -> str:
     """Return how many services are ready, and in which mode the system runs."""
     if not report.services:
         return "there is no service"
+    ready = sum(row.phase in _WELL for row in report.services)
     if not any(row.pid or row.phase not in _AT_REST for row in report.services):
-        return "not running"
-    ready = sum(row.phase == "ready" for row in report.services)
+        return "done" if ready == len(report.services) else "not running"
     mode = report.mode_text or "running"
     return mode if ready == len(report.services) else f"{mode}: {ready} of {len(report.services)} ready"
 
@@ -87,7 +88,8 @@ def notes(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
                 output.stdout.print(f"  | {readable(line)}", soft_wrap=True)
 
 
-_AT_REST = ("stopped", "failed", "crash-loop")
+_AT_REST = ("stopped", "failed", "crash-loop", "done")
+_WELL = ("ready", "done")
 _COLUMNS = (
     Column(name="SERVICE"),
     Column(name="PHASE"),

@@ -147,6 +147,20 @@ ROWS: list[Any] = [
         {"cwd": "src/sub"},
         "a directory below a mount",
     ),
+    (
+        "compose.yaml",
+        compose("depends_on: {b: {condition: service_healthy, restart: true}}") + "  b: {command: b}\n",
+        {"depends_on": {"b": {"when": "ready", "restart": True}}},
+        "a restart with a dependency",
+    ),
+    (
+        "compose.yaml",
+        compose("mem_limit: 10m")
+        + "  b: {command: b, depends_on: {a: {condition: service_completed_successfully}}}\n"
+        + "  c: {command: c, depends_on: {a: {condition: service_healthy}}}\n",
+        {"kind": "task", "limits": None},
+        "a task that others wait for in two ways",
+    ),
     # process-compose
     ("process-compose.yaml", process("working_dir: srv"), {"cwd": "srv"}, "a directory"),
     ("process-compose.yaml", process("environment: ['A=1']"), {"env": {"A": "1"}}, "variables"),

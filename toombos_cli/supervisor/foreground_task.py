@@ -1,0 +1,158 @@
+"""`run NAME`: one task in the foreground of the command, with its terminal, recorded as the task's last run."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import ClassVar
+
+from toombos_cli import processes
+from toombos_cli.base.errors import LockedError, OperationError, Problem
+from toombos_cli.base.fixes import here
+from toombos_cli.base.results import Report, Verdict
+from toombos_cli.base.text import how_it_ended
+from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.state import FailureKind, Phase, RunDirectory, SystemState
+from toombos_cli.project.task_runs import TaskRun, add_run, digest_of_inputs
+from toombos_cli.supervisor import client, spawning
+from toombos_cli.supervisor.plan import build_plan
+from toombos_cli.supervisor.protocol import ServicePlan, SystemPlan, TaskRanRequest
+from toombos_cli.supervisor.running_system import mode_to_join, present_state
+from toombos_cli.supervisor.spawning import CannotStartError
+
+_REACHED = {
+    "started": frozenset({Phase.STARTING, Phase.READY, Phase.UNHEALTHY, Phase.UNSUPERVISED, Phase.DONE}),
+    "ready": frozenset({Phase.READY, Phase.UNHEALTHY, Phase.UNSUPERVISED}),
+    "completed": frozenset({Phase.DONE}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRunReport(Report):
+    """How a task ended; `exit_code_of_task` is negative for a signal, None at its time limit."""
+
+    kind: ClassVar[str] = "task_run"
+
+    task: str
+    succeeded: bool
+    exit_code_of_task: int | None
+    took_s: float
+    error: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS if it ended with exit code 0."""
+        return Verdict.PASS if self.succeeded else Verdict.ERROR
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Why it has not succeeded."""
+        return () if self.succeeded else (Problem(message=self.error, where=self.task),)
+
+
+def run_task(
+    manifest: Manifest, name: str, arguments: tuple[str, ...], *, mode: str | None, output: int | None
+) -> TaskRunReport:
+    """Run a task to its end, also while the system runs; `output` replaces its stdout.
+
+    Raises OperationError if it cannot be started or what it depends on does not run, LockedError if it runs already,
+    RefusedError if the system runs in another mode, ConfigurationError for an unreadable `.env`.
+    """
+    service = manifest.services[name]
+    before = present_state(manifest.project, manifest.services)
+    plan = build_plan(manifest, mode=mode_to_join(manifest, before, mode))
+    planned = plan.services[name]
+    _refuse_without_dependencies(service, before)
+    inputs = digest_of_inputs(service) if service.inputs else ""
+    run = RunDirectory(manifest.project)
+    run.create()
+    started_at, began = time.time(), time.monotonic()
+    child = _spawned(planned, run, arguments, output)
+    exit_code = _waited_for(child, service)
+    ended = TaskRun(
+        started_at=started_at,
+        took_s=round(time.monotonic() - began, 2),
+        exit_code=exit_code,
+        succeeded=exit_code == 0,
+        fingerprint=planned.fingerprint,
+        inputs=inputs,
+        has_arguments=bool(arguments),
+    )
+    limit = f"not completed within {service.timeout_s:g} s"
+    return TaskRunReport(
+        task=name,
+        succeeded=ended.succeeded,
+        exit_code_of_task=exit_code,
+        took_s=ended.took_s,
+        error="" if exit_code == 0 else limit if exit_code is None else f"its process {how_it_ended(exit_code)}",
+        notes=_recorded(run, plan, name, ended),
+    )
+
+
+def _refuse_without_dependencies(service: Service, before: SystemState | None) -> None:
+    known = before.services if before else {}
+    missing = [
+        name
+        for name in service.depends_on
+        if name not in known or known[name].phase not in _REACHED[service.waits_for(name)]
+    ]
+    if missing:
+        said = ", ".join(f"{name} is not {service.waits_for(name)}" for name in missing)
+        raise OperationError(f"it cannot run yet: {said}", where=service.name, hint=here("start", *missing))
+
+
+def _spawned(
+    planned: ServicePlan, run: RunDirectory, arguments: tuple[str, ...], output: int | None
+) -> "subprocess.Popen[bytes]":
+    sys.stdout.flush()
+    try:
+        spawning.check(planned)
+        return spawning.spawn_in_foreground(planned, run, arguments, output)
+    except CannotStartError as error:
+        failure = error.failure
+        kind = LockedError if failure.kind is FailureKind.LOCK else OperationError
+        raise kind(failure.message, where=failure.service, hint=failure.hint) from None
+
+
+def _waited_for(child: "subprocess.Popen[bytes]", service: Service) -> int | None:
+    """Return the exit code, or None if its time was up. After Ctrl-C, which it got too, it may end in order."""
+    try:
+        return child.wait(service.timeout_s or None)
+    except subprocess.TimeoutExpired:
+        _end(child, service)
+        return None
+    except KeyboardInterrupt:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(service.grace_period_s)
+        raise
+    finally:
+        if child.poll() is None:
+            _end(child, service)
+
+
+def _end(child: "subprocess.Popen[bytes]", service: Service) -> None:
+    """Ask the task and its descendants to end, and kill what does not."""
+    for number in (signal.Signals[f"SIG{service.stop_signal}"], signal.SIGKILL):
+        for pid in processes.descendants([child.pid], processes.process_table()):
+            identity = processes.identify(pid)
+            if identity is not None:
+                processes.send_signal(identity, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(service.grace_period_s)
+            return
+
+
+def _recorded(run: RunDirectory, plan: SystemPlan, name: str, ended: TaskRun) -> tuple[str, ...]:
+    """Record the run, for the supervisor too if there is one; return what went wrong with that."""
+    try:
+        add_run(run, name, ended)
+        client.ask_running(run.project, TaskRanRequest(plan=plan, name=name))
+    except OSError as error:
+        return (f"the run was not recorded: {run.task_record(name)}: {error.strerror}",)
+    except OperationError as error:
+        return (f"`status` does not know of the run: {error}",)
+    return ()
