@@ -38,6 +38,11 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
         "logs:logs",
         "Show the last log lines of the services, merged by time; rotated archives are included.",
     ),
+    (
+        "events",
+        "events:events",
+        "Show who started, stopped and restarted what, when and why: the history of the services.",
+    ),
     ("health", "health:health", "Check every service at once and give the reason for each one that is not healthy."),
     ("smoke", "smoke:smoke", "Use the running system as a client would and verify what it did."),
     ("load", "load:load", "Put load on a service and measure what its users would experience."),
@@ -59,7 +64,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("schedule", "schedule", "Schedule the periodic jobs: health, backup, retention, restore drill."),
 )
 _SECTIONS = {
-    "Run": ("start", "stop", "restart", "run", "status", "logs"),
+    "Run": ("start", "stop", "restart", "run", "status", "logs", "events"),
     "Check": ("health", "smoke", "load", "diagnose"),
     "Back up and restore": ("backup", "restore", "recover"),
     "Set up and watch": ("config", "monitoring", "alert", "schedule"),

@@ -20,6 +20,7 @@ from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.manifest.tables.service import Limits, RestartTable, Service
 from toombos_cli.manifest.tables.smoke import SmokeStep
 from toombos_cli.manifest.tables.smoke_parts import Capture, Cleanup, Counter, Until, Untouched, Upload
+from toombos_cli.manifest.tables.watch import WatchTable
 
 DOCS = Path(__file__).parents[2] / "docs"
 REFERENCE = (DOCS / "manifest.md").read_text()
@@ -28,6 +29,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[services.NAME.health], ready and live": Expectation,
     "[services.NAME.restart]": RestartTable,
     "[services.NAME.limits]": Limits,
+    "[services.NAME.watch]": WatchTable,
     "[health_words]": HealthWords,
     "[modes.NAME]": Mode,
     "[environment.NAME]": Variable,

@@ -43,6 +43,7 @@ QUOTED_AS_A_NAME = {
     "monitoring/watching_rules.py",
     "recovery/steps.py",  # the steps' titles
     "schedule/crontab.py",  # the head of a crontab
+    "supervisor/history_keeper.py",  # the history names the command that asked for something
 }
 
 

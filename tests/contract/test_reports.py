@@ -128,6 +128,7 @@ def row(phase: Phase, *, pid: int | None = None) -> ServiceRow:
         log="",
         detail="",
         failure_kind=None,
+        last_end=None,
         restart_history=(),
         warnings=(),
         last_lines=(),

@@ -1,7 +1,6 @@
 """`toombos logs`."""
 
 import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -11,9 +10,11 @@ from toombos_cli.base.fixes import here
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.known_services import known_services
+from toombos_cli.cli.moments import moment_of
 from toombos_cli.cli.stdout_reader import sleep_while_read
 
 if TYPE_CHECKING:
+    from toombos_cli.logs.reading import LogLine
     from toombos_cli.logs.rotation import LogFile
     from toombos_cli.logs.selection import EntryFilter, LineFilter, Selection
 
@@ -65,6 +66,9 @@ def logs(
             "--since", metavar="TIME", help="Show only lines since then: 90s, 10m, 2h, an ISO time.", show_default=False
         ),
     ] = None,
+    no_events: Annotated[
+        bool, typer.Option("--no-events", help="Leave out what the history says, such as restarts.")
+    ] = False,
     until: Annotated[
         str | None,
         typer.Option(
@@ -72,13 +76,18 @@ def logs(
         ),
     ] = None,
 ) -> None:
-    """Show the last log lines of the services, merged by time; rotated archives are included."""
+    """Show the last log lines of the services, merged by time; rotated archives are included.
+
+    Lines that begin with `--` are events of the history, such as a restart; they are left out if lines are chosen.
+    """
     from pathlib import Path
 
     from toombos_cli.logs.reading import run_logs
     from toombos_cli.logs.selection import Selection
+    from toombos_cli.project.history import read_history
     from toombos_cli.project.service_logs import service_logs
     from toombos_cli.project.state import RunDirectory, read_state
+    from toombos_cli.supervisor.events import events_among_logs
 
     known, names, _ = known_services(invocation, services)
     shown = names or tuple(
@@ -89,29 +98,38 @@ def logs(
     selection = Selection(
         wanted=_wanted(errors=errors, startup=startup, grep=grep),
         unwanted=_unwanted(invocation, exclude or [], no_smoke=no_smoke),
-        since=_moment(since, "--since") if since else None,
-        until=_moment(until, "--until") if until else None,
+        since=moment_of(since, "--since") if since else None,
+        until=moment_of(until, "--until") if until else None,
     )
     state = read_state(invocation.project)
     files, strays = service_logs(RunDirectory(invocation.project), {name: known[name] for name in shown}, state)
     notes = tuple(f"{stray}; {here('restart', stray.service)} mends it" for stray in strays)
     count = lines if lines is not None or selection.since else _LINES
+    with_events = not (no_events or selection.chooses)
     if follow:
         for note in notes:
             invocation.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
-        follow_files(invocation, files, selection, count=count)
-    invocation.finish(run_logs(files, count=count, selection=selection, notes=notes))
+        follow_files(invocation, files, selection, count=count, with_events=with_events)
+    events = events_among_logs(read_history(invocation.project).events if with_events else (), files)
+    invocation.finish(run_logs(files, count=count, selection=selection, notes=notes, events=events))
 
 
 def follow_files(
-    invocation: Invocation, files: "dict[str, LogFile]", selection: "Selection | None" = None, *, count: int | None
+    invocation: Invocation,
+    files: "dict[str, LogFile]",
+    selection: "Selection | None" = None,
+    *,
+    count: int | None,
+    with_events: bool = False,
 ) -> NoReturn:
     """Print the existing lines, then each new line as it is written; with `--json`, one object per line."""
     from toombos_cli.logs.follower import Follower
     from toombos_cli.logs.lines import text_of, timestamp_of
     from toombos_cli.logs.reading import run_logs
     from toombos_cli.logs.selection import Following, Selection
+    from toombos_cli.project.history import HistoryFollower, read_history
     from toombos_cli.render.line_printer import LinePrinter
+    from toombos_cli.supervisor.events import events_among_logs
 
     selection = selection or Selection()
     followers = {name: Follower(log) for name, log in files.items()}
@@ -119,12 +137,21 @@ def follow_files(
     redacted = invocation.redactor.text
     printer = LinePrinter(invocation, tuple(files), as_json=invocation.format == "json")
     places = {name: follower.place for name, follower in followers.items()}
-    for line in run_logs(files, count=count, selection=selection, places=places).lines:
-        printer.show(line.service, redacted(line.line), line.timestamp)
+    history = HistoryFollower(invocation.project) if with_events else None
+    past = events_among_logs(read_history(invocation.project).events if with_events else (), files)
+
+    def show(line: "LogLine") -> None:
+        printer.show(line.service, redacted(line.line), line.timestamp, invocation.redactor.value(line.event))
+
+    for line in run_logs(files, count=count, selection=selection, places=places, events=past).lines:
+        show(line)
     while True:
         for name, follower in followers.items():
             for text in following[name].add([text_of(line) for line in follower.poll()]):
                 printer.show(name, redacted(text), timestamp_of(text, files[name].zone))
+        for lines in events_among_logs(history.poll() if history else (), files).values():
+            for line in lines:
+                show(line)
         printer.flush()
         sleep_while_read(invocation.stdout.file, _POLL_S)
 
@@ -158,19 +185,3 @@ def _pattern(text: str, option: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise UsageError(f"{option} {text!r} is not a regular expression: {error}") from None
-
-
-def _moment(text: str, option: str) -> datetime:
-    """Return the time that --since or --until means, in UTC. Raises UsageError."""
-    from toombos_cli.base.text import parse_duration
-
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        return datetime.now(UTC) - timedelta(seconds=parse_duration(text, where=option))
-    except (UsageError, OverflowError):  # the latter before the year 1
-        raise UsageError(
-            f"{option} {text!r} is not a time", hint="for example 10m, 2h or 2026-01-31T12:00:00"
-        ) from None

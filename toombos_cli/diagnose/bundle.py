@@ -1,7 +1,7 @@
 """Bundles: a tar.zst with all facts of a diagnosis, without secrets, from which the diagnosis can be repeated.
 
 Members: bundle.json (its description), manifest.json and facts.json (input of the checks), report.md, report.json,
-config.txt, state.json, versions.txt, logs/SERVICE.log and metrics/SERVICE.prom (for people).
+config.txt, state.json, history.jsonl, versions.txt, logs/SERVICE.log and metrics/SERVICE.prom (for people).
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import OperationError, RefusedError
+from toombos_cli.base.own_records import encode_own
 from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
@@ -27,6 +28,7 @@ from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError, LiveF
 from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis, FindingFilter, chosen, judge
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.project.history import read_history
 from toombos_cli.project.state import RunDirectory
 
 if sys.version_info >= (3, 14):
@@ -36,6 +38,7 @@ else:
 
 SCHEMA_VERSION = 2
 _LARGEST_BYTES = 256 * 1024 * 1024
+_MOST_EVENTS = 500
 _ABOUT, _MANIFEST, _FACTS = "bundle.json", "manifest.json", "facts.json"
 
 
@@ -118,6 +121,10 @@ def _members(
     state = RunDirectory(facts.manifest.project).state
     with contextlib.suppress(OSError, UntrustedError):
         yield "state.json", _json(decode_untrusted(read_plain(state)), redactor)
+    history = read_history(facts.manifest.project).events
+    if history:
+        events = (encode_own(redactor.value(msgspec.to_builtins(event))) for event in history[-_MOST_EVENTS:])
+        yield "history.jsonl", b"\n".join((*events, b""))
     for name, service in facts.manifest.services.items():
         text = tail_text(Path(service.log), redactor)
         if text:

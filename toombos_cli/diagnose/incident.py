@@ -16,9 +16,12 @@ from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis
 from toombos_cli.manifest.tables.alerts import ContactTable
 from toombos_cli.manifest.tables.escalation import Trouble, severity_of
+from toombos_cli.project.history import EventKind
 
 _RECENT_S = 86_400.0
 _EVENTS = 15
+_ROUTINE = frozenset({EventKind.READY, EventKind.DONE, EventKind.SUPERVISOR_STARTED, EventKind.SUPERVISOR_ENDED})
+_BAD = frozenset({EventKind.UNHEALTHY, EventKind.EXITED, EventKind.GAVE_UP, EventKind.CRASH_LOOP})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +57,7 @@ class IncidentReport(Report):
 
 
 def make_incident(diagnosis: Diagnosis) -> IncidentReport:
-    """Return the status update; its times come from the supervisor's records and the logs."""
+    """Return the status update; its times come from the history and the logs."""
     facts, report = diagnosis.facts, diagnosis.report
     events = sorted(_events(facts, report), key=lambda event: event[0])[-_EVENTS:]
     lasting_s = facts.now - min(_signs(facts, report), default=facts.now) if report.root_findings else 0.0
@@ -79,15 +82,16 @@ def make_incident(diagnosis: Diagnosis) -> IncidentReport:
 
 def _events(facts: Facts, report: DiagnoseReport) -> Iterator[tuple[float, str]]:
     try:
-        services = facts.get(SYSTEM).services
+        services, history = facts.get(SYSTEM).services, facts.get(SYSTEM).history
     except FactUnavailableError:
-        services = {}
+        services, history = {}, ()
+    recorded = {event.service for event in history}
     for name, found in services.items():
-        if found.pid and facts.now - found.started_at < _RECENT_S:
+        if name not in recorded and found.pid and facts.now - found.started_at < _RECENT_S:
             yield found.started_at, f"started: {name}"
-        for restart in found.restarts:
-            if facts.now - restart.at < _RECENT_S:
-                yield restart.at, f"{name} was restarted: {restart.reason}"
+    for event in history:
+        if event.event not in _ROUTINE:
+            yield event.at, f"{event.service}: {event.text}"
     for name, log in _logs(facts):
         begun = services[name].started_at if name in services else 0.0
         errors = [e for e in log if e.error and e.at and e.at >= max(begun, facts.now - _RECENT_S)]
@@ -108,13 +112,14 @@ def _signs(facts: Facts, report: DiagnoseReport) -> Iterator[float]:
     """
     concerned = {f.service for f in report.findings if f.verdict in WRONG and f.service}
     try:
-        services = facts.get(SYSTEM).services
+        services, history = facts.get(SYSTEM).services, facts.get(SYSTEM).history
     except FactUnavailableError:
         return
     logs = dict(_logs(facts))
     for name in concerned & services.keys():
         found, log = services[name], logs.get(name, ())
         yield from (r.at for r in found.restarts if facts.now - r.at < _RECENT_S)
+        yield from (e.at for e in history if e.service == name and e.event in _BAD and e.at >= found.started_at)
         yield from (e.at for e in log if e.error and e.at and e.at >= max(found.started_at, facts.now - _RECENT_S))
         ended = _ended_at(found, log)
         if ended is not None:

@@ -2,11 +2,12 @@
 
 import heapq
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from toombos_cli.base.plain_files import open_plain_file
 from toombos_cli.base.results import Report, Verdict
@@ -17,17 +18,23 @@ from toombos_cli.logs.rotation import LogFile
 from toombos_cli.logs.selection import ALL, Selection
 
 _BLOCK_BYTES = 262_144
+_EVENTS_WITHOUT_TIMES = 5
 _OUT_OF_ORDER = timedelta(minutes=1)
 """Several writers of one log may write their lines so much later than others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogLine:
-    """One line. `timestamp` is its own or that of the line before it; None if neither has one."""
+    """One line. `timestamp` is its own or that of the line before it; None if neither has one.
+
+    `event` is None for a line of the service. Otherwise the line says what the history has of that moment, and `event`
+    holds the keys of `toombos events --json`.
+    """
 
     service: str
     timestamp: datetime | None
     line: str
+    event: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +64,11 @@ def run_logs(
     selection: Selection = ALL,
     places: dict[str, int] | None = None,
     notes: tuple[str, ...] = (),
+    events: Mapping[str, Sequence[LogLine]] = MappingProxyType({}),
 ) -> LogsReport:
     """Return the last `count` lines (None: all) of each log that are selected. A selection counts whole entries.
+
+    `events`, by log, stand among the lines: those since the oldest line shown, or the last few if no line has a time.
 
     `places` is, for each log, the place in its stream from which a Follower continues.
 
@@ -66,6 +76,8 @@ def run_logs(
     """
     ends = places or {}
     found = [_last(name, log, _backwards(log, ends.get(name)), count, selection) for name, log in logs.items()]
+    if count != 0:
+        found += [_among(lines, events.get(name, ()), selection) for name, lines in zip(logs, found, strict=True)]
     oldest = datetime.min.replace(tzinfo=UTC)
     lines = tuple(heapq.merge(*found, key=lambda line: line.timestamp or oldest))
     return LogsReport(lines=lines, services=tuple(logs), notes=notes)
@@ -102,6 +114,15 @@ def _last(
     flush(None)
     taken.reverse()
     return taken
+
+
+def _among(lines: list[LogLine], events: Sequence[LogLine], selection: Selection) -> list[LogLine]:
+    """Return the events that stand among these lines."""
+    begin = next((line.timestamp for line in lines if line.timestamp is not None), None)
+    chosen = [event for event in events if event.timestamp is not None and selection.spans(event.timestamp)]
+    if begin is None:
+        return chosen if selection.since else chosen[-_EVENTS_WITHOUT_TIMES:]
+    return [event for event in chosen if event.timestamp is not None and event.timestamp >= begin]
 
 
 def _entries(newest_first: Iterator[str], selection: Selection) -> Iterable[list[str]]:

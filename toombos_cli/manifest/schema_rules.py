@@ -21,6 +21,7 @@ _HEADERS: Schema = {"propertyNames": {"pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$
 _WITHOUT_NUL: Schema = {"pattern": "^[^\\u0000]*$"}
 _TEXTS_WITHOUT_NUL: Schema = {"additionalProperties": {"type": "string"} | _WITHOUT_NUL}
 _WORDS: Schema = {"items": {"type": "string"} | _WITHOUT_NUL}
+_PATTERNS: Schema = {"items": {"type": "string", "minLength": 1} | _WITHOUT_NUL}
 _PART = r"(?!\.{1,2}(?:/|$))[^/]+"
 _ROOTS: Schema = {"items": {"type": "string", "pattern": f"^{_PART}(?:/{_PART})*$"}}
 
@@ -32,6 +33,7 @@ BOUNDS: Mapping[str, Mapping[str, Schema]] = {
         "port": {"minimum": 0, "maximum": 65535},
         **dict.fromkeys(("cwd", "host", "log", *FILES), _WITHOUT_NUL),
         **dict.fromkeys(("env", "default_env"), _TEXTS_WITHOUT_NUL),
+        "watch": _PATTERNS,
         "headers": _HEADERS,
         **dict.fromkeys(("health", "ready", "live", "metrics", "openapi"), _PATH),
         **dict.fromkeys(("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"), _ABOVE_0),
@@ -43,6 +45,11 @@ BOUNDS: Mapping[str, Mapping[str, Schema]] = {
         "status": _STATUS,
         "body_max": _AT_LEAST_1,
         "timeout_s": _ABOVE_0,
+    },
+    "WatchTable": {
+        "paths": _NOT_EMPTY | _PATTERNS,
+        "ignore": _PATTERNS,
+        "debounce_s": {"minimum": 0.02, "maximum": 60},
     },
     "RestartTable": {"backoff_initial_s": _ABOVE_0, "backoff_max_s": _ABOVE_0, "crash_loop_count": _AT_LEAST_1},
     "Logs": {"max_mb": _AT_LEAST_1, "keep": _AT_LEAST_1},
@@ -158,6 +165,10 @@ TOGETHER: Mapping[str, tuple[Schema, ...]] = {
         {
             "if": {"properties": {"inputs": _NOT_EMPTY}, "required": ["inputs"]},
             "then": {"properties": {"run": {"const": "changed"}}, "required": ["run"]},
+        },
+        {
+            "if": given(restart_when_unhealthy=True),
+            "then": {"properties": {"restart": {"not": given(policy="never")}}},
         },
         {"if": given(insecure=True), "then": {"properties": {"ca_file": _EMPTY_TEXT}}},
     ),

@@ -19,6 +19,7 @@ from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.trust import check_private_directory
 from toombos_cli.base.untrusted import EpochSeconds, ProcessNumber, UntrustedError
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.history import End
 
 SCHEMA_VERSION = 1
 
@@ -58,6 +59,8 @@ class FailureKind(StrEnum):
     """It started and was not ready in time."""
     LIMIT = "limit"
     """The supervisor ended it because it exceeded one of its limits."""
+    UNHEALTHY = "unhealthy"
+    """The supervisor ended it because its probes failed, and restart_when_unhealthy is set."""
     STUBBORN = "stubborn"
     """One of its processes survived SIGKILL."""
     DEPENDENCY = "dependency"
@@ -66,21 +69,16 @@ class FailureKind(StrEnum):
     NOT_DRY_RUN = "not-dry-run"
 
 
-class RestartRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One restart that the supervisor made: `at` is seconds since the epoch."""
-
-    at: EpochSeconds
-    reason: str
-
-
 class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     """One service as last written. `service` is its manifest table without the environment.
 
     `desired` is what the operator asked for; `detail` explains the phase to a person, and `failure_kind` is its kind of
-    failure, or None. `adopted` means that the process was taken over from an earlier supervisor. `pid` and
-    `start_ticks` are 0 if there is no process. `log_offset` is the log's size at its start, and `log_file` the device
-    and the inode of the file that it got as its log. Times are seconds since the epoch. `wants_dry_run` is what it was
-    started for, `says_dry_run` what its health response said when it became ready, or None.
+    failure, or None. `last_end` is how its last process ended since a command started it, if no command ended it; what
+    was before that is in the history (`project.history`). `adopted` means that the process was taken over from an
+    earlier supervisor. `pid` and `start_ticks` are 0 if there is no process. `log_offset` is the log's size at its
+    start, and `log_file` the device and the inode of the file that it got as its log. Times are seconds since the
+    epoch. `wants_dry_run` is what it was started for, `says_dry_run` what its health response said when it became
+    ready, or None.
     """
 
     service: Service
@@ -95,7 +93,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
     failure_kind: FailureKind | None = None
     fingerprint: str = ""
     restarts: int = 0
-    restart_history: tuple[RestartRecord, ...] = ()
+    last_end: End | None = None
     cpu_percent: float | None = None
     rss_bytes: int | None = None
     warnings: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from typing import Any
 
 from rich.text import Text
 
@@ -30,12 +31,16 @@ class LinePrinter:
         self._width = max(map(len, services), default=0) if len(services) > 1 else 0
         self._colors = {name: _COLORS[i % len(_COLORS)] for i, name in enumerate(services)}
 
-    def show(self, service: str, line: str, timestamp: datetime | None = None) -> None:
-        """Print one line; a service's control characters do not reach the terminal."""
+    def show(
+        self, service: str, line: str, timestamp: datetime | None = None, event: dict[str, Any] | None = None
+    ) -> None:
+        """Print one line; a service's control characters do not reach the terminal. `event` is as in LogLine."""
         line = shown_on_terminal(line)
         if self._json:
             moment = timestamp.isoformat() if timestamp else None
-            self._console.file.write(json.dumps({"service": service, "timestamp": moment, "line": line}) + "\n")
+            self._console.file.write(
+                json.dumps({"service": service, "timestamp": moment, "line": line, "event": event}) + "\n"
+            )
             return
         if not self._console.is_terminal:
             head = f"{service:<{self._width}} | " if self._width else ""
@@ -43,6 +48,9 @@ class LinePrinter:
             return
         if self._width:
             self._console.print(f"{service:<{self._width}} | ", style=self._colors.get(service, ""), end="")
+        if event is not None:
+            self._console.print(Text(printable(line), style="dim"), soft_wrap=True)
+            return
         entry = entry_of(line)
         message = message_of(entry)
         if entry is None or message is None:

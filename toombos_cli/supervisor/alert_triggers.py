@@ -31,8 +31,10 @@ class Alarms:
         self._judge(state, "ended", "ended and is not restarted", urgent, given_up, state.detail)
         self._judge(state, "limits", "exceeds its limits", Severity.P2, bool(state.warnings), "; ".join(state.warnings))
         adopted = state.phase is Phase.STARTING and state.adopted
+        unhealthy, monitors = state.phase is Phase.UNHEALTHY, state.service.role == "monitoring"
+        self._judge(state, "unhealthy", "is unhealthy", urgent, unhealthy and not monitors, state.detail)
         # Nothing else watches the monitoring: Prometheus' alerts do not arrive while a part of it hangs.
-        hangs = state.service.role == "monitoring" and state.phase is Phase.UNHEALTHY
+        hangs = unhealthy and monitors
         self._judge(state, "hangs", "does not respond: the system is not monitored", Severity.P2, hangs, state.detail)
         self._judge(state, "adopted", "was found running without a supervisor", Severity.P3, adopted, "taken over")
 

@@ -107,7 +107,8 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
             writer.write(encode(reply))
 
     try:
-        if not _is_own_user(writer):
+        peer = peer_of(writer.get_extra_info("socket"))
+        if not _is_own_user(peer):
             return
         try:
             line = await reader.readline()
@@ -124,7 +125,7 @@ async def _answer(supervisor: Supervisor, reader: asyncio.StreamReader, writer: 
                 message = f"the running supervisor has a different version: {error}"
                 send(Broken(message=message, hint=f"{here('stop')} && {here('restart')}"))
                 return
-            work = asyncio.ensure_future(supervisor.carry_out(request, send))
+            work = asyncio.ensure_future(supervisor.carry_out(request, send, uid=peer[1] if peer else None))
             await _until_done(reader, writer, work, undo=isinstance(request, StartRequest))
             if not work.cancelled():
                 bug = work.exception()
@@ -164,7 +165,6 @@ async def _until_done(
         gone.cancel()
 
 
-def _is_own_user(writer: asyncio.StreamWriter) -> bool:
+def _is_own_user(peer: tuple[int, int] | None) -> bool:
     """Report whether the peer runs as this user or root; without a way to ask, the directory's mode decides."""
-    peer = peer_of(writer.get_extra_info("socket"))
     return peer is None or peer[1] in (os.getuid(), 0)

@@ -29,6 +29,8 @@ from toombos_cli.supervisor import handle_requests
 from toombos_cli.supervisor.alert_triggers import Alarms
 from toombos_cli.supervisor.asking import Asking
 from toombos_cli.supervisor.dependents import Dependents
+from toombos_cli.supervisor.file_watch import FileWatches
+from toombos_cli.supervisor.history_keeper import ACTOR, Actor, HistoryKeeper
 from toombos_cli.supervisor.process_look import SharedLooks
 from toombos_cli.supervisor.protocol import (
     Done,
@@ -68,6 +70,9 @@ class Supervisor:
         self._state_file = StateFile(self.run)
         self._alarms = Alarms(project)
         self._dependents = Dependents()
+        self._history = HistoryKeeper(project)
+        self._watches = FileWatches(lambda: self.run.project, self.note)
+        self._ended_by: int | None = None
         self._children: dict[int, tuple[subprocess.Popen[bytes], Callable[[int], None]]] = {}
         self._listeners: set[Listener] = set()
         self._requests = 0
@@ -91,6 +96,7 @@ class Supervisor:
         A service that the state does not describe waits for the plan of a request.
         """
         processes.become_subreaper()
+        self._history.supervisor_started()
         os.chdir(self.run.project)  # so that a rename is noticed, and where the directory is then
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
         self._reap()
@@ -131,6 +137,9 @@ class Supervisor:
                     with contextlib.suppress(StubbornError):
                         await Tree(leader, "no tag").end(Asking(leader.pid, _LEFTOVER_GRACE_S), self.looks)
         self._reap()
+        await self._watches.end()
+        if not self.is_homeless:
+            self._history.supervisor_ended(self._ended_by)
         with contextlib.suppress(NotTrustedError):  # then it is not our socket
             self.run.socket.unlink(missing_ok=True)
 
@@ -162,9 +171,14 @@ class Supervisor:
                 killed=killed,
             )
             self._ended.append(ended)
+            self._history.leftover_ended(ended)
 
-    async def carry_out(self, request: Request, listener: Listener) -> Done:
-        """Carry out a request and return the final reply; report progress to `listener` meanwhile."""
+    async def carry_out(self, request: Request, listener: Listener, *, uid: int | None) -> Done:
+        """Carry out a request and return the final reply; report progress to `listener` meanwhile.
+
+        `uid` is the user who asks, None if the system does not say.
+        """
+        ACTOR.set(Actor.of(request, uid))
         self._requests += 1
         self._listeners.add(listener)
         try:
@@ -200,11 +214,17 @@ class Supervisor:
             survivor = self._undescribed.pop(name, None)
             if survivor is not None:
                 unit.adopt(survivor.leader, survivor.run_id)
+            self._watches.note(unit)
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is no request and nothing runs."""
-        return self._requests == 0 and not any(unit.is_active for unit in self.units.values())
+        """Whether there is no request, nothing runs, and no change of a file starts anything."""
+        return self._requests == 0 and not self._watches and not any(unit.is_active for unit in self.units.values())
+
+    def leave_by(self, number: int) -> None:
+        """End the supervisor because of a signal."""
+        self._ended_by = self._ended_by or number
+        self.finished.set()
 
     def leave_if_idle(self) -> None:
         """End the supervisor if there is nothing left to do."""
@@ -249,6 +269,7 @@ class Supervisor:
         self.run = RunDirectory(place)
         self._state_file = StateFile(self.run)
         self._alarms.project = place
+        self._history.move_to(place)
         restart = toombos(place, "restart").command
         self.note("place", f"the project was moved from {old}; its services still run from there: {restart}")
         return locks.is_at(self.run.supervisor_lock, self._lock)
@@ -273,6 +294,8 @@ class Supervisor:
         if not self.is_homeless:
             self._state_file.write(self.state())
             self._alarms.note(unit.state)
+            self._history.note(unit)
+            self._watches.note(unit)
         self._dependents.note(unit, self.units)
         progress = Progress(service=unit.name, phase=unit.state.phase, detail=unit.state.detail)
         for listener in tuple(self._listeners):
@@ -290,6 +313,7 @@ class Supervisor:
         """Write the state again if the last write failed, for example because the disk was full."""
         if self._state_file.problem:
             self._write_state()
+        self._history.file.write_waiting()
 
     def state(self) -> SystemState:
         """Return the whole current state."""
@@ -304,7 +328,7 @@ class Supervisor:
             started_at=self._started_at,
             env_file=env_file,
             services={name: unit.state for name, unit in self.units.items()},
-            warnings=(*filter(None, [self._state_file.problem]), *self._notes.values()),
+            warnings=(*filter(None, [self._state_file.problem, self._history.file.problem]), *self._notes.values()),
         )
 
     def watch_child(self, child: "subprocess.Popen[bytes]", ended: Callable[[int], None]) -> None:

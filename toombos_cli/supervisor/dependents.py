@@ -82,5 +82,5 @@ def _reason(unit: ServiceUnit) -> str:
     """Return what happened to the unit, with the cause if the supervisor knows one."""
     if unit.state.phase is Phase.DONE:
         return f"{unit.name} ran again"
-    history = unit.state.restart_history
-    return f"{unit.name} was restarted: {history[-1].reason}" if history else f"{unit.name} was started again"
+    end = unit.state.last_end
+    return f"{unit.name} was restarted: {end.text}" if end else f"{unit.name} was started again"

@@ -91,7 +91,7 @@ class _Foreground:
 
         def end(number: signal.Signals) -> None:
             self.ended_by = self.ended_by or number
-            supervisor.finished.set()
+            supervisor.leave_by(number)
 
         await supervise(supervisor, None, on_signal=end, alongside=self._start_and_show(supervisor))
 
@@ -101,6 +101,6 @@ class _Foreground:
         followers = {name: Follower(log) for name, log in logs.items()}
         end = partial(asyncio.get_running_loop().call_soon_threadsafe, supervisor.finished.set)
         self.showing = Showing(followers, self._on_line, end)
-        self.done = await supervisor.carry_out(self._request, self._on_progress)
+        self.done = await supervisor.carry_out(self._request, self._on_progress, uid=os.getuid())
         if self.done.failures:
             supervisor.finished.set()

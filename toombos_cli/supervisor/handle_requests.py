@@ -308,8 +308,8 @@ def _fall(unit: ServiceUnit) -> ServiceFailure:
     if unit.failure is not None:
         return unit.failure
     state = unit.state
-    restarted = state.phase is Phase.STARTING and state.restart_history
-    reason = state.restart_history[-1].reason if restarted else state.detail
+    restarted = state.phase is Phase.STARTING and state.last_end
+    reason = restarted.text if restarted else state.detail
     return ServiceFailure(
         service=unit.name,
         kind=FailureKind.EXITED,

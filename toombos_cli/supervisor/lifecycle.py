@@ -36,7 +36,7 @@ async def supervise(
         if on_signal is not None:
             loop.add_signal_handler(number, on_signal, number)
         else:
-            loop.add_signal_handler(number, supervisor.finished.set)
+            loop.add_signal_handler(number, supervisor.leave_by, number)
     if on_signal is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         loop.add_signal_handler(signal.SIGHUP, on_signal, signal.SIGHUP)
     _take_signals()

@@ -1,6 +1,7 @@
 """The reports of start, stop, restart and status: frozen rows made from the supervisor's state."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -13,11 +14,13 @@ from toombos_cli.base.fixes import here
 from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.history import TAIL_BYTES, End, own_restarts, read_history
 from toombos_cli.project.service_logs import stray_output
 from toombos_cli.project.state import WELL, FailureKind, Phase, ServiceState, SystemState
 from toombos_cli.supervisor.protocol import EndedProcess, ServiceFailure
 
 _KILLED_SHOWN = 3
+_RESTARTS_SHOWN = 20
 
 
 class RestartRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +50,7 @@ class ServiceRow(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     detail: str
     failure_kind: FailureKind | None
+    last_end: End | None
     restart_history: tuple[RestartRow, ...]
     warnings: tuple[str, ...]
     last_lines: tuple[str, ...]
@@ -271,6 +275,7 @@ def rows(
     manifest is included while it runs.
     """
     known = state.services if state else {}
+    restarts = _restarts(known, project)
     found = []
     for name in (*manifest_services, *(known.keys() - manifest_services.keys())):
         entry = known.get(name)
@@ -281,11 +286,26 @@ def rows(
             continue
         shown = entry.pid if service is None else not service.optional or entry.phase is not Phase.STOPPED
         if names or shown:
-            found.append(_row(entry, project, reads_log=reads_logs))
+            found.append(_row(entry, project, restarts.get(name, ()), reads_log=reads_logs))
     return tuple(found)
 
 
-def _row(entry: ServiceState, project: Path, *, reads_log: bool) -> ServiceRow:
+def _restarts(known: Mapping[str, ServiceState], project: Path) -> dict[str, tuple[RestartRow, ...]]:
+    """Return the last restarts of each service, from the history; it is read only if there was one."""
+    restarted = [name for name, entry in known.items() if entry.restarts]
+    if not restarted:
+        return {}
+    history = read_history(project, last_bytes=TAIL_BYTES)
+    return {
+        name: tuple(
+            RestartRow(at=_iso(event.at), reason=event.text or event.why)
+            for event in own_restarts(history.of(name))[-min(known[name].restarts, _RESTARTS_SHOWN) :]
+        )
+        for name in restarted
+    }
+
+
+def _row(entry: ServiceState, project: Path, history: tuple[RestartRow, ...], *, reads_log: bool) -> ServiceRow:
     log = Path(entry.service.log)
     return ServiceRow(
         name=entry.service.name,
@@ -301,7 +321,8 @@ def _row(entry: ServiceState, project: Path, *, reads_log: bool) -> ServiceRow:
         log=str(log.relative_to(project)) if log.is_relative_to(project) else str(log),
         detail=entry.detail,
         failure_kind=entry.failure_kind,
-        restart_history=tuple(RestartRow(at=_iso(r.at), reason=r.reason) for r in entry.restart_history),
+        last_end=entry.last_end,
+        restart_history=history,
         warnings=(*entry.warnings, *_stray(entry)),
         last_lines=entry.last_lines,
         last_log_line="".join(last_lines(entry.service.log, 0, 1)) if reads_log else "",
@@ -316,7 +337,11 @@ def _stray(entry: ServiceState) -> tuple[str, ...]:
 
 def _quotes(row: ServiceRow, *, in_full: bool) -> bool:
     return bool(
-        row.detail or row.warnings or row.last_lines or (in_full and (row.last_log_line or row.restart_history))
+        row.detail
+        or row.warnings
+        or row.last_lines
+        or row.last_end
+        or (in_full and (row.last_log_line or row.restart_history))
     )
 
 

@@ -13,6 +13,7 @@ class RestartPolicy:
         self._settings = settings
         self._recent: deque[float] = deque()
         self._attempt = 0
+        self._failing_s = 0.0
         self._jitter = jitter or random.Random()  # noqa: S311  (spreads restarts in time, protects nothing)
 
     def wants_restart(self, exit_code: int | None) -> bool:
@@ -21,12 +22,16 @@ class RestartPolicy:
             return exit_code != 0
         return self._settings.policy == "always"
 
-    def delay_s(self, now: float, *, healthy_s: float) -> float | None:
+    def delay_s(self, now: float, *, healthy_s: float, failing_s: float = 0.0) -> float | None:
         """Return the seconds to wait before the next start, or None for a crash loop: too many restarts in the window.
 
-        `healthy_s` is how long the service had been ready; `reset_after_s` of that resets the count. The first restart
-        of a service that was ready is at once; the pauses begin with the second.
+        `healthy_s` is how long the service had been ready, and `failing_s` the last part of that, in which its probes
+        failed and the window stood still: a service that is restarted because of them fails slower than one that exits.
+        `reset_after_s` of health resets the count. The first restart of a service that was ready is at once; the
+        pauses begin with the second.
         """
+        self._failing_s += failing_s
+        now, healthy_s = now - self._failing_s, healthy_s - failing_s
         if healthy_s >= self._settings.reset_after_s:
             self._attempt = 0
             self._recent.clear()

@@ -13,10 +13,12 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.manifest.tables.service import QUESTIONS, Service
-from toombos_cli.project.state import FailureKind, Phase, RestartRecord, RunDirectory, ServiceState
+from toombos_cli.project.history import End, EventReason
+from toombos_cli.project.state import FailureKind, Phase, RunDirectory, ServiceState
 from toombos_cli.project.task_runs import at_rest
 from toombos_cli.supervisor import spawning, tasks
 from toombos_cli.supervisor.asking import Asking
+from toombos_cli.supervisor.history_keeper import end_of
 from toombos_cli.supervisor.process_look import SharedLooks
 from toombos_cli.supervisor.protocol import EndedProcess, ServiceFailure, ServicePlan
 from toombos_cli.supervisor.readiness import Asker
@@ -25,8 +27,6 @@ from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
 from toombos_cli.supervisor.stop_command import StopCommand
 from toombos_cli.supervisor.tree import StubbornError
-
-_HISTORY = 20
 
 
 def denies_dry_run(service: str) -> ServiceFailure:
@@ -95,6 +95,7 @@ class ServiceUnit:
         self._life: asyncio.Task[None] | None = None
         self._stop: asyncio.Task[EndedProcess | None] | None = None
         self._policy = RestartPolicy(self.service.restart)
+        self._failing_since: float | None = None
 
     @property
     def service(self) -> Service:
@@ -120,7 +121,7 @@ class ServiceUnit:
 
     def start(self, plan: ServicePlan, *, because: str = "") -> None:
         """Start the service without waiting; `wait_settled` waits for the result. `because`: it is a restart."""
-        history = (RestartRecord(at=round(time.time(), 3), reason=because),) if because else ()
+        end = End(at=round(time.time(), 3), reason=EventReason.DEPENDENCY, text=because) if because else None
         self.plan = self.latest_plan = plan
         self.place = self._around.run.project
         self.failure = self.ended = None
@@ -132,8 +133,8 @@ class ServiceUnit:
             phase=Phase.STARTING,
             detail="",
             failure_kind=None,
-            restarts=len(history),
-            restart_history=history,
+            restarts=1 if because else 0,
+            last_end=end,
             warnings=(),
             last_lines=(),
             wants_dry_run=plan.dry_run,
@@ -144,7 +145,7 @@ class ServiceUnit:
         """Take over a process of an earlier supervisor that was proved to be this service's."""
         if run_id != self.state.run_id:  # the state describes another spawn, or none
             self.state = msgspec.structs.replace(
-                self.state, ready_after_s=None, restarts=0, log_offset=0, log_file=(0, 0)
+                self.state, ready_after_s=None, restarts=0, last_end=None, log_offset=0, log_file=(0, 0)
             )
         lock = self._around.run.service_lock(self.name)
         self.running = Running(self.service, leader, run_id, lock, log_offset=self.state.log_offset)
@@ -194,6 +195,37 @@ class ServiceUnit:
             self.state = msgspec.structs.replace(found, last_lines=())
             self._set()
 
+    async def restart_for(self, files: str) -> None:
+        """End the service if it runs and start it again, because watched files have changed; also one that has failed.
+
+        Do nothing if it was stopped, or could not be started again.
+        """
+        if self._life is not None:
+            if not self._wants_restart_for_files():
+                return
+            self._life.cancel()
+            await asyncio.wait({self._life})
+        if not self._wants_restart_for_files():
+            return
+        self.failure = None
+        self._policy = RestartPolicy(self.service.restart)
+        text = f"{files} changed"
+        end = End(at=round(time.time(), 3), reason=EventReason.WATCHED_FILE, text=text, file=files)
+        self._set(
+            desired=True,
+            phase=Phase.STARTING,
+            detail=f"{text}; restarting",
+            failure_kind=None,
+            restarts=self.state.restarts + 1,
+            last_end=end,
+            last_lines=(),
+        )
+        self._begin_life(adopted=False)
+
+    def _wants_restart_for_files(self) -> bool:
+        stops = self._stop is not None and not self._stop.done()
+        return not (stops or self.state.phase in (Phase.STOPPED, Phase.STOPPING) or self._why_not_restarted())
+
     def refuse(self, failure: ServiceFailure) -> None:
         """Record a failed start of which nothing runs any more."""
         self.failure = failure
@@ -232,6 +264,9 @@ class ServiceUnit:
     async def _live(self, *, adopted: bool) -> None:
         """Run the service until it is stopped or given up; record in the state how it ended."""
         try:
+            if not adopted and self.running is not None:  # files have changed
+                await self._end_tree(self.running)
+                self.running = None
             await (self._run_to_end(adopted=adopted) if self.service.is_task else self._attempts(adopted=adopted))
         except StubbornError as error:
             self._stays_alive(error)
@@ -260,6 +295,8 @@ class ServiceUnit:
             raise AssertionError("a task that was spawned or adopted has a process")
         failure = await tasks.why_it_failed(running, self.name, self.service.timeout_s)
         took_s = round(processes.age_s(running.tree.leader.start_ticks), 2)
+        if failure is not None:
+            self._set(last_end=end_of(failure, running))
         lines = running.last_lines(self.log, self.plan.environment if self.plan else {})
         killed = _those_killed(await self._end_tree(running))
         problem = tasks.record(
@@ -280,7 +317,7 @@ class ServiceUnit:
         """Make one attempt after the other, with pauses between them."""
         was_ready = adopted and self._was_ready()
         while True:
-            failure, exit_code, ready_since = None, None, None
+            failure, exit_code, ready_since, self._failing_since = None, None, None, None
             try:
                 running = self.running if adopted and self.running else self._spawn()
                 if adopted and was_ready:
@@ -296,6 +333,7 @@ class ServiceUnit:
             healthy_s = time.monotonic() - ready_since if ready_since is not None else 0.0
             lines: tuple[str, ...] = ()
             if self.running is not None:
+                self._set(last_end=end_of(end, self.running))
                 lines = self.running.last_lines(self.log, self.plan.environment if self.plan else {})
                 killed = _those_killed(await self._end_tree(self.running))
                 end = msgspec.structs.replace(end, message="; ".join(filter(None, (end.message, killed))))
@@ -303,13 +341,20 @@ class ServiceUnit:
                 self.failure = msgspec.structs.replace(failure, last_lines=lines)
                 self._give_up(Phase.FAILED, end.message, lines, end.kind)
                 return
-            pause_s = self._pause_before_restart(exit_code, end, lines, healthy_s=healthy_s)
+            failing_s = time.monotonic() - self._failing_since if self._failing_since is not None else 0.0
+            pause_s = self._pause_before_restart(exit_code, end, lines, healthy_s=healthy_s, failing_s=failing_s)
             if pause_s is None:
                 return
             await asyncio.sleep(pause_s)
 
     def _pause_before_restart(
-        self, exit_code: int | None, end: ServiceFailure, lines: tuple[str, ...], *, healthy_s: float
+        self,
+        exit_code: int | None,
+        end: ServiceFailure,
+        lines: tuple[str, ...],
+        *,
+        healthy_s: float,
+        failing_s: float,
     ) -> float | None:
         """Return the seconds until the next attempt, or None if there is none; record which it is in the state."""
         reason = end.message
@@ -320,17 +365,16 @@ class ServiceUnit:
             else:
                 self._give_up(Phase.FAILED, reason, lines, end.kind)
             return None
-        refusal = self._around.why_not_restarted(self.place)
-        if self.plan is None:
-            refusal = "its environment is unknown"
+        refusal = self._why_not_restarted()
         if refusal is not None:
             self._give_up(Phase.FAILED, f"{reason}; not restarted: {refusal}", lines, end.kind)
             return None
-        pause_s = 0.0 if on_purpose else self._policy.delay_s(time.monotonic(), healthy_s=healthy_s)
+        pause_s: float | None = 0.0
+        if not on_purpose:
+            pause_s = self._policy.delay_s(time.monotonic(), healthy_s=healthy_s, failing_s=failing_s)
         if pause_s is None:
             self._give_up(Phase.CRASH_LOOP, reason, lines, end.kind)
             return None
-        record = RestartRecord(at=round(time.time(), 3), reason=reason)
         self._set(
             phase=Phase.STARTING,
             pid=0,
@@ -341,10 +385,12 @@ class ServiceUnit:
             detail=f"{reason}; restarting in {pause_s:.1f} s" if pause_s else f"{reason}; restarting",
             failure_kind=end.kind,
             restarts=self.state.restarts + 1,
-            restart_history=(*self.state.restart_history, record)[-_HISTORY:],
             last_lines=lines,
         )
         return pause_s
+
+    def _why_not_restarted(self) -> str | None:
+        return "its environment is unknown" if self.plan is None else self._around.why_not_restarted(self.place)
 
     def _spawn(self) -> Running:
         """Start a new process. Raises CannotStartError."""
@@ -419,8 +465,8 @@ class ServiceUnit:
 
     def _starting(self, what: str) -> str:
         """Return what a start waits for, and why it was necessary if it is a restart."""
-        history = self.state.restart_history
-        return f"{history[-1].reason}; restarted: {what}" if history else what
+        end = self.state.last_end
+        return f"{end.text}; restarted: {what}" if end else what
 
     def _wait_for(self, what: str) -> None:
         detail = self._starting(what)
@@ -430,7 +476,8 @@ class ServiceUnit:
     async def _until_end(self, running: Running) -> ServiceFailure:
         """Watch a service that was ready; return why it must be restarted.
 
-        An unhealthy one must be ready, not only alive, to count as ready again.
+        An unhealthy one must be ready, not only alive, to count as ready again. It is left running if it could not be
+        started again.
         """
         service = self.service
         failed = service.unhealthy_after if self.state.phase is Phase.UNHEALTHY else 0
@@ -446,6 +493,11 @@ class ServiceUnit:
             if answer is None:
                 continue
             failed = 0 if answer.ok else failed + 1
+            self._failing_since = None if answer.ok else self._failing_since or time.monotonic()
+            if failed >= service.unhealthy_after and service.restart_when_unhealthy and not self._why_not_restarted():
+                return ServiceFailure(
+                    service=self.name, kind=FailureKind.UNHEALTHY, message=f"unhealthy: {answer.detail}"
+                )
             if failed >= service.unhealthy_after and (not unwell or answer.detail != self.state.detail):
                 self._set(phase=Phase.UNHEALTHY, detail=answer.detail)
             elif answer.ok and unwell:

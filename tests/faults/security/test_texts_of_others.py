@@ -85,7 +85,7 @@ def state(system: System, text: str) -> Iterator[None]:
     system("start", exit_code=4)
     content = system.state()
     content["services"]["x"] |= {"detail": text, "warnings": [text], "last_lines": [text]}
-    content["services"]["x"]["restart_history"] = [{"at": 1.0, "reason": text}]
+    content["services"]["x"]["last_end"] = {"at": 1.0, "reason": "limit", "text": text}
     (system.project / "run" / "state.json").write_text(json.dumps(content | {"warnings": [text]}))
     yield
 

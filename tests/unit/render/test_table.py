@@ -51,6 +51,7 @@ def service(name: str, pid: int, port: int) -> ServiceRow:
         log=f"logs/{name}.log",
         detail="",
         failure_kind=None,
+        last_end=None,
         restart_history=(),
         warnings=(),
         last_lines=(),

@@ -15,6 +15,7 @@ from toombos_cli.config.imports.quantities import megabytes, seconds
 from toombos_cli.config.imports.reading import read_variables
 from toombos_cli.config.imports.secrets import is_secret
 from toombos_cli.config.imports.variables import Variables
+from toombos_cli.config.imports.watching import watch
 from toombos_cli.settings.env_file import EnvFile
 
 _CONDITIONS = {
@@ -23,10 +24,22 @@ _CONDITIONS = {
     "service_completed_successfully": "completed",
 }
 _POLICIES = {"always": "always", "unless-stopped": "always", "on-failure": "on-failure", "no": "never"}
+_RESTARTING = frozenset({"restart", "rebuild", "sync+restart"})
 _HARMLESS = frozenset(
     {
-        *("annotations", "attach", "build", "command", "container_name", "depends_on", "deploy", "entrypoint"),
-        *("env_file", "environment", "expose", "extends", "healthcheck", "hostname", "image", "init", "labels"),
+        *("annotations", "attach", "build", "command", "container_name", "depends_on", "deploy", "develop"),
+        *(
+            "entrypoint",
+            "env_file",
+            "environment",
+            "expose",
+            "extends",
+            "healthcheck",
+            "hostname",
+            "image",
+            "init",
+            "labels",
+        ),
         *("links", "logging", "mem_limit", "cpus", "network_mode", "networks", "platform", "ports", "profiles"),
         *("pull_policy", "restart", "runtime", "scale", "stdin_open", "stop_grace_period", "stop_signal", "tty"),
         *("user", "volumes", "working_dir", "cpu_shares", "mem_reservation", "memswap_limit", "oom_score_adj"),
@@ -66,6 +79,7 @@ def _service(service: ComposeService, variables: Variables) -> None:
         exposed = service.dockerfile.ports[0] if service.dockerfile and service.dockerfile.ports else None
         draft.reach_unknown(named_port(draft) or exposed)
     _running(draft, node, variables)
+    _watch(service, variables)
     _limits(draft, node, variables)
     left = sorted(key for key in node.entries() if key not in _HARMLESS and not key.startswith("x-"))
     if left:
@@ -168,6 +182,20 @@ def _running(draft: ServiceDraft, node: Node, variables: Variables) -> None:
         draft.set("optional", True, f"its profile was {', '.join(profiles)}: it starts if it is named")
         if can_express(Ability.GROUPS):
             draft.set("groups", profiles)
+
+
+def _watch(service: ComposeService, variables: Variables) -> None:
+    """Take over what restarts or rebuilds the container; without one, a file need not be copied into it."""
+    rules = service.node["develop"]["watch"].items()
+    restarting = [rule for rule in rules if variables.filled(rule["action"]) in _RESTARTING]
+    watch(
+        service.draft,
+        [variables.filled(rule["path"]) for rule in restarting],
+        [variables.filled(item) for rule in restarting for item in rule["ignore"].items()],
+        directory=service.base,
+    )
+    if len(restarting) < len(rules):
+        service.draft.notes.append("what develop.watch only copied into the container is there already")
 
 
 def _limits(draft: ServiceDraft, node: Node, variables: Variables) -> None:

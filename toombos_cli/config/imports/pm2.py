@@ -9,6 +9,7 @@ from toombos_cli.config.imports.node import Foreign, Node
 from toombos_cli.config.imports.ports import named_port
 from toombos_cli.config.imports.quantities import megabytes, seconds
 from toombos_cli.config.imports.shell import braced, words_of
+from toombos_cli.config.imports.watching import watch
 
 _INTERPRETERS = {
     ".js": "node",
@@ -128,9 +129,7 @@ def _running(draft: ServiceDraft, node: Node) -> None:
         pause_s = _milliseconds(node[key]) if node[key] else 0.0
         if 0 < pause_s <= 30:
             draft.restart("backoff_initial_s", pause_s)
-    watched = [item.scalar() for item in node["watch"].items()]
-    if watched not in ([], ["false"]):
-        draft.say(Ability.WATCH, "watch", ["."] if watched == ["true"] else watched)
+    _watch(draft, node)
     if node["namespace"]:
         draft.say(Ability.GROUPS, "groups", [node["namespace"].scalar()])
     if user := (node["user"] or node["uid"]).scalar():
@@ -138,6 +137,20 @@ def _running(draft: ServiceDraft, node: Node) -> None:
     log = next((node[key].scalar() for key in ("out_file", "output", "log_file", "log") if node[key]), "")
     if log and not log.startswith(("/", "~")) and log.lower() not in ("null", "true", "false", "none"):
         draft.set("log", posixpath.normpath(posixpath.join(str(draft.keys.get("cwd", ".")), braced(log))))
+
+
+def _watch(draft: ServiceDraft, node: Node) -> None:
+    watched = [item.scalar() for item in node["watch"].items()]
+    if watched == ["false"]:
+        return
+    ignored = node["ignore_watch"] or node["watch_options"]["ignored"]
+    watch(
+        draft,
+        ["."] if watched == ["true"] else watched,
+        [item.scalar() for item in ignored.items()],
+        directory=str(draft.keys.get("cwd", ".")),
+        debounce_s=_milliseconds(node["watch_delay"]) if node["watch_delay"] else 0.0,
+    )
 
 
 def _milliseconds(node: Node) -> float:

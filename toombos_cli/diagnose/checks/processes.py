@@ -83,8 +83,9 @@ def crash_loop(facts: Facts) -> Iterator[Finding]:
     """A service that exited so often in a row that the supervisor gave up."""
     for name, found in facts.get(SYSTEM).services.items():
         if found.phase == Phase.CRASH_LOOP and not found.runs:
+            times = max(found.restart_count, len(found.restarts)) + 1
             yield fail(
-                f"{name} exited {len(found.restarts) + 1} times in a row, and the supervisor gave up: {found.detail}",
+                f"{name} exited {times} times in a row, and the supervisor gave up: {found.detail}",
                 *_last_words(facts, found),
                 service=name,
                 cause="it exits soon after each start, so another start alone does not help",

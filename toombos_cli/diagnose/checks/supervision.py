@@ -48,7 +48,7 @@ def restarts(facts: Facts) -> Iterator[Finding]:
         recent = [r for r in found.restarts if facts.now - r.at < _RECENT_S]
         if not recent or found.phase == Phase.CRASH_LOOP or not found.runs:
             continue
-        reason = f"{name} was restarted {len(recent)} times in the last 15 minutes"
+        reason = f"{name} was restarted {len(recent)} times in the last 15 minutes, last: {recent[-1].reason}"
         evidence = tuple(Evidence(source=f"pid {found.pid}", text=f"restarted: {r.reason}") for r in recent[-3:])
         if len(recent) >= most:
             yield warn(

@@ -12,6 +12,7 @@ from toombos_cli.base.addresses import host_port
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.model import DRY_RUN
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.project.history import EventKind, History, own_restarts, read_history
 from toombos_cli.project.mode import running_mode
 from toombos_cli.project.own_processes import own_tags, recorded_processes, recorded_supervisor, unsupervised_state
 from toombos_cli.project.port_owner import Neighbour, carries_tag, neighbour
@@ -27,6 +28,8 @@ from toombos_cli.project.state import (
 )
 
 Table = processes.ProcessTable
+_DAY_S = 86_400.0
+_MOST_EVENTS = 200
 
 
 class ListenerFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +52,15 @@ class ListenerFacts(msgspec.Struct, frozen=True, kw_only=True):
     def address(self) -> str:
         """host:port, an IPv6 host in brackets."""
         return host_port(self.host, self.port)
+
+
+class PastEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of the history, for a person; `at` is in seconds since the epoch."""
+
+    at: float
+    service: str
+    event: EventKind
+    text: str
 
 
 class Restarted(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +91,8 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     stray_output: str = ""
     """Where its output goes, if its log was moved away or removed."""
     restarts: tuple[Restarted, ...] = ()
+    """The restarts that the supervisor made since a command started it, as far as the history has them."""
+    restart_count: int = 0
     last_lines: tuple[str, ...] = ()
     rss_bytes: int = 0
     cpu_percent: float | None = None
@@ -117,6 +131,8 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     elsewhere: bool = False
     mode_text: str = ""
+    history: tuple[PastEvent, ...] = ()
+    """What happened in the last day, oldest first."""
 
     @property
     def sees_owners(self) -> bool:
@@ -135,8 +151,9 @@ def _gather(facts: Facts) -> SystemFacts:
     table = processes.process_table()
     tags = own_tags(manifest.project, [pid for pid, row in table.items() if not row.zombie])
     listeners = processes.listeners()
+    history = read_history(manifest.project)
     services = {
-        name: _service(manifest.project, service, state, table, tags, listeners)
+        name: _service(manifest.project, service, state, table, tags, listeners, history)
         for name, service in manifest.services.items()
     }
     mode = running_mode(state, knows_dry_run=DRY_RUN in manifest.modes)
@@ -147,12 +164,18 @@ def _gather(facts: Facts) -> SystemFacts:
         dry_run=mode.dry_run,
         mode_text=mode.text,
         started_at=state.started_at if state else 0.0,
-        warnings=state.warnings if state else (),
+        warnings=(*(state.warnings if state else ()), *history.problems),
+        history=_last_day(history, facts.now),
         services=services,
         unreadable=str(unreadable or ""),
         owner=_owner(unreadable.parent) if unreadable else "",
         elsewhere=elsewhere,
     )
+
+
+def _last_day(history: History, now: float) -> tuple[PastEvent, ...]:
+    recent = [event for event in history.events if event.at > now - _DAY_S][-_MOST_EVENTS:]
+    return tuple(PastEvent(at=e.at, service=e.service, event=e.event, text=str(e)) for e in recent)
 
 
 def _is_supervised(project: Path, state: SystemState | None) -> bool:
@@ -177,6 +200,7 @@ def _service(
     table: Table,
     tags: Mapping[int, str],
     listeners: tuple[processes.Listener, ...],
+    history: History,
 ) -> ServiceFacts:
     entry = state.services.get(service.name) if state else None
     pids = _own_pids(project, service, state, table, tags)
@@ -197,7 +221,8 @@ def _service(
         started_at=entry.started_at if entry else 0.0,
         log_offset=entry.log_offset if entry else 0,
         stray_output=str((stray_output(entry) if entry else None) or ""),
-        restarts=tuple(Restarted(at=r.at, reason=r.reason) for r in entry.restart_history) if entry else (),
+        restarts=tuple(Restarted(at=e.at, reason=e.text or e.why) for e in own_restarts(history.of(service.name))),
+        restart_count=entry.restarts if entry else 0,
         last_lines=entry.last_lines if entry else (),
         rss_bytes=sum(table[pid].rss_bytes for pid in pids),
         cpu_percent=entry.cpu_percent if entry else None,

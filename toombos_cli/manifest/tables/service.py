@@ -9,6 +9,7 @@ from toombos_cli.manifest.tables.dependencies import Dependency, When
 from toombos_cli.manifest.tables.expectations import Expectation, check_headers, check_path, header_variables
 from toombos_cli.manifest.tables.health_words import HealthWords
 from toombos_cli.manifest.tables.table import Table
+from toombos_cli.manifest.tables.watch import WatchTable, check_patterns
 
 Question = Literal["health", "ready", "live"]
 """What is asked of a service: all three are expectations of the manifest."""
@@ -123,6 +124,10 @@ class Service(Table, frozen=True):
     probe_timeout_s: float = 2.0
     unhealthy_after: int = 3
     """The number of failed liveness probes in a row that make a ready service `unhealthy`."""
+    restart_when_unhealthy: bool = False
+    """Restart it when it has become `unhealthy`; such a restart counts as one after an exit."""
+    watch: tuple[str, ...] | WatchTable = ()
+    """The files whose changes restart it: paths and patterns such as `src/**/*.py`, or a table."""
     latency_warn_ms: float = 2000.0
     exit_codes_of_invalid_configuration: tuple[int, ...] = ()
     """Exit codes that mean that the service's configuration is wrong: it is not restarted."""
@@ -145,6 +150,10 @@ class Service(Table, frozen=True):
         for field in ("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"):
             if getattr(self, field) <= 0:
                 raise ValueError(f"{field} must be above 0 seconds")
+        if self.restart_when_unhealthy and self.restart.policy == "never":
+            raise ValueError("restart_when_unhealthy is set, but restart.policy = 'never' restarts nothing")
+        if isinstance(self.watch, tuple):
+            check_patterns(self.watch)
         self._is_reachable()
         if self.scheme in ("tcp", "none"):
             self._has_no_paths()
@@ -245,6 +254,13 @@ class Service(Table, frozen=True):
     def speaks_http(self) -> bool:
         """Whether it is asked over HTTP."""
         return self.scheme in ("http", "https")
+
+    @property
+    def watched(self) -> WatchTable | None:
+        """The table of the files whose changes restart it, or None."""
+        if isinstance(self.watch, WatchTable):
+            return self.watch
+        return WatchTable(paths=self.watch) if self.watch else None
 
     def expectation(self, question: Question) -> Expectation:
         """Return what is expected as a table: that of `health` where `ready` or `live` is not set.

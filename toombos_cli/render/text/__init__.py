@@ -24,6 +24,7 @@ VIEWS: dict[str, str] = {
     "config_show": "config:show_values",
     "config_trust": "config:show_trust",
     "diagnose": "diagnose:show",
+    "events": "events:show",
     "findings": "findings:show",
     "health": "health:show",
     "incident": "tickets:show_incident",

@@ -17,4 +17,4 @@ def show(report: "LogsReport", output: Output) -> None:
         output.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
     printer = LinePrinter(output, report.services)
     for line in report.lines:
-        printer.show(line.service, line.line, line.timestamp)
+        printer.show(line.service, line.line, line.timestamp, line.event)

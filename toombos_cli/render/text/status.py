@@ -1,5 +1,6 @@
 """The table of services that start, stop, restart and status show."""
 
+import time
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -32,6 +33,9 @@ def show(report: "SystemReport", output: Output) -> None:
     console.print(_headline(report), style="bold red" if report.denied_by else "")
     print_services(report.services, output)
     for row in report.services:
+        if row.pid and row.restarts and row.last_end is not None and row.phase in _UP:
+            console.print(_why_restarted(row), style="dim", soft_wrap=True)
+    for row in report.services:
         if row.pid and row.last_log_line.strip():
             # On a terminal it is cut at the edge; elsewhere it is printed whole.
             line = f"{row.name} | {readable(row.last_log_line)}"
@@ -42,6 +46,15 @@ def show(report: "SystemReport", output: Output) -> None:
     if any(row.phase == "unsupervised" for row in report.services):
         output.stderr.print("The services run, but no supervisor watches them.", soft_wrap=True)
         output.stderr.print(f"hint: {here('start')}", style="cyan", soft_wrap=True)
+
+
+def _why_restarted(row: "ServiceRow") -> str:
+    """Return how often and why a service was restarted, and when last."""
+    if row.last_end is None:
+        return ""
+    times = "once" if row.restarts == 1 else f"{row.restarts} times"
+    ago = duration(max(0.0, time.time() - row.last_end.at))
+    return f"{row.name}: restarted {times}, last {ago} ago: {row.last_end.text}"
 
 
 def _headline(report: "SystemReport") -> str:
@@ -90,6 +103,7 @@ def notes(rows: "tuple[ServiceRow, ...]", output: Output) -> None:
 
 _AT_REST = ("stopped", "failed", "crash-loop", "done")
 _WELL = ("ready", "done")
+_UP = ("ready", "unhealthy")
 _COLUMNS = (
     Column(name="SERVICE"),
     Column(name="PHASE"),

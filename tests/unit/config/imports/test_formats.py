@@ -56,6 +56,19 @@ ROWS: list[Any] = [
     ("compose.yaml", compose("ports: ['53:53/udp']"), {"scheme": "none"}, "a port of UDP is none"),
     ("compose.yaml", compose("expose: ['9000']"), {"port": 9000}, "an exposed port"),
     ("compose.yaml", compose("ports: ['${P:-8080}:${Q:-8000}']"), {"port": 8000}, "a port in a variable"),
+    # Compose: watch
+    (
+        "compose.yaml",
+        compose("develop: {watch: [{action: sync+restart, path: ./src, target: /x, ignore: [gen/]}]}"),
+        {"watch": {"paths": ["src"], "ignore": ["gen"]}},
+        "files that restart the container",
+    ),
+    (
+        "compose.yaml",
+        compose("develop: {watch: [{action: rebuild, path: requirements.txt}, {action: sync, path: src}]}"),
+        {"watch": ["requirements.txt"]},
+        "files that rebuild the container",
+    ),
     # Compose: health
     (
         "compose.yaml",
@@ -232,6 +245,15 @@ ROWS: list[Any] = [
     ("ecosystem.json", app('"env": {"PORT": 3000}'), {"scheme": "none", "env": {"PORT": "3000"}}, "PORT is no proof"),
     ("ecosystem.json", app('"max_memory_restart": "300M"'), {"limits": {"memory_restart_mb": 300}}, "memory"),
     ("ecosystem.json", app('"kill_timeout": 3000'), {"grace_period_s": 3}, "milliseconds"),
+    ("ecosystem.json", app('"watch": true'), {"watch": ["."]}, "watch"),
+    ("ecosystem.json", app('"watch": false'), {}, "no watch"),
+    ("ecosystem.json", app('"watch": ["src", "a.json"], "cwd": "srv"'), {"watch": ["srv/src", "srv/a.json"]}, "paths"),
+    (
+        "ecosystem.json",
+        app('"watch": "src", "ignore_watch": ["node_modules", "./src/gen"], "watch_delay": 500'),
+        {"watch": {"paths": ["src"], "ignore": ["node_modules", "src/gen"], "debounce_s": 0.5}},
+        "what is not watched",
+    ),
     ("ecosystem.json", app('"autorestart": false'), {"restart": {"policy": "never"}}, "autorestart"),
     ("ecosystem.json", app('"restart_delay": 1500, // c\n'), {"restart": {"backoff_initial_s": 1.5}}, "a comment"),
     # package.json

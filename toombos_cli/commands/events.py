@@ -1,0 +1,96 @@
+"""`toombos events`."""
+
+from typing import Annotated, NoReturn
+
+import typer
+
+from toombos_cli.base.errors import UsageError
+from toombos_cli.cli import options
+from toombos_cli.cli.invocation import Invocation, command
+from toombos_cli.cli.moments import moment_of
+
+_EVENTS = 50
+_POLL_S = 0.2
+
+
+@command
+def events(
+    invocation: Invocation,
+    services: options.Services = None,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            "--lines",
+            min=0,
+            metavar="N",
+            help="Number of events: 50 by default, all with --since; 0 shows only new ones.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Show only events since then: 90s, 2h, an ISO time.",
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until", metavar="TIME", help="Show only events until then: 10m (ago), an ISO time.", show_default=False
+        ),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new events until Ctrl-C.")] = False,
+) -> None:
+    """Show who started, stopped and restarted what, when and why: the history of the services.
+
+    It shows also what the supervisor did by itself, and how the processes ended. Exit 0 also if there is no event.
+    """
+    from toombos_cli.supervisor.events import run_events
+
+    if follow and until:
+        raise UsageError("--until has no meaning with --follow", hint="leave one of them out")
+    names = _names(invocation, services)
+    begin = moment_of(since, "--since") if since else None
+    end = moment_of(until, "--until") if until else None
+    shown = count if count is not None or begin else _EVENTS
+    if follow:
+        _follow(invocation, names, shown)
+    invocation.finish(run_events(invocation.project, names, since=begin, until=end, count=shown))
+
+
+def _names(invocation: Invocation, services: list[str] | None) -> tuple[str, ...]:
+    """Return the given names: of services that the manifest or the history knows. Raises UsageError for others."""
+    from toombos_cli.cli.known_services import known_services
+    from toombos_cli.project.history import read_history
+
+    past = {event.service for event in read_history(invocation.project).events} - {""} if services else set()
+    unknown = [name for name in services or () if name not in past]
+    if unknown:
+        known_services(invocation, unknown)
+    return tuple(dict.fromkeys(services or ()))
+
+
+def _follow(invocation: Invocation, names: tuple[str, ...], count: int | None) -> NoReturn:
+    """Print the last events, then each new one as it is recorded; with `--json`, one object per line."""
+    import msgspec
+
+    from toombos_cli.cli.stdout_reader import sleep_while_read
+    from toombos_cli.project.history import HistoryFollower
+    from toombos_cli.render.presentable import presentable
+    from toombos_cli.render.text.events import one_line_of
+    from toombos_cli.supervisor.events import EventRow, chosen, run_events
+
+    follower = HistoryFollower(invocation.project)
+    new = list(run_events(invocation.project, names, count=count).events)
+    output = invocation.stdout.file
+    while True:
+        for row in invocation.redactor.value(new):
+            line = msgspec.json.encode(row).decode() if invocation.format == "json" else one_line_of(presentable(row))
+            output.write(f"{line}\n")
+        output.flush()
+        sleep_while_read(output, _POLL_S)
+        new = [EventRow.of(event) for event in chosen(follower.poll(), names)]
