@@ -32,7 +32,7 @@ from toombos_cli.health.report import HealthReport, ServiceHealth, ServiceStatus
 from toombos_cli.logs.reading import LogsReport
 from toombos_cli.monitoring.reports import CheckItem, MonitoringCheckReport, MonitoringReport, MonitoringRow
 from toombos_cli.probes import Reason
-from toombos_cli.project.state import Phase
+from toombos_cli.project.state import WELL, Phase
 from toombos_cli.recovery.reports import RecoveryReport, StepOutcome
 from toombos_cli.render.text import VIEWS
 from toombos_cli.schedule.reports import JobRow, JobRunReport, RotationRow, ScheduleReport
@@ -223,7 +223,7 @@ JUDGED = {
     "backup verify": verified,
 }
 BAD = [verdict for verdict in WORST_FIRST if verdict in WRONG]
-NOT_READY = [phase for phase in Phase if phase is not Phase.READY]
+NOT_READY = [phase for phase in Phase if phase not in WELL]
 
 WRONG_ROWS: dict[str, Callable[[], Report]] = {
     **{f"{name} with {verdict}": partial(make, verdict) for name, make in JUDGED.items() for verdict in BAD},

@@ -16,7 +16,11 @@ from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis
 from toombos_cli.manifest.tables.alerts import ContactTable
 from toombos_cli.manifest.tables.escalation import Trouble, severity_of
+<<<<<<< HEAD
 from toombos_cli.project.history import EventKind
+=======
+from toombos_cli.project.state import Phase
+>>>>>>> k4
 
 _RECENT_S = 86_400.0
 _EVENTS = 15
@@ -127,8 +131,8 @@ def _signs(facts: Facts, report: DiagnoseReport) -> Iterator[float]:
 
 
 def _ended_at(found: ServiceFacts | None, log: tuple[LogEntry, ...]) -> float | None:
-    """Return the time of the last log line of a service that no longer runs; None if it runs or never did."""
-    if found is None or found.pid or not found.managed:
+    """Return the time of the last log line of a service that no longer runs; None if it runs, is done or never ran."""
+    if found is None or found.pid or not found.managed or found.phase == Phase.DONE:
         return None
     return max((e.at for e in log if e.at and e.at >= found.started_at), default=None)
 
@@ -150,7 +154,8 @@ def _trouble(facts: Facts, report: DiagnoseReport) -> Trouble | None:
     if "auth.middleware" in ids:
         return Trouble.SECURITY_BREACH
     down = {f.service for f in report.findings if f.verdict is Verdict.FAIL and f.id in ("net.tcp", "net.timeout")}
-    required = {name for name, service in facts.manifest.services.items() if not service.optional}
+    services = facts.manifest.services.items()
+    required = {name for name, service in services if not (service.optional or service.is_task)}
     if "system.stopped" in ids or (required and required <= down):
         return Trouble.COMPLETE_FAILURE
     try:

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -97,8 +98,11 @@ def _content(path: Path) -> str:
         return f"unreadable: {error.errno}"
 
 
-def at_rest(entry: ServiceState, run: RunDirectory) -> ServiceState:
-    """Return the entry of a service none of whose processes runs, although its supervisor has written no end of it."""
+def at_rest(entry: ServiceState, run: RunDirectory, **changes: Any) -> ServiceState:
+    """Return the entry of a service none of whose processes runs, although its supervisor has written no end of it.
+
+    `changes` are further fields of it.
+    """
     phase, detail, kind = entry.phase, entry.detail, entry.failure_kind
     started_at, took_s = entry.started_at, entry.ready_after_s
     if entry.service.is_task:
@@ -124,6 +128,7 @@ def at_rest(entry: ServiceState, run: RunDirectory) -> ServiceState:
         cpu_percent=None,
         rss_bytes=None,
         says_dry_run=None,
+        **changes,
     )
 
 

@@ -103,9 +103,8 @@ class Supervisor:
         old = read_state(self.run.project)
         if old is not None:
             self._settings = (old.mode, old.dry_run, old.env_file)
-            self.units = {
-                name: ServiceUnit(at_rest(state, self.run), None, self) for name, state in old.services.items()
-            }
+            resting = {name: at_rest(state, self.run, desired=False) for name, state in old.services.items()}
+            self.units = {name: ServiceUnit(state, None, self) for name, state in resting.items()}
             for name, unit in self.units.items():
                 with contextlib.suppress(OSError):  # then a new record begins
                     self.run.take_over_rotation(name, unit.log)

@@ -22,6 +22,7 @@ from toombos_cli.supervisor.protocol import (
     StartRequest,
     StatusRequest,
     StopRequest,
+    TaskRanRequest,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _COMMANDS: dict[type[Request], str] = {
     StopRequest: "toombos stop",
     RestartRequest: "toombos restart",
     StatusRequest: "toombos status",
+    TaskRanRequest: "toombos run",
 }
 _REASONS = {
     FailureKind.COMMAND: EventReason.CANNOT_START,

@@ -419,7 +419,7 @@ class ServiceUnit:
             start_ticks=spawned.identity.start_ticks,
             log_offset=spawned.log_offset,
             log_file=spawned.log_file,
-            detail=self._starting("spawned"),
+            detail=self._starting("running" if self.service.is_task else "spawned"),
             failure_kind=None,
         )
         return running

@@ -109,6 +109,28 @@ WRONG = [
     pytest.param(OWN + 'health = "x"\n', 4, "health must be a path", None, id="path without a slash"),
     pytest.param(OWN + "grace_period_s = 0\n", 4, "grace_period_s must be above 0", None, id="no grace"),
     pytest.param(OWN + 'depends_on = ["shap"]\n', 4, "depends on 'shap'", "did you mean 'shop'?", id="dependency"),
+    pytest.param(
+        OWN + 'depends_on = { w = "completed" }\n[services.w]\ncommand = ["x"]\nscheme = "none"\n',
+        4,
+        "shop waits until w is completed, but w is no task",
+        'depends_on = { w = "ready" }, or kind = "task" in w',
+        id="a service is never completed",
+    ),
+    pytest.param(
+        OWN + 'depends_on = { m = "ready" }\n[services.m]\ncommand = ["x"]\nkind = "task"\n',
+        4,
+        "shop waits until m is ready, but m is a task",
+        'depends_on = { m = "completed" }',
+        id="a task is never ready",
+    ),
+    pytest.param(
+        OWN + "depends_on = { b = { restrat = true } }\n", 4, "unknown key", "did you mean 'restart'?", id="long"
+    ),
+    pytest.param(
+        OWN + 'depends_on = { b = { when = "redy" } }\n', 4, "'redy' is not one of", "did you mean 'ready'?", id="when"
+    ),
+    pytest.param(OWN + 'kind = "task"\n', 3, "port is set, but a task runs to its end", None, id="a task with a port"),
+    pytest.param(OWN + 'run = "once"\n', 4, "only a task (kind = 'task') has it", None, id="a service that runs once"),
     pytest.param(OWN + 'depends_on = ["shop"]\n', 4, "cycle: shop -> shop", None, id="depends on itself"),
     pytest.param(
         OWN + 'env = { A = "{prot}" }\n', 4, "unknown placeholder {prot}", "did you mean {port}?", id="placeholder"

@@ -188,7 +188,7 @@ class Service(Table, frozen=True):
         if self.unix and self.scheme not in ("http", "https"):
             raise ValueError(f"unix is set, but scheme = '{self.scheme}' speaks no HTTP")
         if self.scheme != "none" and not self.port and not self.unix:
-            raise ValueError("port is missing (a service that does not listen needs scheme = 'none')")
+            raise ValueError("port is missing (without one: scheme = 'none', or kind = 'task' if it runs to its end)")
         if self.client_key and not self.client_cert:
             raise ValueError("client_key is set, but client_cert is not")
         given = [field for field in ("ca_file", "client_cert", "insecure") if getattr(self, field)]
