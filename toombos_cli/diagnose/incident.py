@@ -16,11 +16,8 @@ from toombos_cli.diagnose.report import DiagnoseReport
 from toombos_cli.diagnose.run import Diagnosis
 from toombos_cli.manifest.tables.alerts import ContactTable
 from toombos_cli.manifest.tables.escalation import Trouble, severity_of
-<<<<<<< HEAD
 from toombos_cli.project.history import EventKind
-=======
 from toombos_cli.project.state import Phase
->>>>>>> k4
 
 _RECENT_S = 86_400.0
 _EVENTS = 15
