@@ -3,14 +3,20 @@
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
+import sys
 import termios
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.runner import TOOMBOS
+from tests.support.waiting import wait_for
+
+_LOOK_S = 0.05
 
 
 def on_a_terminal(*args: str, cwd: Path, width: int, env: Mapping[str, str], until: str | None = None) -> str:
@@ -40,3 +46,76 @@ def on_a_terminal(*args: str, cwd: Path, width: int, env: Mapping[str, str], unt
     if code == 130:
         assert b"\x1b[?1049l" in text  # the alternate screen was left
     return text.decode().replace("\r\n", "\n")
+
+
+class Session:
+    """A `toombos` that runs on a terminal of its own, which is its controlling one, until the block ends."""
+
+    def __init__(self, *args: str, cwd: Path, width: int) -> None:
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+        clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLUMNS", "LINES")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _WITH_CONTROLLING_TERMINAL, *TOOMBOS, *args],
+            cwd=cwd,
+            env=clean | {"TERM": "xterm-256color"},
+            stdout=theirs,
+            stderr=theirs,
+            stdin=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        self._text = b""
+        self._closed = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while not self._closed.is_set():
+            if select.select([self._ours], [], [], _LOOK_S)[0]:  # a read that waits would keep the terminal open
+                try:
+                    self._text += os.read(self._ours, 65536)
+                except OSError:  # Linux: the other side is closed
+                    return
+
+    @property
+    def text(self) -> str:
+        """What the terminal was sent until now."""
+        return self._text.decode("utf-8", "replace").replace("\r\n", "\n")
+
+    def wait_for(self, text: str, within_s: float = 30.0) -> None:
+        """Wait until the text was printed."""
+        wait_for(lambda: text in self.text, within_s=within_s, what=f"{text!r} on the terminal")
+
+    def press_ctrl_c(self) -> None:
+        """Type Ctrl-C: the terminal sends the signal."""
+        os.write(self._ours, b"\x03")
+
+    def close(self) -> None:
+        """Close the terminal's window."""
+        self._closed.set()
+        self._reader.join()
+        os.close(self._ours)
+
+    def wait(self) -> int:
+        """Return the exit code, once all that was printed is read."""
+        code = self.process.wait(30)
+        self._reader.join(5)
+        return code
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+        if not self._closed.is_set():
+            self.close()
+
+
+_WITH_CONTROLLING_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""

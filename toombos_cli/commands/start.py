@@ -1,6 +1,7 @@
 """`toombos start`."""
 
 import os
+import signal
 import sys
 from typing import Annotated, NoReturn
 
@@ -120,23 +121,17 @@ def _prepared(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]
 
 def _stay(invocation: Invocation, names: tuple[str, ...], *, mode: str | None, timeout: float | None) -> NoReturn:
     """Supervise in this process; exit with 130 or 143 after the signal that ended it."""
-    from toombos_cli.render.line_printer import LinePrinter
+    from toombos_cli.cli.foreground_display import make_display
     from toombos_cli.supervisor.foreground import run_foreground
     from toombos_cli.supervisor.running_system import other_spellings
 
     for warning in other_spellings(invocation.manifest):
         invocation.stderr.print(f"note: {warning}", style="yellow", soft_wrap=True)
-    printer = LinePrinter(invocation, tuple(invocation.manifest.services), as_json=invocation.format == "json")
-
-    def show(service: str, line: str) -> None:
-        printer.show(service, line)
-        printer.flush()
-
-    with Waiting(invocation) as waiting:
-        report, ended_by = run_foreground(
-            invocation.manifest, names, mode=mode, timeout_s=timeout, on_line=show, on_progress=waiting.note
-        )
-    if ended_by is not None:
+    display = make_display(invocation)
+    run = run_foreground(invocation.manifest, names, mode=mode, timeout_s=timeout, display=display)
+    if run.ended_by is not None or run.start is None:
         sys.stderr.flush()
-        os._exit(128 + ended_by)  # a normal exit could wait for a stalled reader of stdout
-    invocation.finish(report)
+        os._exit(128 + (run.ended_by or signal.SIGTERM))  # a normal exit could wait for a stalled reader of stdout
+    if run.start.failures or invocation.format == "json":
+        invocation.finish(run.start)
+    raise typer.Exit(1 if run.failed else 0)

@@ -1,5 +1,6 @@
 """Shows new output of the services in its own thread: a stalled reader must not stall supervision."""
 
+import queue
 import threading
 from collections.abc import Callable
 
@@ -19,9 +20,14 @@ class Showing:
         self._followers = followers
         self._on_line = on_line
         self._on_failure = on_failure
+        self._news: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def soon(self, work: Callable[[], object]) -> None:
+        """Call `work` between two lines: it may print, too."""
+        self._news.put(work)
 
     def end(self) -> None:
         """Show the rest, if the reader takes it within two seconds. Raise what `on_line` raised."""
@@ -39,6 +45,8 @@ class Showing:
                     while lines := follower.poll():
                         for line in lines:
                             self._on_line(name, text_of(line))
+                while not self._news.empty():
+                    self._news.get()()
         except BaseException as error:  # rich exits by SystemExit once nobody reads
             self._failure = error
             self._on_failure()

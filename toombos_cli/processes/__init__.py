@@ -29,6 +29,7 @@ __all__ = [
     "ProcessRow",
     "ProcessTable",
     "age_s",
+    "all_pids",
     "become_subreaper",
     "boot_id",
     "command_line",
@@ -58,6 +59,7 @@ __all__ = [
 ]
 
 age_s = _system.age_s
+all_pids = _system.all_pids
 become_subreaper = _system.become_subreaper
 boot_id = _system.boot_id
 cpu_time_s = _system.cpu_time_s
@@ -84,9 +86,9 @@ TAG = "TOOMBOS_RUN_ID"
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104  (compared with, not bound)
 
 
-def process_table() -> ProcessTable:
-    """Return all processes of this pid namespace by pid, zombies included."""
-    rows = map(_system.read_row, _system.all_pids())
+def process_table(pids: Iterable[int] | None = None) -> ProcessTable:
+    """Return all processes of this pid namespace by pid, or these of them, zombies included."""
+    rows = map(_system.read_row, _system.all_pids() if pids is None else pids)
     return ProcessTable((row.pid, row) for row in rows if row is not None)
 
 

@@ -27,6 +27,7 @@ from toombos_cli.processes import sock_diag
 from toombos_cli.processes.rows import FarEnd, Listener, ProcessRow
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+_STAT_BYTES = 4096  # the kernel returns the line, which is shorter, at once
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _PROCESS_CPU_CLOCK = 2  # clock_getcpuclockid(3) maps a pid to ~pid << 3 | CPUCLOCK_SCHED
 _PR_SET_CHILD_SUBREAPER = 36
@@ -47,8 +48,11 @@ def pid_namespace() -> int:
 def read_row(pid: int) -> ProcessRow | None:
     """Return the process's row, or None if there is no such process or it is not visible (`hidepid`)."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        try:
+            text = os.read(fd, _STAT_BYTES)  # a file object would take as long again, for each of all processes
+        finally:
+            os.close(fd)
     except OSError:
         return None
     # The command in parentheses may itself contain spaces and parentheses: count fields from the last one.

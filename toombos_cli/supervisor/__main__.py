@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from toombos_cli.base import locks
@@ -16,9 +18,23 @@ from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.lifecycle import supervise
 from toombos_cli.supervisor.protocol import Broken, Busy, Reply, encode
 
+_NEEDED_SOON = (
+    "ctypes",
+    "hashlib",
+    "toombos_cli.probes",
+    "urllib.request",
+    "http.cookiejar",
+    "h11",
+    "toombos_cli.probes.lean_httpx",
+    "toombos_cli.probes.transport",
+    "psutil",
+)
+"""What a start with HTTP services imports until it replies, in the order in which it needs it."""
+
 
 def main(project: Path, handed_over: socket.socket) -> int:
     """Supervise until nothing is left to do. Return 0 also if there is no request or another supervisor runs."""
+    _import_while_idle(handed_over)
     if not handed_over.recv(1, socket.MSG_PEEK):
         return 0  # launched ahead of a command that then had no request
     run = RunDirectory(project)
@@ -38,6 +54,17 @@ def main(project: Path, handed_over: socket.socket) -> int:
     finally:
         os.close(lock)
     return 0
+
+
+def _import_while_idle(command: socket.socket) -> None:
+    """Import what is needed soon until the command that launched us has its request ready.
+
+    The services, which need the processor themselves, would wait for the rest.
+    """
+    for name in _NEEDED_SOON:
+        if select.select([command], [], [], 0)[0]:
+            return
+        import_module(name)
 
 
 def _close_all_but(kept: int) -> None:

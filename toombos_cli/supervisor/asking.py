@@ -1,6 +1,7 @@
 """Decides which processes of a service are asked to end, by which signal and when, before what is left is killed."""
 
 import signal
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ class Asking:
         self.stop_signal = stop_signal
         self.command = command
         self._leader = leader
+        self._began = time.monotonic()
         self._leader_asked_s: float | None = None
         self._sent: set[tuple[int, signal.Signals]] = set()
 
@@ -39,6 +41,10 @@ class Asking:
     def has_signalled(self) -> bool:
         """Whether a signal was due at all."""
         return bool(self._sent)
+
+    def hurry(self) -> None:
+        """End the grace period now."""
+        self.grace_s = min(self.grace_s, round(time.monotonic() - self._began, 1))
 
     def due(self, members: Collection[int], elapsed_s: float) -> set[tuple[int, signal.Signals]]:
         """Return the pids to be signalled now, with the signal of each; `elapsed_s` is the time since the beginning."""

@@ -199,6 +199,15 @@ class Supervisor:
             self._requests -= 1
             self.leave_if_idle()
 
+    def listen(self, listener: Listener) -> None:
+        """Report the progress of all services to `listener`, whoever has asked for it, until the end."""
+        self._listeners.add(listener)
+
+    def hurry(self) -> None:
+        """Kill what is being ended without waiting for the rest of its grace period."""
+        for unit in self.units.values():
+            unit.hurry()
+
     def take(self, plan: SystemPlan) -> None:
         """Create a unit for each service of the plan that has none, and keep the plan's settings."""
         self.plan = plan

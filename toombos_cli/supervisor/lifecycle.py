@@ -15,7 +15,7 @@ from toombos_cli.supervisor.core import Supervisor
 from toombos_cli.supervisor.log_keeper import LogKeeper
 from toombos_cli.supervisor.unit import ServiceUnit
 
-_FIRST_SAMPLE_S, _SAMPLE_EVERY_S = 1.0, 5.0
+_FIRST_SAMPLE_S = 1.0
 _IMPORTS_AFTER_S = 1.0
 
 
@@ -73,8 +73,8 @@ async def _sample_forever(supervisor: Supervisor) -> None:
     pause_s = _FIRST_SAMPLE_S
     while True:
         await asyncio.sleep(pause_s)
-        pause_s = _SAMPLE_EVERY_S
         supervisor.figures.take(supervisor.units)
+        pause_s = supervisor.figures.pause_s(supervisor.units)
         supervisor.write_again()
 
 
@@ -102,7 +102,10 @@ def _log_keeper(supervisor: Supervisor) -> LogKeeper:
         return [unit for unit in supervisor.units.values() if unit.log == log]
 
     def logs() -> list[str]:
-        return [] if supervisor.is_homeless else [str(unit.log) for unit in tuple(supervisor.units.values())]
+        if supervisor.is_homeless:
+            return []
+        project, units = supervisor.run.project, tuple(supervisor.units.values())
+        return [unit.service.log if unit.place is project else str(unit.log) for unit in units]
 
     def warn(log: Path, warning: str | None) -> None:
         supervisor.note(f"rotation of {log}", warning)

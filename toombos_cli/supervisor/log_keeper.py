@@ -2,7 +2,8 @@
 supervisor let a log grow.
 
 A log is looked at as often as its size demands: the faster it may reach half as much again as its limit, the sooner.
-Nothing but one stat is done for a log that is within its limit. Archives are compressed in a second thread.
+Nothing but one stat is done for a log that is within its limit, and all logs that are quiet are looked at together.
+Archives are compressed in a second thread.
 """
 
 import os
@@ -26,6 +27,7 @@ _FASTEST_RATE = 30 * _MB
 _MOST_OF_LIMIT = 1.5
 _FIRST_ROTATION_S = 0.2
 _PATIENCE_S = 5.0
+_IN_FULL_EVERY_S = 60.0
 
 OnWarning = Callable[[Path, str | None], None]
 OnNewContent = Callable[[Path, int | None], None]
@@ -43,6 +45,8 @@ class _Watched:
     next_at: float = 0.0
     rate: float = 0.0
     took_s: float = _FIRST_ROTATION_S
+    next_in_full_at: float = 0.0
+    """When it is looked at even if it has not changed: another day may have begun."""
     failed: bool = False
     """Whether the last attempt to note its content failed."""
 
@@ -101,6 +105,12 @@ class LogKeeper:
         except OSError:
             size, inode = 0, 0
         now = time.monotonic()
+        unchanged = size == watched.size and inode == watched.inode
+        if unchanged and size < settings.max_mb * _MB and now < watched.next_in_full_at:
+            watched.looked_at, watched.rate = now, 0.0
+            watched.next_at = _next_time(now, self._pause_s(watched, settings))
+            return
+        watched.next_in_full_at = now + _IN_FULL_EVERY_S
         elapsed_s = now - watched.looked_at
         watched.rate = max(0.0, (size - watched.size) / elapsed_s) if watched.looked_at else 0.0
         replaced = inode != watched.inode or size < watched.size
@@ -115,11 +125,16 @@ class LogKeeper:
             expected = size + watched.rate * watched.took_s
             if watched.log.is_due(watched.record, expected, settings, time.time()):
                 self._rotate(watched, settings)
+        watched.next_at = _next_time(now, self._pause_s(watched, settings))
+
+    @staticmethod
+    def _pause_s(watched: _Watched, settings: Logs) -> float:
+        """Return in how many seconds at most the log must be looked at again."""
         limit = settings.max_mb * _MB
         headroom = _MOST_OF_LIMIT * limit - watched.size - watched.rate * watched.took_s
         soon_s = headroom / max(2 * watched.rate, _FASTEST_RATE) / 2
         full_s = (limit - watched.size) / watched.rate - watched.took_s if watched.rate else _LONGEST_PAUSE_S
-        watched.next_at = now + max(_SHORTEST_PAUSE_S, min(soon_s, full_s, _LONGEST_PAUSE_S))
+        return max(_SHORTEST_PAUSE_S, min(soon_s, full_s, _LONGEST_PAUSE_S))
 
     def _note_content(self, path: str, watched: _Watched) -> bool:
         """Read the record of a log that is new here, or that others have truncated or replaced. Return success."""
@@ -186,3 +201,11 @@ class LogKeeper:
                     return
                 except OSError as error:
                     self.on_warning(log.path, f"{archive} was not compressed: {error.strerror or error}")
+
+
+def _next_time(now: float, pause_s: float) -> float:
+    """Return the next moment within the pause that is the same for all logs with a pause of about this length."""
+    step_s = _LONGEST_PAUSE_S
+    while step_s > max(pause_s, _SHORTEST_PAUSE_S):
+        step_s /= 2
+    return (now // step_s + 1) * step_s

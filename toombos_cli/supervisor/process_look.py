@@ -13,6 +13,8 @@ from functools import cached_property
 from toombos_cli import processes
 from toombos_cli.processes import ProcessTable
 
+_READ_ALL_EVERY_S = 60.0
+
 
 class ProcessLook:
     """The processes at one moment, and whose they are. `leaders` are the main processes of services."""
@@ -47,6 +49,35 @@ class ProcessLook:
         """The children of this process that are in no service's session: what daemons have left to it."""
         children = self.table.children.get(os.getpid(), ())
         return tuple(pid for pid in children if self.table[pid].session not in self._leaders)
+
+
+class FamiliarLooks:
+    """Looks that are taken again and again to find the same services' processes, and do not read known strangers anew.
+
+    Only new processes, and children of this one, can become a service's. All are read once a minute, because a pid may
+    be used again between two looks, and as soon as there is another leader.
+    """
+
+    def __init__(self) -> None:
+        self._strangers: set[int] = set()
+        self._leaders: frozenset[int] = frozenset()
+        self._read_all_at = 0.0
+
+    def take(self, leaders: Collection[int]) -> ProcessLook:
+        """Return a look at the processes that run now, without strangers."""
+        now = time.monotonic()
+        if now >= self._read_all_at or not self._leaders.issuperset(leaders):
+            self._strangers = set()
+            self._read_all_at = now + _READ_ALL_EVERY_S
+        self._leaders = frozenset(leaders)
+        pids = set(processes.all_pids())
+        self._strangers &= pids
+        return ProcessLook(processes.process_table(pids - self._strangers), self._leaders)
+
+    def forget_strangers(self, look: ProcessLook, ours: Collection[int]) -> None:
+        """Leave out of the next looks what this one has and is not ours."""
+        own = os.getpid()
+        self._strangers |= {pid for pid, row in look.table.items() if pid not in ours and row.parent != own}
 
 
 class SharedLooks:

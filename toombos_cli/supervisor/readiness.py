@@ -2,9 +2,11 @@
 
 The judge is that of `health` (`toombos_cli.probes`). It blocks, so it works in a thread of its own, which a service
 that dies does not wait for; and it is imported when the first service has been spawned, which waits for our imports.
+A service that is starting is not asked before it listens: a refused connection takes a hundredth of a request.
 """
 
 import asyncio
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,8 +15,9 @@ from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
 from toombos_cli import processes
+from toombos_cli.base.addresses import is_loopback
 from toombos_cli.manifest.tables.expectations import Expectation, ProbeSetting, header_variables
-from toombos_cli.manifest.tables.service import Question, Service
+from toombos_cli.manifest.tables.service import QUESTIONS, Question, Service
 from toombos_cli.project.port_owner import listens_elsewhere, socket_owner
 from toombos_cli.project.state import FailureKind
 from toombos_cli.supervisor.protocol import ServiceFailure
@@ -31,6 +34,8 @@ _MAX_BODY_BYTES = 65_536
 _FIRST_PROBE_S, _LAST_PROBE_S = 0.01, 0.25
 _PROBE_LATENESS = 0.04  # how late a service is found ready at most, as a share of its start-up time
 _LIVES_S = 1.0  # a worker with a misspelt command or file ends sooner
+_CONNECTS_S = 0.05  # to this machine; it takes longer if a full queue of connections drops it
+_LOOK_ELSEWHERE_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +53,17 @@ class Asker:
         self._service = service
         self._setting = setting
         self._watch_child = watch_child
+        self._may_not_listen_yet = False
+        self._readiness: ProbeResult | None = None
+        """What it last responded when it was asked whether it is ready."""
+        self._look_elsewhere_at = 0.0
+        self._elsewhere = ""
 
     async def ask(self, question: Question, running: Running) -> Readiness | None:
         """Return what the service says, within its probe timeout; None if its process has ended."""
+        if running.is_suspended:
+            pid = running.tree.leader.pid
+            return Readiness(ok=False, detail=f"pid {pid} is suspended by a signal; kill -CONT {pid} resumes it")
         return await running.unless_ended(self._ask(question, running))
 
     async def ask_again(self, running: Running) -> Readiness | None:
@@ -68,6 +81,8 @@ class Asker:
         service = self._service
         began = time.monotonic()
         deadline = began + service.startup_timeout_s - already_s
+        self._may_not_listen_yet = bool(service.port) and not service.unix and is_loopback(service.host)
+        self._look_elsewhere_at = min(began + _LOOK_ELSEWHERE_EVERY_S, deadline)
         while True:
             answer = await self.ask("ready", running)
             if answer is None:
@@ -88,14 +103,17 @@ class Asker:
     async def read_dry_run(self, running: Running) -> bool | None:
         """Return what the service's health response says of the dry run, or None if it says nothing in time."""
         unknown = self._setting is None and self._service.needs_variables
-        if not self._service.health_path or unknown or self._may_not_send("health", running):
-            return None
-        result = await running.unless_ended(in_thread(lambda: self._probe("health", _MAX_BODY_BYTES)))
-        if result is None or result.http_status is None:
+        if not self._service.health_path or unknown:
             return None
         from toombos_cli.probes import said_dry_run
 
-        return said_dry_run(result.body)
+        same = self._service.expectation("ready") == self._service.expectation("health")
+        if same and self._readiness is not None and not self._readiness.truncated:
+            return said_dry_run(self._readiness.body)
+        if self._may_not_send("health", running):
+            return None
+        result = await running.unless_ended(in_thread(lambda: self._probe("health", _MAX_BODY_BYTES)))
+        return None if result is None or result.http_status is None else said_dry_run(result.body)
 
     async def _ask(self, question: Question, running: Running) -> Readiness:
         service, expectation = self._service, self._service.expectation(question)
@@ -106,10 +124,14 @@ class Asker:
         elif not service.listens:  # it is ready if it lives for a second: the caller notices its end
             await asyncio.sleep(_LIVES_S)
             return Readiness(ok=True, detail="")
+        elif self._may_not_listen_yet and _refuses(service.host, service.port):
+            return self._not_listening(running)
         elif self._may_not_send(question, running):
             return Readiness(ok=False, detail=f"another process listens at {service.place}: no variable was sent to it")
         else:
+            self._may_not_listen_yet = False
             result = await in_thread(lambda: self._probe(question, None))
+            self._readiness = result if question == "ready" else None
         return self._judged(result, expectation, running)
 
     def _probe(self, question: Question, max_body_bytes: int | None) -> "ProbeResult":
@@ -158,11 +180,8 @@ class Asker:
         service, path = self._service, expectation.path.partition("?")[0]
         detail = f"{path}: {result.detail}" if path else result.detail
         if result.reason is Reason.REFUSED:
-            place = service.place if service.unix else f"port {service.port}"
-            detail = f"nothing listens on {place} yet"
-            if service.port and (elsewhere := listens_elsewhere(service, running.tree.members())):
-                detail = f"nothing listens on {place}, but {elsewhere}"
-        elif result.reason is Reason.TIMEOUT and not expectation.command:
+            return self._not_listening(running)
+        if result.reason is Reason.TIMEOUT and not expectation.command:
             limit_s = expectation.timeout_s or service.probe_timeout_s
             detail = f"no response from {path or f'port {service.port}'} within {limit_s:g} s"
         elif result.reason is Reason.STATUS:
@@ -170,6 +189,19 @@ class Asker:
             if result.http_status == _NOT_FOUND:
                 detail += f"; `health` or `ready` in [services.{service.name}] names another path"
         return Readiness(ok=False, detail=detail)
+
+    def _not_listening(self, running: Running) -> Readiness:
+        """Return that nothing listens at the service's place, and where its processes listen instead.
+
+        That takes a look at all processes, so it is asked for now and then only.
+        """
+        service, now = self._service, time.monotonic()
+        if service.port and now >= self._look_elsewhere_at:
+            self._look_elsewhere_at = now + _LOOK_ELSEWHERE_EVERY_S
+            self._elsewhere = listens_elsewhere(service, running.tree.members())
+        place = service.place if service.unix else f"port {service.port}"
+        detail = f"nothing listens on {place}, but {self._elsewhere}" if self._elsewhere else ""
+        return Readiness(ok=False, detail=detail or f"nothing listens on {place} yet")
 
     def _may_not_send(self, question: Question, running: Running) -> bool:
         """Report whether a stranger would get the variables in the headers."""
@@ -210,6 +242,22 @@ def _is_there(service: Service) -> Readiness:
         except OperationError as error:
             return Readiness(ok=False, detail=str(error))
     return Readiness(ok=there, detail="" if there else f"nothing listens on {service.place}")
+
+
+def is_asked(service: Service) -> bool:
+    """Return whether anything can be asked of a service that runs; that it lives is known without a question."""
+    return service.listens or any(service.expectation(question).command for question in QUESTIONS)
+
+
+def _refuses(host: str, port: int) -> bool:
+    """Return whether this machine refuses a connection to the port at once; False also if that is not known."""
+    try:
+        socket.create_connection((host, port), _CONNECTS_S).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 async def in_thread(work: Callable[[], _T]) -> _T:

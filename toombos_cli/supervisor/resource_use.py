@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from toombos_cli.manifest.tables.service import Limits
 from toombos_cli.processes import ProcessRow
-from toombos_cli.supervisor.process_look import ProcessLook
+from toombos_cli.supervisor.process_look import FamiliarLooks
 from toombos_cli.supervisor.tree import Tree
 from toombos_cli.supervisor.unit import ServiceUnit
 
 _MB = 1_000_000
-_SHORTEST_SPAN_S = 1.0
+_SHORTEST_SPAN_S, _LONGEST_PAUSE_S = 1.0, 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,29 +87,42 @@ class ResourceMeter:
     def __init__(self) -> None:
         self._of: dict[str, tuple[Tree, Sampler, LimitWatch]] = {}
         self._taken_at = 0.0
+        self._looks = FamiliarLooks()
 
     def take(self, units: dict[str, ServiceUnit]) -> None:
         """Measure every running unit with one read of the process table, and apply its limits.
 
         Does nothing within a second of the last time: CPU over a shorter span is noise.
         """
-        running = {name: unit for name, unit in units.items() if unit.running is not None and unit.state.pid}
+        running = {name: unit.running for name, unit in units.items() if unit.running is not None and unit.state.pid}
         now = time.monotonic()
         if not running or now - self._taken_at < _SHORTEST_SPAN_S:
             return
         self._taken_at = now
-        look = ProcessLook.take()
-        for name, unit in running.items():
-            if unit.running is None:
-                continue
-            tree = unit.running.tree
-            known = self._of.get(name)
-            if known is None or known[0] is not tree:
-                known = self._of[name] = (tree, Sampler(), LimitWatch(unit.service.limits))
-            _, sampler, watch = known
-            sample = sampler.take(tree.members(look), now)
-            unit.measured(sample.cpu_percent, sample.rss_bytes)
-            judgement = watch.judge(sample, now)
-            unit.warn(judgement.warnings)
-            if judgement.restart_reason:
-                unit.request_restart(judgement.restart_reason)
+        look = self._looks.take({one.tree.leader.pid for one in running.values()})
+        ours: set[int] = set()
+        for name, one in running.items():
+            members = one.tree.members(look)
+            ours |= members.keys()
+            leader = members.get(one.tree.leader.pid)
+            one.note_suspension(leader is not None and leader.stopped)
+            self._measure(units[name], one.tree, members, now)
+        self._looks.forget_strangers(look, ours)
+
+    def _measure(self, unit: ServiceUnit, tree: Tree, members: dict[int, ProcessRow], now: float) -> None:
+        known = self._of.get(unit.name)
+        if known is None or known[0] is not tree:
+            known = self._of[unit.name] = (tree, Sampler(), LimitWatch(unit.service.limits))
+        _, sampler, watch = known
+        sample = sampler.take(members, now)
+        unit.measured(sample.cpu_percent, sample.rss_bytes)
+        judgement = watch.judge(sample, now)
+        unit.warn(judgement.warnings)
+        if judgement.restart_reason:
+            unit.request_restart(judgement.restart_reason)
+
+    @staticmethod
+    def pause_s(units: dict[str, ServiceUnit]) -> float:
+        """Return the seconds until the next sample, which also shows whether a service is suspended."""
+        intervals = (unit.service.probe_interval_s for unit in units.values() if unit.running is not None)
+        return max(_SHORTEST_SPAN_S, min((_LONGEST_PAUSE_S, *intervals)))

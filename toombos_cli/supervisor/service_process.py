@@ -15,6 +15,7 @@ from toombos_cli.supervisor.protocol import ServiceFailure
 from toombos_cli.supervisor.tree import Tree
 
 _POLL_ADOPTED_S = 0.05
+_SUSPENDED_S = 0.2
 _LAST_LINES = 20
 _T = TypeVar("_T")
 
@@ -33,6 +34,10 @@ class Running:
         self.tree = Tree(leader, run_id, lock)
         self.ended: asyncio.Future[int | None] = loop.create_future()
         self.unwanted: asyncio.Future[ServiceFailure] = loop.create_future()
+        self.is_suspended = False
+        """Whether its main process is suspended by a signal or a debugger, so that it does nothing."""
+        self.suspension: asyncio.Future[None] = loop.create_future()
+        """Is done as soon as `is_suspended` changes, and replaced."""
         self._service = service
         self.log_offset = log_offset
 
@@ -63,6 +68,23 @@ class Running:
             loop.add_reader(fd, ended)
         else:  # it has already ended, or this system has no pidfds
             look()
+
+    def note_suspension(self, suspended: bool) -> None:
+        """Record what a look at the processes has shown; a profiler's suspension, which lasts a moment, is none."""
+        if suspended and not self.is_suspended:
+            asyncio.get_running_loop().call_later(_SUSPENDED_S, self._look_at_suspension)
+        elif not suspended:
+            self._set_suspended(suspended=False)
+
+    def _look_at_suspension(self) -> None:
+        row = processes.read_row(self.tree.leader.pid)
+        self._set_suspended(suspended=row is not None and row.stopped and not self.ended.done())
+
+    def _set_suspended(self, *, suspended: bool) -> None:
+        if suspended != self.is_suspended:
+            self.is_suspended = suspended
+            changed, self.suspension = self.suspension, asyncio.get_running_loop().create_future()
+            changed.set_result(None)
 
     @property
     def exit_code(self) -> int | None:

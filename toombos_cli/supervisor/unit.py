@@ -21,7 +21,7 @@ from toombos_cli.supervisor.asking import Asking
 from toombos_cli.supervisor.history_keeper import end_of
 from toombos_cli.supervisor.process_look import SharedLooks
 from toombos_cli.supervisor.protocol import EndedProcess, ServiceFailure, ServicePlan
-from toombos_cli.supervisor.readiness import Asker
+from toombos_cli.supervisor.readiness import Asker, is_asked
 from toombos_cli.supervisor.restarts import RestartPolicy
 from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
@@ -94,6 +94,8 @@ class ServiceUnit:
         self._changed = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
         self._stop: asyncio.Task[EndedProcess | None] | None = None
+        self._asking: Asking | None = None
+        self._in_hurry = False
         self._policy = RestartPolicy(self.service.restart)
         self._failing_since: float | None = None
 
@@ -176,6 +178,12 @@ class ServiceUnit:
         if self._stop is None or self._stop.done():
             self._stop = asyncio.create_task(self._end(), name=f"stop of {self.name}")
         return await asyncio.shield(self._stop)
+
+    def hurry(self) -> None:
+        """Kill what is being ended, now and from now on, without waiting for the rest of its grace period."""
+        self._in_hurry = True
+        if self._asking is not None:
+            self._asking.hurry()
 
     def request_restart(self, reason: str, kind: FailureKind = FailureKind.LIMIT) -> None:
         """Request a restart of the running service; the reason is recorded."""
@@ -482,13 +490,16 @@ class ServiceUnit:
         service = self.service
         failed = service.unhealthy_after if self.state.phase is Phase.UNHEALTHY else 0
         either: set[asyncio.Future[Any]] = {running.ended, running.unwanted}
+        pause_s = service.probe_interval_s if is_asked(service) else None
         while True:
-            await asyncio.wait(either, timeout=service.probe_interval_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*either, running.suspension}, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
             if running.ended.done():
                 return running.why_it_ended()
             if running.unwanted.done():
                 return running.unwanted.result()
             unwell = self.state.phase is Phase.UNHEALTHY
+            if running.is_suspended:
+                failed = service.unhealthy_after  # no second look is needed
             answer = await self._asker().ask("ready" if unwell else "live", running)
             if answer is None:
                 continue
@@ -532,15 +543,20 @@ class ServiceUnit:
         if plan is not None and service.stop_command and processes.is_alive(leader):
             command = StopCommand(plan, leader.pid, self._around.watch_child)
         asking = Asking(leader.pid, service.grace_period_s, signal.Signals[f"SIG{service.stop_signal}"], command)
+        self._asking = asking
+        if self._in_hurry:
+            asking.hurry()
         try:
             killed = await running.tree.end(asking, self._around.looks)
             if command is not None:
-                await command.wait(service.grace_period_s - (time.monotonic() - began))
+                await command.wait(asking.grace_s - (time.monotonic() - began))
         finally:
             if command is not None:
                 command.kill()
         failure = command.failure if command is not None and asking.has_signalled else None
-        self.ended = msgspec.structs.replace(self._ended(running), killed=killed, stop_command_failure=failure)
+        self.ended = msgspec.structs.replace(
+            self._ended(running), grace_period_s=asking.grace_s, killed=killed, stop_command_failure=failure
+        )
         return self.ended
 
     def _ended(self, running: Running) -> EndedProcess:
