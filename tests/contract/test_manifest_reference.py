@@ -14,6 +14,7 @@ from toombos_cli.manifest.tables.conditions import Condition
 from toombos_cli.manifest.tables.environment import Variable
 from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.manifest.tables.health_words import CLASSES, HealthWords, dictionary
+from toombos_cli.manifest.tables.known import KnownLine
 from toombos_cli.manifest.tables.load import LoadDefaults
 from toombos_cli.manifest.tables.monitoring import AlertRule, Monitoring, Panel, Patience, Thresholds
 from toombos_cli.manifest.tables.schedule import Job
@@ -41,6 +42,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[monitoring]": Monitoring,
     "[[monitoring.rules]]": AlertRule,
     "[[monitoring.panels]]": Panel,
+    "[[diagnose.known]]": KnownLine,
     "[schedule.NAME]": Job,
 }
 ELSEWHERE = {("[services.NAME]", "name"), ("[services.NAME]", "restart"), ("[services.NAME]", "limits")}

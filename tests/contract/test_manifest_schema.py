@@ -142,6 +142,7 @@ WHOLE: dict[str, Any] = {
         "rules": [{"name": "x", "expr": "x", "summary": "x"}],
         "panels": [{"title": "x", "expr": "x"}],
     },
+    "diagnose": {"known": [{"id": "shop.flux", "pattern": "flux is low", "cause": "x", "advice": "x"}]},
     "schedule": {"j": {"command": ["x"], "at": "02:00"}},
 }
 """A valid manifest with one table of each kind."""
@@ -155,6 +156,7 @@ UNKNOWN_TO_A_SCHEMA: dict[str, str] = {
     r"monitoring\.(scrape_interval_s|rate_window_s)": "which of two numbers is the larger one",
     r"environment\.A\.default": "whether a text is one of those in another list",
     r"services\.\w+\.enabled": "whether another service is left",
+    r"diagnose\.known\.0\.(pattern|over|culprit|cause|fix|advice|examples|versions)": "expressions and templates",
     r"smoke\.0\.(text|json|metrics|capture)": "whether a text is a regular expression or a path in JSON",
 }
 """What only the loader can tell: by the keys that it concerns."""
@@ -207,6 +209,7 @@ TASK = '[services.t]\nkind = "task"\ncommand = ["x"]\n'
 STEP = OWN + '[[smoke]]\nname = "s"\nservice = "a"\n'
 JOB = OWN + '[schedule.j]\ncommand = ["x"]\n'
 VARIABLE = OWN + '[environment.A]\ndescription = "x"\n'
+KNOWN = OWN + '[[diagnose.known]]\nid = "shop.flux"\npattern = "flux is low"\ncause = "x"\nadvice = "x"\n'
 MONITORED = 'extends = "monitoring"\n' + OWN
 BROKEN: dict[str, str] = {
     "no service": "",
@@ -290,6 +293,14 @@ BROKEN: dict[str, str] = {
     "a scrape every 0 seconds": OWN + "[monitoring]\nscrape_interval_s = 0\n",
     "an unknown backend": OWN + '[monitoring]\nbackend = "docker"\n',
     "a rule without a summary": OWN + '[[monitoring.rules]]\nname = "x"\nexpr = "x"\n',
+    "a known line without a cause": KNOWN.replace('cause = "x"\n', ""),
+    "a known line that is no regular expression": KNOWN.replace("flux is low", "flux is low("),
+    "a known line without advice": KNOWN.replace('advice = "x"\n', ""),
+    "a known line that any text matches": KNOWN.replace("flux is low", ".*"),
+    "a known line with a capital in its id": KNOWN.replace("shop.flux", "Shop"),
+    "a known line of no kind": KNOWN + 'kind = "flux"\n',
+    "a known line whose advice names no group": KNOWN.replace('advice = "x"', 'advice = "{flux}"'),
+    "a known line with an example that is another": KNOWN + 'examples = ["flux is high"]\n',
     "a job without a time": JOB,
     "a job with two times": JOB + 'at = "02:00"\nevery_minutes = 5\n',
     "a job at no time of day": JOB + 'at = "25:00"\n',
@@ -331,6 +342,14 @@ ONLY_THE_LOADER_KNOWS: dict[str, str] = {
         ("a first pause above the longest", "a window below four scrapes"), "a schema cannot compare two values"
     ),
     "a default that is no choice": "a schema cannot compare a value with the items of a list",
+    **dict.fromkeys(
+        (
+            *("a known line that is no regular expression", "a known line that any text matches"),
+            *("a known line whose advice names no group", "a known line with an example that is another"),
+            "a known line without advice",
+        ),
+        "a schema knows neither expressions nor templates",
+    ),
     "a condition that is no regular expression": "a schema cannot compile an expression",
     "every service disabled": "a schema cannot tell a service that is left from one that is not",
     "a whole number with a point": "to a schema, 3.0 is an integer",

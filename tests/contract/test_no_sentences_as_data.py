@@ -16,15 +16,9 @@ SEARCHES = {"count", "endswith", "find", "fullmatch", "index", "match", "partiti
 
 LOGS, ENV = "the log line of another program", "a line of the user's `.env`"
 ALLOWED = {
-    "diagnose/checks/log_patterns.py: 'publish' not in entry.text.lower()": LOGS,
-    "diagnose/checks/log_patterns.py: _SIMULATED.search(entry.text)": LOGS,
-    "diagnose/checks/log_patterns.py: re.search('\\\\bWARN(ING)?\\\\b', entry.text)": LOGS,
-    "diagnose/checks/log_patterns.py: p.finds.search(entry.text)": LOGS,
-    "diagnose/checks/logs.py: 'publish' in e.text.lower()": LOGS,
-    "diagnose/checks/logs.py: 'simulated' in e.text.lower()": LOGS,
-    "diagnose/checks/logs.py: _DATED.match(entry.text)": LOGS,
-    "diagnose/checks/logs.py: _REFUSAL.search(entry.text)": LOGS,
-    "diagnose/checks/logs.py: pattern.taken_back_by.search(entry.text)": LOGS,
+    "diagnose/checks/log_evidence.py: _WARNING.search(entry.text)": LOGS,
+    "diagnose/checks/log_evidence.py: re.search(one.known.over, entry.text)": LOGS,
+    "diagnose/checks/log_kinds.py: _DATED.match(entry.text)": LOGS,
     "diagnose/checks/processes.py: re.search('\\\\bWARN', e.text)": LOGS,
     "probes/command.py: re.search(wanted, self._printed.text)": "the output, searched for what the manifest names",
     "probes/judge.py: re.search(expectation.text, result.text)": "the response, searched for what the manifest names",

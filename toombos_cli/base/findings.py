@@ -38,7 +38,7 @@ class Finding:
 
     Several findings may share an id; their evidence distinguishes them. `reason` says what is wrong in one sentence,
     `cause` why it matters or how it happened. `explained_by` is the id of the finding that this one follows from, ""
-    for a root.
+    for a root. A check may set it to `ID:SERVICE`, which holds if no other check explains the finding.
     """
 
     id: str = ""

@@ -11,6 +11,7 @@ from toombos_cli.manifest.tables.alerts import Alerts
 from toombos_cli.manifest.tables.backup import BackupScope
 from toombos_cli.manifest.tables.environment import Variable
 from toombos_cli.manifest.tables.health_words import HealthWords
+from toombos_cli.manifest.tables.known import Diagnose
 from toombos_cli.manifest.tables.load import LoadDefaults
 from toombos_cli.manifest.tables.logs import Logs as Logs
 from toombos_cli.manifest.tables.monitoring import Monitoring
@@ -56,6 +57,7 @@ class Manifest(Table, frozen=True):
     load: LoadDefaults = LoadDefaults()
     backup: BackupScope = BackupScope()
     alerts: Alerts = Alerts()
+    diagnose: Diagnose = Diagnose()
     monitoring: Monitoring = Monitoring()
     schedule: dict[str, Job] = {}
 

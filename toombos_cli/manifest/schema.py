@@ -39,6 +39,7 @@ _HEADINGS = {
     "Monitoring": "[monitoring]",
     "AlertRule": "[[monitoring.rules]]",
     "Panel": "[[monitoring.panels]]",
+    "KnownLine": "[[diagnose.known]]",
     "Job": "[schedule.NAME]",
 }
 """The heading of docs/manifest.md below which the keys of a table are described."""

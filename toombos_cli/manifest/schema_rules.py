@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toombos_cli.manifest.tables.alerts import Severity
+from toombos_cli.manifest.tables.known import ID_PATTERN
 from toombos_cli.manifest.tables.service import DEFAULTS, FILES, NOT_OF_TASKS, OF_TASKS
 
 Schema = dict[str, Any]
@@ -72,6 +73,7 @@ BOUNDS: Mapping[str, Mapping[str, Schema]] = {
         "max_per_hour": _AT_LEAST_1,
         "contacts": {"propertyNames": {"enum": [str(severity) for severity in Severity]}},
     },
+    "KnownLine": {"id": {"pattern": f"^{ID_PATTERN}$"}},
     "Monitoring": {"scrape_interval_s": _AT_LEAST_1, "rate_window_s": {"minimum": 4}},
     "Job": {
         "command": _NOT_EMPTY,

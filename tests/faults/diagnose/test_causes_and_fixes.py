@@ -1,6 +1,7 @@
 """One change to the facts of the healthy system: the reported cause and its fix."""
 
 import copy
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -100,7 +101,8 @@ def failed_start(kind: str, detail: str = WORDS) -> Change:
 
 
 def test_the_fix_for_a_failed_start_starts_all_stopped_services(healthy: Healthy):
-    root = first_root(healthy, failed_start("timeout"))
+    killed = both(failed_start("exited"), service("crm", exit_code=-signal.SIGKILL))
+    root = first_root(healthy, killed)
     assert (root.id, root.fix.safe) == ("proc.missing", True)
     assert root.fix.command.endswith((" start", " start --dry-run"))
     conflict = both(failed_start("port"), service("crm", holder=HELD, managed=True))
@@ -233,3 +235,51 @@ def test_an_issue_quotes_the_logs_of_the_affected_services(healthy: Healthy):
     both(service("crm", suspended=True), logged("crm", "ERROR of the one that is suspended", ago_s=3600))(values, now)
     assert "the one that is suspended" in quoted()
     assert "another day" not in quoted()
+
+
+def ended(*lines: str, error: bool = True, **changes: object) -> Change:
+    """Return a change that ends crm with these last lines."""
+
+    def change(values: Values, now: float) -> None:
+        both(failed_start("exited", "its process ended with exit code 1"), service("crm", exit_code=1))(values, now)
+        path = values["logs"]["crm"]["path"]
+        found = [
+            {"path": path, "line": n, "offset": n * 100, "at": None, "error": error, "startup": False, "text": text}
+            for n, text in enumerate(lines, start=1)
+        ]
+        values["logs"]["crm"].update(entries=[], last=found, size_bytes=9000)
+        values["system"]["services"]["crm"].update(log_offset=0, **changes)
+
+    return change
+
+
+LAST_WORDS: dict[str, tuple[tuple[str, ...], bool, str, str]] = {
+    "a known error": (("ModuleNotFoundError: No module named 'shop_x'",), True, "log.missing_module", "pip install"),
+    "a known error without a level": (("python3: No module named shop_x",), False, "log.missing_module", "pip install"),
+    "an unknown error": (("FATAL: the flux is low",), True, "log.errors", "mend what it says"),
+    "a known error before an unknown one": (
+        ("MemoryError", "ERROR worker gave up"), True, "log.oom", "less memory"
+    ),
+    "words without an error": (("listening", "bye"), False, "proc.missing", "find out why"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", LAST_WORDS)
+def test_the_last_words_of_a_process_are_the_root_and_its_end_the_symptom(row: str, healthy: Healthy):
+    lines, error, name, fix = LAST_WORDS[row]
+    report = diagnosed(healthy, ended(*lines, error=error))
+    assert report.roots == (name,), [(f.id, f.service, f.reason) for f in report.root_findings]
+    (root,) = report.root_findings
+    assert (root.service, root.verdict) == ("crm", "fail")
+    assert fix in str(root.fix)
+    assert root.fix.command == "", "a start alone would fail again"
+    assert " start" in root.fix.advice
+
+
+def test_errors_of_a_service_explain_its_5xx_and_not_the_other_way_round(healthy: Healthy):
+    locked = logged("generator", "sqlite3.OperationalError: database is locked")
+    ill = probed("generator", reason="status", http_status=503, detail="HTTP 503")
+    report = diagnosed(healthy, both(locked, ill))
+    assert report.roots == ("log.db",)
+    assert [f.explained_by for f in report.findings if f.id == "http.status" and f.service == "generator"] == ["log.db"]
+    assert report.root_findings[0].verdict == "fail"

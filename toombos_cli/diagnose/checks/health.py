@@ -7,6 +7,7 @@ from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import one_line
 from toombos_cli.diagnose.checks.context import wanted
+from toombos_cli.diagnose.checks.log_evidence import in_its_log
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.machine import MACHINE
 from toombos_cli.diagnose.facts.probes import PROBES, Probe, ServiceProbes
@@ -38,7 +39,17 @@ def status(facts: Facts) -> Iterator[Finding]:
             service=name,
             cause=cause,
             fix=fix,
+            explained_by=in_its_log(facts, name) if _is_its_own_trouble(health) else "",
         )
+
+
+def _is_its_own_trouble(health: Probe) -> bool:
+    """Return whether the service says or shows that it is not well, rather than that it was asked the wrong way."""
+    if health.reason is Reason.STATUS:
+        return (health.http_status or 0) >= 500
+    if health.cause in (Cause.HTTP2, Cause.NOT_HTTP, Cause.WEB_PAGE):
+        return False
+    return health.reason in (Reason.BODY, Reason.COMMAND, Reason.RESET)
 
 
 def _cause_and_fix(facts: Facts, name: str, health: Probe) -> tuple[str, Fix]:

@@ -1,95 +1,21 @@
-"""Current errors in the logs: those since the services, and those they depend on, were last started.
+"""Logs: whether they can be read, what services logged when they started, and the lines that need a closer look."""
 
-Older errors are ignored: they neither warn nor explain. A later success of the same operation clears an error.
-"""
-
-import re
 from collections.abc import Iterator
-from functools import partial
-from itertools import pairwise
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
 from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.base.text import size
 from toombos_cli.diagnose.checks.context import at
-from toombos_cli.diagnose.checks.log_patterns import PATTERNS, Pattern, is_simulated, kind_of
+from toombos_cli.diagnose.checks.log_evidence import told
+from toombos_cli.diagnose.checks.log_kinds import KINDS, message, number
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM
-from toombos_cli.project.commands import logs
+from toombos_cli.manifest.tables.known import LineKind
 
 _GROUP = "logs"
-_RECENT_S = 900.0
-_CLOCKS_DIFFER_S = 60.0
 _SHOWN = 3
 _MANY_REFUSALS = 20
-_DATED = re.compile(r"^\d{4}[-/]\d\d[-/]\d\d[T ]\S+ (?:[A-Z]+ )?(?:\w+(?:\.\w+)+ (?=\w))?")
-"""Time, level and logger (with a dot: otherwise it may be the first word of the message) at the start of a line."""
-_REFUSAL = re.compile(r"(?i)invalid api key|api key required|unauthori[sz]ed|invalid token|may read and preview")
-
-
-def current(facts: Facts, name: str) -> list[LogEntry]:
-    """Return the relevant lines of a service's log that are newer than its last start and than 15 minutes."""
-    system = facts.get(SYSTEM).services
-    names = {name} | set(facts.manifest.services[name].depends_on)
-    starts = [system[n].started_at for n in names if n == name or (n in system and system[n].pid)]
-    # A start in the future means that the clock was set back since then: ignore it.
-    since = max([facts.now - _RECENT_S, *(at for at in starts if at <= facts.now)])
-    log, begin = facts.get(LOGS)[name], system[name].log_offset
-
-    def is_of_this_life(entry: LogEntry) -> bool:
-        """Decide by the time; without a plausible one by the offset, unless the log was rotated since the start."""
-        if entry.at is not None and entry.at <= facts.now + _CLOCKS_DIFFER_S:
-            return entry.at >= since
-        return log.size_bytes < begin or (entry.path == log.path and entry.offset >= begin)
-
-    return [entry for entry in log.entries if is_of_this_life(entry)]
-
-
-def _find(pattern: Pattern, facts: Facts) -> Iterator[Finding]:
-    for name in facts.get(LOGS):
-        entries = current(facts, name)
-        found = [entry for entry in entries if kind_of(entry) is pattern]
-        if found and pattern.taken_back_by is not None:
-            # Entries are in file order, the latest last.
-            after = entries[entries.index(found[-1]) + 1 :]
-            if any(pattern.taken_back_by.search(entry.text) for entry in after):
-                yield ok(f"{name}: {len(found)} earlier lines; it has succeeded since", at(found[-1]), service=name)
-                continue
-        if found and pattern.errors_only and facts.manifest.services[name].role == "monitoring":
-            # A collector logs an error if it finds nothing to collect; monitoring has checks of its own for that.
-            yield ok(f"{name} logged: {_message(found[-1])}", at(found[-1]), service=name)
-        elif found:
-            times = 1 + sum(not _goes_on(before, entry) for before, entry in pairwise(found))
-            yield warn(
-                f"{name} logged {_often(facts, name, found, times)}: {_message(found[-1])}",
-                *map(at, found[-_SHOWN:]),
-                service=name,
-                cause=pattern.cause,
-                fix=pattern.fix or logs(facts.manifest, name, "--errors"),
-            )
-
-
-def _often(facts: Facts, name: str, found: list[LogEntry], times: int) -> str:
-    """Return how often; lines without a time may be as old as the service's last start."""
-    if times == 1:
-        return "once"
-    span = "in the last 15 minutes" if all(entry.at is not None for entry in found) else "since its start"
-    return f"{_number(facts, name, times)} times {span}"
-
-
-def _number(facts: Facts, name: str, count: int) -> str:
-    return f"{count}" if facts.get(LOGS)[name].holds_all else f"at least {count}"
-
-
-def _goes_on(before: LogEntry, entry: LogEntry) -> bool:
-    """Return whether a line belongs to the one before it, as in a traceback."""
-    return entry.at is not None and entry.at == before.at and not _DATED.match(entry.text)
-
-
-def _message(entry: LogEntry) -> str:
-    """Return the line without time, level and logger."""
-    return _DATED.sub("", entry.text)[:160]
 
 
 def readable(facts: Facts) -> Iterator[Finding]:
@@ -125,16 +51,15 @@ def startup(facts: Facts) -> Iterator[Finding]:
     for name, log in facts.get(LOGS).items():
         found = [entry for entry in log.entries if entry.startup]
         if found:
-            yield ok(f"{name}: {_message(found[-1])}", *map(at, found[-_SHOWN:]), service=name)
+            yield ok(f"{name}: {message(found[-1])}", *map(at, found[-_SHOWN:]), service=name)
 
 
 def simulated(facts: Facts) -> Iterator[Finding]:
     """Failures that a mock was asked to simulate: not a fault of the system."""
-    for name in facts.get(LOGS):
-        found = [entry for entry in current(facts, name) if is_simulated(entry)]
-        if found and facts.manifest.services[name].role == "mock":
+    for name, found in _entries(facts, LineKind.SIMULATED):
+        if facts.manifest.services[name].role == "mock":
             yield warn(
-                f"{name} failed {_number(facts, name, len(found))} requests on purpose: {_message(found[-1])}",
+                f"{name} failed {number(facts, name, len(found))} requests on purpose: {message(found[-1])}",
                 *map(at, found[-_SHOWN:]),
                 service=name,
                 cause="a simulation: a word in the subject or title (error, timeout, invalid, slow), the header "
@@ -145,11 +70,10 @@ def simulated(facts: Facts) -> Iterator[Finding]:
 
 def trigger(facts: Facts) -> Iterator[Finding]:
     """Publications of the system itself whose subject or title triggered a simulation."""
-    for name in facts.get(LOGS):
-        found = [e for e in current(facts, name) if "simulated" in e.text.lower() and "publish" in e.text.lower()]
-        if found and facts.manifest.services[name].role == "app":
+    for name, found in _entries(facts, LineKind.TRIGGER):
+        if facts.manifest.services[name].role == "app":
             yield warn(
-                f"{name} published something that triggered a simulation: {_message(found[-1])}",
+                f"{name} published something that triggered a simulation: {message(found[-1])}",
                 *map(at, found[-_SHOWN:]),
                 service=name,
                 cause="the document's heading, and so the subject, contains a word that makes the mocks fail",
@@ -157,14 +81,20 @@ def trigger(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def _entries(facts: Facts, kind: LineKind) -> Iterator[tuple[str, list[LogEntry]]]:
+    """Yield each service whose log has lines of a kind, with these lines."""
+    for name in facts.get(LOGS):
+        if found := [one.entry for one in told(facts, name) if one.kind is kind]:
+            yield name, found
+
+
 def refusals(facts: Facts) -> Iterator[Finding]:
     """Requests that were rejected because of their key."""
-    for name in facts.get(LOGS):
-        found = [entry for entry in current(facts, name) if _REFUSAL.search(entry.text)]
+    for name, found in _entries(facts, LineKind.AUTH):
         if len(found) >= _MANY_REFUSALS:
-            number = _number(facts, name, len(found))
             yield warn(
-                f"{name} rejected {number} requests because of their key in the last 15 minutes",
+                f"{name} rejected {number(facts, name, len(found))} requests because of their key "
+                "in the last 15 minutes",
                 *map(at, found[-_SHOWN:]),
                 service=name,
                 cause="a client has an old or wrong key, or someone is guessing",
@@ -173,7 +103,7 @@ def refusals(facts: Facts) -> Iterator[Finding]:
                     f"{toombos(facts.manifest.project, 'config', 'rotate-key')} for stored secrets"
                 ),
             )
-        elif found:
+        else:
             yield ok(f"{name} rejected {len(found)} requests because of their key", at(found[-1]), service=name)
 
 
@@ -189,6 +119,6 @@ CHECKS = (
         run=trigger,
         follows=("mock", "mock.simulated"),
     ),
-    *(Check(id=p.id, title=p.title, group=_GROUP, run=partial(_find, p), follows=p.follows) for p in PATTERNS),
+    *KINDS,
     Check(id="log.auth", title="callers have the right key", group=_GROUP, run=refusals, follows=("secret_set",)),
 )

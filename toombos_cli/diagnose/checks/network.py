@@ -6,6 +6,7 @@ from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
 from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.base.name_lookup import is_only_local
 from toombos_cli.diagnose.checks.context import wanted
+from toombos_cli.diagnose.checks.log_evidence import in_its_log
 from toombos_cli.diagnose.facts.network import NETWORK
 from toombos_cli.diagnose.facts.probes import PROBES, Probe
 from toombos_cli.diagnose.facts.source import Facts
@@ -69,6 +70,7 @@ def refused(facts: Facts) -> Iterator[Finding]:
                 service=name,
                 cause="its process is not listening (yet)",
                 fix=logs(facts.manifest, name, "--startup"),
+                explained_by=in_its_log(facts, name),
             )
 
 
@@ -89,6 +91,7 @@ def timeout(facts: Facts) -> Iterator[Finding]:
                 fix=toombos(facts.manifest.project, "restart", name)
                 if ours
                 else advice(f"look at {holder}" if holder else "look for a packet filter that drops the packets"),
+                explained_by=in_its_log(facts, name),
             )
 
 

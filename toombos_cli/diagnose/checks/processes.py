@@ -5,7 +5,7 @@ import signal
 from collections.abc import Iterator
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, skip, warn
-from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.diagnose.checks.context import (
     at,
     held_back,
@@ -14,6 +14,7 @@ from toombos_cli.diagnose.checks.context import (
     waited_for_the_database,
     wanted,
 )
+from toombos_cli.diagnose.checks.log_evidence import ended, in_its_log
 from toombos_cli.diagnose.checks.ports import is_foreign
 from toombos_cli.diagnose.dependencies import with_dependencies
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
@@ -26,6 +27,8 @@ _GROUP = "process"
 _SHOWN = 3
 _WRONG_KEY = {FailureKind.COMMAND: "command", FailureKind.DIRECTORY: "cwd"}
 """The manifest key that is wrong if the supervisor can never run a service."""
+_SENT_BY_OTHERS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
+"""The signals by which somebody ends a process: it can be started again."""
 
 
 def stopped_system(facts: Facts) -> Iterator[Finding]:
@@ -93,6 +96,7 @@ def crash_loop(facts: Facts) -> Iterator[Finding]:
                     f"find out why: {logs(facts.manifest, name)}; "
                     f"then: {toombos(facts.manifest.project, 'restart', name)}"
                 ),
+                explained_by=in_its_log(facts, name),
             )
 
 
@@ -154,20 +158,36 @@ def missing(facts: Facts) -> Iterator[Finding]:
                 service=name,
                 cause=found.restarts[-1].reason if found.restarts else "its process has not responded yet",
                 fix=start(facts, name),
+                explained_by=in_its_log(facts, name) if found.restarts else "",
             )
         elif alone:
             begin = start(facts, *(() if waiting else (name,)))  # also those that its failed start held back
-            key = _WRONG_KEY.get(found.failure_kind) if found.failure_kind else None
             finding = fail(
                 f"{name} is not running" + _taken_down(waiting),
                 *_last_words(facts, found),
                 service=name,
                 cause=found.detail or f"it was {_past(system, found.managed)}",
-                fix=advice(f"correct {key} in [services.{name}] of toombos.toml, or what it names; then: {begin}")
-                if key
-                else begin,
+                fix=_way_back(facts, found, begin),
+                explained_by=in_its_log(facts, name) if ended(found) else "",
             )
             yield refused_its_settings(facts, found, waited_for_the_database(facts, found, finding))
+
+
+def _way_back(facts: Facts, found: ServiceFacts, begin: Fix) -> Fix:
+    """Return the fix for a service that does not run: its start alone, unless it failed and would fail again."""
+    key = _WRONG_KEY.get(found.failure_kind) if found.failure_kind else None
+    if key:
+        return advice(f"correct {key} in [services.{found.name}] of toombos.toml, or what it names; then: {begin}")
+    if found.failure_kind is FailureKind.LIMIT:
+        return advice(
+            f"raise the limit in [services.{found.name}.limits] of toombos.toml, or let it use less; then: {begin}"
+        )
+    end = found.last_end
+    failed = end is not None and bool(end.exit_code or (end.signal and end.signal not in _SENT_BY_OTHERS))
+    if failed or found.failure_kind is FailureKind.TIMEOUT:
+        late = f", or set a longer startup_timeout_s in [services.{found.name}]" if not failed else ""
+        return advice(f"find out why: {logs(facts.manifest, found.name)}{late}; then: {begin}")
+    return begin
 
 
 def _taken_down(names: tuple[str, ...]) -> str:

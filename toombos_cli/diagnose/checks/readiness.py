@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, skip, unjudged, warn
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
+from toombos_cli.diagnose.checks.log_evidence import in_its_log
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
@@ -50,6 +51,7 @@ def readiness(facts: Facts) -> Iterator[Finding]:
                 service=service,
                 cause="it accepts no traffic, and does not say why",
                 fix=logs(facts.manifest, service, "--errors"),
+                explained_by=in_its_log(facts, service),
             )
 
 
@@ -86,6 +88,7 @@ def _not_ready(facts: Facts, name: str, part: dict[str, str], reason: str) -> Fi
         service=name,
         cause="the service itself reports this in its readiness response",
         fix=logs(facts.manifest, name, "--errors"),
+        explained_by=in_its_log(facts, name),
     )
 
 

@@ -6,6 +6,7 @@ from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
 from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.base.text import size
 from toombos_cli.diagnose.checks.context import as_owner, start
+from toombos_cli.diagnose.checks.log_evidence import in_its_log
 from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM, ListenerFacts, ServiceFacts
@@ -57,6 +58,7 @@ def restarts(facts: Facts) -> Iterator[Finding]:
                 service=name,
                 cause=recent[-1].reason,
                 fix=advice(f"find out why: {logs(facts.manifest, name)}"),
+                explained_by=in_its_log(facts, name),
             )
         else:
             yield ok(reason, *evidence, service=name)

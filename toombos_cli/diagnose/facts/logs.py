@@ -26,7 +26,7 @@ from toombos_cli.project.own_requests import OwnRequests
 _SHOWN_CHARS = 300
 _COMPLAINTS, _OTHERS = 300, 200
 _LONGEST_TRACEBACK = 200
-_LAST_LINES = 20
+_LAST_LINES = 60
 _ENOUGH_LINES = 200
 _AT_ONCE_S = 60.0
 """A line is written to its file within this time."""
@@ -39,6 +39,7 @@ _TELLING = (
     b"generat", b"address", b"listen", b"module", b"validat", b"invalid", b"start", b"ready", b"running", b"shut",
     b"stopp", b"panic", b"segmentation", b"err!", b"err]", b"[crit", b"[alert", b"emerg", b"uncaught", b"unhandled",
     b'"level":5', b'"level":6',
+    b"failed", b"failure", b"cannot", b"can't", b"could not", b"unable", b"denied", b"not found", b"no such",
 )  # fmt: skip
 _NOBODYS = OwnRequests(None)
 _REQUEST_ID = re.compile(rb'"request_id": ?"(toombos-[^"]{1,128})"')
@@ -154,6 +155,11 @@ def _with_a_telling_word(lines: list[RawLine]) -> list[int]:
             found.add(index)
             at = text.find(word, begins[index + 1])
     return sorted(found)
+
+
+def is_telling(line: str) -> bool:
+    """Return whether the line has a relevant word."""
+    return bool(_with_a_telling_word([RawLine("", None, 0, line.encode(), 0)]))
 
 
 def _moments(lines: list[RawLine], indices: list[int]) -> Iterator[datetime | None]:

@@ -43,6 +43,7 @@ class Fact(Generic[T]):
 class Facts(Protocol):
     """The source of facts for checks."""
 
+    def __hash__(self) -> int: ...
     @property
     def manifest(self) -> Manifest: ...
     @property

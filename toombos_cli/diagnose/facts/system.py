@@ -12,7 +12,7 @@ from toombos_cli.base.addresses import host_port
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.model import DRY_RUN
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.history import EventKind, History, own_restarts, read_history
+from toombos_cli.project.history import End, EventKind, History, own_restarts, read_history
 from toombos_cli.project.mode import running_mode
 from toombos_cli.project.own_processes import own_tags, recorded_processes, recorded_supervisor, unsupervised_state
 from toombos_cli.project.port_owner import Neighbour, carries_tag, neighbour
@@ -83,6 +83,7 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     phase: str = Phase.STOPPED.value
     detail: str = ""
     failure_kind: FailureKind | None = None
+    last_end: End | None = None
     pid: int = 0
     pids: tuple[int, ...] = ()
     suspended: bool = False
@@ -215,6 +216,7 @@ def _service(
         phase=entry.phase.value if entry else Phase.STOPPED.value,
         detail=entry.detail if entry else "",
         failure_kind=entry.failure_kind if entry else None,
+        last_end=entry.last_end if entry else None,
         pid=leader,
         pids=tuple(sorted(pids)),
         suspended=any(table[pid].stopped for pid in pids),

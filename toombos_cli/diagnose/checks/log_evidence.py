@@ -1,0 +1,193 @@
+"""What the log of each service says about its present life, and which of it is the cause of the service's trouble.
+
+A service that was ended is judged by the lines of its last life, however long ago that was; one that runs by those of
+the last 15 minutes since it, and the services that it depends on, were last started.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from toombos_cli.diagnose.facts.logs import LOGS, LogEntry, LogFacts
+from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
+from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
+from toombos_cli.diagnose.known.catalogue import KnownLines, catalogue
+from toombos_cli.diagnose.known.recognition import names_of, service_at
+from toombos_cli.manifest.tables.known import KnownLine, LineKind
+from toombos_cli.project.state import FailureKind, Phase
+
+RECENT_S = 900.0
+_CLOCKS_DIFFER_S = 60.0
+_LAST_WORDS = 40
+"""The cause of an end stands among this many last lines."""
+_NEVER_A_CAUSE = (LineKind.SIMULATED, LineKind.TRIGGER, LineKind.AUTH)
+"""What does not explain why a service is in trouble."""
+_WARNING = re.compile(r"\bWARN(ING)?\b")
+_OF_ITS_PROCESS = (None, FailureKind.EXITED, FailureKind.CONFIGURATION, FailureKind.TIMEOUT)
+"""The failures that a process itself may have explained in its log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A line of a log that reports a problem. `known` is None for an unknown error.
+
+    `culprit` is the other service that it is about, or "".
+    """
+
+    entry: LogEntry
+    logged_by: str
+    known: KnownLine | None = None
+    values: tuple[tuple[str, str], ...] = ()
+    culprit: str = ""
+
+    @property
+    def kind(self) -> LineKind | None:
+        """What it is about; None for an unknown error."""
+        return self.known.kind if self.known else None
+
+    @property
+    def service(self) -> str:
+        """The service that it is about."""
+        return self.culprit or self.logged_by
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it says what went wrong, and not merely that something did."""
+        return self.known.severity == "error" if self.known else self.entry.error
+
+
+def ended(found: ServiceFacts) -> bool:
+    """Return whether the service's process ended by itself, or never became ready, and is not there again."""
+    broken = (Phase.FAILED, Phase.CRASH_LOOP, Phase.STARTING)
+    return not found.runs and found.phase in broken and found.failure_kind in _OF_ITS_PROCESS
+
+
+def current(facts: Facts, name: str) -> tuple[LogEntry, ...]:
+    """Return the relevant lines of the service's present life, or of its last one if it was ended, in their order."""
+    found, log = facts.get(SYSTEM).services[name], facts.get(LOGS)[name]
+    since = found.started_at - 1 if ended(found) else _since(facts, name)
+    begin = found.log_offset
+    was_rotated = log.size_bytes < begin
+
+    def is_of_this_life(entry: LogEntry) -> bool:
+        """Decide by the time; without a plausible one by the offset, unless the log was rotated since the start."""
+        if entry.at is not None and entry.at <= facts.now + _CLOCKS_DIFFER_S:
+            return entry.at >= since
+        return was_rotated or (entry.path == log.path and entry.offset >= begin)
+
+    entries = _with_last_words(log) if ended(found) else log.entries
+    return tuple(filter(is_of_this_life, entries))
+
+
+def _with_last_words(log: LogFacts) -> list[LogEntry]:
+    """Return the relevant lines and all of the last ones, in their order."""
+    relevant = {(entry.path, entry.offset) for entry in log.entries}
+    others = (entry for entry in log.last if (entry.path, entry.offset) not in relevant)
+    return sorted((*log.entries, *others), key=lambda entry: (entry.path == log.path, entry.offset))
+
+
+def _since(facts: Facts, name: str) -> float:
+    system = facts.get(SYSTEM).services
+    names = {name, *facts.manifest.services[name].depends_on}
+    starts = [system[n].started_at for n in names if n == name or (n in system and system[n].pid)]
+    # A start in the future means that the clock was set back since then: ignore it.
+    return max([facts.now - RECENT_S, *(at for at in starts if at <= facts.now)])
+
+
+def known_lines(facts: Facts) -> KnownLines:
+    """Return what is known about log lines, also by this manifest."""
+    return catalogue(facts.manifest.diagnose.known)
+
+
+@lru_cache(maxsize=256)
+def programs_of(facts: Facts, name: str) -> Mapping[str, str]:
+    """Return the programs that the service is, each with its version, or "" if its log does not say it."""
+    found, log, service = facts.get(SYSTEM).services[name], facts.get(LOGS)[name], facts.manifest.services[name]
+    running = found.holder.command if found.holder and found.ours else None
+    lines = tuple(entry.text for entry in (*log.entries[:20], *log.last))
+    return known_lines(facts).programs_of(names_of((service.command, (running or "").split())), lines)
+
+
+@lru_cache(maxsize=256)  # every kind's check asks for the lines of every service
+def told(facts: Facts, name: str) -> tuple[Told, ...]:
+    """Return the problems that the service reports in its present life, or reported in its last one, in their order.
+
+    A line that only follows from an error counts if there is no error.
+    """
+    found = tuple(filter(None, (_told(facts, name, entry) for entry in current(facts, name))))
+    consequences = [one for one in found if one.known and one.known.severity == "consequence"]
+    others = tuple(one for one in found if one not in consequences)
+    return others if any(one.is_error for one in others) else found
+
+
+def _told(facts: Facts, name: str, entry: LogEntry) -> Told | None:
+    """Return what a line reports, or None if it reports no problem."""
+    complains = entry.error or _WARNING.search(entry.text) is not None
+    programs = programs_of(facts, name)
+    has_ended = ended(facts.get(SYSTEM).services[name])
+    match = known_lines(facts).find(entry.text, complains=complains, is_last_word=has_ended, programs=programs)
+    if match is None:
+        return Told(entry=entry, logged_by=name) if entry.error else None
+    known, values = match[0].line, {key: value or "" for key, value in match[1].groupdict().items()}
+    if known.severity == "note":
+        return None
+    culprit = _culprit(facts, name, known.culprit.format_map(_Values(values))) if known.culprit else ""
+    return Told(entry=entry, logged_by=name, known=known, values=tuple(values.items()), culprit=culprit)
+
+
+class _Values(dict[str, str]):
+    def __missing__(self, key: str) -> str:
+        return ""
+
+
+def _culprit(facts: Facts, name: str, named: str) -> str:
+    """Return the service at an address, or the only one, among those that it depends on or all, that is a program."""
+    services = facts.manifest.services
+    there = service_at(named, services.values())
+    if not there:
+        alike = [other for other in services if other != name and named in programs_of(facts, other)]
+        near = [other for other in alike if other in services[name].depends_on] or alike
+        there = near[0] if len(near) == 1 else ""
+    return "" if there == name else there
+
+
+def is_over(facts: Facts, one: Told) -> bool:
+    """Return whether a later line of the log, or the connection that failed, shows that the problem is over."""
+    if one.known is None:
+        return False
+    if one.known.over:
+        lines = current(facts, one.logged_by)
+        return any(re.search(one.known.over, entry.text) for entry in lines[lines.index(one.entry) + 1 :])
+    return False
+
+
+def cause_id(one: Told) -> str:
+    """Return the id of the finding about the line, with its service, as `Finding.explained_by` names it."""
+    return f"log.{one.kind or 'errors'}:{one.service}"
+
+
+def in_its_log(facts: Facts, name: str) -> str:
+    """Return the finding about the service's own log that explains its trouble, for `Finding.explained_by`, or ""."""
+    cause = own_cause(facts, name)
+    return cause_id(cause) if cause else ""
+
+
+def own_cause(facts: Facts, name: str) -> Told | None:
+    """Return the line that says best why the service is in trouble, or None if its log does not say it.
+
+    A known line beats an unknown one, and a later line an earlier one. The cause of an end is among the last lines.
+    """
+    try:
+        found, log = facts.get(SYSTEM).services[name], facts.get(LOGS)[name]
+        lines = [one for one in told(facts, name) if not is_over(facts, one)]
+    except FactUnavailableError:
+        return None
+    if ended(found):
+        last = {(entry.path, entry.offset) for entry in log.last[-_LAST_WORDS:]}
+        late = [one for one in lines if (one.entry.path, one.entry.offset) in last]
+        lines = [one for one in late if one.known and one.is_error] or [one for one in lines if one.is_error] or lines
+    known = [one for one in lines if one.known and one.is_error and one.kind not in _NEVER_A_CAUSE]
+    unknown = [one for one in lines if one.known is None]
+    weaker = [one for one in lines if one.kind not in _NEVER_A_CAUSE]
+    return next((some[-1] for some in (known, unknown, weaker) if some), None)
