@@ -43,6 +43,11 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
         "events:events",
         "Show who started, stopped and restarted what, when and why: the history of the services.",
     ),
+    (
+        "exec",
+        "exec:run_as_service",
+        "Run a command with the environment, the directory and the user of a service.",
+    ),
     ("health", "health:health", "Check every service at once and give the reason for each one that is not healthy."),
     ("smoke", "smoke:smoke", "Use the running system as a client would and verify what it did."),
     ("load", "load:load", "Put load on a service and measure what its users would experience."),
@@ -64,7 +69,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ("schedule", "schedule", "Schedule the periodic jobs: health, backup, retention, restore drill."),
 )
 _SECTIONS = {
-    "Run": ("start", "stop", "restart", "run", "status", "logs", "events"),
+    "Run": ("start", "stop", "restart", "run", "status", "logs", "events", "exec"),
     "Check": ("health", "smoke", "load", "diagnose"),
     "Back up and restore": ("backup", "restore", "recover"),
     "Set up and watch": ("config", "monitoring", "alert", "schedule"),

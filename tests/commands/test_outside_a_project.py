@@ -1,26 +1,62 @@
 """Outside a project, every command that falls back on the packaged system says so once, on stderr."""
 
+import io
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
-COMMANDS = [
-    "status",
-    "stop",
-    "health",
-    "smoke",
-    "backup",
-    "backup list",
-    "restore --latest-good",
-    "logs",
-    "diagnose --only disk",
-    "config check",
-    "config show",
-    "start --preview",
-    "load",
-    "schedule show",
-]
+from tests.contract.test_command_line import all_commands
+from toombos_cli.base.errors import UsageError
+from toombos_cli.main import main
+
+# Every command, with arguments that let it do nothing but speak; those that act are stopped where they would.
+COMMANDS = {
+    "start": "start --preview",
+    "stop": "stop",
+    "restart": "restart nosuch",
+    "status": "status",
+    "logs": "logs",
+    "exec": "exec crm",
+    "health": "health",
+    "smoke": "smoke",
+    "load": "load",
+    "diagnose": "diagnose --only disk",
+    "backup create": "backup create",
+    "backup list": "backup list",
+    "backup copy": "backup copy",
+    "backup verify": "backup verify",
+    "backup prune": "backup prune --preview",
+    "backup status": "backup status",
+    "backup drill": "backup drill",
+    "backup pin": "backup pin nosuch",
+    "restore": "restore --latest-good --yes",
+    "recover": "recover",
+    "config check": "config check",
+    "config show": "config show",
+    "config init": "config init --example",
+    "config encrypt": "config encrypt",
+    "config rotate-key": "config rotate-key",
+    "monitoring up": "monitoring up",
+    "monitoring down": "monitoring down",
+    "monitoring restart": "monitoring restart",
+    "monitoring status": "monitoring status",
+    "monitoring logs": "monitoring logs",
+    "monitoring reload": "monitoring reload",
+    "monitoring check": "monitoring check",
+    "alert test": "alert test",
+    "alert send": "alert send --severity P3 text",
+    "alert status": "alert status",
+    "alert deliver": "alert deliver",
+    "alert serve": "alert serve",
+    "schedule show": "schedule show",
+    "schedule install": "schedule install --print",
+    "schedule remove": "schedule remove",
+    "schedule run": "schedule run nosuch",
+}
+NO_PROJECT = {"config schema": "of any project", "config trust": "of directories"}
+"""The commands that speak of no project."""
 
 
 @pytest.fixture
@@ -28,14 +64,52 @@ def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("nowhere")
 
 
+def test_every_command_is_in_the_table() -> None:
+    leaves = {name for name, loaded in all_commands() if not hasattr(loaded, "commands")}
+
+    assert leaves == COMMANDS.keys() | NO_PROJECT.keys()
+
+
+@pytest.fixture
+def nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop what would start services, listen, or change the machine, after the command has read its manifest."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UsageError("nothing is done here")
+
+    for place in (
+        *("recovery.run.run_recovery", "commands.monitoring._up", "alerts.receiver.run_receiver"),
+        *(
+            "alerts.sender.run_sender",
+            "project.alert_spool.emit",
+            "schedule.operations.run_remove",
+            "monitoring.operations.stop_containers",
+        ),
+    ):
+        monkeypatch.setattr(f"toombos_cli.{place}", refuse)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_reports_the_searched_directory_and_the_packaged_system(toombos, nowhere, command):
+@pytest.mark.parametrize("as_json", [False, True], ids=["as text", "as JSON"])
+@pytest.mark.usefixtures("nothing_is_done")
+def test_a_command_reports_the_searched_directory_and_the_packaged_system(
+    nowhere: Path, command: str, as_json: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     line = f"no project here (searched {nowhere} and above): using the packaged dry-run system"
+    monkeypatch.chdir(nowhere)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
 
-    shown = toombos(*command.split(), cwd=nowhere)
+    main([*shlex.split(COMMANDS[command]), *(["--json"] if as_json else [])])
 
-    assert shown.stderr.splitlines().count(line) == 1
-    assert "no project here (searched" not in shown.stdout
+    shown = capsys.readouterr()
+    assert shown.err.splitlines().count(line) == 1
+    assert "no project here (searched" not in shown.out
+
+
+def test_a_start_says_it_before_it_starts(toombos, nowhere):
+    done = toombos("start", "nosuch", cwd=nowhere)
+
+    assert "using the packaged dry-run system" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["status", "stop", "backup list", "config show"])

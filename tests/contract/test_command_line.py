@@ -19,6 +19,7 @@ PROMISED = """
 --project . --json --no-color --verbose --quiet status
 start crm --dry-run --preview --monitoring --foreground --timeout 5
 start --mode NAME --plan
+exec crm --mode NAME --dry-run
 stop crm
 restart crm --mode NAME
 run migrate --dry-run -- --plan

@@ -144,7 +144,7 @@ FINDING_KEYS = {"id", "title", "service", "verdict", "reason", "evidence", "caus
     "duration_ms",
 }
 FIX_KEYS = ({"command", "safe", "undo"}, {"advice", "safe", "undo"})
-CHANGE_KEYS = {"action", "path", "names", "backup", "restart_needed", "to_take_over"}
+CHANGE_KEYS = {"action", "path", "further", "names", "backup", "restart_needed", "to_take_over"}
 DATA_KEYS = {
     ("check",): {"env_file", "findings", "mode"},
     ("show",): {"env_file", "service", "mode", "values"},

@@ -96,7 +96,7 @@ def test_the_section_on_alerts_names_the_keys_of_its_small_tables(table):
 
 
 def test_every_section_of_the_manifest_has_a_heading():
-    sections = {f.name for f in msgspec.structs.fields(Manifest)} - {"name", "schema_version", "source"}
+    sections = {f.name for f in msgspec.structs.fields(Manifest)} - {"name", "schema_version", "source", "env_files"}
     assert {re.match(r"\[*(\w+)", h)[1] for h in re.findall(r"^## (\[.*)$", REFERENCE, flags=re.MULTILINE)} == sections
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.databases import postgres_cluster, postgres_program, redis_cli, redis_server
+from tests.support.databases import cluster_of_postgres, postgres_cluster, postgres_program, redis_cli, redis_server
 from tests.support.foreign import UP, ForeignSystem, Keys, well
 from tests.support.ports import free_port
 from tests.support.programs import needs
@@ -216,3 +216,24 @@ def test_start_does_not_call_it_ready_against_its_command(
     done = system("start")
     assert done.returncode == 4, done.stdout + done.stderr
     assert words in done.stderr
+
+
+def test_root_runs_postgresql_as_its_own_user(system: ForeignSystem) -> None:
+    """It refuses to run as root, as does pg_ctl; its socket lets only the user postgres in as postgres."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    with cluster_of_postgres() as (server, data):
+        (data / "pg_hba.conf").write_text("local all all peer\n")
+        ask = [postgres_program("psql"), "-h", str(data.parent), "-p", "{port}", "-XAtqc", "select current_user"]
+        stop = [postgres_program("pg_ctl"), "-D", str(data), "-m", "fast", "stop"]
+        health = {"command": ask, "text": "^postgres$"}
+        system.add("db", server, user="postgres", cwd=str(data.parent), scheme="tcp", health=health, stop_command=stop)
+        system.start()
+        assert well(system.health()["db"]) == UP
+        assert system.alarms() == []
+        assert (system.project / "logs" / "db.log").stat().st_uid == 0
+        stopped = data_of(system("stop", "--json", exit_code=0))
+        log = (system.project / "logs" / "db.log").read_text()
+    assert [row["killed"] for row in stopped["ended"]] == [[]]
+    assert "received fast shutdown request" in log
+    assert "database system is shut down" in log

@@ -34,6 +34,14 @@ def as_postgres(directory: Path) -> list[str]:
 
 
 @contextmanager
+def cluster_of_postgres() -> Iterator[tuple[list[str], Path]]:
+    """Yield the command of a new PostgreSQL with a socket, for a service with `user = "postgres"`, and its data."""
+    with postgres_cluster("postgres") as command:
+        data = Path(command[command.index("-D") + 1])
+        yield [*command[command.index("-D") - 1 :], "-k", str(data.parent)], data
+
+
+@contextmanager
 def postgres_cluster(owner: str = "shop") -> Iterator[list[str]]:
     """Yield the command that runs a new PostgreSQL in the foreground, on `{host}` and `{port}` and on no socket."""
     directory = Path(tempfile.mkdtemp(prefix="pg-"))  # the server's user must be able to reach it

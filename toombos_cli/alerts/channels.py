@@ -14,8 +14,9 @@ from toombos_cli.base.redaction import Redactor
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.project.mode import mode_now
+from toombos_cli.settings.env_files import read_env_files
 from toombos_cli.settings.known_secrets import known_secrets
-from toombos_cli.settings.values import clear_values, read_env_file
+from toombos_cli.settings.values import clear_values
 
 INSTALL = "pip install 'toombos[alerts]'"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -78,9 +79,9 @@ def usable_channels(manifest: Manifest) -> tuple[tuple[AlertChannel, ...], dict[
     except ImportError:
         problem = Problem(message="alert channels need the package apprise", hint=INSTALL)
         return (), dict.fromkeys(manifest.alerts.channels, problem)
-    env_file, mode = read_env_file(manifest.project), mode_now(manifest)
-    values = clear_values(manifest, None, env_file, mode=mode).values
-    secrets = tuple(known_secrets(manifest, env_file, mode=mode, environ=os.environ))
+    env_files, mode = read_env_files(manifest), mode_now(manifest)
+    values = clear_values(manifest, None, env_files, mode=mode).values
+    secrets = tuple(known_secrets(manifest, env_files, mode=mode, environ=os.environ))
     timeout_s = manifest.alerts.delivery.timeout_s
     found, unusable = [], {}
     for name, channel in manifest.alerts.channels.items():

@@ -21,8 +21,8 @@ from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent
 from toombos_cli.project.mode import mode_now
+from toombos_cli.settings.env_files import read_env_files
 from toombos_cli.settings.known_secrets import known_secrets
-from toombos_cli.settings.values import read_env_file
 
 _LINGER_S = 0.3
 _POLL_S = 0.1
@@ -110,8 +110,8 @@ class _Sender:
         self._directory = directory
         self._log = AlertLog(directory.log)
         self._ledger = read_ledger(manifest.project)
-        env_file, mode = read_env_file(manifest.project), mode_now(manifest)
-        self._secrets = tuple(known_secrets(manifest, env_file, mode=mode, environ=os.environ))
+        env_files, mode = read_env_files(manifest), mode_now(manifest)
+        self._secrets = tuple(known_secrets(manifest, env_files, mode=mode, environ=os.environ))
         ways, self._unusable = usable_channels(manifest)
         self._lanes = tuple(_Lane(way, ThreadPoolExecutor(1, f"alert channel {way.name}")) for way in ways)
         self._under_way: list[tuple[Message, list[Future[Delivery]]]] = []

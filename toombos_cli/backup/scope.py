@@ -19,7 +19,8 @@ from toombos_cli.manifest.reading.loader import load_manifest, packaged_manifest
 from toombos_cli.manifest.tables.backup import BackupScope
 from toombos_cli.project.mode import mode_now
 from toombos_cli.settings.databases import Database, DatabaseKind, find_databases
-from toombos_cli.settings.env_file import read_env_file
+from toombos_cli.settings.env_file import ENV_FILE
+from toombos_cli.settings.env_files import env_file_paths, read_env_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ def make_keys(manifest: Manifest) -> Keys:
 
 
 def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) -> Scope:
-    """Return the roots of the `[backup]` table and the SQLite databases elsewhere in the project.
+    """Return the roots of the `[backup]` table, and the SQLite databases and env files elsewhere in the project.
 
     `all_logs` includes logs of any age.
     """
@@ -74,6 +75,7 @@ def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) ->
     ]
     names = [root.path.encode() for root in roots]
     outside = [name for name in sorted(stores.sqlite) if not any(is_within(name, root) for root in names)]
+    outside += [name for name in _env_files(manifest) if not any(is_within(name, root) for root in names)]
     roots += [Root(path=os.fsdecode(name)) for name in outside if os.path.lexists(live_path(project, name))]
     return Scope(
         project=project,
@@ -85,6 +87,15 @@ def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) ->
     )
 
 
+def _env_files(manifest: Manifest) -> list[bytes]:
+    """Return the names of the env files in the project; they are saved wherever `.env` is."""
+    if ENV_FILE not in manifest.backup.roots:
+        return []
+    project = os.path.realpath(manifest.project)
+    paths = [os.path.normpath(path) for path in env_file_paths(manifest)]
+    return [os.fsencode(os.path.relpath(path, project)) for path in paths if path.startswith(f"{project}/")]
+
+
 def _written_roots(manifest: Manifest) -> frozenset[str]:
     """Return the roots that the project's own `toombos.toml` names, without inherited ones."""
     table, keys = manifest.backup, ("roots", "log_roots")
@@ -94,14 +105,14 @@ def _written_roots(manifest: Manifest) -> frozenset[str]:
 def find_stores(manifest: Manifest, *, lenient: bool = False) -> Stores:
     """Return the databases of the services in the mode that the system runs in.
 
-    Raise ConfigurationError if `.env` is unreadable; with `lenient`, it becomes the reason why no database is saved.
+    Raise ConfigurationError if an env file is unreadable; with `lenient`, that is the reason why no database is saved.
     """
     try:
-        databases = find_databases(manifest, read_env_file(manifest.project), mode=mode_now(manifest))
+        databases = find_databases(manifest, read_env_files(manifest), mode=mode_now(manifest))
     except ConfigurationError as error:
         if not lenient:
             raise
-        return Stores(unsaved={b"the databases that .env names": str(error)})
+        return Stores(unsaved={b"the databases that env files name": str(error)})
     return take_stores(manifest, databases)
 
 

@@ -59,14 +59,19 @@ def check_file(path: Path, project: Path) -> None:
         _check_above(target, project)
 
 
-def read_trusted(path: Path) -> bytes:
-    """Return the content of a file of the project that holds it.
+def read_trusted(path: Path, project: Path | None = None) -> bytes:
+    """Return the content of a file of the project, which may be in another directory; by default that of the file.
 
-    Raise NotTrustedError as `check_file`, and as `read_plain`.
+    Raise NotTrustedError as `check_file`, also for a directory between the project and the file, and as `read_plain`.
     """
-    check_file(path, path.parent)
+    project = path.parent if project is None else project
+    if path.parent != project and path.parent.exists():
+        directory = path.parent.resolve()
+        _check(directory, directory.stat(), project)
+        _check_above(directory, project)
+    check_file(path, project)
     # What was opened may not be what was looked at.
-    return read_plain(path, follows_link=True, check=lambda found: _check(path, found, path.parent))
+    return read_plain(path, follows_link=True, check=lambda found: _check(path, found, project))
 
 
 def check_private_directory(directory: Path) -> None:

@@ -57,6 +57,7 @@ def bug(error: Exception) -> Problem:
 
 def fail(argv: list[str], targets: Mapping[str, str], code: int, *problems: Problem) -> int:
     """Print the problems on stderr, or the JSON envelope on stdout if JSON was asked for; return the code."""
+    argv = argv[: argv.index("--")] if "--" in argv else argv  # what follows is not ours
     wants_json = "--json" in argv or bool(os.environ.get("TOOMBOS_JSON"))
     asked = GlobalOptions(json=wants_json, no_color="--no-color" in argv)
     invocation = Invocation(command=_command_of(argv, targets) if wants_json else "", options=asked)

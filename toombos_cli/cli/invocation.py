@@ -123,33 +123,36 @@ class Invocation:
         """The redactor for all output: it knows the project's secrets as far as the configuration can be read."""
         from toombos_cli.base.redaction import Redactor, is_secret_name
         from toombos_cli.manifest.reading.loader import load_manifest
+        from toombos_cli.settings.env_files import read_env_files
         from toombos_cli.settings.known_secrets import project_redactor
-        from toombos_cli.settings.values import read_env_file
 
         try:
             manifest = self.__dict__.get("manifest") or load_manifest(self.project)
-            env_file = read_env_file(manifest.project)
+            env_files = read_env_files(manifest)
         except ToombosError:  # goes by names and forms then
             return Redactor((name, value) for name, value in os.environ.items() if is_secret_name(name))
-        return project_redactor(manifest, env_file, mode=None, environ=os.environ)
+        return project_redactor(manifest, env_files, mode=None, environ=os.environ)
 
     def redacted(self, report: R, *, in_full: bool = True) -> R:
         """Return the report without secrets; `in_full` unless only the fields of the text are shown."""
         return self.redactor.value(report) if report.quotes_others(in_full=in_full) else report
 
     def service_names(self, asked: list[str] | None) -> tuple[str, ...]:
-        """Return the given names, checked, without repetitions and in manifest order; () if none is given.
+        """Return the services that names and groups stand for, in manifest order; () if none is given.
 
         Raises UsageError, which suggests the closest name for an unknown one.
         """
-        from toombos_cli.base.spelling import did_you_mean
+        from toombos_cli.cli.service_names import named_services
 
         known = self.manifest.services
-        for name in asked or ():
-            if name not in known:
-                hint = did_you_mean(name, known, f"services: {', '.join(known)}")
-                raise UsageError(f"no service is named {name!r}", hint=hint)
-        return tuple(name for name in known if name in (asked or ()))
+        named = named_services(asked or (), known)
+        return tuple(name for name in known if name in named)
+
+    def service_name(self, asked: str) -> str:
+        """Return the one service that a name stands for. Raises UsageError for none, or a group of several."""
+        from toombos_cli.cli.service_names import one_service
+
+        return one_service(asked, self.manifest.services)
 
     def finish(self, report: Report, *, format: str | None = None, strict: bool = False) -> NoReturn:  # noqa: A002 (the option's name)
         """Print the report on stdout in the chosen format and end the command with the report's exit code."""

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from toombos_cli.base.errors import ConfigurationError, UsageError
+from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.cli.invocation import Invocation
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def known_services(
     Without a manifest, the services are those last started, or, if no state can be read, those found running. Raises
     UsageError for an unknown name.
     """
+    from toombos_cli.cli.service_names import named_services
     from toombos_cli.project.state import read_state
 
     state = read_state(invocation.project)
@@ -34,13 +35,7 @@ def known_services(
 
         print_problems(error.problems, invocation.stderr)
         known = running
-    unknown = [name for name in asked or () if name not in known and name not in running]
-    if unknown:
-        from toombos_cli.base.spelling import did_you_mean
-
-        hint = did_you_mean(unknown[0], known, f"services: {', '.join(known)}")
-        raise UsageError(f"no service is named {unknown[0]!r}", hint=hint)
-    return known, tuple(dict.fromkeys(asked or ())), manifest
+    return known, named_services(asked or (), known, also=running), manifest
 
 
 def _found_running(invocation: Invocation) -> "dict[str, Service]":

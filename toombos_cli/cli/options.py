@@ -47,9 +47,12 @@ Strict = Annotated[
 
 
 def complete_service(incomplete: str) -> list[str]:
-    """Return the project's services with this prefix, for shell completion; none if the manifest is invalid."""
+    """Return the project's services and groups with this prefix; none if the manifest is invalid."""
+    from toombos_cli.cli.service_names import groups_of
+
     manifest = _manifest_to_complete()
-    return [name for name in (manifest.services if manifest else ()) if name.startswith(incomplete)]
+    known = (*manifest.services, *groups_of(manifest.services)) if manifest else ()
+    return [name for name in known if name.startswith(incomplete)]
 
 
 def complete_task(incomplete: str) -> list[str]:
@@ -93,5 +96,10 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Use dry-run mode (--mod
 Preview = Annotated[bool, typer.Option("--preview", "--dry-run", help="Show what would change; change nothing.")]
 Services = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[SERVICE]...", show_default=False, help="Default: all.", autocompletion=complete_service),
+    typer.Argument(
+        metavar="[SERVICE]...",
+        show_default=False,
+        help="Services or @groups; default: all.",
+        autocompletion=complete_service,
+    ),
 ]

@@ -63,7 +63,7 @@ def show(
     from toombos_cli.config.show import run_show
 
     if service is not None:
-        invocation.service_names([service])
+        service = invocation.service_name(service)
     invocation.finish(run_show(invocation.manifest, service=service, mode=_mode(invocation, mode, dry_run=dry_run)))
 
 

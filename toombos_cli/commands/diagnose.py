@@ -189,5 +189,5 @@ def _write_files(invocation: Invocation, found: "Diagnosis", *, html: Path | Non
 def _profile(invocation: Invocation, service: str, seconds: float) -> None:
     from toombos_cli.diagnose.profile import run_profile
 
-    (name,) = invocation.service_names([service])
+    name = invocation.service_name(service)
     invocation.finish(run_profile(invocation.manifest, name, duration_s=seconds))

@@ -171,14 +171,15 @@ def load(
 def _variables(manifest: "Manifest") -> dict[str, str]:
     """Return the variables of the default target's service in plain text, for the manifest's headers."""
     from toombos_cli.project.mode import mode_now
-    from toombos_cli.settings.values import clear_values, read_env_file
+    from toombos_cli.settings.env_files import read_env_files
+    from toombos_cli.settings.values import clear_values
 
     service = manifest.services.get(manifest.load.service or "")
     if not manifest.load.headers or service is None:
         return {}
-    env_file = read_env_file(manifest.project)
-    clear = clear_values(manifest, service, env_file, mode=mode_now(manifest))
-    clear.require(re.findall(r"\$\{(\w+)\}", " ".join(manifest.load.headers.values())), env_file)
+    env_files = read_env_files(manifest)
+    clear = clear_values(manifest, service, env_files, mode=mode_now(manifest))
+    clear.require(re.findall(r"\$\{(\w+)\}", " ".join(manifest.load.headers.values())), env_files)
     return dict(clear.values)
 
 

@@ -1,9 +1,10 @@
-"""`config encrypt` and `config rotate-key`: encrypt the secrets in `.env`, and re-encrypt them with a new key."""
+"""`config encrypt` and `config rotate-key`: encrypt the secrets in env files, and re-encrypt them with a new key."""
 
 import os
 import secrets
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from toombos_cli.base import locks
 from toombos_cli.base.errors import ConfigurationError, Problem, UsageError
@@ -14,77 +15,104 @@ from toombos_cli.config.rewrite import copy_beside, rewrite, with_values
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.encryption import DecryptionError, decrypt, encrypt, fernet_key, is_encrypted
-from toombos_cli.settings.env_file import Binding, EnvFile, read_env_file
+from toombos_cli.settings.env_file import Binding, EnvFile
+from toombos_cli.settings.env_files import EnvFiles, read_env_files
 from toombos_cli.settings.strength import RANDOM_TEXT
 from toombos_cli.settings.values import Origin, Value, effective_values, encryption_key, key_names
 
-BACKUP_NAME = ".env.bak"
+_BACKUP = ".bak"
 _KEY_BYTES = 32
-_PATIENCE_S = 60.0  # for another toombos that changes .env
+_Changes = dict[Path, tuple[EnvFile, dict[Binding, str]]]
+_PATIENCE_S = 60.0  # for another toombos that changes env files
 
 
 def run_encrypt(manifest: Manifest, names: Sequence[str]) -> SettingsChangeReport:
-    """Encrypt the named variables in `.env`, or every documented secret that is there in clear text.
+    """Encrypt the named variables in every env file, or each documented secret that is there in clear text.
 
-    No copy of the old file is kept, because it contains the clear text. Raises UsageError for a name that `.env` does
-    not set, ConfigurationError if there is no usable key.
+    No copy of an old file is kept, because it contains the clear text. Raises UsageError for a name that no file
+    sets, ConfigurationError if there is no usable key.
     """
     with locks.hold(manifest.project, patience_s=_PATIENCE_S):
-        env_file = _existing(manifest)
-        key = _key(manifest, env_file)
-        chosen = _chosen(manifest, env_file, names, key.name)
-        if not chosen:
-            return SettingsChangeReport(action="encrypt", path=env_file.path, names=())
-        # A value may refer to others as ${NAME}: encrypt the expanded value, which is what the services get.
-        clear = {b: env_file.values[str(b.name)] if _counts(env_file, b) else str(b.value) for b in chosen}
-        values = {binding: encrypt(value, key.value) for binding, value in clear.items()}
-        rewrite(env_file.path, with_values(env_file, values), old=_text(env_file))
-    return SettingsChangeReport(action="encrypt", path=env_file.path, names=_names(chosen))
+        env_files = _existing(manifest)
+        key = _key(manifest, env_files)
+        _check_names(manifest, env_files, names, key.name)
+        wanted = (set(names) or {name for name, v in manifest.environment.items() if v.secret}) - {key.name}
+        changes: _Changes = {}
+        for file in env_files:
+            chosen = [b for b in file.bindings if b.name in wanted and b.value and not is_encrypted(b.value)]
+            # A value may refer to others as ${NAME}: encrypt the expanded value, which is what the services get.
+            clear = {b: file.values[str(b.name)] if _counts(file, b) else str(b.value) for b in chosen}
+            if clear:
+                changes[file.path] = file, {binding: encrypt(value, key.value) for binding, value in clear.items()}
+        texts = _new_texts(changes)
+        for path, (file, _) in changes.items():
+            rewrite(path, texts[path], old=_text(file))
+    return _report("encrypt", env_files, changes)
 
 
 def run_rotate_key(manifest: Manifest, *, new_key_from: str | None) -> SettingsChangeReport:
-    """Re-encrypt every encrypted value in `.env` with a new key: a random one, or the text of an environment variable.
+    """Re-encrypt every encrypted value in env files with a new key: a random one, or that of an environment variable.
 
-    A key in `.env` is replaced there. A key in the environment must be replaced by its owner, so the new key must be
-    given. The old file is kept as `.env.bak` (0600). Raises ConfigurationError if a value cannot be decrypted; then
-    nothing is changed.
+    A key in an env file is replaced there. A key in the environment must be replaced by its owner, so the new key must
+    be given. Each old file is kept as `.env.bak` (0600). Raises ConfigurationError if a value cannot be decrypted;
+    then nothing is changed.
     """
     with locks.hold(manifest.project, patience_s=_PATIENCE_S):
-        env_file = _existing(manifest)
-        key = _key(manifest, env_file)
+        env_files = _existing(manifest)
+        key = _key(manifest, env_files)
         new_key = _new_key(key, new_key_from)
-        values = _reencrypted(manifest, env_file, key, new_key)
-        if key.origin is Origin.ENV_FILE:
-            values |= dict.fromkeys(env_file.bindings_of(key.name), new_key)
-        text = with_values(env_file, values)
-        backup = copy_beside(env_file.path, BACKUP_NAME, _text(env_file))
-        rewrite(env_file.path, text, old=_text(env_file))
+        changes = _reencrypted(manifest, env_files, key, new_key)
+        if key.path is not None:
+            file, values = changes.get(key.path, (env_files.at(key.path), {}))
+            changes[key.path] = file, values | dict.fromkeys(file.bindings_of(key.name), new_key)
+        texts = _new_texts(changes)
+        for path, (file, _) in changes.items():
+            copy_beside(path, f"{path.name}{_BACKUP}", _text(file))
+        for path, (file, _) in changes.items():
+            rewrite(path, texts[path], old=_text(file))
+    return _report("rotate-key", env_files, changes)
+
+
+def _report(action: str, env_files: EnvFiles, changes: _Changes) -> SettingsChangeReport:
+    names = dict.fromkeys(str(binding.name) for _, values in changes.values() for binding in values)
+    path, *further = changes or (env_files.main.path,)
+    rotated = action == "rotate-key" and bool(changes)
     return SettingsChangeReport(
-        action="rotate-key", path=env_file.path, names=_names(values), backup=backup, restart_needed=True
+        action=action,
+        path=path,
+        further=tuple(further),
+        names=tuple(names),
+        backup=path.resolve().with_name(f"{path.name}{_BACKUP}") if rotated else None,
+        restart_needed=rotated,
     )
 
 
-def _existing(manifest: Manifest) -> EnvFile:
-    env_file = read_env_file(manifest.project)
-    if not env_file.exists:
-        raise ConfigurationError("does not exist", where=str(env_file.path), hint=here("config", "init"))
-    return env_file
+def _new_texts(changes: _Changes) -> dict[Path, str]:
+    """Return the new text of each file. Raises OperationError, before any file is changed, if one cannot be made."""
+    return {path: with_values(file, values) for path, (file, values) in changes.items()}
 
 
-def _key(manifest: Manifest, env_file: EnvFile) -> Value:
+def _existing(manifest: Manifest) -> EnvFiles:
+    env_files = read_env_files(manifest)
+    if not any(file.exists for file in env_files):
+        raise ConfigurationError("does not exist", where=str(env_files.main.path), hint=here("config", "init"))
+    return env_files
+
+
+def _key(manifest: Manifest, env_files: EnvFiles) -> Value:
     """The effective encryption key. Raises ConfigurationError when there is none that can be used."""
-    value = encryption_key(manifest, effective_values(manifest, None, env_file))
+    value = encryption_key(manifest, effective_values(manifest, None, env_files))
     if value is None:
-        name = key_names(manifest)[0]
+        name, main = key_names(manifest)[0], env_files.main
         raise ConfigurationError(
             f"{name} is not set: secrets are encrypted with it",
-            where=str(env_file.path),
-            hint=_old_key_needed(name) if _encrypted(env_file) else _fresh_key(name, env_file),
+            where=str(main.path),
+            hint=_old_key_needed(name) if any(map(_encrypted, env_files)) else _fresh_key(name, main),
         )
     try:
         fernet_key(value.value)
     except DecryptionError as error:
-        place = f"{env_file.path}:{value.line}" if value.line else value.origin.value
+        place = f"{value.path}:{value.line}" if value.line else value.origin.value
         raise ConfigurationError(f"{value.name} cannot be used: {error}", where=place) from None
     return value
 
@@ -110,17 +138,16 @@ def _new_key(key: Value, new_key_from: str | None) -> str:
     return new_key
 
 
-def _chosen(manifest: Manifest, env_file: EnvFile, names: Sequence[str], key_name: str) -> list[Binding]:
-    wanted = set(names) or {name for name, v in manifest.environment.items() if v.secret}
+def _check_names(manifest: Manifest, env_files: EnvFiles, names: Sequence[str], key_name: str) -> None:
+    written = {name for file in env_files for name in file.values}
     for name in names:
         if name == key_name:
             raise UsageError(f"{name} is the encryption key itself and cannot be encrypted")
-        if name not in env_file.values:
-            guess = nearest(name, env_file.values)
+        if name not in written:
+            guess = nearest(name, written)
             shown = shown_name(guess, manifest.environment) if guess else ""
-            raise UsageError(f".env does not set {name}", hint=f"did you mean {shown}?" if guess else None)
-    wanted.discard(key_name)
-    return [b for b in env_file.bindings if b.name in wanted and b.value and not is_encrypted(b.value)]
+            where = " or ".join(file.label for file in env_files)
+            raise UsageError(f"{where} does not set {name}", hint=f"did you mean {shown}?" if guess else None)
 
 
 def _fresh_key(name: str, env_file: EnvFile) -> str:
@@ -137,19 +164,20 @@ def _encrypted(env_file: EnvFile) -> list[Binding]:
     return [binding for binding in env_file.bindings if binding.value and is_encrypted(binding.value)]
 
 
-def _reencrypted(manifest: Manifest, env_file: EnvFile, old_key: Value, new_key: str) -> dict[Binding, str]:
-    values: dict[Binding, str] = {}
+def _reencrypted(manifest: Manifest, env_files: EnvFiles, old_key: Value, new_key: str) -> _Changes:
+    changes: _Changes = {}
     problems = []
-    for binding in _encrypted(env_file):
+    for file, binding in [(one, binding) for one in env_files for binding in _encrypted(one)]:
         try:
-            values[binding] = encrypt(decrypt(str(binding.value), old_key.value), new_key)
+            new = encrypt(decrypt(str(binding.value), old_key.value), new_key)
+            changes.setdefault(file.path, (file, {}))[1][binding] = new
         except DecryptionError as error:
             name = shown_name(str(binding.name), manifest.environment)
-            message, where = f"{name} cannot be decrypted: {error}", f"{env_file.path}:{binding.line}"
+            message, where = f"{name} cannot be decrypted: {error}", f"{file.path}:{binding.line}"
             problems.append(Problem(message=message, where=where, hint=_old_key_needed(old_key.name)))
     if problems:
         raise ConfigurationError("values cannot be decrypted", problems=tuple(problems))
-    return values
+    return changes
 
 
 def _counts(env_file: EnvFile, binding: Binding) -> bool:
@@ -158,7 +186,3 @@ def _counts(env_file: EnvFile, binding: Binding) -> bool:
 
 def _text(env_file: EnvFile) -> str:
     return "".join(binding.original for binding in env_file.bindings)
-
-
-def _names(bindings: "Sequence[Binding] | dict[Binding, str]") -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(binding.name) for binding in bindings))

@@ -37,10 +37,11 @@ class ShownValue:
     source: str
     line: int | None
     secret: bool
+    overrides_file: str | None = None
     overrides_line: int | None = None
-    """The line of `.env` that a stronger source overrides."""
+    """The file and line that a stronger source overrides."""
     service: str = ""
-    """The service whose own table sets it, in the list for all services."""
+    """The service whose own table or file sets it, in the list for all services."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +67,17 @@ _WRITES_A_FILE = frozenset({"init", "init-manifest"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingsChangeReport(Report):
-    """A change of `.env`: `names` are the variables that changed, `backup` is the copy of the old file."""
+    """A change of `.env`: `names` are the variables that changed, `backup` is the copy of the old file.
+
+    `further` are the other env files that were changed with it; their copies are beside them, with the same ending.
+    """
 
     kind: ClassVar[str] = "config_change"
 
     action: str
     path: Path
     names: tuple[str, ...]
+    further: tuple[Path, ...] = ()
     backup: Path | None = None
     restart_needed: bool = False
     to_take_over: tuple[str, ...] = ()

@@ -50,6 +50,8 @@ class Manifest(Table, frozen=True):
     source: Source
     schema_version: Literal[1] = 1
     modes: dict[str, Mode] = {}
+    env_files: tuple[str, ...] = ()
+    """Files like `.env` for all services, below it or in its place: a later one wins, and `?` marks an optional one."""
     environment: dict[str, Variable] = {}
     health_words: HealthWords = HealthWords()
     logs: Logs = Logs()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import IO
 
+from toombos_cli.base.accounts import child_identity
 from toombos_cli.base.redaction import Redactor, secrets_of
 from toombos_cli.base.text import one_line, signal_name
 from toombos_cli.manifest.tables.expectations import Expectation
@@ -76,6 +77,7 @@ class HealthCommand:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                **child_identity(self._service.user, self._service.group),
             )
         except OSError as error:
             place = f"its directory {error.filename}" if error.filename == self._service.cwd else repr(argv[0])

@@ -102,16 +102,17 @@ def begin_sender(project: Path, unwritten: Sequence[bytes] = ()) -> None:
 
 
 def _sender_environment(project: Path) -> dict[str, str]:
-    """Return the environment without the variables that a supervised service got from `.env` at its start.
+    """Return the environment without the variables that a supervised service got from env files at its start.
 
-    They would override a secret that was changed in `.env` since.
+    They would override a secret that was changed in such a file since.
     """
     dropped = {processes.TAG}
     if processes.TAG in os.environ:
-        from toombos_cli.settings.env_file import read_env_file  # not needed by a supervisor without an alert
+        from toombos_cli.manifest.reading.loader import load_manifest  # a supervisor without an alert needs neither
+        from toombos_cli.settings.env_files import read_env_files
 
         with contextlib.suppress(ConfigurationError):
-            dropped.update(read_env_file(project).values)
+            dropped.update(name for file in read_env_files(load_manifest(project)) for name in file.values)
     return {name: value for name, value in os.environ.items() if name not in dropped}
 
 

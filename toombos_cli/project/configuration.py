@@ -1,21 +1,20 @@
-"""Gathers what the configuration rules check: `.env`, the environment, the running system, Prometheus' file."""
+"""Gathers what the configuration rules check: env files, the environment, the running system, Prometheus' file."""
 
 import contextlib
 import grp
-import hashlib
 import os
 import pwd
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from toombos_cli.base.fixes import command
-from toombos_cli.base.trust import NotTrustedError, is_noted
+from toombos_cli.base.trust import is_noted
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.find import is_project
 from toombos_cli.settings.databases import find_databases
-from toombos_cli.settings.env_file import ENV_FILE, EnvFile, UnreadableEnvFileError, parse_env_text, read_env_file
-from toombos_cli.settings.facts import EXAMPLE, FileStatus, RunningSystem, SettingsFacts, SharedDirectory
+from toombos_cli.settings.env_file import EnvFile, parse_env_text
+from toombos_cli.settings.env_files import digest, read_what_can_be
+from toombos_cli.settings.facts import EXAMPLE, FileStatus, FoundFile, RunningSystem, SettingsFacts, SharedDirectory
 from toombos_cli.settings.old_spellings import find_old_spellings
 from toombos_cli.settings.prometheus_file import read_prometheus_file
 from toombos_cli.settings.spellings import find_other_spellings
@@ -27,36 +26,30 @@ def gather_facts(
 ) -> SettingsFacts:
     """Return the facts of the manifest's project. `start` is the directory where the search for the project started.
 
-    Does not raise for a bad `.env`: that is a fact too.
+    Does not raise for a bad env file: that is a fact too.
     """
     environ = dict(os.environ) if environ is None else environ
     project = manifest.project
-    path = project / ENV_FILE
-    unreadable = None
-    try:
-        env_file = read_env_file(project)
-    except NotTrustedError as error:
-        unreadable = UnreadableEnvFileError(str(error), path, command("chmod", "600", str(path), safe=True))
-        env_file = EnvFile(path=path, values={}, lines={})
-    except UnreadableEnvFileError as error:
-        unreadable = error
-        env_file = EnvFile(path=path, values={}, lines={})
-    databases = find_databases(manifest, env_file, mode=mode, environ=environ)
+    env_files, failed = read_what_can_be(manifest)
+    files = tuple(
+        FoundFile(content=file, unreadable=failed.get(file.path), status=_file_status(file.path)) for file in env_files
+    )
+    databases = find_databases(manifest, env_files, mode=mode, environ=environ)
     start = (start or project).resolve()
     return SettingsFacts(
         manifest=manifest,
         mode=mode,
-        env_file=env_file,
-        unreadable=unreadable,
-        status=_file_status(path),
-        env_sha256=_sha256(path),
+        env_files=env_files,
+        files=files,
+        file=files[0],
+        env_sha256=digest(env_files),
         environ=environ,
-        values=shared_values(manifest, env_file, mode=mode, environ=environ),
+        values=shared_values(manifest, env_files, mode=mode, environ=environ),
         example=_read_example(project),
         running=_running(project),
         prometheus=read_prometheus_file(manifest),
         old_spellings=find_old_spellings(project) if is_project(project) else (),  # a search of / takes minutes
-        other_spellings=find_other_spellings(manifest, env_file, environ),
+        other_spellings=find_other_spellings(manifest, env_files, environ),
         databases=databases,
         unusable_databases={d.path: problem for d in databases if d.path and (problem := _path_problem(d.path))},
         searched=(start, *start.parents),
@@ -94,13 +87,6 @@ def _file_status(path: Path) -> FileStatus | None:
     except OSError:
         return None
     return FileStatus(mode=stat.S_IMODE(found.st_mode), owner=found.st_uid)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 def _read_example(project: Path) -> EnvFile | None:

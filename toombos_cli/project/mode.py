@@ -14,6 +14,7 @@ from toombos_cli.project.state import RUNNING, Phase, SystemState, read_state
 
 if TYPE_CHECKING:
     from toombos_cli.manifest.tables.service import Service
+    from toombos_cli.settings.env_files import EnvFiles
     from toombos_cli.settings.values import Value
 
 _WANTED = RUNNING | {Phase.FAILED, Phase.CRASH_LOOP}
@@ -69,17 +70,21 @@ def _in_words(
 def mode_now(manifest: Manifest) -> str | None:
     """Return the mode for which the configuration is checked: that of the system while it runs or should run.
 
-    After a stop, and before the first start, return None (what `.env` and the environment alone define), or dry_run
-    if there is no `.env` that could ask for another mode.
+    After a stop, and before the first start, return None (what the env files and the environment alone define), or
+    dry_run if there is no env file that could ask for another mode.
     """
     from toombos_cli.settings.env_file import ENV_FILE  # not needed by `status`
+    from toombos_cli.settings.env_files import env_file_paths
 
     state = read_state(manifest.project)
     if state is not None and any(
         s.desired or s.phase in _WANTED for s in observed(manifest.project, state).services.values()
     ):
         return state.mode if state.mode in manifest.modes else None
-    return DRY_RUN if DRY_RUN in manifest.modes and not (manifest.project / ENV_FILE).exists() else None
+    if DRY_RUN not in manifest.modes:
+        return None
+    files = (manifest.project / ENV_FILE, *env_file_paths(manifest))
+    return None if any(path.exists() for path in files) else DRY_RUN
 
 
 def chosen_mode(manifest: Manifest, name: str | None, *, dry_run: bool) -> str | None:
@@ -145,12 +150,12 @@ def explain_denial(manifest: Manifest, service: "Service", mode: str | None) -> 
 
     Other spellings of a name count too: readers that ignore case take the last one.
     """
-    from toombos_cli.settings.env_file import read_env_file
+    from toombos_cli.settings.env_files import read_env_files
     from toombos_cli.settings.values import Origin, effective_values
 
     wanted = manifest.modes[DRY_RUN].env
-    env_file = read_env_file(manifest.project)
-    values = effective_values(manifest, service, env_file, mode=mode)
+    env_files = read_env_files(manifest)
+    values = effective_values(manifest, service, env_files, mode=mode)
     suspects = [
         found
         for name, value in wanted.items()
@@ -164,14 +169,14 @@ def explain_denial(manifest: Manifest, service: "Service", mode: str | None) -> 
             message=f"it says that it is not in dry-run mode, and was started with {told}",
             hint=here("config", "show", service.name, *mode_words(mode)),
         )
-    places = ", ".join(f"{_shown(manifest, found)} ({_place(service, found)})" for found in suspects)
+    places = ", ".join(f"{_shown(manifest, found)} ({_place(service, found, env_files)})" for found in suspects)
     hint = f"remove {', '.join(dict.fromkeys(found.name for found in suspects))}, then: {start}"
     if all(found.origin is Origin.ENVIRONMENT for found in suspects):
         hint = f"unset {' '.join(found.name for found in suspects)}; {start}"
-    elif all(found.origin is Origin.ENV_FILE for found in suspects):
+    elif len(paths := {found.path for found in suspects}) == 1 and (path := paths.pop()) is not None:
         names = "|".join(found.name for found in suspects)
         pattern = rf"/^\s*(export\s+)?({names})\s*=/d"
-        hint = f"sed -Ei {shlex.quote(pattern)} {shlex.quote(str(env_file.path))} && {start}"
+        hint = f"sed -Ei {shlex.quote(pattern)} {shlex.quote(str(path))} && {start}"
     return Denial(message=f"it says that it is not in dry-run mode: it may read {places}", hint=hint)
 
 
@@ -181,14 +186,15 @@ def _shown(manifest: Manifest, found: "Value") -> str:
     return f"{found.name}={shown_manifest_value(found.name, found.value, manifest.environment.get(found.name))}"
 
 
-def _place(service: "Service", found: "Value") -> str:
+def _place(service: "Service", found: "Value", env_files: "EnvFiles") -> str:
     from toombos_cli.settings.values import Origin
 
     return {
-        Origin.ENV_FILE: f".env:{found.line}",
+        Origin.ENV_FILE: f"{found.source(env_files)}:{found.line}",
         Origin.SERVICE: f"toombos.toml, env of [services.{service.name}]",
         Origin.MANIFEST: f"toombos.toml, default_env of [services.{service.name}]",
         Origin.MODE: "toombos.toml, env of the mode",
+        Origin.USER: f"toombos.toml, user of [services.{service.name}]",
         Origin.ENVIRONMENT: "environment",
         Origin.DEFAULT: "the documented default",
     }[found.origin]

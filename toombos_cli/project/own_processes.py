@@ -6,7 +6,8 @@ user may give a process any tag, a link in `run/` may lead to a file that others
 any pid.
 So a process counts as the project's only if
 
-- it carries the project's tag and has the real user id of the project's user, or holds the lock, or
+- it carries the project's tag and has the real user id of the project's user, or of the user as which the manifest
+  had that service started, or holds the lock, or
 - the state of this boot and pid namespace records its pid and start time, and it carries the recorded tag or holds
   the lock. Of a process that hides both from this user, such as a program with file capabilities, it is enough that
   it is recorded and leads its session, as every service does at its start, or
@@ -59,8 +60,24 @@ def own_tags(project: Path, pids: Iterable[int], service: str | None = None) -> 
     return {
         pid: tag
         for pid, tag in processes.find_tagged(run_id_prefix(project, service), pids).items()
-        if processes.real_uid(pid) in users or _holds_lock(run, _service_of(tag), pid)
+        if (uid := processes.real_uid(pid)) in users
+        or _holds_lock(run, _service_of(tag), pid)
+        or _is_user_of(project, _service_of(tag), uid)
     }
+
+
+def _is_user_of(project: Path, service: str, uid: int | None) -> bool:
+    """Report whether a service was last started as this user."""
+    state = read_state(project)
+    entry = state.services.get(service) if state else None
+    if uid is None or entry is None or not entry.service.user:
+        return False
+    from toombos_cli.base.accounts import UnknownAccountError, find_account
+
+    try:
+        return find_account(entry.service.user).uid == uid
+    except UnknownAccountError:
+        return False
 
 
 def recorded_processes(project: Path, state: SystemState | None) -> dict[str, ProcessRow]:

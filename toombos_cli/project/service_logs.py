@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from toombos_cli.project.state import RunDirectory, ServiceState, SystemState
 
 if TYPE_CHECKING:
     from toombos_cli.logs.rotation import LogFile
+    from toombos_cli.settings.env_files import EnvFiles
 
 _DELETED = " (deleted)"
 
@@ -73,6 +75,7 @@ def service_logs(
 
     entries = state.services if state else {}
     strays = {name: stray for name in services if name in entries and (stray := stray_output(entries[name]))}
+    files = _EnvFilesOnDemand(run.project)
     writers: dict[str, list[str]] = {}
     for name, service in services.items():
         writers.setdefault(service.log, []).append(name)
@@ -81,26 +84,40 @@ def service_logs(
             path := Path(log),
             run.rotation(path),
             elsewhere=tuple(descriptor for n in names if n in strays and (descriptor := strays[n].descriptor)),
-            zone=_zone(run.project, services[names[0]]),
+            zone=_zone(services[names[0]], files),
         )
         for log, names in writers.items()
     }
     return logs, tuple(strays.values())
 
 
-def _zone(project: Path, service: Service) -> tzinfo | None:
+class _EnvFilesOnDemand:
+    """The project's env files, read when the first service needs them; none if they cannot be read."""
+
+    def __init__(self, project: Path) -> None:
+        self._project = project
+
+    @cached_property
+    def files(self) -> "EnvFiles | None":
+        """The files, or None."""
+        from toombos_cli.base.errors import ToombosError
+        from toombos_cli.manifest.reading.loader import load_manifest
+        from toombos_cli.settings.env_files import read_env_files
+
+        try:
+            return read_env_files(load_manifest(self._project))
+        except ToombosError:
+            return None
+
+    def value(self, service: Service, name: str) -> str | None:
+        """Return what the last file that sets a variable of a service sets it to, or None."""
+        layers = self.files.of(service) if self.files else ()
+        return next((file.values[name] for file in reversed(layers) if name in file.values), None)
+
+
+def _zone(service: Service, files: _EnvFilesOnDemand) -> tzinfo | None:
     """Return the time zone that the service's TZ names, or None if it has the one of this process."""
     from toombos_cli.logs.lines import zone_of
 
-    name = service.env.get("TZ") or os.environ.get("TZ") or _tz_of_env_file(project) or service.default_env.get("TZ")
+    name = service.env.get("TZ") or os.environ.get("TZ") or files.value(service, "TZ") or service.default_env.get("TZ")
     return zone_of(name) if name else None
-
-
-def _tz_of_env_file(project: Path) -> str | None:
-    from toombos_cli.base.errors import ToombosError
-    from toombos_cli.settings.env_file import read_env_file
-
-    try:
-        return read_env_file(project).values.get("TZ")
-    except ToombosError:
-        return None

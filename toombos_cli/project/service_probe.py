@@ -29,12 +29,13 @@ def settings_of(manifest: Manifest, services: Mapping[str, Service]) -> dict[str
         return {}
     from toombos_cli.processes import TAG
     from toombos_cli.project.mode import mode_now
-    from toombos_cli.settings.values import clear_values, read_env_file
+    from toombos_cli.settings.env_files import read_env_files
+    from toombos_cli.settings.values import clear_values
 
-    env_file, mode = read_env_file(manifest.project), mode_now(manifest)
+    env_files, mode = read_env_files(manifest), mode_now(manifest)
     found = {}
     for service in using:
-        clear = clear_values(manifest, service, env_file, mode=mode).values
+        clear = clear_values(manifest, service, env_files, mode=mode).values
         values = {name: value for name, value in clear.items() if name != TAG}
         found[service.name] = ProbeSetting(values=values, may_leave=service.host in manifest.load.allowed_targets)
     return found

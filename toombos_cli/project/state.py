@@ -49,6 +49,7 @@ class FailureKind(StrEnum):
 
     COMMAND = "command"
     DIRECTORY = "directory"
+    USER = "user"
     LOG = "log"
     PORT = "port"
     LOCK = "lock"
@@ -106,7 +107,7 @@ class ServiceState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EnvFileStamp(msgspec.Struct, frozen=True, kw_only=True):
-    """The `.env` that the running services were started with; `sha256` is "" if there was none."""
+    """What the running services were started with: `sha256` is that of all env files, "" if there was none."""
 
     path: str
     mtime_ns: int

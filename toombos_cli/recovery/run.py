@@ -14,7 +14,7 @@ from toombos_cli.diagnose.run import run_diagnose
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.recovery.reports import RecoveryReport, StepOutcome
 from toombos_cli.recovery.steps import WRONG, RecoveryStep, StepVerdict, judge_disk, recovery_steps
-from toombos_cli.settings.env_file import read_env_file
+from toombos_cli.settings.env_files import read_env_files
 
 OnStep = Callable[[StepOutcome], None]
 _DIAGNOSE_TIMEOUT_S = 120.0
@@ -28,7 +28,7 @@ def run_recovery(manifest: Manifest, *, skip_monitoring: bool = False, on_step: 
     ConfigurationError for an unreadable `.env`, LockedError if another recovery of the project is running, and
     NotTrustedError if a step would have to believe another user.
     """
-    read_env_file(manifest.project)
+    read_env_files(manifest)
     steps = [step for step in recovery_steps(manifest) if step.required or not skip_monitoring]
     if (full := judge_disk(manifest.project)) is not None:
         return _refused(steps, replace(full, cause=f"{full.cause}, so nothing was stopped"), on_step)

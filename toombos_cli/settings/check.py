@@ -19,17 +19,22 @@ def _rule(
     return Check(id=name, title=title, group="config", run=run, follows=follows)
 
 
+def _each_file(run: Callable[[SettingsFacts], Iterable[Finding]]) -> Callable[[SettingsFacts], Iterable[Finding]]:
+    """Return a rule about one env file as a rule about all of them."""
+    return lambda facts: (finding for view in facts.each_file() for finding in run(view))
+
+
 # Causes come before their consequences.
 RULES: tuple[Check[SettingsFacts], ...] = (
     _rule("not_found", ".env is found", file.not_found),
-    _rule("mode", "only the owner can read .env", file.mode),
-    _rule("owner", ".env belongs to the user", file.owner),
+    _rule("mode", "only the owner can read .env", _each_file(file.mode)),
+    _rule("owner", ".env belongs to the user", _each_file(file.owner)),
     _rule("writers", "only this user can write the project", file.writers),
     _rule("load", ".env can be loaded", file.load, "not_found", "mode"),
-    _rule("parse", "every line of .env is read", lines.parse),
-    _rule("spaces", "no spaces around =", lines.spaces),
-    _rule("duplicates", "every name is set once", lines.duplicates),
-    _rule("portability", "shells read the same values", lines.portability),
+    _rule("parse", "every line of .env is read", _each_file(lines.parse)),
+    _rule("spaces", "no spaces around =", _each_file(lines.spaces)),
+    _rule("duplicates", "every name is set once", _each_file(lines.duplicates)),
+    _rule("portability", "shells read the same values", _each_file(lines.portability)),
     _rule("extra", "every name is known", names.extra),
     _rule("pydantic_v1", "settings classes work with pydantic 2", names.pydantic_v1),
     _rule("shadow", "the environment agrees with .env", values.shadow),

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.settings.env_file import EnvFile
+from toombos_cli.settings.env_files import EnvFiles
 from toombos_cli.settings.values import Value, decrypted, effective_values, key_names
 
 CONVENTIONAL_NAME = "DATABASE_URL"
@@ -147,7 +147,7 @@ def _first_host(hosts: str, parameters: Mapping[str, str]) -> tuple[str, str]:
 
 
 def find_databases(
-    manifest: Manifest, env_file: EnvFile, *, mode: str | None = None, environ: Mapping[str, str] | None = None
+    manifest: Manifest, env_files: EnvFiles, *, mode: str | None = None, environ: Mapping[str, str] | None = None
 ) -> tuple[Database, ...]:
     """Return each database once, including those without a known user.
 
@@ -157,7 +157,7 @@ def find_databases(
     found: dict[object, Database] = {}
     for name in _names(manifest):
         for service in _users(manifest, name) or (None,):
-            values = effective_values(manifest, service, env_file, mode=mode, environ=environ)
+            values = effective_values(manifest, service, env_files, mode=mode, environ=environ)
             if name not in values or not values[name].value:
                 continue
             clear = decrypted(manifest, {n: values[n] for n in {name, *key_names(manifest)} & values.keys()})

@@ -1,9 +1,10 @@
-"""The project's `.env` as python-dotenv reads it, with line numbers, including those of lines it silently drops."""
+"""An env file such as `.env` as python-dotenv reads it, with line numbers, including those of lines it drops."""
 
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ _NEWLINE = re.compile(r"\r\n|\n|\r")
 
 
 class UnreadableEnvFileError(ConfigurationError):
-    """`.env` exists but cannot be read as UTF-8 text; `line` is where, `fix` the repair."""
+    """An env file cannot be read as UTF-8 text, or is needed and missing; `line` is where, `fix` the repair."""
 
     def __init__(self, message: str, path: Path, fix: Fix, *, line: int | None = None) -> None:
         super().__init__(message, where=str(path) if line is None else f"{path}:{line}", hint=str(fix))
@@ -58,9 +59,13 @@ class Binding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvFile:
-    """`.env` as python-dotenv reads it: interpolated values, the line of each, and every binding."""
+    """An env file as python-dotenv reads it: interpolated values, the line of each, and every binding.
+
+    `label` is its path as a person would write it in the project.
+    """
 
     path: Path
+    label: str = ENV_FILE
     values: Mapping[str, str] = field(repr=False)
     lines: Mapping[str, int]
     bindings: tuple[Binding, ...] = ()
@@ -78,18 +83,24 @@ class EnvFile:
 
 
 def read_env_file(project: Path) -> EnvFile:
-    """Return the project's `.env`, empty if there is none.
+    """Return the project's `.env`, empty if there is none. Raises as `read_one`."""
+    return read_one(project, project / ENV_FILE)
+
+
+def read_one(project: Path, path: Path, *, below: Mapping[str, str] | None = None) -> EnvFile:
+    """Return an env file of the project, empty if there is none. `below` are the values of the files before it.
 
     Raise UnreadableEnvFileError if it exists but cannot be read as UTF-8 text, NotTrustedError if another user could
     have written it.
     """
-    path = project / ENV_FILE
+    label = label_of(project, path)
     try:
-        return parse_env_text(read_trusted(path).decode("utf-8"), path)
+        text = read_trusted(path, project).decode("utf-8")
+        return replace(parse_env_text(text, path, below=below), label=label)
     except FileNotFoundError:
-        return EnvFile(path=path, values={}, lines={}, exists=False)
+        return EnvFile(path=path, label=label, values={}, lines={}, exists=False)
     except IsADirectoryError:
-        message = ".env is a directory: every setting would silently have its default"
+        message = f"{label} is a directory: every setting would silently have its default"
         raise UnreadableEnvFileError(message, path, command("rmdir", str(path))) from None
     except PermissionError:
         fix = command("chmod", "600", str(path), safe=True)
@@ -102,11 +113,18 @@ def read_env_file(project: Path) -> EnvFile:
         raise UnreadableEnvFileError(f"cannot be read: {error.strerror}", path, fix) from None
 
 
-def parse_env_text(text: str, path: Path) -> EnvFile:
-    """Parse `text` as python-dotenv does; `path` is the file name for messages and is not opened."""
+def label_of(project: Path, path: Path) -> str:
+    """Return the path of an env file as a person would write it in the project."""
+    return str(path.relative_to(project)) if path.is_relative_to(project) else str(path)
+
+
+def parse_env_text(text: str, path: Path, *, below: Mapping[str, str] | None = None) -> EnvFile:
+    """Parse `text` as python-dotenv does; `path` is the file name for messages and is not opened.
+
+    A reference `${NAME}` may mean a name of the file above it, of the files before it (`below`), or the environment.
+    """
     from io import StringIO
 
-    from dotenv.main import resolve_variables
     from dotenv.parser import parse_stream
 
     marked = text.startswith(_BYTE_ORDER_MARK)
@@ -114,9 +132,19 @@ def parse_env_text(text: str, path: Path) -> EnvFile:
     bindings = tuple(_located(parse_stream(StringIO(text, newline="")), text))
     # Like dotenv_values(), which would also log a warning for each dropped line and read every newline as \n.
     pairs = [(b.name, b.value and _NEWLINE.sub("\n", b.value)) for b in bindings if b.name is not None]
-    values = {name: v for name, v in resolve_variables(pairs, override=True).items() if v is not None}
+    values = {name: v for name, v in _resolved(pairs, below or {}).items() if v is not None}
     lines = {b.name: b.line for b in bindings if b.name in values}
     return EnvFile(path=path, values=values, lines=lines, bindings=bindings, byte_order_mark=marked)
+
+
+def _resolved(pairs: list[tuple[str, str | None]], below: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the assignments with references filled in, as dotenv's `resolve_variables` does without `below`."""
+    from dotenv.variables import parse_variables
+
+    known: dict[str, str | None] = {**os.environ, **below}
+    for name, value in pairs:
+        known[name] = value and "".join(atom.resolve(known) for atom in parse_variables(value))
+    return {name: known[name] for name, _ in pairs}
 
 
 def _located(found: "Iterator[dotenv.parser.Binding]", text: str) -> Iterator[Binding]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from toombos_cli.manifest.tables.environment import Role, Variable
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.databases import Database
 from toombos_cli.settings.env_file import EnvFile, UnreadableEnvFileError
+from toombos_cli.settings.env_files import EnvFiles
 from toombos_cli.settings.known_secrets import project_redactor
 from toombos_cli.settings.old_spellings import OldSpelling
 from toombos_cli.settings.prometheus_file import PrometheusFile
@@ -21,14 +22,25 @@ from toombos_cli.settings.types import type_error
 from toombos_cli.settings.values import ClearValues, Origin, Value, clear_values, decrypted, effective_values, is_true
 
 EXAMPLE = ".env.example"
+_OWN = (Origin.SERVICE, Origin.MANIFEST, Origin.ENV_FILE)
+"""Where a service may get a value of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileStatus:
-    """Permission bits and owner of `.env`."""
+    """Permission bits and owner of an env file."""
 
     mode: int
     owner: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFile:
+    """One env file as found. `unreadable` says why it could not be read; `content` is then empty."""
+
+    content: EnvFile
+    unreadable: UnreadableEnvFileError | None
+    status: FileStatus | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +54,7 @@ class SharedDirectory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningSystem:
-    """The services that run and the hash of the `.env` at their start; `env_sha256` is "" if there was none."""
+    """The services that run and the hash of the env files at their start; `env_sha256` is "" if there was none."""
 
     services: tuple[str, ...]
     env_sha256: str
@@ -53,16 +65,16 @@ class SettingsFacts:
     """The configuration as found. Rules depend on this alone: they read no file and no clock.
 
     `values` are the effective values that all services share (settings.effective_values); `environ` is the process
-    environment. `unreadable` says why `.env` could not be read; `env_file` is then empty. `unusable_databases` maps
-    each SQLite file in an unusable directory to the reason. `noted` is whether the user trusts the project by
-    `config trust`.
+    environment. `files` are the env files as found, `.env` first, and `file` is the one that a rule about a single
+    file judges: `.env` too, unless it comes from `each_file`. `unusable_databases` maps each SQLite file in an
+    unusable directory to the reason. `noted` is whether the user trusts the project by `config trust`.
     """
 
     manifest: Manifest
     mode: str | None
-    env_file: EnvFile
-    unreadable: UnreadableEnvFileError | None
-    status: FileStatus | None
+    env_files: EnvFiles
+    files: tuple[FoundFile, ...]
+    file: FoundFile
     env_sha256: str
     environ: Mapping[str, str] = field(repr=False)
     values: Mapping[str, Value] = field(repr=False)
@@ -93,16 +105,40 @@ class SettingsFacts:
         return any(is_true(self.clear.get(name)) for name in self.with_role(role))
 
     @property
+    def env_file(self) -> EnvFile:
+        """The content of the judged file."""
+        return self.file.content
+
+    @property
+    def unreadable(self) -> UnreadableEnvFileError | None:
+        """Why the judged file could not be read."""
+        return self.file.unreadable
+
+    @property
+    def status(self) -> FileStatus | None:
+        """Permission bits and owner of the judged file."""
+        return self.file.status
+
+    def each_file(self) -> "Iterator[SettingsFacts]":
+        """Yield these facts once for each env file, with that file as the one to judge."""
+        yield from (self if found is self.file else replace(self, file=found) for found in self.files)
+
+    def at(self, path: Path | None) -> "SettingsFacts":
+        """Return these facts with the env file at a path as the one to judge; as they are if there is none."""
+        found = next((found for found in self.files if found.content.path == path), self.file)
+        return self if found is self.file else replace(self, file=found)
+
+    @property
     def lost(self) -> Mapping[str, str]:
-        """The documented names that are, or may be, in `.env` without effect, with the rule that says why."""
-        if self.unreadable is not None:
+        """The documented names that are, or may be, in an env file without effect, with the rule that says why."""
+        if any(found.unreadable for found in self.files):
             return dict.fromkeys(self.variables, "load")
-        text = "\n".join(binding.text for binding in self.env_file.unparsed)
+        text = "\n".join(binding.text for file in self.env_files for binding in file.unparsed)
         lost = {name: "parse" for name in self.variables if re.search(rf"\b{name}\b", text)}
         for name, value in self.clear.items():
             if value and type_error(self.variables[name], value):
                 lost[name] = "types"
-        for binding in self.env_file.bindings:
+        for binding in (binding for file in self.env_files for binding in file.bindings):
             if binding.name and binding.name not in self.variables and (guess := nearest(binding.name, self.variables)):
                 lost.setdefault(guess, "extra")
         return lost
@@ -115,22 +151,22 @@ class SettingsFacts:
     def service_values(self, service: str) -> Mapping[str, Value]:
         """Return the effective values of one service, including those that the manifest sets for it."""
         found = self.manifest.services.get(service)
-        return effective_values(self.manifest, found, self.env_file, mode=self.mode, environ=self.environ)
+        return effective_values(self.manifest, found, self.env_files, mode=self.mode, environ=self.environ)
 
     def service_clear(self, service: str) -> ClearValues:
         """Return the decrypted effective values of one service."""
         found = self.manifest.services.get(service)
-        return clear_values(self.manifest, found, self.env_file, mode=self.mode, environ=self.environ)
+        return clear_values(self.manifest, found, self.env_files, mode=self.mode, environ=self.environ)
 
     def own_values(self) -> Iterator[tuple[Service, Value, ClearValues]]:
-        """Yield each documented variable that a service's own tables set, with that service's decrypted values.
+        """Yield each documented variable that a service's own tables or files set, with its decrypted values.
 
         Variables with the value that all services share are left out.
         """
         for service in self.manifest.services.values():
             values, clear = self.service_values(service.name), self.service_clear(service.name)
-            for name in self.variables.keys() & values.keys() & (service.env.keys() | service.default_env.keys()):
-                if values[name].origin in (Origin.SERVICE, Origin.MANIFEST) and values[name] != self.values.get(name):
+            for name in self.variables.keys() & values.keys():
+                if values[name].origin in _OWN and values[name] != self.values.get(name):
                     yield service, values[name], clear
 
     @cached_property
@@ -152,4 +188,4 @@ class SettingsFacts:
     @cached_property
     def redactor(self) -> Redactor:
         """The redactor for all output about these facts."""
-        return project_redactor(self.manifest, self.env_file, mode=self.mode, environ=self.environ)
+        return project_redactor(self.manifest, self.env_files, mode=self.mode, environ=self.environ)

@@ -1,4 +1,4 @@
-"""The secrets that a project is known to have: in `.env`, the environment, the manifest, and files that they name."""
+"""The secrets that a project is known to have: in env files, environment, manifest, and files that they name."""
 
 import os
 import re
@@ -13,7 +13,8 @@ from toombos_cli.manifest.tables.environment import Variable
 from toombos_cli.manifest.tables.service import QUESTIONS, Service
 from toombos_cli.settings.display import shown_name
 from toombos_cli.settings.encryption import is_encrypted
-from toombos_cli.settings.env_file import Binding, EnvFile
+from toombos_cli.settings.env_file import Binding
+from toombos_cli.settings.env_files import EnvFiles
 from toombos_cli.settings.strength import is_placeholder, looks_random
 from toombos_cli.settings.values import clear_values
 
@@ -31,21 +32,21 @@ Pair = tuple[str, str]
 
 
 def project_redactor(
-    manifest: Manifest, env_file: EnvFile, *, mode: str | None, environ: Mapping[str, str]
+    manifest: Manifest, env_files: EnvFiles, *, mode: str | None, environ: Mapping[str, str]
 ) -> Redactor:
     """Return the redactor for all output about a project."""
-    known = known_secrets(manifest, env_file, mode=mode, environ=environ)
+    known = known_secrets(manifest, env_files, mode=mode, environ=environ)
     return Redactor((shown_name(name, manifest.environment), value) for name, value in known)
 
 
 def known_secrets(
-    manifest: Manifest, env_file: EnvFile, *, mode: str | None, environ: Mapping[str, str]
+    manifest: Manifest, env_files: EnvFiles, *, mode: str | None, environ: Mapping[str, str]
 ) -> Iterator[Pair]:
     """Yield name and plain value of every secret in the configuration, including those on dropped lines.
 
     A value that is also the name of a service, database, user or host is left out: it would hide these everywhere.
     """
-    found = dict.fromkeys(_settings(manifest, env_file, mode, environ))
+    found = dict.fromkeys(_settings(manifest, env_files, mode, environ))
     ours = {name for name, _ in found} | set(manifest.environment)
     found |= dict.fromkeys(environ.items())
     public = _public_words(manifest, found)
@@ -62,18 +63,20 @@ def known_secrets(
     yield from (pair for pair in _in_manifest(manifest) if pair[1] not in public)
 
 
-def _settings(manifest: Manifest, env_file: EnvFile, mode: str | None, environ: Mapping[str, str]) -> Iterator[Pair]:
+def _settings(manifest: Manifest, env_files: EnvFiles, mode: str | None, environ: Mapping[str, str]) -> Iterator[Pair]:
     """Yield every variable that a service may get, as written and in plain text."""
-    yield from ((b.name, b.value) for b in env_file.bindings if b.name and b.value)
-    yield from env_file.values.items()
+    for file in env_files:
+        yield from ((b.name, b.value) for b in file.bindings if b.name and b.value)
+        yield from file.values.items()
     services: tuple[Service | None, ...] = (None, *manifest.services.values())
     for service in services:
         if service is not None:
             yield from (*service.env.items(), *service.default_env.items())
-        clear = clear_values(manifest, service, env_file, mode=mode, environ=environ).values
+        clear = clear_values(manifest, service, env_files, mode=mode, environ=environ).values
         yield from ((name, clear[name]) for name in manifest.environment if name in clear)
-        yield from ((name, value) for name, value in clear.items() if is_encrypted(env_file.values.get(name, "")))
-    yield from (pair for binding in env_file.unparsed for pair in _dropped_values(binding))
+        written = {name: value for file in env_files.of(service) for name, value in file.values.items()}
+        yield from ((name, value) for name, value in clear.items() if is_encrypted(written.get(name, "")))
+    yield from (pair for file in env_files for binding in file.unparsed for pair in _dropped_values(binding))
 
 
 def _in_manifest(manifest: Manifest) -> Iterator[Pair]:

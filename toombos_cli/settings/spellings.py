@@ -7,19 +7,25 @@ may take such a variable for the documented one.
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from toombos_cli.manifest.model import Manifest
-from toombos_cli.settings.env_file import EnvFile
+from toombos_cli.settings.env_files import EnvFiles
 from toombos_cli.settings.values import Origin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherSpelling:
-    """A variable with such a name. `line` is its line in `.env`, `service` the service whose table sets it."""
+    """A variable with such a name. `path`, `label` and `line` are its place in an env file.
+
+    `service` is the service whose table sets it.
+    """
 
     name: str
     documented: str
     origin: Origin
+    path: Path | None = None
+    label: str = ""
     line: int | None = None
     service: str = ""
 
@@ -27,7 +33,7 @@ class OtherSpelling:
     def place(self) -> str:
         """Where it is set, for messages."""
         if self.origin is Origin.ENV_FILE:
-            return f".env:{self.line}"
+            return f"{self.label}:{self.line}"
         if self.origin is Origin.ENVIRONMENT:
             return "the environment"
         table = "env" if self.origin is Origin.SERVICE else "default_env"
@@ -43,13 +49,13 @@ class OtherSpelling:
 
 
 def find_other_spellings(
-    manifest: Manifest, env_file: EnvFile, environ: Mapping[str, str] | None = None
+    manifest: Manifest, env_files: EnvFiles, environ: Mapping[str, str] | None = None
 ) -> tuple[OtherSpelling, ...]:
-    """Return every other spelling of a documented name: in the environment, `.env` and the services' tables."""
-    return tuple(_found(manifest, env_file, os.environ if environ is None else environ))
+    """Return every other spelling of a documented name: in the environment, env files and the services' tables."""
+    return tuple(_found(manifest, env_files, os.environ if environ is None else environ))
 
 
-def _found(manifest: Manifest, env_file: EnvFile, environ: Mapping[str, str]) -> Iterator[OtherSpelling]:
+def _found(manifest: Manifest, env_files: EnvFiles, environ: Mapping[str, str]) -> Iterator[OtherSpelling]:
     documented = {name.upper(): name for name in manifest.environment}
 
     def others(names: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -59,8 +65,16 @@ def _found(manifest: Manifest, env_file: EnvFile, environ: Mapping[str, str]) ->
 
     for name, known in others(environ):
         yield OtherSpelling(name=name, documented=known, origin=Origin.ENVIRONMENT)
-    for name, known in others(env_file.lines):
-        yield OtherSpelling(name=name, documented=known, origin=Origin.ENV_FILE, line=env_file.lines[name])
+    for file in env_files:
+        for name, known in others(file.lines):
+            yield OtherSpelling(
+                name=name,
+                documented=known,
+                origin=Origin.ENV_FILE,
+                path=file.path,
+                label=file.label,
+                line=file.lines[name],
+            )
     for service in manifest.services.values():
         for origin, table in ((Origin.SERVICE, service.env), (Origin.MANIFEST, service.default_env)):
             for name, known in others(table):

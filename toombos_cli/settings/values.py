@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.fixes import here
@@ -11,7 +12,7 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.settings.encryption import DecryptionError, decrypt, is_encrypted
 from toombos_cli.settings.env_file import EnvFile
-from toombos_cli.settings.env_file import read_env_file as read_env_file  # callers need the file to compute values
+from toombos_cli.settings.env_files import EnvFiles
 
 _PACKAGED_KEY_NAME = "API_KEY_ENCRYPTION_KEY"
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
@@ -22,6 +23,7 @@ class Origin(StrEnum):
 
     MODE = "mode"
     SERVICE = "service"
+    USER = "user"
     ENVIRONMENT = "environment"
     ENV_FILE = ".env"
     MANIFEST = "manifest"
@@ -30,12 +32,17 @@ class Origin(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """One effective variable; `line` is its 1-based line in `.env` if that sets it."""
+    """One effective variable; `path` and `line`, which is 1-based, are its place if an env file sets it."""
 
     name: str
     value: str = field(repr=False)
     origin: Origin
+    path: Path | None = None
     line: int | None = None
+
+    def source(self, env_files: EnvFiles) -> str:
+        """Return what sets it, for a person: the file's name, or the origin."""
+        return env_files.at(self.path).label if self.path else self.origin.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +52,13 @@ class ClearValues:
     values: Mapping[str, str] = field(repr=False)
     undecryptable: Mapping[str, str]
 
-    def require(self, names: Iterable[str], env_file: EnvFile) -> None:
+    def require(self, names: Iterable[str], env_files: EnvFiles) -> None:
         """Raise ConfigurationError if one of these variables cannot be decrypted."""
         for name in names:
             if name in self.undecryptable:
                 raise ConfigurationError(
                     f"the encrypted value of {name} cannot be read: {self.undecryptable[name]}",
-                    where=str(env_file.path),
+                    where=", ".join(str(file.path) for file in env_files),
                     hint=here("config", "check"),
                 )
 
@@ -59,57 +66,71 @@ class ClearValues:
 def effective_values(
     manifest: Manifest,
     service: Service | None,
-    env_file: EnvFile,
+    env_files: EnvFiles,
     *,
     mode: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> dict[str, Value]:
     """Return every variable that `service` would get in `mode`, by name; for None, what all services share.
 
-    Strongest first: the mode, the service's own `env`, the process environment, `.env`, the service's
-    `default_env`, the manifest's documented defaults. An empty value of a documented variable counts as unset, as it
-    does for the services.
+    Strongest first: the mode, the service's own `env`, what su sets for its `user`, the process environment, the
+    service's own env files, those of the system with `.env` among them, the service's `default_env`, the manifest's
+    documented defaults. Of several files the last one wins. An empty value of a documented variable counts as unset,
+    as it does for the services.
     """
-    layers: list[tuple[Origin, Mapping[str, str]]] = [
-        (Origin.DEFAULT, {name: v.default for name, v in manifest.environment.items() if v.default}),
-        (Origin.MANIFEST, service.default_env if service else {}),
-        (Origin.ENV_FILE, env_file.values),
-        (Origin.ENVIRONMENT, os.environ if environ is None else environ),
-        (Origin.SERVICE, service.env if service else {}),
-        (Origin.MODE, manifest.mode_env(mode)),
+    layers: list[tuple[Origin, EnvFile | None, Mapping[str, str]]] = [
+        (Origin.DEFAULT, None, {name: v.default for name, v in manifest.environment.items() if v.default}),
+        (Origin.MANIFEST, None, service.default_env if service else {}),
+        *((Origin.ENV_FILE, file, file.values) for file in env_files.of(service)),
+        (Origin.ENVIRONMENT, None, os.environ if environ is None else environ),
+        (Origin.USER, None, _of_user(service)),
+        (Origin.SERVICE, None, service.env if service else {}),
+        (Origin.MODE, None, manifest.mode_env(mode)),
     ]
     values: dict[str, Value] = {}
-    for origin, layer in layers:
+    for origin, file, layer in layers:
         for name, value in layer.items():
             if not value and name in manifest.environment:
                 continue
-            line = env_file.lines.get(name) if origin is Origin.ENV_FILE else None
-            values[name] = Value(name=name, value=value, origin=origin, line=line)
+            place = (file.path, file.lines[name]) if file else (None, None)
+            values[name] = Value(name=name, value=value, origin=origin, path=place[0], line=place[1])
     return values
 
 
+def _of_user(service: Service | None) -> dict[str, str]:
+    """Return the variables that su would set for the user of a service; {} for an unknown user."""
+    if service is None or not service.user:
+        return {}
+    from toombos_cli.base.accounts import UnknownAccountError, find_account
+
+    try:
+        return find_account(service.user).environment
+    except UnknownAccountError:  # its start reports that
+        return {}
+
+
 def shared_values(
-    manifest: Manifest, env_file: EnvFile, *, mode: str | None = None, environ: Mapping[str, str] | None = None
+    manifest: Manifest, env_files: EnvFiles, *, mode: str | None = None, environ: Mapping[str, str] | None = None
 ) -> dict[str, Value]:
     """Return the values that all services share, plus those from the `default_env` of services that use them."""
-    values = effective_values(manifest, None, env_file, mode=mode, environ=environ)
+    values = effective_values(manifest, None, env_files, mode=mode, environ=environ)
     for service in manifest.services.values():
         for name in service.default_env.keys() & manifest.environment.keys():
             if name not in values or values[name].origin is Origin.DEFAULT:
-                values[name] = effective_values(manifest, service, env_file, mode=mode, environ=environ)[name]
+                values[name] = effective_values(manifest, service, env_files, mode=mode, environ=environ)[name]
     return values
 
 
 def clear_values(
     manifest: Manifest,
     service: Service | None,
-    env_file: EnvFile,
+    env_files: EnvFiles,
     *,
     mode: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> ClearValues:
     """Return the decrypted effective values of a service; for None, those that all services share."""
-    return decrypted(manifest, effective_values(manifest, service, env_file, mode=mode, environ=environ))
+    return decrypted(manifest, effective_values(manifest, service, env_files, mode=mode, environ=environ))
 
 
 def decrypted(manifest: Manifest, values: Mapping[str, Value]) -> ClearValues:

@@ -1,4 +1,4 @@
-"""Turns manifest, `.env`, environment and mode into the plan that the supervisor carries out."""
+"""Turns manifest, env files, environment and mode into the plan that the supervisor carries out."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,40 +9,38 @@ from toombos_cli.manifest.tables.expectations import ProbeSetting
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.mode import asks_for_dry_run
 from toombos_cli.project.state import EnvFileStamp
-from toombos_cli.settings.env_file import EnvFile, read_env_file
+from toombos_cli.settings.env_files import EnvFiles, digest, read_env_files
 from toombos_cli.settings.values import Origin, Value, decrypted, effective_values
 from toombos_cli.supervisor.protocol import ServicePlan, SystemPlan
 
 
 def build_plan(manifest: Manifest, *, mode: str | None) -> SystemPlan:
-    """Return the plan for every service of the manifest. Raises ConfigurationError for an unreadable `.env`."""
-    env_file = read_env_file(manifest.project)
+    """Return the plan for every service of the manifest. Raises ConfigurationError for an unreadable env file."""
+    env_files = read_env_files(manifest)
     services = {
-        name: _plan_service(manifest, service, env_file, mode=mode) for name, service in manifest.services.items()
+        name: _plan_service(manifest, service, env_files, mode=mode) for name, service in manifest.services.items()
     }
     return SystemPlan(
         mode=mode,
         dry_run=all(planned.dry_run for planned in services.values()),
-        env_file=stamp(env_file),
+        env_file=stamp(env_files),
         logs=manifest.logs,
         services=services,
     )
 
 
-def stamp(env_file: EnvFile) -> EnvFileStamp:
-    """Return the stamp of `.env`, which shows later whether it has changed."""
+def stamp(env_files: EnvFiles) -> EnvFileStamp:
+    """Return the stamp of the env files, which shows later whether one of them has changed."""
+    path = env_files.main.path
     try:
-        return EnvFileStamp(
-            path=str(env_file.path),
-            mtime_ns=env_file.path.stat().st_mtime_ns,
-            sha256=hashlib.sha256(env_file.path.read_bytes()).hexdigest(),
-        )
+        mtime_ns = path.stat().st_mtime_ns
     except OSError:
-        return EnvFileStamp(path=str(env_file.path), mtime_ns=0, sha256="")
+        mtime_ns = 0
+    return EnvFileStamp(path=str(path), mtime_ns=mtime_ns, sha256=digest(env_files))
 
 
-def _plan_service(manifest: Manifest, service: Service, env_file: EnvFile, *, mode: str | None) -> ServicePlan:
-    values = effective_values(manifest, service, env_file, mode=mode)
+def _plan_service(manifest: Manifest, service: Service, env_files: EnvFiles, *, mode: str | None) -> ServicePlan:
+    values = effective_values(manifest, service, env_files, mode=mode)
     environment = {name: v.value for name, v in values.items() if v.origin is not Origin.DEFAULT}
     # Without it, the last output of a Python service that dies would be lost in its buffer.
     environment.setdefault("PYTHONUNBUFFERED", "1")

@@ -192,6 +192,11 @@ class FailureRow(msgspec.Struct, frozen=True, kw_only=True):
             last_lines=failure.last_lines,
         )
 
+    @property
+    def problem(self) -> Problem:
+        """The failure as a problem with the service and the next command."""
+        return Problem(message=self.message, where=self.service, hint=self.hint)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeReport(Report):
@@ -246,7 +251,7 @@ class ChangeReport(Report):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The failures as problems with the service and the next command."""
-        failed = (Problem(message=f.message, where=f.service, hint=f.hint) for f in self.failures)
+        failed = (failure.problem for failure in self.failures)
         astray = (
             Problem(message=row.detail or f"it is {row.phase}", where=row.name, hint=here("logs", row.name))
             for row in self.astray

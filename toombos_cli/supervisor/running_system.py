@@ -73,7 +73,7 @@ def mode_to_join(manifest: Manifest, before: SystemState | None, asked: str | No
 
 def other_spellings(manifest: Manifest) -> tuple[str, ...]:
     """Return a warning for each variable that a service may take for a documented one."""
-    from toombos_cli.settings.env_file import read_env_file  # `status` does without
+    from toombos_cli.settings.env_files import read_env_files  # `status` does without
     from toombos_cli.settings.spellings import find_other_spellings
 
-    return tuple(other.warning for other in find_other_spellings(manifest, read_env_file(manifest.project)))
+    return tuple(other.warning for other in find_other_spellings(manifest, read_env_files(manifest)))

@@ -3,17 +3,20 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from toombos_cli import processes
 from toombos_cli.base import locks
+from toombos_cli.base.accounts import child_identity
 from toombos_cli.base.files import open_to_append
 from toombos_cli.base.fixes import toombos
 from toombos_cli.base.plain_files import APPEND, open_plain
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.port_owner import neighbour, socket_owner
 from toombos_cli.project.state import FailureKind, RunDirectory, run_id_prefix
+from toombos_cli.supervisor.account_check import account_failure
 from toombos_cli.supervisor.protocol import ServiceFailure, ServicePlan
 
 
@@ -41,23 +44,43 @@ def new_run_id(run: RunDirectory, service: str) -> str:
 
 
 def check(plan: ServicePlan) -> None:
-    """Raise CannotStartError if the command, the directory, the log or the port cannot be used."""
+    """Raise CannotStartError if the command, the directory, the user, the log or the port cannot be used."""
+    for failure in failures_of(plan):
+        raise CannotStartError(failure)
+
+
+def failures_of(plan: ServicePlan) -> Iterator[ServiceFailure]:
+    """Yield everything that is known beforehand to prevent a start: what `check` raises, and what follows it."""
+    for part in (_check_directory, _check_programs, _check_log, _check_port):
+        try:
+            part(plan)
+        except CannotStartError as error:
+            yield error.failure
+
+
+def _check_directory(plan: ServicePlan) -> None:
     service = plan.service
     if not Path(service.cwd).is_dir():
         problem = "is not a directory" if Path(service.cwd).exists() else "does not exist"
         raise _refused(service, FailureKind.DIRECTORY, f"its working directory {service.cwd} {problem}")
+
+
+def _check_programs(plan: ServicePlan) -> None:
+    service = plan.service
     for key, command in (("command", service.command), ("stop_command", service.stop_command)):
-        if command and _find_program(plan, command[0]) is None:
+        program = _find_program(plan, command[0]) if command else None
+        if command and program is None:
             message = f"its {key} {command[0]!r} was not found"
             raise _refused(service, FailureKind.COMMAND, message, hint=f"correct `{key}` or PATH")
-    _check_log(service)
-    check_port(service)
+        failure = account_failure(service, program) if program else None
+        if failure is not None:
+            raise CannotStartError(failure)
 
 
-def check_port(service: Service) -> None:
+def _check_port(plan: ServicePlan) -> None:
     """Raise CannotStartError with the port owner if the service's port is in use."""
-    for listener in listeners_of(service):
-        raise CannotStartError(port_failure(service, listener))
+    for listener in listeners_of(plan.service):
+        raise CannotStartError(port_failure(plan.service, listener))
 
 
 def listeners_of(service: Service) -> tuple[processes.Listener, ...]:
@@ -92,23 +115,26 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
     try:
         found = os.fstat(log)  # before the program runs: its first output counts too
         lock = _take_lock(service, run)
+        stdin = _standard_input(service)
         try:
             child = subprocess.Popen(
                 service.command,
                 executable=_find_program(plan, service.command[0]),
                 cwd=service.cwd,
                 env=plan.environment | {processes.TAG: run_id},
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 pass_fds=(lock,),
+                **child_identity(service.user, service.group),
             )
         except OSError as error:
             reason = f"its command {service.command[0]!r} cannot be run: {error.strerror}"
             raise _refused(service, FailureKind.COMMAND, reason) from None
         finally:
             os.close(lock)
+            os.close(stdin)
         # The child is not reaped yet, so its pid cannot have been reused even if it has ended already.
         row = processes.read_row(child.pid)
         identity = processes.ProcessIdentity(
@@ -140,12 +166,28 @@ def spawn_in_foreground(
             env={name: value for name, value in plan.environment.items() if name != processes.TAG},
             stdout=output,
             pass_fds=(lock,),
+            **child_identity(service.user, service.group),
         )
     except OSError as error:
         reason = f"its command {service.command[0]!r} cannot be run: {error.strerror}"
         raise _refused(service, FailureKind.COMMAND, reason) from None
     finally:
         os.close(lock)
+
+
+def _standard_input(service: Service) -> int:
+    """Return what a service reads: the null device, or a FIFO in which nothing ever comes, and no end.
+
+    A descriptor for reading and writing makes the service the FIFO's writer, too: it depends on no other process.
+    """
+    if service.stdin == "null":
+        return os.open(os.devnull, os.O_RDONLY)
+    from tempfile import TemporaryDirectory  # few services need it
+
+    with TemporaryDirectory(prefix="toombos-") as directory:
+        path = Path(directory, "stdin")
+        os.mkfifo(path, 0o600)
+        return os.open(path, os.O_RDWR)
 
 
 def spawn_stop_command(plan: ServicePlan, pid: int) -> "subprocess.Popen[bytes]":
@@ -166,6 +208,7 @@ def spawn_stop_command(plan: ServicePlan, pid: int) -> "subprocess.Popen[bytes]"
             stdout=log,
             stderr=log,
             start_new_session=True,
+            **child_identity(service.user, service.group),
         )
     except OSError as error:
         reason = f"its stop_command {service.stop_command[0]!r} cannot be run: {error.strerror}"
@@ -183,8 +226,9 @@ def open_log(service: Service) -> int:
         raise _unwritable(service, error) from None
 
 
-def _check_log(service: Service) -> None:
+def _check_log(plan: ServicePlan) -> None:
     """Raise CannotStartError if the log exists and cannot be written, or never can."""
+    service = plan.service
     try:
         os.close(open_plain(Path(service.log), APPEND & ~os.O_CREAT))
     except FileNotFoundError:
@@ -213,11 +257,15 @@ def _take_lock(service: Service, run: RunDirectory) -> int:
     return lock
 
 
-def _find_program(plan: ServicePlan, name: str) -> str | None:
-    """Return the program's path as exec would find it, with the service's PATH and working directory, or None."""
+def find_program(name: str, *, directory: str, path: str | None) -> str | None:
+    """Return the program's path as exec would find it with this PATH in this directory, or None."""
     if os.sep in name:
-        return shutil.which(Path(plan.service.cwd) / name)
-    return shutil.which(name, path=plan.environment.get("PATH", os.defpath))
+        return shutil.which(Path(directory) / name)
+    return shutil.which(name, path=os.defpath if path is None else path)
+
+
+def _find_program(plan: ServicePlan, name: str) -> str | None:
+    return find_program(name, directory=plan.service.cwd, path=plan.environment.get("PATH"))
 
 
 def _refused(service: Service, kind: FailureKind, message: str, hint: str | None = None) -> CannotStartError:

@@ -1,18 +1,23 @@
-"""`start --preview`: what would be started, how and in which order, without starting it."""
+"""`start --preview`: what would be started, how and in which order, and what prevents it, without starting it."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+from toombos_cli.base.errors import Problem
 from toombos_cli.base.results import Report, Verdict
 from toombos_cli.manifest.model import DRY_RUN, Manifest
 from toombos_cli.project.mode import asks_for_dry_run
 from toombos_cli.settings.display import shown_manifest_value
-from toombos_cli.settings.env_file import read_env_file
+from toombos_cli.settings.env_files import read_env_files
 from toombos_cli.settings.values import Origin, effective_values
 from toombos_cli.supervisor.ordering import default_names, with_dependencies
+from toombos_cli.supervisor.plan import build_plan
+from toombos_cli.supervisor.protocol import ServiceFailure
+from toombos_cli.supervisor.reports import FailureRow
 from toombos_cli.supervisor.running_system import mode_to_join, other_spellings, present_state
+from toombos_cli.supervisor.spawning import failures_of
 
-_SHOWN = (Origin.MODE, Origin.SERVICE, Origin.MANIFEST)
+_SHOWN = (Origin.MODE, Origin.SERVICE, Origin.USER, Origin.MANIFEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,7 @@ class PreviewedService:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPreview(Report):
-    """The services in start order."""
+    """The services in start order. `failures` is what is known beforehand to prevent the start: nothing would run."""
 
     kind: ClassVar[str] = "start_preview"
     asked_for: ClassVar[bool] = True
@@ -48,12 +53,18 @@ class StartPreview(Report):
     """Whether every service would be asked to run dry."""
     mode: str | None
     mode_text: str
+    failures: tuple[FailureRow, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """SKIP if there is nothing to start; a preview that cannot be made is an error."""
-        return Verdict.PASS if self.services else Verdict.SKIP
+        """FAIL if nothing could be started, SKIP if there is nothing to start."""
+        return Verdict.FAIL if self.failures else Verdict.PASS if self.services else Verdict.SKIP
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What prevents the start."""
+        return tuple(failure.problem for failure in self.failures)
 
 
 def preview_start(manifest: Manifest, names: tuple[str, ...], *, mode: str | None) -> StartPreview:
@@ -61,15 +72,19 @@ def preview_start(manifest: Manifest, names: tuple[str, ...], *, mode: str | Non
 
     If the system already runs, the mode is that of the system. Raises as `run_start`.
     """
-    env_file = read_env_file(manifest.project)
+    env_files = read_env_files(manifest)
     before = present_state(manifest.project, manifest.services)
     pids = {name: state.pid for name, state in before.services.items() if state.pid} if before else {}
     mode = mode_to_join(manifest, before, mode)
-    previewed = []
+    plan = build_plan(manifest, mode=mode)
+    previewed: list[PreviewedService] = []
+    failures: list[ServiceFailure] = []
     dry_run = True
     for name in with_dependencies(manifest.services, names or default_names(manifest.services)):
         service = manifest.services[name]
-        values = effective_values(manifest, service, env_file, mode=mode)
+        if name not in pids:
+            failures += failures_of(plan.services[name])
+        values = effective_values(manifest, service, env_files, mode=mode)
         dry_run = dry_run and asks_for_dry_run(manifest, values, mode)
         previewed.append(
             PreviewedService(
@@ -93,5 +108,10 @@ def preview_start(manifest: Manifest, names: tuple[str, ...], *, mode: str | Non
     asked = DRY_RUN if dry_run else mode
     text = f"mode {asked}" if asked else "live mode" if DRY_RUN in manifest.modes else ""
     return StartPreview(
-        services=tuple(previewed), dry_run=dry_run, mode=mode, mode_text=text, notes=other_spellings(manifest)
+        services=tuple(previewed),
+        dry_run=dry_run,
+        mode=mode,
+        mode_text=text,
+        failures=tuple(map(FailureRow.of, failures)),
+        notes=other_spellings(manifest),
     )

@@ -7,7 +7,7 @@ import pytest
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.settings.databases import Database, DatabaseKind, Server, find_databases
 from toombos_cli.settings.display import masked_url
-from toombos_cli.settings.env_file import read_env_file
+from toombos_cli.settings.env_files import read_env_files
 
 SHOP = '[services.shop]\ncommand = ["shop"]\nscheme = "none"\n'
 CASH = '[services.cash]\ncommand = ["cash"]\nscheme = "none"\n'
@@ -17,7 +17,7 @@ ROLE = '[environment.{name}]\ndescription = "x"\nrole = "database"\n'
 def found(project: Path, manifest: str, env: str = "", mode: str | None = None) -> tuple[Database, ...]:
     (project / "toombos.toml").write_text(manifest)
     (project / ".env").write_text(env)
-    return find_databases(load_manifest(project), read_env_file(project), mode=mode, environ={})
+    return find_databases(load_manifest(project), read_env_files(load_manifest(project)), mode=mode, environ={})
 
 
 def seen(databases: tuple[Database, ...]) -> list[tuple[str, str, tuple[str, ...]]]:

@@ -99,7 +99,8 @@ def test_an_env_file_that_the_user_cannot_read_fails_with_a_fix():
 
 def test_an_env_file_of_another_user_is_a_warning(configured: Project):
     facts = replace(configured.facts(), user=12345)
-    facts = replace(facts, status=replace(facts.status, owner=54321))
+    found = replace(facts.file, status=replace(facts.status, owner=54321))
+    facts = replace(facts, file=found, files=(found,))
 
     finding = next(f for f in check_configuration(facts) if f.id == "owner")
 
@@ -138,7 +139,7 @@ def running(configured: Project) -> Iterator[Project]:
     import msgspec
 
     from toombos_cli.project.state import Phase, RunDirectory, ServiceState, SystemState
-    from toombos_cli.settings.env_file import read_env_file
+    from toombos_cli.settings.env_files import read_env_files
     from toombos_cli.supervisor.plan import stamp
 
     manifest = load_manifest(configured.path)
@@ -152,7 +153,7 @@ def running(configured: Project) -> Iterator[Project]:
         dry_run=True,
         mode="dry_run",
         started_at=0.0,
-        env_file=stamp(read_env_file(configured.path)),
+        env_file=stamp(read_env_files(manifest)),
         services={
             "crm": ServiceState(
                 service=manifest.services["crm"],

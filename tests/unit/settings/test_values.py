@@ -4,7 +4,7 @@ import pytest
 
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.settings.encryption import encrypt
-from toombos_cli.settings.env_file import read_env_file
+from toombos_cli.settings.env_files import read_env_files
 from toombos_cli.settings.values import Origin, clear_values, effective_values
 
 MANIFEST = """
@@ -54,7 +54,7 @@ def test_the_strongest_layer_wins(tmp_path, name, text, environ, mode, value, or
     (tmp_path / ".env").write_text(text)
     manifest = load_manifest(tmp_path)
 
-    values = effective_values(manifest, manifest.services["a"], read_env_file(tmp_path), mode=mode, environ=environ)
+    values = effective_values(manifest, manifest.services["a"], read_env_files(manifest), mode=mode, environ=environ)
 
     assert (values[name].value, values[name].origin, values[name].line) == (value, origin, line)
 
@@ -62,7 +62,7 @@ def test_the_strongest_layer_wins(tmp_path, name, text, environ, mode, value, or
 def test_the_representation_of_a_value_does_not_show_it(tmp_path):
     (tmp_path / ".env").write_text("API_KEY=hunter22\n")
 
-    values = effective_values(load_manifest(tmp_path), None, read_env_file(tmp_path), environ={})
+    values = effective_values(load_manifest(tmp_path), None, read_env_files(load_manifest(tmp_path)), environ={})
 
     assert "hunter22" not in repr(values["API_KEY"])
 
@@ -96,7 +96,7 @@ def test_a_value_is_decrypted_or_the_reason_is_given(case, tmp_path):
     (tmp_path / ".env").write_text(text.replace("SECRET", encrypt("word", KEY)))
     loaded = load_manifest(tmp_path)
 
-    clear = clear_values(loaded, loaded.services["a"], read_env_file(tmp_path), environ=environ)
+    clear = clear_values(loaded, loaded.services["a"], read_env_files(load_manifest(tmp_path)), environ=environ)
 
     assert clear.values["X"] == expected if "X" in clear.values else clear.undecryptable["X"].startswith(expected)
     assert ("X" in clear.values) == (expected in ("word", "other"))

@@ -7,12 +7,11 @@ from toombos_cli.config.imports.compose_health import take_health
 from toombos_cli.config.imports.compose_ports import take_ports
 from toombos_cli.config.imports.compose_service import ComposeService
 from toombos_cli.config.imports.draft import ServiceDraft, SystemDraft
-from toombos_cli.config.imports.expressible import Ability, can_express
+from toombos_cli.config.imports.expressible import Ability
 from toombos_cli.config.imports.extends import with_extensions
 from toombos_cli.config.imports.node import Foreign, Node
 from toombos_cli.config.imports.ports import named_port
 from toombos_cli.config.imports.quantities import megabytes, seconds
-from toombos_cli.config.imports.reading import read_variables
 from toombos_cli.config.imports.secrets import is_secret
 from toombos_cli.config.imports.variables import Variables
 from toombos_cli.config.imports.watching import watch
@@ -89,8 +88,9 @@ def _service(service: ComposeService, variables: Variables) -> None:
 def _environment(service: ComposeService, variables: Variables) -> None:
     draft = service.draft
     for file in service.node["env_file"].items():
-        path = variables.filled(file["path"] if isinstance(file.value, dict) else file)
-        _env_file(service, path)
+        is_table = isinstance(file.value, dict)
+        path = variables.filled(file["path"] if is_table else file)
+        _env_file(service, path, optional=is_table and file["required"].is_false())
     given = service.node["environment"]
     pairs = given.entries() if not isinstance(given.value, list) else _pairs(given)
     for name, value in pairs.items():
@@ -119,20 +119,13 @@ def _pairs(given: Node) -> dict[str, Node]:
     return found
 
 
-def _env_file(service: ComposeService, path: str) -> None:
+def _env_file(service: ComposeService, path: str, *, optional: bool) -> None:
     here = service.here(path)
     if here == ".env":
         return  # all services get it
-    if can_express(Ability.ENV_FILES):
-        service.draft.keys.setdefault("env_files", []).append(here)
-        return
-    file = service.node.source.path.parent / path
-    values = read_variables(file)
-    if values is None:
-        service.draft.todo.append(f"{here} is not there: its variables are not taken over")
-        return
-    service.draft.notes.append(f"the variables of {here} are copied into this table")
-    service.draft.env.update(values)
+    service.draft.keys.setdefault("env_files", []).append(f"{here}?" if optional else here)
+    if not optional and not (service.node.source.path.parent / path).exists():
+        service.draft.todo.append(f"{here} is not there, and the service does not start without it")
 
 
 def _dependencies(system: SystemDraft, name: str, node: Node) -> None:
@@ -180,8 +173,7 @@ def _running(draft: ServiceDraft, node: Node, variables: Variables) -> None:
     profiles = [variables.filled(item) for item in node["profiles"].items()]
     if profiles:
         draft.set("optional", True, f"its profile was {', '.join(profiles)}: it starts if it is named")
-        if can_express(Ability.GROUPS):
-            draft.set("groups", profiles)
+        draft.group(*profiles)
 
 
 def _watch(service: ComposeService, variables: Variables) -> None:

@@ -63,6 +63,11 @@ class ServiceDraft:
         self.unsaid.append(f"{ability} cannot be written yet ({key})")
         return False
 
+    def group(self, *names: str) -> None:
+        """Add it to groups; their names are made of letters, digits, `_`, `-` and `.`."""
+        plain = (_NOT_IN_NAMES.sub("-", name).strip("-.") for name in names)
+        self.keys["groups"] = list(dict.fromkeys((*self.keys.get("groups", ()), *filter(None, plain))))
+
     def listen(self, port: int, *, beside: str = "") -> None:
         """Set its port. Until its health is known, it is well while it accepts connections."""
         self.set("port", port, beside)

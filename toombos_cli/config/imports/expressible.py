@@ -17,8 +17,6 @@ class Ability(StrEnum):
     HEALTH_COMMAND = "a health check by a command"
     STOP_SIGNAL = "the signal that stops it"
     STOP_COMMAND = "the command that stops it"
-    GROUPS = "groups of services"
-    ENV_FILES = "variables from further files"
     USER = "the user it runs as"
     WATCH = "a restart when files change"
 
@@ -29,8 +27,6 @@ EXAMPLES: Mapping[Ability, Mapping[str, Any]] = {
     Ability.HEALTH_COMMAND: {"health": {"command": ["pg_isready"]}},
     Ability.STOP_SIGNAL: {"stop_signal": "INT"},
     Ability.STOP_COMMAND: {"stop_command": ["true"]},
-    Ability.GROUPS: {"groups": ["web"]},
-    Ability.ENV_FILES: {"env_files": ["web.env"]},
     Ability.USER: {"user": "nobody"},
     Ability.WATCH: {"watch": ["src"]},
 }

@@ -105,7 +105,7 @@ def _environments(draft: ServiceDraft, node: Node) -> None:
                 f"{key} set {', '.join(values.entries())}: with [modes.{mode}] they are chosen by start --mode {mode}"
             )
     if node["env_file"]:
-        draft.say(Ability.ENV_FILES, "env_files", [item.scalar() for item in node["env_file"].items()])
+        draft.set("env_files", [item.scalar() for item in node["env_file"].items()])
 
 
 def _running(draft: ServiceDraft, node: Node) -> None:
@@ -131,7 +131,7 @@ def _running(draft: ServiceDraft, node: Node) -> None:
             draft.restart("backoff_initial_s", pause_s)
     _watch(draft, node)
     if node["namespace"]:
-        draft.say(Ability.GROUPS, "groups", [node["namespace"].scalar()])
+        draft.group(node["namespace"].scalar())
     if user := (node["user"] or node["uid"]).scalar():
         draft.say(Ability.USER, "user", user)
     log = next((node[key].scalar() for key in ("out_file", "output", "log_file", "log") if node[key]), "")

@@ -193,7 +193,7 @@ def _running(draft: ServiceDraft, node: Node) -> None:
     if node["disabled"].is_true():
         draft.set("optional", True, "it was disabled: it starts if it is named")
     if node["namespace"]:
-        draft.say(Ability.GROUPS, "groups", [node["namespace"].scalar()])
+        draft.group(node["namespace"].scalar())
     if node["replicas"] and (node["replicas"].number() or 1) > 1:
         draft.todo.append(f"{node['replicas'].scalar()} replicas: one service is one process; write one table for each")
 

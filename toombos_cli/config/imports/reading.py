@@ -8,7 +8,6 @@ from toombos_cli.base.errors import ConfigurationError, RefusedError, UsageError
 from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted, decode_untrusted_yaml
 from toombos_cli.config.imports.node import Foreign, Node
-from toombos_cli.settings.env_file import parse_env_text
 
 MOST_BYTES = 512 * 1024
 """Longer files are none that a person has written; a YAML text of this size is read in about a second."""
@@ -76,12 +75,3 @@ def as_json(foreign: Foreign) -> tuple[Foreign, Node]:
         message = _AT_BYTE.sub("", str(error))
         raise foreign.problem(f"not valid JSON: {message}", line=line, hint="correct that line") from None
     return foreign, Node(value, foreign)
-
-
-def read_variables(path: Path) -> dict[str, str] | None:
-    """Return the variables of an env file, or None if it cannot be read."""
-    try:
-        text = read_plain(path, MOST_BYTES, follows_link=True).decode()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return dict(parse_env_text(text, path).values)

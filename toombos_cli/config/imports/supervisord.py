@@ -192,7 +192,7 @@ def _group(system: SystemDraft, section: Node, group: str) -> None:
     for program in filter(None, (part.strip() for part in section["programs"].scalar().split(","))):
         for source_name, draft in system.services.items():
             if source_name == program or re.fullmatch(rf"{re.escape(program)}-\d+", source_name):
-                draft.say(Ability.GROUPS, "groups", [group])
+                draft.group(group)
 
 
 def _order(system: SystemDraft, priorities: Mapping[str, int]) -> None:

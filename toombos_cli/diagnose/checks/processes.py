@@ -25,7 +25,7 @@ from toombos_cli.project.state import FailureKind, Phase
 
 _GROUP = "process"
 _SHOWN = 3
-_WRONG_KEY = {FailureKind.COMMAND: "command", FailureKind.DIRECTORY: "cwd"}
+_WRONG_KEY = {FailureKind.COMMAND: "command", FailureKind.DIRECTORY: "cwd", FailureKind.USER: "user"}
 """The manifest key that is wrong if the supervisor can never run a service."""
 _SENT_BY_OTHERS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 """The signals by which somebody ends a process: it can be started again."""

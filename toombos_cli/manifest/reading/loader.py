@@ -26,6 +26,7 @@ from toombos_cli.manifest.reading.layers import (
 )
 from toombos_cli.manifest.reading.placeholders import UnknownPlaceholderError, expand_service
 from toombos_cli.manifest.reading.references import applicable_steps, named_services
+from toombos_cli.manifest.tables.env_files import check_env_files
 from toombos_cli.manifest.tables.service import Service
 
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -85,6 +86,7 @@ class _Check:
         sections.setdefault("name", printable(source.project.name))
         if not services and not self.problems:
             self._add((), "no services", hint=f'add [services.NAME] tables, or extends = "{PACKAGED}"')
+        self._env_files(sections)
         self._relations(services)
         self._references(sections, declared, services)
         if self.problems:
@@ -141,6 +143,12 @@ class _Check:
                 self._add(("services", name, "log"), message, hint=f'log = "logs/{name}-service.log"')
         disabled = services.keys() - expanded.keys()
         return {name: settled(service, services, disabled) for name, service in expanded.items()}
+
+    def _env_files(self, sections: dict[str, Any]) -> None:
+        try:
+            check_env_files(sections.get("env_files") or ())
+        except ValueError as error:
+            self._add(("env_files",), str(error))
 
     def _relations(self, services: dict[str, Service]) -> None:
         taken: dict[tuple[str, int], str] = {}

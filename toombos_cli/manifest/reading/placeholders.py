@@ -50,6 +50,7 @@ def expand_service(service: Service, services: Mapping[str, Service], project: P
         inputs=tuple(filled("inputs", pattern) for pattern in service.inputs),
         cwd=str(project / filled("cwd", service.cwd)),
         log=str(project / filled("log", service.log)),
+        env_files=tuple(filled("env_files", name) for name in service.env_files),
         env={name: filled("env", value) for name, value in service.env.items()},
         default_env={name: filled("default_env", value) for name, value in service.default_env.items()},
     )

@@ -1,11 +1,13 @@
 """The manifest's `[services.NAME]` tables: how one service is started, judged and stopped."""
 
+import re
 from typing import Literal
 
 import msgspec
 
 from toombos_cli.base.addresses import host_port
 from toombos_cli.manifest.tables.dependencies import Dependency, When
+from toombos_cli.manifest.tables.env_files import check_env_files
 from toombos_cli.manifest.tables.expectations import Expectation, check_headers, check_path, header_variables
 from toombos_cli.manifest.tables.health_words import HealthWords
 from toombos_cli.manifest.tables.table import Table
@@ -43,6 +45,7 @@ class Limits(Table, frozen=True):
     sustained_s: float = 30.0
 
 
+_GROUP_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 FILES = ("ca_file", "client_cert", "client_key", "unix")
 """The keys of a service that name files."""
 
@@ -82,7 +85,15 @@ class Service(Table, frozen=True):
     optional: bool = False
     """An optional service is started and judged only if it is requested or already running."""
     enabled: bool = True
+    groups: tuple[str, ...] = ()
+    """Groups that it belongs to: `@NAME` stands for all services of one wherever services are named."""
     cwd: str = "{project}"
+    user: str = ""
+    """The user that it runs as, by name or number; only root can choose another one than itself."""
+    group: str = ""
+    """The group that it runs with, if it is not the user's own."""
+    stdin: Literal["null", "open"] = "null"
+    """`null`: its standard input is at its end. `open`: it stays open and empty, for programs that end with it."""
     host: str = "127.0.0.1"
     scheme: Literal["http", "https", "tcp", "none"] = "http"
     """`tcp`: healthy and ready while it accepts connections. `none`: healthy while its process runs; `port` is 0.
@@ -91,6 +102,8 @@ class Service(Table, frozen=True):
     """Variables that override the environment and `.env`."""
     default_env: dict[str, str] = {}
     """Variables that the environment and `.env` override."""
+    env_files: tuple[str, ...] = ()
+    """Files like `.env` for this service alone: they override those of the system, and a later one wins."""
     headers: dict[str, str] = {}
     """Headers of every request to it; `${env.NAME}` stands for a variable of the service."""
     ca_file: str = ""
@@ -141,10 +154,7 @@ class Service(Table, frozen=True):
             raise ValueError(f"{given[0]} is set, but only a task (kind = 'task') has it")
         if not self.command:
             raise ValueError("command must name a program")
-        variables = (*self.env.items(), *self.default_env.items())
-        words = (*self.command, *self.stop_command, *self.inputs)
-        if any("\0" in text for text in (*words, self.cwd, self.host, self.log, *map("=".join, variables))):
-            raise ValueError("command, stop_command, inputs, cwd, host, log and env must not contain the character NUL")
+        self._has_no_nul()
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port must be 1 to 65535, not {self.port}")
         for field in ("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"):
@@ -154,6 +164,12 @@ class Service(Table, frozen=True):
             raise ValueError("restart_when_unhealthy is set, but restart.policy = 'never' restarts nothing")
         if isinstance(self.watch, tuple):
             check_patterns(self.watch)
+        check_env_files(self.env_files)
+        if self.group and not self.user:
+            raise ValueError("group is set, but user is not")
+        for group in self.groups:
+            if not _GROUP_NAME.fullmatch(group):
+                raise ValueError(f"groups must be names of letters, digits, '_', '-' and '.', not {group!r}")
         self._is_reachable()
         if self.scheme in ("tcp", "none"):
             self._has_no_paths()
@@ -181,6 +197,21 @@ class Service(Table, frozen=True):
             raise ValueError("timeout_s must be at least 0 seconds")
         msgspec.structs.force_setattr(self, "scheme", "none")
 
+    def _has_no_nul(self) -> None:
+        """Raise ValueError for a text that cannot be passed to another program or to the kernel."""
+        for field in ("cwd", "user", "group", "host", "log", *FILES):
+            if "\0" in getattr(self, field):
+                raise ValueError(f"{field} must not contain the character NUL")
+        variables = (*self.env.items(), *self.default_env.items())
+        for field, texts in (
+            ("command", self.command),
+            ("stop_command", self.stop_command),
+            ("inputs", self.inputs),
+            ("env", map("=".join, variables)),
+        ):
+            if any("\0" in text for text in texts):
+                raise ValueError(f"{field} must not contain the character NUL")
+
     def _is_reachable(self) -> None:
         """Raise ValueError for an address that the scheme does not have."""
         if self.scheme == "none" and self.port:
@@ -196,8 +227,6 @@ class Service(Table, frozen=True):
             raise ValueError(f"{given[0]} is set, but only scheme = 'https' has certificates")
         if self.insecure and self.ca_file:
             raise ValueError("insecure accepts any certificate, but ca_file is set as well: remove one of them")
-        if any("\0" in getattr(self, field) for field in FILES):
-            raise ValueError(f"{', '.join(FILES)} must not contain the character NUL")
 
     def _has_no_paths(self) -> None:
         """Raise ValueError for what only HTTP has; a command can say whether the service is well."""

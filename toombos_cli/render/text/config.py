@@ -41,11 +41,13 @@ def show_change(report: "SettingsChangeReport", output: Output) -> None:
     if not names:
         output.stdout.print(f"nothing to do: {report.path} contains no secret in clear text", soft_wrap=True)
         return
-    output.stdout.print(f"{_DONE[report.action]} {report.path}: {names}", soft_wrap=True)
+    paths = ", ".join(map(str, (report.path, *report.further)))
+    output.stdout.print(f"{_DONE[report.action]} {paths}: {names}", soft_wrap=True)
     if report.backup is not None:
-        output.stderr.print(
-            f"The old file is {report.backup}; remove it once the services run with the new key.", soft_wrap=True
-        )
+        copies = [report.backup, *(path.with_name(f"{path.name}{report.backup.suffix}") for path in report.further)]
+        old = f"The old file is {copies[0]}" if len(copies) == 1 else f"The old files are {', '.join(map(str, copies))}"
+        remove = "remove it" if len(copies) == 1 else "remove them"
+        output.stderr.print(f"{old}; {remove} once the services run with the new key.", soft_wrap=True)
     if report.restart_needed:
         output.stderr.print(f"hint: {here('restart')}", style="cyan", soft_wrap=True)
 
@@ -113,4 +115,4 @@ def show_values(report: "ShowReport", output: Output) -> None:
 
 def _source(value: "ShownValue") -> str:
     source = f"{value.source} {value.service}".rstrip() if value.line is None else f"{value.source}:{value.line}"
-    return source if value.overrides_line is None else f"{source} (over .env:{value.overrides_line})"
+    return source if value.overrides_line is None else f"{source} (over {value.overrides_file}:{value.overrides_line})"

@@ -4,6 +4,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from toombos_cli.render.formats import Output
+from toombos_cli.render.problems import print_problems
 
 if TYPE_CHECKING:
     from toombos_cli.supervisor.start_preview import StartPreview
@@ -17,8 +18,9 @@ def show(report: "StartPreview", output: Output) -> None:
         return
     count = sum(service.pid is None for service in report.services)
     mode = f" in {report.mode_text}" if report.mode_text else ""
+    would = "Could not" if report.failures else "Would"
     console.print(
-        f"Would start {count} service{'s' * (count != 1)}{mode}, in this order; nothing was started.", soft_wrap=True
+        f"{would} start {count} service{'s' * (count != 1)}{mode}, in this order; nothing was started.", soft_wrap=True
     )
     for number, service in enumerate(report.services, 1):
         runs = f", already running as pid {service.pid}" if service.pid else ""
@@ -34,5 +36,6 @@ def show(report: "StartPreview", output: Output) -> None:
             console.print(f"   after    {name} is {condition}", soft_wrap=True)
         for name, value in service.environment.items():
             console.print(f"   env      {name}={value}", soft_wrap=True)
+    print_problems(report.problems, output.stderr)
     for note in report.notes:
         output.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)

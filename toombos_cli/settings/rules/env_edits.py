@@ -35,9 +35,16 @@ def where_set(facts: SettingsFacts, name: str, text: str = "") -> Evidence:
     if value is None:
         return Evidence(source=str(facts.env_file.path), text=text or f"{name} is not set")
     text = text or f"{name}={shown_value(name, value.value, facts.variables.get(name))}"
-    return (
-        at_line(facts, value.line, text) if value.line is not None else Evidence(source=value.origin.value, text=text)
-    )
+    return _in_file(facts, value, text) or Evidence(source=value.origin.value, text=text)
+
+
+def place_of(facts: SettingsFacts, value: Value) -> Evidence:
+    """Return the place that sets a value, with the variable's name alone."""
+    return _in_file(facts, value, value.name) or Evidence(source=value.origin.value, text=value.name)
+
+
+def _in_file(facts: SettingsFacts, value: Value, text: str) -> Evidence | None:
+    return at_line(facts.at(value.path), value.line, text) if value.line is not None else None
 
 
 def where_given(facts: SettingsFacts, database: Database) -> Evidence:
@@ -47,15 +54,17 @@ def where_given(facts: SettingsFacts, database: Database) -> Evidence:
     if variable is not None:
         shown = shown_value(database.name, database.url, variable)
     text = f"{database.name}={shown}"
-    if value.line is not None:
-        return at_line(facts, value.line, text)
+    if (in_file := _in_file(facts, value, text)) is not None:
+        return in_file
     if value.origin in (Origin.SERVICE, Origin.MANIFEST):
         return in_table(facts, value, *database.services, text=text)
     return Evidence(source=value.origin.value, text=text)
 
 
 def in_table(facts: SettingsFacts, value: Value, *services: str, text: str = "") -> Evidence:
-    """Return the tables of services that set a value."""
+    """Return the tables of services that set a value, or the line of their own env file."""
+    if (in_file := _in_file(facts, value, text or value.name)) is not None:
+        return in_file
     table = "env" if value.origin is Origin.SERVICE else "default_env"
     keys = ", ".join(f"[services.{name}] {table}" for name in services)
     return in_manifest(facts, f"{keys}: {text or value.name}")
@@ -82,12 +91,13 @@ def rename(facts: SettingsFacts, binding: Binding, new: str) -> Fix | None:
 
 
 def set_to(facts: SettingsFacts, name: str, value: str) -> Fix | None:
-    """Return the edit that sets `name=value` in `.env`, or None if a value or assignment spans several lines.
+    """Return the edit that sets `name=value`, or None if a value or assignment spans several lines.
 
-    It changes the last assignment of the name, or appends one.
+    It changes the last assignment of the name in the env file that counts, or appends one to `.env`.
     """
     if len(value.splitlines()) > 1:
         return None
+    facts = _where_to_set(facts, name)
     bindings = facts.env_file.bindings_of(name)
     if not bindings:
         return _append(facts, shlex.quote(f"{name}={value}"))
@@ -99,10 +109,11 @@ def set_to(facts: SettingsFacts, name: str, value: str) -> Fix | None:
 
 
 def unset(facts: SettingsFacts, name: str) -> Fix | None:
-    """Return the fix that removes a value where it is set: in the shell or in `.env`."""
+    """Return the fix that removes a value where it is set: in the shell or in an env file."""
     value = facts.values.get(name)
     if value is None or value.line is None:
         return unset_in_shell(name)
+    facts = facts.at(value.path)
     return remove_line(facts, facts.env_file.bindings_of(name)[-1])
 
 
@@ -112,8 +123,9 @@ def unset_in_shell(name: str) -> Fix:
 
 
 def fresh_secret(facts: SettingsFacts, name: str) -> Fix | None:
-    """Return the edit that sets a random secret in `.env` without showing it, or None if the shell sets it."""
+    """Return the edit that sets a random secret in an env file without showing it, or None if the shell sets it."""
     value = facts.values.get(name)
+    facts = _where_to_set(facts, name)
     bindings = facts.env_file.bindings_of(name)
     if not bindings:
         return _append(facts, f'"{name}={RANDOM_TEXT}"')
@@ -123,8 +135,16 @@ def fresh_secret(facts: SettingsFacts, name: str) -> Fix | None:
     return None
 
 
+def _where_to_set(facts: SettingsFacts, name: str) -> SettingsFacts:
+    """Return the facts with the file to edit: the one that sets the value, else the last one with the name."""
+    value = facts.values.get(name)
+    if value is not None and value.path is not None:
+        return facts.at(value.path)
+    return next((facts.at(file.path) for file in reversed(facts.env_files.shared) if file.bindings_of(name)), facts)
+
+
 def switch_on(facts: SettingsFacts, name: str) -> Fix | None:
-    """Return the fix that sets a switch to true: in `.env`, or in the shell if that overrides `.env`."""
+    """Return the fix that sets a switch to true: in an env file, or in the shell if that overrides it."""
     value = facts.values.get(name)
     if value is not None and value.origin is Origin.ENVIRONMENT:
         return fixes.shell(f"export {name}=true")

@@ -1,4 +1,4 @@
-"""Rules about the file `.env` itself: whether it exists, can be read, and who else can read it."""
+"""Rules about the env files themselves: whether they exist, can be read, and who else can read them."""
 
 import shlex
 from collections.abc import Iterator
@@ -34,14 +34,15 @@ def not_found(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def load(facts: SettingsFacts) -> Iterator[Finding]:
-    """The services must be able to load `.env` and decrypt its values."""
-    if facts.unreadable is not None:
-        yield fail(
-            f".env cannot be loaded: {facts.unreadable.message}",
-            Evidence(source=str(facts.env_file.path), line=facts.unreadable.line),
-            cause="the services refuse to start, or run with their defaults",
-            fix=facts.unreadable.fix,
-        )
+    """The services must be able to load every env file and decrypt its values."""
+    for view in facts.each_file():
+        if view.unreadable is not None:
+            yield fail(
+                f"{view.env_file.label} cannot be loaded: {view.unreadable.message}",
+                Evidence(source=str(view.env_file.path), line=view.unreadable.line),
+                cause="the services refuse to start, or run with their defaults",
+                fix=view.unreadable.fix,
+            )
     key = key_names(facts.manifest)[0]
     for name, reason in facts.undecryptable.items():
         yield _undecryptable(name, reason, where_set(facts, name), key)
@@ -64,18 +65,19 @@ def _undecryptable(name: str, reason: str, at: Evidence, key: str) -> Finding:
 
 def mode(facts: SettingsFacts) -> Iterator[Finding]:
     """The owner, and nobody else, must be able to read the file."""
+    name = facts.env_file.label
     if facts.status is None:
-        yield skip("there is no .env")
+        yield skip(f"there is no {name}")
         return
     bits, at = facts.status.mode, Evidence(source=str(facts.env_file.path), text=f"mode {facts.status.mode:04o}")
     path = str(facts.env_file.path)
     fix = command("chmod", "600", path, safe=True, undo=shlex.join(("chmod", f"{bits:o}", path)))
     if not bits & 0o400:
-        yield fail(".env is not readable by its owner", at, cause="the services cannot load it", fix=fix)
+        yield fail(f"{name} is not readable by its owner", at, cause="the services cannot load it", fix=fix)
     elif bits & 0o022:
-        yield fail("other users can write .env", at, cause="they can switch dry-run mode off", fix=fix)
+        yield fail(f"other users can write {name}", at, cause="they can switch dry-run mode off", fix=fix)
     elif bits & 0o044:
-        yield warn("other users can read .env", at, cause="it contains secrets", fix=fix)
+        yield warn(f"other users can read {name}", at, cause="it contains secrets", fix=fix)
     else:
         yield ok(f"mode {bits:04o}")
 
@@ -83,10 +85,10 @@ def mode(facts: SettingsFacts) -> Iterator[Finding]:
 def owner(facts: SettingsFacts) -> Iterator[Finding]:
     """Another user can change the file, or make it unreadable, if that user owns it."""
     if facts.status is None:
-        yield skip("there is no .env")
+        yield skip(f"there is no {facts.env_file.label}")
     elif facts.status.owner not in (facts.user, 0):
         yield warn(
-            f".env belongs to user {facts.status.owner}, but toombos runs as user {facts.user}",
+            f"{facts.env_file.label} belongs to user {facts.status.owner}, but toombos runs as user {facts.user}",
             Evidence(source=str(facts.env_file.path), text=f"uid {facts.status.owner}"),
             fix=advice(
                 f"run toombos as that user, or: sudo chown {facts.user} {shlex.quote(str(facts.env_file.path))}"

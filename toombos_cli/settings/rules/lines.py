@@ -1,4 +1,4 @@
-"""Rules about single lines of `.env`: silently dropped, set twice, or read differently by other programs."""
+"""Rules about single lines of an env file: silently dropped, set twice, or read differently by other programs."""
 
 import re
 from collections.abc import Iterator
@@ -127,7 +127,7 @@ def spaces(facts: SettingsFacts) -> Iterator[Finding]:
             yield warn(
                 f"{name} has spaces around =",
                 at_line(facts, binding.line, f"{name}{match[1]}={match[2]}..."),
-                cause="the services load it, but `source .env` and Docker reject the line",
+                cause=f"the services load it, but `source {facts.env_file.label}` and Docker reject the line",
                 fix=edit(facts, binding.line, r"s/[[:blank:]]*=[[:blank:]]*/=/"),
             )
 
@@ -170,7 +170,7 @@ def portability(facts: SettingsFacts) -> Iterator[Finding]:
             yield warn(
                 f"a shell reads {shown_name(binding.name, facts.variables)} differently: {difference}",
                 at_line(facts, binding.line),
-                cause="`source .env` sets a different value from the services', or runs part of it as a command",
+                cause=f"`source {facts.env_file.label}` sets another value than the services get, or runs part of it",
                 fix=advice("put single quotes around the value" if "'" not in raw else "use only letters and digits"),
             )
         if raw[:1] in ("'", '"') or re.search(r"\s#", raw) or binding.text.startswith("export "):

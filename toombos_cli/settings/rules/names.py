@@ -26,6 +26,11 @@ def extra(facts: SettingsFacts) -> Iterator[Finding]:
         yield skip("the manifest documents no variables ([environment.NAME])")
         return
     yield from _spellings(facts)
+    for view in facts.each_file():
+        yield from _unknown(view)
+
+
+def _unknown(facts: SettingsFacts) -> Iterator[Finding]:
     for binding in facts.env_file.bindings:
         name = binding.name
         if name is None or binding.sets_nothing:
@@ -33,14 +38,14 @@ def extra(facts: SettingsFacts) -> Iterator[Finding]:
         if name in facts.variables:
             if facts.variables[name].environment_only:
                 yield warn(
-                    f"{name} has no effect in .env: it is read only from the process environment",
+                    f"{name} has no effect in {facts.env_file.label}: it is read only from the process environment",
                     at_line(facts, binding.line),
                     fix=remove_line(facts, binding) or advice(f"export {name} in the shell instead"),
                 )
             continue
         guess = nearest(name, facts.variables)
         shown = shown_name(name, facts.variables)
-        if any(other.name == name and other.origin is Origin.ENV_FILE for other in facts.other_spellings):
+        if any(other.name == name and other.path == facts.env_file.path for other in facts.other_spellings):
             continue
         if guess is not None:
             yield fail(
@@ -64,12 +69,13 @@ def _spellings(facts: SettingsFacts) -> Iterator[Finding]:
         reason = f"{other.name} differs from {other.documented} only in case"
         cause = f"a service that ignores case reads it as {other.documented}; toombos and its own services do not"
         if other.origin is Origin.ENV_FILE:
-            binding = facts.env_file.bindings_of(other.name)[-1]
+            there = facts.at(other.path)
+            binding = there.env_file.bindings_of(other.name)[-1]
             yield fail(
                 reason,
-                at_line(facts, binding.line),
+                at_line(there, binding.line),
                 cause=cause,
-                fix=rename(facts, binding, other.documented)
+                fix=rename(there, binding, other.documented)
                 or advice(f"write {other.documented} on line {binding.line}"),
             )
         elif other.origin is Origin.ENVIRONMENT:
@@ -90,8 +96,8 @@ def _spellings(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def _used_elsewhere(facts: SettingsFacts) -> set[str]:
-    """Return the names that values of `.env` or the manifest refer to as `${NAME}`, or that the manifest sets."""
-    texts = [b.value for b in facts.env_file.bindings if b.value]
+    """Return the names that values of env files or the manifest refer to as `${NAME}`, or that the manifest sets."""
+    texts = [b.value for file in facts.env_files for b in file.bindings if b.value]
     texts += [channel.url for channel in facts.manifest.alerts.channels.values()]
     for service in facts.manifest.services.values():
         texts += [*service.env.values(), *service.default_env.values(), *service.command]
@@ -149,7 +155,7 @@ def example_diff(facts: SettingsFacts) -> Iterator[Finding]:
         )
     for name, value in facts.example.values.items():
         variable = facts.variables.get(name)
-        if variable and variable.secret and value and value == facts.env_file.values.get(name):
+        if variable and variable.secret and value and any(value == file.values.get(name) for file in facts.env_files):
             yield fail(
                 f"{name} in .env.example is the secret that .env uses",
                 Evidence(source=path, line=facts.example.lines.get(name)),

@@ -8,9 +8,9 @@ from toombos_cli.base.findings import Evidence, Finding, fail, ok, skip, warn
 from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.processes import conflicts
 from toombos_cli.settings.facts import SettingsFacts
-from toombos_cli.settings.rules.env_edits import in_manifest, unset
+from toombos_cli.settings.rules.env_edits import in_manifest, place_of, unset
 from toombos_cli.settings.types import type_error
-from toombos_cli.settings.values import Origin, Value
+from toombos_cli.settings.values import Origin
 
 
 def port_clash(facts: SettingsFacts) -> Iterator[Finding]:
@@ -32,7 +32,7 @@ def port_clash(facts: SettingsFacts) -> Iterator[Finding]:
             if server and server.port == service.port and conflicts(service.host, server.host):
                 yield fail(
                     f"{database.name} uses port {server.port}, which is the port of {service.name}",
-                    _where(facts, database.value),
+                    place_of(facts, database.value),
                     fix=advice(f"correct the port in {database.name}, or give {service.name} another port"),
                 )
     urls = [(name, _address(facts, name)) for name in facts.with_role("mock_url", "live_url")]
@@ -40,7 +40,7 @@ def port_clash(facts: SettingsFacts) -> Iterator[Finding]:
         if address[1] is not None and address == other_address and is_loopback(address[0]):
             yield fail(
                 f"{name} and {other_name} are the same address, port {address[1]}",
-                *(_where(facts, facts.values[n]) for n in (name, other_name) if n in facts.values),
+                *(place_of(facts, facts.values[n]) for n in (name, other_name) if n in facts.values),
                 cause="one program would get the requests for the other",
                 fix=advice("correct one of them"),
             )
@@ -63,7 +63,7 @@ def client_urls(facts: SettingsFacts) -> Iterator[Finding]:
             removal = unset(facts, name) if value.origin in (Origin.ENV_FILE, Origin.ENVIRONMENT) else None
             yield fail(
                 f"{name} is {host}:{port}, but {target.name} listens on {target.host}:{target.port}",
-                _where(facts, value),
+                place_of(facts, value),
                 cause=f"{user} cannot reach {target.name}; without {name} it uses the manifest's address",
                 fix=removal or advice(f"set {name}={target.url}"),
             )
@@ -84,7 +84,7 @@ def ports(facts: SettingsFacts) -> Iterator[Finding]:
         if value and setters and value.origin in (Origin.ENV_FILE, Origin.ENVIRONMENT):
             yield warn(
                 f"{name} has no effect on {', '.join(setters)}: toombos sets it from the manifest",
-                _where(facts, value),
+                place_of(facts, value),
                 fix=unset(facts, name) or advice("set port or host in [services.NAME] of toombos.toml"),
             )
 
@@ -116,8 +116,3 @@ def prometheus(facts: SettingsFacts) -> Iterator[Finding]:
 def _address(facts: SettingsFacts, name: str) -> tuple[str, int | None]:
     value = facts.clear.get(name, "")
     return url_address(value) if value and not type_error(facts.variables[name], value) else ("", None)
-
-
-def _where(facts: SettingsFacts, value: Value) -> Evidence:
-    source = str(facts.env_file.path) if value.line is not None else value.origin.value
-    return Evidence(source=source, line=value.line, text=value.name)

@@ -44,7 +44,9 @@ def secret_set(facts: SettingsFacts) -> Iterator[Finding]:
 
 
 def _renewal(facts: SettingsFacts, name: str) -> Fix:
-    if facts.variables[name].role == "encryption_key" and any(map(is_encrypted, facts.env_file.values.values())):
+    if facts.variables[name].role == "encryption_key" and any(
+        is_encrypted(value) for file in facts.env_files for value in file.values.values()
+    ):
         return toombos(facts.manifest.project, "config", "rotate-key")
     if facts.variables[name].generate:
         return fresh_secret(facts, name) or advice("replace it with a random one of 32 characters or more")

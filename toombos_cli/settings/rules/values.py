@@ -66,7 +66,7 @@ def shadow(facts: SettingsFacts) -> Iterator[Finding]:
                 cause="the services read from it what .env does not set",
                 fix=unset_in_shell(name),
             )
-    for name, written in facts.env_file.values.items():
+    for name, written in _written(facts).items():
         exported = facts.environ.get(name)
         if not exported or exported == written:
             continue
@@ -77,24 +77,32 @@ def shadow(facts: SettingsFacts) -> Iterator[Finding]:
             if is_true(exported) == is_true(written):
                 continue
             both = f": {str(is_true(exported)).lower()} instead of {str(is_true(written)).lower()}"
+        place = next(facts.at(file.path) for file in reversed(facts.env_files.shared) if name in file.values)
         answer = fail if switch and not is_true(exported) else warn
         yield answer(
-            f"{shown_name(name, facts.variables)} in the environment overrides .env{both}",
+            f"{shown_name(name, facts.variables)} in the environment overrides {place.env_file.label}{both}",
             Evidence(source="environment", text=shown_name(name, facts.variables)),
-            at_line(facts, facts.env_file.lines[name]),
+            at_line(place, place.env_file.lines[name]),
             cause="a variable that this shell exports takes precedence over the file",
             fix=unset_in_shell(name) if shown_name(name, facts.variables) == name else advice("unset it in the shell"),
         )
 
 
+def _written(facts: SettingsFacts) -> dict[str, str]:
+    """Return what the env files that all services share set together."""
+    return {name: value for file in facts.env_files.shared for name, value in file.values.items()}
+
+
 def stale(facts: SettingsFacts) -> Iterator[Finding]:
-    """Services that were started with a different `.env` from the current one."""
+    """Services that were started with different env files from the current ones."""
     if facts.running is None:
         yield skip("nothing is running")
     elif facts.running.env_sha256 != facts.env_sha256:
+        labels = [file.label for file in facts.env_files]
+        changed = labels[0] if len(labels) == 1 else f"one of {', '.join(labels)}"
         yield warn(
-            f".env has changed since {', '.join(facts.running.services)} started",
-            Evidence(source=str(facts.env_file.path), text="changed since the start"),
+            f"{changed} has changed since {', '.join(facts.running.services)} started",
+            *(Evidence(source=str(file.path), text="changed since the start") for file in facts.env_files),
             cause="a process keeps the settings it was started with",
             fix=toombos(facts.manifest.project, "restart"),
         )

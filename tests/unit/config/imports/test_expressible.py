@@ -30,6 +30,7 @@ def written(directory: Path) -> str:
     """Return the manifest that is made from the Compose file, which need not load."""
     path = directory / "compose.yaml"
     path.write_text(COMPOSE)
+    (directory / "web.env").write_text("A=1\n")
     _, foreign, system = read_system(path, read_env_file(directory), ".")
     settle(system, foreign)
     secrets = Secrets(env_file=read_env_file(directory))
