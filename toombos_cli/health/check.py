@@ -47,8 +47,8 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
         else:
             found = _judge(manifest, service, result, owners.get(name), state)
             judged.append(_not_dry(manifest, found) if name in mode.denied_by else found)
-    if not names and all(s.reason in ABSENT and s.pid is None for s in judged):
-        judged = [replace(s, fix=_start(manifest, state)) for s in judged]
+    if not names and all((s.reason in ABSENT and s.pid is None) or s.status is ServiceStatus.DONE for s in judged):
+        judged = [s if s.status is ServiceStatus.DONE else replace(s, fix=_start(manifest, state)) for s in judged]
     return HealthReport(
         services=_explained(judged, services),
         skipped=tuple(skipped),

@@ -300,9 +300,9 @@ class Supervisor:
         if all(other.place == self.run.project for other in self.units.values() if other.is_active):
             self._notes.pop("place", None)
         if not self.is_homeless:
+            self._history.note(unit)  # first: who reads the state may then read why it is so
             self._state_file.write(self.state())
             self._alarms.note(unit.state)
-            self._history.note(unit)
             self._watches.note(unit)
         self._dependents.note(unit, self.units)
         progress = Progress(service=unit.name, phase=unit.state.phase, detail=unit.state.detail)

@@ -75,3 +75,20 @@ WANTED = {
 @pytest.mark.parametrize(("name", "exit_code", "wanted"), WANTED.values(), ids=WANTED.keys())
 def test_the_policy_decides_on_the_exit_code(name: str, exit_code: int | None, wanted: bool) -> None:
     assert policy(policy=name).wants_restart(exit_code) is wanted
+
+
+FAILING: dict[str, tuple[dict[str, float], list[float], float, float, bool]] = {
+    "probes that fail for 15 s each time": ({}, [20.0 * n for n in range(6)], 18.0, 15.0, True),
+    "the same times, but by exits": ({}, [20.0 * n for n in range(6)], 18.0, 0.0, False),
+    "well for a minute before the probes fail": ({}, [80.0 * n for n in range(6)], 78.0, 15.0, False),
+    "well for less than that": ({"reset_after_s": 70.0}, [80.0 * n for n in range(6)], 78.0, 70.0, True),
+}
+
+
+@pytest.mark.parametrize(("given", "times", "healthy_s", "failing_s", "loops"), FAILING.values(), ids=FAILING)
+def test_the_time_in_which_probes_fail_does_not_count(
+    given: dict[str, float], times: list[float], healthy_s: float, failing_s: float, loops: bool
+) -> None:
+    restarts = policy(**given)
+    delays = [restarts.delay_s(now, healthy_s=healthy_s, failing_s=failing_s) for now in times]
+    assert (None in delays) is loops
