@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from toombos_cli.base.errors import UsageError
 from toombos_cli.cli import options
 from toombos_cli.cli.invocation import Invocation, command
 from toombos_cli.cli.wait_progress import Waiting
@@ -41,6 +42,13 @@ def start(
         bool,
         typer.Option("--all-or-nothing", help="If a service fails, stop everything that this start has started."),
     ] = False,
+    same_mode: Annotated[
+        bool, typer.Option("--same-mode", help="Start in the mode of the last start, or dry if there was none.")
+    ] = False,
+    adopt: Annotated[
+        bool,
+        typer.Option("--adopt", help="Only if the supervisor has died: take over what it left, in the same mode."),
+    ] = False,
     timeout: options.StartTimeout = None,
 ) -> None:
     """Start the services and wait until each is ready.
@@ -54,15 +62,19 @@ def start(
         from toombos_cli.supervisor.start_preview import preview_start
 
         names = _names(invocation, services, monitoring)
-        invocation.finish(preview_start(invocation.manifest, names, mode=_mode(invocation, mode, dry_run=dry_run)))
+        chosen = _mode(invocation, mode, dry_run=dry_run, same=same_mode)
+        invocation.finish(preview_start(invocation.manifest, names, mode=chosen))
     refuse_half_restored(invocation)
+    if adopt:
+        _take_over(invocation, timeout)
     if foreground:
         names = _prepared(invocation, _names(invocation, services, monitoring))
-        _stay(invocation, names, mode=_mode(invocation, mode, dry_run=dry_run), timeout=timeout)
+        chosen = _mode(invocation, mode, dry_run=dry_run, same=same_mode)
+        _stay(invocation, names, mode=chosen, timeout=timeout)
     from toombos_cli.supervisor.spawn_supervisor import launched_early
 
     with launched_early(invocation.project) as early, Waiting(invocation) as waiting:
-        chosen = _mode(invocation, mode, dry_run=dry_run)
+        chosen = _mode(invocation, mode, dry_run=dry_run, same=same_mode)
         names = _prepared(invocation, _names(invocation, services, monitoring))
         from toombos_cli.supervisor.operations import run_start
 
@@ -101,13 +113,27 @@ def _names(invocation: Invocation, services: list[str] | None, monitoring: bool)
     return names
 
 
-def _mode(invocation: Invocation, name: str | None, *, dry_run: bool) -> str | None:
-    """Return the mode to start in, or None if none was asked for. Raises UsageError for an unknown one."""
+def _mode(invocation: Invocation, name: str | None, *, dry_run: bool, same: bool) -> str | None:
+    """Return the mode to start in, or None if none was asked for. Raises UsageError for an unknown one, or two."""
+    if same:
+        if name is not None or dry_run:
+            raise UsageError("--same-mode excludes --mode and --dry-run", hint="leave one of them out")
+        from toombos_cli.project.mode import mode_of_last_start
+
+        return mode_of_last_start(invocation.manifest)
     if name is None and not dry_run:
         return None
     from toombos_cli.project.mode import chosen_mode
 
     return chosen_mode(invocation.manifest, name, dry_run=dry_run)
+
+
+def _take_over(invocation: Invocation, timeout_s: float | None) -> NoReturn:
+    from toombos_cli.supervisor.take_over import run_take_over
+
+    with Waiting(invocation) as waiting:
+        report = run_take_over(invocation.manifest, timeout_s=timeout_s, on_progress=waiting.note)
+    invocation.finish(report)
 
 
 def _prepared(invocation: Invocation, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.manifest.tables.known import ID_PATTERN
-from toombos_cli.manifest.tables.service import DEFAULTS, FILES, NOT_OF_TASKS, OF_TASKS
+from toombos_cli.manifest.tables.service import DEFAULTS, FILES, GROUP_PATTERN, NOT_OF_TASKS, OF_TASKS
 
 Schema = dict[str, Any]
 
@@ -23,18 +23,23 @@ _WITHOUT_NUL: Schema = {"pattern": "^[^\\u0000]*$"}
 _TEXTS_WITHOUT_NUL: Schema = {"additionalProperties": {"type": "string"} | _WITHOUT_NUL}
 _WORDS: Schema = {"items": {"type": "string"} | _WITHOUT_NUL}
 _PATTERNS: Schema = {"items": {"type": "string", "minLength": 1} | _WITHOUT_NUL}
+_ENV_FILES: Schema = {"items": {"type": "string", "pattern": r"^[^\u0000]*[^\s?\u0000][^\u0000]*$"}}
+_GROUPS: Schema = {"items": {"type": "string", "pattern": f"^{GROUP_PATTERN}$"}}
 _PART = r"(?!\.{1,2}(?:/|$))[^/]+"
 _ROOTS: Schema = {"items": {"type": "string", "pattern": f"^{_PART}(?:/{_PART})*$"}}
 
 BOUNDS: Mapping[str, Mapping[str, Schema]] = {
+    "Manifest": {"env_files": _ENV_FILES},
     "Service": {
         "command": _NOT_EMPTY | _WORDS,
         **dict.fromkeys(("stop_command", "inputs"), _WORDS),
         "timeout_s": _AT_LEAST_0,
         "port": {"minimum": 0, "maximum": 65535},
-        **dict.fromkeys(("cwd", "host", "log", *FILES), _WITHOUT_NUL),
+        **dict.fromkeys(("cwd", "user", "group", "host", "log", *FILES), _WITHOUT_NUL),
         **dict.fromkeys(("env", "default_env"), _TEXTS_WITHOUT_NUL),
         "watch": _PATTERNS,
+        "env_files": _ENV_FILES,
+        "groups": _GROUPS,
         "headers": _HEADERS,
         **dict.fromkeys(("health", "ready", "live", "metrics", "openapi"), _PATH),
         **dict.fromkeys(("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"), _ABOVE_0),
@@ -173,6 +178,7 @@ TOGETHER: Mapping[str, tuple[Schema, ...]] = {
             "then": {"properties": {"restart": {"not": given(policy="never")}}},
         },
         {"if": given(insecure=True), "then": {"properties": {"ca_file": _EMPTY_TEXT}}},
+        {"if": set_in_any(("group",), _NOT_EMPTY_TEXT), "then": set_in_any(("user",), _NOT_EMPTY_TEXT)},
     ),
     "Variable": (
         {
@@ -184,7 +190,7 @@ TOGETHER: Mapping[str, tuple[Schema, ...]] = {
         {"if": given(secret=True), "then": {"not": _HAS_DEFAULT}},
     ),
     "Job": (
-        {"oneOf": [{"required": ["every_minutes"]}, {"required": ["at"]}]},
+        {"oneOf": [{"required": ["every_minutes"]}, {"required": ["at"]}, given(at_boot=True)]},
         {"if": {"required": ["weekday"]}, "then": {"required": ["at"]}},
     ),
     "Counter": ({"oneOf": [{"required": ["json"]}, {"required": ["metric"]}]},),

@@ -83,7 +83,7 @@ def read_installation(project: Path) -> Installation | None:
 
 
 def last_due(job: Job, now: datetime) -> datetime:
-    """Return the latest time at or before `now` (local time) at which the job is due."""
+    """Return the latest time at or before `now` (local time) at which the job, which is not one at boot, is due."""
     minute = now.replace(second=0, microsecond=0)
     if job.every_minutes is not None:
         return minute - timedelta(minutes=minute.minute % job.every_minutes)
@@ -109,7 +109,7 @@ def missed_runs(manifest: Manifest, now_s: float | None = None) -> tuple[MissedR
     now_s = time.time() if now_s is None else now_s
     missed = []
     for name, job in manifest.schedule.items():
-        if not job.enabled:
+        if not job.enabled or job.at_boot:
             continue
         due_at = last_due(job, datetime.fromtimestamp(now_s - _GRACE_S)).timestamp()  # noqa: DTZ006  (local, as cron)
         record = read_record(manifest.project, name)

@@ -111,6 +111,17 @@ def mode_to_restore(manifest: Manifest, state: SystemState) -> str | None:
     return name if name in manifest.modes else None
 
 
+def mode_of_last_start(manifest: Manifest) -> str | None:
+    """Return the mode in which the system was started last; dry_run if it never was and there is that mode.
+
+    Raises ConfigurationError if the manifest no longer has the mode.
+    """
+    last = read_state(manifest.project)
+    mode = last.mode if last is not None else DRY_RUN if DRY_RUN in manifest.modes else None
+    manifest.mode_env(mode)
+    return mode
+
+
 def mode_words(mode: str | None) -> tuple[str, ...]:
     """Return the words of a command line that select a mode."""
     return () if mode is None else ("--dry-run",) if mode == DRY_RUN else ("--mode", mode)

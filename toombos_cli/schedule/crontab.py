@@ -10,7 +10,7 @@ from toombos_cli.base.programs import find_program
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import WEEKDAYS, Job
 from toombos_cli.project.state import project_key
-from toombos_cli.schedule.job_command import job_argv
+from toombos_cli.schedule.job_command import job_argv, job_path
 
 _TIMEOUT_S = 30.0
 
@@ -85,12 +85,15 @@ def _markers(project: Path) -> tuple[bytes, bytes]:
 
 def _line(project: Path, name: str, job: Job) -> bytes:
     # cron ends the command at a bare % and reads the rest as its input
-    command = shlex.join(job_argv(project, name)).replace("%", r"\%")
+    path = f"PATH={shlex.quote(found)} " if (found := job_path(job)) else ""
+    command = (path + shlex.join(job_argv(project, name))).replace("%", r"\%")
     return f"{times(job)} ".encode() + os.fsencode(command)
 
 
 def times(job: Job) -> str:
-    """Return the five time fields of a crontab line."""
+    """Return the five time fields of a crontab line, or what stands for them."""
+    if job.at_boot:
+        return "@reboot"
     if job.every_minutes is not None:
         return "0 * * * *" if job.every_minutes == 60 else f"*/{job.every_minutes} * * * *"
     hour, minute = (job.at or "").split(":")

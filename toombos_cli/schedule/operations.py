@@ -85,7 +85,9 @@ def run_install(manifest: Manifest, method: Method | None) -> ScheduleReport:
     if installation is not None and installation.method != method:
         _remove(manifest, installation.method)
     if method == "systemd":
-        changed = f"{len(systemd.install(manifest))} timers in {systemd.unit_directory()}"
+        changed = f"{len(systemd.install(manifest))} units in {systemd.unit_directory()}"
+        if not systemd.lingers():
+            changed += "; they run while you are logged in; to have them run always: loginctl enable-linger"
     else:
         crontab.write_crontab(crontab.with_block(crontab.read_crontab(), manifest.project, crontab.block(manifest)))
         changed = "a block in the crontab of this user"
@@ -135,13 +137,15 @@ def _row(project: Path, name: str, job: Job, missed: bool) -> JobRow:
         enabled=job.enabled,
         last_run_at=_local(datetime.fromtimestamp(record.started_at)) if record else None,  # noqa: DTZ006  (local, as cron)
         exit_code=record.exit_code if record else None,
-        next_due_at=_local(next_due(job, datetime.now())) if job.enabled else None,  # noqa: DTZ005  (local, as cron)
+        next_due_at=_local(next_due(job, datetime.now())) if job.enabled and not job.at_boot else None,  # noqa: DTZ005  (local, as cron)
         missed=missed,
         broken_off=is_broken_off(project, name),
     )
 
 
 def _when(job: Job) -> str:
+    if job.at_boot:
+        return "at boot"
     if job.every_minutes is not None:
         return f"every {job.every_minutes} minutes" if job.every_minutes > 1 else "every minute"
     return f"{job.weekday} {job.at}" if job.weekday else f"daily {job.at}"

@@ -1,4 +1,4 @@
-"""A service unit and a timer unit for each job, for systemd's user manager."""
+"""A service unit for each job, and a timer unit unless it runs at boot, for systemd's user manager."""
 
 import os
 import subprocess
@@ -8,12 +8,15 @@ from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.fixes import here
 from toombos_cli.base.programs import find_program
+from toombos_cli.base.trust import user_name
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import Job
 from toombos_cli.project.state import project_key
-from toombos_cli.schedule.job_command import job_argv
+from toombos_cli.schedule.job_command import job_argv, job_path
 
 _TIMEOUT_S = 30.0
+_AT_BOOT = "\n[Install]\nWantedBy=default.target\n"
+"""The end of a unit that the user manager starts with itself."""
 
 
 def is_available() -> bool:
@@ -33,16 +36,20 @@ def units(manifest: Manifest) -> dict[str, str]:
         if job.enabled:
             unit = _unit_name(manifest.project, name)
             texts[f"{unit}.service"] = _service(manifest, name, job)
-            texts[f"{unit}.timer"] = _timer(manifest, name, job)
+            if not job.at_boot:
+                texts[f"{unit}.timer"] = _timer(manifest, name, job)
     return texts
 
 
 def install(manifest: Manifest) -> tuple[str, ...]:
-    """Write and start the units, remove those of deleted jobs; return the timers' names. Raise OperationError."""
+    """Write and enable the units, remove those of deleted jobs; return the names of those enabled.
+
+    What runs at boot is not started now. Raise OperationError.
+    """
     texts = units(manifest)
     directory = unit_directory()
     obsolete = [path for path in _installed(manifest.project) if path.name not in texts]
-    _disable([path.name for path in obsolete])
+    _disable(obsolete)
     try:
         for path in obsolete:
             path.unlink()
@@ -51,15 +58,19 @@ def install(manifest: Manifest) -> tuple[str, ...]:
     except OSError as error:
         raise OperationError(f"the units cannot be written: {error.strerror}", where=str(directory)) from None
     timers = tuple(name for name in texts if name.endswith(".timer"))
+    at_boot = tuple(name for name, text in texts.items() if _AT_BOOT in text)
     _must("daemon-reload")
-    _must("enable", "--now", *timers)
-    return timers
+    if timers:
+        _must("enable", "--now", *timers)
+    if at_boot:
+        _must("enable", *at_boot)
+    return timers + at_boot
 
 
 def remove(project: Path) -> tuple[str, ...]:
     """Stop and delete the project's units; return the names of their files. Raise OperationError."""
     paths = _installed(project)
-    _disable([path.name for path in paths])
+    _disable(paths)
     for path in paths:
         path.unlink()
     if paths:
@@ -73,6 +84,11 @@ def unit_directory() -> Path:
     return (Path(configured) if configured else Path.home() / ".config") / "systemd" / "user"
 
 
+def lingers() -> bool:
+    """Report whether the user manager runs from boot on, and not only while the user is logged in."""
+    return Path("/var/lib/systemd/linger", user_name(os.geteuid())).exists()
+
+
 def _service(manifest: Manifest, name: str, job: Job) -> str:
     return (
         "[Unit]\n"
@@ -80,8 +96,15 @@ def _service(manifest: Manifest, name: str, job: Job) -> str:
         "[Service]\n"
         "Type=oneshot\n"
         f"ExecStart={' '.join(_quoted(part) for part in job_argv(manifest.project, name))}\n"
-        "KillMode=process\n"  # leave processes that outlive the job, such as the delivery of an alert, running
+        "KillMode=process\n"  # leave processes that outlive the job, such as a supervisor or an alert's sender, running
+        f"{_environment(job)}"
+        f"{_AT_BOOT if job.at_boot else ''}"
     )
+
+
+def _environment(job: Job) -> str:
+    path = job_path(job).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'Environment="PATH={path}"\n' if path else ""
 
 
 def _timer(manifest: Manifest, name: str, job: Job) -> str:
@@ -123,10 +146,13 @@ def _installed(project: Path) -> list[Path]:
     return sorted(unit_directory().glob(f"toombos-{project_key(project)}-*.*"))
 
 
-def _disable(names: list[str]) -> None:
-    timers = [name for name in names if name.endswith(".timer")]
+def _disable(paths: list[Path]) -> None:
+    timers = [path.name for path in paths if path.suffix == ".timer"]
     if timers:
         _must("disable", "--now", *timers)
+    at_boot = [path.name for path in paths if path.suffix == ".service" and _AT_BOOT in path.read_text("utf-8")]
+    if at_boot:
+        _must("disable", *at_boot)
 
 
 def _must(*arguments: str) -> None:

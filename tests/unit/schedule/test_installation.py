@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def test_install_reinstall_and_remove_keep_foreign_lines_byte_for_byte(cron, for
     ended = foreign if not foreign or foreign.endswith(b"\n") else foreign + b"\n"
     assert installed.startswith(ended or b"")
     own = installed[len(ended or b"") :].decode().splitlines()
-    assert len(own) == 7
+    assert len(own) == 9
     assert own[1].startswith("*/5 * * * * ")
     run("schedule", "install", "--method", "cron")
     assert table.read_bytes() == installed
@@ -161,7 +162,7 @@ def test_units_pass_the_check_of_systemd_whatever_the_project_name(tmp_path, nam
     for unit, text in systemd.units(load_manifest(project)).items():
         (directory / unit).write_text(text)
         paths.append(directory / unit)
-    assert len(paths) == 10
+    assert len(paths) == 13
     done = subprocess.run(
         [analyze, "verify", "--user", "--man=no", *paths],
         capture_output=True,
@@ -188,6 +189,39 @@ def test_cron_runs_the_job_whatever_the_project_name(tmp_path, name):
         cwd="/",
     )
     assert json.loads(done.stdout)["data"]["jobs"][0]["name"] == "health", done.stderr
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_cron_starts_the_system_at_boot_with_the_path_of_now(tmp_path, name, monkeypatch):
+    project = tmp_path / name
+    project.mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path}/own%bin:{os.environ['PATH']}")
+    (line,) = [line for line in crontab.block(load_manifest(project)).decode().splitlines() if "@reboot" in line]
+    command = line.removeprefix("@reboot ").replace("\\%", "\0")
+    assert "%" not in command
+    done = subprocess.run(
+        ["/bin/sh", "-c", command.replace("\0", "%").replace(sys.executable, "/usr/bin/env")],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        cwd="/",
+    )
+    assert done.returncode != 0  # env does not know toombos's options
+    assert command.endswith("schedule run boot")
+    assert command.replace("\0", "%").startswith(f"PATH={shlex.quote(os.environ['PATH'])} ")
+
+
+def test_systemd_starts_the_system_with_the_user_manager_and_not_at_the_installation(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", '/own bin/with%percent:/with"quote:/usr/bin')
+    units = systemd.units(load_manifest(tmp_path))
+
+    (boot,) = [text for unit, text in units.items() if "boot" in unit]
+
+    assert "WantedBy=default.target" in boot
+    assert 'Environment="PATH=/own bin/with%%percent:/with\\"quote:/usr/bin"' in boot
+    assert not [
+        unit for unit, text in units.items() if "PATH=" in text and "boot" not in unit and "supervis" not in unit
+    ]
 
 
 # -- running a job

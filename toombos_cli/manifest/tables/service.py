@@ -45,7 +45,8 @@ class Limits(Table, frozen=True):
     sustained_s: float = 30.0
 
 
-_GROUP_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+GROUP_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+"""What the name of a group looks like, as a regular expression."""
 FILES = ("ca_file", "client_cert", "client_key", "unix")
 """The keys of a service that name files."""
 
@@ -168,7 +169,7 @@ class Service(Table, frozen=True):
         if self.group and not self.user:
             raise ValueError("group is set, but user is not")
         for group in self.groups:
-            if not _GROUP_NAME.fullmatch(group):
+            if not re.fullmatch(GROUP_PATTERN, group):
                 raise ValueError(f"groups must be names of letters, digits, '_', '-' and '.', not {group!r}")
         self._is_reachable()
         if self.scheme in ("tcp", "none"):
