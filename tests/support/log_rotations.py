@@ -72,7 +72,6 @@ KEEPING_ALL = {
     "logrotate with copytruncate and dateext": logrotate("copytruncate", "dateext", "dateformat -%Y%m%d-%turn"),
     "logrotate with create": logrotate("create"),
     "logrotate with create and dateext": logrotate("create", "dateext", "dateformat -%Y%m%d%turn"),
-    "logrotate with create and compress": logrotate("create", "compress"),
     "logrotate with nocreate": logrotate("nocreate"),
 }
 """Rotations by others after which every line is still in a file."""

@@ -59,14 +59,19 @@ def foreign_archives(log: Path) -> tuple[LogPart, ...]:
     return tuple(sorted(filter(None, listed), key=lambda archive: archive.at))
 
 
+def own_parts(log: Path) -> tuple[LogPart, ...]:
+    """Return the archives of toombos, oldest first."""
+    found = (_archive(path, is_own=True) for path in own_archives(log))
+    return tuple(part for part in found if part is not None)
+
+
 def older_parts(log: Path) -> tuple[LogPart, ...]:
     """Return the archives of toombos and of others, in the order in which their lines were written.
 
     A copy of the log that is not yet followed by its truncation is left out: the log has the same lines.
     """
-    own = (_archive(path, is_own=True) for path in own_archives(log))
     foreign = (archive for archive in foreign_archives(log) if not _is_copy_in_progress(archive, log))
-    return tuple(sorted((archive for archive in (*own, *foreign) if archive), key=lambda archive: archive.at))
+    return tuple(sorted((*own_parts(log), *foreign), key=lambda archive: archive.at))
 
 
 def archive_content(archive: Path) -> bytes:

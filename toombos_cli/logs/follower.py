@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toombos_cli.base.plain_files import open_plain_file
-from toombos_cli.logs.archives import archive_content, older_parts
+from toombos_cli.logs.archives import archive_content, filler_at, older_parts, own_parts
 from toombos_cli.logs.cutting import end_of_lines
 from toombos_cli.logs.rotation import LogFile, RotationRecord
 
@@ -14,6 +14,7 @@ _READ_BYTES = 1024 * 1024
 _REMEMBERED_BYTES = 256
 _CLOCKS_DIFFER_S = 2.0
 _MOST_MOVED = 8
+_HALF_MS = 0.0005
 
 
 class _OpenLog:
@@ -32,6 +33,15 @@ class _OpenLog:
         self.offset = offset
         begin = max(first, offset - _REMEMBERED_BYTES)
         self.seen = os.pread(self._file.fileno(), offset - begin, begin)
+
+    def head(self, first: int) -> bytes:
+        """Return the first bytes of the content."""
+        return os.pread(self._file.fileno(), _REMEMBERED_BYTES, first)
+
+    @property
+    def first_byte(self) -> int:
+        """The offset after the filler."""
+        return filler_at(self._file.fileno())
 
     def end_of_lines(self, start: int) -> int:
         """Return the offset after the last newline."""
@@ -82,13 +92,17 @@ class Follower:
         for stream in self._moved:
             stream.go_to(stream.end_of_lines(0) if from_end else 0, 0)
         self._polled_at = time.time()
+        self._known_until = 0.0
+        """The moment in the names of the archives of toombos until which all are finished and were read."""
+        self._head = b""
+        """The first bytes of the content of the log."""
         with log.reading() as record:
             self._live = _opened(log.path)
             offset = record.blank
             if self._live is not None:
                 offset = self._live.end_of_lines(record.blank) if from_end else record.blank
                 self._live.go_to(offset, record.blank)
-            self.place, self._blank = record.base + offset, record.blank
+            self._note_place(record, offset)
 
     def poll(self) -> list[bytes]:
         """Return the lines, without newlines, completed since the last call; at most about 1 MiB of each file.
@@ -105,9 +119,20 @@ class Follower:
                     offset = record.blank
                 self._live.offset = offset
                 lines += self._live.read()
-                self.place, self._blank = record.base + self._live.offset, record.blank
+                self._note_place(record, self._live.offset)
         self._polled_at = time.time()
         return lines
+
+    def _note_place(self, record: RotationRecord, offset: int) -> None:
+        """Remember where to continue: at this offset of the file that the record describes."""
+        self.place, self._base, self._blank = record.base + offset, record.base, record.blank
+        at = int(record.rotated_at * 1000) / 1000  # as in the name of an archive
+        self._known_until = at - _HALF_MS if record.pending else at + _HALF_MS
+        self._head = self._live.head(record.blank) if self._live is not None else b""
+
+    def _is_mine(self, archived: bytes) -> bool:
+        """Report whether this begins as the content did that was read last."""
+        return bool(self._head) and archived.startswith(self._head)
 
     def _after_a_move(self, record: RotationRecord) -> list[bytes]:
         """Open the file that has the log's name now; go on reading the one that had it, as its writer may not know."""
@@ -115,15 +140,22 @@ class Follower:
         if inode is None or (self._live is not None and inode == self._live.inode):
             return []
         before, self._live = self._live, _opened(self._log.path)
+        lines: list[bytes] = []
+        if before is not None and all(stream.inode != before.inode for stream in self._moved):
+            lines = self._around_a_move(before)
+            self._moved = [*self._moved, before][-_MOST_MOVED:]
         self.place = record.base + record.blank
-        if before is None:
-            return []
-        if any(stream.inode == before.inode for stream in self._moved):
-            return []
-        self._moved.append(before)
-        if len(self._moved) > _MOST_MOVED:
-            del self._moved[0]
-        return before.read()
+        return lines
+
+    def _around_a_move(self, before: _OpenLog) -> list[bytes]:
+        """Return what was cut off the moved file since the last poll, then the rest of it, then what was cut later."""
+        new = [part.content() for part in own_parts(self._log.path) if part.at > self._known_until]
+        lines: list[bytes] = []
+        if new and self._is_mine(new[0]):
+            cut, unread = new.pop(0), self.place - self._base - self._blank
+            lines = before.lines_of(cut[unread:])
+            before.offset = before.first_byte + max(0, unread - len(cut))
+        return [*lines, *before.read(), *(line for content in new for line in content.split(b"\n")[:-1])]
 
     def _missed(self, live: _OpenLog, record: RotationRecord) -> list[bytes]:
         """Return what was rotated away, by toombos or by others, before it was read here."""
@@ -131,7 +163,7 @@ class Follower:
         if own is not None:
             return live.lines_of(own)
         lines: list[bytes] = []
-        for content in self._since_truncation(live):
+        for content in self._since_truncation(live, record.base - self._base):
             lines += [*live.lines_of(content), *live.last_words()]
         lines += live.last_words()
         live.seen = b""
@@ -157,10 +189,11 @@ class Follower:
         count = min(len(before), len(live.seen))
         return content[-missing:] if before[len(before) - count :] == live.seen[len(live.seen) - count :] else None
 
-    def _since_truncation(self, live: _OpenLog) -> Iterator[bytes]:
+    def _since_truncation(self, live: _OpenLog, cut: int) -> Iterator[bytes]:
         """Yield what follows the last line read, in the copy or archive that has it, then all later archives.
 
-        An archive of toombos begins after the filler that the log had, a copy has it.
+        An archive of toombos begins after the filler that the log had, a copy has it. A copy may have been made after
+        so many bytes were cut.
         """
         newer_than = self._polled_at - _CLOCKS_DIFFER_S
         recent = [archive for archive in older_parts(self._log.path) if archive.at >= newer_than]
@@ -172,17 +205,24 @@ class Follower:
             if continued:
                 yield archive.content()
                 continue
-            is_new = archive.at >= int(self._polled_at * 1000) / 1000  # the names of archives have milliseconds
-            if archive.is_own and not is_new:
+            if archive.is_own and archive.at <= self._known_until:
                 continue
             whole = archive_content(archive.path)
-            place = live.offset - (self._blank if archive.is_own else 0)
-            seen = live.seen[-place:] if place else b""
-            if whole[place - len(seen) : place] == seen and len(whole) >= place:
+            places = (live.offset - self._blank,) if archive.is_own else (live.offset, live.offset - cut)
+            place = next((place for place in places if _continues(whole, place, live.seen)), None)
+            if place is not None:
                 continued = True
                 yield whole[place:]
-            elif archive.is_own:
+            elif archive.is_own and not self._is_mine(whole):  # else it was read before
                 yield archive.content()
+
+
+def _continues(whole: bytes, place: int, seen: bytes) -> bool:
+    """Report whether what was seen stands before this place of an archive."""
+    if not 0 <= place <= len(whole):
+        return False
+    before = seen[-place:] if place else b""
+    return whole[place - len(before) : place] == before
 
 
 def _opened(path: Path, *, follows_link: bool = False) -> _OpenLog | None:

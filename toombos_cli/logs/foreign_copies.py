@@ -15,6 +15,8 @@ from toombos_cli.logs.archives import LogPart, archive_content, foreign_archives
 
 _BEING_MADE_S = 1.0
 """A copy that was written to this recently is probably followed by a truncation."""
+_PATIENCE_S = 3.0
+"""A copy is written to the disk before its log is truncated."""
 _COMPARED_BYTES = 4096
 _PAUSE_S = 0.005
 
@@ -34,9 +36,9 @@ def is_being_copied(log: Path, head: bytes, blank: int, now: float) -> bool:
 def has_copy_of(log: Path, content: bytes, blank: int, *, newer_than: float) -> bool:
     """Report whether a copy that was made since then has the whole content after the filler."""
     return any(
-        _bytes_at(copy.path, blank, len(content)) == content
+        archive_content(copy.path)[blank:].startswith(content)  # it may be compressed by now
         for copy in foreign_archives(log)
-        if not copy.is_packed and copy.at >= newer_than
+        if copy.at >= newer_than
     )
 
 
@@ -45,17 +47,19 @@ def copies_now(log: Path) -> frozenset[tuple[int, int]]:
     return frozenset(copy.inode for copy in foreign_archives(log))
 
 
-def set_right(fd: int, log: Path, archive: Path, filler: int, blank: int, known: frozenset[tuple[int, int]]) -> bool:
+def set_right(
+    fd: int, log: Path, archive: Path, filler: int, blank: int, known: frozenset[tuple[int, int]], *, least: int
+) -> bool:
     """Leave in the archive what no copy has that was begun during the cut. Return False if nothing is left of it.
 
-    `filler` is the length of the filler that the log has now, `blank` that of the one before the cut.
+    `filler` is the length of the filler that the log has now, `blank` that of the one before the cut. A log with less
+    than `least` bytes has been truncated.
     """
-    begun = [copy for copy in foreign_archives(log) if copy.inode not in known]
-    if not begun:
+    if not _begun(log, known):
         return True
     size = os.fstat(fd).st_size
-    rest = os.pread(fd, size - filler, filler)
-    if not _is_truncated(fd, size):  # a mere copy
+    rest = os.pread(fd, max(0, size - filler), filler)
+    if size >= least and not _is_truncated(fd, size):  # a mere copy
         return True
     ours = (read_plain(archive, None) + rest).splitlines(keepends=True)
     left = _not_in(ours, _lines_of(log, known, blank))
@@ -66,10 +70,16 @@ def set_right(fd: int, log: Path, archive: Path, filler: int, blank: int, known:
     return bool(left)
 
 
+def _begun(log: Path, known: frozenset[tuple[int, int]]) -> Sequence[LogPart]:
+    """Return the copies that are new and not older ones that were compressed, which keep their time."""
+    newer_than = time.time() - _BEING_MADE_S - _PATIENCE_S
+    return [copy for copy in foreign_archives(log) if copy.inode not in known and copy.at >= newer_than]
+
+
 def _lines_of(log: Path, known: frozenset[tuple[int, int]], blank: int) -> list[bytes]:
-    """Return the lines of the newest copy, which may be compressed by now."""
-    copies: Sequence[LogPart] = [copy for copy in foreign_archives(log) if copy.inode not in known]
-    return archive_content(copies[-1].path)[blank:].splitlines(keepends=True) if copies else []
+    """Return the lines of the new copy, which may be compressed by now, or just be compressed to another file."""
+    contents = (archive_content(copy.path)[blank:] for copy in _begun(log, known))
+    return max(contents, key=len, default=b"").splitlines(keepends=True)
 
 
 def _not_in(ours: list[bytes], theirs: list[bytes]) -> list[bytes]:
@@ -89,7 +99,7 @@ def _not_in(ours: list[bytes], theirs: list[bytes]) -> list[bytes]:
 
 def _is_truncated(fd: int, size: int) -> bool:
     """Wait for the truncation that follows a copy; report whether it came."""
-    deadline = time.monotonic() + _BEING_MADE_S
+    deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         if os.fstat(fd).st_size < size:
             return True

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from toombos_cli.base.plain_files import open_plain_file
 from toombos_cli.base.results import Report, Verdict
-from toombos_cli.logs.archives import filler_at, older_parts
+from toombos_cli.logs.archives import LogPart, archive_content, filler_at, older_parts
 from toombos_cli.logs.entries import entries_backwards
 from toombos_cli.logs.lines import text_of, timestamp_of
 from toombos_cli.logs.rotation import LogFile
@@ -144,12 +144,26 @@ def _backwards(log: LogFile, until: int | None) -> Iterator[str]:
             yield from _lines_backwards(path, None, shown, follows_link=True)
         older = older_parts(log.path)
     for archive in reversed(older):
-        if archive.inode in shown:
+        if archive.inode in shown or any(_has_all_of(path, archive) for path in log.elsewhere):
             continue
         if not archive.is_packed and archive.path.exists():
             yield from _lines_backwards(archive.path, None, shown)
         elif content := archive.content():
             yield from map(text_of, reversed(content.removesuffix(b"\n").split(b"\n")))
+
+
+def _has_all_of(elsewhere: Path, archive: LogPart) -> bool:
+    """Report whether an archive was compressed from a file, now removed, to which the service still writes."""
+    if archive.is_own or not archive.is_packed:
+        return False
+    try:
+        with elsewhere.open("rb") as file:
+            if os.fstat(file.fileno()).st_nlink:
+                return False
+            content = archive_content(archive.path)
+            return bool(content) and file.read(len(content)) == content
+    except OSError:
+        return False
 
 
 def _lines_backwards(

@@ -138,7 +138,8 @@ class LogFile:
                 part.unlink(missing_ok=True)
                 self._write(msgspec.structs.replace(record, pending="", cut=0, next_blank=0))
             elif any(map(self._begins_with, (_remainder(record, part), filler(record.next_blank)))):
-                self._finish(part, record)
+                with os.fdopen(open_plain(self.path, UPDATE), "r+b") as live:
+                    self._finish(live.fileno(), part, record)
             else:
                 self._keep_old_content(part, record)
 
@@ -166,24 +167,26 @@ class LogFile:
             os.fdatasync(fd)  # or else the cut would take long, in which others may begin a copy
             known = copies_now(self.path)
             if not self._holds(record, part):
-                return self._keep_old_content(part, record)
+                return self._keep_old_content(part, record, fd)
             if self._is_being_copied(fd, record.blank, now):
                 part.unlink()
                 self._write(msgspec.structs.replace(record, pending="", cut=0, next_blank=0))
                 return None
             if cut and not collapse(fd, cut):
                 if os.fstat(fd).st_size <= cut:  # truncated by others in this very moment
-                    return self._keep_old_content(part, record)
-                return self._truncate(live, part, record, end)
-            archive = self._finish(part, record)
-            left = set_right(fd, self.path, archive, record.next_blank, record.blank, known)
+                    return self._keep_old_content(part, record, fd)
+                return self._truncate(fd, part, record, end)
+            archive = self._finish(fd, part, record)
+            left = set_right(fd, self.path, archive, record.next_blank, record.blank, known, least=size - cut)
             return archive if left else None
 
-    def _keep_old_content(self, part: Path, record: RotationRecord) -> Path | None:
-        """Archive the content that others have removed from the log, unless they kept a copy."""
+    def _keep_old_content(self, part: Path, record: RotationRecord, fd: int | None = None) -> Path | None:
+        """Archive the content that others have removed from the log `fd`, unless they have moved it or kept a copy."""
         archive: Path | None = part.with_suffix("")
         newer_than = record.rotated_at - _CLOCKS_DIFFER_S
-        if has_copy_of(self.path, read_plain(part, None), record.blank, newer_than=newer_than):
+        if (fd is not None and self._is_moved(fd, part, record)) or has_copy_of(
+            self.path, read_plain(part, None), record.blank, newer_than=newer_than
+        ):
             part.unlink()
             archive = None
         else:
@@ -191,35 +194,41 @@ class LogFile:
         self._write(msgspec.structs.replace(record, blank=0, pending="", cut=0, next_blank=0))
         return archive
 
-    def _finish(self, part: Path, record: RotationRecord) -> Path:
-        with os.fdopen(open_plain(self.path, UPDATE), "r+b") as live:
-            os.pwrite(live.fileno(), filler(record.next_blank), 0)
+    def _is_moved(self, fd: int, part: Path, record: RotationRecord) -> bool:
+        """Report whether the file has another name now and still has what the archive has."""
+        try:
+            if os.path.samestat(os.fstat(fd), self.path.stat()):
+                return False
+        except OSError:
+            pass  # there is no new log yet
+        return os.fstat(fd).st_nlink > 0 and _has(fd, record.blank, part)
+
+    def _finish(self, fd: int, part: Path, record: RotationRecord) -> Path:
+        """Blank what is archived at the head of the file that was cut, which others may have moved by now."""
+        os.pwrite(fd, filler(record.next_blank), 0)
         archive = part.with_suffix("")
         part.rename(archive)
         done = msgspec.structs.replace(record, base=record.base + record.cut, blank=record.next_blank)
         self._write(msgspec.structs.replace(done, pending="", cut=0, next_blank=0))
         return archive
 
-    def _truncate(self, live: BinaryIO, part: Path, record: RotationRecord, end: int) -> Path:
+    def _truncate(self, fd: int, part: Path, record: RotationRecord, end: int) -> Path:
         """Copy what was written meanwhile and truncate; lines written in between are lost."""
-        size = os.fstat(live.fileno()).st_size
-        copy_range(live.fileno(), part, end, size)
+        size = os.fstat(fd).st_size
+        copy_range(fd, part, end, size)
         record = msgspec.structs.replace(record, cut=size, next_blank=0, lossless=False)
         self._write(record)
-        os.ftruncate(live.fileno(), 0)
-        return self._finish(part, record)
+        os.ftruncate(fd, 0)
+        return self._finish(fd, part, record)
 
     def _holds(self, record: RotationRecord, part: Path) -> bool:
         """Report whether the live file still has, before the cut, all that the archive has.
 
         Its head and its end are compared: a file is only appended to, truncated or replaced.
         """
-        head, tail, length = _ends(part)
         try:
             with open_plain_file(self.path) as live:
-                fd = live.fileno()
-                at_end = os.pread(fd, len(tail), record.blank + length - len(tail))
-                return os.pread(fd, len(head), record.blank) == head and at_end == tail
+                return _has(live.fileno(), record.blank, part)
         except OSError:
             return False
 
@@ -264,6 +273,13 @@ def _ends(part: Path) -> tuple[bytes, bytes, int]:
         length = os.fstat(archived.fileno()).st_size
         count = min(_COMPARED_BYTES, length)
         return os.pread(archived.fileno(), count, 0), os.pread(archived.fileno(), count, length - count), length
+
+
+def _has(fd: int, blank: int, part: Path) -> bool:
+    """Report whether a file has, after its filler, the first and the last bytes of an archive at their places."""
+    head, tail, length = _ends(part)
+    at_end = os.pread(fd, len(tail), blank + length - len(tail))
+    return os.pread(fd, len(head), blank) == head and at_end == tail
 
 
 def _remainder(record: RotationRecord, part: Path) -> bytes:

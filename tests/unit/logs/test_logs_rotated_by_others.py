@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.log_rotations import KEEPING_ALL, Rotation, copy_and_truncate, truncate
+from tests.support.log_rotations import KEEPING_ALL, Rotation, copy_and_truncate, logrotate, truncate
 from tests.support.waiting import wait_for
 from toombos_cli.logs.archives import archive_content
 from toombos_cli.logs.follower import Follower
@@ -26,6 +26,8 @@ _BATCH = 16_000
 
 class Service:
     """A program that writes numbered lines to its log, as a supervised one: through a descriptor that appends."""
+
+    keeper: LogKeeper
 
     def __init__(self, path: Path, record: Path) -> None:
         self.path = path
@@ -80,6 +82,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
         on_warning=lambda path, warning: None,
         on_new_content=lambda path, cut: made.note_cut(cut),
     )
+    made.keeper = keeper
     keeper.begin()
     yield made
     keeper.end()
@@ -178,6 +181,23 @@ def test_a_removed_log_is_shown_as_long_as_the_service_has_it_open(service: Serv
     assert service.shown() == list(range(42))
 
 
+@pytest.mark.parametrize("more", [0, 1, 3000], ids=["nothing more", "one line more", "3,000 lines more"])
+def test_each_line_of_a_log_that_was_compressed_under_its_writer_is_shown_once(service: Service, more: int) -> None:
+    """The copy has what was written until then, and the service's file, which has no name any more, has it too."""
+    service.write(30)
+    follower = Follower(service.log, from_end=False)
+    followed = follower.poll()
+    service.write(20)
+    logrotate("create", "compress")(service.path)
+    service.write(more)
+    assert service.shown() == list(range(50 + more))
+    while lines := follower.poll():
+        followed += lines
+    assert numbers(b"\n".join(followed)) == list(range(50 + more))
+    late = Follower(service.log, from_end=False)
+    assert numbers(b"\n".join(late.poll())) == list(range(50 + more))
+
+
 def test_a_record_of_another_content_hides_nothing(service: Service) -> None:
     """As after a restore, which brings back an older log."""
     service.write(_BATCH)
@@ -189,49 +209,86 @@ def test_a_record_of_another_content_hides_nothing(service: Service) -> None:
 
 
 _WRITER = """
-import fcntl, os, sys
-log, lock = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT), os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
-total = int(sys.argv[3])
+import fcntl, os, sys, time
+path, total, most = sys.argv[1], int(sys.argv[3]), int(sys.argv[4])
+lock = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
+log = -1
 for first in range(0, total, 200):
     fcntl.flock(lock, fcntl.LOCK_EX)
-    os.write(log, b"".join(b"%09d %s\\n" % (n, b"x" * (n % 120)) for n in range(first, min(first + 200, total))))
+    if log < 0 or not os.path.samestat(os.fstat(log), os.stat(path)):
+        log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    lines = (b" ".join([b"%09d" % n] * (n % most + 1)) for n in range(first, min(first + 200, total)))
+    os.write(log, b"\\n".join((*lines, b"")))
     fcntl.flock(lock, fcntl.LOCK_UN)
+    time.sleep(0.015)
 """
+_AT_ONCE = (
+    "logrotate with copytruncate",
+    "logrotate with create",
+    "copy and truncate",
+    "move and create",
+)
 
 
 @pytest.mark.parametrize(
-    "count", [150_000, pytest.param(1_000_000, marks=pytest.mark.full)], ids=["150,000 lines", "1,000,000 lines"]
+    ("count", "most", "rotations"),
+    [(50_000, 60, 12), pytest.param(1_000_000, 12, 60, marks=pytest.mark.full)],
+    ids=["50,000 lines", "1,000,000 lines"],
 )
-def test_no_line_is_lost_or_repeated_while_all_rotate_at_once(service: Service, count: int) -> None:
-    """Toombos cuts at each MB, while logrotate copies and truncates, and a follower reads.
+def test_no_line_is_lost_or_repeated_while_all_rotate_and_truncate_at_once(
+    service: Service, count: int, most: int, rotations: int
+) -> None:
+    """Toombos cuts at each MB, while others move, copy and truncate, or empty the log, and a follower reads.
 
-    The writer waits while logrotate is at work: what is written between its copy and its truncation is lost to
-    everybody, and outside of our control.
+    The writer opens its log again if it was moved, and waits while others are at work: what is written between their
+    copy and their truncation is lost to everybody. A log that is emptied loses what it had, which was read before.
+    Others are at work at most once between two reads: a follower cannot see that a log was emptied twice.
     """
     import fcntl
 
+    log = LogFile(service.path, service.record)
     lock = os.open(service.path.with_name("lock"), os.O_RDWR | os.O_CREAT)
-    rotations = [KEEPING_ALL["logrotate with copytruncate"], KEEPING_ALL["copy and truncate"]]
-    follower = Follower(service.log, from_end=False)
-    followed: list[bytes] = []
-    arguments = (str(service.path), str(service.path.with_name("lock")), str(count))
+    follower = Follower(log, from_end=False)
+    followed: list[int] = []
+    emptied: set[int] = set()
+
+    def follow() -> bool:
+        lines = follower.poll()
+        followed.extend(numbers(b"\n".join(lines)))
+        return bool(lines)
+
+    def rotate(turn: int) -> None:
+        if turn % (len(_AT_ONCE) + 1) < len(_AT_ONCE):
+            KEEPING_ALL[_AT_ONCE[turn % (len(_AT_ONCE) + 1)]](service.path)
+            return
+        while follow():
+            pass
+        emptied.update(numbers(service.path.read_bytes()))
+        truncate(service.path)
+
+    arguments = (str(service.path), str(service.path.with_name("lock")), str(count), str(most))
     writer = subprocess.Popen([sys.executable, "-P", "-c", _WRITER, *arguments])
     try:
-        turn = 0
+        turn = polls = 0
         while writer.poll() is None:
-            followed += follower.poll()
-            turn += 1
-            if turn % 40 == 0:
+            polls += follow()
+            if polls > 1 and len(followed) >= (turn + 1) * count / (rotations + 1):
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                rotations[turn // 40 % 2](service.path)
+                rotate(turn)
                 fcntl.flock(lock, fcntl.LOCK_UN)
+                turn, polls = turn + 1, 0
     finally:
         writer.wait(120)
         os.close(lock)
-    while lines := follower.poll():
-        followed += lines
-    expected = list(range(count))
+    while follow():
+        pass
+    service.keeper.end()  # else the files change while they are read
+    assert turn > len(_AT_ONCE), "there was no time for each kind"
+    assert service.cuts > 1
+    assert emptied
+    assert sorted(followed) == list(range(count))
     found = service.in_files()
-    assert (sorted(set(expected) - set(found)), [n for n, m in pairwise(found) if n == m]) == ([], [])
-    assert numbers(b"\n".join(followed)) == expected
-    assert service.shown() == expected
+    assert [n for n, m in pairwise(found) if n == m] == []
+    assert set(range(count)) - set(found) <= emptied
+    shown = [int(line.line.split()[0]) for line in run_logs({"crm": log}, count=None).lines]
+    assert shown == found
