@@ -241,7 +241,8 @@ def ended(*lines: str, error: bool = True, **changes: object) -> Change:
     """Return a change that ends crm with these last lines."""
 
     def change(values: Values, now: float) -> None:
-        both(failed_start("exited", "its process ended with exit code 1"), service("crm", exit_code=1))(values, now)
+        service("crm", **(GONE | {"phase": "failed", "failure_kind": "exited", "exit_code": 1}))(values, now)
+        probed("crm", reason="refused", http_status=None, latency_ms=None)(values, now)
         path = values["logs"]["crm"]["path"]
         found = [
             {"path": path, "line": n, "offset": n * 100, "at": None, "error": error, "startup": False, "text": text}
@@ -283,3 +284,46 @@ def test_errors_of_a_service_explain_its_5xx_and_not_the_other_way_round(healthy
     assert report.roots == ("log.db",)
     assert [f.explained_by for f in report.findings if f.id == "http.status" and f.service == "generator"] == ["log.db"]
     assert report.root_findings[0].verdict == "fail"
+
+
+def test_an_error_that_names_the_address_of_another_service_follows_from_that_one(healthy: Healthy):
+    port = healthy[0].services["crm"].port
+    refused = logged("generator", f"redis.exceptions.ConnectionError: Error 111 connecting to localhost:{port}.")
+    ill = probed("generator", reason="status", http_status=503, detail="HTTP 503")
+    (root,) = diagnosed(healthy, both(refused, ended("MemoryError"), ill)).root_findings
+    assert (root.id, root.service) == ("log.oom", "crm")
+
+
+def test_an_error_about_another_program_is_a_finding_about_that_service(healthy: Healthy):
+    full = "redis.exceptions.OutOfMemoryError: command not allowed when used memory > 'maxmemory'."
+
+    def is_redis(values: Values, now: float) -> None:
+        line = dict(values["logs"]["crm"]["last"][-1])
+        line["text"] = "33:M 29 Nov 2026 02:38:54.865 * Ready to accept connections"
+        values["logs"]["crm"]["last"].append(line)
+
+    ill = probed("generator", reason="status", http_status=500, detail="HTTP 500")
+    (root,) = diagnosed(healthy, both(logged("generator", full), is_redis, ill)).root_findings
+    assert (root.id, root.service, root.verdict) == ("log.oom", "crm", "fail")
+    assert root.reason.startswith("generator logged once: ")
+    assert "CONFIG SET maxmemory" in root.fix.advice
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ('FATAL:  data directory "{project}/pg" has invalid permissions', "chmod 0700 {project}/pg"),
+        ('FATAL:  data directory "/etc" has invalid permissions', ""),
+        ('FATAL:  data directory "{project}/../.." has invalid permissions', ""),
+        ('FATAL:  data directory "-R" has invalid permissions', ""),
+        ('FATAL:  data directory "/" has invalid permissions', ""),
+    ],
+    ids=["a path of the project", "a path of the machine", "a path that leaves the project", "an option", "the root"],
+)
+def test_a_path_in_a_log_line_gets_into_a_command_only_if_it_is_the_services_own(
+    line: str, command: str, healthy: Healthy
+):
+    project = str(healthy[0].project)
+    root = first_root(healthy, ended(line.format(project=project)))
+    assert root.id == "log.known"
+    assert root.fix.command.partition(" && ")[0] == command.format(project=project)

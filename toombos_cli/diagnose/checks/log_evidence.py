@@ -12,7 +12,7 @@ from functools import lru_cache
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry, LogFacts
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
-from toombos_cli.diagnose.known.catalogue import KnownLines, catalogue
+from toombos_cli.diagnose.known.catalogue import KnownEntry, KnownLines, catalogue, first_match
 from toombos_cli.diagnose.known.recognition import names_of, service_at
 from toombos_cli.manifest.tables.known import KnownLine, LineKind
 from toombos_cli.project.state import FailureKind, Phase
@@ -24,6 +24,11 @@ _LAST_WORDS = 40
 _NEVER_A_CAUSE = (LineKind.SIMULATED, LineKind.TRIGGER, LineKind.AUTH)
 """What does not explain why a service is in trouble."""
 _WARNING = re.compile(r"\bWARN(ING)?\b")
+ENDED_FROM_OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
+"""The signals by which somebody else ends a process: its log does not say why."""
+_TROUBLE = re.compile(
+    r"warn|err|fail|fatal|panic|exception|can't|cannot|could not|unable|denied|kill|simul|unauth", re.I
+)
 _OF_ITS_PROCESS = (None, FailureKind.EXITED, FailureKind.CONFIGURATION, FailureKind.TIMEOUT)
 """The failures that a process itself may have explained in its log."""
 
@@ -59,8 +64,10 @@ class Told:
 
 def ended(found: ServiceFacts) -> bool:
     """Return whether the service's process ended by itself, or never became ready, and is not there again."""
+    if found.runs or (found.last_end is not None and found.last_end.signal in ENDED_FROM_OUTSIDE):
+        return False
     broken = (Phase.FAILED, Phase.CRASH_LOOP, Phase.STARTING)
-    return not found.runs and found.phase in broken and found.failure_kind in _OF_ITS_PROCESS
+    return found.phase in broken and found.failure_kind in _OF_ITS_PROCESS
 
 
 def current(facts: Facts, name: str) -> tuple[LogEntry, ...]:
@@ -95,6 +102,11 @@ def _since(facts: Facts, name: str) -> float:
     return max([facts.now - RECENT_S, *(at for at in starts if at <= facts.now)])
 
 
+def may_complain(line: str) -> bool:
+    """Return whether a line of a service that runs may report a problem, by a word that every such line has."""
+    return _TROUBLE.search(line) is not None
+
+
 def known_lines(facts: Facts) -> KnownLines:
     """Return what is known about log lines, also by this manifest."""
     return catalogue(facts.manifest.diagnose.known)
@@ -115,18 +127,25 @@ def told(facts: Facts, name: str) -> tuple[Told, ...]:
 
     A line that only follows from an error counts if there is no error.
     """
-    found = tuple(filter(None, (_told(facts, name, entry) for entry in current(facts, name))))
+    entries = current(facts, name)
+    has_ended = ended(facts.get(SYSTEM).services[name])
+    may_report = has_ended or facts.manifest.diagnose.known or any(e.error or may_complain(e.text) for e in entries)
+    if not may_report:
+        return ()  # most services most of the time: the knowledge base need not be loaded
+    possible = known_lines(facts).possible(entry.text for entry in entries)
+    found = tuple(one for entry in entries if (one := _told(facts, name, entry, possible, has_ended=has_ended)))
     consequences = [one for one in found if one.known and one.known.severity == "consequence"]
     others = tuple(one for one in found if one not in consequences)
     return others if any(one.is_error for one in others) else found
 
 
-def _told(facts: Facts, name: str, entry: LogEntry) -> Told | None:
-    """Return what a line reports, or None if it reports no problem."""
+def _told(
+    facts: Facts, name: str, entry: LogEntry, possible: tuple[KnownEntry, ...], *, has_ended: bool
+) -> Told | None:
+    """Return what a line reports, or None if it reports no problem; `possible` are the known lines that it may be."""
     complains = entry.error or _WARNING.search(entry.text) is not None
     programs = programs_of(facts, name)
-    has_ended = ended(facts.get(SYSTEM).services[name])
-    match = known_lines(facts).find(entry.text, complains=complains, is_last_word=has_ended, programs=programs)
+    match = first_match(possible, entry.text, complains=complains, is_last_word=has_ended, programs=programs)
     if match is None:
         return Told(entry=entry, logged_by=name) if entry.error else None
     known, values = match[0].line, {key: value or "" for key, value in match[1].groupdict().items()}

@@ -14,7 +14,7 @@ from toombos_cli.diagnose.checks.context import (
     waited_for_the_database,
     wanted,
 )
-from toombos_cli.diagnose.checks.log_evidence import ended, in_its_log
+from toombos_cli.diagnose.checks.log_evidence import ENDED_FROM_OUTSIDE, ended, in_its_log
 from toombos_cli.diagnose.checks.ports import is_foreign
 from toombos_cli.diagnose.dependencies import with_dependencies
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
@@ -27,8 +27,6 @@ _GROUP = "process"
 _SHOWN = 3
 _WRONG_KEY = {FailureKind.COMMAND: "command", FailureKind.DIRECTORY: "cwd", FailureKind.USER: "user"}
 """The manifest key that is wrong if the supervisor can never run a service."""
-_SENT_BY_OTHERS = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
-"""The signals by which somebody ends a process: it can be started again."""
 
 
 def stopped_system(facts: Facts) -> Iterator[Finding]:
@@ -183,7 +181,7 @@ def _way_back(facts: Facts, found: ServiceFacts, begin: Fix) -> Fix:
             f"raise the limit in [services.{found.name}.limits] of toombos.toml, or let it use less; then: {begin}"
         )
     end = found.last_end
-    failed = end is not None and bool(end.exit_code or (end.signal and end.signal not in _SENT_BY_OTHERS))
+    failed = end is not None and bool(end.exit_code or (end.signal and end.signal not in ENDED_FROM_OUTSIDE))
     if failed or found.failure_kind is FailureKind.TIMEOUT:
         late = f", or set a longer startup_timeout_s in [services.{found.name}]" if not failed else ""
         return advice(f"find out why: {logs(facts.manifest, found.name)}{late}; then: {begin}")

@@ -21,6 +21,7 @@ from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.log_files import RawLine, archived, tail
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
 from toombos_cli.logs.lines import entry_of, is_error, is_startup, level_of, text_of, timestamp_of
+from toombos_cli.manifest.tables.known import literal_of
 from toombos_cli.project.own_requests import OwnRequests
 
 _SHOWN_CHARS = 300
@@ -87,19 +88,21 @@ def _gather(facts: Facts) -> dict[str, LogFacts]:
     except FactUnavailableError:
         redactor = Redactor()
     own = OwnRequests.of(facts.manifest.project)
-    return {name: _log(Path(service.log), redactor, own) for name, service in facts.manifest.services.items()}
+    words = tuple(literal_of(line.pattern).encode() for line in facts.manifest.diagnose.known)
+    return {name: _log(Path(service.log), redactor, own, words) for name, service in facts.manifest.services.items()}
 
 
-def _log(path: Path, redactor: Redactor, own: OwnRequests) -> LogFacts:
+def _log(path: Path, redactor: Redactor, own: OwnRequests, words: tuple[bytes, ...]) -> LogFacts:
     try:
-        return read_log(path, redactor, own)
+        return read_log(path, redactor, own, words)
     except Exception as error:  # a bug that one log reveals must not affect the others
         return LogFacts(path=str(path), exists=True, problem=f"cannot be read: {type_and_place(error)}")
 
 
-def read_log(path: Path, redactor: Redactor, own: OwnRequests = _NOBODYS) -> LogFacts:
+def read_log(path: Path, redactor: Redactor, own: OwnRequests = _NOBODYS, words: tuple[bytes, ...] = ()) -> LogFacts:
     """Return the end of a log, preceded by that of the newest archive if the log is short.
 
+    `words` are further ones that make a line relevant, in lower case.
     Lines of toombos's own requests, whose errors are not faults of the system, are left out.
     """
     try:
@@ -113,7 +116,7 @@ def read_log(path: Path, redactor: Redactor, own: OwnRequests = _NOBODYS) -> Log
         return LogFacts(path=str(path), exists=True, problem=f"cannot be read: {error.strerror}")
     if len(lines) < _ENOUGH_LINES:
         lines = [*archived(path), *lines]
-    complaints, others = _telling(lines, own)
+    complaints, others = _telling(lines, own, words)
     kept = sorted((*complaints[-_COMPLAINTS:], *others[-_OTHERS:]))
     ahead_s = _ahead_s(lines[-_LAST_LINES:], found.st_mtime)
     moments = (None if at is None else at.timestamp() + ahead_s for at in _moments(lines, kept))
@@ -127,11 +130,11 @@ def read_log(path: Path, redactor: Redactor, own: OwnRequests = _NOBODYS) -> Log
     )
 
 
-def _telling(lines: list[RawLine], own: OwnRequests) -> tuple[list[int], list[int]]:
+def _telling(lines: list[RawLine], own: OwnRequests, words: tuple[bytes, ...]) -> tuple[list[int], list[int]]:
     """Return the indices of the lines with errors or warnings, and of the other relevant lines."""
     complaints: list[int] = []
     others: list[int] = []
-    for index in _with_a_telling_word(lines):
+    for index in _with_a_telling_word(lines, words):
         raw = lines[index].raw
         request_id = _REQUEST_ID.search(raw)
         if request_id is None or not own.includes(request_id[1].decode("utf-8", "replace")):
@@ -140,7 +143,7 @@ def _telling(lines: list[RawLine], own: OwnRequests) -> tuple[list[int], list[in
     return complaints, others
 
 
-def _with_a_telling_word(lines: list[RawLine]) -> list[int]:
+def _with_a_telling_word(lines: list[RawLine], words: tuple[bytes, ...] = ()) -> list[int]:
     """Return the indices of the lines with a relevant word.
 
     Searching the whole text per word is faster than searching each line, as most words never occur.
@@ -148,7 +151,7 @@ def _with_a_telling_word(lines: list[RawLine]) -> list[int]:
     text = b"\n".join(line.raw for line in lines).lower()
     begins = (0, *accumulate(len(line.raw) + 1 for line in lines))
     found: set[int] = set()
-    for word in _TELLING:
+    for word in (*_TELLING, *words):
         at = text.find(word) if len(found) < len(lines) else -1
         while at != -1:
             index = bisect_right(begins, at) - 1

@@ -1,7 +1,7 @@
 """Finds what is known about a line: the team's own descriptions come first, then those of other packages."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib.metadata import entry_points
@@ -20,7 +20,27 @@ _ENTRY_POINTS = "toombos.known"
 
 FILES = (
     "toombos",
+    "django",
+    "celery",
+    "python_libraries",
+    "postgresql",
+    "redis",
+    "mysql",
+    "sqlite",
+    "memcached",
+    "nginx",
+    "proxies",
+    "brokers",
+    "prometheus",
+    "python_servers",
+    "node",
     "python",
+    "java",
+    "go",
+    "rust",
+    "php",
+    "ruby",
+    "system",
     "common",
 )
 """The packaged files, in the order in which they are searched: a program before the runtime that it is written in."""
@@ -76,12 +96,12 @@ class KnownEntry:
     def match(
         self, text: str, *, lowered: str, complains: bool, is_last_word: bool, programs: Collection[str]
     ) -> re.Match[str] | None:
-        """Return the match of a line, or None; the arguments are those of `KnownLines.find`."""
+        """Return the match of a line, or None; the arguments are those of `first_match`."""
         if self.literal not in lowered:
             return None
         if not complains and (self.line.only_complaints or not (is_last_word or self.line.own)):
             return None
-        if self.line.own and self.program not in programs:
+        if self.line.own and self.program and self.program not in programs:
             return None
         return self.pattern.search(text)
 
@@ -95,23 +115,10 @@ class KnownLines:
         self.entries = (*(KnownEntry(line=line) for line in own), *described)
         self.programs = tuple(file.program for file in files)
 
-    def find(
-        self, text: str, *, complains: bool, is_last_word: bool, programs: Mapping[str, str]
-    ) -> tuple[KnownEntry, re.Match[str]] | None:
-        """Return the first entry that explains the line, with its match.
-
-        The log is that of a service that is these programs, each with its version or "". Unless the service was ended
-        and this may be its last word, a line without the level of an error or a warning (`complains`) counts only if
-        its program is known to print its errors so.
-        """
-        lowered = text.lower()
-        for entry in self.entries:
-            found = entry.match(
-                text, lowered=lowered, complains=complains, is_last_word=is_last_word, programs=programs
-            )
-            if found and is_in_range(programs.get(entry.program, ""), entry.line.versions):
-                return entry, found
-        return None
+    def possible(self, texts: Iterable[str]) -> tuple[KnownEntry, ...]:
+        """Return the entries that may match one of the lines: a search in all of them is faster than one in each."""
+        text = "\n".join(texts).lower()
+        return tuple(entry for entry in self.entries if entry.literal in text)
 
     def programs_of(self, names: Collection[str], lines: Collection[str]) -> dict[str, str]:
         """Return the programs that a service with these names of executables and these log lines is, by version."""
@@ -121,6 +128,23 @@ class KnownLines:
             if any(re.fullmatch(command, name) for command in program.commands for name in names)
             or (program.lines and any(re.search(program.lines, line) for line in lines))
         }
+
+
+def first_match(
+    entries: Iterable[KnownEntry], text: str, *, complains: bool, is_last_word: bool, programs: Mapping[str, str]
+) -> tuple[KnownEntry, re.Match[str]] | None:
+    """Return the first of the entries that explains the line, with its match.
+
+    The log is that of a service that is these programs, each with its version or "". Unless the service was ended and
+    this may be its last word, a line without the level of an error or a warning (`complains`) counts only if its
+    program is known to print its errors so.
+    """
+    lowered = text.lower()
+    for entry in entries:
+        found = entry.match(text, lowered=lowered, complains=complains, is_last_word=is_last_word, programs=programs)
+        if found and is_in_range(programs.get(entry.program, ""), entry.line.versions):
+            return entry, found
+    return None
 
 
 def _version(program: Program, lines: Collection[str]) -> str:
