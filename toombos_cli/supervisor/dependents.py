@@ -51,8 +51,9 @@ class Dependents:
             for other in _followers(unit, units)
             if _is_older(other, unit) or (other.name in ran and other.state.phase in _GIVEN_UP)
         }
-        services = {name: other.service for name, other in units.items()}
-        later = restarted_with(services, affected) if len(affected) > 1 else set()
+        later: set[str] = set()
+        if len(affected) > 1:
+            later = restarted_with({name: other.service for name, other in units.items()}, affected)
         for name in affected.keys() - later:
             _restart(affected[name], _reason(unit))
 

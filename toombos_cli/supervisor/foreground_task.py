@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -71,8 +72,7 @@ def run_task(
     run = RunDirectory(manifest.project)
     run.create()
     started_at, began = time.time(), time.monotonic()
-    child = _spawned(planned, run, arguments, output)
-    exit_code = _waited_for(child, service)
+    exit_code = _run(planned, run, arguments, output)
     ended = TaskRun(
         started_at=started_at,
         took_s=round(time.monotonic() - began, 2),
@@ -105,6 +105,36 @@ def _refuse_without_dependencies(service: Service, before: SystemState | None) -
         raise OperationError(f"it cannot run yet: {said}", where=service.name, hint=here("start", *missing))
 
 
+def _run(planned: ServicePlan, run: RunDirectory, arguments: tuple[str, ...], output: int | None) -> int | None:
+    """Return the exit code, or None if its time was up. Whatever ends this command ends the task, too."""
+    child = None
+    try:
+        with _signals_deferred():
+            child = _spawned(planned, run, arguments, output)
+        return _waited_for(child, planned.service)
+    finally:
+        if child is not None and child.poll() is None:
+            _end(child, planned.service)
+
+
+@contextlib.contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait for the end of the block: in the middle of a spawn, the child would be lost."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda sent, _: came.append(sent))
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if callable(signal.getsignal(number))  # the child would not inherit that one is ignored
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for sent in came:
+        signal.raise_signal(sent)
+
+
 def _spawned(
     planned: ServicePlan, run: RunDirectory, arguments: tuple[str, ...], output: int | None
 ) -> "subprocess.Popen[bytes]":
@@ -129,9 +159,6 @@ def _waited_for(child: "subprocess.Popen[bytes]", service: Service) -> int | Non
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(service.grace_period_s)
         raise
-    finally:
-        if child.poll() is None:
-            _end(child, service)
 
 
 def _end(child: "subprocess.Popen[bytes]", service: Service) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.faults.diagnose.conftest import Values
@@ -17,6 +18,7 @@ from toombos_cli.diagnose.checks import CHECKS, all_checks
 from toombos_cli.diagnose.facts.source import SavedFacts
 from toombos_cli.diagnose.run import judge
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.manifest.tables.service import Service
 
 
 def put(path: str, value: Any) -> Callable[[Values, float], None]:
@@ -299,6 +301,30 @@ def test_an_unavailable_fact_causes_errors_and_no_roots(fact: str, healthy: tupl
     assert report.root_findings == ()
 
 
+TASKS: dict[str, tuple[dict[str, Any], str | None]] = {
+    "it is done": ({"phase": "done"}, None),
+    "it failed": ({"phase": "failed", "detail": "its process ended with exit code 3"}, "fail"),
+    "it runs": ({"phase": "starting", "pid": 7, "pids": [7]}, "warn"),
+    "it has not run": ({"phase": "stopped"}, "fail"),
+}
+
+
+@pytest.mark.parametrize(("found", "verdict"), TASKS.values(), ids=list(TASKS))
+def test_a_task_is_a_cause_unless(
+    found: dict[str, Any], verdict: str | None, healthy: tuple[Manifest, Values, float]
+) -> None:
+    manifest, values, now = healthy
+    task = msgspec.convert({"name": "migrate", "command": ["x"], "kind": "task"}, Service)
+    manifest = msgspec.structs.replace(manifest, services=manifest.services | {"migrate": task})
+    values = copy.deepcopy(values)
+    values["system"]["services"]["migrate"] = {"name": "migrate", "managed": True} | found
+    values["probes"]["migrate"] = {"health": {"url": "", "reason": "ok", "detail": "it has no port"}}
+    values["logs"]["migrate"] = values["logs"]["crm"] | {"entries": [], "path": "migrate.log"}
+    report = judge(SavedFacts(manifest, values, now=now), CHECKS, CHECKS, Redactor())
+    roots = [(f.id, f.service, f.verdict) for f in report.root_findings if f.service == "migrate"]
+    assert roots == ([("task.failed", "migrate", verdict)] if verdict else [])
+
+
 def test_the_rows_cover_every_check_that_can_find_a_fault():
     found = {name for _, name, _ in ROWS.values()} | {"net.docker"}
     alone = {"proc.running", "proc.top", "metrics", "alerts", "log.startup", "stack"}  # they only report
@@ -307,6 +333,7 @@ def test_the_rows_cover_every_check_that_can_find_a_fault():
         "metrics.nodata",
         "system.stopped",
         "grafana",
+        "task.failed",
     }  # these accompany another root or need a live fault
     assert {check.id for check in CHECKS if check.group != "config"} == found | alone | folded
 

@@ -13,6 +13,7 @@ from tests.faults.conftest import System
 from tests.support.runner import data_of
 from tests.support.waiting import wait_for
 from toombos_cli import processes
+from toombos_cli.recovery.restore_services import SupervisedServices
 
 RELEASED = "while ! test -e released; do sleep 0.02; done"
 """Waits until the test creates the file."""
@@ -305,3 +306,12 @@ def test_a_service_becomes_a_task_and_a_task_a_service(system: System) -> None:
     add_task(system, "one", "true")
     system("start", exit_code=0)
     assert phases(system)["one"] == "done"
+
+
+def test_after_a_restore_a_task_that_looks_for_changes_runs_again(system: System) -> None:
+    add_task(system, "seed", "true", run="once")
+    add_task(system, "migrate", "true", run="changed")
+    system("start", exit_code=0)
+    system("start", exit_code=0)
+    SupervisedServices(system.project).start(("seed", "migrate"))
+    assert sorted(events(system)) == ["migrate", "migrate", "seed"]
