@@ -17,7 +17,8 @@ import msgspec
 from toombos_cli.base.own_records import decode_own
 from toombos_cli.base.plain_files import READ, open_plain
 from toombos_cli.base.trust import NotTrustedError, check_file, user_name
-from toombos_cli.base.untrusted import EpochSeconds, ProcessNumber, UntrustedError
+from toombos_cli.base.untrusted import ProcessNumber, UntrustedError
+from toombos_cli.project.state import EventReason, RunDirectory
 
 MOST_BYTES = 1024 * 1024
 MOST_LINES = 5000
@@ -54,46 +55,6 @@ class EventKind(StrEnum):
     ADOPTED = "adopted"
     SUPERVISOR_STARTED = "supervisor-started"
     SUPERVISOR_ENDED = "supervisor-ended"
-
-
-class EventReason(StrEnum):
-    """Why it happened. The values are contract (`run/state.json`, `run/history.jsonl`, `--json`)."""
-
-    EXIT_CODE = "exit-code"
-    SIGNAL = "signal"
-    UNKNOWN = "unknown"
-    """Its process ended, and nobody knows how: it was not a child of this supervisor."""
-    COMMAND = "command"
-    """Somebody's command asked for it; `by` and `uid` say which and whose."""
-    LIMIT = "limit"
-    UNHEALTHY = "unhealthy"
-    DEPENDENCY = "dependency"
-    """Something that it depends on has got a new process."""
-    WATCHED_FILE = "watched-file"
-    NOT_READY = "not-ready"
-    CONFIGURATION = "configuration"
-    NOT_DRY_RUN = "not-dry-run"
-    CANNOT_START = "cannot-start"
-    STUBBORN = "stubborn"
-    BUG = "bug"
-    LEFTOVER = "leftover"
-    """It belonged to an earlier supervisor's service, whose main process had ended."""
-    SUPERVISOR_ENDS = "supervisor-ends"
-    NOTHING_LEFT = "nothing-left"
-
-
-class End(msgspec.Struct, frozen=True, kw_only=True):
-    """How a service's last process ended and why: `text` is for a person, the rest for programs.
-
-    `exit_code` and `signal` (such as `SIGKILL`) are set if it ended by itself, `file` if a watched file had changed.
-    """
-
-    at: EpochSeconds
-    reason: EventReason
-    text: str
-    exit_code: int | None = None
-    signal: str = ""
-    file: str = ""
 
 
 class HistoryEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -174,7 +135,7 @@ class History:
 
 def history_path(project: Path) -> Path:
     """Return the path of the history."""
-    return project / "run" / "history.jsonl"
+    return RunDirectory(project).path / "history.jsonl"
 
 
 def read_history(project: Path, *, last_bytes: int = 2 * MOST_BYTES) -> History:

@@ -19,7 +19,6 @@ from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.trust import check_private_directory
 from toombos_cli.base.untrusted import EpochSeconds, ProcessNumber, UntrustedError
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.history import End
 
 SCHEMA_VERSION = 1
 
@@ -68,6 +67,46 @@ class FailureKind(StrEnum):
     """The supervisor restarted it because something that it depends on had got a new process."""
     BUG = "bug"
     NOT_DRY_RUN = "not-dry-run"
+
+
+class EventReason(StrEnum):
+    """Why it happened. The values are contract (`run/state.json`, `run/history.jsonl`, `--json`)."""
+
+    EXIT_CODE = "exit-code"
+    SIGNAL = "signal"
+    UNKNOWN = "unknown"
+    """Its process ended, and nobody knows how: it was not a child of this supervisor."""
+    COMMAND = "command"
+    """Somebody's command asked for it; `by` and `uid` say which and whose."""
+    LIMIT = "limit"
+    UNHEALTHY = "unhealthy"
+    DEPENDENCY = "dependency"
+    """Something that it depends on has got a new process."""
+    WATCHED_FILE = "watched-file"
+    NOT_READY = "not-ready"
+    CONFIGURATION = "configuration"
+    NOT_DRY_RUN = "not-dry-run"
+    CANNOT_START = "cannot-start"
+    STUBBORN = "stubborn"
+    BUG = "bug"
+    LEFTOVER = "leftover"
+    """It belonged to an earlier supervisor's service, whose main process had ended."""
+    SUPERVISOR_ENDS = "supervisor-ends"
+    NOTHING_LEFT = "nothing-left"
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """How a service's last process ended and why: `text` is for a person, the rest for programs.
+
+    `exit_code` and `signal` (such as `SIGKILL`) are set if it ended by itself, `file` if a watched file had changed.
+    """
+
+    at: EpochSeconds
+    reason: EventReason
+    text: str
+    exit_code: int | None = None
+    signal: str = ""
+    file: str = ""
 
 
 class ServiceState(msgspec.Struct, frozen=True, kw_only=True):

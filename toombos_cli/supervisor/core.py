@@ -193,6 +193,7 @@ class Supervisor:
                 skipped=outcome.skipped,
                 stopped=tuple(dict.fromkeys(p.service for p in ended if is_stop or not p.leftover)),
                 ended=ended,
+                watches=bool(self._watches),
             )
         finally:
             self._listeners.discard(listener)

@@ -10,7 +10,8 @@ import msgspec
 
 from toombos_cli.base.results import Report, Verdict
 from toombos_cli.logs.reading import LogLine
-from toombos_cli.project.history import EventKind, EventReason, HistoryEvent, read_history
+from toombos_cli.project.history import EventKind, HistoryEvent, read_history
+from toombos_cli.project.state import EventReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

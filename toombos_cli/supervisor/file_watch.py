@@ -85,7 +85,7 @@ class FileWatch:
         from watchfiles._rust_notify import RustNotify  # only for systems that watch files
 
         polls = self._polls or bool(os.environ.get("WATCHFILES_FORCE_POLLING")) or _needs_polling(directories)
-        return RustNotify(sorted(directories), False, polls, _POLL_MS, False, True)
+        return RustNotify(sorted(directories), False, polls, _POLL_MS, False, False)
 
     def _cannot_watch(self, error: Exception) -> None:
         """Note why, and go on by polling; if that fails too, try again later."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from toombos_cli.base.text import one_line, signal_name
-from toombos_cli.project.history import BY_SUPERVISOR, End, EventKind, EventReason, HistoryEvent, history_path
-from toombos_cli.project.state import FailureKind, Phase, ServiceState
+from toombos_cli.project.history import BY_SUPERVISOR, EventKind, HistoryEvent, history_path
+from toombos_cli.project.state import End, EventReason, FailureKind, Phase, ServiceState
 from toombos_cli.supervisor.history_file import HistoryFile
 from toombos_cli.supervisor.protocol import (
     EndedProcess,
@@ -32,14 +32,15 @@ if TYPE_CHECKING:
 _LONGEST_TEXT = 400
 _UP = frozenset({Phase.READY, Phase.UNHEALTHY})
 _BY_ITSELF = frozenset({EventReason.EXIT_CODE, EventReason.SIGNAL, EventReason.UNKNOWN, EventReason.CONFIGURATION})
-_COMMANDS: dict[type[Request], str] = {
+COMMANDS: dict[type[Request], str] = {
     StartRequest: "toombos start",
     StopRequest: "toombos stop",
     RestartRequest: "toombos restart",
     StatusRequest: "toombos status",
     TaskRanRequest: "toombos run",
 }
-_REASONS = {
+"""The name of each request in the history."""
+FAILURES = {
     FailureKind.COMMAND: EventReason.CANNOT_START,
     FailureKind.DIRECTORY: EventReason.CANNOT_START,
     FailureKind.LOG: EventReason.CANNOT_START,
@@ -55,6 +56,7 @@ _REASONS = {
     FailureKind.BUG: EventReason.BUG,
     FailureKind.NOT_DRY_RUN: EventReason.NOT_DRY_RUN,
 }
+"""The reason that each kind of failure is in the history; EXITED is told apart by the exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Actor:
     @classmethod
     def of(cls, request: Request, uid: int | None) -> "Actor":
         """Return the actor of a request: its command follows from its type, because a name could be made up."""
-        return cls(_COMMANDS[type(request)], uid)
+        return cls(COMMANDS[type(request)], uid)
 
 
 SUPERVISOR = Actor(BY_SUPERVISOR, None)
@@ -78,7 +80,7 @@ ACTOR: ContextVar[Actor] = ContextVar("ACTOR", default=SUPERVISOR)
 def end_of(failure: ServiceFailure, running: "Running") -> End:
     """Return the record of the end of a service's process, before the rest of its tree is ended."""
     code = running.exit_code
-    reason = _REASONS[failure.kind]
+    reason = FAILURES[failure.kind]
     if failure.kind is FailureKind.EXITED and code is not None:
         reason = EventReason.SIGNAL if code < 0 else EventReason.EXIT_CODE
     return End(
@@ -203,7 +205,7 @@ def _start(before: ServiceState, state: ServiceState) -> Iterator[HistoryEvent]:
     elif state.last_end is not None:
         yield _because(state.last_end, EventKind.RESTARTED, state, pid=state.pid, at_ms=_now_ms())
     else:
-        again = ACTOR.get().by == _COMMANDS[RestartRequest]
+        again = ACTOR.get().by == COMMANDS[RestartRequest]
         yield _asked(EventKind.RESTARTED if again else EventKind.STARTED, state, pid=state.pid)
 
 
@@ -230,7 +232,7 @@ def _phase(before: ServiceState, state: ServiceState) -> Iterator[HistoryEvent]:
         case Phase.CRASH_LOOP | Phase.FAILED:
             failed = EventKind.GAVE_UP if was_up else EventKind.FAILED
             kind = EventKind.CRASH_LOOP if state.phase is Phase.CRASH_LOOP else failed
-            reason = _REASONS[state.failure_kind] if state.failure_kind else None
+            reason = FAILURES[state.failure_kind] if state.failure_kind else None
             if reason is EventReason.UNKNOWN and state.last_end is not None:
                 yield _because(state.last_end, kind, state, pid=0, at_ms=_now_ms())
             else:

@@ -248,8 +248,8 @@ def _supervisor_of(done: Done) -> SupervisorRow:
 
 
 def _stays(done: Done) -> bool:
-    """Report whether the supervisor stays after this reply: it exits if nothing runs any more."""
-    return any(state.pid for state in done.state.services.values())
+    """Report whether the supervisor stays after this reply: it exits if nothing runs and no file is watched."""
+    return done.watches or any(state.pid for state in done.state.services.values())
 
 
 def _taken_over(before: SystemState | None, done: Done) -> tuple[str, ...]:

@@ -128,7 +128,8 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The final reply. `started` and `stopped` are the names that this request itself started or stopped; `skipped`
     were not started, because they depend on one that failed.
 
-    `ended` are the processes that ended, including what an earlier supervisor had left.
+    `ended` are the processes that ended, including what an earlier supervisor had left. `watches` is whether the change
+    of a file can still start a service.
     """
 
     state: SystemState
@@ -137,6 +138,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     skipped: tuple[str, ...] = ()
     stopped: tuple[str, ...] = ()
     ended: tuple[EndedProcess, ...] = ()
+    watches: bool = False
 
 
 class Busy(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -14,9 +14,8 @@ from toombos_cli.base.fixes import here
 from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 from toombos_cli.logs.tail import last_lines
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.history import TAIL_BYTES, End, own_restarts, read_history
 from toombos_cli.project.service_logs import stray_output
-from toombos_cli.project.state import WELL, FailureKind, Phase, ServiceState, SystemState
+from toombos_cli.project.state import WELL, End, FailureKind, Phase, ServiceState, SystemState
 from toombos_cli.supervisor.protocol import EndedProcess, ServiceFailure
 
 _KILLED_SHOWN = 3
@@ -300,6 +299,8 @@ def _restarts(known: Mapping[str, ServiceState], project: Path) -> dict[str, tup
     restarted = [name for name, entry in known.items() if entry.restarts]
     if not restarted:
         return {}
+    from toombos_cli.project.history import TAIL_BYTES, own_restarts, read_history  # a healthy system needs none of it
+
     history = read_history(project, last_bytes=TAIL_BYTES)
     return {
         name: tuple(

@@ -13,8 +13,7 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.manifest.tables.expectations import Expectation
 from toombos_cli.manifest.tables.service import QUESTIONS, Service
-from toombos_cli.project.history import End, EventReason
-from toombos_cli.project.state import FailureKind, Phase, RunDirectory, ServiceState
+from toombos_cli.project.state import End, EventReason, FailureKind, Phase, RunDirectory, ServiceState
 from toombos_cli.project.task_runs import at_rest
 from toombos_cli.supervisor import spawning, tasks
 from toombos_cli.supervisor.asking import Asking

@@ -39,7 +39,7 @@ class WatchedFiles:
         self._own = (*(os.path.join(project, name) for name in _OWN), log)
 
     def directories(self) -> frozenset[str]:
-        """Return the directories to look into, each without those below it.
+        """Return the directories to look into that this user may read, each without those below it.
 
         The parent of each path is one of them, so that a path that does not exist yet, or is replaced, is seen.
         """
@@ -51,7 +51,7 @@ class WatchedFiles:
                 found.add(directory)
                 deeper = _is_deep(entry) or len(_parts(directory, entry.prefix)) + 1 < len(entry.pattern)
                 below[:] = [name for name in below if deeper and self._is_open(os.path.join(directory, name), entry)]
-        return frozenset(found)
+        return frozenset(directory for directory in found if os.access(directory, os.R_OK | os.X_OK))
 
     def counts(self, path: str) -> bool:
         """Return whether a change of this path counts."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import textwrap
 import time
@@ -204,6 +205,37 @@ def test_a_stopped_service_is_not_started_by_a_change(watching: System) -> None:
     assert data_of(watching("status", "--json"))["supervisor"]["pid"] is None
     watching("start", exit_code=0)
     wait_until_watched(watching)
+
+
+LIMITS = {
+    "of watches": "echo 1 > /proc/sys/user/max_inotify_watches",
+    "of instances": "echo 0 > /proc/sys/user/max_inotify_instances",
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
+def test_files_are_polled_if_the_kernel_has_reached_its_limit(system: System, limit: str) -> None:
+    lower = ("unshare", "-Ur", "sh", "-c", f'{limit} && exec "$@"', "sh")
+    if subprocess.run((*lower, "true"), capture_output=True).returncode != 0:
+        pytest.skip("this user may not make a user namespace")
+    write_app(system)
+    (system.project / "src" / "a").mkdir()
+    system.add("web", command=[sys.executable, "-B", "src/app.py", "{port}"], watch=["src"])
+    system("start", exit_code=0, through=lower)
+    wait_for(lambda: "polled every second" in system("status").stderr)
+    assert system.phase("web") == "ready"
+    wait_until_watched(system)
+    assert system.row("web")["last_end"]["file"] == "src/first.txt"
+
+
+def test_a_directory_that_may_not_be_read_does_no_harm(system: System) -> None:
+    write_app(system)
+    (system.project / "src" / "closed").mkdir(mode=0o000)
+    system.add("web", command=[sys.executable, "-B", "src/app.py", "{port}"], watch=["src"])
+    system("start", exit_code=0)
+    wait_until_watched(system)
+    assert "warning" not in system("status", exit_code=0).stderr
+    (system.project / "src" / "closed").chmod(0o700)
 
 
 MISTAKES: dict[str, tuple[Any, str]] = {

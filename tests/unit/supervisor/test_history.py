@@ -6,23 +6,28 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from toombos_cli.base.own_records import encode_own
+from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.history import (
     MOST_BYTES,
     MOST_LINES,
     EventKind,
-    EventReason,
     HistoryEvent,
     HistoryFollower,
     history_path,
     own_restarts,
     read_history,
 )
+from toombos_cli.project.state import EventReason, FailureKind, Phase, ServiceState
 from toombos_cli.supervisor.history_file import HistoryFile
+from toombos_cli.supervisor.history_keeper import COMMANDS, FAILURES, HistoryKeeper
+from toombos_cli.supervisor.protocol import Request, ServicePlan
 
 
 def event(number: int = 0, **given: Any) -> HistoryEvent:
@@ -92,7 +97,15 @@ def with_link(path: Path) -> None:
     path.symlink_to("other")
 
 
+def of_another_user(path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may give a file away")
+    path.touch()
+    os.chown(path, 65534, 65534)
+
+
 IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {
+    "another user's file": of_another_user,
     "a link": with_link,
     "a FIFO": os.mkfifo,
     "a directory": Path.mkdir,
@@ -181,6 +194,38 @@ def test_a_follower_sees_each_event_once_while_the_history_is_shortened(project:
             seen += [found.at_ms for found in follower.poll()]
     seen += [found.at_ms for found in follower.poll()]
     assert seen == list(range(1, MOST_LINES + 1000))
+
+
+SECRET = "hunter2-very-secret-9a8b7c"
+TEXTS: dict[str, tuple[dict[str, str] | None, str]] = {
+    "with its environment": ({"API_TOKEN": SECRET}, "unhealthy"),
+    "without a known environment": (None, ""),
+}
+
+
+@pytest.mark.parametrize(("environment", "kept"), TEXTS.values(), ids=TEXTS)
+def test_no_secret_of_a_service_reaches_the_history(
+    project: Path, environment: dict[str, str] | None, kept: str
+) -> None:
+    service = Service(name="crm", command=("true",), port=8001)
+    plan = environment and ServicePlan(service=service, environment=environment, fingerprint="")
+    state = ServiceState(service=service, desired=True, phase=Phase.READY, pid=7)
+    unit = SimpleNamespace(name="crm", state=state, plan=plan, ended=None)
+    keeper = HistoryKeeper(project)
+    keeper.note(unit)  # type: ignore[arg-type]  # the part of a unit that it reads
+    unit.state = msgspec.structs.replace(state, phase=Phase.UNHEALTHY, detail=f"unhealthy: token {SECRET} expired")
+    keeper.note(unit)  # type: ignore[arg-type]  # as above
+    assert SECRET not in history_path(project).read_text()
+    last = read_history(project).events[-1]
+    assert last.event is EventKind.UNHEALTHY
+    assert kept in last.text
+    assert bool(last.text) is bool(kept)
+
+
+def test_every_kind_of_failure_is_a_reason_and_every_request_a_command() -> None:
+    """One that is missing would end the supervisor's work at its first event."""
+    assert set(FAILURES) == set(FailureKind)
+    assert set(COMMANDS) == set(get_args(Request))
 
 
 RESTARTED: dict[str, tuple[list[tuple[EventKind, EventReason]], int]] = {

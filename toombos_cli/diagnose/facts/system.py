@@ -17,7 +17,7 @@ from toombos_cli.project.mode import running_mode
 from toombos_cli.project.own_processes import own_tags, recorded_processes, recorded_supervisor, unsupervised_state
 from toombos_cli.project.port_owner import Neighbour, carries_tag, neighbour
 from toombos_cli.project.service_logs import stray_output
-from toombos_cli.project.state import (
+from toombos_cli.project.state import End, (
     FailureKind,
     Phase,
     RunDirectory,
