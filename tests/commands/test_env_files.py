@@ -162,3 +162,20 @@ def test_a_rotated_key_opens_the_secrets_of_every_file(tmp_path):
     check = run_toombos("config", "check", "--json", cwd=tmp_path)
     assert not [f for f in data_of(check)["findings"] if f["id"] == "load" and f["verdict"] == "fail"]
     assert parse_env_text((tmp_path / "prod.env").read_text(), tmp_path).values["APP_SECRET"].startswith("enc:")
+
+
+def test_a_restore_brings_back_what_a_backup_has_saved(tmp_path):
+    write(tmp_path)
+    assert run_toombos("start", cwd=tmp_path).returncode == 0
+    try:
+        assert run_toombos("backup", "create", cwd=tmp_path).returncode == 0
+        (tmp_path / "prod.env").unlink()
+        (tmp_path / "app.env").write_text("APP_LEVEL=9\n")
+
+        restored = run_toombos("restore", "--latest-good", "--yes", cwd=tmp_path)
+
+        assert restored.returncode == 0, restored.stderr
+        assert "APP_LEVEL=3" in (tmp_path / "prod.env").read_text()
+        assert "APP_LEVEL=4" in (tmp_path / "app.env").read_text()
+    finally:
+        run_toombos("stop", cwd=tmp_path)

@@ -112,7 +112,13 @@ def test_the_packaged_files_fit(file: str) -> None:
 WHOLE: dict[str, Any] = {
     "name": "x",
     "services": {
-        "a": {"command": ["x"], "port": 1, "restart": {"policy": "always"}, "limits": {"memory_warn_mb": 1}},
+        "a": {
+            "command": ["x"],
+            "port": 1,
+            "restart": {"policy": "always"},
+            "limits": {"memory_warn_mb": 1},
+            "user": "x",
+        },
         "w": {"command": ["x"], "scheme": "none"},
         "t": {"command": ["x"], "kind": "task", "run": "changed", "inputs": ["x"]},
         "d": {"command": ["x"], "scheme": "none", "depends_on": {"w": {"when": "ready", "restart": True}}},

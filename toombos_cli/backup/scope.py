@@ -75,8 +75,8 @@ def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) ->
     ]
     names = [root.path.encode() for root in roots]
     outside = [name for name in sorted(stores.sqlite) if not any(is_within(name, root) for root in names)]
-    outside += [name for name in _env_files(manifest) if not any(is_within(name, root) for root in names)]
     roots += [Root(path=os.fsdecode(name)) for name in outside if os.path.lexists(live_path(project, name))]
+    roots += [Root(path=os.fsdecode(name)) for name in _env_files(manifest) if name not in names]
     return Scope(
         project=project,
         roots=tuple(roots),

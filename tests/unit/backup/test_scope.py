@@ -94,7 +94,7 @@ def test_an_unreadable_env_file_is_refused_unless_the_caller_is_lenient(tmp_path
     (tmp_path / ".env").write_bytes(b"\xff")
     with pytest.raises(ConfigurationError):
         find_stores(manifest)
-    assert dict(find_stores(manifest, lenient=True).unsaved) == {b"the databases that .env names": "not UTF-8"}
+    assert dict(find_stores(manifest, lenient=True).unsaved) == {b"the databases that env files name": "not UTF-8"}
 
 
 def test_the_packaged_manifest_with_the_default_roots_replaces_an_unreadable_one(tmp_path: Path):
