@@ -1,13 +1,15 @@
 """The cost of supervision, each figure next to its reference measured in the same run.
 
-    python tests/benchmarks/supervision.py [--rounds 5] [--idle 20]
+    python tests/benchmarks/supervision.py [--rounds 5] [--idle 30]
 
 - start: `toombos start --dry-run` until all are ready, against the same three processes spawned directly and at once
   until all listen (at most 1.5), and against the slowest service's own start (at most 0.15 s more, for services that
   are ready at once).
 - status: `toombos status` against a Python process that only imports what it needs (at most 1.3).
 - crash: from SIGKILL until the supervisor has recorded it (under 100 ms).
-- idle: CPU (under 0.5 % of a core) and memory (under 50 MB) of a supervisor of three ready services.
+- idle: CPU (under 0.5 % of a core) and memory (under 60 MB) of a supervisor of three HTTP services, and CPU beyond the
+  probes, measured with workers: at most 0.05 % for three and 0.2 % for fifty.
+- stop: of fifty and a hundred workers, and of fifty HTTP services: at most 0.4 s, twice that, and 0.6 s.
 """
 
 import argparse
@@ -37,6 +39,16 @@ from toombos_cli.supervisor.plan import build_plan
 
 WEB = Path(__file__).parent.parent / "faults" / "services" / "web.py"
 THEIRS = ("toombos_cli", "typer", "rich", "msgspec", "dotenv")
+_SETTLED_S = 3.0
+_SERVER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=16)
+while True:
+    connection, _ = listener.accept()
+    with connection:
+        if connection.recv(4096):
+            connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
+"""
 NAMES = ("crm", "platform", "generator")
 WHAT_STATUS_LOADS = """
 import contextlib, io, json, sys
@@ -50,7 +62,7 @@ print(json.dumps([name for name in sys.modules if name != "__main__"]))
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--idle", type=float, default=20.0, help="seconds to watch the idle supervisor")
+    parser.add_argument("--idle", type=float, default=30.0, help="seconds to watch the idle supervisor")
     options = parser.parse_args()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has compiled bytecode
     compileall.compile_dir(toombos_cli.__path__[0], quiet=1)
@@ -75,9 +87,14 @@ def main() -> None:
         try:
             bench_status(quick, options.rounds)
             bench_crash(quick, options.rounds)
-            bench_idle(quick, options.idle)
+            percent, rss_bytes = idle(quick, options.idle)
+            print(
+                f"idle, three HTTP services: {percent:.2f} % of a core (under 0.5), {rss_bytes / 1e6:.0f} MB (under 60)"
+            )
         finally:
             toombos(quick, "stop")
+
+        bench_many(Path(directory), options.rounds, options.idle)
 
 
 def bench_start(project: Path, ports: dict[str, int], rounds: int) -> None:
@@ -95,15 +112,17 @@ def bench_start(project: Path, ports: dict[str, int], rounds: int) -> None:
 
 def bench_added(project: Path, ports: dict[str, int], rounds: int) -> None:
     """Measure services that are ready at once: the rest is toombos itself."""
-    bare, ours, own = [], [], []
+    bare, ours, own, used = [], [], [], []
     for _ in range(rounds):
         bare.append(bare_start(project, ports, listens, mode=None))
         ours.append(seconds(lambda: toombos(project, "start")))
+        used.append(cpu_s(supervisor_of(project)))
         own.append(max(row["ready_after_s"] for row in status(project)))
         toombos(project, "stop")
     report("start, three services ready at once", ours, "the same processes bare, at once", bare, "-")
     added = statistics.median(a - b for a, b in zip(ours, bare, strict=True))
     print(f"  added to the bare start: {added * 1000:.0f} ms (goal: under 150); spawn to ready {max(own):.2f} s")
+    print(f"  processor time of the supervisor until then: {min(used) * 1000:.0f} ms at best")
 
 
 def bench_status(project: Path, rounds: int) -> None:
@@ -137,13 +156,53 @@ def bench_crash(project: Path, rounds: int) -> None:
     print(f"crash noted after {statistics.median(times) * 1000:.1f} ms, worst {max(times) * 1000:.1f} ms (under 100)")
 
 
-def bench_idle(project: Path, watched_s: float) -> None:
-    pid = json.loads((project / "run" / "state.json").read_bytes())["supervisor_pid"]
-    before = processes.process_table()[pid].cpu_s
+def idle(project: Path, watched_s: float) -> tuple[float, int]:
+    """Return the CPU of an idle supervisor in percent of a core, and its memory in bytes."""
+    pid = supervisor_of(project)
+    time.sleep(_SETTLED_S)
+    before = cpu_s(pid)
     time.sleep(watched_s)
-    row = processes.process_table()[pid]
-    percent = 100 * (row.cpu_s - before) / watched_s
-    print(f"idle supervisor: {percent:.2f} % of a core (under 0.5), {row.rss_bytes / 1e6:.0f} MB (under 50)")
+    return 100 * (cpu_s(pid) - before) / watched_s, processes.process_table()[pid].rss_bytes
+
+
+def bench_many(directory: Path, rounds: int, watched_s: float) -> None:
+    """Measure systems of workers, which are not probed, and of small HTTP servers."""
+    for count, goal in ((3, "at most 0.05"), (50, "at most 0.2"), (100, "-")):
+        project = many(directory / f"workers{count}", count, http=False)
+        toombos(project, "start")
+        try:
+            percent, _ = idle(project, watched_s)
+        finally:
+            toombos(project, "stop")
+        print(f"idle, {count} workers: {percent:.3f} % of a core (goal: {goal})")
+    for what, count, goal in (("workers", 50, 0.4), ("workers", 100, 0.8), ("HTTP services", 50, 0.6)):
+        project = many(directory / f"stop-{what[:4]}{count}", count, http=what != "workers")
+        times = []
+        for _ in range(rounds):
+            toombos(project, "start")
+            times.append(seconds(lambda project=project: toombos(project, "stop")))
+        print(f"stop, {count} {what}: {statistics.median(times):.2f} s (goal: at most {goal})")
+
+
+def many(project: Path, count: int, *, http: bool) -> Path:
+    """Write a project of so many services and return it."""
+    project.mkdir()
+    lines = [f'name = "{project.name}"']
+    for n in range(count):
+        port = free_port()
+        asked = f"port = {port}" if http else 'scheme = "none"'
+        command = ["{python}", "-I", "-S", "-c", _SERVER, str(port)] if http else ["sleep", "86400"]
+        lines += [f"[services.s{n}]", f"command = {json.dumps(command)}", asked]
+    (project / "toombos.toml").write_text("\n".join(lines) + "\n")
+    return project
+
+
+def supervisor_of(project: Path) -> int:
+    return int(json.loads((project / "run" / "state.json").read_bytes())["supervisor_pid"])
+
+
+def cpu_s(pid: int) -> float:
+    return processes.cpu_time_s(processes.process_table((pid,))[pid])
 
 
 def bare_start(project: Path, ports: dict[str, int], reached: Callable[[int], bool], *, mode: str | None) -> float:

@@ -55,9 +55,11 @@ def set_right(
     `filler` is the length of the filler that the log has now, `blank` that of the one before the cut. A log with less
     than `least` bytes has been truncated.
     """
+    own = os.fstat(fd)
+    known |= {(own.st_dev, own.st_ino)}  # the log itself may have been moved
     if not _begun(log, known):
         return True
-    size = os.fstat(fd).st_size
+    size = own.st_size
     rest = os.pread(fd, max(0, size - filler), filler)
     if size >= least and not _is_truncated(fd, size):  # a mere copy
         return True

@@ -61,10 +61,13 @@ class Asker:
 
     async def ask(self, question: Question, running: Running) -> Readiness | None:
         """Return what the service says, within its probe timeout; None if its process has ended."""
-        if running.is_suspended:
+        answer = None
+        if not running.is_suspended:
+            answer = await running.unless_ended(self._ask(question, running))
+        if running.is_suspended and not running.ended.done():
             pid = running.tree.leader.pid
             return Readiness(ok=False, detail=f"pid {pid} is suspended by a signal; kill -CONT {pid} resumes it")
-        return await running.unless_ended(self._ask(question, running))
+        return answer
 
     async def ask_again(self, running: Running) -> Readiness | None:
         """Return whether an adopted process, which was ready once, is ready now; None if it has ended."""

@@ -497,11 +497,11 @@ class ServiceUnit:
             if running.unwanted.done():
                 return running.unwanted.result()
             unwell = self.state.phase is Phase.UNHEALTHY
-            if running.is_suspended:
-                failed = service.unhealthy_after  # no second look is needed
             answer = await self._asker().ask("ready" if unwell else "live", running)
             if answer is None:
                 continue
+            if running.is_suspended:
+                failed = service.unhealthy_after  # no second question is needed
             failed = 0 if answer.ok else failed + 1
             self._failing_since = None if answer.ok else self._failing_since or time.monotonic()
             if failed >= service.unhealthy_after and service.restart_when_unhealthy and not self._why_not_restarted():

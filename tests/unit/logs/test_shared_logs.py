@@ -129,3 +129,40 @@ def test_a_log_that_grows_by_20_mb_per_second_stays_within_one_and_a_half_times_
     archives = [path for path in tmp_path.iterdir() if path.name.startswith("x.log.2")]
     assert len(archives) >= 6
     assert largest < 7.5e6
+
+
+def test_quiet_logs_are_looked_at_together_with_one_stat_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[tuple[float, str]] = []
+    logs = [str(tmp_path / f"{n}.log") for n in range(50)]
+    for n, log in enumerate(logs):
+        Path(log).write_bytes(b"x\n" * n)
+    now = 100.0
+    real = os.stat
+
+    def stat(path: str) -> os.stat_result:
+        looks.append((now, str(path)))
+        return real(path)
+
+    class Clock:
+        """Takes the place of the event that ends the keeper: it ends after a minute."""
+
+        def wait(self, pause_s: float) -> bool:
+            nonlocal now
+            now += pause_s
+            return now > 160
+
+    monkeypatch.setattr(log_keeper, "os", SimpleNamespace(stat=stat))
+    monkeypatch.setattr(log_keeper, "time", SimpleNamespace(monotonic=lambda: now, time=lambda: now))
+    keeper = LogKeeper(
+        paths=lambda: logs,
+        settings=Logs,
+        record_of=lambda path: tmp_path / f"{path.name}.rotation",
+        on_warning=lambda path, warning: None,
+        on_new_content=lambda path, cut: None,
+        _ended=Clock(),  # type: ignore[arg-type]
+    )
+    keeper._keep()
+    late = [(at, log) for at, log in looks if at > 103]
+    rounds = {at for at, _ in late}
+    assert 50 < len(rounds) <= 60
+    assert len(late) == len(set(late)) == len(rounds) * len(logs)
