@@ -18,7 +18,7 @@ LOGS, ENV = "the log line of another program", "a line of the user's `.env`"
 ALLOWED = {
     "diagnose/checks/log_evidence.py: _WARNING.search(entry.text)": LOGS,
     "diagnose/checks/log_evidence.py: re.search(one.known.over, entry.text)": LOGS,
-    "diagnose/checks/log_kinds.py: _DATED.match(entry.text)": LOGS,
+    "diagnose/checks/log_kinds.py: DATED.match(entry.text)": LOGS,
     "diagnose/checks/processes.py: re.search('\\\\bWARN', e.text)": LOGS,
     "probes/command.py: re.search(wanted, self._printed.text)": "the output, searched for what the manifest names",
     "probes/judge.py: re.search(expectation.text, result.text)": "the response, searched for what the manifest names",

@@ -53,6 +53,8 @@ class FailureKind(StrEnum):
     PORT = "port"
     LOCK = "lock"
     EXITED = "exited"
+    BACKGROUND = "background"
+    """Its process ended and left another one in the background."""
     CONFIGURATION = "configuration"
     """It exited with one of its `exit_codes_of_invalid_configuration`."""
     TIMEOUT = "timeout"

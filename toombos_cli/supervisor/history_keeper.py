@@ -47,6 +47,8 @@ FAILURES = {
     FailureKind.PORT: EventReason.CANNOT_START,
     FailureKind.LOCK: EventReason.CANNOT_START,
     FailureKind.EXITED: EventReason.UNKNOWN,
+    FailureKind.USER: EventReason.CANNOT_START,
+    FailureKind.BACKGROUND: EventReason.UNKNOWN,
     FailureKind.CONFIGURATION: EventReason.CONFIGURATION,
     FailureKind.TIMEOUT: EventReason.NOT_READY,
     FailureKind.LIMIT: EventReason.LIMIT,

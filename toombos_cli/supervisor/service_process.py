@@ -117,7 +117,7 @@ class Running:
         if left:
             message = f"its process ended and left {processes.named(min(left))} in the background"
             hint = "run the program in the foreground (no --daemon): the supervisor puts it in the background"
-            return ServiceFailure(service=name, kind=FailureKind.EXITED, message=message, hint=hint)
+            return ServiceFailure(service=name, kind=FailureKind.BACKGROUND, message=message, hint=hint)
         message = f"its process {how_it_ended(code)}"
         if code == 0 and not (self._service.is_task or self._service.listens):
             hint = f'if it is meant to end: kind = "task" in [services.{name}]'

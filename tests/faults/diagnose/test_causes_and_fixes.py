@@ -327,3 +327,57 @@ def test_a_path_in_a_log_line_gets_into_a_command_only_if_it_is_the_services_own
     root = first_root(healthy, ended(line.format(project=project)))
     assert root.id == "log.known"
     assert root.fix.command.partition(" && ")[0] == command.format(project=project)
+
+
+WAYS_BACK: dict[str, tuple[Change, str]] = {
+    "was stopped": (service("crm", **(GONE | {"phase": "stopped"})), ""),
+    "was killed": (both(failed_start("exited"), service("crm", exit_code=-signal.SIGKILL)), ""),
+    "ended in order": (both(failed_start("exited"), service("crm", exit_code=0)), ""),
+    "ended with an error": (both(failed_start("exited"), service("crm", exit_code=1)), "find out why: "),
+    "crashed": (both(failed_start("exited"), service("crm", exit_code=-signal.SIGSEGV)), "find out why: "),
+    "was not ready in time": (failed_start("timeout"), "startup_timeout_s"),
+    "went to the background": (failed_start("background"), "foreground"),
+    "exceeded a limit": (failed_start("limit"), "raise its limit"),
+}
+
+
+@pytest.mark.parametrize("row", WAYS_BACK)
+def test_a_start_alone_is_the_fix_only_for_a_service_that(row: str, healthy: Healthy):
+    change, words = WAYS_BACK[row]
+    quiet = put("logs.crm.entries", [])
+    root = first_root(healthy, both(change, quiet, put("logs.crm.last", [])))
+    assert root.id == "proc.missing"
+    if words:
+        assert (root.fix.command, words in root.fix.advice) == ("", True)
+    else:
+        assert " start" in root.fix.command
+
+
+def test_the_last_line_of_a_service_that_failed_without_an_error_is_quoted(healthy: Healthy):
+    report = diagnosed(healthy, ended("reading x.conf", "cannot go on like this", error=False))
+    assert report.roots == ("proc.missing",)
+    assert report.root_findings[0].cause.endswith("its last line was: cannot go on like this")
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "is_over"), [(5.0, False), (60.0, True)], ids=["a moment ago", "a minute ago, and all is well now"]
+)
+def test_a_connection_that_failed(ago_s: float, is_over: bool, healthy: Healthy):
+    port = healthy[0].services["crm"].port
+    text = f"redis.exceptions.ConnectionError: Error 111 connecting to localhost:{port}."
+    long_up = service("crm", started_at=healthy[2] - 600), service("platform", started_at=healthy[2] - 600)
+    change = both(*long_up, logged("generator", text, ago_s=ago_s))
+    assert roots(healthy, change) == (() if is_over else ("log.network",))
+
+
+def test_the_former_lives_of_a_service_that_keeps_ending_explain_it(healthy: Healthy):
+    def change(values: Values, now: float) -> None:
+        path = values["logs"]["crm"]["path"]
+        line = {"path": path, "line": 1, "offset": 100, "at": None, "error": True, "startup": False}
+        values["logs"]["crm"].update(entries=[], last=[line | {"text": "MemoryError"}], size_bytes=9000)
+        records = [{"at": now - n, "reason": "its process ended"} for n in (9, 6, 3)]
+        values["system"]["services"]["crm"].update(log_offset=500, started_at=now - 2, restarts=records)
+
+    report = diagnosed(healthy, change)
+    assert report.roots == ("log.oom",)
+    assert [f.explained_by for f in report.findings if f.id == "proc.restarts" and f.verdict == "warn"] == ["log.oom"]

@@ -1,7 +1,6 @@
 """All checks, causes before symptoms: a finding can be explained only by an earlier check."""
 
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 
 from toombos_cli.base.findings import Check
 from toombos_cli.diagnose.checks import (
@@ -22,6 +21,7 @@ from toombos_cli.diagnose.checks import (
     supervision,
 )
 from toombos_cli.diagnose.facts.source import Facts
+from toombos_cli.diagnose.plugins import registered
 
 _ENTRY_POINTS = "toombos.checks"
 
@@ -51,7 +51,7 @@ def all_checks() -> tuple[tuple[Check[Facts], ...], tuple[str, ...]]:
     Other packages register a Check or a tuple of them in the entry point group `toombos.checks`.
     """
     found, problems = list(CHECKS), []
-    for entry in entry_points(group=_ENTRY_POINTS):
+    for entry in registered(_ENTRY_POINTS):
         try:
             added = tuple(_checks_of(entry.load()))
         except Exception as error:  # a broken plug-in must not stop the built-in checks

@@ -68,7 +68,7 @@ def _values(facts: Facts, one: Told) -> dict[str, str]:
         "python": _interpreter(service),
         "cwd": str(service.cwd),
         "host": service.host,
-        "port": str(service.port),
+        "port": str(service.port or "PORT"),
         "project": str(facts.manifest.project),
         "culprit": one.culprit,
         **dict(one.values),

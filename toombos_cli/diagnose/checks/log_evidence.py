@@ -10,15 +10,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry, LogFacts
+from toombos_cli.diagnose.facts.probes import PROBES
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
 from toombos_cli.diagnose.known.catalogue import KnownEntry, KnownLines, catalogue, first_match
 from toombos_cli.diagnose.known.recognition import names_of, service_at
 from toombos_cli.manifest.tables.known import KnownLine, LineKind
+from toombos_cli.probes import Reason
 from toombos_cli.project.state import FailureKind, Phase
 
 RECENT_S = 900.0
 _CLOCKS_DIFFER_S = 60.0
+_SETTLED_S = 30.0
 _LAST_WORDS = 40
 """The cause of an end stands among this many last lines."""
 _NEVER_A_CAUSE = (LineKind.SIMULATED, LineKind.TRIGGER, LineKind.AUTH)
@@ -29,6 +32,8 @@ ENDED_FROM_OUTSIDE = ("SIGHUP", "SIGINT", "SIGKILL", "SIGTERM")
 _TROUBLE = re.compile(
     r"warn|err|fail|fatal|panic|exception|can't|cannot|could not|unable|denied|kill|simul|unauth", re.I
 )
+DATED = re.compile(r"^\d{4}[-/]\d\d[-/]\d\d[T ]\S+ (?:[A-Z]+ )?(?:\w+(?:\.\w+)+ (?=\w))?")
+"""Time, level and logger (with a dot: otherwise it may be the first word of the message) at the start of a line."""
 _OF_ITS_PROCESS = (None, FailureKind.EXITED, FailureKind.CONFIGURATION, FailureKind.TIMEOUT)
 """The failures that a process itself may have explained in its log."""
 
@@ -73,8 +78,10 @@ def ended(found: ServiceFacts) -> bool:
 def current(facts: Facts, name: str) -> tuple[LogEntry, ...]:
     """Return the relevant lines of the service's present life, or of its last one if it was ended, in their order."""
     found, log = facts.get(SYSTEM).services[name], facts.get(LOGS)[name]
+    keeps_ending = _keeps_ending(facts, found)
     since = found.started_at - 1 if ended(found) else _since(facts, name)
-    begin = found.log_offset
+    since = facts.now - RECENT_S if keeps_ending else since
+    begin = log.last[0].offset if keeps_ending and log.last else found.log_offset
     was_rotated = log.size_bytes < begin
 
     def is_of_this_life(entry: LogEntry) -> bool:
@@ -83,8 +90,15 @@ def current(facts: Facts, name: str) -> tuple[LogEntry, ...]:
             return entry.at >= since
         return was_rotated or (entry.path == log.path and entry.offset >= begin)
 
-    entries = _with_last_words(log) if ended(found) else log.entries
+    entries = _with_last_words(log) if ended(found) or keeps_ending else log.entries
     return tuple(filter(is_of_this_life, entries))
+
+
+def _keeps_ending(facts: Facts, found: ServiceFacts) -> bool:
+    """Return whether the service runs again but has ended so often, or so lately, that its former lives matter."""
+    recent = [restart for restart in found.restarts if facts.now - restart.at < RECENT_S]
+    is_starting = found.phase == Phase.STARTING and bool(recent)
+    return found.runs and (is_starting or len(recent) >= facts.manifest.monitoring.thresholds.restarts)
 
 
 def _with_last_words(log: LogFacts) -> list[LogEntry]:
@@ -102,9 +116,14 @@ def _since(facts: Facts, name: str) -> float:
     return max([facts.now - RECENT_S, *(at for at in starts if at <= facts.now)])
 
 
+def message(entry: LogEntry) -> str:
+    """Return the line without time, level and logger."""
+    return DATED.sub("", entry.text)[:160]
+
+
 def may_complain(line: str) -> bool:
     """Return whether a line of a service that runs may report a problem, by a word that every such line has."""
-    return _TROUBLE.search(line) is not None
+    return _TROUBLE.search(DATED.sub("", line)) is not None
 
 
 def known_lines(facts: Facts) -> KnownLines:
@@ -178,7 +197,19 @@ def is_over(facts: Facts, one: Told) -> bool:
     if one.known.over:
         lines = current(facts, one.logged_by)
         return any(re.search(one.known.over, entry.text) for entry in lines[lines.index(one.entry) + 1 :])
-    return False
+    return one.kind is LineKind.NETWORK and bool(one.culprit) and _is_reached_again(facts, one)
+
+
+def _is_reached_again(facts: Facts, one: Told) -> bool:
+    """Return whether some time has passed, and both the service that could not be reached and its caller are well."""
+    if one.entry.at is None or facts.now - one.entry.at < _SETTLED_S:
+        return False
+    try:
+        probes = facts.get(PROBES)
+    except FactUnavailableError:
+        return False
+    both = (one.culprit, one.logged_by)
+    return all(name in probes and probes[name].health.reason is Reason.OK for name in both)
 
 
 def cause_id(one: Told) -> str:
@@ -202,7 +233,7 @@ def own_cause(facts: Facts, name: str) -> Told | None:
         lines = [one for one in told(facts, name) if not is_over(facts, one)]
     except FactUnavailableError:
         return None
-    if ended(found):
+    if ended(found) or _keeps_ending(facts, found):
         last = {(entry.path, entry.offset) for entry in log.last[-_LAST_WORDS:]}
         late = [one for one in lines if (one.entry.path, one.entry.offset) in last]
         lines = [one for one in late if one.known and one.is_error] or [one for one in lines if one.is_error] or lines

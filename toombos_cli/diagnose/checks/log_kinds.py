@@ -3,7 +3,6 @@
 Older lines are ignored: they neither warn nor explain. A later success of the same operation clears a problem.
 """
 
-import re
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
@@ -11,7 +10,7 @@ from itertools import pairwise
 from toombos_cli.base.findings import Check, Evidence, Finding, ok, skip, warn
 from toombos_cli.diagnose.checks.context import at, start
 from toombos_cli.diagnose.checks.known_fixes import cause_of, fix_of
-from toombos_cli.diagnose.checks.log_evidence import Told, cause_id, ended, is_over, own_cause, told
+from toombos_cli.diagnose.checks.log_evidence import DATED, Told, cause_id, ended, is_over, message, own_cause, told
 from toombos_cli.diagnose.checks.network import NOT_REACHED
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
@@ -23,8 +22,6 @@ from toombos_cli.manifest.tables.known import LineKind
 _GROUP = "logs"
 _SHOWN = 3
 _BLOCK = 8
-_DATED = re.compile(r"^\d{4}[-/]\d\d[-/]\d\d[T ]\S+ (?:[A-Z]+ )?(?:\w+(?:\.\w+)+ (?=\w))?")
-"""Time, level and logger (with a dot: otherwise it may be the first word of the message) at the start of a line."""
 
 
 def _find(kind: LineKind | None, facts: Facts) -> Iterator[Finding]:
@@ -92,12 +89,7 @@ def number(facts: Facts, name: str, count: int) -> str:
 
 def _goes_on(before: LogEntry, entry: LogEntry) -> bool:
     """Return whether a line belongs to the one before it, as in a traceback."""
-    return entry.at is not None and entry.at == before.at and not _DATED.match(entry.text)
-
-
-def message(entry: LogEntry) -> str:
-    """Return the line without time, level and logger."""
-    return _DATED.sub("", entry.text)[:160]
+    return entry.at is not None and entry.at == before.at and not DATED.match(entry.text)
 
 
 _DATABASE = ("db.service", "db.perm", "db.ping", "db.pool", "res.disk", "dsn")

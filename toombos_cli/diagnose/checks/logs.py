@@ -6,8 +6,8 @@ from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
 from toombos_cli.base.fixes import advice, toombos
 from toombos_cli.base.text import size
 from toombos_cli.diagnose.checks.context import at
-from toombos_cli.diagnose.checks.log_evidence import told
-from toombos_cli.diagnose.checks.log_kinds import KINDS, message, number
+from toombos_cli.diagnose.checks.log_evidence import message, told
+from toombos_cli.diagnose.checks.log_kinds import KINDS, number
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
 from toombos_cli.diagnose.facts.system import SYSTEM

@@ -25,8 +25,6 @@ from toombos_cli.project.state import FailureKind, Phase
 
 _GROUP = "process"
 _SHOWN = 3
-_WRONG_KEY = {FailureKind.COMMAND: "command", FailureKind.DIRECTORY: "cwd", FailureKind.USER: "user"}
-"""The manifest key that is wrong if the supervisor can never run a service."""
 
 
 def stopped_system(facts: Facts) -> Iterator[Finding]:
@@ -164,7 +162,7 @@ def missing(facts: Facts) -> Iterator[Finding]:
                 f"{name} is not running" + _taken_down(waiting),
                 *_last_words(facts, found),
                 service=name,
-                cause=found.detail or f"it was {_past(system, found.managed)}",
+                cause=_why(facts, found),
                 fix=_way_back(facts, found, begin),
                 explained_by=in_its_log(facts, name) if ended(found) else "",
             )
@@ -173,19 +171,39 @@ def missing(facts: Facts) -> Iterator[Finding]:
 
 def _way_back(facts: Facts, found: ServiceFacts, begin: Fix) -> Fix:
     """Return the fix for a service that does not run: its start alone, unless it failed and would fail again."""
-    key = _WRONG_KEY.get(found.failure_kind) if found.failure_kind else None
-    if key:
-        return advice(f"correct {key} in [services.{found.name}] of toombos.toml, or what it names; then: {begin}")
-    if found.failure_kind is FailureKind.LIMIT:
-        return advice(
-            f"raise the limit in [services.{found.name}.limits] of toombos.toml, or let it use less; then: {begin}"
-        )
+    table = f"[services.{found.name}] of toombos.toml"
+    show = logs(facts.manifest, found.name)
+    opposite = "such as `daemon off;` of nginx or `--daemonize no` of Redis"
+    ways = {
+        FailureKind.COMMAND: f"correct command in {table}, or what it names",
+        FailureKind.DIRECTORY: f"correct cwd in {table}, or what it names",
+        FailureKind.USER: f"correct user in {table}, or what it names",
+        FailureKind.BACKGROUND: f"let it stay in the foreground: in command of {table}, remove the option that makes "
+        f"it a daemon, or add its opposite, {opposite}",
+        FailureKind.LIMIT: f"raise its limit in {table}, or let it use less",
+        FailureKind.TIMEOUT: f"find out why: {show}; or set a longer startup_timeout_s in {table}",
+    }
+    way = ways.get(found.failure_kind) if found.failure_kind else None
+    if way is None and _failed(found):
+        way = f"find out why: {show}"
+    return advice(f"{way}; then: {begin}") if way else begin
+
+
+def _failed(found: ServiceFacts) -> bool:
+    """Return whether its process ended with an error, so that it would end again."""
     end = found.last_end
-    failed = end is not None and bool(end.exit_code or (end.signal and end.signal not in ENDED_FROM_OUTSIDE))
-    if failed or found.failure_kind is FailureKind.TIMEOUT:
-        late = f", or set a longer startup_timeout_s in [services.{found.name}]" if not failed else ""
-        return advice(f"find out why: {logs(facts.manifest, found.name)}{late}; then: {begin}")
-    return begin
+    return end is not None and bool(end.exit_code or (end.signal and end.signal not in ENDED_FROM_OUTSIDE))
+
+
+def _why(facts: Facts, found: ServiceFacts) -> str:
+    """Return how the service ended, with its last line if it failed."""
+    how = found.detail or f"it was {_past(facts.get(SYSTEM), found.managed)}"
+    try:
+        log = facts.get(LOGS)[found.name]
+    except FactUnavailableError:
+        return how
+    last = [entry for entry in log.last if entry.path == log.path and entry.offset >= found.log_offset]
+    return f"{how}; its last line was: {last[-1].text}" if last and _failed(found) else how
 
 
 def _taken_down(names: tuple[str, ...]) -> str:

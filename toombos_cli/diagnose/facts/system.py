@@ -12,12 +12,13 @@ from toombos_cli.base.addresses import host_port
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.model import DRY_RUN
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.history import End, EventKind, History, own_restarts, read_history
+from toombos_cli.project.history import EventKind, History, own_restarts, read_history
 from toombos_cli.project.mode import running_mode
 from toombos_cli.project.own_processes import own_tags, recorded_processes, recorded_supervisor, unsupervised_state
 from toombos_cli.project.port_owner import Neighbour, carries_tag, neighbour
 from toombos_cli.project.service_logs import stray_output
-from toombos_cli.project.state import End, (
+from toombos_cli.project.state import (
+    End,
     FailureKind,
     Phase,
     RunDirectory,

@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import msgspec
 from toombos_cli.base.errors import type_and_place
 from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted_toml
+from toombos_cli.diagnose.plugins import registered
 from toombos_cli.manifest.tables.known import KnownLine, literal_of
 from toombos_cli.manifest.tables.table import Table
 
@@ -179,7 +179,7 @@ def of_other_packages() -> tuple[tuple[KnownFile, ...], tuple[str, ...]]:
     """
     found: list[KnownFile] = []
     problems: list[str] = []
-    for entry in entry_points(group=_ENTRY_POINTS):
+    for entry in registered(_ENTRY_POINTS):
         try:
             found.append(_decoded(Path(entry.load()), KnownFile))
         except (UntrustedError, msgspec.ValidationError, OSError) as error:
