@@ -19,6 +19,8 @@ COMMANDS = {
     "status": "status",
     "logs": "logs",
     "exec": "exec crm",
+    "run": "run migrate",
+    "events": "events",
     "health": "health",
     "smoke": "smoke",
     "load": "load",

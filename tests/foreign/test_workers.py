@@ -10,6 +10,7 @@ import pytest
 from tests.support.databases import redis_cli, redis_server
 from tests.support.foreign import UP, ForeignSystem, Keys, well
 from tests.support.runner import data_of
+from tests.support.waiting import wait_for
 
 PROGRAM = Path(__file__).parent / "programs" / "consumes.py"
 
@@ -73,4 +74,5 @@ def test_a_worker_without_its_queue_is_down_and_points_to_it(workers: ForeignSys
         rows = workers.health("queue", "mailer")
         assert rows["queue"]["status"] == rows["mailer"]["status"] == "down"
     finally:
-        workers.start()
+        workers.start("queue")
+    wait_for(lambda: well(workers.health("mailer")["mailer"]) == UP, within_s=30)  # it connects again, with pauses

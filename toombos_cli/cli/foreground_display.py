@@ -71,6 +71,8 @@ def make_display(invocation: Invocation) -> Display:
 
     def on_interrupt() -> None:
         if not invocation.quiet:
+            if invocation.stderr.is_terminal:
+                invocation.stderr.print()  # after the ^C that it has printed
             invocation.stderr.print("stopping the services; another Ctrl-C kills them", style="dim", soft_wrap=True)
 
     return Display(on_line=on_line, on_change=on_change, on_ready=on_ready, on_interrupt=on_interrupt)

@@ -3,6 +3,12 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toombos_cli.base.text import printable
+
+if TYPE_CHECKING:
+    from toombos_cli.supervisor.reports import SystemReport
 
 
 def answer_prompt(argv: list[str]) -> int | None:
@@ -22,7 +28,6 @@ def answer_prompt(argv: list[str]) -> int | None:
 
 
 def _answer() -> int:
-    from toombos_cli.base.text import printable
     from toombos_cli.manifest.model import DRY_RUN
     from toombos_cli.manifest.reading.loader import load_manifest
     from toombos_cli.project.find import find_project, is_project, refuse_untrusted
@@ -34,5 +39,10 @@ def _answer() -> int:
     refuse_untrusted(project)
     manifest = load_manifest(project)
     report = run_status(project, manifest.services, (), knows_dry_run=DRY_RUN in manifest.modes, reads_logs=False)
-    sys.stdout.write(printable(report.short) + "\n")
+    print_line(report)
     return report.exit_code()
+
+
+def print_line(report: "SystemReport") -> None:
+    """Print the line of a report. It begins with a number, a word of ours or the name of a service."""
+    sys.stdout.write(printable(report.short) + "\n")

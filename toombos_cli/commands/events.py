@@ -53,6 +53,7 @@ def events(
 
     if follow and until:
         raise UsageError("--until has no meaning with --follow", hint="leave one of them out")
+    invocation.say_which_project()
     names = _names(invocation, services)
     begin = moment_of(since, "--since") if since else None
     end = moment_of(until, "--until") if until else None

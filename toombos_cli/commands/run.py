@@ -34,7 +34,7 @@ def run(
     from toombos_cli.project.mode import chosen_mode
     from toombos_cli.supervisor.foreground_task import run_task
 
-    (name,) = invocation.service_names([task])
+    name = invocation.service_name(task)
     if not invocation.manifest.services[name].is_task:
         raise UsageError(f"{name} is a service, not a task", hint=here("start", name))
     refuse_half_restored(invocation)

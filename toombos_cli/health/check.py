@@ -16,10 +16,10 @@ from toombos_cli.probes import Cause, HealthState, ProbeResult, Reason, health_s
 from toombos_cli.probes.health import NOTHING
 from toombos_cli.project import commands
 from toombos_cli.project.mode import RunningMode, running_mode
-from toombos_cli.project.own_processes import leaders, observed, unsupervised_state
+from toombos_cli.project.own_processes import last_state, leaders, observed
 from toombos_cli.project.port_owner import PortOwner, find_owners, is_suspended, listens_elsewhere, wrong_owner
 from toombos_cli.project.service_probe import ABSENT, probe_service, settings_of, why_left_out
-from toombos_cli.project.state import SystemState, read_state
+from toombos_cli.project.state import SystemState
 
 _COMPLAINTS = (Reason.STATUS, Reason.BODY, Reason.SLOW, Reason.COMMAND)
 _SILENT = (Reason.TIMEOUT, Reason.STOPPED)
@@ -33,7 +33,7 @@ def run_health(manifest: Manifest, names: tuple[str, ...] = (), *, timeout_s: fl
     """
     services = {name: manifest.services[name] for name in names or manifest.services}
     checked_at = datetime.now(UTC)
-    state = read_state(manifest.project) or unsupervised_state(manifest.project, manifest.services)
+    state = last_state(manifest.project, manifest.services)
     results = _probe_all(manifest, services, timeout_s)
     owners = find_owners(manifest.project, services, state)
     mode = _mode(manifest, results, state)

@@ -286,6 +286,7 @@ async def _bring_up_one(system: UnitRegistry, plan: SystemPlan, name: str, begun
             unit.start(plan.services[name])
         run_before = unit.state.run_id
         await unit.wait_settled()
+        await unit.ask_now()  # what it complained of may have been started by now
         if unit.state.phase is Phase.DONE and unit.state.run_id == run_before and name in begun:
             begun.remove(name)  # a task that need not run again
     finally:

@@ -7,7 +7,6 @@ A service that is starting is not asked before it listens: a refused connection 
 
 import asyncio
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +22,12 @@ from toombos_cli.project.state import FailureKind
 from toombos_cli.supervisor.protocol import ServiceFailure
 from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
+from toombos_cli.supervisor.stop_command import WatchChild
 
 if TYPE_CHECKING:
     from toombos_cli.probes import ProbeResult
 
 _T = TypeVar("_T")
-_WatchChild = Callable[["subprocess.Popen[bytes]", Callable[[int], None]], None]
 _NOT_FOUND = 404
 _MAX_BODY_BYTES = 65_536
 _FIRST_PROBE_S, _LAST_PROBE_S = 0.01, 0.25
@@ -49,7 +48,7 @@ class Readiness:
 class Asker:
     """Asks one service. `setting` is None if its variables are not known, as after a crash of the supervisor."""
 
-    def __init__(self, service: Service, setting: ProbeSetting | None, watch_child: _WatchChild) -> None:
+    def __init__(self, service: Service, setting: ProbeSetting | None, watch_child: WatchChild) -> None:
         self._service = service
         self._setting = setting
         self._watch_child = watch_child

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,11 +112,14 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
     Raises CannotStartError.
     """
     service = plan.service
-    log = open_log(service)
-    try:
+    with ExitStack() as opened:
+        log = open_log(service)
+        opened.callback(os.close, log)
         found = os.fstat(log)  # before the program runs: its first output counts too
         lock = _take_lock(service, run)
+        opened.callback(os.close, lock)
         stdin = _standard_input(service)
+        opened.callback(os.close, stdin)
         try:
             child = subprocess.Popen(
                 service.command,
@@ -132,21 +136,16 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
         except OSError as error:
             reason = f"its command {service.command[0]!r} cannot be run: {error.strerror}"
             raise _refused(service, FailureKind.COMMAND, reason) from None
-        finally:
-            os.close(lock)
-            os.close(stdin)
         # The child is not reaped yet, so its pid cannot have been reused even if it has ended already.
         row = processes.read_row(child.pid)
-        identity = processes.ProcessIdentity(
-            boot_id=processes.boot_id(),
-            pid_namespace=processes.pid_namespace(),
-            pid=child.pid,
-            start_ticks=row.start_ticks if row else 0,
-        )
-        log_file = (found.st_dev, found.st_ino)
-        return Spawned(child=child, identity=identity, log_offset=found.st_size, log_file=log_file)
-    finally:
-        os.close(log)
+    identity = processes.ProcessIdentity(
+        boot_id=processes.boot_id(),
+        pid_namespace=processes.pid_namespace(),
+        pid=child.pid,
+        start_ticks=row.start_ticks if row else 0,
+    )
+    log_file = (found.st_dev, found.st_ino)
+    return Spawned(child=child, identity=identity, log_offset=found.st_size, log_file=log_file)
 
 
 def spawn_in_foreground(
@@ -179,15 +178,22 @@ def _standard_input(service: Service) -> int:
     """Return what a service reads: the null device, or a FIFO in which nothing ever comes, and no end.
 
     A descriptor for reading and writing makes the service the FIFO's writer, too: it depends on no other process.
+    Raises CannotStartError.
     """
     if service.stdin == "null":
         return os.open(os.devnull, os.O_RDONLY)
     from tempfile import TemporaryDirectory  # few services need it
 
-    with TemporaryDirectory(prefix="toombos-") as directory:
-        path = Path(directory, "stdin")
-        os.mkfifo(path, 0o600)
-        return os.open(path, os.O_RDWR)
+    try:
+        with TemporaryDirectory(prefix="toombos-") as directory:
+            path = Path(directory, "stdin")
+            os.mkfifo(path, 0o600)
+            return os.open(path, os.O_RDWR)
+    except OSError as error:
+        reason = (
+            f"its standard input cannot be created in {error.filename or 'a temporary directory'}: {error.strerror}"
+        )
+        raise _refused(service, FailureKind.DIRECTORY, reason) from None
 
 
 def spawn_stop_command(plan: ServicePlan, pid: int) -> "subprocess.Popen[bytes]":

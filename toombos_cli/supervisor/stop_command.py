@@ -11,13 +11,14 @@ from toombos_cli.base.text import how_it_ended
 from toombos_cli.supervisor import spawning
 from toombos_cli.supervisor.protocol import ServicePlan
 
-_WatchChild = Callable[["subprocess.Popen[bytes]", Callable[[int], None]], None]
+WatchChild = Callable[["subprocess.Popen[bytes]", Callable[[int], None]], None]
+"""Calls the function once, with the return code, when the child has ended and was reaped."""
 
 
 class StopCommand:
     """A stop command from its start to its end. `failure` says why it did not help, or is None."""
 
-    def __init__(self, plan: ServicePlan, pid: int, watch_child: _WatchChild) -> None:
+    def __init__(self, plan: ServicePlan, pid: int, watch_child: WatchChild) -> None:
         self.failure: str | None = None
         self._over = asyncio.Event()
         try:

@@ -1,7 +1,6 @@
 """One service under supervision: from spawn to readiness, through restarts, to a verified stop."""
 
 import asyncio
-import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,16 +15,16 @@ from toombos_cli.manifest.tables.service import QUESTIONS, Service
 from toombos_cli.project.state import End, EventReason, FailureKind, Phase, RunDirectory, ServiceState
 from toombos_cli.project.task_runs import at_rest
 from toombos_cli.supervisor import spawning, tasks
-from toombos_cli.supervisor.asking import Asking
+from toombos_cli.supervisor.health_watch import HealthWatch
 from toombos_cli.supervisor.history_keeper import end_of
 from toombos_cli.supervisor.process_look import SharedLooks
 from toombos_cli.supervisor.protocol import EndedProcess, ServiceFailure, ServicePlan
-from toombos_cli.supervisor.readiness import Asker, is_asked
+from toombos_cli.supervisor.readiness import Asker
 from toombos_cli.supervisor.restarts import RestartPolicy
 from toombos_cli.supervisor.service_process import Running
 from toombos_cli.supervisor.spawning import CannotStartError
-from toombos_cli.supervisor.stop_command import StopCommand
 from toombos_cli.supervisor.tree import StubbornError
+from toombos_cli.supervisor.tree_ending import TreeEnding, after_the_end, ended_main, those_killed
 
 
 def denies_dry_run(service: str) -> ServiceFailure:
@@ -45,12 +44,6 @@ def without_secrets(service: Service) -> Service:
     return msgspec.structs.replace(
         service, env={}, default_env={}, command=service.command[:1], stop_command=(), **commands
     )
-
-
-def _those_killed(ended: EndedProcess) -> str:
-    """Return which processes had to be killed, and after which time, or ""."""
-    named = ", ".join(f"pid {killed.pid} ({killed.command})" for killed in ended.killed)
-    return f"killed after {ended.grace_period_s:g} s: {named}" if named else ""
 
 
 class Surroundings(Protocol):
@@ -75,8 +68,8 @@ class Surroundings(Protocol):
 class ServiceUnit:
     """One service. `state` is replaced, never changed; `plan` is for restarts, None if unknown.
 
-    `latest_plan` is the newest one, which says how to stop; `failure` is why the last start failed; `ended` is the last
-    process that was ended since then; `waiting` counts the requests that wait for readiness.
+    `latest_plan` is the newest one, which says how to stop; `failure` is why the last start failed; `waiting` counts
+    the requests that wait for readiness.
     """
 
     def __init__(self, state: ServiceState, plan: ServicePlan | None, around: Surroundings) -> None:
@@ -85,7 +78,6 @@ class ServiceUnit:
         self.latest_plan = plan
         self.running: Running | None = None
         self.failure: ServiceFailure | None = None
-        self.ended: EndedProcess | None = None
         self.waiting = 0
         self.place = around.run.project
         """Where the project was when the service was started."""
@@ -93,10 +85,9 @@ class ServiceUnit:
         self._changed = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
         self._stop: asyncio.Task[EndedProcess | None] | None = None
-        self._asking: Asking | None = None
-        self._in_hurry = False
+        self._ending = TreeEnding(around.looks, around.watch_child)
+        self._watch: HealthWatch | None = None
         self._policy = RestartPolicy(self.service.restart)
-        self._failing_since: float | None = None
 
     @property
     def service(self) -> Service:
@@ -107,6 +98,11 @@ class ServiceUnit:
     def name(self) -> str:
         """The service's name."""
         return self.state.service.name
+
+    @property
+    def ended(self) -> EndedProcess | None:
+        """The last process that was ended since the last start."""
+        return self._ending.last
 
     @property
     def log(self) -> Path:
@@ -125,7 +121,7 @@ class ServiceUnit:
         end = End(at=round(time.time(), 3), reason=EventReason.DEPENDENCY, text=because) if because else None
         self.plan = self.latest_plan = plan
         self.place = self._around.run.project
-        self.failure = self.ended = None
+        self.failure = self._ending.last = None
         self._policy = RestartPolicy(plan.service.restart)
         self._set(
             service=without_secrets(plan.service),
@@ -180,14 +176,17 @@ class ServiceUnit:
 
     def hurry(self) -> None:
         """Kill what is being ended, now and from now on, without waiting for the rest of its grace period."""
-        self._in_hurry = True
-        if self._asking is not None:
-            self._asking.hurry()
+        self._ending.hurry()
 
     def request_restart(self, reason: str, kind: FailureKind = FailureKind.LIMIT) -> None:
         """Request a restart of the running service; the reason is recorded."""
         if self.running is not None and not self.running.unwanted.done():
             self.running.unwanted.set_result(ServiceFailure(service=self.name, kind=kind, message=reason))
+
+    async def ask_now(self) -> None:
+        """Ask the service whether it is still unhealthy; return when it has responded, or after its probe timeout."""
+        if self._watch is not None and self.state.phase is Phase.UNHEALTHY:
+            await self._watch.ask_now()
 
     def begin_anew(self) -> None:
         """Forget how the last start ended, before those that depend on this one look at it."""
@@ -305,7 +304,7 @@ class ServiceUnit:
         if failure is not None:
             self._set(last_end=end_of(failure, running))
         lines = running.last_lines(self.log, self.plan.environment if self.plan else {})
-        killed = _those_killed(await self._end_tree(running))
+        killed = those_killed(await self._end_tree(running))
         problem = tasks.record(
             self._around.run,
             self.state,
@@ -324,7 +323,8 @@ class ServiceUnit:
         """Make one attempt after the other, with pauses between them."""
         was_ready = adopted and self._was_ready()
         while True:
-            failure, exit_code, ready_since, self._failing_since = None, None, None, None
+            failure, exit_code, ready_since = None, None, None
+            watch = self._watch = self._new_watch()
             try:
                 running = self.running if adopted and self.running else self._spawn()
                 if adopted and was_ready:
@@ -332,7 +332,8 @@ class ServiceUnit:
                 else:
                     await self._until_ready(running, first=not was_ready)
                 was_ready, ready_since = True, time.monotonic()
-                end = await self._until_end(running)
+                complaint = self.state.detail if self.state.phase is Phase.UNHEALTHY else None
+                end = await watch.until_end(running, complaint=complaint)
                 exit_code = running.exit_code
             except CannotStartError as error:
                 failure = end = error.failure
@@ -342,14 +343,13 @@ class ServiceUnit:
             if self.running is not None:
                 self._set(last_end=end_of(end, self.running))
                 lines = self.running.last_lines(self.log, self.plan.environment if self.plan else {})
-                killed = _those_killed(await self._end_tree(self.running))
+                killed = those_killed(await self._end_tree(self.running))
                 end = msgspec.structs.replace(end, message="; ".join(filter(None, (end.message, killed))))
             if failure is not None and (not was_ready or failure.kind is FailureKind.CONFIGURATION):
                 self.failure = msgspec.structs.replace(failure, last_lines=lines)
                 self._give_up(Phase.FAILED, end.message, lines, end.kind)
                 return
-            failing_s = time.monotonic() - self._failing_since if self._failing_since is not None else 0.0
-            pause_s = self._pause_before_restart(exit_code, end, lines, healthy_s=healthy_s, failing_s=failing_s)
+            pause_s = self._pause_before_restart(exit_code, end, lines, healthy_s=healthy_s, failing_s=watch.failing_s)
             if pause_s is None:
                 return
             await asyncio.sleep(pause_s)
@@ -470,6 +470,14 @@ class ServiceUnit:
     def _asker(self) -> Asker:
         return Asker(self.service, self.plan.setting if self.plan else None, self._around.watch_child)
 
+    def _new_watch(self) -> HealthWatch:
+        return HealthWatch(
+            self.service,
+            self._asker,
+            lambda phase, detail: self._set(phase=phase, detail=detail),
+            lambda: not self._why_not_restarted(),
+        )
+
     def _starting(self, what: str) -> str:
         """Return what a start waits for, and why it was necessary if it is a restart."""
         end = self.state.last_end
@@ -479,39 +487,6 @@ class ServiceUnit:
         detail = self._starting(what)
         if detail != self.state.detail:
             self._set(detail=detail)
-
-    async def _until_end(self, running: Running) -> ServiceFailure:
-        """Watch a service that was ready; return why it must be restarted.
-
-        An unhealthy one must be ready, not only alive, to count as ready again. It is left running if it could not be
-        started again.
-        """
-        service = self.service
-        failed = service.unhealthy_after if self.state.phase is Phase.UNHEALTHY else 0
-        either: set[asyncio.Future[Any]] = {running.ended, running.unwanted}
-        pause_s = service.probe_interval_s if is_asked(service) else None
-        while True:
-            await asyncio.wait({*either, running.suspension}, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
-            if running.ended.done():
-                return running.why_it_ended()
-            if running.unwanted.done():
-                return running.unwanted.result()
-            unwell = self.state.phase is Phase.UNHEALTHY
-            answer = await self._asker().ask("ready" if unwell else "live", running)
-            if answer is None:
-                continue
-            if running.is_suspended:
-                failed = service.unhealthy_after  # no second question is needed
-            failed = 0 if answer.ok else failed + 1
-            self._failing_since = None if answer.ok else self._failing_since or time.monotonic()
-            if failed >= service.unhealthy_after and service.restart_when_unhealthy and not self._why_not_restarted():
-                return ServiceFailure(
-                    service=self.name, kind=FailureKind.UNHEALTHY, message=f"unhealthy: {answer.detail}"
-                )
-            if failed >= service.unhealthy_after and (not unwell or answer.detail != self.state.detail):
-                self._set(phase=Phase.UNHEALTHY, detail=answer.detail)
-            elif answer.ok and unwell:
-                self._set(phase=Phase.READY, detail="")
 
     async def _end(self) -> EndedProcess | None:
         """Cancel the life, end the tree, and record the result; return its main process, or None."""
@@ -526,57 +501,25 @@ class ServiceUnit:
                 ended = await self._end_tree(running)
             except StubbornError as error:
                 self._stays_alive(error)
-                return self._ended(running)
-            self._give_up(Phase.STOPPED, self._after_the_end(ended), ())
+                return ended_main(running, self._latest_service)
+            self._give_up(Phase.STOPPED, after_the_end(self.service, ended), ())
             return ended
         if self.state.phase is not Phase.STOPPED or self.state.desired:
             self._give_up(Phase.STOPPED, "", ())
         return None
 
-    async def _end_tree(self, running: Running) -> EndedProcess:
-        """Ask every process of the tree to end, kill what does not, and return how it went. Raises StubbornError."""
-        plan, leader = self.latest_plan, running.tree.leader
-        service = plan.service if plan else self.service
-        began = time.monotonic()
-        command = None
-        if plan is not None and service.stop_command and processes.is_alive(leader):
-            command = StopCommand(plan, leader.pid, self._around.watch_child)
-        asking = Asking(leader.pid, service.grace_period_s, signal.Signals[f"SIG{service.stop_signal}"], command)
-        self._asking = asking
-        if self._in_hurry:
-            asking.hurry()
-        try:
-            killed = await running.tree.end(asking, self._around.looks)
-            if command is not None:
-                await command.wait(asking.grace_s - (time.monotonic() - began))
-        finally:
-            if command is not None:
-                command.kill()
-        failure = command.failure if command is not None and asking.has_signalled else None
-        self.ended = msgspec.structs.replace(
-            self._ended(running), grace_period_s=asking.grace_s, killed=killed, stop_command_failure=failure
-        )
-        return self.ended
+    @property
+    def _latest_service(self) -> Service:
+        """What the newest plan says of the service."""
+        return self.latest_plan.service if self.latest_plan else self.service
 
-    def _ended(self, running: Running) -> EndedProcess:
-        service = self.latest_plan.service if self.latest_plan else self.service
-        return EndedProcess(
-            service=self.name,
-            pid=running.tree.leader.pid,
-            stop_signal=f"SIG{service.stop_signal}",
-            grace_period_s=service.grace_period_s,
-        )
+    async def _end_tree(self, running: Running) -> EndedProcess:
+        return await self._ending.end(running, self._latest_service, self.latest_plan)
 
     def _stays_alive(self, error: StubbornError) -> None:
         """Record that a process is left, and keep track of it: the next stop tries again."""
         self.failure = ServiceFailure(service=self.name, kind=FailureKind.STUBBORN, message=str(error))
         self._set(phase=Phase.FAILED, detail=str(error), failure_kind=FailureKind.STUBBORN)
-
-    def _after_the_end(self, ended: EndedProcess) -> str:
-        """Return what is worth knowing after a stop: who was killed, and who owns the port if it is not free."""
-        left = spawning.listeners_of(self.service)
-        port = [spawning.port_failure(self.service, listener).message for listener in left]
-        return "; ".join(filter(None, (_those_killed(ended), *port)))
 
     def _give_up(
         self,

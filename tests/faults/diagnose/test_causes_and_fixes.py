@@ -1,7 +1,6 @@
 """One change to the facts of the healthy system: the reported cause and its fix."""
 
 import copy
-import signal
 from collections.abc import Callable
 
 import pytest
@@ -84,6 +83,16 @@ def test_an_unhealthy_response_gets_the_cause_and_fix_for_its_kind(row: str, hea
     assert (root.id, cause in root.cause, fix in str(root.fix)) == ("http.status", True, True), root
 
 
+def exit_code(code: int) -> dict[str, object]:
+    """Return the record of a process that ended by itself."""
+    return {"at": 0.0, "reason": "exit-code", "text": f"exited with code {code}", "exit_code": code}
+
+
+def by_signal(name: str) -> dict[str, object]:
+    """Return the record of a process that a signal ended."""
+    return {"at": 0.0, "reason": "signal", "text": f"ended by {name}", "signal": name}
+
+
 def failed_start(kind: str, detail: str = WORDS) -> Change:
     """Return a start that failed because of crm, so that the other services were stopped too."""
     stopped = both(*(service(name, phase="stopped", **GONE) for name in ("platform", "generator")))
@@ -101,7 +110,7 @@ def failed_start(kind: str, detail: str = WORDS) -> Change:
 
 
 def test_the_fix_for_a_failed_start_starts_all_stopped_services(healthy: Healthy):
-    killed = both(failed_start("exited"), service("crm", exit_code=-signal.SIGKILL))
+    killed = both(failed_start("exited"), service("crm", last_end=by_signal("SIGKILL")))
     root = first_root(healthy, killed)
     assert (root.id, root.fix.safe) == ("proc.missing", True)
     assert root.fix.command.endswith((" start", " start --dry-run"))
@@ -110,11 +119,12 @@ def test_the_fix_for_a_failed_start_starts_all_stopped_services(healthy: Healthy
 
 
 def test_the_last_log_lines_are_the_evidence_if_a_failed_service_logged_no_error(healthy: Healthy):
-    line = {"path": "crm.log", "line": 9, "offset": 0, "at": None, "error": False, "startup": True}
+    path = healthy[1]["logs"]["crm"]["path"]
+    line = {"path": path, "line": 9, "offset": 10**9, "at": None, "error": False, "startup": True}
     last = put("logs.crm.last", [line | {"text": "listening on 0"}])
     quiet = put("logs.crm.entries", [])
     root = first_root(healthy, both(failed_start("timeout"), last, quiet))
-    assert ("crm.log:9", "listening on 0") in [(e.place, e.text) for e in root.evidence]
+    assert (f"{path}:9", "listening on 0") in [(e.place, e.text) for e in root.evidence]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +251,7 @@ def ended(*lines: str, error: bool = True, **changes: object) -> Change:
     """Return a change that ends crm with these last lines."""
 
     def change(values: Values, now: float) -> None:
-        service("crm", **(GONE | {"phase": "failed", "failure_kind": "exited", "exit_code": 1}))(values, now)
+        service("crm", **(GONE | {"phase": "failed", "failure_kind": "exited", "last_end": exit_code(1)}))(values, now)
         probed("crm", reason="refused", http_status=None, latency_ms=None)(values, now)
         path = values["logs"]["crm"]["path"]
         found = [
@@ -331,10 +341,10 @@ def test_a_path_in_a_log_line_gets_into_a_command_only_if_it_is_the_services_own
 
 WAYS_BACK: dict[str, tuple[Change, str]] = {
     "was stopped": (service("crm", **(GONE | {"phase": "stopped"})), ""),
-    "was killed": (both(failed_start("exited"), service("crm", exit_code=-signal.SIGKILL)), ""),
-    "ended in order": (both(failed_start("exited"), service("crm", exit_code=0)), ""),
-    "ended with an error": (both(failed_start("exited"), service("crm", exit_code=1)), "find out why: "),
-    "crashed": (both(failed_start("exited"), service("crm", exit_code=-signal.SIGSEGV)), "find out why: "),
+    "was killed": (both(failed_start("exited"), service("crm", last_end=by_signal("SIGKILL"))), ""),
+    "ended in order": (both(failed_start("exited"), service("crm", last_end=exit_code(0))), ""),
+    "ended with an error": (both(failed_start("exited"), service("crm", last_end=exit_code(1))), "find out why: "),
+    "crashed": (both(failed_start("exited"), service("crm", last_end=by_signal("SIGSEGV"))), "find out why: "),
     "was not ready in time": (failed_start("timeout"), "startup_timeout_s"),
     "went to the background": (failed_start("background"), "foreground"),
     "exceeded a limit": (failed_start("limit"), "raise its limit"),

@@ -71,6 +71,8 @@ def test_smoke_says_of_each_shape_what_health_says(shaped: Path):
 class _Process:
     """What the questions need of a service's process: this one runs, and owns nothing."""
 
+    is_suspended = False
+
     def __init__(self) -> None:
         self.tree = self
 

@@ -45,7 +45,8 @@ LOOKING: dict[str, tuple[int, int, int]] = {
     "schedule show": (0, 0, 0),
     "alert status": (0, 0, 0),
     "monitoring check": (3, 3, 3),
-    "start --preview": (0, 0, 5),
+    "start --preview": (1, 1, 5),
+    "events": (0, 0, 0),
 }
 ACTING: dict[str, tuple[int, int, int]] = {
     "smoke": (1, 1, 1),
@@ -53,6 +54,7 @@ ACTING: dict[str, tuple[int, int, int]] = {
     "stop": (0, 0, 5),
     "start": (4, 4, 5),
     "restart": (4, 4, 5),
+    "exec x -- /bin/true": (0, 0, 0),
     "backup": (0, 0, 0),
     "restore --latest-good --preview": (0, 0, 0),
     "recover --no-monitoring": (4, 4, 5),

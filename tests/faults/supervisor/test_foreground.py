@@ -48,8 +48,9 @@ def test_after_the_table_a_terminal_shows_prefixed_lines_and_a_line_for_each_cha
     assert all(len(row) <= width for row in table.splitlines())
     changes = [line for line in lines.splitlines()[1:] if not re.match(r"(crm|platform|generator) +\| ", line)]
     assert changes[0].startswith("platform: starting: its process was ended by SIGKILL; restarting")
-    assert changes[1:3] == ["platform: ready", "^Cstopping the services; another Ctrl-C kills them"]
-    assert sorted(changes[3:]) == ["crm: stopped", "generator: stopped", "platform: stopped"]
+    assert changes[1:3] == ["platform: ready", "^C"]
+    assert changes[3] == "stopping the services; another Ctrl-C kills them"
+    assert sorted(changes[4:]) == ["crm: stopped", "generator: stopped", "platform: stopped"]
     assert system.tagged() == {}
 
 

@@ -130,7 +130,13 @@ CHECKS = (
         run=restarts,
         follows=("res.memory",),
     ),
-    Check(id="proc.supervision", title="a supervisor watches the services", group=_GROUP, run=supervision),
+    Check(
+        id="proc.supervision",
+        title="a supervisor watches the services",
+        group=_GROUP,
+        run=supervision,
+        follows=("proc.seen",),
+    ),
     Check(id="proc.mode", title="services are in the requested mode", group=_GROUP, run=mode),
     Check(id="proc.running", title="what runs", group=_GROUP, run=running),
 )

@@ -56,7 +56,7 @@ OF_TASKS = ("run", "inputs", "timeout_s")
 NOT_OF_TASKS = (
     *("port", "host", "headers", "ca_file", "client_cert", "client_key", "insecure", "unix", "http2", "words"),
     *("health", "health_answer", "ready", "live", "metrics", "openapi", "startup_timeout_s", "probe_interval_s"),
-    *("probe_timeout_s", "unhealthy_after", "latency_warn_ms", "restart", "limits"),
+    *("probe_timeout_s", "unhealthy_after", "restart_when_unhealthy", "latency_warn_ms", "restart", "watch", "limits"),
 )
 """The keys that a task cannot have: nothing asks whether it is well, and it is not restarted."""
 
