@@ -273,3 +273,16 @@ def test_errors_are_kept_among_many_harmless_lines(tmp_path: Path):
     found = read_log(log, REDACTOR)
     assert errors(found) == [(1, "ERROR the cause")]
     assert len(found.entries) < 1000
+
+
+def test_a_line_without_a_time_does_not_get_one_from_the_life_before(tmp_path: Path):
+    log = tmp_path / "x.log"
+    former = "2026-01-01 10:00:00 ERROR worker lost\nValueError: that was its reason\n"
+    log.write_text(
+        f"{former}ModuleNotFoundError: No module named 'x'\n2026-01-01 11:00:00 ERROR later\nKeyError: 'y'\n"
+    )
+    times = [entry.at for entry in read_log(log, REDACTOR, begin=len(former)).entries]
+    assert times[0] == times[1]
+    assert times[2] is None
+    assert times[3] == times[4]
+    assert (times[3] or 0) - (times[0] or 0) == 3600

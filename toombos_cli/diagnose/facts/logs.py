@@ -20,6 +20,7 @@ from toombos_cli.base.text import one_line
 from toombos_cli.diagnose.facts.configuration import SETTINGS
 from toombos_cli.diagnose.facts.log_files import RawLine, archived, tail
 from toombos_cli.diagnose.facts.source import Fact, Facts, FactUnavailableError
+from toombos_cli.diagnose.facts.system import SYSTEM
 from toombos_cli.logs.lines import entry_of, is_error, is_startup, level_of, text_of, timestamp_of
 from toombos_cli.manifest.tables.known import literal_of
 from toombos_cli.project.own_requests import OwnRequests
@@ -89,20 +90,35 @@ def _gather(facts: Facts) -> dict[str, LogFacts]:
         redactor = Redactor()
     own = OwnRequests.of(facts.manifest.project)
     words = tuple(literal_of(line.pattern).encode() for line in facts.manifest.diagnose.known)
-    return {name: _log(Path(service.log), redactor, own, words) for name, service in facts.manifest.services.items()}
+    begins = _begins(facts)
+    return {
+        name: _log(Path(service.log), redactor, own, words, begins.get(name, 0))
+        for name, service in facts.manifest.services.items()
+    }
 
 
-def _log(path: Path, redactor: Redactor, own: OwnRequests, words: tuple[bytes, ...]) -> LogFacts:
+def _begins(facts: Facts) -> dict[str, int]:
+    """Return the offset at which the present life of each service begins in its log."""
     try:
-        return read_log(path, redactor, own, words)
+        return {name: found.log_offset for name, found in facts.get(SYSTEM).services.items()}
+    except FactUnavailableError:
+        return {}
+
+
+def _log(path: Path, redactor: Redactor, own: OwnRequests, words: tuple[bytes, ...], begin: int) -> LogFacts:
+    try:
+        return read_log(path, redactor, own, words, begin)
     except Exception as error:  # a bug that one log reveals must not affect the others
         return LogFacts(path=str(path), exists=True, problem=f"cannot be read: {type_and_place(error)}")
 
 
-def read_log(path: Path, redactor: Redactor, own: OwnRequests = _NOBODYS, words: tuple[bytes, ...] = ()) -> LogFacts:
+def read_log(
+    path: Path, redactor: Redactor, own: OwnRequests = _NOBODYS, words: tuple[bytes, ...] = (), begin: int = 0
+) -> LogFacts:
     """Return the end of a log, preceded by that of the newest archive if the log is short.
 
-    `words` are further ones that make a line relevant, in lower case.
+    `words` are further ones that make a line relevant, in lower case. The service's present life begins at the offset
+    `begin`: a line without a time does not get one from a life before.
     Lines of toombos's own requests, whose errors are not faults of the system, are left out.
     """
     try:
@@ -119,7 +135,8 @@ def read_log(path: Path, redactor: Redactor, own: OwnRequests = _NOBODYS, words:
     complaints, others = _telling(lines, own, words)
     kept = sorted((*complaints[-_COMPLAINTS:], *others[-_OTHERS:]))
     ahead_s = _ahead_s(lines[-_LAST_LINES:], found.st_mtime)
-    moments = (None if at is None else at.timestamp() + ahead_s for at in _moments(lines, kept))
+    life = next((i for i, line in enumerate(lines) if line.path == str(path) and line.offset >= begin), len(lines))
+    moments = (None if at is None else at.timestamp() + ahead_s for at in _moments(lines, kept, life))
     return LogFacts(
         path=str(path),
         size_bytes=found.st_size,
@@ -165,10 +182,15 @@ def is_telling(line: str) -> bool:
     return bool(_with_a_telling_word([RawLine("", None, 0, line.encode(), 0)]))
 
 
-def _moments(lines: list[RawLine], indices: list[int]) -> Iterator[datetime | None]:
-    """Yield the time of each of these lines; a line without one has the time of the nearest dated line before it."""
+def _moments(lines: list[RawLine], indices: list[int], life: int) -> Iterator[datetime | None]:
+    """Yield the time of each of these lines; a line without one has the time of the nearest dated line before it.
+
+    Neither looks across the line `life`, with which another process of the service begins.
+    """
     moment, dated, looked_at = None, -1, -1
     for index in indices:
+        if looked_at < life <= index:
+            moment, dated, looked_at = None, -_LONGEST_TRACEBACK, life - 1
         for before in range(index, max(looked_at, index - _LONGEST_TRACEBACK), -1):
             if (found := _own_moment(lines[before])) is not None:
                 moment, dated = found, before
