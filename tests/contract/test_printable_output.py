@@ -119,7 +119,7 @@ def test_markdown_of_others_is_text():
     findings = tuple(replace(finding, id="an.id") for finding in report.findings)
     ours = replace(report, findings=findings, root_findings=findings, further_help=(), checked_at="now")
     document = diagnose_markdown.document(ours, verbose=True)
-    prose = re.sub(r"(?m)^- (`+) .*? \1(?!`)", "- ", document)
+    prose = re.sub(r"(?<!`)(`+) ?[^\n]*? ?(?<!`)\1(?!`)", "", document)
     assert not re.search(r"(?<!\\)[\[\]<|&~*`]", prose)
 
 

@@ -37,8 +37,8 @@ def diagnose(
         ),
     ] = None,
     format: Annotated[  # noqa: A002 (the option's name)
-        Literal["text", "json", "junit"] | None,
-        typer.Option("--format", help="Output format; off a terminal, text is Markdown.", show_default="text"),
+        Literal["text", "json", "junit", "markdown"] | None,
+        typer.Option("--format", help="Output format.", show_default="text"),
     ] = None,
     fix: Annotated[
         bool, typer.Option("--fix", help="Run the safe fixes, asking before each, then diagnose again.")

@@ -40,8 +40,8 @@ class DiagnoseReport(Report):
     root_findings: tuple[Finding, ...]
     duration_s: float
     checked_at: str
-    further_help: tuple[str, ...] = ()
-    """Where else to look, as Markdown."""
+    further_help: tuple[tuple[str, str], ...] = ()
+    """Where else to look, each with the command that shows it, or ""."""
     support: tuple[str, ...] = ()
     fixes: tuple[FixOutcome, ...] = ()
     """What `--fix` ran before this diagnosis was made."""

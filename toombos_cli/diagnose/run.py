@@ -114,15 +114,15 @@ def _found(check: Check[Facts], facts: Facts) -> Iterator[Finding]:
         yield Finding(verdict=Verdict.ERROR, reason=f"could not be judged: {error}")
 
 
-def _further_help(manifest: Manifest) -> tuple[str, ...]:
-    """Return where else to look, with only those documents and dashboards that this system has."""
+def _further_help(manifest: Manifest) -> tuple[tuple[str, str], ...]:
+    """Return where else to look and the commands that show it: only what this system has."""
     guides = [guide for guide in _GUIDES if (manifest.project / guide).is_file()]
     monitored = any(service.role == "monitoring" for service in manifest.services.values())
     return (
-        *([" and ".join(guides)] if guides else []),
-        f"the logs: `{here('logs', '--errors')}`",
-        *([f"the dashboards: `{here('monitoring', 'status')}`"] if monitored else []),
-        f"this report with all its facts, without secrets: `{here('diagnose', '--bundle', 'FILE')}`",
+        *([(" and ".join(guides), "")] if guides else []),
+        ("the logs", str(here("logs", "--errors"))),
+        *([("the dashboards", str(here("monitoring", "status")))] if monitored else []),
+        ("this report with all its facts, without secrets", str(here("diagnose", "--bundle", "FILE"))),
     )
 
 

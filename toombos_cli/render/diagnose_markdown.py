@@ -1,18 +1,31 @@
-"""The diagnosis as Markdown, ready for a ticket or a chat, without cut lines or escape codes."""
+"""The diagnosis as Markdown, ready for a ticket or a chat, without cut lines: what others wrote is in code spans."""
 
 import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.errors import UsageError
 from toombos_cli.base.findings import WRONG, Finding
-from toombos_cli.base.results import Verdict
+from toombos_cli.base.results import Report, Verdict
+from toombos_cli.render.console import write_document
+from toombos_cli.render.formats import Output
 from toombos_cli.render.presentable import presentable
 
 if TYPE_CHECKING:
     from toombos_cli.diagnose.report import DiagnoseReport
 
 _NAMED_SERVICES = 5
+
+
+def show(report: Report, output: Output, exit_code: int) -> None:
+    """Print a diagnosis. Raise UsageError for another report."""
+    from toombos_cli.diagnose.report import DiagnoseReport
+
+    del exit_code
+    if not isinstance(report, DiagnoseReport):
+        raise UsageError(f"{output.command} has no Markdown output")
+    write_document(output.stdout, document(report, verbose=output.verbose))
 
 
 def document(report: "DiagnoseReport", *, verbose: bool = False) -> str:
@@ -53,18 +66,18 @@ def explained(symptoms: tuple[Finding, ...]) -> str:
 def _lines(report: "DiagnoseReport", *, verbose: bool) -> Iterator[str]:
     yield f"# Diagnosis: {report.verdict.value.upper()}"
     yield ""
-    yield f"{escaped(str(report.project))}, {report.checked_at}: {summary(report)}"
+    yield f"{quoted(str(report.project))}, {report.checked_at}: {summary(report)}"
     for root in report.root_findings:
         yield ""
         yield from _root(report, root)
     errors = [finding for finding in report.findings if finding.verdict is Verdict.ERROR]
     if errors:
         yield from ("", "## Could not be judged", "")
-        yield from (f"- {finding.id}: {escaped(finding.reason)}" for finding in errors)
+        yield from (f"- {finding.id}: {quoted(finding.reason)}" for finding in errors)
     if verbose:
         yield from ("", "## All checks", "")
         yield from (
-            f"- {f.verdict.value.upper()} {f.id}" + (f" ({escaped(f.service)})" if f.service else "") + f": {_said(f)}"
+            f"- {f.verdict.value.upper()} {f.id}" + (f" ({quoted(f.service)})" if f.service else "") + f": {_said(f)}"
             for f in report.findings
         )
     if report.root_findings:
@@ -75,34 +88,40 @@ def _root(report: "DiagnoseReport", root: Finding) -> Iterator[str]:
     yield f"## {root.verdict.value.upper()} {root.id}: {_said(root)}"
     yield ""
     for evidence in root.evidence:
-        yield f"- {code_span(evidence.place)}" + (f" {escaped(evidence.text)}" if evidence.text else "")
+        yield f"- {code_span(evidence.place)}" + (f" {quoted(evidence.text)}" if evidence.text else "")
     symptoms = report.symptoms_of(root)
     if symptoms:
-        yield f"- explains {escaped(explained(symptoms))}"
+        yield f"- explains {quoted(explained(symptoms))}"
     if root.cause:
         yield ""
-        yield f"Cause: {escaped(root.cause)}"
+        yield f"Cause: {quoted(root.cause)}"
     if root.fix:
         yield ""
         if root.fix.command:
             yield from ("Fix:", "", "```sh", root.fix.command, "```")
         else:
-            yield f"Fix: {escaped(root.fix.advice)}"
+            yield f"Fix: {quoted(root.fix.advice)}"
 
 
 def _said(finding: Finding) -> str:
-    return escaped(finding.reason or finding.title)
+    return quoted(finding.reason or finding.title)
 
 
 def _footer(report: "DiagnoseReport") -> Iterator[str]:
     yield from ("", "## Further help", "")
-    lines = (*report.further_help, *map(escaped, report.support))
+    lines = [f"{what}: {code_span(command)}" if command else what for what, command in report.further_help]
+    lines += map(quoted, report.support)
     yield from (f"{number}. {line}" for number, line in enumerate(lines, start=1))
 
 
 def escaped(text: str) -> str:
     """Escape all markup in a line of text, which may come from a log."""
     return re.sub(r"([\\`*_\[\]<>|&~])", r"\\\1", text)
+
+
+def quoted(text: str) -> str:
+    """Return the text, as a code span if it has markup."""
+    return code_span(text) if escaped(text) != text else text
 
 
 def code_span(text: str) -> str:

@@ -33,6 +33,7 @@ FORMATS: dict[str, str] = {
     "text": "toombos_cli.render.text",
     "json": "toombos_cli.render.envelope",
     "junit": "toombos_cli.render.junit",
+    "markdown": "toombos_cli.render.diagnose_markdown",
     "nagios": "toombos_cli.render.nagios",
     "prometheus": "toombos_cli.render.prometheus",
 }

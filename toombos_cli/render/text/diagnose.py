@@ -1,10 +1,12 @@
-"""The view of a diagnosis: on a terminal the roots with evidence, cause and fix; elsewhere the same as Markdown."""
+"""The view of a diagnosis: the roots with evidence, cause and fix, on a terminal with the most urgent one last."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from toombos_cli.base.findings import Finding
 from toombos_cli.base.results import Verdict
 from toombos_cli.render.console import write_document
-from toombos_cli.render.diagnose_markdown import document, explained, summary
+from toombos_cli.render.diagnose_markdown import explained, summary
 from toombos_cli.render.formats import Output
 from toombos_cli.render.text.findings import UNWELL, print_finding, print_findings
 
@@ -18,7 +20,7 @@ def show(report: "DiagnoseReport", output: Output) -> None:
     With --verbose all other findings stand before them; without it only what could not be judged.
     """
     if not output.stdout.is_terminal:
-        write_document(output.stdout, document(report, verbose=output.verbose))
+        write_document(output.stdout, "".join(f"{line}\n" for line in _lines(report, verbose=output.verbose)))
         return
     console = output.stdout
     others = [finding for finding in report.findings if finding not in report.root_findings]
@@ -34,3 +36,37 @@ def show(report: "DiagnoseReport", output: Output) -> None:
         print_finding(root, console, before_cause=f"explains: {explained(symptoms)}" if symptoms else "")
     if not output.quiet:
         console.print(summary(report), soft_wrap=True)
+
+
+def _lines(report: "DiagnoseReport", *, verbose: bool) -> Iterator[str]:
+    """Yield the lines of a report in a file or a pipe, which has the most urgent root first and no line cut."""
+    yield f"Diagnosis: {report.verdict.value.upper()}"
+    yield f"{report.project}, {report.checked_at}: {summary(report)}"
+    for root in report.root_findings:
+        yield ""
+        yield from _root(root, report.symptoms_of(root))
+    if errors := [finding for finding in report.findings if finding.verdict is Verdict.ERROR]:
+        yield from ("", "Could not be judged:", *(f"  {finding.id}: {finding.reason}" for finding in errors))
+    if verbose:
+        yield from ("", "All checks:", *map(_checked, report.findings))
+    if report.root_findings:
+        yield from ("", "Further help:")
+        yield from (f"  {what}: {command}" if command else f"  {what}" for what, command in report.further_help)
+        yield from (f"  {line}" for line in report.support)
+
+
+def _root(root: Finding, symptoms: tuple[Finding, ...]) -> Iterator[str]:
+    yield f"{root.verdict.value.upper()} {root.id}: {root.reason or root.title}"
+    for evidence in root.evidence:
+        yield f"  {evidence.place}" + (f"  {evidence.text}" if evidence.text else "")
+    if symptoms:
+        yield f"  explains: {explained(symptoms)}"
+    if root.cause:
+        yield f"  cause: {root.cause}"
+    if root.fix:
+        yield f"  fix: {root.fix}"
+
+
+def _checked(finding: Finding) -> str:
+    service = f" ({finding.service})" if finding.service else ""
+    return f"  {finding.verdict.value.upper()} {finding.id}{service}: {finding.reason or finding.title}"
