@@ -19,6 +19,8 @@ from toombos_cli.logs.selection import ALL, Selection
 
 _BLOCK_BYTES = 262_144
 _EVENTS_WITHOUT_TIMES = 5
+_STARTED = "started"
+"""`event` of a start in the history."""
 _OUT_OF_ORDER = timedelta(minutes=1)
 """Several writers of one log may write their lines so much later than others."""
 
@@ -68,7 +70,8 @@ def run_logs(
 ) -> LogsReport:
     """Return the last `count` lines (None: all) of each log that are selected. A selection counts whole entries.
 
-    `events`, by log, stand among the lines: those since the oldest line shown, or the last few if no line has a time.
+    `events`, by log, stand among the lines: those since the oldest line shown, or the last few of the present life of
+    the service if no line has a time.
 
     `places` is, for each log, the place in its stream from which a Follower continues.
 
@@ -120,8 +123,11 @@ def _among(lines: list[LogLine], events: Sequence[LogLine], selection: Selection
     """Return the events that stand among these lines."""
     begin = next((line.timestamp for line in lines if line.timestamp is not None), None)
     chosen = [event for event in events if event.timestamp is not None and selection.spans(event.timestamp)]
+    if begin is None and not selection.since:
+        starts = [index for index, event in enumerate(chosen) if event.event and event.event["event"] == _STARTED]
+        return chosen[max([*starts[-1:], len(chosen) - _EVENTS_WITHOUT_TIMES, 0]) :]
     if begin is None:
-        return chosen if selection.since else chosen[-_EVENTS_WITHOUT_TIMES:]
+        return chosen
     return [event for event in chosen if event.timestamp is not None and event.timestamp >= begin]
 
 
