@@ -1,24 +1,28 @@
 """`run NAME`: one task in the foreground of the command, with its terminal, recorded as the task's last run."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from toombos_cli import processes
 from toombos_cli.base.errors import LockedError, OperationError, Problem
 from toombos_cli.base.fixes import here
 from toombos_cli.base.results import Report, Verdict
-from toombos_cli.base.text import how_it_ended
+from toombos_cli.base.text import how_it_ended, signal_name
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.project.state import FailureKind, Phase, RunDirectory, SystemState
+from toombos_cli.project.history import EventKind, HistoryEvent, history_path
+from toombos_cli.project.state import EventReason, FailureKind, Phase, RunDirectory, SystemState
 from toombos_cli.project.task_runs import TaskRun, add_run, digest_of_inputs
 from toombos_cli.supervisor import client, spawning
+from toombos_cli.supervisor.history_file import HistoryFile
+from toombos_cli.supervisor.history_keeper import COMMANDS
 from toombos_cli.supervisor.plan import build_plan
 from toombos_cli.supervisor.protocol import ServicePlan, SystemPlan, TaskRanRequest
 from toombos_cli.supervisor.running_system import mode_to_join, present_state
@@ -71,8 +75,9 @@ def run_task(
     inputs = digest_of_inputs(service) if service.inputs else ""
     run = RunDirectory(manifest.project)
     run.create()
+    history = HistoryFile(history_path(manifest.project))
     started_at, began = time.time(), time.monotonic()
-    exit_code = _run(planned, run, arguments, output)
+    exit_code = _run(planned, run, arguments, output, history)
     ended = TaskRun(
         started_at=started_at,
         took_s=round(time.monotonic() - began, 2),
@@ -83,14 +88,32 @@ def run_task(
         has_arguments=bool(arguments),
     )
     limit = f"not completed within {service.timeout_s:g} s"
+    history.append(_end_event(name, exit_code, limit))
     return TaskRunReport(
         task=name,
         succeeded=ended.succeeded,
         exit_code_of_task=exit_code,
         took_s=ended.took_s,
         error="" if exit_code == 0 else limit if exit_code is None else f"its process {how_it_ended(exit_code)}",
-        notes=_recorded(run, plan, name, ended),
+        notes=tuple(filter(None, (*_recorded(run, plan, name, ended), history.problem))),
     )
+
+
+def _event(name: str, kind: EventKind, reason: EventReason | None, **details: Any) -> HistoryEvent:
+    at_ms, uid = int(time.time() * 1000), os.getuid()
+    by = COMMANDS[TaskRanRequest]
+    return HistoryEvent(at_ms=at_ms, event=kind, service=name, reason=reason, by=by, uid=uid, **details)
+
+
+def _end_event(name: str, exit_code: int | None, limit: str) -> HistoryEvent:
+    """Return the event of a task's end; `exit_code` is None at its time limit."""
+    if exit_code == 0:
+        return _event(name, EventKind.DONE, None)
+    if exit_code is None:
+        return _event(name, EventKind.FAILED, EventReason.NOT_READY, text=limit)
+    if exit_code < 0:
+        return _event(name, EventKind.FAILED, EventReason.SIGNAL, signal=signal_name(-exit_code))
+    return _event(name, EventKind.FAILED, EventReason.EXIT_CODE, exit_code=exit_code)
 
 
 def _refuse_without_dependencies(service: Service, before: SystemState | None) -> None:
@@ -105,13 +128,20 @@ def _refuse_without_dependencies(service: Service, before: SystemState | None) -
         raise OperationError(f"it cannot run yet: {said}", where=service.name, hint=here("start", *missing))
 
 
-def _run(planned: ServicePlan, run: RunDirectory, arguments: tuple[str, ...], output: int | None) -> int | None:
+def _run(
+    planned: ServicePlan, run: RunDirectory, arguments: tuple[str, ...], output: int | None, history: HistoryFile
+) -> int | None:
     """Return the exit code, or None if its time was up. Whatever ends this command ends the task, too."""
-    child = None
+    child, name = None, planned.service.name
     try:
         with _signals_deferred():
             child = _spawned(planned, run, arguments, output)
+            history.append(_event(name, EventKind.STARTED, EventReason.COMMAND, pid=child.pid))
         return _waited_for(child, planned.service)
+    except BaseException:
+        if child is not None:
+            history.append(_event(name, EventKind.STOPPED, EventReason.COMMAND, text="interrupted", pid=child.pid))
+        raise
     finally:
         if child is not None and child.poll() is None:
             _end(child, planned.service)

@@ -137,9 +137,11 @@ class HistoryKeeper:
         self.file.append(*_killed(ended, SUPERVISOR), stopped)
 
     def note(self, unit: "ServiceUnit") -> None:
-        """Record what a unit's new state tells."""
+        """Record what a unit's new state tells. `toombos run` has recorded itself what it reports."""
         before, state = self._before.get(unit.name), unit.state
         self._before[unit.name] = state
+        if ACTOR.get().by == COMMANDS[TaskRanRequest]:
+            return
         before = before or msgspec.structs.replace(state, phase=Phase.STOPPED, pid=0)
         ended = unit.ended if unit.ended is not self._ended.get(unit.name) else None
         if ended is not None:

@@ -39,6 +39,12 @@ def events(system: System) -> list[str]:
         return []
 
 
+def runs_in_history(system: System, task: str) -> list[str]:
+    """Return what the history has of `toombos run`: each event and why."""
+    rows = data_of(system("events", task, "--json", exit_code=0))["events"]
+    return [f"{row['event']} {row['why']}" for row in rows if row["by"] == "toombos run"]
+
+
 def phases(system: System) -> dict[str, str]:
     return {row["name"]: row["phase"] for row in system.status()["services"]}
 
@@ -221,6 +227,10 @@ def test_run_runs_one_task_alone_and_the_system_knows(shop: System) -> None:
     shop("run", "migrate", exit_code=0)
     assert phases(shop)["migrate"] == "done"
     assert "hint: toombos start web" in shop("run", "web", exit_code=2).stderr
+    assert runs_in_history(shop, "migrate") == [
+        *("started ", "done ", "started ", "failed exit code 3"),
+        *("started ", "done ", "started ", "done "),
+    ]
 
 
 def test_run_refuses_a_task_that_runs_and_ends_its_own_with_its_command(system: System) -> None:
@@ -238,6 +248,7 @@ def test_run_refuses_a_task_that_runs_and_ends_its_own_with_its_command(system: 
     assert run.returncode == 143
     (system.project / "released").touch()
     assert system("run", "slow", exit_code=0).stderr.startswith("slow: done")
+    assert runs_in_history(system, "slow") == ["started ", "stopped interrupted", "started ", "done "]
 
 
 def test_a_start_forgets_the_failures_of_the_last_one(system: System) -> None:
