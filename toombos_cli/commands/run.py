@@ -26,8 +26,8 @@ def run(
 ) -> None:
     """Run one task to its end, in the foreground, also while the system runs.
 
-    The task has the terminal: it may ask questions, and its output is not logged; `toombos events` shows that it ran and
-    how it ended. Exit 0 if it ended with exit code 0, else 4. The run is recorded as the task's last one; with
+    The task has the terminal: it may ask questions, and its output is not logged; `toombos events` shows that it ran
+    and how it ended. Exit 0 if it ended with exit code 0, else 4. The run is recorded as the task's last one; with
     arguments of its own it does not count as completed. Example: `toombos run migrate -- --plan`.
     """
     from toombos_cli.commands.start import refuse_half_restored

@@ -391,3 +391,18 @@ def test_the_former_lives_of_a_service_that_keeps_ending_explain_it(healthy: Hea
     report = diagnosed(healthy, change)
     assert report.roots == ("log.oom",)
     assert [f.explained_by for f in report.findings if f.id == "proc.restarts" and f.verdict == "warn"] == ["log.oom"]
+
+
+@pytest.mark.parametrize(
+    ("offset", "roots"), [(1000, ("log.oom",)), (999, ())], ids=["after its start", "before its start"]
+)
+def test_a_line_with_the_time_of_another_zone_counts_if_it_was_written(
+    offset: int, roots: tuple[str, ...], healthy: Healthy
+):
+    def change(values: Values, now: float) -> None:
+        path = values["logs"]["crm"]["path"]
+        line = {"path": path, "line": 7, "offset": offset, "at": now - 6 * 3600, "error": True, "startup": False}
+        values["logs"]["crm"]["entries"].append(line | {"text": "MemoryError"})
+        values["system"]["services"]["crm"].update(started_at=now - 600, log_offset=1000)
+
+    assert diagnosed(healthy, change).roots == roots

@@ -286,3 +286,22 @@ def test_a_line_without_a_time_does_not_get_one_from_the_life_before(tmp_path: P
     assert times[2] is None
     assert times[3] == times[4]
     assert (times[3] or 0) - (times[0] or 0) == 3600
+
+
+@pytest.mark.parametrize(
+    ("last", "is_shifted"),
+    [
+        ("{then} ERROR late\n", True),
+        ("{then}Z ERROR late\n", False),
+        ("{then} ERROR late\nand a line without a time\n", False),
+    ],
+    ids=["the time of the last line", "a time that names its zone", "a time that is not that of the last line"],
+)
+def test_the_zone_of_a_program_is_seen_by_when_its_last_line_was_written(tmp_path: Path, last: str, is_shifted: bool):
+    now, behind_s = int(time.time()), 5.75 * 3600
+    then = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(now - behind_s))
+    log = tmp_path / "app.log"
+    log.write_text(last.format(then=then))
+    os.utime(log, (now, now))
+    at = read_log(log, REDACTOR).entries[0].at or 0
+    assert (abs(at - now) < 2) == is_shifted

@@ -85,10 +85,17 @@ def current(facts: Facts, name: str) -> tuple[LogEntry, ...]:
     was_rotated = log.size_bytes < begin
 
     def is_of_this_life(entry: LogEntry) -> bool:
-        """Decide by the time; without a plausible one by the offset, unless the log was rotated since the start."""
-        if entry.at is not None and entry.at <= facts.now + _CLOCKS_DIFFER_S:
+        """Decide by the time; without a plausible one by the offset, unless the log was rotated since the start.
+
+        What was written after the start and claims to be from before it has the time of another zone.
+        """
+        is_after_start = entry.path == log.path and entry.offset >= begin
+        is_plausible = entry.at is not None and entry.at <= facts.now + _CLOCKS_DIFFER_S
+        if is_after_start and found.managed and entry.at is not None:
+            is_plausible = is_plausible and entry.at >= found.started_at - _CLOCKS_DIFFER_S
+        if is_plausible and entry.at is not None:
             return entry.at >= since
-        return was_rotated or (entry.path == log.path and entry.offset >= begin)
+        return was_rotated or is_after_start
 
     entries = _with_last_words(log) if ended(found) or keeps_ending else log.entries
     return tuple(filter(is_of_this_life, entries))

@@ -8,7 +8,7 @@ import re
 import stat
 from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from itertools import accumulate
 from pathlib import Path
 
@@ -31,6 +31,9 @@ _LONGEST_TRACEBACK = 200
 _LAST_LINES = 60
 _ENOUGH_LINES = 200
 _AT_ONCE_S = 60.0
+_WRITTEN_WITHIN_S = 3.0
+_QUARTER_S, _FARTHEST_ZONE_S = 900.0, 26 * 3600.0
+_HERE, _THERE = timezone(timedelta()), timezone(timedelta(hours=1))
 """A line is written to its file within this time."""
 
 # Lower case, searched literally: a regular expression of so many words takes twenty times as long.
@@ -204,17 +207,28 @@ def _own_moment(line: RawLine) -> datetime | None:
 
 
 def _ahead_s(last: list[RawLine], written_at: float) -> float:
-    """Return how many seconds local time is ahead of the log's times, which name no zone: 0, unless they are in UTC.
+    """Return how many seconds local time is ahead of the log's times without a zone; 0 if they are local.
 
-    The file's modification time says when its last line was written: if the line's time differs from it by exactly
-    the local offset from UTC, the log is in UTC.
+    The file's modification time says when its last line was written. If the last time differs from it by the local
+    offset from UTC, the log is in UTC; if that of the very last line does by other quarters of an hour, as time zones
+    do, it is in the zone of a program that has its own.
     """
-    moment = next((at for line in reversed(last) if (at := _own_moment(line)) is not None), None)
-    offset = moment.utcoffset() if moment is not None else None
-    if moment is None or not offset:
+    dated = next((line for line in reversed(last) if _own_moment(line) is not None), None)
+    moment = _own_moment(dated) if dated else None
+    if dated is None or moment is None or _names_its_zone(dated):
         return 0.0
-    ahead_s = offset.total_seconds()
-    return ahead_s if abs(written_at - moment.timestamp() - ahead_s) < _AT_ONCE_S else 0.0
+    gap_s = written_at - moment.timestamp()
+    offset = moment.utcoffset() or timedelta()
+    if offset and abs(gap_s - offset.total_seconds()) < _AT_ONCE_S:
+        return offset.total_seconds()
+    ahead_s = round(gap_s / _QUARTER_S) * _QUARTER_S
+    is_a_zone = abs(ahead_s) <= _FARTHEST_ZONE_S and abs(gap_s - ahead_s) < _WRITTEN_WITHIN_S
+    return ahead_s if is_a_zone and dated is last[-1] else 0.0
+
+
+def _names_its_zone(line: RawLine) -> bool:
+    text = text_of(line.raw[:300])
+    return timestamp_of(text, _HERE) == timestamp_of(text, _THERE)
 
 
 def _entry(line: RawLine, moment: float | None, redactor: Redactor) -> LogEntry:
