@@ -115,7 +115,7 @@ WRONG = {
     "an unknown service": (("ap", "--", "true"), 2, "did you mean 'app'?"),
     "an unknown mode": (("--mode", "lud", "app", "--", "true"), 2, "did you mean 'loud'?"),
     "a program that there is not": (("app", "--", "no-such-program"), 4, "the program 'no-such-program' was not found"),
-    "a file that is no program": (("app", "--", "../toombos.toml"), 4, "was not found"),
+    "a file that is no program": (("app", "--", "../toombos.toml"), 4, "is not executable"),
 }
 
 

@@ -9,12 +9,12 @@ from typing import NoReturn
 
 from toombos_cli.base.accounts import ChildIdentity, child_identity
 from toombos_cli.base.errors import OperationError
+from toombos_cli.base.executables import executable_of, why_exec_failed, why_not_run
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.processes import TAG
 from toombos_cli.settings.env_files import read_env_files
 from toombos_cli.settings.values import Origin, decrypted, effective_values
 from toombos_cli.supervisor.account_check import account_failure
-from toombos_cli.supervisor.spawning import find_program
 
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -45,9 +45,12 @@ def prepare(manifest: Manifest, name: str, argv: tuple[str, ...], *, mode: str |
     environment = {name: value for name, value in clear.values.items() if name != TAG}  # it is no part of the service
     if not Path(service.cwd).is_dir():
         raise OperationError(f"its directory {service.cwd} does not exist", where=name)
-    program = find_program(argv[0], directory=service.cwd, path=environment.get("PATH"))
-    if program is None:
-        raise OperationError(f"the program {argv[0]!r} was not found", where=name, hint="correct the name or PATH")
+    path = environment.get("PATH")
+    flaw = why_not_run(argv[0], directory=service.cwd, path=path)
+    program = executable_of(argv[0], directory=service.cwd, path=path)
+    if flaw is not None or program is None:
+        why, hint = (flaw.why, flaw.hint) if flaw else ("was not found", "")
+        raise OperationError(f"the program {argv[0]!r} {why}", where=name, hint=hint or "correct the name or PATH")
     failure = account_failure(service, program)
     if failure is not None:
         raise OperationError(failure.message, where=name, hint=failure.hint)
@@ -72,4 +75,5 @@ def become(command: ServiceCommand) -> NoReturn:
         os.chdir(command.directory)
         os.execve(command.program, command.argv, command.environment)  # noqa: S606  (what the command is for)
     except OSError as error:
-        raise OperationError(f"{command.argv[0]!r} cannot be run: {error.strerror}", where=command.directory) from None
+        flaw = why_exec_failed(command.program, error)
+        raise OperationError(f"{command.argv[0]!r} {flaw.why}", where=command.directory, hint=flaw.hint) from None

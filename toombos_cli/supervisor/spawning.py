@@ -1,16 +1,17 @@
 """Starts one service's process; everything that can be wrong is checked first and reported for a person."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from toombos_cli import processes
 from toombos_cli.base import locks
 from toombos_cli.base.accounts import child_identity
+from toombos_cli.base.executables import executable_of, why_exec_failed, why_not_run
 from toombos_cli.base.files import open_to_append
 from toombos_cli.base.fixes import toombos
 from toombos_cli.base.plain_files import APPEND, open_plain
@@ -69,10 +70,13 @@ def _check_directory(plan: ServicePlan) -> None:
 def _check_programs(plan: ServicePlan) -> None:
     service = plan.service
     for key, command in (("command", service.command), ("stop_command", service.stop_command)):
-        program = _find_program(plan, command[0]) if command else None
-        if command and program is None:
-            message = f"its {key} {command[0]!r} was not found"
-            raise _refused(service, FailureKind.COMMAND, message, hint=f"correct `{key}` or PATH")
+        if not command:
+            continue
+        flaw = why_not_run(command[0], directory=service.cwd, path=plan.environment.get("PATH"))
+        if flaw is not None:
+            hint = flaw.hint or f"correct `{key}` or PATH"
+            raise _refused(service, FailureKind.COMMAND, f"its {key} {command[0]!r} {flaw.why}", hint=hint)
+        program = _find_program(plan, command[0])
         failure = account_failure(service, program) if program else None
         if failure is not None:
             raise CannotStartError(failure)
@@ -134,8 +138,7 @@ def spawn(plan: ServicePlan, run: RunDirectory, run_id: str) -> Spawned:
                 **child_identity(service.user, service.group),
             )
         except OSError as error:
-            reason = f"its command {service.command[0]!r} cannot be run: {error.strerror}"
-            raise _refused(service, FailureKind.COMMAND, reason) from None
+            raise _not_run(plan, "command", error) from None
         # The child is not reaped yet, so its pid cannot have been reused even if it has ended already.
         row = processes.read_row(child.pid)
     identity = processes.ProcessIdentity(
@@ -168,8 +171,7 @@ def spawn_in_foreground(
             **child_identity(service.user, service.group),
         )
     except OSError as error:
-        reason = f"its command {service.command[0]!r} cannot be run: {error.strerror}"
-        raise _refused(service, FailureKind.COMMAND, reason) from None
+        raise _not_run(plan, "command", error) from None
     finally:
         os.close(lock)
 
@@ -217,8 +219,7 @@ def spawn_stop_command(plan: ServicePlan, pid: int) -> "subprocess.Popen[bytes]"
             **child_identity(service.user, service.group),
         )
     except OSError as error:
-        reason = f"its stop_command {service.stop_command[0]!r} cannot be run: {error.strerror}"
-        raise _refused(service, FailureKind.COMMAND, reason) from None
+        raise _not_run(plan, "stop_command", error) from None
     finally:
         os.close(log)
 
@@ -263,15 +264,15 @@ def _take_lock(service: Service, run: RunDirectory) -> int:
     return lock
 
 
-def find_program(name: str, *, directory: str, path: str | None) -> str | None:
-    """Return the program's path as exec would find it with this PATH in this directory, or None."""
-    if os.sep in name:
-        return shutil.which(Path(directory) / name)
-    return shutil.which(name, path=os.defpath if path is None else path)
-
-
 def _find_program(plan: ServicePlan, name: str) -> str | None:
-    return find_program(name, directory=plan.service.cwd, path=plan.environment.get("PATH"))
+    return executable_of(name, directory=plan.service.cwd, path=plan.environment.get("PATH"))
+
+
+def _not_run(plan: ServicePlan, key: Literal["command", "stop_command"], error: OSError) -> CannotStartError:
+    """Return the failure of a program that the kernel has refused to run."""
+    name = getattr(plan.service, key)[0]
+    flaw = why_exec_failed(_find_program(plan, name) or name, error)
+    return _refused(plan.service, FailureKind.COMMAND, f"its {key} {name!r} {flaw.why}", hint=flaw.hint)
 
 
 def _refused(service: Service, kind: FailureKind, message: str, hint: str | None = None) -> CannotStartError:

@@ -68,7 +68,7 @@ REFUSED = {
     ),
     "the command is not executable": (
         {"command": ["./plain.txt"]},
-        "its command './plain.txt' was not found",
+        "its command './plain.txt' is not executable\nhint: chmod +x ",
         "command",
     ),
     "the working directory does not exist": ({"cwd": "gone"}, "does not exist", "directory"),
@@ -100,7 +100,9 @@ def test_a_file_that_is_not_a_program_is_reported(system: Any) -> None:
     script.chmod(0o755)
     system.add("crm", command=["./broken"])
     failed = system("start", exit_code=4)
-    assert "its command './broken' cannot be run: Exec format error" in failed.stderr
+    assert (
+        "its command './broken' cannot be run: it is neither a program for this machine nor a script" in failed.stderr
+    )
 
 
 def test_all_taken_ports_are_reported_at_once(pair: Any) -> None:

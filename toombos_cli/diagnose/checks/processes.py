@@ -175,7 +175,7 @@ def _way_back(facts: Facts, found: ServiceFacts, begin: Fix) -> Fix:
     show = logs(facts.manifest, found.name)
     opposite = "such as `daemon off;` of nginx or `--daemonize no` of Redis"
     ways = {
-        FailureKind.COMMAND: f"correct command in {table}, or what it names",
+        FailureKind.COMMAND: found.program_mend or f"correct command in {table}, or what it names",
         FailureKind.DIRECTORY: f"correct cwd in {table}, or what it names",
         FailureKind.USER: f"correct user in {table}, or what it names",
         FailureKind.BACKGROUND: f"let it stay in the foreground: in command of {table}, remove the option that makes "

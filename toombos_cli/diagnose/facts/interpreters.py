@@ -7,7 +7,6 @@ The files may belong to another user, and the caller may be root. The search pat
 import ast
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -34,20 +33,6 @@ class Search:
 def is_interpreter(command: tuple[str, ...]) -> bool:
     """Report whether a command line begins with a Python interpreter, and not with a program that may start one."""
     return bool(command) and _NAME.fullmatch(Path(command[0]).name) is not None
-
-
-def find_program(name: str, directory: str, path: str | None) -> str:
-    """Return the absolute path of the program as exec would find it. Raise OSError, which says why there is none."""
-    if os.sep not in name:
-        found = shutil.which(name, path=path)
-        if found is None:
-            raise FileNotFoundError(2, os.strerror(2), name)
-        return os.path.normpath(Path(directory) / found)
-    program = os.path.normpath(Path(directory) / name)
-    os.stat(program)  # noqa: PTH116  (its error is the answer)
-    if not os.access(program, os.X_OK) or Path(program).is_dir():
-        raise PermissionError(13, os.strerror(13), name)
-    return program
 
 
 def search_of(program: str, options: Iterable[str], directory: str, python_path: str) -> Search:

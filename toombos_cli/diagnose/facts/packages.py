@@ -7,7 +7,8 @@ from functools import partial
 
 import msgspec
 
-from toombos_cli.diagnose.facts.interpreters import find_module, find_program, hook_in, is_interpreter, search_of
+from toombos_cli.base.executables import executable_of, why_not_run
+from toombos_cli.diagnose.facts.interpreters import find_module, hook_in, is_interpreter, search_of
 from toombos_cli.diagnose.facts.source import Fact, Facts
 
 
@@ -66,11 +67,12 @@ def _find_modules(facts: Facts) -> Iterator[ModuleFound]:
         module = command[at + 1] if at + 1 < len(command) else ""
         environment = os.environ | service.env
         found = partial(ModuleFound, service=service.name, interpreter=command[0], module=module)
-        try:
-            program = find_program(command[0], service.cwd, environment.get("PATH"))
-        except OSError as error:
-            yield found(problem=f"{command[0]} cannot be run: {error.strerror}")
+        flaw = why_not_run(command[0], directory=service.cwd, path=environment.get("PATH"))
+        program = executable_of(command[0], directory=service.cwd, path=environment.get("PATH"))
+        if flaw or program is None:
+            yield found(problem=f"{command[0]} {flaw.why if flaw else 'was not found'}")
             continue
+        program = os.path.normpath(os.path.join(service.cwd, program))  # noqa: PTH118  (normpath takes a str)
         search = search_of(program, command[1:at], service.cwd, environment.get("PYTHONPATH", ""))
         origin = find_module(module, search.path)
         hook = "" if origin else hook_in(search.path)

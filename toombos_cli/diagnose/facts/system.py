@@ -9,6 +9,7 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base import locks
 from toombos_cli.base.addresses import host_port
+from toombos_cli.base.executables import why_not_run
 from toombos_cli.diagnose.facts.source import Fact, Facts
 from toombos_cli.manifest.model import DRY_RUN
 from toombos_cli.manifest.tables.service import Service
@@ -84,6 +85,8 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     phase: str = Phase.STOPPED.value
     detail: str = ""
     failure_kind: FailureKind | None = None
+    program_mend: str = ""
+    """What makes its program one that can be run, if that has failed its start and is known: a command or advice."""
     last_end: End | None = None
     pid: int = 0
     pids: tuple[int, ...] = ()
@@ -210,6 +213,10 @@ def _service(
     at_port = [x for x in listeners if x.port == service.port and processes.conflicts(service.host, x.host)]
     first = next((x for x in at_port if x.pid in pids), next(iter(at_port), None))
     leader = entry.pid if entry and entry.pid in pids else min(pids, default=0)
+    flaw = None
+    if entry and entry.failure_kind is FailureKind.COMMAND:
+        environment = os.environ | service.env
+        flaw = why_not_run(service.command[0], directory=service.cwd, path=environment.get("PATH"))
     return ServiceFacts(
         name=service.name,
         managed=entry is not None,
@@ -217,6 +224,7 @@ def _service(
         phase=entry.phase.value if entry else Phase.STOPPED.value,
         detail=entry.detail if entry else "",
         failure_kind=entry.failure_kind if entry else None,
+        program_mend=flaw.hint if flaw else "",
         last_end=entry.last_end if entry else None,
         pid=leader,
         pids=tuple(sorted(pids)),
