@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -83,7 +84,6 @@ def test_output_without_a_terminal_is_plain_and_complete(system: DryRun, tmp_pat
     assert done.stderr == ""
     assert not [c for c in done.stdout if not c.isprintable() and c != "\n"]
     assert not [line for line in done.stdout.splitlines() if "…" in line and "long long" not in line]
-    fix = done.stdout.split("```sh\n")[1].split("\n```")[0]
-    assert "\n" not in fix
+    fix = next(fix for fix in re.findall(r"(?m)^  fix: (.+)$", done.stdout) if fix.startswith("toombos "))
     system.paste(fix)
     system.wait_until_well()

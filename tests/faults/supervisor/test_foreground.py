@@ -105,7 +105,8 @@ def test_closing_the_terminal_stops_everything(system: Any) -> None:
         terminal.wait_for("SERVICE")
         terminal.close()
         assert terminal.wait() == 129
-    assert system.log("slow").read_text() == "hello\nfarewell\n"
+    said = system.log("slow").read_text().splitlines()  # on a busy machine, also that its sleep was terminated
+    assert (said[0], said[-1]) == ("hello", "farewell")
     assert system.tagged() == {}
 
 
