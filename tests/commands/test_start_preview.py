@@ -20,7 +20,11 @@ def write(project: Path, **services: dict[str, object]) -> None:
 
 PREVENTED = {
     "a program that is not there": ({"command": ["no-such-program"]}, "command", "its command 'no-such-program'"),
-    "a file that is no program": ({"command": ["./toombos.toml"]}, "command", "its command './toombos.toml' was not"),
+    "a file that is no program": (
+        {"command": ["./toombos.toml"]},
+        "command",
+        "its command './toombos.toml' is not executable",
+    ),
     "a stop command that is not there": ({"stop_command": ["no-such"]}, "command", "its stop_command 'no-such' was"),
     "a directory that is not there": ({"cwd": "nowhere"}, "directory", "nowhere does not exist"),
     "a file for a directory": ({"cwd": "toombos.toml"}, "directory", "is not a directory"),
