@@ -34,7 +34,10 @@ def why_not_run(name: str, *, directory: str, path: str | None) -> CannotRun | N
 
 
 def why_exec_failed(program: str, error: OSError) -> CannotRun:
-    """Return why the kernel has refused to run a program that is there."""
+    """Return why the kernel has refused to run a program that is there, or to enter its directory."""
+    if error.filename is not None and os.fsdecode(error.filename) != program:
+        place = os.fsdecode(error.filename)
+        return CannotRun(f"cannot be run: {place}: {error.strerror}", f"see: ls -ld {shlex.quote(place)}")
     match error.errno:
         case errno.ENOEXEC:
             return CannotRun(

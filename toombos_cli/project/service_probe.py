@@ -16,7 +16,7 @@ from toombos_cli.project.port_owner import distrusted
 from toombos_cli.project.state import RUNNING, Phase, SystemState, read_state, unreadable_state
 
 ABSENT = (Reason.REFUSED, Reason.TASK)
-"""The reasons of what does not run."""
+"""Reasons that mean the service is not running."""
 
 
 def settings_of(manifest: Manifest, services: Mapping[str, Service]) -> dict[str, ProbeSetting]:

@@ -39,7 +39,7 @@ class Phase(StrEnum):
 
 
 WELL = frozenset({Phase.READY, Phase.DONE})
-"""The phases of what is as it should be."""
+"""Phases of a service that works as intended."""
 RUNNING = frozenset({Phase.STARTING, Phase.READY, Phase.UNHEALTHY, Phase.STOPPING, Phase.UNSUPERVISED})
 
 

@@ -201,7 +201,7 @@ class Supervisor:
             self.leave_if_idle()
 
     def listen(self, listener: Listener) -> None:
-        """Report the progress of all services to `listener`, whoever has asked for it, until the end."""
+        """Report the progress of all services to `listener` from now on, whichever request causes it."""
         self._listeners.add(listener)
 
     def hurry(self) -> None:

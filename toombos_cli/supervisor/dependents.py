@@ -1,4 +1,4 @@
-"""Restarts of what depends on a service that has got a new process (`depends_on = { db = { restart = true } }`)."""
+"""Restarts dependents when the service they depend on is restarted (`depends_on = { db = { restart = true } }`)."""
 
 from collections.abc import Collection, Mapping
 

@@ -58,7 +58,7 @@ FAILURES = {
     FailureKind.BUG: EventReason.BUG,
     FailureKind.NOT_DRY_RUN: EventReason.NOT_DRY_RUN,
 }
-"""The reason that each kind of failure is in the history; EXITED is told apart by the exit code."""
+"""Maps each kind of failure to its reason in the history; for EXITED, the exit code decides."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -252,7 +252,7 @@ def test_run_refuses_a_task_that_runs_and_ends_its_own_with_its_command(system: 
 
 
 def test_a_start_forgets_the_failures_of_the_last_one(system: System) -> None:
-    """A service that waits must not see the old failure of what it waits for."""
+    """A dependent must not see how its dependency failed in the start before."""
     system.add("other")
     system.add("db")
     add_task(system, "migrate", "test -e fixed", depends_on=["db"])

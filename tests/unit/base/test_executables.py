@@ -83,3 +83,10 @@ def test_what_the_kernel_refuses_is_explained(tmp_path: Path, content: bytes, wh
     with pytest.raises(OSError, match="Exec format error") as refused:
         subprocess.run([str(file)], check=False)
     assert why in why_exec_failed(str(file), refused.value).why
+
+
+def test_a_directory_that_cannot_be_entered_is_not_taken_for_a_missing_loader(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as refused:
+        subprocess.run(["/bin/true"], cwd=tmp_path / "gone", check=False)
+    flaw = why_exec_failed("/bin/true", refused.value)
+    assert flaw.why == f"cannot be run: {tmp_path / 'gone'}: No such file or directory"

@@ -21,6 +21,6 @@ def watch(
 
 
 def _pattern(path: str, directory: str) -> str:
-    """Return a pattern of what is ignored: a name alone stands for itself in every directory."""
+    """Return the pattern of an ignored path; a bare name matches in every directory."""
     plain = path.strip("/").removeprefix("./")
     return posixpath.normpath(posixpath.join(directory, plain)) if "/" in plain or path.startswith("./") else plain

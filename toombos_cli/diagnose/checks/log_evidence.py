@@ -5,7 +5,7 @@ the last 15 minutes since it, and the services that it depends on, were last sta
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -82,6 +82,12 @@ def current(facts: Facts, name: str) -> tuple[LogEntry, ...]:
     since = found.started_at - 1 if ended(found) else _since(facts, name)
     since = facts.now - RECENT_S if keeps_ending else since
     begin = log.last[0].offset if keeps_ending and log.last else found.log_offset
+    entries = _with_last_words(log) if ended(found) or keeps_ending else log.entries
+    return tuple(filter(of_life(found, log, facts.now, since=since, begin=begin), entries))
+
+
+def of_life(found: ServiceFacts, log: LogFacts, now: float, *, since: float, begin: int) -> Callable[[LogEntry], bool]:
+    """Return whether a line is of the life of the service that began at this time and at this offset of its log."""
     was_rotated = log.size_bytes < begin
 
     def is_of_this_life(entry: LogEntry) -> bool:
@@ -90,15 +96,14 @@ def current(facts: Facts, name: str) -> tuple[LogEntry, ...]:
         What was written after the start and claims to be from before it has the time of another zone.
         """
         is_after_start = entry.path == log.path and entry.offset >= begin
-        is_plausible = entry.at is not None and entry.at <= facts.now + _CLOCKS_DIFFER_S
+        is_plausible = entry.at is not None and entry.at <= now + _CLOCKS_DIFFER_S
         if is_after_start and found.managed and entry.at is not None:
             is_plausible = is_plausible and entry.at >= found.started_at - _CLOCKS_DIFFER_S
         if is_plausible and entry.at is not None:
             return entry.at >= since
         return was_rotated or is_after_start
 
-    entries = _with_last_words(log) if ended(found) or keeps_ending else log.entries
-    return tuple(filter(is_of_this_life, entries))
+    return is_of_this_life
 
 
 def _keeps_ending(facts: Facts, found: ServiceFacts) -> bool:

@@ -14,10 +14,10 @@ from toombos_cli.diagnose.checks.context import (
     waited_for_the_database,
     wanted,
 )
-from toombos_cli.diagnose.checks.log_evidence import ENDED_FROM_OUTSIDE, ended, in_its_log
+from toombos_cli.diagnose.checks.log_evidence import ENDED_FROM_OUTSIDE, ended, in_its_log, of_life
 from toombos_cli.diagnose.checks.ports import is_foreign
 from toombos_cli.diagnose.dependencies import with_dependencies
-from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
+from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
 from toombos_cli.project.commands import logs, wake
@@ -222,11 +222,7 @@ def _last_words(facts: Facts, found: ServiceFacts) -> Iterator[Evidence]:
     except FactUnavailableError:
         return
 
-    def is_recent(entry: LogEntry) -> bool:
-        if entry.at:
-            return entry.at >= found.started_at - 1
-        return entry.path == log.path and entry.offset >= found.log_offset
-
+    is_recent = of_life(found, log, facts.now, since=found.started_at - 1, begin=found.log_offset)
     recent = list(filter(is_recent, log.entries))
     complaints = [e for e in recent if e.error] or [e for e in recent if re.search(r"\bWARN", e.text)]
     if complaints:

@@ -1,4 +1,4 @@
-"""The view of `toombos events`: a table of what happened, when, why and by whom."""
+"""Text output of `toombos events`: one row per event, with its time, reason and author."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
