@@ -6,7 +6,7 @@ import signal
 import sys
 
 from toombos_cli.cli.short_status import answer_prompt
-from toombos_cli.cli.standard_streams import discard_stdout, open_closed_streams
+from toombos_cli.cli.standard_streams import discard_stdout, open_closed_streams, refuse_stdout
 
 
 def run() -> None:
@@ -23,6 +23,8 @@ def run() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         code = discard_stdout()
+    except OSError as error:
+        code = refuse_stdout(error)
     if code == 130:
         # After an interrupt inside exec(), which dataclasses call while modules load, CPython ends by the signal
         # although it was handled: the exit code would sometimes differ.

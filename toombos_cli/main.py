@@ -11,7 +11,7 @@ from toombos_cli.cli import options
 from toombos_cli.cli.failure import bug, fail, fault_of_the_machine, wrong_usage
 from toombos_cli.cli.groups import take_global_options
 from toombos_cli.cli.lazy_commands import CommandsOnDemand
-from toombos_cli.cli.standard_streams import discard_stdout
+from toombos_cli.cli.standard_streams import discard_stdout, fault_of_stdout, refuse_stdout
 
 # In the order of the help: name, `module` or `module:name` of a function in it, and the first sentence of its help,
 # repeated here so that `toombos --help` loads none of them.
@@ -135,6 +135,8 @@ def main(argv: list[str]) -> int:
             return discard_stdout()
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is None and (fault := fault_of_stdout()) is not None:
+            return refuse_stdout(fault)
         if (refusal := fault_of_the_machine(error)) is not None:
             return fail(argv, Toombos.targets, 4, refusal)
         return fail(argv, Toombos.targets, 70, bug(error))

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import msgspec
-
 from toombos_cli.alerts.ledger import Ledger
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
-from toombos_cli.base.untrusted import UntrustedError, decode_file
+from toombos_cli.base.own_records import encode_own, read_own
+from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.project.alert_spool import AlertDirectory
 
 
@@ -18,7 +17,7 @@ def read_ledger(project: Path, *, strict: bool = False) -> Ledger:
     """
     path = AlertDirectory(project).ledger
     try:
-        return decode_file(path, Ledger)
+        return read_own(path, Ledger)
     except FileNotFoundError:
         return Ledger()
     except (OSError, UntrustedError) as error:
@@ -30,4 +29,4 @@ def read_ledger(project: Path, *, strict: bool = False) -> Ledger:
 
 def write_ledger(directory: AlertDirectory, ledger: Ledger) -> None:
     """Replaces the ledger; the caller holds the lock. Raises OSError."""
-    replace_file(directory.ledger, msgspec.json.encode(ledger), durable=True)
+    replace_file(directory.ledger, encode_own(ledger), durable=True)

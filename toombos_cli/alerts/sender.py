@@ -16,8 +16,9 @@ from toombos_cli.base import locks
 from toombos_cli.base.directories import make_private_directory
 from toombos_cli.base.files import take_lines
 from toombos_cli.base.fixes import toombos
+from toombos_cli.base.own_records import decode_own
 from toombos_cli.base.redaction import Redactor
-from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
+from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.alert_spool import AlertDirectory, AlertEvent
 from toombos_cli.project.mode import mode_now
@@ -194,7 +195,7 @@ class _Sender:
         events = []
         for line in lines:
             try:
-                event = decode_untrusted(line, AlertEvent)
+                event: AlertEvent = decode_own(line, AlertEvent)
             except UntrustedError:
                 self._log.write("WARNING", "a line of the spool is not an alert and is dropped")
                 continue

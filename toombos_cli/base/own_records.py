@@ -6,12 +6,15 @@ JSON forbids. Here such a text is written as NUL followed by one character per b
 
 import os
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
+from toombos_cli.base.plain_files import MOST_BYTES, read_plain
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
 
+T = TypeVar("T")
 _MARK = "\0"
 _MARK_IN_JSON = b'"\\u0000'
 
@@ -27,13 +30,25 @@ def encode_own(value: Any) -> bytes:
     return msgspec.json.encode(_mapped(msgspec.to_builtins(value), _as_json_text))
 
 
-def decode_own(content: bytes, kind: Any) -> Any:
+def read_own(path: Path, kind: type[T], *, follows_link: bool = False) -> T:
+    """Return the value of this type that a file of toombos holds. Raise UntrustedError, and OSError as `read_plain`."""
+    value: T = decode_own(read_plain(path, follows_link=follows_link), kind)
+    return value
+
+
+def decode_own(
+    content: bytes,
+    kind: Any,
+    *,
+    most_bytes: int = MOST_BYTES,
+    dec_hook: Callable[[type, Any], Any] | None = None,
+) -> Any:
     """Return the value of this type that `encode_own` wrote. Raise UntrustedError."""
     if _MARK_IN_JSON not in content:
-        return decode_untrusted(content, kind)
-    plain = _mapped(decode_untrusted(content), _as_python_text)
+        return decode_untrusted(content, kind, most_bytes=most_bytes, dec_hook=dec_hook)
+    plain = _mapped(decode_untrusted(content, most_bytes=most_bytes), _as_python_text)
     try:
-        return msgspec.convert(plain, kind)
+        return msgspec.convert(plain, kind, dec_hook=dec_hook)
     except msgspec.ValidationError as error:
         raise UntrustedError(str(error)) from None
 

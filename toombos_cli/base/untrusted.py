@@ -6,13 +6,12 @@ more than the judgement of that text. No other module decodes JSON or TOML (a co
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, overload
 
 import msgspec
 
 from toombos_cli.base.exact_numbers import ExactNumber
-from toombos_cli.base.plain_files import MOST_BYTES, read_plain
+from toombos_cli.base.plain_files import MOST_BYTES
 
 T = TypeVar("T")
 
@@ -79,11 +78,6 @@ def decode_untrusted(
         text = content.decode("latin-1") if isinstance(content, bytes) else content
         _check_levels(value, text.count("[") + text.count("{"))
     return value
-
-
-def decode_file(path: Path, kind: type[T], *, follows_link: bool = False) -> T:
-    """Return the JSON value in a file. Raise UntrustedError, and OSError as `read_plain`."""
-    return decode_untrusted(read_plain(path, follows_link=follows_link), kind)
 
 
 def decode_untrusted_toml(content: bytes | str, *, most_bytes: int = MOST_BYTES) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import os
 import sys
 
+from toombos_cli.base.text import printable_lines
+
 _NAMES = ("stdin", "stdout", "stderr")
 
 
@@ -25,3 +27,29 @@ def discard_stdout() -> int:
     """Redirect stdout, whose reader has gone, so that the flush at exit does not fail too; return the exit code."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141
+
+
+def fault_of_stdout() -> OSError | None:
+    """Return why stdout cannot be written, or None; that its reader has gone is no fault.
+
+    A line end is written to find out: what a failed flush has lost is not tried again.
+    """
+    try:
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return None
+    except OSError as error:
+        return error
+    return None
+
+
+def refuse_stdout(error: OSError) -> int:
+    """Say on stderr that stdout cannot be written, and discard what is left of it; return the exit code."""
+    try:
+        place = os.readlink(f"/proc/self/fd/{sys.stdout.fileno()}")  # noqa: PTH115  (it may be no path at all)
+    except OSError:
+        place = "stdout"
+    discard_stdout()
+    sys.stderr.write(printable_lines(f"error: {place}: cannot be written: {error.strerror}\n"))
+    return 4

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from toombos_cli.base.errors import OperationError, RefusedError
-from toombos_cli.base.own_records import encode_own
+from toombos_cli.base.own_records import decode_own, encode_own
 from toombos_cli.base.plain_files import read_plain
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.untrusted import UntrustedError, decode_untrusted
@@ -89,13 +89,13 @@ def diagnose_bundle(path: Path, selection: FindingFilter) -> Diagnosis:
 
 def _decoded(members: Mapping[str, bytes], where: str) -> tuple[About, Manifest, dict[str, Any]]:
     try:
-        about = decode_untrusted(members[_ABOUT], About)
+        about: About = decode_own(members[_ABOUT], About)
         if about.schema_version != SCHEMA_VERSION:
             message = f"has bundle version {about.schema_version}; this toombos reads version {SCHEMA_VERSION}"
             raise OperationError(message, where=where)
         decode_untrusted(members[_MANIFEST])  # for its depth: some of the manifest's values may have any type
-        manifest = decode_untrusted(members[_MANIFEST], Manifest, dec_hook=lambda kind, value: kind(value))
-        return about, manifest, decode_untrusted(members[_FACTS], dict[str, Any], most_bytes=_LARGEST_BYTES)
+        manifest: Manifest = decode_own(members[_MANIFEST], Manifest, dec_hook=lambda kind, value: kind(value))
+        return about, manifest, decode_own(members[_FACTS], dict[str, Any], most_bytes=_LARGEST_BYTES)
     except KeyError as error:
         raise OperationError(f"is not a toombos bundle: it has no {error.args[0]}", where=where) from None
     except UntrustedError as error:
@@ -111,16 +111,16 @@ def _members(
     about = About(
         schema_version=SCHEMA_VERSION, toombos=__version__, project=str(facts.manifest.project), now=facts.now
     )
-    yield _ABOUT, msgspec.json.encode(about)
+    yield _ABOUT, encode_own(about)
     yield _MANIFEST, _json(msgspec.to_builtins(facts.manifest, enc_hook=str), redactor)
     yield _FACTS, _json(values, redactor)
-    yield "report.md", redactor.text(markdown).encode()
+    yield "report.md", _text(redactor.text(markdown))
     yield "report.json", _json(msgspec.to_builtins(report, enc_hook=str), redactor)
-    yield "config.txt", redactor.text(_settings(facts)).encode()
-    yield "versions.txt", redactor.text(_versions()).encode()
+    yield "config.txt", _text(redactor.text(_settings(facts)))
+    yield "versions.txt", _text(redactor.text(_versions()))
     state = RunDirectory(facts.manifest.project).state
     with contextlib.suppress(OSError, UntrustedError):
-        yield "state.json", _json(decode_untrusted(read_plain(state)), redactor)
+        yield "state.json", _json(decode_own(read_plain(state), dict[str, Any]), redactor)
     history = read_history(facts.manifest.project).events
     if history:
         events = (encode_own(redactor.value(msgspec.to_builtins(event))) for event in history[-_MOST_EVENTS:])
@@ -128,15 +128,20 @@ def _members(
     for name, service in facts.manifest.services.items():
         text = tail_text(Path(service.log), redactor)
         if text:
-            yield f"logs/{name}.log", text.encode()
+            yield f"logs/{name}.log", _text(text)
         metrics = ((values.get("probes") or {}).get(name) or {}).get("metrics")
         if metrics and metrics["body"]:
-            yield f"metrics/{name}.prom", redactor.text(metrics["body"]).encode()
+            yield f"metrics/{name}.prom", _text(redactor.text(metrics["body"]))
 
 
 def _json(value: Any, redactor: Redactor) -> bytes:
     """Return JSON of the redacted structure: redacting the text could break its quotes."""
-    return msgspec.json.format(msgspec.json.encode(redactor.value(value), enc_hook=str), indent=1)
+    return msgspec.json.format(encode_own(msgspec.to_builtins(redactor.value(value), enc_hook=str)), indent=1)
+
+
+def _text(text: str) -> bytes:
+    """Return a text for a person in UTF-8, with escapes for what a path or a variable may have beside it."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _settings(facts: Facts) -> str:

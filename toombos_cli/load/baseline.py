@@ -15,8 +15,9 @@ import msgspec
 
 from toombos_cli.base.errors import ConfigurationError, OperationError, UsageError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.own_records import encode_own, read_own
 from toombos_cli.base.results import Verdict
-from toombos_cli.base.untrusted import UntrustedError, decode_file
+from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.load.build_report import distributions_of, settled_counts
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import EngineResult
@@ -89,7 +90,7 @@ def baseline_run(outcome: EngineResult) -> BaselineRun:
 def read_baseline(path: Path, plan: LoadPlan) -> Baseline:
     """Return the baseline. Raise ConfigurationError if it is unusable, UsageError if it belongs to another plan."""
     try:
-        baseline = decode_file(path, Baseline, follows_link=True)
+        baseline = read_own(path, Baseline, follows_link=True)
     except OSError as error:
         raise ConfigurationError(
             f"cannot be read: {error.strerror}", where=str(path), hint="create one with --save-baseline"
@@ -122,7 +123,7 @@ def save_run(path: Path, plan: LoadPlan, run: BaselineRun) -> int:
     """
     earlier = read_baseline(path, plan).runs if path.exists() else ()
     baseline = Baseline(schema=SCHEMA, plan=plan.fingerprint(), runs=(*earlier, run)[-_KEPT_RUNS:])
-    text = msgspec.json.format(msgspec.json.encode(baseline), indent=2)
+    text = msgspec.json.format(encode_own(baseline), indent=2)
     try:
         replace_file(path, text + b"\n", durable=True)
     except OSError as error:

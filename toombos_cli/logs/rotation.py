@@ -24,8 +24,9 @@ import msgspec
 from toombos_cli.base import locks
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.files import replace_file
+from toombos_cli.base.own_records import encode_own, read_own
 from toombos_cli.base.plain_files import UPDATE, open_plain, open_plain_file, read_plain
-from toombos_cli.base.untrusted import UntrustedError, decode_file
+from toombos_cli.base.untrusted import UntrustedError
 from toombos_cli.logs.archives import SHORTEST_FILLER, own_archives
 from toombos_cli.logs.cutting import collapse, copy_range, end_of_lines, filler
 from toombos_cli.logs.foreign_copies import copies_now, has_copy_of, is_being_copied, set_right
@@ -237,7 +238,7 @@ class LogFile:
 
     def _recorded(self) -> RotationRecord:
         try:
-            return decode_file(self._record_path, RotationRecord)
+            return read_own(self._record_path, RotationRecord)
         except (OSError, UntrustedError):
             return RotationRecord()
 
@@ -254,7 +255,7 @@ class LogFile:
 
     def _write(self, record: RotationRecord) -> None:
         self._needs_directory()
-        replace_file(self._record_path, msgspec.json.encode(record), durable=True)
+        replace_file(self._record_path, encode_own(record), durable=True)
 
 
 def _bytes_to_cut(end: int, block: int) -> int:

@@ -18,8 +18,9 @@ import msgspec
 from toombos_cli import processes
 from toombos_cli.base.errors import ConfigurationError
 from toombos_cli.base.files import append_line
+from toombos_cli.base.own_records import encode_own, read_own
 from toombos_cli.base.text import printable
-from toombos_cli.base.untrusted import EpochSeconds, UntrustedError, decode_file
+from toombos_cli.base.untrusted import EpochSeconds, UntrustedError
 from toombos_cli.manifest import ALERTS_LOG
 from toombos_cli.manifest.tables.alerts import Severity
 from toombos_cli.project.commands import own_argv
@@ -65,7 +66,7 @@ def emit(project: Path, *events: AlertEvent, send: bool = True) -> bool:
     """
     unwritten, safe = [], True
     for event in events:
-        line = msgspec.json.encode(event)
+        line = encode_own(event)
         try:
             append_line(AlertDirectory(project).spool, line)
         except OSError as error:
@@ -133,7 +134,7 @@ def place_of(project: Path) -> str:
 def open_keys(project: Path) -> frozenset[str]:
     """Return the keys of the open problems that the sender knows."""
     try:
-        return frozenset(decode_file(AlertDirectory(project).ledger, _Open).incidents)
+        return frozenset(read_own(AlertDirectory(project).ledger, _Open).incidents)
     except (OSError, UntrustedError):
         return frozenset()
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.base.files import replace_file
-from toombos_cli.base.untrusted import EpochSeconds, UntrustedError, decode_file
+from toombos_cli.base.own_records import encode_own, read_own
+from toombos_cli.base.untrusted import EpochSeconds, UntrustedError
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.schedule import WEEKDAYS, Job
 
@@ -54,13 +55,13 @@ def directory_of(project: Path) -> Path:
 
 def write_record(project: Path, job: str, record: RunRecord) -> None:
     """Record the job's last run. Raises OSError."""
-    replace_file(directory_of(project) / f"{job}.json", msgspec.json.encode(record), durable=True)
+    replace_file(directory_of(project) / f"{job}.json", encode_own(record), durable=True)
 
 
 def read_record(project: Path, job: str) -> RunRecord | None:
     """Return the job's last run, or None if it never ran."""
     try:
-        return decode_file(directory_of(project) / f"{job}.json", RunRecord)
+        return read_own(directory_of(project) / f"{job}.json", RunRecord)
     except (OSError, UntrustedError):
         return None
 
@@ -71,13 +72,13 @@ def write_installation(project: Path, installation: Installation | None) -> None
     if installation is None:
         path.unlink(missing_ok=True)
     else:
-        replace_file(path, msgspec.json.encode(installation), durable=True)
+        replace_file(path, encode_own(installation), durable=True)
 
 
 def read_installation(project: Path) -> Installation | None:
     """Return how the schedule is installed, or None if it is not."""
     try:
-        return decode_file(directory_of(project) / "installed", Installation)
+        return read_own(directory_of(project) / "installed", Installation)
     except (OSError, UntrustedError):
         return None
 

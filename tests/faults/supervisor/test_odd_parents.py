@@ -113,6 +113,19 @@ def test_a_closed_stream_changes_no_exit_code(system: System, closed: tuple[int,
     assert system.tagged() == {}
 
 
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "JSON"])
+def test_a_full_stdout_is_named_and_is_no_verdict_on_the_system(system: System, as_json: bool) -> None:
+    system.add("s")
+    for line in ("--help", "--version", "start", "status", "health", "logs", "events", "config check", "stop"):
+        with open("/dev/full", "w") as full:  # noqa: PTH123  (a device)
+            words = [*line.split(), *(["--json"] if as_json else [])]
+            done = run_toombos(*words, cwd=system.project, stdout=full, stderr=subprocess.PIPE)
+        named = "error: /dev/full: cannot be written: No space left on device\n"
+        assert (line, done.returncode, done.stderr.endswith(named)) == (line, 4, True), done.stderr
+        assert "Traceback" not in done.stderr
+    assert system.tagged() == {}
+
+
 def test_a_start_with_closed_streams_writes_into_no_file_of_the_project(system: System) -> None:
     system.add("s")
     assert run_with_closed(system, "start --json", (0, 1, 2)).returncode == 0
@@ -162,7 +175,20 @@ IN_AN_ODD_PLACE = (
     "smoke",
     "diagnose",
     "config init",
+    "diagnose --bundle report.zst",
+    "diagnose --from report.zst",
+    "diagnose --html report.html",
+    "config check",
+    "events",
+    "logs",
+    "exec s -- true",
+    "schedule show",
+    "schedule install --print",
+    "alert send --severity P3 text",
+    "alert status",
     "backup",
+    "backup list",
+    "restore --latest-good --yes",
     "recover",
     "stop",
 )

@@ -11,7 +11,8 @@ from typing import Literal
 import msgspec
 
 from toombos_cli.base.files import replace_file
-from toombos_cli.base.untrusted import UntrustedError, decode_file
+from toombos_cli.base.own_records import encode_own, read_own
+from toombos_cli.base.untrusted import UntrustedError
 
 
 class ArchiveRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -44,14 +45,14 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def load_catalogue(path: Path) -> Catalogue:
     """Return the catalogue, an empty one if the file is missing or unreadable."""
     try:
-        return decode_file(path, Catalogue)
+        return read_own(path, Catalogue)
     except (OSError, UntrustedError):
         return Catalogue()
 
 
 def save_catalogue(path: Path, catalogue: Catalogue) -> None:
     """Replace the catalogue in one step. The caller holds the lock."""
-    replace_file(path, msgspec.json.format(msgspec.json.encode(catalogue), indent=1) + b"\n", durable=True)
+    replace_file(path, msgspec.json.format(encode_own(catalogue), indent=1) + b"\n", durable=True)
 
 
 def record_of(catalogue: Catalogue, name: str, status: os.stat_result) -> ArchiveRecord:

@@ -15,7 +15,8 @@ from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.fixes import here
-from toombos_cli.base.untrusted import UntrustedError, decode_file
+from toombos_cli.base.own_records import encode_own, read_own
+from toombos_cli.base.untrusted import UntrustedError
 
 State = Literal["staging", "prepared", "committed"]
 
@@ -36,7 +37,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
 def load_journal(place: Place) -> Journal | None:
     """Return the open journal, or None if no restore was interrupted."""
     try:
-        return decode_file(place.journal, Journal)
+        return read_own(place.journal, Journal)
     except FileNotFoundError:
         return None
     except UntrustedError as error:
@@ -49,7 +50,7 @@ def load_journal(place: Place) -> Journal | None:
 
 def save_journal(place: Place, journal: Journal) -> None:
     """Write the journal durably: it is what a kill from now on leaves behind."""
-    replace_file(place.journal, msgspec.json.format(msgspec.json.encode(journal), indent=1), durable=True)
+    replace_file(place.journal, msgspec.json.format(encode_own(journal), indent=1), durable=True)
 
 
 def close_journal(place: Place) -> None:
