@@ -63,6 +63,7 @@ def run_start(
         *_followed(done, wanted, manifest),
         *_leftovers(done),
         *_stale(done, plan),
+        *_undescribed(done, manifest),
         *_forgot_the_dry_run(manifest, done, plan),
     )
     notes += other_spellings(manifest)
@@ -79,7 +80,7 @@ def run_restart(
     timeout_s: float | None = None,
     on_progress: OnProgress | None = None,
 ) -> ChangeReport:
-    """Stop and start the services (no names: those that run, else all that are not optional) with current settings.
+    """Stop and start the services (no names: those that run or have failed, else all that are not optional) again.
 
     The mode stays the same unless another one is asked for. Raises as `run_start`; RefusedError also if another
     running service would stay in a different mode.
@@ -100,17 +101,22 @@ def run_restart(
         timeout_s=timeout_s,
     )
     done = client.ask(manifest.project, request, on_progress)
-    notes = (*_followed(done, wanted, manifest), *_leftovers(done), *other_spellings(manifest))
+    left = _undescribed(done, manifest)
+    notes = (*_followed(done, wanted, manifest), *_leftovers(done), *left, *other_spellings(manifest))
     shown = with_dependencies(manifest.services, (*wanted, *done.started))
     return change_report(done, manifest.services, manifest.project, shown, notes=notes, manifest=manifest)
 
 
+_NOT_STOPPED = frozenset({Phase.DONE, Phase.FAILED, Phase.CRASH_LOOP})
+"""Phases without a process that no stop has caused."""
+
+
 def _belonging(manifest: Manifest, state: SystemState | None) -> tuple[str, ...]:
-    """Return the services that run and, if there are some, the tasks that are done."""
+    """Return the services that run and, if there are some, those that should, because nobody has stopped them."""
     found = {name: entry for name, entry in state.services.items() if name in manifest.services} if state else {}
     if not any(entry.pid for entry in found.values()):
         return ()
-    return tuple(name for name, entry in found.items() if entry.pid or entry.phase is Phase.DONE)
+    return tuple(name for name, entry in found.items() if entry.pid or entry.phase in _NOT_STOPPED)
 
 
 def _without(state: SystemState | None, names: tuple[str, ...]) -> SystemState | None:
@@ -278,6 +284,15 @@ def _forgot_the_dry_run(manifest: Manifest, done: Done, plan: SystemPlan) -> tup
     if not refused or plan.dry_run or DRY_RUN not in manifest.modes:
         return ()
     return (f"this was live mode; the dry-run system needs no settings: {here('start', '--dry-run')}",)
+
+
+def _undescribed(done: Done, manifest: Manifest) -> tuple[str, ...]:
+    """Return a note of the services that run although the manifest has them no more."""
+    left = [name for name, state in done.state.services.items() if state.pid and name not in manifest.services]
+    if not left:
+        return ()
+    verb = "runs, but is" if len(left) == 1 else "run, but are"
+    return (f"{', '.join(left)} {verb} no longer in toombos.toml: {here('stop', *left)}",)
 
 
 def _stale(done: Done, plan: SystemPlan) -> tuple[str, ...]:

@@ -75,6 +75,13 @@ def supervision(facts: Facts) -> Iterator[Finding]:
             cause="the supervisor was killed; a service that exits now is not restarted",
             fix=start(facts, *lost),
         )
+    for name in system.undescribed:
+        yield warn(
+            f"{name} runs, but is no longer in toombos.toml",
+            Evidence(source=str(facts.manifest.project / "run" / "state.json"), text=f"{name} was started from there"),
+            cause="its table was removed while it ran; nothing else looks at it any more",
+            fix=as_owner(facts, toombos(facts.manifest.project, "stop", name)),
+        )
     for name, found in system.services.items():
         if found.by_hand and found.managed and found.by_hand.port == facts.manifest.services[name].port:
             yield warn(

@@ -136,6 +136,8 @@ class SystemFacts(msgspec.Struct, frozen=True, kw_only=True):
     owner: str = ""
     elsewhere: bool = False
     mode_text: str = ""
+    undescribed: tuple[str, ...] = ()
+    """The services that toombos has started and that run, although the manifest has them no more."""
     history: tuple[PastEvent, ...] = ()
     """What happened in the last day, oldest first."""
 
@@ -175,6 +177,11 @@ def _gather(facts: Facts) -> SystemFacts:
         unreadable=str(unreadable or ""),
         owner=_owner(unreadable.parent) if unreadable else "",
         elsewhere=elsewhere,
+        undescribed=tuple(
+            name
+            for name, entry in (state.services.items() if state else ())
+            if name not in manifest.services and entry.pid in table
+        ),
     )
 
 
