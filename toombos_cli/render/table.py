@@ -67,13 +67,13 @@ def room_beside(console: "Console", columns: Sequence[Column], rows: Sequence[Se
 
 
 class _Trimmed:
-    """A table without the spaces that rich puts behind the last cell of each line."""
+    """A table without the spaces that rich puts behind the last cell of each line, for which it is given more room."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
-        for line in console.render_lines(self.table, options, pad=False):
+        for line in console.render_lines(self.table, options.update(max_width=options.max_width + GAP), pad=False):
             while line and not line[-1].text.rstrip(" "):
                 line.pop()
             if line:
@@ -96,7 +96,7 @@ def _width(column: Column, cells: list[Text]) -> int:
 
 
 def _table(columns: Sequence[Column], cells: list[list[Text]], kept: list[int]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
+    table = Table(box=None, padding=(0, GAP, 0, 0))
     for i in kept:
         column = columns[i]
         least = _width(column, [row[i] for row in cells])

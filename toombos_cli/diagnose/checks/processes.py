@@ -21,7 +21,7 @@ from toombos_cli.diagnose.facts.logs import LOGS
 from toombos_cli.diagnose.facts.source import Facts, FactUnavailableError
 from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts, SystemFacts
 from toombos_cli.project.commands import logs, wake
-from toombos_cli.project.state import FailureKind, Phase
+from toombos_cli.project.state import EventReason, FailureKind, Phase
 
 _GROUP = "process"
 _SHOWN = 3
@@ -148,14 +148,7 @@ def missing(facts: Facts) -> Iterator[Finding]:
         if found.holder is not None and not is_foreign(facts, found):
             yield ok(f"{name} was not started by toombos: {found.holder} has its port", service=name)
         elif found.phase == Phase.STARTING:
-            yield warn(
-                f"{name} is being started: {found.detail}",
-                *_last_words(facts, found),
-                service=name,
-                cause=found.restarts[-1].reason if found.restarts else "its process has not responded yet",
-                fix=start(facts, name),
-                explained_by=in_its_log(facts, name) if found.restarts else "",
-            )
+            yield _being_started(facts, found)
         elif alone:
             begin = start(facts, *(() if waiting else (name,)))  # also those that its failed start held back
             finding = fail(
@@ -167,6 +160,30 @@ def missing(facts: Facts) -> Iterator[Finding]:
                 explained_by=in_its_log(facts, name) if ended(found) else "",
             )
             yield refused_its_settings(facts, found, waited_for_the_database(facts, found, finding))
+
+
+_ON_PURPOSE = frozenset({EventReason.COMMAND, EventReason.DEPENDENCY, EventReason.WATCHED_FILE})
+
+
+def _being_started(facts: Facts, found: ServiceFacts) -> Finding:
+    """Return the finding of a service that is being started, which is wrong if it is because it has ended."""
+    name, show = found.name, logs(facts.manifest, found.name)
+    if found.last_end is None or found.last_end.reason in _ON_PURPOSE:
+        return warn(
+            f"{name} is being started: {found.detail}",
+            *_last_words(facts, found),
+            service=name,
+            cause="its process has not responded yet",
+            fix=advice(f"wait for it, or see what it does: {show}"),
+        )
+    return fail(
+        f"{name} has ended and is being started again: {found.detail}",
+        *_last_words(facts, found),
+        service=name,
+        cause=found.last_end.text,
+        fix=advice(f"find out why: {show}"),
+        explained_by=in_its_log(facts, name),
+    )
 
 
 def _way_back(facts: Facts, found: ServiceFacts, begin: Fix) -> Fix:
