@@ -7,7 +7,7 @@ is a copy, whose head may be the filler of the log; with `create` it is the log 
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,15 +47,14 @@ class LogPart:
 
 def own_archives(log: Path) -> tuple[Path, ...]:
     """Return the finished archives of toombos, oldest first, each once even while it is being compressed."""
-    found = sorted(path for path in _beside(log) if OWN_NAME.fullmatch(path.name, len(log.name)))
-    return tuple({path.name.removesuffix(".gz"): path for path in reversed(found)}.values())[::-1]
+    return _each_once(path for path in _beside(log) if OWN_NAME.fullmatch(path.name, len(log.name)))
 
 
 def foreign_archives(log: Path) -> tuple[LogPart, ...]:
     """Return what others rotated away, oldest first, as far as its compression can be read."""
     found = (path for path in _beside(log) if not OWN_NAME.fullmatch(path.name, len(log.name)))
     matching = (path for path in found if _FOREIGN_NAME.fullmatch(path.name, len(log.name)))
-    listed = (_archive(path, is_own=False) for path in matching)
+    listed = (_archive(path, is_own=False) for path in _each_once(matching))
     return tuple(sorted(filter(None, listed), key=lambda archive: archive.at))
 
 
@@ -123,11 +122,18 @@ def _beside(log: Path) -> Iterator[Path]:
         yield log.with_name(name)
 
 
+def _each_once(found: Iterable[Path]) -> tuple[Path, ...]:
+    """Return the files by name. One that is being compressed is there twice, and only the first of them is whole."""
+    by_name = {path.with_suffix("") if path.suffix in _PACKED else path: path for path in sorted(found, reverse=True)}
+    return tuple(reversed(by_name.values()))
+
+
 def _archive(path: Path, *, is_own: bool) -> LogPart | None:
     try:
         found = path.stat()
-    except OSError:
-        return None
+    except OSError:  # gone, or compressed since it was listed
+        packed = (path.with_name(path.name + suffix) for suffix in sorted(_PACKED) if path.suffix not in _PACKED)
+        return next(filter(None, (_archive(other, is_own=is_own) for other in packed)), None)
     at = _time_in(path.name) if is_own else found.st_mtime
     return LogPart(path=path, at=at, is_own=is_own, inode=(found.st_dev, found.st_ino))
 

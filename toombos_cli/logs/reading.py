@@ -2,7 +2,7 @@
 
 import heapq
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
@@ -152,9 +152,9 @@ def _backwards(log: LogFile, until: int | None) -> Iterator[str]:
     for archive in reversed(older):
         if archive.inode in shown or any(_has_all_of(path, archive) for path in log.elsewhere):
             continue
-        if not archive.is_packed and archive.path.exists():
-            yield from _lines_backwards(archive.path, None, shown)
-        elif content := archive.content():
+        if not archive.is_packed and (yield from _lines_backwards(archive.path, None, shown)):
+            continue
+        if content := archive.content():
             yield from map(text_of, reversed(content.removesuffix(b"\n").split(b"\n")))
 
 
@@ -174,19 +174,19 @@ def _has_all_of(elsewhere: Path, archive: LogPart) -> bool:
 
 def _lines_backwards(
     path: Path, end: int | None, shown: set[tuple[int, int]], *, first_byte: int = 0, follows_link: bool = False
-) -> Iterator[str]:
+) -> Generator[str, None, bool]:
     """Yield the lines of a file up to `end`, or to its own end, newest first, reading block by block.
 
-    The file is noted in `shown`, and left out if it is there already.
+    The file is noted in `shown`, and left out if it is there already. Return whether there is such a file.
     """
     try:
         file = path.open("rb") if follows_link else open_plain_file(path)
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return False
     with file:
         found = os.fstat(file.fileno())
         if (inode := (found.st_dev, found.st_ino)) in shown:
-            return
+            return True
         shown.add(inode)
         first_byte = first_byte or filler_at(file.fileno())
         position = found.st_size if end is None else min(found.st_size, max(end, first_byte))
@@ -207,6 +207,7 @@ def _lines_backwards(
             position = begin
         if not newest:
             yield _text(b"", parts)
+    return True
 
 
 def _text(begin: bytes, parts: list[bytes]) -> str:

@@ -1,11 +1,14 @@
 """Logs that others truncate, copy, move or replace: no line is lost, repeated or hidden."""
 
+import bz2
+import gzip
+import lzma
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +25,15 @@ from toombos_cli.supervisor.log_keeper import LogKeeper
 
 _BATCH = 16_000
 """So many lines exceed the limit of 1 MB, and are rotated at once."""
+_OF_LOG = r"crm\.log(?!.*\.part$).*"
+"""Matches the log and its archives, but none that is still being written."""
+
+
+_COMPRESSED_BY: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+}
 
 
 class Service:
@@ -49,8 +61,11 @@ class Service:
         self.count += count
 
     def in_files(self) -> list[int]:
-        found = [path for path in self.path.parent.iterdir() if path.name.startswith("crm.log") and path.is_file()]
-        return sorted(number for path in found for number in numbers(archive_content(path)))
+        """Return the numbers of the lines that the files have, between two rotations; a compressed file counts once."""
+        with self.log.reading():
+            found = [path.name for path in self.path.parent.iterdir() if re.fullmatch(_OF_LOG, path.name)]
+            names = {name.removesuffix(".gz") for name in found}
+            return sorted(number for name in names for number in numbers(archive_content(self.path.with_name(name))))
 
     def shown(self) -> list[int]:
         lines = run_logs({"crm": self.log}, count=None).lines
@@ -196,6 +211,30 @@ def test_each_line_of_a_log_that_was_compressed_under_its_writer_is_shown_once(s
     assert numbers(b"\n".join(followed)) == list(range(50 + more))
     late = Follower(service.log, from_end=False)
     assert numbers(b"\n".join(late.poll())) == list(range(50 + more))
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("crm.log.20260101T000000.000", ".gz"),
+        *((name, suffix) for name in ("crm.log.1", "crm.log-20260101") for suffix in (".gz", ".bz2", ".xz")),
+    ],
+)
+def test_an_archive_that_is_compressed_while_the_log_is_read_is_shown_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, suffix: str
+) -> None:
+    log, archive = tmp_path / "crm.log", tmp_path / name
+    log.write_text("000000001\n")
+    archive.write_text("000000000\n")
+    found = [path.name for path in tmp_path.iterdir()]
+    packed = archive.with_name(archive.name + suffix)
+    packed.write_bytes(_COMPRESSED_BY[suffix](b"000000000\n"))
+    shown = [line.line for line in run_logs({"crm": LogFile(log, tmp_path / "record")}, count=None).lines]
+    assert shown == ["000000000", "000000001"], "the archive has just been compressed, and is not yet removed"
+    archive.unlink()
+    monkeypatch.setattr("toombos_cli.logs.archives.os.listdir", lambda _: found)
+    shown = [line.line for line in run_logs({"crm": LogFile(log, tmp_path / "record")}, count=None).lines]
+    assert shown == ["000000000", "000000001"], "the archive was compressed and removed after it was listed"
 
 
 def test_a_record_of_another_content_hides_nothing(service: Service) -> None:
