@@ -58,7 +58,7 @@ def make_display(invocation: Invocation) -> Display:
         printer.flush()
 
     def on_change(change: Progress) -> None:
-        if not (invocation.quiet and change.phase in _WELL):
+        if change.detail or not (invocation.quiet and change.phase in _WELL):
             detail = f": {folded(invocation.redactor.text(change.detail))}" if change.detail else ""
             text = f"{change.service}: {change.phase}{detail}"
             invocation.stderr.print(text, style=_STYLES.get(change.phase, ""), soft_wrap=True)

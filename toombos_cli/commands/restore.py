@@ -47,6 +47,8 @@ def restore(
     from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope, readable_manifest
     from toombos_cli.backup.transaction.rollback import settle_restore
     from toombos_cli.recovery.restore_services import SupervisedServices
+    from toombos_cli.render.text.change import show_warnings
+    from toombos_cli.supervisor.reports import ChangeReport
 
     manifest = readable_manifest(invocation.project)
     invocation.say_which_project()
@@ -79,6 +81,10 @@ def restore(
     if not (preview or yes or invocation.options.json) and invocation.stderr.is_terminal:
         named = archive or "the newest good archive"
         typer.confirm(f"Restore {named} over {invocation.project}? A safety backup is made.", abort=True, err=True)
+
+    def tell_of(stop: ChangeReport) -> None:
+        show_warnings(invocation.redacted(stop, in_full=False), invocation)
+
     with Working(invocation) as observer:
-        report = restore(request, SupervisedServices(invocation.project, stores.restorable), observer)
+        report = restore(request, SupervisedServices(invocation.project, stores.restorable, tell_of), observer)
     invocation.finish(report)

@@ -1,5 +1,6 @@
 """Stops and starts the services of a restore through the supervisor."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from toombos_cli.backup.postgres import Postgres
@@ -12,19 +13,23 @@ from toombos_cli.project.mode import mode_to_restore
 from toombos_cli.project.state import RunDirectory, SystemState
 from toombos_cli.settings.databases import Server
 from toombos_cli.supervisor.operations import run_start, run_stop
+from toombos_cli.supervisor.reports import ChangeReport
 from toombos_cli.supervisor.running_system import present_state
+
+OnReport = Callable[[ChangeReport], None]
 
 
 class SupervisedServices:
     """The running services, which a restore stops and starts again in the same mode.
 
     A service that serves the `postgres` database of the restore keeps running until the others are started again: the
-    database is saved and restored through it.
+    database is saved and restored through it. `on_report` gets the report of each stop.
     """
 
-    def __init__(self, project: Path, postgres: Postgres | None = None) -> None:
+    def __init__(self, project: Path, postgres: Postgres | None = None, on_report: OnReport = lambda _: None) -> None:
         self._project = project
         self._postgres = postgres
+        self._on_report = on_report
         self._before: SystemState | None = None
         self._kept: dict[str, Service] = {}
 
@@ -67,6 +72,7 @@ class SupervisedServices:
 
     def _stop(self, services: dict[str, Service], names: tuple[str, ...]) -> None:
         report = run_stop(self._project, services, names)
+        self._on_report(report)
         if report.failures:
             raise OperationError(
                 f"the services could not be stopped: {report.failures[0].message}", hint=here("status")

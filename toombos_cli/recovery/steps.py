@@ -103,7 +103,11 @@ def _stop(manifest: Manifest) -> StepVerdict:
     silent = _silent_supervisor(manifest.project)
     if silent is not None:
         processes.send_signal(silent, signal.SIGKILL)
-    found = StepVerdict.of(run_stop(manifest.project, dict(manifest.services), (), manifest=manifest))
+    report = run_stop(manifest.project, dict(manifest.services), (), manifest=manifest)
+    found = StepVerdict.of(report)
+    if found.verdict not in WRONG and report.warnings:
+        texts, hints = zip(*report.warnings, strict=True)
+        found = replace(found, cause="; ".join(texts), fix=hints[0])
     said = f"the supervisor (pid {silent.pid}) did not respond and was killed" if silent else ""
     return replace(found, detail=said)
 

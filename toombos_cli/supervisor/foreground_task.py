@@ -28,6 +28,7 @@ from toombos_cli.supervisor.protocol import ServicePlan, SystemPlan, TaskRanRequ
 from toombos_cli.supervisor.running_system import mode_to_join, present_state
 from toombos_cli.supervisor.spawning import CannotStartError
 
+_LOOK_S = 0.02
 _REACHED = {
     "started": frozenset({Phase.STARTING, Phase.READY, Phase.UNHEALTHY, Phase.UNSUPERVISED, Phase.DONE}),
     "ready": frozenset({Phase.READY, Phase.UNHEALTHY, Phase.UNSUPERVISED}),
@@ -77,7 +78,7 @@ def run_task(
     run.create()
     history = HistoryFile(history_path(manifest.project))
     started_at, began = time.time(), time.monotonic()
-    exit_code = _run(planned, run, arguments, output, history)
+    exit_code, killed = _run(planned, run, arguments, output, history)
     ended = TaskRun(
         started_at=started_at,
         took_s=round(time.monotonic() - began, 2),
@@ -87,7 +88,7 @@ def run_task(
         inputs=inputs,
         has_arguments=bool(arguments),
     )
-    limit = f"not completed within {service.timeout_s:g} s"
+    limit = f"not completed within {service.timeout_s:g} s{_forced(service, killed)}"
     history.append(_end_event(name, exit_code, limit))
     return TaskRunReport(
         task=name,
@@ -130,8 +131,11 @@ def _refuse_without_dependencies(service: Service, before: SystemState | None) -
 
 def _run(
     planned: ServicePlan, run: RunDirectory, arguments: tuple[str, ...], output: int | None, history: HistoryFile
-) -> int | None:
-    """Return the exit code, or None if its time was up. Whatever ends this command ends the task, too."""
+) -> tuple[int | None, tuple[str, ...]]:
+    """Return the exit code, or None if its time was up, and what had to be killed then.
+
+    Whatever ends this command ends the task, too.
+    """
     child, name = None, planned.service.name
     try:
         with _signals_deferred():
@@ -140,11 +144,9 @@ def _run(
         return _waited_for(child, planned.service)
     except BaseException:
         if child is not None:
-            history.append(_event(name, EventKind.STOPPED, EventReason.COMMAND, text="interrupted", pid=child.pid))
+            text = "interrupted" + _forced(planned.service, _end(child, planned.service))
+            history.append(_event(name, EventKind.STOPPED, EventReason.COMMAND, text=text, pid=child.pid))
         raise
-    finally:
-        if child is not None and child.poll() is None:
-            _end(child, planned.service)
 
 
 @contextlib.contextmanager
@@ -178,29 +180,47 @@ def _spawned(
         raise kind(failure.message, where=failure.service, hint=failure.hint) from None
 
 
-def _waited_for(child: "subprocess.Popen[bytes]", service: Service) -> int | None:
-    """Return the exit code, or None if its time was up. After Ctrl-C, which it got too, it may end in order."""
+def _waited_for(child: "subprocess.Popen[bytes]", service: Service) -> tuple[int | None, tuple[str, ...]]:
+    """Return the exit code, or None if its time was up, and what had to be killed then.
+
+    After Ctrl-C, which it got too, it may end in order.
+    """
     try:
-        return child.wait(service.timeout_s or None)
+        return child.wait(service.timeout_s or None), ()
     except subprocess.TimeoutExpired:
-        _end(child, service)
-        return None
+        return None, _end(child, service)
     except KeyboardInterrupt:
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(service.grace_period_s)
         raise
 
 
-def _end(child: "subprocess.Popen[bytes]", service: Service) -> None:
-    """Ask the task and its descendants to end, and kill what does not."""
-    for number in (signal.Signals[f"SIG{service.stop_signal}"], signal.SIGKILL):
-        for pid in processes.descendants([child.pid], processes.process_table()):
-            identity = processes.identify(pid)
-            if identity is not None:
-                processes.send_signal(identity, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(service.grace_period_s)
-            return
+def _end(child: "subprocess.Popen[bytes]", service: Service) -> tuple[str, ...]:
+    """Ask the task and its descendants to end, kill what does not (at once after a Ctrl-C), and return who was killed."""
+    tree = processes.descendants([child.pid], processes.process_table())
+    asked = {identity: processes.named(identity.pid) for pid in tree if (identity := processes.identify(pid))}
+    for identity in asked:
+        processes.send_signal(identity, signal.Signals[f"SIG{service.stop_signal}"])
+    deadline = time.monotonic() + service.grace_period_s
+    with contextlib.suppress(KeyboardInterrupt):
+        while any(map(processes.is_alive, asked)) and time.monotonic() < deadline:
+            child.poll()
+            time.sleep(_LOOK_S)
+    left = [identity for identity in asked if processes.is_alive(identity)]
+    table = processes.process_table()
+    for pid in processes.descendants([identity.pid for identity in left], table):  # some may have been spawned since
+        if identity := processes.identify(pid):
+            asked.setdefault(identity, processes.named(pid))
+            processes.send_signal(identity, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(service.grace_period_s)
+    return tuple(asked[identity] for identity in left)
+
+
+def _forced(service: Service, killed: tuple[str, ...]) -> str:
+    """Return the end of a sentence: what was killed, and when; "" if nothing was."""
+    asked = f"did not end within {service.grace_period_s:g} s of SIG{service.stop_signal} and was killed"
+    return f"; {', '.join(killed)} {asked}" if killed else ""
 
 
 def _recorded(run: RunDirectory, plan: SystemPlan, name: str, ended: TaskRun) -> tuple[str, ...]:

@@ -229,8 +229,13 @@ class ChangeReport(Report):
         """ERROR if a service is not as it should be, WARN for what is worth knowing, SKIP if there is no service."""
         if self.failures or self.astray:
             return Verdict.ERROR
-        forced = [Verdict.WARN for ended in self.ended if ended.warnings]
+        forced = [Verdict.WARN for _ in self.warnings]
         return worst([*(self._judge(row) for row in self.services), *forced])
+
+    @property
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """What did not go in order when services were stopped, each with the hint that helps."""
+        return tuple((f"{ended.service}: {text}", hint) for ended in self.ended for text, hint in ended.warnings)
 
     def exit_code(self, *, strict: bool = False) -> int:
         """Return 5 if a service runs live against its mode, 3 if one refused its configuration, else by the verdict."""

@@ -69,6 +69,20 @@ def test_a_second_ctrl_c_kills_what_does_not_end(system: Any) -> None:
     assert system.tagged() == {}
 
 
+def test_a_quiet_run_reports_a_forced_kill_and_nothing_else(system: Any) -> None:
+    workers(system, grace_period_s=0.4, deaf=DEAF, crm=TALKS)
+    with Session("-q", "start", "--foreground", cwd=system.project, width=80) as terminal:
+        wait_for(lambda: terminal.text.count("hello") == 2)
+        terminal.press_ctrl_c()
+        assert terminal.wait() == 130
+    said = [
+        line
+        for line in ESCAPES.sub("", terminal.text).splitlines()
+        if line.strip("^C ") and not line.endswith("| hello")
+    ]
+    assert [re.sub(r"\d+ \(.*", "PID", line) for line in said] == ["deaf: stopped: killed after 0.4 s: pid PID"], said
+
+
 def test_a_ctrl_c_that_arrives_twice_at_once_kills_nothing(system: Any) -> None:
     """A wrapper such as npm or make passes on the signal that the terminal sends to both."""
     workers(system, slow=ENDS_SLOWLY)

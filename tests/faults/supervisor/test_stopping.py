@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -131,6 +132,18 @@ def test_a_forced_kill_is_reported_by_the_command_that_caused_it(system: Any, ve
     assert (ended["service"], ended["pid"], ended["stop_signal"]) == ("w", pid, "SIGTERM")
     assert pid in [killed["pid"] for killed in ended["killed"]]
     assert ended["grace_period_s"] == 0.6
+
+
+def test_a_restore_and_a_recovery_report_whom_they_killed(system: Any) -> None:
+    deaf_to_everything(system)
+    system("start", exit_code=0)
+    system("backup", exit_code=0)
+    done = system("restore", "--latest-good", "--yes", exit_code=0)
+    assert "warning: w: pid " in done.stderr
+    assert "did not end within 0.6 s of SIGTERM and was killed" in done.stderr
+    done = system("recover")
+    assert re.search(r"WARN +stop .* w: pid \d+ .* was killed", done.stdout)
+    assert "hint: a larger grace_period_s or another stop_signal in [services.w]" in done.stderr
 
 
 def test_a_start_that_undoes_itself_reports_whom_it_killed(system: Any) -> None:

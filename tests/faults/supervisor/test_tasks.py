@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -326,3 +327,24 @@ def test_after_a_restore_a_task_that_looks_for_changes_runs_again(system: System
     system("start", exit_code=0)
     SupervisedServices(system.project).start(("seed", "migrate"))
     assert sorted(events(system)) == ["migrate", "migrate", "seed"]
+
+
+DEAF_CHILD = "(trap '' TERM; while :; do sleep 0.1; done) & echo $! > child; "
+
+
+@pytest.mark.parametrize(
+    ("then", "killed"),
+    [("trap '' TERM; while :; do sleep 0.1; done", 2), ("wait", 1)],
+    ids=["the task itself does not end either", "the task itself ends in order"],
+)
+def test_what_outlives_the_time_limit_of_a_task_is_killed_and_named(system: System, then: str, killed: int) -> None:
+    add_task(system, "seed", DEAF_CHILD + then, timeout_s=0.5, grace_period_s=0.4)
+    done = system("run", "seed", exit_code=4)
+    said = re.search(
+        r"not completed within 0\.5 s; (.*) did not end within 0\.4 s of SIGTERM and was killed", done.stderr
+    )
+    assert said is not None, done.stderr
+    child = int((system.project / "child").read_text())
+    assert f"pid {child} (" in said[1]
+    assert said[1].count("pid ") >= killed
+    assert processes.identify(child) is None

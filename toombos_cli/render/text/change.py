@@ -26,12 +26,16 @@ def show(report: "ChangeReport", output: Output) -> None:
         print_problems((problem,), output.stderr)
         for line in lines.get(problem.where or "", ())[-_LINES_SHOWN:]:
             output.stderr.print(f"  | {readable(line)}", soft_wrap=True)
-    for ended in report.ended:
-        for warning, hint in ended.warnings:
-            output.stderr.print(f"warning: {ended.service}: {warning}", style="yellow", soft_wrap=True)
-            output.stderr.print(f"hint: {hint}", style="cyan", soft_wrap=True)
+    show_warnings(report, output)
     for note in report.notes:
         output.stderr.print(f"note: {note}", style="yellow", soft_wrap=True)
+
+
+def show_warnings(report: "ChangeReport", output: Output) -> None:
+    """Print on stderr what did not go in order when services were stopped."""
+    for warning, hint in report.warnings:
+        output.stderr.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+        output.stderr.print(f"hint: {hint}", style="cyan", soft_wrap=True)
 
 
 def _sentence(report: "ChangeReport") -> str:
