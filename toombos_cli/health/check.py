@@ -152,7 +152,7 @@ def _judge(
 
 def _where_instead(manifest: Manifest, service: Service, owner: PortOwner | None, state: SystemState | None) -> str:
     """Return where the service's own processes listen instead, if they do, as the end of a detail."""
-    leader = leaders(manifest.project, state).get(service.name) if state and service.port else None
+    leader = leaders(manifest.project, state).get(service.name) if state and service.listens else None
     if leader is not None:
         own = {leader, *processes.descendants([leader], processes.process_table())}
         if elsewhere := listens_elsewhere(service, own):

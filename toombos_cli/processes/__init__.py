@@ -19,7 +19,14 @@ else:
     from toombos_cli.processes import portable as _system
 
 if TYPE_CHECKING:
-    from toombos_cli.processes.portable import command_line, is_readable, named, real_uid, working_directory
+    from toombos_cli.processes.portable import (
+        command_line,
+        is_readable,
+        named,
+        real_uid,
+        unix_sockets,
+        working_directory,
+    )
 
 __all__ = [
     "TAG",
@@ -54,6 +61,7 @@ __all__ = [
     "real_uid",
     "send_signal",
     "shown_command",
+    "unix_sockets",
     "waits_for_child",
     "working_directory",
 ]

@@ -6,6 +6,7 @@ pid, and orphans are not reparented to us.
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -155,9 +156,16 @@ def listeners(ports: Collection[int] = (), pids: Collection[int] | None = None) 
     return tuple(found)
 
 
-def _connections(pid: int) -> list[Any]:
+def unix_sockets(pid: int) -> tuple[str, ...]:
+    """Return the absolute paths of the stream sockets that the process has bound to files, as far as visible."""
+    bound = {one.laddr for one in _connections(pid, "unix") if one.type is socket.SOCK_STREAM and one.laddr}
+    directory = Path(working_directory(pid) or "/")
+    return tuple(sorted(str(directory / path) for path in bound if not path.startswith(("@", "\0"))))
+
+
+def _connections(pid: int, kind: str = "tcp") -> list[Any]:
     try:
-        return psutil.Process(pid).net_connections("tcp")
+        return psutil.Process(pid).net_connections(kind)
     except (psutil.Error, OSError):
         return []
 

@@ -132,18 +132,35 @@ def _short(path: str) -> Iterator[str]:
 
 def listens_elsewhere(service: Service, pids: Collection[int]) -> str:
     """Return where the processes of a service listen instead, and what to write in the manifest, or ""."""
-    found = processes.listeners((), pids) if pids else ()
-    own = [x for x in found if x.pid is not None and x.pid in pids]
-    if not own:
+    ways = [_on_a_port(service, pids), _on_a_socket(service, pids)] if pids else []
+    return next(filter(None, reversed(ways) if service.unix else ways), "")
+
+
+def _on_a_port(service: Service, pids: Collection[int]) -> str:
+    own = [x for x in processes.listeners((), pids) if x.pid is not None and x.pid in pids]
+    nearest = next((x for x in own if x.port == service.port), next(iter(own), None))
+    if nearest is None:
         return ""
-    nearest = next((x for x in own if x.port == service.port), own[0])
     keys = [f"port = {nearest.port}"] if nearest.port != service.port else []
     if nearest.host not in (service.host, "0.0.0.0", "::"):  # noqa: S104  (compared with, not bound)
         keys.insert(0, f"host = '{nearest.host}'")
     if not keys:
         return ""
+    instead = " instead of unix" if service.unix else ""
     place = host_port(nearest.host, nearest.port)
-    return f"pid {nearest.pid} listens on {place}: {' and '.join(keys)} in [services.{service.name}]"
+    return f"pid {nearest.pid} listens on {place}: {' and '.join(keys)}{instead} in [services.{service.name}]"
+
+
+def _on_a_socket(service: Service, pids: Collection[int]) -> str:
+    own = ((pid, path) for pid in sorted(pids) for path in processes.unix_sockets(pid))
+    pid, path = next(((pid, path) for pid, path in own if path != service.unix), (0, ""))
+    if not pid:
+        return ""
+    found = f"pid {pid} listens on unix:{path}"
+    if service.scheme not in ("http", "https"):
+        return found
+    instead = " instead of port" if service.port else ""
+    return f"{found}: unix = '{path}'{instead} in [services.{service.name}]"
 
 
 def wrong_owner(service: Service, owner: PortOwner | None, state: SystemState | None) -> str | None:

@@ -59,6 +59,8 @@ class FailureKind(StrEnum):
     """It exited with one of its `exit_codes_of_invalid_configuration`."""
     TIMEOUT = "timeout"
     """It started and was not ready in time."""
+    ADDRESS = "address"
+    """It started and listens, but not where the manifest says."""
     LIMIT = "limit"
     """The supervisor ended it because it exceeded one of its limits."""
     UNHEALTHY = "unhealthy"

@@ -196,7 +196,7 @@ def _waited_for(child: "subprocess.Popen[bytes]", service: Service) -> tuple[int
 
 
 def _end(child: "subprocess.Popen[bytes]", service: Service) -> tuple[str, ...]:
-    """Ask the task and its descendants to end, kill what does not (at once after a Ctrl-C), and return who was killed."""
+    """Ask the task and its descendants to end, kill what does not (after a Ctrl-C at once), and return those."""
     tree = processes.descendants([child.pid], processes.process_table())
     asked = {identity: processes.named(identity.pid) for pid in tree if (identity := processes.identify(pid))}
     for identity in asked:

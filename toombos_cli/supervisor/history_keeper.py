@@ -51,6 +51,7 @@ FAILURES = {
     FailureKind.BACKGROUND: EventReason.UNKNOWN,
     FailureKind.CONFIGURATION: EventReason.CONFIGURATION,
     FailureKind.TIMEOUT: EventReason.NOT_READY,
+    FailureKind.ADDRESS: EventReason.NOT_READY,
     FailureKind.LIMIT: EventReason.LIMIT,
     FailureKind.UNHEALTHY: EventReason.UNHEALTHY,
     FailureKind.DEPENDENCY: EventReason.DEPENDENCY,

@@ -43,6 +43,8 @@ class Readiness:
 
     ok: bool
     detail: str
+    kind: FailureKind = FailureKind.TIMEOUT
+    """What it fails of if it stays so until the start-up deadline."""
 
 
 class Asker:
@@ -97,7 +99,7 @@ class Asker:
                 raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.PORT, message=message))
             if time.monotonic() >= deadline:
                 message = f"not ready after {service.startup_timeout_s:g} s: {answer.detail}"
-                raise CannotStartError(ServiceFailure(service=service.name, kind=FailureKind.TIMEOUT, message=message))
+                raise CannotStartError(ServiceFailure(service=service.name, kind=answer.kind, message=message))
             tell(answer.detail)
             pause_s = min(max((time.monotonic() - began) * _PROBE_LATENESS, _FIRST_PROBE_S), _LAST_PROBE_S)
             await running.unless_ended(asyncio.sleep(pause_s))
@@ -198,12 +200,14 @@ class Asker:
         That takes a look at all processes, so it is asked for now and then only.
         """
         service, now = self._service, time.monotonic()
-        if service.port and now >= self._look_elsewhere_at:
+        if now >= self._look_elsewhere_at:
             self._look_elsewhere_at = now + _LOOK_ELSEWHERE_EVERY_S
             self._elsewhere = listens_elsewhere(service, running.tree.members())
         place = service.place if service.unix else f"port {service.port}"
-        detail = f"nothing listens on {place}, but {self._elsewhere}" if self._elsewhere else ""
-        return Readiness(ok=False, detail=detail or f"nothing listens on {place} yet")
+        if not self._elsewhere:
+            return Readiness(ok=False, detail=f"nothing listens on {place} yet")
+        detail = f"nothing listens on {place}, but {self._elsewhere}"
+        return Readiness(ok=False, detail=detail, kind=FailureKind.ADDRESS)
 
     def _may_not_send(self, question: Question, running: Running) -> bool:
         """Report whether a stranger would get the variables in the headers."""

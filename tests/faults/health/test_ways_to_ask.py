@@ -64,9 +64,9 @@ class Project:
         self.output = ""
         (path / "s.py").write_text(_SERVER)
 
-    def write(self, *lines: str, at: str = "{port}", address: str = "") -> None:
+    def write(self, *lines: str, at: str = "{port}", address: str = "", patience_s: float = 20) -> None:
         """Write the manifest with these lines of the service's table."""
-        head = ["[services.s]", f'command = ["{sys.executable}", "s.py", "{at}"]', "startup_timeout_s = 20"]
+        head = ["[services.s]", f'command = ["{sys.executable}", "s.py", "{at}"]', f"startup_timeout_s = {patience_s}"]
         head += [address or f"port = {self.port}"]
         (self.path / "toombos.toml").write_text("\n".join((*head, *lines)) + "\n")
 
@@ -127,6 +127,32 @@ def test_a_stranger_on_the_unix_socket_is_no_service(project: Project):
         again = project("start")
         assert again.returncode == 4
         assert "taken by pid" in again.stderr
+
+
+_B = "unix:{cwd}/b.sock: unix = '{cwd}/b.sock'"
+_PORT = "127.0.0.1:{port}: port = {port}"
+ELSEWHERE = {
+    "another socket than the manifest names": ("{cwd}/b.sock", 'unix = "a.sock"', _B),
+    "a port, but the manifest names a socket": ("{port}", 'unix = "a.sock"', f"{_PORT} instead of unix"),
+    "a socket, but the manifest names a port": ("{cwd}/b.sock", "port = {port}", f"{_B} instead of port"),
+    "another port than the manifest names": ("{port}", "port = {other}", _PORT),
+}
+
+
+@pytest.mark.parametrize(("at", "address", "said"), ELSEWHERE.values(), ids=list(ELSEWHERE))
+def test_a_service_that_never_gets_ready_is_told_where_it_listens_if_that_is(
+    project: Project, at: str, address: str, said: str
+):
+    given = {"cwd": project.path, "port": project.port, "other": free_port()}
+    project.write(at=at.format(**given), address=address.format(**given), patience_s=1.5)
+    started = project("start")
+    assert started.returncode == 4
+    assert "not ready after 1.5 s: nothing listens on " in started.stderr
+    said = f"listens on {said} in [services.s]".format(**given)
+    assert said in started.stderr
+    (found,) = (f for f in data_of(project("diagnose", "--json"))["findings"] if f["id"] == "proc.missing")
+    assert said in found["cause"]
+    assert "set in [services.s] of toombos.toml where it listens" in str(found["fix"])
 
 
 def test_a_socket_in_a_long_path_is_reached(tmp_path: Path):

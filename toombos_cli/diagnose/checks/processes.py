@@ -198,6 +198,7 @@ def _way_back(facts: Facts, found: ServiceFacts, begin: Fix) -> Fix:
         FailureKind.BACKGROUND: f"let it stay in the foreground: in command of {table}, remove the option that makes "
         f"it a daemon, or add its opposite, {opposite}",
         FailureKind.LIMIT: f"raise its limit in {table}, or let it use less",
+        FailureKind.ADDRESS: f"set in {table} where it listens, as its cause says, or let it listen there",
         FailureKind.TIMEOUT: f"find out why: {show}; or set a longer startup_timeout_s in {table}",
     }
     way = ways.get(found.failure_kind) if found.failure_kind else None
