@@ -12,6 +12,7 @@ from pathlib import Path
 from toombos_cli.base.files import replace_file
 from toombos_cli.base.plain_files import open_plain_file, read_plain
 from toombos_cli.logs.archives import LogPart, archive_content, foreign_archives
+from toombos_cli.logs.cutting import filler
 
 _BEING_MADE_S = 1.0
 """A copy that was written to this recently is probably followed by a truncation."""
@@ -48,20 +49,20 @@ def copies_now(log: Path) -> frozenset[tuple[int, int]]:
 
 
 def set_right(
-    fd: int, log: Path, archive: Path, filler: int, blank: int, known: frozenset[tuple[int, int]], *, least: int
+    fd: int, log: Path, archive: Path, first: int, blank: int, known: frozenset[tuple[int, int]], *, is_truncated: bool
 ) -> bool:
     """Leave in the archive what no copy has that was begun during the cut. Return False if nothing is left of it.
 
-    `filler` is the length of the filler that the log has now, `blank` that of the one before the cut. A log with less
-    than `least` bytes has been truncated.
+    `first` is the length of the filler that the log has now, `blank` that of the one before the cut. `is_truncated`
+    means that the truncation that follows a copy has come already.
     """
     own = os.fstat(fd)
     known |= {(own.st_dev, own.st_ino)}  # the log itself may have been moved
     if not _begun(log, known):
         return True
     size = own.st_size
-    rest = os.pread(fd, max(0, size - filler), filler)
-    if size >= least and not _is_truncated(fd, size):  # a mere copy
+    rest = os.pread(fd, max(0, size - first), first)
+    if not is_truncated and not _gets_truncated(fd, size):  # a mere copy
         return True
     ours = (read_plain(archive, None) + rest).splitlines(keepends=True)
     left = _not_in(ours, _lines_of(log, known, blank))
@@ -80,8 +81,9 @@ def _begun(log: Path, known: frozenset[tuple[int, int]]) -> Sequence[LogPart]:
 
 def _lines_of(log: Path, known: frozenset[tuple[int, int]], blank: int) -> list[bytes]:
     """Return the lines of the new copy, which may be compressed by now, or just be compressed to another file."""
-    contents = (archive_content(copy.path)[blank:] for copy in _begun(log, known))
-    return max(contents, key=len, default=b"").splitlines(keepends=True)
+    content = max((archive_content(copy.path) for copy in _begun(log, known)), key=len, default=b"")
+    before_the_cut = content[:blank] == filler(blank)
+    return content[blank if before_the_cut else 0 :].splitlines(keepends=True)
 
 
 def _not_in(ours: list[bytes], theirs: list[bytes]) -> list[bytes]:
@@ -99,7 +101,7 @@ def _not_in(ours: list[bytes], theirs: list[bytes]) -> list[bytes]:
     return ours[same:]
 
 
-def _is_truncated(fd: int, size: int) -> bool:
+def _gets_truncated(fd: int, size: int) -> bool:
     """Wait for the truncation that follows a copy; report whether it came."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:

@@ -159,6 +159,9 @@ class LogFile:
         record = msgspec.structs.replace(record, pending=name, cut=cut, next_blank=end - cut, rotated_at=now)
         try:
             copy_range(fd, part, record.blank, end)
+            if _is_of_new_content(fd, part, record.blank, end):
+                part.unlink()
+                return None
             self._write(record)
         except OSError:
             part.unlink(missing_ok=True)
@@ -177,8 +180,9 @@ class LogFile:
                 if os.fstat(fd).st_size <= cut:  # truncated by others in this very moment
                     return self._keep_old_content(part, record, fd)
                 return self._truncate(fd, part, record, end)
-            archive = self._finish(fd, part, record)
-            left = set_right(fd, self.path, archive, record.next_blank, record.blank, known, least=size - cut)
+            archive, blank = self._finish(fd, part, record)
+            truncated = blank != record.next_blank or os.fstat(fd).st_size < size - cut
+            left = set_right(fd, self.path, archive, blank, record.blank, known, is_truncated=truncated)
             return archive if left else None
 
     def _keep_old_content(self, part: Path, record: RotationRecord, fd: int | None = None) -> Path | None:
@@ -204,14 +208,21 @@ class LogFile:
             pass  # there is no new log yet
         return os.fstat(fd).st_nlink > 0 and _has(fd, record.blank, part)
 
-    def _finish(self, fd: int, part: Path, record: RotationRecord) -> Path:
-        """Blank what is archived at the head of the file that was cut, which others may have moved by now."""
-        os.pwrite(fd, filler(record.next_blank), 0)
+    def _finish(self, fd: int, part: Path, record: RotationRecord) -> tuple[Path, int]:
+        """Blank what is archived at the head of the file that was cut, which others may have moved by now.
+
+        Return the archive, and the length of the blank part: 0 if others have truncated the file since the cut.
+        """
+        blank = record.next_blank
+        if os.pread(fd, blank, 0) in (_remainder(record, part), filler(blank)):
+            os.pwrite(fd, filler(blank), 0)
+        else:
+            blank = 0
         archive = part.with_suffix("")
         part.rename(archive)
-        done = msgspec.structs.replace(record, base=record.base + record.cut, blank=record.next_blank)
+        done = msgspec.structs.replace(record, base=record.base + record.cut, blank=blank)
         self._write(msgspec.structs.replace(done, pending="", cut=0, next_blank=0))
-        return archive
+        return archive, blank
 
     def _truncate(self, fd: int, part: Path, record: RotationRecord, end: int) -> Path:
         """Copy what was written meanwhile and truncate; lines written in between are lost."""
@@ -220,7 +231,7 @@ class LogFile:
         record = msgspec.structs.replace(record, cut=size, next_blank=0, lossless=False)
         self._write(record)
         os.ftruncate(fd, 0)
-        return self._finish(fd, part, record)
+        return self._finish(fd, part, record)[0]
 
     def _holds(self, record: RotationRecord, part: Path) -> bool:
         """Report whether the live file still has, before the cut, all that the archive has.
@@ -281,6 +292,13 @@ def _has(fd: int, blank: int, part: Path) -> bool:
     head, tail, length = _ends(part)
     at_end = os.pread(fd, len(tail), blank + length - len(tail))
     return os.pread(fd, len(head), blank) == head and at_end == tail
+
+
+def _is_of_new_content(fd: int, part: Path, blank: int, end: int) -> bool:
+    """Report whether others have truncated the log before it was copied: what the archive has is still in the log."""
+    if part.stat().st_size < end - blank:
+        return True
+    return os.pread(fd, blank, 0) != filler(blank) and _has(fd, blank, part)
 
 
 def _remainder(record: RotationRecord, part: Path) -> bytes:
