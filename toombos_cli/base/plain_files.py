@@ -79,6 +79,11 @@ def strange_kind(found: os.stat_result) -> str | None:
     return "is a FIFO or a device, not a file"
 
 
+def obstacle(found: os.stat_result) -> str | None:
+    """Return what stands in the place of a file of toombos, if it is no file, else None."""
+    return strange_kind(found) or (None if stat.S_ISREG(found.st_mode) else "is a directory or a socket, not a file")
+
+
 def _refuse_strange(path: Path, follows_link: bool) -> None:
     """Raise StrangeFileError if that is why the file could not be opened."""
     try:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ _READ_BYTES = 1024 * 1024
 _REMEMBERED_BYTES = 256
 _CLOCKS_DIFFER_S = 2.0
 _MOST_MOVED = 8
+_REMEMBERED_CONTENTS = 8
 _HALF_MS = 0.0005
 
 
@@ -94,8 +96,11 @@ class Follower:
         self._polled_at = time.time()
         self._known_until = 0.0
         """The moment in the names of the archives of toombos until which all are finished and were read."""
-        self._head = b""
-        """The first bytes of the content of the log."""
+        self._read: deque[tuple[bytes, int]] = deque(maxlen=_REMEMBERED_CONTENTS)
+        """The first bytes of each content that the log has had, and how many bytes of it were read, the last one last.
+
+        A rotation that waits for its turn may archive what others have truncated long ago.
+        """
         with log.reading() as record:
             self._live = _opened(log.path)
             offset = record.blank
@@ -128,11 +133,14 @@ class Follower:
         self.place, self._base, self._blank = record.base + offset, record.base, record.blank
         at = int(record.rotated_at * 1000) / 1000  # as in the name of an archive
         self._known_until = at - _HALF_MS if record.pending else at + _HALF_MS
-        self._head = self._live.head(record.blank) if self._live is not None else b""
+        head = self._live.head(record.blank) if self._live is not None else b""
+        if self._read and head.startswith(self._read[-1][0]):
+            self._read.pop()
+        self._read.append((head, offset - record.blank))
 
-    def _is_mine(self, archived: bytes) -> bool:
-        """Report whether this begins as the content did that was read last."""
-        return bool(self._head) and archived.startswith(self._head)
+    def _unread(self, archived: bytes) -> bytes:
+        """Return what was not read of an archived content, which is known by its first bytes."""
+        return archived[max((count for head, count in self._read if head and archived.startswith(head)), default=0) :]
 
     def _after_a_move(self, record: RotationRecord) -> list[bytes]:
         """Open the file that has the log's name now; go on reading the one that had it, as its writer may not know."""
@@ -151,11 +159,12 @@ class Follower:
         """Return what was cut off the moved file since the last poll, then the rest of it, then what was cut later."""
         new = [part.content() for part in own_parts(self._log.path) if part.at > self._known_until]
         lines: list[bytes] = []
-        if new and self._is_mine(new[0]):
+        head = self._read[-1][0]
+        if new and head and new[0].startswith(head):
             cut, unread = new.pop(0), self.place - self._base - self._blank
             lines = before.lines_of(cut[unread:])
             before.offset = before.first_byte + max(0, unread - len(cut))
-        return [*lines, *before.read(), *(line for content in new for line in content.split(b"\n")[:-1])]
+        return [*lines, *before.read(), *(line for content in new for line in self._unread(content).split(b"\n")[:-1])]
 
     def _missed(self, live: _OpenLog, record: RotationRecord) -> list[bytes]:
         """Return what was rotated away, by toombos or by others, before it was read here."""
@@ -213,8 +222,8 @@ class Follower:
             if place is not None:
                 continued = True
                 yield whole[place:]
-            elif archive.is_own and not self._is_mine(whole):  # else it was read before
-                yield archive.content()
+            elif archive.is_own and (unread := self._unread(whole)):
+                yield unread
 
 
 def _continues(whole: bytes, place: int, seen: bytes) -> bool:

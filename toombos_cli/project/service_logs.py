@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toombos_cli import processes
+from toombos_cli.base.plain_files import obstacle
 from toombos_cli.manifest.tables.service import Service
 from toombos_cli.project.state import RunDirectory, ServiceState, SystemState
 
@@ -23,20 +24,28 @@ class StrayOutput:
     """A running service that does not write to the file that has its log's name.
 
     `path` is where that file is now, "" if it was removed, None if it cannot be seen. `descriptor` is where it can be
-    read all the same, or None.
+    read all the same, or None. `obstacle` is what stands in the log's place and cannot be a log, or None.
     """
 
     service: str
     log: str
     path: str | None
     descriptor: Path | None
+    obstacle: str | None = None
 
     def __str__(self) -> str:
+        if self.obstacle:
+            return f"{self.log} {self.obstacle}: the output of {self.service} is in {self.path or 'no file'}"
         if self.path is None:
             return f"{self.log} was moved away or removed: the output of {self.service} goes elsewhere"
         if not self.path:
             return f"{self.log} was removed: the output of {self.service} is in no file and is lost when it ends"
         return f"{self.log} was moved away: {self.service} writes to {self.path}"
+
+    @property
+    def first(self) -> str:
+        """What to do before a restart of the service mends it, as the begin of a sentence; "" if nothing."""
+        return f"remove {self.log}, then: " if self.obstacle else ""
 
 
 def stray_output(entry: ServiceState) -> StrayOutput | None:
@@ -46,10 +55,12 @@ def stray_output(entry: ServiceState) -> StrayOutput | None:
     """
     if not entry.pid or not any(entry.log_file):
         return None
+    in_its_place = None
     try:
-        found = os.stat(entry.service.log)  # noqa: PTH116  (for each service at each status)
+        found = os.stat(entry.service.log, follow_symlinks=False)  # noqa: PTH116  (for each service at each status)
         if (found.st_dev, found.st_ino) == entry.log_file:
             return None
+        in_its_place = obstacle(found)
     except OSError:
         pass
     seen = processes.open_file(entry.pid, *entry.log_file)
@@ -61,6 +72,7 @@ def stray_output(entry: ServiceState) -> StrayOutput | None:
         log=entry.service.log,
         path="" if path and path.endswith(_DELETED) else path,
         descriptor=Path(descriptor) if descriptor else None,
+        obstacle=in_its_place,
     )
 
 

@@ -102,6 +102,8 @@ async def _restart(system: UnitRegistry, request: protocol.RestartRequest) -> Re
         or system.units[name].state.fingerprint != request.plan.services[name].fingerprint
     )
     names = tuple(dict.fromkeys((*names, *_followers(system, request.plan, names))))
+    if failures := _check_before_stopping(system, request.plan, names):
+        return RequestResult(failures=failures)
     ended = await stop(system, names)
     outcome = await _start(system, request.plan, names, request.timeout_s)
     return replace(outcome, ended=(*ended, *outcome.ended))
@@ -188,6 +190,15 @@ def _check(system: UnitRegistry, plan: SystemPlan, due: Iterable[str]) -> tuple[
             system.units[name].refuse(error.failure)
             failures.append(error.failure)
     return tuple(failures)
+
+
+def _check_before_stopping(
+    system: UnitRegistry, plan: SystemPlan, names: tuple[str, ...]
+) -> tuple[ServiceFailure, ...]:
+    """Return why running services could not be started again, except for a port: they have their own until they end."""
+    running = [plan.services[name] for name in names if system.units[name].is_active]
+    found = (failure for planned in running for failure in spawning.failures_of(planned))
+    return tuple(failure for failure in found if failure.kind is not FailureKind.PORT)
 
 
 class _Start:
@@ -311,11 +322,13 @@ def _fall(unit: ServiceUnit) -> ServiceFailure:
     state = unit.state
     restarted = state.phase is Phase.STARTING and state.last_end
     reason = restarted.text if restarted else state.detail
+    hint = state.service.task_hint(state.last_end.exit_code if state.last_end else None)
     return ServiceFailure(
         service=unit.name,
         kind=FailureKind.EXITED,
         message=reason or "another command stopped it meanwhile",
-        command=("logs", unit.name),
+        hint=hint,
+        command=() if hint else ("logs", unit.name),
         last_lines=state.last_lines,
     )
 

@@ -343,7 +343,10 @@ def _row(entry: ServiceState, project: Path, history: tuple[RestartRow, ...], *,
 def _stray(entry: ServiceState) -> tuple[str, ...]:
     """Return the warning that the service does not write to its log, if so."""
     stray = stray_output(entry)
-    return (f"{stray}; {here('restart', entry.service.name)} mends it",) if stray else ()
+    if stray is None:
+        return ()
+    restart = here("restart", entry.service.name)
+    return (f"{stray}; {stray.first}{restart}" if stray.first else f"{stray}; {restart} mends it",)
 
 
 def _quotes(row: ServiceRow, *, in_full: bool) -> bool:

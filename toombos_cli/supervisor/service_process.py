@@ -119,10 +119,9 @@ class Running:
             hint = "run the program in the foreground (no --daemon): the supervisor puts it in the background"
             return ServiceFailure(service=name, kind=FailureKind.BACKGROUND, message=message, hint=hint)
         message = f"its process {how_it_ended(code)}"
-        if code == 0 and not (self._service.is_task or self._service.listens):
-            hint = f'if it is meant to end: kind = "task" in [services.{name}]'
-            return ServiceFailure(service=name, kind=FailureKind.EXITED, message=message, hint=hint)
-        return ServiceFailure(service=name, kind=FailureKind.EXITED, message=message, command=("logs", name))
+        task = self._service.task_hint(code)
+        command = () if task else ("logs", name)
+        return ServiceFailure(service=name, kind=FailureKind.EXITED, message=message, hint=task, command=command)
 
     def last_lines(self, log: Path, environment: Mapping[str, str]) -> tuple[str, ...]:
         """Return the last lines that it printed to its log, without the secrets of its environment."""

@@ -99,6 +99,22 @@ def test_a_foreground_start_goes_on_showing_each_line_once(
     assert len(missing) <= (4 if change is truncate else 0), "what was unread when the log was emptied is gone"
 
 
+@pytest.mark.parametrize("broken", ["program", "directory"])
+def test_a_restart_that_would_fail_leaves_what_runs(system: Any, tmp_path: Path, broken: str) -> None:
+    program, directory = tmp_path / "serve", tmp_path / "there"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    directory.mkdir()
+    system.add("t", scheme="none", port=0, command=[str(program)], cwd=str(directory))
+    system("start", exit_code=0)
+    pid = system.pid("t")
+    program.rename(tmp_path / "gone") if broken == "program" else directory.rmdir()
+    refused = system("restart", "t", exit_code=4)
+    assert "not restarted: t\n" in refused.stdout
+    assert str(program if broken == "program" else directory) in refused.stderr
+    assert (system.row("t")["phase"], system.pid("t")) == ("ready", pid)
+
+
 PLACES: dict[str, Callable[[Path], object]] = {
     "a FIFO without a reader": os.mkfifo,
     "a directory": Path.mkdir,
@@ -118,11 +134,22 @@ def test_an_odd_thing_in_the_place_of_a_log_stops_no_supervisor(
     log.unlink()
     make(log)
     eventually(lambda: system.row("t")["warnings"])
-    assert "was removed" in system.row("t")["warnings"][0]
+    (warning,) = system.row("t")["warnings"]
+    assert warning.startswith(f"{log} is a ")
+    assert f"the output of t is in no file; remove {log}, then: toombos restart t" in warning
     assert system("logs", "well", exit_code=0).stdout
-    refused = system("restart", "t", exit_code=4, timeout_s=30)
-    assert str(log) in refused.stderr
-    assert system.row("well")["phase"] in ("ready", "stopped")
+    for command in (["restart", "t"], ["restart"]):
+        refused = system(*command, exit_code=4, timeout_s=30)
+        assert "not restarted: t\n" in refused.stdout
+        assert str(log) in refused.stderr
+    assert [system.row(name)["phase"] for name in ("t", "well")] == ["ready", "ready"]
+    found = data_of(system("diagnose", "--json"))["findings"]
+    fixes = {f["id"]: str(f["fix"]) for f in found if f["service"] == "t" and f["verdict"] in ("fail", "warn")}
+    assert set(fixes) == {"log.tail", "log.stray"}
+    assert all(f"remove {log}, then: " in fix for fix in fixes.values())
+    log.rmdir() if log.is_dir() and not log.is_symlink() else log.unlink()
+    system("restart", "t", exit_code=0)
+    assert system.row("t")["warnings"] == []
     system("stop", exit_code=0)
 
 

@@ -348,3 +348,16 @@ def test_what_outlives_the_time_limit_of_a_task_is_killed_and_named(system: Syst
     assert f"pid {child} (" in said[1]
     assert said[1].count("pid ") >= killed
     assert processes.identify(child) is None
+
+
+@pytest.mark.parametrize("after_s", [0.1, 1.4], ids=["at once", "after it counted as ready"])
+def test_what_ends_in_order_without_being_a_task_is_told_how_to_become_one(system: System, after_s: float) -> None:
+    command = ["sh", "-c", f"sleep {after_s}"]
+    system.add("migrate", scheme="none", port=0, command=command, restart={"policy": "never"})
+    system.add("web", scheme="none", port=0, command=["sleep", "60"], depends_on=["migrate"])
+    done = system("start")
+    wait_for(lambda: system.row("migrate")["phase"] not in ("ready", "starting"))
+    hint = 'kind = "task" in [services.migrate]'
+    assert done.returncode == 0 or hint in done.stderr
+    (found,) = (f for f in data_of(system("diagnose", "--json"))["findings"] if f["service"] == "migrate" and f["fix"])
+    assert hint in str(found["fix"]).replace('\\"', '"')

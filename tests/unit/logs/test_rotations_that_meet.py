@@ -157,6 +157,10 @@ def _rotate(
             written.write(more)
             if followed_at_once and step in ("copy", "copied", "recorded"):
                 written.follow()
+                written.write(more)
+                written.follow()
+                copy_and_truncate(written.log.path)  # before the rotation goes on
+                written.write(5)
 
     with stepped(monkeypatch, at):
         written.log.rotate(Logs(max_mb=1), time.time())

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from toombos_cli.base.findings import Check, Evidence, Finding, fail, ok, warn
-from toombos_cli.base.fixes import advice, toombos
+from toombos_cli.base.fixes import Fix, advice, toombos
 from toombos_cli.base.text import size
 from toombos_cli.diagnose.checks.context import at
 from toombos_cli.diagnose.checks.log_evidence import message, told
 from toombos_cli.diagnose.checks.log_kinds import KINDS, number
 from toombos_cli.diagnose.facts.logs import LOGS, LogEntry
 from toombos_cli.diagnose.facts.source import Facts
-from toombos_cli.diagnose.facts.system import SYSTEM
+from toombos_cli.diagnose.facts.system import SYSTEM, ServiceFacts
 from toombos_cli.manifest.tables.known import LineKind
 
 _GROUP = "logs"
@@ -21,7 +21,16 @@ _MANY_REFUSALS = 20
 def readable(facts: Facts) -> Iterator[Finding]:
     """Every log can be read."""
     for name, log in facts.get(LOGS).items():
-        if log.problem:
+        if log.obstructed:
+            restart = toombos(facts.manifest.project, "restart", name)
+            yield fail(
+                f"the log of {name} {log.problem}",
+                Evidence(source=log.path),
+                service=name,
+                cause="toombos writes logs to files of its own, so the service cannot be started like this",
+                fix=advice(f"remove {log.path}, then: {restart}"),
+            )
+        elif log.problem:
             yield fail(
                 f"the log of {name} {log.problem}",
                 Evidence(source=log.path),
@@ -42,8 +51,13 @@ def stray(facts: Facts) -> Iterator[Finding]:
                 service=name,
                 cause="logrotate or somebody else moved or removed a log that is still written to; toombos rotates its "
                 "logs itself, and follows logrotate's copytruncate",
-                fix=toombos(facts.manifest.project, "restart", name),
+                fix=_restarted(facts, found),
             )
+
+
+def _restarted(facts: Facts, found: ServiceFacts) -> Fix:
+    restart = toombos(facts.manifest.project, "restart", found.name)
+    return advice(f"{found.stray_first}{restart}") if found.stray_first else restart
 
 
 def startup(facts: Facts) -> Iterator[Finding]:

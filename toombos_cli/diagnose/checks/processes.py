@@ -204,6 +204,9 @@ def _way_back(facts: Facts, found: ServiceFacts, begin: Fix) -> Fix:
     way = ways.get(found.failure_kind) if found.failure_kind else None
     if way is None and _failed(found):
         way = f"find out why: {show}"
+    hint = facts.manifest.services[found.name].task_hint(found.last_end.exit_code if found.last_end else None)
+    if way is None and hint:
+        way = f"{hint} of toombos.toml; otherwise find out why it ended: {show}"
     return advice(f"{way}; then: {begin}") if way else begin
 
 

@@ -5,7 +5,6 @@ so that no part of a secret remains.
 """
 
 import re
-import stat
 from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.base.errors import type_and_place
+from toombos_cli.base.plain_files import obstacle
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.text import one_line
 from toombos_cli.diagnose.facts.configuration import SETTINGS
@@ -74,6 +74,8 @@ class LogFacts(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int = 0
     problem: str = ""
     """Why it could not be read; also "" if it does not exist."""
+    obstructed: bool = False
+    """Whether something that is no file stands in its place."""
     exists: bool = False
     entries: tuple[LogEntry, ...] = ()
     last: tuple[LogEntry, ...] = ()
@@ -125,9 +127,9 @@ def read_log(
     Lines of toombos's own requests, whose errors are not faults of the system, are left out.
     """
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            return LogFacts(path=str(path), exists=True, problem="is not a regular file")
+        found = path.lstat()
+        if (flaw := obstacle(found)) is not None:
+            return LogFacts(path=str(path), exists=True, problem=flaw, obstructed=True)
         lines = list(tail(path))
     except FileNotFoundError:
         return LogFacts(path=str(path))

@@ -95,6 +95,8 @@ class ServiceFacts(msgspec.Struct, frozen=True, kw_only=True):
     log_offset: int = 0
     stray_output: str = ""
     """Where its output goes, if its log was moved away or removed."""
+    stray_first: str = ""
+    """What to do before a restart mends that."""
     restarts: tuple[Restarted, ...] = ()
     """The restarts that the supervisor made since a command started it, as far as the history has them."""
     restart_count: int = 0
@@ -220,6 +222,7 @@ def _service(
     at_port = [x for x in listeners if x.port == service.port and processes.conflicts(service.host, x.host)]
     first = next((x for x in at_port if x.pid in pids), next(iter(at_port), None))
     leader = entry.pid if entry and entry.pid in pids else min(pids, default=0)
+    stray = stray_output(entry) if entry else None
     flaw = None
     if entry and entry.failure_kind is FailureKind.COMMAND:
         environment = os.environ | service.env
@@ -238,7 +241,8 @@ def _service(
         suspended=any(table[pid].stopped for pid in pids),
         started_at=entry.started_at if entry else 0.0,
         log_offset=entry.log_offset if entry else 0,
-        stray_output=str((stray_output(entry) if entry else None) or ""),
+        stray_output=str(stray or ""),
+        stray_first=stray.first if stray else "",
         restarts=tuple(Restarted(at=e.at, reason=e.text or e.why) for e in own_restarts(history.of(service.name))),
         restart_count=entry.restarts if entry else 0,
         last_lines=entry.last_lines if entry else (),

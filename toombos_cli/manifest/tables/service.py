@@ -270,6 +270,12 @@ class Service(Table, frozen=True):
         """Whether it runs to its end."""
         return self.kind == "task"
 
+    def task_hint(self, exit_code: int | None) -> str | None:
+        """Return what to write if it is a task, as its end with this exit code suggests, or None."""
+        if exit_code != 0 or self.is_task or self.listens:
+            return None
+        return f'if it is meant to end: kind = "task" in [services.{self.name}]'
+
     def waits_for(self, dependency: str) -> When:
         """Return what it waits for before it starts."""
         how = self.depends_on[dependency]

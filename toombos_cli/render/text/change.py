@@ -40,7 +40,10 @@ def show_warnings(report: "ChangeReport", output: Output) -> None:
 
 def _sentence(report: "ChangeReport") -> str:
     if report.failures:
-        undone = "not stopped" if any(f.kind == "stubborn" for f in report.failures) else "not started"
+        running = {row.name for row in report.services if row.pid}
+        undone = "not restarted" if any(f.service in running for f in report.failures) else "not started"
+        if any(f.kind == "stubborn" for f in report.failures):
+            undone = "not stopped"
         return f"{undone}: {', '.join(f.service for f in report.failures)}"
     if report.astray:
         return f"not {'ready' if report.wants_up else 'stopped'}: {', '.join(row.name for row in report.astray)}"
