@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.runner import TOOMBOS
+from tests.support.runner import TOOMBOS, data_of
 from toombos_cli import processes
 from toombos_cli.logs.archives import archive_content
 
@@ -346,3 +346,45 @@ def _file_system_of(path: Path) -> str:
         .stdout.strip()
         .replace("ext2/ext3", "ext4")
     )
+
+
+def test_a_restart_of_all_includes_what_has_failed_but_not_what_was_stopped(system: Any) -> None:
+    for name in ("web", "worker", "spare"):
+        system.add(name, command=["sh", "-c", f"test -e {name} && exec sleep 60; exit 3"], scheme="none", port=0)
+        (system.project / name).touch()
+    (system.project / "worker").unlink()
+    system("start", exit_code=4)
+    system("stop", "spare", exit_code=0)
+    assert [system.row(name)["phase"] for name in ("web", "worker", "spare")] == ["ready", "failed", "stopped"]
+    (system.project / "worker").touch()
+    system("restart", exit_code=0)
+    assert [system.row(name)["phase"] for name in ("web", "worker", "spare")] == ["ready", "ready", "stopped"]
+
+
+def test_a_service_whose_table_was_removed_while_it_runs_is_named_until_it_is_stopped(system: Any) -> None:
+    for name in ("web", "old"):
+        system.add(name, command=["sleep", "60"], scheme="none", port=0)
+    system("start", exit_code=0)
+    del system._tables["old"]
+    system.write()
+    note = "note: old runs, but is no longer in toombos.toml: toombos stop old"
+    for command in ("start", "restart"):
+        assert note in system(command, exit_code=0).stderr
+    (found,) = (f for f in data_of(system("diagnose", "--json"))["findings"] if "no longer in" in f["reason"])
+    assert (found["id"], found["verdict"]) == ("proc.supervision", "warn")
+    system("stop", "old", exit_code=0)
+    assert system.tagged().keys() == {system.pid("web")}
+    assert note not in system("start", exit_code=0).stderr
+
+
+def test_diagnose_names_why_a_service_ended_that_waits_for_its_next_start(system: Any, eventually: Any) -> None:
+    ends = ["sh", "-c", "sleep 1.3; echo 'FATAL: no licence'; exit 7"]
+    pause = {"backoff_initial_s": 60, "backoff_max_s": 60}
+    system.add("web", command=ends, scheme="none", port=0, restart=pause)
+    system("start", exit_code=0)
+    eventually(lambda: system.row("web")["phase"] == "starting" and not system.row("web")["pid"])
+    (found,) = (f for f in data_of(system("diagnose", "--json"))["findings"] if f["id"] == "proc.missing")
+    assert found["verdict"] == "fail"
+    assert found["reason"].startswith("web has ended and is being started again")
+    assert "its process ended with exit code 7" in found["cause"]
+    assert "logs web" in str(found["fix"])

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -319,6 +319,31 @@ def test_a_column_that_may_go_goes_before_anything_is_cut() -> None:
 
 def test_what_does_not_fit_at_all_becomes_a_block_of_lines() -> None:
     assert lines(20) == ["billing", "  PID   27655", f"  NOTE  {ROW[3]}"]
+
+
+JOBS = (
+    Column(name="JOB"),
+    Column(name="WHEN", fold=True),
+    Column(name="LAST RUN", drop=2),
+    Column(name="RESULT"),
+    Column(name="NEXT", drop=1),
+    Column(name="COMMAND", fold=True),
+)
+JOB = ("health", "every 5 minutes", "2026-11-29 10:00", "ok", "2026-11-29 10:05", "toombos health --on-fail ./page.sh")
+
+
+@pytest.mark.parametrize(("columns", "row"), [(COLUMNS, ROW), (JOBS, JOB)], ids=["services", "jobs"])
+def test_at_every_width_each_word_is_whole_and_no_line_too_wide(columns: Sequence[Column], row: Sequence[str]) -> None:
+    for width in range(34, 121):
+        console = Console(file=io.StringIO(), width=width)
+        dropped = print_table(console, columns, [row])
+        assert isinstance(console.file, io.StringIO)
+        printed = console.file.getvalue()
+        kept = [cell for column, cell in zip(columns, row, strict=True) if column.name not in dropped]
+        for word in " ".join(kept).split():
+            assert word in printed, f"{word} at {width}"
+        is_table = printed.startswith(columns[0].name)
+        assert not is_table or max(map(len, printed.splitlines())) <= width, width
 
 
 def test_a_table_without_rows_has_its_head() -> None:
