@@ -35,8 +35,7 @@ def fault_of_stdout() -> OSError | None:
     A line end is written to find out: what a failed flush has lost is not tried again.
     """
     try:
-        sys.stdout.write("\n")
-        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), b"\n")
     except BrokenPipeError:
         return None
     except OSError as error:
