@@ -74,7 +74,7 @@ MISSING = {
 
 
 @pytest.mark.parametrize(("root", "meant"), MISSING.values(), ids=MISSING)
-def test_a_configured_root_that_does_not_exist_is_a_warning_with_the_nearest_name(
+def test_a_configured_root_that_does_not_exist_makes_the_archive_incomplete_and_is_named_with_the_nearest_name(
     project: Path, toombos: Toombos, root: str, meant: str | None
 ) -> None:
     for directory in ("data/deep", "uploads"):
@@ -82,14 +82,16 @@ def test_a_configured_root_that_does_not_exist_is_a_warning_with_the_nearest_nam
     (project / "data" / "f").write_text("precious")
     write(project, f'["data", "{root}", "toombos.toml"]')
     done = toombos("backup")
-    assert done.returncode == 0
-    assert done.stdout.startswith("WARN ")
+    assert done.returncode == 4
+    assert done.stdout.startswith("ERROR incomplete: ")
     assert f"the root '{root}' does not exist" in done.stderr
     assert ("did you mean" in done.stderr) == (meant is not None)
     assert meant is None or f"did you mean '{meant}'?" in done.stderr
     document = envelope(toombos("backup", "--json").stdout)
-    assert (document["verdict"], document["exit_code"]) == ("warn", 0)
-    assert document["data"]["missing"] == [{"path": root, "nearest": meant}]
+    assert (document["verdict"], document["exit_code"]) == ("error", 4)
+    (gap,) = document["data"]["gaps"]
+    assert (gap["kind"], gap["path"], gap["nearest"]) == ("absent", root, meant)
+    assert document["data"]["known_good"] is False
 
 
 INHERITED = {"the default roots": "", "the packaged manifest's roots": 'extends = "toombos"\n'}

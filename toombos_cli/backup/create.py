@@ -6,7 +6,7 @@ import shutil
 import socket
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -22,28 +22,41 @@ from toombos_cli.backup.databases import snapshot
 from toombos_cli.backup.directory import naming
 from toombos_cli.backup.directory.catalogue import update_record
 from toombos_cli.backup.directory.naming import partial_path
-from toombos_cli.backup.directory.ownership import claim
+from toombos_cli.backup.directory.ownership import claim, refuse_foreign
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.publish import clear_leftovers, drop_from_cache, publish
-from toombos_cli.backup.directory.store import list_archives, point_latest_good, utc_now
+from toombos_cli.backup.directory.store import (
+    list_archives,
+    newest_known_good,
+    point_latest_good,
+    remember_dated_ahead,
+    utc_now,
+)
 from toombos_cli.backup.durable import disk_errors
+from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
-from toombos_cli.backup.selection import BackupSelection, Found, Scope, missing_roots, select
+from toombos_cli.backup.selection import BackupSelection, Found, Scope, select
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.errors import OperationError
 from toombos_cli.base.fixes import here
 from toombos_cli.base.locks import hold_alone
+from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import printable, size
+from toombos_cli.project.backup_coverage import Holdings, load_holdings, save_holdings
+from toombos_cli.settings.backup_gaps import Gap, GapKind
 
 _ROOM_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupPlan:
-    """What to back up, where to, and as what. `unsaved` is what no archive can hold: it makes this one incomplete."""
+    """What to back up, where to, and as what. `unsaved` is what no archive can hold: it makes this one incomplete.
+
+    `gaps` are what should be there and is not: a regular archive with a FAIL among them is incomplete too.
+    """
 
     place: Place
     scope: Scope
@@ -52,7 +65,14 @@ class BackupPlan:
     snapshot_deadline_s: float = 600.0
     postgres: Postgres | None = None
     unsaved: Mapping[bytes, str] = field(default_factory=dict)
+    gaps: tuple[Gap, ...] = ()
     keys: Keys = NO_KEYS
+
+    @property
+    def lost(self) -> dict[bytes, str]:
+        """The names that make a regular archive incomplete, with the reason; other kinds save what there is."""
+        failed = [gap for gap in self.gaps if gap.verdict is Verdict.FAIL] if self.kind == "regular" else []
+        return {os.fsencode(gap.path): gap.message for gap in failed}
 
 
 def create_backup(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
@@ -79,6 +99,7 @@ def create_locked(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
         place.create()
         claim(place)
         clear_leftovers(place)
+        remember_dated_ahead(place, now)
         place.scratch.mkdir(mode=0o700)
         final = naming.new_path(place.directory, now, encrypted=bool(plan.keys.recipients))
         partial = partial_path(place, final.name)
@@ -87,11 +108,11 @@ def create_locked(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
             written, intake = _write(plan, selection, now, partial, observer)
             with Archive(partial) as archive:
                 verify_contents(archive, observer)
-            sha256, opened_again = written.sha256, True
+            sha256 = written.sha256
             if plan.keys.recipients:
                 observer.step("encrypt")
                 plain = partial.rename(place.scratch / "plain")
-                sha256, opened_again = seal(plain, partial, plan.keys)
+                sha256 = seal(plain, partial, plan.keys)
             publish(partial, final, sha256, observer)
         finally:
             partial.unlink(missing_ok=True)
@@ -101,14 +122,17 @@ def create_locked(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
         update_record(
             place.catalogue,
             final,
-            outcome="good" if opened_again else "unknown",
+            outcome="good",
             complete=written.tail.complete and written.tail.files > 0,
             checked_at=now.isoformat(),
             pinned=plan.pinned,
         )
+        report = _report(plan, final, written, selection, intake, time.monotonic() - started)
+        if report.known_good and plan.kind == "regular":
+            save_holdings(place.directory, Holdings(archive=final.name, files=report.saved))
         observer.step("latest-good")
         point_latest_good(place, now)
-    return _report(plan, final, written, selection, intake, opened_again, time.monotonic() - started)
+    return report
 
 
 def _check_room(place: Place, selection: BackupSelection) -> None:
@@ -152,7 +176,7 @@ def _write_members(
     plan: BackupPlan, selection: BackupSelection, header: Header, out: BinaryIO, observer: BackupObserver
 ) -> tuple[Written, Intake]:
     writer = ArchiveWriter(out, header)
-    intake = Intake(writer, observer, unreadable=selection.unreadable | dict(plan.unsaved))
+    intake = Intake(writer, observer, unreadable=selection.unreadable | dict(plan.unsaved) | plan.lost)
     try:
         observer.step("write", selection.total_bytes)
         for found in selection.found:
@@ -228,7 +252,7 @@ def _nothing(plan: BackupPlan, selection: BackupSelection, duration_s: float) ->
         roots=tuple(root.path for root in selection.roots),
         absent=tuple(selection.absent),
         flagged=(),
-        missing=missing_roots(plan.scope),
+        gaps=plan.gaps,
     )
 
 
@@ -238,32 +262,66 @@ def _report(
     written: Written,
     selection: BackupSelection,
     intake: Intake,
-    verified: bool,
     duration_s: float,
 ) -> CreateReport:
     left_out = selection.left_out | intake.left_out
+    excluded = tuple(
+        Gap(kind=GapKind.EXCLUDED, path=os.fsdecode(name), verdict=Verdict.WARN)
+        for name in sorted(plan.scope.databases & left_out.keys())
+    )
     return CreateReport(
         archive=str(final),
         size_bytes=final.stat().st_size,
         data_bytes=written.tail.data_bytes,
         files=written.tail.files,
         duration_s=round(duration_s, 3),
-        verified=verified,
-        known_good=verified and written.tail.complete and written.tail.files > 0,
+        verified=True,
+        known_good=written.tail.complete and written.tail.files > 0,
         complete=written.tail.complete,
         databases=database_reports(written.manifest),
-        unreadable=_skipped(intake.unreadable),
+        unreadable=_skipped({name: why for name, why in intake.unreadable.items() if name not in plan.lost}),
         skipped=_skipped(left_out),
         project=str(plan.scope.project),
         roots=tuple(root.path for root in selection.roots),
         absent=tuple(selection.absent),
-        missing=missing_roots(plan.scope),
+        gaps=(*plan.gaps, *excluded),
+        saved=_saved(written.manifest, (*_mounted(selection), *sorted(plan.scope.databases))),
         flagged=tuple(
             Skipped(path=printable(entry.name), reason=", ".join(entry.flags))
             for entry in written.manifest.entries
             if set(entry.flags) - {"sparse"}
         ),
     )
+
+
+def recall_holdings(place: Place) -> None:
+    """Record what the newest good archive holds if there is no such record, as after an update of toombos."""
+    if load_holdings(place.directory) is not None:
+        return
+    refuse_foreign(place)
+    newest = newest_known_good(list_archives(place), utc_now())
+    if newest is not None and not newest.encrypted:
+        with contextlib.suppress(BadArchiveError), Archive(newest.path) as archive:
+            save_holdings(place.directory, Holdings(archive=newest.path.name, files=_saved(archive.manifest)))
+
+
+def _mounted(selection: BackupSelection) -> Iterator[bytes]:
+    """Yield the directories below a root that are on another file system than the directory above them."""
+    devices = {found.name: found.status.st_dev for found in selection.found if found.type == "dir"}
+    yield from (name for name, device in devices.items() if devices.get(os.path.dirname(name), device) != device)
+
+
+def _saved(manifest: ArchiveManifest, more: Iterable[bytes] = ()) -> dict[str, int]:
+    """Return the number of files at or below each root and each of `more`."""
+    counts = dict.fromkeys((*(root.path.encode() for root in manifest.header.roots), *more), 0)
+    for entry in manifest.entries:
+        if entry.type != "dir":
+            above = entry.name
+            while above:
+                if above in counts:
+                    counts[above] += 1
+                above = os.path.dirname(above)
+    return {os.fsdecode(name): count for name, count in counts.items()}
 
 
 def database_reports(manifest: ArchiveManifest) -> tuple[DatabaseReport, ...]:

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from toombos_cli.backup.reports import DatabaseReport
+from toombos_cli.backup.reports import DatabaseReport, gap_problems
+from toombos_cli.base.errors import Problem
 from toombos_cli.base.results import Case, Report, Verdict, worst
 from toombos_cli.project.job_records import MissedRun
+from toombos_cli.settings.backup_gaps import Gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,7 @@ class PruneReport(Report):
 class StatusReport(Report):
     """`toombos backup status`: FAIL if no known good archive is younger than `max_age_h` hours.
 
+    It is a FAIL too if a root that should have content has none: `gaps` are those of a backup made now.
     `missed_runs` are scheduled jobs of any kind that did not run.
     """
 
@@ -166,14 +169,27 @@ class StatusReport(Report):
     restore_interrupted: bool
     missed_runs: tuple[MissedRun, ...] = ()
     remote: RemoteReport | None = None
+    clock_was_ahead: bool = False
+    gaps: tuple[Gap, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        if self.restore_interrupted or self.age_h is None or self.age_h > self.max_age_h:
+        lost = any(gap.verdict is Verdict.FAIL for gap in self.gaps)
+        if self.restore_interrupted or lost or not self.is_fresh:
             return Verdict.FAIL
-        if self.bad or self.age_h < 0 or self.missed_runs:
+        if self.bad or self.missed_runs or self.gaps:
             return Verdict.WARN
         return worst([Verdict.PASS, *_of_remote(self.remote)])
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the newest good archive is recent enough; if the clock was ahead, its age is unknown."""
+        return self.age_h is not None and self.age_h <= self.max_age_h and not self.clock_was_ahead
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Each gap, with what to do about it."""
+        return gap_problems(self.gaps)
 
 
 def _of_remote(remote: RemoteReport | None) -> tuple[Verdict, ...]:

@@ -1,10 +1,11 @@
 """The reports of creating and restoring archives; the field names are the JSON keys of the contract."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from toombos_cli.base.errors import Problem
 from toombos_cli.base.results import Report, Verdict
+from toombos_cli.settings.backup_gaps import Gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +32,13 @@ class DatabaseReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MissingRoot:
-    """A root named in the project's `toombos.toml` that does not exist; `nearest` is the most similar name."""
-
-    path: str
-    nearest: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateReport(Report):
     """`toombos backup`: one new archive; `archive` is "" if there was nothing to back up and none was made.
 
-    `verified`: it was read back from the disk in full, which for an encrypted one requires the key. `complete`: every
-    file was readable and every database sound. `remote` is the address of the copy, `remote_problem` why there is
-    none. `absent` are the roots that do not exist, `missing` those of them that the project's `toombos.toml` names.
+    `verified`: it was read back from the disk in full, an encrypted one before and after it was encrypted. `complete`:
+    every file was readable, every database sound, and a regular one has no FAIL among its `gaps`. `remote` is the
+    address of the copy, `remote_problem` why there is none. `absent` are the roots that do not exist, `saved` the
+    number of files of each root, database and mounted file system.
     """
 
     kind: ClassVar[str] = "backup_create"
@@ -64,30 +58,24 @@ class CreateReport(Report):
     roots: tuple[str, ...]
     absent: tuple[str, ...]
     flagged: tuple[Skipped, ...]
-    missing: tuple[MissingRoot, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    saved: dict[str, int] = field(default_factory=dict)
     remote: str | None = None
     remote_problem: str = ""
 
     @property
     def verdict(self) -> Verdict:
-        """ERROR if a file or the remote copy is missing, FAIL if no file was saved, WARN if a root is missing."""
+        """ERROR if something or the remote copy is missing, FAIL if no file was saved, WARN for other gaps."""
         if not self.complete or self.remote_problem:
             return Verdict.ERROR
         if not self.files:
             return Verdict.FAIL
-        return Verdict.WARN if self.missing or not self.verified else Verdict.PASS
+        return Verdict.WARN if self.gaps else Verdict.PASS
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The reason why nothing was backed up, and each root that is missing."""
-        told = tuple(
-            Problem(
-                message=f"the root {root.path!r} does not exist",
-                where="toombos.toml, [backup] roots",
-                hint=f"did you mean {root.nearest!r}?" if root.nearest else None,
-            )
-            for root in self.missing
-        )
+        """The reason why nothing was backed up, and each gap."""
+        told = gap_problems(self.gaps)
         if self.files or not self.complete:
             return told
         if self.roots:
@@ -96,6 +84,11 @@ class CreateReport(Report):
             message = f"nothing to back up: none of the roots exists: {', '.join(self.absent)}"
         hint = None if told else "run it in the project directory or with --project DIR, or set [backup] roots"
         return (Problem(message=message, where=self.project, hint=hint), *told)
+
+
+def gap_problems(gaps: tuple[Gap, ...]) -> tuple[Problem, ...]:
+    """Return each gap as a problem with what to do about it."""
+    return tuple(Problem(message=gap.message, where="[backup]", hint=gap.hint) for gap in gaps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

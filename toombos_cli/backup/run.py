@@ -1,19 +1,23 @@
 """`toombos backup create`: creates an archive, alerts about damaged databases, copies it, and prunes old ones."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from toombos_cli.backup.create import BackupPlan, create_backup
+from toombos_cli.backup.create import BackupPlan, create_backup, recall_holdings
 from toombos_cli.backup.directory.prune import prune_archives
 from toombos_cli.backup.directory.store import utc_now
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.reports import CreateReport
 from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope
-from toombos_cli.base.errors import ToombosError
-from toombos_cli.base.fixes import toombos
+from toombos_cli.base.errors import ToombosError, UsageError
+from toombos_cli.base.fixes import here, toombos
+from toombos_cli.base.spelling import did_you_mean
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.escalation import Trouble, severity_of
 from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys
+from toombos_cli.project.backup_coverage import find_gaps
+from toombos_cli.settings.backup_gaps import Gap
 
 
 def run_backup(
@@ -24,22 +28,26 @@ def run_backup(
     pin: bool = False,
     remote: str = "",
     prune: bool = True,
+    accept: Collection[str] = (),
 ) -> CreateReport:
     """Create an archive and copy it to `remote` or the manifest's remote; the report shows if the copy failed.
 
+    `accept` names what may be empty or gone although the last good archive has it; UsageError for other names.
     `emergency` includes all logs, tolerates a broken `.env`, pins the archive and prunes nothing. Raise as
     `create_backup` does.
     """
-    table = manifest.backup
+    table, place = manifest.backup, make_place(manifest)
     stores = find_stores(manifest, lenient=emergency)
+    recall_holdings(place)
     plan = BackupPlan(
-        place=make_place(manifest),
+        place=place,
         scope=make_scope(manifest, stores, all_logs=emergency),
         kind="emergency" if emergency else "regular",
         pinned=True if pin or emergency else None,
         snapshot_deadline_s=table.snapshot_timeout_s,
         postgres=stores.postgres,
         unsaved=stores.unsaved,
+        gaps=_accepted(find_gaps(manifest, stores.databases), accept),
         keys=make_keys(manifest),
     )
     report = create_backup(plan, observer)
@@ -47,8 +55,20 @@ def run_backup(
     if report.archive and (remote or table.remote):
         report = _copied(report, remote or table.remote, observer)
     if report.known_good and prune and not emergency:
-        prune_archives(plan.place, table.retention, utc_now())
+        prune_archives(place, table.retention, utc_now())
     return report
+
+
+def _accepted(gaps: tuple[Gap, ...], names: Collection[str]) -> tuple[Gap, ...]:
+    """Return the gaps without those that the caller accepts: only what was in the last good archive can be."""
+    acceptable = {gap.path for gap in gaps if gap.files_before}
+    for name in names:
+        if name not in acceptable:
+            raise UsageError(
+                f"nothing of the last good archive is missing in {name!r}",
+                hint=did_you_mean(name, acceptable, here("backup", "status")),
+            )
+    return tuple(gap for gap in gaps if gap.path not in names)
 
 
 def _copied(report: CreateReport, url: str, observer: BackupObserver) -> CreateReport:

@@ -29,13 +29,14 @@ class Stores:
 
     `sqlite` are files in the project, by their names in an archive. `postgres` is dumped and restored. `unsaved` maps
     each database that cannot be saved, by its variable, to the reason. `several_servers` means more than one PostgreSQL
-    database, and an archive does not record which one its dump comes from.
+    database, and an archive does not record which one its dump comes from. `databases` are all of them.
     """
 
     sqlite: frozenset[bytes] = frozenset()
     postgres: Postgres | None = None
     several_servers: bool = False
     unsaved: Mapping[bytes, str] = field(default_factory=dict)
+    databases: tuple[Database, ...] = ()
 
     @property
     def restorable(self) -> Postgres | None:
@@ -83,7 +84,6 @@ def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) ->
         exclude=table.exclude,
         backup_directory=make_place(manifest).directory,
         databases=stores.sqlite,
-        written=_written_roots(manifest),
     )
 
 
@@ -94,12 +94,6 @@ def _env_files(manifest: Manifest) -> list[bytes]:
     project = os.path.realpath(manifest.project)
     paths = [os.path.normpath(path) for path in env_file_paths(manifest)]
     return [os.fsencode(os.path.relpath(path, project)) for path in paths if path.startswith(f"{project}/")]
-
-
-def _written_roots(manifest: Manifest) -> frozenset[str]:
-    """Return the roots that the project's own `toombos.toml` names, without inherited ones."""
-    table, keys = manifest.backup, ("roots", "log_roots")
-    return frozenset(root for key in keys if ("backup", key) in manifest.source.written for root in getattr(table, key))
 
 
 def find_stores(manifest: Manifest, *, lenient: bool = False) -> Stores:
@@ -133,7 +127,13 @@ def take_stores(manifest: Manifest, databases: tuple[Database, ...]) -> Stores:
         else:
             unsaved[database.label.encode()] = _reason(database, dumped)
     postgres = Postgres.from_url(dumped.url, name=dumped.name) if dumped else None
-    return Stores(sqlite=frozenset(sqlite), postgres=postgres, several_servers=len(servers) > 1, unsaved=unsaved)
+    return Stores(
+        sqlite=frozenset(sqlite),
+        postgres=postgres,
+        several_servers=len(servers) > 1,
+        unsaved=unsaved,
+        databases=databases,
+    )
 
 
 def _reason(database: Database, dumped: Database | None) -> str:

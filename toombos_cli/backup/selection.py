@@ -15,8 +15,6 @@ from toombos_cli.backup.archive.attributes import read_attributes
 from toombos_cli.backup.archive.format import EntryType, Root
 from toombos_cli.backup.databases import COMPANIONS, is_sqlite
 from toombos_cli.backup.directory.paths import STAGING_PREFIX
-from toombos_cli.backup.reports import MissingRoot
-from toombos_cli.base.spelling import nearest
 
 _DAY_S = 86_400
 _STAGING = STAGING_PREFIX.encode()
@@ -47,8 +45,6 @@ class Scope:
     backup_directory: Path
     always: frozenset[bytes] = frozenset()
     databases: frozenset[bytes] = frozenset()
-    written: frozenset[str] = frozenset()
-    """The roots that a person wrote down: one that does not exist is most likely misspelt."""
 
 
 @dataclass(slots=True)
@@ -89,21 +85,6 @@ def select(scope: Scope, now: float) -> BackupSelection:
         walk = _Walk(scope, name, excluded, newest, selection)
         walk.visit(name, path)
     return selection
-
-
-def missing_roots(scope: Scope) -> tuple[MissingRoot, ...]:
-    """Return the roots that a person wrote and that do not exist, each with the most similar name beside it."""
-    found = []
-    for root in sorted(scope.written):
-        if not os.path.lexists(live_path(scope.project, root.encode())):
-            parent, _, name = root.rpartition("/")
-            try:
-                beside = os.listdir(scope.project / parent)
-            except OSError:
-                beside = []
-            guess = nearest(name, (other for other in beside if other != scope.backup_directory.name))
-            found.append(MissingRoot(path=root, nearest=f"{parent}/{guess}".lstrip("/") if guess else None))
-    return tuple(found)
 
 
 def live_path(project: Path, name: bytes) -> bytes:

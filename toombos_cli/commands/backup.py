@@ -65,11 +65,20 @@ def create(
     no_prune: Annotated[
         bool, typer.Option("--no-prune", help="Do not apply the retention; see `backup prune`.")
     ] = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept",
+            metavar="ROOT",
+            help="It may be empty or gone, although the last good archive has files of it; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write one archive, read it back and publish it; then apply the retention.
 
-    The services keep running. Exit 1 if there is no file to back up. Exit 4 if a file cannot be read or a database
-    is damaged: the archive is kept, but does not count as good.
+    The services keep running. Exit 1 if there is no file to back up. Exit 4 if a file cannot be read, a database is
+    damaged, or a root is absent or empty that should not be: the archive is kept, but does not count as good.
     """
     from toombos_cli.backup.run import run_backup
     from toombos_cli.backup.scope import readable_manifest
@@ -78,7 +87,15 @@ def create(
     if emergency:
         invocation.say_which_project()
     with Working(invocation) as observer:
-        report = run_backup(manifest, observer, emergency=emergency, pin=pin, remote=to or "", prune=not no_prune)
+        report = run_backup(
+            manifest,
+            observer,
+            emergency=emergency,
+            pin=pin,
+            remote=to or "",
+            prune=not no_prune,
+            accept=tuple(accept or ()),
+        )
     invocation.finish(report)
 
 
@@ -151,14 +168,20 @@ def status(
     ] = None,
     strict: options.Strict = False,
 ) -> None:
-    """Report whether backups still succeed. Exit 1 if there is no good archive that is recent enough."""
+    """Report whether backups still succeed.
+
+    Exit 1 if there is no good archive that is recent enough, or if the next one could not be good.
+    """
     from toombos_cli.backup.directory.store import utc_now
     from toombos_cli.backup.maintenance import backup_status
+    from toombos_cli.backup.scope import find_stores
     from toombos_cli.base.text import parse_duration
+    from toombos_cli.project.backup_coverage import find_gaps
 
     missed = warn_of_missed_runs(invocation)
     limit_h = parse_duration(max_age, where="--max-age") / 3600 if max_age else invocation.manifest.backup.max_age_h
-    report = backup_status(_place(invocation), utc_now(), max_age_h=limit_h)
+    gaps = find_gaps(invocation.manifest, find_stores(invocation.manifest, lenient=True).databases)
+    report = backup_status(_place(invocation), utc_now(), max_age_h=limit_h, gaps=gaps)
     invocation.finish(replace(report, missed_runs=missed, remote=_remote(invocation)), strict=strict)
 
 

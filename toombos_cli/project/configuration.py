@@ -10,6 +10,7 @@ from pathlib import Path
 
 from toombos_cli.base.trust import is_noted
 from toombos_cli.manifest.model import Manifest
+from toombos_cli.project.backup_coverage import backups_are_used, find_gaps
 from toombos_cli.project.find import is_project
 from toombos_cli.settings.databases import find_databases
 from toombos_cli.settings.env_file import EnvFile, parse_env_text
@@ -57,6 +58,7 @@ def gather_facts(
         user=os.geteuid(),
         shared=_shared(project, project / "run"),
         noted=is_noted(project),
+        backup_gaps=find_gaps(manifest, databases) if backups_are_used(manifest) else (),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 from toombos_cli.base.findings import Check, Finding
 from toombos_cli.settings.facts import SettingsFacts
-from toombos_cli.settings.rules import file, lines, names, ports, publishing, secrets, values
+from toombos_cli.settings.rules import backups, file, lines, names, ports, publishing, secrets, values
 
 # The rules that explain a wrong value: the file cannot be read, or the line is lost.
 _UNREAD = ("not_found", "mode", "load")
@@ -54,6 +54,7 @@ RULES: tuple[Check[SettingsFacts], ...] = (
     _rule("ports", "ports can be opened", ports.ports, "port_clash"),
     _rule("prometheus", "Prometheus scrapes every service", ports.prometheus, "port_clash"),
     _rule("example_diff", ".env.example is up to date", names.example_diff, *_LOST),
+    _rule("backup_gaps", "a backup holds what it should", backups.gaps),
     # An error in .env was written after the start: once it is fixed, the file may equal what the services have.
     _rule("stale", "running services have these settings", values.stale, "not_found", "load", *_LINES, *_VALUES),
 )

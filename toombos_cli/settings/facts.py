@@ -11,6 +11,7 @@ from toombos_cli.base.spelling import nearest
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.environment import Role, Variable
 from toombos_cli.manifest.tables.service import Service
+from toombos_cli.settings.backup_gaps import Gap
 from toombos_cli.settings.databases import Database
 from toombos_cli.settings.env_file import EnvFile, UnreadableEnvFileError
 from toombos_cli.settings.env_files import EnvFiles
@@ -67,7 +68,8 @@ class SettingsFacts:
     `values` are the effective values that all services share (settings.effective_values); `environ` is the process
     environment. `files` are the env files as found, `.env` first, and `file` is the one that a rule about a single
     file judges: `.env` too, unless it comes from `each_file`. `unusable_databases` maps each SQLite file in an
-    unusable directory to the reason. `noted` is whether the user trusts the project by `config trust`.
+    unusable directory to the reason. `noted` is whether the user trusts the project by `config trust`. `backup_gaps`
+    are what a backup made now would lack.
     """
 
     manifest: Manifest
@@ -90,6 +92,7 @@ class SettingsFacts:
     user: int
     shared: tuple[SharedDirectory, ...]
     noted: bool
+    backup_gaps: tuple[Gap, ...] = ()
 
     @property
     def variables(self) -> Mapping[str, Variable]:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.errors import ConfigurationError, OperationError
 from toombos_cli.base.locks import share
+from toombos_cli.settings.age_identity import KeyFault, KeyFile, KeyKind, read_key_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +28,11 @@ class Keys:
 
     recipients: tuple[str, ...] = ()
     identity: Path | None = None
+
+    @property
+    def can_open(self) -> bool:
+        """Whether this machine has a usable key; one that fits the recipients is not needed to encrypt."""
+        return self.identity is not None and read_key_file(self.identity).fault is None
 
 
 NO_KEYS = Keys()
@@ -36,11 +43,10 @@ def is_encrypted(path: Path) -> bool:
     return path.name.endswith(AGE_SUFFIX)
 
 
-def seal(plain: Path, target: Path, keys: Keys) -> tuple[str, bool]:
-    """Encrypt a verified archive and read the result back.
+def seal(plain: Path, target: Path, keys: Keys) -> str:
+    """Encrypt a verified archive, read the result back, and return the sha256 of the encrypted file.
 
-    Returns the sha256 of the encrypted file, and whether it was decrypted again. Without the identity, only the
-    bytes on disk can be compared.
+    With a usable identity it is decrypted again; without one, the bytes on the disk are compared with those written.
     """
     age = _pyrage()
     recipients = [_recipient(age, text) for text in keys.recipients]
@@ -53,13 +59,12 @@ def seal(plain: Path, target: Path, keys: Keys) -> tuple[str, bool]:
         drop_from_cache(out.fileno())
     if _sha256(target) != written.digest.hexdigest():
         raise BadArchiveError("the encrypted archive does not read back as written", where=str(target))
-    if keys.identity is None:
-        return written.digest.hexdigest(), False
-    opened = _Hashing(None)
-    _decrypt(target, opened, keys.identity)
-    if opened.digest.hexdigest() != _sha256(plain):
-        raise BadArchiveError("the encrypted archive does not decrypt to the original", where=str(target))
-    return written.digest.hexdigest(), True
+    if keys.can_open:
+        opened = _Hashing(None)
+        _decrypt(target, opened, keys)
+        if opened.digest.hexdigest() != _sha256(plain):
+            raise BadArchiveError("the encrypted archive does not decrypt to the original", where=str(target))
+    return written.digest.hexdigest()
 
 
 @contextlib.contextmanager
@@ -82,7 +87,7 @@ def opened(path: Path, keys: Keys, place: Place) -> Iterator[Path]:
             scratch.mkdir(mode=0o700)
         with share(scratch):
             with disk_errors("the archive could not be decrypted", place.directory), copy.open("wb") as out:
-                _decrypt(path, out, keys.identity)
+                _decrypt(path, out, keys)
             yield copy
     finally:
         remove_tree(scratch)
@@ -106,18 +111,14 @@ class _Hashing:
             self._out.flush()
 
 
-def _decrypt(path: Path, out: Any, identity: Path) -> None:
+def _decrypt(path: Path, out: Any, keys: Keys) -> None:
     age = _pyrage()
+    identity = keys.identity
+    if identity is None:
+        raise AssertionError("there is an identity")
     try:
-        lines = identity.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise OperationError(f"the age identity cannot be read: {error}", where=str(identity)) from None
-    try:
-        keys = [age.x25519.Identity.from_str(line.strip()) for line in lines if line.startswith("AGE-SECRET-KEY-")]
-        if not keys:
-            raise OperationError("the file contains no age identity", where=str(identity), hint="age-keygen -o FILE")
         with path.open("rb") as source:
-            age.decrypt_io(source, out, keys)
+            age.decrypt_io(source, out, _identities(age, identity))
     except age.IdentityError as error:
         raise OperationError(f"the age identity is not valid: {error}", where=str(identity)) from None
     except (age.DecryptError, OSError) as error:
@@ -128,12 +129,46 @@ def _decrypt(path: Path, out: Any, identity: Path) -> None:
         ) from None
 
 
+def _identities(age: ModuleType, path: Path) -> list[Any]:
+    """Return the keys of an identity file. Raise OperationError with what to type if it has none that can be used."""
+    found = read_key_file(path)
+    if found.fault is not None:
+        raise OperationError(
+            f"the age identity cannot be used: {found.fault}",
+            where=str(path),
+            hint=_hint(found, shlex.quote(str(path))),
+        )
+    if found.kind is KeyKind.SSH:
+        return [age.ssh.Identity.from_buffer(found.content)]
+    lines = (line.strip() for line in found.content.decode(errors="replace").splitlines())
+    return [age.x25519.Identity.from_str(line) for line in lines if line.startswith("AGE-SECRET-KEY-")]
+
+
+def _hint(found: KeyFile, path: str) -> str | None:
+    """Return the command that makes a key file usable; none makes a key anew, which would open no archive."""
+    if found.fault is not KeyFault.PASSPHRASE:
+        return "bring the key file here, and set [backup] age_identity to its path"
+    if found.kind is KeyKind.SSH:
+        return f"cp {path} KEY && ssh-keygen -p -N '' -f KEY, then set [backup] age_identity to KEY"
+    return f"(umask 077 && age -d -o KEY {path}), then set [backup] age_identity to KEY"
+
+
 def _recipient(age: ModuleType, text: str) -> Any:
-    try:
-        return age.x25519.Recipient.from_str(text)
-    except age.RecipientError:
+    """Return the recipient that a text names. A secret key in its place is never printed."""
+    is_ssh = text.startswith("ssh-")
+    if "SECRET-KEY" in text.upper() or "PRIVATE KEY" in text.upper():
         raise ConfigurationError(
-            f"{text!r} is not an age recipient", where="[backup] age_recipients", hint="age-keygen -y KEYFILE"
+            "a recipient is a secret key; it must be a public one",
+            where="[backup] age_recipients",
+            hint="make a new key, because this one stands in toombos.toml: age-keygen -o KEYFILE",
+        )
+    try:
+        return age.ssh.Recipient.from_str(text) if is_ssh else age.x25519.Recipient.from_str(text)
+    except age.RecipientError as error:
+        raise ConfigurationError(
+            f"{text!r} is no public key that archives can be encrypted for: {error}",
+            where="[backup] age_recipients",
+            hint="age1... of `age-keygen -y KEYFILE`, or a line of an ssh-ed25519 or ssh-rsa .pub file",
         ) from None
 
 

@@ -16,7 +16,10 @@ from toombos_cli.base.untrusted import UntrustedError
 
 
 class ArchiveRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One archive. `outcome` is that of the last full verification; `pinned` None means the default of its kind."""
+    """One archive. `outcome` is that of the last full verification; `pinned` None means the default of its kind.
+
+    `dated_ahead` means that its time was in the future when a later operation looked, so the clock was ahead.
+    """
 
     size_bytes: int = 0
     mtime_ns: int = 0
@@ -25,6 +28,7 @@ class ArchiveRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     reason: str = ""
     checked_at: str = ""
     pinned: bool | None = None
+    dated_ahead: bool = False
 
 
 class Drill(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +64,7 @@ def record_of(catalogue: Catalogue, name: str, status: os.stat_result) -> Archiv
     record = catalogue.records.get(name, ArchiveRecord())
     if (record.size_bytes, record.mtime_ns) == (status.st_size, status.st_mtime_ns):
         return record
-    return ArchiveRecord(pinned=record.pinned)
+    return ArchiveRecord(pinned=record.pinned, dated_ahead=record.dated_ahead)
 
 
 def update_record(path: Path, archive: Path, **changes: object) -> None:

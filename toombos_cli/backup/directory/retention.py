@@ -29,7 +29,7 @@ def decide(archives: Sequence[ArchiveInfo], policy: Retention, now: datetime) ->
         raise RefusedError(
             "the retention keeps nothing", where="[backup.retention]", hint="set last, daily, weekly or monthly"
         )
-    countable = [info for info in archives if info.known_good and not info.pinned and info.created_at <= now]
+    countable = [info for info in archives if info.known_good and not info.pinned and not info.is_dated_ahead(now)]
     countable.sort(key=lambda info: info.created_at, reverse=True)
     reasons: dict[Path, list[str]] = {info.path: [] for info in archives}
     for label, count, period in (
@@ -50,8 +50,8 @@ def decide(archives: Sequence[ArchiveInfo], policy: Retention, now: datetime) ->
             own.append("newest known good")
         if info.pinned:
             own.append("pinned")
-        if info.created_at > now:
-            own.append("dated in the future")
+        if info.is_dated_ahead(now):
+            own.append("dated in the future" if info.created_at > now else "made while the clock was ahead")
     return tuple(_decision(info, reasons[info.path], newest is not None) for info in archives)
 
 

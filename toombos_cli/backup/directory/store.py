@@ -3,18 +3,21 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from toombos_cli.backup.archive.format import ArchiveKind
 from toombos_cli.backup.archive.reader import read_tail
 from toombos_cli.backup.directory import naming
-from toombos_cli.backup.directory.catalogue import ArchiveRecord, load_catalogue, record_of
+from toombos_cli.backup.directory.catalogue import ArchiveRecord, load_catalogue, record_of, update_record
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.durable import point_link
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, ToombosError, UsageError
 from toombos_cli.base.fixes import here
+
+_CLOCK_STEP = timedelta(minutes=5)
+"""A clock that is set right while archives are made goes back by less than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +26,7 @@ class ArchiveInfo:
 
     `verified`: the last full verification passed, and the file has not changed since. `known_good`: it is verified and
     contains files, and every file was readable and every database sound when it was made. `problem` is why it is
-    unusable, "" if it is usable.
+    unusable, "" if it is usable. `dated_ahead` is known of an archive since a time at which it was in the future.
     """
 
     path: Path
@@ -37,6 +40,11 @@ class ArchiveInfo:
     pinned: bool
     encrypted: bool
     problem: str = ""
+    dated_ahead: bool = False
+
+    def is_dated_ahead(self, now: datetime) -> bool:
+        """Report whether its time is, or once was, in the future: the clock was ahead, and its age is unknown."""
+        return self.dated_ahead or self.created_at > now + _CLOCK_STEP
 
 
 def list_archives(place: Place) -> tuple[ArchiveInfo, ...]:
@@ -74,7 +82,7 @@ def _describe(path: Path, made: datetime, record: ArchiveRecord) -> ArchiveInfo:
         else:
             made = datetime.fromisoformat(tail.created_at)
             files, data_bytes, kind, complete = tail.files, tail.data_bytes, tail.kind, tail.complete
-            problem = problem or ("" if complete else "a file or database could not be read when it was made")
+            problem = problem or ("" if complete else "something could not be read, or was not there, when it was made")
             if not files:
                 problem, complete = problem or "it contains no files", False
     verified = record.outcome == "good"
@@ -90,18 +98,19 @@ def _describe(path: Path, made: datetime, record: ArchiveRecord) -> ArchiveInfo:
         pinned=record.pinned if record.pinned is not None else kind == "safety",
         encrypted=encrypted,
         problem=problem,
+        dated_ahead=record.dated_ahead,
     )
 
 
 def restore_candidates(archives: Sequence[ArchiveInfo], now: datetime) -> tuple[ArchiveInfo, ...]:
-    """Return the archives that `--latest-good` tries, in order: newest first, then those dated in the future.
+    """Return the archives that `--latest-good` tries, in order: newest first, those dated ahead of the time later.
 
     Safety backups are excluded: they hold a state that somebody wanted to leave. Emergency backups come last: they hold
     the state of a system in trouble. Archives never verified here are included, as the catalogue may be lost: a
     restore verifies them anyway.
     """
     usable = [info for info in archives if not info.problem and info.kind != "safety"]
-    return tuple(sorted(usable, key=lambda info: (info.kind == "emergency", info.created_at > now)))
+    return tuple(sorted(usable, key=lambda info: (info.kind == "emergency", info.is_dated_ahead(now))))
 
 
 def newest_known_good(archives: Sequence[ArchiveInfo], now: datetime) -> ArchiveInfo | None:
@@ -126,6 +135,13 @@ def point_latest_good(place: Place, now: datetime) -> None:
     elif place.latest_good.is_symlink():
         place.latest_good.unlink()
         sync_directory(place.directory)
+
+
+def remember_dated_ahead(place: Place, now: datetime) -> None:
+    """Record which archives are dated in the future: once that time has come, only the record shows it."""
+    for info in list_archives(place):
+        if info.is_dated_ahead(now) and not info.dated_ahead:
+            update_record(place.catalogue, info.path, dated_ahead=True)
 
 
 def utc_now() -> datetime:

@@ -24,10 +24,12 @@ class BackupScope(Table, frozen=True):
 
     From `log_roots`, only files changed in the last `log_days` days are taken. Archives are encrypted for
     `age_recipients`, if any; `age_identity` is the file with the key that opens them. `remote` receives a copy of each.
+    `elsewhere` are files and directories outside the roots that are saved in another way.
     """
 
     roots: tuple[str, ...] = (".env", "toombos.toml", "data", "logs")
     exclude: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
     log_roots: tuple[str, ...] = ("logs",)
     log_days: int = 7
     directory: str = "backups"

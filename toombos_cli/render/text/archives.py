@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from toombos_cli.base.fixes import here
 from toombos_cli.base.results import WORST_FIRST, Verdict
-from toombos_cli.base.text import size
+from toombos_cli.base.text import duration, size
 from toombos_cli.render.formats import Output
 from toombos_cli.render.problems import print_problems
 from toombos_cli.render.table import Column, print_table
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         VerifyReport,
     )
     from toombos_cli.backup.reports import CreateReport, DatabaseReport, DrillReport
+    from toombos_cli.settings.backup_gaps import Gap
 
 _SHOWN = 10
 
@@ -40,19 +41,17 @@ def show_create(report: "CreateReport", output: Output) -> None:
     print_verdict(out, report.verdict, report.archive if report.complete else f"incomplete: {report.archive}")
     out.print(
         f"      {_count(report.files, 'file')}, {size(report.data_bytes)} in {size(report.size_bytes)}, "
-        f"{'read back and verified' if report.verified else 'written'}, {report.duration_s:.1f} s ({size(int(rate))}/s)"
+        f"read back and verified, {report.duration_s:.1f} s ({size(int(rate))}/s)"
     )
+    if report.absent:
+        out.print(f"      absent: {', '.join(report.absent)}", soft_wrap=True)
     show_databases(report.databases, output)
     for one in report.unreadable:
         err.print(f"not in the archive: {one.path}: {one.reason}", style="red", soft_wrap=True)
     for one in report.flagged:
         err.print(f"note: {one.path} {one.reason} while it was read", style="yellow", soft_wrap=True)
     _show_skipped(report, output)
-    _show_missing(report, output)
-    if not report.verified:
-        err.print(
-            "note: encrypted for others: it counts as good once it has been verified with the key", style="yellow"
-        )
+    show_gaps(report.gaps, output)
     if report.remote:
         out.print(f"      copied to {report.remote}, read back", soft_wrap=True)
     if report.remote_problem:
@@ -66,11 +65,12 @@ def _show_skipped(report: "CreateReport", output: Output) -> None:
         output.stderr.print(f"left out: {told}; --json lists them", style="dim", soft_wrap=True)
 
 
-def _show_missing(report: "CreateReport", output: Output) -> None:
-    for problem in report.problems:
-        output.stderr.print(f"warning: {problem.where}: {problem.message}", style="yellow", soft_wrap=True)
-        if problem.hint:
-            output.stderr.print(f"hint: {problem.hint}", style="cyan", soft_wrap=True)
+def show_gaps(gaps: "tuple[Gap, ...]", output: Output) -> None:
+    """Print what a backup lacks, each with what to do about it."""
+    for gap in gaps:
+        label, style = ("error", "red") if gap.verdict is Verdict.FAIL else ("warning", "yellow")
+        output.stderr.print(f"{label}: {gap.message}", style=style, soft_wrap=True)
+        output.stderr.print(f"hint: {gap.hint}", style="cyan", soft_wrap=True)
 
 
 def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> None:
@@ -201,11 +201,18 @@ def show_status(report: "StatusReport", output: Output) -> None:
         print_verdict(output.stdout, report.verdict, "there is no good archive")
         output.stderr.print(f"hint: {here('backup')}", style="cyan")
     else:
-        text = f"the newest good archive is {report.age_h:.1f} h old (at most {report.max_age_h:g} h)"
+        text = (
+            f"the newest good archive is {duration(max(0.0, report.age_h * 3600))} old (at most {report.max_age_h:g} h)"
+        )
+        if any(gap.verdict is Verdict.FAIL for gap in report.gaps):
+            text = f"a backup made now would not be good; {text}"
+        if report.clock_was_ahead:
+            text = "the clock was ahead when the newest good archive was made, so its age is unknown"
         print_verdict(output.stdout, report.verdict, text)
         output.stdout.print(f"      {report.newest_good}", soft_wrap=True)
-        if report.verdict is Verdict.FAIL:
+        if not report.is_fresh:
             output.stderr.print(f"hint: {here('backup')}", style="cyan")
+    show_gaps(report.gaps, output)
     output.stdout.print(f"      {_count(report.archives, 'archive')}, {size(report.total_bytes)}")
     proven = report.last_drill_at or f"never: {here('backup', 'drill')}"
     output.stdout.print(f"      a restore was last proven: {proven}", soft_wrap=True)
