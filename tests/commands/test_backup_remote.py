@@ -83,6 +83,7 @@ def test_a_remote_that_cannot_be_written_is_reported_and_leaves_the_local_archiv
 
 def test_every_backup_is_copied_to_the_remote_in_the_manifest(project: Path, toombos: Toombos, tmp_path: Path) -> None:
     target = tmp_path / "copies"
+    target.mkdir()
     with (project / "toombos.toml").open("a") as file:
         file.write(f'[backup]\nremote = "file://{target}"\n')
     assert toombos("backup").returncode == 0
@@ -169,6 +170,7 @@ def test_a_copy_that_is_truncated_or_was_never_verified_counts_as_missing(
     project: Path, toombos: Toombos, tmp_path: Path
 ) -> None:
     target = tmp_path / "copies"
+    target.mkdir()
     with_remote(project, f"file://{target}")
     (cut, unchecked) = (Path(data(toombos("backup", "--json"))["archive"]).name for _ in range(2))
     (target / cut).write_bytes((target / cut).read_bytes()[:-1])
@@ -185,6 +187,7 @@ def test_prune_leaves_the_remote_alone_and_lists_what_is_only_there(
     project: Path, toombos: Toombos, tmp_path: Path
 ) -> None:
     target = tmp_path / "copies"
+    target.mkdir()
     with_remote(project, f"file://{target}")
     with (project / "toombos.toml").open("a") as file:
         file.write("[backup.retention]\nlast = 1\ndaily = 0\n")
@@ -194,6 +197,33 @@ def test_prune_leaves_the_remote_alone_and_lists_what_is_only_there(
     assert {row["name"]: row["here"] for row in pruned["remote"]["archives"]} == {old: False, new: True}
     assert (target / old).exists()
     assert f"only there: {old}" in toombos("backup", "list").stdout
+
+
+def test_a_missing_directory_of_a_remote_is_not_created(project: Path, toombos: Toombos, tmp_path: Path) -> None:
+    target = tmp_path / "mnt" / "not mounted"
+    done = toombos("backup", "--to", f"file://{str(target).replace(' ', '%20')}")
+    assert done.returncode == 4
+    assert "the directory of the remote does not exist" in done.stderr
+    assert f"mkdir -m 700 -p '{target}'" in done.stderr
+    assert not target.parent.exists()
+
+
+def test_a_directory_that_had_copies_and_is_empty_gets_none_until_a_person_says_so(
+    project: Path, toombos: Toombos, tmp_path: Path
+) -> None:
+    target = tmp_path / "mnt"
+    target.mkdir()
+    with_remote(project, f"file://{target}")
+    assert toombos("backup").returncode == 0
+    for copy in target.iterdir():
+        copy.unlink()  # as a mount point looks without its disk
+    for command in (("backup",), ("backup", "copy")):
+        done = toombos(*command)
+        assert (done.returncode, list(target.iterdir())) == (4, [])
+        assert "mount its disk" in done.stderr
+    assert "is empty" in data(toombos("backup", "status", "--json"))["remote"]["problem"]
+    (target / ".toombos").touch()
+    assert toombos("backup", "copy").returncode == 0
 
 
 def test_copy_without_a_remote_explains_how_to_configure_one(toombos: Toombos) -> None:

@@ -37,8 +37,8 @@ class CreateReport(Report):
 
     `verified`: it was read back from the disk in full, an encrypted one before and after it was encrypted. `complete`:
     every file was readable, every database sound, and a regular one has no FAIL among its `gaps`. `remote` is the
-    address of the copy, `remote_problem` why there is none. `absent` are the roots that do not exist, `saved` the
-    number of files of each root, database and mounted file system.
+    address of the copy, `remote_problem` why there is none, `remote_hint` what to do. `absent` are the roots that do
+    not exist, `saved` the number of files of each root, database and mounted file system.
     """
 
     kind: ClassVar[str] = "backup_create"
@@ -62,6 +62,7 @@ class CreateReport(Report):
     saved: dict[str, int] = field(default_factory=dict)
     remote: str | None = None
     remote_problem: str = ""
+    remote_hint: str = ""
 
     @property
     def verdict(self) -> Verdict:

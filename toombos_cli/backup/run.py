@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from toombos_cli.backup.create import BackupPlan, create_backup, recall_holdings
+from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.prune import prune_archives
 from toombos_cli.backup.directory.store import utc_now
 from toombos_cli.backup.observer import BackupObserver
@@ -53,7 +54,7 @@ def run_backup(
     report = create_backup(plan, observer)
     _alert_of_corruption(manifest.project, report)
     if report.archive and (remote or table.remote):
-        report = _copied(report, remote or table.remote, observer)
+        report = _copied(report, remote or table.remote, place, observer)
     if report.known_good and prune and not emergency:
         prune_archives(place, table.retention, utc_now())
     return report
@@ -71,14 +72,14 @@ def _accepted(gaps: tuple[Gap, ...], names: Collection[str]) -> tuple[Gap, ...]:
     return tuple(gap for gap in gaps if gap.path not in names)
 
 
-def _copied(report: CreateReport, url: str, observer: BackupObserver) -> CreateReport:
+def _copied(report: CreateReport, url: str, place: Place, observer: BackupObserver) -> CreateReport:
     """Return the report with the address of the copy, or with the reason why it failed; the archive is valid anyway."""
-    from toombos_cli.backup.directory.remote import send
+    from toombos_cli.backup.directory.remote_sync import copy_to
 
     try:
-        return replace(report, remote=send(Path(report.archive), url, observer))
+        return replace(report, remote=copy_to(url, Path(report.archive), place, observer))
     except ToombosError as error:
-        return replace(report, remote_problem=str(error))
+        return replace(report, remote_problem=str(error), remote_hint=error.problems[0].hint or "")
 
 
 def _alert_of_corruption(project: Path, report: CreateReport) -> None:

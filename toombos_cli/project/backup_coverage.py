@@ -159,9 +159,15 @@ def _outside(manifest: Manifest, databases: Iterable[Database]) -> Iterator[Gap]
 
 
 def _shown(manifest: Manifest, path: str) -> str:
-    """Return the root to add for a file in the project, or the file's directory elsewhere."""
+    """Return the root to add for a file in the project, or the file's directory elsewhere.
+
+    The root is what lies directly in the project, or in the working directory of a service that is in the project.
+    """
     project = os.path.realpath(manifest.project)
-    return path[len(project) + 1 :].split("/")[0] if _is_below(path, project) else str(Path(path).parent)
+    if not _is_below(path, project):
+        return str(Path(path).parent)
+    place = max((one for one in _places(manifest) if _is_below(path, one) and _is_below(one, project)), key=len)
+    return f"{place}/{path[len(place) + 1 :].split('/')[0]}"[len(project) + 1 :]
 
 
 def _places(manifest: Manifest) -> dict[str, None]:

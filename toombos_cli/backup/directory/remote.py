@@ -7,13 +7,14 @@ AWS_ENDPOINT. An object appears when its upload is complete, so a final name is 
 import contextlib
 import hashlib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from toombos_cli.backup.directory import naming
 from toombos_cli.backup.directory.naming import checksum_path
@@ -134,12 +135,33 @@ def _store(url: str, *, patient: bool = True) -> tuple[ModuleType, Any]:
     if not patient:
         options["client_options"] = options.get("client_options", {}) | {"timeout": _ANSWER_WITHIN}
         options["retry_config"] = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
-    if url.startswith("file://"):
-        options = {"mkdir": patient}
+    if url.startswith("file:"):
+        options = {}
+        _require_directory(url)
     try:
         return obstore, from_url(url, **options)
     except (obstore.exceptions.BaseError, ValueError, OSError) as error:
         raise UsageError(f"the remote target cannot be used: {error}", where=url) from None
+
+
+def _require_directory(url: str) -> None:
+    """Raise OperationError if the directory of a file URL does not exist: a disk that should be there is not mounted.
+
+    It is never created, because the copies would then be on the disk that they are to survive.
+    """
+    directory = directory_of(url)
+    if not directory.is_dir():
+        problem = "is not a directory" if directory.exists() else "does not exist"
+        raise OperationError(
+            f"the directory of the remote {problem}",
+            where=url,
+            hint=f"mount its disk, or create it: mkdir -m 700 -p {shlex.quote(str(directory))}",
+        )
+
+
+def directory_of(url: str) -> Path:
+    """Return the directory that a file URL names."""
+    return Path(unquote(urlsplit(url).path))
 
 
 @contextlib.contextmanager

@@ -3,15 +3,17 @@
 Nothing is ever removed at the remote: see docs/decisions/0026-nothing-is-removed-at-the-remote.md.
 """
 
+import shlex
 from datetime import datetime
 from pathlib import Path
 
+from toombos_cli.backup.directory.catalogue import load_catalogue, remember_remote
 from toombos_cli.backup.directory.paths import Place
-from toombos_cli.backup.directory.remote import RemoteArchive, list_remote, send
+from toombos_cli.backup.directory.remote import RemoteArchive, directory_of, list_remote, send
 from toombos_cli.backup.directory.store import ArchiveInfo, list_archives, newest_known_good
 from toombos_cli.backup.maintenance_reports import CopyReport, RemoteReport, RemoteRow
 from toombos_cli.backup.observer import BackupObserver
-from toombos_cli.base.errors import ToombosError, UsageError
+from toombos_cli.base.errors import OperationError, ToombosError, UsageError
 
 
 def look_at_remote(url: str, place: Place, now: datetime) -> RemoteReport | None:
@@ -20,6 +22,7 @@ def look_at_remote(url: str, place: Place, now: datetime) -> RemoteReport | None
         return None
     local = list_archives(place)
     try:
+        _refuse_emptied(url, place)
         there = list_remote(url)
     except ToombosError as error:
         return RemoteReport(url=url, problem=str(error))
@@ -40,6 +43,27 @@ def look_at_remote(url: str, place: Place, now: datetime) -> RemoteReport | None
     )
 
 
+def copy_to(url: str, archive: Path, place: Place, observer: BackupObserver) -> str:
+    """Copy one archive and return the address of the copy. Raise OperationError, BadArchiveError, UsageError."""
+    _refuse_emptied(url, place)
+    address = send(archive, url, observer)
+    remember_remote(place.catalogue, url)
+    return address
+
+
+def _refuse_emptied(url: str, place: Place) -> None:
+    """Raise OperationError if a directory that has received copies is empty: most likely its disk is not mounted."""
+    if not url.startswith("file:") or url not in load_catalogue(place.catalogue).remotes:
+        return
+    directory = directory_of(url)
+    if directory.is_dir() and not any(directory.iterdir()):
+        raise OperationError(
+            "the directory of the remote is empty, although archives were copied there",
+            where=url,
+            hint=f"mount its disk; if the disk is new: touch {shlex.quote(str(directory / '.toombos'))}",
+        )
+
+
 def copy_missing(url: str, place: Place, observer: BackupObserver) -> CopyReport:
     """Copy every archive that is missing at the remote, newest first; an interrupted copy continues the next time.
 
@@ -47,9 +71,10 @@ def copy_missing(url: str, place: Place, observer: BackupObserver) -> CopyReport
     """
     if not url:
         raise UsageError("no remote is configured", hint='[backup] remote = "s3://BUCKET/PREFIX"')
+    _refuse_emptied(url, place)
     there = list_remote(url)
     missing: list[Path] = [info.path for info in _owed(list_archives(place)) if not _is_there(info, there)]
-    return CopyReport(remote=url, copied=tuple(send(path, url, observer) for path in missing))
+    return CopyReport(remote=url, copied=tuple(copy_to(url, path, place, observer) for path in missing))
 
 
 def _owed(local: tuple[ArchiveInfo, ...]) -> list[ArchiveInfo]:

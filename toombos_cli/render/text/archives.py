@@ -56,6 +56,8 @@ def show_create(report: "CreateReport", output: Output) -> None:
         out.print(f"      copied to {report.remote}, read back", soft_wrap=True)
     if report.remote_problem:
         err.print(f"error: not copied: {report.remote_problem}", style="red", soft_wrap=True)
+        if report.remote_hint:
+            err.print(f"hint: {report.remote_hint}", style="cyan", soft_wrap=True)
 
 
 def _show_skipped(report: "CreateReport", output: Output) -> None:
