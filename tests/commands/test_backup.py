@@ -92,6 +92,37 @@ def test_a_preview_changes_nothing_and_escapes_unprintable_names(filled: Path, t
     assert "\x1b" not in done.stdout
 
 
+def test_latest_good_says_which_archives_it_does_not_take_and_why(filled: Path, toombos: Toombos) -> None:
+    taken = envelope(toombos("backup", "--json").stdout)["data"]["archive"]
+    toombos("restore", "--latest-good", "--yes")
+    emergency = envelope(toombos("backup", "--emergency", "--json").stdout)["data"]["archive"]
+    preview = toombos("restore", "--latest-good", "--preview")
+    assert preview.stdout.startswith(f"would restore {taken}\n    regular, made 20")
+    assert " UTC, " in preview.stdout
+    assert " old: 4 files, " in preview.stdout
+    assert "rewound to that time: .env, data, logs, toombos.toml" in preview.stdout
+    assert ": a safety backup: " in preview.stderr
+    assert f"not taken: {Path(emergency).name}: an emergency backup: " in preview.stderr
+    data = envelope(toombos("restore", "--latest-good", "--preview", "--json").stdout)["data"]
+    assert (data["archive_kind"], data["files"], data["roots"]) == (
+        "regular",
+        4,
+        [".env", "data", "logs", "toombos.toml"],
+    )
+    assert len(data["not_tried"]) == 2
+
+
+def test_the_question_shows_the_archive_and_the_changes_before_anything_is_done(filled: Path, toombos: Toombos) -> None:
+    archive = envelope(toombos("backup", "--json").stdout)["data"]["archive"]
+    (filled / "data" / "new").write_text("n")
+    env = {"TOOMBOS_PROJECT": str(filled)}
+    shown = on_a_terminal("restore", "--latest-good", cwd=filled, width=100, env=env, until="[y/N]", answer=b"n\n")
+    assert archive in shown.replace("\r\n", "")
+    assert "- data/new" in shown
+    assert f"Restore it over {filled}?" in shown.replace("\r\n", "")
+    assert (filled / "data" / "new").exists()
+
+
 def test_verify_exits_1_for_a_damaged_archive_and_names_it(filled: Path, toombos: Toombos) -> None:
     archive = Path(toombos("backup").stdout.split()[1])
     assert toombos("backup", "verify").returncode == 0

@@ -19,8 +19,13 @@ from tests.support.waiting import wait_for
 _LOOK_S = 0.05
 
 
-def on_a_terminal(*args: str, cwd: Path, width: int, env: Mapping[str, str], until: str | None = None) -> str:
-    """Return what `toombos ARGS` prints on a terminal; the command gets a Ctrl-C once the output contains `until`."""
+def on_a_terminal(
+    *args: str, cwd: Path, width: int, env: Mapping[str, str], until: str | None = None, answer: bytes = b""
+) -> str:
+    """Return what `toombos ARGS` prints on a terminal.
+
+    Once the output contains `until`, the command gets the answer, or without one a Ctrl-C.
+    """
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "TERM", "COLUMNS", "LINES")}
@@ -38,12 +43,15 @@ def on_a_terminal(*args: str, cwd: Path, width: int, env: Mapping[str, str], unt
             break
         text += chunk
         if until is not None and until in text.decode("utf-8", "replace"):
-            process.send_signal(signal.SIGINT)
+            if answer:
+                os.write(ours, answer)
+            else:
+                process.send_signal(signal.SIGINT)
             until = None
     os.close(ours)
     code = process.wait(30)
     assert until is None
-    if code == 130:
+    if code == 130 and not answer:
         assert b"\x1b[?1049l" in text  # the alternate screen was left
     return text.decode().replace("\r\n", "\n")
 

@@ -105,13 +105,22 @@ class NotSet:
 class RestoreReport(Report):
     """`toombos restore`: what changed, or with `preview` what would change. Names are relative to the project.
 
-    `kept` are live files that the backup's rules exclude, so that the restore left them in place.
-    `replaced_at` is where the replaced files still are if the safety backup could not save all of them.
+    `made_at` is the archive's own time, and `roots` what it brings back: all of it is then as old as that. `not_tried`
+    are newer archives that `--latest-good` does not take, `passed_over` those that it tried and that are damaged.
+    `stopped` are the services that were stopped, or with `preview` would be. `kept` are live files that the backup's
+    rules exclude, so that the restore left them in place. `replaced_at` is where the replaced files still are if the
+    safety backup could not save all of them.
     """
 
     kind: ClassVar[str] = "restore"
 
     restored_from: str
+    made_at: str = ""
+    archive_kind: str = "regular"
+    size_bytes: int = 0
+    files: int = 0
+    roots: tuple[str, ...] = ()
+    not_tried: tuple[Skipped, ...] = ()
     safety_backup: str | None
     preview: bool
     added: tuple[str, ...]

@@ -1,14 +1,16 @@
 """Restores the requested archive, or the newest good one; each attempt is all or nothing."""
 
+import os
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from toombos_cli.backup.archive.encryption import opened
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.create import database_reports
 from toombos_cli.backup.directory.ownership import refuse_foreign
-from toombos_cli.backup.directory.store import list_archives, restore_candidates, utc_now
+from toombos_cli.backup.directory.store import ArchiveInfo, list_archives, restore_candidates, utc_now
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.reports import RestoreReport, Skipped
@@ -65,6 +67,39 @@ def _candidates(request: RestoreRequest) -> Sequence[Path]:
     return [info.path for info in restore_candidates(list_archives(request.place), utc_now())]
 
 
+def _not_tried(request: RestoreRequest, chosen: Path) -> tuple[Skipped, ...]:
+    """Return the archives that are newer than the one that `--latest-good` takes, each with the reason."""
+    if request.archive is not None:
+        return ()
+    now = utc_now()
+    archives = list_archives(request.place)
+    tried = [info.path for info in restore_candidates(archives, now)]
+    before = tried[: tried.index(chosen)] if chosen in tried else []
+    made_at = next((info.created_at for info in archives if info.path == chosen), now)
+    return tuple(
+        Skipped(path=str(info.path), reason=_why_not(info, now))
+        for info in archives
+        if info.created_at > made_at and info.path not in (chosen, *before)
+    )
+
+
+def _why_not(info: ArchiveInfo, now: datetime) -> str:
+    """Return why `--latest-good` does not take an archive that is newer than the one it takes."""
+    if info.kind == "safety":
+        return "a safety backup: the state that a restore replaced"
+    if info.problem:
+        return info.problem
+    if info.kind == "emergency":
+        return "an emergency backup: the state of a system in trouble"
+    return "made while the clock was ahead" if info.is_dated_ahead(now) else "not needed"
+
+
+def _roots(request: RestoreRequest, archive: Archive, not_asked: Sequence[str]) -> tuple[str, ...]:
+    """Return what a restore brings back: what `--only` names, or the roots of the archive."""
+    roots = request.only or tuple(root.path for root in archive.manifest.header.roots)
+    return tuple(printable(os.fsencode(root)) for root in roots if root not in not_asked)
+
+
 def _report(
     request: RestoreRequest,
     archive: Archive,
@@ -75,6 +110,12 @@ def _report(
 ) -> RestoreReport:
     return RestoreReport(
         restored_from=str(archive.path),
+        made_at=archive.manifest.header.created_at,
+        archive_kind=archive.tail.kind,
+        size_bytes=archive.path.stat().st_size,
+        files=archive.tail.files,
+        roots=_roots(request, archive, tuple(map(printable, outcome.not_asked))),
+        not_tried=_not_tried(request, archive.path),
         safety_backup=outcome.safety.archive if outcome.safety else None,
         preview=request.preview,
         added=tuple(map(printable, outcome.difference.added)),

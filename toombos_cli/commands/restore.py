@@ -1,7 +1,8 @@
 """`toombos restore`."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +11,11 @@ from toombos_cli.base.fixes import here
 from toombos_cli.cli import options
 from toombos_cli.cli.byte_progress import Working
 from toombos_cli.cli.invocation import Invocation, command
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from toombos_cli.backup.reports import RestoreReport
 
 
 @command
@@ -20,7 +26,12 @@ def restore(
         typer.Argument(metavar="[ARCHIVE]", help="The path, name or URL (s3://...) of an archive.", show_default=False),
     ] = None,
     latest_good: Annotated[
-        bool, typer.Option("--latest-good", help="Use the newest good archive; damaged ones are skipped.")
+        bool,
+        typer.Option(
+            "--latest-good",
+            help="Use the newest good archive. Damaged and incomplete ones and safety backups are passed over;"
+            " emergency backups come last.",
+        ),
     ] = False,
     only: Annotated[
         list[str] | None,
@@ -78,13 +89,41 @@ def restore(
         database_timeout_s=manifest.backup.snapshot_timeout_s,
         is_new=manifest.source.path is None,
     )
-    if not (preview or yes or invocation.options.json) and invocation.stderr.is_terminal:
-        named = archive or "the newest good archive"
-        typer.confirm(f"Restore {named} over {invocation.project}? A safety backup is made.", abort=True, err=True)
 
     def tell_of(stop: ChangeReport) -> None:
         show_warnings(invocation.redacted(stop, in_full=False), invocation)
 
+    services = SupervisedServices(invocation.project, stores.restorable, tell_of)
+    asks = not (preview or yes or invocation.options.json) and invocation.stderr.is_terminal
+    if preview or asks:
+        with Working(invocation) as observer:
+            report = replace(restore(replace(request, preview=True), services, observer), stopped=services.running())
+        if preview:
+            invocation.finish(report)
+        _ask(invocation, report)
+        request = replace(request, archive=Path(report.restored_from))
     with Working(invocation) as observer:
-        report = restore(request, SupervisedServices(invocation.project, stores.restorable, tell_of), observer)
+        report = restore(request, services, observer)
     invocation.finish(report)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    """Where the preview of a question goes."""
+
+    command: str
+    stdout: "Console"
+    stderr: "Console"
+    quiet: bool
+    verbose: bool
+
+
+def _ask(invocation: Invocation, preview: "RestoreReport") -> None:
+    """Show what the restore would do, and ask whether to do it. Raise Abort if not."""
+    from toombos_cli.render.presentable import presentable
+    from toombos_cli.render.text.restore import show
+
+    err = invocation.stderr  # the question is there, and stdout may be a file
+    output = _Output(command=invocation.command, stdout=err, stderr=err, quiet=False, verbose=invocation.verbose)
+    show(presentable(invocation.redacted(preview)), output)
+    typer.confirm(f"Restore it over {invocation.project}?", abort=True, err=True)

@@ -33,6 +33,15 @@ class SupervisedServices:
         self._before: SystemState | None = None
         self._kept: dict[str, Service] = {}
 
+    def running(self) -> tuple[str, ...]:
+        """Return the names of the services that `stop` would stop."""
+        try:
+            services = load_manifest(self._project).services
+        except ConfigurationError:
+            services = {}
+        state = present_state(self._project, services)
+        return tuple(name for name, service in state.services.items() if service.pid) if state else ()
+
     def stop(self) -> tuple[str, ...]:
         """Stop the services and return their names. Raises OperationError if one does not stop."""
         try:

@@ -162,6 +162,20 @@ def test_restoring_an_archive_with_a_dump_needs_a_database_server(server: Server
         restore(replace(server.request(archive), postgres=None), NoServices(), Silent())
 
 
+def test_a_machine_without_the_database_gets_the_commands_that_create_it(server: Server) -> None:
+    archive = server.backup()
+    assert server.postgres is not None
+    missing = replace(server.postgres, dsn=server.postgres.dsn.replace("/postgres", "/shop"))
+    before = server.site.tree()
+    with pytest.raises(OperationError, match="could not be saved first") as raised:
+        restore(replace(server.request(archive), postgres=missing), NoServices(), Silent())
+    hint = raised.value.problems[0].hint or ""
+    assert " -U postgres --login --pwprompt owner; createdb -h 127.0.0.1 -p " in hint
+    assert hint.endswith(" -U postgres -O owner shop")
+    assert "sekret" not in hint
+    assert server.site.tree() == before
+
+
 def test_a_server_that_does_not_respond_makes_the_archive_incomplete(server: Server) -> None:
     postgres = Postgres.from_url(f"postgresql://nobody@127.0.0.1:{free_port()}/none")
     plan = BackupPlan(place=server.site.place, scope=server.site.scope, postgres=postgres)

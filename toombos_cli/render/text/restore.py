@@ -1,9 +1,12 @@
 """Views of `toombos restore`: what it changed, or would change."""
 
 import shlex
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toombos_cli.base.fixes import here
+from toombos_cli.base.text import duration, size
 from toombos_cli.render.formats import Output
 from toombos_cli.render.text.archives import show_databases
 
@@ -20,8 +23,11 @@ def show(report: "RestoreReport", output: Output) -> None:
         err.print(f"note: an interrupted restore was dealt with first: {report.recovered}", style="yellow")
     for one in report.passed_over:
         err.print(f"passed over: {one.path}: {one.reason}", style="yellow", soft_wrap=True)
+    for one in report.not_tried:
+        err.print(f"not taken: {Path(one.path).name}: {one.reason}", style="dim", soft_wrap=True)
     verb = "would restore" if report.preview else "restored"
     out.print(f"{verb} {report.restored_from}", soft_wrap=True)
+    _show_archive(report, output)
     for sign, word, names in (
         ("+", "added", report.added),
         ("~", "changed", report.changed),
@@ -40,7 +46,7 @@ def show(report: "RestoreReport", output: Output) -> None:
         out.print(f"    {len(report.kept)} left in place (backups exclude them)")
     if report.started:
         out.print(f"    started and ready: {', '.join(report.started)}")
-    elif report.stopped:
+    elif report.stopped and not report.preview:
         err.print(f"still stopped: {', '.join(report.stopped)}", style="yellow")
         err.print(f"hint: {here('restart')}", style="cyan")
     if report.safety_backup:
@@ -59,6 +65,23 @@ def show(report: "RestoreReport", output: Output) -> None:
     if report.replaced_at:
         err.print("warning: the safety backup is incomplete; the replaced files are in", style="yellow")
         err.print(report.replaced_at, soft_wrap=True)
+
+
+def _show_archive(report: "RestoreReport", output: Output) -> None:
+    """Print how old the archive is and how large, what it rewinds, and which services that stops."""
+    made = datetime.fromisoformat(report.made_at)
+    age_s = (datetime.now(UTC) - made).total_seconds()
+    age = f"{duration(age_s)} old" if age_s >= 0 else "made while the clock was ahead"
+    output.stdout.print(
+        f"    {report.archive_kind}, made {made:%Y-%m-%d %H:%M:%S} UTC, {age}: {report.files} files, "
+        f"{size(report.size_bytes)}",
+        soft_wrap=True,
+    )
+    if report.preview:
+        output.stdout.print(f"    rewound to that time: {', '.join(report.roots)}", soft_wrap=True)
+        output.stdout.print("    what was written since is then in the safety backup alone")
+        if report.stopped:
+            output.stdout.print(f"    stopped meanwhile: {', '.join(report.stopped)}", soft_wrap=True)
 
 
 def show_recovery(report: "RecoverReport", output: Output) -> None:
