@@ -16,6 +16,7 @@ T = TypeVar("T")
 _MOMENT = "2026-11-28T10:00:00+00:00"
 _GIVEN = {
     "ArchiveRow.created_at": _MOMENT,
+    "RestoreReport.made_at": _MOMENT,
     "LoadReport.status": {"200": 1},
     "MonitoringRow.state": "down",
     "SettingsChangeReport.action": "encrypt",

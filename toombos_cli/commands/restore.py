@@ -108,7 +108,7 @@ def restore(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Output:
+class _QuestionOutput:
     """Where the preview of a question goes."""
 
     command: str
@@ -124,6 +124,8 @@ def _ask(invocation: Invocation, preview: "RestoreReport") -> None:
     from toombos_cli.render.text.restore import show
 
     err = invocation.stderr  # the question is there, and stdout may be a file
-    output = _Output(command=invocation.command, stdout=err, stderr=err, quiet=False, verbose=invocation.verbose)
+    output = _QuestionOutput(
+        command=invocation.command, stdout=err, stderr=err, quiet=False, verbose=invocation.verbose
+    )
     show(presentable(invocation.redacted(preview)), output)
     typer.confirm(f"Restore it over {invocation.project}?", abort=True, err=True)

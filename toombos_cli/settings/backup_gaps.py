@@ -55,7 +55,7 @@ class Gap:
     @property
     def hint(self) -> str:
         """What to do about it."""
-        accept = here("backup", "--accept", self.path)
+        accept = here("backup", "create", "--accept", self.path)
         nearest = f"did you mean {self.nearest!r}?" if self.nearest else ""
         return {
             GapKind.ABSENT: nearest
