@@ -58,10 +58,10 @@ CASES = {
         {"1", "2", "2.9"},
     ),
     "a bad archive does not displace a good one": (Retention(last=1, daily=0), [archive(1, **BAD), archive(2)], {"2"}),
-    "an incomplete archive does not displace a good one": (
+    "an incomplete archive does not displace a good one, and stays as the newest": (
         Retention(last=1, daily=0),
         [archive(1, **INCOMPLETE), archive(2)],
-        {"2"},
+        {"1", "2"},
     ),
     "an archive not verified here stays": (
         Retention(last=1, daily=0),

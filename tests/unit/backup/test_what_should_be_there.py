@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.runner import Toombos
+from tests.support.waiting import wait_for
+from toombos_cli.backup.directory.prune import prune_archives
 from toombos_cli.backup.directory.store import list_archives, newest_known_good
 from toombos_cli.backup.maintenance import backup_status
 from toombos_cli.backup.maintenance_reports import StatusReport
@@ -155,6 +158,42 @@ def test_after_39_nights_with_an_absent_root_the_last_real_archive_is_there_and_
     newest = newest_known_good(list_archives(make_place(load_manifest(shop.project))), shop.now)
     assert newest is not None
     assert newest.files == real.files
+
+
+def test_prune_keeps_the_newest_incomplete_archive_beside_the_last_good_one(shop: Shop) -> None:
+    first = shop.backup()
+    shutil.rmtree(shop.project / "data" / "up")
+    shop.configure('roots = ["data", "uploads"]')
+    second, third = shop.backup(), shop.backup()
+    manifest = load_manifest(shop.project)
+    report = prune_archives(make_place(manifest), manifest.backup.retention, shop.now)
+    kept = {one.path: one.keep for one in report.decisions}
+    assert kept == {first.archive: True, second.archive: False, third.archive: True}
+
+
+WRITER = """
+import os, time
+os.makedirs("uploads", exist_ok=True)
+with open("uploads/photo", "ab") as photo, open("app.log", "a"), open("run.pid", "w"):
+    open("ready", "w").close()
+    time.sleep(600)
+"""
+
+
+def test_a_running_service_that_writes_outside_every_root_is_named(shop: Shop, toombos: Toombos) -> None:
+    (shop.project / "writer.py").write_text(WRITER)
+    service = '[services.shop]\ncommand = ["{python}", "writer.py"]\nscheme = "none"\n'
+    (shop.project / "toombos.toml").write_text(service + '[backup]\nroots = ["data"]\n')
+    assert toombos("start", cwd=shop.project).returncode == 0
+    try:
+        wait_for(lambda: (shop.project / "ready").exists(), within_s=20, what="the service")
+        done = toombos("backup", cwd=shop.project)
+        assert "uploads is in no root of the backup, and shop uses it" in done.stderr
+        assert "add 'uploads' to [backup] roots" in done.stderr
+        assert [gap.path for gap in shop.status().gaps] == ["uploads"]
+        assert shop.config_check() is Verdict.WARN
+    finally:
+        toombos("stop", cwd=shop.project)
 
 
 def test_what_is_meant_to_be_gone_is_accepted_once_and_by_name(shop: Shop) -> None:

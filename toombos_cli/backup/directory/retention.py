@@ -22,8 +22,9 @@ class Decision:
 def decide(archives: Sequence[ArchiveInfo], policy: Retention, now: datetime) -> tuple[Decision, ...]:
     """Return a decision for each archive, in the given order.
 
-    Only good archives count towards the policy, so a bad one never displaces a good one. The newest good archive,
-    pinned archives and those dated in the future are always kept. Raise RefusedError if the policy keeps nothing.
+    Only good archives count towards the policy, so a bad one never displaces a good one. The newest good archive, the
+    newest incomplete one after it, pinned archives and those dated in the future are always kept. Raise RefusedError if
+    the policy keeps nothing.
     """
     if not any((policy.last, policy.daily, policy.weekly, policy.monthly, policy.keep_within_days)):
         raise RefusedError(
@@ -42,12 +43,15 @@ def decide(archives: Sequence[ArchiveInfo], policy: Retention, now: datetime) ->
             reasons[info.path].append(f"{label} {place} of {count}")
     horizon = now - timedelta(days=policy.keep_within_days)
     newest = newest_known_good(archives, now)
+    latest = next((info for info in archives if info.verified and (info.files or info.encrypted)), None)
     for info in archives:
         own = reasons[info.path]
         if policy.keep_within_days and info.known_good and info.created_at >= horizon:
             own.append(f"within {policy.keep_within_days} days")
         if newest is not None and info.path == newest.path:
             own.append("newest known good")
+        if info is latest and newest is not None and info.created_at > newest.created_at:
+            own.append("newest, although incomplete")
         if info.pinned:
             own.append("pinned")
         if info.is_dated_ahead(now):
