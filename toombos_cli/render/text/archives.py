@@ -43,6 +43,9 @@ def show_create(report: "CreateReport", output: Output) -> None:
         f"      {_count(report.files, 'file')}, {size(report.data_bytes)} in {size(report.size_bytes)}, "
         f"read back and verified, {report.duration_s:.1f} s ({size(int(rate))}/s)"
     )
+    if output.verbose:
+        for name, count in report.saved.items():
+            out.print(f"      {name}: {_count(count, 'file')}", soft_wrap=True)
     if report.absent:
         out.print(f"      absent: {', '.join(report.absent)}", soft_wrap=True)
     show_databases(report.databases, output)
@@ -65,6 +68,9 @@ def _show_skipped(report: "CreateReport", output: Output) -> None:
     if counts:
         told = ", ".join(f"{count} ({reason})" for reason, count in counts.items())
         output.stderr.print(f"left out: {told}; --json lists them", style="dim", soft_wrap=True)
+    if output.verbose:
+        for one in report.skipped:
+            output.stderr.print(f"  {one.path}: {one.reason}", style="dim", soft_wrap=True)
 
 
 def show_gaps(gaps: "tuple[Gap, ...]", output: Output) -> None:
