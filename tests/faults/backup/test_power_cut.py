@@ -26,7 +26,7 @@ def test_every_staged_file_is_durable_before_the_first_exchange(tmp_path: Path, 
     subprocess.run([*watch, *restore], check=True, capture_output=True)
     before = re.split(r"RENAME_EXCHANGE", log.read_text(errors="replace"))[0]
     written = [found.end() for found in re.finditer(r"write\(\d+<[^>]*/\.toombos-restore-\w+/new/", before)]
-    synced = set(re.findall(r"fsync\(\d+<[^>]*/\.toombos-restore-\w+/new/(\d+/deep/\d+)>", before))
+    synced = set(re.findall(r"fsync\(\d+<[^>]*/\.toombos-restore-\w+/new/(\w+/deep/\d+)>", before))
     at_once = [found.start() for found in re.finditer(r"syncfs\(\d+<[^>]*/\.toombos-restore-\w+/new>", before)]
     assert len(written) >= files
     if files < 100 or not can_sync_filesystem():

@@ -3,10 +3,12 @@
 Attributes that the system sets (security.*, trusted.*) belong to the machine, not to the data. Not on macOS.
 """
 
+import contextlib
 import errno
 import os
 import re
 import struct
+from collections.abc import Collection
 
 ACCESS_ACL = "system.posix_acl_access"
 _DEFAULT_ACL = "system.posix_acl_default"
@@ -45,6 +47,14 @@ def apply_attributes(path: bytes, attributes: dict[str, bytes]) -> dict[str, str
         except OSError as error:
             refused[name] = error.strerror or str(error)
     return refused
+
+
+def drop_other_attributes(path: bytes, kept: Collection[str]) -> None:
+    """Remove the attributes that a backup keeps, except these names, from a directory that is not made anew."""
+    for name in read_attributes(path):
+        if name not in kept:
+            with contextlib.suppress(OSError):
+                os.removexattr(path, name, follow_symlinks=False)
 
 
 def rights_of_group(acl: bytes) -> int:

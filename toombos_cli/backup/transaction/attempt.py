@@ -29,11 +29,18 @@ from toombos_cli.backup.transaction import diff
 from toombos_cli.backup.transaction.atomic_swap import SwapUnit, identity, swap
 from toombos_cli.backup.transaction.carry_over import Kept, keep_left_out
 from toombos_cli.backup.transaction.diff import Difference
-from toombos_cli.backup.transaction.journal import Journal, save_journal
+from toombos_cli.backup.transaction.journal import Journal, StayingRecord, save_journal
 from toombos_cli.backup.transaction.open_files import find_holders
-from toombos_cli.backup.transaction.rollback import as_the_server_decided, clear, reopen, roll_back
-from toombos_cli.backup.transaction.staging import StagingArea, refused_bits
-from toombos_cli.backup.transaction.targets import Targets, make_staging, plan_targets
+from toombos_cli.backup.transaction.rollback import (
+    as_the_server_decided,
+    clear,
+    describe_staying,
+    reopen,
+    roll_back,
+    sync_parents,
+)
+from toombos_cli.backup.transaction.staging import StagingArea, entry_of, refused_bits
+from toombos_cli.backup.transaction.targets import StayingDirectory, Targets, make_staging, plan_targets
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError, RefusedError, ToombosError
 from toombos_cli.base.fixes import here
@@ -62,9 +69,9 @@ class Attempt:
     def __init__(self, request: RestoreRequest, archive: Archive, services: Services, observer: BackupObserver) -> None:
         self._request, self._archive, self._services, self._observer = request, archive, services, observer
         self._place = request.place
-        self._targets: Targets = plan_targets(
-            archive, self._place.project, request.only, secrets.token_hex(4), known=request.known
-        )
+        self._token = secrets.token_hex(4)
+        with disk_errors("the live tree cannot be read", self._place.project):
+            self._targets = self._plan()
         self._stage = StagingArea(archive, self._targets.places, observer)
         self._journal = Journal(state="staging", archive=str(archive.path), staging=self._targets.staging)
 
@@ -81,6 +88,30 @@ class Attempt:
                 raise
         return self._prove(outcome)
 
+    def _plan(self) -> Targets:
+        request = self._request
+        return plan_targets(
+            self._archive,
+            self._place.project,
+            request.only,
+            self._token,
+            known=request.known,
+            left_out=self._left_out,
+        )
+
+    def _left_out(self) -> set[bytes]:
+        """Return the live names that no backup takes."""
+        selection = select(self._scope_with(frozenset()), time.time())
+        return {*selection.left_out, *selection.unreadable}
+
+    def _plan_again(self) -> None:
+        """Include what appeared in the directories that stay in place while the archive was unpacked."""
+        if self._targets.staying:
+            targets = self._plan()
+            if not targets.has_same_mounts(self._targets):
+                raise RefusedError("a file system was mounted or unmounted meanwhile", hint=here("restore"))
+            self._targets, self._stage.places = targets, targets.places
+
     def _preview(self) -> RestoredArchive:
         verify_contents(self._archive, self._observer)
         selection = select(self._safety_scope(), time.time())
@@ -91,7 +122,9 @@ class Attempt:
             for entry in self._targets.wanted(self._archive)
             for what, reason in refused_bits(entry).items()
         )
-        return RestoredArchive(difference=changes, not_set=not_set, not_asked=self._targets.passed_over)
+        return RestoredArchive(
+            difference=changes, kept=self._targets.untouched, not_set=not_set, not_asked=self._targets.passed_over
+        )
 
     def _unpack(self) -> None:
         self._check_room()
@@ -104,7 +137,7 @@ class Attempt:
                 hint="restore only files with --only, or set DATABASE_URL",
             )
         self._observer.step("open journal")
-        self._save(self._journal)
+        self._save(msgspec.structs.replace(self._journal, staying=tuple(map(_record, self._targets.staying))))
         make_staging(self._targets)
         self._stage.unpack()
 
@@ -113,6 +146,7 @@ class Attempt:
         stopped = self._services.stop()
         self._save(msgspec.structs.replace(self._journal, stopped=stopped))
         self._refuse_holders()
+        self._plan_again()
         safety = self._save_what_is_there()
         if self._targets.dump and any(one.path == printable(DUMP_NAME) for one in safety.unreadable):
             raise OperationError(
@@ -141,19 +175,27 @@ class Attempt:
         for unit in self._journal.units:
             self._observer.step("exchange")
             swap(unit)
-            sync_directory(os.path.dirname(unit.live))
+        sync_parents(self._journal)
+        self._describe_staying()
         self._restore_database()
         self._observer.step("commit")
         self._save(msgspec.structs.replace(self._journal, state="committed"))
         not_set = tuple(sorted(self._stage.not_set, key=lambda one: one.path))
         return RestoredArchive(
             difference=changes,
-            kept=kept.names,
+            kept=tuple(sorted({*kept.names, *self._targets.untouched})),
             safety=safety,
             stopped=stopped,
             not_set=not_set,
             not_asked=self._targets.passed_over,
         )
+
+    def _describe_staying(self) -> None:
+        names = {one.live: one.name for one in self._targets.staying}
+        for path, refused in describe_staying(self._journal, restored=True).items():
+            self._stage.not_set += [
+                NotSet(path=printable(names[path]), what=what, reason=reason) for what, reason in refused.items()
+            ]
 
     def _save_what_is_there(self) -> CreateReport:
         try:
@@ -258,21 +300,23 @@ class Attempt:
 
     def _safety_scope(self) -> Scope:
         """Return the manifest's scope, extended to every name that the archive would replace."""
+        return self._scope_with(frozenset(entry.name for entry in self._targets.wanted(self._archive)))
+
+    def _scope_with(self, always: frozenset[bytes]) -> Scope:
         scope = self._request.scope
         known = {root.path for root in scope.roots}
         known.add(DUMP_ROOT)  # not a path of the project
         more = tuple(Root(path=root.path) for root in self._archive.manifest.header.roots if root.path not in known)
-        names = frozenset(entry.name for entry in self._targets.wanted(self._archive))
-        return replace(scope, roots=(*scope.roots, *more), always=names)
+        return replace(scope, roots=(*scope.roots, *more), always=always)
 
     def _keep(self) -> Kept:
         selection = select(self._safety_scope(), time.time())
         return keep_left_out(selection, self._archive, self._targets.live_of, self._stage.path_of)
 
     def _check_room(self) -> None:
-        wanted = self._targets.wanted(self._archive)
-        needed = sum(entry.size for entry in wanted if "sparse" not in entry.flags) + _ROOM_BYTES
         for directory in self._targets.staging:
+            content = self._stage.bytes_in(directory)
+            needed = content + min(content, _ROOM_BYTES)  # a volume may be small
             free = shutil.disk_usage(os.path.dirname(directory)).free
             if free < needed:
                 raise OperationError(
@@ -290,3 +334,8 @@ class Attempt:
                 + (f", and so do {len(holders) - 1} more" if len(holders) > 1 else ""),
                 hint=here("stop"),
             )
+
+
+def _record(directory: StayingDirectory) -> StayingRecord:
+    before = entry_of(directory.live)
+    return StayingRecord(path=directory.live, before=before, after=directory.entry or before)

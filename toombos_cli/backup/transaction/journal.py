@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from toombos_cli.backup.archive.format import Entry
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.transaction.atomic_swap import SwapUnit
 from toombos_cli.base.directories import sync_directory
@@ -21,6 +22,14 @@ from toombos_cli.base.untrusted import UntrustedError
 State = Literal["staging", "prepared", "committed"]
 
 
+class StayingRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The owner, mode, times and attributes of a directory that stays in place, before the restore and after it."""
+
+    path: bytes
+    before: Entry
+    after: Entry
+
+
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
     """One restore in progress. `stopped` are the services that it stopped and has not started again."""
 
@@ -28,6 +37,7 @@ class Journal(msgspec.Struct, frozen=True, kw_only=True):
     archive: str
     staging: tuple[bytes, ...]
     units: tuple[SwapUnit, ...] = ()
+    staying: tuple[StayingRecord, ...] = ()
     safety_backup: str | None = None
     keep_replaced: bool = False
     stopped: tuple[str, ...] = ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from toombos_cli.backup.archive.attributes import drop_other_attributes
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.observer import BackupObserver
@@ -12,6 +13,7 @@ from toombos_cli.backup.postgres import Postgres
 from toombos_cli.backup.reports import RecoverReport
 from toombos_cli.backup.transaction.atomic_swap import swap_back
 from toombos_cli.backup.transaction.journal import Journal, close_journal, load_journal, save_journal
+from toombos_cli.backup.transaction.staging import apply_metadata
 from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.errors import OperationError
@@ -70,7 +72,36 @@ def roll_back(journal: Journal, observer: BackupObserver) -> None:
     for unit in reversed(journal.units):
         observer.step("roll back")
         swap_back(unit)
-        sync_directory(os.path.dirname(unit.live))
+    sync_parents(journal)
+    describe_staying(journal, restored=False)
+
+
+def sync_parents(journal: Journal) -> None:
+    """Make the names of all exchanged paths survive a power cut."""
+    for directory in {os.path.dirname(unit.live) for unit in journal.units}:
+        if os.path.isdir(directory):
+            sync_directory(directory)
+
+
+def describe_staying(journal: Journal, *, restored: bool) -> dict[bytes, dict[str, str]]:
+    """Give the directories that stay in place the metadata of the archive, or their own back; deepest first.
+
+    Return what could not be set, and why, for each path.
+    """
+    refused = {}
+    for record in sorted(journal.staying, key=lambda one: one.path, reverse=True):
+        if os.path.isdir(record.path):
+            drop_other_attributes(record.path, record.before.xattrs if not restored else record.after.xattrs)
+            refused[record.path] = apply_metadata(record.path, record.after if restored else record.before)
+    return refused
+
+
+def _set_aside(directory: bytes) -> list[str]:
+    """Rename a staging directory to the name under which replaced files are kept; return it if it exists."""
+    target = directory + b"-replaced"
+    if os.path.lexists(directory):
+        os.rename(directory, target)
+    return [os.fsdecode(target)] if os.path.lexists(target) else []
 
 
 def reopen(place: Place, journal: Journal) -> Journal:
@@ -81,17 +112,21 @@ def reopen(place: Place, journal: Journal) -> Journal:
 
 
 def clear(place: Place, journal: Journal, observer: BackupObserver) -> tuple[str, ...]:
-    """Remove the staging directories and close the journal; return where replaced files were kept."""
+    """Remove the staging directories and close the journal; return where replaced files were kept.
+
+    Replaced files that cannot be removed are kept too: they must not block the next restore.
+    """
     kept = []
     for directory in journal.staging:
         observer.step("clean up")
         if journal.keep_replaced and journal.state == "committed":
-            target = directory + b"-replaced"
-            if os.path.lexists(directory):
-                os.rename(directory, target)
-            kept.append(os.fsdecode(target))
-        else:
+            kept += _set_aside(directory)
+            continue
+        try:
             remove_tree(directory)
+        except OSError:
+            kept += _set_aside(directory)
+    describe_staying(journal, restored=journal.state == "committed")
     observer.step("close journal")
     close_journal(place)
     return tuple(kept)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from toombos_cli.backup.archive.attributes import ACCESS_ACL, apply_attributes, rights_of_group
+from toombos_cli.backup.archive.attributes import ACCESS_ACL, apply_attributes, read_attributes, rights_of_group
 from toombos_cli.backup.archive.format import Entry
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.safety import is_within
@@ -17,6 +17,7 @@ from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME
 from toombos_cli.backup.reports import NotSet
+from toombos_cli.backup.transaction.targets import below_one
 from toombos_cli.base.directories import sync_directory
 from toombos_cli.base.text import printable
 
@@ -64,10 +65,12 @@ class StagingArea:
 
     def path_of(self, name: bytes) -> bytes | None:
         """Return where a member is staged, or None if it is not wanted."""
-        for unit, path in self.places.items():
-            if is_within(name, unit):
-                return path + name[len(unit) :]
-        return None
+        return below_one(name, self.places)
+
+    def bytes_in(self, directory: bytes) -> int:
+        """Return the size of what is unpacked in a staging directory, without files that have holes."""
+        staged = ((entry, self.path_of(entry.name)) for entry in self.archive.manifest.entries)
+        return sum(e.size for e, path in staged if path and is_within(path, directory) and "sparse" not in e.flags)
 
     def finish_directories(self) -> None:
         """Set the modes and times of directories, deepest first, after all their content is in place."""
@@ -173,6 +176,19 @@ def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
         os.chmod(path, mode)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
     return refused
+
+
+def entry_of(path: bytes) -> Entry:
+    """Return the owner, mode, times and attributes of a directory on disk, as an archive describes them."""
+    status = os.lstat(path)
+    return Entry(
+        type="dir",
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        mtime_ns=status.st_mtime_ns,
+        xattrs=read_attributes(path),
+    )
 
 
 def _write_all(fd: int, piece: memoryview) -> None:
