@@ -105,11 +105,12 @@ class Site:
 
 
 def snapshot_tree(top: Path, leave_out: tuple[bytes, ...] = ()) -> dict[bytes, tuple[object, ...]]:
-    """Return name -> (type, mode, mtime_ns, content or target) for everything below `top`."""
+    """Return name -> (type, mode, mtime_ns, content or target, names of the file) for everything below `top`."""
+    first: dict[int, bytes] = {}
     found: dict[bytes, tuple[object, ...]] = {}
 
     def visit(directory: bytes, prefix: bytes) -> None:
-        for name in os.listdir(directory):
+        for name in sorted(os.listdir(directory)):
             if not prefix and name in leave_out:
                 continue
             path = os.path.join(directory, name)
@@ -119,9 +120,13 @@ def snapshot_tree(top: Path, leave_out: tuple[bytes, ...] = ()) -> dict[bytes, t
             elif stat.S_ISDIR(status.st_mode):
                 found[prefix + name] = ("dir", stat.S_IMODE(status.st_mode), status.st_mtime_ns)
                 visit(path, prefix + name + b"/")
-            else:
+            elif stat.S_ISREG(status.st_mode):
                 mode = stat.S_IMODE(status.st_mode)
-                found[prefix + name] = ("file", mode, status.st_mtime_ns, digest(path))
+                same_as = first.setdefault(status.st_ino, prefix + name) if status.st_nlink > 1 else b""
+                found[prefix + name] = ("file", mode, status.st_mtime_ns, digest(path), same_as)
+            else:
+                kind, mode = stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode)
+                found[prefix + name] = (f"special {kind:o}", mode, status.st_mtime_ns)
 
     visit(os.fsencode(top), b"")
     return found

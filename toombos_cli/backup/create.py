@@ -15,7 +15,7 @@ from typing import BinaryIO
 from toombos_cli import __version__
 from toombos_cli.backup.archive.encryption import NO_KEYS, Keys, seal
 from toombos_cli.backup.archive.file_reader import Intake
-from toombos_cli.backup.archive.format import FORMAT, ArchiveKind, ArchiveManifest, DatabaseRecord, Header, Root
+from toombos_cli.backup.archive.format import ArchiveKind, ArchiveManifest, DatabaseRecord, Header, Root
 from toombos_cli.backup.archive.reader import Archive, verify_contents
 from toombos_cli.backup.archive.writer import ArchiveWriter, Written
 from toombos_cli.backup.databases import snapshot
@@ -37,7 +37,7 @@ from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
-from toombos_cli.backup.selection import BackupSelection, Found, Scope, select
+from toombos_cli.backup.selection import BackupSelection, Found, Scope, format_of, outside_databases, select
 from toombos_cli.backup.transaction.journal import refuse_open_journal
 from toombos_cli.backup.tree_removal import remove_tree
 from toombos_cli.base.errors import OperationError
@@ -49,6 +49,8 @@ from toombos_cli.project.backup_coverage import Holdings, load_holdings, save_ho
 from toombos_cli.settings.backup_gaps import Gap, GapKind
 
 _ROOM_BYTES = 16 << 20
+_NOT_AS_READ = frozenset({"shrunk", "changed"})
+"""The flags of files whose content is not that of one moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +154,7 @@ def _check_room(place: Place, selection: BackupSelection) -> None:
 def _write(
     plan: BackupPlan, selection: BackupSelection, now: datetime, partial: Path, observer: BackupObserver
 ) -> tuple[Written, Intake]:
-    number = FORMAT if any(found.xattrs for found in selection.found) else 1
+    number = format_of(selection.found)
     header = Header(
         format=number,
         min_reader=number,
@@ -253,6 +255,7 @@ def _nothing(plan: BackupPlan, selection: BackupSelection, duration_s: float) ->
         absent=tuple(selection.absent),
         flagged=(),
         gaps=plan.gaps,
+        unmatched=selection.unmatched,
     )
 
 
@@ -286,10 +289,12 @@ def _report(
         absent=tuple(selection.absent),
         gaps=(*plan.gaps, *excluded),
         saved=_saved(written.manifest, (*_mounted(selection), *sorted(plan.scope.databases))),
+        outside=outside_databases(selection),
+        unmatched=selection.unmatched,
         flagged=tuple(
-            Skipped(path=printable(entry.name), reason=", ".join(entry.flags))
+            Skipped(path=printable(entry.name), reason=", ".join(_NOT_AS_READ.intersection(entry.flags)))
             for entry in written.manifest.entries
-            if set(entry.flags) - {"sparse"}
+            if _NOT_AS_READ.intersection(entry.flags)
         ),
     )
 

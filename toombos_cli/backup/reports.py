@@ -32,6 +32,14 @@ class DatabaseReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutsideDatabase:
+    """A link to a SQLite database that no root contains: a backup holds the link alone."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateReport(Report):
     """`toombos backup`: one new archive; `archive` is "" if there was nothing to back up and none was made.
 
@@ -39,6 +47,7 @@ class CreateReport(Report):
     every file was readable, every database sound, and a regular one has no FAIL among its `gaps`. `remote` is the
     address of the copy, `remote_problem` why there is none, `remote_hint` what to do. `absent` are the roots that do
     not exist, `saved` the number of files of each root, database and mounted file system.
+    `unmatched` are the exclude patterns that match nothing, `outside` the links to databases that no root contains.
     """
 
     kind: ClassVar[str] = "backup_create"
@@ -60,6 +69,8 @@ class CreateReport(Report):
     flagged: tuple[Skipped, ...]
     gaps: tuple[Gap, ...] = ()
     saved: dict[str, int] = field(default_factory=dict)
+    outside: tuple[OutsideDatabase, ...] = ()
+    unmatched: tuple[str, ...] = ()
     remote: str | None = None
     remote_problem: str = ""
     remote_hint: str = ""
@@ -71,12 +82,19 @@ class CreateReport(Report):
             return Verdict.ERROR
         if not self.files:
             return Verdict.FAIL
-        return Verdict.WARN if self.gaps else Verdict.PASS
+        return Verdict.WARN if self.gaps or self.outside else Verdict.PASS
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The reason why nothing was backed up, and each gap."""
-        told = gap_problems(self.gaps)
+        told = gap_problems(self.gaps) + tuple(
+            Problem(
+                message=f"{one.path} is a link to {one.target}, a database in no root: only the link is saved",
+                where="toombos.toml, [backup] roots",
+                hint="move the database into a root, or make the link itself a root",
+            )
+            for one in self.outside
+        )
         if self.files or not self.complete:
             return told
         if self.roots:

@@ -1,8 +1,6 @@
 """Selects what to back up: walks the roots, applies the rules, and records what it left out and why."""
 
-import fnmatch
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,12 +10,18 @@ import msgspec
 
 from toombos_cli.backup.archive import safety
 from toombos_cli.backup.archive.attributes import read_attributes
-from toombos_cli.backup.archive.format import EntryType, Root
+from toombos_cli.backup.archive.format import FORMAT, EntryType, Root, is_far
 from toombos_cli.backup.databases import COMPANIONS, is_sqlite
 from toombos_cli.backup.directory.paths import STAGING_PREFIX
+from toombos_cli.backup.reports import OutsideDatabase
+from toombos_cli.base.exclude_patterns import ExcludePatterns
+from toombos_cli.base.text import printable
 
 _DAY_S = 86_400
 _STAGING = STAGING_PREFIX.encode()
+
+
+_KINDS = frozenset({stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO})
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # there are many, and no cycles
@@ -57,10 +61,15 @@ class BackupSelection:
     left_out: dict[bytes, str] = field(default_factory=dict)  # name: reason
     unreadable: dict[bytes, str] = field(default_factory=dict)  # name: reason
 
+    unmatched: tuple[str, ...] = ()
+    """The exclude patterns that match nothing."""
+    outside: dict[bytes, bytes] = field(default_factory=dict)
+    """The links to SQLite databases that no root contains, each with the path of the database."""
+
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to save: directories alone are not worth an archive."""
-        return not self.unreadable and all(found.type == "dir" for found in self.found)
+        return not self.unreadable and all(found.type in ("dir", "fifo") for found in self.found)
 
     @property
     def total_bytes(self) -> int:
@@ -71,7 +80,7 @@ class BackupSelection:
 def select(scope: Scope, now: float) -> BackupSelection:
     """Return everything below the roots that the rules do not exclude; `now` is in seconds since the epoch."""
     selection = BackupSelection()
-    excluded = _matcher(scope.exclude)
+    excluded = ExcludePatterns(scope.exclude)
     above: set[bytes] = set()
     for root in outermost(scope.roots):
         name = root.path.encode()
@@ -82,9 +91,33 @@ def select(scope: Scope, now: float) -> BackupSelection:
         selection.roots.append(root)
         _add_above(scope.project, name, above, selection)
         newest = now - root.log_days * _DAY_S if root.log_days is not None else None
-        walk = _Walk(scope, name, excluded, newest, selection)
+        walk = _Walk(scope, excluded, newest, selection)
         walk.visit(name, path)
+    selection.unmatched = excluded.unmatched
     return selection
+
+
+def format_of(found: Iterable[Found]) -> int:
+    """Return the oldest format that can describe everything that was found."""
+    number = 1
+    for one in found:
+        if (
+            one.type in ("symlink", "fifo")
+            or is_far(one.status.st_mtime_ns)
+            or (one.type == "file" and one.status.st_nlink > 1)
+        ):
+            return FORMAT
+        if one.xattrs:
+            number = 2
+    return number
+
+
+def outside_databases(selection: BackupSelection) -> tuple[OutsideDatabase, ...]:
+    """Return the links to SQLite databases that no root contains."""
+    return tuple(
+        OutsideDatabase(path=printable(name), target=printable(target))
+        for name, target in sorted(selection.outside.items())
+    )
 
 
 def live_path(project: Path, name: bytes) -> bytes:
@@ -114,9 +147,10 @@ def _add_above(project: Path, name: bytes, above: set[bytes], selection: BackupS
 
 class _Walk:
     def __init__(
-        self, scope: Scope, root: bytes, excluded: re.Pattern[str], newest: float | None, selection: BackupSelection
+        self, scope: Scope, excluded: ExcludePatterns, newest: float | None, selection: BackupSelection
     ) -> None:
-        self._scope, self._root, self._excluded, self._newest = scope, root, excluded, newest
+        self._scope, self._excluded, self._newest = scope, excluded, newest
+        self._roots = [live_path(scope.project, root.path.encode()) for root in scope.roots]
         self._own = os.path.realpath(os.fsencode(scope.backup_directory))
         self._out = selection
 
@@ -133,28 +167,44 @@ class _Walk:
         """Add `path`; return whether it is a directory to go into."""
         try:
             status = os.lstat(path)
+            reason = self._reason_to_skip(name, path, status)
+            complaint = None if reason else self._complaint(name, path, status)
+            if reason:
+                self._out.left_out[name] = reason
+            elif complaint:
+                self._out.unreadable[name] = complaint
+            else:
+                self._take(name, path, status)
+                return stat.S_ISDIR(status.st_mode)
         except FileNotFoundError:
             self._out.left_out[name] = "vanished while the tree was read"
-            return False
         except OSError as error:
             self._out.unreadable[name] = error.strerror or "not readable"
-            return False
-        reason = self._reason_to_skip(name, path, status)
-        if reason:
-            self._out.left_out[name] = reason
-        elif stat.S_ISDIR(status.st_mode):
-            self._add(name, path, status, "dir")
-            return True
-        elif stat.S_ISLNK(status.st_mode):
-            self._add(name, path, status, "symlink")
-        else:
-            self._add(name, path, status, "file", is_database=name in self._scope.databases or is_sqlite(path))
         return False
+
+    def _take(self, name: bytes, path: bytes, status: os.stat_result) -> None:
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFDIR:
+            self._add(name, path, status, "dir")
+        elif kind == stat.S_IFIFO:
+            self._add(name, path, status, "fifo")
+        elif kind == stat.S_IFREG:
+            self._add(name, path, status, "file", is_database=name in self._scope.databases or is_sqlite(path))
+        else:
+            self._add(name, path, status, "symlink")
+            real = os.path.realpath(path)
+            if not any(safety.is_within(real, root) for root in self._roots) and is_sqlite(real):
+                self._out.outside[name] = real
+
+    def _complaint(self, name: bytes, path: bytes, status: os.stat_result) -> str | None:
+        """Return why an archive cannot hold something that belongs in it, or None."""
+        is_link = stat.S_ISLNK(status.st_mode)
+        return safety.name_complaint(name) or (safety.link_complaint(os.readlink(path)) if is_link else None)
 
     def _add(
         self, name: bytes, path: bytes, status: os.stat_result, kind: EntryType, *, is_database: bool = False
     ) -> None:
-        xattrs = read_attributes(path) if kind != "symlink" else {}
+        xattrs = read_attributes(path) if kind in ("file", "dir") else {}
         found = Found(name=name, path=path, status=status, type=kind, is_database=is_database, xattrs=xattrs)
         self._out.found.append(found)
 
@@ -174,28 +224,12 @@ class _Walk:
     def _reason_to_skip(self, name: bytes, path: bytes, status: os.stat_result) -> str | None:
         if path == self._own or os.path.basename(name).startswith(_STAGING):
             return "belongs to toombos"
-        complaint = safety.name_complaint(name)
-        if complaint:
-            return complaint
-        if stat.S_ISLNK(status.st_mode):
-            complaint = safety.link_complaint(name, os.readlink(path), self._root)
-            if complaint:
-                return complaint
-        elif not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            return "is a socket, fifo or device"
+        if stat.S_IFMT(status.st_mode) not in _KINDS:
+            return "is a socket or device"
         if name in self._scope.always:
             return None
-        if self._excluded.match(name.decode(errors="surrogateescape")):
+        if self._excluded.matches(os.fsdecode(name), is_directory=stat.S_ISDIR(status.st_mode)):
             return "excluded by the manifest"
         if self._newest is not None and stat.S_ISREG(status.st_mode) and status.st_mtime < self._newest:
             return "is an old log"
         return None
-
-
-def _matcher(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Return a pattern that matches names by their whole path, or by their last part if it has no slash."""
-    alternatives = []
-    for pattern in patterns:
-        body = fnmatch.translate(pattern)
-        alternatives.append(body if "/" in pattern else f"(?:.*/)?{body}")
-    return re.compile("|".join(alternatives) or r"(?!)", re.DOTALL)

@@ -53,6 +53,7 @@ RULES: tuple[Check[SettingsFacts], ...] = (
     _rule("client_urls", "callers use the right ports", ports.client_urls, "port_clash", "types"),
     _rule("ports", "ports can be opened", ports.ports, "port_clash"),
     _rule("prometheus", "Prometheus scrapes every service", ports.prometheus, "port_clash"),
+    _rule("excludes", "exclude patterns match something", backups.excludes),
     _rule("example_diff", ".env.example is up to date", names.example_diff, *_LOST),
     _rule("backup_gaps", "a backup holds what it should", backups.gaps),
     # An error in .env was written after the start: once it is fixed, the file may equal what the services have.

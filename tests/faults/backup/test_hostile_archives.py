@@ -1,5 +1,6 @@
 """Archives made to escape, to grow or to crash: refused entirely, and nothing outside the staging directory changes."""
 
+import os
 import random
 import tarfile
 from pathlib import Path
@@ -32,6 +33,7 @@ def plain(path: str, **more: object) -> tuple[Entry, bytes]:
     return file_entry(path, **more), b"x"
 
 
+SECOND = (("b", "data/a"), ("c", "data/b"))
 ESCAPES = {
     "parent": [DATA, plain("../../etc/passwd")],
     "absolute": [DATA, plain("/abs")],
@@ -44,9 +46,16 @@ ESCAPES = {
     "duplicate name": [DATA, plain("data/x"), plain("data/x")],
     "file below a file": [DATA, plain("data/x"), plain("data/x/y")],
     "file without its directory": [DATA, plain("data/deep/x")],
-    "absolute link": [DATA, link("data/l", "/etc")],
-    "link out of its root": [DATA, link("data/l", "../..")],
-    "link that climbs after a name": [DATA, link("data/l", "a/../../..")],
+    "root that is a link": [link("data", "/etc")],
+    "link to an empty name": [DATA, link("data/l", "")],
+    "second name of a link": [DATA, link("data/l", "/etc/passwd"), plain("data/x", link="data/l")],
+    "second name of a later file": [DATA, plain("data/x", link="data/y"), plain("data/y")],
+    "second name of another content": [DATA, (file_entry("data/y", b"y"), b"y"), plain("data/x", link="data/y")],
+    "second name of a file elsewhere": [DATA, plain("data/x", link="/etc/passwd")],
+    "second name of a second name": [DATA, plain("data/a"), *(plain(f"data/{n}", link=t) for n, t in SECOND)],
+    "fifo with content": [DATA, (Entry(path="data/f", type="fifo", mode=0o600, size=1), b"x")],
+    "directory with a target": [DATA, (Entry(path="data/d", type="dir", mode=0o700, link="x"), b"")],
+    "time beyond 64 bits of seconds": [DATA, plain("data/x", mtime_s=2**63)],
     "file through a link": [DATA, link("data/l", "d"), plain("data/l/x")],
     "reserved name": [DATA, plain("manifest.json")],
     "long name": [DATA, plain("data/" + "n" * 256)],
@@ -93,6 +102,20 @@ def test_an_archive_with_a_bad_member_is_refused_as_a_whole(
             manifest=lambda encoded: encoded.replace(msgspec.json.encode(harmless[1][0]), listing),
         )
     assert_refused(site, archive)
+
+
+@pytest.mark.parametrize("target", ["/etc", "../..", "a/../../..", "../../outside/canary"])
+def test_a_link_out_of_its_root_is_restored_and_never_followed(site: Site, tmp_path: Path, target: str) -> None:
+    outside = site.project.parent
+    before = snapshot_tree(outside, leave_out=(b"project",))
+    site.restore(build(tmp_path / "links", [DATA, link("data/l", target), plain("data/x")]))
+    assert os.readlink(site.project / "data" / "l") == target  # noqa: PTH115  (the bare text)
+    site.fill("new")
+    site.restore(
+        build(tmp_path / "links", [DATA, (Entry(path="data/l", type="dir", mode=0o755), b""), plain("data/l/x")])
+    )
+    assert not (site.project / "data" / "l").is_symlink()
+    assert snapshot_tree(outside, leave_out=(b"project",)) == before
 
 
 @pytest.mark.parametrize(

@@ -29,16 +29,24 @@ NAMES = st.one_of(
         lambda name: name not in (".", "..") and len(os.fsencode(name)) <= 255
     ),
 ).map(os.fsencode)
-TIMES = st.integers(-(10**9), 4 * 10**9).flatmap(lambda s: st.integers(0, 999_999_999).map(lambda n: s * 10**9 + n))
+TIMES = st.integers(-(2**31), 15_032_385_535).flatmap(
+    lambda s: st.integers(0, 999_999_999).map(lambda n: s * 10**9 + n)
+)
 MODES = st.sampled_from([0o600, 0o644, 0o755, 0o400, 0o640, 0o1644, 0o4755])
 FILES = st.tuples(
     st.just("file"), st.binary(max_size=2000) | st.sampled_from([0, 512, 513, 70_000]).map(bytes), MODES, TIMES
 )
-LINKS = st.tuples(st.just("link"), st.sampled_from([b"target", b"./near", b"deep/er", b"l" * 150, b"caf\xe9"]), TIMES)
+TARGETS = [b"target", b"./near", b"deep/er", b"l" * 150, b"caf\xe9", b"/etc/passwd", b"../../x", b"a/../b"]
+LINKS = st.tuples(
+    st.just("link"),
+    st.sampled_from(TARGETS),
+    TIMES,
+)
 HOLES = st.tuples(st.just("sparse"), st.integers(2, 40), MODES, TIMES)
+FIFOS = st.tuples(st.just("fifo"), st.sampled_from([0o600, 0o644]), TIMES)
 HARD = st.tuples(st.just("hard"))
 NODES = st.recursive(
-    FILES | LINKS | HOLES | HARD,
+    FILES | LINKS | HOLES | FIFOS | HARD,
     lambda inner: st.tuples(
         st.just("dir"), st.dictionaries(NAMES, inner, max_size=4), st.sampled_from([0o755, 0o700, 0o2750]), TIMES
     ),
@@ -56,6 +64,8 @@ def plant(directory: bytes, tree: dict[bytes, tuple[object, ...]]) -> None:
             plant(path, facts[0])  # type: ignore[arg-type]  # by construction
         elif kind == "link":
             os.symlink(facts[0], path)  # type: ignore[arg-type]  # noqa: PTH211  (names are raw bytes)
+        elif kind == "fifo":
+            os.mkfifo(path)
         elif kind == "hard":
             other = os.path.join(directory, b"first")  # noqa: PTH118  (names are raw bytes)
             with open(other, "ab"):  # noqa: PTH123  (names are raw bytes)
@@ -71,7 +81,7 @@ def plant(directory: bytes, tree: dict[bytes, tuple[object, ...]]) -> None:
                 os.write(fd, facts[0])  # type: ignore[arg-type]  # by construction
             os.close(fd)
         if kind != "link":
-            os.chmod(path, facts[1])  # type: ignore[arg-type]  # noqa: PTH101  (names are raw bytes)
+            os.chmod(path, facts[-2])  # type: ignore[arg-type]  # noqa: PTH101  (names are raw bytes)
         when = int(str(facts[-1]))
         os.utime(path, ns=(when, when), follow_symlinks=False)
 
@@ -94,7 +104,9 @@ def test_any_tree_survives_toombos_and_tar(tar: str, tree: dict[bytes, tuple[obj
         before = site.tree()
         report = site.backup()
         if not report.archive:  # directories alone are not worth an archive
-            assert all(path.is_dir() and not path.is_symlink() for path in (project / "data").rglob("*"))
+            assert all(
+                path.is_fifo() or (path.is_dir() and not path.is_symlink()) for path in (project / "data").rglob("*")
+            )
             return
         by_hand.mkdir()
         subprocess.run([tar, "--zstd", "-xpf", report.archive, "-C", str(by_hand)], check=True)

@@ -1,6 +1,7 @@
 """What a restore changes, keeps and rolls back."""
 
 import os
+import socket
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -74,8 +75,8 @@ def test_restoring_only_a_path_that_is_not_in_the_archive_is_a_usage_error(tmp_p
         site.restore(archive, only=(path,))
 
 
-def test_live_files_that_no_backup_contains_stay(tmp_path: Path) -> None:
-    """Exchanging a root keeps excluded directories, old logs and links out of the root."""
+def test_live_files_that_no_backup_contains_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exchanging a root keeps excluded directories, old logs and sockets."""
     site = Site(tmp_path, exclude=("data/prometheus",)).fill("old")
     site.scope = replace(site.scope, roots=tuple(replace_log_days(root, 7) for root in site.scope.roots))
     archive = site.backup().archive
@@ -83,12 +84,14 @@ def test_live_files_that_no_backup_contains_stay(tmp_path: Path) -> None:
     site.write("data/prometheus/wal/0001", "samples")
     site.write("logs/old.log", "evidence")
     os.utime(tmp_path / "logs" / "old.log", (time.time() - 30 * 86_400,) * 2)
-    (tmp_path / "data" / "out").symlink_to("/etc/hostname")
+    with socket.socket(socket.AF_UNIX) as listener:
+        monkeypatch.chdir(tmp_path / "data")
+        listener.bind("s")
     report = site.restore(archive)
-    assert set(report.kept) == {"data/out", "data/prometheus", "logs/old.log"}
+    assert set(report.kept) == {"data/s", "data/prometheus", "logs/old.log"}
     assert (tmp_path / "data" / "prometheus" / "wal" / "0001").read_text() == "samples"
     assert (tmp_path / "logs" / "old.log").read_text() == "evidence"
-    assert (tmp_path / "data" / "out").is_symlink()
+    assert (tmp_path / "data" / "s").is_socket()
 
 
 def replace_log_days(root: object, days: float) -> object:

@@ -36,6 +36,16 @@ def read_attributes(path: bytes) -> dict[str, bytes]:
         return {}
 
 
+def has_capabilities(fd: int) -> bool:
+    """Report whether an open program has file capabilities, which let it do some of what root may (man 7)."""
+    if not hasattr(os, "getxattr"):
+        return False
+    try:
+        return bool(os.getxattr(fd, "security.capability"))
+    except OSError:
+        return False
+
+
 def apply_attributes(path: bytes, attributes: dict[str, bytes]) -> dict[str, str]:
     """Set the attributes. Return the reason for each that the file system or the user's rights do not allow."""
     refused = {}

@@ -9,15 +9,18 @@ from typing import BinaryIO
 
 import msgspec
 
-from toombos_cli.backup.archive.format import DatabaseRecord, Entry, EntryType, named
+from toombos_cli.backup.archive.attributes import has_capabilities
+from toombos_cli.backup.archive.format import DatabaseRecord, Entry, EntryType, named, timed
 from toombos_cli.backup.archive.writer import ArchiveWriter
 from toombos_cli.backup.databases import COMPANIONS
+from toombos_cli.backup.inode_flags import flags_of, read_flags
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.selection import Found
 
 _CHUNK_BYTES = 1 << 20
 _WHOLE_BYTES = 1 << 20  # a file up to this size is read at once, and read again if it changed meanwhile
 _TRIES = 3
+_NO_NAMES = {"path": "", "path_b64": b"", "link": "", "link_b64": b""}
 
 
 @dataclass(slots=True)
@@ -28,14 +31,17 @@ class Intake:
     observer: BackupObserver
     unreadable: dict[bytes, str] = field(default_factory=dict)
     left_out: dict[bytes, str] = field(default_factory=dict)
+    first_names: dict[tuple[int, int], Entry] = field(default_factory=dict)
 
     def add(self, found: Found) -> Entry | None:
         """Add a file and return its entry, or None if it could not be read."""
         if found.type == "dir":
-            return self.writer.add(make_entry(found, found.status, "dir"))
+            return self.writer.add(make_entry(found, found.status, "dir", flags=flags_of(found.path)))
         try:
             if found.type == "symlink":
                 return self.writer.add(make_entry(found, found.status, "symlink", target=os.readlink(found.path)))
+            if found.type == "fifo":
+                return self.writer.add(make_entry(found, found.status, "fifo"))
             fd = os.open(found.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             self.left_out[found.name] = "vanished while the backup ran"
@@ -48,9 +54,22 @@ class Intake:
             if not stat.S_ISREG(status.st_mode):
                 self.left_out[found.name] = "is no longer a regular file"
                 return None
-            return self._whole(found, fd, status) if status.st_size <= _WHOLE_BYTES else self._stream(found, fd, status)
+            return self._add_file(found, fd, status)
         finally:
             os.close(fd)
+
+    def _add_file(self, found: Found, fd: int, status: os.stat_result) -> Entry | None:
+        """Add an open file; a file that has several names is read once, and its other names refer to the first."""
+        inode = status.st_dev, status.st_ino
+        first = self.first_names.get(inode)
+        if first is not None:
+            names = _NO_NAMES | named(found.name, first.name)
+            return self.writer.add(msgspec.structs.replace(first, **names))
+        add = self._whole if status.st_size <= _WHOLE_BYTES else self._stream
+        entry = add(found, fd, status)
+        if entry and status.st_nlink > 1:
+            self.first_names[inode] = entry
+        return entry
 
     def add_snapshot(self, found: Found, copy: Path, facts: DatabaseRecord) -> None:
         """Add a database's snapshot under the live file's name, mode and time."""
@@ -85,7 +104,7 @@ class Intake:
             unchanged = (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size)
             if unchanged and len(content) == before.st_size:
                 break
-        flags = () if unchanged else ("changed",)
+        flags = (*_inode_flags(fd, before), *(() if unchanged else ("changed",)))
         self.observer.advance(len(content))
         entry = make_entry(found, before, "file", size=len(content), flags=flags)
         return self.writer.add(entry, (content,))
@@ -110,11 +129,21 @@ class Intake:
             for start in range(read, status.st_size, _CHUNK_BYTES):
                 yield bytes(min(_CHUNK_BYTES, status.st_size - start))
 
-        sparse = ("sparse",) if status.st_blocks * 512 < status.st_size else ()
-        entry = self.writer.add(make_entry(found, status, "file", size=status.st_size, flags=sparse), chunks())
+        flags = _inode_flags(fd, status)
+        if status.st_blocks * 512 < status.st_size:
+            flags = (*flags, "sparse")
+        entry = self.writer.add(make_entry(found, status, "file", size=status.st_size, flags=flags), chunks())
         if read < status.st_size:
             entry = self.writer.flag_last("shrunk")
         return entry
+
+
+def _inode_flags(fd: int, status: os.stat_result) -> tuple[str, ...]:
+    """Return the flags of an open file that a restore sets again or reports."""
+    flags = read_flags(fd)
+    if status.st_mode & 0o111 and has_capabilities(fd):
+        flags = (*flags, "capabilities")
+    return flags
 
 
 def make_entry(
@@ -134,7 +163,7 @@ def make_entry(
         mode=stat.S_IMODE(status.st_mode),
         uid=status.st_uid,
         gid=status.st_gid,
-        mtime_ns=status.st_mtime_ns,
+        **timed(status.st_mtime_ns),
         flags=flags,
         xattrs=found.xattrs,
     )

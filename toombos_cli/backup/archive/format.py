@@ -8,14 +8,20 @@ from typing import Any, Literal
 
 import msgspec
 
-FORMAT = 2
-"""The newest format that this version reads. Format 2 adds `xattrs`; an archive without any is written as format 1."""
+FORMAT = 3
+"""The newest format that this version reads.
+
+Format 2 adds `xattrs`; format 3 symbolic links that leave their root, hard links, FIFOs and times outside of 1677 to
+2262. An archive that has none of these is written in the older format.
+"""
 
 HEADER_NAME = b"toombos-backup.json"
 INSTRUCTIONS_NAME = b"RESTORE.txt"
 MANIFEST_NAME = b"manifest.json"
 
-EntryType = Literal["file", "dir", "symlink"]
+_NANOSECONDS = 1_000_000_000
+
+EntryType = Literal["file", "dir", "symlink", "fifo"]
 ArchiveKind = Literal["regular", "safety", "emergency"]
 
 
@@ -51,10 +57,11 @@ class DatabaseRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):  # there are many, and no cycles
-    """One file, directory or symbolic link of an archive.
+    """One file, directory, symbolic link or FIFO of an archive.
 
     `flags`: "sparse" (the file had holes), "shrunk" (it became shorter while it was read, and is padded with zeros),
-    "changed" (it changed during each of three reads).
+    "changed" (it changed during each of three reads), "immutable", "append-only", "capabilities" (it had file
+    capabilities). A file with a `link` is another name of the file that has that name, earlier in the archive.
     """
 
     path: str = ""
@@ -65,6 +72,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
     mode: int
     uid: int = 0
     gid: int = 0
+    mtime_s: int = 0  # only of a time whose nanoseconds need more than 64 bits; `mtime_ns` is added to it
     mtime_ns: int = 0
     link: str = ""
     link_b64: bytes = b""
@@ -79,8 +87,18 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fa
 
     @property
     def target(self) -> bytes:
-        """The target of a symbolic link, as bytes."""
+        """The target of a symbolic link, or the first name of a file that has several, as bytes."""
         return self.link_b64 or self.link.encode()
+
+    @property
+    def time_ns(self) -> int:
+        """The time of the last change, in nanoseconds since 1970."""
+        return self.mtime_s * _NANOSECONDS + self.mtime_ns
+
+    @property
+    def content_bytes(self) -> int:
+        """The number of bytes that follow the header: none for a further name of a file."""
+        return 0 if self.link or self.link_b64 else self.size
 
 
 class ArchiveManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +131,19 @@ class Tail(msgspec.Struct, frozen=True, kw_only=True):
     manifest_bytes: int
     body_sha256: str
     frames: tuple[tuple[int, int], ...]
+
+
+def timed(nanoseconds: int) -> dict[str, Any]:
+    """Return an Entry's time fields: JSON holds integers of 64 bits, file systems hold later times."""
+    if is_far(nanoseconds):
+        seconds, rest = divmod(nanoseconds, _NANOSECONDS)
+        return {"mtime_s": seconds, "mtime_ns": rest}
+    return {"mtime_ns": nanoseconds}
+
+
+def is_far(nanoseconds: int) -> bool:
+    """Report whether a time in nanoseconds does not fit into 64 bits."""
+    return not -(2**63) < nanoseconds < 2**63
 
 
 def named(name: bytes, target: bytes = b"") -> dict[str, Any]:

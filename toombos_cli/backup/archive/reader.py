@@ -95,11 +95,11 @@ class Archive:
             raise BadArchiveError("the header members are not what the manifest says")
         for entry in self.manifest.entries:
             stream.expect(tarblocks.member_header(entry), "the header of", entry)
-            pieces = stream.pieces(entry.size)
+            pieces = stream.pieces(entry.content_bytes)
             yield entry, pieces
             if next(pieces, None) is not None:
                 raise RuntimeError("a member's content was not taken before the next member")
-            stream.expect(tarblocks.padding(entry.size), "the padding of", entry)
+            stream.expect(tarblocks.padding(entry.content_bytes), "the padding of", entry)
         for block in manifest_member(self._encoded_manifest):
             stream.expect(block, "the manifest member")
         stream.expect_end()
@@ -153,7 +153,7 @@ class Archive:
             header.created_at,
             header.kind,
             len(files),
-            sum(entry.size for entry in files),
+            sum(entry.content_bytes for entry in files),
             is_complete(self.manifest),
         )
         if said != found:
@@ -276,5 +276,5 @@ def verify_contents(archive: Archive, observer: BackupObserver) -> None:
         for piece in pieces:
             digest.update(piece)
             observer.advance(len(piece))
-        if entry.type == "file" and digest.hexdigest() != entry.sha256:
+        if entry.type == "file" and not entry.target and digest.hexdigest() != entry.sha256:
             raise BadArchiveError(f"member {printable(entry.name)!r} has a different sha256", where=str(archive.path))

@@ -1,7 +1,7 @@
 """The allow-list of names and links in an archive, applied both when it is written and when it is read."""
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from toombos_cli.backup.archive.attributes import VALUE_MAX_BYTES, is_kept
 from toombos_cli.backup.archive.format import HEADER_NAME, INSTRUCTIONS_NAME, MANIFEST_NAME, Entry, Root
@@ -29,20 +29,20 @@ def check_roots(roots: Iterable[Root]) -> tuple[bytes, ...]:
 
 def check_entries(entries: Sequence[Entry], roots: Sequence[bytes]) -> None:
     """Raise BadArchiveError for the first entry that must not be restored."""
-    seen: dict[bytes, str] = {}
+    seen: dict[bytes, Entry] = {}
     for entry in entries:
         name = entry.name
         complaint = name_complaint(name) or _number_complaint(entry) or _shape_complaint(entry, name)
         if not complaint and name in seen:
             complaint = "occurs twice"
         parent = name.rpartition(b"/")[0]
-        if not complaint and parent and seen.get(parent) != "dir":
+        if not complaint and parent and not (parent in seen and seen[parent].type == "dir"):
             complaint = "is not in a directory of the archive"
         if not complaint:
-            complaint = _place_complaint(entry, name, roots)
+            complaint = _place_complaint(entry, name, roots) or _second_name_complaint(entry, seen)
         if complaint:
             raise BadArchiveError(f"member {printable(name)!r} {complaint}", hint="the whole archive is refused")
-        seen[name] = entry.type
+        seen[name] = entry
 
 
 def name_complaint(name: bytes) -> str | None:
@@ -59,25 +59,11 @@ def name_complaint(name: bytes) -> str | None:
     return None
 
 
-def link_complaint(name: bytes, target: bytes, root: bytes) -> str | None:
-    """Return why a symbolic link could lead out of its root, or None if it cannot, whatever other links exist.
-
-    `..` is allowed only at the front: after a name that is itself a link, it would climb from another place.
-    """
+def link_complaint(target: bytes) -> str | None:
+    """Return why a symbolic link cannot exist, or None. It may lead anywhere: no member is unpacked through a link."""
     if not target or b"\0" in target:
         return "is a link to an empty name"
-    if target.startswith(b"/"):
-        return "is a link to an absolute path"
-    parts = [part for part in target.split(b"/") if part not in (b"", b".")]
-    named = list(itertools.dropwhile(lambda part: part == b"..", parts))
-    if b".." in named:
-        return "is a link with '..' after a name"
-    if len(target) > 4000:
-        return "is a link to a name that is too long"
-    depth_below_root = name.count(b"/") - root.count(b"/")
-    if len(parts) - len(named) >= max(depth_below_root, 1):
-        return "is a link that leaves its root"
-    return None
+    return "is a link to a name that is too long" if len(target) > 4095 else None
 
 
 def is_within(name: bytes, top: bytes) -> bool:
@@ -95,7 +81,22 @@ def _place_complaint(entry: Entry, name: bytes, roots: Sequence[bytes]) -> str |
     if root is None:
         is_above = entry.type == "dir" and any(is_within(other, name) for other in roots)
         return None if is_above else "is outside the archive's roots"
-    return link_complaint(name, entry.target, root) if entry.type == "symlink" else None
+    if entry.type != "symlink":
+        return None
+    return "is a root, and a link" if name == root else link_complaint(entry.target)
+
+
+def _second_name_complaint(entry: Entry, seen: Mapping[bytes, Entry]) -> str | None:
+    """Return why a further name of a file does not name an earlier file of the archive, or None if it does."""
+    if entry.type != "file" or not entry.target:
+        return None
+    first = seen.get(entry.target)
+    is_same = first and first.type == "file" and not first.target and (first.size, first.sha256) == _content(entry)
+    return None if is_same else "is another name of a file that is not in the archive"
+
+
+def _content(entry: Entry) -> tuple[int, str]:
+    return entry.size, entry.sha256
 
 
 def _number_complaint(entry: Entry) -> str | None:
@@ -103,7 +104,7 @@ def _number_complaint(entry: Entry) -> str | None:
         return f"has the mode {entry.mode:o}"
     if not (0 <= entry.uid <= _MAX_ID and 0 <= entry.gid <= _MAX_ID):
         return "has an impossible owner"
-    if not 0 <= entry.size <= _MAX_INT64 or abs(entry.mtime_ns) > _MAX_INT64:
+    if not 0 <= entry.size <= _MAX_INT64 or max(abs(entry.mtime_ns), abs(entry.mtime_s)) > _MAX_INT64:
         return "has an impossible size or time"
     return None
 
@@ -116,13 +117,13 @@ def _may_have(attribute: tuple[str, bytes]) -> bool:
 def _shape_complaint(entry: Entry, name: bytes) -> str | None:
     if (entry.path and entry.path_b64) or (entry.link and entry.link_b64):
         return "has two names or two link targets"
-    if entry.xattrs and (entry.type == "symlink" or not all(map(_may_have, entry.xattrs.items()))):
+    if entry.xattrs and (entry.type in ("symlink", "fifo") or not all(map(_may_have, entry.xattrs.items()))):
         return "has extended attributes that no backup keeps"
     if name in _RESERVED:
         return "has a name that is reserved for the archive itself"
     if entry.type == "file":
         is_hash = len(entry.sha256) == 64 and not entry.sha256.strip("0123456789abcdef")
-        return None if is_hash and not entry.target else "is a file without a checksum or with a link target"
+        return None if is_hash else "is a file without a checksum"
     if entry.size or entry.sha256 or entry.database:
         return f"is a {entry.type} with content"
-    return "is a directory with a link target" if entry.type == "dir" and entry.target else None
+    return f"is a {entry.type} with a link target" if entry.type != "symlink" and entry.target else None

@@ -14,7 +14,8 @@ BLOCK = 512
 END = bytes(2 * BLOCK)
 _NAME_BYTES = 100
 _LONG = b"././@LongLink"
-_TYPES = {"file": b"0", "dir": b"5", "symlink": b"2"}
+_TYPES = {"file": b"0", "dir": b"5", "symlink": b"2", "fifo": b"6"}
+_HARD_LINK = b"1"
 _LAYOUT = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s167s")
 
 
@@ -23,8 +24,8 @@ def member_header(entry: Entry) -> bytes:
     name = entry.name + (b"/" if entry.type == "dir" else b"")
     link = entry.target
     blocks = []
-    seconds, nanoseconds = divmod(entry.mtime_ns, 1_000_000_000)
-    records = _pax_record(b"mtime", _decimal_seconds(entry.mtime_ns)) if nanoseconds else b""
+    seconds, nanoseconds = divmod(entry.time_ns, 1_000_000_000)
+    records = _pax_record(b"mtime", _decimal_seconds(entry.time_ns)) if nanoseconds else b""
     for key, value in entry.xattrs.items():
         records += _pax_record(b"SCHILY.xattr." + key.encode(), value)
     if records:
@@ -38,9 +39,9 @@ def member_header(entry: Entry) -> bytes:
             name=name[:_NAME_BYTES],
             mode=entry.mode,
             owner=(entry.uid, entry.gid),
-            size=entry.size,
+            size=entry.content_bytes,
             mtime=seconds,
-            typeflag=_TYPES[entry.type],
+            typeflag=_HARD_LINK if link and entry.type == "file" else _TYPES[entry.type],
             link=link[:_NAME_BYTES],
         )
     )

@@ -52,9 +52,12 @@ class ArchiveWriter:
         self._frames.cut()
 
     def add(self, entry: Entry, content: Iterable[bytes] = ()) -> Entry:
-        """Write a member and return its entry with the checksum. `content` must yield exactly `entry.size` bytes."""
+        """Write a member and return its entry with the checksum.
+
+        `content` must yield exactly `entry.size` bytes; a further name of a file has none.
+        """
         self._frames.write(tarblocks.member_header(entry))
-        if entry.type == "file":
+        if entry.type == "file" and not entry.target:
             digest = hashlib.sha256()
             for chunk in content:
                 digest.update(chunk)
@@ -96,7 +99,7 @@ class ArchiveWriter:
             created_at=self._header.created_at,
             kind=self._header.kind,
             files=len(files),
-            data_bytes=sum(entry.size for entry in files),
+            data_bytes=sum(entry.content_bytes for entry in files),
             complete=is_complete(manifest),
             manifest_frame=manifest_frame,
             manifest_bytes=len(encoded),

@@ -6,6 +6,7 @@ Unpack and check beside the live tree; stop the services; safety backup; journal
 import contextlib
 import os
 import secrets
+import shlex
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from toombos_cli.backup.archive.reader import Archive, verify_contents
 from toombos_cli.backup.create import BackupPlan, create_locked
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.inode_flags import flags_of
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
 from toombos_cli.backup.reports import CreateReport, NotSet
@@ -76,6 +78,7 @@ class Attempt:
         self._journal = Journal(state="staging", archive=str(archive.path), staging=self._targets.staging)
 
     def run(self) -> RestoredArchive:
+        self._refuse_immovable()
         if self._request.preview:
             with disk_errors("the preview failed", self._place.project):
                 return self._preview()
@@ -155,6 +158,7 @@ class Attempt:
             )
         kept = self._keep()
         self._stage.finish_directories()
+        self._stage.set_flags()
         for directory in self._targets.staging:
             sync_directory(os.path.join(directory, b"new"))
         saved_at = Path(safety.archive)
@@ -323,6 +327,17 @@ class Attempt:
                     f"not enough disk space to restore: {size(needed)} needed, {size(free)} free",
                     where=os.fsdecode(os.path.dirname(directory)),
                     hint=here("backup", "prune"),
+                )
+
+    def _refuse_immovable(self) -> None:
+        """Raise RefusedError for a path that the kernel does not let anybody rename."""
+        for target in self._targets.items:
+            flags = flags_of(target.live)
+            if flags:
+                raise RefusedError(
+                    f"{printable(target.name)!r} is {' and '.join(flags)}, so it cannot be replaced",
+                    where=os.fsdecode(target.live),
+                    hint=f"chattr -ia {shlex.quote(os.fsdecode(target.live))}",
                 )
 
     def _refuse_holders(self) -> None:

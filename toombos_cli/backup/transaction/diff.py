@@ -56,7 +56,8 @@ def from_disk(found: Iterable[Found]) -> dict[bytes, Callable[[Entry], bool]]:
 
 
 def _shape(entry: Entry) -> tuple[object, ...]:
-    return entry.type, entry.mode if entry.type != "symlink" else 0, entry.size, entry.target, entry.xattrs
+    target, mode = (entry.target, 0) if entry.type == "symlink" else (b"", entry.mode)
+    return entry.type, mode, entry.size, target, entry.xattrs
 
 
 def _equals(mine: Found, other: Entry) -> bool:
@@ -66,7 +67,7 @@ def _equals(mine: Found, other: Entry) -> bool:
         return os.readlink(mine.path) == other.target
     if stat.S_IMODE(mine.status.st_mode) != other.mode or mine.xattrs != other.xattrs:
         return False
-    if mine.type == "dir":
+    if mine.type in ("dir", "fifo"):
         return True
     try:
         if mine.is_database:

@@ -2,18 +2,20 @@
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from toombos_cli.backup.archive.attributes import ACCESS_ACL, apply_attributes, read_attributes, rights_of_group
-from toombos_cli.backup.archive.format import Entry
+from toombos_cli.backup.archive.format import Entry, is_far, timed
 from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.safety import is_within
 from toombos_cli.backup.databases import judge
 from toombos_cli.backup.durable import can_sync_filesystem, sync_filesystem
 from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.inode_flags import FLAG_NAMES, set_flags
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME
 from toombos_cli.backup.reports import NotSet
@@ -44,12 +46,18 @@ class StagingArea:
         """Write every wanted member and read it back. Raise BadArchiveError; the caller removes the staging."""
         self.observer.step("unpack", self.archive.tail.data_bytes)
         checks: list[Future[None]] = []
+        orphans = self._orphans()
         pool = ThreadPoolExecutor(2, thread_name_prefix="check")
         try:
             for entry, pieces in self.archive.members():
                 path = self.path_of(entry.name)
-                if path is None:
+                if entry.name in orphans:
+                    self._write_file(orphans[entry.name], entry, pieces)
+                    self._check_file(orphans[entry.name], entry)
+                elif path is None:
                     self._pass_over(pieces)
+                elif entry.type == "file" and entry.target:
+                    self._add_name(path, entry, orphans)
                 elif entry.type == "file":
                     self._write_file(path, entry, pieces)
                     checks.append(pool.submit(self._check_file, path, entry))
@@ -63,14 +71,56 @@ class StagingArea:
         self._sync_at_once()
         self._check_databases()
 
+    def _orphans(self) -> dict[bytes, bytes]:
+        """Return the first names of files of which only other names are restored, and where each waits for them."""
+        orphans: dict[bytes, bytes] = {}
+        for entry in self.archive.manifest.entries:
+            path = self.path_of(entry.name) if entry.type == "file" and entry.target else None
+            if path and self.path_of(entry.target) is None:
+                beside = next(staged for staged in self.places.values() if is_within(path, staged))
+                orphans.setdefault(entry.target, os.path.dirname(beside) + b"/.name-%d" % len(orphans))
+        return orphans
+
+    def _add_name(self, path: bytes, entry: Entry, orphans: dict[bytes, bytes]) -> None:
+        """Give a file a further name; one on another file system becomes a file of its own."""
+        first = self.path_of(entry.target)
+        if first is None:
+            first = orphans[entry.target]
+        try:
+            os.link(first, path, follow_symlinks=False)
+        except OSError:
+            shutil.copyfile(first, path)
+            self._check_file(path, entry)
+
     def path_of(self, name: bytes) -> bytes | None:
         """Return where a member is staged, or None if it is not wanted."""
         return below_one(name, self.places)
 
+    def set_flags(self) -> None:
+        """Make files immutable or append-only again; a path that is exchanged as a whole could not be moved then."""
+        exchanged = set(self.places)
+        for entry in self.archive.manifest.entries:
+            flags = FLAG_NAMES.intersection(entry.flags)
+            path = self.path_of(entry.name) if flags else None
+            if path is None:
+                continue
+            reason = "it was replaced as a whole"
+            if entry.name not in exchanged:
+                try:
+                    set_flags(path, flags)
+                except OSError as error:
+                    reason = error.strerror or str(error)
+                else:
+                    continue
+            for flag in sorted(flags):
+                self.not_set.append(NotSet(path=printable(entry.name), what=f"the {flag} flag", reason=reason))
+
     def bytes_in(self, directory: bytes) -> int:
         """Return the size of what is unpacked in a staging directory, without files that have holes."""
         staged = ((entry, self.path_of(entry.name)) for entry in self.archive.manifest.entries)
-        return sum(e.size for e, path in staged if path and is_within(path, directory) and "sparse" not in e.flags)
+        return sum(
+            e.content_bytes for e, path in staged if path and is_within(path, directory) and "sparse" not in e.flags
+        )
 
     def finish_directories(self) -> None:
         """Set the modes and times of directories, deepest first, after all their content is in place."""
@@ -94,6 +144,9 @@ class StagingArea:
         if entry.type == "dir":
             os.mkdir(path, 0o700)
             self._directories.append((path, entry))
+        elif entry.type == "fifo":
+            os.mkfifo(path, 0o600)
+            self._describe(path, entry)
         else:
             os.symlink(entry.target, path)
             self._describe(path, entry)
@@ -149,11 +202,14 @@ class StagingArea:
 
 
 def refused_bits(entry: Entry) -> dict[str, str]:
-    """Return the reason for each bit of a file's mode that no restore sets; directories may hand on their group."""
+    """Return the reason for each right of a file that no restore sets; directories may hand on their group."""
     if entry.type != "file":
         return {}
     bits = ((stat.S_ISUID, "the setuid bit"), (stat.S_ISGID, "the setgid bit"))
-    return {name: "a restored file never gets it" for bit, name in bits if entry.mode & bit}
+    refused = [name for bit, name in bits if entry.mode & bit]
+    if "capabilities" in entry.flags:
+        refused.append("the file capabilities")
+    return dict.fromkeys(refused, "never set on a restored file")
 
 
 def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
@@ -170,11 +226,18 @@ def apply_metadata(path: bytes, entry: Entry) -> dict[str, str]:
             refused[f"owner {entry.uid}:{entry.gid}"] = error.strerror or str(error)
     if entry.type != "symlink":
         refused |= apply_attributes(path, entry.xattrs)  # before the mode, as an ACL contains the group's bits
-        mode = entry.mode & ~(stat.S_ISUID | stat.S_ISGID) if refused_bits(entry) else entry.mode
+        mode = entry.mode & ~(stat.S_ISUID | stat.S_ISGID) if entry.type == "file" else entry.mode
         if ACCESS_ACL in refused:
             mode = mode & ~0o070 | rights_of_group(entry.xattrs[ACCESS_ACL]) << 3
         os.chmod(path, mode)
-    os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+    when = entry.time_ns
+    try:
+        os.utime(path, ns=(when, when), follow_symlinks=False)
+    except OSError as error:
+        refused["time"] = error.strerror or str(error)
+    else:
+        if is_far(when) and os.lstat(path).st_mtime_ns != when:
+            refused["time"] = "the file system cannot hold it"
     return refused
 
 
@@ -186,7 +249,7 @@ def entry_of(path: bytes) -> Entry:
         mode=stat.S_IMODE(status.st_mode),
         uid=status.st_uid,
         gid=status.st_gid,
-        mtime_ns=status.st_mtime_ns,
+        **timed(status.st_mtime_ns),
         xattrs=read_attributes(path),
     )
 

@@ -55,6 +55,8 @@ def show_create(report: "CreateReport", output: Output) -> None:
         err.print(f"note: {one.path} {one.reason} while it was read", style="yellow", soft_wrap=True)
     _show_skipped(report, output)
     show_gaps(report.gaps, output)
+    for pattern in report.unmatched:
+        err.print(f"note: the exclude pattern {pattern!r} matches nothing", style="yellow", soft_wrap=True)
     if report.remote:
         out.print(f"      copied to {report.remote}, read back", soft_wrap=True)
     if report.remote_problem:
