@@ -18,6 +18,10 @@ class Mounts:
         """Show a directory or file at another place as well."""
         self._mount("--bind", source, target)
 
+    def make_read_only(self, target: Path) -> None:
+        """Forbid to write through a mount; its source stays writable."""
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(target)], check=True)
+
     def tmpfs(self, target: Path) -> None:
         """Mount an empty file system in memory."""
         self._mount("-t", "tmpfs", "-o", "size=4m", "test", target)

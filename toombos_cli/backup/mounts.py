@@ -31,6 +31,11 @@ def on_same_mount(one: bytes, other: bytes) -> bool:
     return _mount_of_path(one) == _mount_of_path(other)
 
 
+def is_read_only(path: bytes) -> bool:
+    """Report whether the file system at a path is mounted read-only. Raise OSError."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
 def mount_of(fd: int) -> tuple[int, int]:
     """Return what identifies the mount of an open file: its device and, on Linux, the number of the mount."""
     device = os.fstat(fd).st_dev

@@ -82,6 +82,7 @@ def make_scope(manifest: Manifest, stores: Stores, *, all_logs: bool = False) ->
         project=project,
         roots=tuple(roots),
         exclude=table.exclude,
+        writes_exclude=("backup", "exclude") in manifest.source.written,
         backup_directory=make_place(manifest).directory,
         databases=stores.sqlite,
     )

@@ -49,6 +49,8 @@ class Scope:
     backup_directory: Path
     always: frozenset[bytes] = frozenset()
     databases: frozenset[bytes] = frozenset()
+    writes_exclude: bool = True
+    """Whether a person wrote the exclude patterns: one that matches nothing is most likely misspelt."""
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ def select(scope: Scope, now: float) -> BackupSelection:
         newest = now - root.log_days * _DAY_S if root.log_days is not None else None
         walk = _Walk(scope, excluded, newest, selection)
         walk.visit(name, path)
-    selection.unmatched = excluded.unmatched
+    selection.unmatched = excluded.unmatched if scope.writes_exclude else ()
     return selection
 
 

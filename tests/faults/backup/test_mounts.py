@@ -161,6 +161,19 @@ def test_a_path_in_a_mount_can_be_restored_alone(site: Site, mounts: Mounts, onl
     assert len(mount_points(site.project)) == 1
 
 
+def test_a_read_only_mount_is_left_alone_and_named(site: Site, mounts: Mounts):
+    below_a_root(site, mounts)
+    archive = site.backup().archive
+    mounts.make_read_only(site.project / "data/up")
+    before = tree_of(site, "data/up")
+    for preview in (True, False):
+        report = site.restore(archive, preview=preview)
+        assert [(one.path, one.what, one.reason) for one in report.not_set] == [
+            ("data/up", "the content", "it is mounted read-only")
+        ]
+    assert tree_of(site, "data/up") == before
+
+
 def test_a_mounted_file_with_another_content_is_refused_before_anything(site: Site, mounts: Mounts):
     of_a_single_file(site, mounts)
     archive = site.backup().archive

@@ -1,7 +1,7 @@
 """Odd files in a root: each is stored, or named while all else is saved, and none blocks the next restore."""
 
 # Names are raw bytes, which pathlib does not accept.
-# ruff: noqa: PTH118
+# ruff: noqa: PTH102, PTH108, PTH112, PTH118, PTH211
 import os
 import shutil
 import socket

@@ -379,6 +379,19 @@ def test_a_setting_of_the_example_that_env_lacks_is_reported_with_a_fix(configur
     assert configured.wrong() == []
 
 
+@pytest.mark.parametrize(
+    ("pattern", "is_reported"),
+    [("data/cache/", False), ("*.tmp", False), ("/data/abs", True), ("./data/cache", True), ("node_modules/", True)],
+)
+def test_an_exclude_pattern_that_matches_nothing_is_reported(configured: Project, pattern: str, is_reported: bool):
+    (configured.path / "data" / "cache").mkdir(parents=True)
+    (configured.path / "data" / "x.tmp").write_text("x")
+    (configured.path / "toombos.toml").write_text(f'extends = "toombos"\n[backup]\nexclude = ["{pattern}"]\n')
+    (finding,) = configured.findings()["excludes"]
+    assert finding.verdict is (Verdict.WARN if is_reported else Verdict.PASS)
+    assert (pattern in finding.reason) == is_reported
+
+
 def test_missing_and_unknown_names_of_the_example_are_reported(configured: Project):
     (configured.path / ".env.example").write_text("# LOG_LEVEL=INFO\nNO_SUCH_NAME=1\n")
 

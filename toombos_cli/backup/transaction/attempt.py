@@ -102,6 +102,11 @@ class Attempt:
             left_out=self._left_out,
         )
 
+    @property
+    def _not_writable(self) -> tuple[NotSet, ...]:
+        reason = "it is mounted read-only"
+        return tuple(NotSet(path=printable(n), what="the content", reason=reason) for n in self._targets.read_only)
+
     def _left_out(self) -> set[bytes]:
         """Return the live names that no backup takes."""
         selection = select(self._scope_with(frozenset()), time.time())
@@ -125,6 +130,7 @@ class Attempt:
             for entry in self._targets.wanted(self._archive)
             for what, reason in refused_bits(entry).items()
         )
+        not_set += self._not_writable
         return RestoredArchive(
             difference=changes, kept=self._targets.untouched, not_set=not_set, not_asked=self._targets.passed_over
         )
@@ -184,7 +190,7 @@ class Attempt:
         self._restore_database()
         self._observer.step("commit")
         self._save(msgspec.structs.replace(self._journal, state="committed"))
-        not_set = tuple(sorted(self._stage.not_set, key=lambda one: one.path))
+        not_set = tuple(sorted((*self._stage.not_set, *self._not_writable), key=lambda one: one.path))
         return RestoredArchive(
             difference=changes,
             kept=tuple(sorted({*kept.names, *self._targets.untouched})),

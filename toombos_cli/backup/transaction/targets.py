@@ -18,7 +18,7 @@ from toombos_cli.backup.archive.reader import Archive
 from toombos_cli.backup.archive.safety import is_within, name_complaint, root_of
 from toombos_cli.backup.databases import COMPANIONS
 from toombos_cli.backup.directory.paths import STAGING_PREFIX
-from toombos_cli.backup.mounts import holds_mount, mounts_below, on_same_mount
+from toombos_cli.backup.mounts import holds_mount, is_read_only, mounts_below, on_same_mount
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
 from toombos_cli.backup.selection import live_path
 from toombos_cli.base.errors import RefusedError, UsageError
@@ -62,6 +62,8 @@ class Targets:
     staying: tuple[StayingDirectory, ...] = ()
     untouched: tuple[bytes, ...] = ()
     """What stays as it is in the directories that stay: mount points unknown to the archive, and excluded files."""
+    read_only: tuple[bytes, ...] = ()
+    """Those of them that the archive has, but that are mounted read-only."""
 
     @functools.cached_property
     def places(self) -> dict[bytes, bytes]:
@@ -146,6 +148,7 @@ def plan_targets(
         passed_over=unknown,
         staying=tuple(plan.staying),
         untouched=tuple(plan.untouched),
+        read_only=tuple(plan.read_only),
     )
 
 
@@ -162,6 +165,7 @@ class _Plan:
     staging: dict[bytes, None] = field(default_factory=dict)
     staying: list[StayingDirectory] = field(default_factory=list)
     untouched: list[bytes] = field(default_factory=list)
+    read_only: list[bytes] = field(default_factory=list)
     mounts: tuple[bytes, ...] = ()
 
     def add_top(self, name: bytes, live: bytes) -> None:
@@ -205,6 +209,10 @@ class _Plan:
         if live in self.mounts and not archived:
             self.untouched.append(name)
             return
+        if live in self.mounts and is_read_only(live):
+            self.untouched.append(name)
+            self.read_only.append(name)
+            return
         self.staying.append(StayingDirectory(name=name, live=live, entry=entry))
         for child in sorted({*archived, *os.listdir(live)}):
             below = name + b"/" + child
@@ -246,7 +254,7 @@ def _not_exchangeable(name: bytes, live: bytes, why: str) -> RefusedError:
     return RefusedError(
         f"{printable(name)!r} {why}: it cannot be replaced",
         where=os.fsdecode(live),
-        hint=f"umount {shlex.quote(os.fsdecode(live))}, or restore the other paths with --only",
+        hint=f"umount {shlex.quote(os.fsdecode(live))}",
     )
 
 

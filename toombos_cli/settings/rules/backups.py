@@ -25,8 +25,8 @@ def _finding(gap: Gap) -> Finding:
 def excludes(facts: SettingsFacts) -> Iterator[Finding]:
     """Exclude patterns that match nothing: most are misspelt, and what they were meant for is backed up."""
     table = facts.manifest.backup
-    if not table.exclude:
-        yield skip("there are no exclude patterns")
+    if not table.exclude or ("backup", "exclude") not in facts.manifest.source.written:
+        yield skip("the manifest of this project has no exclude patterns")
         return
     roots = dict.fromkeys((*table.roots, *table.log_roots))
     unmatched = unmatched_patterns(facts.manifest.project, table.exclude, roots)
