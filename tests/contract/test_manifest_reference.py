@@ -9,7 +9,7 @@ import pytest
 
 from toombos_cli.manifest.model import Logs, Manifest, Mode
 from toombos_cli.manifest.tables.alerts import Alerts, ChannelTable, ContactTable, DeliveryTable
-from toombos_cli.manifest.tables.backup import BackupScope, Retention
+from toombos_cli.manifest.tables.backup import BackupScope, Retention, ServiceBackup
 from toombos_cli.manifest.tables.conditions import Condition
 from toombos_cli.manifest.tables.environment import Variable
 from toombos_cli.manifest.tables.expectations import Expectation
@@ -30,6 +30,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[services.NAME.health], ready and live": Expectation,
     "[services.NAME.restart]": RestartTable,
     "[services.NAME.limits]": Limits,
+    "[services.NAME.backup]": ServiceBackup,
     "[services.NAME.watch]": WatchTable,
     "[health_words]": HealthWords,
     "[modes.NAME]": Mode,
@@ -46,6 +47,7 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "[schedule.NAME]": Job,
 }
 ELSEWHERE = {("[services.NAME]", "name"), ("[services.NAME]", "restart"), ("[services.NAME]", "limits")}
+ELSEWHERE |= {("[services.NAME]", "backup")}
 ELSEWHERE |= {("[backup]", "retention")}
 
 

@@ -77,7 +77,7 @@ def test_no_table_of_the_schema_takes_an_unknown_key():
 
 def test_an_editor_can_describe_every_key_of_a_service():
     described = {key for key, value in SCHEMA["$defs"]["Service"]["properties"].items() if "description" in value}
-    tables_of_their_own = {"restart", "limits", "words"}
+    tables_of_their_own = {"restart", "limits", "words", "backup"}
     assert SCHEMA["$defs"]["Service"]["properties"].keys() - described == tables_of_their_own
 
 
@@ -117,6 +117,7 @@ WHOLE: dict[str, Any] = {
             "port": 1,
             "restart": {"policy": "always"},
             "limits": {"memory_warn_mb": 1},
+            "backup": {"stop": True},
             "user": "x",
         },
         "w": {"command": ["x"], "scheme": "none"},

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.programs import needs
 
 _PROGRAMS = ("usr/lib/postgresql/*/bin",)
@@ -64,3 +65,25 @@ def redis_server(*options: str) -> list[str]:
 def redis_cli(*words: str) -> list[str]:
     """Return the command that asks the Redis of the service; an error in its reply is an exit code other than 0."""
     return [needs("redis-cli"), "-e", "-h", "{host}", "-p", "{port}", *words]
+
+
+@contextmanager
+def running_postgres(owner: str = "owner") -> Iterator[int]:
+    """Yield the port of a private PostgreSQL that trusts everybody; its superuser is `owner`."""
+    home, port = tempfile.mkdtemp(prefix="pg-"), free_port()
+    become = as_postgres(Path(home))
+    options = f"-p {port} -h 127.0.0.1 -k {home} -c fsync=off -c wal_level=logical"
+    control = [*become, postgres_program("pg_ctl"), "-D", f"{home}/data"]
+
+    def run(*argv: str) -> None:
+        subprocess.run(argv, check=True, capture_output=True, cwd=home)
+
+    try:
+        run(*become, postgres_program("initdb"), "-D", f"{home}/data", "-U", owner, "-A", "trust", "-N")
+        run(*control, "-l", f"{home}/log", "-w", "-o", options, "start")
+        try:
+            yield port
+        finally:
+            run(*control, "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(home, ignore_errors=True)

@@ -34,6 +34,8 @@ from toombos_cli.backup.directory.store import (
 )
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
+from toombos_cli.backup.hooks import Hook
+from toombos_cli.backup.living.saving import NO_POLICY, DataDirectories, ServicePolicy
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT, Postgres
 from toombos_cli.backup.reports import CreateReport, DatabaseReport, Skipped
@@ -69,6 +71,9 @@ class BackupPlan:
     unsaved: Mapping[bytes, str] = field(default_factory=dict)
     gaps: tuple[Gap, ...] = ()
     keys: Keys = NO_KEYS
+    policy: ServicePolicy = NO_POLICY
+    hooks: Mapping[str, Hook] = field(default_factory=dict)
+    """The programs whose output is a member, by the names of their services."""
 
     @property
     def lost(self) -> dict[bytes, str]:
@@ -96,7 +101,16 @@ def create_locked(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
         now = utc_now()
         observer.step("select")
         selection = select(plan.scope, now.timestamp())
-        if plan.kind != "safety" and not plan.postgres and selection.is_empty:
+        stores = DataDirectories(
+            scope=plan.scope,
+            policy=plan.policy,
+            scratch=place.scratch,
+            timeout_s=plan.snapshot_deadline_s,
+            postgres=plan.postgres,
+        )
+        stores.take_out(selection)
+        has_more = plan.postgres or plan.hooks or stores.living
+        if plan.kind != "safety" and not has_more and selection.is_empty:
             return _nothing(plan, selection, time.monotonic() - started)
         place.create()
         claim(place)
@@ -106,8 +120,8 @@ def create_locked(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
         final = naming.new_path(place.directory, now, encrypted=bool(plan.keys.recipients))
         partial = partial_path(place, final.name)
         try:
-            _check_room(place, selection)
-            written, intake = _write(plan, selection, now, partial, observer)
+            _check_room(place, selection, stores.size_bytes)
+            written, intake = _write(plan, selection, stores, now, partial, observer)
             with Archive(partial) as archive:
                 verify_contents(archive, observer)
             sha256 = written.sha256
@@ -137,11 +151,11 @@ def create_locked(plan: BackupPlan, observer: BackupObserver) -> CreateReport:
     return report
 
 
-def _check_room(place: Place, selection: BackupSelection) -> None:
+def _check_room(place: Place, selection: BackupSelection, copied_bytes: int) -> None:
     """Raise OperationError if the archive clearly cannot fit; in a close case, the write itself decides."""
     largest = max((found.status.st_size for found in selection.found if found.is_database), default=0)
     previous = next((info.size_bytes for info in list_archives(place)), selection.total_bytes // 20)
-    needed = largest + previous + _ROOM_BYTES
+    needed = max(largest, copied_bytes) + previous + _ROOM_BYTES
     free = shutil.disk_usage(place.directory).free
     if free < needed:
         raise OperationError(
@@ -152,7 +166,12 @@ def _check_room(place: Place, selection: BackupSelection) -> None:
 
 
 def _write(
-    plan: BackupPlan, selection: BackupSelection, now: datetime, partial: Path, observer: BackupObserver
+    plan: BackupPlan,
+    selection: BackupSelection,
+    stores: DataDirectories,
+    now: datetime,
+    partial: Path,
+    observer: BackupObserver,
 ) -> tuple[Written, Intake]:
     number = format_of(selection.found)
     header = Header(
@@ -162,11 +181,11 @@ def _write(
         kind=plan.kind,
         host=socket.gethostname(),
         version=__version__,
-        roots=(*selection.roots, *((Root(path=DUMP_ROOT),) if plan.postgres else ())),
+        roots=(*selection.roots, *((Root(path=DUMP_ROOT),) if plan.postgres or plan.hooks else ())),
     )
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(fd, "wb", buffering=1 << 20) as out:
-        written, intake = _write_members(plan, selection, header, out, observer)
+        written, intake = _write_members(plan, selection, stores, header, out, observer)
         observer.step("sync")
         out.flush()
         os.fsync(out.fileno())
@@ -175,7 +194,12 @@ def _write(
 
 
 def _write_members(
-    plan: BackupPlan, selection: BackupSelection, header: Header, out: BinaryIO, observer: BackupObserver
+    plan: BackupPlan,
+    selection: BackupSelection,
+    stores: DataDirectories,
+    header: Header,
+    out: BinaryIO,
+    observer: BackupObserver,
 ) -> tuple[Written, Intake]:
     writer = ArchiveWriter(out, header)
     intake = Intake(writer, observer, unreadable=selection.unreadable | dict(plan.unsaved) | plan.lost)
@@ -186,8 +210,17 @@ def _write_members(
                 _add_database(plan, found, intake)
             else:
                 intake.add(found)
-        if plan.postgres:
-            _add_postgres(plan, plan.postgres, intake)
+        stores.add(intake)
+        stores.check(intake)
+        postgres = None if stores.has_base_backup else plan.postgres
+        if postgres or plan.hooks:
+            scratch = os.fsencode(plan.place.scratch)
+            intake.add(Found(name=os.fsencode(DUMP_ROOT), path=scratch, status=os.stat(scratch), type="dir"))
+        for service, hook in plan.hooks.items():
+            _add_output(plan, service, hook, intake)
+        if postgres:
+            _add_postgres(plan, postgres, intake)
+            stores.settle_dumped(intake, intake.unreadable.get(DUMP_NAME, ""))
         observer.step("finish")
         return writer.finish(tuple(printable(name) for name in intake.unreadable)), intake
     finally:
@@ -230,10 +263,25 @@ def _add_postgres(plan: BackupPlan, postgres: Postgres, intake: Intake) -> None:
     except OperationError as error:
         intake.unreadable[DUMP_NAME] = str(error)
         return
-    scratch = os.fsencode(plan.place.scratch)
-    intake.add(Found(name=os.fsencode(DUMP_ROOT), path=scratch, status=os.stat(scratch), type="dir"))
     found = Found(name=DUMP_NAME, path=os.fsencode(dump), status=dump.stat(), type="file")
     intake.add_snapshot(found, dump, facts)
+
+
+def _add_output(plan: BackupPlan, service: str, hook: Hook, intake: Intake) -> None:
+    """Add what the backup command of a service prints; a failure or no output makes the archive incomplete."""
+    intake.observer.step("backup command")
+    name, path = f"{DUMP_ROOT}/{service}.backup".encode(), plan.place.scratch / "output"
+    try:
+        with open(path, "wb", opener=lambda p, flags: os.open(p, flags, 0o600)) as output:
+            hook.run(plan.snapshot_deadline_s, output)
+    except OperationError as error:
+        intake.unreadable[name] = str(error)
+        return
+    if not path.stat().st_size:
+        intake.unreadable[name] = f"{hook.label}: {hook.argv[0]} printed nothing"
+        return
+    intake.add(Found(name=name, path=os.fsencode(path), status=path.stat(), type="file"))
+    path.unlink()
 
 
 def _nothing(plan: BackupPlan, selection: BackupSelection, duration_s: float) -> CreateReport:
@@ -337,6 +385,7 @@ def database_reports(manifest: ArchiveManifest) -> tuple[DatabaseReport, ...]:
             integrity=entry.database.integrity,
             rows=entry.database.rows,
             tables=entry.database.tables,
+            unjudged=entry.database.unjudged,
         )
         for entry in manifest.entries
         if entry.database

@@ -57,18 +57,65 @@ def snapshot(source: bytes, target: Path, observer: BackupObserver, *, deadline_
 
 
 def judge(path: Path | bytes) -> DatabaseRecord:
-    """Run integrity_check and count the rows of a database that nobody else has open. Creates no companion files."""
+    """Run integrity_check and count the rows of a database that nobody else has open. Creates no companion files.
+
+    What needs a collation, function or module of the application's own cannot be checked here: `unjudged` says so.
+    """
     with closing(_connect(os.fsencode(path), "mode=ro&immutable=1")) as database:
         try:
-            complaints = [str(row[0]) for row in database.execute("PRAGMA integrity_check(1)")]
-            if complaints != ["ok"]:
-                return DatabaseRecord(integrity=complaints[0])
+            complaint, unjudged = _complaint(database)
+            if complaint:
+                return DatabaseRecord(integrity=complaint)
             names = [str(row[0]) for row in database.execute(_TABLES)]
-            tables = {name: _count(database, name) for name in names}
+            counts = {name: _count(database, name) for name in names}
         except sqlite3.DatabaseError as error:
             return DatabaseRecord(integrity=str(error))
-    return DatabaseRecord(integrity="ok", tables=tables)
+    tables = {name: count for name, count in counts.items() if count is not None}
+    return DatabaseRecord(integrity="ok", tables=tables, unjudged=unjudged)
 
+
+def _complaint(database: sqlite3.Connection) -> tuple[str, str]:
+    """Return the first complaint of integrity_check, and why it could not look at everything; "" means none."""
+    try:
+        return _check(database, "1"), ""
+    except sqlite3.OperationalError as error:
+        if not _needs_application(error):
+            raise
+        unjudged = str(error)
+    for (name,) in database.execute(_TABLES).fetchall():
+        try:
+            complaint = _check(database, _quoted(name))
+        except sqlite3.OperationalError as error:
+            if not _needs_application(error):
+                raise
+            complaint = ""
+            _read_rows(database, name)
+        if complaint:
+            return complaint, ""
+    return "", unjudged
+
+
+def _check(database: sqlite3.Connection, what: str) -> str:
+    complaint = str(database.execute(f"PRAGMA integrity_check({what})").fetchone()[0])
+    return "" if complaint == "ok" else complaint
+
+
+def _read_rows(database: sqlite3.Connection, table: str) -> None:
+    """Read every row without an index. Raise sqlite3.DatabaseError if the pages are damaged."""
+    try:
+        for _ in database.execute(f"SELECT * FROM {_quoted(table)} NOT INDEXED"):  # noqa: S608  (a quoted name)
+            pass
+    except sqlite3.OperationalError as error:
+        if not _needs_application(error):
+            raise
+
+
+def _needs_application(error: sqlite3.OperationalError) -> bool:
+    """Report whether SQL did not compile here: damage, locks and disk errors have codes of their own."""
+    return error.sqlite_errorcode == sqlite3.SQLITE_ERROR or error.sqlite_errorcode == _MISSING_COLLATION
+
+
+_MISSING_COLLATION = sqlite3.SQLITE_ERROR | 1 << 8  # SQLITE_ERROR_MISSING_COLLSEQ
 
 _TABLES = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
@@ -100,7 +147,16 @@ def _connect(path: bytes, parameters: str, lock_wait_s: float = 0.0) -> sqlite3.
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=lock_wait_s)
 
 
-def _count(database: sqlite3.Connection, table: str) -> int:
-    quoted = table.replace('"', '""')
-    rows: int = database.execute(f'SELECT count(*) FROM "{quoted}"').fetchone()[0]  # noqa: S608  (a quoted name)
-    return rows
+def _count(database: sqlite3.Connection, table: str) -> int | None:
+    """Return the number of rows, or None if counting needs a collation of the application's own."""
+    try:
+        row = database.execute(f"SELECT count(*) FROM {_quoted(table)} NOT INDEXED").fetchone()  # noqa: S608  (a quoted name)
+    except sqlite3.OperationalError as error:
+        if not _needs_application(error):
+            raise
+        return None
+    return int(row[0])
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

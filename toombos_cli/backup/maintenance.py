@@ -1,5 +1,6 @@
 """Maintains existing archives: list, verify, pin, drill, and the status of recent backups."""
 
+import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from toombos_cli.backup.archive.encryption import NO_KEYS, Keys, is_encrypted, opened
+from toombos_cli.backup.archive.format import DatabaseRecord
 from toombos_cli.backup.archive.reader import Archive, verify_contents
 from toombos_cli.backup.create import database_reports
 from toombos_cli.backup.directory.catalogue import Drill, load_catalogue, save_catalogue, update_record
@@ -27,6 +29,7 @@ from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.maintenance_reports import ArchiveRow, ListReport, StatusReport, VerifiedArchive, VerifyReport
 from toombos_cli.backup.observer import BackupObserver
+from toombos_cli.backup.postgres import DUMP_NAME, Postgres
 from toombos_cli.backup.reports import DatabaseReport, DrillReport
 from toombos_cli.backup.transaction.staging import StagingArea
 from toombos_cli.backup.tree_removal import remove_tree
@@ -164,9 +167,18 @@ def backup_status(place: Place, now: datetime, *, max_age_h: float, gaps: tuple[
     )
 
 
-def run_drill(place: Place, asked: Path | None, observer: BackupObserver, keys: Keys = NO_KEYS) -> DrillReport:
+def run_drill(
+    place: Place,
+    asked: Path | None,
+    observer: BackupObserver,
+    keys: Keys = NO_KEYS,
+    *,
+    postgres: Postgres | None = None,
+    timeout_s: float = 600.0,
+) -> DrillReport:
     """Restore an archive, by default the newest good one, into a scratch directory, check it, and remove it.
 
+    The dump of a database is restored into a scratch database on the server of `postgres`; the report says if not.
     Raise BadArchiveError if the archive cannot be restored.
     """
     started = time.monotonic()
@@ -183,14 +195,33 @@ def run_drill(place: Place, asked: Path | None, observer: BackupObserver, keys: 
                 stage = StagingArea(archive, {top: root + b"/" + top for top in tops}, observer)
                 stage.unpack()
                 stage.finish_directories()
+                dump = Path(os.fsdecode(root + b"/" + DUMP_NAME))
+                record = next((one.database for one in archive.manifest.entries if one.name == DUMP_NAME), None)
+                not_restored = _try_dump(postgres, dump, record, observer, timeout_s) if record else ""
         finally:
             remove_tree(scratch)
         duration_s = round(time.monotonic() - started, 3)
-        report = DrillReport(archive=str(path), files=files, databases=databases, duration_s=duration_s)
+        report = DrillReport(
+            archive=str(path), files=files, databases=databases, duration_s=duration_s, not_restored=not_restored
+        )
         if report.verdict is Verdict.PASS:
             drill = Drill(archive=path.name, at=utc_now().isoformat(), duration_s=duration_s)
             save_catalogue(place.catalogue, msgspec.structs.replace(load_catalogue(place.catalogue), drill=drill))
     return report
+
+
+def _try_dump(
+    postgres: Postgres | None, dump: Path, record: DatabaseRecord, observer: BackupObserver, timeout_s: float
+) -> str:
+    """Restore a dump into a scratch database; return why that was not possible, or ""."""
+    if postgres is None:
+        return "the settings name no PostgreSQL database to try it on"
+    observer.step("restore database")
+    try:
+        postgres.try_restore(dump, record, timeout_s)
+    except ToombosError as error:
+        return str(error)
+    return ""
 
 
 def _newest(place: Place) -> Path:

@@ -5,15 +5,23 @@ Passwords are passed in the environment or a private file, never in an argument 
 
 import contextlib
 import os
+import re
+import secrets
+import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote
+
+import msgspec
 
 from toombos_cli.backup.archive.format import DatabaseRecord
-from toombos_cli.base.errors import OperationError
+from toombos_cli.backup.postgres_in_place import NEEDS, MissingOnServer, drop_all, missing_query
+from toombos_cli.base.errors import OperationError, RefusedError
 from toombos_cli.base.programs import find_program
+from toombos_cli.processes import conflicts
 from toombos_cli.settings.databases import DatabaseKind, Server
 
 DUMP_ROOT = ".toombos"
@@ -21,17 +29,11 @@ DUMP_NAME = b".toombos/postgresql.dump"
 _PLACES = "usr/lib/postgresql/*/bin"  # on Debian, pg_dump is here and not always on PATH
 _MARKER = "public.toombos_restore"
 _LOCK_WAIT_S = 30.0
-# `pg_restore --clean` drops only what the dump contains, and fails if something newer depends on it.
-_DROP_ALL = """
-DO $$
-DECLARE name text;
-BEGIN
-  FOR name IN SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
-  LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name);
-  END LOOP;
-END $$;
-CREATE SCHEMA public;
-GRANT USAGE ON SCHEMA public TO PUBLIC;
+_LOCK_NOT_AVAILABLE = "55P03"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
+_LOCKERS = """
+SELECT format('pid %s (%s, %s, %s)', pid, usename, coalesce(nullif(application_name, ''), 'unnamed'), state)
+FROM pg_stat_activity a WHERE pid <> pg_backend_pid() AND datname = current_database() AND EXISTS
+  (SELECT FROM pg_locks l WHERE l.pid = a.pid AND locktype = 'relation' AND relation >= 16384) ORDER BY 1
 """
 _COUNTS = """
 SELECT format('%I.%I', schemaname, tablename) || chr(9) ||
@@ -40,6 +42,10 @@ SELECT format('%I.%I', schemaname, tablename) || chr(9) ||
 FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema') AND tablename <> 'toombos_restore'
 ORDER BY 1;
 """
+
+
+class LockTimeoutError(OperationError):
+    """Another session kept a table locked for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,19 @@ class Postgres:
         key_password = dict(server.parameters).get("sslpassword")
         return cls(server.libpq_url(), server.password or None, key_password, name)
 
+    @property
+    def role(self) -> str:
+        """The role that connects, "" for libpq's default."""
+        server = Server.parse(self.dsn)
+        return unquote(server.user) if server else ""
+
+    def is_at(self, port: int, hosts: Collection[str]) -> bool:
+        """Report whether it is the server of this machine at this port; `hosts` may be directories of sockets."""
+        server = Server.parse(self.dsn)
+        if server is None or server.port != port:
+            return False
+        return server.host in hosts or any(not host.startswith("/") and conflicts(server.host, host) for host in hosts)
+
     def dump(self, target: Path, timeout_s: float) -> DatabaseRecord:
         """Write a dump in custom format and count the rows of the same snapshot. Raises OperationError."""
         with self._environment() as environment:
@@ -69,7 +88,7 @@ class Postgres:
 
     def _dump(self, target: Path, timeout_s: float, environment: dict[str, str]) -> DatabaseRecord:
         psql = subprocess.Popen(
-            [_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn],
+            [postgres_program("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -80,38 +99,126 @@ class Postgres:
             if psql.stdin is None or psql.stdout is None:
                 raise AssertionError("psql was started with pipes")
             psql.stdin.write("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\nSELECT pg_export_snapshot();\n")
+            psql.stdin.write("SELECT current_setting('server_version_num')::int / 10000;\n")
             psql.stdin.flush()
-            snapshot = psql.stdout.readline().strip()
-            if not snapshot:
-                raise OperationError(_first_line(psql.communicate()[1]), where=self.name)
-            options = ["--format=custom", "--compress=0", "--no-owner", "--no-privileges", f"--snapshot={snapshot}"]
+            snapshot, major = psql.stdout.readline().strip(), psql.stdout.readline().strip()
+            if not major:
+                raise self._unreachable(_said(psql.communicate()[1]))
+            options = ["--format=custom", "--compress=0", f"--snapshot={snapshot}"]
             options += [f"--exclude-table={_MARKER}", f"--file={target}", self.dsn]
-            self._run("pg_dump", options, timeout_s)
-            counts, _ = psql.communicate(_COUNTS + "COMMIT;\n", timeout=timeout_s)
+            self._run("pg_dump", options, timeout_s, at_least=int(major))
+            told, complaint = psql.communicate(NEEDS + _COUNTS + "COMMIT;\n", timeout=timeout_s)
         except (subprocess.TimeoutExpired, BrokenPipeError):
             raise OperationError(f"no answer within {timeout_s:g} s", where=self.name) from None
         finally:
             psql.kill()
             psql.communicate()
+        if psql.returncode:
+            raise OperationError(f"the rows could not be counted: {_said(complaint)}", where=self.name)
+        needs, *counts = told.splitlines()
+        rows = (line.rpartition("\t") for line in counts)
+        tables = {table: int(count) for table, _, count in rows}
+        return DatabaseRecord(integrity="ok", tables=tables, needs=msgspec.json.decode(needs))
+
+    def refuse_what_is_missing(self, record: DatabaseRecord, timeout_s: float) -> MissingOnServer:
+        """Return what a restore has to leave as it is. Raise RefusedError if the server lacks what the dump needs.
+
+        Raise OperationError with the commands that create the database if it does not exist.
+        """
+        try:
+            told = self._psql(["-c", missing_query(record.needs)], timeout_s)
+        except OperationError as error:
+            raise self._unreachable(str(error)) from None
+        missing = msgspec.json.decode(told, type=MissingOnServer)
+        if missing.reasons:
+            raise RefusedError(
+                f"the PostgreSQL database cannot be restored: {'; '.join(missing.reasons)}",
+                where=self.name,
+                hint=self._as_superuser(missing.remedy) if missing.remedy else "set DATABASE_URL to a superuser's",
+            )
+        return missing
+
+    def _as_superuser(self, sql: str) -> str:
+        server = Server.parse(self.dsn)
+        database = unquote(server.database) if server else ""
+        return shlex.join(["psql", *self._place(), "-U", "postgres", "-d", database, "-c", sql])
+
+    def _place(self) -> tuple[str, ...]:
+        server = Server.parse(self.dsn)
+        return ("-h", server.host, "-p", str(server.port or 5432)) if server else ()
+
+    def _unreachable(self, reason: str) -> OperationError:
+        """Return an error with what to type: whether the server runs, or how role and database are created."""
+        server, place = Server.parse(self.dsn), self._place()
+        ready = subprocess.run([postgres_program("pg_isready"), "-q", *place], check=False, timeout=10)
+        if ready.returncode or server is None:
+            return OperationError(reason, where=self.name, hint=shlex.join(["pg_isready", *place]))
+        role = self.role or "postgres"
+        create = [["createuser", *place, "-U", "postgres", "--login", "--pwprompt", role]] if role != "postgres" else []
+        create += [["createdb", *place, "-U", "postgres", "-O", role, unquote(server.database) or role]]
+        hint = f"if it does not exist yet: {'; '.join(map(shlex.join, create))}"
+        return OperationError(reason, where=self.name, hint=hint)
+
+    def try_restore(self, dump: Path, record: DatabaseRecord, timeout_s: float) -> None:
+        """Restore a dump into a scratch database beside this one, compare its rows, and drop it.
+
+        Raise OperationError if that is not possible or something differs.
+        """
+        scratch = f"toombos_drill_{secrets.token_hex(4)}"
+        self._psql(["-c", f"CREATE DATABASE {scratch} TEMPLATE template0"], timeout_s)
+        try:
+            server = Server.parse(self.dsn)
+            if server is None:
+                raise AssertionError("from_url parsed it")
+            kept = tuple(parameter for parameter in server.parameters if parameter[0] != "dbname")
+            there = replace(self, dsn=replace(server, database=scratch, parameters=kept).libpq_url())
+            missing = there.refuse_what_is_missing(record, timeout_s)
+            there._load(dump, missing.kept, "", timeout_s)
+            counts = there._psql(["-c", _COUNTS], timeout_s)
+        finally:
+            self._psql(["-c", f"DROP DATABASE {scratch}"], timeout_s)
         rows = (line.rpartition("\t") for line in counts.splitlines())
-        return DatabaseRecord(integrity="ok", tables={table: int(count) for table, _, count in rows})
+        if {table: int(count) for table, _, count in rows} != record.tables:
+            raise OperationError("the scratch database has other rows than the dump's record", where=self.name)
 
     def check(self, dump: Path, timeout_s: float) -> None:
         """Raise OperationError if the dump cannot be read."""
         self._run("pg_restore", ["--list", str(dump)], timeout_s)
 
-    def restore(self, dump: Path, marker: str, timeout_s: float) -> None:
+    def restore(self, dump: Path, kept: tuple[str, ...], marker: str, timeout_s: float) -> None:
         """Replace the whole database in one transaction, which also commits the marker (see `has_marker`).
+
+        The extensions in `kept` stay as they are.
 
         Raises OperationError, also if another session keeps its tables locked.
         """
-        script = dump.with_suffix(".sql")
-        self._run("pg_restore", ["--no-owner", "--no-privileges", f"--file={script}", str(dump)], timeout_s)
+        try:
+            self._load(dump, kept, marker, timeout_s)
+        except LockTimeoutError:
+            raise OperationError(f"lock timeout: {self._lockers(timeout_s)}", where=self.name) from None
+
+    def _load(self, dump: Path, kept: tuple[str, ...], marker: str, timeout_s: float) -> None:
+        """Empty the database, set the marker if there is one, and run the dump's script, all in one transaction.
+
+        The script ends the transaction itself: with large objects in it, it would end one around each of them else.
+        """
+        contents, script = dump.with_suffix(".list"), dump.with_suffix(".sql")
+        entries = self._run("pg_restore", ["--list", str(dump)], timeout_s).splitlines(keepends=True)
+        of_extension = re.compile(r"\d+; \d+ \d+ (?:COMMENT - )?EXTENSION(?: -)? (\S+) ")
+        contents.write_text("".join(e for e in entries if not ((m := of_extension.match(e)) and m[1] in kept)))
+        options = ["--single-transaction", f"--use-list={contents}", f"--file={script}", str(dump)]
+        self._run("pg_restore", options, timeout_s)
         wait_ms = int(min(timeout_s / 2, _LOCK_WAIT_S) * 1000)
-        statements = ["-c", f"SET lock_timeout = {wait_ms}", "-c", _DROP_ALL, "-f", str(script)]
-        statements += ["-c", f"CREATE TABLE {_MARKER} (id text)"]
-        statements += ["-c", f"INSERT INTO {_MARKER} VALUES ('{marker}')"]  # noqa: S608  (hexadecimal digits of our own)
-        self._psql(["--single-transaction", *statements], timeout_s)
+        statements = ["-c", f"SET lock_timeout = {wait_ms}", "-c", drop_all(kept)]
+        if marker:
+            statements += ["-c", f"CREATE TABLE {_MARKER} (id text)"]
+            statements += ["-c", f"INSERT INTO {_MARKER} VALUES ('{marker}')"]  # noqa: S608  (hexadecimal digits of our own)
+        self._psql(["-v", "VERBOSITY=verbose", "--single-transaction", *statements, "-f", str(script)], timeout_s)
+
+    def _lockers(self, timeout_s: float) -> str:
+        """Return which sessions hold locks in the database, for a message."""
+        rows = self._psql(["-c", _LOCKERS], timeout_s).splitlines()
+        return f"tables are locked by {', '.join(rows)}" if rows else "tables were locked by another session"
 
     def has_marker(self, marker: str, timeout_s: float) -> bool:
         """Report whether the transaction with this marker was committed."""
@@ -127,11 +234,11 @@ class Postgres:
     def _psql(self, options: Sequence[str], timeout_s: float) -> str:
         return self._run("psql", ["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", self.dsn, *options], timeout_s)
 
-    def _run(self, program: str, options: Sequence[str], timeout_s: float) -> str:
+    def _run(self, program: str, options: Sequence[str], timeout_s: float, at_least: int = 0) -> str:
         try:
             with self._environment() as environment:
                 done = subprocess.run(
-                    [_program(program), *options],
+                    [postgres_program(program, at_least), *options],
                     env=environment,
                     capture_output=True,
                     text=True,
@@ -143,7 +250,9 @@ class Postgres:
         except subprocess.TimeoutExpired:
             raise OperationError(f"{program} did not end within {timeout_s:g} s", where=self.name) from None
         if done.returncode:
-            raise OperationError(f"{program}: {_first_line(done.stderr)}", where=self.name)
+            locked = re.search(rf"\b{_LOCK_NOT_AVAILABLE}:", done.stderr)
+            kind = LockTimeoutError if locked else OperationError
+            raise kind(f"{program}: {_said(done.stderr)}", where=self.name)
         return done.stdout
 
     @contextlib.contextmanager
@@ -160,17 +269,26 @@ class Postgres:
             yield environment | {"PGSERVICEFILE": file.name, "PGSERVICE": "toombos"}
 
 
-def _program(name: str) -> str:
-    found = find_program(name)
-    if found is None:
-        candidates = sorted(Path("/").glob(f"{_PLACES}/{name}"), reverse=True)
-        found = str(candidates[0]) if candidates else None
-    if found is None:
-        raise OperationError(
-            f"{name} is not installed, and the settings name a PostgreSQL database", hint=f"which {name}"
-        )
-    return found
+def postgres_program(name: str, at_least: int = 0) -> str:
+    """Return the path of one of PostgreSQL's programs, of at least this major version if it is not 0.
+
+    Raise OperationError if it is not installed.
+    """
+    versions = {int(path.parts[-3].partition(".")[0]): str(path) for path in Path("/").glob(f"{_PLACES}/{name}")}
+    newest = max(versions, default=0)
+    if at_least and newest >= at_least:
+        return versions[newest]
+    if found := find_program(name) or versions.get(newest):
+        if newest and at_least:
+            raise OperationError(
+                f"the server is PostgreSQL {at_least}, and the newest {name} here is of version {newest}",
+                hint=f"apt-get install postgresql-client-{at_least}",
+            )
+        return found
+    raise OperationError(f"{name} is not installed, and the settings name a PostgreSQL database", hint=f"which {name}")
 
 
-def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "failed without a message")
+def _said(text: str) -> str:
+    """Return what a program said, its first lines in one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "; ".join(lines[:3]) or "failed without a message"

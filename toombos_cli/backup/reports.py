@@ -18,12 +18,16 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseReport:
-    """A database in an archive; `rows` is the total, `tables` the rows of each table, `integrity` "ok" or the error."""
+    """A database in an archive; `rows` is the total, `tables` the rows of each table, `integrity` "ok" or the error.
+
+    `unjudged` is why a part of it could not be checked, "" if all of it was.
+    """
 
     path: str
     integrity: str
     rows: int
     tables: dict[str, int]
+    unjudged: str = ""
 
     @property
     def is_sound(self) -> bool:
@@ -74,11 +78,13 @@ class CreateReport(Report):
     remote: str | None = None
     remote_problem: str = ""
     remote_hint: str = ""
+    after_problem: str = ""
+    """Why the program `[backup] after` failed, "" if it did not."""
 
     @property
     def verdict(self) -> Verdict:
-        """ERROR if something or the remote copy is missing, FAIL if no file was saved, WARN for other gaps."""
-        if not self.complete or self.remote_problem:
+        """ERROR if a file or copy is missing or `after` failed, FAIL if there is no file, WARN for other gaps."""
+        if not self.complete or self.remote_problem or self.after_problem:
             return Verdict.ERROR
         if not self.files:
             return Verdict.FAIL
@@ -120,6 +126,16 @@ class NotSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedRows:
+    """A table that has another number of rows after a restore; None means that it does not exist."""
+
+    database: str
+    table: str
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport(Report):
     """`toombos restore`: what changed, or with `preview` what would change. Names are relative to the project.
 
@@ -154,7 +170,8 @@ class RestoreReport(Report):
     duration_s: float
     not_set: tuple[NotSet, ...] = ()
     not_asked: tuple[str, ...] = ()
-    """The archive's roots that the manifest does not name: they are restored only with `--only`."""
+    """What is restored only with `--only`: roots that the manifest does not name, and outputs of backup commands."""
+    rows: tuple[ChangedRows, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -179,7 +196,10 @@ class RecoverReport(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrillReport(Report):
-    """`toombos backup drill`: a trial restore into a directory that was removed afterwards."""
+    """`toombos backup drill`: a trial restore into a directory that was removed afterwards.
+
+    `not_restored` is why the dump of a database was not tried on its server, "" if it was or there is none.
+    """
 
     kind: ClassVar[str] = "backup_drill"
 
@@ -187,8 +207,11 @@ class DrillReport(Report):
     files: int
     databases: tuple[DatabaseReport, ...]
     duration_s: float
+    not_restored: str = ""
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL if the archive contains no files: restoring it would bring nothing back."""
-        return Verdict.PASS if self.files else Verdict.FAIL
+        """FAIL if the archive contains no files: restoring it would bring nothing back; WARN if a dump is unproven."""
+        if not self.files:
+            return Verdict.FAIL
+        return Verdict.WARN if self.not_restored else Verdict.PASS

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from toombos_cli.backup.archive.encryption import opened
 from toombos_cli.backup.archive.reader import Archive
+from toombos_cli.backup.archive.safety import is_within
 from toombos_cli.backup.create import database_reports
 from toombos_cli.backup.directory.ownership import refuse_foreign
 from toombos_cli.backup.directory.store import ArchiveInfo, list_archives, restore_candidates, utc_now
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.observer import BackupObserver
-from toombos_cli.backup.reports import RestoreReport, Skipped
+from toombos_cli.backup.reports import ChangedRows, RestoreReport, Skipped
 from toombos_cli.backup.restore_request import RestoreRequest, Services
 from toombos_cli.backup.transaction.attempt import Attempt, RestoredArchive
 from toombos_cli.backup.transaction.journal import refuse_open_journal
@@ -131,4 +132,21 @@ def _report(
         duration_s=round(duration_s, 3),
         not_set=outcome.not_set,
         not_asked=tuple(map(printable, outcome.not_asked)),
+        rows=_changed_rows(request, archive, outcome),
     )
+
+
+def _changed_rows(request: RestoreRequest, archive: Archive, outcome: RestoredArchive) -> tuple[ChangedRows, ...]:
+    """Return the tables whose number of rows differs between the safety backup and the archive."""
+    before = {one.path: one.tables for one in outcome.safety.databases} if outcome.safety else {}
+    found = []
+    for one in database_reports(archive.manifest):
+        restored = not request.only or any(is_within(one.path.encode(), only.encode()) for only in request.only)
+        if one.path in before and restored:
+            old = before[one.path]
+            changed = [name for name in sorted({*old, *one.tables}) if old.get(name) != one.tables.get(name)]
+            found += [
+                ChangedRows(database=one.path, table=name, before=old.get(name), after=one.tables.get(name))
+                for name in changed
+            ]
+    return tuple(found)

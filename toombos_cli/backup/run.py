@@ -3,14 +3,17 @@
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from toombos_cli.backup.create import BackupPlan, create_backup, recall_holdings
 from toombos_cli.backup.directory.paths import Place
 from toombos_cli.backup.directory.prune import prune_archives
 from toombos_cli.backup.directory.store import utc_now
+from toombos_cli.backup.hooks import Hook, backup_hook, service_hook
+from toombos_cli.backup.living.saving import Pause, ServicePolicy
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.reports import CreateReport
-from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope
+from toombos_cli.backup.scope import find_stores, make_keys, make_place, make_scope, redis_passwords
 from toombos_cli.base.errors import ToombosError, UsageError
 from toombos_cli.base.fixes import here, toombos
 from toombos_cli.base.spelling import did_you_mean
@@ -18,6 +21,7 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.tables.escalation import Trouble, severity_of
 from toombos_cli.project.alert_spool import AlertEvent, emit, open_keys
 from toombos_cli.project.backup_coverage import find_gaps
+from toombos_cli.project.state import read_state
 from toombos_cli.settings.backup_gaps import Gap
 
 
@@ -30,12 +34,14 @@ def run_backup(
     remote: str = "",
     prune: bool = True,
     accept: Collection[str] = (),
+    pause: Pause | None = None,
 ) -> CreateReport:
     """Create an archive and copy it to `remote` or the manifest's remote; the report shows if the copy failed.
 
     `accept` names what may be empty or gone although the last good archive has it; UsageError for other names.
-    `emergency` includes all logs, tolerates a broken `.env`, pins the archive and prunes nothing. Raise as
-    `create_backup` does.
+    `emergency` includes all logs, tolerates a broken `.env`, pins the archive and prunes nothing. `pause` stops the
+    services that the manifest lets a backup stop; without it, none is stopped. Raise as `create_backup` does, and
+    OperationError if the program `before` fails, except in an emergency.
     """
     table, place = manifest.backup, make_place(manifest)
     stores = find_stores(manifest, lenient=emergency)
@@ -50,8 +56,10 @@ def run_backup(
         unsaved=stores.unsaved,
         gaps=_accepted(find_gaps(manifest, stores.databases), accept),
         keys=make_keys(manifest),
+        policy=_policy(manifest, pause),
+        hooks={} if emergency else _hooks(manifest),
     )
-    report = create_backup(plan, observer)
+    report = _between_hooks(manifest, plan, observer)
     _alert_of_corruption(manifest.project, report)
     if report.archive and (remote or table.remote):
         report = _copied(report, remote or table.remote, place, observer)
@@ -70,6 +78,61 @@ def _accepted(gaps: tuple[Gap, ...], names: Collection[str]) -> tuple[Gap, ...]:
                 hint=did_you_mean(name, acceptable, here("backup", "status")),
             )
     return tuple(gap for gap in gaps if gap.path not in names)
+
+
+def _policy(manifest: Manifest, pause: Pause | None) -> ServicePolicy:
+    state = read_state(manifest.project)
+    services = manifest.services.values()
+    return ServicePolicy(
+        owners={service.pid: name for name, service in state.services.items() if service.pid} if state else {},
+        stopped=frozenset(service.name for service in services if service.backup.stop),
+        commanded=frozenset(service.name for service in services if service.backup.command),
+        monitoring=frozenset(service.name for service in services if service.role == "monitoring"),
+        pause=pause,
+        passwords=lambda: redis_passwords(manifest),
+    )
+
+
+def _hooks(manifest: Manifest) -> dict[str, Hook]:
+    return {name: service_hook(manifest, one) for name, one in manifest.services.items() if one.backup.command}
+
+
+def _between_hooks(manifest: Manifest, plan: BackupPlan, observer: BackupObserver) -> CreateReport:
+    """Create the archive between `[backup] before` and `after`; `after` runs in any case, as it may undo `before`."""
+    try:
+        report = create_backup(_prepared(manifest, plan, observer), observer)
+    except ToombosError as error:
+        if problem := _run_hook(manifest, "after", observer):
+            error.problems += problem.problems
+        raise
+    except BaseException:
+        _run_hook(manifest, "after", observer)
+        raise
+    problem = _run_hook(manifest, "after", observer)
+    return replace(report, after_problem=str(problem or ""))
+
+
+def _prepared(manifest: Manifest, plan: BackupPlan, observer: BackupObserver) -> BackupPlan:
+    """Run `before` and return the plan; if it failed, raise, or in an emergency return a plan that says so."""
+    problem = _run_hook(manifest, "before", observer)
+    if problem is None:
+        return plan
+    if plan.kind != "emergency":
+        raise problem
+    return replace(plan, unsaved={**plan.unsaved, b"[backup] before": str(problem)})
+
+
+def _run_hook(manifest: Manifest, key: Literal["before", "after"], observer: BackupObserver) -> ToombosError | None:
+    """Run a program of the `[backup]` table, if there is one; return why it failed, or None."""
+    argv: tuple[str, ...] = getattr(manifest.backup, key)
+    if not argv:
+        return None
+    observer.step(key)
+    try:
+        backup_hook(manifest, key, argv).run(manifest.backup.snapshot_timeout_s)
+    except ToombosError as error:
+        return error
+    return None
 
 
 def _copied(report: CreateReport, url: str, place: Place, observer: BackupObserver) -> CreateReport:

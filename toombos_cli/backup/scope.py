@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -18,9 +19,10 @@ from toombos_cli.manifest.model import Manifest
 from toombos_cli.manifest.reading.loader import load_manifest, packaged_manifest
 from toombos_cli.manifest.tables.backup import BackupScope
 from toombos_cli.project.mode import mode_now
-from toombos_cli.settings.databases import Database, DatabaseKind, find_databases
+from toombos_cli.settings.databases import Database, DatabaseKind, Server, find_databases
 from toombos_cli.settings.env_file import ENV_FILE
 from toombos_cli.settings.env_files import env_file_paths, read_env_files
+from toombos_cli.settings.values import clear_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,20 @@ def find_stores(manifest: Manifest, *, lenient: bool = False) -> Stores:
             raise
         return Stores(unsaved={b"the databases that env files name": str(error)})
     return take_stores(manifest, databases)
+
+
+def redis_passwords(manifest: Manifest) -> tuple[str, ...]:
+    """Return the passwords of Redis that the services know: those of URLs, and of `--requirepass`."""
+    env_files, mode = read_env_files(manifest), mode_now(manifest)
+    found: dict[str, None] = {}
+    for service in manifest.services.values():
+        words = service.command
+        found |= {word: None for option, word in pairwise(words) if option == "--requirepass"}
+        for value in clear_values(manifest, service, env_files, mode=mode).values.values():
+            server = Server.parse(value) if value.startswith(("redis://", "rediss://")) else None
+            if server and server.password:
+                found[server.password] = None
+    return tuple(found)
 
 
 def take_stores(manifest: Manifest, databases: tuple[Database, ...]) -> Stores:

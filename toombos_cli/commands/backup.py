@@ -82,6 +82,7 @@ def create(
     """
     from toombos_cli.backup.run import run_backup
     from toombos_cli.backup.scope import readable_manifest
+    from toombos_cli.recovery.paused_service import pauses
 
     manifest = readable_manifest(invocation.project) if emergency else invocation.manifest
     if emergency:
@@ -95,6 +96,7 @@ def create(
             remote=to or "",
             prune=not no_prune,
             accept=tuple(accept or ()),
+            pause=None if emergency else pauses(manifest),
         )
     invocation.finish(report)
 
@@ -195,9 +197,13 @@ def drill(
 ) -> None:
     """Prove that a restore works: unpack an archive into a scratch directory, check it, and remove it."""
     from toombos_cli.backup.maintenance import run_drill
+    from toombos_cli.backup.scope import find_stores
 
     with Working(invocation) as observer:
-        report = run_drill(_place(invocation), archive, observer, _keys(invocation))
+        postgres = find_stores(invocation.manifest, lenient=True).restorable
+        timeout_s = invocation.manifest.backup.snapshot_timeout_s
+        place, keys = _place(invocation), _keys(invocation)
+        report = run_drill(place, archive, observer, keys, postgres=postgres, timeout_s=timeout_s)
     invocation.finish(report)
 
 

@@ -29,6 +29,7 @@ _HEADINGS = {
     "Service": "[services.NAME]",
     "RestartTable": "[services.NAME.restart]",
     "Limits": "[services.NAME.limits]",
+    "ServiceBackup": "[services.NAME.backup]",
     "WatchTable": "[services.NAME.watch]",
     "Mode": "[modes.NAME]",
     "Variable": "[environment.NAME]",

@@ -44,6 +44,7 @@ BOUNDS: Mapping[str, Mapping[str, Schema]] = {
         **dict.fromkeys(("health", "ready", "live", "metrics", "openapi"), _PATH),
         **dict.fromkeys(("startup_timeout_s", "grace_period_s", "probe_interval_s", "probe_timeout_s"), _ABOVE_0),
     },
+    "ServiceBackup": {"command": _WORDS},
     "Expectation": {
         "command": _WORDS,
         "path": _PATH,

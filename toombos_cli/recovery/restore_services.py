@@ -1,14 +1,16 @@
 """Stops and starts the services of a restore through the supervisor."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+from toombos_cli import processes
 from toombos_cli.backup.postgres import Postgres
+from toombos_cli.backup.scope import readable_manifest
 from toombos_cli.base.errors import ConfigurationError, OperationError
 from toombos_cli.base.fixes import here
 from toombos_cli.manifest.reading.loader import load_manifest
 from toombos_cli.manifest.tables.service import Service
-from toombos_cli.processes import conflicts
 from toombos_cli.project.mode import mode_to_restore
 from toombos_cli.project.state import RunDirectory, SystemState
 from toombos_cli.settings.databases import Server
@@ -54,7 +56,11 @@ class SupervisedServices:
             return ()
         self._before = state
         services = services or {name: s.service for name, s in state.services.items()}
-        self._kept = {name: s for name, s in services.items() if name in running and self._is_database(s)}
+        self._kept = {
+            name: s
+            for name, s in services.items()
+            if name in running and self._is_database(s) and not self._is_restored(state.services[name].pid)
+        }
         others = tuple(name for name in running if name not in self._kept)
         if others:
             self._stop(services, others if self._kept else ())
@@ -87,8 +93,15 @@ class SupervisedServices:
                 f"the services could not be stopped: {report.failures[0].message}", hint=here("status")
             )
 
+    def _is_restored(self, pid: int | None) -> bool:
+        """Report whether the process works in a directory that a backup saves: then its files are exchanged."""
+        directory = processes.working_directory(pid) if pid else None
+        roots = readable_manifest(self._project).backup.roots
+        tops = (os.path.realpath(self._project / root) for root in roots)
+        return directory is not None and any(Path(directory).is_relative_to(top) for top in tops)
+
     def _is_database(self, service: Service) -> bool:
         if self._postgres is None:
             return False
         server = Server.parse(self._postgres.dsn)
-        return server is not None and service.port == server.port and conflicts(service.host, server.host)
+        return server is not None and service.port == server.port and processes.conflicts(service.host, server.host)

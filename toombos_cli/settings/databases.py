@@ -15,7 +15,9 @@ from toombos_cli.settings.values import Value, decrypted, effective_values, key_
 
 CONVENTIONAL_NAME = "DATABASE_URL"
 """This variable names a database even if the manifest does not document it."""
-_PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mariadb": 3306, "mongodb": 27017, "redis": 6379}
+_POSTGRESQL = ("postgresql", "postgres", "postgis", "pgsql", "psql")
+"""What URLs of PostgreSQL begin with; the last three are for Django."""
+_PORTS = {**dict.fromkeys(_POSTGRESQL, 5432), "mysql": 3306, "mariadb": 3306, "mongodb": 27017, "redis": 6379}
 _SQLITE = re.compile(r"sqlite3?(?:\+\w+)?:///([^?]*)(?:\?(.*))?", re.DOTALL)
 # The user and password of a URL, after its `://`. A password may contain anything: it ends at the last `@` before the
 # host. Digits before a slash are a port.
@@ -70,7 +72,7 @@ class Server:
     @classmethod
     def parse(cls, url: str) -> "Server | None":
         """Return the server that a URL names, or None if the text is not a URL or its port is not a number."""
-        match = _SERVER.fullmatch(url)
+        match = _SERVER.fullmatch(url.removeprefix("jdbc:"))
         if match is None:
             return None
         scheme = match["scheme"].lower()
@@ -93,7 +95,7 @@ class Server:
     def kind(self) -> DatabaseKind:
         """The kind of database, whatever driver the URL names."""
         dialect = self.scheme.partition("+")[0]
-        return DatabaseKind.POSTGRESQL if dialect in ("postgresql", "postgres") else DatabaseKind.OTHER
+        return DatabaseKind.POSTGRESQL if dialect in _POSTGRESQL else DatabaseKind.OTHER
 
     @property
     def host(self) -> str:
@@ -105,6 +107,8 @@ class Server:
         given = dict(self.parameters)
         if "ssl" in given and "sslmode" not in given:  # asyncpg's name
             given["sslmode"] = {"true": "require", "false": "disable"}.get(given["ssl"], given["ssl"])
+        if given.get("sslmode") == "no-verify":  # node-postgres' name
+            given["sslmode"] = "require"
         query = urlencode({name: value for name, value in given.items() if _is_shown(name)})
         user = f"{self.user}@" if self.user else ""
         return f"postgresql://{user}{self.hosts}/{self.database}" + (f"?{query}" if query else "")

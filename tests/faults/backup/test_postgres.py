@@ -1,18 +1,16 @@
 """The PostgreSQL database in DATABASE_URL: dumped with its row counts, restored completely or not at all."""
 
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import mkdtemp
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.backup_site import NoServices, Site
+from tests.support.databases import running_postgres
 from tests.support.ports import free_port
 from tests.support.programs import needs
 from tests.support.runner import Toombos
@@ -29,24 +27,9 @@ PROGRAMS = ("usr/lib/postgresql/*/bin",)
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
-    """Yield the URL of a database on a private server, which runs as `postgres` if the tests run as root."""
-    initdb, pg_ctl = needs("initdb", search=PROGRAMS), needs("pg_ctl", search=PROGRAMS)
-    home = mkdtemp(prefix="pg-")
-    port = free_port()
-    become: list[str] = []
-    if os.geteuid() == 0:
-        become = [needs("runuser"), "-u", "postgres", "--"]
-        shutil.chown(home, "postgres")
-    options = f"-p {port} -h 127.0.0.1 -k {home} -c fsync=off"
-    run = {"check": True, "capture_output": True, "cwd": home}
-    subprocess.run([*become, initdb, "-D", f"{home}/data", "-U", "owner", "-A", "trust"], **run)  # type: ignore[call-overload]  # one set of options for three calls
-    log = f"{home}/log"
-    subprocess.run([*become, pg_ctl, "-D", f"{home}/data", "-l", log, "-w", "-o", options, "start"], **run)  # type: ignore[call-overload]  # as above
-    try:
+    """Yield the URL of a database on a private server."""
+    with running_postgres() as port:
         yield f"postgresql+psycopg://owner:sekret@127.0.0.1:{port}/postgres"
-    finally:
-        subprocess.run([*become, pg_ctl, "-D", f"{home}/data", "-m", "immediate", "stop"], **run)  # type: ignore[call-overload]  # as above
-        shutil.rmtree(home)
 
 
 class Server:
@@ -93,6 +76,8 @@ def test_a_dump_contains_the_row_counts_and_can_be_restored(server: Server) -> N
     assert server.rows() == "1,2"
     assert server.sql("SELECT count(*) FROM two") == "1"
     assert server.site.words() == ["old"]
+    rows = [(one.table, one.before, one.after) for one in done.rows if one.database == ".toombos/postgresql.dump"]
+    assert rows == [("public.one", 3, 2), ("public.two", None, 1)]
     assert server.sql("SELECT to_regclass('public.toombos_restore')") == ""
     assert done.safety_backup is not None
     restore(server.request(done.safety_backup), NoServices(), Silent())

@@ -45,10 +45,16 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatabaseRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of a database's integrity check, "ok" or the first complaint, and the row count of each table."""
+    """The result of a database's integrity check, "ok" or the first complaint, and the row count of each table.
+
+    `unjudged` is why a part of it could not be checked: the rest is sound. `needs` are the roles and extensions that
+    a dump needs on its server.
+    """
 
     integrity: str
     tables: dict[str, int] = {}
+    unjudged: str = ""
+    needs: dict[str, tuple[str, ...]] = {}
 
     @property
     def rows(self) -> int:

@@ -18,15 +18,17 @@ import msgspec
 from toombos_cli.backup.archive.encryption import NO_KEYS, opened
 from toombos_cli.backup.archive.format import Root
 from toombos_cli.backup.archive.reader import Archive, verify_contents
+from toombos_cli.backup.archive.safety import is_within
 from toombos_cli.backup.create import BackupPlan, create_locked
 from toombos_cli.backup.durable import disk_errors
 from toombos_cli.backup.errors import BadArchiveError
 from toombos_cli.backup.inode_flags import flags_of
+from toombos_cli.backup.living.saving import keep_unsaved
 from toombos_cli.backup.observer import BackupObserver
 from toombos_cli.backup.postgres import DUMP_NAME, DUMP_ROOT
 from toombos_cli.backup.reports import CreateReport, NotSet
 from toombos_cli.backup.restore_request import RestoreRequest, Services, creation_hint
-from toombos_cli.backup.selection import Scope, select
+from toombos_cli.backup.selection import BackupSelection, Scope, select
 from toombos_cli.backup.transaction import diff
 from toombos_cli.backup.transaction.atomic_swap import SwapUnit, identity, swap
 from toombos_cli.backup.transaction.carry_over import Kept, keep_left_out
@@ -75,6 +77,7 @@ class Attempt:
         with disk_errors("the live tree cannot be read", self._place.project):
             self._targets = self._plan()
         self._stage = StagingArea(archive, self._targets.places, observer)
+        self._kept_extensions: tuple[str, ...] = ()
         self._journal = Journal(state="staging", archive=str(archive.path), staging=self._targets.staging)
 
     def run(self) -> RestoredArchive:
@@ -122,7 +125,7 @@ class Attempt:
 
     def _preview(self) -> RestoredArchive:
         verify_contents(self._archive, self._observer)
-        selection = select(self._safety_scope(), time.time())
+        selection = self._what_is_there()
         live = {found.name: found for found in selection.found if self._targets.covers(found.name)}
         changes = diff.compare(self._targets.wanted(self._archive), diff.from_disk(live.values()))
         not_set = tuple(
@@ -145,6 +148,7 @@ class Attempt:
                 where=str(self._archive.path),
                 hint="restore only files with --only, or set DATABASE_URL",
             )
+        self._kept_extensions = self._refuse_what_is_missing()
         self._observer.step("open journal")
         self._save(msgspec.structs.replace(self._journal, staying=tuple(map(_record, self._targets.staying))))
         make_staging(self._targets)
@@ -169,7 +173,11 @@ class Attempt:
             sync_directory(os.path.join(directory, b"new"))
         saved_at = Path(safety.archive)
         with opened(saved_at, self._request.keys, self._place) as plain, Archive(plain) as saved:
-            live = diff.from_archive(e for e in saved.manifest.entries if self._targets.covers(e.name))
+            live = diff.from_archive(
+                e
+                for e in saved.manifest.entries
+                if self._targets.covers(e.name) and not any(is_within(e.name, name) for name in kept.names)
+            )
         changes = diff.compare(self._targets.wanted(self._archive), live)
         self._observer.step("prepare")
         self._save(
@@ -218,7 +226,16 @@ class Attempt:
         postgres, marker = self._request.postgres, self._journal.database_marker
         if self._targets.dump and postgres and marker:
             self._observer.step("restore database")
-            postgres.restore(Path(os.fsdecode(self._targets.dump)), marker, self._request.database_timeout_s)
+            dump, timeout_s = Path(os.fsdecode(self._targets.dump)), self._request.database_timeout_s
+            postgres.restore(dump, self._kept_extensions, marker, timeout_s)
+
+    def _refuse_what_is_missing(self) -> tuple[str, ...]:
+        """Return the extensions that stay as they are; raise before anything if the server lacks what a dump needs."""
+        entries = self._archive.manifest.entries
+        dump = next((one.database for one in entries if one.name == DUMP_NAME), None)
+        if not (self._targets.dump and self._request.postgres and dump):
+            return ()
+        return self._request.postgres.refuse_what_is_missing(dump, self._request.database_timeout_s).kept
 
     def _prove(self, outcome: RestoredArchive) -> RestoredArchive:
         """Start the services that ran before; if they do not become healthy, bring the old tree back."""
@@ -319,8 +336,14 @@ class Attempt:
         more = tuple(Root(path=root.path) for root in self._archive.manifest.header.roots if root.path not in known)
         return replace(scope, roots=(*scope.roots, *more), always=always)
 
-    def _keep(self) -> Kept:
+    def _what_is_there(self) -> BackupSelection:
+        """Return the live files, without the data directories that the archive does not have: they stay."""
         selection = select(self._safety_scope(), time.time())
+        keep_unsaved(selection, frozenset(entry.name for entry in self._archive.manifest.entries))
+        return selection
+
+    def _keep(self) -> Kept:
+        selection = self._what_is_there()
         return keep_left_out(selection, self._archive, self._targets.live_of, self._stage.path_of)
 
     def _check_room(self) -> None:

@@ -63,6 +63,8 @@ def link_tree(source: bytes, target: bytes) -> None:
             os.mkdir(target, 0o700)
         for name in os.listdir(source):
             link_tree(os.path.join(source, name), os.path.join(target, name))
+        if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+            os.chown(target, status.st_uid, status.st_gid)
         shutil.copystat(source, target)
     elif not os.path.lexists(target):
         try:

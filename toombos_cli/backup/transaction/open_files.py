@@ -1,10 +1,11 @@
 """Finds processes that write to files below the roots: exchanging the tree would lose what they write."""
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from toombos_cli.backup.archive.safety import is_within
+from toombos_cli.backup.living.kinds import REDIS_PROGRAMS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,21 +22,32 @@ def find_holders(paths: Iterable[bytes], spared: Collection[str] = ()) -> tuple[
 
     Files in `spared` do not count.
     """
+    tops = tuple(paths)
+    writers: dict[int, FileWriter] = {}
+    for writer in files_written(tops):
+        if writer.path not in spared:
+            writers.setdefault(writer.pid, writer)
+    return tuple(writers.values())
+
+
+def files_written(tops: tuple[bytes, ...]) -> Iterator[FileWriter]:
+    """Yield each file below one of the paths that another process has open for writing, as far as visible.
+
+    A Redis counts as the writer of its working directory: it opens its snapshot only to replace it, at the latest when
+    it ends.
+    """
     import psutil
 
-    tops = tuple(paths)
-    found = []
     for process in psutil.process_iter():
         if process.pid == os.getpid():
             continue
         try:
-            files = process.open_files()
-            held = next((f.path for f in files if _writes(f) and f.path not in spared and _below(f.path, tops)), None)
-            if held is not None:
-                found.append(FileWriter(pid=process.pid, name=process.name(), path=held))
+            held = [f.path for f in process.open_files() if _writes(f) and _below(f.path, tops)]
+            if process.name().startswith(REDIS_PROGRAMS) and _below(process.cwd(), tops):
+                held.append(process.cwd())
+            yield from [FileWriter(pid=process.pid, name=process.name(), path=path) for path in held]
         except (psutil.Error, OSError):
             continue
-    return tuple(found)
 
 
 def _below(path: str, tops: tuple[bytes, ...]) -> bool:

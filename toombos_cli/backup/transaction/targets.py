@@ -58,7 +58,7 @@ class Targets:
     staging: tuple[bytes, ...]
     dump: bytes | None = None
     passed_over: tuple[bytes, ...] = ()
-    """The roots of the archive that the manifest does not name, and nobody asked for."""
+    """What nobody asked for: roots of the archive that the manifest does not name, and outputs of backup commands."""
     staying: tuple[StayingDirectory, ...] = ()
     untouched: tuple[bytes, ...] = ()
     """What stays as it is in the directories that stay: mount points unknown to the archive, and excluded files."""
@@ -141,11 +141,12 @@ def plan_targets(
         beside = _staging_beside(os.fsencode(project / DUMP_ROOT), project, token)
         staging[beside] = None
         dump = os.path.join(beside, b"new", b"postgresql.dump")
+    outputs = () if only else tuple(n for n in entries if n != DUMP_NAME and n.startswith(f"{DUMP_ROOT}/".encode()))
     return Targets(
         items=tuple(plan.items.values()),
         staging=tuple(staging),
         dump=dump,
-        passed_over=unknown,
+        passed_over=(*unknown, *outputs),
         staying=tuple(plan.staying),
         untouched=tuple(plan.untouched),
         read_only=tuple(plan.read_only),

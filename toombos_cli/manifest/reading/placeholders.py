@@ -47,6 +47,9 @@ def expand_service(service: Service, services: Mapping[str, Service], project: P
         **commands,
         command=tuple(filled("command", part) for part in service.command),
         stop_command=tuple(filled("stop_command", part) for part in service.stop_command),
+        backup=msgspec.structs.replace(
+            service.backup, command=tuple(filled("backup.command", part) for part in service.backup.command)
+        ),
         inputs=tuple(filled("inputs", pattern) for pattern in service.inputs),
         cwd=str(project / filled("cwd", service.cwd)),
         log=str(project / filled("log", service.log)),

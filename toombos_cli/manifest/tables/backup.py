@@ -19,12 +19,23 @@ class Retention(Table, frozen=True):
                 raise ValueError(f"{name} must not be negative")
 
 
+class ServiceBackup(Table, frozen=True):
+    """How the data of one service is saved. `command` prints what belongs into the archive.
+
+    `stop` allows a backup to stop the service while it reads its data directory, and starts it again.
+    """
+
+    command: tuple[str, ...] = ()
+    stop: bool = False
+
+
 class BackupScope(Table, frozen=True):
     """What to back up, and where to. A root that does not exist is left out and listed as absent.
 
     From `log_roots`, only files changed in the last `log_days` days are taken. Archives are encrypted for
     `age_recipients`, if any; `age_identity` is the file with the key that opens them. `remote` receives a copy of each.
     `elsewhere` are files and directories outside the roots that are saved in another way.
+    `before` and `after` are programs that run around each backup; `after` runs even if the backup failed.
     """
 
     roots: tuple[str, ...] = (".env", "toombos.toml", "data", "logs")
@@ -38,6 +49,8 @@ class BackupScope(Table, frozen=True):
     age_recipients: tuple[str, ...] = ()
     age_identity: str = ""
     remote: str = ""
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     retention: Retention = Retention()
 
     def __post_init__(self) -> None:

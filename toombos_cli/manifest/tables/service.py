@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from toombos_cli.base.addresses import host_port
+from toombos_cli.manifest.tables.backup import ServiceBackup
 from toombos_cli.manifest.tables.dependencies import Dependency, When
 from toombos_cli.manifest.tables.env_files import check_env_files
 from toombos_cli.manifest.tables.expectations import Expectation, check_headers, check_path, header_variables
@@ -57,6 +58,7 @@ NOT_OF_TASKS = (
     *("port", "host", "headers", "ca_file", "client_cert", "client_key", "insecure", "unix", "http2", "words"),
     *("health", "health_answer", "ready", "live", "metrics", "openapi", "startup_timeout_s", "probe_interval_s"),
     *("probe_timeout_s", "unhealthy_after", "restart_when_unhealthy", "latency_warn_ms", "restart", "watch", "limits"),
+    "backup",
 )
 """The keys that a task cannot have: nothing asks whether it is well, and it is not restarted."""
 
@@ -147,6 +149,7 @@ class Service(Table, frozen=True):
     """Exit codes that mean that the service's configuration is wrong: it is not restarted."""
     restart: RestartTable = RestartTable()
     limits: Limits = Limits()
+    backup: ServiceBackup = ServiceBackup()
 
     def __post_init__(self) -> None:
         if self.kind == "task":
@@ -207,6 +210,7 @@ class Service(Table, frozen=True):
         for field, texts in (
             ("command", self.command),
             ("stop_command", self.stop_command),
+            ("backup.command", self.backup.command),
             ("inputs", self.inputs),
             ("env", map("=".join, variables)),
         ):

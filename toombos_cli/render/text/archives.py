@@ -63,6 +63,8 @@ def show_create(report: "CreateReport", output: Output) -> None:
         err.print(f"error: not copied: {report.remote_problem}", style="red", soft_wrap=True)
         if report.remote_hint:
             err.print(f"hint: {report.remote_hint}", style="cyan", soft_wrap=True)
+    if report.after_problem:
+        err.print(f"error: {report.after_problem}", style="red", soft_wrap=True)
 
 
 def _show_skipped(report: "CreateReport", output: Output) -> None:
@@ -86,7 +88,8 @@ def show_gaps(gaps: "tuple[Gap, ...]", output: Output) -> None:
 def show_databases(databases: "tuple[DatabaseReport, ...]", output: Output) -> None:
     """Print one line per database."""
     for one in databases:
-        word = "sound" if one.is_sound else f"NOT SOUND: {one.integrity}"
+        partly = f"sound as far as it can be judged here ({one.unjudged})" if one.unjudged else "sound"
+        word = partly if one.is_sound else f"NOT SOUND: {one.integrity}"
         output.stdout.print(
             f"      database {one.path}: {word}, {_count(one.rows, 'row')} in {_count(len(one.tables), 'table')}",
             soft_wrap=True,
@@ -238,6 +241,12 @@ def show_drill(report: "DrillReport", output: Output) -> None:
     text = f"{report.archive} restores: {_count(report.files, 'file')}, {report.duration_s:.1f} s"
     print_verdict(output.stdout, report.verdict, text)
     show_databases(report.databases, output)
+    if report.not_restored:
+        output.stderr.print(
+            f"warning: the dump was not restored into a scratch database: {report.not_restored}",
+            style="yellow",
+            soft_wrap=True,
+        )
 
 
 def _count(number: int, thing: str) -> str:

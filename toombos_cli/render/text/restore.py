@@ -39,8 +39,15 @@ def show(report: "RestoreReport", output: Output) -> None:
             out.print(f"      {sign} {name}", soft_wrap=True)
         if len(names) > _SHOWN:
             out.print(f"      ... and {len(names) - _SHOWN} more; --json lists them")
-    if not (report.added or report.changed or report.removed):
-        out.print("    no file differs")
+    if report.rows:
+        out.print(f"    {len(report.rows)} tables with another number of rows")
+    for row in report.rows[:_SHOWN]:
+        out.print(f"      ~ {row.database}, {row.table}: {_rows(row.before)}, now {_rows(row.after)}", soft_wrap=True)
+    if len(report.rows) > _SHOWN:
+        out.print(f"      ... and {len(report.rows) - _SHOWN} more; --json lists them")
+    dumped = any(one.path.startswith(".toombos/") for one in report.databases)
+    if not (report.added or report.changed or report.removed or report.rows):
+        out.print("    no file differs, and no number of rows" if dumped else "    no file differs")
     show_databases(report.databases, output)
     if report.kept:
         out.print(f"    {len(report.kept)} left in place (backups exclude them)")
@@ -54,7 +61,11 @@ def show(report: "RestoreReport", output: Output) -> None:
         out.print(here("restore", report.safety_backup), soft_wrap=True)
     for name in report.not_asked:
         verb = "would not be restored" if report.preview else "was not restored"
-        told = f"warning: {name} {verb}: no backup of this project has it; --only {shlex.quote(name)} restores it"
+        if name.startswith(".toombos/"):
+            why = "it is what a backup command printed, for you to load"
+        else:
+            why = "no backup of this project has it"
+        told = f"warning: {name} {verb}: {why}; --only {shlex.quote(name)} restores it"
         err.print(told, style="yellow", soft_wrap=True)
     if report.not_set:
         first, more = report.not_set[0], len(report.not_set) - 1
@@ -82,6 +93,10 @@ def _show_archive(report: "RestoreReport", output: Output) -> None:
         output.stdout.print("    what was written since is then in the safety backup alone")
         if report.stopped:
             output.stdout.print(f"    stopped meanwhile: {', '.join(report.stopped)}", soft_wrap=True)
+
+
+def _rows(number: int | None) -> str:
+    return "not there" if number is None else f"{number} rows"
 
 
 def show_recovery(report: "RecoverReport", output: Output) -> None:

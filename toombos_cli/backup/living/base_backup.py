@@ -1,0 +1,130 @@
+"""A base backup of a running PostgreSQL server: its whole data directory, as of one moment.
+
+pg_basebackup runs as the user of the server, who may connect through its socket and whose the files stay.
+"""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from toombos_cli.backup.postgres import Postgres, postgres_program
+from toombos_cli.base.errors import OperationError
+
+_MANIFEST = "backup_manifest"  # as large as the list of files, and every archive has its own checksums
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postmaster:
+    """Where a running server listens, by its postmaster.pid."""
+
+    port: int
+    hosts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, directory: bytes) -> "Postmaster | None":
+        """Return what the file in a data directory says, or None if there is none."""
+        try:
+            lines = Path(os.fsdecode(directory), "postmaster.pid").read_text().splitlines()
+            port, socket, address = int(lines[3]), lines[4].strip(), lines[5].strip()
+        except (OSError, ValueError, IndexError):
+            return None
+        address = "localhost" if address == "*" else address
+        return cls(port=port, hosts=tuple(host for host in (socket, address) if host))
+
+
+def base_backup(directory: bytes, pid: int, scratch: Path, postgres: Postgres | None, timeout_s: float) -> Path:
+    """Write the files of the server with this pid that runs in `directory` below `scratch` and return where they are.
+
+    The owner of the directory, `postgres` and the role of the settings' database are tried one after another. Raise
+    OperationError with what the server said to the last one.
+    """
+    postmaster, owner = Postmaster.of(directory), os.stat(directory)
+    if postmaster is None or not postmaster.hosts:
+        raise OperationError("its server says nowhere where it listens")
+    scratch.mkdir(mode=0o700)
+    become = {}
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.chown(scratch, owner.st_uid, owner.st_gid)
+        become = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+    reason, program = "", _program_of(pid, trusted=bool(become) or os.geteuid() != 0)
+    reached = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)  # the server's user cannot reach it by its path
+    try:
+        for number, (host, role) in enumerate(_logins(postmaster, postgres, owner.st_uid)):
+            argv = [
+                program,
+                "-D",
+                f"/proc/self/fd/{reached}/{number}",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+            ]
+            argv += ["--no-password", "-h", host, "-p", str(postmaster.port), "-U", role]
+            try:
+                done = subprocess.run(
+                    argv,
+                    cwd="/",
+                    env=_environment(postgres if postgres is not None and role == postgres.role else None),
+                    pass_fds=(reached,),
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    stdin=subprocess.DEVNULL,
+                    timeout=timeout_s,
+                    check=False,
+                    **become,  # type: ignore[call-overload]  # one set of options for two cases
+                )
+            except subprocess.TimeoutExpired:
+                raise OperationError(f"pg_basebackup did not end within {timeout_s:g} s") from None
+            if done.returncode == 0:
+                base = scratch / str(number)
+                if _system_of(os.fsencode(base)) != _system_of(directory):
+                    raise OperationError(f"at {host} port {postmaster.port}, another server answers")
+                (base / _MANIFEST).unlink(missing_ok=True)
+                return base
+            said = [line for line in done.stderr.splitlines() if line.startswith("pg_basebackup:")]
+            reason = said[-1] if said else "pg_basebackup failed without a message"
+    finally:
+        os.close(reached)
+    raise OperationError(reason)
+
+
+def _system_of(directory: bytes) -> bytes:
+    """Return the identifier of the database system that a directory belongs to, which initdb makes."""
+    with open(os.path.join(directory, b"global/pg_control"), "rb") as file:
+        return file.read(8)
+
+
+def _program_of(pid: int, *, trusted: bool) -> str:
+    """Return the program of the server's own version, which is beside it, or any: root runs nothing of a stranger's."""
+    import psutil
+
+    if not trusted:
+        return postgres_program("pg_basebackup")
+
+    try:
+        beside = os.path.join(os.path.dirname(psutil.Process(pid).exe()), "pg_basebackup")
+    except psutil.Error:
+        beside = ""
+    return beside if os.access(beside, os.X_OK) else postgres_program("pg_basebackup")
+
+
+def _logins(postmaster: Postmaster, postgres: Postgres | None, uid: int) -> Iterator[tuple[str, str]]:
+    import pwd
+
+    roles = []
+    with contextlib.suppress(KeyError):  # a container's user has no name here
+        roles.append(pwd.getpwuid(uid).pw_name)
+    roles += ["postgres", *((postgres.role,) if postgres and postgres.role else ())]
+    for role in dict.fromkeys(roles):
+        for host in postmaster.hosts:
+            yield host, role
+
+
+def _environment(postgres: Postgres | None) -> dict[str, str]:
+    password = {"PGPASSWORD": postgres.password} if postgres and postgres.password else {}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return kept | {"PGCONNECT_TIMEOUT": "10", "LC_ALL": "C"} | password
