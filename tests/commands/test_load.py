@@ -98,7 +98,7 @@ def test_bad_input_is_reported_before_any_request_is_sent(args, code, message, f
         ("http://10.1.2.3:8000/", 5, "is not this machine"),
         ("http://does-not-exist.invalid/", 4, "does not resolve"),
         ("ftp://127.0.0.1/", 2, "http:// or https:// URL"),
-        ("127.0.0.1:8000/health", 2, "http:// or https:// URL"),
+        ("word", 2, "http:// or https:// URL"),
     ],
 )
 def test_a_forbidden_or_unusable_target_is_reported(url, code, message, toombos: Toombos):
@@ -109,9 +109,12 @@ def test_a_forbidden_or_unusable_target_is_reported(url, code, message, toombos:
     assert document["errors"][0]["where"] == url
 
 
-@pytest.mark.parametrize("typed", ["127.0.0.1:8000/health", "localhost"])
-def test_a_target_without_a_scheme_gets_the_url_as_a_hint(typed, toombos: Toombos):
-    assert f"hint: try http://{typed}" in toombos("load", typed).stderr
+@pytest.mark.parametrize("typed", [":{port}/health", "localhost:{port}/", "127.0.0.1:{port}"])
+def test_a_target_may_lack_the_scheme_and_this_machine_its_name(typed, toombos: Toombos):
+    with load_server("fixed:0") as server:
+        data = run_json(toombos, typed.format(port=server.port), "-n", "5")["data"]
+    assert server.requests == data["counts"]["ok"] == 5
+    assert data["plan"]["url"].startswith("http://")
 
 
 @pytest.mark.parametrize("option", ["--csv", "--html", "--junit"])
@@ -186,7 +189,10 @@ def test_the_result_has_the_documented_keys(toombos: Toombos):
         data = run_json(toombos, f"http://127.0.0.1:{server.port}/", "-n", "50", "-d", "{}")["data"]
     assert data.keys() >= KEYS
     assert data["schema"] == "toombos.load/1"
-    assert data["counts"].keys() == {"scheduled", "ok", "http_error", "transport_error", "censored", "dropped"}
+    counted = {"scheduled", "ok", "http_error", "transport_error", "censored", "dropped"}
+    assert data["counts"].keys() == counted | {"network_fault", "machine_fault", "retried"}
+    assert {"throughput_rps", "ok_rps", "sent_rps"} <= data.keys()
+    assert {"duration_s", "sending_s", "drain_s"} <= data["run"].keys()
     for name in ("response", "service", "connect", "ttfb"):
         assert data["latency_us"][name].keys() >= {
             "p50", "p75", "p90", "p95", "p99", "p99_9", "p99_99", "max", "mean", "hdr_v2"

@@ -53,6 +53,11 @@ _ASKED = {
     "keepalive": typer.Option(
         "--keepalive/--no-keepalive", help="Reuse connections for several requests.", rich_help_panel=_PACE
     ),
+    "retry_stale": typer.Option(
+        "--retry-stale/--no-retry-stale",
+        help="Send again what met a connection that the server had closed.",
+        rich_help_panel=_PACE,
+    ),
     "max_connections": typer.Option(
         "--max-connections", metavar="N", help="Limit with --rate (1000).", rich_help_panel=_PACE
     ),
@@ -151,8 +156,9 @@ def load(
     for option, path in named.items():
         refuse_unwritable(option, path)
     criteria, fleet = criteria_of(asked), locust_fleet_of(asked)
-    names = invocation.service_names(watch)
     manifest = invocation.manifest
+    judged = (objective.server for objective in criteria.objectives)
+    names = invocation.service_names([*(watch or ()), *(name for name in judged if name in manifest.services)])
     plan = build_plan(asked, manifest, _variables(manifest))
     with LoadProgress(plan, invocation.stderr, quiet=invocation.options.quiet) as progress:
         report = run_load(

@@ -18,7 +18,7 @@ from toombos_cli.base.files import replace_file
 from toombos_cli.base.own_records import encode_own, read_own
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.untrusted import UntrustedError
-from toombos_cli.load.build_report import distributions_of, settled_counts
+from toombos_cli.load.build_report import distributions_of, settled_counts, throughput_rps
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.recorder import EngineResult
 from toombos_cli.load.plan import LoadPlan
@@ -75,15 +75,15 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 def baseline_run(outcome: EngineResult) -> BaselineRun:
     """Return the figures of a run that baselines compare."""
-    counts = settled_counts(outcome)
-    p50, p95, p99 = histogram.percentiles(distributions_of(outcome)["response"].all, (50, 95, 99))
+    counts = settled_counts(outcome.endpoints, outcome)
+    p50, p95, p99 = histogram.percentiles(distributions_of(outcome.endpoints)["response"].all, (50, 95, 99))
     return BaselineRun(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         p50_us=p50,
         p95_us=p95,
         p99_us=p99,
         error_rate=counts.error_rate,
-        throughput_rps=(counts.ok + counts.http_error) / outcome.duration_s,
+        throughput_rps=throughput_rps(outcome.endpoints, outcome),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from toombos_cli.load.engine.request_bytes import build_endpoint, parse_header
 from toombos_cli.load.options import LoadOptions
 from toombos_cli.load.plan import LoadPlan, LoadRequest, LoadTarget
 from toombos_cli.load.scenario import read_scenario
-from toombos_cli.load.target_check import choose_target, connect_once, split_url
+from toombos_cli.load.target_check import choose_target, connect_once, full_url, split_url
 from toombos_cli.manifest.model import Manifest
 from toombos_cli.project.commands import start_as_before
 from toombos_cli.project.port_owner import refused_listeners
@@ -34,6 +35,8 @@ def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str,
     `variables` fill `${NAME}` in the manifest's headers; a header with an unset variable is left out.
     Raise UsageError, ConfigurationError, RefusedError and OperationError.
     """
+    if options.url is not None:
+        options = replace(options, url=full_url(options.url, manifest.services))
     _refuse_contradictions(options)
     defaults = manifest.load
     timeout_s = parse_duration(options.timeout, where="--timeout") if options.timeout else defaults.timeout_s
@@ -72,6 +75,7 @@ def build_plan(options: LoadOptions, manifest: Manifest, variables: Mapping[str,
         timeout_s=timeout_s,
         drain_s=drain_s,
         keepalive=options.keepalive,
+        retry_stale=options.retry_stale,
         max_connections=max_connections,
         processes=options.processes,
     )

@@ -10,6 +10,7 @@ from itertools import pairwise
 from toombos_cli.base.redaction import Redactor
 from toombos_cli.base.text import one_line
 from toombos_cli.load.engine import hdr, histogram
+from toombos_cli.load.engine.failures import FAULT_OF, Fault
 from toombos_cli.load.engine.histogram import Buckets, Distribution
 from toombos_cli.load.engine.recorder import CENSORED, EndpointResult, EngineResult
 from toombos_cli.load.engine.request_bytes import header_values
@@ -42,7 +43,7 @@ def build_report(
     outcome: EngineResult,
     *,
     argv: tuple[str, ...],
-    servers: Iterable[Observed] = (),
+    servers: tuple[ServerUse, ...] = (),
     slo: tuple[ObjectiveResult, ...] = (),
     baseline: BaselineResult | None = None,
     notes: tuple[str, ...] = (),
@@ -50,8 +51,7 @@ def build_report(
     """Return the report of a finished run."""
     duration_s = outcome.duration_s
     counts = count_requests(outcome.endpoints, outcome)
-    answered = counts.ok + counts.http_error
-    distributions = distributions_of(outcome)
+    distributions = distributions_of(outcome.endpoints, outcome.connect)
     return LoadReport(
         run=Run(
             id=secrets.token_hex(6),
@@ -59,23 +59,27 @@ def build_report(
             host=platform.node(),
             started_at=(datetime.now(UTC) - timedelta(seconds=duration_s)).isoformat(timespec="milliseconds"),
             duration_s=duration_s,
+            sending_s=outcome.sending_s,
+            drain_s=outcome.drain_s,
             interrupted_by=outcome.interrupted_by,
             target_lost=outcome.target_lost,
         ),
         plan=_plan_summary(plan),
         counts=counts,
         latency_us=LatencyReport(**{name: _summary(found) for name, found in distributions.items()}),
-        throughput_rps=answered / duration_s,
+        throughput_rps=throughput_rps(outcome.endpoints, outcome),
+        ok_rps=throughput_rps(outcome.endpoints, outcome, successes=True),
+        sent_rps=outcome.sent_in_time / outcome.sending_s,
         status=count_statuses(outcome.endpoints),
         samples=_samples(plan, outcome.endpoints),
         errors=_errors(outcome.endpoints),
         interval_s=outcome.timeline.interval_ns / 1e9,
         series=_series(outcome),
-        server=tuple(_server_use(server, outcome, answered) for server in servers if len(server.samples) > 1),
+        server=servers,
         generator=judge_generator(plan, outcome),
         slo=slo,
         baseline=baseline,
-        endpoints={result.name: _endpoint(result) for result in outcome.endpoints},
+        endpoints={result.name: _endpoint(result, outcome) for result in outcome.endpoints},
         notes=notes,
         distribution=_spectrum(distributions["response"].all),
     )
@@ -101,11 +105,13 @@ def _plan_summary(plan: LoadPlan) -> PlanSummary:
     )
 
 
-def _endpoint(result: EndpointResult) -> EndpointSummary:
-    answers = result.by_status.values()
-    response = Distribution(histogram.merged(a.response for a in answers), result.censored.response)
+def _endpoint(result: EndpointResult, outcome: EngineResult) -> EndpointSummary:
     return EndpointSummary(
-        counts=count_requests([result]), status=count_statuses([result]), response=_summary(response)
+        counts=count_requests([result]),
+        throughput_rps=throughput_rps([result], outcome),
+        ok_rps=throughput_rps([result], outcome, successes=True),
+        status=count_statuses([result]),
+        response=_summary(distributions_of([result])["response"]),
     )
 
 
@@ -129,6 +135,7 @@ def _errors(results: list[EndpointResult]) -> tuple[ErrorGroup, ...]:
         ErrorGroup(
             {
                 "class": failure.error_class,
+                "fault": FAULT_OF[failure.error_class].value,
                 "phase": failure.phase,
                 "errno": failure.errno,
                 "count": found.count,
@@ -163,7 +170,16 @@ def _series(outcome: EngineResult) -> tuple[Point, ...]:
     return tuple(points)
 
 
-def _server_use(server: Observed, outcome: EngineResult, answered: int) -> ServerUse:
+def server_uses(plan: LoadPlan, servers: Iterable[Observed], outcome: EngineResult) -> tuple[ServerUse, ...]:
+    """Return what each of the servers used under load."""
+    answered = sum(count_statuses(outcome.endpoints).values())
+    is_warm = plan.warmup_s > 0
+    return tuple(
+        _server_use(server, outcome, answered, is_warm=is_warm) for server in servers if len(server.samples) > 1
+    )
+
+
+def _server_use(server: Observed, outcome: EngineResult, answered: int, *, is_warm: bool) -> ServerUse:
     samples = server.samples
     if len(samples) > 2 and samples[-1].at_ns - samples[-2].at_ns < _SHORTEST_SAMPLE_NS:
         samples = samples[:-1]
@@ -179,10 +195,14 @@ def _server_use(server: Observed, outcome: EngineResult, answered: int) -> Serve
         )
         for before, now in pairwise(samples)
     )
-    cpu_s = max(0.0, server.samples[-1].cpu_s - server.samples[0].cpu_s)
+    begin_s = server.cpu_at(outcome.started_ns) if is_warm else server.samples[0].cpu_s
+    cpu_s = max(0.0, server.samples[-1].cpu_s - begin_s)
+    # A server has next to nothing to do before the first request and after the last one.
+    sending_s = max(0.0, server.cpu_after(outcome.sending_ended_ns) - begin_s)
     return ServerUse(
         name=server.name,
         pid=server.pid,
+        cpu_percent=round(sending_s / min(outcome.sending_s, outcome.duration_s) * 100, 1),
         cpu_ms_per_request=round(cpu_s * 1000 / answered, 4) if answered else None,
         cpu_s=round(cpu_s, 3),
         rss_max_bytes=max(sample.rss_bytes for sample in server.samples),
@@ -196,6 +216,7 @@ def count_requests(results: list[EndpointResult], outcome: EngineResult | None =
     With `outcome`, `scheduled` and `dropped` are those of the whole run; without, of these endpoints.
     """
     ok = http_error = transport = censored = 0
+    by_fault = dict.fromkeys(Fault, 0)
     for result in results:
         for status, latencies in result.by_status.items():
             answers = histogram.count(latencies.service)
@@ -208,6 +229,7 @@ def count_requests(results: list[EndpointResult], outcome: EngineResult | None =
                 censored += found.count
             else:
                 transport += found.count
+            by_fault[FAULT_OF[failure.error_class]] += found.count
     return Counts(
         scheduled=outcome.scheduled if outcome else ok + http_error + transport + censored,
         ok=ok,
@@ -215,15 +237,24 @@ def count_requests(results: list[EndpointResult], outcome: EngineResult | None =
         transport_error=transport,
         censored=censored,
         dropped=outcome.dropped if outcome else 0,
+        network_fault=by_fault[Fault.NETWORK],
+        machine_fault=by_fault[Fault.MACHINE],
+        retried=sum(result.retried for result in results),
     )
 
 
-def settled_counts(outcome: EngineResult) -> Counts:
-    """Return the run's counts without the requests that its early end cut off: they might have succeeded."""
-    found = count_requests(outcome.endpoints, outcome)
+def throughput_rps(results: list[EndpointResult], outcome: EngineResult, *, successes: bool = False) -> float:
+    """Return the responses, or the successful ones, that came while load was sent, divided by that time."""
+    answers = (count for result in results for status, count in result.in_time.items() if status < 400 or not successes)
+    return sum(answers) / outcome.sending_s
+
+
+def settled_counts(results: list[EndpointResult], outcome: EngineResult) -> Counts:
+    """Return the counts of all endpoints, or some, without what an early end cut off: it might have succeeded."""
+    found = count_requests(results, outcome if results is outcome.endpoints else None)
     if not (outcome.aborted or outcome.interrupted_by):
         return found
-    failures = [item for result in outcome.endpoints for item in result.failures.items()]
+    failures = [item for result in results for item in result.failures.items()]
     cut_off = sum(lost.count for failure, lost in failures if failure.error_class == "unfinished")
     return replace(found, scheduled=found.scheduled - cut_off, censored=found.censored - cut_off)
 
@@ -237,9 +268,11 @@ def count_statuses(results: list[EndpointResult]) -> dict[str, int]:
     return {str(status): count for status, count in sorted(found.items())}
 
 
-def distributions_of(outcome: EngineResult) -> dict[str, Distribution]:
-    """Return the run's latencies under their names in the report: response, service, connect, ttfb and ok."""
-    results = outcome.endpoints
+def distributions_of(results: list[EndpointResult], connect: Buckets | None = None) -> dict[str, Distribution]:
+    """Return the latencies of these endpoints under their names in the report: response, service, ttfb and ok.
+
+    `connect` holds the times of the run's connections, which belong to no endpoint.
+    """
     answers = [latencies for result in results for latencies in result.by_status.values()]
     successes = [latencies for result in results for status, latencies in result.by_status.items() if status < 400]
     never = [result.censored for result in results]
@@ -250,7 +283,7 @@ def distributions_of(outcome: EngineResult) -> dict[str, Distribution]:
         "service": Distribution(
             histogram.merged(a.service for a in answers), histogram.merged(c.service for c in never)
         ),
-        "connect": Distribution(outcome.connect, {}),
+        "connect": Distribution(connect or {}, {}),
         "ttfb": Distribution(histogram.merged(a.first_byte for a in answers), {}),
         "ok": Distribution(histogram.merged(a.response for a in successes), {}),
     }

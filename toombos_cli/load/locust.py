@@ -188,7 +188,8 @@ def _request(endpoint: LoadRequest) -> dict[str, Any]:
 
 
 def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> EngineResult:
-    first_s, last_s = measured["span"] if measured["rows"] else (0.0, 0.0)
+    first_s, last_s, responded_s = measured["span"] if measured["rows"] else (0.0, 0.0, 0.0)
+    sent_until_s = responded_s or last_s if plan.planned_s is None else min(first_s + plan.planned_s, last_s)
     results = {endpoint.name: EndpointResult(endpoint.name) for endpoint in plan.endpoints}
     timeline = Timeline()
     for name, status, error, second, bucket, count in measured["rows"]:
@@ -208,6 +209,8 @@ def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> E
             latencies = result.by_status.setdefault(status, Latencies())
             histogram.add(latencies.service, {bucket: count})
             histogram.add(latencies.response, {bucket: count})
+            if second + 0.5 < sent_until_s or plan.planned_s is None:  # the rows are by whole seconds
+                histogram.add(result.in_time, {status: count})
         interval.ok += 0 if error or status >= 400 else count
         interval.err += count if error or status >= 400 else 0
         histogram.add(interval.response, {histogram.coarse_bucket_of(bucket): count})
@@ -221,8 +224,10 @@ def _outcome(plan: LoadPlan, measured: dict[str, Any], interrupted_by: int) -> E
         dropped=0,
         sent_in_time=sent,
         started_ns=0,
+        sending_ended_ns=round((sent_until_s - first_s) * 1e9),
         ended_ns=round((last_s - first_s) * 1e9),
         cpu_s=measured["cpu_s"],
+        cpu_sending_s=measured["cpu_s"],
         connections=plan.connections,
         interrupted_by=interrupted_by,
     )

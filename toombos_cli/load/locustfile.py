@@ -8,6 +8,7 @@ digits. The master adds them up and writes one JSON document at the end.
 # (Locust's hooks and shapes have no types.)
 
 import base64
+import errno
 import json
 import random
 import time
@@ -17,6 +18,7 @@ from typing import Any
 
 import gevent
 import locust.runners
+from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from locust import FastHttpUser, LoadTestShape, constant_throughput, events, task
 from locust.runners import MasterRunner
 
@@ -27,7 +29,7 @@ _weights = [one["weight"] for one in _requests]
 # Key: (endpoint, status or 0, error class or "", epoch second, bucket in microseconds)
 _counted: Counter[tuple[str, int, str, int, int]] = Counter()
 _issued = 0
-_span = [float("inf"), 0.0]  # epoch seconds of the first write and the last response
+_span = [float("inf"), 0.0, 0.0]  # epoch seconds of the first write, the last end of a request and the last response
 _cpu = {"at": 0.0, "workers_s": 0.0}  # CPU seconds: at the last report, and of all workers so far
 _master: dict[str, Any] = {"counted_at": time.monotonic()}
 _WORKERS_REPORT_EVERY_S = 1.0
@@ -93,19 +95,36 @@ def _record(
     low = max(0, int(response_time * 1000))
     shift = max(0, low.bit_length() - 11)
     _counted[(name, status, error, int(time.time()), low >> shift << shift)] += 1
-    _widen(start_time, time.time())
+    now = time.time()
+    _widen(start_time, now, now if status else 0.0)
 
 
-def _widen(first: float, last: float) -> None:
-    _span[:] = min(_span[0], first), max(_span[1], last)
+def _widen(first: float, last: float, responded: float) -> None:
+    _span[:] = min(_span[0], first), max(_span[1], last), max(_span[2], responded)
+
+
+_CLASSES: tuple[tuple[type[BaseException], str], ...] = (
+    (HTTPConnectionClosed, "eof"),
+    (HTTPParseError, "malformed"),
+    (ConnectionRefusedError, "refused"),
+    (ConnectionError, "reset"),
+    (TimeoutError, "timeout"),
+)
+_CLASS_OF_ERRNO = {
+    errno.EADDRNOTAVAIL: "local_ports",
+    errno.EMFILE: "open_files",
+    errno.ENFILE: "open_files",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTUNREACH: "unreachable",
+}
 
 
 def _class_of(exception: BaseException | None) -> str:
     """Return the error class that toombos uses for it."""
-    for kind, name in ((ConnectionRefusedError, "refused"), (ConnectionError, "reset"), (TimeoutError, "timeout")):
+    for kind, name in _CLASSES:
         if isinstance(exception, kind):
             return name
-    return "system"
+    return _CLASS_OF_ERRNO.get(getattr(exception, "errno", None) or 0, "system")
 
 
 @events.test_start.add_listener

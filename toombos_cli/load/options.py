@@ -21,6 +21,7 @@ class LoadOptions:
     timeout: str | None = None
     drain: str | None = None
     keepalive: bool = True
+    retry_stale: bool = True
     max_connections: int | None = None
     processes: int = 1
     locust_workers: int | None = None

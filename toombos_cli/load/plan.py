@@ -53,6 +53,8 @@ class LoadPlan:
     timeout_s: float = 30.0
     drain_s: float = 30.0
     keepalive: bool = True
+    retry_stale: bool = True
+    """Send a request again, on a fresh connection, if the server had closed the kept-alive one before."""
     max_connections: int = 1000
     processes: int = 1
     seed: int = 1

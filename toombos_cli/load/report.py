@@ -7,13 +7,14 @@ from toombos_cli.base.errors import OperationError, Problem
 from toombos_cli.base.results import WRONG, Case, Report, Verdict, worst
 
 SCHEMA = "toombos.load/1"
-ObjectiveKind = Literal["latency", "error_rate", "rps"]
+ObjectiveKind = Literal["latency", "error_rate", "rps", "ok_rps", "cpu", "rss"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """The identity of a run. `argv` is the command line without the values of headers and payloads.
 
+    `duration_s` lasts until the last response; load was sent for `sending_s`, and `drain_s` is the wait after that.
     `interrupted_by` is the number of the signal that ended it early, else 0. `target_lost`: it ended early because
     the target stopped responding.
     """
@@ -23,6 +24,8 @@ class Run:
     host: str
     started_at: str
     duration_s: float
+    sending_s: float
+    drain_s: float
     interrupted_by: int
     target_lost: bool
 
@@ -49,7 +52,11 @@ class PlanSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Numbers of requests. Every scheduled request is counted in exactly one of the other fields."""
+    """Numbers of requests. Every scheduled request is counted in exactly one of the fields from `ok` to `dropped`.
+
+    `network_fault` and `machine_fault` are the parts of `transport_error` that say nothing about the server: the way
+    to it, and this machine. `retried` requests were sent again, as the server had closed their connection before.
+    """
 
     scheduled: int
     ok: int
@@ -57,6 +64,14 @@ class Counts:
     transport_error: int
     censored: int
     dropped: int
+    network_fault: int = 0
+    machine_fault: int = 0
+    retried: int = 0
+
+    @property
+    def judged(self) -> int:
+        """Return the number of scheduled requests whose success depended on the server alone."""
+        return self.scheduled - self.network_fault - self.machine_fault
 
     @property
     def failed(self) -> int:
@@ -65,8 +80,8 @@ class Counts:
 
     @property
     def error_rate(self) -> float:
-        """Return the share of scheduled requests that did not succeed, 0..1."""
-        return self.failed / self.scheduled if self.scheduled else 0.0
+        """Return the share of the judged requests that did not succeed, 0..1: the server's own failures."""
+        return (self.judged - self.ok) / self.judged if self.judged else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +105,20 @@ class LatencySummary:
     hdr_v2: str
 
 
-# One kind of failure. `first_at` is in seconds from the start, `sample` is the first error text. It is a dict because
-# the contract has a key named `class`.
+# One kind of failure. `fault`: server, network or machine. `first_at` is in seconds from the start, `sample` is the
+# first error text. It is a dict because the contract has a key named `class`.
 ErrorGroup = TypedDict(
     "ErrorGroup",
-    {"class": str, "phase": str, "errno": str, "count": int, "first_at": float, "sample": str, "endpoint": str},
+    {
+        "class": str,
+        "fault": str,
+        "phase": str,
+        "errno": str,
+        "count": int,
+        "first_at": float,
+        "sample": str,
+        "endpoint": str,
+    },
 )
 
 
@@ -125,10 +149,15 @@ class ServerSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerUse:
-    """The resources that a server used under load. `cpu_ms_per_request` is total CPU time over all responses."""
+    """The resources that a server used under load.
+
+    `cpu_percent` is its mean while load was sent (100 is one core), `cpu_ms_per_request` its CPU time from the start
+    to the last response, divided by the number of responses.
+    """
 
     name: str
     pid: int
+    cpu_percent: float | None
     cpu_ms_per_request: float | None
     cpu_s: float
     rss_max_bytes: int
@@ -137,7 +166,7 @@ class ServerUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generator:
-    """The load generator itself. `cpu_percent`: 100 is one core for each process.
+    """The load generator itself. `cpu_percent`: its mean while load was sent; 100 is one core for each process.
 
     `valid` is False if it was too busy or held up: its figures then describe itself as much as the target.
     The lag is None if it was not measured.
@@ -158,6 +187,8 @@ class EndpointSummary:
     """One request of the mix."""
 
     counts: Counts
+    throughput_rps: float
+    ok_rps: float
     status: dict[str, int]
     response: LatencySummary
 
@@ -175,10 +206,16 @@ class LatencyReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveResult:
-    """The verdict on one objective; `measured` is in the unit of `limit`, or None if nothing was measured."""
+    """The verdict on one objective; `measured` is in the unit of `limit`, or None if nothing was measured.
+
+    The unit is microseconds, a ratio 0..1, requests per second, percent of a core, or bytes. `distribution` is that of
+    a latency; `endpoint` is the request of the mix, or None for all of them.
+    """
 
     objective: str
     kind: ObjectiveKind
+    distribution: str | None = None
+    endpoint: str | None = None
     verdict: Verdict
     measured: float | None
     limit: float
@@ -225,6 +262,11 @@ class LoadReport(Report):
     counts: Counts
     latency_us: LatencyReport
     throughput_rps: float
+    """Responses that came while load was sent, divided by that time."""
+    ok_rps: float
+    """The same for successful responses."""
+    sent_rps: float
+    """Requests that were sent while load was sent, divided by that time."""
     status: dict[str, int]
     samples: dict[str, str]
     """For each status of 400 and above, the start of the first response body."""
@@ -247,26 +289,34 @@ class LoadReport(Report):
         return tuple(r.verdict for r in self.slo) + ((self.baseline.verdict,) if self.baseline else ())
 
     @property
+    def judges_errors(self) -> bool:
+        """Report whether an objective limits the failures of all requests."""
+        return any(r.kind == "error_rate" and r.endpoint is None for r in self.slo)
+
+    @property
     def verdict(self) -> Verdict:
         """Return the verdict of the run.
 
         A run without a successful request fails, however fast the errors were. So does a run that lost its target,
-        and, without objectives, one in which most requests failed.
-        If the generator was held up, a missed objective is inconclusive (its own delay may be the cause), and so is
-        every open loop (the rate was not offered). In a closed loop it only makes figures worse: a pass is a pass.
+        and, unless an objective limits the failures, one in which half of the requests failed.
+        A run in which this machine failed requests is inconclusive, or the network failed half of them. If the
+        generator was held up, a missed objective is inconclusive (its own delay may be the cause), and so is every
+        open loop (the rate was not offered). In a closed loop it only makes figures worse: a pass is a pass.
         """
         counts = self.counts
         if counts.ok + counts.http_error == 0:
             return Verdict.ERROR
-        most_failed = not self.slo and counts.ok < (counts.scheduled - counts.dropped) / 2
-        if not counts.ok or most_failed or self.run.target_lost:
+        if counts.machine_fault or 2 * counts.network_fault >= counts.scheduled:
+            return Verdict.ERROR
+        half_failed = not self.judges_errors and 2 * counts.ok <= counts.scheduled - counts.dropped
+        if not counts.ok or half_failed or self.run.target_lost:
             return Verdict.FAIL
         judged = worst((Verdict.PASS, *self.judged))
         if not self.generator.valid:
             if self.plan.mode == "open" or judged in WRONG:
                 return Verdict.ERROR
             return Verdict.WARN
-        if judged is Verdict.PASS and not self.slo and counts.failed > 0:
+        if judged is Verdict.PASS and (counts.network_fault or (counts.failed and not self.judges_errors)):
             return Verdict.WARN
         return judged
 

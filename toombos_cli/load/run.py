@@ -7,7 +7,7 @@ from functools import partial
 
 from toombos_cli.base.errors import OperationError, ToombosError
 from toombos_cli.load.baseline import baseline_run, compare, read_baseline, save_run
-from toombos_cli.load.build_report import build_report
+from toombos_cli.load.build_report import build_report, count_requests, server_uses
 from toombos_cli.load.engine.fleet import run_plan
 from toombos_cli.load.engine.recorder import EngineResult
 from toombos_cli.load.locust import LIMITS as LOCUST_LIMITS
@@ -16,7 +16,7 @@ from toombos_cli.load.observer import LoadObserver, Snapshot
 from toombos_cli.load.plan import LoadPlan
 from toombos_cli.load.report import LoadReport
 from toombos_cli.load.server_use import ServerWatch, Watched
-from toombos_cli.load.slo import LoadCriteria, is_lost, judge_all
+from toombos_cli.load.slo import LoadCriteria, check_objectives, is_lost, judge_all
 
 _OTHER_FILES = 64  # open files of a process besides its connections
 
@@ -40,12 +40,15 @@ def run_load(
     else:
         _raise_file_limit(plan)
     objectives = criteria.objectives
+    check_objectives(
+        objectives, requests=(endpoint.name for endpoint in plan.endpoints), servers=(server.name for server in watched)
+    )
     observer = LoadObserver(
         on_snapshot=on_snapshot, is_lost=partial(is_lost, objectives) if criteria.abort_on_fail else None
     )
     with ServerWatch(watched) as watch:
         outcome = run_plan(plan, observer) if locust is None else run_locust(plan, locust)
-    run = baseline_run(outcome)
+    run, servers = baseline_run(outcome), server_uses(plan, watch.observed, outcome)
     compared = None
     if baseline is not None and criteria.baseline is not None:
         compared = compare(baseline, run, path=criteria.baseline, judge_throughput=plan.mode == "closed")
@@ -53,8 +56,8 @@ def run_load(
         plan,
         outcome,
         argv=argv,
-        servers=watch.observed,
-        slo=judge_all(objectives, outcome),
+        servers=servers,
+        slo=judge_all(objectives, outcome, servers),
         baseline=compared,
         notes=_notes(plan, outcome) if locust is None else (LOCUST_LIMITS,),
     )
@@ -72,6 +75,8 @@ def _notes(plan: LoadPlan, outcome: EngineResult) -> tuple[str, ...]:
     notes = []
     if outcome.aborted:
         notes.append("stopped early: an objective was missed; figures cover the run up to that point")
+    if note := _note_on_stale_connections(plan, outcome):
+        notes.append(note)
     if plan.mode == "closed":
         notes.append("closed loop: slow responses reduce the load; --rate shows what users would experience")
     statuses = {status for endpoint in outcome.endpoints for status in endpoint.by_status}
@@ -80,6 +85,23 @@ def _notes(plan: LoadPlan, outcome: EngineResult) -> tuple[str, ...]:
     if any(failure.error_class == "certificate" for endpoint in outcome.endpoints for failure in endpoint.failures):
         notes.append("this machine does not trust the certificate: --insecure accepts any certificate")
     return tuple(notes)
+
+
+def _note_on_stale_connections(plan: LoadPlan, outcome: EngineResult) -> str | None:
+    """Return what to know about requests that met a connection which the server had closed, or None."""
+    counts = count_requests(outcome.endpoints)
+    failures = [item for endpoint in outcome.endpoints for item in endpoint.failures.items()]
+    failed = sum(lost.count for failure, lost in failures if failure.error_class == "stale_reuse")
+    if not counts.retried and not failed:
+        return None
+    parts = [f"{counts.retried} were sent again"] if counts.retried else []
+    if failed:
+        why = "a repetition might act twice" if plan.retry_stale else "as --no-retry-stale asks"
+        parts.append(f"{failed} were not ({why}) and count as failed, but not against the server")
+    return (
+        f"the server closed kept-alive connections as requests were sent: {', '.join(parts)}; "
+        "--no-keepalive uses a connection for each request"
+    )
 
 
 def _raise_file_limit(plan: LoadPlan) -> None:

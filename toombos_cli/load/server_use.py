@@ -5,6 +5,7 @@ A separate process takes the samples, so that reading the process table never de
 
 import multiprocessing
 import signal
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -16,25 +17,48 @@ from toombos_cli.load.plan import LoadTarget
 from toombos_cli.manifest.model import Manifest
 
 _EVERY_NS = 1_000_000_000
+_LOOKS_BEHIND, _TRIES = 3, 5  # to list the connections of a busy server takes some milliseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """A server to watch: the process that listens on this address, and its descendants."""
+    """A server to watch: the process that listens on this address, and its descendants.
+
+    `only_behind`: only if a server that is watched has connections to it, as a proxy has to the services behind it.
+    """
 
     name: str
     host: str
     port: int
+    only_behind: bool = False
 
 
 def watched_servers(target: LoadTarget, manifest: Manifest, names: Iterable[str]) -> tuple[Watched, ...]:
-    """Return the target, under its name if it is a service of the project, and the named services."""
+    """Return the target, under its name if it is a service of the project, and the named services.
+
+    What the target depends on works for its requests too, and so do the services that it has connections to: a proxy
+    uses little CPU itself.
+    """
     own = next((s.name for s in manifest.services.values() if s.port == target.port), f"{target.host}:{target.port}")
-    services = [manifest.services[name] for name in names if name != own]
+    wanted = dict.fromkeys((*_dependencies(own, manifest), *names))
+    services = [manifest.services[name] for name in (*wanted, *(n for n in manifest.services if n not in wanted))]
     return (
         Watched(name=own, host=target.address, port=target.port),
-        *(Watched(name=s.name, host=s.host, port=s.port) for s in services),
+        *(
+            Watched(name=s.name, host=s.host, port=s.port, only_behind=s.name not in wanted)
+            for s in services
+            if s.port and s.name != own
+        ),
     )
+
+
+def _dependencies(name: str, manifest: Manifest) -> list[str]:
+    """Return the services that this one depends on, directly or through others."""
+    found = [name]
+    for one in found:  # grows
+        needed = manifest.services[one].depends_on if one in manifest.services else ()
+        found += (other for other in needed if other in manifest.services and other not in found)
+    return found[1:]
 
 
 @dataclass(slots=True)
@@ -50,11 +74,28 @@ class ProcessSample:
 
 @dataclass(slots=True)
 class Observed:
-    """A watched server and the pid that listens. The first sample precedes the run, the last one follows it."""
+    """A watched server and the pid that listens. The first sample precedes the run, the last one follows it.
+
+    `counts` is False as long as no server that counts has been seen to have a connection to it.
+    """
 
     name: str
     pid: int
+    port: int
+    counts: bool = True
     samples: list[ProcessSample] = field(default_factory=list)
+
+    def cpu_at(self, at_ns: int) -> float:
+        """Return the CPU time at a moment, interpolated between the samples around it."""
+        times = [sample.at_ns for sample in self.samples]
+        after = min(max(1, bisect_left(times, at_ns)), len(times) - 1)
+        before, then = self.samples[after - 1], self.samples[after]
+        share = (at_ns - before.at_ns) / max(1, then.at_ns - before.at_ns)
+        return before.cpu_s + (then.cpu_s - before.cpu_s) * min(max(0.0, share), 1.0)
+
+    def cpu_after(self, at_ns: int) -> float:
+        """Return the CPU time at the first sample from a moment on, or at the last sample."""
+        return next((sample.cpu_s for sample in self.samples if sample.at_ns >= at_ns), self.samples[-1].cpu_s)
 
 
 class ServerWatch:
@@ -68,8 +109,8 @@ class ServerWatch:
         self.observed: list[Observed] = []
 
     def __enter__(self) -> "ServerWatch":
-        found = [(w.name, _listener(w)) for w in self._watched]
-        self.observed = [Observed(name, pid) for name, pid in found if pid]
+        found = [(watched, _listener(watched)) for watched in self._watched]
+        self.observed = [Observed(w.name, pid, w.port, not w.only_behind) for w, pid in found if pid]
         if self.observed:
             context = multiprocessing.get_context("fork")
             self._pipe, theirs = context.Pipe()
@@ -89,7 +130,7 @@ class ServerWatch:
         try:
             self._pipe.send("end")
             if self._pipe.poll(10):
-                self.observed = self._pipe.recv()
+                self.observed = [server for server in self._pipe.recv() if server.counts]
         except (OSError, EOFError):
             self.observed = []  # the sampler was killed
         finally:
@@ -111,7 +152,7 @@ def _sample_until_told(
     parents.close()  # inherited: while it is open here, the parent's death goes unnoticed
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C; this process ends with it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the parent's handler: this process must end at once
-    due = clock()
+    due, looks = clock(), _LOOKS_BEHIND
     _sample(servers)
     pipe.send("ready")
     while True:
@@ -119,15 +160,30 @@ def _sample_until_told(
         try:
             if pipe.poll(max(0.0, (due - clock()) / 1e9)):
                 pipe.recv()
-                _sample(servers)
+                _count_those_behind(servers, _sample(servers))
                 pipe.send(servers)
                 return
         except (EOFError, OSError):  # the parent is gone
             return
-        _sample(servers)
+        table = _sample(servers)
+        if looks:
+            looks -= 1
+            _count_those_behind(servers, table)
 
 
-def _sample(servers: list[Observed]) -> None:
+def _count_those_behind(servers: list[Observed], table: processes.ProcessTable) -> None:
+    """Let the servers count to which one that counts has a connection."""
+    for _ in range(_TRIES):
+        unseen = {server.port: server for server in servers if not server.counts}
+        if not unseen:
+            return
+        counting = [server.pid for server in servers if server.counts]
+        for port in processes.connected_to(unseen, processes.descendants(counting, table)):
+            unseen[port].counts = True
+
+
+def _sample(servers: list[Observed]) -> processes.ProcessTable:
+    """Take a sample of each server and return the process table it is from."""
     table = processes.process_table()
     now = clock()
     for server in servers:
@@ -143,6 +199,7 @@ def _sample(servers: list[Observed]) -> None:
                     processes=len(rows),
                 )
             )
+    return table
 
 
 def _open_files(pid: int) -> int | None:

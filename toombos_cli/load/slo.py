@@ -1,17 +1,21 @@
 """Service level objectives: their syntax (`p99<800ms, error_rate<1%`), and whether a run met them.
 
     objective  = metric comparison value
-    metric     = [ "response." | "service." | "connect." | "ttfb." ] percentile   (p50, p99.9, ..., max, mean)
-               | "error_rate" | "rps"
+    metric     = [ "response." | "service." | "ttfb." | "ok." ] percentile [ request ]   (p50, p99.9, ..., max, mean)
+               | "connect." percentile
+               | ( "error_rate" | "rps" | "ok_rps" ) [ request ]
+               | server ( ".cpu" | ".rss" )
+    request    = "{" name of a request of the mix "}"
     comparison = "<" | "<=" | ">" | ">="
-    value      = duration (us, ms, s, m) for latencies, number or percent for error_rate, number for rps
+    value      = duration (us, ms, s, m) for latencies, number or percent for error_rate, number for rates,
+                 percent of one core for cpu, bytes (kB, MB, GB, KiB, MiB, GiB) for rss
 
-A percentile without a prefix refers to the response time: how long a user waits.
+A percentile without a prefix refers to the response time: how long a user waits. `ok.` means successes alone.
 """
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
@@ -19,14 +23,14 @@ from typing import Literal, cast
 from toombos_cli.base.errors import UsageError
 from toombos_cli.base.results import Verdict
 from toombos_cli.base.text import UNITS_S
-from toombos_cli.load.build_report import count_requests, distributions_of, settled_counts
+from toombos_cli.load.build_report import count_requests, distributions_of, settled_counts, throughput_rps
 from toombos_cli.load.engine import histogram
 from toombos_cli.load.engine.histogram import Distribution
-from toombos_cli.load.engine.recorder import EngineResult
+from toombos_cli.load.engine.recorder import EndpointResult, EngineResult
 from toombos_cli.load.options import LoadOptions
-from toombos_cli.load.report import Counts, ObjectiveKind, ObjectiveResult
+from toombos_cli.load.report import Counts, ObjectiveKind, ObjectiveResult, ServerUse
 
-Measured = Literal["response", "service", "connect", "ttfb"]
+Measured = Literal["response", "service", "connect", "ttfb", "ok"]
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -34,23 +38,40 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_METRIC = re.compile(r"(?:(response|service|connect|ttfb)\.)?(?:p(\d{1,3}(?:\.\d+)?)|(max|mean))|(error_rate)|(rps)")
+_METRIC = re.compile(
+    r"(?:(?P<distribution>response|service|connect|ttfb|ok)\.)?"
+    r"(?:p(?P<percent>\d{1,3}(?:\.\d+)?)|(?P<figure>max|mean))(?![\w.:-])"
+    r"|(?P<kind>error_rate|rps|ok_rps)(?![\w.:-])"
+    r"|(?P<server>[^\s,<>={}]+)\.(?P<use>cpu|rss)"
+)
+_REQUEST = re.compile(r"\{([^{}]*)\}")
 _COMPARISON = re.compile(r"<=|>=|<|>")
 _ENOUGH_TO_GIVE_UP = 100
-_VALUE = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|%)?")
+_VALUE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+|%)?")
+_BYTES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+_UNIT = {
+    "latency": "a unit: us, ms, s or m",
+    "error_rate": "a number or percent",
+    "rps": "a bare number",
+    "ok_rps": "a bare number",
+    "cpu": "percent of one core",
+    "rss": f"a unit: {', '.join(_BYTES)}",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """One objective. `limit` is in microseconds, a ratio 0..1, or requests per second, depending on `kind`.
+    """One objective. The unit of `limit` depends on `kind`: see ObjectiveResult.
 
-    `percent` is 100 for the maximum and None for the mean.
+    `percent` is 100 for the maximum and None for the mean. `endpoint` names a request of the mix, `server` a server.
     """
 
     text: str
     kind: ObjectiveKind
     distribution: Measured = "response"
     percent: float | None = None
+    endpoint: str | None = None
+    server: str | None = None
     comparison: str
     limit: float
 
@@ -105,10 +126,16 @@ def parse_objectives(text: str) -> tuple[Objective, ...]:
 def _parse_one(text: str, position: int) -> tuple[Objective, int]:
     begin = position = _skip_blanks(text, position)
     metric = _METRIC.match(text, position)
-    if not metric or (metric[2] and not 0 < float(metric[2]) <= 100):
-        raise _error(text, position, "expected a metric: p50 ... p99.99, max, mean, error_rate or rps")
-    kind: ObjectiveKind = "error_rate" if metric[4] else "rps" if metric[5] else "latency"
+    if not metric or (metric["percent"] and not 0 < float(metric["percent"]) <= 100):
+        expected = "p50 ... p99.99, max, mean, error_rate, rps, ok_rps, SERVICE.cpu or SERVICE.rss"
+        raise _error(text, position, f"expected a metric: {expected}")
+    kind = cast(ObjectiveKind, metric["kind"] or metric["use"] or "latency")
     position = _skip_blanks(text, metric.end())
+    endpoint = _REQUEST.match(text, position)
+    if endpoint:
+        if metric["server"] or metric["distribution"] == "connect":
+            raise _error(text, position, "a connection or server does not belong to one request")
+        position = _skip_blanks(text, endpoint.end())
     comparison = _COMPARISON.match(text, position)
     if not comparison:
         raise _error(text, position, "expected <, <=, > or >=")
@@ -118,13 +145,14 @@ def _parse_one(text: str, position: int) -> tuple[Objective, int]:
         raise _error(text, position, "expected a number")
     limit = _limit(kind, float(value[1]), value[2])
     if limit is None:
-        expected = {"latency": "a unit: us, ms, s or m", "error_rate": "a number or percent", "rps": "a bare number"}
-        raise _error(text, value.end(1), f"expected {expected[kind]}")
+        raise _error(text, value.end(1), f"expected {_UNIT[kind]}")
     objective = Objective(
         text=text[begin : value.end()],
         kind=kind,
-        distribution=cast(Measured, metric[1] or "response"),
-        percent=float(metric[2]) if metric[2] else 100.0 if metric[3] == "max" else None,
+        distribution=cast(Measured, metric["distribution"] or "response"),
+        percent=float(metric["percent"]) if metric["percent"] else 100.0 if metric["figure"] == "max" else None,
+        endpoint=endpoint[1].strip() if endpoint else None,
+        server=metric["server"],
         comparison=comparison[0],
         limit=limit,
     )
@@ -133,11 +161,17 @@ def _parse_one(text: str, position: int) -> tuple[Objective, int]:
 
 def _limit(kind: ObjectiveKind, number: float, unit: str | None) -> float | None:
     """Return the value in the unit of its kind, or None if the unit does not fit."""
-    if kind == "latency":
-        return number * UNITS_S[unit] * 1e6 if unit in UNITS_S else None
-    if kind == "error_rate":
-        return number / 100 if unit == "%" else number if unit is None else None
-    return number if unit is None else None
+    match kind:
+        case "latency":
+            return number * UNITS_S[unit] * 1e6 if unit in UNITS_S else None
+        case "error_rate":
+            return number / 100 if unit == "%" else number if unit is None else None
+        case "rps" | "ok_rps":
+            return number if unit is None else None
+        case "cpu":
+            return number if unit == "%" else None
+        case "rss":
+            return number * _BYTES[unit] if unit in _BYTES else None
 
 
 def _skip_blanks(text: str, position: int) -> int:
@@ -150,43 +184,100 @@ def _error(text: str, position: int, message: str) -> UsageError:
     return UsageError(f"{message} at position {position + 1}\n  {text}\n  {' ' * position}^", where="--slo")
 
 
-def judge_all(objectives: tuple[Objective, ...], outcome: EngineResult) -> tuple[ObjectiveResult, ...]:
+def check_objectives(objectives: tuple[Objective, ...], *, requests: Iterable[str], servers: Iterable[str]) -> None:
+    """Raise UsageError if an objective names a request or server that there is not."""
+    known = {"request": set(requests), "server": set(servers)}
+    for objective in objectives:
+        for kind, name in (("request", objective.endpoint), ("server", objective.server)):
+            if name is not None and name not in known[kind]:
+                raise UsageError(
+                    f"no {kind} {name!r} in this run",
+                    where=f"--slo {objective.text}",
+                    hint=f"use one of: {', '.join(sorted(known[kind]))}",
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What objectives are judged by: the figures of all requests, or of one request of the mix."""
+
+    distributions: dict[str, Distribution]
+    counts: Counts
+    throughput_rps: float = 0.0
+    ok_rps: float = 0.0
+
+
+def judge_all(
+    objectives: tuple[Objective, ...], outcome: EngineResult, servers: tuple[ServerUse, ...] = ()
+) -> tuple[ObjectiveResult, ...]:
     """Return whether each objective was met by a run that has ended."""
-    distributions, counts = distributions_of(outcome), settled_counts(outcome)
-    throughput_rps = (counts.ok + counts.http_error) / outcome.duration_s
-    return tuple(judge(objective, distributions, counts, throughput_rps) for objective in objectives)
+    uses = {server.name: server for server in servers}
+    whole = Figures(
+        distributions=distributions_of(outcome.endpoints, outcome.connect),
+        counts=settled_counts(outcome.endpoints, outcome),
+        throughput_rps=throughput_rps(outcome.endpoints, outcome),
+        ok_rps=throughput_rps(outcome.endpoints, outcome, successes=True),
+    )
+    parts = {result.name: _figures_of(result, outcome) for result in outcome.endpoints}
+    return tuple(
+        judge(o, whole if o.endpoint is None else parts[o.endpoint], uses.get(o.server or "")) for o in objectives
+    )
 
 
-def judge(
-    objective: Objective, distributions: dict[str, Distribution], counts: Counts, throughput_rps: float
-) -> ObjectiveResult:
+def _figures_of(result: EndpointResult, outcome: EngineResult) -> Figures:
+    return Figures(
+        distributions=distributions_of([result]),
+        counts=settled_counts([result], outcome),
+        throughput_rps=throughput_rps([result], outcome),
+        ok_rps=throughput_rps([result], outcome, successes=True),
+    )
+
+
+def judge(objective: Objective, figures: Figures, server: ServerUse | None = None) -> ObjectiveResult:
     """Return the verdict on the objective; ERROR if requests without a response leave it undecided."""
-    measured: float | None
-    unknown = False
-    if objective.kind == "error_rate":
-        measured = counts.error_rate if counts.scheduled else None
-        shown = f"{measured:.3%}" if measured is not None else ""
-    elif objective.kind == "rps":
-        measured = throughput_rps
-        shown = f"{measured:.1f} rps"
-    else:
-        found = distributions[objective.distribution]
-        samples = histogram.count(found.all)
-        if objective.percent is None:
-            measured, unknown = histogram.mean(found.all), bool(found.censored)
-        else:
-            measured, unknown = found.at(objective.percent), found.reaches_censored(objective.percent)
-        measured = measured if samples else None
-        shown = f"{measured / 1000:.3f} ms" if measured is not None else ""
+    measured, shown, unknown = _measured(objective, figures, server)
     verdict, detail = _verdict(objective, measured, shown, unknown)
     return ObjectiveResult(
         objective=objective.text,
         kind=objective.kind,
+        distribution=objective.distribution if objective.kind == "latency" else None,
+        endpoint=objective.endpoint,
         verdict=verdict,
         measured=measured,
         limit=objective.limit,
         detail=detail,
     )
+
+
+def _measured(objective: Objective, figures: Figures, server: ServerUse | None) -> tuple[float | None, str, bool]:
+    """Return the measured value or None, the value as text, and whether it is a lower bound."""
+    match objective.kind:
+        case "error_rate":
+            counts = figures.counts
+            return (counts.error_rate, f"{counts.error_rate:.3%}", False) if counts.judged else (None, "", False)
+        case "rps":
+            return figures.throughput_rps, f"{figures.throughput_rps:.1f} rps", False
+        case "ok_rps":
+            return figures.ok_rps, f"{figures.ok_rps:.1f} rps", False
+        case "cpu":
+            percent = server.cpu_percent if server else None
+            return percent, f"{percent:.0f} %" if percent is not None else "", False
+        case "rss":
+            return (
+                (server.rss_max_bytes, f"{server.rss_max_bytes / 1e6:.0f} MB", False) if server else (None, "", False)
+            )
+        case "latency":
+            return _measured_latency(objective, figures.distributions[objective.distribution])
+
+
+def _measured_latency(objective: Objective, found: Distribution) -> tuple[float | None, str, bool]:
+    if not histogram.count(found.all):
+        return None, "", False
+    if objective.percent is None:
+        value, unknown = histogram.mean(found.all), bool(found.censored)
+    else:
+        value, unknown = found.at(objective.percent), found.reaches_censored(objective.percent)
+    return value, f"{value / 1000:.3f} ms", unknown
 
 
 def _verdict(objective: Objective, measured: float | None, shown: str, unknown: bool) -> tuple[Verdict, str]:
@@ -204,9 +295,13 @@ def _verdict(objective: Objective, measured: float | None, shown: str, unknown: 
 
 def is_lost(objectives: tuple[Objective, ...], outcome: EngineResult) -> bool:
     """Report whether an objective on latency or errors is already missed; always False before 100 requests."""
-    counts = count_requests(outcome.endpoints)  # requests in flight have not failed
-    if counts.scheduled < _ENOUGH_TO_GIVE_UP:
-        return False
-    distributions = distributions_of(outcome)
-    early = [o for o in objectives if o.kind != "rps" and o.is_upper_bound]
-    return any(judge(o, distributions, counts, 0.0).verdict is Verdict.FAIL for o in early)
+    early = [o for o in objectives if o.kind in ("latency", "error_rate") and o.is_upper_bound]
+    for objective in early:
+        results = [r for r in outcome.endpoints if objective.endpoint in (None, r.name)]
+        counts = count_requests(results)  # requests in flight have not failed
+        if counts.scheduled < _ENOUGH_TO_GIVE_UP:
+            continue
+        figures = Figures(distributions=distributions_of(results, outcome.connect), counts=counts)
+        if judge(objective, figures).verdict is Verdict.FAIL:
+            return True
+    return False

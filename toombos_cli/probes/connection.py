@@ -67,7 +67,7 @@ def connect(host: str, port: int, deadline: Deadline) -> Connected:
     Raise ProbeError (dns, refused, reset, timeout, error), or OperationError if this machine's own limits were the only
     obstacle.
     """
-    addresses = _addresses(host, port, deadline)
+    addresses = addresses_of(host, port, deadline)
     failures: list[ProbeError] = []
     ours: list[OSError] = []
     for left, (family, address) in zip(range(len(addresses), 0, -1), addresses, strict=True):
@@ -148,8 +148,11 @@ def _open(family: int, address: tuple[str | int, ...] | bytes, timeout_s: float)
 _Address = tuple[socket.AddressFamily, tuple[str | int, ...]]
 
 
-def _addresses(host: str, port: int, deadline: Deadline) -> list[_Address]:
-    """Return the host's (family, socket address) pairs, each once. Only a name needs a lookup, which is bounded too."""
+def addresses_of(host: str, port: int, deadline: Deadline) -> list[_Address]:
+    """Return the host's (family, socket address) pairs, each once. Only a name needs a lookup, which is bounded too.
+
+    Raise ProbeError with reason dns, or OperationError if this machine's own limits prevented the lookup.
+    """
     numeric = ("127.0.0.1", "::1") if host == "localhost" else (host,)  # RFC 6761, 6.3, regardless of /etc/hosts
     try:
         return [found for address in numeric for found in _look_up(address, port, socket.AI_NUMERICHOST)]

@@ -41,6 +41,7 @@ __all__ = [
     "boot_id",
     "command_line",
     "conflicts",
+    "connected_to",
     "cpu_time_s",
     "descendants",
     "far_ends",
@@ -70,6 +71,7 @@ age_s = _system.age_s
 all_pids = _system.all_pids
 become_subreaper = _system.become_subreaper
 boot_id = _system.boot_id
+connected_to = _system.connected_to
 cpu_time_s = _system.cpu_time_s
 far_ends = _system.far_ends
 listeners = _system.listeners

@@ -147,6 +147,20 @@ def far_ends() -> frozenset[FarEnd] | None:
     return frozenset(end for end in ends if end.port and end.inode)
 
 
+def connected_to(ports: Collection[int], pids: Collection[int]) -> frozenset[int]:
+    """Return those of the ports to which these pids have a TCP connection, as far as visible.
+
+    Connections that live for milliseconds are missed at times: their owner is looked for right after they were seen.
+    """
+    try:
+        ends = {s.inode: s.peer_port for s in sock_diag.tcp_sockets(sock_diag.CONNECTED) if s.peer_port in ports}
+    except OSError:
+        from toombos_cli.processes import portable
+
+        return portable.connected_to(ports, pids)
+    return frozenset(ends[inode] for inode in _socket_owners(ends, pids))
+
+
 def _far_ends_without_diagnosis(kind: str) -> Iterator[FarEnd]:
     import psutil
 

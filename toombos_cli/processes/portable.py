@@ -170,6 +170,12 @@ def _connections(pid: int, kind: str = "tcp") -> list[Any]:
         return []
 
 
+def connected_to(ports: Collection[int], pids: Collection[int]) -> frozenset[int]:
+    """Return those of the ports to which these pids have a TCP connection, as far as visible."""
+    ends = (one.raddr.port for pid in pids for one in _connections(pid) if one.raddr)
+    return frozenset(port for port in ends if port in ports)
+
+
 def far_ends() -> frozenset[FarEnd] | None:
     """Return None: the sockets of other users are not visible."""
     return None

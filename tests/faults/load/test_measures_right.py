@@ -87,12 +87,24 @@ def test_beyond_capacity_latency_grows_by_half_a_second_each_second(duration_s):
 
 
 def test_each_reset_is_counted_as_the_only_error():
+    """A reset on a connection in use looks like that of a server which has closed it, so nothing more is claimed."""
     with load_server("reset:10") as server:
-        plan = plan_for(server.port, requests=10_000, connections=10)
+        plan = plan_for(server.port, requests=10_000, connections=10, retry_stale=False)
         report = report_of(plan, run_engine(plan))
     assert server.requests == 10_000
     assert report.counts.ok == 9_000
-    assert errors_of(report) == {("reset", "wait"): 1_000}
+    assert sum(errors_of(report).values()) == 1_000
+    assert set(errors_of(report)) <= {("stale_reuse", "wait"), ("reset", "wait")}
+    assert errors_of(report)[("stale_reuse", "wait")] > 600, "what a fresh connection meets is a reset"
+
+
+def test_each_reset_on_a_fresh_connection_is_the_failure_of_the_server():
+    with load_server("reset:10") as server:
+        plan = plan_for(server.port, requests=2_000, connections=10, keepalive=False)
+        report = report_of(plan, run_engine(plan))
+    assert server.requests == 2_000
+    assert errors_of(report) == {("reset", "wait"): 200}
+    assert report.counts.retried == 0
 
 
 def test_latencies_are_reported_for_successes_and_for_all_responses():

@@ -11,7 +11,7 @@ from tests.support.loading import endpoint, plan_for, report_of
 from tests.support.servers import read_request, serve
 from toombos_cli.load.engine.connection import Connection
 from toombos_cli.load.engine.fleet import run_engine
-from toombos_cli.load.engine.recorder import Recorder
+from toombos_cli.load.engine.recorder import Recorder, Tally
 from toombos_cli.load.engine.response import MalformedResponseError, ResponseReader
 from toombos_cli.load.plan import LoadRequest
 
@@ -151,7 +151,7 @@ class _Transport(asyncio.Transport):
 
 
 class _Owner:
-    keepalive = True
+    keepalive = retry_stale = True
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -159,8 +159,11 @@ class _Owner:
     def idle(self, connection: Connection) -> None:
         self.events.append("idle")
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: Connection, *, answered: bool) -> None:
         self.events.append("lost")
+
+    def stale(self, connection: Connection, tally: Tally, due: int) -> None:
+        self.events.append("stale")
 
     def closed_at_rest(self, connection: Connection) -> None:
         self.events.append("closed")

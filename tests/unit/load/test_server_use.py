@@ -6,8 +6,13 @@ import time
 
 import pytest
 
+from tests.support.loading import plan_for, target_at
 from tests.support.ports import free_port
-from toombos_cli.load.server_use import ServerWatch, Watched
+from toombos_cli.load.build_report import server_uses
+from toombos_cli.load.engine.recorder import EngineResult
+from toombos_cli.load.engine.timeline import Timeline
+from toombos_cli.load.server_use import Observed, ProcessSample, ServerWatch, Watched, watched_servers
+from toombos_cli.manifest.reading.loader import load_manifest
 
 
 def burn(port: int, pipe) -> None:
@@ -39,3 +44,86 @@ def test_cpu_time_below_a_clock_tick_is_measured():
         server.kill()
     used_s = observed.samples[-1].cpu_s - observed.samples[0].cpu_s
     assert 0.004 <= used_s < 0.009
+
+
+def hold(port: int, to: int | None, pipe) -> None:
+    """Listen on the port, with a connection to another one, until the pipe closes."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", port)):
+        connection = socket.create_connection(("127.0.0.1", to)) if to else None
+        pipe.send("ready")
+        pipe.recv()
+        del connection
+
+
+def test_a_service_behind_the_target_is_watched_and_another_one_is_not():
+    ports = {name: free_port() for name in ("database", "app", "proxy", "other")}
+    context = multiprocessing.get_context("spawn")
+    running = []
+    for name, to in (("database", None), ("app", "database"), ("proxy", "app"), ("other", None)):
+        mine, theirs = multiprocessing.Pipe()
+        target = ports[to] if to else None
+        process = context.Process(target=hold, args=(ports[name], target, theirs), daemon=True)
+        process.start()
+        running.append((process, mine))
+        assert mine.recv() == "ready"
+    try:
+        watched = [
+            Watched(name=name, host="127.0.0.1", port=ports[name], only_behind=name != "proxy")
+            for name in ("proxy", "other", "database", "app")
+        ]
+        with ServerWatch(tuple(watched)) as watch:
+            pass
+    finally:
+        for process, _ in running:
+            process.kill()
+    assert [server.name for server in watch.observed] == ["proxy", "database", "app"]
+
+
+def test_what_the_target_depends_on_is_watched(tmp_path):
+    services = [("db", 1, []), ("app", 2, ["db"]), ("front", 3, ["app"]), ("other", 4, [])]
+    tables = (
+        f'[services.{name}]\ncommand = ["x"]\nport = {port}\nhealth = "/"\ndepends_on = {needs}\n'
+        for name, port, needs in services
+    )
+    (tmp_path / "toombos.toml").write_text("".join(tables))
+    manifest = load_manifest(tmp_path)
+    found = watched_servers(target_at(3), manifest, ("other",))
+    assert [one.name for one in found] == ["front", "app", "db", "other"]
+    assert not any(one.only_behind for one in found)
+    assert [one.only_behind for one in watched_servers(target_at(3), manifest, ())] == [False, False, False, True]
+
+
+def sample(at_s: float, cpu_s: float) -> ProcessSample:
+    return ProcessSample(at_ns=round(at_s * 1e9), cpu_s=cpu_s, rss_bytes=1, open_files=1, processes=1)
+
+
+# Half a core from 10 s to 12 s; the last response comes at 20 s.
+LOADED = [sample(9.5, 1.0), sample(10.5, 1.25), sample(11.5, 1.75), sample(12.5, 2.0), sample(20.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("warmup_s", "started_s", "cpu_s"), [(0, 10, 1.0), (0.5, 11, 0.5)], ids=["without a warm-up", "after a warm-up"]
+)
+def test_the_mean_cpu_is_that_of_the_time_of_sending(warmup_s, started_s, cpu_s):
+    plan = plan_for(1, warmup_s=warmup_s)
+    outcome = EngineResult(
+        endpoints=[],
+        connect={},
+        lag={},
+        timeline=Timeline(),
+        scheduled=1,
+        dropped=0,
+        sent_in_time=1,
+        started_ns=round(started_s * 1e9),
+        sending_ended_ns=round(12e9),
+        ended_ns=round(20e9),
+        cpu_s=1.0,
+        cpu_sending_s=0.5,
+        connections=1,
+    )
+    (use,) = server_uses(plan, [Observed("web", 1, 80, samples=list(LOADED))], outcome)
+    assert use.cpu_percent == pytest.approx(50, abs=1)
+    assert use.cpu_s == pytest.approx(cpu_s, abs=0.01)
+    assert outcome.cpu_percent == pytest.approx(0.5 / (12 - started_s) * 100)

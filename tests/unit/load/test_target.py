@@ -1,5 +1,7 @@
 """Targets: every address must belong to this machine or be allowed explicitly."""
 
+import errno
+import os
 import socket
 import threading
 
@@ -9,7 +11,10 @@ from tests.support.loading import errors_of, plan_for, report_of
 from tests.support.servers import read_request, serve
 from toombos_cli.base.errors import OperationError, RefusedError, UsageError
 from toombos_cli.load.engine.fleet import run_engine
-from toombos_cli.load.target_check import choose_target, connect_once, split_url
+from toombos_cli.load.target_check import choose_target, connect_once, full_url, split_url
+from toombos_cli.load.target_check import resolve as look_up
+from toombos_cli.manifest.tables.service import Service
+from toombos_cli.probes.connection import does_not_resolve
 
 NAMES = {
     "local.test": ("127.0.0.1", "::1"),
@@ -23,7 +28,7 @@ def resolve(host: str, port: int) -> tuple[str, ...]:
     if host in NAMES:
         return NAMES[host]
     if host == "nowhere.test":
-        raise socket.gaierror(-2, "Name or service not known")
+        raise does_not_resolve(host, "Name or service not known")
     return (host.partition("%")[0],)
 
 
@@ -113,3 +118,69 @@ def test_a_redirect_elsewhere_is_counted_and_not_followed():
     assert report.status == {"302": 5}
     assert errors_of(report) == {}
     assert not elsewhere.is_set()
+
+
+def test_localhost_is_both_loopback_addresses_as_in_health():
+    assert look_up("localhost", 80) == ("127.0.0.1", "::1")
+    with serve(lambda connection: None, host="::1") as port:
+        target, addresses = choose_target(f"http://localhost:{port}/")
+        assert connect_once(target, addresses, timeout_s=1, hint="").address == "::1"
+
+
+@pytest.mark.parametrize("name", ["nowhere.invalid", "a..b", "x" * 64 + ".test"])
+def test_a_name_without_an_address_is_reported_by_the_resolver_of_the_probes(name):
+    with pytest.raises(OperationError, match="does not resolve"):
+        choose_target(f"http://{name}/")
+
+
+SERVICES = {
+    "crm": Service(name="crm", command=("x",), host="127.0.0.1", port=8001),
+    "shop": Service(name="shop", command=("x",), host="localhost", port=8443, scheme="https"),
+}
+TARGETS = [
+    (":21210/", "http://localhost:21210/"),
+    (":21210", "http://localhost:21210"),
+    (":21210/a?b=c", "http://localhost:21210/a?b=c"),
+    ("localhost:21210/", "http://localhost:21210/"),
+    ("127.0.0.1:21210/x", "http://127.0.0.1:21210/x"),
+    ("[::1]:80/x", "http://[::1]:80/x"),
+    ("localhost/x", "http://localhost/x"),
+    ("host.test:80", "http://host.test:80"),
+    ("host.test/x", "http://host.test/x"),
+    (":8443/x", "https://localhost:8443/x"),
+    ("127.0.0.1:8443", "https://127.0.0.1:8443"),
+    ("host.test:8443", "http://host.test:8443"),
+    ("crm", "http://127.0.0.1:8001"),
+    ("crm/a/b?c", "http://127.0.0.1:8001/a/b?c"),
+    ("shop/", "https://localhost:8443/"),
+    ("http://crm/", "http://crm/"),
+    ("/path", "/path"),
+    ("word", "word"),
+    ("unix:/run/x", "unix:/run/x"),
+    ("", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "url"), TARGETS, ids=[row[0] or "empty" for row in TARGETS])
+def test_a_target_may_be_a_port_a_host_or_a_service(text, url):
+    assert full_url(text, SERVICES) == url
+
+
+@pytest.mark.parametrize(("address", "verified"), [("127.0.0.1", False), ("::1", False)])
+def test_a_certificate_of_the_loopback_is_not_verified_as_in_health(address, verified):
+    with serve(lambda connection: None, host=address) as port:
+        target, addresses = choose_target(f"https://localhost:{port}/")
+        assert target.verify_tls
+        assert connect_once(target, addresses, timeout_s=1, hint="").verify_tls is verified
+
+
+@pytest.mark.parametrize("number", [errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENOBUFS], ids=lambda n: errno.errorcode[n])
+def test_a_first_connection_that_this_machine_prevents_does_not_blame_the_server(monkeypatch, number):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket, "create_connection", fail)
+    target, addresses = choose_target("http://127.0.0.1:1/")
+    with pytest.raises(OperationError) as caught:
+        connect_once(target, addresses, timeout_s=1, hint="toombos start")
+    assert "this machine" in (caught.value.problems[0].hint or "")

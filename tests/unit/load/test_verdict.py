@@ -21,12 +21,18 @@ VERDICTS = [
     ("all fail", (503,), "", Verdict.FAIL),
     ("most fail, but the objective allows it", (200, 503, 404), "error_rate<90%", Verdict.PASS),
     ("all fail, even if the objective allows it", (503,), "error_rate<=1", Verdict.FAIL),
+    ("half fail, and the objectives say nothing of failures", (200, 500), "rps>1,p99<10s", Verdict.FAIL),
+    ("half fail, and an objective on successes is met", (200, 500), "ok_rps>1,ok.p99<10s", Verdict.FAIL),
+    ("half fail, and the objective allows it", (200, 500), "error_rate<60%", Verdict.PASS),
+    ("some fail, and the objectives say nothing of failures", (200, 200, 503), "p99<10s", Verdict.WARN),
+    ("some fail, and only another request may", (200, 200, 503), "error_rate{GET /}<90%", Verdict.WARN),
+    ("all are too many requests", (429,), "rps>1", Verdict.FAIL),
     ("some fail, more than the objective allows", (200, 200, 503), "error_rate<10%", Verdict.FAIL),
 ]
 
 
 def report_of_statuses(*statuses: int, slo: str = "") -> LoadReport:
-    """Return the report of nine requests that get these statuses in turn."""
+    """Return the report of twelve requests that get these statuses in turn."""
 
     def handle(connection: socket.socket) -> None:
         for status in itertools.cycle(statuses):
@@ -37,7 +43,7 @@ def report_of_statuses(*statuses: int, slo: str = "") -> LoadReport:
     criteria = LoadCriteria(objectives=parse_objectives(slo) if slo else ())
     with serve(handle) as port:
         for _ in range(5):  # on a busy machine the generator may lag, and the report is then invalid
-            report = run_load(plan_for(port, requests=9, connections=1), criteria=criteria)
+            report = run_load(plan_for(port, requests=12, connections=1), criteria=criteria)
             if report.generator.valid:
                 break
     return report

@@ -27,6 +27,7 @@ class ClosedLoop(Engine):
     _answers = 0
     _answered_ns = 0
     _permits: Iterator[None] = NO_PERMITS
+    _is_one_round = False
 
     async def prepare(self) -> None:
         """Open all connections, so that the first requests do not wait for them; those that fail are tried again."""
@@ -58,9 +59,9 @@ class ClosedLoop(Engine):
             if connection.transport is not None:
                 self.idle(connection)
             else:
-                self._next()
+                self._next(clock())
         for _ in range(self._working - len(self._ready)):
-            self._next()
+            self._next(clock())
 
     def _start_counting(self) -> None:
         self.recorder.connect.update(self._connect_times)
@@ -86,7 +87,7 @@ class ClosedLoop(Engine):
         issued = self.issued
         self._allow(0)
         self._given = issued
-        self.issue_ended()
+        self.issue_ended(clock())
 
     def idle(self, connection: Connection) -> None:
         for _ in self._permits:
@@ -96,23 +97,34 @@ class ClosedLoop(Engine):
             return
         connection.close()
         self.connections.discard(connection)
-        self._retire()
+        self._retire(clock(), answered=True)
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: Connection, *, answered: bool) -> None:
         self.connections.discard(connection)
-        self._next()
+        self._next(clock() if answered else connection.written, answered=answered)
 
     def not_opened(self) -> None:
-        self.loop.call_later(_PAUSE_S, self._next)
+        failed_ns = clock()
+        self.loop.call_later(_PAUSE_S, lambda: self._next(failed_ns))
 
-    def _next(self) -> None:
+    def _next(self, ended_ns: int, *, answered: bool = False) -> None:
         """Continue with a new connection; the wait for it is part of the response time."""
         for _ in self._permits:
             self.open(self.pick(), clock())
             return
-        self._retire()
+        self._retire(ended_ns, answered=answered)
 
-    def _retire(self) -> None:
+    def _retire(self, ended_ns: int, *, answered: bool) -> None:
+        """End a worker, for which no request is left since `ended_ns`.
+
+        The first one ends the sending. If there are hardly more requests than connections, so that less than half of
+        them have a response by then, the sending lasts until the last response.
+        """
+        if not self.sending_ended_ns:
+            self.sending_over(max(ended_ns, self.recorder.origin_ns))
+            self._is_one_round = 2 * self.recorder.answered_in_time < self.issued
+        elif self._is_one_round and answered:
+            self.sending_over(ended_ns)
         self._working -= 1
         if not self._working:
             self.finish()

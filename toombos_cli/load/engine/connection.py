@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterator
 from os import write
 from time import perf_counter_ns as clock
@@ -16,9 +17,15 @@ from toombos_cli.load.engine.recorder import Recorder, RequestFailure, Tally
 from toombos_cli.load.engine.response import MalformedResponseError, ResponseReader
 from toombos_cli.load.plan import LoadPlan, LoadRequest
 
-# A server closes an idle kept-alive connection after seconds. If a connection was idle for at least this long, a loss
-# before the first byte may be that close crossing our request on the way; otherwise the request caused it.
-_STALE_AFTER_NS = 1_000_000_000
+# In Linux's tcp_info: the state, which is CLOSE_WAIT after the end of the peer's data, CLOSE after its reset; the
+# number of our segments that the peer has not acknowledged; and the shortest round trip in microseconds.
+_TCP_CLOSE, _TCP_CLOSE_WAIT = 7, 8
+_UNACKED = slice(24, 28)
+_MIN_RTT = slice(148, 152)
+_REJECTED_WITHIN_S = 0.02
+# A server closes an idle connection after seconds. After such a rest, an end that follows a request at once may be that
+# close, seen through a proxy that has read the request.
+_LONG_REST_NS = _AT_ONCE_NS = 1_000_000_000
 _END = b"\r\n\r\n"
 NO_PERMITS: Iterator[None] = iter(())
 _NOTHING = Recorder((LoadRequest(name="", method="", path="", request=b""),), 0).tallies[0]  # matches no response
@@ -28,12 +35,16 @@ class WorkSource(Protocol):
     """The owner of a connection, which gives it requests to send."""
 
     keepalive: bool
+    retry_stale: bool
 
     def idle(self, connection: "Connection") -> None:
         """Called when the response is complete and the connection can take the next request."""
 
-    def lost(self, connection: "Connection") -> None:
+    def lost(self, connection: "Connection", *, answered: bool) -> None:
         """Called when the connection is lost and the request in flight has been counted."""
+
+    def stale(self, connection: "Connection", tally: Tally, due: int) -> None:
+        """Called when a request that was due then is to be sent again: the server had closed the connection before."""
 
     def closed_at_rest(self, connection: "Connection") -> None:
         """Called when the peer closed a connection with no request in flight, which is not an error."""
@@ -51,11 +62,12 @@ class Connection(asyncio.Protocol):
         "_fd",
         "_pending",
         "_reader",
-        "_rested",
         "due",
         "first_byte",
+        "first_written",
         "owner",
         "permits",
+        "rested",
         "tally",
         "transport",
         "written",
@@ -66,7 +78,7 @@ class Connection(asyncio.Protocol):
         self.permits = NO_PERMITS
         self.tally: Tally | None = None
         self.transport: asyncio.Transport | None = None
-        self.due = self.written = self.first_byte = self._rested = 0
+        self.due = self.written = self.first_written = self.first_byte = self.rested = 0
         self._fast = _NOTHING  # the tally, while the next bytes may be a whole response that needs no parser
         self._reader: ResponseReader | None = None
 
@@ -82,6 +94,8 @@ class Connection(asyncio.Protocol):
         self.tally = self._fast = tally
         self.due = due
         self.written = clock()
+        if not self.first_written:
+            self.first_written = self.written
         self._write(tally)
 
     def _write(self, tally: Tally) -> None:
@@ -92,7 +106,7 @@ class Connection(asyncio.Protocol):
             except BlockingIOError:
                 pass
             except OSError as error:
-                self._fail(classify(error, "send"), str(error))
+                self._not_responded(classify(error, "send"), str(error), was_read=False)
                 return
             if sent == tally.size:
                 return
@@ -104,7 +118,7 @@ class Connection(asyncio.Protocol):
         """Note that the connection is idle from now on."""
         self.tally = None
         self._fast = _NOTHING
-        self._rested = clock()
+        self.rested = clock()
 
     def data_received(self, data: bytes) -> None:
         now = clock()
@@ -177,14 +191,14 @@ class Connection(asyncio.Protocol):
             self.owner.idle(self)
         else:
             self.close()
-            self.owner.lost(self)
+            self.owner.lost(self, answered=True)
 
     def eof_received(self) -> bool:
         tally, reader = self.tally, self._reader
         if tally is not None:
             if not self.first_byte:
-                self._fail(self._before_first_byte(RequestFailure("eof", "wait", "")), "closed before the first byte")
-            elif reader is not None and reader.finish():
+                return self._ended()
+            if reader is not None and reader.finish():
                 self._count(tally, reader, clock())
                 self._settle(usable=False)
             else:
@@ -197,20 +211,71 @@ class Connection(asyncio.Protocol):
             if self.first_byte:
                 self._fail(classify(error, "body"), str(error))
             else:
-                self._fail(self._before_first_byte(classify(error, "wait")), str(error))
+                self._not_responded(classify(error, "wait"), str(error), was_read=None)
         elif self.transport is not None:
             self.transport = None
             self.owner.closed_at_rest(self)
 
-    def _before_first_byte(self, failure: RequestFailure) -> RequestFailure:
-        rested = self._rested and self.written - self._rested >= _STALE_AFTER_NS
-        return failure._replace(error_class="stale_reuse") if rested else failure
+    def _ended(self) -> bool:
+        """Handle the end of the peer's data before the first byte; report whether to keep the connection for now.
+
+        A server that ends its data and then closes without having read the request rejects it only with the second.
+        """
+        was_read = self._was_read()
+        if was_read and self._fd >= 0 and self.written != self.first_written:
+            asyncio.get_running_loop().call_later(_REJECTED_WITHIN_S, self._ended_for_good)
+            return True
+        self._ended_for_good()
+        return False
+
+    def _ended_for_good(self) -> None:
+        if self.tally is not None and self.transport is not None:  # not given up since
+            failure = RequestFailure("eof", "wait", "")
+            self._not_responded(failure, "closed before the first byte", was_read=self._was_read())
+
+    def _not_responded(self, failure: RequestFailure, sample: str, *, was_read: bool | None) -> None:
+        """Fail a request whose connection ended before the first byte, or have it sent again.
+
+        `was_read`: whether the server has read the request; None if that is unknown. If it has not, on a connection
+        that has served another request, it closed the connection between the two: nobody's fault. A request that it
+        may have read is sent again only if that is safe.
+        """
+        assert self.tally is not None  # noqa: S101  (callers fail a request in flight)
+        tally, due = self.tally, self.due or self.written
+        if was_read or self.written == self.first_written:
+            self._fail(failure, sample)
+        elif self.owner.retry_stale and (was_read is False or tally.repeatable):
+            self.close()
+            self.owner.stale(self, tally, due)
+        else:
+            self._fail(failure._replace(error_class="stale_reuse"), sample)
+
+    def _was_read(self) -> bool | None:
+        """Report whether the server read the request before it ended the connection; None if that is unknown.
+
+        The end of its data acknowledges what it had got by then, and a server that had closed by then rejects what
+        comes later with a reset. On a long way that may still be under way, but an end that came sooner than any
+        response can was sent before the request arrived.
+        """
+        assert self.transport is not None  # noqa: S101  (callers have a connection)
+        if not hasattr(socket, "TCP_INFO"):
+            return None
+        try:
+            info = self.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 152)
+        except OSError:  # a Unix socket
+            return None
+        if info[0] == _TCP_CLOSE or any(info[_UNACKED]):
+            return False
+        took_ns = clock() - self.written
+        is_too_soon = took_ns // 1000 < int.from_bytes(info[_MIN_RTT], sys.byteorder)
+        is_idle_close = self.rested and self.written - self.rested >= _LONG_REST_NS and took_ns < _AT_ONCE_NS
+        return True if info[0] == _TCP_CLOSE_WAIT and not is_too_soon and not is_idle_close else None
 
     def _fail(self, failure: RequestFailure, sample: str) -> None:
         assert self.tally is not None  # noqa: S101  (callers fail a request in flight)
         self.tally.fail(failure, sample, clock())
         self.close()
-        self.owner.lost(self)
+        self.owner.lost(self, answered=False)
 
     def give_up(self, error_class: str, now: int) -> None:
         """Give up the request in flight, recording its time so far as a lower bound, and close the connection."""
@@ -221,7 +286,7 @@ class Connection(asyncio.Protocol):
         self.tally.fail(RequestFailure(error_class, phase, ""), f"no complete response after {shown}", now)
         self.tally.censor(due_ns=self.due or self.written, written_ns=self.written, now_ns=now)
         self.close()
-        self.owner.lost(self)
+        self.owner.lost(self, answered=False)
 
     def close(self) -> None:
         """Close the connection at once without notifying the owner."""

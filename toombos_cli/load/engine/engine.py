@@ -38,12 +38,13 @@ class Engine(ABC):
     def __init__(self, plan: LoadPlan, observer: LoadObserver) -> None:
         self.plan = plan
         self.keepalive = plan.keepalive
+        self.retry_stale = plan.retry_stale
         self.loop = asyncio.get_running_loop()
         self.recorder = Recorder(plan.endpoints, clock())
         self.connections: set[Connection] = set()
         self.opening: dict[asyncio.Task[None], Opening] = {}
         self.sent_in_time = 0
-        self.ended_ns = 0
+        self.sending_ended_ns = self.ended_ns = 0
         self.interrupted_by = 0
         self.aborted = False
         self.target_lost = False
@@ -56,7 +57,7 @@ class Engine(ABC):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._cuts = 0
         self._warm = plan.warmup_s == 0
-        self._cpu_s = 0.0
+        self._cpu_s = self._cpu_sending_s = 0.0
         self._most_connections = 0
 
     # A run: prepare, then start at the origin and continue until nothing is left to wait for.
@@ -98,8 +99,10 @@ class Engine(ABC):
             scheduled=self.issued + self.dropped,
             dropped=self.dropped,
             sent_in_time=self.sent_in_time,
+            sending_ended_ns=self.sending_ended_ns or now_ns,
             ended_ns=now_ns,
             cpu_s=time.process_time() - self._cpu_s,
+            cpu_sending_s=self._cpu_sending_s if self.sending_ended_ns else time.process_time() - self._cpu_s,
             connections=self._most_connections,
             interrupted_by=self.interrupted_by,
             aborted=self.aborted,
@@ -119,8 +122,14 @@ class Engine(ABC):
         """Give an idle connection its next request or let it rest."""
 
     @abstractmethod
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: Connection, *, answered: bool) -> None:
         """Handle the loss of a connection whose request has been counted."""
+
+    def stale(self, connection: Connection, tally: Tally, due: int) -> None:
+        """Send a request again, on a fresh connection in place of the one that the server had closed."""
+        tally.result.retried += 1
+        self.connections.discard(connection)
+        self.open(tally, due)
 
     def closed_at_rest(self, connection: Connection) -> None:
         """Forget a connection that the peer closed with no request in flight."""
@@ -205,11 +214,20 @@ class Engine(ABC):
         else:
             self.finish()
 
-    def issue_ended(self) -> None:
+    def issue_ended(self, moment_ns: int) -> None:
         """Start the drain time for requests in flight; a second call has no effect."""
         if "drain" not in self._timers:
-            self.sent_in_time = self.issued
+            if not self.sending_ended_ns:
+                self.sending_over(moment_ns)
             self._later("drain", self.plan.drain_s, self.give_up_rest)
+
+    def sending_over(self, moment_ns: int) -> None:
+        """Note that the sending ended at this moment, and what was sent, received and used until now."""
+        self.sending_ended_ns = moment_ns
+        self.sent_in_time = self.issued
+        self._cpu_sending_s = time.process_time() - self._cpu_s
+        self.recorder.cut(clock(), sent=self.issued, inflight=self.inflight)
+        self.recorder.mark_in_time()
 
     def give_up_rest(self) -> None:
         """Give up all requests in flight and end the run."""

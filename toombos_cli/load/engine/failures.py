@@ -1,10 +1,40 @@
-"""Classification of failed requests: an error class, the phase, and the system's errno."""
+"""Classification of failed requests: an error class and whose fault it is, the phase, and the system's errno."""
 
 import errno
 import ssl
+from enum import StrEnum
 
 from toombos_cli.load.engine.recorder import RequestFailure
 from toombos_cli.load.engine.response import MalformedResponseError
+
+
+class Fault(StrEnum):
+    """Whose fault a failed request is: only the server's can break an objective."""
+
+    SERVER = "server"
+    NETWORK = "network"
+    MACHINE = "machine"
+
+
+FAULT_OF: dict[str, Fault] = {
+    "refused": Fault.SERVER,
+    "reset": Fault.SERVER,
+    "eof": Fault.SERVER,
+    "truncated": Fault.SERVER,
+    "malformed": Fault.SERVER,
+    "timeout": Fault.SERVER,
+    "unfinished": Fault.SERVER,
+    "certificate": Fault.SERVER,
+    "tls": Fault.SERVER,
+    "unreachable": Fault.NETWORK,
+    "stale_reuse": Fault.NETWORK,
+    "open_files": Fault.MACHINE,
+    "local_ports": Fault.MACHINE,
+    "memory": Fault.MACHINE,
+    "forbidden": Fault.MACHINE,
+    "system": Fault.MACHINE,
+}
+"""Every error class. What is not known (`system`) says nothing about the server."""
 
 _CLASSES: dict[int, str] = {
     errno.ECONNREFUSED: "refused",
@@ -14,9 +44,15 @@ _CLASSES: dict[int, str] = {
     errno.ETIMEDOUT: "timeout",
     errno.ENETUNREACH: "unreachable",
     errno.EHOSTUNREACH: "unreachable",
+    errno.ENETDOWN: "unreachable",
+    errno.EHOSTDOWN: "unreachable",
     errno.EMFILE: "open_files",
     errno.ENFILE: "open_files",
     errno.EADDRNOTAVAIL: "local_ports",
+    errno.ENOMEM: "memory",
+    errno.ENOBUFS: "memory",
+    errno.EPERM: "forbidden",  # a packet filter of this machine
+    errno.EACCES: "forbidden",
 }
 
 

@@ -49,7 +49,8 @@ class OpenLoop(Engine):
         self._counted_from = origin_ns + int(self.plan.warmup_s * 1e9)
         if not self._warm:
             self._later("warm-up", self.plan.warmup_s, self._ring)
-        self._later("schedule", self._scheduled_s, self.issue_ended)
+        self._schedule_end = origin_ns + round(self._scheduled_s * 1e9)
+        self._later("schedule", self._scheduled_s, lambda: self.issue_ended(self._schedule_end))
         self.beat(clock())
         self._due = self._next_due()
         self._ring()
@@ -105,7 +106,7 @@ class OpenLoop(Engine):
         self._free.append(connection)
         self._settled()
 
-    def lost(self, connection: Connection) -> None:
+    def lost(self, connection: Connection, *, answered: bool) -> None:
         self.connections.discard(connection)
         self._settled()
 
@@ -120,7 +121,7 @@ class OpenLoop(Engine):
 
     def _finish_if_done(self) -> None:
         if not self._outstanding:
-            self.issue_ended()
+            self.issue_ended(self._schedule_end)
             self.finish()
 
     def end_warmup(self, recorder: Recorder) -> None:
@@ -131,7 +132,7 @@ class OpenLoop(Engine):
         return self._issued
 
     def end_issue(self) -> None:
-        self.issue_ended()
+        self.issue_ended(min(clock(), self._schedule_end))
         self._drop_overdue()
 
     def give_up_rest(self) -> None:

@@ -16,6 +16,7 @@ from toombos_cli.load.plan import LoadRequest
 
 _KNOWN_HEADS = 256
 CENSORED = frozenset({"timeout", "unfinished"})
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 
 
 class RequestFailure(NamedTuple):
@@ -69,7 +70,8 @@ class Latencies:
 class EndpointResult:
     """The results of one endpoint. `censored` holds lower bounds of requests that got no response.
 
-    `samples` has, for each error status, the start of the first response body.
+    `samples` has, for each error status, the start of the first response body. `in_time` counts, by status, the
+    responses that came while load was sent. `retried` requests were sent again on a fresh connection.
     """
 
     name: str
@@ -77,6 +79,8 @@ class EndpointResult:
     censored: Latencies = field(default_factory=Latencies)
     failures: dict[RequestFailure, FailureCount] = field(default_factory=dict)
     samples: dict[int, bytes] = field(default_factory=dict)
+    in_time: dict[int, int] = field(default_factory=dict)
+    retried: int = 0
 
     def absorb(self, other: "EndpointResult") -> None:
         """Add what another process counted for the same endpoint."""
@@ -84,6 +88,8 @@ class EndpointResult:
             self.by_status.setdefault(status, Latencies()).absorb(latencies)
         self.samples = other.samples | self.samples
         self.censored.absorb(other.censored)
+        histogram.add(self.in_time, other.in_time)
+        self.retried += other.retried
         for failure, more in other.failures.items():
             known = self.failures.get(failure)
             if known is None:
@@ -97,7 +103,9 @@ class EndpointResult:
 class EngineResult:
     """The measurements of one engine. Times are nanoseconds of the machine's monotonic clock.
 
-    `scheduled` requests were due; of these, `dropped` were never sent, `sent_in_time` before the schedule ended.
+    `scheduled` requests were due; of these, `dropped` were never sent, `sent_in_time` before the sending ended.
+    The sending starts at `started_ns`; it ends with the schedule, with the given duration, or with the last request.
+    `cpu_s` is the generator's CPU time until `ended_ns`, `cpu_sending_s` the part until the end of the sending.
     """
 
     endpoints: list[EndpointResult]
@@ -108,8 +116,10 @@ class EngineResult:
     dropped: int
     sent_in_time: int
     started_ns: int
+    sending_ended_ns: int
     ended_ns: int
     cpu_s: float
+    cpu_sending_s: float
     connections: int
     interrupted_by: int = 0
     aborted: bool = False
@@ -117,8 +127,23 @@ class EngineResult:
 
     @property
     def duration_s(self) -> float:
-        """Return the seconds since the first request; never 0, so that it can be a divisor."""
+        """Return the seconds from the start of the sending to the last response."""
         return max((self.ended_ns - self.started_ns) / 1e9, 1e-9)
+
+    @property
+    def sending_s(self) -> float:
+        """Return the seconds in which load was sent; never 0, so that it can be a divisor."""
+        return max((self.sending_ended_ns - self.started_ns) / 1e9, 1e-9)
+
+    @property
+    def drain_s(self) -> float:
+        """Return the seconds of waiting for responses after the end of the sending."""
+        return max(0.0, self.ended_ns - self.sending_ended_ns) / 1e9
+
+    @property
+    def cpu_percent(self) -> float:
+        """Return the generator's CPU usage while load was sent; 100 is one core."""
+        return self.cpu_sending_s / min(self.sending_s, self.duration_s) * 100
 
     @classmethod
     def merged(cls, parts: Iterable["EngineResult"]) -> "EngineResult":
@@ -133,8 +158,10 @@ class EngineResult:
             first.dropped += other.dropped
             first.sent_in_time += other.sent_in_time
             first.started_ns = min(first.started_ns, other.started_ns)
+            first.sending_ended_ns = max(first.sending_ended_ns, other.sending_ended_ns)
             first.ended_ns = max(first.ended_ns, other.ended_ns)
             first.cpu_s += other.cpu_s
+            first.cpu_sending_s += other.cpu_sending_s
             first.connections += other.connections
             first.aborted = first.aborted or other.aborted
             first.target_lost = first.target_lost or other.target_lost
@@ -157,13 +184,14 @@ class Tally:
     `latest` is the head seen last, which nearly always comes again; `heads` are all known heads.
     """
 
-    __slots__ = ("_cells", "bodiless", "heads", "latest", "name", "recorder", "request", "result", "size")
+    __slots__ = ("_cells", "bodiless", "heads", "latest", "name", "recorder", "repeatable", "request", "result", "size")
 
     def __init__(self, endpoint: LoadRequest, recorder: "Recorder") -> None:
         self.name = endpoint.name
         self.request = endpoint.request
         self.size = len(endpoint.request)
         self.bodiless = endpoint.method == "HEAD"
+        self.repeatable = endpoint.method in _IDEMPOTENT
         self.heads: dict[bytes, KnownHead] = {}
         self.latest = KnownHead(b"", -1, Cells())
         self.result = EndpointResult(endpoint.name)
@@ -270,6 +298,17 @@ class Recorder:
             histogram.add(interval.lag, {histogram.coarse_bucket_of(bucket): count})
         histogram.add(self.lag_total, self.lag)
         self.lag.clear()
+
+    def mark_in_time(self) -> None:
+        """Note the responses up to the last cut as those that came while load was sent."""
+        for tally in self.tallies:
+            by_status = tally.result.by_status.items()
+            tally.result.in_time = {status: histogram.count(found.service) for status, found in by_status}
+
+    @property
+    def answered_in_time(self) -> int:
+        """Return the number of responses that came while load was sent."""
+        return sum(sum(tally.result.in_time.values()) for tally in self.tallies)
 
     @property
     def answers(self) -> int:

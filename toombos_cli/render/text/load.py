@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _COLUMNS = {"p50": 0, "p75": 1, "p90": 3, "p95": 0, "p99": 0, "p99_9": 4, "max": 0, "mean": 2}
 """The latency columns, each with the rank in which it is dropped."""
 _ERRORS_SHOWN = 8
+_NOTABLE_DRAIN = 0.05
+"""The share of the time of sending from which the wait for the last responses is shown."""
 
 
 def show(report: "LoadReport", output: Output) -> None:
@@ -33,6 +35,7 @@ def show(report: "LoadReport", output: Output) -> None:
         out.print(f"           {status} says {said}")
     for error in report.errors[:_ERRORS_SHOWN]:
         where = " ".join(filter(None, (error["phase"], error["errno"])))
+        where += "" if error["fault"] == "server" else f"; not the server's fault but the {error['fault']}'s"
         out.print(
             f"error      {error['class']} ({where}): {error['count']}, first after {error['first_at']:.1f} s: "
             f"{error['sample']}",
@@ -72,7 +75,9 @@ def sentence(report: "LoadReport") -> str:
     if report.run.target_lost:
         text += "; the target was lost: it stopped responding"
     lost = [r.objective for r in report.slo if r.verdict is Verdict.FAIL]
-    if not report.generator.valid and report.verdict is Verdict.ERROR:
+    if counts.machine_fault:
+        text += f"; inconclusive: this machine, not the server, failed {counts.machine_fault} of them"
+    elif not report.generator.valid and report.verdict is Verdict.ERROR:
         text += "; inconclusive: the load generator was the bottleneck"
     elif lost:
         text += f"; missed: {', '.join(lost)}"
@@ -108,6 +113,9 @@ def _throughput(report: "LoadReport") -> str:
     text = f"throughput {report.throughput_rps:.1f} responses/s"
     if report.plan.rate is not None:
         text += f" (planned {report.plan.rate:g}, {report.generator.achieved_ratio:.1%} sent in time)"
+    run = report.run
+    if run.drain_s >= _NOTABLE_DRAIN * run.sending_s:
+        text += f" in {run.sending_s:.2f} s of sending; the last request ended {run.drain_s:.2f} s later"
     return text
 
 
@@ -175,7 +183,7 @@ def _servers(report: "LoadReport", console: "Console") -> None:
             (
                 server.name,
                 str(server.pid),
-                f"{server.cpu_s / report.run.duration_s * 100:.0f}",
+                "-" if server.cpu_percent is None else f"{server.cpu_percent:.0f}",
                 "-" if server.cpu_ms_per_request is None else f"{server.cpu_ms_per_request:.3f}",
                 f"{server.rss_max_bytes / 1e6:.0f}",
                 "-" if last.open_files is None else str(last.open_files),
@@ -199,5 +207,25 @@ def _show_generator(report: "LoadReport", output: Output) -> None:
 
 def _show_baseline(baseline: "BaselineResult", output: Output) -> None:
     for found in sorted(baseline.comparisons, key=lambda found: WORST_FIRST.index(found.verdict)):
-        text = f" {found.metric} {found.measured:g}, before {found.mean:g}, limit {found.limit:g}: {found.detail}"
+        now, before, limit = (figure(found.metric, value) for value in (found.measured, found.mean, found.limit))
+        text = f" {FIGURES.get(found.metric, found.metric)} {now}, before {before}, limit {limit}: {found.detail}"
         output.stdout.print(Text.assemble("baseline   ", word(found.verdict), text))
+
+
+FIGURES = {
+    "p50_us": "p50",
+    "p95_us": "p95",
+    "p99_us": "p99",
+    "error_rate": "errors",
+    "throughput_rps": "throughput",
+}
+"""The names, for people, of the figures that baselines compare."""
+
+
+def figure(metric: str, value: float) -> str:
+    """Format a figure that baselines compare, rounded and with its unit."""
+    if metric == "error_rate":
+        return f"{value:.2%}"
+    if metric == "throughput_rps":
+        return f"{value:.1f} rps"
+    return f"{milliseconds(value)} ms"
